@@ -1,0 +1,53 @@
+"""The service as bulkedit needs it: a contract, kept by ``aws`` against AWS and against the emulator.
+
+A client is bound to one data store. Each method sends one request, once: it never repeats one by itself, never
+waits for a quota, and never raises for what the service or the network did; that comes back as `Refused` or `Lost`.
+Cancelling a method leaves the request's fate unknown, as a lost answer does. Methods may run at the same time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateRequest:
+    """One UpdateImageSetMetadata request: attribute documents, or a revert. Holds health data: never log it."""
+
+    image_set_id: str
+    base: int  # latestVersionId: the version that the request takes for the latest
+    updatable: str | None = None  # JSON document of attributes to insert or overwrite
+    removable: str | None = None  # JSON document of what to remove
+    revert_to: int | None = None
+    force: bool = False
+    include_study: bool = False
+
+
+class Client(Protocol):
+    """HealthImaging, one request a method."""
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        """UpdateImageSetMetadata. After `Lost` the update may or may not have been taken."""
+
+    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+        """GetImageSet: properties of the latest version, or of the named one."""
+
+    async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
+        """GetImageSetMetadata. Counts as access: an archived image set moves to the frequent tier for 30 days."""
+
+    async def list_versions(
+        self, image_set_id: str, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        """ListImageSetVersions: one page, newest first; items are in the wire's form."""
+
+    async def search(
+        self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        """SearchImageSets: one page; items are in the wire's form."""
+
+    async def get_datastore(self) -> Datastore | Refused | Lost:
+        """GetDatastore of the data store that this client is bound to."""

@@ -1,0 +1,107 @@
+"""The family of errors a user can meet.
+
+An error says what, where, why likely, and what to type. Its class carries the exit code; its docstring is the text
+where the raiser has nothing better. No text here ever carries the value of an edit or of metadata.
+"""
+
+from typing import ClassVar
+
+EXIT_OK = 0
+EXIT_NOT_ALL_APPLIED = 1
+EXIT_USAGE = 2
+EXIT_BUDGET = 3
+EXIT_FATAL = 4
+EXIT_STOPPED = 5
+EXIT_STALE_PLAN = 6
+EXIT_DIFFERENCE = 7
+EXIT_INTERRUPTED = 130
+
+
+class BulkeditError(Exception):
+    """bulkedit cannot go on."""
+
+    exit_code: ClassVar[int] = EXIT_FATAL
+
+    def __init__(
+        self,
+        what: str | None = None,
+        *,
+        where: str | None = None,
+        likely: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.what = what or (type(self).__doc__ or "").strip()
+        self.where = where
+        self.likely = likely
+        self.hint = hint
+        super().__init__(self.what)
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return "\n".join(line for line in (head, self.likely, self.hint) if line)
+
+
+class UsageError(BulkeditError):
+    """The command's words do not fit together."""
+
+    exit_code = EXIT_USAGE
+
+
+class EditListError(UsageError):
+    """The edit list cannot be read."""
+
+
+class BadRowsError(EditListError):
+    """The edit list has rows that cannot be understood; nothing was sent."""
+
+
+class PlanError(UsageError):
+    """The plan cannot be read."""
+
+
+class StalePlanError(BulkeditError):
+    """The plan has changed since it was made."""
+
+    exit_code = EXIT_STALE_PLAN
+
+
+class BudgetSpentError(BulkeditError):
+    """More edits failed than --max-errors allows."""
+
+    exit_code = EXIT_BUDGET
+
+
+class CredentialsError(BulkeditError):
+    """No AWS credentials were found."""
+
+
+class AccessError(BulkeditError):
+    """AWS denied access."""
+
+
+class DatastoreError(BulkeditError):
+    """The data store does not exist in this account and region."""
+
+
+class EndpointError(BulkeditError):
+    """The service could not be reached."""
+
+
+class LedgerError(BulkeditError):
+    """The ledger cannot be read or written."""
+
+
+class RunHeldError(LedgerError):
+    """Another process works on this run."""
+
+
+class StoppedError(BulkeditError):
+    """The run stopped early and can go on."""
+
+    exit_code = EXIT_STOPPED
+
+
+class InterruptedRunError(BulkeditError):
+    """Interrupted; every answer that came is in the ledger."""
+
+    exit_code = EXIT_INTERRUPTED

@@ -1,0 +1,68 @@
+"""Imports between the modules of bulkedit point down only, and the two heavy libraries stay in one module each."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "bulkedit"
+
+LAYERS = [
+    {"errors", "edit", "dicom", "pacing"},
+    {"outcome", "client", "editlist", "inventory", "deid"},
+    {"verdict", "plan", "ledger", "aws", "emulator"},
+    {"engine", "report"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
+# beside one another in the lowest layers, where the order inside the layer is written here
+ALLOWED_SIDEWAYS = {("edit", "dicom"), ("client", "outcome"), ("edit", "errors"), ("dicom", "errors"), ("pacing", "errors")}
+ONLY_IMPORTERS = {"aioboto3": {"aws"}, "botocore": {"aws", "emulator"}, "aiobotocore": {"aws"}, "tenacity": {"engine"}}
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE)
+        found.append((place.parts[0].removesuffix(".py"), path))
+    return [(module, path) for module, path in found if module != "__init__"]
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda x: str(x).removeprefix(str(PACKAGE)))
+def test_imports_point_down_only(module: str, path: Path) -> None:
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "bulkedit" or len(parts) == 1 or parts[1] not in LEVEL_OF or parts[1] == module:
+            continue
+        down = LEVEL_OF[parts[1]] < LEVEL_OF[module]
+        assert down or (module, parts[1]) in ALLOWED_SIDEWAYS, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda x: str(x).removeprefix(str(PACKAGE)))
+def test_each_heavy_library_has_one_importer(module: str, path: Path) -> None:
+    for name in imports(path):
+        library = name.split(".")[0]
+        assert module in ONLY_IMPORTERS.get(library, {module}), f"{path} imports {name}"
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {module for module, _ in modules()} <= set(LEVEL_OF)
+
+
+def test_engine_and_emulator_do_not_know_each_other() -> None:
+    for module, path in modules():
+        for name in imports(path):
+            assert (module, name.split(".")[1:2]) not in [("engine", ["emulator"]), ("emulator", ["engine"])]
