@@ -26,6 +26,15 @@ class Action(StrEnum):
     REVERT = "revert"  # back to an earlier version, whole
 
 
+SELECTORS: Final = (
+    "image_set_id",
+    "study_instance_uid",
+    "series_instance_uid",
+    "accession_number",
+    "patient_id",
+    "study_id",
+)
+
 ACTION: Final = pl.Enum([str(a) for a in Action])
 LEVEL: Final = pl.Enum([str(x) for x in Level])
 
@@ -34,15 +43,15 @@ LEVEL: Final = pl.Enum([str(x) for x in Level])
 STORED_VALUE: Final = "{}"
 
 EDITS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "row": pl.UInt32,  # as a spreadsheet shows it (header counted); the line of JSON lines; the record of Parquet, from 1
+    "row": pl.UInt32,  # as a spreadsheet shows it, header counted; JSON lines: the line; Parquet: the record from 1
     "edit_id": pl.String,  # the user's own name of the row, null where the list has none
-    "selector": pl.String,  # image_set_id, study_instance_uid, series_instance_uid, accession_number, patient_id, study_id
+    "selector": pl.String,  # one of SELECTORS
     "key": pl.String,  # the selector's value
     "action": ACTION,
     "level": LEVEL,  # null for a revert
     "series_uid": pl.String,
     "instance_uid": pl.String,
-    "attribute": pl.String,  # keyword or eight upper-case hex digits; null for removals of instance or series, and reverts
+    "attribute": pl.String,  # keyword or eight upper-case hex digits; null where the action names none
     "value": pl.String,  # JSON text as it stands in the metadata document; STORED_VALUE for a remove without value
     "vr": pl.String,  # of a private element that is set, where the list gives it; otherwise null
     "revert_to": pl.UInt32,  # the version that a revert goes back to

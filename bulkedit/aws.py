@@ -1,0 +1,311 @@
+"""The client over aioboto3: HealthImaging at AWS, or anything that speaks its protocol at another address.
+
+The only importer of aioboto3 and botocore. SDK retries are off: a 500 or a timeout of an update may have been applied,
+and a silent repeat would come back as a stale version (healthimaging reference, error table). What came back is mapped
+to `Accepted`, `Refused` or `Lost` by two tables here; what happens next is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import aioboto3
+import aiohttp
+from aiobotocore.config import AioConfig
+from anyio import to_thread
+from botocore import exceptions as boto
+
+from bulkedit.errors import CredentialsError, UsageError
+from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refusal, Refused, State
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bulkedit.client import UpdateRequest
+
+_THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the event loop
+
+# error code -> kind; codes of the service's model first, then those of AWS request signing
+_KINDS: Final[dict[str, Refusal]] = {
+    "ThrottlingException": Refusal.THROTTLED,
+    "Throttling": Refusal.THROTTLED,
+    "TooManyRequestsException": Refusal.THROTTLED,
+    "RequestLimitExceeded": Refusal.THROTTLED,
+    "ServiceQuotaExceededException": Refusal.TOO_MANY,
+    "ConflictException": Refusal.CONFLICT,
+    "ResourceNotFoundException": Refusal.NOT_FOUND,
+    "ValidationException": Refusal.INVALID,
+    "AccessDeniedException": Refusal.ACCESS_DENIED,
+    "ExpiredToken": Refusal.CREDENTIALS,
+    "ExpiredTokenException": Refusal.CREDENTIALS,
+    "IncompleteSignature": Refusal.CREDENTIALS,
+    "IncompleteSignatureException": Refusal.CREDENTIALS,
+    "InvalidClientTokenId": Refusal.CREDENTIALS,
+    "InvalidSignatureException": Refusal.CREDENTIALS,
+    "MissingAuthenticationToken": Refusal.CREDENTIALS,
+    "MissingAuthenticationTokenException": Refusal.CREDENTIALS,
+    "RequestExpired": Refusal.CREDENTIALS,
+    "RequestTimeTooSkewed": Refusal.CREDENTIALS,
+    "SignatureDoesNotMatch": Refusal.CREDENTIALS,
+    "UnrecognizedClientException": Refusal.CREDENTIALS,
+}
+# for a code that the table does not know
+_KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
+    401: Refusal.CREDENTIALS,
+    402: Refusal.TOO_MANY,
+    403: Refusal.ACCESS_DENIED,
+    404: Refusal.NOT_FOUND,
+    409: Refusal.CONFLICT,
+    429: Refusal.THROTTLED,
+}
+# the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
+_STALE_WORDS: Final = "not the latest"
+
+_NEVER_SENT: Final = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.UnauthorizedSSOTokenError,
+    boto.SSOError,
+)
+_NO_ANSWER: Final = (boto.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
+_BAD_BODY: Final = (EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where the data store is and how to reach it; None leaves a choice to AWS's own configuration chain."""
+
+    datastore_id: str
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0
+    max_connections: int = 64
+
+
+@contextlib.asynccontextmanager
+async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
+    """Open a client; connections are reused until the context ends.
+
+    Raises UsageError for an unknown profile or a missing region, CredentialsError where there are no credentials.
+    """
+    try:
+        session = _session(connection)
+        await _require_credentials(session)
+        async with contextlib.AsyncExitStack() as stack:
+            api = await stack.enter_async_context(_api(session, connection, host_prefix=True))
+            if not _is_aws(api.meta.endpoint_url):
+                # botocore would call runtime-<host>, which exists only at AWS
+                api = await stack.enter_async_context(_api(session, connection, host_prefix=False))
+            yield AwsClient(api, connection.datastore_id)
+    except boto.ProfileNotFound as error:
+        raise UsageError(
+            "the AWS profile does not exist in ~/.aws/config or ~/.aws/credentials.",
+            hint="List the profiles that exist: aws configure list-profiles",
+        ) from error
+    except boto.NoRegionError as error:
+        raise UsageError(
+            "no AWS region is set.", hint="Give one, for example: --region us-east-1 (or set AWS_REGION)."
+        ) from error
+    except ValueError as error:
+        if "endpoint" not in str(error):
+            raise
+        raise UsageError(
+            "--endpoint-url is not an address.", hint="Write it as http://127.0.0.1:8086 or https://host."
+        ) from error
+
+
+def _session(connection: Connection) -> aioboto3.Session:
+    session = aioboto3.Session(region_name=connection.region, profile_name=connection.profile)
+    # the pinned botocore's model predates includeStudyImageSets; botocore merges this file into it
+    extras = str(resources.files("bulkedit").joinpath("data/botocore"))
+    session._session.get_component("data_loader").search_paths.insert(0, extras)  # noqa: SLF001 - no public way
+    return session
+
+
+async def _require_credentials(session: aioboto3.Session) -> None:
+    try:
+        found = await session.get_credentials()
+    except _NEVER_SENT as error:
+        raise CredentialsError(f"the AWS credentials could not be read ({type(error).__name__}).") from error
+    if found is None:
+        raise CredentialsError(
+            "no AWS credentials were found.",
+            likely="Neither the environment, ~/.aws, nor an instance role offers any.",
+            hint="Give --profile NAME, run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY. For a local emulator any two words will do.",
+        )
+
+
+def _api(session: aioboto3.Session, connection: Connection, *, host_prefix: bool) -> Any:  # noqa: ANN401 - untyped
+    return session.client(
+        "medical-imaging",
+        endpoint_url=connection.endpoint_url,
+        config=AioConfig(
+            retries={"total_max_attempts": 1},
+            inject_host_prefix=host_prefix,
+            max_pool_connections=connection.max_connections,
+            connect_timeout=connection.connect_timeout_s,
+            read_timeout=connection.read_timeout_s,
+            user_agent_extra="bulkedit",
+        ),
+    )
+
+
+def _is_aws(url: str) -> bool:
+    host = url.split("://", 1)[-1].split("/", 1)[0].split(":", 1)[0]
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+class AwsClient:
+    """`bulkedit.client.Client` over an aioboto3 client."""
+
+    def __init__(self, api: Any, datastore_id: str) -> None:  # noqa: ANN401 - aioboto3 has no types
+        self._api = api
+        self._datastore_id = datastore_id
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        """UpdateImageSetMetadata."""
+        params: dict[str, Any] = {
+            "imageSetId": request.image_set_id,
+            "latestVersionId": str(request.base),
+            "updateImageSetMetadataUpdates": _updates(request),
+        }
+        if request.force:
+            params["force"] = True
+        if request.include_study:
+            params["includeStudyImageSets"] = True
+        answer = await self._ask("update_image_set_metadata", **params)
+        if not isinstance(answer, dict):
+            return answer
+        try:
+            return Accepted(int(answer["latestVersionId"]))
+        except (KeyError, ValueError):
+            return Lost("unreadable answer")
+
+    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+        """GetImageSet."""
+        answer = await self._ask("get_image_set", imageSetId=image_set_id, **_version(version))
+        return image_set_of(answer) if isinstance(answer, dict) else answer
+
+    async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
+        """GetImageSetMetadata, decompressed and parsed."""
+        answer = await self._ask("get_image_set_metadata", imageSetId=image_set_id, **_version(version))
+        if not isinstance(answer, dict):
+            return answer
+        try:
+            async with answer["imageSetMetadataBlob"] as body:
+                packed = await body.read()
+            if len(packed) > _THREAD_BYTES:
+                return Metadata(await to_thread.run_sync(_unpack, packed))
+            return Metadata(_unpack(packed))
+        except (*_NO_ANSWER, *_BAD_BODY) as error:
+            return Lost(type(error).__name__)
+
+    async def list_versions(
+        self, image_set_id: str, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        """ListImageSetVersions, one page."""
+        more = {"nextToken": next_token} if next_token else {}
+        answer = await self._ask("list_image_set_versions", imageSetId=image_set_id, maxResults=limit, **more)
+        return _page(answer, "imageSetPropertiesList") if isinstance(answer, dict) else answer
+
+    async def search(
+        self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        """SearchImageSets, one page."""
+        more: dict[str, Any] = {"nextToken": next_token} if next_token else {}
+        if criteria:
+            more["searchCriteria"] = criteria
+        answer = await self._ask("search_image_sets", maxResults=limit, **more)
+        return _page(answer, "imageSetsMetadataSummaries") if isinstance(answer, dict) else answer
+
+    async def get_datastore(self) -> Datastore | Refused | Lost:
+        """GetDatastore."""
+        answer = await self._ask("get_datastore")
+        if not isinstance(answer, dict):
+            return answer
+        found = answer["datastoreProperties"]
+        return Datastore(found["datastoreId"], found["datastoreStatus"], found.get("datastoreName"))
+
+    async def _ask(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
+        """Send one request; the raw answer, or why there is none."""
+        try:
+            answer: dict[str, Any] = await getattr(self._api, operation)(datastoreId=self._datastore_id, **params)
+        except boto.ClientError as error:
+            return refusal_of(error.response)
+        except boto.ParamValidationError as error:
+            # its text quotes the value, so only its name goes on
+            return Refused(Refusal.INVALID, type(error).__name__)
+        except _NEVER_SENT as error:
+            return Refused(Refusal.CREDENTIALS, type(error).__name__)
+        except _NO_ANSWER as error:
+            return Lost(type(error).__name__)
+        return answer
+
+
+def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's error response
+    """An error answer of the service as `Refused`, or `Lost` for a 5xx, after which the update may have been made."""
+    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
+    status = int(meta.get("HTTPStatusCode", 0))
+    if status >= 500 or status < 400:
+        return Lost(code or str(status))
+    kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status, Refusal.UNKNOWN)
+    if kind is Refusal.NOT_FOUND and _STALE_WORDS in message:
+        kind = Refusal.STALE
+    return Refused(kind, code, message, _retry_after(meta))
+
+
+def _retry_after(meta: dict[str, Any]) -> float | None:
+    text = meta.get("HTTPHeaders", {}).get("retry-after", "")
+    return float(text) if text.replace(".", "", 1).isdigit() else None
+
+
+def image_set_of(answer: dict[str, Any]) -> ImageSet:
+    """An answer of GetImageSet, or an item of ListImageSetVersions, which spells one key with a capital I."""
+    updated = answer.get("updatedAt")
+    return ImageSet(
+        image_set_id=answer["imageSetId"],
+        version=int(answer["versionId"]),
+        state=State(answer["imageSetState"]),
+        status=answer.get("imageSetWorkflowStatus") or answer.get("ImageSetWorkflowStatus") or "",
+        message=answer.get("message", ""),
+        updated_at=updated.timestamp() if updated else None,
+        primary=answer.get("isPrimary"),
+        storage_tier=answer.get("storageTier"),
+    )
+
+
+def _updates(request: UpdateRequest) -> dict[str, Any]:
+    if request.revert_to is not None:
+        return {"revertToVersionId": str(request.revert_to)}
+    blobs = {"updatableAttributes": request.updatable, "removableAttributes": request.removable}
+    return {"DICOMUpdates": {name: text.encode() for name, text in blobs.items() if text is not None}}
+
+
+def _version(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"versionId": str(version)}
+
+
+def _page(answer: dict[str, Any], key: str) -> Page:
+    return Page(answer.get(key, []), answer.get("nextToken"))
+
+
+def _unpack(packed: bytes) -> dict[str, Any]:
+    """The body is gzip whatever the request accepts (get-image-set-metadata); plain JSON is read too."""
+    plain = gzip.decompress(packed) if packed.startswith(b"\x1f\x8b") else packed
+    document = json.loads(plain)
+    if not isinstance(document, dict):
+        raise EOFError  # noqa: TRY004 - a body of the wrong form is a broken answer, like one cut short
+    return document
