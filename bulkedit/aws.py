@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import os
 import zlib
 from dataclasses import dataclass
 from importlib import resources
@@ -126,7 +127,9 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
 
 
 def _session(connection: Connection) -> aioboto3.Session:
-    session = aioboto3.Session(region_name=connection.region, profile_name=connection.profile)
+    # the other SDKs read AWS_REGION, botocore only AWS_DEFAULT_REGION: people set either
+    region = connection.region or os.environ.get("AWS_REGION") or None
+    session = aioboto3.Session(region_name=region, profile_name=connection.profile)
     # the pinned botocore's model predates includeStudyImageSets; botocore merges this file into it
     extras = str(resources.files("bulkedit").joinpath("data/botocore"))
     session._session.get_component("data_loader").search_paths.insert(0, extras)  # noqa: SLF001 - no public way

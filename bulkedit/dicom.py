@@ -56,20 +56,20 @@ class Vr:
 _LINE = r"[^\\\x00-\x1a\x1c-\x1f]*"
 # ST, LT, UT: TAB, LF, FF and CR are allowed too, and the backslash is an ordinary character.
 _TEXT = r"[^\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]*"
-_YEAR, _MONTH, _DAY = r"\d{4}", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
-_HOUR, _MINUTE, _SECOND = r"(?:[01]\d|2[0-3])", r"[0-5]\d", r"(?:[0-5]\d|60)"
+_YEAR, _MONTH, _DAY = r"[0-9]{4}", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12][0-9]|3[01])"
+_HOUR, _MINUTE, _SECOND = r"(?:[01][0-9]|2[0-3])", r"[0-5][0-9]", r"(?:[0-5][0-9]|60)"
 _DATE = f"{_YEAR}{_MONTH}{_DAY}"
-_TIME = rf"{_HOUR}(?:{_MINUTE}(?:{_SECOND}(?:\.\d{{1,6}})?)?)?"
-_DATETIME = rf"{_YEAR}(?:{_MONTH}(?:{_DAY}(?:{_TIME})?)?)?(?:[+-]\d{{4}})?"
-_UID = r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*"
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_TIME = rf"{_HOUR}(?:{_MINUTE}(?:{_SECOND}(?:\.[0-9]{{1,6}})?)?)?"
+_DATETIME = rf"{_YEAR}(?:{_MONTH}(?:{_DAY}(?:{_TIME})?)?)?(?:[+-][0-9]{{4}})?"
+_UID = r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*"
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 
 _BINARY = Vr(Kind.BINARY, _BASE64)
 
 VRS: Final[dict[str, Vr]] = {
     "AE": Vr(Kind.STRING, _LINE, 16),
-    "AS": Vr(Kind.STRING, r"\d{3}[DWMY]"),
+    "AS": Vr(Kind.STRING, r"[0-9]{3}[DWMY]"),
     "AT": Vr(Kind.STRING, r"[0-9A-Fa-f]{8}"),
     "CS": Vr(Kind.STRING, r"[A-Z0-9 _]*", 16),
     "DA": Vr(Kind.STRING, f"{_DATE} *"),
@@ -77,7 +77,7 @@ VRS: Final[dict[str, Vr]] = {
     "DT": Vr(Kind.STRING, f"{_DATETIME} *", 26),
     "FD": Vr(Kind.FLOAT),
     "FL": Vr(Kind.FLOAT),
-    "IS": Vr(Kind.STRING, r" *[+-]?\d+ *", 12),
+    "IS": Vr(Kind.STRING, r" *[+-]?[0-9]+ *", 12),
     "LO": Vr(Kind.STRING, _LINE, 64),
     "LT": Vr(Kind.STRING, _TEXT, 10240),
     "OB": _BINARY,

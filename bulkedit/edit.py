@@ -42,23 +42,25 @@ LEVEL: Final = pl.Enum([str(x) for x in Level])
 # match (update-image-set-metadata). An empty object is no value of any VR, so it cannot be mistaken for one.
 STORED_VALUE: Final = "{}"
 
-EDITS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "row": pl.UInt32,  # as a spreadsheet shows it, header counted; JSON lines: the line; Parquet: the record from 1
-    "edit_id": pl.String,  # the user's own name of the row, null where the list has none
-    "selector": pl.String,  # one of SELECTORS
-    "key": pl.String,  # the selector's value
-    "action": ACTION,
-    "level": LEVEL,  # null for a revert
-    "series_uid": pl.String,
-    "instance_uid": pl.String,
-    "attribute": pl.String,  # keyword or eight upper-case hex digits; null where the action names none
-    "value": pl.String,  # JSON text as it stands in the metadata document; STORED_VALUE for a remove without value
-    "vr": pl.String,  # of a private element that is set, where the list gives it; otherwise null
-    "revert_to": pl.UInt32,  # the version that a revert goes back to
-    "force": pl.Boolean,
-    "version": pl.UInt32,  # the version the row insists on (the request's latestVersionId), null where it does not care
-    "study_wide": pl.Boolean,  # the row asks for includeStudyImageSets
-}
+EDITS: Final = pl.Schema(
+    {
+        "row": pl.UInt32(),  # as a spreadsheet shows it, header counted; JSON lines: line; Parquet: record from 1
+        "edit_id": pl.String(),  # the user's own name of the row, null where the list has none
+        "selector": pl.String(),  # one of SELECTORS
+        "key": pl.String(),  # the selector's value
+        "action": ACTION,
+        "level": LEVEL,  # null for a revert
+        "series_uid": pl.String(),
+        "instance_uid": pl.String(),
+        "attribute": pl.String(),  # keyword or eight upper-case hex digits; null where the action names none
+        "value": pl.String(),  # JSON text as in the metadata document; STORED_VALUE for a remove without value
+        "vr": pl.String(),  # of a private element that is set, where the list gives it; otherwise null
+        "revert_to": pl.UInt32(),  # the version that a revert goes back to
+        "force": pl.Boolean(),
+        "version": pl.UInt32(),  # the version the row insists on (latestVersionId), null where it does not care
+        "study_wide": pl.Boolean(),  # the row asks for includeStudyImageSets
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
-    {"errors", "edit", "dicom", "pacing"},
+    {"errors", "edit", "dicom", "pacing", "files"},
     {"outcome", "client", "editlist", "inventory", "deid"},
     {"verdict", "plan", "ledger", "aws", "emulator"},
     {"engine", "report"},

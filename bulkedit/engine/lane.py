@@ -1,0 +1,438 @@
+"""One lane of calls as a machine that decides and does no I/O.
+
+`action` is what to perform next, `begin` is told when it starts, and `absorb` takes what came of it; `begin` and
+`absorb` hand out the events that the ledger must hold. What a reply means and which step follows stands in
+`bulkedit.verdict`; here the steps are carried out on the books of the call in hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkedit import verdict
+from bulkedit.client import UpdateRequest
+from bulkedit.engine.options import OnConflict
+from bulkedit.engine.repeats import Repeats
+from bulkedit.engine.stored import fill_stored, holds, without_values
+from bulkedit.ledger import Event
+from bulkedit.outcome import Accepted, ImageSet, Lost, Metadata, Refused, Standing, State
+from bulkedit.pacing import LOOK, Operation
+from bulkedit.verdict import Finding, Step
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping
+
+    from bulkedit.engine.options import Options
+    from bulkedit.plan import Lane, PlannedCall
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send the update."""
+
+    request: UpdateRequest
+    operation: Operation = Operation.UPDATE
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """GetImageSet, of the latest version or of one."""
+
+    image_set_id: str
+    version: int | None = None
+    operation: Operation = Operation.GET
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """GetImageSetMetadata of one version."""
+
+    image_set_id: str
+    version: int
+    operation: Operation = Operation.METADATA
+
+
+Action = Send | Look | Read
+Reply = Accepted | ImageSet | Metadata | Refused | Lost
+
+
+@dataclass(slots=True)
+class _Books:
+    """What is known of the call in hand."""
+
+    call: PlannedCall
+    standing: Standing
+    base: int | None = None
+    attempts: int = 0
+    throttles: int = 0
+    faults: int = 0
+    conflicts: int = 0
+    looks: int = 0  # at the image set since the last request
+    request: UpdateRequest | None = None  # for the base in hand, with stored values filled in
+    before: ImageSet | None = None  # the image set as it stood before the last request
+    locked_since: float | None = None
+    repeats: Repeats | None = None
+
+
+_UNDER_WAY: Final = frozenset({Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED})
+_QUOTA: Final = frozenset({Finding.THROTTLED, Finding.TOO_MANY, Finding.READ_THROTTLED})
+
+
+class LaneRun:
+    """A lane on its way through its calls."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        options: Options,
+        rng: random.Random,
+        *,
+        key: bytes,
+        begun: Mapping[int, dict[str, Any]],
+        now: float,
+        epoch: float,
+    ) -> None:
+        """``begun``: rows of `bulkedit.ledger.STANDINGS` by call, for calls that an earlier process left unsettled."""
+        self.number = lane.number
+        self.edits = {call.call: call.edits for call in lane.calls}
+        self.action: Action | None = None
+        self.due = now  # monotonic seconds; the action waits until then
+        self.parked = False  # the lane ended with calls unsettled
+        self.halted: Refused | None = None  # the answer that no call of this run can get past
+        self.quota_hit: Refused | None = None  # the last answer was about a quota
+        self._rest = list(reversed(lane.calls))
+        self._options = options
+        self._rng = rng
+        self._key = key
+        self._begun = begun
+        self._now, self._epoch = now, epoch
+        self._latest: ImageSet | None = None  # the newest version that this lane has seen
+        self._conflicted = False  # --on-conflict stop has struck
+        self._books: _Books | None = None
+        self._events: list[Event] = []
+        self._open_until_busy()
+
+    # what the shell asks
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an update of this lane may be under way at the service."""
+        return self._books is not None and self._books.standing in _UNDER_WAY
+
+    @property
+    def call(self) -> PlannedCall | None:
+        """The call in hand."""
+        return self._books.call if self._books else None
+
+    def take_events(self) -> list[Event]:
+        """Events not handed out yet, in order."""
+        events, self._events = self._events, []
+        return events
+
+    def begin(self, epoch: float) -> Event | None:
+        """The action starts now. For a request with a new base: its intent, to be durable before it leaves."""
+        if not isinstance(self.action, Send):
+            return None
+        books = self._held
+        self._epoch = epoch
+        books.attempts += 1
+        books.looks = 0
+        if books.standing is not Standing.PLANNED:
+            return None
+        books.standing = Standing.INTENDED
+        return self._event(digest=self._digest(self.action.request))
+
+    def absorb(self, reply: Reply, *, now: float, epoch: float) -> None:
+        """Take what came of the action."""
+        self._now = self.due = now
+        self._epoch = epoch
+        self.quota_hit = None
+        performed, self.action = self.action, None
+        if isinstance(reply, Refused | Lost):
+            of = verdict.of_answer if isinstance(performed, Send) else verdict.of_failed_read
+            self._follow(of(reply), reply, performed)
+        elif isinstance(reply, Accepted):
+            self._follow(Finding.ACCEPTED, reply, performed)
+        elif isinstance(reply, ImageSet):
+            self._looked(reply, performed)
+        else:
+            self._read(reply, performed)
+        self._open_until_busy()
+
+    def withdraw(self, epoch: float) -> Event | None:
+        """Nothing more is to be sent: a call that is surely not under way is planned again."""
+        self._epoch = epoch
+        if self._books is None or self._books.standing is not Standing.INTENDED:
+            return None
+        self._books.standing = Standing.PLANNED
+        return self._event(cause="withdrawn")
+
+    # opening calls
+
+    @property
+    def _held(self) -> _Books:
+        if self._books is None:
+            raise LookupError("this lane has no call in hand")
+        return self._books
+
+    def _open_until_busy(self) -> None:
+        while self._books is None and self._rest and not self.parked:
+            self._open(self._rest.pop())
+
+    def _open(self, call: PlannedCall) -> None:
+        books = self._books = _Books(call, Standing.PLANNED)
+        if self._conflicted:
+            self._settle(Standing.CONFLICTED, cause="an earlier conflict in this image set")
+        elif begun := self._begun.get(call.call):
+            # an intent without an answer: the request may have left, or may still be on its way
+            was = Standing(begun["standing"])
+            books.standing = Standing.IN_DOUBT if was is Standing.INTENDED else was
+            books.base = begun["base"]
+            for name in ("attempts", "throttles", "faults", "conflicts"):
+                setattr(books, name, begun[name])
+            self.action = self._look()
+        elif self._latest is None or self._latest.state is not State.ACTIVE:
+            self.action = self._look()
+        else:
+            self._examine(self._latest)
+
+    # what came back
+
+    def _looked(self, found: ImageSet, performed: Action | None) -> None:
+        self._held.looks += 1
+        if self._latest is None or found.version >= self._latest.version:
+            self._latest = found
+        self._examine(found, performed)
+
+    def _examine(self, found: ImageSet, performed: Action | None = None) -> None:
+        books = self._held
+        base = books.call.version if books.standing is Standing.PLANNED else books.base
+        finding = verdict.of_look(found, standing=books.standing, base=base, before=books.before)
+        books.locked_since = (books.locked_since or self._now) if finding is Finding.LOCKED else None
+        self._follow(finding, found, performed)
+
+    def _read(self, metadata: Metadata, performed: Action | None) -> None:
+        books = self._held
+        if isinstance(performed, Read) and books.base is not None and performed.version > books.base:
+            ours = holds(self._request(), metadata.document)
+            self._follow(Finding.OURS if ours else Finding.STRANGERS, metadata, performed)
+            return
+        books.request = fill_stored(self._request(), metadata.document)
+        if books.request is None:
+            self._settle(Standing.SKIPPED, cause="nothing to remove: the attributes are absent")
+        else:
+            self.action = Send(books.request)
+
+    def _follow(self, finding: Finding, reply: Reply, performed: Action | None) -> None:
+        """Carry out what the table says."""
+        books = self._held
+        step = verdict.next_step(books.standing, finding)
+        if finding in _QUOTA and isinstance(reply, Refused):
+            self.quota_hit = reply
+            books.throttles += isinstance(performed, Send)
+        carry_out: dict[Step, Callable[[], None]] = {
+            Step.SEND: self._send,
+            Step.SEND_AGAIN: lambda: self._send_again(finding),
+            Step.SEND_ANEW: lambda: self._send_anew(finding, reply),
+            Step.LOOK: lambda: self._look_now(finding, reply),
+            Step.LOOK_LATER: lambda: self._look_later(finding, reply, performed),
+            Step.COMPARE: lambda: self._compare(performed),
+            Step.REBASE: self._rebase,
+            Step.APPLIED: lambda: self._settle(Standing.APPLIED, version=(books.base or 0) + 1),
+            Step.REJECTED: lambda: self._settle(Standing.REJECTED, *self._why(finding, reply)),
+            Step.FAILED: lambda: self._settle(Standing.FAILED, *self._why(finding, reply)),
+            Step.HALT: lambda: self._halt(reply),
+        }
+        carry_out[step]()
+
+    # steps
+
+    def _send(self) -> None:
+        books = self._held
+        latest = self._latest
+        if latest is None:
+            raise LookupError("a call is sent only once its image set was seen")
+        books.base, books.before = latest.version, latest
+        self._prepare()
+
+    def _prepare(self) -> None:
+        books = self._held
+        if books.call.lookup and books.request is None:
+            self.action = Read(books.call.image_set_id, self._base)
+        else:
+            self.action = Send(self._request())
+
+    def _send_again(self, finding: Finding) -> None:
+        books = self._held
+        if self._latest is not None and self._latest.version == books.base:
+            books.before = self._latest
+        if finding in _QUOTA or self._wait_for_fault(finding):
+            self._prepare()
+
+    def _send_anew(self, finding: Finding, reply: Reply) -> None:
+        books = self._held
+        self._note(*self._why(finding, reply))
+        if self._wait_for_fault(finding):
+            books.standing = Standing.PLANNED
+            books.request = None
+            self._follow_latest()
+
+    def _follow_latest(self) -> None:
+        """Send with the newest version as base, or wait for it to be unlocked."""
+        if self._latest is None or self._latest.state is not State.ACTIVE:
+            self.action = self._look()
+        else:
+            self._send()
+
+    def _look(self, version: int | None = None) -> Look:
+        return Look(self._held.call.image_set_id, version)
+
+    def _look_now(self, finding: Finding, reply: Reply) -> None:
+        books = self._held
+        if finding in {Finding.LOST, Finding.UNKNOWN} and books.standing is Standing.INTENDED:
+            books.standing = Standing.IN_DOUBT
+            books.faults += 1
+            self._note(*self._why(finding, reply))
+        # past the version that was promised: its own status tells what became of it
+        self.action = self._look(self._base + 1 if finding is Finding.PASSED else None)
+
+    def _look_later(self, finding: Finding, reply: Reply, performed: Action | None) -> None:
+        books = self._held
+        if isinstance(reply, Accepted):
+            books.standing = Standing.ACCEPTED
+            books.locked_since = self._now
+            self._note()
+        if finding is Finding.READ_LOST and not self._wait_for_fault(finding):
+            return
+        if finding is Finding.LOCKED and self._locked_too_long():
+            self._park("unlock timeout")
+            return
+        if finding not in _QUOTA | {Finding.READ_LOST}:
+            self.due = self._now + LOOK.wait(books.looks + 1, self._rng)
+        self.action = performed if isinstance(performed, Look | Read) else self._look()
+
+    def _locked_too_long(self) -> bool:
+        since = self._held.locked_since
+        return since is not None and self._now - since > self._options.unlock_timeout_s
+
+    def _compare(self, performed: Action | None) -> None:
+        version = self._base + 1
+        at_version = self._latest is not None and self._latest.version == version
+        if at_version or (isinstance(performed, Look) and performed.version == version):
+            self.action = Read(self._held.call.image_set_id, version)
+        else:
+            self.action = self._look(version)
+
+    def _rebase(self) -> None:
+        books = self._held
+        books.conflicts += 1
+        latest = self._latest.version if self._latest else None
+        cause = f"another writer made version {latest}" if latest else "another writer"
+        if books.call.version is not None or self._options.on_conflict is OnConflict.STOP:
+            self._conflicted = self._options.on_conflict is OnConflict.STOP
+            self._settle(Standing.CONFLICTED, cause)
+            return
+        books.standing = Standing.PLANNED
+        books.request = None
+        self._note(cause)
+        self._follow_latest()
+
+    def _halt(self, reply: Reply) -> None:
+        self.halted = reply if isinstance(reply, Refused) else None
+        self.parked = True
+        self.action = None
+
+    def _park(self, cause: str) -> None:
+        self.parked = True
+        self._note(cause)
+        self.action = None
+
+    def _wait_for_fault(self, finding: Finding) -> bool:
+        """Count a fault and put the next attempt off; False where the call was given up instead."""
+        books = self._held
+        books.faults += 1
+        books.repeats = books.repeats or Repeats(self._options, self._rng)
+        wait = books.repeats.fault(self._now)
+        if wait is not None:
+            self.due = self._now + wait
+            return True
+        if books.standing in {Standing.IN_DOUBT, Standing.ACCEPTED}:
+            self._park(f"given up after repeated: {finding}")
+        else:
+            self._settle(Standing.FAILED, f"given up after repeated: {finding}")
+        return False
+
+    # books
+
+    def _settle(
+        self, standing: Standing, cause: str | None = None, message: str | None = None, *, version: int | None = None
+    ) -> None:
+        self._held.standing = standing
+        self._note(cause, message, version=version)
+        self._books = None
+        self.action = None
+
+    @property
+    def _base(self) -> int:
+        base = self._held.base
+        if base is None:
+            raise LookupError("this call has no base yet")
+        return base
+
+    def _request(self) -> UpdateRequest:
+        books = self._held
+        call = books.call
+        return books.request or UpdateRequest(
+            image_set_id=call.image_set_id,
+            base=self._base,
+            updatable=call.updatable,
+            removable=call.removable,
+            revert_to=call.revert_to,
+            force=call.force,
+            include_study=call.study_wide,
+        )
+
+    def _digest(self, request: UpdateRequest) -> str:
+        digest = hashlib.blake2b(key=self._key, digest_size=16)
+        for part in (request.updatable, request.removable, request.revert_to, request.force, request.include_study):
+            digest.update(repr(part).encode())
+        return digest.hexdigest()
+
+    def _why(self, finding: Finding, reply: Reply) -> tuple[str, str | None]:
+        """Cause and words for the ledger, the words without any value of the request."""
+        if isinstance(reply, Lost):
+            return reply.cause, None
+        cause = reply.code if isinstance(reply, Refused) else str(finding)
+        words = reply.message if isinstance(reply, Refused | ImageSet) else ""
+        known = self._held.base is not None
+        return cause, (without_values(words, self._request()) if known else words) or None
+
+    def _note(self, cause: str | None = None, message: str | None = None, *, version: int | None = None) -> None:
+        self._events.append(self._event(cause=cause, message=message, version=version))
+
+    def _event(
+        self,
+        *,
+        cause: str | None = None,
+        message: str | None = None,
+        version: int | None = None,
+        digest: str | None = None,
+    ) -> Event:
+        books = self._held
+        return Event(
+            at=self._epoch,
+            call=books.call.call,
+            standing=books.standing,
+            base=books.base,
+            version=version,
+            attempts=books.attempts,
+            throttles=books.throttles,
+            faults=books.faults,
+            conflicts=books.conflicts,
+            cause=cause,
+            message=message,
+            digest=digest,
+        )

@@ -1,0 +1,31 @@
+"""What a run is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from bulkedit.pacing import DOCUMENTED, Operation, Rate
+
+UPDATES_IN_FLIGHT: Final = 100  # endpoints-quotas: concurrent updates per data store
+
+
+class OnConflict(StrEnum):
+    """What to do where another writer has made a version in between."""
+
+    REBASE = "rebase"  # take the new version and go on, unless the row named its own; the ledger says that it happened
+    STOP = "stop"  # leave the image set as it is now; its edits are conflicted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a run goes about its plan; times in seconds."""
+
+    rates: dict[Operation, Rate] = field(default_factory=lambda: dict(DOCUMENTED))
+    workers: int = 32  # requests under way at once
+    max_in_flight: int = UPDATES_IN_FLIGHT  # image sets with an update under way at once
+    on_conflict: OnConflict = OnConflict.REBASE
+    unlock_timeout_s: float = 3600.0  # an image set locked for longer is left alone, and reported
+    max_attempts: int = 10  # of one call that meets faults; throttles do not count
+    retry_for_s: float = 3600.0  # from the first fault of a call to its last attempt

@@ -1,0 +1,309 @@
+"""The async shell: opens lanes, hands their actions to workers when quotas allow, and keeps the ledger.
+
+It performs and decides nothing: lanes decide what comes next, the agenda and the pacers decide when. One task opens
+lanes and dispatches, a bounded number of workers perform one action at a time, one task commits the ledger. A lane
+that waits, for a quota or for an unlock, is an entry on the agenda and holds no worker.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import polars as pl
+from anyio import to_thread
+
+from bulkedit.engine.agenda import Agenda
+from bulkedit.engine.lane import LaneRun, Look, Send
+from bulkedit.engine.tally import Tally
+from bulkedit.errors import AccessError, BulkeditError, CredentialsError
+from bulkedit.ledger import GroupCommit
+from bulkedit.outcome import Lost, Refusal, Refused, Standing
+from bulkedit.pacing import Operation, Pacer
+from bulkedit.plan import Lane
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from bulkedit.client import Client
+    from bulkedit.engine.lane import Action, Reply
+    from bulkedit.engine.options import Options
+    from bulkedit.ledger import Ledger
+    from bulkedit.plan import SavedPlan
+
+_AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where time comes from. Waiting is anyio's, so a loop with another clock changes both."""
+
+    monotonic: Callable[[], float] = anyio.current_time
+    epoch: Callable[[], float] = time.time
+
+
+@dataclass(slots=True)
+class Stop:
+    """How a run is told to stop: `drain` sends nothing new and waits for what is under way."""
+
+    draining: bool = False
+    _changed: Callable[[], None] = field(default=lambda: None)
+
+    def drain(self) -> None:
+        """Send nothing new."""
+        self.draining = True
+        self._changed()
+
+
+class Engine:
+    """One run of one plan."""
+
+    def __init__(
+        self,
+        plan: SavedPlan,
+        client: Client,
+        ledger: Ledger,
+        options: Options,
+        *,
+        key: bytes,
+        rng: random.Random,
+        clock: Clock | None = None,
+    ) -> None:
+        """``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out."""
+        self._plan = plan
+        self._client = client
+        self._options = options
+        self._key = key
+        self._rng = rng
+        self._clock = clock or Clock()
+        self._commit = GroupCommit(ledger)
+        self._pacers = {operation: Pacer(rate, rng) for operation, rate in options.rates.items()}
+        self._agenda = Agenda(self._pacers)
+        self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
+        self._begun, self._settled = _history(plan, ledger, self.tally)
+        self._open_lanes = 0
+        self._in_flight: set[int] = set()  # lane numbers
+        self._busy = 0  # actions at the workers
+        self._news = anyio.Event()
+        self._fatal: Refused | None = None
+        self.stop = Stop(_changed=self._wake)
+
+    async def run(self) -> Tally:
+        """Run to the end, or to a drained stop; cancelling leaves at once, with every answer in hand written.
+
+        Raises AccessError, CredentialsError or EndpointError where the whole run is turned away, LedgerError where
+        the ledger cannot be written. Whatever happens, the run can go on later.
+        """
+        self.tally.started = self._clock.monotonic()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._commit.run)
+                await self._work()
+                tasks.cancel_scope.cancel()
+        except* BulkeditError as group:
+            raise _first(group) from None
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._commit.finish()
+        if self._fatal is not None:
+            raise _systemic(self._fatal)
+        return self.tally
+
+    # opening lanes and dispatching
+
+    async def _work(self) -> None:
+        send, receive = anyio.create_memory_object_stream[LaneRun](math.inf)
+        free = anyio.Semaphore(self._options.workers)
+        async with anyio.create_task_group() as workers, send, receive:
+            for _ in range(self._options.workers):
+                workers.start_soon(self._worker, receive, free)
+            lanes = _Lanes(self._plan, self._settled)
+            while True:
+                await free.acquire()  # a free worker first, so that no permit is held while waiting for one
+                lane = await self._next(lanes)
+                if lane is None:
+                    break
+                self._busy += 1
+                send.send_nowait(lane)
+            workers.cancel_scope.cancel()
+
+    async def _next(self, lanes: _Lanes) -> LaneRun | None:
+        """Wait for a lane whose action may go out; None when the run is over."""
+        while True:
+            self._news = anyio.Event()
+            if self.stop.draining or self._fatal is not None:
+                self._withdraw()
+                lanes.end()
+            await self._open(lanes)
+            found = self._agenda.take(self._clock.monotonic(), self._admit)
+            if isinstance(found, LaneRun):
+                return found
+            if found is None and not self._busy and not len(self._agenda) and lanes.ended:
+                return None
+            with anyio.move_on_after(found):
+                await self._news.wait()
+
+    async def _open(self, lanes: _Lanes) -> None:
+        """Open lanes a little ahead of the quota: a look long before the send would be stale."""
+        ahead = max(2, math.ceil(self._pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
+        ahead = min(ahead, self._options.max_in_flight)
+        while self._open_lanes - len(self._in_flight) < ahead and (lane := await lanes.next()):
+            now, epoch = self._clock.monotonic(), self._clock.epoch()
+            self._open_lanes += 1
+            run = LaneRun(lane, self._options, self._rng, key=self._key, begun=self._begun, now=now, epoch=epoch)
+            self._follow(run)
+
+    def _admit(self, lane: LaneRun) -> bool:
+        """At most so many image sets are in flight; one that is already may go on."""
+        if not isinstance(lane.action, Send) or lane.number in self._in_flight:
+            return True
+        return len(self._in_flight) < self._options.max_in_flight
+
+    def _withdraw(self) -> None:
+        """Stopping: lanes with nothing under way end here, and no request is sent again."""
+        fatal = self._fatal is not None
+        for lane in self._agenda.drop(lambda lane: fatal or isinstance(lane.action, Send) or not lane.under_way):
+            if event := lane.withdraw(self._clock.epoch()):
+                self._commit.note(event)
+            self._left(lane)
+
+    # performing
+
+    async def _worker(self, lanes: Any, free: anyio.Semaphore) -> None:  # noqa: ANN401 - anyio's receive stream
+        async for lane in lanes:
+            await self._perform(lane)
+            self._busy -= 1
+            free.release()
+            self._wake()
+
+    async def _perform(self, lane: LaneRun) -> None:
+        action = lane.action
+        if action is None:
+            raise LookupError("a lane without an action was dispatched")
+        if isinstance(action, Send):
+            self._flies(lane, flies=True)
+            if intent := lane.begin(self._clock.epoch()):
+                await self._commit.write(intent)
+        reply = await self._ask(action)
+        # an answer in hand is written, whatever else happens
+        lane.absorb(reply, now=self._clock.monotonic(), epoch=self._clock.epoch())
+        self._pace(action.operation, lane, reply)
+        self._follow(lane)
+
+    async def _ask(self, action: Action) -> Reply:
+        if isinstance(action, Send):
+            self.tally.requests += 1
+            return await self._client.update(action.request)
+        self.tally.reads += 1
+        if isinstance(action, Look):
+            return await self._client.get_image_set(action.image_set_id, action.version)
+        return await self._client.get_metadata(action.image_set_id, action.version)
+
+    def _pace(self, operation: Operation, lane: LaneRun, reply: Reply) -> None:
+        pacer = self._pacers[operation]
+        if lane.quota_hit is None:
+            pacer.answered()
+            self.tally.faults += isinstance(reply, Lost)
+            return
+        self.tally.throttled += 1
+        self.tally.updates_throttled += operation is Operation.UPDATE
+        pacer.throttled(self._clock.monotonic(), lane.quota_hit.retry_after_s)
+
+    def _follow(self, lane: LaneRun) -> None:
+        """Write down what the lane has to say, and put it where it belongs next."""
+        for event in lane.take_events():
+            self._commit.note(event)
+            if event.standing.settled:
+                self.tally.settled(event.standing, lane.edits[event.call], self._clock.monotonic())
+        self._fatal = self._fatal or lane.halted
+        self._flies(lane, flies=lane.under_way)
+        if lane.action is None:
+            self._left(lane)
+        else:
+            self._agenda.put(lane)
+
+    def _left(self, lane: LaneRun) -> None:
+        self._open_lanes -= 1
+        self._flies(lane, flies=False)
+        self.tally.parked += lane.parked
+
+    def _flies(self, lane: LaneRun, *, flies: bool) -> None:
+        (self._in_flight.add if flies else self._in_flight.discard)(lane.number)
+        self.tally.in_flight = len(self._in_flight)
+
+    def _wake(self) -> None:
+        self._news.set()
+
+
+class _Lanes:
+    """Lanes of the plan that still have calls to do, read ahead off the event loop."""
+
+    def __init__(self, plan: SavedPlan, settled: bytearray) -> None:
+        self._batches = plan.lanes()
+        self._settled = settled
+        self._ready: deque[Lane] = deque()
+        self.ended = False
+
+    async def next(self) -> Lane | None:
+        while not self._ready and not self.ended:
+            batch = await to_thread.run_sync(next, self._batches, None)
+            if batch is None:
+                self.ended = True
+            else:
+                self._ready.extend(filter(None, map(self._left_of, batch)))
+        return self._ready.popleft() if self._ready else None
+
+    def end(self) -> None:
+        """Open no more."""
+        self.ended = True
+        self._ready.clear()
+
+    def _left_of(self, lane: Lane) -> Lane | None:
+        calls = tuple(call for call in lane.calls if not self._settled[call.call])
+        return Lane(lane.number, calls) if calls else None
+
+
+def _history(plan: SavedPlan, ledger: Ledger, tally: Tally) -> tuple[dict[int, dict[str, Any]], bytearray]:
+    """What earlier processes left: calls under way (`STANDINGS` rows by call), and a 1 for each settled call.
+
+    Counts the settled ones into ``tally``.
+    """
+    standings = ledger.standings()
+    settled = bytearray(plan.counts["calls"])
+    done = standings.filter(pl.col("standing").is_in([str(s) for s in Standing if s.settled]))
+    if done.height:
+        edits = plan.calls().select("call", "edits").collect()
+        for call, standing, count in done.join(edits, on="call").select("call", "standing", "edits").iter_rows():
+            settled[call] = 1
+            tally.settled(Standing(standing), count)
+    open_ones = standings.join(done, on="call", how="anti").filter(pl.col("standing") != str(Standing.PLANNED))
+    return {row["call"]: row for row in open_ones.iter_rows(named=True)}, settled
+
+
+def _first(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, BulkeditError):
+        raise TypeError
+    return found
+
+
+def _systemic(refused: Refused) -> BulkeditError:
+    """The error for an answer that no call of the run can get past."""
+    if refused.kind is Refusal.CREDENTIALS:
+        return CredentialsError(
+            f"AWS did not accept the credentials ({refused.code}).",
+            likely="They have expired, or belong to another account.",
+            hint="Renew them (for example: aws sso login), then go on with: bulkedit resume RUN",
+        )
+    return AccessError(
+        f"AWS denied access ({refused.code}).",
+        likely="The role lacks medical-imaging:UpdateImageSetMetadata or medical-imaging:GetImageSet.",
+        hint="Add the permission, then go on with: bulkedit resume RUN",
+    )

@@ -1,0 +1,106 @@
+"""Attribute documents held against a metadata document: values to remove filled in, effects recognised, words cleaned.
+
+Pure functions over parsed JSON. What goes in and comes out holds health data.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkedit.edit import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bulkedit.client import UpdateRequest
+
+_ABSENT: Final = object()
+_SHORTEST_SECRET: Final = 3  # shorter texts are in every sentence
+
+
+def fill_stored(request: UpdateRequest, document: dict[str, Any]) -> UpdateRequest | None:
+    """Put the stored values into a removal that names none, because key and value must match.
+
+    Attributes that the image set does not have are left out; None where nothing is left to do.
+    """
+    removable = _filled(json.loads(request.removable or "{}"), document)
+    if any(True for _ in _places(removable)):
+        return replace(request, removable=json_text(removable))
+    return replace(request, removable=None) if request.updatable else None
+
+
+def _filled(wanted: dict[str, Any], document: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """``wanted`` with each empty value of a DICOM object taken from the same place of ``document``."""
+    filled: dict[str, Any] = {}
+    for key, inner in wanted.items():
+        stored = document.get(key, _ABSENT) if isinstance(document, dict) else _ABSENT
+        if key == "DICOM":
+            present = stored if isinstance(stored, dict) else {}
+            kept = {k: present.get(k, _ABSENT) if v == {} else v for k, v in inner.items()}
+            filled[key] = {k: v for k, v in kept.items() if v is not _ABSENT}
+        elif isinstance(inner, dict) and inner:
+            filled[key] = _filled(inner, stored)
+        else:
+            filled[key] = inner  # SchemaVersion, or an instance or series to be removed whole
+    return _without_hollows(filled)
+
+
+def _without_hollows(node: dict[str, Any]) -> dict[str, Any]:
+    """Drop a place whose every attribute turned out absent: left empty, it would ask for the removal of an instance."""
+    return {key: inner for key, inner in node.items() if not (inner == {"DICOM": {}} or (key == "DICOM" and not inner))}
+
+
+def _places(document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every attribute, and every instance or series named whole, with its path."""
+    for key, inner in document.items():
+        here = (*path, key)
+        if key in {"SchemaVersion", "DICOMVRs"}:
+            continue
+        if key == "DICOM":
+            yield from (((*here, name), value) for name, value in inner.items())
+        elif isinstance(inner, dict):
+            if inner:
+                yield from _places(inner, here)
+            elif len(here) > 1 and here[-2] in {"Series", "Instances"}:
+                yield here, None
+
+
+def holds(request: UpdateRequest, document: dict[str, Any]) -> bool:
+    """Whether a document looks as the request would leave it: what is set is there, what is removed is not."""
+    updatable = json.loads(request.updatable or "{}")
+    removable = json.loads(request.removable or "{}")
+    return all(_at(document, path) == value for path, value in _places(updatable)) and all(
+        _at(document, path) is _ABSENT for path, _ in _places(removable)
+    )
+
+
+def _at(document: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON
+    for key in path:
+        if not isinstance(document, dict) or key not in document:
+            return _ABSENT
+        document = document[key]
+    return document
+
+
+def without_values(message: str, request: UpdateRequest) -> str:
+    """The service's words with every value of the request taken out."""
+    texts = {text for blob in (request.updatable, request.removable) if blob for text in _texts(json.loads(blob))}
+    for text in sorted(texts, key=len, reverse=True):
+        message = message.replace(text, "…")
+    return message
+
+
+def _texts(node: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Every text and number below DICOM objects that is long enough to give something away."""
+    if isinstance(node, dict):
+        for inner in node.values():
+            yield from _texts(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _texts(inner)
+    elif isinstance(node, str | int | float) and not isinstance(node, bool):
+        text = str(node).strip()
+        if len(text) >= _SHORTEST_SECRET and node != 1.1:
+            yield text

@@ -1,0 +1,55 @@
+"""Where a run stands, in numbers that are always true: read by progress, summary and tests."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from bulkedit.outcome import Outcome, Standing, outcome_of
+
+_WINDOW_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one run, the processes before this one included."""
+
+    calls: int  # in the plan
+    edits: int  # in the plan
+    settled_calls: int = 0
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))  # edits
+    requests: int = 0  # updates sent by this process
+    throttled: int = 0  # requests of any operation refused for a quota
+    updates_throttled: int = 0
+    reads: int = 0
+    faults: int = 0
+    conflicts: int = 0
+    in_flight: int = 0  # image sets with an update under way
+    parked: int = 0  # lanes that ended with calls unsettled: locked for too long, or out of reach
+    started: float = 0.0  # monotonic
+    _settled_at: deque[float] = field(default_factory=deque, repr=False)
+
+    def settled(self, standing: Standing, edits: int, now: float | None = None) -> None:
+        """A call and its edits are settled; ``now`` is None for those of an earlier process."""
+        self.settled_calls += 1
+        self.outcomes[outcome_of(standing)] += edits
+        if now is not None:
+            self._settled_at.append(now)
+
+    @property
+    def applied(self) -> int:
+        """Edits applied."""
+        return self.outcomes[Outcome.APPLIED]
+
+    @property
+    def unprocessed(self) -> int:
+        """Edits that have no outcome yet."""
+        return self.edits - sum(self.outcomes.values())
+
+    def rate(self, now: float) -> float:
+        """Calls settled per second over the last minute."""
+        while self._settled_at and self._settled_at[0] < now - _WINDOW_S:
+            self._settled_at.popleft()
+        span = min(_WINDOW_S, now - self.started)
+        return len(self._settled_at) / span if span > 0 else 0.0

@@ -1,0 +1,304 @@
+"""The durable record of every call: intent, replies, settlement.
+
+One SQLite file in WAL mode, `synchronous=FULL`, written by one process. Rows are only ever appended; where a call
+stands is the standing of its last row. So a kill at any instant leaves a prefix of the truth, never a half-truth. The
+ledger holds no value of an edit or of metadata: of a payload it keeps a keyed digest, whose key stays in the run.
+
+Writes are committed in groups: while one commit is under way, all that arrives waits for the next one, so a call pays
+for durability once, with all the calls beside it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sqlite3
+import time
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import IO, TYPE_CHECKING, Any, Final, Self
+
+import anyio
+import polars as pl
+from anyio import to_thread
+
+from bulkedit.errors import LedgerError, RunHeldError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from bulkedit.outcome import Standing
+
+SCHEMA: Final = 1
+_SETUP: Final = f"""
+CREATE TABLE event (
+    seq        INTEGER PRIMARY KEY,  -- order of writing
+    at         REAL NOT NULL,        -- epoch seconds
+    call       INTEGER NOT NULL,     -- number of the call in the plan
+    standing   TEXT NOT NULL,        -- where the call stands from here on
+    base       INTEGER,              -- version that the request took for the latest
+    version    INTEGER,              -- version that the call became
+    attempts   INTEGER NOT NULL,     -- update requests sent so far
+    throttles  INTEGER NOT NULL,     -- of these, refused for the quota
+    faults     INTEGER NOT NULL,     -- lost answers and failed reads so far
+    conflicts  INTEGER NOT NULL,     -- times another writer was there first
+    cause      TEXT,                 -- error code or finding behind the standing
+    message    TEXT,                 -- the service's words, without values
+    digest     TEXT                  -- keyed digest of the payload, on intents
+) STRICT;
+PRAGMA user_version = {SCHEMA};
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One row of the ledger: from here on the call stands so."""
+
+    at: float
+    call: int
+    standing: Standing
+    base: int | None = None
+    version: int | None = None
+    attempts: int = 0
+    throttles: int = 0
+    faults: int = 0
+    conflicts: int = 0
+    cause: str | None = None
+    message: str | None = None
+    digest: str | None = None
+
+
+_NAMES: Final = [field.name for field in fields(Event)]
+_COLUMNS: Final = ", ".join(_NAMES)
+_INSERT: Final = f"INSERT INTO event ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - names
+_values: Final = attrgetter(*_NAMES)
+
+# One row a call: its last event.
+STANDINGS: Final = pl.Schema(
+    {
+        "call": pl.UInt32(),
+        "standing": pl.String(),
+        "base": pl.UInt32(),
+        "version": pl.UInt32(),
+        "attempts": pl.UInt32(),
+        "throttles": pl.UInt32(),
+        "faults": pl.UInt32(),
+        "conflicts": pl.UInt32(),
+        "cause": pl.String(),
+        "message": pl.String(),
+        "at": pl.Float64(),
+    }
+)
+
+
+class Ledger:
+    """The ledger of one run. Its methods block; `GroupCommit` carries them off the event loop."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = lock
+
+    @classmethod
+    def create(cls, path: Path) -> Ledger:
+        """Start a new ledger and hold it. Raises LedgerError, RunHeldError."""
+        lock = _hold(path)
+        with _explained(path):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            connection = _connect(path)
+            connection.executescript(_SETUP)
+        return cls(path, connection, lock)
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Go on with a ledger and hold it. Raises LedgerError where it is absent or damaged, RunHeldError."""
+        lock = _hold(path)
+        with _explained(path):
+            connection = _checked(path)
+        return cls(path, connection, lock)
+
+    @classmethod
+    def read(cls, path: Path) -> Ledger:
+        """Look into a ledger, also while another process writes it. Raises LedgerError."""
+        with _explained(path):
+            connection = _checked(path)
+            connection.execute("PRAGMA query_only = ON")
+        return cls(path, connection, None)
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Write events; they are durable when this returns. Raises LedgerError, and then none of them is written."""
+        with _explained(self.path), self._connection:
+            self._connection.executemany(_INSERT, map(_values, events))
+
+    def standings(self) -> pl.DataFrame:
+        """Where every call stands that was ever begun: columns `STANDINGS`, sorted by call."""
+        columns = ", ".join(STANDINGS)
+        # SQLite takes the other columns from the row that holds the maximum
+        query = f"SELECT {columns}, max(seq) FROM event GROUP BY call ORDER BY call"  # noqa: S608 - constant names
+        with _explained(self.path):
+            rows = self._connection.execute(query).fetchall()
+        return pl.DataFrame([row[:-1] for row in rows], schema=STANDINGS, orient="row")
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Every row in the order of writing."""
+        with _explained(self.path):
+            cursor = self._connection.execute(f"SELECT seq, {_COLUMNS} FROM event ORDER BY seq")  # noqa: S608
+            names = [column[0] for column in cursor.description]
+            for row in cursor:
+                yield dict(zip(names, row, strict=True))
+
+    def close(self) -> None:
+        """Let go of the run."""
+        with _explained(self.path):
+            self._connection.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # writes happen on worker threads, one at a time
+    connection = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _checked(path: Path) -> sqlite3.Connection:
+    """Open an existing ledger that is whole and of this version."""
+    connection = _connect(path)
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found != SCHEMA:
+        raise LedgerError("this ledger was written by another version of bulkedit.", where=str(path))
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+    return connection
+
+
+class _explained:  # noqa: N801 - reads as a statement
+    """Turns faults of disk and database into LedgerError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, FileExistsError):
+            raise LedgerError("there is a ledger already.", where=str(self._path)) from error
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            raise LedgerError(
+                f"the ledger is damaged ({error}).",
+                where=str(self._path),
+                likely="The disk failed, or the file was changed by hand.",
+                hint="What can still be read: sqlite3 ledger.sqlite .recover",
+            ) from error
+        if isinstance(error, sqlite3.Error | OSError):
+            raise LedgerError(
+                f"the ledger cannot be used ({error}).",
+                where=str(self._path),
+                likely="The disk may be full or read-only, or the folder may be gone.",
+                hint="Nothing that was recorded is lost. Make room, then go on with: bulkedit resume RUN",
+            ) from error
+
+
+def _hold(path: Path) -> IO[str]:
+    """Hold the run: the operating system lets go of a dead process's lock by itself. Raises RunHeldError."""
+    lock_path = path.with_name("run.lock")
+    with _explained(path):
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.fdopen(descriptor, "r+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = _holder(lock)
+        lock.close()
+        raise RunHeldError(
+            f"this run is held by {holder}.",
+            where=str(path.parent),
+            hint="Wait for it to end, or stop it (a first Ctrl-C there lets it finish what it has begun).",
+        ) from error
+    lock.truncate(0)
+    json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}, lock)
+    lock.flush()
+    return lock
+
+
+def _holder(lock: IO[str]) -> str:
+    try:
+        found = json.load(lock)
+        return f"process {found['pid']} on {found['host']} since {found['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
+class GroupCommit:
+    """Commits events in groups, off the event loop, in the order in which they were handed over.
+
+    `run` is a task of its own, started once. `note` hands an event over and goes on; `write` returns once it is
+    durable. After a fault of the ledger both raise it, and nothing more is written.
+    """
+
+    def __init__(self, ledger: Ledger, *, committed: Callable[[int], None] = lambda _: None) -> None:
+        self._ledger = ledger
+        self._committed = committed  # told the size of each group
+        self._waiting: list[Event] = []
+        self._wake = anyio.Event()
+        self._durable = anyio.Event()  # of the events that are waiting now
+        self._fault: LedgerError | None = None
+
+    async def run(self) -> None:
+        """Commit until cancelled; a group that is on its way is finished first."""
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            events, self._waiting = self._waiting, []
+            durable, self._durable = self._durable, anyio.Event()
+            if not events:
+                continue
+            await self._commit(events)
+            durable.set()
+
+    async def _commit(self, events: list[Event]) -> None:
+        if self._fault is not None:
+            return
+        try:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self._ledger.append, events)
+        except LedgerError as error:
+            self._fault = error
+        else:
+            self._committed(len(events))
+
+    def note(self, event: Event) -> None:
+        """Hand an event over; it is durable before any later `write` returns."""
+        if self._fault is not None:
+            raise self._fault
+        self._waiting.append(event)
+        self._wake.set()
+
+    async def write(self, event: Event) -> None:
+        """Hand an event over and wait until it is durable."""
+        self.note(event)
+        durable = self._durable
+        await durable.wait()
+        if self._fault is not None:
+            raise self._fault
+
+    async def finish(self) -> None:
+        """Commit what is left, once `run` has ended. Raises LedgerError where something is not durable."""
+        if self._waiting:
+            events, self._waiting = self._waiting, []
+            await self._commit(events)
+        if self._fault is not None:
+            raise self._fault

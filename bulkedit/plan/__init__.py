@@ -1,0 +1,25 @@
+"""Frames to lanes of calls, the estimate, and the plan as a folder."""
+
+from bulkedit.plan.estimate import Estimate, estimate, seconds_at
+from bulkedit.plan.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
+from bulkedit.plan.make import SET_ASIDE, Plan, Settings, make
+from bulkedit.plan.saved import MANIFEST, SavedPlan, copy, load, save
+
+__all__ = [
+    "CALLS",
+    "MANIFEST",
+    "PLANNED_EDITS",
+    "SET_ASIDE",
+    "Estimate",
+    "Lane",
+    "Plan",
+    "PlannedCall",
+    "SavedPlan",
+    "Settings",
+    "copy",
+    "estimate",
+    "load",
+    "make",
+    "save",
+    "seconds_at",
+]

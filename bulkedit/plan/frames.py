@@ -1,0 +1,64 @@
+"""The columns of a plan: calls in lanes, and the edits that each call carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from bulkedit.edit import EDITS
+
+# One row a call, sorted by lane, and inside a lane in the order in which the calls are sent.
+CALLS: Final = pl.Schema(
+    {
+        "call": pl.UInt32(),  # 0, 1, 2, … in the order of this frame
+        "lane": pl.UInt32(),  # calls of one lane run one after another
+        "image_set_id": pl.String(),
+        "version": pl.UInt32(),  # the version that the rows insist on, null where they do not care
+        "updatable": pl.String(),  # JSON document, null where nothing is inserted or overwritten
+        "removable": pl.String(),  # JSON document, null where nothing is removed
+        "revert_to": pl.UInt32(),  # null but for a revert
+        "force": pl.Boolean(),
+        "study_wide": pl.Boolean(),  # includeStudyImageSets
+        "lookup": pl.Boolean(),  # `removable` has values to be read from the store just before the call
+        "edits": pl.UInt32(),  # how many edits the call carries
+        "bytes": pl.UInt32(),  # of the larger of the two documents, in UTF-8
+    }
+)
+
+# One row an edit, in the order of the edit list.
+PLANNED_EDITS: Final = pl.Schema(
+    {
+        "edit": pl.UInt32(),  # 0, 1, 2, … in the order of this frame
+        "call": pl.UInt32(),  # the call that carries it
+        "image_set_id": pl.String(),
+        **EDITS,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """One row of `CALLS`. Holds health data: never log it."""
+
+    call: int
+    lane: int
+    image_set_id: str
+    version: int | None
+    updatable: str | None
+    removable: str | None
+    revert_to: int | None
+    force: bool
+    study_wide: bool
+    lookup: bool
+    edits: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Calls that run one after another."""
+
+    number: int
+    calls: tuple[PlannedCall, ...]
