@@ -150,6 +150,12 @@ class Ledger:
             for row in cursor:
                 yield dict(zip(names, row, strict=True))
 
+    def span_s(self) -> float:
+        """Seconds from the first event to the last."""
+        with _explained(self.path):
+            (span,) = self._connection.execute("SELECT max(at) - min(at) FROM event").fetchone()
+        return float(span or 0.0)
+
     def close(self) -> None:
         """Let go of the run."""
         with _explained(self.path):

@@ -13,6 +13,7 @@ LAYERS = [
     {"errors", "edit", "dicom", "pacing", "files"},
     {"outcome", "client", "editlist", "inventory", "deid"},
     {"verdict", "plan", "ledger", "aws", "emulator"},
+    {"runs"},
     {"engine", "report"},
     {"cli"},
     {"__main__"},

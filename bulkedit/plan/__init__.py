@@ -2,14 +2,13 @@
 
 from bulkedit.plan.estimate import Estimate, estimate, seconds_at
 from bulkedit.plan.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
-from bulkedit.plan.make import SET_ASIDE, Plan, Settings, make
+from bulkedit.plan.make import Plan, Settings, make
 from bulkedit.plan.saved import MANIFEST, SavedPlan, copy, load, save
 
 __all__ = [
     "CALLS",
     "MANIFEST",
     "PLANNED_EDITS",
-    "SET_ASIDE",
     "Estimate",
     "Lane",
     "Plan",

@@ -7,26 +7,16 @@ decides which edits share a call; all else here follows from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+from bulkedit.editlist import SET_ASIDE
 from bulkedit.plan.documents import documents
 from bulkedit.plan.frames import CALLS, PLANNED_EDITS
 
 if TYPE_CHECKING:
     from bulkedit.dicom import Rules
-
-SET_ASIDE: Final = pl.Schema(
-    {
-        "row": pl.UInt32(),
-        "column": pl.String(),
-        "code": pl.String(),
-        "problem": pl.String(),
-        "likely": pl.String(),
-        "hint": pl.String(),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The commands: they read words, call the modules below and say what came of it."""

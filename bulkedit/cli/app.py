@@ -1,0 +1,87 @@
+"""The application: its commands in the order of use, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bulkedit import __version__
+from bulkedit.cli.applying import apply, resume
+from bulkedit.cli.demo import demo
+from bulkedit.cli.planning import plan
+from bulkedit.cli.reporting import report, status
+from bulkedit.cli.terminal import err, show_error
+from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+app = typer.Typer(
+    name="bulkedit",
+    help="Bulk edits of AWS HealthImaging metadata: fewest calls, exactly at the quota, every row accounted for.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bulkedit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with every error said in words and turned into its exit code."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - typer has checked them
+        try:
+            command(*args, **kwargs)
+        except BulkeditError as error:
+            show_error(error)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            err().print("Interrupted.")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except BrokenPipeError:
+            # whoever read our output has gone; nothing more can be said there
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(EXIT_FATAL) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:  # noqa: BLE001 - no traceback reaches a user, and no text that may hold values
+            err().print(f"error: bulkedit met a defect of its own: {_place(error)}.")
+            err().print("Please report it. What was recorded is in the run's ledger; resume goes on from there.")
+            raise typer.Exit(EXIT_FATAL) from None
+
+    return run
+
+
+for _command in (demo, plan, apply, resume, status, report):
+    app.command()(_guarded(_command))
+
+
+def _place(error: BaseException) -> str:
+    """Kind and place of an exception, without its text."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if f"{os.sep}bulkedit{os.sep}" in frame.filename] or list(frames)
+    place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    return f"{type(error).__name__}{place}"

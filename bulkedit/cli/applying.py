@@ -1,0 +1,259 @@
+"""`bulkedit apply` and `bulkedit resume`."""
+
+from __future__ import annotations
+
+import random
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import typer
+
+from bulkedit import plan as plans
+from bulkedit import report, runs
+from bulkedit.aws import Connection, connect
+from bulkedit.cli import options as o
+from bulkedit.cli.planning import ListOptions, plan_line, plan_list, show_plan
+from bulkedit.cli.progress import watch
+from bulkedit.cli.reporting import closing_lines
+from bulkedit.cli.terminal import command, err, interactive, json_line, plural
+from bulkedit.engine import Engine, Options
+from bulkedit.engine import OnConflict as Conflict
+from bulkedit.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_NOT_ALL_APPLIED,
+    EXIT_OK,
+    EXIT_STOPPED,
+    AccessError,
+    BulkeditError,
+    CredentialsError,
+    DatastoreError,
+    EndpointError,
+    UsageError,
+)
+from bulkedit.ledger import Ledger
+from bulkedit.outcome import Lost, Refusal, Refused
+from bulkedit.pacing import DOCUMENTED, Operation, parse_rate
+
+if TYPE_CHECKING:
+    from bulkedit.client import Client
+    from bulkedit.plan import SavedPlan
+
+DEFAULT_RATE: Final = f"{DOCUMENTED[Operation.UPDATE].per_second:g}/s"
+DEFAULT_READ_RATE: Final = f"{DOCUMENTED[Operation.GET].per_second:g}/s"
+
+
+def apply(
+    source: o.Source,
+    datastore: o.DatastoreId = None,
+    run: o.RunOption = None,
+    yes: o.Yes = False,
+    dry_run: o.DryRun = False,
+    region: o.Region = None,
+    profile: o.AwsProfile = None,
+    endpoint_url: o.EndpointUrl = None,
+    rate: o.Rate = DEFAULT_RATE,
+    burst: o.Burst = 1,
+    read_rate: o.ReadRate = DEFAULT_READ_RATE,
+    workers: o.Workers = 32,
+    max_in_flight: o.MaxInFlight = 100,
+    on_conflict: o.OnConflict = "rebase",
+    unlock_timeout: o.UnlockTimeout = 3600,
+    map_: o.Map = None,
+    ignore: o.Ignore = None,
+    empty: o.Empty = "keep",
+    force: o.Force = False,
+    rules: o.Rules = "2026",
+    format_: o.Format = None,
+    payload_limit: o.PayloadLimit = None,
+    bad_rows: o.BadRows = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Apply a plan, or an edit list at once. Asks first on a terminal.
+
+    Example: bulkedit apply plans/20260102-030405-1a2b --rate 0.25/s
+    """
+    settings: dict[str, Any] = {
+        "connection": {"region": region, "profile": profile, "endpoint_url": endpoint_url},
+        "options": {
+            "rate": rate,
+            "burst": burst,
+            "read_rate": read_rate,
+            "workers": workers,
+            "max_in_flight": max_in_flight,
+            "on_conflict": on_conflict,
+            "unlock_timeout": unlock_timeout,
+        },
+    }
+    engine_options(settings["options"])  # what is wrong with them is said before anything else happens
+    listing = ListOptions(
+        map=map_ or [],
+        ignore=ignore or [],
+        empty=empty,
+        force=force,
+        rules=rules,
+        format=format_,
+        payload_limit=payload_limit,
+        bad_rows=bad_rows,
+    )
+    plan = _plan_of(source, datastore, listing)
+    if dry_run:
+        _show(plan, as_json=as_json)
+        err().print("Nothing was sent: --dry-run.")
+        return
+    if not as_json:
+        show_plan(plan)
+    _ask(plan, yes=yes)
+    now = datetime.now(UTC)
+    started = runs.create(run or Path("runs") / runs.new_id(now), plan, settings, now)
+    raise typer.Exit(carry_out(started, as_json=as_json))
+
+
+def resume(run: o.RunFolder, as_json: o.AsJson = False) -> None:
+    """Go on with a run that was stopped: first what is in doubt, then what is left.
+
+    Example: bulkedit resume runs/20260102-030405-1a2b
+    """
+    raise typer.Exit(carry_out(runs.load(run), as_json=as_json))
+
+
+def _plan_of(source: str, datastore: str | None, listing: ListOptions) -> SavedPlan:
+    folder = Path(source)
+    if source == "-" or not folder.is_dir():
+        return plan_list(source, datastore, listing, None)
+    plan = plans.load(folder)
+    if datastore and datastore != plan.datastore_id:
+        raise UsageError("this plan was made for another data store.", where=source, hint="Leave --datastore out.")
+    return plan
+
+
+def _show(plan: SavedPlan, *, as_json: bool) -> None:
+    if as_json:
+        json_line(plan_line(plan))
+    else:
+        show_plan(plan)
+
+
+def _ask(plan: SavedPlan, *, yes: bool) -> None:
+    if yes:
+        return
+    what = f"{plural(plan.counts['calls'], 'call')} to data store {plan.datastore_id}"
+    if not interactive():
+        raise UsageError(f"nobody is there to confirm {what}.", hint="To apply from a script: --yes")
+    if not typer.confirm(f"Send {what}?", err=True):
+        err().print("Nothing was sent.")
+        raise typer.Exit(EXIT_OK)
+
+
+def engine_options(chosen: dict[str, Any]) -> Options:
+    """The engine's options. Raises UsageError."""
+    if chosen["on_conflict"] not in list(Conflict):
+        raise UsageError("--on-conflict is rebase or stop.")
+    read = parse_rate(chosen["read_rate"])
+    factor = read.per_second / DOCUMENTED[Operation.GET].per_second
+    rates = {
+        operation: parse_rate(f"{documented.per_second * factor}", burst=max(1.0, documented.burst * factor))
+        for operation, documented in DOCUMENTED.items()
+    }
+    rates[Operation.UPDATE] = parse_rate(chosen["rate"], burst=chosen["burst"])
+    return Options(
+        rates=rates,
+        workers=chosen["workers"],
+        max_in_flight=chosen["max_in_flight"],
+        on_conflict=Conflict(chosen["on_conflict"]),
+        unlock_timeout_s=chosen["unlock_timeout"],
+    )
+
+
+def carry_out(run: runs.Run, *, as_json: bool) -> int:
+    """Run to an end of whatever kind, say how it ended, and return the exit code."""
+    err().print(f"Run {run.folder}")
+    try:
+        interrupted = anyio.run(_carry_out, run)
+    except BulkeditError as error:
+        if run.ledger.exists() and not error.hint:
+            error.hint = f"To go on: {command('resume', run.folder)}"
+        raise
+    summary = report.summary(run)
+    if as_json:
+        json_line(summary)
+    else:
+        closing_lines(run, summary)
+    return _exit_code(summary, interrupted=interrupted)
+
+
+def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
+    if summary["unprocessed"]:
+        return EXIT_INTERRUPTED if interrupted else EXIT_STOPPED
+    return EXIT_OK if summary["applied"] == summary["edits"] else EXIT_NOT_ALL_APPLIED
+
+
+async def _carry_out(run: runs.Run) -> bool:
+    """Connect, check, run; True where a signal stopped it."""
+    connection = Connection(datastore_id=run.plan.datastore_id, **run.settings["connection"])
+    options = engine_options(run.settings["options"])
+    async with connect(connection) as client:
+        await require_datastore(client, run.plan.datastore_id)
+        with Ledger.open(run.ledger) if run.ledger.exists() else Ledger.create(run.ledger) as ledger:
+            engine = Engine(run.plan, client, ledger, options, key=run.key, rng=random.SystemRandom())
+            return await _run(engine)
+
+
+async def _run(engine: Engine) -> bool:
+    async with anyio.create_task_group() as tasks:
+        signals = _Signals(engine, tasks.cancel_scope)
+        tasks.start_soon(signals.listen)
+        tasks.start_soon(watch, engine)
+        await engine.run()
+        tasks.cancel_scope.cancel()
+    return signals.count > 0
+
+
+class _Signals:
+    """The first Ctrl-C or SIGTERM drains; the second leaves at once."""
+
+    def __init__(self, engine: Engine, scope: anyio.CancelScope) -> None:
+        self._engine = engine
+        self._scope = scope
+        self.count = 0
+
+    async def listen(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                self.count += 1
+                if self.count > 1:
+                    self._scope.cancel()
+                    return
+                waiting = plural(self._engine.tally.in_flight, "image set")
+                err().print(f"Stopping: nothing new is sent; waiting for {waiting}. Again to leave at once.")
+                self._engine.stop.drain()
+
+
+async def require_datastore(client: Client, datastore_id: str) -> None:
+    """Raises DatastoreError, AccessError, CredentialsError or EndpointError where no call can succeed."""
+    found = await client.get_datastore()
+    if isinstance(found, Lost):
+        raise EndpointError(
+            f"the service could not be reached ({found.cause}).",
+            likely="The network is down, or --endpoint-url or --region is wrong.",
+            hint="Try: aws medical-imaging list-datastores",
+        )
+    if not isinstance(found, Refused):
+        return
+    if found.kind is Refusal.CREDENTIALS:
+        raise CredentialsError(
+            f"AWS did not accept the credentials ({found.code}).",
+            hint="Renew them (for example: aws sso login), or choose others with --profile.",
+        )
+    if found.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
+        raise DatastoreError(
+            f"data store {datastore_id} does not exist in this account and region ({found.code}).",
+            likely="The id is mistyped, or the data store is in another region.",
+            hint="List those that exist: aws medical-imaging list-datastores",
+        )
+    raise AccessError(
+        f"AWS does not let these credentials read data store {datastore_id} ({found.code}).",
+        likely="The role lacks medical-imaging:GetDatastore, or the data store is another account's.",
+    )

@@ -1,0 +1,223 @@
+"""The options that commands share: each has one name, one meaning and one environment variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SOURCE = "Edit list"
+_WHERE = "Where"
+_RUN = "Running"
+
+Edits = Annotated[
+    str, typer.Argument(metavar="EDITS", help="CSV, CSV.gz, Parquet, JSON lines or Excel file; - is standard input.")
+]
+Source = Annotated[
+    str,
+    typer.Argument(metavar="PLAN|EDITS", help="A plan folder, or an edit list, which is planned first."),
+]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/20260102-030405-1a2b.")
+]
+
+DatastoreId = Annotated[
+    str | None,
+    typer.Option(
+        "--datastore", "-d", metavar="ID", envvar="BULKEDIT_DATASTORE", help="The data store.", rich_help_panel=_WHERE
+    ),
+]
+Region = Annotated[
+    str | None, typer.Option(envvar="BULKEDIT_REGION", help="AWS region.", rich_help_panel=_WHERE, show_default=False)
+]
+AwsProfile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        envvar="BULKEDIT_PROFILE",
+        help="Profile of ~/.aws/config.",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+EndpointUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BULKEDIT_ENDPOINT_URL",
+        help="Another address than AWS, such as a local emulator.",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", envvar="BULKEDIT_JSON", help="End with one line of JSON on standard output.")
+]
+
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="NAME=COLUMN",
+        envvar="BULKEDIT_MAP",
+        help="A column of the file that goes by another name.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore-column",
+        metavar="COLUMN",
+        envvar="BULKEDIT_IGNORE_COLUMN",
+        help="A column of the file to leave out.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+Empty = Annotated[
+    str,
+    typer.Option(
+        metavar="keep|null|remove",
+        envvar="BULKEDIT_EMPTY",
+        help="What an empty cell of a wide list means.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        envvar="BULKEDIT_FORCE",
+        help="Send edits that the service makes only with force; it switches its checks off.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+Rules = Annotated[
+    str,
+    typer.Option(
+        "--rules",
+        metavar="2025|2026",
+        envvar="BULKEDIT_RULES",
+        help="The age of the service's documentation to check edits against.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+BadRows = Annotated[
+    Path | None,
+    typer.Option(
+        "--bad-rows",
+        metavar="FILE",
+        envvar="BULKEDIT_BAD_ROWS",
+        help="Go on without the rows that cannot be understood, and write them to this CSV file.",
+        rich_help_panel=_SOURCE,
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="csv|parquet|jsonl|xlsx",
+        envvar="BULKEDIT_FORMAT",
+        help="The file's format, where its suffix does not tell.",
+        rich_help_panel=_SOURCE,
+        show_default=False,
+    ),
+]
+PayloadLimit = Annotated[
+    int | None,
+    typer.Option(
+        "--payload-limit",
+        metavar="BYTES",
+        envvar="BULKEDIT_PAYLOAD_LIMIT",
+        min=100,
+        max=30_000,
+        help="Largest attributes document of a call; 10000 unless AWS has raised the quota.",
+        rich_help_panel=_SOURCE,
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    str,
+    typer.Option(
+        "--rate",
+        metavar="N/s|N/m|N/h",
+        envvar="BULKEDIT_RATE",
+        help="Calls to send; the default quota of an account is 0.25/s.",
+        rich_help_panel=_RUN,
+    ),
+]
+Burst = Annotated[
+    float,
+    typer.Option("--burst", envvar="BULKEDIT_BURST", min=1, help="Calls to send at once.", rich_help_panel=_RUN),
+]
+ReadRate = Annotated[
+    str,
+    typer.Option(
+        "--read-rate",
+        metavar="N/s|N/m|N/h",
+        envvar="BULKEDIT_READ_RATE",
+        help="Reads to send (GetImageSet, GetImageSetMetadata); the default quota of GetImageSet is 25/s.",
+        rich_help_panel=_RUN,
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers", envvar="BULKEDIT_WORKERS", min=1, max=1000, help="Requests at once.", rich_help_panel=_RUN
+    ),
+]
+MaxInFlight = Annotated[
+    int,
+    typer.Option(
+        "--max-in-flight",
+        envvar="BULKEDIT_MAX_IN_FLIGHT",
+        min=1,
+        help="Image sets with an update under way at once; the quota of a data store is 100.",
+        rich_help_panel=_RUN,
+    ),
+]
+OnConflict = Annotated[
+    str,
+    typer.Option(
+        "--on-conflict",
+        metavar="rebase|stop",
+        envvar="BULKEDIT_ON_CONFLICT",
+        help="Where another writer was first: take its version and go on, or leave the image set.",
+        rich_help_panel=_RUN,
+    ),
+]
+UnlockTimeout = Annotated[
+    float,
+    typer.Option(
+        "--unlock-timeout",
+        metavar="SECONDS",
+        envvar="BULKEDIT_UNLOCK_TIMEOUT",
+        min=1,
+        help="Leave an image set alone that stays locked for longer.",
+        rich_help_panel=_RUN,
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="BULKEDIT_YES", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", envvar="BULKEDIT_DRY_RUN", help="Plan and check; send nothing.")]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="DIR",
+        envvar="BULKEDIT_RUN",
+        help="The run's folder; runs/<id> where not given.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        envvar="BULKEDIT_OUT",
+        help="The plan's folder; plans/<id> where not given.",
+        show_default=False,
+    ),
+]

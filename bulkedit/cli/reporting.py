@@ -1,0 +1,129 @@
+"""`bulkedit status` and `bulkedit report`, and the closing lines of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import polars as pl
+import typer
+from rich.table import Table
+
+from bulkedit import report as reports
+from bulkedit import runs
+from bulkedit.cli import options as o
+from bulkedit.cli.terminal import command, duration, json_line, out, plural, rows
+from bulkedit.errors import UsageError
+from bulkedit.outcome import Outcome, Standing
+
+if TYPE_CHECKING:
+    from bulkedit.runs import Run
+
+_SHOWN: Final = 50
+
+
+def status(run: o.RunFolder, as_json: o.AsJson = False) -> None:
+    """Where a run stands, also while it is running.
+
+    Example: bulkedit status runs/20260102-030405-1a2b
+    """
+    found = runs.load(run)
+    summary = reports.summary(found)
+    calls = _call_counts(found)
+    if as_json:
+        json_line({**summary, "type": "status", "standings": calls})
+        return
+    console = out()
+    console.print(f"Run {found.folder} on data store {found.plan.datastore_id}, begun {found.about['created']}")
+    console.print(
+        rows(
+            [
+                ("edits", ", ".join(f"{summary[outcome]:,} {outcome}" for outcome in Outcome)),
+                ("calls", ", ".join(f"{count:,} {standing}" for standing, count in calls.items())),
+                ("throttled", f"{summary['throttled']:,} of {plural(summary['requests'], 'update request')}"),
+                ("time", duration(summary["seconds"])),
+            ]
+        )
+    )
+    if summary["unprocessed"]:
+        console.print(f"\nTo go on:  {command('resume', found.folder)}")
+
+
+def _call_counts(run: Run) -> dict[str, int]:
+    begun = dict(reports.standings(run).group_by("standing").len().iter_rows())
+    planned = run.plan.counts["calls"] - sum(begun.values())
+    counts = {str(Standing.PLANNED): planned + begun.pop(str(Standing.PLANNED), 0), **begun}
+    return {standing: count for standing in map(str, Standing) if (count := counts.get(standing, 0))}
+
+
+def report(
+    run: o.RunFolder,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="|".join(Outcome),
+            envvar="BULKEDIT_ONLY",
+            help="Show the edits of one outcome.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """What became of every edit: the numbers, and the edits that were not applied with the reason.
+
+    Example: bulkedit report runs/20260102-030405-1a2b --only rejected
+    """
+    if only is not None and only not in list(Outcome):
+        raise UsageError(f"--only is one of {', '.join(Outcome)}.")
+    found = runs.load(run)
+    summary = reports.summary(found)
+    if as_json:
+        if only is not None:
+            for edit in _chosen(found, only).iter_rows(named=True):
+                json_line({"type": "edit", **edit})
+        json_line(summary)
+        return
+    closing_lines(found, summary)
+    _show_edits(_chosen(found, only))
+
+
+def _chosen(run: Run, only: str | None) -> pl.DataFrame:
+    wanted = pl.col("outcome") == only if only else pl.col("outcome") != str(Outcome.APPLIED)
+    return reports.outcomes(run).filter(wanted).collect()
+
+
+def _show_edits(edits: pl.DataFrame) -> None:
+    if not edits.height:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("row", justify="right")
+    for name in ("image set", "edit", "outcome", "reason"):
+        table.add_column(name, overflow="fold", no_wrap=name in {"image set", "outcome"})
+    for edit in edits.head(_SHOWN).iter_rows(named=True):
+        what = " ".join(filter(None, (edit["action"], edit["attribute"])))
+        why = ": ".join(filter(None, (edit["reason"], edit["message"])))
+        table.add_row(f"{edit['row']:,}", edit["image_set_id"], what, edit["outcome"], why)
+    console = out()
+    console.print()
+    console.print(table, soft_wrap=False)
+    if edits.height > _SHOWN:
+        console.print(f"… and {edits.height - _SHOWN:,} more: --json lists all.")
+
+
+def closing_lines(run: Run, summary: dict[str, Any]) -> None:
+    """How a run ended, and what to type next."""
+    others = [f"{summary[outcome]:,} {outcome}" for outcome in ("rejected", "conflicted", "failed") if summary[outcome]]
+    parts = [
+        f"{plural(summary['applied'], 'edit')} applied",
+        *others,
+        f"{summary['unprocessed']:,} left",
+    ]
+    console = out()
+    console.print(
+        f"Run {run.id}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "
+        f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}."
+    )
+    if summary["unprocessed"]:
+        console.print(f"To go on:               {command('resume', run.folder)}")
+    if others:
+        console.print(f"Why each was not:       {command('report', run.folder)}")
