@@ -1,0 +1,129 @@
+"""One run of the engine against an emulator over HTTP, and what it left behind."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from bulkedit import dicom
+from bulkedit import plan as plans
+from bulkedit.aws import Connection, connect
+from bulkedit.edit import EDITS, json_text
+from bulkedit.engine import Engine, Options, Tally
+from bulkedit.ledger import Ledger
+from bulkedit.pacing import Operation, Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bulkedit.client import Client, UpdateRequest
+    from bulkedit.emulator import Emulator
+    from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refused
+
+FAST = {operation: Rate(10_000, 10_000) for operation in Operation}
+KEY = b"a key of a run of the tests"
+
+
+def row(image_set_id: str, attribute: str | None = None, value: Any = None, **fields: Any) -> dict[str, Any]:
+    """One edit of the frame; level derived, `set` unless told otherwise."""
+    known = dicom.attribute(attribute) if attribute else None
+    return {
+        "selector": "image_set_id",
+        "key": image_set_id,
+        "action": "set",
+        "attribute": attribute,
+        "level": str(known.level) if known else None,
+        "value": json_text(value) if attribute else None,
+        "force": False,
+        "study_wide": False,
+        **fields,
+    }
+
+
+def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows numbered as a spreadsheet numbers them."""
+    return pl.DataFrame([{"row": number, **one} for number, one in enumerate(rows, 2)], schema=EDITS)
+
+
+def planned(folder: Path, datastore_id: str, rows: list[dict[str, Any]]) -> plans.SavedPlan:
+    plan = plans.make(frame(rows), plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000))
+    assert plan.set_aside.height == 0
+    about = {"datastore_id": datastore_id, "counts": plans.estimate(plan).as_json()}
+    return plans.save(plan, folder, about)
+
+
+class Passing:
+    """A client that passes everything on; a test gives a subclass one habit of its own."""
+
+    def __init__(self, inner: Client) -> None:
+        self.inner = inner
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        return await self.inner.update(request)
+
+    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+        return await self.inner.get_image_set(image_set_id, version)
+
+    async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
+        return await self.inner.get_metadata(image_set_id, version)
+
+    async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
+        return await self.inner.list_versions(image_set_id, **page)
+
+    async def search(self, criteria: dict[str, Any] | None = None, **page: Any) -> Page | Refused | Lost:
+        return await self.inner.search(criteria, **page)
+
+    async def get_datastore(self) -> Datastore | Refused | Lost:
+        return await self.inner.get_datastore()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that has ended."""
+
+    tally: Tally
+    standings: pl.DataFrame
+    events: list[dict[str, Any]]
+
+    def standing_of(self) -> list[str]:
+        """Standings of the calls in their order."""
+        return self.standings["standing"].to_list()
+
+
+async def run(
+    emulator: Emulator,
+    folder: Path,
+    rows: list[dict[str, Any]],
+    *,
+    wrap: Callable[[Client], Client] = lambda client: client,
+    prepare: Callable[[Engine], None] = lambda _: None,
+    **options: Any,
+) -> Ended:
+    """Plan the rows (or go on with the plan that is in the folder) and run them."""
+    plan = (
+        plans.load(folder / "plan")
+        if (folder / "plan").exists()
+        else planned(folder / "plan", emulator.datastore_id, rows)
+    )
+    path = folder / "ledger.sqlite"
+    chosen = replace(Options(rates=FAST), **options)
+    connection = Connection(datastore_id=emulator.datastore_id, endpoint_url=str(emulator))
+    async with connect(connection) as client:
+        with Ledger.open(path) if path.exists() else Ledger.create(path) as ledger:
+            engine = Engine(plan, wrap(client), ledger, chosen, key=KEY, rng=random.Random(7))
+            prepare(engine)
+            tally = await engine.run()
+            return Ended(tally, ledger.standings(), list(ledger.events()))
+
+
+def updates(emulator: Emulator, *, status: int = 200) -> list[Any]:
+    """Journal entries of the update requests that got this status."""
+    return [
+        entry
+        for entry in emulator.journal()
+        if entry.kind == "request" and entry.action == "UpdateImageSetMetadata" and entry.status == status
+    ]
