@@ -20,7 +20,13 @@ LAYERS = [
 ]
 LEVEL_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
 # beside one another in the lowest layers, where the order inside the layer is written here
-ALLOWED_SIDEWAYS = {("edit", "dicom"), ("client", "outcome"), ("edit", "errors"), ("dicom", "errors"), ("pacing", "errors")}
+ALLOWED_SIDEWAYS = {
+    ("edit", "dicom"),
+    ("client", "outcome"),
+    ("edit", "errors"),
+    ("dicom", "errors"),
+    ("pacing", "errors"),
+}
 ONLY_IMPORTERS = {"aioboto3": {"aws"}, "botocore": {"aws", "emulator"}, "aiobotocore": {"aws"}, "tenacity": {"engine"}}
 
 

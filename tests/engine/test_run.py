@@ -293,3 +293,26 @@ async def test_no_value_of_an_edit_is_in_the_ledger(emulator: Emulator, tmp_path
     await run(emulator, tmp_path, rows)
     for path in tmp_path.glob("ledger.sqlite*"):
         assert b"CANARY" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["after it was taken", "before it arrived"])
+@pytest.mark.parametrize("stale", ["not-found", "conflict"])
+async def test_a_lost_answer_is_settled_by_looking_and_the_edit_is_made_once(
+    tmp_path: Path, arrives: bool, stale: str
+) -> None:
+    class Losing(Passing):
+        lost = 0
+
+        async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+            if self.lost >= 5:
+                return await self.inner.update(request)
+            self.lost += 1
+            if arrives:
+                await self.inner.update(request)
+            return Lost("connection reset")
+
+    with serve(replace(QUICK, profile=profile(stale_version=stale))) as emulator:
+        ids = fill(emulator, 5)
+        ended = await run(emulator, tmp_path, [row(one, "PatientName", "X") for one in ids], wrap=Losing)
+        assert ended.standing_of() == ["applied"] * 5
+        assert sorted(entry.image_set_id for entry in updates(emulator)) == sorted(ids)
