@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,7 +16,7 @@ from bulkedit.edit import json_text
 from bulkedit.emulator import UNTHROTTLED, Emulator, Settings, Settle, World, profile, serve
 from bulkedit.emulator.document import parse
 from bulkedit.engine import OnConflict
-from bulkedit.outcome import Outcome, State
+from bulkedit.outcome import Lost, Outcome, State
 from bulkedit.pacing import Operation, Rate
 from tests.emulator.hospital import document, in_study
 from tests.engine.harness import FAST, Passing, row, run, updates
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.engine import Engine
-    from bulkedit.outcome import Accepted, ImageSet, Lost, Refused
+    from bulkedit.outcome import Accepted, ImageSet, Refused
 
 QUICK = Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))
 
