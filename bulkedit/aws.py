@@ -15,7 +15,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aioboto3
 import aiohttp
@@ -27,10 +27,11 @@ from bulkedit.errors import CredentialsError, UsageError
 from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refusal, Refused, State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from bulkedit.client import UpdateRequest
 
+_T = TypeVar("_T")
 _THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the event loop
 
 # error code -> kind; codes of the service's model first, then those of AWS request signing
@@ -78,6 +79,8 @@ _NEVER_SENT: Final = (
     boto.SSOError,
 )
 _NO_ANSWER: Final = (boto.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
+_WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError)
+_UNREADABLE: Final = "unreadable answer"
 _BAD_BODY: Final = (EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError)
 
 
@@ -100,15 +103,22 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
 
     Raises UsageError for an unknown profile or a missing region, CredentialsError where there are no credentials.
     """
-    try:
-        session = _session(connection)
-        await _require_credentials(session)
-        async with contextlib.AsyncExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
+        with _explained():
+            session = _session(connection)
+            await _require_credentials(session)
             api = await stack.enter_async_context(_api(session, connection, host_prefix=True))
             if not _is_aws(api.meta.endpoint_url):
                 # botocore would call runtime-<host>, which exists only at AWS
                 api = await stack.enter_async_context(_api(session, connection, host_prefix=False))
-            yield AwsClient(api, connection.datastore_id)
+        yield AwsClient(api, connection.datastore_id)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """What botocore finds wrong with the settings, in words."""
+    try:
+        yield
     except boto.ProfileNotFound as error:
         raise UsageError(
             "the AWS profile does not exist in ~/.aws/config or ~/.aws/credentials.",
@@ -189,17 +199,12 @@ class AwsClient:
         if request.include_study:
             params["includeStudyImageSets"] = True
         answer = await self._ask("update_image_set_metadata", **params)
-        if not isinstance(answer, dict):
-            return answer
-        try:
-            return Accepted(int(answer["latestVersionId"]))
-        except (KeyError, ValueError):
-            return Lost("unreadable answer")
+        return _understood(answer, lambda found: Accepted(int(found["latestVersionId"])))
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         """GetImageSet."""
         answer = await self._ask("get_image_set", imageSetId=image_set_id, **_version(version))
-        return image_set_of(answer) if isinstance(answer, dict) else answer
+        return _understood(answer, image_set_of)
 
     async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
         """GetImageSetMetadata, decompressed and parsed."""
@@ -221,7 +226,7 @@ class AwsClient:
         """ListImageSetVersions, one page."""
         more = {"nextToken": next_token} if next_token else {}
         answer = await self._ask("list_image_set_versions", imageSetId=image_set_id, maxResults=limit, **more)
-        return _page(answer, "imageSetPropertiesList") if isinstance(answer, dict) else answer
+        return _understood(answer, lambda found: Page(found["imageSetPropertiesList"], found.get("nextToken")))
 
     async def search(
         self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
@@ -231,15 +236,11 @@ class AwsClient:
         if criteria:
             more["searchCriteria"] = criteria
         answer = await self._ask("search_image_sets", maxResults=limit, **more)
-        return _page(answer, "imageSetsMetadataSummaries") if isinstance(answer, dict) else answer
+        return _understood(answer, lambda found: Page(found["imageSetsMetadataSummaries"], found.get("nextToken")))
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         """GetDatastore."""
-        answer = await self._ask("get_datastore")
-        if not isinstance(answer, dict):
-            return answer
-        found = answer["datastoreProperties"]
-        return Datastore(found["datastoreId"], found["datastoreStatus"], found.get("datastoreName"))
+        return _understood(await self._ask("get_datastore"), _datastore_of)
 
     async def _ask(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
         """Send one request; the raw answer, or why there is none."""
@@ -254,7 +255,20 @@ class AwsClient:
             return Refused(Refusal.CREDENTIALS, type(error).__name__)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
+        except _WRONG_SHAPE:
+            # botocore's parser trusts the JSON of an answer
+            return Lost(_UNREADABLE)
         return answer
+
+
+def _understood(answer: dict[str, Any] | Refused | Lost, record: Callable[[dict[str, Any]], _T]) -> _T | Refused | Lost:
+    """An answer as its record; one without what the service's model requires does not tell, so it is lost."""
+    if not isinstance(answer, dict):
+        return answer
+    try:
+        return record(answer)
+    except _WRONG_SHAPE:
+        return Lost(_UNREADABLE)
 
 
 def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's error response
@@ -290,6 +304,11 @@ def image_set_of(answer: dict[str, Any]) -> ImageSet:
     )
 
 
+def _datastore_of(answer: dict[str, Any]) -> Datastore:
+    found = answer["datastoreProperties"]
+    return Datastore(found["datastoreId"], found["datastoreStatus"], found.get("datastoreName"))
+
+
 def _updates(request: UpdateRequest) -> dict[str, Any]:
     if request.revert_to is not None:
         return {"revertToVersionId": str(request.revert_to)}
@@ -299,10 +318,6 @@ def _updates(request: UpdateRequest) -> dict[str, Any]:
 
 def _version(version: int | None) -> dict[str, str]:
     return {} if version is None else {"versionId": str(version)}
-
-
-def _page(answer: dict[str, Any], key: str) -> Page:
-    return Page(answer.get(key, []), answer.get("nextToken"))
 
 
 def _unpack(packed: bytes) -> dict[str, Any]:

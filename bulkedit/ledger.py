@@ -10,9 +10,11 @@ for durability once, with all the calls beside it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import secrets
 import socket
 import sqlite3
 import time
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1
 _SETUP: Final = f"""
+BEGIN;
 CREATE TABLE event (
     seq        INTEGER PRIMARY KEY,  -- order of writing
     at         REAL NOT NULL,        -- epoch seconds
@@ -50,6 +53,7 @@ CREATE TABLE event (
     digest     TEXT                  -- keyed digest of the payload, on intents
 ) STRICT;
 PRAGMA user_version = {SCHEMA};
+COMMIT;
 """
 
 
@@ -105,27 +109,28 @@ class Ledger:
     @classmethod
     def create(cls, path: Path) -> Ledger:
         """Start a new ledger and hold it. Raises LedgerError, RunHeldError."""
-        lock = _hold(path)
-        with _explained(path):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            connection = _connect(path)
-            connection.executescript(_SETUP)
+        with contextlib.ExitStack() as undo:
+            lock = undo.enter_context(_hold(path))
+            with _explained(path):
+                _make(path)
+                connection = undo.enter_context(contextlib.closing(_connect(path)))
+            undo.pop_all()
         return cls(path, connection, lock)
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
         """Go on with a ledger and hold it. Raises LedgerError where it is absent or damaged, RunHeldError."""
-        lock = _hold(path)
-        with _explained(path):
+        with contextlib.ExitStack() as undo:
+            lock = undo.enter_context(_hold(path))
             connection = _checked(path)
+            undo.pop_all()
         return cls(path, connection, lock)
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
         """Look into a ledger, also while another process writes it. Raises LedgerError."""
-        with _explained(path):
-            connection = _checked(path)
-            connection.execute("PRAGMA query_only = ON")
+        connection = _checked(path)
+        connection.execute("PRAGMA query_only = ON")
         return cls(path, connection, None)
 
     def append(self, events: Sequence[Event]) -> None:
@@ -170,23 +175,45 @@ class Ledger:
         self.close()
 
 
+def _make(path: Path) -> None:
+    """Write an empty ledger; it appears under its name only when it is whole, so a kill leaves all of it or none."""
+    if path.exists():
+        raise FileExistsError(path)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(sqlite3.connect(draft)) as connection:
+            connection.executescript(_SETUP)
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     # writes happen on worker threads, one at a time
     connection = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
 def _checked(path: Path) -> sqlite3.Connection:
     """Open an existing ledger that is whole and of this version."""
-    connection = _connect(path)
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found != SCHEMA:
-        raise LedgerError("this ledger was written by another version of bulkedit.", where=str(path))
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(verdict)
+    with _explained(path), contextlib.ExitStack() as undo:
+        connection = undo.enter_context(contextlib.closing(_connect(path)))
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found == 0:
+            raise LedgerError("this file is no ledger.", where=str(path))
+        if found != SCHEMA:
+            raise LedgerError("this ledger was written by another version of bulkedit.", where=str(path))
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        undo.pop_all()
     return connection
 
 
@@ -220,23 +247,21 @@ class _explained:  # noqa: N801 - reads as a statement
 
 def _hold(path: Path) -> IO[str]:
     """Hold the run: the operating system lets go of a dead process's lock by itself. Raises RunHeldError."""
-    lock_path = path.with_name("run.lock")
-    with _explained(path):
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
-    lock = os.fdopen(descriptor, "r+", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = _holder(lock)
-        lock.close()
-        raise RunHeldError(
-            f"this run is held by {holder}.",
-            where=str(path.parent),
-            hint="Wait for it to end, or stop it (a first Ctrl-C there lets it finish what it has begun).",
-        ) from error
-    lock.truncate(0)
-    json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}, lock)
-    lock.flush()
+    with _explained(path), contextlib.ExitStack() as undo:
+        descriptor = os.open(path.with_name("run.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        lock = undo.enter_context(os.fdopen(descriptor, "r+", encoding="utf-8"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunHeldError(
+                f"this run is held by {_holder(lock)}.",
+                where=str(path.parent),
+                hint="Wait for it to end, or stop it (a first Ctrl-C there lets it finish what it has begun).",
+            ) from error
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps(holder).encode())
+        undo.pop_all()
     return lock
 
 

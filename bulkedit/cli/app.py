@@ -13,6 +13,7 @@ import typer
 from bulkedit import __version__
 from bulkedit.cli.applying import apply, resume
 from bulkedit.cli.demo import demo
+from bulkedit.cli.emulate import emulate
 from bulkedit.cli.planning import plan
 from bulkedit.cli.reporting import report, status
 from bulkedit.cli.terminal import err, show_error
@@ -73,7 +74,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _command in (demo, plan, apply, resume, status, report):
+for _command in (demo, plan, apply, resume, status, report, emulate):
     app.command()(_guarded(_command))
 
 

@@ -1,0 +1,279 @@
+"""`bulkedit emulate`: a local HealthImaging for any AWS SDK or the AWS CLI."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import math
+import shlex
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bulkedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from bulkedit.emulator import Credentials, Emulator, Fault, Profile, Settings
+
+DEFAULT_PORT = 8104  # 104 is DICOM's port
+
+_RULES, _TIME, _ACCESS = "Rules", "Quotas, time and faults", "Access"
+
+
+def emulate(
+    imports: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--import",
+            metavar="DIR",
+            envvar="BULKEDIT_EMULATE_IMPORT",
+            help="Import the DICOM files of this folder at the start; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int,
+        typer.Option(envvar="BULKEDIT_EMULATE_PORT", min=0, max=65535, help="Port to listen on; 0 takes a free one."),
+    ] = DEFAULT_PORT,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="BULKEDIT_EMULATE_STATE",
+            help="Keep everything in this SQLite file; it survives a kill. Without it, memory.",
+            show_default=False,
+        ),
+    ] = None,
+    age: Annotated[
+        str,
+        typer.Option(
+            metavar="2025|2026",
+            envvar="BULKEDIT_EMULATE_AGE",
+            help="Age of the service's documentation to keep to.",
+            rich_help_panel=_RULES,
+        ),
+    ] = "2026",
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=CHOICE",
+            envvar="BULKEDIT_EMULATE_SWITCH",
+            help="Decide what the documentation leaves open; repeatable. A wrong name lists them all.",
+            rich_help_panel=_RULES,
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[
+        float,
+        typer.Option(
+            envvar="BULKEDIT_EMULATE_SCALE",
+            help="What the documented request rates are multiplied by; inf is no throttling.",
+            rich_help_panel=_TIME,
+        ),
+    ] = 1.0,
+    settle: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            envvar="BULKEDIT_EMULATE_SETTLE",
+            min=0,
+            help="How long an update, copy or deletion takes.",
+            rich_help_panel=_TIME,
+        ),
+    ] = 0.5,
+    settle_sigma: Annotated[
+        float,
+        typer.Option(
+            envvar="BULKEDIT_EMULATE_SETTLE_SIGMA",
+            min=0,
+            help="Spread that time lognormally by this much; 0 is fixed.",
+            rich_help_panel=_TIME,
+        ),
+    ] = 0.0,
+    settle_per_mb: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            envvar="BULKEDIT_EMULATE_SETTLE_PER_MB",
+            min=0,
+            help="Add so much for each MB of metadata.",
+            rich_help_panel=_TIME,
+        ),
+    ] = 0.0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND[:NAME=VALUE,…]",
+            envvar="BULKEDIT_EMULATE_FAULT",
+            help="Let something go wrong, such as drop-after:rate=0.05; repeatable. A wrong kind lists them all.",
+            rich_help_panel=_TIME,
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            envvar="BULKEDIT_EMULATE_SEED",
+            help="Of ids, times and faults: the same seed, the same run.",
+            rich_help_panel=_TIME,
+        ),
+    ] = 0,
+    host: Annotated[
+        str,
+        typer.Option(
+            envvar="BULKEDIT_EMULATE_HOST",
+            help="Address to listen on. Anything but loopback lets others in.",
+            rich_help_panel=_ACCESS,
+        ),
+    ] = "127.0.0.1",
+    access_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BULKEDIT_EMULATE_ACCESS_KEY",
+            help="Take only requests signed with this key (SigV4), and --secret-key.",
+            rich_help_panel=_ACCESS,
+            show_default=False,
+        ),
+    ] = None,
+    secret_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BULKEDIT_EMULATE_SECRET_KEY",
+            help="The secret of --access-key.",
+            rich_help_panel=_ACCESS,
+            show_default=False,
+        ),
+    ] = None,
+    import_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            envvar="BULKEDIT_EMULATE_IMPORT_ROOT",
+            help="Import jobs may read and write below this folder; anywhere, if only this machine can ask.",
+            rich_help_panel=_ACCESS,
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", envvar="BULKEDIT_JSON", help="Say where it listens as one line of JSON.")
+    ] = False,
+) -> None:
+    """Run a local HealthImaging for any AWS SDK or the AWS CLI, until Ctrl-C.
+
+    The first line on standard output is its URL, written when it is ready.
+    """
+    from bulkedit.emulator import Settings, Settle
+
+    local = _loopback(host)
+    try:
+        settings = Settings(
+            profile=_profile(age, switch or []),
+            settle=Settle(seconds=settle, sigma=settle_sigma, seconds_per_mb=settle_per_mb),
+            scale=scale if not math.isnan(scale) else 0.0,
+            seed=seed,
+            faults=_faults(fault or []),
+            credentials=_credentials(access_key, secret_key),
+            state=state,
+            import_root=import_root or (Path("/") if local else None),
+        )
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+    if not local:
+        _talk(f"Warning: whoever reaches {host} can use this emulator, and read what is in it.")
+        if settings.credentials is None:
+            _talk("To let only those in who have a key: --access-key and --secret-key.")
+    asyncio.run(_serve(settings, host, port, imports or [], as_json=as_json))
+
+
+def _profile(age: str, switches: list[str]) -> Profile:
+    from bulkedit.emulator import profile
+
+    changes: dict[str, str | int] = {}
+    for text in switches:
+        name, separator, choice = text.partition("=")
+        if not separator:
+            raise UsageError("A switch is given as NAME=CHOICE.", hint="Such as: --switch stale_version=conflict")
+        changes[name] = int(choice) if choice.isdecimal() else choice
+    return profile(age, **changes)
+
+
+def _faults(texts: list[str]) -> tuple[Fault, ...]:
+    from bulkedit.emulator import fault
+
+    return tuple(map(fault, texts))
+
+
+def _credentials(access_key: str | None, secret_key: str | None) -> Credentials | None:
+    from bulkedit.emulator import Credentials
+
+    if bool(access_key) != bool(secret_key):
+        raise UsageError("--access-key and --secret-key go together.")
+    return Credentials(access_key, secret_key) if access_key and secret_key else None
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _serve(settings: Settings, host: str, port: int, imports: list[Path], *, as_json: bool) -> None:
+    from bulkedit.emulator import serve_async
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        try:
+            emulator = await stack.enter_async_context(serve_async(settings, host=host, port=port))
+        except OSError as error:
+            hint = "Another process may have it; --port 0 takes a free one."
+            raise UsageError(f"Port {port} of {host} cannot be listened on: {error.strerror}.", hint=hint) from None
+        await _import(emulator, imports)
+        _announce(emulator, as_json=as_json)
+        await stop.wait()
+        _talk("Stopped.")
+
+
+async def _import(emulator: Emulator, folders: list[Path]) -> None:
+    from bulkedit.emulator.dicom_import import read_folder
+
+    known = emulator.do(lambda world: len(world.datastores[emulator.datastore_id].image_sets))
+    if folders and known:
+        _talk("The state file has image sets already; nothing was imported.")
+        return
+    for folder in folders:
+        imported = await asyncio.to_thread(read_folder, folder)
+        for image_set in imported.image_sets:
+            emulator.add(image_set.document)
+        skipped = f", {len(imported.skipped)} files skipped" if imported.skipped else ""
+        _talk(f"Imported {len(imported.image_sets)} image sets from {folder}{skipped}.")
+
+
+def _announce(emulator: Emulator, *, as_json: bool) -> None:
+    environment = emulator.environment()
+    if as_json:
+        line = {"type": "emulator", "url": emulator.url, "datastore": emulator.datastore_id, "environment": environment}
+        _data(json.dumps(line))
+        return
+    _data(emulator.url)
+    _talk("To use it, in another terminal:")
+    for name, value in environment.items():
+        _talk(f"  export {name}={shlex.quote(value)}")
+    _talk(f"Data store: {emulator.datastore_id}. Ctrl-C ends it.")
+
+
+def _data(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _talk(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

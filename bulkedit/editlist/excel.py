@@ -1,0 +1,143 @@
+"""Excel workbooks: the first sheet, every cell as text.
+
+fastexcel reads the cells. Two things that it does not tell are looked up in the sheet's XML: cells that hold an error
+such as #N/A, which come as empty, so that a failed lookup would empty an attribute; and numbers of more digits than
+Excel keeps.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import polars as pl
+
+from bulkedit.editlist.table import Table
+from bulkedit.errors import EditListError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BATCH: Final = 250_000  # rows
+_LARGEST: Final = 2 * 2**30  # bytes of a sheet's XML
+_LOST: Final = 1e15  # Excel keeps 15 digits of a number
+# elements of the sheet's XML; some writers give them a namespace prefix
+_ERROR: Final = re.compile(rb'<(?:\w+:)?c\s([^>]*\bt="e"[^>]*)>')
+_LONG: Final = re.compile(rb"<(?:\w+:)?v>([^<]{16,})<")
+_CELL: Final = re.compile(rb"<(?:\w+:)?c\s([^>]*)>")
+_LONGEST_CELL: Final = 64 * 2**10  # bytes between the tag of a cell and its number: a formula may stand there
+_FIRST_SHEET: Final = re.compile(rb'<(?:\w+:)?sheet\s[^>]*?\w+:id="([^"]*)"')
+_RELATION: Final = re.compile(rb"<(?:\w+:)?Relationship\s([^>]*)>")
+
+
+class _Suspects(NamedTuple):
+    """Cells that are not what their text says; rows are from 1, positions from 0."""
+
+    errors: list[tuple[int, int]]  # row, position
+    rounded: dict[int, dict[int, str]]  # position -> row -> what a spreadsheet shows
+
+
+class Excel(Table):
+    """The first sheet of a workbook; its first row that is not blank is the header."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        cells, offset = _sheet(data)
+        head = _first_filled(cells)
+        if head is None:
+            raise EditListError("the first sheet is empty.", hint="An edit list has a header and at least one row.")
+        # columns that stand empty before the first one keep the letters right
+        self.header = [""] * offset + [text or "" for text in cells.row(head)]
+        suspects = _suspects(data)
+        self.errors = [(row, position) for row, position in suspects.errors if row > head + 1]
+        empty = [pl.lit(None, pl.String).alias(f"c{i}") for i in range(offset)]
+        texts = [pl.nth(i).alias(f"c{offset + i}") for i in range(cells.width)]
+        self._rows = cells.slice(head + 1).select(*empty, *texts).with_row_index("row", head + 2)
+        self._show(suspects.rounded, head + 2)
+
+    def _show(self, rounded: dict[int, dict[int, str]], first: int) -> None:
+        """Put the text that a spreadsheet shows in place of digits that it has made up."""
+        for position, shown in rounded.items():
+            column = self._rows[f"c{position}"]
+            places = [row - first for row in shown if row >= first]
+            texts = pl.Series([text for row, text in shown.items() if row >= first], dtype=pl.String)
+            self._rows = self._rows.with_columns(column.scatter(places, texts))
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """The rows below the header, numbered as the sheet shows them."""
+        return self._rows.iter_slices(_BATCH)
+
+
+def _first_filled(cells: pl.DataFrame) -> int | None:
+    if not cells.width:
+        return None
+    filled = cells.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+    return filled.arg_max() if filled.any() else None
+
+
+def _sheet(data: bytes) -> tuple[pl.DataFrame, int]:
+    """The first sheet as text, from its first row on, and how many columns stand empty before it."""
+    try:
+        import fastexcel
+    except ImportError:
+        raise UsageError("reading Excel needs a further package.", hint="pip install 'bulkedit[xlsx]'") from None
+    try:
+        # without a header row and with none skipped, rows are those of the sheet, blank ones included
+        sheet = fastexcel.read_excel(data).load_sheet(0, header_row=None, skip_rows=0, dtypes="string")
+        columns = sheet.available_columns()
+        texts: pl.DataFrame = sheet.to_polars()
+    except fastexcel.FastExcelError:
+        pass  # its text may quote the workbook
+    else:
+        return texts, columns[0].absolute_index if columns else 0
+    raise _unreadable()
+
+
+def _suspects(data: bytes) -> _Suspects:
+    xml = _xml(data)
+    suspects = _Suspects([_place(attributes) for attributes in _ERROR.findall(xml)], {})
+    for long in _LONG.finditer(xml):
+        *_, cell = _CELL.finditer(xml, max(0, long.start() - _LONGEST_CELL), long.start())
+        if _attribute(cell[1], b"t") in {None, b"n"} and abs(number := float(long[1])) >= _LOST:
+            row, position = _place(cell[1])
+            suspects.rounded.setdefault(position, {})[row] = f"{number:.5E}"
+    return suspects
+
+
+def _xml(data: bytes) -> bytes:
+    """The XML of the first sheet."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            first = _FIRST_SHEET.search(archive.read("xl/workbook.xml"))
+            relations = _RELATION.findall(archive.read("xl/_rels/workbook.xml.rels"))
+            for relation in relations if first else ():
+                if first and _attribute(relation, b"Id") == first[1]:
+                    target = (_attribute(relation, b"Target") or b"").decode()
+                    name = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+                    if archive.getinfo(name).file_size <= _LARGEST:
+                        return archive.read(name)
+    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError):
+        pass
+    raise _unreadable()
+
+
+def _attribute(attributes: bytes, name: bytes) -> bytes | None:
+    found = re.search(rb'(?:^|\s)%b="([^"]*)"' % name, attributes)
+    return found[1] if found else None
+
+
+def _place(attributes: bytes) -> tuple[int, int]:
+    """The attribute r of a cell, such as B2, as (row from 1, position from 0)."""
+    reference = re.fullmatch(r"([A-Z]{1,3})([0-9]{1,7})", (_attribute(attributes, b"r") or b"").decode())
+    if reference is None:
+        raise _unreadable()
+    position = 0
+    for sign in reference[1]:
+        position = position * 26 + ord(sign) - ord("A") + 1
+    return int(reference[2]), position - 1
+
+
+def _unreadable() -> EditListError:
+    return EditListError("the workbook cannot be read.", hint="Save it again, or save the sheet as CSV in UTF-8.")

@@ -1,0 +1,112 @@
+"""JSON lines: one object per line, its keys being the columns.
+
+Every value becomes text, as it would stand in a CSV file: a number by its digits, an array or an object as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit.edit import json_text
+from bulkedit.editlist.problems import one
+from bulkedit.editlist.strict import check_text, strict_json
+from bulkedit.editlist.table import Table
+from bulkedit.errors import EditListError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+BLOCK: Final = 8 * 2**20
+LONGEST: Final = 64 * 2**20
+_MOST_COLUMNS: Final = 6000  # more than the standard has attributes
+_HINT: Final = 'Write one JSON object per line, such as {"image_set_id":"…","attribute":"…","value":"…"}.'
+
+
+class JsonLines(Table):
+    """A JSON lines file. Lines that hold no object of plain values are ``problems``; they make all-null rows."""
+
+    def __init__(self, stream: IO[bytes], flags: Collection[str]) -> None:
+        """``flags`` are the keys whose values may be true and false."""
+        super().__init__()
+        self._flags = flags
+        self._keys: dict[str, None] = {}
+        self._lines = 0
+        # all lines are read before the first batch goes out: any of them may bring a new column
+        self._frames = [self._frame(number, lines) for number, lines in _numbered(stream)]
+        self.header = list(self._keys)
+        if self._lines and self._lines == len(self.problems):
+            raise EditListError(
+                "no line of the file is a JSON object.",
+                likely="The file may hold one JSON document over several lines, or something else.",
+                hint=_HINT,
+            )
+        if not self._lines:
+            raise EditListError("the file is empty.", hint="An edit list has at least one row.")
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """The lines, numbered from 1."""
+        names = {key: f"c{i}" for i, key in enumerate(self.header)}
+        while self._frames:
+            frame = self._frames.pop(0)
+            missing = [pl.lit(None, pl.String).alias(key) for key in names if key not in frame.columns]
+            yield frame.with_columns(missing).select("row", **{name: pl.col(key) for key, name in names.items()})
+
+    def _frame(self, first: int, lines: list[str]) -> pl.DataFrame:
+        rows, numbers = [], []
+        for number, line in enumerate(lines, first):
+            if line.strip():
+                rows.append(self._texts(number, line))
+                numbers.append(number)
+        self._lines += len(rows)
+        keys = list(dict.fromkeys(key for row in rows for key in row))
+        self._keys |= dict.fromkeys(keys)
+        if len(self._keys) > _MOST_COLUMNS:
+            raise EditListError(f"its lines have more than {_MOST_COLUMNS:,} different keys.")
+        texts = {key: pl.Series([row.get(key) for row in rows], dtype=pl.String) for key in keys}
+        return pl.DataFrame({"row": pl.Series(numbers, dtype=pl.UInt32)} | texts)
+
+    def _texts(self, number: int, line: str) -> dict[str, str | None]:
+        try:
+            found = strict_json(line)
+        except ValueError as error:
+            self.problems.append(one(number, "not-json", f"the line is not valid JSON: {error}.", hint=_HINT))
+            return {}
+        if not isinstance(found, dict):
+            self.problems.append(one(number, "not-an-object", "the line is no JSON object.", hint=_HINT))
+            return {}
+        if any(isinstance(value, bool) and key not in self._flags for key, value in found.items()):
+            self.problems.append(one(number, "not-text", "the line has true or false where text belongs."))
+            return {}
+        return {key: _text(value) for key, value in found.items()}
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    if value is None or isinstance(value, str):
+        return value
+    return json_text(value)
+
+
+def _numbered(stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """Lines by the block, each with the number of its first line, from 1."""
+    number = 1
+    tail = b""
+    while data := stream.read(BLOCK):
+        if number == 1 and not tail:
+            data = data.removeprefix(b"\xef\xbb\xbf")
+        block, end, rest = (tail + data).rpartition(b"\n")
+        tail = rest
+        if len(tail) > LONGEST:
+            raise EditListError(f"it is longer than {LONGEST // 2**20} MiB.", where=f"row {number:,}")
+        if end:
+            lines = _decoded(block, number)
+            yield number, lines
+            number += len(lines)
+    if tail:
+        yield number, _decoded(tail, number)
+
+
+def _decoded(block: bytes, number: int) -> list[str]:
+    check_text(block, lambda place: number + block.count(b"\n", 0, place))
+    return block.decode().split("\n")

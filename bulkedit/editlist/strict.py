@@ -1,0 +1,74 @@
+"""Bytes that must be UTF-8 text, and text that must be JSON: what is let in, and errors that quote nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bulkedit.edit import json_text
+from bulkedit.errors import EditListError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def check_text(block: bytes, row_of: Callable[[int], int]) -> None:
+    """Hold a block against UTF-8 and NUL; ``row_of`` tells the row of a position in the block."""
+    bad = _first_not_utf8(block)
+    if bad is not None:
+        raise EditListError(
+            "it is not UTF-8.",
+            where=f"row {row_of(bad):,}",
+            likely="The list may have been saved in the character set of an older Windows.",
+            hint="Save it again in UTF-8; Excel calls that CSV UTF-8.",
+        )
+    nul = block.find(b"\0")
+    if nul >= 0:
+        raise EditListError(
+            "it has a NUL byte.",
+            where=f"row {row_of(nul):,}",
+            likely="The file may be damaged, or no text at all.",
+            hint="Export the list again.",
+        )
+
+
+def _first_not_utf8(block: bytes) -> int | None:
+    if block.isascii():
+        return None
+    try:
+        block.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return None
+
+
+def strict_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse JSON as RFC 8259 has it.
+
+    ValueError, whose text quotes nothing of the JSON, also for NaN, a key given twice, half of a surrogate pair (it
+    is no character) and nesting that no document has.
+    """
+    try:
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_key_twice)
+        if "\\ud" in text.lower():
+            json_text(value).encode()
+    except json.JSONDecodeError as error:
+        what = f"{error.msg.lower()} at character {error.pos + 1}"
+    except RecursionError:
+        what = "it is nested too deep"
+    except UnicodeEncodeError:
+        what = "it holds half of a character"
+    else:
+        return value
+    raise ValueError(what)
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError("NaN and infinities are no JSON")
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keyed = dict(pairs)
+    if len(keyed) < len(pairs):
+        raise ValueError("a key is given twice")
+    return keyed

@@ -1,0 +1,28 @@
+"""What every format comes down to: a header, and batches of text."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+
+class Table(ABC):
+    """A file as rows of text."""
+
+    def __init__(self) -> None:
+        self.header: list[str] = []  # the names of the columns as they stand in the file
+        self.kinds: dict[int, str] = {}  # positions of columns that are not text: float, date or nested
+        self.errors: list[tuple[int, int]] = []  # (row, position) of cells that hold a spreadsheet's error
+        self.problems: list[dict[str, Any]] = []  # rows that are none, as lines of SET_ASIDE; all-null in the batches
+
+    @abstractmethod
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """The rows in order, once: ``row`` UInt32, and String columns c0, c1, … in the order of the header.
+
+        ``problems`` and ``errors`` are complete before the first batch.
+        """

@@ -1,0 +1,119 @@
+"""The work of an import job: read a local folder, hand over what it holds, write the result files.
+
+The files are read in a thread; the world is touched on the server's loop only. The results have the names and the form
+of the service's (understanding-import-jobs): below the output folder, ``<data store>-DicomImport-<job>/`` with
+``job-output-manifest.json``, ``SUCCESS/success.ndjson`` and ``FAILURE/failure.ndjson``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from bulkedit.emulator.document import Document, split
+from bulkedit.emulator.importing import begin_job, complete_job, fail_job
+from bulkedit.errors import BulkeditError
+
+if TYPE_CHECKING:
+    from bulkedit.emulator.server import Server
+    from bulkedit.emulator.world import Job
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a folder held."""
+
+    documents: list[Document]
+    files: list[list[Path]]  # of each document
+    skipped: list[Path]
+
+
+async def run(server: Server, job: Job) -> None:
+    """Carry an import job out. Never raises: a job that cannot be done ends as FAILED, in words without paths."""
+    begin_job(server.world, job)
+    server.catch_up()
+    try:
+        folder, output = (folder_of(uri, server.settings.import_root) for uri in (job.input_uri, job.output_uri))
+        if folder is None:
+            raise UnreadableError
+        found = await asyncio.to_thread(_read, folder)
+        server.catch_up()
+        results = complete_job(server.world, job, found.documents, now=server.now())
+        server.catch_up()
+        if output is not None:
+            await asyncio.to_thread(_write, output, job, found, results)
+    except (BulkeditError, OSError):
+        if job.ended_at is None:
+            fail_job(server.world, job, "The input could not be read or the output not written", now=server.now())
+            server.catch_up()
+
+
+class UnreadableError(BulkeditError):
+    """The input is not a folder that this emulator may read."""
+
+
+def folder_of(uri: str, root: Path | None) -> Path | None:
+    """The local folder of a ``file://`` URI, if import jobs may touch it."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or parts.netloc or root is None or "\0" in unquote(parts.path):
+        return None
+    folder = Path(unquote(parts.path)).resolve()
+    return folder if folder.is_relative_to(root.resolve()) else None
+
+
+def _read(folder: Path) -> _Found:
+    from bulkedit.emulator.dicom_import import read_folder
+
+    imported = read_folder(folder)
+    return _Found(
+        [split(image_set.document) for image_set in imported.image_sets],
+        [list(image_set.files) for image_set in imported.image_sets],
+        [path for path, _ in imported.skipped],
+    )
+
+
+def _write(output: Path, job: Job, found: _Found, results: list[tuple[str, bool]]) -> None:
+    folder = output / f"{job.datastore_id}-DicomImport-{job.id}"
+    successes = [
+        {"inputFile": str(path), "importResponse": {"imageSetId": image_set_id, "isPrimary": primary}}
+        for files, (image_set_id, primary) in zip(found.files, results, strict=True)
+        for path in files
+    ]
+    failures = [
+        {
+            "inputFile": str(path),
+            "exception": {"exceptionType": "ValidationException", "message": "DICOM import failed"},
+        }
+        for path in found.skipped
+    ]
+    _write_lines(folder / "SUCCESS" / "success.ndjson", successes)
+    _write_lines(folder / "FAILURE" / "failure.ndjson", failures)
+    manifest = {
+        "jobSummary": {
+            "jobId": job.id,
+            "datastoreId": job.datastore_id,
+            "inputS3Uri": job.input_uri,
+            "outputS3Uri": job.output_uri,
+            "successOutputS3Uri": (folder / "SUCCESS").as_uri() + "/",
+            "failureOutputS3Uri": (folder / "FAILURE").as_uri() + "/",
+            "numberOfScannedFiles": len(successes) + len(failures),
+            "numberOfImportedFiles": len(successes),
+            "numberOfFilesWithCustomerError": len(failures),
+            "numberOfFilesWithServerError": 0,
+            "numberOfGeneratedImageSets": len({image_set_id for image_set_id, _ in results}),
+            "imageSetsSummary": [
+                {"imageSetId": image_set_id, "numberOfMatchedSOPInstances": len(files)}
+                for files, (image_set_id, _) in zip(found.files, results, strict=True)
+            ],
+        }
+    }
+    (folder / "job-output-manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+
+
+def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")

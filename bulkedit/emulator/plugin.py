@@ -1,0 +1,46 @@
+"""A pytest plugin: the fixture ``healthimaging`` is a running emulator, fresh for each test.
+
+```python
+@pytest.fixture
+def healthimaging_settings():          # optional: how it is to behave
+    return Settings(settle=Settle(seconds=0.0))
+
+
+def test_my_code(healthimaging):
+    image_set_id = healthimaging.add(document)
+    my_code(endpoint_url=healthimaging.url)
+    assert [e.code for e in healthimaging.journal() if e.kind == "request"] == [None]
+```
+
+Through the test, the environment leads every AWS SDK of this process and its children to the emulator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bulkedit.emulator import Emulator, Settings
+
+
+@pytest.fixture
+def healthimaging_settings() -> Settings:
+    """How the emulator of the fixture ``healthimaging`` behaves: quick and without throttling. Override it at will."""
+    from bulkedit.emulator import UNTHROTTLED, Settings, Settle
+
+    return Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))
+
+
+@pytest.fixture
+def healthimaging(healthimaging_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """A running emulator of AWS HealthImaging, to which the environment leads AWS SDKs."""
+    from bulkedit.emulator import serve
+
+    with serve(healthimaging_settings) as emulator:
+        for name, value in emulator.environment().items():
+            monkeypatch.setenv(name, value)
+        yield emulator

@@ -1,0 +1,82 @@
+"""Request rates per action: one token bucket each, as throttling-limits documents them (per account)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+# action: (requests a second, burst)
+LIMITS: Final[dict[str, tuple[float, float]]] = {
+    "CreateDatastore": (0.085, 1),
+    "DeleteDatastore": (0.085, 1),
+    "GetDatastore": (10, 20),
+    "ListDatastores": (5, 10),
+    "StartDICOMImportJob": (1, 2),
+    "GetDICOMImportJob": (25, 50),
+    "ListDICOMImportJobs": (10, 20),
+    "SearchImageSets": (25, 50),
+    "GetImageSet": (25, 50),
+    "GetImageSetMetadata": (50, 100),
+    "GetImageFrame": (1000, 2000),
+    "ListImageSetVersions": (25, 50),
+    "UpdateImageSetMetadata": (0.25, 1),
+    "CopyImageSet": (0.25, 1),
+    "DeleteImageSet": (0.25, 1),
+    "TagResource": (10, 20),
+    "UntagResource": (10, 20),
+    "ListTagsForResource": (10, 20),
+}
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A token bucket: ``rate`` tokens a second, at most ``burst`` kept."""
+
+    rate: float
+    burst: float
+    tokens: float
+    at: float  # when `tokens` was true
+
+    def take(self, now: float) -> bool:
+        """Take one token, if there is one."""
+        self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
+        self.at = now
+        if self.tokens < 1 - 1e-9:  # a caller at exactly the rate is not refused for a rounding error
+            return False
+        self.tokens -= 1
+        return True
+
+
+class Quota:
+    """The buckets of one account. ``scale`` multiplies every rate and burst (a burst stays at least 1)."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self._scale = scale
+        self._buckets: dict[str, Bucket] = {}
+
+    @property
+    def scale(self) -> float:
+        """What the documented rates are multiplied by."""
+        return self._scale
+
+    def rescale(self, scale: float) -> None:
+        """Raise or lower the quotas from now on, as AWS does on request; tokens in hand beyond a new burst are lost."""
+        self._scale = scale
+        for action, bucket in self._buckets.items():
+            bucket.rate, bucket.burst = self._limit(action)
+            bucket.tokens = min(bucket.tokens, bucket.burst)
+
+    def take(self, action: str, now: float) -> bool:
+        """Whether a request of this action may pass."""
+        if self._scale == math.inf:
+            return True
+        bucket = self._buckets.get(action)
+        if bucket is None:
+            rate, burst = self._limit(action)
+            bucket = self._buckets[action] = Bucket(rate, burst, burst, now)
+        return bucket.take(now)
+
+    def _limit(self, action: str) -> tuple[float, float]:
+        rate, burst = LIMITS[action]
+        return rate * self._scale, max(1.0, burst * self._scale)

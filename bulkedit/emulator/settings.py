@@ -1,0 +1,149 @@
+"""What the emulator does where the documentation has changed or is silent.
+
+A `Profile` holds one switch for each such decision. Two ages of the documentation are ready made: ``2025`` (the pages
+of mid-2025) and ``2026`` (the pages since 31 March 2026, the default). `Settings` adds what has nothing to do with
+rules: quotas, times, names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    import random
+    from pathlib import Path
+
+    from bulkedit.emulator.faults import Fault
+    from bulkedit.emulator.signing import Credentials
+
+ACCOUNT: Final = "000000000000"
+REGION: Final = "us-east-1"
+DEFAULT_DATASTORE_ID: Final = "emulated000000000000000000000001"
+DEFAULT_DATASTORE_NAME: Final = "emulated"
+
+Age = Literal["2025", "2026"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One answer for each question that the documentation answers differently by age, or not at all."""
+
+    age: Age = "2026"
+
+    # What a write with a version that is not the latest gets. 404 was observed on the real service; 409 is documented
+    # for nothing in particular and would be the natural reading.
+    stale_version: Literal["not-found", "conflict"] = "not-found"
+    # Whether a broken constraint (dicom-metadata-constraints) is refused at once, or accepted and ends as failed.
+    constraints: Literal["async", "sync"] = "async"
+    # Whether UPDATE_FAILED leaves a version behind: the history in list-image-set-versions shows a failed copy's.
+    failed_version: Literal["consumed", "kept"] = "consumed"
+    # What the value of an attribute to remove must be: the stored one ("key and value must match",
+    # update-image-set-metadata), the empty string, or anything.
+    removal_match: Literal["exact", "empty", "any"] = "exact"
+    # Removing an attribute that is not there.
+    removal_absent: Literal["fail", "ignore"] = "fail"
+    # The largest attributes blob, and whether its bytes are counted before or after base64.
+    payload_limit: int = 10_000
+    payload_counted: Literal["raw", "base64"] = "raw"
+    # `force` on a primary image set. Documented: not for the three UIDs. Everything else is open.
+    force_on_primary: Literal["refuse-uids", "refuse", "allow"] = "refuse-uids"
+    # Edits of a primary image set's own Patient, Study and Series level without includeStudyImageSets: never, only
+    # where it is the study's single primary image set, or always.
+    primary_patient: Literal["refuse", "single", "allow"] = "single"
+    primary_study: Literal["refuse", "single", "allow"] = "single"
+    primary_series: Literal["refuse", "single", "allow"] = "allow"
+    # Whether removing an instance needs `force`; whether a whole series can be removed.
+    instance_removal: Literal["forced", "free"] = "forced"
+    series_removal: Literal["refuse", "allow"] = "refuse"
+    # Whether includeStudyImageSets is known (released 2026-03-31); an older service ignores it.
+    study_wide: Literal["known", "ignored"] = "known"
+    # What GetImageSetMetadata without a version answers while an update is under way.
+    metadata_while_updating: Literal["previous", "conflict", "new"] = "previous"
+    # Elements of the file meta information (group 0002) are on no list of the documentation.
+    group_2: Literal["editable", "refuse"] = "editable"
+    # Whether the keys of Series and Instances follow a changed UID.
+    uid_keys: Literal["renamed", "kept"] = "renamed"
+    # Image set operations on a data store that does not exist: seen as either.
+    unknown_datastore: Literal["not-found", "access-denied"] = "not-found"
+    # GetImageSet and ListImageSetVersions of a deleted image set.
+    deleted: Literal["shown", "gone"] = "shown"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.payload_limit <= 30_000:
+            raise ValueError("payload_limit is from 1 to 30000, the largest attributes blob of the service's model")
+        for name, choices in switches().items():
+            if choices and getattr(self, name) not in choices:
+                raise ValueError(f"{name} is one of {', '.join(choices)}")
+
+
+def switches() -> dict[str, tuple[str, ...]]:
+    """The name of every switch with its choices; none where it is a number."""
+    hints = typing.get_type_hints(Profile)
+    return {f.name: typing.get_args(hints[f.name]) for f in dataclasses.fields(Profile)}
+
+
+PROFILES: Final[dict[str, Profile]] = {
+    "2025": Profile(
+        age="2025",
+        primary_patient="refuse",
+        primary_study="allow",
+        primary_series="refuse",
+        instance_removal="free",
+        series_removal="allow",
+        study_wide="ignored",
+    ),
+    "2026": Profile(),
+}
+
+
+def profile(age: str = "2026", /, **changes: Any) -> Profile:  # noqa: ANN401 - each switch has its own type
+    """The profile of an age, with some switches set otherwise. ValueError names a wrong switch or choice."""
+    if age not in PROFILES:
+        raise ValueError(f"age is one of {', '.join(PROFILES)}")
+    if unknown := sorted(changes.keys() - switches().keys() | ({"age"} & changes.keys())):
+        raise ValueError(f"no such switch: {', '.join(unknown)}. Switches: {', '.join(sorted(switches()))}")
+    return dataclasses.replace(PROFILES[age], **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """How long an action takes: ``seconds``, spread lognormally by ``sigma`` around it, plus time for the size."""
+
+    seconds: float = 0.5
+    sigma: float = 0.0  # standard deviation of the logarithm; 0 is fixed
+    seconds_per_mb: float = 0.0  # of the metadata document
+
+    def draw(self, rng: random.Random, size: int) -> float:
+        """Seconds until an action on a document of ``size`` bytes is done."""
+        spread = rng.lognormvariate(0.0, self.sigma) if self.sigma else 1.0
+        return self.seconds * spread + self.seconds_per_mb * size / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How one emulator behaves."""
+
+    profile: Profile = field(default_factory=Profile)
+    settle: Settle = field(default_factory=Settle)
+    scale: float = 1.0  # of the documented request rates and bursts; math.inf is no throttling at all
+    concurrent: int = 100  # updates, copies and deletions each, under way in one data store (endpoints-quotas)
+    search_lag: float = 0.0  # seconds until a settled change is found by SearchImageSets
+    account: str = ACCOUNT
+    region: str = REGION
+    seed: int = 0  # of ids, settle times and faults
+    journal_limit: int = 1_000_000  # entries kept; the oldest go first
+    faults: tuple[Fault, ...] = ()  # that are set from the start
+    credentials: Credentials | None = None  # with which requests must be signed; None takes any, also unsigned
+    state: Path | None = None  # a SQLite file that survives a kill; None is memory
+    import_root: Path | None = None  # import jobs read and write below this folder only; None is nowhere
+
+    def __post_init__(self) -> None:
+        if not self.scale > 0:
+            raise ValueError("scale is above 0; math.inf switches throttling off")
+
+
+UNTHROTTLED: Final = math.inf

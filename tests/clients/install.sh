@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs the clients of test_conformance.py: the AWS CLI v2, the AWS SDKs for JavaScript and Java. boto3 comes with
+# bulkedit. Does nothing that is done already. Needs Debian or a kin of it, and the right to install packages where one
+# is missing.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# a CLI of version 1 may stand first on the path
+cli_v2() {
+    local aws
+    while read -r aws; do
+        case $("$aws" --version 2>&1 </dev/null) in aws-cli/2*) return 0 ;; esac
+    done < <(type -ap aws)
+    return 1
+}
+
+packages=()
+cli_v2 || packages+=(awscli)
+command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
+command -v javac >/dev/null || packages+=(default-jdk-headless)
+command -v mvn >/dev/null || packages+=(maven)
+if [ ${#packages[@]} -gt 0 ]; then
+    root=()
+    [ "$(id -u)" = 0 ] || root=(sudo)
+    "${root[@]}" apt-get update -qq
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "${packages[@]}" >/dev/null
+fi
+
+# npm leaves its own copy of the lock file in what it has installed
+if ! [ javascript/node_modules/.package-lock.json -nt javascript/package-lock.json ]; then
+    npm ci --prefix javascript --silent --no-audit --no-fund
+fi
+
+jar=java/target/use-cases.jar
+if ! [ "$jar" -nt java/pom.xml ] || ! [ "$jar" -nt java/src/main/java/UseCases.java ]; then
+    mvn --file java/pom.xml --batch-mode --quiet -Dstyle.color=never package
+fi

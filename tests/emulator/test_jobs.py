@@ -1,0 +1,188 @@
+"""Import jobs: a local folder of DICOM files, given as file:// (start-dicom-import-job)."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pydicom
+import pytest
+from botocore.exceptions import ClientError
+
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, serve
+
+from .hospital import Json, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+STORE = DEFAULT_DATASTORE_ID
+FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+ROLE = "arn:aws:iam::000000000000:role/importer"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of a CT image, an MR image, and a file that is none."""
+    folder = tmp_path / "input"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "ct").write_bytes((FILES / "CT_small.dcm").read_bytes())
+    (folder / "deeper" / "mr.dcm").write_bytes((FILES / "MR_small.dcm").read_bytes())
+    (folder / "notes.txt").write_text("no DICOM")
+    return folder
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[Emulator]:
+    with serve(replace(settings(), import_root=tmp_path)) as running:
+        yield running
+
+
+def start(client: Json, source: Path, target: Path | str = "s3://bucket/out/", **more: Json) -> str:
+    output = target if isinstance(target, str) else target.as_uri()
+    answer = client.start_dicom_import_job(
+        datastoreId=STORE, dataAccessRoleArn=ROLE, inputS3Uri=source.as_uri(), outputS3Uri=output, **more
+    )
+    assert answer["jobStatus"] == "SUBMITTED"
+    return str(answer["jobId"])
+
+
+def ended(client: Json, job_id: str) -> Json:
+    while True:
+        job = client.get_dicom_import_job(datastoreId=STORE, jobId=job_id)["jobProperties"]
+        if job["jobStatus"] in {"COMPLETED", "FAILED"}:
+            return job
+        time.sleep(0.02)
+
+
+def test_a_folder_becomes_image_sets(emulator: Emulator, client_of: Callable[..., Json], folder: Path) -> None:
+    client = client_of(emulator)
+    job = ended(client, start(client, folder, jobName="first"))
+    assert (job["jobStatus"], job["jobName"], job["inputS3Uri"]) == ("COMPLETED", "first", folder.as_uri())
+    items = client.search_image_sets(datastoreId=STORE)["imageSetsMetadataSummaries"]
+    assert sorted(item["DICOMTags"]["DICOMSeriesModality"] for item in items) == ["CT", "MR"]
+    assert all(item["isPrimary"] for item in items)
+
+
+def test_the_result_files_say_what_became_of_each_file(
+    emulator: Emulator, client_of: Callable[..., Json], folder: Path, tmp_path: Path
+) -> None:
+    client = client_of(emulator)
+    job_id = start(client, folder, tmp_path / "output")
+    ended(client, job_id)
+    results = tmp_path / "output" / f"{STORE}-DicomImport-{job_id}"
+    while not (results / "job-output-manifest.json").exists():
+        time.sleep(0.02)
+    lines = [json.loads(line) for line in (results / "SUCCESS" / "success.ndjson").read_text().splitlines()]
+    assert sorted(Path(line["inputFile"]).name for line in lines) == ["ct", "mr.dcm"]
+    for line in lines:
+        answer = client.get_image_set(datastoreId=STORE, imageSetId=line["importResponse"]["imageSetId"])
+        assert answer["isPrimary"] is line["importResponse"]["isPrimary"] is True
+    failures = (results / "FAILURE" / "failure.ndjson").read_text().splitlines()
+    assert [Path(json.loads(line)["inputFile"]).name for line in failures] == ["notes.txt"]
+
+
+def test_the_same_files_again_make_new_versions(
+    emulator: Emulator, client_of: Callable[..., Json], folder: Path
+) -> None:
+    client = client_of(emulator)
+    for _ in range(2):
+        assert ended(client, start(client, folder))["jobStatus"] == "COMPLETED"
+    items = client.search_image_sets(datastoreId=STORE)["imageSetsMetadataSummaries"]
+    assert [item["version"] for item in items] == [2, 2]
+
+
+def test_jobs_are_listed_newest_first_and_by_status(
+    emulator: Emulator, client_of: Callable[..., Json], folder: Path
+) -> None:
+    client = client_of(emulator)
+    ids = [start(client, folder) for _ in range(3)]
+    for job_id in ids:
+        ended(client, job_id)
+    listed = client.get_paginator("list_dicom_import_jobs").paginate(
+        datastoreId=STORE, jobStatus="COMPLETED", PaginationConfig={"PageSize": 2}
+    )
+    assert [job["jobId"] for page in listed for job in page["jobSummaries"]] == ids[::-1]
+
+
+def test_the_same_client_token_is_the_same_job(
+    emulator: Emulator, client_of: Callable[..., Json], folder: Path
+) -> None:
+    client = client_of(emulator)
+    first = start(client, folder, clientToken="t")
+    ended(client, first)
+    again = client.start_dicom_import_job(
+        datastoreId=STORE,
+        dataAccessRoleArn=ROLE,
+        clientToken="t",
+        inputS3Uri=folder.as_uri(),
+        outputS3Uri="s3://bucket/out/",
+    )
+    assert (again["jobId"], again["jobStatus"]) == (first, "COMPLETED")
+
+
+@pytest.mark.parametrize("where", ["missing", "../elsewhere", "%2e%2e/elsewhere"])
+def test_a_folder_that_cannot_be_read_fails_the_job_in_words_without_paths(
+    emulator: Emulator, client_of: Callable[..., Json], tmp_path: Path, where: str
+) -> None:
+    client = client_of(emulator)
+    job_id = client.start_dicom_import_job(
+        datastoreId=STORE,
+        dataAccessRoleArn=ROLE,
+        inputS3Uri=f"{tmp_path.as_uri()}/{where}",
+        outputS3Uri="s3://bucket/out/",
+    )["jobId"]
+    job = ended(client, job_id)
+    assert job["jobStatus"] == "FAILED"
+    assert str(tmp_path) not in job["message"]
+
+
+def test_jobs_stay_below_their_root(client_of: Callable[..., Json], folder: Path, tmp_path: Path) -> None:
+    for root in (tmp_path / "elsewhere", None):
+        with serve(replace(settings(), import_root=root)) as emulator:
+            client = client_of(emulator)
+            assert ended(client, start(client, folder))["jobStatus"] == "FAILED"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputS3Uri": "s3://bucket/in/"},
+        {"inputS3Uri": "http://x/"},
+        {"dataAccessRoleArn": "myself and nobody else"},
+        {"jobName": "a b"},
+        {
+            "importConfiguration": {
+                "dicomJsonMetadataImportConfiguration": {
+                    "dicomMetadataMappings": [{"studyInstanceUID": "1.2", "metadataFilePath": "x.json"}]
+                }
+            }
+        },
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_it_cannot_do_it_says(
+    emulator: Emulator, client_of: Callable[..., Json], folder: Path, change: Json
+) -> None:
+    good = {"dataAccessRoleArn": ROLE, "inputS3Uri": folder.as_uri(), "outputS3Uri": "s3://bucket/out/"}
+    with pytest.raises(ClientError, match="ValidationException"):
+        client_of(emulator).start_dicom_import_job(datastoreId=STORE, **good | change)
+
+
+def test_a_job_that_a_kill_interrupted_is_done_after_the_restart(
+    client_of: Callable[..., Json], folder: Path, tmp_path: Path
+) -> None:
+    kept = replace(settings(), import_root=tmp_path, state=tmp_path / "state")
+    with serve(kept) as emulator:
+        job_id = start(client_of(emulator), folder)
+        emulator.do(lambda world: world.jobs.__setitem__(job_id, replace_status(world.jobs[job_id])))
+        emulator.do(lambda world: world.touched(world.jobs[job_id]))
+    with serve(kept) as emulator:
+        assert ended(client_of(emulator), job_id)["jobStatus"] == "COMPLETED"
+
+
+def replace_status(job: Json) -> Json:
+    return replace(job, status="IN_PROGRESS", ended_at=None)
