@@ -52,6 +52,11 @@ CREATE TABLE event (
     message    TEXT,                 -- the service's words, without values
     digest     TEXT                  -- keyed digest of the payload, on intents
 ) STRICT;
+CREATE TABLE part (
+    call       INTEGER PRIMARY KEY,  -- number of a call that is part of another; beyond those of the plan
+    parent     INTEGER NOT NULL,     -- the call that was split
+    edits      TEXT NOT NULL         -- numbers of its edits in the plan, as a JSON array
+) STRICT;
 PRAGMA user_version = {SCHEMA};
 COMMIT;
 """
@@ -73,6 +78,15 @@ class Event:
     cause: str | None = None
     message: str | None = None
     digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A call that is part of a split one."""
+
+    call: int
+    parent: int
+    edits: list[int]
 
 
 _NAMES: Final = [field.name for field in fields(Event)]
@@ -133,10 +147,19 @@ class Ledger:
         connection.execute("PRAGMA query_only = ON")
         return cls(path, connection, None)
 
-    def append(self, events: Sequence[Event]) -> None:
-        """Write events; they are durable when this returns. Raises LedgerError, and then none of them is written."""
+    def append(self, records: Sequence[Event | Part]) -> None:
+        """Write records; they are durable when this returns. Raises LedgerError, and then none of them is written."""
+        events = [_values(record) for record in records if isinstance(record, Event)]
+        parts = [(part.call, part.parent, json.dumps(part.edits)) for part in records if isinstance(part, Part)]
         with _explained(self.path), self._connection:
-            self._connection.executemany(_INSERT, map(_values, events))
+            self._connection.executemany(_INSERT, events)
+            self._connection.executemany("INSERT INTO part (call, parent, edits) VALUES (?, ?, ?)", parts)
+
+    def parts(self) -> list[Part]:
+        """Every part of a split call, parents before their parts."""
+        with _explained(self.path):
+            rows = self._connection.execute("SELECT call, parent, edits FROM part ORDER BY call").fetchall()
+        return [Part(call, parent, json.loads(edits)) for call, parent, edits in rows]
 
     def standings(self) -> pl.DataFrame:
         """Where every call stands that was ever begun: columns `STANDINGS`, sorted by call."""
@@ -283,7 +306,7 @@ class GroupCommit:
     def __init__(self, ledger: Ledger, *, committed: Callable[[int], None] = lambda _: None) -> None:
         self._ledger = ledger
         self._committed = committed  # told the size of each group
-        self._waiting: list[Event] = []
+        self._waiting: list[Event | Part] = []
         self._wake = anyio.Event()
         self._durable = anyio.Event()  # of the events that are waiting now
         self._fault: LedgerError | None = None
@@ -300,7 +323,7 @@ class GroupCommit:
             await self._commit(events)
             durable.set()
 
-    async def _commit(self, events: list[Event]) -> None:
+    async def _commit(self, events: list[Event | Part]) -> None:
         if self._fault is not None:
             return
         try:
@@ -311,8 +334,8 @@ class GroupCommit:
         else:
             self._committed(len(events))
 
-    def note(self, event: Event) -> None:
-        """Hand an event over; it is durable before any later `write` returns."""
+    def note(self, event: Event | Part) -> None:
+        """Hand a record over; it is durable before any later `write` returns."""
         if self._fault is not None:
             raise self._fault
         self._waiting.append(event)

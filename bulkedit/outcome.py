@@ -108,6 +108,7 @@ class Standing(StrEnum):
     IN_DOUBT = "in doubt"  # the answer was lost
     FAILED = "failed"  # given up after faults that were not the edit's
     SKIPPED = "skipped"  # not sent, because it would change nothing
+    SPLIT = "split"  # refused as a whole; its parts stand for themselves
 
     @property
     def settled(self) -> bool:

@@ -48,7 +48,7 @@ def outcomes(run: Run) -> pl.LazyFrame:
     """What became of every edit: columns `OUTCOMES`."""
     calls = standings(run).lazy().rename({"cause": "reason"})
     return (
-        run.plan.edits()
+        _edits_by_call(run)
         .drop("version")
         .join(calls, on="call", how="left", maintain_order="left")
         .with_columns(
@@ -61,17 +61,28 @@ def outcomes(run: Run) -> pl.LazyFrame:
     )
 
 
+def _edits_by_call(run: Run) -> pl.LazyFrame:
+    """The edits of the plan in the order of the list, each with the call, or part of a split call, that settles it."""
+    edits = run.plan.edits()
+    if parts := _last_parts(run):
+        last = pl.LazyFrame(parts, schema={"edit": pl.UInt32(), "part": pl.UInt32()}, orient="row")
+        edits = edits.join(last, on="edit", how="left").with_columns(call=pl.coalesce("part", "call")).drop("part")
+    return edits.sort("edit")
+
+
+def _last_parts(run: Run) -> list[tuple[int, int]]:
+    """(edit, the smallest part that carries it) for the edits of split calls."""
+    if not run.ledger.exists():
+        return []
+    with Ledger.read(run.ledger) as ledger:
+        # a part has a higher number than what it is part of
+        return list({edit: part.call for part in ledger.parts() for edit in part.edits}.items())
+
+
 def summary(run: Run) -> dict[str, Any]:
     """The numbers of a run, as in the JSON line of type ``summary``; ``seconds`` from first to last event."""
     found = standings(run)
-    plan = run.plan.calls().select("call", "edits").collect()
-    settled = (
-        plan.join(found, on="call", how="left")
-        .with_columns(outcome=pl.col("standing").replace_strict(_OUTCOME_OF, default=str(Outcome.UNPROCESSED)))
-        .group_by("outcome")
-        .agg(pl.col("edits").sum())
-    )
-    edits = dict(settled.iter_rows())
+    edits = dict(outcomes(run).group_by("outcome").len().collect().iter_rows())
     return {
         "type": "summary",
         "run": str(run.folder),

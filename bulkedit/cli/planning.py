@@ -113,7 +113,7 @@ def plan_list(source: str, datastore_id: str | None, listing: ListOptions, folde
     found = editlist.read(sys.stdin.buffer if source == "-" else source, listing.reading())
     datastore_id = _datastore(datastore_id, found)
     settings = listing.planning()
-    made = plans.make(found.edits, settings)
+    made = plans.make(found.edits.with_columns(image_set_id=pl.col("key")), settings)
     _settle_bad_rows(found, made, listing.bad_rows, source)
     if not made.calls.height:
         raise BadRowsError("no row of the list can be planned.", where=source)
@@ -158,12 +158,27 @@ def _settle_bad_rows(found: EditList, made: Plan, file: Path | None, source: str
             where=source,
             hint="Mend the list, or go on without these rows: --bad-rows bad.csv",
         )
+    table = _with_cells(bad, found)
     try:
         with open_private(file) as target:
-            found.raw.write_csv(target)
+            table.write_csv(target)
     except OSError as error:
         raise UsageError(f"the rows set aside cannot be written ({error.strerror}).", where=str(file)) from error
-    err().print(f"{plural(count, 'row')} set aside, written to {file}.")
+    err().print(f"{problems_text(bad)}\n")
+    err().print(f"{plural(count, 'row')} set aside, written to {file} with the reasons.")
+    if (bare := count - found.raw.height) > 0:
+        err().print(f"{plural(bare, 'row')} of them without cells, because only planning found the fault.")
+
+
+def _with_cells(bad: pl.DataFrame, found: EditList) -> pl.DataFrame:
+    """Each row set aside with number and reasons, then its cells: an edit list again, once they are mended."""
+    reasons = bad.group_by("row", maintain_order=True).agg(
+        problem=pl.col("problem").unique(maintain_order=True).str.join(" "), hint=pl.col("hint").first()
+    )
+    cells = found.raw.drop("problem", "hint", strict=False)  # of an earlier file of rows set aside
+    table = reasons.join(cells, on="row", how="left", maintain_order="left")
+    own = "row of the file"  # what the file itself calls row goes before our numbers
+    return table.drop("row").rename({own: "row"}) if own in table.columns else table
 
 
 def problems_text(bad: pl.DataFrame) -> str:

@@ -16,14 +16,17 @@ from bulkedit.client import UpdateRequest
 from bulkedit.engine.options import OnConflict
 from bulkedit.engine.repeats import Repeats
 from bulkedit.engine.stored import fill_stored, holds, without_values
-from bulkedit.ledger import Event
+from bulkedit.ledger import Event, Part
 from bulkedit.outcome import Accepted, ImageSet, Lost, Metadata, Refused, Standing, State
 from bulkedit.pacing import LOOK, Operation
+from bulkedit.plan import parts
 from bulkedit.verdict import Finding, Step
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
+
+    import polars as pl
 
     from bulkedit.engine.options import Options
     from bulkedit.plan import Lane, PlannedCall
@@ -78,6 +81,7 @@ class _Books:
 
 
 _UNDER_WAY: Final = frozenset({Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED})
+_BY_CONTENT: Final = frozenset({Finding.INVALID, Finding.FAILED_REQUEST})
 _QUOTA: Final = frozenset({Finding.THROTTLED, Finding.TOO_MANY, Finding.READ_THROTTLED})
 
 
@@ -92,10 +96,16 @@ class LaneRun:
         *,
         key: bytes,
         begun: Mapping[int, dict[str, Any]],
+        new_call: Callable[[], int],
+        payload_limit: int,
         now: float,
         epoch: float,
     ) -> None:
-        """``begun``: rows of `bulkedit.ledger.STANDINGS` by call, for calls that an earlier process left unsettled."""
+        """Begin with the first call.
+
+        ``begun``: rows of `bulkedit.ledger.STANDINGS` by call, for calls that an earlier process left unsettled;
+        ``new_call`` numbers the parts of a call that is split.
+        """
         self.number = lane.number
         self.edits = {call.call: call.edits for call in lane.calls}
         self.action: Action | None = None
@@ -103,16 +113,19 @@ class LaneRun:
         self.parked = False  # the lane ended with calls unsettled
         self.halted: Refused | None = None  # the answer that no call of this run can get past
         self.quota_hit: Refused | None = None  # the last answer was about a quota
+        self.to_split: PlannedCall | None = None  # a refused call; the lane goes on once `split` is told its edits
         self._rest = list(reversed(lane.calls))
         self._options = options
         self._rng = rng
         self._key = key
         self._begun = begun
+        self._new_call = new_call
+        self._payload_limit = payload_limit
         self._now, self._epoch = now, epoch
         self._latest: ImageSet | None = None  # the newest version that this lane has seen
         self._conflicted = False  # --on-conflict stop has struck
         self._books: _Books | None = None
-        self._events: list[Event] = []
+        self._events: list[Event | Part] = []
         self._open_until_busy()
 
     # what the shell asks
@@ -127,7 +140,7 @@ class LaneRun:
         """The call in hand."""
         return self._books.call if self._books else None
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[Event | Part]:
         """Events not handed out yet, in order."""
         events, self._events = self._events, []
         return events
@@ -162,6 +175,19 @@ class LaneRun:
             self._read(reply, performed)
         self._open_until_busy()
 
+    def split(self, edits: pl.DataFrame, *, now: float, epoch: float) -> None:
+        """Go on with the halves of the refused call. ``edits``: its rows of `bulkedit.plan.PLANNED_EDITS`."""
+        self._now, self._epoch = now, epoch
+        call, self.to_split = self.to_split, None
+        if call is None:
+            raise LookupError("this lane has nothing to split")
+        halves = parts(call, edits, self._new_call)
+        for part, numbers in halves:
+            self.edits[part.call] = part.edits
+            self._events.append(Part(part.call, call.call, numbers))
+        self._rest += [part for part, _ in reversed(halves)]
+        self._open_until_busy()
+
     def withdraw(self, epoch: float) -> Event | None:
         """Nothing more is to be sent: a call that is surely not under way is planned again."""
         self._epoch = epoch
@@ -179,7 +205,7 @@ class LaneRun:
         return self._books
 
     def _open_until_busy(self) -> None:
-        while self._books is None and self._rest and not self.parked:
+        while self._books is None and self._rest and not self.parked and self.to_split is None:
             self._open(self._rest.pop())
 
     def _open(self, call: PlannedCall) -> None:
@@ -223,6 +249,8 @@ class LaneRun:
         books.request = fill_stored(self._request(), metadata.document)
         if books.request is None:
             self._settle(Standing.SKIPPED, cause="nothing to remove: the attributes are absent")
+        elif books.call.units > 1 and len((books.request.removable or "").encode()) > self._payload_limit:
+            self._split("the stored values are longer than the plan allowed for")
         else:
             self.action = Send(books.request)
 
@@ -242,7 +270,7 @@ class LaneRun:
             Step.COMPARE: lambda: self._compare(performed),
             Step.REBASE: self._rebase,
             Step.APPLIED: lambda: self._settle(Standing.APPLIED, version=(books.base or 0) + 1),
-            Step.REJECTED: lambda: self._settle(Standing.REJECTED, *self._why(finding, reply)),
+            Step.REJECTED: lambda: self._reject(finding, reply),
             Step.FAILED: lambda: self._settle(Standing.FAILED, *self._why(finding, reply)),
             Step.HALT: lambda: self._halt(reply),
         }
@@ -339,6 +367,17 @@ class LaneRun:
         books.request = None
         self._note(cause)
         self._follow_latest()
+
+    def _reject(self, finding: Finding, reply: Reply) -> None:
+        """Where several edits share a refused call, some may be innocent: each is to have its own truth."""
+        if self._held.call.units > 1 and finding in _BY_CONTENT:
+            self._split(*self._why(finding, reply))
+        else:
+            self._settle(Standing.REJECTED, *self._why(finding, reply))
+
+    def _split(self, cause: str, message: str | None = None) -> None:
+        self.to_split = self._held.call
+        self._settle(Standing.SPLIT, cause, message)
 
     def _halt(self, reply: Reply) -> None:
         self.halted = reply if isinstance(reply, Refused) else None

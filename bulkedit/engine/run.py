@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import polars as pl
 from anyio import to_thread
 
 from bulkedit.engine.agenda import Agenda
+from bulkedit.engine.history import History, Lanes
 from bulkedit.engine.lane import LaneRun, Look, Send
 from bulkedit.engine.tally import Tally
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError
-from bulkedit.ledger import GroupCommit
-from bulkedit.outcome import Lost, Refusal, Refused, Standing
+from bulkedit.ledger import GroupCommit, Part
+from bulkedit.outcome import Lost, Refusal, Refused
 from bulkedit.pacing import Operation, Pacer
-from bulkedit.plan import Lane
 
 if TYPE_CHECKING:
     import random
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from bulkedit.engine.lane import Action, Reply
     from bulkedit.engine.options import Options
     from bulkedit.ledger import Ledger
-    from bulkedit.plan import SavedPlan
+    from bulkedit.plan import PlannedCall, SavedPlan
 
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 
@@ -85,7 +83,7 @@ class Engine:
         self._pacers = {operation: Pacer(rate, rng) for operation, rate in options.rates.items()}
         self._agenda = Agenda(self._pacers)
         self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
-        self._begun, self._settled = _history(plan, ledger, self.tally)
+        self._history = History(plan, ledger, self.tally)
         self._open_lanes = 0
         self._in_flight: set[int] = set()  # lane numbers
         self._busy = 0  # actions at the workers
@@ -122,7 +120,7 @@ class Engine:
         async with anyio.create_task_group() as workers, send, receive:
             for _ in range(self._options.workers):
                 workers.start_soon(self._worker, receive, free)
-            lanes = _Lanes(self._plan, self._settled)
+            lanes = Lanes(self._plan, self._history)
             while True:
                 await free.acquire()  # a free worker first, so that no permit is held while waiting for one
                 lane = await self._next(lanes)
@@ -132,7 +130,7 @@ class Engine:
                 send.send_nowait(lane)
             workers.cancel_scope.cancel()
 
-    async def _next(self, lanes: _Lanes) -> LaneRun | None:
+    async def _next(self, lanes: Lanes) -> LaneRun | None:
         """Wait for a lane whose action may go out; None when the run is over."""
         while True:
             self._news = anyio.Event()
@@ -148,14 +146,24 @@ class Engine:
             with anyio.move_on_after(found):
                 await self._news.wait()
 
-    async def _open(self, lanes: _Lanes) -> None:
+    async def _open(self, lanes: Lanes) -> None:
         """Open lanes a little ahead of the quota: a look long before the send would be stale."""
         ahead = max(2, math.ceil(self._pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
         ahead = min(ahead, self._options.max_in_flight)
         while self._open_lanes - len(self._in_flight) < ahead and (lane := await lanes.next()):
             now, epoch = self._clock.monotonic(), self._clock.epoch()
             self._open_lanes += 1
-            run = LaneRun(lane, self._options, self._rng, key=self._key, begun=self._begun, now=now, epoch=epoch)
+            run = LaneRun(
+                lane,
+                self._options,
+                self._rng,
+                key=self._key,
+                begun=self._history.begun,
+                new_call=self._history.new_call,
+                payload_limit=self._plan.payload_limit,
+                now=now,
+                epoch=epoch,
+            )
             self._follow(run)
 
     def _admit(self, lane: LaneRun) -> bool:
@@ -192,8 +200,16 @@ class Engine:
         reply = await self._ask(action)
         # an answer in hand is written, whatever else happens
         lane.absorb(reply, now=self._clock.monotonic(), epoch=self._clock.epoch())
+        if lane.to_split is not None:
+            await self._split(lane, lane.to_split)
         self._pace(action.operation, lane, reply)
         self._follow(lane)
+
+    async def _split(self, lane: LaneRun, call: PlannedCall) -> None:
+        """Read the edits of a refused call, so that the lane can go on with its halves."""
+        edits = await to_thread.run_sync(self._history.edits_of, call.call)
+        lane.split(edits, now=self._clock.monotonic(), epoch=self._clock.epoch())
+        self.tally.calls += 1
 
     async def _ask(self, action: Action) -> Reply:
         if isinstance(action, Send):
@@ -216,10 +232,12 @@ class Engine:
 
     def _follow(self, lane: LaneRun) -> None:
         """Write down what the lane has to say, and put it where it belongs next."""
-        for event in lane.take_events():
-            self._commit.note(event)
-            if event.standing.settled:
-                self.tally.settled(event.standing, lane.edits[event.call], self._clock.monotonic())
+        for record in lane.take_events():
+            self._commit.note(record)
+            if isinstance(record, Part):
+                self._history.add(record)
+            elif record.standing.settled:
+                self.tally.settled(record.standing, lane.edits[record.call], self._clock.monotonic())
         self._fatal = self._fatal or lane.halted
         self._flies(lane, flies=lane.under_way)
         if lane.action is None:
@@ -238,51 +256,6 @@ class Engine:
 
     def _wake(self) -> None:
         self._news.set()
-
-
-class _Lanes:
-    """Lanes of the plan that still have calls to do, read ahead off the event loop."""
-
-    def __init__(self, plan: SavedPlan, settled: bytearray) -> None:
-        self._batches = plan.lanes()
-        self._settled = settled
-        self._ready: deque[Lane] = deque()
-        self.ended = False
-
-    async def next(self) -> Lane | None:
-        while not self._ready and not self.ended:
-            batch = await to_thread.run_sync(next, self._batches, None)
-            if batch is None:
-                self.ended = True
-            else:
-                self._ready.extend(filter(None, map(self._left_of, batch)))
-        return self._ready.popleft() if self._ready else None
-
-    def end(self) -> None:
-        """Open no more."""
-        self.ended = True
-        self._ready.clear()
-
-    def _left_of(self, lane: Lane) -> Lane | None:
-        calls = tuple(call for call in lane.calls if not self._settled[call.call])
-        return Lane(lane.number, calls) if calls else None
-
-
-def _history(plan: SavedPlan, ledger: Ledger, tally: Tally) -> tuple[dict[int, dict[str, Any]], bytearray]:
-    """What earlier processes left: calls under way (`STANDINGS` rows by call), and a 1 for each settled call.
-
-    Counts the settled ones into ``tally``.
-    """
-    standings = ledger.standings()
-    settled = bytearray(plan.counts["calls"])
-    done = standings.filter(pl.col("standing").is_in([str(s) for s in Standing if s.settled]))
-    if done.height:
-        edits = plan.calls().select("call", "edits").collect()
-        for call, standing, count in done.join(edits, on="call").select("call", "standing", "edits").iter_rows():
-            settled[call] = 1
-            tally.settled(Standing(standing), count)
-    open_ones = standings.join(done, on="call", how="anti").filter(pl.col("standing") != str(Standing.PLANNED))
-    return {row["call"]: row for row in open_ones.iter_rows(named=True)}, settled
 
 
 def _first(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:

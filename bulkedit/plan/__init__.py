@@ -1,14 +1,17 @@
 """Frames to lanes of calls, the estimate, and the plan as a folder."""
 
+from bulkedit.plan.checks import Contradictions
 from bulkedit.plan.estimate import Estimate, estimate, seconds_at
 from bulkedit.plan.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
 from bulkedit.plan.make import Plan, Settings, make
 from bulkedit.plan.saved import MANIFEST, SavedPlan, copy, load, save
+from bulkedit.plan.split import part_of, parts
 
 __all__ = [
     "CALLS",
     "MANIFEST",
     "PLANNED_EDITS",
+    "Contradictions",
     "Estimate",
     "Lane",
     "Plan",
@@ -19,6 +22,8 @@ __all__ = [
     "estimate",
     "load",
     "make",
+    "part_of",
+    "parts",
     "save",
     "seconds_at",
 ]

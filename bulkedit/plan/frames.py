@@ -23,17 +23,20 @@ CALLS: Final = pl.Schema(
         "study_wide": pl.Boolean(),  # includeStudyImageSets
         "lookup": pl.Boolean(),  # `removable` has values to be read from the store just before the call
         "edits": pl.UInt32(),  # how many edits the call carries
+        "units": pl.UInt32(),  # into how many parts it can be split
         "bytes": pl.UInt32(),  # of the larger of the two documents, in UTF-8
     }
 )
 
-# One row an edit, in the order of the edit list.
+# One row an edit, sorted by call, then in the order of the edit list.
 PLANNED_EDITS: Final = pl.Schema(
     {
-        "edit": pl.UInt32(),  # 0, 1, 2, … in the order of this frame
+        "edit": pl.UInt32(),  # 0, 1, 2, … in the order of the edit list
+        "unit": pl.UInt32(),  # edits of one unit are never parted: those of one row of the call form
         "call": pl.UInt32(),  # the call that carries it
+        "sent": pl.Boolean(),  # false where a later edit of the call has taken its place
         "image_set_id": pl.String(),
-        **EDITS,
+        **{name: dtype for name, dtype in EDITS.items() if name not in {"selector", "key"}},
     }
 )
 
@@ -53,6 +56,7 @@ class PlannedCall:
     study_wide: bool
     lookup: bool
     edits: int
+    units: int
     bytes: int
 
 

@@ -1,22 +1,28 @@
-"""From edits to lanes of calls.
-
-Today one row of the edit list is one call, in order: by the version that a row names, then by row. Only `_calls_of`
-decides which edits share a call; all else here follows from it.
-"""
+"""From edits to lanes of calls."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit import dicom
+from bulkedit.edit import STORED_VALUE, Action
 from bulkedit.editlist import SET_ASIDE
+from bulkedit.plan import checks, merge
 from bulkedit.plan.documents import documents
 from bulkedit.plan.frames import CALLS, PLANNED_EDITS
+from bulkedit.plan.packing import Piece, Unit, pack
 
 if TYPE_CHECKING:
     from bulkedit.dicom import Rules
+
+_STAGE: Final = ["image_set_id", "segment", "stage"]
+# Bytes kept free for a stored value that is read just before the call: its VR's length, most of it ASCII, and no more
+# than a long line. A call whose values turn out longer is split when they are read.
+_BYTES_PER_CHARACTER: Final = 2
+_ALLOWANCE: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,9 @@ class Settings:
 
     rules: Rules
     payload_limit: int  # bytes of each attributes document
+    merge: bool = True  # False: one call per row
+    whole_rows: bool = False  # a row's edits are never parted: the call form
+    contradictions: checks.Contradictions = checks.Contradictions.FAIL
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,80 +46,124 @@ class Plan:
 
 
 def make(edits: pl.DataFrame, settings: Settings) -> Plan:
-    """Plan the calls for edits (schema `bulkedit.edit.EDITS`, in the order of the list).
+    """Plan the calls for edits: schema `EDITS` and image_set_id String, in the order of the list.
 
     A row that no call can carry is set aside whole.
     """
-    unresolved = _unresolved(edits)
-    edits = edits.join(unresolved.select("row"), on="row", how="anti", maintain_order="left")
-    numbered = _calls_of(edits.with_columns(image_set_id=pl.col("key")))
-    written = _write(numbered)
-    large = _too_large(written, numbered, settings.payload_limit)
+    problems = checks.problems(edits, settings.contradictions)
+    good = _without(edits, problems)
+    whole_rows = settings.whole_rows or not settings.merge
+    numbered = good.with_row_index("edit").with_columns(unit=pl.col("row") if whole_rows else pl.col("edit"))
+    staged = merge.stages(numbered) if settings.merge else merge.each_alone(numbered)
+    calls, staged = _packed(staged, settings.payload_limit)
+    large = _too_large(calls, staged, settings.payload_limit)
     if large.height:
-        rest = edits.join(large.select("row"), on="row", how="anti", maintain_order="left")
-        again = make(rest, settings)
-        return Plan(again.calls, again.edits, pl.concat([unresolved, large, again.set_aside]).sort("row"))
-    return Plan(
-        written.select(CALLS.names()).cast(CALLS),
-        numbered.with_row_index("edit").select(PLANNED_EDITS.names()).cast(PLANNED_EDITS),
-        unresolved,
-    )
+        again = make(_without(good, large), settings)
+        return Plan(again.calls, again.edits, pl.concat([problems, large, again.set_aside]).sort("row"))
+    return _numbered(calls, staged, problems)
 
 
-def _unresolved(edits: pl.DataFrame) -> pl.DataFrame:
-    """Rows that name their image set otherwise than by its id."""
-    other = edits.filter(pl.col("selector") != "image_set_id").unique("row", keep="first", maintain_order=True)
-    return other.select(
-        "row",
-        column="selector",
-        code=pl.lit("selector-unresolved"),
-        problem=pl.format("names its image sets by {}, which this version cannot look up yet.", "selector"),
-        likely=pl.lit("Only image_set_id is understood so far."),
-        hint=pl.lit("Put the image set's id into a column image_set_id."),
-    ).cast(SET_ASIDE)
+def _without(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
+    return edits.join(bad.select("row"), on="row", how="anti", maintain_order="left") if bad.height else edits
 
 
-def _calls_of(edits: pl.DataFrame) -> pl.DataFrame:
-    """Number the calls: adds call and lane UInt32 to the edits.
+def _packed(staged: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Calls with their documents, and the edits with ``bin`` UInt32: which call of its stage carries each.
 
-    Lanes with more calls come first, so that the end of a run is not one long lane; then the order of the list.
+    Calls: image_set_id, segment, stage, bin, and the columns of `CALLS` that come from edits.
     """
-    calls = (
-        edits.select("row", "image_set_id", "version")
-        .unique("row", keep="first", maintain_order=True)
-        .with_columns(length=pl.len().over("image_set_id"), first=pl.col("row").min().over("image_set_id"))
-        .sort("length", "first", "version", "row", descending=[True, False, False, False], nulls_last=True)
-        .with_row_index("call")
-        .with_columns(lane=pl.col("first").rle_id())
-    )
-    return edits.join(calls.select("row", "call", "lane"), on="row", how="left", maintain_order="left")
+    staged = staged.with_columns(bin=pl.lit(0, pl.UInt32))
+    calls = _written(staged)
+    over = calls.filter(pl.col("bytes") > limit).select(_STAGE)
+    if not over.height:
+        return calls, staged
+    tight = _binned(staged.join(over, on=_STAGE, how="semi"), limit)
+    staged = pl.concat([staged.join(over, on=_STAGE, how="anti"), tight])
+    return pl.concat([calls.join(over, on=_STAGE, how="anti"), _written(tight)]), staged
 
 
-def _write(edits: pl.DataFrame) -> pl.DataFrame:
-    """One row a call, with its documents."""
+def _written(staged: pl.DataFrame) -> pl.DataFrame:
+    """One row a call, with its documents and their size; values still to be read are allowed for."""
+    keys = [*_STAGE, "bin"]
     heads = (
-        edits.lazy()
-        .group_by("call")
+        staged.lazy()
+        .group_by(keys)
         .agg(
-            pl.col("lane", "image_set_id", "version", "revert_to").first(),
+            pl.col("version", "revert_to").first(),
             pl.col("force", "study_wide").any(),
+            first=pl.col("row").min(),
             edits=pl.len(),
+            units=pl.col("unit").n_unique(),
         )
+        .with_row_index("call")
+        .collect()
     )
+    sent = staged.filter("sent").join(heads.select(*keys, "call"), on=keys)
+    texts = documents(sent.lazy()).collect()
+    sizes = heads.join(texts, on="call", how="left").join(_allowance(sent), on="call", how="left")
+    removable = pl.col("removable").str.len_bytes() + pl.col("allowance").fill_null(0)
+    return sizes.with_columns(
+        pl.col("lookup").fill_null(value=False),
+        bytes=pl.max_horizontal(pl.col("updatable").str.len_bytes(), removable).fill_null(0),
+    ).drop("call", "allowance")
+
+
+def _allowance(sent: pl.DataFrame) -> pl.DataFrame:
+    """Bytes to keep free in each call for stored values that are read just before it: call, allowance UInt32."""
+    lookups = sent.lazy().filter((pl.col("action") == Action.REMOVE) & (pl.col("value") == STORED_VALUE))
+    lengths = dicom.dictionary().lazy().select("attribute", "max_length")
     return (
-        heads.join(documents(edits.lazy()), on="call", how="left")
-        .with_columns(
-            pl.col("lookup").fill_null(value=False),
-            bytes=pl.max_horizontal(pl.col("updatable", "removable").str.len_bytes()).fill_null(0),
-        )
-        .sort("call")
+        lookups.join(lengths, on="attribute", how="left")
+        .group_by("call")
+        .agg(allowance=pl.min_horizontal(pl.col("max_length") * _BYTES_PER_CHARACTER, pl.lit(_ALLOWANCE)).sum())
         .collect()
     )
 
 
-def _too_large(calls: pl.DataFrame, edits: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """Rows whose call is over the payload limit."""
-    over = calls.filter(pl.col("bytes") > limit).join(edits.select("call", "row"), on="call")
+def _binned(staged: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """Give the edits of stages that are over the limit their bins."""
+    lengths = {row[0]: row[1] for row in dicom.dictionary().select("attribute", "max_length").iter_rows()}
+    parts = []
+    for _, stage in staged.group_by(_STAGE, maintain_order=True):
+        units: dict[int, Unit] = {}
+        for edit in stage.filter("sent").iter_rows(named=True):
+            unit = units.setdefault(edit["unit"], Unit(edit["unit"], [], []))
+            pieces = unit.updates if edit["action"] == Action.SET else unit.removals
+            pieces += _pieces(edit, lengths)
+        bins = {unit: number for number, call in enumerate(pack(list(units.values()), limit)) for unit in call}
+        parts.append(_follow(stage.with_columns(bin=pl.col("unit").replace_strict(bins, default=None))))
+    return pl.concat(parts).with_columns(pl.col("bin").cast(pl.UInt32))
+
+
+def _follow(stage: pl.DataFrame) -> pl.DataFrame:
+    """An edit that is not sent goes where the one went that took its place."""
+    sent = stage.filter("sent").select(*merge.ATTRIBUTE, taken=pl.col("bin"))
+    followed = stage.join(sent.unique(merge.ATTRIBUTE, keep="last"), on=merge.ATTRIBUTE, how="left", nulls_equal=True)
+    return followed.with_columns(bin=pl.coalesce("bin", "taken", pl.lit(0))).drop("taken")
+
+
+def _pieces(edit: dict[str, object], lengths: dict[str, int | None]) -> list[Piece]:
+    """An edit as members of a document."""
+    series, instance, name = edit["series_uid"], edit["instance_uid"], edit["attribute"]
+    path: tuple[str, ...] = ("Patient",) if edit["level"] == dicom.Level.PATIENT else ("Study",)
+    if series is not None:
+        path = (*path, "Series", str(series))
+    if instance is not None:
+        path = (*path, "Instances", str(instance))
+    if name is None:
+        return [Piece(path[:-1], path[-1], 2)]
+    size = len(str(edit["value"]).encode())
+    if edit["action"] == Action.REMOVE and edit["value"] == STORED_VALUE:
+        size += min((lengths.get(str(name)) or _ALLOWANCE) * _BYTES_PER_CHARACTER, _ALLOWANCE)
+    pieces = [Piece((*path, "DICOM"), str(name), size)]
+    if edit["action"] == Action.SET and edit["vr"] is not None:
+        pieces.append(Piece((*path, "DICOMVRs"), str(name), len(str(edit["vr"])) + 2))
+    return pieces
+
+
+def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """Rows whose call is over the payload limit though nothing else is in it."""
+    over = calls.filter(pl.col("bytes") > limit).join(staged.filter("sent"), on=[*_STAGE, "bin"])
     return (
         over.unique("row")
         .sort("row")
@@ -123,4 +176,21 @@ def _too_large(calls: pl.DataFrame, edits: pl.DataFrame, limit: int) -> pl.DataF
             hint=pl.lit("Split the row, or give the raised quota with --payload-limit."),
         )
         .cast(SET_ASIDE)
+    )
+
+
+def _numbered(calls: pl.DataFrame, staged: pl.DataFrame, problems: pl.DataFrame) -> Plan:
+    """Number lanes and calls. Longer lanes come first, so that the end of a run is not one long lane."""
+    keys = [*_STAGE, "bin"]
+    ordered = (
+        calls.with_columns(length=pl.len().over("image_set_id"), lane_first=pl.col("first").min().over("image_set_id"))
+        .sort("length", "lane_first", "image_set_id", "segment", "stage", "bin", descending=[True, *[False] * 5])
+        .with_columns(lane=pl.col("image_set_id").rle_id())
+        .with_row_index("call")
+    )
+    edits = staged.join(ordered.select(*keys, "call"), on=keys).sort("call", "edit")
+    return Plan(
+        ordered.select(CALLS.names()).cast(CALLS),
+        edits.select(PLANNED_EDITS.names()).cast(PLANNED_EDITS),
+        problems,
     )

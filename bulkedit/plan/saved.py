@@ -64,6 +64,15 @@ class SavedPlan:
         """Columns `PLANNED_EDITS`."""
         return pl.scan_parquet(self.folder / "edits.parquet")
 
+    def edits_of(self, call: int) -> pl.DataFrame:
+        """The edits of one call (`PLANNED_EDITS`): they lie together, so only their row groups are read."""
+        return self.edits().filter(pl.col("call") == call).collect()
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes of each attributes document."""
+        return int(self.manifest["settings"]["payload_limit"])
+
     def set_aside(self) -> pl.LazyFrame:
         """Columns `SET_ASIDE`."""
         return pl.scan_parquet(self.folder / "set_aside.parquet")

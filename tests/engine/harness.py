@@ -46,13 +46,22 @@ def row(image_set_id: str, attribute: str | None = None, value: Any = None, **fi
 
 def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Rows numbered as a spreadsheet numbers them."""
-    return pl.DataFrame([{"row": number, **one} for number, one in enumerate(rows, 2)], schema=EDITS)
+    return pl.DataFrame([{"row": number, **one} for number, one in enumerate(rows, 2)], schema=EDITS).with_columns(
+        image_set_id=pl.col("key")
+    )
 
 
-def planned(folder: Path, datastore_id: str, rows: list[dict[str, Any]]) -> plans.SavedPlan:
-    plan = plans.make(frame(rows), plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000))
+def planned(folder: Path, datastore_id: str, rows: list[dict[str, Any]], *, merge: bool = True) -> plans.SavedPlan:
+    settings = plans.Settings(
+        rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST, merge=merge
+    )
+    plan = plans.make(frame(rows), settings)
     assert plan.set_aside.height == 0
-    about = {"datastore_id": datastore_id, "counts": plans.estimate(plan).as_json()}
+    about = {
+        "datastore_id": datastore_id,
+        "settings": {"payload_limit": 10_000},
+        "counts": plans.estimate(plan).as_json(),
+    }
     return plans.save(plan, folder, about)
 
 
@@ -101,13 +110,14 @@ async def run(
     *,
     wrap: Callable[[Client], Client] = lambda client: client,
     prepare: Callable[[Engine], None] = lambda _: None,
+    merge: bool = False,
     **options: Any,
 ) -> Ended:
     """Plan the rows (or go on with the plan that is in the folder) and run them."""
     plan = (
         plans.load(folder / "plan")
         if (folder / "plan").exists()
-        else planned(folder / "plan", emulator.datastore_id, rows)
+        else planned(folder / "plan", emulator.datastore_id, rows, merge=merge)
     )
     path = folder / "ledger.sqlite"
     chosen = replace(Options(rates=FAST), **options)

@@ -23,7 +23,7 @@ IDS = [f"{number:032d}" for number in range(50)]
 @pytest.fixture
 def saved(tmp_path: Path) -> plans.SavedPlan:
     rows = [row(one, "PatientName", f"V{n}") for one in IDS for n in range(3)]
-    return planned(tmp_path / "plan", "d" * 32, rows)
+    return planned(tmp_path / "plan", "d" * 32, rows, merge=False)
 
 
 def test_a_plan_comes_back_as_it_was_saved(saved: plans.SavedPlan) -> None:
@@ -86,6 +86,9 @@ def test_a_row_over_the_payload_limit_is_set_aside_and_the_rest_is_planned() -> 
 
 
 def test_longer_lanes_come_first() -> None:
+    settings = plans.Settings(
+        rules=dicom.RULES["2026"], payload_limit=10_000, merge=False, contradictions=plans.Contradictions.LAST
+    )
     rows = [row(IDS[0], "PatientName", "A"), *(row(IDS[1], "PatientName", f"{n}") for n in range(3))]
-    plan = plans.make(frame(rows), plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000))
+    plan = plans.make(frame(rows), settings)
     assert plan.calls["image_set_id"].to_list() == [IDS[1]] * 3 + [IDS[0]]

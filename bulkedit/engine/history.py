@@ -1,0 +1,109 @@
+"""What earlier processes of a run have left, and the calls that are still to do."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from anyio import to_thread
+
+from bulkedit.outcome import Standing
+from bulkedit.plan import Lane, part_of
+
+if TYPE_CHECKING:
+    from bulkedit.engine.tally import Tally
+    from bulkedit.ledger import Ledger, Part
+    from bulkedit.plan import PlannedCall, SavedPlan
+
+_SETTLED = [str(standing) for standing in Standing if standing.settled]
+
+
+class History:
+    """The ledger as it was when this process began, with the parts that calls have been split into since."""
+
+    def __init__(self, plan: SavedPlan, ledger: Ledger, tally: Tally) -> None:
+        """Counts what is settled into ``tally``."""
+        self._plan = plan
+        self._roots: dict[int, tuple[int, list[int]]] = {}  # part -> call of the plan, numbers of its edits
+        self._parts_of: dict[int, list[int]] = defaultdict(list)  # split call -> its parts
+        self._planned: int = plan.counts["calls"]
+        self._next: int = self._planned
+        self.begun: dict[int, dict[str, Any]] = {}  # `bulkedit.ledger.STANDINGS` rows of calls under way
+        self._settled = bytearray(self._planned)  # 1 for each settled call of the plan
+        self._settled_parts: set[int] = set()
+        for part in ledger.parts():
+            self.add(part)
+        tally.calls += len(self._roots) - len(self._parts_of)
+        self._read(ledger.standings(), tally)
+
+    def _read(self, standings: pl.DataFrame, tally: Tally) -> None:
+        settled = pl.col("standing").is_in(_SETTLED)
+        edits = self._plan.calls().select("call", "edits").collect()
+        done = standings.filter(settled).join(edits, on="call", how="left", maintain_order="left")
+        for call, standing, count in done.select("call", "standing", "edits").iter_rows():
+            if call < self._planned:
+                self._settled[call] = 1
+            else:
+                self._settled_parts.add(call)
+            tally.settled(Standing(standing), len(self._roots[call][1]) if count is None else count)
+        under_way = ~settled & ~pl.col("standing").is_in([str(Standing.PLANNED), str(Standing.SPLIT)])
+        self.begun = {row["call"]: row for row in standings.filter(under_way).iter_rows(named=True)}
+
+    def new_call(self) -> int:
+        """A number for a part, beyond all in use."""
+        self._next += 1
+        return self._next - 1
+
+    def add(self, part: Part) -> None:
+        """A call has been split."""
+        root, _ = self._roots.get(part.parent, (part.parent, []))
+        self._roots[part.call] = (root, part.edits)
+        self._parts_of[part.parent].append(part.call)
+        self._next = max(self._next, part.call + 1)
+
+    def edits_of(self, call: int) -> pl.DataFrame:
+        """The edits (`bulkedit.plan.PLANNED_EDITS`) of a call or part. Blocks: it reads the plan."""
+        root, numbers = self._roots.get(call, (call, None))
+        edits = self._plan.edits_of(root)
+        return edits if numbers is None else edits.filter(pl.col("edit").is_in(numbers))
+
+    def left_of(self, lane: Lane) -> Lane | None:
+        """The calls of a lane that are not settled, a split one as its parts. Blocks where there are such."""
+        calls = tuple(left for call in lane.calls for left in self._unsettled(call))
+        return Lane(lane.number, calls) if calls else None
+
+    def _unsettled(self, call: PlannedCall) -> list[PlannedCall]:
+        if (call.call < self._planned and self._settled[call.call]) or call.call in self._settled_parts:
+            return []
+        if call.call not in self._parts_of:
+            return [call]
+        parts = [part_of(call, self.edits_of(number), number) for number in self._parts_of[call.call]]
+        return [left for part in parts for left in self._unsettled(part)]
+
+
+class Lanes:
+    """Lanes of the plan that still have calls to do, read ahead off the event loop."""
+
+    def __init__(self, plan: SavedPlan, history: History) -> None:
+        self._batches = plan.lanes()
+        self._history = history
+        self._ready: deque[Lane] = deque()
+        self.ended = False
+
+    async def next(self) -> Lane | None:
+        """The next lane, None at the end."""
+        while not self._ready and not self.ended:
+            batch = await to_thread.run_sync(self._next_batch)
+            self.ended = batch is None
+            self._ready.extend(batch or ())
+        return self._ready.popleft() if self._ready else None
+
+    def end(self) -> None:
+        """Open no more."""
+        self.ended = True
+        self._ready.clear()
+
+    def _next_batch(self) -> list[Lane] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else [left for lane in batch if (left := self._history.left_of(lane))]

@@ -1,0 +1,221 @@
+"""Which edits share a call: the fewest calls that leave every image set as if its edits had been applied one by one.
+
+The edits of one image set, in order (by the version that a row names, then by row), fall into *segments* at barriers:
+a row that names its own version, a revert, the end of a change of UID (the paths of what follows have changed), and
+the removal of an instance or series in which something is removed by value. Inside a segment, edits of different
+attributes commute. Edits of one attribute make a *chain*; along it a later set takes the place of an earlier one, and
+a set that of a removal, so that only the last is sent. Two kinds of neighbours are not merged and begin a new *block*:
+
+*   a removal that names its value, beside anything: only the service can tell whether that value is stored, so it is
+    sent, and what comes after it must see what it left;
+*   forced beside unforced: `force` switches the service's checks off, so neither may decide for the other.
+
+The blocks of all chains of a segment are laid over one another: the *stages* of a segment are the shortest sequence of
+forced and unforced calls in which every chain finds its blocks in order (a shortest common supersequence). One stage
+is one call, or as many as its documents need under the payload limit (`bulkedit.plan.packing`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from bulkedit.dicom import FORCED_UIDS
+from bulkedit.edit import STORED_VALUE, Action
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+WHOLE: Final = [str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
+ATTRIBUTE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
+_SEGMENT: Final = ["image_set_id", "segment"]
+_CHAIN: Final = ["segment", *ATTRIBUTE]
+_EXACT_STATES: Final = 20_000  # of the search for a shortest common supersequence; beyond it, a greedy one
+
+
+def stages(edits: pl.DataFrame) -> pl.DataFrame:
+    """Adds to edits the call-to-be that each belongs to, before packing.
+
+    ``edits``: columns of `PLANNED_EDITS` but call, and ``unit`` UInt32 (edits of one unit are never parted), in the
+    order of the list. Adds segment UInt32, stage UInt32 (calls of an image set are sent in the order of segment, then
+    stage) and sent Boolean (False for an edit whose place a later one has taken). The order of rows is free.
+    """
+    hard_ones = _hard(edits)
+    easy = edits.join(hard_ones, on="image_set_id", how="anti")
+    hard = edits.join(hard_ones, on="image_set_id", how="semi")
+    easy = easy.with_columns(
+        segment=pl.lit(0, pl.UInt32),
+        stage=pl.lit(0, pl.UInt32),
+        sent=pl.col("edit") == pl.col("edit").max().over(ATTRIBUTE),
+    )
+    return pl.concat([easy, _with_care(hard)], how="diagonal") if hard.height else easy
+
+
+def each_alone(edits: pl.DataFrame) -> pl.DataFrame:
+    """As `stages`, with each unit a call of its own."""
+    ordered = edits.sort("image_set_id", "version", "unit", "edit", nulls_last=True)
+    begins = (pl.col("unit") != pl.col("unit").shift()).fill_null(value=True)
+    return ordered.with_columns(
+        segment=begins.cum_sum().over("image_set_id").cast(pl.UInt32),
+        stage=pl.lit(0, pl.UInt32),
+        sent=pl.lit(value=True),
+    )
+
+
+def _explicit() -> pl.Expr:
+    """A removal that names the value it removes."""
+    return (pl.col("action") == Action.REMOVE) & (pl.col("value") != STORED_VALUE)
+
+
+def _hard(edits: pl.DataFrame) -> pl.DataFrame:
+    """Image sets (image_set_id String) whose edits are more than unversioned sets and removals, all of one force."""
+    hard = (
+        pl.col("version").is_not_null()
+        | (pl.col("action") == Action.REVERT)
+        | pl.col("action").is_in(WHOLE)
+        | _explicit()
+        | pl.col("attribute").is_in(list(FORCED_UIDS))
+        | (pl.col("unit") == pl.col("unit").shift())
+    ).fill_null(value=False)
+    some = edits.filter(hard).select("image_set_id")
+    forced = edits.filter("force").select("image_set_id")
+    mixed = forced.join(edits.filter(~pl.col("force")), on="image_set_id", how="semi")
+    return pl.concat([some, mixed]).unique()
+
+
+def _with_care(edits: pl.DataFrame) -> pl.DataFrame:
+    ordered = edits.sort("image_set_id", "version", "edit", nulls_last=True)
+    blocks = _blocks(_gone(_segments(ordered)))
+    twisted = (pl.col("block") > 0).any().over(_SEGMENT)
+    # one block in every chain: unforced first, then forced where there are both
+    plain = blocks.filter(~twisted).with_columns(
+        stage=(pl.col("force") & (~pl.col("force")).any().over(_SEGMENT)).cast(pl.UInt32)
+    )
+    return pl.concat([plain, _laid_over(blocks.filter(twisted))]).drop("block")
+
+
+def _segments(edits: pl.DataFrame) -> pl.DataFrame:
+    """Number the stretches between barriers: adds segment UInt32."""
+    unit = ["image_set_id", "unit"]
+    inside_series = ["image_set_id", "series_uid"]
+    inside_instance = [*inside_series, "instance_uid"]
+    alone = (
+        pl.col("version").is_not_null()
+        | (pl.col("action") == Action.REVERT)
+        | ((pl.col("action") == Action.REMOVE_INSTANCE) & _explicit().any().over(inside_instance))
+        | ((pl.col("action") == Action.REMOVE_SERIES) & _explicit().any().over(inside_series))
+        # a unit of many that shares an attribute with another unit is kept whole by standing alone
+        | ((pl.len().over(unit) > 1) & (pl.col("unit").n_unique().over(ATTRIBUTE) > 1))
+    )
+    renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
+    begins = (pl.col("unit") != pl.col("unit").shift().over("image_set_id")).fill_null(value=True)
+    flagged = edits.with_columns(alone=alone.any().over(unit), ends=(alone | renames).any().over(unit), begins=begins)
+    after_barrier = pl.col("ends").shift().over("image_set_id").fill_null(value=False)
+    barrier = pl.col("begins") & (pl.col("alone") | after_barrier)
+    return flagged.with_columns(segment=barrier.cum_sum().over("image_set_id").cast(pl.UInt32)).drop(
+        "alone", "ends", "begins"
+    )
+
+
+def _gone(edits: pl.DataFrame) -> pl.DataFrame:
+    """Adds gone Boolean: the edit is inside an instance or series that the same segment removes, so it is not sent."""
+    series = [*_SEGMENT, "series_uid"]
+    instance_goes = (pl.col("action") == Action.REMOVE_INSTANCE).any().over([*series, "instance_uid"])
+    series_goes = (pl.col("action") == Action.REMOVE_SERIES).any().over(series)
+    inside_instance = pl.col("instance_uid").is_not_null() & ~pl.col("action").is_in(WHOLE)
+    inside_series = pl.col("series_uid").is_not_null() & (pl.col("action") != Action.REMOVE_SERIES)
+    return edits.with_columns(gone=(inside_instance & instance_goes) | (inside_series & series_goes))
+
+
+def _blocks(edits: pl.DataFrame) -> pl.DataFrame:
+    """Adds block UInt32 (place in the chain of its attribute) and sent Boolean; drops gone."""
+    turns = _explicit() | _explicit().shift() | (pl.col("force") != pl.col("force").shift())
+    numbered = edits.with_columns(block=turns.fill_null(value=False).cast(pl.UInt32).over(_CHAIN))
+    first = pl.int_range(pl.len()).over(_CHAIN) == 0
+    numbered = numbered.with_columns(block=pl.when(first).then(0).otherwise("block").cum_sum().over(_CHAIN))
+    last = pl.col("edit") == pl.col("edit").last().over([*_CHAIN, "block"])
+    return numbered.with_columns(pl.col("block").cast(pl.UInt32), sent=last & ~pl.col("gone")).drop("gone")
+
+
+def _laid_over(edits: pl.DataFrame) -> pl.DataFrame:
+    """Adds stage UInt32 where chains have several blocks: one segment at a time, and few are so."""
+    if not edits.height:
+        return edits.with_columns(stage=pl.lit(0, pl.UInt32))
+    parts = []
+    for _, segment in edits.group_by(_SEGMENT, maintain_order=True):
+        chains = segment.group_by(_CHAIN, maintain_order=True).agg(
+            letters=pl.col("force").sort_by("block").filter(pl.col("block").sort().is_first_distinct())
+        )
+        words = {tuple(word) for word in chains["letters"].to_list()}
+        over = supersequence(words)
+        places = {word: embedding(word, over) for word in words}
+        staged = segment.join(chains, on=_CHAIN, how="left", nulls_equal=True, maintain_order="left")
+        stage = [places[tuple(word)][block] for word, block in staged.select("letters", "block").iter_rows()]
+        parts.append(staged.drop("letters").with_columns(stage=pl.Series(stage, dtype=pl.UInt32)))
+    return pl.concat(parts)
+
+
+Word = tuple[bool, ...]
+
+
+def supersequence(words: Collection[Word]) -> Word:
+    """The shortest sequence in which every word is found in order (A* over how far each word is).
+
+    Beyond `_EXACT_STATES` states a greedy one (the letter that most of what is left wants) is taken.
+    """
+    todo = sorted(_longest_only(words))
+    start = (0,) * len(todo)
+    goal = tuple(map(len, todo))
+    queue: list[tuple[int, int, tuple[int, ...], Word]] = [(0, 0, start, ())]
+    seen = {start}
+    for number in itertools.count(1):
+        _, _, at, done = heapq.heappop(queue)
+        if at == goal:
+            return done
+        if number > _EXACT_STATES:
+            return _greedy(todo)
+        for letter in (False, True):
+            after = tuple(place + (place < len(w) and w[place] is letter) for w, place in zip(todo, at, strict=True))
+            if after == at or after in seen:
+                continue
+            seen.add(after)
+            left = max((len(w) - place for w, place in zip(todo, after, strict=True)), default=0)
+            heapq.heappush(queue, (len(done) + 1 + left, number * 2 + letter, after, (*done, letter)))
+    raise AssertionError("the search ends at the goal")
+
+
+def _longest_only(words: Collection[Word]) -> set[Word]:
+    """Words that are not found in another: those are found wherever the other is."""
+    kept: list[Word] = []
+    for word in sorted(set(words), key=len, reverse=True):
+        if not any(_within(word, other) for other in kept):
+            kept.append(word)
+    return set(kept)
+
+
+def _within(word: Word, other: Word) -> bool:
+    rest = iter(other)
+    return all(letter in rest for letter in word)
+
+
+def _greedy(words: list[Word]) -> Word:
+    left = [list(word) for word in words]
+    done: list[bool] = []
+    while left := [word for word in left if word]:
+        weight = {letter: sum(len(word) for word in left if word[0] is letter) for letter in (False, True)}
+        letter = weight[True] > weight[False]
+        done.append(letter)
+        left = [word[1:] if word[0] is letter else word for word in left]
+    return tuple(done)
+
+
+def embedding(word: Word, over: Word) -> list[int]:
+    """Where each letter of a word is found first in its supersequence."""
+    places, at = [], -1
+    for letter in word:
+        at = over.index(letter, at + 1)
+        places.append(at)
+    return places
