@@ -125,7 +125,7 @@ def demo(at: dict[str, Place]) -> list[Row]:
         setting(ct, "00091001", "GE_GENESIS_DD", series=True, instance=True) | {"force": "true"},
         removal(at["SC_rgb_dcmtk_+eb+cr.dcm"], "PatientSex"),
         removal(ecg, "StudyDescription", "Electrocardiogram"),  # not what is stored: the service refuses
-        removal(ecg, "StudyDescription", "ECG"),
+        removal(at["test-SR.dcm"], "StudyDescription", "OFFIS Structured Reporting Test Document"),
     ]
     return [{"edit_id": f"demo-{i:02}"} | row for i, row in enumerate(rows, 1)]
 

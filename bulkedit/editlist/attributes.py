@@ -19,8 +19,6 @@ from bulkedit.editlist.columns import is_identifier
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PRIVATE_LABEL: Final = "this element"  # its hex digits may be somebody's number in the wrong column
-
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -44,17 +42,17 @@ class Spec:
 TEXT: Final = Spec(None)
 
 
-def spec_of_private(vr: str) -> Spec:
+def _spec_of_private(vr: str) -> Spec:
     """A private element's VM is not known; the service cannot know it either, so it is one value."""
     return Spec(vr, "1", dicom.VRS[vr].max_length)
 
 
 # private elements by the VR that a row gives
-PRIVATE: Final = {name: spec_of_private(name) for name in dicom.VRS if len(name) == 2}
+PRIVATE: Final = {name: _spec_of_private(name) for name in dicom.VRS if len(name) == 2}
 
 _SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "attribute": pl.String,  # the key in the metadata document; null where the name is not known
-    "label": pl.String,  # what texts call it
+    "label": pl.String,  # see `label_of`
     "level": LEVEL,
     "standard_vr": pl.String,  # null for a private element
     "private": pl.Boolean,
@@ -63,6 +61,11 @@ _SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "reason": pl.String,  # why it needs force; null where it does not
     "spec": pl.UInt16,  # index into `specs`; null for private elements and unknown names
 }
+
+
+def label_of(known: dicom.Attribute) -> str:
+    """What texts call an attribute: its keyword. Eight hex digits may be somebody's number in the wrong column."""
+    return "this element" if known.private or known.name[0].isdigit() else known.name
 
 
 class Known:
@@ -100,7 +103,7 @@ def _spec_of(known: dicom.Attribute) -> Spec:
 def _facts_of(known: dicom.Attribute) -> tuple[object, ...]:
     return (
         known.name,
-        _PRIVATE_LABEL if known.private else known.name,
+        label_of(known),
         str(known.level),
         None if known.private else known.vr,
         known.private,

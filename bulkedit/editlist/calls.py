@@ -17,6 +17,7 @@ import polars as pl
 from bulkedit import dicom
 from bulkedit.dicom import Level
 from bulkedit.edit import Action, json_text
+from bulkedit.editlist.attributes import label_of
 from bulkedit.editlist.columns import is_identifier
 from bulkedit.editlist.problems import HINT_OF_VR, one
 from bulkedit.editlist.rows import DAMAGED, UID
@@ -171,9 +172,11 @@ class _Document:
         if self.action is Action.REMOVE or known.private:
             return
         if isinstance(value, str) and is_identifier(known) and _DAMAGED.fullmatch(value):
-            raise _UnfitError("damaged-identifier", f"the value of {known.name} looks damaged by a spreadsheet.")
+            raise _UnfitError("damaged-identifier", f"the value of {label_of(known)} looks damaged by a spreadsheet.")
         if not self.force and (why := dicom.why_unfit(known, value)):
-            raise _UnfitError("value-form", f"the value of {known.name} is not fit: {why}.", HINT_OF_VR.get(known.vr))
+            raise _UnfitError(
+                "value-form", f"the value of {label_of(known)} is not fit: {why}.", HINT_OF_VR.get(known.vr)
+            )
 
 
 def _part(parent: dict[str, Any], key: str) -> dict[str, Any]:

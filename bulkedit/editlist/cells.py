@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bulkedit import dicom
 
-_SUGGESTED_NAMES = 200  # distinct unknown names of a batch that are looked up; a list with more has another fault
+_SUGGESTED_NAMES = 50  # distinct unknown names of a batch that are looked up; a list with more has another fault
 
 _action = pl.col("action")
 _named_action = _action.str.to_lowercase().cast(ACTION, strict=False)  # null where there is no such action
@@ -247,7 +247,7 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, 
     json_values = pieces[0]["json"] if len(pieces) == 1 else pl.concat(pieces).sort("i")["json"] if pieces else None
     if json_values is None:
         return pl.Series([], dtype=pl.String), []
-    return json_values, [*_damaged(cells, damaged, wide=wide), *_faulty(cells, faults, wide=wide)]
+    return json_values, [*found(cells, [_damaged_check(damaged, wide=wide)]), *_faulty(cells, faults, wide=wide)]
 
 
 def _of_vr(fault: pl.DataFrame, vr: str | None) -> pl.DataFrame:
@@ -259,14 +259,9 @@ def _column(*, wide: bool) -> pl.Expr:
     return pl.col("attribute") if wide else said("value")
 
 
-def _damaged(cells: pl.DataFrame, damaged: pl.Expr, *, wide: bool) -> list[pl.DataFrame]:
-    rows = cells.filter(damaged)
-    if rows.is_empty():
-        return []
+def _damaged_check(damaged: pl.Expr, *, wide: bool) -> Check:
     text = pl.format("the value of {} looks damaged by a spreadsheet.", pl.col("known_label"))
-    return [
-        report(rows, Check("damaged-identifier", said(""), text)).with_columns(rows.select(column=_column(wide=wide)))
-    ]
+    return Check("damaged-identifier", damaged, text, _column(wide=wide))
 
 
 def _faulty(cells: pl.DataFrame, faults: Sequence[pl.DataFrame], *, wide: bool) -> list[pl.DataFrame]:

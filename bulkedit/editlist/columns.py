@@ -43,8 +43,7 @@ CLI_KEYS: Final = {
     "includeStudyImageSets": "include_study_image_sets",
     "updateImageSetMetadataUpdates": "updates",
 }
-
-
+# columns whose text must be kept digit for digit
 _EXACT: Final = frozenset({*SELECTORS, *_PLACE, "edit_id", "version", "latest_version_id", "datastore_id"})
 
 
@@ -56,11 +55,6 @@ class Layout:
     names: tuple[str | None, ...]  # of each column: its canonical name, its attribute (wide), or None: to leave out
     attributes: tuple[str, ...]  # of the wide form, in the order of their columns
     unnamed: tuple[int, ...]  # positions of columns without a name; they must be empty throughout
-
-    @property
-    def selectors(self) -> list[str]:
-        """The selector columns that the file has."""
-        return [name for name in SELECTORS if name in self.names]
 
 
 def letter(position: int) -> str:
@@ -138,14 +132,14 @@ def _check_unknown(
         if alone
         else f"columns {where} have names that bulkedit does not know.",
         where="row 1",
-        likely="The file may have no header." if headless else _suggestion([header[i] for i in unknown]),
+        likely="The file may have no header." if headless else _suggestion([header[i] for i in unknown[:5]]),
         hint="To use a column under another name: --map name=column. To leave it out: --ignore-column.",
     )
 
 
 def _suggestion(texts: Iterable[str]) -> str | None:
     near = list(dict.fromkeys(name for text in texts for name in suggestions(text)[:1]))
-    return f"Did you mean {' and '.join(near[:5])}?" if near else None
+    return f"Did you mean {' and '.join(near)}?" if near else None
 
 
 def _check_duplicates(names: Sequence[str | None]) -> None:

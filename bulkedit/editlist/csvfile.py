@@ -26,6 +26,7 @@ BLOCK: Final = 32 * 2**20  # bytes; some hundred thousand rows, enough to keep p
 LONGEST: Final = 64 * 2**20  # bytes of one record; a call carries tens of kilobytes, so this is no edit
 _BOM: Final = b"\xef\xbb\xbf"
 _EOL: Final = b"\n"
+_LONE_RETURN: Final = re.compile(rb"\r(?!\n)")
 
 
 class Csv(Table):
@@ -46,6 +47,7 @@ class Csv(Table):
         mark = re.escape(self._separator)
         self._stray = re.compile(rb'[^%b\n"]"|"[^%b\r\n"]' % (mark, mark))
         self._check_quotes(head, _outside_quotes(head))
+        self._check_returns(_outside_quotes(head))
         self.header = _cells(head, self._separator)
         self._rest = first[len(head) :]
         self._top = self._separator.join(b"c%d" % i for i in range(len(self.header))) + b"\n"
@@ -78,6 +80,7 @@ class Csv(Table):
         """One block as a frame; raises where a row has too few or too many cells."""
         outer = _outside_quotes(block)
         self._check_quotes(block, outer)
+        self._check_returns(outer)
         records = outer.count(b"\n") + (not outer.endswith(b"\n"))
         frame = self._parse(block)
         if frame is None or outer.count(self._separator) != (len(self.header) - 1) * records:
@@ -114,6 +117,16 @@ class Csv(Table):
                     likely="A value with a separator in it may lack its quotation marks." if have > want else None,
                     hint="Save the list as CSV from a spreadsheet or with a CSV library again, or use Parquet.",
                 )
+
+    def _check_returns(self, outer: bytes) -> None:
+        """A carriage return ends a line for some readers and not for others, unless a newline follows."""
+        if outer.count(b"\r") != outer.count(b"\r\n") and (alone := _LONE_RETURN.search(outer)):
+            raise EditListError(
+                "it has a carriage return that ends no line.",
+                where=f"row {self._row + outer.count(_EOL, 0, alone.start()):,}",
+                likely="The lines may end as on an old Macintosh, or in two ways.",
+                hint="Save the list as CSV in UTF-8 again, or put a cell of several lines in quotation marks.",
+            )
 
     def _check_quotes(self, block: bytes, outer: bytes) -> None:
         if outer is block:
@@ -169,8 +182,8 @@ def _separator(head: bytes) -> bytes:
 
 def _cells(head: bytes, separator: bytes) -> list[str]:
     text = head.decode().rstrip("\r\n")
-    if "\r" in text:
-        raise EditListError(
-            "the lines end as on an old Macintosh.", where="row 1", hint="Save the list as CSV in UTF-8 again."
-        )
-    return next(csv.reader(io.StringIO(text), delimiter=separator.decode()), [])
+    try:
+        return next(csv.reader(io.StringIO(text), delimiter=separator.decode()), [])
+    except csv.Error:
+        pass
+    raise EditListError("a column name is too long to be one.", where="row 1", likely="The file may be no edit list.")

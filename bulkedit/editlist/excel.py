@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BATCH: Final = 250_000  # rows
-_LARGEST: Final = 2 * 2**30  # bytes of a sheet's XML
+_LARGEST: Final = 2**30  # bytes of a sheet's XML
 _LOST: Final = 1e15  # Excel keeps 15 digits of a number
 # elements of the sheet's XML; some writers give them a namespace prefix
 _ERROR: Final = re.compile(rb'<(?:\w+:)?c\s([^>]*\bt="e"[^>]*)>')
-_LONG: Final = re.compile(rb"<(?:\w+:)?v>([^<]{16,})<")
-_CELL: Final = re.compile(rb"<(?:\w+:)?c\s([^>]*)>")
-_LONGEST_CELL: Final = 64 * 2**10  # bytes between the tag of a cell and its number: a formula may stand there
+_LONG_NUMBER: Final = re.compile(
+    rb"<(?:\w+:)?c\s([^>]*)>\s*"
+    rb"(?:<(?:\w+:)?f\b[^>]*/>\s*|<(?:\w+:)?f\b[^>]*>[^<]*</(?:\w+:)?f>\s*)?"  # a formula may come first
+    rb"<(?:\w+:)?v>([-+.0-9eE]{16,40})<"
+)
 _FIRST_SHEET: Final = re.compile(rb'<(?:\w+:)?sheet\s[^>]*?\w+:id="([^"]*)"')
 _RELATION: Final = re.compile(rb"<(?:\w+:)?Relationship\s([^>]*)>")
 
@@ -44,13 +47,13 @@ class Excel(Table):
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
+        suspects = _suspects(data)  # first: it refuses what would unpack to too much
         cells, offset = _sheet(data)
         head = _first_filled(cells)
         if head is None:
             raise EditListError("the first sheet is empty.", hint="An edit list has a header and at least one row.")
         # columns that stand empty before the first one keep the letters right
         self.header = [""] * offset + [text or "" for text in cells.row(head)]
-        suspects = _suspects(data)
         self.errors = [(row, position) for row, position in suspects.errors if row > head + 1]
         empty = [pl.lit(None, pl.String).alias(f"c{i}") for i in range(offset)]
         texts = [pl.nth(i).alias(f"c{offset + i}") for i in range(cells.width)]
@@ -98,29 +101,38 @@ def _sheet(data: bytes) -> tuple[pl.DataFrame, int]:
 def _suspects(data: bytes) -> _Suspects:
     xml = _xml(data)
     suspects = _Suspects([_place(attributes) for attributes in _ERROR.findall(xml)], {})
-    for long in _LONG.finditer(xml):
-        *_, cell = _CELL.finditer(xml, max(0, long.start() - _LONGEST_CELL), long.start())
-        if _attribute(cell[1], b"t") in {None, b"n"} and abs(number := float(long[1])) >= _LOST:
-            row, position = _place(cell[1])
+    for attributes, text in _LONG_NUMBER.findall(xml):
+        if _attribute(attributes, b"t") in {None, b"n"} and abs(number := _number(text)) >= _LOST:
+            row, position = _place(attributes)
             suspects.rounded.setdefault(position, {})[row] = f"{number:.5E}"
     return suspects
+
+
+def _number(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0  # not a number, so none that has lost digits
 
 
 def _xml(data: bytes) -> bytes:
     """The XML of the first sheet."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            first = _FIRST_SHEET.search(archive.read("xl/workbook.xml"))
-            relations = _RELATION.findall(archive.read("xl/_rels/workbook.xml.rels"))
-            for relation in relations if first else ():
+            first = _FIRST_SHEET.search(_part(archive, "xl/workbook.xml"))
+            for relation in _RELATION.findall(_part(archive, "xl/_rels/workbook.xml.rels")):
                 if first and _attribute(relation, b"Id") == first[1]:
                     target = (_attribute(relation, b"Target") or b"").decode()
-                    name = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
-                    if archive.getinfo(name).file_size <= _LARGEST:
-                        return archive.read(name)
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError):
-        pass
+                    return _part(archive, target.removeprefix("/") if target.startswith("/") else f"xl/{target}")
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, RuntimeError):
+        pass  # NotImplementedError, for an unknown compression, is a RuntimeError
     raise _unreadable()
+
+
+def _part(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > _LARGEST:
+        raise ValueError("too large")
+    return archive.read(name)
 
 
 def _attribute(attributes: bytes, name: bytes) -> bytes | None:

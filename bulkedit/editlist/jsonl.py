@@ -76,16 +76,19 @@ class JsonLines(Table):
         if not isinstance(found, dict):
             self.problems.append(one(number, "not-an-object", "the line is no JSON object.", hint=_HINT))
             return {}
-        if any(isinstance(value, bool) and key not in self._flags for key, value in found.items()):
-            self.problems.append(one(number, "not-text", "the line has true or false where text belongs."))
-            return {}
-        return {key: _text(value) for key, value in found.items()}
+        return self._row(number, found)
 
-
-def _text(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
-    if value is None or isinstance(value, str):
-        return value
-    return json_text(value)
+    def _row(self, number: int, found: dict[str, Any]) -> dict[str, str | None]:
+        texts: dict[str, str | None] = {}
+        for key, value in found.items():
+            if value is None or isinstance(value, str):
+                texts[key] = value
+            elif isinstance(value, bool) and key not in self._flags:
+                self.problems.append(one(number, "not-text", "the line has true or false where text belongs."))
+                return {}
+            else:
+                texts[key] = json_text(value)
+        return texts
 
 
 def _numbered(stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:

@@ -119,7 +119,7 @@ class Check:
     code: str
     when: pl.Expr  # Boolean
     text: pl.Expr  # String, evaluated on the failing rows only
-    column: str | None = None
+    column: str | pl.Expr | None = None  # its name, where it has one
     likely: pl.Expr | None = None  # in place of the advice of the code
     hint: pl.Expr | None = None
 
@@ -147,7 +147,7 @@ def report(rows: pl.DataFrame, check: Check) -> pl.DataFrame:
     advice = ADVICE[check.code]
     return rows.select(
         pl.col("row"),
-        pl.lit(check.column, pl.String).alias("column"),
+        (check.column if isinstance(check.column, pl.Expr) else pl.lit(check.column, pl.String)).alias("column"),
         pl.lit(check.code, pl.String).alias("code"),
         check.text.alias("problem"),
         (pl.lit(advice.likely, pl.String) if check.likely is None else check.likely).alias("likely"),

@@ -110,7 +110,7 @@ def _selector_checks(selectors: Sequence[str]) -> list[Check]:
     ]
     if len(selectors) > 1:
         checks.append(Check("many-selectors", filled > 1, said(f"more than one of {many} is filled.")))
-    checks += [damaged_check(name) for name in selectors]
+    checks += [_damaged_check(name) for name in selectors]
     if "image_set_id" in selectors:
         checks += _image_set_id_checks()
     return checks
@@ -143,7 +143,7 @@ def _plural(count: pl.Expr, word: str) -> pl.Expr:
     return pl.when(count == 1).then(said(word)).otherwise(said(f"{word}s"))
 
 
-def damaged_check(name: str) -> Check:
+def _damaged_check(name: str) -> Check:
     """An identifier that a spreadsheet has turned into scientific notation."""
     return Check("damaged-identifier", is_damaged(pl.col(name)), said(f"{name} looks damaged by a spreadsheet."), name)
 
@@ -158,4 +158,4 @@ def _uid_checks(frame: pl.DataFrame) -> list[Check]:
         )
         for name in _UID_COLUMNS
         if name in frame.columns
-    ] + [damaged_check(name) for name in ("series_uid", "instance_uid")]
+    ] + [_damaged_check(name) for name in ("series_uid", "instance_uid")]

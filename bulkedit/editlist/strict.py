@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from bulkedit.edit import json_text
@@ -42,15 +43,19 @@ def _first_not_utf8(block: bytes) -> int | None:
     return None
 
 
+class _RefusedError(ValueError):
+    """JSON that Python would read; the text quotes nothing of it."""
+
+
 def strict_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
     """Parse JSON as RFC 8259 has it.
 
-    ValueError, whose text quotes nothing of the JSON, also for NaN, a key given twice, half of a surrogate pair (it
-    is no character) and nesting that no document has.
+    ValueError, whose text quotes nothing of the JSON, also for NaN, numbers that no float or integer holds, a key
+    given twice, half of a surrogate pair (it is no character) and nesting that no document has.
     """
     try:
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_key_twice)
-        if "\\ud" in text.lower():
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_key_twice)
+        if "\\u" in text:
             json_text(value).encode()
     except json.JSONDecodeError as error:
         what = f"{error.msg.lower()} at character {error.pos + 1}"
@@ -58,17 +63,28 @@ def strict_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
         what = "it is nested too deep"
     except UnicodeEncodeError:
         what = "it holds half of a character"
+    except _RefusedError as error:
+        what = str(error)
+    except ValueError:
+        what = "a number in it is too long"  # Python reads whole numbers of up to 4,300 digits
     else:
         return value
     raise ValueError(what)
 
 
 def _no_constant(_: str) -> None:
-    raise ValueError("NaN and infinities are no JSON")
+    raise _RefusedError("NaN and infinities are no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _RefusedError("a number in it is too large")
+    return number
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keyed = dict(pairs)
     if len(keyed) < len(pairs):
-        raise ValueError("a key is given twice")
+        raise _RefusedError("a key is given twice")
     return keyed

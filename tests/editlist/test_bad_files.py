@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import io
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -39,6 +40,20 @@ def parquet(rows: int = 1, **columns: Any) -> bytes:
     return file.getvalue()
 
 
+def with_sheet(put: bytes | None, instead_of: bytes = b"") -> bytes:
+    """A workbook whose sheet's XML is changed, or taken out."""
+    changed = io.BytesIO()
+    old = zipfile.ZipFile(io.BytesIO(workbook([["image_set_id", "PatientName"], [A, "x"]])))
+    with old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if not name.endswith("sheet1.xml"):
+                new.writestr(name, content)
+            elif put is not None:
+                new.writestr(name, content.replace(instead_of, put))
+    return changed.getvalue()
+
+
 BAD_CSV: dict[str, tuple[str | bytes, str | None, str]] = {
     "empty": (b"", None, "is empty"),
     "blank": (b"\n\n", None, "is empty"),
@@ -58,7 +73,8 @@ BAD_CSV: dict[str, tuple[str | bytes, str | None, str]] = {
     "not-utf-8-in-the-header": (b"image_set_id,\xff\n", "row 1", "not UTF-8"),
     "utf-16": ((HEAD + f"{A},{CANARY}\n").encode("utf-16"), None, "UTF-16"),
     "nul-byte": (HEAD + f"{A},x\n{A},{CANARY}\0\n", "row 3", "NUL byte"),
-    "old-macintosh": (HEAD.replace("\n", "\r") + f"{A},{CANARY}\r", "row 1", "Macintosh"),
+    "old-macintosh": (HEAD.replace("\n", "\r") + f"{A},{CANARY}\r", "row 1", "carriage return"),
+    "two-kinds-of-line-ends": (HEAD + f"{A},x\n{A},{CANARY}\r{A},y\n", "row 3", "carriage return"),
     "no-header": (f"{A},{CANARY}\n{A},x\n", "row 1", "columns A and B have names"),
     "unknown-column": (f"image_set_id,PatientName,{CANARY}\n{A},x,y\n", "row 1", "column C has a name"),
     "no-selector": (f"PatientName,StudyDescription\n{CANARY},x\n", "row 1", "no column says which image sets"),
@@ -73,6 +89,8 @@ BAD_CSV: dict[str, tuple[str | bytes, str | None, str]] = {
     "value-without-attribute": (f"image_set_id,value\n{A},{CANARY}\n", "row 1", "value goes with attribute"),
     "attribute-without-value": (f"image_set_id,attribute\n{A},PatientName\n", "row 1", "value or action"),
     "version-without-updates": (f"image_set_id,latest_version_id\n{A},1\n", "row 1", "goes with updates"),
+    "endless-column-name": (f"image_set_id,{CANARY * 20_000}\n{A},x\n", "row 1", "too long"),
+    "very-many-columns": ("image_set_id" + f",{CANARY}" * 100_000 + "\n", "row 1", "and others have names"),
     "unnamed-column-with-cells": (f"image_set_id,PatientName,\n{A},x,{CANARY}\n", "row 1", "column C has no name"),
     "two-data-stores": (
         "datastore_id,image_set_id,updates\n" + "".join(f"{c * 32},{A},{CANARY}\n" for c in "ab"),
@@ -117,6 +135,8 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "jsonl-of-unknown-keys": ("jsonl", f'{{"image_set_id":"x","{CANARY}":1}}'.encode(), "column B has a name"),
     "xlsx-of-text": ("xlsx", HEAD.encode(), "does not hold xlsx"),
     "xlsx-damaged": ("xlsx", b"PK\x03\x04" + CANARY.encode(), "workbook cannot be read"),
+    "xlsx-without-references": ("xlsx", with_sheet(b'<c t="e">', b'<c r="A1"'), "workbook cannot be read"),
+    "xlsx-without-its-sheet": ("xlsx", with_sheet(None), "workbook cannot be read"),
     "xlsx-empty": ("xlsx", workbook([]), "first sheet is empty"),
     "xlsx-header-only": ("xlsx", workbook([["image_set_id", "PatientName"]]), "no rows"),
     "xlsx-unknown-column": ("xlsx", workbook([["image_set_id", CANARY], [A, "x"]], left=1), "column C has a name"),

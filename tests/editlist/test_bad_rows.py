@@ -286,6 +286,13 @@ def test_no_text_of_a_call_problem_tells_what_stands_in_the_json() -> None:
     assert "canary" not in texts_of(done).lower()
 
 
+def test_eight_digits_in_the_attribute_column_are_not_repeated() -> None:
+    numbers = ["00091001", "60003000", "12355678", "12345678"]  # a private element, one of a repeating group, ...
+    done = read_rows(*(GOOD | {"attribute": number} for number in numbers))
+    assert done.raw.height == len(numbers)
+    assert not [number for number in numbers if number in texts_of(done)]
+
+
 # -- the table of advice ------------------------------------------------------------------------------------------
 
 

@@ -191,8 +191,13 @@ def test_without_a_data_store_in_the_rows_there_is_none() -> None:
             "same-twice",
         ),
         ('{"DICOMUpdates":{"updatableAttributes":{"SchemaVersion":1.1},"updatableAttributes":{}}}', "not-json"),
+        (
+            '{"DICOMUpdates":{"updatableAttributes":{"SchemaVersion":1.1,"Patient":{"DICOM":{"PatientSize":1e999}}}}}',
+            "not-json",
+        ),
+        ('{"revertToVersionId":' + "1" * 5000 + "}", "not-json"),
     ],
-    ids=str,
+    ids=lambda x: str(x)[:120],
 )
 def test_a_call_that_cannot_be_meant_is_set_aside(updates: Any, code: str) -> None:
     text = updates if isinstance(updates, str | None) else json.dumps(updates)
