@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import resource
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle, World, serve
@@ -112,10 +113,11 @@ async def load(port: int, image_set_ids: list[str], seconds: float) -> tuple[int
     return sum(loader.sent for loader in loaders), sum(loader.refused for loader in loaders)
 
 
-def serve_image_sets(count: int, size: int, pipe: Connection) -> None:
+def serve_image_sets(count: int, size: int, state: Path | None, pipe: Connection) -> None:
     """The emulator's process: fills a world, says where it listens, tells its CPU time when asked."""
     os.sched_setaffinity(0, {0})
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.0), concurrent=10**6)) as emulator:
+    settings = Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.0), concurrent=10**6, state=state)
+    with serve(settings) as emulator:
         ids = emulator.do(lambda world: fill(world, count, size))
         gc.freeze()
         pipe.send((int(emulator.rpartition(":")[2]), ids))
@@ -131,27 +133,24 @@ def fill(world: World, count: int, size: int) -> list[str]:
 def updates(arguments: argparse.Namespace) -> None:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     child = multiprocessing.get_context("spawn").Process(
-        target=serve_image_sets, args=(arguments.image_sets, arguments.bytes, theirs)
+        target=serve_image_sets, args=(arguments.image_sets, arguments.bytes, arguments.state, theirs)
     )
     child.start()
     port, ids = ours.recv()
     os.sched_setaffinity(0, {1} if (os.cpu_count() or 1) > 1 else {0})
-    for _ in range(arguments.rounds):
-        ours.send("cpu")
-        cpu, own, began = ours.recv(), time.process_time(), time.monotonic()
-        sent, refused = asyncio.run(load(port, ids, arguments.seconds))
-        wall, own = time.monotonic() - began, time.process_time() - own
-        ours.send("cpu")
-        cpu = ours.recv() - cpu
-        print(
-            f"{sent} updates in {wall:.1f} s: {sent / wall:.0f}/s; {refused} refused; emulator {cpu / sent * 1e6:.0f} us"
-            f" of CPU an update ({cpu / wall:.0%} of a core), load generator {own / wall:.0%} of another"
-        )
-        ids = ids if refused else []
-        if not ids:
-            break
+    ours.send("cpu")
+    cpu, own, began = ours.recv(), time.process_time(), time.monotonic()
+    sent, refused = asyncio.run(load(port, ids, arguments.seconds))
+    wall, own = time.monotonic() - began, time.process_time() - own
+    ours.send("cpu")
+    cpu = ours.recv() - cpu
     ours.send("stop")
     child.join()
+    print(
+        f"{len(ids)} image sets; {sent} updates in {wall:.1f} s: {sent / wall:.0f}/s, {refused} refused; emulator "
+        f"{cpu / sent * 1e6:.0f} us of CPU an update, {cpu / wall:.0%} of its core; load "
+        f"generator {own / wall:.0%} of another"
+    )
 
 
 def memory(arguments: argparse.Namespace) -> None:
@@ -173,7 +172,7 @@ def main() -> None:
     parser.add_argument("--image-sets", type=int, default=10_000)
     parser.add_argument("--bytes", type=int, default=2_000)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--state", type=Path, help="keep the image sets in this file too")
     arguments = parser.parse_args()
     {"updates": updates, "memory": memory}[arguments.what](arguments)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bulkedit.cli.terminal import plural
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -252,8 +253,8 @@ async def _import(emulator: Emulator, folders: list[Path]) -> None:
         imported = await asyncio.to_thread(read_folder, folder)
         for image_set in imported.image_sets:
             emulator.add(image_set.document)
-        skipped = f", {len(imported.skipped)} files skipped" if imported.skipped else ""
-        _talk(f"Imported {len(imported.image_sets)} image sets from {folder}{skipped}.")
+        skipped = f", {plural(len(imported.skipped), 'file')} skipped" if imported.skipped else ""
+        _talk(f"Imported {plural(len(imported.image_sets), 'image set')} from {folder}{skipped}.")
 
 
 def _announce(emulator: Emulator, *, as_json: bool) -> None:

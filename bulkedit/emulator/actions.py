@@ -36,12 +36,16 @@ ACTIONS: Final[dict[str, Callable[[World, Request], Answer | Blob]]] = {
 }
 
 
-def call(world: World, request: Request) -> Answer | Blob:
-    """Carry one request out at its time. Raises `ServiceError` for a refusal, which has changed nothing.
+def admit(world: World, action: str, now: float) -> None:
+    """Bring the world up to now, and let a request in if the quota has room: also one that will turn out malformed."""
+    world.advance(now)
+    if not world.quota.take(action, now):
+        raise Throttled("Rate exceeded")
+
+
+def perform(world: World, request: Request) -> Answer | Blob:
+    """Carry out a request that was let in. Raises `ServiceError` for a refusal, which has changed nothing.
 
     The parameters are those of the service's model, already checked against it.
     """
-    world.advance(request.now)
-    if not world.quota.take(request.action, request.now):
-        raise Throttled("Rate exceeded")
     return ACTIONS[request.action](world, request)

@@ -63,9 +63,14 @@ class Order:
         self._next = 0
         self._live = 0
 
-    def append(self, image_set: ImageSet) -> int:
-        """Enter an image set as the latest; the answer is its position, to be given to `discard`."""
-        position, self._next = self._next, self._next + 1
+    def append(self, image_set: ImageSet, position: int | None = None) -> int:
+        """Enter an image set as the latest; the answer is its position, to be given to `discard`.
+
+        A position is given where an order that was kept is built again.
+        """
+        if position is None:
+            position = self._next
+        self._next = position + 1
         self._positions.append(position)
         self._entries.append(image_set)
         self._live += 1
@@ -119,6 +124,15 @@ class Catalog:
                 index.discard(before, image_set)
                 index.add(after, image_set)
         image_set.listing = Listing(image_set.settled, keys, self.by_update.append(image_set))
+
+    def restore(self, image_sets: list[tuple[ImageSet, int]]) -> None:
+        """Enter image sets that were kept, each at the positions it had: its own, and the given one among updates."""
+        for image_set, _ in sorted(image_sets, key=lambda item: item[0].born):
+            self.by_creation.append(image_set, image_set.born)
+        for image_set, order in sorted(image_sets, key=lambda item: item[1]):
+            for name, index in self.by_key.items():
+                index.add(getattr(image_set.keys, name), image_set)
+            image_set.listing = Listing(image_set.settled, image_set.keys, self.by_update.append(image_set, order))
 
     def strike(self, image_set: ImageSet) -> None:
         """Take an image set out."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 
 from bulkedit.emulator.failures import Broken
 
@@ -83,8 +83,22 @@ class Document:
 
 
 def dump(part: Any) -> bytes:  # noqa: ANN401 - any JSON value
-    """A part as compact JSON."""
-    return json.dumps(part, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    """A part as compact JSON. ValueError where it holds what JSON or UTF-8 cannot say."""
+    return _ENCODER.encode(part).encode("utf-8")
+
+
+def load(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse JSON as the standard has it: NaN and infinity are none. ValueError, or RecursionError."""
+    return _DECODER.decode(text)
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError
+
+
+# made once: an encoder or a decoder for each call costs as much as a small document
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def split(document: Mapping[str, Any]) -> Document:

@@ -7,7 +7,7 @@ import logging
 import threading
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from aiohttp import web
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bulkedit.emulator.world import World
 
 _T = TypeVar("_T")
+
+LONGEST_LINE: Final = 64 * 1024  # the longest request line: the keys of 200 tags, encoded
 
 # aiohttp quotes what it could not parse, which may be health data
 _SILENT = logging.getLogger("bulkedit.emulator.http")
@@ -105,7 +107,10 @@ async def serve_async(
 ) -> AsyncIterator[Emulator]:
     """Run an emulator in the caller's event loop until the block ends. Port 0 takes any that is free."""
     server = Server(settings, clock=clock)
-    runner = web.ServerRunner(web.Server(server.handle, access_log=None, logger=_SILENT), shutdown_timeout=1.0)
+    http = web.Server(
+        server.handle, access_log=None, logger=_SILENT, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE
+    )
+    runner = web.ServerRunner(http, shutdown_timeout=1.0)
     await runner.setup()
     server.resume_jobs()
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bulkedit.emulator import paging, views
 from bulkedit.emulator.failures import Invalid, NotFound, QuotaExceeded
-from bulkedit.emulator.world import Job
+from bulkedit.emulator.records import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,13 +82,22 @@ def begin_job(world: World, job: Job) -> None:
     world.touched(job)
 
 
-def complete_job(world: World, job: Job, found: Iterable[Document], *, now: float) -> list[tuple[str, bool]]:
-    """Bring what was found into the data store; the answer is the id of each image set and whether it is primary."""
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """An image set that an import has made, or added to."""
+
+    image_set_id: str
+    version: int
+    primary: bool
+
+
+def complete_job(world: World, job: Job, found: Iterable[Document], *, now: float) -> list[Brought]:
+    """Bring what was found into the data store; the answer is the image set of each document."""
     results = []
     image_sets = world.datastores[job.datastore_id].image_sets
     for document in found:
-        image_set_id = world.add_image_set(job.datastore_id, document, now=now)
-        results.append((image_set_id, image_sets[image_set_id].primary))
+        image_set = image_sets[world.add_image_set(job.datastore_id, document, now=now)]
+        results.append(Brought(image_set.id, image_set.number, image_set.primary))
     _end(world, job, "COMPLETED", None, now)
     return results
 

@@ -19,8 +19,9 @@ from bulkedit.emulator.importing import begin_job, complete_job, fail_job
 from bulkedit.errors import BulkeditError
 
 if TYPE_CHECKING:
+    from bulkedit.emulator.importing import Brought
+    from bulkedit.emulator.records import Job
     from bulkedit.emulator.server import Server
-    from bulkedit.emulator.world import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,13 @@ async def run(server: Server, job: Job) -> None:
     server.catch_up()
     try:
         folder, output = (folder_of(uri, server.settings.import_root) for uri in (job.input_uri, job.output_uri))
-        if folder is None:
-            raise UnreadableError
         found = await asyncio.to_thread(_read, folder)
         server.catch_up()
         results = complete_job(server.world, job, found.documents, now=server.now())
         server.catch_up()
         if output is not None:
             await asyncio.to_thread(_write, output, job, found, results)
-    except (BulkeditError, OSError):
+    except Exception:  # noqa: BLE001 - whatever a file does to its reader, the job has to end
         if job.ended_at is None:
             fail_job(server.world, job, "The input could not be read or the output not written", now=server.now())
             server.catch_up()
@@ -65,9 +64,11 @@ def folder_of(uri: str, root: Path | None) -> Path | None:
     return folder if folder.is_relative_to(root.resolve()) else None
 
 
-def _read(folder: Path) -> _Found:
+def _read(folder: Path | None) -> _Found:
     from bulkedit.emulator.dicom_import import read_folder
 
+    if folder is None:
+        raise UnreadableError
     imported = read_folder(folder)
     return _Found(
         [split(image_set.document) for image_set in imported.image_sets],
@@ -76,42 +77,45 @@ def _read(folder: Path) -> _Found:
     )
 
 
-def _write(output: Path, job: Job, found: _Found, results: list[tuple[str, bool]]) -> None:
+def _write(output: Path, job: Job, found: _Found, results: list[Brought]) -> None:
     folder = output / f"{job.datastore_id}-DicomImport-{job.id}"
     successes = [
-        {"inputFile": str(path), "importResponse": {"imageSetId": image_set_id, "isPrimary": primary}}
-        for files, (image_set_id, primary) in zip(found.files, results, strict=True)
+        {"inputFile": str(path), "importResponse": {"imageSetId": one.image_set_id, "isPrimary": one.primary}}
+        for files, one in zip(found.files, results, strict=True)
         for path in files
     ]
-    failures = [
-        {
-            "inputFile": str(path),
-            "exception": {"exceptionType": "ValidationException", "message": "DICOM import failed"},
-        }
-        for path in found.skipped
-    ]
+    exception = {"exceptionType": "ValidationException", "message": "DICOM import failed"}
+    failures = [{"inputFile": str(path), "exception": exception} for path in found.skipped]
     _write_lines(folder / "SUCCESS" / "success.ndjson", successes)
     _write_lines(folder / "FAILURE" / "failure.ndjson", failures)
-    manifest = {
-        "jobSummary": {
-            "jobId": job.id,
-            "datastoreId": job.datastore_id,
-            "inputS3Uri": job.input_uri,
-            "outputS3Uri": job.output_uri,
-            "successOutputS3Uri": (folder / "SUCCESS").as_uri() + "/",
-            "failureOutputS3Uri": (folder / "FAILURE").as_uri() + "/",
-            "numberOfScannedFiles": len(successes) + len(failures),
-            "numberOfImportedFiles": len(successes),
-            "numberOfFilesWithCustomerError": len(failures),
-            "numberOfFilesWithServerError": 0,
-            "numberOfGeneratedImageSets": len({image_set_id for image_set_id, _ in results}),
-            "imageSetsSummary": [
-                {"imageSetId": image_set_id, "numberOfMatchedSOPInstances": len(files)}
-                for files, (image_set_id, _) in zip(found.files, results, strict=True)
-            ],
-        }
+    summary = _summary(folder, job, found, results)
+    (folder / "job-output-manifest.json").write_text(json.dumps({"jobSummary": summary}, indent=2) + "\n", "utf-8")
+
+
+def _summary(folder: Path, job: Job, found: _Found, results: list[Brought]) -> dict[str, Any]:
+    imported = sum(map(len, found.files))
+    return {
+        "jobId": job.id,
+        "datastoreId": job.datastore_id,
+        "inputS3Uri": job.input_uri,
+        "outputS3Uri": f"{folder.as_uri()}/",
+        "successOutputS3Uri": f"{folder.as_uri()}/SUCCESS/",
+        "failureOutputS3Uri": f"{folder.as_uri()}/FAILURE/",
+        "numberOfScannedFiles": imported + len(found.skipped),
+        "numberOfImportedFiles": imported,
+        "numberOfFilesWithCustomerError": len(found.skipped),
+        "numberOfFilesWithServerError": 0,
+        "numberOfGeneratedImageSets": len({one.image_set_id for one in results}),
+        "imageSetsSummary": [
+            {
+                "imageSetId": one.image_set_id,
+                "imageSetVersion": one.version,
+                "isPrimary": one.primary,
+                "numberOfMatchedSOPInstances": len(files),
+            }
+            for files, one in zip(found.files, results, strict=True)
+        ],
     }
-    (folder / "job-output-manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
 
 
 def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:

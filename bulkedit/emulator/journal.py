@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bulkedit.emulator.world import Change
+    from bulkedit.emulator.records import Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

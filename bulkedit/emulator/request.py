@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bulkedit.emulator.world import Doom
+    from bulkedit.emulator.records import Doom
 
 
 @dataclass(frozen=True, slots=True)

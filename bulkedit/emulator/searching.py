@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from bulkedit.emulator.image_set import ImageSet
+    from bulkedit.emulator.records import Datastore
     from bulkedit.emulator.request import Request
     from bulkedit.emulator.views import Answer
-    from bulkedit.emulator.world import Datastore, World
+    from bulkedit.emulator.world import World
 
     Test = Callable[[ImageSet], bool]
     Place = tuple[Any, ...]  # of an image set in the order: what sorts it

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sqlite3
 import uuid
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
@@ -15,25 +16,26 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from bulkedit.emulator import control, jobs, signing, wire
-from bulkedit.emulator.actions import call
+from bulkedit.emulator.actions import admit, perform
 from bulkedit.emulator.clock import Clock, SystemClock
 from bulkedit.emulator.failures import Conflict, Denied, ServiceError, Throttled
 from bulkedit.emulator.faults import Faults, Kind
 from bulkedit.emulator.importing import UNDER_WAY
 from bulkedit.emulator.journal import Journal
 from bulkedit.emulator.model import operations
+from bulkedit.emulator.records import Doom
 from bulkedit.emulator.request import Request
 from bulkedit.emulator.settings import Settings
 from bulkedit.emulator.state import State
-from bulkedit.emulator.world import Doom, World
+from bulkedit.emulator.world import World
 
 if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
     from bulkedit.emulator.faults import Fault
     from bulkedit.emulator.model import Operation
+    from bulkedit.emulator.records import Job
     from bulkedit.emulator.wire import Reply
-    from bulkedit.emulator.world import Job
 
 LARGEST_BODY: Final = 2 * 1024 * 1024  # the largest legitimate one: 260,000 characters of copiableAttributes, escaped
 LARGEST_CONTROL_BODY: Final = 64 * 1024 * 1024  # a metadata document may have 50 MB (endpoints-quotas)
@@ -112,7 +114,12 @@ class Server:
             note["status"] = reply.status
         except Dropped:
             reply = None
-        self._keep()
+        try:
+            self._keep()
+        except sqlite3.Error:
+            # what is not kept must not be answered as done
+            note["status"], note["code"] = ServiceError.status, ServiceError.code
+            reply = wire.refusal(ServiceError("The state file of the emulator cannot be written."))
         if struck:
             note["fault"] = ",".join(fault.kind for fault in struck)
         self.journal.add(**note)
@@ -172,12 +179,13 @@ class Server:
         kinds = {fault.kind for fault in struck}
         self._step_quota(note["at"])
         _fail_before(kinds)
+        admit(self.world, operation.name, note["at"])
         params = wire.parameters(operation, params, signed.query, signed.body)
         _describe_version(note, params)
         if Kind.FOREIGN_BEFORE in kinds:
             self._write_as_another(params, note["at"])
         doom = Doom(fails=Kind.FAIL in kinds, hangs=Kind.HANG in kinds)
-        answer = call(self.world, Request(operation.name, params, note["at"], doom))
+        answer = perform(self.world, Request(operation.name, params, note["at"], doom))
         if isinstance(answer, dict):
             self._follow_up(operation.name, answer, note)
         if Kind.FOREIGN_AFTER in kinds:
@@ -200,7 +208,6 @@ class Server:
     def _write_as_another(self, params: dict[str, Any], now: float) -> None:
         datastore = self.world.datastores.get(params["datastoreId"])
         if datastore and (image_set := datastore.image_sets.get(params["imageSetId"])):
-            self.world.advance(now)
             self.world.write_as_another(image_set, now)
 
     def _start(self, job: Job) -> None:
@@ -214,9 +221,9 @@ class Server:
         changes, self.world.changes = self.world.changes, []
         self.journal.add_changes(changes)
         if self.world.dirty:
-            dirty, self.world.dirty = self.world.dirty, {}
             if self.state:
-                self.state.save(dirty.values())
+                self.state.save(self.world.dirty.values())
+            self.world.dirty.clear()
 
 
 def _fail_before(kinds: set[Kind]) -> None:
@@ -263,6 +270,9 @@ async def _body(http: BaseRequest, largest: int) -> bytes:
     """Read the body, within bounds."""
     if not http.body_exists:
         return b""
+    if http.headers.get("Expect", "").lower() == "100-continue":
+        await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        http.writer.output_size = 0
     chunks, size = [], 0
     async for chunk in http.content.iter_any():
         size += len(chunk)

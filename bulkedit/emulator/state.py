@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.emulator.document import Document, Series, keys_of
 from bulkedit.emulator.image_set import ImageSet, Pending, Version
-from bulkedit.emulator.world import Datastore, Job
+from bulkedit.emulator.records import Datastore, Job
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,16 +60,20 @@ class State:
     """A state file, open. One process at a time."""
 
     def __init__(self, path: Path) -> None:
+        self._written: dict[str, int] = {}  # image set id -> versions in the file
+        self._series: dict[str, tuple[object, bytes]] = {}  # image set id -> the series last written, and its digest
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+        except sqlite3.Error as error:
+            raise StateError(f"The state file cannot be opened: {error}.", where=str(path)) from None
+        try:
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")  # a kill of the process loses nothing
             self._db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may lose the last moments
             self._check_format()
-        except sqlite3.Error as error:
-            raise StateError(f"The state file cannot be opened: {error}.", where=str(path)) from None
-        self._written: dict[str, int] = {}  # image set id -> versions in the file
-        self._series: dict[str, tuple[object, bytes]] = {}  # image set id -> the series last written, and its digest
+        except (sqlite3.Error, StateError) as error:
+            self._db.close()
+            raise StateError(f"The state file cannot be used: {error}.", where=str(path)) from None
 
     def close(self) -> None:
         """Let the file go."""
@@ -80,7 +84,7 @@ class State:
         if found == 0:
             self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         elif found != FORMAT:
-            raise StateError(f"The state file has format {found}, and this version of bulkedit reads {FORMAT}.")
+            raise StateError(f"The state file has format {found}, and this version of bulkedit reads {FORMAT}")
 
     # -- writing
 
@@ -91,7 +95,11 @@ class State:
             for thing in things:
                 self._save(thing)
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            # what was noted as written is not: the next time all of it is
+            self._written.clear()
+            self._series.clear()
             raise
         self._db.execute("COMMIT")
 

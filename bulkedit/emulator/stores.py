@@ -8,9 +8,10 @@ from bulkedit.emulator import paging, views
 from bulkedit.emulator.failures import Conflict, QuotaExceeded
 
 if TYPE_CHECKING:
+    from bulkedit.emulator.records import Datastore
     from bulkedit.emulator.request import Request
     from bulkedit.emulator.views import Answer
-    from bulkedit.emulator.world import Datastore, World
+    from bulkedit.emulator.world import World
 
 MOST: Final = 100  # data stores of an account; one page says 10, the general reference says 100
 

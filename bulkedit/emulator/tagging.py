@@ -9,9 +9,10 @@ from bulkedit.emulator.failures import Invalid, NotFound
 
 if TYPE_CHECKING:
     from bulkedit.emulator.image_set import ImageSet
+    from bulkedit.emulator.records import Datastore
     from bulkedit.emulator.request import Request
     from bulkedit.emulator.views import Answer
-    from bulkedit.emulator.world import Datastore, World
+    from bulkedit.emulator.world import World
 
 MOST: Final = 50  # understanding-image-sets
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.emulator.document import PATIENT, STUDY, Place, dump
+from bulkedit.emulator.document import PATIENT, STUDY, Place, dump, load
 from bulkedit.emulator.failures import Invalid
 
 if TYPE_CHECKING:
@@ -109,15 +108,11 @@ def parse_blob(name: str, blob: object, profile: Profile) -> AttributeDocument:
 
 def _load(name: str, raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
     try:
-        document = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        document = load(raw.decode("utf-8"))
         dump(document)  # numbers beyond a double and halves of surrogate pairs pass the parser, but are no JSON text
     except (ValueError, RecursionError):
         raise Invalid(f"{name} is not a valid JSON document") from None
     return document
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError
 
 
 def _parse_document(name: str, document: object) -> AttributeDocument:

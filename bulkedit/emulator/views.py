@@ -9,7 +9,8 @@ from bulkedit.emulator.image_set import ACTIVE, DELETED, LOCKED, Tier
 
 if TYPE_CHECKING:
     from bulkedit.emulator.image_set import ImageSet
-    from bulkedit.emulator.world import Datastore, Job, World
+    from bulkedit.emulator.records import Datastore, Job
+    from bulkedit.emulator.world import World
 
 Answer = dict[str, Any]
 

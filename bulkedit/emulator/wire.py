@@ -6,9 +6,10 @@ import functools
 import gzip
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qsl, unquote
 
+from bulkedit.emulator.document import load
 from bulkedit.emulator.failures import Invalid, ServiceError
 from bulkedit.emulator.model import operations
 from bulkedit.emulator.request import Blob
@@ -117,13 +118,9 @@ def _typed(name: str, kind: str, text: str) -> Any:  # noqa: ANN401 - as the mod
 
 def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        return load(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise Invalid("The request body is not valid JSON") from None
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError
 
 
 def reply(answer: Answer | Blob) -> Reply:

@@ -2,7 +2,7 @@
 
 No I/O, no clock, no sleep: time is an argument (epoch seconds), randomness a generator given at the start. What takes
 time in the service is entered with the moment it will be done, and every entry point first brings the world up to
-``now``. The API actions are functions over a world, one module for each group; `actions.call` is their front door.
+``now``. The API actions are functions over a world, one module for each group; `actions` is their front door.
 
 Whatever changes is noted: as a `Change` for the journal, and in ``dirty`` for whoever keeps the state on disk.
 """
@@ -12,16 +12,15 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bulkedit.emulator import document as documents
-from bulkedit.emulator.catalog import Catalog, Index
 from bulkedit.emulator.document import Document, Keys
 from bulkedit.emulator.failures import Conflict, Denied, NotFound, QuotaExceeded
 from bulkedit.emulator.image_set import NEVER, ImageSet, Pending, Tier, Version
 from bulkedit.emulator.quota import Quota
+from bulkedit.emulator.records import Change, Datastore, Doom, Job
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID, DEFAULT_DATASTORE_NAME, Settings
 
 if TYPE_CHECKING:
@@ -30,63 +29,6 @@ if TYPE_CHECKING:
 STALE = "Requested version(s) of ImageSet(s) is not the latest."  # word for word as observed on the real service
 
 _ANOTHER = "another"  # on the agenda: a write by another writer
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A state that an image set has come to."""
-
-    at: float
-    datastore_id: str
-    image_set_id: str
-    version: int
-    state: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Doom:
-    """What a fault has decided about the action that a request begins."""
-
-    fails: bool = False  # it ends as failed, for a reason of the service's own
-    hangs: bool = False  # it never ends
-
-
-@dataclass(slots=True)
-class Datastore:
-    """A data store and all that is in it."""
-
-    id: str
-    name: str
-    created_at: float
-    updated_at: float
-    status: str = "ACTIVE"
-    tags: dict[str, str] | None = None
-    token: str | None = None  # the client token that made it
-    kms_key_arn: str | None = None
-    lambda_authorizer_arn: str | None = None
-    lossless_storage_format: str | None = None
-    image_sets: dict[str, ImageSet] = field(default_factory=dict)
-    catalog: Catalog = field(default_factory=Catalog)
-    primaries: Index = field(default_factory=Index)  # by StudyInstanceUID, always up to date
-    under_way: Counter[str] = field(default_factory=Counter)  # counted actions, for the concurrency quotas
-
-
-@dataclass(slots=True)
-class Job:
-    """An import job."""
-
-    id: str
-    name: str
-    datastore_id: str
-    role_arn: str
-    input_uri: str
-    output_uri: str
-    submitted_at: float
-    token: str  # the client token that started it
-    status: str = "SUBMITTED"
-    ended_at: float | None = None
-    message: str | None = None
 
 
 class World:
@@ -345,17 +287,16 @@ class World:
     # -- a world that was kept
 
     def restore(self, image_sets: list[tuple[ImageSet, int | None]]) -> None:
-        """Take up image sets that were placed, each with its position in the order of updates."""
-        for image_set, _ in sorted(image_sets, key=lambda item: item[0].born):
-            if image_set.settled and image_set.deleted_at is None:
-                self.datastores[image_set.datastore_id].catalog.file(image_set)
-                if image_set.primary:
-                    self.datastores[image_set.datastore_id].primaries.add(image_set.keys.study_uid, image_set)
-        for image_set, order in sorted(image_sets, key=lambda item: item[1] or 0):
-            if order is not None and image_set.listing is not None:
-                self.datastores[image_set.datastore_id].catalog.file(image_set)
-            self._resume(image_set)
+        """Take up image sets that were placed, each with its position among updates; None was not listed yet."""
         for datastore in self.datastores.values():
+            mine = [(s, order) for s, order in image_sets if s.datastore_id == datastore.id and s.deleted_at is None]
+            datastore.catalog.restore([(s, order) for s, order in mine if order is not None])
+            for image_set, order in mine:
+                if image_set.primary and image_set.settled:
+                    datastore.primaries.add(image_set.keys.study_uid, image_set)
+                if order is None and image_set.settled:
+                    datastore.catalog.file(image_set)
+                self._resume(image_set)
             if datastore.status in {"CREATING", "DELETING"}:
                 ends = "ACTIVE" if datastore.status == "CREATING" else "DELETED"
                 self._enter(datastore.updated_at + self.settings.settle.seconds, datastore, ends)

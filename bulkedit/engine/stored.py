@@ -32,24 +32,26 @@ def fill_stored(request: UpdateRequest, document: dict[str, Any]) -> UpdateReque
 
 
 def _filled(wanted: dict[str, Any], document: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """``wanted`` with each empty value of a DICOM object taken from the same place of ``document``."""
+    """``wanted`` with each empty value of a DICOM object taken from the same place of ``document``.
+
+    A place whose every attribute turned out absent is dropped with all that is around it: left empty, it would ask
+    for the removal of a whole instance or series.
+    """
     filled: dict[str, Any] = {}
     for key, inner in wanted.items():
         stored = document.get(key, _ABSENT) if isinstance(document, dict) else _ABSENT
         if key == "DICOM":
             present = stored if isinstance(stored, dict) else {}
-            kept = {k: present.get(k, _ABSENT) if v == {} else v for k, v in inner.items()}
-            filled[key] = {k: v for k, v in kept.items() if v is not _ABSENT}
+            values = {name: present.get(name, _ABSENT) if value == {} else value for name, value in inner.items()}
+            left = {name: value for name, value in values.items() if value is not _ABSENT}
         elif isinstance(inner, dict) and inner:
-            filled[key] = _filled(inner, stored)
+            left = _filled(inner, stored)
         else:
-            filled[key] = inner  # SchemaVersion, or an instance or series to be removed whole
-    return _without_hollows(filled)
-
-
-def _without_hollows(node: dict[str, Any]) -> dict[str, Any]:
-    """Drop a place whose every attribute turned out absent: left empty, it would ask for the removal of an instance."""
-    return {key: inner for key, inner in node.items() if not (inner == {"DICOM": {}} or (key == "DICOM" and not inner))}
+            filled[key] = inner  # SchemaVersion, or an instance or series that is to be removed whole
+            continue
+        if left:
+            filled[key] = left
+    return filled
 
 
 def _places(document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

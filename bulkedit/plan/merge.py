@@ -8,7 +8,8 @@ a set that of a removal, so that only the last is sent. Two kinds of neighbours 
 
 *   a removal that names its value, beside anything: only the service can tell whether that value is stored, so it is
     sent, and what comes after it must see what it left;
-*   forced beside unforced: `force` switches the service's checks off, so neither may decide for the other.
+*   forced beside unforced: `force` switches the service's checks off, so neither may decide for the other. Where the
+    two alternate, each is sent once, the last word last.
 
 The blocks of all chains of a segment are laid over one another: the *stages* of a segment are the shortest sequence of
 forced and unforced calls in which every chain finds its blocks in order (a shortest common supersequence). One stage
@@ -88,13 +89,33 @@ def _hard(edits: pl.DataFrame) -> pl.DataFrame:
 
 def _with_care(edits: pl.DataFrame) -> pl.DataFrame:
     ordered = edits.sort("image_set_id", "version", "edit", nulls_last=True)
-    blocks = _blocks(_gone(_segments(ordered)))
+    parted = _gone(_segments(ordered))
+    blocks = _blocks(parted.filter(~pl.col("gone")).drop("gone"))
     twisted = (pl.col("block") > 0).any().over(_SEGMENT)
     # one block in every chain: unforced first, then forced where there are both
     plain = blocks.filter(~twisted).with_columns(
         stage=(pl.col("force") & (~pl.col("force")).any().over(_SEGMENT)).cast(pl.UInt32)
     )
-    return pl.concat([plain, _laid_over(blocks.filter(twisted))]).drop("block")
+    staged = pl.concat([plain, _laid_over(blocks.filter(twisted))]).drop("block")
+    gone = parted.filter("gone").drop("gone")
+    return pl.concat([staged, _with_their_removal(gone, staged)]) if gone.height else staged
+
+
+def _with_their_removal(gone: pl.DataFrame, staged: pl.DataFrame) -> pl.DataFrame:
+    """Edits that are not sent go to the call that removes what they are inside of."""
+    series = [*_SEGMENT, "series_uid"]
+    removals = staged.filter(pl.col("action").is_in(WHOLE) & pl.col("sent"))
+    of_series = removals.filter(pl.col("action") == Action.REMOVE_SERIES).select(*series, by_series="stage")
+    of_instance = removals.filter(pl.col("action") == Action.REMOVE_INSTANCE).select(
+        *series, "instance_uid", by_instance="stage"
+    )
+    return (
+        gone.join(of_series, on=series, how="left")
+        .join(of_instance, on=[*series, "instance_uid"], how="left")
+        .with_columns(stage=pl.coalesce("by_series", "by_instance"), sent=pl.lit(value=False))
+        .drop("by_series", "by_instance")
+        .select(staged.columns)
+    )
 
 
 def _segments(edits: pl.DataFrame) -> pl.DataFrame:
@@ -131,13 +152,21 @@ def _gone(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _blocks(edits: pl.DataFrame) -> pl.DataFrame:
-    """Adds block UInt32 (place in the chain of its attribute) and sent Boolean; drops gone."""
-    turns = _explicit() | _explicit().shift() | (pl.col("force") != pl.col("force").shift())
-    numbered = edits.with_columns(block=turns.fill_null(value=False).cast(pl.UInt32).over(_CHAIN))
-    first = pl.int_range(pl.len()).over(_CHAIN) == 0
-    numbered = numbered.with_columns(block=pl.when(first).then(0).otherwise("block").cum_sum().over(_CHAIN))
+    """Adds block UInt32 (place in the chain of its attribute) and sent Boolean."""
+    turns = (_explicit() | _explicit().shift()).over(_CHAIN).fill_null(value=False)
+    run = [*_CHAIN, "run"]
+    in_runs = edits.with_columns(run=turns.cum_sum().over(_CHAIN)).with_columns(
+        last_force=pl.col("force") == pl.col("force").last().over(run)
+    )
+    # a run in which forced and unforced alternate is two blocks: the last word comes last
+    width = 1 + (~pl.col("last_force")).any().over(run).cast(pl.UInt32)
+    opens = pl.int_range(pl.len()).over(run) == 0
+    before = pl.when(opens).then(width).otherwise(0).cum_sum().over(_CHAIN) - width
+    placed = in_runs.with_columns(
+        block=(before + pl.when(pl.col("last_force")).then(width - 1).otherwise(0)).cast(pl.UInt32)
+    )
     last = pl.col("edit") == pl.col("edit").last().over([*_CHAIN, "block"])
-    return numbered.with_columns(pl.col("block").cast(pl.UInt32), sent=last & ~pl.col("gone")).drop("gone")
+    return placed.with_columns(sent=last).drop("run", "last_force")
 
 
 def _laid_over(edits: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle, World, profile
-from bulkedit.emulator.actions import call
+from bulkedit.emulator.actions import admit, perform
 from bulkedit.emulator.failures import ServiceError
 from bulkedit.emulator.model import operations
 from bulkedit.emulator.request import Blob, Request
@@ -101,8 +101,9 @@ class Service:
         if "{datastoreId}" in operation.segments:
             params.setdefault("datastoreId", DEFAULT_DATASTORE_ID)
         try:
+            admit(self.world, action, self.now)
             operation.check(params, "")
-            answer = call(self.world, Request(action, params, self.now))
+            answer = perform(self.world, Request(action, params, self.now))
         except ServiceError as error:
             return error.code, error.message
         return json.loads(answer.content) if isinstance(answer, Blob) else answer

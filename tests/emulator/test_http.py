@@ -178,6 +178,24 @@ def test_a_body_may_come_in_chunks(emulator: Emulator) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
+def test_a_client_that_asks_before_it_sends_is_told_to_go_on(emulator: Emulator) -> None:
+    one = emulator.add(document())
+    body = update_body(StudyDescription="X")
+    split = urlsplit(emulator)
+    with socket.create_connection((str(split.hostname), int(split.port or 0)), timeout=10) as connection:
+        head = f"POST {update_path(one)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nExpect: 100-continue"
+        connection.sendall(head.encode() + b"\r\n\r\n")
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_a_query_may_hold_the_keys_of_200_tags(emulator: Emulator) -> None:
+    arn = f"arn:aws:medical-imaging:us-east-1:000000000000:datastore/{DEFAULT_DATASTORE_ID}"
+    keys = "&".join(f"tagKeys={'k' * 128}" for _ in range(200))
+    assert send(emulator, "DELETE", f"/tags/{arn}?{keys}")[0] == 200
+
+
 def test_timestamps_are_seconds_with_milliseconds(emulator: Emulator, clock: ManualClock) -> None:
     clock.advance(0.123456)
     one = emulator.add(document())

@@ -81,6 +81,9 @@ def test_the_result_files_say_what_became_of_each_file(
     for line in lines:
         answer = client.get_image_set(datastoreId=STORE, imageSetId=line["importResponse"]["imageSetId"])
         assert answer["isPrimary"] is line["importResponse"]["isPrimary"] is True
+    summary = json.loads((results / "job-output-manifest.json").read_text())["jobSummary"]
+    assert (summary["numberOfScannedFiles"], summary["numberOfImportedFiles"]) == (3, 2)
+    assert [one["imageSetVersion"] for one in summary["imageSetsSummary"]] == [1, 1]
     failures = (results / "FAILURE" / "failure.ndjson").read_text().splitlines()
     assert [Path(json.loads(line)["inputFile"]).name for line in failures] == ["notes.txt"]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.exceptions import ClientError
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, ManualClock, serve
 from bulkedit.emulator.state import StateError
@@ -45,7 +46,7 @@ def everything(client: Json) -> Json:
     return found
 
 
-def update(client: Json, image_set_id: str, version: int, edit: Json, **options: bool) -> None:
+def update(client: Json, image_set_id: str, version: int | str, edit: Json, **options: bool) -> None:
     body = {"DICOMUpdates": {"updatableAttributes": json.dumps(edit)}}
     client.update_image_set_metadata(
         datastoreId=STORE,
@@ -112,6 +113,51 @@ def test_what_was_under_way_goes_on(
 def state(client: Json, image_set_id: str) -> tuple[str, str, str]:
     properties = client.get_image_set(datastoreId=STORE, imageSetId=image_set_id)
     return properties["versionId"], properties["imageSetState"], properties["imageSetWorkflowStatus"]
+
+
+def test_orders_stay_over_many_restarts(tmp_path: Path, clock: ManualClock, client_of: Callable[..., Json]) -> None:
+    kept = replace(settings(), state=tmp_path / "state")
+    created: list[str] = []
+    updated: list[str] = []
+    for start in range(4):
+        with serve(kept, clock=clock) as emulator:
+            client = client_of(emulator)
+            for number in range(3):
+                new = emulator.add(document(study=f"9.{start}.{number}"))
+                created.append(new)
+                updated.append(new)
+            gone = created.pop(0)
+            updated.remove(gone)
+            client.delete_image_set(datastoreId=STORE, imageSetId=gone)
+            latest = client.get_image_set(datastoreId=STORE, imageSetId=created[0])["versionId"]
+            update(client, created[0], latest, in_study())
+            updated.remove(created[0])
+            updated.append(created[0])
+            clock.advance(1)
+            for field, expected in (("createdAt", created), ("updatedAt", updated)):
+                criteria = {"sort": {"sortField": field, "sortOrder": "ASC"}}
+                answer = client.search_image_sets(datastoreId=STORE, searchCriteria=criteria)
+                assert [item["imageSetId"] for item in answer["imageSetsMetadataSummaries"]] == expected
+
+
+def test_what_cannot_be_kept_is_not_answered_as_done(
+    tmp_path: Path, clock: ManualClock, client_of: Callable[..., Json]
+) -> None:
+    kept = replace(settings(), state=tmp_path / "state")
+    with serve(kept, clock=clock) as emulator:
+        client, one = client_of(emulator), emulator.add(document())
+        assert emulator.server.state is not None
+        db = emulator.server.state._db
+        emulator.do(lambda _: db.execute("PRAGMA query_only = ON"))
+        with pytest.raises(ClientError, match="InternalServerException"):
+            update(client, one, 1, in_study(StudyDescription="X"))
+        emulator._loop.call_soon_threadsafe(db.execute, "PRAGMA query_only = OFF")
+        clock.advance(1)
+        update(client, one, 2, in_study(StudyDescription="Y"))
+        clock.advance(1)
+        before = everything(client)
+    with serve(kept, clock=clock) as emulator:
+        assert everything(client_of(emulator)) == before
 
 
 def test_versions_share_what_an_update_did_not_touch(

@@ -1,0 +1,119 @@
+"""The emulated service without HTTP, and an event loop whose clock jumps: a run of days in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import selectors
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bulkedit.aws import image_set_of, refusal_of
+from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from bulkedit.client import UpdateRequest
+    from tests.emulator.hospital import Service
+
+T = TypeVar("T")
+_STATUS = {"ThrottlingException": 429, "InternalServerException": 500}
+
+
+class InProcess:
+    """`bulkedit.client.Client` on a `Service`; its time is that of the running loop."""
+
+    def __init__(self, service: Service, *, epoch: float = 1_700_000_000.0) -> None:
+        self.service = service
+        self.epoch = epoch
+
+    def _call(self, action: str, **params: Any) -> Any:
+        self.service.now = self.epoch + asyncio.get_running_loop().time()
+        self.service.world.advance(self.service.now)
+        answer = self.service.call(action, **params)
+        if isinstance(answer, tuple):
+            code, message = answer
+            meta = {"HTTPStatusCode": _STATUS.get(code, 400)}
+            return refusal_of({"Error": {"Code": code, "Message": message}, "ResponseMetadata": meta})
+        return answer
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        options: dict[str, Any] = {"force": True} if request.force else {}
+        if request.include_study:
+            options["includeStudyImageSets"] = True
+        body: dict[str, Any] = {"revertToVersionId": str(request.revert_to)}
+        if request.revert_to is None:
+            blobs = {"updatableAttributes": request.updatable, "removableAttributes": request.removable}
+            body = {
+                "DICOMUpdates": {name: base64.b64encode(text.encode()).decode() for name, text in blobs.items() if text}
+            }
+        answer = self._call(
+            "UpdateImageSetMetadata",
+            imageSetId=request.image_set_id,
+            latestVersionId=str(request.base),
+            updateImageSetMetadataUpdates=body,
+            **options,
+        )
+        return Accepted(int(answer["latestVersionId"])) if isinstance(answer, dict) else answer
+
+    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+        params = {} if version is None else {"versionId": str(version)}
+        answer = self._call("GetImageSet", imageSetId=image_set_id, **params)
+        if not isinstance(answer, dict):
+            found: Refused | Lost = answer
+            return found
+        updated = answer.pop("updatedAt", None)
+        image_set = image_set_of(answer)
+        return image_set if updated is None else _at(image_set, updated)
+
+    async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
+        params = {} if version is None else {"versionId": str(version)}
+        answer = self._call("GetImageSetMetadata", imageSetId=image_set_id, **params)
+        return Metadata(answer) if isinstance(answer, dict) else answer
+
+    async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
+        raise NotImplementedError
+
+    async def search(self, criteria: dict[str, Any] | None = None, **page: Any) -> Page | Refused | Lost:
+        raise NotImplementedError
+
+    async def get_datastore(self) -> Datastore | Refused | Lost:
+        return Datastore("emulated000000000000000000000001", "ACTIVE")
+
+
+def _at(image_set: ImageSet, updated: float) -> ImageSet:
+    return replace(image_set, updated_at=updated)
+
+
+class _Jumping(selectors.DefaultSelector):
+    """Instead of waiting for a timer, the clock jumps to it; a wait without one, for a thread, is real."""
+
+    loop: VirtualLoop
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None or timeout <= 0:
+            return super().select(timeout)
+        if found := super().select(0):
+            return found
+        self.loop.now += timeout
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop on a clock that jumps to the next timer. Work on threads takes no time of that clock."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        selector = _Jumping()
+        selector.loop = self
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self.now
+
+
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+    """As asyncio.run, in time that jumps."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
