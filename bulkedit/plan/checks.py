@@ -60,11 +60,10 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
 def _after_removal(edits: pl.DataFrame) -> pl.DataFrame:
     """Edits inside an instance or series that an earlier row of the list removes, unless a revert brings it back."""
     removing = edits.filter(pl.col("action").is_in(WHOLE)).select("image_set_id").unique()
-    reverting = edits.filter(pl.col("action") == Action.REVERT).select("image_set_id").unique()
     there = edits.with_row_index("position").join(removing, on="image_set_id", how="semi")
-    there = there.join(reverting, on="image_set_id", how="anti")
     there = there.sort("image_set_id", "version", "position", nulls_last=True)
-    series = ["image_set_id", "series_uid"]
+    there = there.with_columns(reverts=(pl.col("action") == Action.REVERT).cum_sum().over("image_set_id"))
+    series = ["image_set_id", "reverts", "series_uid"]
     late = _removed_before(Action.REMOVE_SERIES, series) | _removed_before(
         Action.REMOVE_INSTANCE, [*series, "instance_uid"]
     )

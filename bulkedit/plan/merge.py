@@ -176,14 +176,23 @@ def _laid_over(edits: pl.DataFrame) -> pl.DataFrame:
     parts = []
     for _, segment in edits.group_by(_SEGMENT, maintain_order=True):
         chains = segment.group_by(_CHAIN, maintain_order=True).agg(
-            letters=pl.col("force").sort_by("block").filter(pl.col("block").sort().is_first_distinct())
+            letters=pl.col("force").sort_by("block").filter(pl.col("block").sort().is_first_distinct()),
+            # two blocks that say the same can stand in either order
+            same=(pl.col("block").max() == 1)
+            & (pl.struct("action", "value").filter("sent").n_unique() == 1)
+            & ~_explicit().any(),
         )
-        words = {tuple(word) for word in chains["letters"].to_list()}
+        words = {tuple(word) for word in chains.filter(~pl.col("same"))["letters"].to_list()}
         over = supersequence(words)
+        if chains["same"].any():
+            over = (*over, *(letter for letter in (False, True) if letter not in over))
         places = {word: embedding(word, over) for word in words}
         staged = segment.join(chains, on=_CHAIN, how="left", nulls_equal=True, maintain_order="left")
-        stage = [places[tuple(word)][block] for word, block in staged.select("letters", "block").iter_rows()]
-        parts.append(staged.drop("letters").with_columns(stage=pl.Series(stage, dtype=pl.UInt32)))
+        stage = [
+            over.index(force) if same else places[tuple(word)][block]
+            for word, block, same, force in staged.select("letters", "block", "same", "force").iter_rows()
+        ]
+        parts.append(staged.drop("letters", "same").with_columns(stage=pl.Series(stage, dtype=pl.UInt32)))
     return pl.concat(parts)
 
 
