@@ -87,9 +87,10 @@ class Pacer:
         """Seconds until a request may go out; 0 when one may go now."""
         self._refill(now)
         held = self._held_until - now
-        # not quite a whole token is enough: rounding must not turn into a wait of 1e-16 s
-        short = (1 - 1e-9 - self._tokens) / self.rate.per_second
-        return max(held, short, 0.0)
+        short = (1 - self._tokens) / self.rate.per_second
+        wait = max(held, short)
+        # a wait that rounding made, or that a clock of large numbers cannot count, is none
+        return wait if wait > _SHORTEST_WAIT_S else 0.0
 
     def take(self, now: float) -> None:
         """A request goes out now."""
@@ -117,6 +118,7 @@ class Pacer:
         self._at = max(self._at, now)
 
 
+_SHORTEST_WAIT_S: Final = 1e-6
 _LONGEST_ROW: Final = 6
 _LONGEST_PAUSE_S: Final = 60.0
 
