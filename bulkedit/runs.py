@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,7 +67,7 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
         raise UsageError(
             "there is something there already.",
             where=str(folder),
-            hint=f"To go on with that run: bulkedit resume {folder}. To start another: --run DIR",
+            hint=f"To go on with that run: bulkedit resume {shlex.quote(str(folder))}. To start another: --run DIR",
         )
     try:
         folder.mkdir(mode=0o700, parents=True)
@@ -88,8 +89,8 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
 def load(folder: Path) -> Run:
     """Open a run. Raises UsageError where it is none, StalePlanError where its plan has changed."""
     try:
-        about = json.loads((folder / _ABOUT).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        about = dict(json.loads((folder / _ABOUT).read_text("utf-8")))
+    except (OSError, TypeError, ValueError) as error:
         raise UsageError(
             "this is no run: it has no readable run.json.",
             where=str(folder),

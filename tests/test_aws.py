@@ -181,9 +181,6 @@ class TestReads:
         assert (found.datastore_id, found.status) == (DEFAULT_DATASTORE_ID, "ACTIVE")
 
 
-Fetch = "Callable[[str | None], Coroutine[Any, Any, Page | Refused | Lost]]"
-
-
 async def pages_of(fetch: Callable[[str | None], Coroutine[Any, Any, Page | Refused | Lost]]) -> list[list[Any]]:
     pages = []
     token: str | None = None
@@ -400,7 +397,11 @@ METHODS: dict[str, Callable[[AwsClient], Coroutine[Any, Any, object]]] = {
     "search": lambda client: client.search(),
     "get_datastore": lambda client: client.get_datastore(),
 }
-EACH_METHOD = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+
+
+async def answers_of_each_method(client: AwsClient) -> dict[str, object]:
+    return {name: await method(client) for name, method in METHODS.items()}
+
 
 BROKEN = {
     "closes at once": b"",
@@ -417,18 +418,13 @@ BROKEN = {
 
 
 class TestLostAnswers:
-    @EACH_METHOD
     @pytest.mark.parametrize("answer", BROKEN.values(), ids=list(BROKEN))
-    async def test_an_answer_that_does_not_tell_is_lost(
-        self, method: Callable[[AwsClient], Coroutine[Any, Any, object]], answer: bytes
-    ) -> None:
+    async def test_an_answer_that_does_not_tell_is_lost(self, answer: bytes) -> None:
         async with answering(answer) as wire, connect(connection(wire.url)) as client:
-            found = await method(client)
-        if isinstance(found, Page):  # both lists are optional in an answer of the service: none is an empty page
-            assert found == Page([], None)
-        else:
-            assert isinstance(found, Lost)
-        assert len(wire.requests) == 1
+            found = await answers_of_each_method(client)
+        assert {name: type(one) for name, one in found.items()} == dict.fromkeys(METHODS, Lost)
+        # aiohttp repeats a GET, of which there is one, where the connection was closed; nothing that may write
+        assert [request.split()[0] for request in wire.requests].count(b"POST") == len(METHODS) - 1
 
     @pytest.mark.parametrize(
         ("method", "body"),
@@ -447,26 +443,18 @@ class TestLostAnswers:
         async with answering(http(200, json.dumps(body).encode())) as wire, connect(connection(wire.url)) as client:
             assert isinstance(await METHODS[method](client), Lost)
 
-    @EACH_METHOD
-    async def test_an_answer_that_never_comes_is_lost(
-        self, method: Callable[[AwsClient], Coroutine[Any, Any, object]]
-    ) -> None:
-        async with (
-            answering(None) as wire,
-            connect(connection(wire.url, read_timeout_s=0.2)) as client,
-        ):
-            assert await method(client) == Lost("ReadTimeoutError")
-        assert len(wire.requests) == 1
+    async def test_an_answer_that_never_comes_is_lost(self) -> None:
+        async with answering(None) as wire, connect(connection(wire.url, read_timeout_s=0.1)) as client:
+            found = await answers_of_each_method(client)
+        assert found == dict.fromkeys(METHODS, Lost("ReadTimeoutError"))
+        assert len(wire.requests) == len(METHODS)
 
-    @EACH_METHOD
-    async def test_where_nothing_listens_the_answer_is_lost(
-        self, method: Callable[[AwsClient], Coroutine[Any, Any, object]]
-    ) -> None:
+    async def test_where_nothing_listens_the_answer_is_lost(self) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{free.getsockname()[1]}"
         async with connect(connection(url)) as client:
-            assert await method(client) == Lost("EndpointConnectionError")
+            assert await answers_of_each_method(client) == dict.fromkeys(METHODS, Lost("EndpointConnectionError"))
 
     @pytest.mark.parametrize(
         ("status", "code", "answer"),

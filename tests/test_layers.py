@@ -26,6 +26,9 @@ ALLOWED_SIDEWAYS = {
     ("edit", "errors"),
     ("dicom", "errors"),
     ("pacing", "errors"),
+    ("inventory", "client"),
+    ("inventory", "outcome"),
+    ("inventory", "editlist"),
 }
 ONLY_IMPORTERS = {"aioboto3": {"aws"}, "botocore": {"aws", "emulator"}, "aiobotocore": {"aws"}, "tenacity": {"engine"}}
 

@@ -14,6 +14,7 @@ from bulkedit import __version__
 from bulkedit.cli.applying import apply, resume
 from bulkedit.cli.demo import demo
 from bulkedit.cli.emulate import emulate
+from bulkedit.cli.inventory import inventory
 from bulkedit.cli.planning import plan
 from bulkedit.cli.reporting import report, status
 from bulkedit.cli.terminal import err, show_error
@@ -57,14 +58,14 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except BulkeditError as error:
             show_error(error)
             raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):  # Abort: Ctrl-C, or the end of the input, at a question
             err().print("Interrupted.")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except BrokenPipeError:
             # whoever read our output has gone; nothing more can be said there
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(EXIT_FATAL) from None
-        except (typer.Exit, typer.Abort):
+        except typer.Exit:
             raise
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user, and no text that may hold values
             err().print(f"error: bulkedit met a defect of its own: {_place(error)}.")
@@ -74,7 +75,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _command in (demo, plan, apply, resume, status, report, emulate):
+for _command in (demo, plan, apply, resume, status, report, inventory, emulate):
     app.command()(_guarded(_command))
 
 

@@ -15,7 +15,7 @@ from bulkedit import plan as plans
 from bulkedit import report, runs
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import ListOptions, plan_line, plan_list, show_plan
+from bulkedit.cli.planning import DEFAULT_READ_RATE, ListOptions, plan_line, plan_list, show_plan
 from bulkedit.cli.progress import watch
 from bulkedit.cli.reporting import closing_lines
 from bulkedit.cli.terminal import command, err, interactive, json_line, plural
@@ -34,15 +34,15 @@ from bulkedit.errors import (
     UsageError,
 )
 from bulkedit.ledger import Ledger
-from bulkedit.outcome import Lost, Refusal, Refused
-from bulkedit.pacing import DOCUMENTED, Operation, parse_rate
+from bulkedit.outcome import Datastore, Lost, Refusal
+from bulkedit.pacing import DOCUMENTED, Operation, Rate, parse_rate
 
 if TYPE_CHECKING:
     from bulkedit.client import Client
     from bulkedit.plan import SavedPlan
 
 DEFAULT_RATE: Final = f"{DOCUMENTED[Operation.UPDATE].per_second:g}/s"
-DEFAULT_READ_RATE: Final = f"{DOCUMENTED[Operation.GET].per_second:g}/s"
+_RESUME: Final = "bulkedit resume RUN"  # as the errors of ledger and engine say it, which do not know the folder
 
 
 def apply(
@@ -69,6 +69,12 @@ def apply(
     format_: o.Format = None,
     payload_limit: o.PayloadLimit = None,
     bad_rows: o.BadRows = None,
+    no_merge: o.NoMerge = False,
+    on_contradiction: o.OnContradiction = "fail",
+    inventory: o.Inventory = None,
+    on_missing: o.OnMissing = "fail",
+    on_many: o.OnMany = "fail",
+    primary_only: o.PrimaryOnly = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Apply a plan, or an edit list at once. Asks first on a terminal.
@@ -89,16 +95,23 @@ def apply(
     }
     engine_options(settings["options"])  # what is wrong with them is said before anything else happens
     listing = ListOptions(
-        map=map_ or [],
-        ignore=ignore or [],
+        map=map_,
+        ignore=ignore,
         empty=empty,
         force=force,
         rules=rules,
         format=format_,
         payload_limit=payload_limit,
         bad_rows=bad_rows,
+        no_merge=no_merge,
+        on_contradiction=on_contradiction,
+        inventory=inventory,
+        on_missing=on_missing,
+        on_many=on_many,
+        primary_only=primary_only,
+        read_rate=read_rate,
     )
-    plan = _plan_of(source, datastore, listing)
+    plan = _plan_of(source, datastore, listing, settings["connection"])
     if dry_run:
         _show(plan, as_json=as_json)
         err().print("Nothing was sent: --dry-run.")
@@ -119,10 +132,10 @@ def resume(run: o.RunFolder, as_json: o.AsJson = False) -> None:
     raise typer.Exit(carry_out(runs.load(run), as_json=as_json))
 
 
-def _plan_of(source: str, datastore: str | None, listing: ListOptions) -> SavedPlan:
+def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: dict[str, Any]) -> SavedPlan:
     folder = Path(source)
     if source == "-" or not folder.is_dir():
-        return plan_list(source, datastore, listing, None)
+        return plan_list(source, datastore, listing, None, where)
     plan = plans.load(folder)
     if datastore and datastore != plan.datastore_id:
         raise UsageError("this plan was made for another data store.", where=source, hint="Leave --datastore out.")
@@ -142,6 +155,8 @@ def _ask(plan: SavedPlan, *, yes: bool) -> None:
     what = f"{plural(plan.counts['calls'], 'call')} to data store {plan.datastore_id}"
     if not interactive():
         raise UsageError(f"nobody is there to confirm {what}.", hint="To apply from a script: --yes")
+    # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not typer.confirm(f"Send {what}?", err=True):
         err().print("Nothing was sent.")
         raise typer.Exit(EXIT_OK)
@@ -154,7 +169,7 @@ def engine_options(chosen: dict[str, Any]) -> Options:
     read = parse_rate(chosen["read_rate"])
     factor = read.per_second / DOCUMENTED[Operation.GET].per_second
     rates = {
-        operation: parse_rate(f"{documented.per_second * factor}", burst=max(1.0, documented.burst * factor))
+        operation: Rate(documented.per_second * factor, max(1.0, documented.burst * factor))
         for operation, documented in DOCUMENTED.items()
     }
     rates[Operation.UPDATE] = parse_rate(chosen["rate"], burst=chosen["burst"])
@@ -173,8 +188,8 @@ def carry_out(run: runs.Run, *, as_json: bool) -> int:
     try:
         interrupted = anyio.run(_carry_out, run)
     except BulkeditError as error:
-        if run.ledger.exists() and not error.hint:
-            error.hint = f"To go on: {command('resume', run.folder)}"
+        if run.ledger.exists():
+            error.hint = (error.hint or f"To go on: {_RESUME}").replace(_RESUME, command("resume", run.folder))
         raise
     summary = report.summary(run)
     if as_json:
@@ -202,12 +217,18 @@ async def _carry_out(run: runs.Run) -> bool:
 
 
 async def _run(engine: Engine) -> bool:
+    fault: BulkeditError | None = None
     async with anyio.create_task_group() as tasks:
         signals = _Signals(engine, tasks.cancel_scope)
         tasks.start_soon(signals.listen)
         tasks.start_soon(watch, engine)
-        await engine.run()
+        try:
+            await engine.run()
+        except BulkeditError as error:
+            fault = error  # raised outside of the group, which would wrap it
         tasks.cancel_scope.cancel()
+    if fault is not None:
+        raise fault
     return signals.count > 0
 
 
@@ -240,8 +261,12 @@ async def require_datastore(client: Client, datastore_id: str) -> None:
             likely="The network is down, or --endpoint-url or --region is wrong.",
             hint="Try: aws medical-imaging list-datastores",
         )
-    if not isinstance(found, Refused):
+    if isinstance(found, Datastore):
+        if found.status != "ACTIVE":
+            raise DatastoreError(f"data store {datastore_id} is {found.status}, not ACTIVE.")
         return
+    if found.kind in {Refusal.THROTTLED, Refusal.TOO_MANY}:
+        return  # the first call will tell
     if found.kind is Refusal.CREDENTIALS:
         raise CredentialsError(
             f"AWS did not accept the credentials ({found.code}).",

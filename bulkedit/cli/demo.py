@@ -28,13 +28,19 @@ if TYPE_CHECKING:
 
     from bulkedit.emulator import Emulator
 
-_QUOTA_SCALE: Final = 12.0  # of the default quota of 0.25/s: 3 updates per second, 12 at once
-_RATE: Final = "5/s"  # above it, so that throttling is seen
+_QUOTA_SCALE: Final = 8.0  # of the default quota of 0.25/s: 2 updates per second, 8 at once
+_RATE: Final = "4/s"  # above it, so that throttling is seen
 _SHOWN: Final = 8
 
 RunDir = Annotated[
     Path | None,
-    typer.Option("--run", metavar="DIR", help="The run's folder; runs/demo-<id> where not given.", show_default=False),
+    typer.Option(
+        "--run",
+        metavar="DIR",
+        envvar="BULKEDIT_RUN",
+        help="The run's folder; runs/demo-<id> where not given.",
+        show_default=False,
+    ),
 ]
 
 
@@ -46,11 +52,14 @@ def demo(run: RunDir = None) -> None:
     with _hospital() as emulator, _without_account(emulator):
         now = datetime.now(UTC)
         folder = run or Path("runs") / f"demo-{runs.new_id(now)}"
-        listing = ListOptions(
-            map=[], ignore=[], empty="keep", force=False, rules="2026", format=None, payload_limit=None, bad_rows=None
-        )
         out().print(f"Edit list: {_sample().name}")
-        plan = plan_list(str(_sample()), emulator.datastore_id, listing, folder.with_name(f"{folder.name}-plan"))
+        plan = plan_list(
+            str(_sample()),
+            emulator.datastore_id,
+            ListOptions(),
+            folder.with_name(f"{folder.name}-plan"),
+            {},
+        )
         show_plan(plan)
         started = runs.create(folder, plan, _settings(emulator), now)
         before = anyio.run(_documents, emulator, plan)
@@ -115,7 +124,7 @@ def _settings(emulator: Emulator) -> dict[str, Any]:
         "connection": {"region": None, "profile": None, "endpoint_url": str(emulator)},
         "options": {
             "rate": _RATE,
-            "burst": 5,
+            "burst": 4,
             "read_rate": "100/s",
             "workers": 16,
             "max_in_flight": 100,

@@ -167,6 +167,8 @@ def emulate(
     """Run a local HealthImaging for any AWS SDK or the AWS CLI, until Ctrl-C.
 
     The first line on standard output is its URL, written when it is ready.
+
+    Example: bulkedit emulate --import dicom/
     """
     from bulkedit.emulator import Settings, Settle
 

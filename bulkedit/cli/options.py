@@ -9,6 +9,7 @@ import typer
 
 _SOURCE = "Edit list"
 _WHERE = "Where"
+_SELECT = "Image sets by study, series, accession number, patient or study id"
 _RUN = "Running"
 
 Edits = Annotated[
@@ -135,6 +136,60 @@ PayloadLimit = Annotated[
         help="Largest attributes document of a call; 10000 unless AWS has raised the quota.",
         rich_help_panel=_SOURCE,
         show_default=False,
+    ),
+]
+NoMerge = Annotated[
+    bool,
+    typer.Option("--no-merge", envvar="BULKEDIT_NO_MERGE", help="One call per row.", rich_help_panel=_SOURCE),
+]
+OnContradiction = Annotated[
+    str,
+    typer.Option(
+        "--on-contradiction",
+        metavar="fail|last",
+        envvar="BULKEDIT_ON_CONTRADICTION",
+        help="Where two rows want different things of one attribute: refuse them, or let the later row win.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+Inventory = Annotated[
+    Path | None,
+    typer.Option(
+        "--inventory",
+        metavar="FILE",
+        envvar="BULKEDIT_INVENTORY",
+        help="A snapshot from `bulkedit inventory` to look selectors up in; without it the data store is searched.",
+        rich_help_panel=_SELECT,
+        show_default=False,
+    ),
+]
+OnMissing = Annotated[
+    str,
+    typer.Option(
+        "--on-missing",
+        metavar="fail|skip",
+        envvar="BULKEDIT_ON_MISSING",
+        help="What to do with a row that names nothing in the data store.",
+        rich_help_panel=_SELECT,
+    ),
+]
+OnMany = Annotated[
+    str,
+    typer.Option(
+        "--on-many",
+        metavar="fail|all",
+        envvar="BULKEDIT_ON_MANY",
+        help="What to do with a row that names more than one image set.",
+        rich_help_panel=_SELECT,
+    ),
+]
+PrimaryOnly = Annotated[
+    bool,
+    typer.Option(
+        "--primary-only",
+        envvar="BULKEDIT_PRIMARY_ONLY",
+        help="Let rows mean primary image sets only.",
+        rich_help_panel=_SELECT,
     ),
 ]
 Rate = Annotated[

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import io
+import random
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+import anyio
 import polars as pl
 
 from bulkedit import __version__, dicom, editlist
+from bulkedit import inventory as inventories
 from bulkedit import plan as plans
+from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, rows
 from bulkedit.errors import BadRowsError, UsageError
 from bulkedit.files import open_private
-from bulkedit.pacing import Rate, parse_rate
+from bulkedit.pacing import DOCUMENTED, Operation, Pacer, Rate, parse_rate
 from bulkedit.runs import new_id
 
 if TYPE_CHECKING:
-    from bulkedit.editlist import EditList
-    from bulkedit.plan import Plan, SavedPlan
+    from collections.abc import Iterable
 
+    from bulkedit.editlist import EditList
+    from bulkedit.plan import SavedPlan
+
+DEFAULT_READ_RATE: Final = f"{DOCUMENTED[Operation.GET].per_second:g}/s"
 _SHOWN_PER_PROBLEM: Final = 5
 _RAISED: Final = "5/s"  # a quota that AWS support grants for migrations, for comparison
 _EMPTY: Final = ("keep", "null", "remove")
@@ -30,39 +38,67 @@ _EMPTY: Final = ("keep", "null", "remove")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListOptions:
-    """How the edit list of a command is to be read and planned."""
+    """How the edit list of a command is to be read and planned; names and defaults are those of the flags."""
 
-    map: list[str]
-    ignore: list[str]
-    empty: str
-    force: bool
-    rules: str
-    format: str | None
-    payload_limit: int | None
-    bad_rows: Path | None
+    map: list[str] | None = None
+    ignore: list[str] | None = None
+    empty: str = "keep"
+    force: bool = False
+    rules: str = "2026"
+    format: str | None = None
+    payload_limit: int | None = None
+    bad_rows: Path | None = None
+    no_merge: bool = False
+    on_contradiction: str = "fail"
+    inventory: Path | None = None
+    on_missing: str = "fail"
+    on_many: str = "fail"
+    primary_only: bool = False
+    read_rate: str = DEFAULT_READ_RATE
 
     def reading(self) -> editlist.ReadOptions:
         """The reader's options. Raises UsageError."""
-        if self.empty not in _EMPTY:
-            raise UsageError("--empty is keep, null or remove.")
         return editlist.ReadOptions(
-            map=_mapping(self.map),
-            ignore=self.ignore,
-            empty=cast('Literal["keep", "null", "remove"]', self.empty),
+            map=_mapping(self.map or []),
+            ignore=self.ignore or [],
+            empty=cast('Literal["keep", "null", "remove"]', _one_of("--empty", self.empty, _EMPTY)),
             force=self.force,
             rules=self._rules(),
             format=self.format,
         )
 
-    def planning(self) -> plans.Settings:
-        """The planner's settings. Raises UsageError."""
+    def selecting(self) -> inventories.ResolveOptions:
+        """Which image sets a row may mean. Raises UsageError."""
+        return inventories.ResolveOptions(
+            on_missing=inventories.OnMissing(_one_of("--on-missing", self.on_missing, inventories.OnMissing)),
+            on_many=inventories.OnMany(_one_of("--on-many", self.on_many, inventories.OnMany)),
+            primary_only=self.primary_only,
+        )
+
+    def planning(self, form: str) -> plans.Settings:
+        """The planner's settings for a list of this form. Raises UsageError."""
         rules = self._rules()
-        return plans.Settings(rules=rules, payload_limit=self.payload_limit or rules.payload_limit)
+        contradictions = _one_of("--on-contradiction", self.on_contradiction, plans.Contradictions)
+        return plans.Settings(
+            rules=rules,
+            payload_limit=self.payload_limit or rules.payload_limit,
+            merge=not self.no_merge,
+            whole_rows=form == "call",
+            contradictions=plans.Contradictions(contradictions),
+        )
+
+    def check(self) -> None:
+        """Raises UsageError for a flag that is not understood, before anything is read."""
+        self.reading(), self.selecting(), self.planning("tidy"), parse_rate(self.read_rate)
 
     def _rules(self) -> dicom.Rules:
-        if self.rules not in dicom.RULES:
-            raise UsageError(f"--rules is one of {', '.join(dicom.RULES)}.")
-        return dicom.RULES[self.rules]
+        return dicom.RULES[_one_of("--rules", self.rules, dicom.RULES)]
+
+
+def _one_of(flag: str, word: str, words: Iterable[str]) -> str:
+    if word not in set(words):
+        raise UsageError(f"{flag} is one of {', '.join(words)}.")
+    return word
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:
@@ -76,6 +112,9 @@ def plan(
     edits: o.Edits,
     datastore: o.DatastoreId = None,
     out_: o.Out = None,
+    region: o.Region = None,
+    profile: o.AwsProfile = None,
+    endpoint_url: o.EndpointUrl = None,
     map_: o.Map = None,
     ignore: o.Ignore = None,
     empty: o.Empty = "keep",
@@ -84,6 +123,13 @@ def plan(
     format_: o.Format = None,
     payload_limit: o.PayloadLimit = None,
     bad_rows: o.BadRows = None,
+    no_merge: o.NoMerge = False,
+    on_contradiction: o.OnContradiction = "fail",
+    inventory: o.Inventory = None,
+    on_missing: o.OnMissing = "fail",
+    on_many: o.OnMany = "fail",
+    primary_only: o.PrimaryOnly = False,
+    read_rate: o.ReadRate = DEFAULT_READ_RATE,
     as_json: o.AsJson = False,
 ) -> None:
     """Check an edit list and plan its calls. Sends nothing that writes.
@@ -91,16 +137,24 @@ def plan(
     Example: bulkedit plan edits.csv -d 0123456789abcdef0123456789abcdef
     """
     listing = ListOptions(
-        map=map_ or [],
-        ignore=ignore or [],
+        map=map_,
+        ignore=ignore,
         empty=empty,
         force=force,
         rules=rules,
         format=format_,
         payload_limit=payload_limit,
         bad_rows=bad_rows,
+        no_merge=no_merge,
+        on_contradiction=on_contradiction,
+        inventory=inventory,
+        on_missing=on_missing,
+        on_many=on_many,
+        primary_only=primary_only,
+        read_rate=read_rate,
     )
-    saved = plan_list(edits, datastore, listing, out_)
+    where = {"region": region, "profile": profile, "endpoint_url": endpoint_url}
+    saved = plan_list(edits, datastore, listing, out_, where)
     if as_json:
         json_line(plan_line(saved))
         return
@@ -108,27 +162,73 @@ def plan(
     out().print(f"\nTo apply it:  {command('apply', saved.folder)}")
 
 
-def plan_list(source: str, datastore_id: str | None, listing: ListOptions, folder: Path | None) -> SavedPlan:
-    """Read, check, plan and save. Raises EditListError and BadRowsError for the list, UsageError for the options."""
-    found = editlist.read(sys.stdin.buffer if source == "-" else source, listing.reading())
+def plan_list(
+    source: str, datastore_id: str | None, listing: ListOptions, folder: Path | None, where: dict[str, Any]
+) -> SavedPlan:
+    """Read, check, look selectors up, plan and save. ``where``: region, profile and endpoint_url of the data store.
+
+    Raises EditListError and BadRowsError for the list, UsageError for the options, and what `connect` raises where
+    selectors have to be searched for.
+    """
+    listing.check()
+    file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
+    found = editlist.read(file, listing.reading())
     datastore_id = _datastore(datastore_id, found)
-    settings = listing.planning()
-    made = plans.make(found.edits.with_columns(image_set_id=pl.col("key")), settings)
-    _settle_bad_rows(found, made, listing.bad_rows, source)
+    selected = _selected(found.edits, datastore_id, listing, where)
+    settings = listing.planning(found.form)
+    made = plans.make(selected.edits, settings)
+    bad = pl.concat([found.set_aside, selected.set_aside, made.set_aside]).sort("row", maintain_order=True)
+    _settle_bad_rows(found, bad, listing, file, source)
     if not made.calls.height:
         raise BadRowsError("no row of the list can be planned.", where=source)
     now = datetime.now(UTC)
-    bad = _bad(found, made)
-    counts = {**plans.estimate(made).as_json(), "rows": found.rows, "set_aside": bad.get_column("row").n_unique()}
+    counts = {
+        **plans.estimate(made).as_json(),
+        "rows": found.rows,
+        "set_aside": bad.get_column("row").n_unique(),
+        "skipped": selected.skipped.get_column("row").n_unique(),
+    }
     about: dict[str, Any] = {
         "tool": f"bulkedit {__version__}",
         "created": now.isoformat(timespec="seconds"),
         "datastore_id": datastore_id,
         "list": {"name": found.source, "sha256": found.digest, "form": found.form, "rows": found.rows},
-        "settings": {"rules": settings.rules.age, "payload_limit": settings.payload_limit, "force": listing.force},
+        "settings": {
+            "rules": settings.rules.age,
+            "payload_limit": settings.payload_limit,
+            "force": listing.force,
+            "merge": settings.merge,
+        },
         "counts": counts,
     }
     return plans.save(plans.Plan(made.calls, made.edits, bad), folder or Path("plans") / new_id(now), about)
+
+
+def _selected(
+    edits: pl.DataFrame, datastore_id: str, listing: ListOptions, where: dict[str, Any]
+) -> inventories.Resolved:
+    """The image sets that the rows name. Asks the service only where rows name them otherwise than by id."""
+    inventory = pl.DataFrame(schema=inventories.INVENTORY)
+    if (edits.get_column("selector") != "image_set_id").any():
+        inventory = anyio.run(_looked_up, edits, datastore_id, listing, where)
+    return inventories.resolve(edits, inventory, listing.selecting())
+
+
+async def _looked_up(
+    edits: pl.DataFrame, datastore_id: str, listing: ListOptions, where: dict[str, Any]
+) -> pl.DataFrame:
+    pacer = Pacer(search_rate(listing.read_rate), random.SystemRandom())
+    async with connect(Connection(datastore_id=datastore_id, **where)) as client:
+        found = await inventories.lookup(
+            client, edits, datastore_id=datastore_id, inventory_path=listing.inventory, pacer=pacer
+        )
+    return found.inventory
+
+
+def search_rate(text: str) -> Rate:
+    """A rate of searches with the burst that the quota has beside it. Raises UsageError."""
+    given, documented = parse_rate(text), DOCUMENTED[Operation.SEARCH]
+    return Rate(given.per_second, max(1.0, documented.burst / documented.per_second * given.per_second))
 
 
 def _datastore(given: str | None, found: EditList) -> str:
@@ -142,43 +242,35 @@ def _datastore(given: str | None, found: EditList) -> str:
     return datastore_id
 
 
-def _bad(found: EditList, made: Plan) -> pl.DataFrame:
-    return pl.concat([found.set_aside, made.set_aside]).sort("row", maintain_order=True)
-
-
-def _settle_bad_rows(found: EditList, made: Plan, file: Path | None, source: str) -> None:
+def _settle_bad_rows(
+    found: EditList, bad: pl.DataFrame, listing: ListOptions, file: str | io.BytesIO, source: str
+) -> None:
     """Refuse rows that cannot be planned, or write them away where --bad-rows accepts them."""
-    bad = _bad(found, made)
     if not bad.height:
         return
-    count = bad.get_column("row").n_unique()
-    if file is None:
+    rows_ = bad.get_column("row").unique()
+    count = len(rows_)
+    if listing.bad_rows is None:
         raise BadRowsError(
             f"{plural(count, 'row')} of {found.rows:,} cannot be planned; nothing was sent.\n\n{problems_text(bad)}\n",
             where=source,
             hint="Mend the list, or go on without these rows: --bad-rows bad.csv",
         )
-    table = _with_cells(bad, found)
+    raw = found.raw
+    if raw.height < count:
+        # rows that only the planner found wanting: the reader is asked for them once more
+        if isinstance(file, io.BytesIO):
+            file.seek(0)
+        raw = editlist.read(file, replace(listing.reading(), keep_rows=rows_.to_list())).raw
     try:
-        with open_private(file) as target:
-            table.write_csv(target)
+        with open_private(listing.bad_rows) as target:
+            raw.write_csv(target)
     except OSError as error:
-        raise UsageError(f"the rows set aside cannot be written ({error.strerror}).", where=str(file)) from error
+        raise UsageError(
+            f"the rows set aside cannot be written ({error.strerror}).", where=str(listing.bad_rows)
+        ) from error
     err().print(f"{problems_text(bad)}\n")
-    err().print(f"{plural(count, 'row')} set aside, written to {file} with the reasons.")
-    if (bare := count - found.raw.height) > 0:
-        err().print(f"{plural(bare, 'row')} of them without cells, because only planning found the fault.")
-
-
-def _with_cells(bad: pl.DataFrame, found: EditList) -> pl.DataFrame:
-    """Each row set aside with number and reasons, then its cells: an edit list again, once they are mended."""
-    reasons = bad.group_by("row", maintain_order=True).agg(
-        problem=pl.col("problem").unique(maintain_order=True).str.join(" "), hint=pl.col("hint").first()
-    )
-    cells = found.raw.drop("problem", "hint", strict=False)  # of an earlier file of rows set aside
-    table = reasons.join(cells, on="row", how="left", maintain_order="left")
-    own = "row of the file"  # what the file itself calls row goes before our numbers
-    return table.drop("row").rename({own: "row"}) if own in table.columns else table
+    err().print(f"{plural(count, 'row')} set aside, written to {listing.bad_rows}.")
 
 
 def problems_text(bad: pl.DataFrame) -> str:
@@ -205,6 +297,7 @@ def show_plan(saved: SavedPlan) -> None:
     calls = counts["calls"]
     default = Rate(counts["rate_per_second"])
     raised = parse_rate(_RAISED)
+    merged = f" ({counts['saved_by_merging']:,} saved by merging)" if counts["saved_by_merging"] > 0 else ""
     times = (
         f"{duration(counts['seconds'])} at {default} (the default quota), "
         f"{duration(plans.seconds_at(calls, raised))} at {raised}"
@@ -216,7 +309,7 @@ def show_plan(saved: SavedPlan) -> None:
             [
                 ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),
                 ("image sets", f"{counts['image_sets']:,}"),
-                ("calls", f"{calls:,}, at most {counts['longest_lane']:,} of them one after another"),
+                ("calls", f"{calls:,}{merged}, at most {counts['longest_lane']:,} one after another"),
                 ("set aside", plural(counts["set_aside"], "row")),
                 ("time", times),
                 ("API cost", f"${counts['api_dollars']:,.4f}"),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import polars as pl
 import typer
-from rich.table import Table
 
 from bulkedit import report as reports
 from bulkedit import runs
@@ -18,7 +17,8 @@ from bulkedit.outcome import Outcome, Standing
 if TYPE_CHECKING:
     from bulkedit.runs import Run
 
-_SHOWN: Final = 50
+_SHOWN_REASONS: Final = 20
+_SHOWN_EDITS: Final = 10  # of one reason
 
 
 def status(run: o.RunFolder, as_json: o.AsJson = False) -> None:
@@ -83,7 +83,7 @@ def report(
                 json_line({"type": "edit", **edit})
         json_line(summary)
         return
-    closing_lines(found, summary)
+    _headline(found, summary)
     _show_edits(_chosen(found, only))
 
 
@@ -93,37 +93,35 @@ def _chosen(run: Run, only: str | None) -> pl.DataFrame:
 
 
 def _show_edits(edits: pl.DataFrame) -> None:
-    if not edits.height:
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("row", justify="right")
-    for name in ("image set", "edit", "outcome", "reason"):
-        table.add_column(name, overflow="fold", no_wrap=name in {"image set", "outcome"})
-    for edit in edits.head(_SHOWN).iter_rows(named=True):
-        what = " ".join(filter(None, (edit["action"], edit["attribute"])))
-        why = ": ".join(filter(None, (edit["reason"], edit["message"])))
-        table.add_row(f"{edit['row']:,}", edit["image_set_id"], what, edit["outcome"], why)
+    """Edits that share an outcome and a reason together."""
     console = out()
-    console.print()
-    console.print(table, soft_wrap=False)
-    if edits.height > _SHOWN:
-        console.print(f"… and {edits.height - _SHOWN:,} more: --json lists all.")
+    groups = edits.partition_by("outcome", "reason", "message", maintain_order=True)
+    for same in groups[:_SHOWN_REASONS]:
+        why = ": ".join(filter(None, same.select("outcome", "reason", "message").row(0)))
+        console.print(f"\n{plural(same.height, 'edit')} {why}")
+        for edit in same.head(_SHOWN_EDITS).iter_rows(named=True):
+            what = " ".join(filter(None, (edit["action"], edit["attribute"])))
+            console.print(f"  row {edit['row']:,}  {edit['image_set_id']}  {what}")
+        if (more := same.height - _SHOWN_EDITS) > 0:
+            outcome = same.item(0, "outcome")
+            console.print(f"  … and {more:,} more like these; --only {outcome} --json lists all.")
+    if (more := len(groups) - _SHOWN_REASONS) > 0:
+        console.print(f"\n… and {plural(more, 'more reason')}; --only OUTCOME --json lists all edits.")
 
 
 def closing_lines(run: Run, summary: dict[str, Any]) -> None:
     """How a run ended, and what to type next."""
+    _headline(run, summary)
+    if summary["edits"] > summary["applied"] + summary["unprocessed"]:
+        out().print(f"Why each was not:       {command('report', run.folder)}")
+
+
+def _headline(run: Run, summary: dict[str, Any]) -> None:
     others = [f"{summary[outcome]:,} {outcome}" for outcome in ("rejected", "conflicted", "failed") if summary[outcome]]
-    parts = [
-        f"{plural(summary['applied'], 'edit')} applied",
-        *others,
-        f"{summary['unprocessed']:,} left",
-    ]
-    console = out()
-    console.print(
+    parts = [f"{plural(summary['applied'], 'edit')} applied", *others, f"{summary['unprocessed']:,} left"]
+    out().print(
         f"Run {run.id}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "
         f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}."
     )
     if summary["unprocessed"]:
-        console.print(f"To go on:               {command('resume', run.folder)}")
-    if others:
-        console.print(f"Why each was not:       {command('report', run.folder)}")
+        out().print(f"To go on:               {command('resume', run.folder)}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -17,14 +16,18 @@ if TYPE_CHECKING:
     from bulkedit.errors import BulkeditError
 
 
+# folders and the service's words are no markup, and a line is as long as it is
+_PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+
+
 def out() -> Console:
     """Standard output, for results."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(**_PLAIN)
 
 
 def err() -> Console:
     """Standard error, for talk."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, **_PLAIN)
 
 
 def show_error(error: BulkeditError) -> None:
@@ -42,14 +45,10 @@ def json_line(content: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def rows(pairs: list[tuple[str, str]]) -> Table:
+def rows(pairs: list[tuple[str, str]]) -> Text:
     """Names and what they come to, in two columns."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
-    for name, text in pairs:
-        table.add_row(f"  {name}", text)
-    return table
+    width = max(len(name) for name, _ in pairs)
+    return Text("\n").join(Text.assemble((f"  {name:<{width}}  ", "dim"), text) for name, text in pairs)
 
 
 def command(*words: str | Path) -> str:

@@ -23,6 +23,7 @@ class ReadOptions:
     force: bool = False  # every row may use force
     rules: Rules = RULES["2026"]
     # csv, csv.gz, parquet, jsonl, jsonl.gz or xlsx; None: what the suffix says, and csv for a stream
+    keep_rows: Collection[int] = ()  # rows to have in `EditList.raw` whatever is said of them
     format: str | None = None
 
 

@@ -67,6 +67,7 @@ class _Reading:
         self._options = options
         self._layout: Layout = layout_of(table.header, options)
         _check_kinds(table, self._layout)
+        self._kept = pl.Series("row", list(options.keep_rows), dtype=pl.UInt32)
         self._rows = 0
         self._datastores: set[str] = set()
         self._edits = [pl.DataFrame(schema=EDITS)]
@@ -106,7 +107,9 @@ class _Reading:
         self._edits.append(done.edits.filter(~_is_in(bad)) if bad.len() else done.edits)
         if bad.len():
             self._problems.append(problems.sort("row", maintain_order=True))
-            self._raw.append(batch.filter(_is_in(bad)).select("row", **self._names))
+        kept = pl.concat([bad, self._kept])
+        if kept.len():
+            self._raw.append(batch.filter(_is_in(kept)).select("row", **self._names))
 
     def _filled(self, batch: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
         """The rows that are not blank, under canonical names; empty text and no text are one: null."""

@@ -22,6 +22,7 @@ class Estimate:
     edits: int
     image_sets: int
     calls: int
+    saved_by_merging: int  # calls, against one for each row and image set
     longest_lane: int  # calls that can only run one after another
     seconds: float  # at `rate`; waiting for unlocks comes on top where one lane is most of the plan
     rate_per_second: float
@@ -40,6 +41,7 @@ def estimate(plan: Plan, rate: Rate = DOCUMENTED[Operation.UPDATE]) -> Estimate:
         edits=plan.edits.height,
         image_sets=plan.calls.get_column("image_set_id").n_unique(),
         calls=calls,
+        saved_by_merging=plan.edits.select("row", "image_set_id").n_unique() - calls,
         longest_lane=longest or 0,
         seconds=seconds_at(calls, rate),
         rate_per_second=rate.per_second,

@@ -58,11 +58,11 @@ class SavedPlan:
 
     def calls(self) -> pl.LazyFrame:
         """Columns `CALLS`."""
-        return pl.scan_parquet(self.folder / "calls.parquet")
+        return pl.scan_parquet(self.folder / "calls.parquet", glob=False)
 
     def edits(self) -> pl.LazyFrame:
         """Columns `PLANNED_EDITS`."""
-        return pl.scan_parquet(self.folder / "edits.parquet")
+        return pl.scan_parquet(self.folder / "edits.parquet", glob=False)
 
     def edits_of(self, call: int) -> pl.DataFrame:
         """The edits of one call (`PLANNED_EDITS`): they lie together, so only their row groups are read."""
@@ -75,7 +75,7 @@ class SavedPlan:
 
     def set_aside(self) -> pl.LazyFrame:
         """Columns `SET_ASIDE`."""
-        return pl.scan_parquet(self.folder / "set_aside.parquet")
+        return pl.scan_parquet(self.folder / "set_aside.parquet", glob=False)
 
     def lanes(self, *, batch: int = _BATCH) -> Iterator[list[Lane]]:
         """Lanes in order, in lists of about ``batch`` calls, so that memory does not grow with the plan."""

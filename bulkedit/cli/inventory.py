@@ -1,0 +1,196 @@
+"""`bulkedit inventory`: a snapshot of what SearchImageSets tells of a data store."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import anyio
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from bulkedit import inventory as inventories
+from bulkedit.aws import Connection, connect
+from bulkedit.cli import options as o
+from bulkedit.cli.planning import DEFAULT_READ_RATE, search_rate
+from bulkedit.cli.terminal import command, duration, err, json_line, out, plural
+from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
+from bulkedit.inventory import Snapshot, Tally
+from bulkedit.pacing import Pacer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bulkedit.pacing import Rate
+
+_REDRAW_S: Final = 0.2
+_LINE_S: Final = 60.0
+
+File = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="FILE", envvar="BULKEDIT_INVENTORY_OUT", help="The Parquet file to write."),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        envvar="BULKEDIT_FRESH",
+        help="Replace an inventory that is there, and begin anew where one was interrupted.",
+    ),
+]
+
+
+def inventory(
+    file: File,
+    datastore: o.DatastoreId = None,
+    region: o.Region = None,
+    profile: o.AwsProfile = None,
+    endpoint_url: o.EndpointUrl = None,
+    read_rate: o.ReadRate = DEFAULT_READ_RATE,
+    fresh: Fresh = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Take a snapshot of a data store: every image set with its study, patient and accession number.
+
+    Reads through SearchImageSets only, which leaves archived image sets where they are. An edit list that names its
+    image sets by study, series, accession number, patient or study id is looked up in it. Ctrl-C, and the same
+    command goes on where it stopped.
+
+    Example: bulkedit inventory -d 0123456789abcdef0123456789abcdef -o inventory.parquet
+    """
+    if not datastore:
+        raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
+    taking = _Taking(
+        file=file,
+        connection=Connection(datastore_id=datastore, region=region, profile=profile, endpoint_url=endpoint_url),
+        rate=search_rate(read_rate),
+        fresh=fresh,
+    )
+    began = time.monotonic()
+    try:
+        snapshot = anyio.run(taking.run)
+    except BulkeditError as error:
+        if inventories.folder_of(file).exists():
+            error.hint = "\n".join(filter(None, (error.hint, f"To go on: {_again(taking, read_rate)}")))
+        raise
+    if snapshot is None and taking.tally.pages and not inventories.folder_of(file).exists():
+        snapshot = inventories.load(file, datastore)  # the signal came after the last step
+    if snapshot is None:
+        kept = plural(taking.tally.image_sets, "image set")
+        err().print(f"Interrupted, with {kept} kept. To go on: {_again(taking, read_rate)}")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    _close(snapshot, taking.tally, time.monotonic() - began, as_json=as_json)
+
+
+def _again(taking: _Taking, read_rate: str) -> str:
+    """The command that goes on: without --fresh, which would begin anew, where there is something to go on with."""
+    connection = taking.connection
+    given = {
+        "--region": connection.region,
+        "--profile": connection.profile,
+        "--endpoint-url": connection.endpoint_url,
+        "--read-rate": read_rate if read_rate != DEFAULT_READ_RATE else None,
+    }
+    words = [word for name, value in given.items() if value is not None for word in (name, value)]
+    if taking.fresh and not inventories.folder_of(taking.file).exists():
+        words.append("--fresh")
+    return command("inventory", "-d", connection.datastore_id, "-o", taking.file, *words)
+
+
+def _close(snapshot: Snapshot, tally: Tally, seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        json_line(
+            {
+                "type": "inventory",
+                "file": str(snapshot.path),
+                "datastore_id": snapshot.datastore_id,
+                "image_sets": snapshot.image_sets,
+                "pages": snapshot.pages,
+                "searches": tally.searches,
+                "throttled": tally.throttled,
+                "faults": tally.faults,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    console = out()
+    console.print(
+        f"{snapshot.path}: {plural(snapshot.image_sets, 'image set')} of data store {snapshot.datastore_id}, "
+        f"in {plural(snapshot.pages, 'page')} ({tally.throttled:,} throttled). {duration(seconds)}."
+    )
+    console.print("It holds patient ids and accession numbers: only you can read it.")
+
+
+@dataclass(slots=True)
+class _Taking:
+    """One run of the command."""
+
+    file: Path
+    connection: Connection
+    rate: Rate
+    fresh: bool
+    tally: Tally = field(default_factory=Tally)
+
+    async def run(self) -> Snapshot | None:
+        """Take the inventory; None where a signal stopped it."""
+        found: Snapshot | None = None
+        stopped: BulkeditError | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+            tasks.start_soon(_show, self._numbers)
+            try:
+                found = await self._take()
+            except BulkeditError as error:
+                stopped = error  # out of the group, which would wrap it
+            tasks.cancel_scope.cancel()
+        if stopped is not None:
+            raise stopped
+        return found
+
+    async def _take(self) -> Snapshot:
+        async with connect(self.connection) as client:
+            return await inventories.take(
+                client,
+                self.file,
+                datastore_id=self.connection.datastore_id,
+                pacer=Pacer(self.rate, random.SystemRandom()),
+                watch=self._note,
+                fresh=self.fresh,
+            )
+
+    def _note(self, tally: Tally) -> None:
+        self.tally = tally
+
+    def _numbers(self) -> str:
+        """Image sets, pages, throttles, and the day of creation that paging has come to: no search tells how many."""
+        tally = self.tally
+        parts = [f"{tally.image_sets:,} image sets", f"{tally.pages:,} pages", f"{tally.throttled:,} throttled"]
+        if tally.reached is not None:
+            day = time.strftime("%Y-%m-%d", time.gmtime(tally.reached / 1e6))
+            parts.append(f"created up to {day}")
+        return " · ".join(parts)
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+    """Ctrl-C and SIGTERM: nothing has to be waited for, as every page that came is kept."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+async def _show(numbers: Callable[[], str]) -> None:
+    """A line that is redrawn on a terminal, one line a minute elsewhere, until cancelled."""
+    console = err()
+    if not console.is_terminal:
+        while True:
+            await anyio.sleep(_LINE_S)
+            console.print(numbers())
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as bar:
+        task: Any = bar.add_task(numbers())
+        while True:
+            bar.update(task, description=numbers())
+            await anyio.sleep(_REDRAW_S)

@@ -1,0 +1,40 @@
+"""What SearchImageSets tells of a data store: taken as a file, looked up for a list, resolved to image sets."""
+
+from bulkedit.inventory.asking import PAGE, Clock, Tally
+from bulkedit.inventory.folder import folder_of
+from bulkedit.inventory.frame import INVENTORY
+from bulkedit.inventory.lookup import Lookup, lookup, search_keys
+from bulkedit.inventory.resolve import (
+    COUNTS,
+    RESOLVED,
+    OnMany,
+    OnMissing,
+    Resolved,
+    ResolveOptions,
+    Standing,
+    resolve,
+)
+from bulkedit.inventory.saved import Snapshot, load
+from bulkedit.inventory.take import take
+
+__all__ = [
+    "COUNTS",
+    "INVENTORY",
+    "PAGE",
+    "RESOLVED",
+    "Clock",
+    "Lookup",
+    "OnMany",
+    "OnMissing",
+    "ResolveOptions",
+    "Resolved",
+    "Snapshot",
+    "Standing",
+    "Tally",
+    "folder_of",
+    "load",
+    "lookup",
+    "resolve",
+    "search_keys",
+    "take",
+]

@@ -1,0 +1,163 @@
+"""The folder of an inventory that is being taken: its state, its lock, and how its files are written and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit.errors import UsageError
+from bulkedit.files import open_private, write_private_json
+from bulkedit.inventory import saved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FORMAT: Final = 1
+WHOLE: Final = "whole.parquet"
+
+_STATE: Final = "state.json"
+_OURS: Final = (_STATE, f".{_STATE}.*", WHOLE, "part-*.parquet", "pages-*.jsonl")
+_ROW_GROUP: Final = 65_536
+
+
+@dataclass(slots=True)
+class State:
+    """What `state.json` says: where paging was when the last part was written."""
+
+    format: int
+    id: str  # of this snapshot; the finished file carries it too
+    datastore_id: str
+    begun: str  # ISO time
+    parts: int = 0
+    pages: int = 0
+    image_sets: int = 0
+    token: str | None = None
+    since: int | None = None  # microseconds: after a token was lost, paging began again from this time of creation
+    last: int | None = None  # microseconds: the latest time of creation so far
+    ordered: bool = True  # every image set so far had a time of creation, and none came before its turn
+    done: bool = False  # the last page is here
+    replaces: bool = False  # the file was there before, and the user wants it replaced
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Write the state, whole or not at all."""
+    write_private_json(folder / _STATE, asdict(state))
+
+
+def iso(epoch: float) -> str:
+    """Epoch seconds as ISO text."""
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")
+
+
+def folder_of(target: Path) -> Path:
+    """Where the snapshot is while it is being taken."""
+    return target.with_name(f"{target.name}.part")
+
+
+def part_name(number: int) -> str:
+    """The file of a part."""
+    return f"part-{number:05}.parquet"
+
+
+def entry_of(line: bytes) -> dict[str, Any] | None:
+    """One line of the log; None where a kill has cut it short."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def write_parquet(frame: pl.LazyFrame, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a frame without holding it in memory, for its owner's eyes, and have it on the disk."""
+    path.unlink(missing_ok=True)
+    with open_private(path) as file:
+        frame.sink_parquet(file, row_group_size=_ROW_GROUP, metadata=metadata)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_state(folder: Path) -> State | None:
+    """The state of an interrupted snapshot; None where there is none that can go on."""
+    try:
+        state = State(**json.loads((folder / _STATE).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return state if state.format == FORMAT else None
+
+
+def clear(folder: Path, *, state_last: bool = False) -> None:
+    """Remove what is ours from the folder. The state goes first, so that what a kill leaves is never gone on with."""
+    for pattern in reversed(_OURS) if state_last else _OURS:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder where nothing is left in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def is_there(target: Path, snapshot: str) -> bool:
+    """Whether the file is the finished snapshot of this id."""
+    try:
+        return bool(saved.about_of(target)["id"] == snapshot)
+    except UsageError:
+        return False
+
+
+def may_replace(target: Path, *, fresh: bool) -> None:
+    """Raises UsageError where a file is in the way: only an inventory is replaced, and only where that was asked."""
+    if not target.exists():
+        return
+    if not fresh:
+        raise UsageError(
+            "there is something there already.", where=str(target), hint="To take a new inventory in its place: --fresh"
+        )
+    saved.about_of(target)
+
+
+def of_another(folder: Path) -> UsageError:
+    """The error where the folder is of another data store."""
+    return UsageError(
+        "an inventory of another data store was interrupted here.",
+        where=str(folder),
+        hint="Give the file another name, or drop that inventory: --fresh",
+    )
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the folder: the operating system lets go of a dead process's lock by itself."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                "another process is taking this inventory.", where=str(folder), hint="Wait for it, or stop it."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def explained(target: Path) -> Iterator[None]:
+    """Files that cannot be written, in words."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise UsageError(f"the inventory cannot be written ({reason}).", where=str(target)) from error

@@ -1,0 +1,117 @@
+"""The columns of an inventory, and how an item of SearchImageSets becomes one of its rows.
+
+What an item holds is in the reference, section 6: only ``imageSetId`` is promised, nulls occur. Names, birth dates and
+descriptions are never taken over; the identifiers that are, are health data all the same.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+# One row an image set, in the order of its creation.
+INVENTORY: Final = pl.Schema(
+    {
+        "image_set_id": pl.String(),
+        "version": pl.UInt32(),  # the latest when it was asked for; null where not told, as all below
+        "primary": pl.Boolean(),
+        "storage_tier": pl.String(),  # FREQUENT_ACCESS or ARCHIVE_INSTANT_ACCESS
+        "created_at": pl.Datetime("us", "UTC"),
+        "updated_at": pl.Datetime("us", "UTC"),
+        "study_instance_uid": pl.String(),  # this and the next four as served, DICOM padding included
+        "series_instance_uid": pl.String(),
+        "accession_number": pl.String(),
+        "patient_id": pl.String(),
+        "study_id": pl.String(),
+        "modality": pl.String(),
+        "series_in_study": pl.UInt32(),  # DICOMNumberOfStudyRelatedSeries
+    }
+)
+
+# selector -> its name in a search filter, which is also its name among an item's DICOMTags
+FILTERS: Final[dict[str, str]] = {
+    "study_instance_uid": "DICOMStudyInstanceUID",
+    "series_instance_uid": "DICOMSeriesInstanceUID",
+    "accession_number": "DICOMAccessionNumber",
+    "patient_id": "DICOMPatientId",
+    "study_id": "DICOMStudyId",
+}
+# whose stored text may be padded: the service's model lets nothing but digits and dots into a UID
+PADDED: Final = ("accession_number", "patient_id", "study_id")
+
+Row: TypeAlias = "tuple[Any, ...]"  # in the order of INVENTORY; times in microseconds since 1970
+CREATED: Final = list(INVENTORY).index("created_at")
+
+_TIMES: Final = ("created_at", "updated_at")
+_ROWS: Final = pl.Schema({name: pl.Int64() if name in _TIMES else kind for name, kind in INVENTORY.items()})
+_LARGEST: Final = 2**32 - 1
+
+
+def row_of(item: Mapping[str, Any]) -> Row:
+    """One item of SearchImageSets as a row. Raises ValueError where it is none; its text holds no value."""
+    image_set_id = item.get("imageSetId")
+    if not isinstance(image_set_id, str) or not image_set_id:
+        raise ValueError("an item without imageSetId")
+    tags = item.get("DICOMTags")
+    if not isinstance(tags, dict):
+        tags = {}
+    primary = item.get("isPrimary")
+    return (
+        image_set_id,
+        _whole(item.get("version")),
+        primary if isinstance(primary, bool) else None,
+        _text(item.get("storageTier")),
+        _micros(item.get("createdAt")),
+        _micros(item.get("updatedAt")),
+        *(_text(tags.get(tag)) for tag in FILTERS.values()),
+        _text(tags.get("DICOMSeriesModality")),
+        _whole(tags.get("DICOMNumberOfStudyRelatedSeries")),
+    )
+
+
+def _text(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    # half of a surrogate pair is JSON, but no text that a file could hold
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST else None
+
+
+def _micros(value: object) -> int | None:
+    """A time as botocore parses it, or as the wire has it (epoch seconds)."""
+    seconds = value.timestamp() if isinstance(value, datetime) else value
+    if isinstance(seconds, (int, float)) and abs(seconds) < 1e11:
+        return round(seconds * 1e6)
+    return None
+
+
+def moment(micros: int) -> datetime:
+    """Microseconds since 1970 as a time."""
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
+
+
+def frame_of(rows: Iterable[Sequence[Any]]) -> pl.DataFrame:
+    """Rows as a frame of the schema `INVENTORY`."""
+    return pl.DataFrame(list(rows), schema=_ROWS, orient="row").cast(INVENTORY)
+
+
+def empty() -> pl.DataFrame:
+    """An inventory of nothing."""
+    return pl.DataFrame(schema=INVENTORY)
+
+
+def trimmed(column: str | pl.Expr) -> pl.Expr:
+    """An identifier without the padding of DICOM: blanks, or NULs after a UID (PS3.5 section 6.2).
+
+    Null where nothing is left: an empty identifier names nothing, above all not every study without one.
+    """
+    text = (pl.col(column) if isinstance(column, str) else column).str.strip_chars_end(" \0")
+    return pl.when(text != "").then(text)

@@ -1,0 +1,20 @@
+"""A command line in a folder of its own, with an emulator to talk to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .shell import Shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bulkedit.emulator import Emulator
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(tmp_path, emulator)

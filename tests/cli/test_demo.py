@@ -1,0 +1,70 @@
+"""`bulkedit demo` from end to end: no account, no network, and a run that the other commands can read.
+
+Slow for a test (some twenty seconds), and the one that shows what a stranger sees first. It runs once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .shell import PATIENT_S
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def bulkedit(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Carry a command out as somebody who has no account."""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+    return subprocess.run(
+        [sys.executable, "-m", "bulkedit", *words],
+        cwd=folder,
+        env={**environment, "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENT_S,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def demo(folder: Path) -> subprocess.CompletedProcess[str]:
+    return bulkedit(folder, "demo", "--run", "r")
+
+
+def test_it_ends_well_and_says_what_to_type_next(demo: subprocess.CompletedProcess[str]) -> None:
+    assert (demo.returncode, "Traceback" in demo.stderr) == (0, False)
+    assert re.search(r"A local HealthImaging with \d+ image sets of \d+ DICOM files", demo.stdout)
+    assert "bulkedit status r" in demo.stdout
+    assert "bulkedit report r" in demo.stdout
+
+
+def test_it_shows_attributes_before_and_after(demo: subprocess.CompletedProcess[str]) -> None:
+    after = demo.stdout.partition("Some of what changed")[2]
+    assert re.search(r"^\S+…\s+PatientName\s+\S", after, re.MULTILINE)
+
+
+def test_its_run_can_be_looked_at(demo: subprocess.CompletedProcess[str], folder: Path) -> None:
+    assert demo.returncode == 0
+    status = json.loads(bulkedit(folder, "status", "r", "--json").stdout)
+    assert (status["unprocessed"], status["edits"] > status["applied"] > 0) == (0, True)
+    assert status["throttled"] > 0
+    report = bulkedit(folder, "report", "r")
+    assert report.stdout.startswith(f"Run r: {status['applied']} edits applied, {status['rejected']} rejected, 0 left")
+
+
+def test_its_folders_are_those_that_were_named(demo: subprocess.CompletedProcess[str], folder: Path) -> None:
+    assert demo.returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["r", "r-plan"]

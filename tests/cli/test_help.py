@@ -1,0 +1,73 @@
+"""Every command shows how it is used; every option can stand in the environment."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.main import get_command
+
+from bulkedit import __version__
+from bulkedit.cli.app import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .shell import Shell
+
+GROUP: Any = get_command(app)
+COMMANDS: dict[str, Any] = GROUP.commands
+
+
+def options() -> Iterator[tuple[str, Any]]:
+    for name, command in COMMANDS.items():
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and "--help" not in parameter.opts:
+                yield name, parameter
+
+
+OPTIONS = list(options())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example_that_the_command_takes(shell: Shell, name: str) -> None:
+    result = shell.run(name, "--help", env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+    assert result.exit_code == 0
+    (example,) = [line.strip() for line in result.stdout.splitlines() if line.strip().startswith("Example: ")]
+    words = shlex.split(example.removeprefix("Example: "))
+    assert words[:2] == ["bulkedit", name]
+    COMMANDS[name].make_context(name, words[2:])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_parameter_is_explained_in_a_sentence(name: str) -> None:
+    texts = {parameter.name: parameter.help for parameter in COMMANDS[name].params}
+    assert {parameter: text for parameter, text in texts.items() if not (text and text.endswith("."))} == {}
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda x: x if isinstance(x, str) else x.opts[0])
+def test_every_option_has_an_environment_variable(command: str, option: Any) -> None:
+    assert option.envvar, f"{command} {option.opts[0]}"
+    assert option.envvar.startswith("BULKEDIT_")
+
+
+def test_an_option_that_commands_share_means_the_same_in_each() -> None:
+    of_envvar: dict[str, set[tuple[str, ...]]] = {}
+    for _, option in OPTIONS:
+        of_envvar.setdefault(option.envvar, set()).add(tuple(option.opts))
+    assert {envvar: names for envvar, names in of_envvar.items() if len(names) > 1} == {}
+
+
+def test_without_words_help_is_shown(shell: Shell) -> None:
+    result = shell.run()
+    assert "Usage" in result.stdout + result.stderr
+    assert set(COMMANDS) <= set((result.stdout + result.stderr).split())
+
+
+def test_the_version_is_shown(shell: Shell) -> None:
+    assert shell.run("--version").stdout == f"bulkedit {__version__}\n"
+
+
+def test_an_unknown_command_is_a_usage_error(shell: Shell) -> None:
+    assert shell.run("frobnicate").exit_code == 2

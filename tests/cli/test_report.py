@@ -1,0 +1,122 @@
+"""`bulkedit status` and `bulkedit report`: what became of every edit, by its row and the user's own name for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .shell import Shell
+
+FIELDS = {
+    "type",
+    "row",
+    "edit_id",
+    "image_set_id",
+    "action",
+    "level",
+    "series_uid",
+    "instance_uid",
+    "attribute",
+    "call",
+    "outcome",
+    "reason",
+    "message",
+    "base",
+    "version",
+    "attempts",
+    "conflicts",
+}
+
+
+@pytest.fixture
+def image_sets(shell: Shell) -> list[str]:
+    """Two image sets, and a run `r` over them and one that does not exist: two edits applied, two rejected."""
+    first, second = shell.image_sets(2)
+    absent = "f" * 32
+    lines = [
+        "edit_id,image_set_id,action,attribute,value",
+        f"e-2,{first},set,StudyDescription,A",
+        f"e-3,{second},remove,StudyDescription,WRONG",
+        f"e-4,{absent},set,StudyDescription,C",
+        f"e-5,{first},set,StudyTime,1200",
+    ]
+    edits = shell.write("edits.csv", "\n".join(lines) + "\n")
+    shell.run("apply", edits, "--yes", "--run", "r")
+    return [first, second, absent]
+
+
+class TestReport:
+    def test_each_edit_has_its_row_its_name_and_its_outcome(self, shell: Shell, image_sets: list[str]) -> None:
+        lines = shell.run("report", "r", "--json", "--only", "rejected").json
+        assert [(line["row"], line["edit_id"], line["image_set_id"]) for line in lines[:-1]] == [
+            (3, "e-3", image_sets[1]),
+            (4, "e-4", image_sets[2]),
+        ]
+        assert set(lines[0]) >= FIELDS
+        assert (lines[-1]["type"], lines[-1]["rejected"]) == ("summary", 2)
+
+    def test_an_applied_edit_has_the_versions_before_and_after(self, shell: Shell, image_sets: list[str]) -> None:
+        assert image_sets
+        lines = shell.run("report", "r", "--json", "--only", "applied").json[:-1]
+        assert [(line["row"], line["version"] - line["base"]) for line in lines] == [(2, 1), (5, 1)]
+
+    def test_a_person_reads_the_edits_that_were_not_applied_by_reason(
+        self, shell: Shell, image_sets: list[str]
+    ) -> None:
+        text = shell.run("report", "r").stdout
+        head, *rest = text.splitlines()
+        assert head.startswith("Run r: 2 edits applied, 2 rejected, 0 left")
+        wrong = rest.index(f"  row 3  {image_sets[1]}  remove StudyDescription")
+        assert rest[wrong - 1].startswith("1 edit rejected: update failed by its request: INVALID_REQUEST: ")
+        absent = rest.index(f"  row 4  {image_sets[2]}  set StudyDescription")
+        assert "ResourceNotFoundException" in rest[absent - 1]
+        assert "row 2 " not in text
+
+    def test_only_shows_the_edits_of_one_outcome(self, shell: Shell, image_sets: list[str]) -> None:
+        lines = shell.run("report", "r", "--only", "applied").stdout.splitlines()
+        assert lines[2:] == [
+            "2 edits applied",
+            f"  row 2  {image_sets[0]}  set StudyDescription",
+            f"  row 5  {image_sets[0]}  set StudyTime",
+        ]
+
+    def test_of_many_edits_with_one_reason_the_first_are_shown(self, shell: Shell) -> None:
+        lines = [f"{number:032},set,StudyDescription,x" for number in range(25)]
+        edits = shell.write("edits.csv", "\n".join(["image_set_id,action,attribute,value", *lines]))
+        shell.run("apply", edits, "--yes", "--run", "r")
+        text = shell.run("report", "r").stdout
+        assert text.count("\n  row ") == 10
+        assert text.splitlines()[-1] == "  … and 15 more like these; --only rejected --json lists all."
+        assert len(shell.run("report", "r", "--only", "rejected", "--json").json) == 26
+
+    def test_an_outcome_that_does_not_exist_is_a_usage_error(self, shell: Shell, image_sets: list[str]) -> None:
+        assert image_sets
+        result = shell.run("report", "r", "--only", "lost")
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "error: --only is one of applied, rejected, conflicted, failed, unprocessed.\n",
+        )
+
+
+class TestStatus:
+    def test_a_finished_run(self, shell: Shell, image_sets: list[str]) -> None:
+        assert image_sets
+        result = shell.run("status", "r")
+        assert result.stdout.startswith(f"Run r on data store {shell.emulator.datastore_id}, begun 20")
+        assert "edits      2 applied, 2 rejected, 0 conflicted, 0 failed, 0 unprocessed\n" in result.stdout
+        assert "resume" not in result.stdout
+
+    def test_a_run_that_has_not_begun(self, shell: Shell) -> None:
+        edits = shell.descriptions(shell.image_sets(2))
+        nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+        shell.run("apply", edits, "--yes", "--run", "my run", env=nothing)
+        result = shell.run("status", "my run")
+        assert "0 applied, 0 rejected, 0 conflicted, 0 failed, 2 unprocessed" in result.stdout
+        assert result.stdout.splitlines()[-1] == "To go on:  bulkedit resume 'my run'"
+        (line,) = shell.run("status", "my run", "--json").json
+        assert (line["standings"], line["seconds"]) == ({"planned": 2}, 0.0)
+        assert [
+            edit["outcome"] for edit in shell.run("report", "my run", "--json", "--only", "unprocessed").json[:-1]
+        ] == ["unprocessed"] * 2

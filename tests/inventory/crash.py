@@ -1,0 +1,72 @@
+"""Take an inventory in a process that dies, as if by kill -9, at its n-th step on the file system.
+
+    python -m tests.inventory.crash FILE N [--fresh]
+
+The steps are Python's own audit events of opening, renaming and removing files in the file's folder, and every page
+that is written. Prints how often the shelf was asked.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+
+from bulkedit.inventory import Clock, folder_of, take
+from bulkedit.pacing import Pacer, Rate
+
+from .shelf import STORE, Shelf, item
+
+if TYPE_CHECKING:
+    from bulkedit.client import Client
+
+COUNT = 530
+CHECKPOINT_PAGES = 3
+_STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+
+
+def shelf() -> Shelf:
+    return Shelf([item(n, second=n // 7) for n in range(COUNT)])
+
+
+def dies_at(step: int, near: Path) -> None:
+    """Die at this step; 0 is never."""
+    count = 0
+
+    def audit(event: str, args: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event not in _STEPS or not str(args[0]).startswith(str(near)):
+            return
+        count += 1
+        if count == step:
+            os._exit(9)
+
+    if step:
+        sys.addaudithook(audit)
+
+
+def main(file: str, step: str, *options: str) -> None:
+    path, store = Path(file), shelf()
+    dies_at(int(step), folder_of(path))
+
+    async def run() -> None:
+        await take(
+            cast("Client", store),
+            path,
+            datastore_id=STORE,
+            pacer=Pacer(Rate(1e6, 1e6), random.Random(1)),
+            clock=Clock(),
+            checkpoint_pages=CHECKPOINT_PAGES,
+            fresh="--fresh" in options,
+        )
+
+    anyio.run(run)
+    print(store.asked)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
