@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.main import get_command
 
+from bulkedit.cli.app import app
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 
 if TYPE_CHECKING:
@@ -18,13 +20,19 @@ if TYPE_CHECKING:
 _TERMINAL = ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "NO_COLOR", "PY_COLORS", "TERMINAL_WIDTH", "TTY_COMPATIBLE")
 
 
+def switches() -> set[str]:
+    """The variables that stand for options of the commands."""
+    commands: Any = get_command(app)
+    return {str(option.envvar) for command in commands.commands.values() for option in command.params}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Words that stand for credentials; nothing of ~/.aws, of an instance role or of the caller's settings is used."""
     absent = tmp_path_factory.mktemp("account") / "absent"
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("AWS_", "BULKEDIT_")) or name in _TERMINAL:
+            if name.startswith("AWS_") or name in _TERMINAL or name in switches():
                 patch.delenv(name)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")

@@ -212,7 +212,7 @@ ReadRate = Annotated[
         "--read-rate",
         metavar="N/s|N/m|N/h",
         envvar="BULKEDIT_READ_RATE",
-        help="Reads to send (GetImageSet, GetImageSetMetadata); the default quota of GetImageSet is 25/s.",
+        help="Reads to send (SearchImageSets, GetImageSet, GetImageSetMetadata); the default quota is 25/s.",
         rich_help_panel=_RUN,
     ),
 ]

@@ -297,6 +297,9 @@ def show_plan(saved: SavedPlan) -> None:
     calls = counts["calls"]
     default = Rate(counts["rate_per_second"])
     raised = parse_rate(_RAISED)
+    aside = plural(counts["set_aside"], "row")
+    if counts["skipped"]:
+        aside += f", and {plural(counts['skipped'], 'row')} skipped that name nothing in the data store"
     merged = f" ({counts['saved_by_merging']:,} saved by merging)" if counts["saved_by_merging"] > 0 else ""
     times = (
         f"{duration(counts['seconds'])} at {default} (the default quota), "
@@ -310,7 +313,7 @@ def show_plan(saved: SavedPlan) -> None:
                 ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),
                 ("image sets", f"{counts['image_sets']:,}"),
                 ("calls", f"{calls:,}{merged}, at most {counts['longest_lane']:,} one after another"),
-                ("set aside", plural(counts["set_aside"], "row")),
+                ("set aside", aside),
                 ("time", times),
                 ("API cost", f"${counts['api_dollars']:,.4f}"),
             ]

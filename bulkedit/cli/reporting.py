@@ -49,8 +49,10 @@ def status(run: o.RunFolder, as_json: o.AsJson = False) -> None:
 
 
 def _call_counts(run: Run) -> dict[str, int]:
-    begun = dict(reports.standings(run).group_by("standing").len().iter_rows())
-    planned = run.plan.counts["calls"] - sum(begun.values())
+    """How many calls stand where; the parts of a call that was split are calls of their own."""
+    standings, planned = reports.standings(run), run.plan.counts["calls"]
+    begun = dict(standings.group_by("standing").len().iter_rows())
+    planned -= standings.filter(pl.col("call") < planned).height  # parts have numbers beyond those of the plan
     counts = {str(Standing.PLANNED): planned + begun.pop(str(Standing.PLANNED), 0), **begun}
     return {standing: count for standing in map(str, Standing) if (count := counts.get(standing, 0))}
 

@@ -217,9 +217,9 @@ class Draft:
     # inside
 
     def _go(self) -> None:
-        """Empty the folder; the state goes last, so that a kill in between is recognised."""
+        """Empty the folder, which then goes when it is let go of."""
         self._close_log(remove=True)
-        clear(self._folder, state_last=True)
+        clear(self._folder)
 
     def _take_in(self, rows: list[Row], token: str | None) -> None:
         state = self._state

@@ -96,9 +96,9 @@ def read_state(folder: Path) -> State | None:
     return state if state.format == FORMAT else None
 
 
-def clear(folder: Path, *, state_last: bool = False) -> None:
+def clear(folder: Path) -> None:
     """Remove what is ours from the folder. The state goes first, so that what a kill leaves is never gone on with."""
-    for pattern in reversed(_OURS) if state_last else _OURS:
+    for pattern in _OURS:
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 

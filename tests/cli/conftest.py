@@ -15,6 +15,5 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> Shell:
-    monkeypatch.chdir(tmp_path)
+def shell(tmp_path: Path, emulator: Emulator) -> Shell:
     return Shell(tmp_path, emulator)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,9 @@ class Shell:
         }
 
     def run(self, *words: str | Path, stdin: str | bytes | None = None, env: Env | None = None) -> Result:
-        """Carry a command out in this process."""
-        result = CliRunner().invoke(app, list(map(str, words)), input=stdin, env={**self.env, **(env or {})})
+        """Carry a command out in this process, in the folder."""
+        with chdir(self.folder):
+            result = CliRunner().invoke(app, list(map(str, words)), input=stdin, env={**self.env, **(env or {})})
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Result(result.exit_code, result.stdout, result.stderr)

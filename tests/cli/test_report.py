@@ -108,6 +108,15 @@ class TestStatus:
         assert "edits      2 applied, 2 rejected, 0 conflicted, 0 failed, 0 unprocessed\n" in result.stdout
         assert "resume" not in result.stdout
 
+    def test_the_parts_of_a_split_call_are_calls_too(self, shell: Shell) -> None:
+        (image_set_id,) = shell.image_sets(1)
+        rows = [f"{image_set_id},set,StudyTime,1200", f"{image_set_id},remove,StudyDescription,WRONG"]
+        edits = shell.write("edits.csv", "\n".join(["image_set_id,action,attribute,value", *rows]))
+        shell.run("apply", edits, "--yes", "--run", "r")
+        (line,) = shell.run("status", "r", "--json").json
+        assert (line["calls"], line["standings"]) == (1, {"applied": 1, "rejected": 1, "split": 1})
+        assert (line["applied"], line["rejected"], line["unprocessed"]) == (1, 1, 0)
+
     def test_a_run_that_has_not_begun(self, shell: Shell) -> None:
         edits = shell.descriptions(shell.image_sets(2))
         nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))

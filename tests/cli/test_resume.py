@@ -70,7 +70,7 @@ class TestKill:
         with held.started("apply", edits, "--yes", "--run", "r") as process:
             wait_for(lambda: len(held.accepted()) == 3)
             process.kill()
-        (line,) = held.run("status", held.folder / "r", "--json").json
+        (line,) = held.run("status", "r", "--json").json
         assert (line["unprocessed"], line["applied"]) == (3, 0)
         # the answer to the last of them may not have been recorded any more
         assert sum(line["standings"].values()) == 3
@@ -107,7 +107,7 @@ class TestSignals:
             assert "nothing new is sent; waiting for 4 image sets. Again to leave at once." in said[-1]
             settle(held)
             stdout, stderr = process.communicate(timeout=PATIENT_S)
-        result = held.run("status", held.folder / "my run", "--json").json[0]
+        result = held.run("status", "my run", "--json").json[0]
         assert (process.returncode, result["applied"], result["unprocessed"]) == (130, 4, 5)
         assert result["standings"] == {"planned": 5, "applied": 4}
         assert len(held.accepted()) == 4
@@ -170,7 +170,7 @@ class TestUnlockTimeout:
     def test_an_image_set_that_stays_locked_is_left_and_the_run_is_resumable(self, held: Shell) -> None:
         image_sets = held.image_sets(1)
         edits = held.descriptions(image_sets)
-        result = held.run("apply", edits, "--yes", "--run", held.folder / "r", "--unlock-timeout", "1")
+        result = held.run("apply", edits, "--yes", "--run", "r", "--unlock-timeout", "1")
         assert result.exit_code == 5
         assert "0 edits applied, 1 left" in result.stdout
         finish(held, "r")
@@ -182,10 +182,10 @@ class TestOneProcess:
         edits = held.descriptions(held.image_sets(3))
         with held.started("apply", edits, "--yes", "--run", "r") as process:
             wait_for(lambda: len(held.accepted()) == 3)
-            second = held.run("resume", held.folder / "r")
+            second = held.run("resume", "r")
             assert (second.exit_code, f"held by process {process.pid} on" in second.stderr) == (4, True)
-            (status,) = held.run("status", held.folder / "r", "--json").json
+            (status,) = held.run("status", "r", "--json").json
             assert (status["type"], status["edits"], status["unprocessed"]) == ("status", 3, 3)
-            (report,) = held.run("report", held.folder / "r", "--json").json
+            (report,) = held.run("report", "r", "--json").json
             assert (report["type"], report["unprocessed"]) == ("summary", 3)
             assert process.poll() is None

@@ -3,7 +3,7 @@
     python -m tests.inventory.crash FILE N [--fresh]
 
 The steps are Python's own audit events of opening, renaming and removing files in the file's folder, and every page
-that is written. Prints how often the shelf was asked.
+that is written. FILE.asked grows by a byte for each page that is asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .shelf import STORE, Shelf, item
 
 if TYPE_CHECKING:
     from bulkedit.client import Client
+    from bulkedit.outcome import Lost, Page, Refused
 
 COUNT = 530
 CHECKPOINT_PAGES = 3
@@ -31,6 +32,19 @@ _STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate
 
 def shelf() -> Shelf:
     return Shelf([item(n, second=n // 7) for n in range(COUNT)])
+
+
+class Counted(Shelf):
+    """Counts across processes how often it was asked."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(shelf().items)
+        self.path = path
+
+    async def search(self, criteria: dict[str, Any] | None = None, **page: Any) -> Page | Refused | Lost:
+        with self.path.open("ab") as count:
+            count.write(b".")
+        return await super().search(criteria, **page)
 
 
 def dies_at(step: int, near: Path) -> None:
@@ -50,7 +64,7 @@ def dies_at(step: int, near: Path) -> None:
 
 
 def main(file: str, step: str, *options: str) -> None:
-    path, store = Path(file), shelf()
+    path, store = Path(file), Counted(Path(f"{file}.asked"))
     dies_at(int(step), folder_of(path))
 
     async def run() -> None:
@@ -65,7 +79,6 @@ def main(file: str, step: str, *options: str) -> None:
         )
 
     anyio.run(run)
-    print(store.asked)
 
 
 if __name__ == "__main__":

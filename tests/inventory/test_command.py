@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+from bulkedit.cli.app import app
 from bulkedit.cli.inventory import _LINE_S, _Taking, inventory
 from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from bulkedit.inventory import Tally, folder_of, load
 
-from .command import app
 from .hospital import NAME, content, fill, searches, taken
 from .shelf import CANARY, STORE
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SLOW = Fault(kind=Kind.SLOW, seconds=0.05, action="SearchImageSets")
-WORDS = [sys.executable, "-m", "tests.inventory.command"]
+WORDS = [sys.executable, "-m", "bulkedit"]
 
 
 def words(emulator: Emulator, path: Path, *more: str, store: str | None = None) -> list[str]:

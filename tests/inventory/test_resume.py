@@ -17,7 +17,7 @@ import pytest
 from bulkedit.errors import UsageError
 from bulkedit.inventory import INVENTORY, folder_of, load, take
 
-from .crash import CHECKPOINT_PAGES, COUNT, shelf
+from .crash import CHECKPOINT_PAGES, COUNT, Counted, shelf
 from .hospital import HASTY, ForgetsToken, GoneError, InterruptedAfter, fill, pacer, searches, taken
 from .shelf import STORE, Shelf, item
 
@@ -97,19 +97,20 @@ async def test_a_process_that_dies_at_any_step_leaves_what_the_next_one_needs(st
 
 
 async def _goes_on(path: Path, whole: pl.DataFrame) -> None:
-    client = cast("Client", shelf())
+    store = Counted(Path(f"{path}.asked"))
+    client = cast("Client", store)
     if path.exists() and not _has_state(path):
         assert load(path, STORE).scan().collect().equals(whole)  # it died at its very last steps
         with pytest.raises(UsageError, match="there is something there already"):
             await take(client, path, datastore_id=STORE, pacer=pacer())
-        assert not folder_of(path).exists()
-        return
-    snapshot = await take(
-        client, path, datastore_id=STORE, pacer=pacer(), clock=HASTY, checkpoint_pages=CHECKPOINT_PAGES
-    )
-    assert snapshot.scan().collect().equals(whole)
-    assert (snapshot.pages, snapshot.image_sets) == (PAGES, COUNT)
+    else:
+        snapshot = await take(
+            client, path, datastore_id=STORE, pacer=pacer(), clock=HASTY, checkpoint_pages=CHECKPOINT_PAGES
+        )
+        assert snapshot.scan().collect().equals(whole)
+        assert (snapshot.pages, snapshot.image_sets) == (PAGES, COUNT)
     assert not folder_of(path).exists()
+    assert store.path.stat().st_size <= PAGES + 1
 
 
 def _has_state(path: Path) -> bool:
@@ -148,6 +149,19 @@ async def test_a_page_cut_short_at_any_byte_is_asked_for_again(tmp_path: Path) -
             assert (await _take(store, path)).equals(whole)
             assert store.asked == 2
             path.unlink()
+
+
+async def test_what_comes_after_a_page_cut_short_is_kept(tmp_path: Path) -> None:
+    items = [item(n, second=n) for n in range(170)]
+    path, store = tmp_path / "i.parquet", Shelf(items)
+    with pytest.raises(GoneError):
+        await _take(_interrupted(store, 1), path)
+    log = folder_of(path) / "pages-00000.jsonl"
+    log.write_bytes(log.read_bytes()[:-9])
+    with pytest.raises(GoneError):
+        await _take(_interrupted(store, 2), path)
+    assert (await _take(store, path)).height == 170
+    assert store.asked == 4 + 1 + 2  # the page cut short, and one on its way at each interruption
 
 
 async def test_what_is_of_another_data_store_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import stat
 from typing import TYPE_CHECKING, Any, cast
@@ -161,6 +162,34 @@ async def test_at_the_quota_nothing_is_throttled(tmp_path: Path) -> None:
         snapshot = await taken(emulator, tmp_path / "i.parquet", rate=Rate(5, 9), clock=inventory.Clock())
         assert snapshot.image_sets == 600
         assert searches(emulator, status=429) == 0
+
+
+async def test_after_throttles_the_next_search_waits_longer_and_an_answer_ends_that(tmp_path: Path) -> None:
+    """At one search a second: pauses of 1, 2 and 4 s, each with up to a second of jitter; after an answer 1 s again."""
+    now = 0.0
+    asked: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    class Throttled(Shelf):
+        async def search(self, *args: Any, **page: Any) -> Page | Refused | Lost:
+            asked.append(now)
+            if len(asked) in {1, 2, 3, 5}:
+                return Refused(Refusal.THROTTLED, "ThrottlingException")
+            if len(asked) == 7:
+                return Refused(Refusal.THROTTLED, "ThrottlingException", retry_after_s=30.0)
+            return await super().search(*args, **page)
+
+    client = cast("Client", Throttled([item(n) for n in range(150)]))
+    clock = inventory.Clock(monotonic=lambda: now, sleep=sleep)
+    tallies = Tallies()
+    path = tmp_path / "i.parquet"
+    await take(client, path, datastore_id=STORE, pacer=pacer(Rate(1, 1)), clock=clock, watch=tallies)
+    waits = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert [int(wait) for wait in waits] == [1, 2, 4, 1, 1, 1, 30]
+    assert (tallies.last.throttled, tallies.last.searches) == (5, 8)
 
 
 # what happens in the data store meanwhile

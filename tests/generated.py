@@ -1,0 +1,86 @@
+"""The parts of the documentation that are written from the code.
+
+`python -m tests.generated` writes them anew; `test_docs.py` holds them to the code.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer.main import get_command
+
+from bulkedit.cli.app import app
+from bulkedit.verdict import lifecycle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[1]
+
+
+def commands() -> dict[str, Any]:
+    """The commands by name, in the order of use."""
+    group: Any = get_command(app)
+    return dict(group.commands)
+
+
+def _commands() -> str:
+    """Every command with its example, arguments and options."""
+    parts = []
+    for name, command in commands().items():
+        about, _, example = command.help.partition("Example: ")
+        parts += [f"## bulkedit {name}", "", about.strip(), "", "```", example.strip(), "```", ""]
+        parts += ["| argument or option | variable | default | meaning |", "|---|---|---|---|"]
+        parts += [_row(parameter) for parameter in command.params]
+        parts.append("")
+    return "\n".join(parts).strip()
+
+
+def _row(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"| {_code(parameter.metavar)} | | | {_text(parameter.help)} |"
+    value = f" {parameter.metavar}" if parameter.metavar else "" if parameter.is_flag else " VALUE"
+    names = ", ".join(_code(name + value if i == 0 else name) for i, name in enumerate(parameter.opts))
+    default = parameter.default if parameter.show_default is True and not parameter.is_flag else None
+    return f"| {names} | `{parameter.envvar}` | {_code(default)} | {_text(parameter.help)} |"
+
+
+def _text(text: str) -> str:
+    return text.replace("<", "&lt;").replace("|", "\\|")
+
+
+def _code(text: object) -> str:
+    return "" if text is None else "`" + str(text).replace("|", "\\|") + "`"
+
+
+SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
+    ("docs/commands.md", "commands"): _commands,
+    ("docs/architecture.md", "lifecycle"): lifecycle,
+}
+
+
+def sections() -> Iterator[tuple[Path, str, str]]:
+    """File, name and text of each generated section."""
+    for (file, name), make in SECTIONS.items():
+        yield ROOT / file, name, make()
+
+
+def marks(name: str) -> tuple[str, str]:
+    """What stands before and behind a generated section."""
+    return f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+
+
+def main() -> None:
+    for path, name, text in sections():
+        begin, end = marks(name)
+        before, found, rest = path.read_text("utf-8").partition(begin)
+        if not found:
+            raise SystemExit(f"{path} has no section {name}")
+        path.write_text(before + begin + text + end + rest.partition(end)[2], "utf-8")
+        sys.stdout.write(f"{path.relative_to(ROOT)}: {name}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""The documentation cannot drift: what it says of commands, codes, lines and links is held to the code."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shlex
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bulkedit import errors
+from bulkedit.ledger import Ledger
+from bulkedit.outcome import Outcome, Standing
+
+from . import generated
+from .cli.shell import Shell
+from .test_layers import LAYERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+ROOT = generated.ROOT
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "samples/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = generated.commands()
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+# -- what is written from the code
+
+
+@pytest.mark.parametrize(("path", "name", "text"), list(generated.sections()), ids=list(map(str, generated.SECTIONS)))
+def test_what_is_written_from_the_code_is_what_the_code_says(path: Path, name: str, text: str) -> None:
+    begin, end = generated.marks(name)
+    written = path.read_text("utf-8").partition(begin)[2].partition(end)[0]
+    assert written == text, "to write it anew: python -m tests.generated"
+
+
+# -- commands, options, variables
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_table_of_the_readme(command: str) -> None:
+    assert re.search(rf"^\| `bulkedit {command}\b", page("README.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_and_variable_is_under_its_command(command: str) -> None:
+    section = re.split(r"^## bulkedit ", page("docs/commands.md"), flags=re.MULTILINE)
+    (text,) = [part for part in section if part.startswith(f"{command}\n")]
+    options = [parameter for parameter in COMMANDS[command].params if parameter.param_type_name == "option"]
+    names = [name for option in options for name in (*option.opts, option.envvar)]
+    assert [name for name in names if not re.search(rf"`{name}[ `]", text)] == []
+
+
+def test_every_variable_in_the_docs_is_one_of_an_option() -> None:
+    known = {str(parameter.envvar) for command in COMMANDS.values() for parameter in command.params}
+    found = {name for path in PAGES for name in re.findall(r"\bBULKEDIT_[A-Z_]+\b", path.read_text("utf-8"))}
+    assert found - known == set()
+
+
+def command_lines() -> Iterator[Any]:
+    """Every `bulkedit …` of a code block, without prompt, comment and what it is piped to."""
+    for path in PAGES:
+        for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            for line in block.splitlines():
+                for part in line.removeprefix("$ ").split(" | "):
+                    if re.match(r"(\S+/)?bulkedit [a-z-]", part.strip()):
+                        yield pytest.param(part.strip(), id=f"{named(path)}: {part.strip()}")
+
+
+@pytest.mark.parametrize("line", list(command_lines()))
+def test_every_command_line_in_the_docs_is_understood(line: str) -> None:
+    _, command, *words = shlex.split(line, comments=True)
+    COMMANDS[command].make_context(command, words)
+
+
+def test_code_spans_name_options_that_exist() -> None:
+    known = {name for command in COMMANDS.values() for parameter in command.params for name in parameter.opts}
+    known |= {"--help", "--version"}
+    spans = [
+        (named(path), span)
+        for path in PAGES
+        for span in re.findall(r"`(bulkedit [a-z]+ [^`]*)`", path.read_text("utf-8"))
+    ]
+    wrong = [
+        (place, name) for place, span in spans for name in re.findall(r"(?<!\S)--[a-z-]+", span) if name not in known
+    ]
+    assert wrong == []
+
+
+# -- exit codes and errors
+
+CODES = {name: value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+CLASSES = dict(inspect.getmembers(errors, lambda x: inspect.isclass(x) and issubclass(x, errors.BulkeditError)))
+
+
+def test_every_exit_code_is_in_the_docs_and_no_other() -> None:
+    table = page("docs/exit-codes.md").partition("\n## ")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == sorted(CODES.values())
+
+
+def test_the_readme_has_the_exit_codes_that_are_in_use() -> None:
+    codes = re.findall(r"^\| (\d+) \|", page("README.md"), re.MULTILINE)
+    later = {errors.EXIT_BUDGET, errors.EXIT_DIFFERENCE}
+    assert [int(code) for code in codes] == sorted(set(CODES.values()) - later)
+
+
+def test_every_error_has_its_exit_code_in_the_docs() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", page("docs/exit-codes.md"), re.MULTILINE)
+    assert {name: int(code) for name, code in rows} == {name: error.exit_code for name, error in CLASSES.items()}
+    assert len(rows) == len(CLASSES)
+
+
+# -- JSON lines
+
+
+def documented() -> dict[str, set[str]]:
+    """Fields by type, as docs/json-output.md has them."""
+    types: dict[str, set[str]] = {}
+    for section in re.split(r"^## ", page("docs/json-output.md"), flags=re.MULTILINE)[1:]:
+        name, _, text = section.partition("\n")
+        cells = re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE)
+        types[name] = {field for cell in cells for field in re.findall(r"`(\w+)`", cell)}
+    types["status"] |= types["summary"]
+    return types
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """One line of each type, from real commands."""
+    from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+
+    folder = tmp_path_factory.mktemp("json")
+    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as emulator:
+        return {line["type"]: line for line in _lines(Shell(folder, emulator))}
+
+
+def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
+    edits = shell.descriptions(shell.image_sets(2))
+    yield from shell.run("plan", edits, "-o", "p", "--json").json
+    yield from shell.run("apply", edits, "--yes", "--run", "r", "--json").json
+    yield from shell.run("status", "r", "--json").json
+    yield from shell.run("report", "r", "--only", "applied", "--json").json
+    yield from shell.run("inventory", "-o", "i.parquet", "--json").json
+    with shell.started("emulate", "--port", "0", "--json") as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+
+
+def test_every_type_of_line_is_in_the_docs(lines: dict[str, dict[str, Any]]) -> None:
+    assert sorted(documented()) == sorted(lines)
+
+
+@pytest.mark.parametrize("name", documented())
+def test_every_field_of_a_line_is_in_the_docs(lines: dict[str, dict[str, Any]], name: str) -> None:
+    assert sorted(documented()[name]) == sorted(lines[name])
+
+
+@pytest.mark.parametrize("word", [*Standing, *Outcome])
+def test_every_standing_and_outcome_is_in_the_docs(word: str) -> None:
+    assert f"`{word}`" in page("docs/json-output.md")
+
+
+# -- links
+
+
+def links() -> Iterator[Any]:
+    for path in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+            if not re.match(r"[a-z]+:", target):
+                yield pytest.param(path, target, id=f"{named(path)}: {target}")
+
+
+@pytest.mark.parametrize(("path", "target"), list(links()))
+def test_every_link_leads_somewhere(path: Path, target: str) -> None:
+    file, _, heading = target.partition("#")
+    there = (path.parent / file).resolve() if file else path
+    assert there.exists()
+    if heading:
+        titles = re.findall(r"^#+ (.+)$", there.read_text("utf-8"), re.MULTILINE)
+        assert heading in {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.parent.name == "docs"], ids=named)
+def test_every_page_can_be_found_from_the_readme(path: Path) -> None:
+    assert f"]({named(path)})" in page("README.md")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_every_page_has_one_title_and_closes_its_code(path: Path) -> None:
+    text = path.read_text("utf-8")
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert "```" not in outside
+    assert len(re.findall(r"^# ", outside, re.MULTILINE)) == 1
+
+
+# -- architecture
+
+
+def test_the_layers_are_those_that_a_test_holds() -> None:
+    rows = re.findall(r"^\| ([\d½]+) \| (.+) \|$", page("docs/architecture.md"), re.MULTILINE)
+    written = [set(re.findall(r"`(\w+)`", names)) for _, names in reversed(rows)]
+    assert written == [{name for name in names if there(name)} for names in LAYERS]
+
+
+def test_the_tables_of_the_ledger_have_the_columns_that_are_written_down(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    Ledger.create(path).close()
+    connection = sqlite3.connect(path)
+    found = connection.execute(
+        "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table'"
+    ).fetchall()
+    connection.close()
+    section = page("docs/architecture.md").partition("## The ledger")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+)", section, re.MULTILINE)
+    assert [(table, name) for table, names in rows for name in re.findall(r"`(\w+)`", names)] == found
+
+
+def there(module: str) -> bool:
+    package = ROOT / "bulkedit"
+    return (package / f"{module}.py").exists() or (package / module).is_dir()
