@@ -76,6 +76,7 @@ class _Books:
     looks: int = 0  # at the image set since the last request
     request: UpdateRequest | None = None  # for the base in hand, with stored values filled in
     before: ImageSet | None = None  # the image set as it stood before the last request
+    target: dict[str, Any] | None = None  # the document that a revert in doubt goes back to
     locked_since: float | None = None
     repeats: Repeats | None = None
 
@@ -243,8 +244,12 @@ class LaneRun:
     def _read(self, metadata: Metadata, performed: Action | None) -> None:
         books = self._held
         if isinstance(performed, Read) and books.base is not None and performed.version > books.base:
-            ours = holds(self._request(), metadata.document)
+            ours = holds(self._request(), metadata.document, books.target)
             self._follow(Finding.OURS if ours else Finding.STRANGERS, metadata, performed)
+            return
+        if books.call.revert_to is not None:
+            books.target = metadata.document
+            self.action = Read(books.call.image_set_id, self._base + 1)
             return
         books.request = fill_stored(self._request(), metadata.document)
         if books.request is None:
@@ -350,7 +355,9 @@ class LaneRun:
         version = self._base + 1
         at_version = self._latest is not None and self._latest.version == version
         if at_version or (isinstance(performed, Look) and performed.version == version):
-            self.action = Read(self._held.call.image_set_id, version)
+            # what a revert should have made is what its target is
+            target = self._held.call.revert_to
+            self.action = Read(self._held.call.image_set_id, version if target is None else target)
         else:
             self.action = self._look(version)
 
@@ -392,7 +399,7 @@ class LaneRun:
     def _wait_for_fault(self, finding: Finding) -> bool:
         """Count a fault and put the next attempt off; False where the call was given up instead."""
         books = self._held
-        books.faults += 1
+        books.faults += finding is not Finding.UNMOVED  # what led to that look has been counted
         books.repeats = books.repeats or Repeats(self._options, self._rng)
         wait = books.repeats.fault(self._now)
         if wait is not None:

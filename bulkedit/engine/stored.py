@@ -69,8 +69,13 @@ def _places(document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tu
                 yield here, None
 
 
-def holds(request: UpdateRequest, document: dict[str, Any]) -> bool:
-    """Whether a document looks as the request would leave it: what is set is there, what is removed is not."""
+def holds(request: UpdateRequest, document: dict[str, Any], target: dict[str, Any] | None = None) -> bool:
+    """Whether a document looks as the request would leave it: what is set is there, what is removed is not.
+
+    After a revert it is as its ``target``, the document of the version that the revert goes back to.
+    """
+    if request.revert_to is not None:
+        return target is not None and all(document.get(part) == target.get(part) for part in ("Patient", "Study"))
     updatable = json.loads(request.updatable or "{}")
     removable = json.loads(request.removable or "{}")
     return all(_at(document, path) == value for path, value in _places(updatable)) and all(

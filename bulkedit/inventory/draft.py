@@ -267,7 +267,7 @@ class Draft:
 
     def _parts(self) -> pl.LazyFrame:
         paths = [self._folder / part_name(number) for number in range(self._state.parts)]
-        return pl.scan_parquet(paths) if paths else pl.LazyFrame(schema=INVENTORY)
+        return pl.scan_parquet(paths, glob=False) if paths else pl.LazyFrame(schema=INVENTORY)
 
     def _resume(self) -> None:
         """Take in what the log holds since the last checkpoint."""

@@ -47,7 +47,7 @@ class Snapshot:
 
     def scan(self) -> pl.LazyFrame:
         """Columns `INVENTORY`, in the order of creation."""
-        return pl.scan_parquet(self.path)
+        return pl.scan_parquet(self.path, glob=False)
 
 
 def load(path: Path, datastore_id: str) -> Snapshot:

@@ -317,3 +317,31 @@ async def test_a_lost_answer_is_settled_by_looking_and_the_edit_is_made_once(
         ended = await run(emulator, tmp_path, [row(one, "PatientName", "X") for one in ids], wrap=Losing)
         assert ended.standing_of() == ["applied"] * 5
         assert sorted(entry.image_set_id for entry in updates(emulator)) == sorted(ids)
+
+
+@pytest.mark.parametrize("struck", [True, False], ids=["overtaken", "taken"])
+async def test_a_revert_whose_answer_was_lost_is_told_from_a_strangers_write(
+    emulator: Emulator, tmp_path: Path, struck: bool
+) -> None:
+    """The version after the base is ours only where it is what the revert goes back to."""
+    (image_set_id,) = fill(emulator, 1)
+    (tmp_path / "first").mkdir()
+    await run(emulator, tmp_path / "first", [row(image_set_id, "PatientName", "CHANGED")])
+
+    class Losing(Passing):
+        lost = False
+
+        async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+            if self.lost:
+                return await self.inner.update(request)
+            self.lost = True
+            theirs = json_text(in_study(StudyDescription="THEIRS"))
+            sent = replace(request, revert_to=None, updatable=theirs) if struck else request
+            await self.inner.update(sent)
+            return Lost("connection reset")
+
+    ended = await run(emulator, tmp_path, [row(image_set_id, action="revert", revert_to=1)], wrap=Losing)
+    assert ended.standing_of() == ["applied"]
+    assert ended.standings["conflicts"].to_list() == [int(struck)]
+    assert stored(emulator, image_set_id) == stored(emulator, image_set_id, 1)
+    assert len(updates(emulator)) == (3 if struck else 2)
