@@ -93,15 +93,3 @@ class LedgerError(BulkeditError):
 
 class RunHeldError(LedgerError):
     """Another process works on this run."""
-
-
-class StoppedError(BulkeditError):
-    """The run stopped early and can go on."""
-
-    exit_code = EXIT_STOPPED
-
-
-class InterruptedRunError(BulkeditError):
-    """Interrupted; every answer that came is in the ledger."""
-
-    exit_code = EXIT_INTERRUPTED

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bulkedit import dicom
+from bulkedit.edit import SELECTORS
 from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
 
     from bulkedit.editlist.model import ReadOptions
 
-SELECTORS: Final = (
-    "image_set_id",
-    "study_instance_uid",
-    "series_instance_uid",
-    "accession_number",
-    "patient_id",
-    "study_id",
-)
 _PLACE: Final = ("series_uid", "instance_uid")
 _TIDY_ONLY: Final = ("action", "attribute", "value", "level", "vr")
 _CALL_ONLY: Final = ("updates", "latest_version_id", "include_study_image_sets", "datastore_id")

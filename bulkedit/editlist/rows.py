@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.edit import IMAGE_SET_ID
-from bulkedit.editlist.columns import SELECTORS
+from bulkedit.edit import IMAGE_SET_ID, SELECTORS
 from bulkedit.editlist.problems import Check, found, said
 
 if TYPE_CHECKING:

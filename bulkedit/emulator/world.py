@@ -62,10 +62,6 @@ class World:
             elif isinstance(what, Pending) and thing.pending is what:
                 self._settle(thing, what)
 
-    def next_due(self) -> float | None:
-        """When something will happen next."""
-        return self._agenda[0][0] if self._agenda else None
-
     # -- data stores
 
     def add_datastore(self, name: str, *, now: float, datastore_id: str | None = None, **extras: Any) -> str:  # noqa: ANN401
