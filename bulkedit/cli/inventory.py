@@ -7,28 +7,23 @@ import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
 from bulkedit.cli.planning import DEFAULT_READ_RATE, search_rate
+from bulkedit.cli.progress import show
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
 from bulkedit.inventory import Snapshot, Tally
 from bulkedit.pacing import Pacer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bulkedit.pacing import Rate
-
-_REDRAW_S: Final = 0.2
-_LINE_S: Final = 60.0
 
 File = Annotated[
     Path,
@@ -141,7 +136,7 @@ class _Taking:
         stopped: BulkeditError | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-            tasks.start_soon(_show, self._numbers)
+            tasks.start_soon(show, self._numbers)
             try:
                 found = await self._take()
             except BulkeditError as error:
@@ -180,17 +175,3 @@ async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
-
-
-async def _show(numbers: Callable[[], str]) -> None:
-    """A line that is redrawn on a terminal, one line a minute elsewhere, until cancelled."""
-    console = err()
-    if not console.is_terminal:
-        while True:
-            await anyio.sleep(_LINE_S)
-            console.print(numbers())
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as bar:
-        task: Any = bar.add_task(numbers())
-        while True:
-            bar.update(task, description=numbers())
-            await anyio.sleep(_REDRAW_S)

@@ -10,6 +10,7 @@ import typer
 _SOURCE = "Edit list"
 _WHERE = "Where"
 _SELECT = "Image sets by study, series, accession number, patient or study id"
+_ESTIMATE = "Estimate"
 _RUN = "Running"
 
 Edits = Annotated[
@@ -190,6 +191,26 @@ PrimaryOnly = Annotated[
         envvar="BULKEDIT_PRIMARY_ONLY",
         help="Let rows mean primary image sets only.",
         rich_help_panel=_SELECT,
+    ),
+]
+Quota = Annotated[
+    str,
+    typer.Option(
+        "--quota",
+        metavar="N/s|N/m|N/h",
+        envvar="BULKEDIT_QUOTA",
+        help="The account's quota of UpdateImageSetMetadata, to estimate with.",
+        rich_help_panel=_ESTIMATE,
+    ),
+]
+RaisedQuota = Annotated[
+    str,
+    typer.Option(
+        "--raised-quota",
+        metavar="N/s|N/m|N/h",
+        envvar="BULKEDIT_RAISED_QUOTA",
+        help="A quota to compare with, and to word a request to AWS for.",
+        rich_help_panel=_ESTIMATE,
     ),
 ]
 Rate = Annotated[

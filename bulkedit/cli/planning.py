@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import sys
+import textwrap
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from bulkedit import inventory as inventories
 from bulkedit import plan as plans
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
+from bulkedit.cli.progress import showing
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, rows
 from bulkedit.errors import BadRowsError, UsageError
 from bulkedit.files import open_private
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
     from bulkedit.editlist import EditList
     from bulkedit.plan import SavedPlan
 
+DEFAULT_QUOTA: Final = str(plans.Quotas().current)
+DEFAULT_RAISED_QUOTA: Final = str(plans.Quotas().raised)
 DEFAULT_READ_RATE: Final = f"{DOCUMENTED[Operation.GET].per_second:g}/s"
 _SHOWN_PER_PROBLEM: Final = 5
-_RAISED: Final = "5/s"  # a quota that AWS support grants for migrations, for comparison
+_LONG_S: Final = 3600.0  # a plan that takes longer is worth a request for a higher quota
 _EMPTY: Final = ("keep", "null", "remove")
 
 
@@ -55,6 +59,8 @@ class ListOptions:
     on_many: str = "fail"
     primary_only: bool = False
     read_rate: str = DEFAULT_READ_RATE
+    quota: str = DEFAULT_QUOTA
+    raised_quota: str = DEFAULT_RAISED_QUOTA
 
     def reading(self) -> editlist.ReadOptions:
         """The reader's options. Raises UsageError."""
@@ -87,9 +93,13 @@ class ListOptions:
             contradictions=plans.Contradictions(contradictions),
         )
 
+    def quotas(self) -> plans.Quotas:
+        """What to estimate with. Raises UsageError."""
+        return plans.Quotas(current=parse_rate(self.quota), raised=parse_rate(self.raised_quota))
+
     def check(self) -> None:
         """Raises UsageError for a flag that is not understood, before anything is read."""
-        self.reading(), self.selecting(), self.planning("tidy"), parse_rate(self.read_rate)
+        self.reading(), self.selecting(), self.planning("tidy"), self.quotas(), parse_rate(self.read_rate)
 
     def _rules(self) -> dicom.Rules:
         return dicom.RULES[_one_of("--rules", self.rules, dicom.RULES)]
@@ -130,6 +140,8 @@ def plan(
     on_many: o.OnMany = "fail",
     primary_only: o.PrimaryOnly = False,
     read_rate: o.ReadRate = DEFAULT_READ_RATE,
+    quota: o.Quota = DEFAULT_QUOTA,
+    raised_quota: o.RaisedQuota = DEFAULT_RAISED_QUOTA,
     as_json: o.AsJson = False,
 ) -> None:
     """Check an edit list and plan its calls. Sends nothing that writes.
@@ -152,6 +164,8 @@ def plan(
         on_many=on_many,
         primary_only=primary_only,
         read_rate=read_rate,
+        quota=quota,
+        raised_quota=raised_quota,
     )
     where = {"region": region, "profile": profile, "endpoint_url": endpoint_url}
     saved = plan_list(edits, datastore, listing, out_, where)
@@ -174,7 +188,7 @@ def plan_list(
     file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
     found = editlist.read(file, listing.reading())
     datastore_id = _datastore(datastore_id, found)
-    selected = _selected(found.edits, datastore_id, listing, where)
+    selected, inventory = _selected(found.edits, datastore_id, listing, where)
     settings = listing.planning(found.form)
     made = plans.make(selected.edits, settings)
     bad = pl.concat([found.set_aside, selected.set_aside, made.set_aside]).sort("row", maintain_order=True)
@@ -183,7 +197,7 @@ def plan_list(
         raise BadRowsError("no row of the list can be planned.", where=source)
     now = datetime.now(UTC)
     counts = {
-        **plans.estimate(made).as_json(),
+        **plans.estimate(made, listing.quotas(), inventory=inventory).as_json(),
         "rows": found.rows,
         "set_aside": bad.get_column("row").n_unique(),
         "skipped": selected.skipped.get_column("row").n_unique(),
@@ -206,22 +220,38 @@ def plan_list(
 
 def _selected(
     edits: pl.DataFrame, datastore_id: str, listing: ListOptions, where: dict[str, Any]
-) -> inventories.Resolved:
-    """The image sets that the rows name. Asks the service only where rows name them otherwise than by id."""
-    inventory = pl.DataFrame(schema=inventories.INVENTORY)
-    if (edits.get_column("selector") != "image_set_id").any():
+) -> tuple[inventories.Resolved, pl.DataFrame]:
+    """The image sets that the rows name, and what is known of them (`INVENTORY`).
+
+    Asks the service only where rows name them otherwise than by id and there is no inventory file.
+    """
+    if listing.inventory is not None:
+        inventory = inventories.lookup_in_file(listing.inventory, edits, datastore_id).inventory
+    elif (edits.get_column("selector") != "image_set_id").any():
         inventory = anyio.run(_looked_up, edits, datastore_id, listing, where)
-    return inventories.resolve(edits, inventory, listing.selecting())
+    else:
+        inventory = pl.DataFrame(schema=inventories.INVENTORY)
+    return inventories.resolve(edits, inventory, listing.selecting()), inventory
 
 
 async def _looked_up(
     edits: pl.DataFrame, datastore_id: str, listing: ListOptions, where: dict[str, Any]
 ) -> pl.DataFrame:
     pacer = Pacer(search_rate(listing.read_rate), random.SystemRandom())
-    async with connect(Connection(datastore_id=datastore_id, **where)) as client:
-        found = await inventories.lookup(
-            client, edits, datastore_id=datastore_id, inventory_path=listing.inventory, pacer=pacer
+    watched = inventories.Tally()
+
+    def watch(tally: inventories.Tally) -> None:
+        nonlocal watched
+        watched = tally
+
+    def numbers() -> str:
+        return (
+            f"looking image sets up: {watched.searches:,} searches · {watched.image_sets:,} image sets · "
+            f"{watched.throttled:,} throttled"
         )
+
+    async with connect(Connection(datastore_id=datastore_id, **where)) as client, showing(numbers):
+        found = await inventories.lookup(client, edits, datastore_id=datastore_id, pacer=pacer, watch=watch)
     return found.inventory
 
 
@@ -288,23 +318,21 @@ def problems_text(bad: pl.DataFrame) -> str:
 
 def plan_line(saved: SavedPlan) -> dict[str, Any]:
     """The JSON line of type ``plan``."""
-    return {"type": "plan", "plan": str(saved.folder), "datastore_id": saved.datastore_id, **saved.counts}
+    return {
+        "type": "plan",
+        "plan": str(saved.folder),
+        "datastore_id": saved.datastore_id,
+        **saved.counts,
+        "quota_request": plans.quota_request(saved.counts, saved.datastore_id),
+    }
 
 
 def show_plan(saved: SavedPlan) -> None:
     """What a plan will do, how long it takes and what it costs."""
     counts, listed = saved.counts, saved.manifest["list"]
-    calls = counts["calls"]
-    default = Rate(counts["rate_per_second"])
-    raised = parse_rate(_RAISED)
     aside = plural(counts["set_aside"], "row")
     if counts["skipped"]:
         aside += f", and {plural(counts['skipped'], 'row')} skipped that name nothing in the data store"
-    merged = f" ({counts['saved_by_merging']:,} saved by merging)" if counts["saved_by_merging"] > 0 else ""
-    times = (
-        f"{duration(counts['seconds'])} at {default} (the default quota), "
-        f"{duration(plans.seconds_at(calls, raised))} at {raised}"
-    )
     console = out()
     console.print(f"Plan {saved.folder} for data store {saved.datastore_id}")
     console.print(
@@ -312,10 +340,47 @@ def show_plan(saved: SavedPlan) -> None:
             [
                 ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),
                 ("image sets", f"{counts['image_sets']:,}"),
-                ("calls", f"{calls:,}{merged}, at most {counts['longest_lane']:,} one after another"),
+                ("calls", _calls_text(counts)),
                 ("set aside", aside),
-                ("time", times),
+                ("time", _time_text(counts)),
                 ("API cost", f"${counts['api_dollars']:,.4f}"),
+                ("storage cost", _tier_text(counts)),
             ]
         )
     )
+    if counts["seconds"] > _LONG_S and counts["raised_seconds"] < counts["seconds"]:
+        console.print("\nTo ask AWS for a higher quota (Service Quotas, or a support case), you may write:\n")
+        console.print(textwrap.indent(textwrap.fill(plans.quota_request(counts, saved.datastore_id), 100), "  "))
+
+
+def _calls_text(counts: dict[str, Any]) -> str:
+    kinds = {
+        "by merging": counts["saved_by_merging"],
+        "by rows that later ones replace": counts["saved_by_superseding"],
+    }
+    saved = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count > 0)
+    text = f"{counts['calls']:,}, at most {counts['longest_lane']:,} one after another"
+    return f"{text}; saved: {saved}" if saved else text
+
+
+def _time_text(counts: dict[str, Any]) -> str:
+    current = Rate(counts["rate_per_second"])
+    which = "the default quota" if current == DOCUMENTED[Operation.UPDATE] else "the quota"
+    return (
+        f"{duration(counts['seconds'])} at {current} ({which}), "
+        f"{duration(counts['raised_seconds'])} at {Rate(counts['raised_rate_per_second'])}"
+    )
+
+
+def _tier_text(counts: dict[str, Any]) -> str:
+    """What it costs that an update moves an archived image set to the frequent tier."""
+    archived, unknown = counts["archived_image_sets"], counts["unknown_tier_image_sets"]
+    if archived is None:
+        return "not known: --inventory tells which image sets are archived"
+    text = "none: no image set is archived"
+    if archived:
+        text = (
+            f"at least ${counts['tier_dollars_at_least']:,.2f} (${counts['tier_dollars_per_gb']:.3f}/GB): "
+            f"{archived:,} archived, moved to the frequent tier for 30 days"
+        )
+    return f"{text}; of {unknown:,} the tier is not known" if unknown else text

@@ -1,21 +1,52 @@
-"""Where a run stands, while it runs: a line that is redrawn on a terminal, one line a minute elsewhere."""
+"""Where long work stands, while it runs: a line that is redrawn on a terminal, one line a minute elsewhere."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from bulkedit.cli.terminal import duration, err
+from bulkedit.errors import BulkeditError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from bulkedit.engine import Engine
 
 _REDRAW_S: Final = 0.2
 _LINE_S: Final = 60.0
+
+
+async def show(numbers_: Callable[[], str]) -> None:
+    """Show a line of numbers, of work whose end nobody knows, until cancelled."""
+    console = err()
+    if not console.is_terminal:
+        while True:
+            await anyio.sleep(_LINE_S)
+            console.print(numbers_())
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as bar:
+        task: Any = bar.add_task(numbers_())
+        while True:
+            bar.update(task, description=numbers_())
+            await anyio.sleep(_REDRAW_S)
+
+
+@asynccontextmanager
+async def showing(numbers_: Callable[[], str]) -> AsyncIterator[None]:
+    """`show` for as long as the block takes; an error of the block leaves as it is, in no group."""
+    stopped: BulkeditError | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(show, numbers_)
+        try:
+            yield
+        except BulkeditError as error:
+            stopped = error  # out of the group, which would wrap it
+        tasks.cancel_scope.cancel()
+    if stopped is not None:
+        raise stopped
 
 
 async def watch(engine: Engine) -> None:

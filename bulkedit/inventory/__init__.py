@@ -3,7 +3,7 @@
 from bulkedit.inventory.asking import PAGE, Clock, Tally
 from bulkedit.inventory.folder import folder_of
 from bulkedit.inventory.frame import INVENTORY
-from bulkedit.inventory.lookup import Lookup, lookup, search_keys
+from bulkedit.inventory.lookup import Lookup, lookup, lookup_in_file, search_keys
 from bulkedit.inventory.resolve import (
     COUNTS,
     RESOLVED,
@@ -34,6 +34,7 @@ __all__ = [
     "folder_of",
     "load",
     "lookup",
+    "lookup_in_file",
     "resolve",
     "search_keys",
     "take",

@@ -67,13 +67,10 @@ async def lookup(
 
     ``watch`` is called on the caller's loop after every page. Raises what `load` and `Searcher.page` raise.
     """
-    tally = Tally()
-    keys = edits.select("selector", "key").unique()
     if inventory_path is not None:
-        snapshot = load(inventory_path, datastore_id)
-        found = await to_thread.run_sync(_in_file, snapshot.scan(), keys)
-        return Lookup(found, "file", tally, whole_studies=True)
-    forms = _forms(keys)
+        return await to_thread.run_sync(lookup_in_file, inventory_path, edits, datastore_id)
+    tally = Tally()
+    forms = _forms(edits.select("selector", "key").unique())
     if not forms.height:
         return Lookup(empty(), "none", tally, whole_studies=False)
     searcher = Searcher(client, pacer, clock or Clock(), tally)
@@ -83,6 +80,15 @@ async def lookup(
         return Lookup(everything, "pages", tally, whole_studies=True)
     tally.image_sets = 0
     return Lookup(await _search(searcher, forms, watch), "searches", tally, whole_studies=False)
+
+
+def lookup_in_file(path: Path, edits: pl.DataFrame, datastore_id: str) -> Lookup:
+    """Find what the selectors of ``edits`` (`bulkedit.edit.EDITS`) name in an inventory file.
+
+    Raises what `load` raises.
+    """
+    keys = edits.select("selector", "key").unique()
+    return Lookup(_in_file(load(path, datastore_id).scan(), keys), "file", Tally(), whole_studies=True)
 
 
 async def search_keys(

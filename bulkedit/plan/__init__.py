@@ -1,7 +1,7 @@
 """Frames to lanes of calls, the estimate, and the plan as a folder."""
 
 from bulkedit.plan.checks import Contradictions
-from bulkedit.plan.estimate import Estimate, estimate, seconds_at
+from bulkedit.plan.estimate import RAISED, Estimate, Quotas, estimate, quota_request, seconds_at
 from bulkedit.plan.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
 from bulkedit.plan.make import Plan, Settings, make
 from bulkedit.plan.saved import MANIFEST, SavedPlan, copy, load, save
@@ -11,11 +11,13 @@ __all__ = [
     "CALLS",
     "MANIFEST",
     "PLANNED_EDITS",
+    "RAISED",
     "Contradictions",
     "Estimate",
     "Lane",
     "Plan",
     "PlannedCall",
+    "Quotas",
     "SavedPlan",
     "Settings",
     "copy",
@@ -24,6 +26,7 @@ __all__ = [
     "make",
     "part_of",
     "parts",
+    "quota_request",
     "save",
     "seconds_at",
 ]

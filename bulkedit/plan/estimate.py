@@ -1,4 +1,4 @@
-"""What a plan will take: calls, time at a quota, and the price of the calls."""
+"""What a plan will take: calls, time at a quota, and what it costs."""
 
 from __future__ import annotations
 
@@ -10,45 +10,126 @@ import polars as pl
 from bulkedit.pacing import DOCUMENTED, Operation, Rate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bulkedit.plan.make import Plan
 
-DOLLARS_PER_CALL: Final = 0.005 / 1000  # the pricing page's example for us-east-1
+# The pricing page, us-east-1.
+DOLLARS_PER_CALL: Final = 0.005 / 1000
+DOLLARS_PER_GB_MOVED: Final = 0.099  # 0.105 - 0.006: the tier's 30 days in Frequent, not Archive Instant Access
+_BILLED_GB: Final = 0.005  # of an image set at least
+_ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
+RAISED: Final = Rate(5.0)  # a quota that migrations ask for, to compare with
+_LOOKS_PER_CALL: Final = 1.5  # GetImageSet, at most on average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """The update quota of the account, and one that could be asked for."""
+
+    current: Rate = DOCUMENTED[Operation.UPDATE]
+    raised: Rate = RAISED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Counts, and what follows from them."""
+    """Counts, and what follows from them. Calls and the two kinds saved add up to one for each row and image set."""
 
     edits: int
     image_sets: int
     calls: int
-    saved_by_merging: int  # calls, against one for each row and image set
+    saved_by_merging: int  # calls: edits of an image set that share one
+    saved_by_superseding: int  # calls: rows that a later one has taken the place of whole
     longest_lane: int  # calls that can only run one after another
-    seconds: float  # at `rate`; waiting for unlocks comes on top where one lane is most of the plan
+    seconds: float  # at `rate_per_second`; waiting for unlocks comes on top where one lane is most of the plan
     rate_per_second: float
+    raised_seconds: float
+    raised_rate_per_second: float
     api_dollars: float  # of the updates themselves
+    archived_image_sets: int | None  # an update moves them to the frequent tier; None where no storage tier is known
+    unknown_tier_image_sets: int
+    tier_dollars_at_least: float | None  # of that move, image sets of 5 MB or less taken
+    tier_dollars_per_gb: float = DOLLARS_PER_GB_MOVED
 
     def as_json(self) -> dict[str, Any]:
         """Fields as they stand in the manifest."""
         return asdict(self)
 
 
-def estimate(plan: Plan, rate: Rate = DOCUMENTED[Operation.UPDATE]) -> Estimate:
-    """Count a plan; time is (calls - burst) / rate, below which no run can be."""
+def estimate(plan: Plan, quotas: Quotas | None = None, *, inventory: pl.DataFrame | None = None) -> Estimate:
+    """Count a plan; time is (calls - burst) / rate, below which no run can be.
+
+    ``inventory``: what is known of storage tiers, image_set_id String and storage_tier String
+    (`bulkedit.inventory.INVENTORY`).
+    """
+    quotas = quotas or Quotas()
     calls = plan.calls.height
     longest = plan.calls.group_by("lane").agg(pl.len()).select(pl.col("len").max()).item()
+    rows = plan.edits.lazy().group_by("row", "image_set_id").agg(pl.col("sent").any())
+    alone, sent = rows.select(pl.len(), pl.col("sent").sum()).collect().row(0)
+    touched = _touched(plan)
+    archived, unknown = _tiers(touched, inventory)
     return Estimate(
         edits=plan.edits.height,
-        image_sets=plan.calls.get_column("image_set_id").n_unique(),
+        image_sets=touched.len(),
         calls=calls,
-        saved_by_merging=plan.edits.select("row", "image_set_id").n_unique() - calls,
+        saved_by_merging=sent - calls,
+        saved_by_superseding=alone - sent,
         longest_lane=longest or 0,
-        seconds=seconds_at(calls, rate),
-        rate_per_second=rate.per_second,
+        seconds=seconds_at(calls, quotas.current),
+        rate_per_second=quotas.current.per_second,
+        raised_seconds=seconds_at(calls, quotas.raised),
+        raised_rate_per_second=quotas.raised.per_second,
         api_dollars=calls * DOLLARS_PER_CALL,
+        archived_image_sets=archived,
+        unknown_tier_image_sets=unknown,
+        tier_dollars_at_least=None if archived is None else archived * _BILLED_GB * DOLLARS_PER_GB_MOVED,
     )
 
 
 def seconds_at(calls: int, rate: Rate) -> float:
     """The least time that a number of calls takes at a quota."""
     return max(0.0, calls - rate.burst) / rate.per_second
+
+
+def quota_request(counts: Mapping[str, Any], datastore_id: str) -> str:
+    """A paragraph for the request to AWS Support. ``counts``: those of a plan's manifest."""
+    now, then = Rate(counts["rate_per_second"]), Rate(counts["raised_rate_per_second"])
+    looks, allowed = then.per_second * _LOOKS_PER_CALL, DOCUMENTED[Operation.GET].per_second
+    reads = (
+        f"and of GetImageSet from {allowed:g} to {looks:g} " if looks > allowed else ""
+    )  # each update is followed by looks until the image set is unlocked
+    return (
+        f"Please raise the throttling limit of AWS HealthImaging UpdateImageSetMetadata from {now.per_second:g} to "
+        f"{then.per_second:g} transactions per second {reads}for this account and Region. We are about to edit the "
+        f"metadata of {counts['image_sets']:,} image sets in data store {datastore_id}. Merged as far as the API "
+        f"allows, that takes {counts['calls']:,} UpdateImageSetMetadata calls: at least {_hours(counts['seconds'])} at "
+        f"{now.per_second:g} per second, {_hours(counts['raised_seconds'])} at {then.per_second:g} per second. The "
+        "client sends no faster than the limit, backs off with jitter when it is throttled, and stays within the quota "
+        "of 100 concurrent updates per data store."
+    )
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 2 * 60:
+        return f"{seconds:.0f} seconds"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours" if seconds < 2 * 86_400 else f"{seconds / 86_400:.1f} days"
+
+
+def _touched(plan: Plan) -> pl.Series:
+    """The image sets that are edited, once each."""
+    # a study-wide call edits more image sets than the one that it names
+    frame = plan.edits if plan.calls.get_column("study_wide").any() else plan.calls
+    return frame.get_column("image_set_id").unique()
+
+
+def _tiers(touched: pl.Series, inventory: pl.DataFrame | None) -> tuple[int | None, int]:
+    """How many image sets are archived, None where nothing is known, and of how many it is not known."""
+    if inventory is None or not inventory.height:
+        return None, touched.len()
+    known = inventory.filter(pl.col("storage_tier").is_not_null() & pl.col("image_set_id").is_in(touched.implode()))
+    if not known.height:
+        return None, touched.len()
+    return known.filter(pl.col("storage_tier") == _ARCHIVED).height, touched.len() - known.height

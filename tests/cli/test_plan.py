@@ -218,3 +218,27 @@ def test_a_plan_is_for_its_own_data_store_only(shell: Shell, edits: Path) -> Non
         "error: p: this plan was made for another data store.\nLeave --datastore out.\n",
     )
     assert shell.requests() == []
+
+
+def test_a_long_plan_comes_with_the_request_for_a_higher_quota(shell: Shell) -> None:
+    long = shell.descriptions([f"{number:032x}" for number in range(2_000)])
+    text = shell.run("plan", long).stdout
+    assert "2 h 13 min at 0.25/s (the default quota), 6 min 40 s at 5/s" in text
+    assert "from 0.25 to 5 transactions per second" in " ".join(text.split())
+    (line,) = shell.run("plan", long, "--quota", "1/s", "--raised-quota", "50/s", "--json").json
+    assert (line["seconds"], line["raised_seconds"]) == (1999.0, 39.98)
+    assert "from 1 to 50 transactions per second" in line["quota_request"]
+
+
+def test_a_short_plan_asks_for_nothing(shell: Shell, edits: Path) -> None:
+    assert "transactions per second" not in shell.run("plan", edits).stdout
+
+
+def test_an_inventory_tells_what_the_move_out_of_the_archive_costs(shell: Shell) -> None:
+    image_sets = shell.image_sets(2)
+    edits = shell.descriptions(image_sets)
+    assert "not known: --inventory" in shell.run("plan", edits).stdout
+    assert shell.run("inventory", "-o", "i.parquet").exit_code == 0
+    assert "none: no image set is archived" in shell.run("plan", edits, "--inventory", "i.parquet").stdout
+    (line,) = shell.run("plan", edits, "--inventory", "i.parquet", "--json").json
+    assert (line["archived_image_sets"], line["unknown_tier_image_sets"]) == (0, 0)

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bulkedit.cli.app import app
-from bulkedit.cli.inventory import _LINE_S, _Taking, inventory
+from bulkedit.cli.inventory import _Taking, inventory
 from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from bulkedit.inventory import Tally, folder_of, load
@@ -197,7 +197,6 @@ def test_progress_says_how_far_without_a_name() -> None:
     taking: Any = object.__new__(_Taking)
     taking.tally = Tally(pages=1_000, image_sets=50_000, throttled=2, reached=1_700_000_000_000_000)
     assert taking._numbers() == "50,000 image sets · 1,000 pages · 2 throttled · created up to 2023-11-14"
-    assert _LINE_S == 60
 
 
 def test_on_a_terminal_progress_is_a_line_that_goes(slow: Emulator, tmp_path: Path) -> None:
