@@ -164,12 +164,27 @@ class Rules:
     instance_removal_forced: bool  # removing an instance needs `force`
     series_removal: bool  # a whole series can be removed
     study_wide: bool  # includeStudyImageSets exists
+    primary_refused: frozenset[Level]  # levels of which a primary image set's attributes cannot be changed
     payload_limit: int  # bytes of each attributes blob
 
 
 RULES: Final[dict[str, Rules]] = {
-    "2025": Rules("2025", instance_removal_forced=False, series_removal=True, study_wide=False, payload_limit=10_000),
-    "2026": Rules("2026", instance_removal_forced=True, series_removal=False, study_wide=True, payload_limit=10_000),
+    "2025": Rules(
+        "2025",
+        instance_removal_forced=False,
+        series_removal=True,
+        study_wide=False,
+        primary_refused=frozenset({Level.PATIENT, Level.SERIES}),
+        payload_limit=10_000,
+    ),
+    "2026": Rules(
+        "2026",
+        instance_removal_forced=True,
+        series_removal=False,
+        study_wide=True,
+        primary_refused=frozenset(),
+        payload_limit=10_000,
+    ),
 }
 
 

@@ -6,9 +6,11 @@ from bulkedit.plan.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
 from bulkedit.plan.make import Plan, Settings, make
 from bulkedit.plan.saved import MANIFEST, SavedPlan, copy, load, save
 from bulkedit.plan.split import part_of, parts
+from bulkedit.plan.studies import KNOWN, StudyWide
 
 __all__ = [
     "CALLS",
+    "KNOWN",
     "MANIFEST",
     "PLANNED_EDITS",
     "RAISED",
@@ -20,6 +22,7 @@ __all__ = [
     "Quotas",
     "SavedPlan",
     "Settings",
+    "StudyWide",
     "copy",
     "estimate",
     "load",

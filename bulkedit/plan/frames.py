@@ -20,7 +20,7 @@ CALLS: Final = pl.Schema(
         "removable": pl.String(),  # JSON document, null where nothing is removed
         "revert_to": pl.UInt32(),  # null but for a revert
         "force": pl.Boolean(),
-        "study_wide": pl.Boolean(),  # includeStudyImageSets
+        "study_wide": pl.Boolean(),  # includeStudyImageSets: the call changes the other primary image sets too
         "lookup": pl.Boolean(),  # `removable` has values to be read from the store just before the call
         "edits": pl.UInt32(),  # how many edits the call carries
         "units": pl.UInt32(),  # into how many parts it can be split
@@ -34,7 +34,8 @@ PLANNED_EDITS: Final = pl.Schema(
         "edit": pl.UInt32(),  # 0, 1, 2, … in the order of the edit list
         "unit": pl.UInt32(),  # edits of one unit are never parted: those of one row of the call form
         "call": pl.UInt32(),  # the call that carries it
-        "sent": pl.Boolean(),  # false where a later edit of the call has taken its place
+        "sent": pl.Boolean(),  # false where a later edit of the call has taken its place, or another stands for it
+        "same_as": pl.UInt32(),  # the edit of the call that stands for it in other image sets of the study, else null
         "image_set_id": pl.String(),
         **{name: dtype for name, dtype in EDITS.items() if name not in {"selector", "key"}},
     }

@@ -10,7 +10,7 @@ import polars as pl
 from bulkedit import dicom
 from bulkedit.edit import STORED_VALUE, Action
 from bulkedit.editlist import SET_ASIDE
-from bulkedit.plan import checks, merge
+from bulkedit.plan import checks, merge, studies
 from bulkedit.plan.documents import documents
 from bulkedit.plan.frames import CALLS, PLANNED_EDITS
 from bulkedit.plan.packing import Piece, Unit, pack
@@ -34,6 +34,7 @@ class Settings:
     merge: bool = True  # False: one call per row
     whole_rows: bool = False  # a row's edits are never parted: the call form
     contradictions: checks.Contradictions = checks.Contradictions.FAIL
+    study_wide: studies.StudyWide = studies.StudyWide.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +46,45 @@ class Plan:
     set_aside: pl.DataFrame
 
 
-def make(edits: pl.DataFrame, settings: Settings) -> Plan:
+def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = None) -> Plan:
     """Plan the calls for edits: schema `EDITS` and image_set_id String, in the order of the list.
 
-    A row that no call can carry is set aside whole.
+    ``known``: `bulkedit.plan.studies.KNOWN`, what is known of the image sets, None where nothing is. A row that no
+    call can carry is set aside whole.
     """
-    problems = checks.problems(edits, settings.contradictions)
+    problems = pl.concat(
+        [checks.problems(edits, settings.contradictions), studies.restrictions(edits, known, settings.rules)]
+    ).sort("row", maintain_order=True)
     good = _without(edits, problems)
     whole_rows = settings.whole_rows or not settings.merge
     numbered = good.with_row_index("edit").with_columns(unit=pl.col("row") if whole_rows else pl.col("edit"))
-    staged = merge.stages(numbered) if settings.merge else merge.each_alone(numbered)
-    calls, staged = _packed(staged, settings.payload_limit)
-    large = _too_large(calls, staged, settings.payload_limit)
-    if large.height:
-        again = make(_without(good, large), settings)
-        return Plan(again.calls, again.edits, pl.concat([problems, large, again.set_aside]).sort("row"))
-    return _numbered(calls, staged, problems)
+    shared = studies.shared(
+        numbered,
+        known,
+        mode=settings.study_wide if settings.rules.study_wide else studies.StudyWide.OFF,
+        contradictions=settings.contradictions,
+        whole_rows=settings.whole_rows,
+    )
+    bad = shared.problems
+    if not bad.height:
+        staged = merge.stages(shared.edits) if settings.merge else merge.each_alone(shared.edits)
+        calls, staged = _packed(_with_echoes(staged, shared.echoes), settings.payload_limit)
+        bad = _too_large(calls, staged, settings.payload_limit)
+    if bad.height:
+        # without these rows, others may no longer be asked of a whole study
+        again = make(_without(good, bad), settings, known)
+        return Plan(again.calls, again.edits, pl.concat([problems, bad, again.set_aside]).sort("row"))
+    named = numbered.select("edit", "image_set_id") if shared.places.height else None
+    return _numbered(_laned(calls, shared.places), staged, named, problems)
+
+
+def _with_echoes(staged: pl.DataFrame, echoes: pl.DataFrame) -> pl.DataFrame:
+    """Put the edits that another stands for into its stage."""
+    if not echoes.height:
+        return staged
+    of_theirs = staged.select("segment", "stage", same_as="edit")
+    follow = echoes.join(of_theirs, on="same_as").with_columns(sent=pl.lit(value=False))
+    return pl.concat([staged, follow], how="diagonal")
 
 
 def _without(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
@@ -163,7 +187,8 @@ def _pieces(edit: dict[str, object], lengths: dict[str, int | None]) -> list[Pie
 
 def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.DataFrame:
     """Rows whose call is over the payload limit though nothing else is in it."""
-    over = calls.filter(pl.col("bytes") > limit).join(staged.filter("sent"), on=[*_STAGE, "bin"])
+    asked = staged.filter(pl.col("sent") | pl.col("same_as").is_not_null())
+    over = calls.filter(pl.col("bytes") > limit).join(asked, on=[*_STAGE, "bin"])
     return (
         over.unique("row")
         .sort("row")
@@ -179,18 +204,40 @@ def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.Data
     )
 
 
-def _numbered(calls: pl.DataFrame, staged: pl.DataFrame, problems: pl.DataFrame) -> Plan:
-    """Number lanes and calls. Longer lanes come first, so that the end of a run is not one long lane."""
+def _laned(calls: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+    """Adds to calls what they are in order of: lane_of String, phase, kind; and lead String, the image set they name.
+
+    ``image_set_id`` may be a place (`bulkedit.plan.studies.Shared`) until the calls are numbered.
+    """
+    if not places.height:
+        first = pl.lit(0, pl.UInt32)
+        return calls.with_columns(lane_of="image_set_id", phase=first, kind=first, lead="image_set_id")
+    placed = calls.join(places, left_on="image_set_id", right_on="place", how="left", maintain_order="left")
+    return placed.with_columns(
+        pl.col("phase", "kind").fill_null(0),
+        lane_of=pl.coalesce("lane", "image_set_id"),
+        lead=pl.coalesce("lead", "image_set_id"),
+    ).drop("lane")
+
+
+def _numbered(calls: pl.DataFrame, staged: pl.DataFrame, named: pl.DataFrame | None, problems: pl.DataFrame) -> Plan:
+    """Number lanes and calls. Longer lanes come first, so that the end of a run is not one long lane.
+
+    ``named``: edit, image_set_id: the image set that each edit names, where ``staged`` has places instead.
+    """
     keys = [*_STAGE, "bin"]
+    order = ["lane_of", "phase", "kind", *keys]
     ordered = (
-        calls.with_columns(length=pl.len().over("image_set_id"), lane_first=pl.col("first").min().over("image_set_id"))
-        .sort("length", "lane_first", "image_set_id", "segment", "stage", "bin", descending=[True, *[False] * 5])
-        .with_columns(lane=pl.col("image_set_id").rle_id())
+        calls.with_columns(length=pl.len().over("lane_of"), lane_first=pl.col("first").min().over("lane_of"))
+        .sort("length", "lane_first", *order, descending=[True, *[False] * 8])
+        .with_columns(lane=pl.col("lane_of").rle_id())
         .with_row_index("call")
     )
     edits = staged.join(ordered.select(*keys, "call"), on=keys).sort("call", "edit")
+    if named is not None:
+        edits = edits.drop("image_set_id").join(named, on="edit", maintain_order="left")
     return Plan(
-        ordered.select(CALLS.names()).cast(CALLS),
+        ordered.with_columns(image_set_id="lead").select(CALLS.names()).cast(CALLS),
         edits.select(PLANNED_EDITS.names()).cast(PLANNED_EDITS),
         problems,
     )

@@ -66,7 +66,7 @@ def each_alone(edits: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _explicit() -> pl.Expr:
+def is_explicit() -> pl.Expr:
     """A removal that names the value it removes."""
     return (pl.col("action") == Action.REMOVE) & (pl.col("value") != STORED_VALUE)
 
@@ -77,7 +77,7 @@ def _hard(edits: pl.DataFrame) -> pl.DataFrame:
         pl.col("version").is_not_null()
         | (pl.col("action") == Action.REVERT)
         | pl.col("action").is_in(WHOLE)
-        | _explicit()
+        | is_explicit()
         | pl.col("attribute").is_in(list(FORCED_UIDS))
         | (pl.col("unit") == pl.col("unit").shift())
     ).fill_null(value=False)
@@ -126,8 +126,8 @@ def _segments(edits: pl.DataFrame) -> pl.DataFrame:
     alone = (
         pl.col("version").is_not_null()
         | (pl.col("action") == Action.REVERT)
-        | ((pl.col("action") == Action.REMOVE_INSTANCE) & _explicit().any().over(inside_instance))
-        | ((pl.col("action") == Action.REMOVE_SERIES) & _explicit().any().over(inside_series))
+        | ((pl.col("action") == Action.REMOVE_INSTANCE) & is_explicit().any().over(inside_instance))
+        | ((pl.col("action") == Action.REMOVE_SERIES) & is_explicit().any().over(inside_series))
         # a unit of many that shares an attribute with another unit is kept whole by standing alone
         | ((pl.len().over(unit) > 1) & (pl.col("unit").n_unique().over(ATTRIBUTE) > 1))
     )
@@ -153,7 +153,7 @@ def _gone(edits: pl.DataFrame) -> pl.DataFrame:
 
 def _blocks(edits: pl.DataFrame) -> pl.DataFrame:
     """Adds block UInt32 (place in the chain of its attribute) and sent Boolean."""
-    turns = (_explicit() | _explicit().shift()).over(_CHAIN).fill_null(value=False)
+    turns = (is_explicit() | is_explicit().shift()).over(_CHAIN).fill_null(value=False)
     run = [*_CHAIN, "run"]
     in_runs = edits.with_columns(run=turns.cum_sum().over(_CHAIN)).with_columns(
         last_force=pl.col("force") == pl.col("force").last().over(run)
@@ -180,7 +180,7 @@ def _laid_over(edits: pl.DataFrame) -> pl.DataFrame:
             # two blocks that say the same can stand in either order
             same=(pl.col("block").max() == 1)
             & (pl.struct("action", "value").filter("sent").n_unique() == 1)
-            & ~_explicit().any(),
+            & ~is_explicit().any(),
         )
         words = {tuple(word) for word in chains.filter(~pl.col("same"))["letters"].to_list()}
         over = supersequence(words)

@@ -32,7 +32,9 @@ def part_of(call: PlannedCall, edits: pl.DataFrame, number: int) -> PlannedCall:
 
     Edits of one call are of one stage, and so is any part of them; what another took the place of may be sent now.
     """
-    merged = stages(edits.drop("sent", "call")).filter("sent").with_columns(call=pl.lit(number, pl.UInt32))
+    # of a study-wide call's edits, those that are sent may name different image sets
+    own = edits.filter(pl.col("same_as").is_null()).with_columns(image_set_id=pl.lit(call.image_set_id))
+    merged = stages(own.drop("sent", "call")).filter("sent").with_columns(call=pl.lit(number, pl.UInt32))
     text = documents(merged.lazy()).collect().row(0, named=True)
     sizes = [len(text[name].encode()) for name in ("updatable", "removable") if text[name]]
     return PlannedCall(
