@@ -75,6 +75,7 @@ def apply(
     on_missing: o.OnMissing = "fail",
     on_many: o.OnMany = "fail",
     primary_only: o.PrimaryOnly = False,
+    study_wide: o.StudyWide = "auto",
     as_json: o.AsJson = False,
 ) -> None:
     """Apply a plan, or an edit list at once. Asks first on a terminal.
@@ -109,6 +110,7 @@ def apply(
         on_missing=on_missing,
         on_many=on_many,
         primary_only=primary_only,
+        study_wide=study_wide,
         read_rate=read_rate,
     )
     plan = _plan_of(source, datastore, listing, settings["connection"])

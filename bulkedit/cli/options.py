@@ -213,6 +213,17 @@ RaisedQuota = Annotated[
         rich_help_panel=_ESTIMATE,
     ),
 ]
+StudyWide = Annotated[
+    str,
+    typer.Option(
+        "--study-wide",
+        metavar="auto|on|off",
+        envvar="BULKEDIT_STUDY_WIDE",
+        help="One call for all primary image sets of a study: where the list asks the same of all of them (auto), "
+        "whatever it asks of one of them (on), or only where a row says so (off).",
+        rich_help_panel=_SELECT,
+    ),
+]
 Rate = Annotated[
     str,
     typer.Option(

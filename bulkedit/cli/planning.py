@@ -58,6 +58,7 @@ class ListOptions:
     on_missing: str = "fail"
     on_many: str = "fail"
     primary_only: bool = False
+    study_wide: str = "auto"
     read_rate: str = DEFAULT_READ_RATE
     quota: str = DEFAULT_QUOTA
     raised_quota: str = DEFAULT_RAISED_QUOTA
@@ -85,12 +86,19 @@ class ListOptions:
         """The planner's settings for a list of this form. Raises UsageError."""
         rules = self._rules()
         contradictions = _one_of("--on-contradiction", self.on_contradiction, plans.Contradictions)
+        study_wide = plans.StudyWide(_one_of("--study-wide", self.study_wide, plans.StudyWide))
+        if study_wide is plans.StudyWide.ON and not rules.study_wide:
+            raise UsageError(
+                f"the service of {rules.age} has no study-wide calls.",
+                hint="Leave --study-wide out, or plan for a newer service: --rules 2026",
+            )
         return plans.Settings(
             rules=rules,
             payload_limit=self.payload_limit or rules.payload_limit,
             merge=not self.no_merge,
             whole_rows=form == "call",
             contradictions=plans.Contradictions(contradictions),
+            study_wide=study_wide if rules.study_wide else plans.StudyWide.OFF,
         )
 
     def quotas(self) -> plans.Quotas:
@@ -139,6 +147,7 @@ def plan(
     on_missing: o.OnMissing = "fail",
     on_many: o.OnMany = "fail",
     primary_only: o.PrimaryOnly = False,
+    study_wide: o.StudyWide = "auto",
     read_rate: o.ReadRate = DEFAULT_READ_RATE,
     quota: o.Quota = DEFAULT_QUOTA,
     raised_quota: o.RaisedQuota = DEFAULT_RAISED_QUOTA,
@@ -163,6 +172,7 @@ def plan(
         on_missing=on_missing,
         on_many=on_many,
         primary_only=primary_only,
+        study_wide=study_wide,
         read_rate=read_rate,
         quota=quota,
         raised_quota=raised_quota,
@@ -188,19 +198,29 @@ def plan_list(
     file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
     found = editlist.read(file, listing.reading())
     datastore_id = _datastore(datastore_id, found)
-    selected, inventory = _selected(found.edits, datastore_id, listing, where)
     settings = listing.planning(found.form)
-    made = plans.make(selected.edits, settings)
+    selected, looked_up = _selected(found.edits, datastore_id, listing, settings, where)
+    known = _known(looked_up.inventory)
+    if settings.study_wide is plans.StudyWide.ON and plans.beyond_knowledge(selected.edits, known):
+        raise UsageError(
+            "which image sets are primary, and of which studies, is not known of all that the list names.",
+            where=source,
+            likely="--study-wide on needs to know all image sets of a study.",
+            hint="Take an inventory (bulkedit inventory -o FILE) and plan with it: --inventory FILE",
+        )
+    made = plans.make(selected.edits, settings, known)
     bad = pl.concat([found.set_aside, selected.set_aside, made.set_aside]).sort("row", maintain_order=True)
     _settle_bad_rows(found, bad, listing, file, source)
     if not made.calls.height:
         raise BadRowsError("no row of the list can be planned.", where=source)
     now = datetime.now(UTC)
     counts = {
-        **plans.estimate(made, listing.quotas(), inventory=inventory).as_json(),
+        **plans.estimate(made, listing.quotas(), inventory=looked_up.inventory, known=known).as_json(),
         "rows": found.rows,
         "set_aside": bad.get_column("row").n_unique(),
         "skipped": selected.skipped.get_column("row").n_unique(),
+        "searches": looked_up.tally.searches,
+        "beyond_knowledge": plans.beyond_knowledge(made.edits, known),
     }
     about: dict[str, Any] = {
         "tool": f"bulkedit {__version__}",
@@ -212,6 +232,7 @@ def plan_list(
             "payload_limit": settings.payload_limit,
             "force": listing.force,
             "merge": settings.merge,
+            "study_wide": str(settings.study_wide),
         },
         "counts": counts,
     }
@@ -219,24 +240,26 @@ def plan_list(
 
 
 def _selected(
-    edits: pl.DataFrame, datastore_id: str, listing: ListOptions, where: dict[str, Any]
-) -> tuple[inventories.Resolved, pl.DataFrame]:
-    """The image sets that the rows name, and what is known of them (`INVENTORY`).
+    edits: pl.DataFrame, datastore_id: str, listing: ListOptions, settings: plans.Settings, where: dict[str, Any]
+) -> tuple[inventories.Resolved, inventories.Lookup]:
+    """The image sets that the rows name, and what was found out about them.
 
     Asks the service only where rows name them otherwise than by id and there is no inventory file.
     """
+    selecting = listing.selecting()
     if listing.inventory is not None:
-        inventory = inventories.lookup_in_file(listing.inventory, edits, datastore_id).inventory
+        found = inventories.lookup_in_file(listing.inventory, edits, datastore_id)
     elif (edits.get_column("selector") != "image_set_id").any():
-        inventory = anyio.run(_looked_up, edits, datastore_id, listing, where)
+        found = anyio.run(_looked_up, edits, datastore_id, listing, settings, where)
     else:
-        inventory = pl.DataFrame(schema=inventories.INVENTORY)
-    return inventories.resolve(edits, inventory, listing.selecting()), inventory
+        nothing = pl.DataFrame(schema=inventories.INVENTORY)
+        found = inventories.Lookup(nothing, "none", inventories.Tally(), whole_studies=False)
+    return inventories.resolve(edits, found.inventory, selecting), found
 
 
 async def _looked_up(
-    edits: pl.DataFrame, datastore_id: str, listing: ListOptions, where: dict[str, Any]
-) -> pl.DataFrame:
+    edits: pl.DataFrame, datastore_id: str, listing: ListOptions, settings: plans.Settings, where: dict[str, Any]
+) -> inventories.Lookup:
     pacer = Pacer(search_rate(listing.read_rate), random.SystemRandom())
     watched = inventories.Tally()
 
@@ -252,7 +275,16 @@ async def _looked_up(
 
     async with connect(Connection(datastore_id=datastore_id, **where)) as client, showing(numbers):
         found = await inventories.lookup(client, edits, datastore_id=datastore_id, pacer=pacer, watch=watch)
-    return found.inventory
+        if settings.study_wide is plans.StudyWide.OFF:
+            return found
+        meant = inventories.resolve(edits, found.inventory, listing.selecting()).edits.filter(plans.is_top())
+        return await inventories.complete_studies(client, found, meant, pacer=pacer, watch=watch)
+
+
+def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
+    """What an inventory tells of studies (`bulkedit.plan.KNOWN`)."""
+    study = inventories.trimmed("study_instance_uid")
+    return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
 
 
 def search_rate(text: str) -> Rate:
@@ -339,7 +371,7 @@ def show_plan(saved: SavedPlan) -> None:
         rows(
             [
                 ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),
-                ("image sets", f"{counts['image_sets']:,}"),
+                ("image sets", f"{counts['image_sets']:,}" + _studies_text(counts)),
                 ("calls", _calls_text(counts)),
                 ("set aside", aside),
                 ("time", _time_text(counts)),
@@ -348,6 +380,9 @@ def show_plan(saved: SavedPlan) -> None:
             ]
         )
     )
+    if counts["beyond_knowledge"] and saved.manifest["settings"]["study_wide"] == plans.StudyWide.AUTO:
+        edits = plural(counts["beyond_knowledge"], "Patient- or Study-level edit")
+        console.print(f"\n{edits} of image sets whose studies are not known. One call a study: --inventory FILE")
     if counts["seconds"] > _LONG_S and counts["raised_seconds"] < counts["seconds"]:
         console.print("\nTo ask AWS for a higher quota (Service Quotas, or a support case), you may write:\n")
         console.print(textwrap.indent(textwrap.fill(plans.quota_request(counts, saved.datastore_id), 100), "  "))
@@ -356,11 +391,16 @@ def show_plan(saved: SavedPlan) -> None:
 def _calls_text(counts: dict[str, Any]) -> str:
     kinds = {
         "by merging": counts["saved_by_merging"],
+        "by study-wide calls": counts["saved_by_study_wide"],
         "by rows that later ones replace": counts["saved_by_superseding"],
     }
     saved = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count > 0)
     text = f"{counts['calls']:,}, at most {counts['longest_lane']:,} one after another"
     return f"{text}; saved: {saved}" if saved else text
+
+
+def _studies_text(counts: dict[str, Any]) -> str:
+    return "" if counts["studies"] is None else f" of {plural(counts['studies'], 'study', 'studies')}"
 
 
 def _time_text(counts: dict[str, Any]) -> str:

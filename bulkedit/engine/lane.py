@@ -78,6 +78,7 @@ class _Books:
     before: ImageSet | None = None  # the image set as it stood before the last request
     target: dict[str, Any] | None = None  # the document that a revert in doubt goes back to
     locked_since: float | None = None
+    refused_since: float | None = None  # as a conflict, though its own image set is not locked: another of the study is
     repeats: Repeats | None = None
 
 
@@ -123,8 +124,9 @@ class LaneRun:
         self._new_call = new_call
         self._payload_limit = payload_limit
         self._now, self._epoch = now, epoch
-        self._latest: ImageSet | None = None  # the newest version that this lane has seen
-        self._conflicted = False  # --on-conflict stop has struck
+        self._seen: dict[str, ImageSet] = {}  # the newest version that this lane has seen of each image set
+        self._stopped: set[str] = set()  # image sets in which --on-conflict stop has struck
+        self._study_stopped = False  # it has struck a call of the whole study
         self._books: _Books | None = None
         self._events: list[Event | Part] = []
         self._open_until_busy()
@@ -211,7 +213,7 @@ class LaneRun:
 
     def _open(self, call: PlannedCall) -> None:
         books = self._books = _Books(call, Standing.PLANNED)
-        if self._conflicted:
+        if self._is_stopped(call):
             self._settle(Standing.CONFLICTED, cause="an earlier conflict in this image set")
         elif begun := self._begun.get(call.call):
             # an intent without an answer: the request may have left, or may still be on its way
@@ -231,7 +233,7 @@ class LaneRun:
     def _looked(self, found: ImageSet, performed: Action | None) -> None:
         self._held.looks += 1
         if self._latest is None or found.version >= self._latest.version:
-            self._latest = found
+            self._seen[self._held.call.image_set_id] = found
         self._examine(found, performed)
 
     def _examine(self, found: ImageSet, performed: Action | None = None) -> None:
@@ -302,8 +304,18 @@ class LaneRun:
         books = self._held
         if self._latest is not None and self._latest.version == books.base:
             books.before = self._latest
-        if finding in _QUOTA or self._wait_for_fault(finding):
+        if finding is Finding.UNMOVED and books.refused_since is not None:
+            self._wait_for_siblings(books.refused_since)
+        elif finding in _QUOTA or self._wait_for_fault(finding):
             self._prepare()
+
+    def _wait_for_siblings(self, since: float) -> None:
+        """Send again after a wait: only the answer tells whether all image sets of the study are unlocked."""
+        if self._now - since > self._options.unlock_timeout_s:
+            self._park("unlock timeout")
+            return
+        self.due = self._now + LOOK.wait(self._held.attempts, self._rng)
+        self._prepare()
 
     def _send_anew(self, finding: Finding, reply: Reply) -> None:
         books = self._held
@@ -329,6 +341,8 @@ class LaneRun:
             books.standing = Standing.IN_DOUBT
             books.faults += 1
             self._note(*self._why(finding, reply))
+        conflict = finding is Finding.CONFLICT and books.call.study_wide
+        books.refused_since = (books.refused_since or self._now) if conflict else None
         # past the version that was promised: its own status tells what became of it
         self.action = self._look(self._base + 1 if finding is Finding.PASSED else None)
 
@@ -367,7 +381,9 @@ class LaneRun:
         latest = self._latest.version if self._latest else None
         cause = f"another writer made version {latest}" if latest else "another writer"
         if books.call.version is not None or self._options.on_conflict is OnConflict.STOP:
-            self._conflicted = self._options.on_conflict is OnConflict.STOP
+            if self._options.on_conflict is OnConflict.STOP:
+                self._stopped.add(books.call.image_set_id)
+                self._study_stopped |= books.call.study_wide
             self._settle(Standing.CONFLICTED, cause)
             return
         books.standing = Standing.PLANNED
@@ -411,6 +427,24 @@ class LaneRun:
             self._settle(Standing.FAILED, f"given up after repeated: {finding}")
         return False
 
+    # the image sets of the lane
+
+    @property
+    def _latest(self) -> ImageSet | None:
+        """The newest version that was seen of the image set of the call in hand."""
+        return self._seen.get(self._held.call.image_set_id)
+
+    def _is_stopped(self, call: PlannedCall) -> bool:
+        """Whether what the call builds on has conflicted: its image set, or, of a study, any of them."""
+        if self._study_stopped:
+            return True
+        return bool(self._stopped) if call.study_wide else call.image_set_id in self._stopped
+
+    def _forget_siblings(self, call: PlannedCall) -> None:
+        """A call of the whole study has made a version of its other image sets too: they are to be looked at again."""
+        if call.study_wide:
+            self._seen = {call.image_set_id: seen} if (seen := self._seen.get(call.image_set_id)) else {}
+
     # books
 
     def _settle(
@@ -418,6 +452,7 @@ class LaneRun:
     ) -> None:
         self._held.standing = standing
         self._note(cause, message, version=version)
+        self._forget_siblings(self._held.call)
         self._books = None
         self.action = None
 

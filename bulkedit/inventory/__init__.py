@@ -2,8 +2,8 @@
 
 from bulkedit.inventory.asking import PAGE, Clock, Tally
 from bulkedit.inventory.folder import folder_of
-from bulkedit.inventory.frame import INVENTORY
-from bulkedit.inventory.lookup import Lookup, lookup, lookup_in_file, search_keys
+from bulkedit.inventory.frame import INVENTORY, trimmed
+from bulkedit.inventory.lookup import Lookup, complete_studies, lookup, lookup_in_file, search_keys
 from bulkedit.inventory.resolve import (
     COUNTS,
     RESOLVED,
@@ -31,6 +31,7 @@ __all__ = [
     "Snapshot",
     "Standing",
     "Tally",
+    "complete_studies",
     "folder_of",
     "load",
     "lookup",
@@ -38,4 +39,5 @@ __all__ = [
     "resolve",
     "search_keys",
     "take",
+    "trimmed",
 ]

@@ -98,16 +98,52 @@ async def search_keys(
     pacer: Pacer,
     clock: Clock | None = None,
     watch: Callable[[Tally], None] | None = None,
+    tally: Tally | None = None,
 ) -> pl.DataFrame:
     """Search for each distinct (selector, key) of ``keys``, and answer what was found as `INVENTORY`.
 
     ``keys``: columns selector and key, String; an image_set_id, which the service has no filter for, and an empty key
     are passed over. Searches run side by side within the quota. The service's EQUAL may or may not tell padding, so a
     text of odd length is searched for with and without its blank: two searches. A key that the service calls invalid
-    names nothing; where it calls all of them so, that is raised as DatastoreError.
+    names nothing; where it calls all of them so, that is raised as DatastoreError. ``tally`` goes on counting.
     """
-    searcher = Searcher(client, pacer, clock or Clock(), Tally())
+    searcher = Searcher(client, pacer, clock or Clock(), tally or Tally())
     return await _search(searcher, _forms(keys), watch)
+
+
+async def complete_studies(
+    client: Client,
+    found: Lookup,
+    edits: pl.DataFrame,
+    *,
+    pacer: Pacer,
+    clock: Clock | None = None,
+    watch: Callable[[Tally], None] | None = None,
+) -> Lookup:
+    """Find the other image sets of the studies that ``edits`` are made in.
+
+    ``edits``: `RESOLVED`, those for which the rest of the study matters; where an image set is not primary it does
+    not. A search for each study, but for those that have been searched for by their UID, and none at all where
+    ``found`` has whole studies.
+    """
+    study = trimmed("study_instance_uid")
+    primary = found.inventory.lazy().filter("primary").select("image_set_id", key=study).drop_nulls("key")
+    searched = edits.lazy().filter(pl.col("selector") == "study_instance_uid").select(key=trimmed("key"))
+    keys = (
+        edits.lazy()
+        .select("image_set_id")
+        .join(primary, on="image_set_id")
+        .join(searched, on="key", how="anti")
+        .select(selector=pl.lit("study_instance_uid"), key="key")
+        .unique()
+        .sort("key")
+        .collect()
+    )
+    if found.whole_studies or not keys.height:
+        return found
+    rest = await search_keys(client, keys, pacer=pacer, clock=clock, watch=watch, tally=found.tally)
+    whole = pl.concat([found.inventory, rest]).unique("image_set_id", keep="last", maintain_order=True)
+    return Lookup(whole, found.source, found.tally, whole_studies=False)
 
 
 def _forms(keys: pl.DataFrame) -> pl.DataFrame:

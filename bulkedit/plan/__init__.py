@@ -6,7 +6,7 @@ from bulkedit.plan.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
 from bulkedit.plan.make import Plan, Settings, make
 from bulkedit.plan.saved import MANIFEST, SavedPlan, copy, load, save
 from bulkedit.plan.split import part_of, parts
-from bulkedit.plan.studies import KNOWN, StudyWide
+from bulkedit.plan.studies import KNOWN, StudyWide, beyond_knowledge, is_top
 
 __all__ = [
     "CALLS",
@@ -23,8 +23,10 @@ __all__ = [
     "SavedPlan",
     "Settings",
     "StudyWide",
+    "beyond_knowledge",
     "copy",
     "estimate",
+    "is_top",
     "load",
     "make",
     "part_of",

@@ -33,12 +33,18 @@ class Quotas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Counts, and what follows from them. Calls and the two kinds saved add up to one for each row and image set."""
+    """Counts, and what follows from them.
+
+    Calls and the three kinds saved add up to one for each row and image set; to two where a part of the row's edits of
+    an image set is made of the whole study.
+    """
 
     edits: int
     image_sets: int
+    studies: int | None  # of these image sets; None where one of them is of a study that is not known
     calls: int
     saved_by_merging: int  # calls: edits of an image set that share one
+    saved_by_study_wide: int  # calls: image sets that share one with others of their study
     saved_by_superseding: int  # calls: rows that a later one has taken the place of whole
     longest_lane: int  # calls that can only run one after another
     seconds: float  # at `rate_per_second`; waiting for unlocks comes on top where one lane is most of the plan
@@ -56,24 +62,35 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(plan: Plan, quotas: Quotas | None = None, *, inventory: pl.DataFrame | None = None) -> Estimate:
+def estimate(
+    plan: Plan,
+    quotas: Quotas | None = None,
+    *,
+    inventory: pl.DataFrame | None = None,
+    known: pl.DataFrame | None = None,
+) -> Estimate:
     """Count a plan; time is (calls - burst) / rate, below which no run can be.
 
     ``inventory``: what is known of storage tiers, image_set_id String and storage_tier String
-    (`bulkedit.inventory.INVENTORY`).
+    (`bulkedit.inventory.INVENTORY`); ``known``: what is known of studies (`bulkedit.plan.KNOWN`).
     """
     quotas = quotas or Quotas()
     calls = plan.calls.height
     longest = plan.calls.group_by("lane").agg(pl.len()).select(pl.col("len").max()).item()
-    rows = plan.edits.lazy().group_by("row", "image_set_id").agg(pl.col("sent").any())
+    # an edit that another of its study stands for is sent in that one
+    made = pl.col("sent") | pl.col("same_as").is_not_null()
+    rows = plan.edits.lazy().group_by("row", "image_set_id", "study_wide").agg(made.any().alias("sent"))
     alone, sent = rows.select(pl.len(), pl.col("sent").sum()).collect().row(0)
+    study_wide = _saved_by_study_wide(plan)
     touched = _touched(plan)
     archived, unknown = _tiers(touched, inventory)
     return Estimate(
         edits=plan.edits.height,
         image_sets=touched.len(),
+        studies=_studies(touched, known),
         calls=calls,
-        saved_by_merging=sent - calls,
+        saved_by_merging=sent - calls - study_wide,
+        saved_by_study_wide=study_wide,
         saved_by_superseding=alone - sent,
         longest_lane=longest or 0,
         seconds=seconds_at(calls, quotas.current),
@@ -123,6 +140,20 @@ def _touched(plan: Plan) -> pl.Series:
     # a study-wide call edits more image sets than the one that it names
     frame = plan.edits if plan.calls.get_column("study_wide").any() else plan.calls
     return frame.get_column("image_set_id").unique()
+
+
+def _saved_by_study_wide(plan: Plan) -> int:
+    shared = plan.edits.lazy().filter("study_wide").group_by("call").agg(pl.col("image_set_id").n_unique())
+    return int(shared.select((pl.col("image_set_id") - 1).sum()).collect().item())
+
+
+def _studies(touched: pl.Series, known: pl.DataFrame | None) -> int | None:
+    """How many studies the image sets are of, None where that is not known of all of them."""
+    if known is None:
+        return None
+    found = known.filter(pl.col("study").is_not_null() & pl.col("image_set_id").is_in(touched.implode()))
+    found = found.unique("image_set_id")
+    return found.get_column("study").n_unique() if found.height == touched.len() else None
 
 
 def _tiers(touched: pl.Series, inventory: pl.DataFrame | None) -> tuple[int | None, int]:

@@ -73,6 +73,15 @@ def is_top() -> pl.Expr:
     return pl.col("level").is_in(_TOP) & pl.col("attribute").is_not_null()
 
 
+def beyond_knowledge(edits: pl.DataFrame, known: pl.DataFrame | None) -> int:
+    """How many Patient- and Study-level edits are of image sets whose study, or place in it, is not known."""
+    single = edits.filter(is_top() & ~pl.col("study_wide"))
+    if known is None:
+        return single.height
+    told = known.filter(~pl.col("primary") | (pl.col("primary") & pl.col("study").is_not_null())).select(_ID)
+    return single.join(told, on=_ID, how="anti").height
+
+
 def restrictions(edits: pl.DataFrame, known: pl.DataFrame | None, rules: Rules) -> pl.DataFrame:
     """Rows that the service does not do to an image set that is known to be primary: schema `SET_ASIDE`.
 
@@ -241,7 +250,9 @@ def _differing(wanted: pl.DataFrame, chains: pl.DataFrame, mode: StudyWide) -> p
         return pl.DataFrame(schema=SET_ASIDE)
     wanted = wanted.join(chains, on=_CHAIN, how="semi", nulls_equal=True, maintain_order="left")
     rows = wanted.select(*_CHAIN, "row").unique().sort("row").group_by(_CHAIN)
-    said = rows.agg(said=pl.col("row").cast(pl.String).head(_SHOWN), more=pl.len()).select(*_CHAIN, said=_listed("said"))
+    said = rows.agg(said=pl.col("row").cast(pl.String).head(_SHOWN), more=pl.len()).select(
+        *_CHAIN, said=_listed("said")
+    )
     resort = "or let the later row win: --on-contradiction last" if mode is StudyWide.ON else "or: --study-wide off"
     return _set_aside(
         wanted.join(said, on=_CHAIN, nulls_equal=True, maintain_order="left"),
