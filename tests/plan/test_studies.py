@@ -5,6 +5,7 @@ asked of each; what it asks of a part of them is set aside in words that say wha
 from __future__ import annotations
 
 import itertools
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -148,6 +149,20 @@ def test_what_a_study_is_asked_is_packed_under_the_payload_limit() -> None:
     assert codes(large) == [(row_, "payload-too-large") for row_ in (11, 12, 13)]
 
 
+def test_the_parts_of_a_study_wide_call_are_study_wide_and_hold_each_attribute_once() -> None:
+    about = known(3)
+    rows = of_all(about, "PatientID", "OLD", action="remove") + of_all(about, "PatientName", "NEW")
+    plan = made(rows, about)
+    (call,) = plan.calls.select(f.name for f in fields(plans.PlannedCall)).rows()
+    numbers = itertools.count(1)
+    halves = plans.parts(plans.PlannedCall(*call), plan.edits, lambda: next(numbers))
+    head = '{"SchemaVersion":1.1,"Patient":{"DICOM":{'
+    assert [(part.updatable, part.removable, part.study_wide, edits) for part, edits in halves] == [
+        (None, head + '"PatientID":"OLD"}}}', True, [0, 1, 2]),
+        (head + '"PatientName":"NEW"}}}', None, True, [3, 4, 5]),
+    ]
+
+
 # -- what is set aside
 
 
@@ -243,6 +258,7 @@ def order(plan: plans.Plan) -> list[str]:
         ("x0 r0 r1 x1", ["revert 1", "study", "revert 0"]),
         ("x0 x1 r0 y0 y1", ["study", "revert 0", "study"]),
         ("x0 x1 y0 y1 r0", ["study", "revert 0"]),
+        ("x0 x1 r0 x0 x1", ["study", "revert 0", "study"]),
         ("x0 r0 y0 y1 r1 x1", None),
     ],
 )
