@@ -46,11 +46,12 @@ class Finding(StrEnum):
     LOCKED = "locked"
     UNMOVED = "at its base"  # nothing newer than the call's base
     REACHED = "at its version"  # the version that the call was to make stands, and its update succeeded
+    REACHED_UNSURE = "at its version, perhaps another's"  # the same, of a service that gives a number twice
     FAILED_REQUEST = "update failed by its request"
     FAILED_SERVICE = "update failed by the service"
     PASSED = "past its version"  # there are versions beyond the one that the call was to make
     GONE = "gone"
-    # what the version after the base holds (after PASSED or REACHED in doubt)
+    # what the version after the base holds (after a COMPARE)
     OURS = "ours"
     STRANGERS = "a stranger's"
     # reads that told nothing
@@ -126,6 +127,9 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.ACCEPTED, F.LOCKED): Step.LOOK_LATER,
     (S.ACCEPTED, F.UNMOVED): Step.LOOK_LATER,  # a read that lags behind
     (S.ACCEPTED, F.REACHED): Step.APPLIED,
+    (S.ACCEPTED, F.REACHED_UNSURE): Step.COMPARE,
+    (S.ACCEPTED, F.OURS): Step.APPLIED,
+    (S.ACCEPTED, F.STRANGERS): Step.REBASE,  # ours has failed, left no version behind, and was overtaken
     (S.ACCEPTED, F.FAILED_REQUEST): Step.REJECTED,
     (S.ACCEPTED, F.FAILED_SERVICE): Step.SEND_ANEW,
     (S.ACCEPTED, F.PASSED): Step.LOOK,  # at our own version, by its number
@@ -184,11 +188,14 @@ def of_failed_read(reply: Refused | Lost) -> Finding:
     return Finding.READ_LOST if isinstance(reply, Lost) else _READS[reply.kind]
 
 
-def of_look(found: ImageSet, *, standing: Standing, base: int | None, before: ImageSet | None) -> Finding:
+def of_look(
+    found: ImageSet, *, standing: Standing, base: int | None, before: ImageSet | None, reused: bool = False
+) -> Finding:
     """What a look at the latest version (or, past it, at the call's own version) means.
 
     ``base`` is the version that the call builds on, None where it has none yet; ``before`` is the last look before
-    the request left, so that an old failure is not taken for ours.
+    the request left, so that an old failure is not taken for ours; ``reused``: this service has been seen to give the
+    number of a failed update to the next one.
     """
     if found.state is State.DELETED:
         return Finding.GONE
@@ -199,9 +206,15 @@ def of_look(found: ImageSet, *, standing: Standing, base: int | None, before: Im
         return Finding.PASSED if standing is Standing.PLANNED else Finding.LOCKED
     if standing is Standing.PLANNED or found.version > base + 1:
         return Finding.PASSED
+    return _at_its_version(found, standing, reused=reused)
+
+
+def _at_its_version(found: ImageSet, standing: Standing, *, reused: bool) -> Finding:
     if found.state is State.LOCKED:
         return Finding.LOCKED
-    return of_failure(found.message) if found.failed else Finding.REACHED
+    if found.failed:
+        return of_failure(found.message)
+    return Finding.REACHED_UNSURE if reused and standing is Standing.ACCEPTED else Finding.REACHED
 
 
 def _at_base(found: ImageSet, standing: Standing, before: ImageSet | None) -> Finding:

@@ -158,7 +158,9 @@ class Server:
         skew = next((fault.seconds for fault in struck if fault.kind is Kind.CLOCK_SKEW), None)
         return None if skew is None else formatdate(self.now() + skew, usegmt=True)
 
-    def _answer(self, signed: signing.Signed, note: dict[str, Any], struck: list[Fault], *, late: bool) -> Reply:
+    def _answer(
+        self, signed: signing.Signed, note: dict[str, Any], struck: list[Fault], *, late: bool = False
+    ) -> Reply:
         try:
             operation, params = wire.route(signed.method, signed.path)
             _describe(note, operation, params)

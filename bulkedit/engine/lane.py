@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import verdict
 from bulkedit.client import UpdateRequest
+from bulkedit.engine.learned import Removal
 from bulkedit.engine.options import OnConflict
 from bulkedit.engine.repeats import Repeats
-from bulkedit.engine.stored import fill_stored, holds, without_values
+from bulkedit.engine.stored import fill_stored, holds, with_empty_values, without_values
 from bulkedit.ledger import Event, Part
 from bulkedit.outcome import Accepted, ImageSet, Lost, Metadata, Refused, Standing, State
 from bulkedit.pacing import LOOK, Operation
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from bulkedit.engine.learned import Learned
     from bulkedit.engine.options import Options
     from bulkedit.plan import Lane, PlannedCall
 
@@ -77,12 +79,14 @@ class _Books:
     request: UpdateRequest | None = None  # for the base in hand, with stored values filled in
     before: ImageSet | None = None  # the image set as it stood before the last request
     target: dict[str, Any] | None = None  # the document that a revert in doubt goes back to
-    locked_since: float | None = None
+    locked_since: float | None = None  # or accepted and not seen to move
+    removal: Removal | None = None  # what the removal in hand names where its rows name nothing
     repeats: Repeats | None = None
 
 
 _UNDER_WAY: Final = frozenset({Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED})
 _BY_CONTENT: Final = frozenset({Finding.INVALID, Finding.FAILED_REQUEST})
+_FAILURES: Final = frozenset({Finding.FAILED_REQUEST, Finding.FAILED_SERVICE})
 _QUOTA: Final = frozenset({Finding.THROTTLED, Finding.TOO_MANY, Finding.READ_THROTTLED})
 
 
@@ -96,6 +100,7 @@ class LaneRun:
         rng: random.Random,
         *,
         key: bytes,
+        learned: Learned,
         begun: Mapping[int, dict[str, Any]],
         new_call: Callable[[], int],
         payload_limit: int,
@@ -119,6 +124,7 @@ class LaneRun:
         self._options = options
         self._rng = rng
         self._key = key
+        self._learned = learned
         self._begun = begun
         self._new_call = new_call
         self._payload_limit = payload_limit
@@ -230,15 +236,21 @@ class LaneRun:
 
     def _looked(self, found: ImageSet, performed: Action | None) -> None:
         self._held.looks += 1
-        if self._latest is None or found.version >= self._latest.version:
+        # reads may lag behind; but where a failed update leaves no version, the latest may have a lower number
+        newest = not isinstance(performed, Look) or performed.version is None
+        if self._latest is None or found.version >= self._latest.version or (newest and found.failed):
             self._latest = found
         self._examine(found, performed)
 
     def _examine(self, found: ImageSet, performed: Action | None = None) -> None:
         books = self._held
         base = books.call.version if books.standing is Standing.PLANNED else books.base
-        finding = verdict.of_look(found, standing=books.standing, base=base, before=books.before)
-        books.locked_since = (books.locked_since or self._now) if finding is Finding.LOCKED else None
+        reused = self._learned.versions_reused
+        finding = verdict.of_look(found, standing=books.standing, base=base, before=books.before, reused=reused)
+        if books.standing is Standing.ACCEPTED and finding in _FAILURES and found.version == base:
+            self._learned.versions_reused = True
+        waits = finding is Finding.LOCKED or (finding is Finding.UNMOVED and books.standing is Standing.ACCEPTED)
+        books.locked_since = (books.locked_since or self._now) if waits else None
         self._follow(finding, found, performed)
 
     def _read(self, metadata: Metadata, performed: Action | None) -> None:
@@ -251,7 +263,11 @@ class LaneRun:
             books.target = metadata.document
             self.action = Read(books.call.image_set_id, self._base + 1)
             return
-        books.request = fill_stored(self._request(), metadata.document)
+        wanted = self._request()
+        books.request = fill_stored(wanted, metadata.document)
+        books.removal = books.removal or self._learned.first_removal
+        if books.request is not None and books.removal is Removal.EMPTY:
+            books.request = with_empty_values(books.request, wanted)
         if books.request is None:
             self._settle(Standing.SKIPPED, cause="nothing to remove: the attributes are absent")
         elif books.call.units > 1 and len((books.request.removable or "").encode()) > self._payload_limit:
@@ -274,7 +290,7 @@ class LaneRun:
             Step.LOOK_LATER: lambda: self._look_later(finding, reply, performed),
             Step.COMPARE: lambda: self._compare(performed),
             Step.REBASE: self._rebase,
-            Step.APPLIED: lambda: self._settle(Standing.APPLIED, version=(books.base or 0) + 1),
+            Step.APPLIED: self._applied,
             Step.REJECTED: lambda: self._reject(finding, reply),
             Step.FAILED: lambda: self._settle(Standing.FAILED, *self._why(finding, reply)),
             Step.HALT: lambda: self._halt(reply),
@@ -340,7 +356,7 @@ class LaneRun:
             self._note()
         if finding is Finding.READ_LOST and not self._wait_for_fault(finding):
             return
-        if finding is Finding.LOCKED and self._locked_too_long():
+        if finding in {Finding.LOCKED, Finding.UNMOVED} and self._locked_too_long():
             self._park("unlock timeout")
             return
         if finding not in _QUOTA | {Finding.READ_LOST}:
@@ -375,12 +391,31 @@ class LaneRun:
         self._note(cause)
         self._follow_latest()
 
+    def _applied(self) -> None:
+        if self._held.removal is not None:
+            self._learned.removal = self._held.removal
+        self._settle(Standing.APPLIED, version=self._base + 1)
+
     def _reject(self, finding: Finding, reply: Reply) -> None:
         """Where several edits share a refused call, some may be innocent: each is to have its own truth."""
         if self._held.call.units > 1 and finding in _BY_CONTENT:
             self._split(*self._why(finding, reply))
+        elif finding in _BY_CONTENT and self._may_want_empty_value():
+            self._remove_by_empty_value(finding, reply)
         else:
             self._settle(Standing.REJECTED, *self._why(finding, reply))
+
+    def _may_want_empty_value(self) -> bool:
+        """No removal by the stored value has been made yet: the service may want the empty one."""
+        return self._held.removal is Removal.STORED and self._learned.removal is not Removal.STORED
+
+    def _remove_by_empty_value(self, finding: Finding, reply: Reply) -> None:
+        books = self._held
+        _, words = self._why(finding, reply)
+        books.standing = Standing.PLANNED
+        books.removal, books.request = Removal.EMPTY, None
+        self._note("refused with the stored value; sent anew with the empty one", words)
+        self._follow_latest()
 
     def _split(self, cause: str, message: str | None = None) -> None:
         self.to_split = self._held.call

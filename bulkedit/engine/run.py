@@ -18,6 +18,7 @@ from anyio import to_thread
 from bulkedit.engine.agenda import Agenda
 from bulkedit.engine.history import History, Lanes
 from bulkedit.engine.lane import LaneRun, Look, Send
+from bulkedit.engine.learned import Learned
 from bulkedit.engine.tally import Tally
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError
 from bulkedit.ledger import GroupCommit, Part
@@ -82,6 +83,7 @@ class Engine:
         self._commit = GroupCommit(ledger)
         self._pacers = {operation: Pacer(rate, rng) for operation, rate in options.rates.items()}
         self._agenda = Agenda(self._pacers)
+        self._learned = Learned()
         self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
         self._history = History(plan, ledger, self.tally)
         self._open_lanes = 0
@@ -158,6 +160,7 @@ class Engine:
                 self._options,
                 self._rng,
                 key=self._key,
+                learned=self._learned,
                 begun=self._history.begun,
                 new_call=self._history.new_call,
                 payload_limit=self._plan.payload_limit,

@@ -7,7 +7,7 @@ done twice, and nothing is said that is not so. It holds at every instant at whi
 
 from __future__ import annotations
 
-import json
+import copy
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from tests.plan.reference import APPLIED, Reference
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bulkedit.emulator import Profile
     from bulkedit.emulator.server import Server
     from bulkedit.plan import SavedPlan
 
@@ -50,8 +51,8 @@ class Sheet:
             (
                 f"edits      {self.edits:,} planned = {outcomes}",
                 f"calls      {', '.join(f'{count:,} {standing}' for standing, count in self.standings.items())}",
-                f"requests   {self.requests:,} updates, {self.accepted:,} accepted = {self.updated:,} updated "
-                f"+ {self.failed:,} failed",
+                f"requests   {self.requests:,} updates",
+                f"accepted   {self.accepted:,} = {self.updated:,} updated + {self.failed:,} failed",
                 f"refused    {', '.join(f'{count:,} {code}' for code, count in self.refused.most_common()) or 'none'}",
                 f"faults     {', '.join(f'{count:,} {kind}' for kind, count in self.struck.most_common()) or 'none'}",
                 f"strangers  {self.strangers:,} versions",
@@ -137,7 +138,7 @@ def _hold_versions(
 ) -> None:
     """Every version is accounted for, and its content follows from the one before."""
     wide = set(plan.calls().filter("study_wide").select("call").collect().to_series())
-    any_value = server.settings.profile.removal_match != "exact"
+    profile = server.settings.profile
     for image_set_id, image_set in server.world.datastores[DEFAULT_DATASTORE_ID].image_sets.items():
         if image_set.deleted_at is not None:
             continue
@@ -149,7 +150,7 @@ def _hold_versions(
             where = f"version {number} of {image_set_id}"
             if call is not None:
                 assert makers.get(number) == OURS, f"{where} is {makers.get(number)}, but call {call} claims it"
-                assert after == _expected(carried[call], documents[: number - 1], any_value=any_value), where
+                assert after == _expected(carried[call], documents[: number - 1], profile), where
             elif makers.get(number) == FAILED:
                 assert after == before, where
             elif makers.get(number) == STRANGERS:
@@ -161,15 +162,17 @@ def _hold_versions(
     assert not claimed, f"calls {sorted(claimed.values())} claim versions that do not exist"
 
 
-def _expected(edits: list[dict[str, Any]], history: list[dict[str, Any]], *, any_value: bool) -> dict[str, Any]:
+def _expected(edits: list[dict[str, Any]], history: list[dict[str, Any]], profile: Profile) -> dict[str, Any]:
     """The content after the edits of one call."""
-    reference = Reference(json.loads(json.dumps(history[-1])), list(history), any_value=any_value)
+    any_value = profile.removal_match != "exact"
+    reference = Reference(copy.deepcopy(history[-1]), list(history), any_value=any_value)
     for edit in edits:
         if edit["action"] == "revert":
-            return history[edit["revert_to"] - 1]
-        if edit["sent"]:
-            assert reference.apply({**edit, "version": None}) == APPLIED
-    return _renamed(reference.document)
+            target: dict[str, Any] = history[edit["revert_to"] - 1]
+            return target
+        outcome = reference.apply({**edit, "version": None})
+        assert outcome == APPLIED or not edit["sent"]
+    return _renamed(reference.document) if profile.uid_keys == "renamed" else reference.document
 
 
 def _renamed(document: dict[str, Any]) -> dict[str, Any]:
@@ -182,6 +185,7 @@ def _renamed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rewritten(document: dict[str, Any]) -> dict[str, Any]:
+    document = copy.deepcopy(document)
     for series in document["Study"]["Series"].values():
         series["DICOM"]["ProtocolName"] = "WRITTEN BY ANOTHER"
     return document

@@ -12,10 +12,14 @@ import base64
 import gzip
 import json
 import random
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
+import pytest
+from anyio import to_thread
 
 from bulkedit.aws import image_set_of, refusal_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle
@@ -29,7 +33,8 @@ from tests.engine.harness import FAST, KEY, Passing
 from tests.engine.inprocess import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from bulkedit.client import Client, UpdateRequest
@@ -66,8 +71,9 @@ class LoopClock:
 
 def emulated(**settings: Any) -> Server:
     """A server on the loop's clock that throttles nothing unless told to."""
-    chosen = {"scale": UNTHROTTLED, "settle": Settle(seconds=SETTLE_S)} | settings
-    return Server(Settings(**chosen), clock=LoopClock())
+    settings.setdefault("scale", UNTHROTTLED)
+    settings.setdefault("settle", Settle(seconds=SETTLE_S))
+    return Server(Settings(**settings), clock=LoopClock())
 
 
 class Direct:
@@ -154,6 +160,10 @@ class Mortal(Ledger):
 
     dead = False
 
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+        super().__init__(path, connection, lock)
+        connection.execute("PRAGMA synchronous = OFF")  # a process dies here, never the machine
+
     def append(self, records: Sequence[Event | Part]) -> None:
         if not self.dead:
             super().append(records)
@@ -234,4 +244,18 @@ def process(
             killed = ledger.dead
         return Ended(engine.tally, killed)
 
-    return run_virtual(main())
+    with in_place():
+        return run_virtual(main())
+
+
+@contextmanager
+def in_place() -> Iterator[None]:
+    """Work that would be done on threads is done where it stands: the clock never jumps over it."""
+
+    async def run_sync(function: Callable[..., Any], *args: Any, **_: Any) -> Any:
+        await anyio.lowlevel.checkpoint()
+        return function(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(to_thread, "run_sync", run_sync)
+        yield
