@@ -18,7 +18,7 @@ from bulkedit.outcome import Lost, Outcome, Standing, outcome_of
 from tests.emulator.hospital import document
 from tests.engine.harness import Passing, planned, row
 from tests.engine.judge import Sheet, judge
-from tests.engine.troubled import Kill, emulated, process
+from tests.engine.troubled import Emulated, Kill, emulated, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from bulkedit.client import Client, UpdateRequest
     from bulkedit.emulator import Profile
-    from bulkedit.emulator.server import Server
     from bulkedit.outcome import Accepted, Refused
     from bulkedit.plan import SavedPlan
 
@@ -151,7 +150,7 @@ class Following(Passing):
     """A stranger who writes whenever an answer was lost, once for each image set that he has an eye on."""
 
     inner: Client
-    server: Server
+    server: Emulated
     eyes: set[str] = field(default_factory=set)
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
@@ -170,7 +169,7 @@ class Following(Passing):
 class Scenario:
     """All troubles at once, an image set each."""
 
-    server: Server
+    server: Emulated
     plan: SavedPlan
     ledger: Path
     names: dict[str, str]  # image set -> trouble

@@ -65,37 +65,65 @@ class LoopClock:
         self._last = self._offset + loop.time()
         return self._last
 
+    def wait(self, seconds: float) -> None:
+        """Move time on while no loop runs."""
+        self._last += seconds
+
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
 
 
-def emulated(**settings: Any) -> Server:
-    """A server on the loop's clock that throttles nothing unless told to."""
+class Emulated(Server):
+    """A server on the loop's clock. Requests that are on their way arrive even after the process that sent them."""
+
+    clock: LoopClock
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, clock=LoopClock())
+        self._on_their_way: list[tuple[float, Signed]] = []
+
+    def ask(self, signed: Signed) -> Reply | None:
+        """Answer a request, after those that have arrived meanwhile."""
+        self.receive()
+        reply, struck = self.answer(signed)
+        for fault in struck:
+            if fault.kind is Kind.LATE:
+                self._on_their_way.append((self.now() + fault.seconds, signed))
+                asyncio.get_running_loop().call_later(fault.seconds, self.receive)
+        return reply
+
+    def receive(self) -> None:
+        """Take in what has arrived."""
+        self.catch_up()
+        arrived = [signed for due, signed in self._on_their_way if due <= self.now() + 1e-3]
+        self._on_their_way = [one for one in self._on_their_way if one[1] not in arrived]
+        for signed in arrived:
+            self.answer(signed, late=True)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass while no process runs."""
+        self.clock.wait(seconds)
+        self.receive()
+
+
+def emulated(**settings: Any) -> Emulated:
+    """An emulator that throttles nothing unless told to."""
     settings.setdefault("scale", UNTHROTTLED)
     settings.setdefault("settle", Settle(seconds=SETTLE_S))
-    return Server(Settings(**settings), clock=LoopClock())
+    return Emulated(Settings(**settings))
 
 
 class Direct:
     """`bulkedit.client.Client` on a server without HTTP."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Emulated) -> None:
         self.server = server
 
     def _ask(self, path: str, query: dict[str, Any] | None = None, body: Any = None, method: str = "POST") -> Any:
         """The answer's JSON, or why there is none."""
         text = "&".join(f"{name}={value}" for name, value in (query or {}).items() if value is not None)
         signed = Signed(method, path, text, {}, b"" if body is None else json.dumps(body).encode())
-        self.server.catch_up()
-        reply, struck = self.server.answer(signed)
-        for fault in struck:
-            if fault.kind is Kind.LATE:
-                asyncio.get_running_loop().call_later(fault.seconds, self._arrive_late, signed)
-        return _understood(reply)
-
-    def _arrive_late(self, signed: Signed) -> None:
-        self.server.catch_up()
-        self.server.answer(signed, late=True)
+        return _understood(self.server.ask(signed))
 
     def _on(self, image_set_id: str, action: str) -> str:
         return f"/datastore/{DEFAULT_DATASTORE_ID}/imageSet/{image_set_id}/{action}"
@@ -215,7 +243,7 @@ class Ended:
 
 
 def process(
-    server: Server,
+    server: Emulated,
     plan: SavedPlan,
     path: Path,
     *,
