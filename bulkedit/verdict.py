@@ -23,7 +23,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from bulkedit.outcome import Accepted, ImageSet, Lost, Refusal, Refused, Standing, State
+from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Refusal, Refused, Standing, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,9 @@ class Finding(StrEnum):
     FAILED_REQUEST = "update failed by its request"
     FAILED_SERVICE = "update failed by the service"
     PASSED = "past its version"  # there are versions beyond the one that the call was to make
-    GONE = "gone"
+    GONE = "gone"  # or the whole data store is
+    ABSENT = "gone from a data store that is there"
+    STORE_GONE = "its data store is gone"
     # what the version after the base holds (after a COMPARE)
     OURS = "ours"
     STRANGERS = "a stranger's"
@@ -70,11 +72,13 @@ class Step(StrEnum):
     LOOK = "look"  # GetImageSet, now
     LOOK_LATER = "look later"  # GetImageSet, after a wait that holds no worker
     COMPARE = "compare"  # the content of the version after the base tells ours from a stranger's
+    ASK_STORE = "ask for the data store"  # an image set that is gone is one thing, a data store that is gone another
     SEND_ANEW = "send anew"  # the version that stands now as base, after a wait: its content is that of the old base
     REBASE = "rebase"  # take the new version as base and send, where row and policy allow; conflicted otherwise
     APPLIED = "applied"
     REJECTED = "rejected"
     FAILED = "failed"
+    LEAVE_OPEN = "leave open"  # the lane ends here; a later process looks again
     HALT = "halt"  # stop the run; the call stays as it stands
 
 
@@ -86,7 +90,7 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.PLANNED, F.LOCKED): Step.LOOK_LATER,  # somebody else is writing
     (S.PLANNED, F.UNMOVED): Step.SEND,
     (S.PLANNED, F.PASSED): Step.REBASE,  # the row named a version, and the image set is past it
-    (S.PLANNED, F.GONE): Step.REJECTED,
+    (S.PLANNED, F.ABSENT): Step.REJECTED,
     # A request is out. No earlier request with this base can have been applied.
     (S.INTENDED, F.ACCEPTED): Step.LOOK_LATER,
     (S.INTENDED, F.THROTTLED): Step.SEND_AGAIN,
@@ -103,7 +107,7 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.INTENDED, F.FAILED_REQUEST): Step.SEND_ANEW,
     (S.INTENDED, F.FAILED_SERVICE): Step.SEND_ANEW,
     (S.INTENDED, F.PASSED): Step.REBASE,
-    (S.INTENDED, F.GONE): Step.REJECTED,
+    (S.INTENDED, F.ABSENT): Step.REJECTED,
     # A request with this base may have been applied, or may still arrive.
     (S.IN_DOUBT, F.ACCEPTED): Step.LOOK_LATER,  # this one won, so the other can not
     (S.IN_DOUBT, F.THROTTLED): Step.SEND_AGAIN,
@@ -122,7 +126,7 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.IN_DOUBT, F.PASSED): Step.COMPARE,
     (S.IN_DOUBT, F.OURS): Step.APPLIED,
     (S.IN_DOUBT, F.STRANGERS): Step.REBASE,  # the base is spent: the lost request can never win now
-    (S.IN_DOUBT, F.GONE): Step.FAILED,
+    (S.IN_DOUBT, F.ABSENT): Step.FAILED,
     # The service has taken the request; its version is promised.
     (S.ACCEPTED, F.LOCKED): Step.LOOK_LATER,
     (S.ACCEPTED, F.UNMOVED): Step.LOOK_LATER,  # a read that lags behind
@@ -133,12 +137,15 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.ACCEPTED, F.FAILED_REQUEST): Step.REJECTED,
     (S.ACCEPTED, F.FAILED_SERVICE): Step.SEND_ANEW,
     (S.ACCEPTED, F.PASSED): Step.LOOK,  # at our own version, by its number
-    (S.ACCEPTED, F.GONE): Step.FAILED,
+    (S.ACCEPTED, F.ABSENT): Step.FAILED,
 }
 for _standing in _OPEN:
     NEXT[_standing, F.READ_THROTTLED] = Step.LOOK_LATER
     NEXT[_standing, F.READ_LOST] = Step.LOOK_LATER
-    NEXT[_standing, F.READ_REFUSED] = Step.FAILED
+    # a call that may have been made is not said to have failed before that is known
+    NEXT[_standing, F.READ_REFUSED] = Step.FAILED if _standing in {S.PLANNED, S.INTENDED} else Step.LEAVE_OPEN
+    NEXT[_standing, F.GONE] = Step.ASK_STORE
+    NEXT[_standing, F.STORE_GONE] = Step.HALT
     NEXT[_standing, F.SYSTEMIC] = Step.HALT
 
 
@@ -186,6 +193,15 @@ def of_answer(reply: Accepted | Refused | Lost) -> Finding:
 def of_failed_read(reply: Refused | Lost) -> Finding:
     """What a read that brought nothing means."""
     return Finding.READ_LOST if isinstance(reply, Lost) else _READS[reply.kind]
+
+
+def of_store(found: Datastore | Refused | Lost) -> Finding:
+    """What the data store of an image set that is gone tells."""
+    if isinstance(found, Datastore):
+        return Finding.ABSENT if found.status == "ACTIVE" else Finding.STORE_GONE
+    finding = of_failed_read(found)
+    # a refusal for whatever reason: nothing shows that the data store is there
+    return Finding.STORE_GONE if finding in {Finding.GONE, Finding.READ_REFUSED} else finding
 
 
 def of_look(

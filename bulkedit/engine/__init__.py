@@ -1,7 +1,19 @@
 """The async shell around the decisions: lanes, workers, pacing, ledger, stop."""
 
+from bulkedit.engine.budget import Halt, MaxErrors, parse_max_errors
 from bulkedit.engine.options import UPDATES_IN_FLIGHT, OnConflict, Options
 from bulkedit.engine.run import Clock, Engine, Stop
 from bulkedit.engine.tally import Tally
 
-__all__ = ["UPDATES_IN_FLIGHT", "Clock", "Engine", "OnConflict", "Options", "Stop", "Tally"]
+__all__ = [
+    "UPDATES_IN_FLIGHT",
+    "Clock",
+    "Engine",
+    "Halt",
+    "MaxErrors",
+    "OnConflict",
+    "Options",
+    "Stop",
+    "Tally",
+    "parse_max_errors",
+]

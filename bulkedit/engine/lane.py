@@ -18,7 +18,7 @@ from bulkedit.engine.options import OnConflict
 from bulkedit.engine.repeats import Repeats
 from bulkedit.engine.stored import fill_stored, holds, with_empty_values, without_values
 from bulkedit.ledger import Event, Part
-from bulkedit.outcome import Accepted, ImageSet, Lost, Metadata, Refused, Standing, State
+from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Refusal, Refused, Standing, State
 from bulkedit.pacing import LOOK, Operation
 from bulkedit.plan import parts
 from bulkedit.verdict import Finding, Step
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from bulkedit.engine.budget import RetryBudget
     from bulkedit.engine.learned import Learned
     from bulkedit.engine.options import Options
     from bulkedit.plan import Lane, PlannedCall
@@ -60,8 +61,15 @@ class Read:
     operation: Operation = Operation.METADATA
 
 
-Action = Send | Look | Read
-Reply = Accepted | ImageSet | Metadata | Refused | Lost
+@dataclass(frozen=True, slots=True)
+class AskStore:
+    """GetDatastore: is it still there? Asked seldom, so it shares the quota of looks."""
+
+    operation: Operation = Operation.GET
+
+
+Action = Send | Look | Read | AskStore
+Reply = Accepted | ImageSet | Metadata | Datastore | Refused | Lost
 
 
 @dataclass(slots=True)
@@ -81,7 +89,8 @@ class _Books:
     target: dict[str, Any] | None = None  # the document that a revert in doubt goes back to
     locked_since: float | None = None  # or accepted and not seen to move
     removal: Removal | None = None  # what the removal in hand names where its rows name nothing
-    repeats: Repeats | None = None
+    repeats: Repeats | None = None  # of updates
+    read_repeats: Repeats | None = None  # since the last read that was answered
 
 
 _UNDER_WAY: Final = frozenset({Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED})
@@ -101,6 +110,7 @@ class LaneRun:
         *,
         key: bytes,
         learned: Learned,
+        budget: RetryBudget,
         begun: Mapping[int, dict[str, Any]],
         new_call: Callable[[], int],
         payload_limit: int,
@@ -125,6 +135,7 @@ class LaneRun:
         self._rng = rng
         self._key = key
         self._learned = learned
+        self._budget = budget
         self._begun = begun
         self._new_call = new_call
         self._payload_limit = payload_limit
@@ -171,14 +182,16 @@ class LaneRun:
         self._epoch = epoch
         self.quota_hit = None
         performed, self.action = self.action, None
-        if isinstance(reply, Refused | Lost):
+        if isinstance(performed, AskStore) and not isinstance(reply, Accepted | ImageSet | Metadata):
+            self._follow(verdict.of_store(reply), reply, performed)
+        elif isinstance(reply, Refused | Lost):
             of = verdict.of_answer if isinstance(performed, Send) else verdict.of_failed_read
             self._follow(of(reply), reply, performed)
         elif isinstance(reply, Accepted):
             self._follow(Finding.ACCEPTED, reply, performed)
         elif isinstance(reply, ImageSet):
             self._looked(reply, performed)
-        else:
+        elif isinstance(reply, Metadata):
             self._read(reply, performed)
         self._open_until_busy()
 
@@ -236,6 +249,7 @@ class LaneRun:
 
     def _looked(self, found: ImageSet, performed: Action | None) -> None:
         self._held.looks += 1
+        self._held.read_repeats = None
         # reads may lag behind; but where a failed update leaves no version, the latest may have a lower number
         newest = not isinstance(performed, Look) or performed.version is None
         if self._latest is None or found.version >= self._latest.version or (newest and found.failed):
@@ -255,6 +269,7 @@ class LaneRun:
 
     def _read(self, metadata: Metadata, performed: Action | None) -> None:
         books = self._held
+        books.read_repeats = None
         if isinstance(performed, Read) and books.base is not None and performed.version > books.base:
             ours = holds(self._request(), metadata.document, books.target)
             self._follow(Finding.OURS if ours else Finding.STRANGERS, metadata, performed)
@@ -288,11 +303,13 @@ class LaneRun:
             Step.SEND_ANEW: lambda: self._send_anew(finding, reply),
             Step.LOOK: lambda: self._look_now(finding, reply),
             Step.LOOK_LATER: lambda: self._look_later(finding, reply, performed),
+            Step.ASK_STORE: self._ask_store,
             Step.COMPARE: lambda: self._compare(performed),
             Step.REBASE: self._rebase,
             Step.APPLIED: self._applied,
             Step.REJECTED: lambda: self._reject(finding, reply),
             Step.FAILED: lambda: self._settle(Standing.FAILED, *self._why(finding, reply)),
+            Step.LEAVE_OPEN: lambda: self._park(*self._why(finding, reply)),
             Step.HALT: lambda: self._halt(reply),
         }
         carry_out[step]()
@@ -361,7 +378,10 @@ class LaneRun:
             return
         if finding not in _QUOTA | {Finding.READ_LOST}:
             self.due = self._now + LOOK.wait(books.looks + 1, self._rng)
-        self.action = performed if isinstance(performed, Look | Read) else self._look()
+        self.action = performed if isinstance(performed, Look | Read | AskStore) else self._look()
+
+    def _ask_store(self) -> None:
+        self.action = AskStore()
 
     def _locked_too_long(self) -> bool:
         since = self._held.locked_since
@@ -422,21 +442,25 @@ class LaneRun:
         self._settle(Standing.SPLIT, cause, message)
 
     def _halt(self, reply: Reply) -> None:
-        self.halted = reply if isinstance(reply, Refused) else None
+        gone = Refused(Refusal.NOT_FOUND, reply.status) if isinstance(reply, Datastore) else None
+        self.halted = reply if isinstance(reply, Refused) else gone
         self.parked = True
         self.action = None
 
-    def _park(self, cause: str) -> None:
+    def _park(self, cause: str, message: str | None = None) -> None:
         self.parked = True
-        self._note(cause)
+        self._note(cause, message)
         self.action = None
 
     def _wait_for_fault(self, finding: Finding) -> bool:
         """Count a fault and put the next attempt off; False where the call was given up instead."""
         books = self._held
         books.faults += finding is not Finding.UNMOVED  # what led to that look has been counted
-        books.repeats = books.repeats or Repeats(self._options, self._rng)
-        wait = books.repeats.fault(self._now)
+        if finding is Finding.READ_LOST:
+            repeats = books.read_repeats = books.read_repeats or self._repeats(reads=True)
+        else:
+            repeats = books.repeats = books.repeats or self._repeats(reads=False)
+        wait = repeats.fault(self._now)
         if wait is not None:
             self.due = self._now + wait
             return True
@@ -445,6 +469,9 @@ class LaneRun:
         else:
             self._settle(Standing.FAILED, f"given up after repeated: {finding}")
         return False
+
+    def _repeats(self, *, reads: bool) -> Repeats:
+        return Repeats(self._options, self._budget, self._rng, reads=reads)
 
     # books
 
