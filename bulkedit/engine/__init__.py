@@ -2,6 +2,7 @@
 
 from bulkedit.engine.budget import Halt, MaxErrors, parse_max_errors
 from bulkedit.engine.options import UPDATES_IN_FLIGHT, OnConflict, Options
+from bulkedit.engine.resumption import Resumption, Strategy, resumption
 from bulkedit.engine.run import Clock, Engine, Stop
 from bulkedit.engine.tally import Tally
 
@@ -13,7 +14,10 @@ __all__ = [
     "MaxErrors",
     "OnConflict",
     "Options",
+    "Resumption",
     "Stop",
+    "Strategy",
     "Tally",
     "parse_max_errors",
+    "resumption",
 ]

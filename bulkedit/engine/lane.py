@@ -232,13 +232,16 @@ class LaneRun:
         books = self._books = _Books(call, Standing.PLANNED)
         if self._conflicted:
             self._settle(Standing.CONFLICTED, cause="an earlier conflict in this image set")
-        elif begun := self._begun.get(call.call):
+            return
+        begun = self._begun.get(call.call)
+        if begun is not None:
+            for name in ("attempts", "throttles", "faults", "conflicts"):
+                setattr(books, name, begun[name])
+        if begun is not None and begun["standing"] != Standing.PLANNED:
             # an intent without an answer: the request may have left, or may still be on its way
             was = Standing(begun["standing"])
             books.standing = Standing.IN_DOUBT if was is Standing.INTENDED else was
             books.base = begun["base"]
-            for name in ("attempts", "throttles", "faults", "conflicts"):
-                setattr(books, name, begun[name])
             self.action = self._look()
         elif self._latest is None or self._latest.state is not State.ACTIVE:
             self.action = self._look()
@@ -464,8 +467,9 @@ class LaneRun:
         if wait is not None:
             self.due = self._now + wait
             return True
-        if books.standing in {Standing.IN_DOUBT, Standing.ACCEPTED}:
-            self._park(f"given up after repeated: {finding}")
+        in_doubt = books.standing in {Standing.IN_DOUBT, Standing.ACCEPTED} and finding not in _FAILURES
+        if in_doubt or finding is Finding.READ_LOST:
+            self._park(f"left open after repeated: {finding}")
         else:
             self._settle(Standing.FAILED, f"given up after repeated: {finding}")
         return False

@@ -81,8 +81,13 @@ class Engine:
         key: bytes,
         rng: random.Random,
         clock: Clock | None = None,
+        sends_new: bool = True,
     ) -> None:
-        """``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out."""
+        """Begin a run, or go on with one.
+
+        ``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out. Without
+        ``sends_new``, calls that were never begun are left alone (`Strategy.FAILED`).
+        """
         self._plan = plan
         self._client = client
         self._options = options
@@ -97,7 +102,7 @@ class Engine:
         self._errors = ErrorBudget(options.max_errors, options.min_sample)
         self._store: tuple[float, Datastore] | None = None  # when it was last seen
         self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
-        self._history = History(plan, ledger, self.tally)
+        self._history = History(plan, ledger, self.tally, sends_new=sends_new)
         self._open_lanes = 0
         self._in_flight: set[int] = set()  # lane numbers
         self._busy = 0  # actions at the workers

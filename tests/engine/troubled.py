@@ -251,6 +251,7 @@ def process(
     wrap: Callable[[Client], Client] = lambda client: client,
     prepare: Callable[[Engine], None] = lambda _: None,
     seed: int = 7,
+    sends_new: bool = True,
     **options: Any,
 ) -> Ended:
     """One process of a run, begun or gone on with; its loop's time jumps."""
@@ -266,7 +267,7 @@ def process(
                 if kill is not None:
                     client = Killing(client, ledger, scope, at=kill.at, done=kill.done)
                 rng = random.Random(seed)
-                engine = Engine(plan, client, ledger, chosen, key=KEY, rng=rng, clock=clock)
+                engine = Engine(plan, client, ledger, chosen, key=KEY, rng=rng, clock=clock, sends_new=sends_new)
                 prepare(engine)
                 await engine.run()
             killed = ledger.dead
