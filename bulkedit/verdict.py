@@ -23,7 +23,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from bulkedit.outcome import Accepted, ImageSet, Lost, Refusal, Refused, Standing, State
+from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Refusal, Refused, Standing, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,11 +46,14 @@ class Finding(StrEnum):
     LOCKED = "locked"
     UNMOVED = "at its base"  # nothing newer than the call's base
     REACHED = "at its version"  # the version that the call was to make stands, and its update succeeded
+    REACHED_UNSURE = "at its version, perhaps another's"  # the same, of a service that gives a number twice
     FAILED_REQUEST = "update failed by its request"
     FAILED_SERVICE = "update failed by the service"
     PASSED = "past its version"  # there are versions beyond the one that the call was to make
-    GONE = "gone"
-    # what the version after the base holds (after PASSED or REACHED in doubt)
+    GONE = "gone"  # or the whole data store is
+    ABSENT = "gone from a data store that is there"
+    STORE_GONE = "its data store is gone"
+    # what the version after the base holds (after a COMPARE)
     OURS = "ours"
     STRANGERS = "a stranger's"
     # reads that told nothing
@@ -69,11 +72,13 @@ class Step(StrEnum):
     LOOK = "look"  # GetImageSet, now
     LOOK_LATER = "look later"  # GetImageSet, after a wait that holds no worker
     COMPARE = "compare"  # the content of the version after the base tells ours from a stranger's
+    ASK_STORE = "ask for the data store"  # an image set that is gone is one thing, a data store that is gone another
     SEND_ANEW = "send anew"  # the version that stands now as base, after a wait: its content is that of the old base
     REBASE = "rebase"  # take the new version as base and send, where row and policy allow; conflicted otherwise
     APPLIED = "applied"
     REJECTED = "rejected"
     FAILED = "failed"
+    LEAVE_OPEN = "leave open"  # the lane ends here; a later process looks again
     HALT = "halt"  # stop the run; the call stays as it stands
 
 
@@ -85,7 +90,7 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.PLANNED, F.LOCKED): Step.LOOK_LATER,  # somebody else is writing
     (S.PLANNED, F.UNMOVED): Step.SEND,
     (S.PLANNED, F.PASSED): Step.REBASE,  # the row named a version, and the image set is past it
-    (S.PLANNED, F.GONE): Step.REJECTED,
+    (S.PLANNED, F.ABSENT): Step.REJECTED,
     # A request is out. No earlier request with this base can have been applied.
     (S.INTENDED, F.ACCEPTED): Step.LOOK_LATER,
     (S.INTENDED, F.THROTTLED): Step.SEND_AGAIN,
@@ -102,7 +107,7 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.INTENDED, F.FAILED_REQUEST): Step.SEND_ANEW,
     (S.INTENDED, F.FAILED_SERVICE): Step.SEND_ANEW,
     (S.INTENDED, F.PASSED): Step.REBASE,
-    (S.INTENDED, F.GONE): Step.REJECTED,
+    (S.INTENDED, F.ABSENT): Step.REJECTED,
     # A request with this base may have been applied, or may still arrive.
     (S.IN_DOUBT, F.ACCEPTED): Step.LOOK_LATER,  # this one won, so the other can not
     (S.IN_DOUBT, F.THROTTLED): Step.SEND_AGAIN,
@@ -121,20 +126,26 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.IN_DOUBT, F.PASSED): Step.COMPARE,
     (S.IN_DOUBT, F.OURS): Step.APPLIED,
     (S.IN_DOUBT, F.STRANGERS): Step.REBASE,  # the base is spent: the lost request can never win now
-    (S.IN_DOUBT, F.GONE): Step.FAILED,
+    (S.IN_DOUBT, F.ABSENT): Step.FAILED,
     # The service has taken the request; its version is promised.
     (S.ACCEPTED, F.LOCKED): Step.LOOK_LATER,
     (S.ACCEPTED, F.UNMOVED): Step.LOOK_LATER,  # a read that lags behind
     (S.ACCEPTED, F.REACHED): Step.APPLIED,
+    (S.ACCEPTED, F.REACHED_UNSURE): Step.COMPARE,
+    (S.ACCEPTED, F.OURS): Step.APPLIED,
+    (S.ACCEPTED, F.STRANGERS): Step.REBASE,  # ours has failed, left no version behind, and was overtaken
     (S.ACCEPTED, F.FAILED_REQUEST): Step.REJECTED,
     (S.ACCEPTED, F.FAILED_SERVICE): Step.SEND_ANEW,
     (S.ACCEPTED, F.PASSED): Step.LOOK,  # at our own version, by its number
-    (S.ACCEPTED, F.GONE): Step.FAILED,
+    (S.ACCEPTED, F.ABSENT): Step.FAILED,
 }
 for _standing in _OPEN:
     NEXT[_standing, F.READ_THROTTLED] = Step.LOOK_LATER
     NEXT[_standing, F.READ_LOST] = Step.LOOK_LATER
-    NEXT[_standing, F.READ_REFUSED] = Step.FAILED
+    # a call that may have been made is not said to have failed before that is known
+    NEXT[_standing, F.READ_REFUSED] = Step.FAILED if _standing in {S.PLANNED, S.INTENDED} else Step.LEAVE_OPEN
+    NEXT[_standing, F.GONE] = Step.ASK_STORE
+    NEXT[_standing, F.STORE_GONE] = Step.HALT
     NEXT[_standing, F.SYSTEMIC] = Step.HALT
 
 
@@ -184,11 +195,23 @@ def of_failed_read(reply: Refused | Lost) -> Finding:
     return Finding.READ_LOST if isinstance(reply, Lost) else _READS[reply.kind]
 
 
-def of_look(found: ImageSet, *, standing: Standing, base: int | None, before: ImageSet | None) -> Finding:
+def of_store(found: Datastore | Refused | Lost) -> Finding:
+    """What the data store of an image set that is gone tells."""
+    if isinstance(found, Datastore):
+        return Finding.ABSENT if found.status == "ACTIVE" else Finding.STORE_GONE
+    finding = of_failed_read(found)
+    # a refusal for whatever reason: nothing shows that the data store is there
+    return Finding.STORE_GONE if finding in {Finding.GONE, Finding.READ_REFUSED} else finding
+
+
+def of_look(
+    found: ImageSet, *, standing: Standing, base: int | None, before: ImageSet | None, reused: bool = False
+) -> Finding:
     """What a look at the latest version (or, past it, at the call's own version) means.
 
     ``base`` is the version that the call builds on, None where it has none yet; ``before`` is the last look before
-    the request left, so that an old failure is not taken for ours.
+    the request left, so that an old failure is not taken for ours; ``reused``: this service has been seen to give the
+    number of a failed update to the next one.
     """
     if found.state is State.DELETED:
         return Finding.GONE
@@ -199,9 +222,15 @@ def of_look(found: ImageSet, *, standing: Standing, base: int | None, before: Im
         return Finding.PASSED if standing is Standing.PLANNED else Finding.LOCKED
     if standing is Standing.PLANNED or found.version > base + 1:
         return Finding.PASSED
+    return _at_its_version(found, standing, reused=reused)
+
+
+def _at_its_version(found: ImageSet, standing: Standing, *, reused: bool) -> Finding:
     if found.state is State.LOCKED:
         return Finding.LOCKED
-    return of_failure(found.message) if found.failed else Finding.REACHED
+    if found.failed:
+        return of_failure(found.message)
+    return Finding.REACHED_UNSURE if reused and standing is Standing.ACCEPTED else Finding.REACHED
 
 
 def _at_base(found: ImageSet, standing: Standing, before: ImageSet | None) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from typer.main import get_command
 
@@ -24,6 +25,11 @@ def switches() -> set[str]:
     """The variables that stand for options of the commands."""
     commands: Any = get_command(app)
     return {str(option.envvar) for command in commands.commands.values() for option in command.params}
+
+
+# machines are shared and noisy: no test is judged by how long it takes
+hypothesis.settings.register_profile("bulkedit", deadline=None)
+hypothesis.settings.load_profile("bulkedit")
 
 
 @pytest.fixture(scope="session", autouse=True)

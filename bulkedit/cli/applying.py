@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,7 @@ from bulkedit.cli.planning import DEFAULT_READ_RATE, ListOptions, plan_line, pla
 from bulkedit.cli.progress import watch
 from bulkedit.cli.reporting import closing_lines
 from bulkedit.cli.terminal import command, err, interactive, json_line, plural
-from bulkedit.engine import Engine, Options
+from bulkedit.engine import Engine, Halt, Options, Resumption, Strategy, parse_max_errors, resumption
 from bulkedit.engine import OnConflict as Conflict
 from bulkedit.errors import (
     EXIT_INTERRUPTED,
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from bulkedit.plan import SavedPlan
 
 DEFAULT_RATE: Final = f"{DOCUMENTED[Operation.UPDATE].per_second:g}/s"
+# what a run was told that began before these options were there
+_BEFORE: Final = {"max_errors": None, "min_sample": 100, "halt": "soon", "max_attempts": 10, "retry_for": 3600.0}
+_REPORT: Final = "bulkedit report RUN"
 _RESUME: Final = "bulkedit resume RUN"  # as the errors of ledger and engine say it, which do not know the folder
 
 
@@ -61,6 +65,11 @@ def apply(
     max_in_flight: o.MaxInFlight = 100,
     on_conflict: o.OnConflict = "rebase",
     unlock_timeout: o.UnlockTimeout = 3600,
+    max_errors: o.MaxErrors = None,
+    min_sample: o.MinSample = 100,
+    halt: o.Halt = "soon",
+    max_attempts: o.MaxAttempts = 10,
+    retry_for: o.RetryFor = 3600,
     map_: o.Map = None,
     ignore: o.Ignore = None,
     empty: o.Empty = "keep",
@@ -92,6 +101,11 @@ def apply(
             "max_in_flight": max_in_flight,
             "on_conflict": on_conflict,
             "unlock_timeout": unlock_timeout,
+            "max_errors": max_errors,
+            "min_sample": min_sample,
+            "halt": halt,
+            "max_attempts": max_attempts,
+            "retry_for": retry_for,
         },
     }
     engine_options(settings["options"])  # what is wrong with them is said before anything else happens
@@ -126,12 +140,14 @@ def apply(
     raise typer.Exit(carry_out(started, as_json=as_json))
 
 
-def resume(run: o.RunFolder, as_json: o.AsJson = False) -> None:
+def resume(run: o.RunFolder, strategy: o.ResumeStrategy = "new", as_json: o.AsJson = False) -> None:
     """Go on with a run that was stopped: first what is in doubt, then what is left.
 
     Example: bulkedit resume runs/20260102-030405-1a2b
     """
-    raise typer.Exit(carry_out(runs.load(run), as_json=as_json))
+    if strategy not in list(Strategy):
+        raise UsageError("--strategy is new, failed or all.")
+    raise typer.Exit(carry_out(runs.load(run), Strategy(strategy), as_json=as_json))
 
 
 def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: dict[str, Any]) -> SavedPlan:
@@ -166,8 +182,11 @@ def _ask(plan: SavedPlan, *, yes: bool) -> None:
 
 def engine_options(chosen: dict[str, Any]) -> Options:
     """The engine's options. Raises UsageError."""
+    chosen = _BEFORE | chosen
     if chosen["on_conflict"] not in list(Conflict):
         raise UsageError("--on-conflict is rebase or stop.")
+    if chosen["halt"] not in list(Halt):
+        raise UsageError("--halt is soon or now.")
     read = parse_rate(chosen["read_rate"])
     factor = read.per_second / DOCUMENTED[Operation.GET].per_second
     rates = {
@@ -181,17 +200,23 @@ def engine_options(chosen: dict[str, Any]) -> Options:
         max_in_flight=chosen["max_in_flight"],
         on_conflict=Conflict(chosen["on_conflict"]),
         unlock_timeout_s=chosen["unlock_timeout"],
+        max_attempts=chosen["max_attempts"],
+        retry_for_s=chosen["retry_for"],
+        max_errors=None if chosen["max_errors"] is None else parse_max_errors(chosen["max_errors"]),
+        min_sample=chosen["min_sample"],
+        halt=Halt(chosen["halt"]),
     )
 
 
-def carry_out(run: runs.Run, *, as_json: bool) -> int:
+def carry_out(run: runs.Run, strategy: Strategy = Strategy.NEW, *, as_json: bool) -> int:
     """Run to an end of whatever kind, say how it ended, and return the exit code."""
     err().print(f"Run {run.folder}")
     try:
-        interrupted = anyio.run(_carry_out, run)
+        interrupted = anyio.run(_carry_out, run, strategy)
     except BulkeditError as error:
         if run.ledger.exists():
             error.hint = (error.hint or f"To go on: {_RESUME}").replace(_RESUME, command("resume", run.folder))
+            error.likely = error.likely and error.likely.replace(_REPORT, command("report", run.folder))
         raise
     summary = report.summary(run)
     if as_json:
@@ -207,15 +232,42 @@ def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
     return EXIT_OK if summary["applied"] == summary["edits"] else EXIT_NOT_ALL_APPLIED
 
 
-async def _carry_out(run: runs.Run) -> bool:
+async def _carry_out(run: runs.Run, strategy: Strategy) -> bool:
     """Connect, check, run; True where a signal stopped it."""
     connection = Connection(datastore_id=run.plan.datastore_id, **run.settings["connection"])
     options = engine_options(run.settings["options"])
     async with connect(connection) as client:
         await require_datastore(client, run.plan.datastore_id)
-        with Ledger.open(run.ledger) if run.ledger.exists() else Ledger.create(run.ledger) as ledger:
-            engine = Engine(run.plan, client, ledger, options, key=run.key, rng=random.SystemRandom())
+        resumed = run.ledger.exists()
+        with Ledger.open(run.ledger) if resumed else Ledger.create(run.ledger) as ledger:
+            sends_new = _take_up(run, ledger, strategy) if resumed else True
+            rng = random.SystemRandom()
+            engine = Engine(run.plan, client, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
             return await _run(engine)
+
+
+def _take_up(run: runs.Run, ledger: Ledger, strategy: Strategy) -> bool:
+    """Say what a resume will do, and enter it; whether calls are sent that were never begun."""
+    standings = ledger.standings()
+    found = resumption(run.plan, standings, ledger.parts(), strategy)
+    err().print(resumption_line(found))
+    ledger.append(found.events(standings, time.time()))
+    return found.sends_new
+
+
+def resumption_line(found: Resumption) -> str:
+    """What a resume will do, in one sentence."""
+    todo = [f"{plural(found.in_doubt, 'call')} in doubt {'is' if found.in_doubt == 1 else 'are'} looked at first"]
+    if found.sends_new:
+        todo.append(f"{found.new:,} without an outcome sent")
+    if found.strategy is not Strategy.NEW:
+        todo.append(f"{len(found.again):,} not applied sent again")
+    left = [f"{found.settled:,} settled left alone"]
+    if found.overtaken:
+        left.append(f"{found.overtaken:,} of them because a later edit has changed the same place since")
+    if not found.sends_new and found.new:
+        left.append(f"{found.new:,} without an outcome left for later")
+    return f"Resuming with --strategy {found.strategy}: {', '.join(todo)}; {', '.join(left)}."
 
 
 async def _run(engine: Engine) -> bool:

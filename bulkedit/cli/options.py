@@ -285,6 +285,70 @@ UnlockTimeout = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+MaxErrors = Annotated[
+    str | None,
+    typer.Option(
+        "--max-errors",
+        metavar="N|P%",
+        envvar="BULKEDIT_MAX_ERRORS",
+        help="Stop once more edits are rejected or fail. Throttles, faults and conflicts do not count.",
+        rich_help_panel=_RUN,
+        show_default=False,
+    ),
+]
+MinSample = Annotated[
+    int,
+    typer.Option(
+        "--min-sample",
+        envvar="BULKEDIT_MIN_SAMPLE",
+        min=1,
+        help="Edits settled before a share given as --max-errors counts.",
+        rich_help_panel=_RUN,
+    ),
+]
+Halt = Annotated[
+    str,
+    typer.Option(
+        "--halt",
+        metavar="soon|now",
+        envvar="BULKEDIT_HALT",
+        help="How --max-errors stops: after waiting for what is under way, or at once.",
+        rich_help_panel=_RUN,
+    ),
+]
+MaxAttempts = Annotated[
+    int,
+    typer.Option(
+        "--max-attempts",
+        envvar="BULKEDIT_MAX_ATTEMPTS",
+        min=1,
+        help="Requests of one call that may meet faults before it is given up; throttles do not count.",
+        rich_help_panel=_RUN,
+    ),
+]
+RetryFor = Annotated[
+    float,
+    typer.Option(
+        "--retry-for",
+        metavar="SECONDS",
+        envvar="BULKEDIT_RETRY_FOR",
+        min=0,
+        help="How long faults of one call, or silence of the service, are met with repeats.",
+        rich_help_panel=_RUN,
+    ),
+]
+ResumeStrategy = Annotated[
+    str,
+    typer.Option(
+        "--strategy",
+        metavar="new|failed|all",
+        envvar="BULKEDIT_STRATEGY",
+        help="What to take up after the calls in doubt, which always come first: new: calls that have no outcome yet "
+        "(safe: no edit with an outcome is touched); failed: calls that were rejected, conflicted or failed (safe: "
+        "nothing of them was made, and what a later edit has changed since is left alone); all: both. Applied calls "
+        "are never sent again.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="BULKEDIT_YES", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", envvar="BULKEDIT_DRY_RUN", help="Plan and check; send nothing.")]
 RunOption = Annotated[

@@ -24,6 +24,7 @@ class Kind(StrEnum):
 
     DROP_BEFORE = "drop-before"  # the connection is dropped, and nothing was done
     DROP_AFTER = "drop-after"  # the connection is dropped, after it was done
+    LATE = "late"  # the connection is dropped, and it is done `seconds` later
     ERROR_BEFORE = "error-before"  # 500, and nothing was done
     ERROR_AFTER = "error-after"  # 500, after it was done
     SLOW = "slow"  # done at once, answered after `seconds`
@@ -56,11 +57,12 @@ class Fault:
     rate: float = 1.0  # the share of matching requests that it strikes
     action: str | None = None  # this action only
     image_set_id: str | None = None  # this image set only
+    access_key: str | None = None  # requests signed with this access key only
     skip: int = 0  # so many matching requests pass first
     times: int | None = None  # it strikes at most so often
     start: float = 0.0  # seconds after it was set, from when it strikes
     end: float | None = None  # and until when
-    seconds: float = 1.0  # of a slow answer; of a clock skew
+    seconds: float = 1.0  # of a slow answer or a late request; of a clock skew
     scale: float = 1.0  # of a quota step
 
     def __post_init__(self) -> None:
@@ -71,9 +73,11 @@ class Fault:
         if not self.scale > 0:
             raise ValueError("scale is above 0")
 
-    def matches(self, action: str, image_set_id: str | None) -> bool:
+    def matches(self, action: str, image_set_id: str | None, access_key: str | None = None) -> bool:
         """Whether it could strike such a request."""
         if self.action not in (None, action) or self.image_set_id not in (None, image_set_id):
+            return False
+        if self.access_key not in (None, access_key):
             return False
         return action in _ONLY.get(self.kind, (action,))
 
@@ -143,7 +147,7 @@ class Faults:
         """What is set, and how often each has struck."""
         return [dataclasses.asdict(one.fault) | {"struck": one.struck} for one in self._set]
 
-    def strike(self, action: str, image_set_id: str | None, now: float) -> list[Fault]:
+    def strike(self, action: str, image_set_id: str | None, now: float, access_key: str | None = None) -> list[Fault]:
         """The faults that strike a request. Each call counts as one request."""
         if not self._set:
             return []
@@ -151,7 +155,7 @@ class Faults:
             one.fault
             for place, one in enumerate(self._set)
             if one.fault.kind is not Kind.QUOTA
-            and one.fault.matches(action, image_set_id)
+            and one.fault.matches(action, image_set_id, access_key)
             and _in_time(one, now)
             and self._strikes(place, one, action, image_set_id)
         ]

@@ -30,6 +30,8 @@ from bulkedit.emulator.state import State
 from bulkedit.emulator.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from aiohttp.web_request import BaseRequest
 
     from bulkedit.emulator.faults import Fault
@@ -86,7 +88,7 @@ class Server:
                 self._start(job)
 
     async def close(self) -> None:
-        """Stop the import jobs and let the state file go."""
+        """Stop the import jobs and late requests, and let the state file go."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -107,10 +109,27 @@ class Server:
         return await self._serve(http, signing.Signed(http.method, path, query, http.headers, body))
 
     async def _serve(self, http: BaseRequest, signed: signing.Signed) -> web.StreamResponse:
+        reply, struck = self.answer(signed)
+        await self._delay(struck)
+        for fault in struck:
+            if fault.kind is Kind.LATE:
+                self._begin_task(self._arrive_late(signed, fault.seconds))
+        if reply is None:
+            if http.transport is not None:
+                http.transport.abort()
+            return web.Response()  # goes nowhere
+        return _response(reply, self._date(struck))
+
+    def answer(self, signed: signing.Signed, *, late: bool = False) -> tuple[Reply | None, list[Fault]]:
+        """Carry one request out and write the journal: the answer, None where the connection is dropped.
+
+        With the answer come the faults that struck; what takes time in them (`Kind.SLOW`, `Kind.LATE`) is left to the
+        caller. ``late``: this is a request that comes late, which no other fault strikes.
+        """
         note: dict[str, Any] = {"at": self.now(), "kind": "request", "bytes": len(signed.body)}
         struck: list[Fault] = []
         try:
-            reply = self._answer(signed, note, struck)
+            reply = self._answer(signed, note, struck, late=late)
             note["status"] = reply.status
         except Dropped:
             reply = None
@@ -120,15 +139,15 @@ class Server:
             # what is not kept must not be answered as done
             note["status"], note["code"] = ServiceError.status, ServiceError.code
             reply = wire.refusal(ServiceError("The state file of the emulator cannot be written."))
-        if struck:
-            note["fault"] = ",".join(fault.kind for fault in struck)
+        if struck or late:
+            note["fault"] = Kind.LATE if late else ",".join(fault.kind for fault in struck)
         self.journal.add(**note)
-        await self._delay(struck)
-        if reply is None:
-            if http.transport is not None:
-                http.transport.abort()
-            return web.Response()  # goes nowhere
-        return _response(reply, self._date(struck))
+        return reply, struck
+
+    async def _arrive_late(self, signed: signing.Signed, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+        self.catch_up()
+        self.answer(signed, late=True)
 
     async def _delay(self, struck: list[Fault]) -> None:
         for fault in struck:
@@ -139,11 +158,15 @@ class Server:
         skew = next((fault.seconds for fault in struck if fault.kind is Kind.CLOCK_SKEW), None)
         return None if skew is None else formatdate(self.now() + skew, usegmt=True)
 
-    def _answer(self, signed: signing.Signed, note: dict[str, Any], struck: list[Fault]) -> Reply:
+    def _answer(
+        self, signed: signing.Signed, note: dict[str, Any], struck: list[Fault], *, late: bool = False
+    ) -> Reply:
         try:
             operation, params = wire.route(signed.method, signed.path)
             _describe(note, operation, params)
-            struck += self.faults.strike(operation.name, note.get("image_set_id"), note["at"])
+            if not late:
+                key = signing.access_key_of(signed)
+                struck += self.faults.strike(operation.name, note.get("image_set_id"), note["at"], key)
             self._check_access(signed, note["at"], struck)
             return self._carry_out(operation, params, signed, note, struck)
         except ServiceError as error:
@@ -213,7 +236,10 @@ class Server:
     def _start(self, job: Job) -> None:
         if job.status != "SUBMITTED" and job.ended_at is not None:
             return
-        task = asyncio.get_running_loop().create_task(jobs.run(self, job))
+        self._begin_task(jobs.run(self, job))
+
+    def _begin_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -227,8 +253,8 @@ class Server:
 
 
 def _fail_before(kinds: set[Kind]) -> None:
-    """The faults that keep a request from being carried out."""
-    if Kind.DROP_BEFORE in kinds:
+    """The faults that keep a request from being carried out (now, or at all)."""
+    if kinds & {Kind.DROP_BEFORE, Kind.LATE}:
         raise Dropped
     if Kind.ERROR_BEFORE in kinds:
         raise ServiceError("An internal error occurred.")

@@ -92,6 +92,12 @@ def check_time(headers: Mapping[str, str], now: float) -> None:
         raise BadSignature("Signature expired: the request was signed more than 5 min. away from the service's time")
 
 
+def access_key_of(signed: Signed) -> str | None:
+    """The access key that a request says it is signed with."""
+    parts = _AUTHORIZATION.fullmatch(signed.headers.get("Authorization") or "")
+    return parts[1] if parts else None
+
+
 def verify(signed: Signed, credentials: Credentials, now: float) -> None:
     """Refuse what these credentials have not signed, as AWS does."""
     if not (authorization := signed.headers.get("Authorization")):

@@ -1,7 +1,23 @@
 """The async shell around the decisions: lanes, workers, pacing, ledger, stop."""
 
+from bulkedit.engine.budget import Halt, MaxErrors, parse_max_errors
 from bulkedit.engine.options import UPDATES_IN_FLIGHT, OnConflict, Options
+from bulkedit.engine.resumption import Resumption, Strategy, resumption
 from bulkedit.engine.run import Clock, Engine, Stop
 from bulkedit.engine.tally import Tally
 
-__all__ = ["UPDATES_IN_FLIGHT", "Clock", "Engine", "OnConflict", "Options", "Stop", "Tally"]
+__all__ = [
+    "UPDATES_IN_FLIGHT",
+    "Clock",
+    "Engine",
+    "Halt",
+    "MaxErrors",
+    "OnConflict",
+    "Options",
+    "Resumption",
+    "Stop",
+    "Strategy",
+    "Tally",
+    "parse_max_errors",
+    "resumption",
+]

@@ -12,6 +12,8 @@ from bulkedit.outcome import Standing
 from bulkedit.plan import Lane, part_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bulkedit.engine.tally import Tally
     from bulkedit.ledger import Ledger, Part
     from bulkedit.plan import PlannedCall, SavedPlan
@@ -22,14 +24,15 @@ _SETTLED = [str(standing) for standing in Standing if standing.settled]
 class History:
     """The ledger as it was when this process began, with the parts that calls have been split into since."""
 
-    def __init__(self, plan: SavedPlan, ledger: Ledger, tally: Tally) -> None:
-        """Counts what is settled into ``tally``."""
+    def __init__(self, plan: SavedPlan, ledger: Ledger, tally: Tally, *, sends_new: bool = True) -> None:
+        """Counts what is settled into ``tally``. Without ``sends_new``, calls that were never begun are left alone."""
         self._plan = plan
+        self._sends_new = sends_new
         self._roots: dict[int, tuple[int, list[int]]] = {}  # part -> call of the plan, numbers of its edits
         self._parts_of: dict[int, list[int]] = defaultdict(list)  # split call -> its parts
         self._planned: int = plan.counts["calls"]
         self._next: int = self._planned
-        self.begun: dict[int, dict[str, Any]] = {}  # `bulkedit.ledger.STANDINGS` rows of calls under way
+        self.begun: dict[int, dict[str, Any]] = {}  # `bulkedit.ledger.STANDINGS` rows of calls begun and not settled
         self._settled = bytearray(self._planned)  # 1 for each settled call of the plan
         self._settled_parts: set[int] = set()
         for part in ledger.parts():
@@ -47,8 +50,13 @@ class History:
             else:
                 self._settled_parts.add(call)
             tally.settled(Standing(standing), len(self._roots[call][1]) if count is None else count)
-        under_way = ~settled & ~pl.col("standing").is_in([str(Standing.PLANNED), str(Standing.SPLIT)])
-        self.begun = {row["call"]: row for row in standings.filter(under_way).iter_rows(named=True)}
+        begun = ~settled & (pl.col("standing") != str(Standing.SPLIT))
+        self.begun = {row["call"]: row for row in standings.filter(begun).iter_rows(named=True)}
+
+    def in_doubt(self) -> set[int]:
+        """Calls of the plan of which an update may be under way, or of whose parts one may."""
+        doubtful = [call for call, row in self.begun.items() if row["standing"] != Standing.PLANNED]
+        return {self._roots[call][0] if call in self._roots else call for call in doubtful}
 
     def new_call(self) -> int:
         """A number for a part, beyond all in use."""
@@ -77,16 +85,16 @@ class History:
         if (call.call < self._planned and self._settled[call.call]) or call.call in self._settled_parts:
             return []
         if call.call not in self._parts_of:
-            return [call]
+            return [call] if self._sends_new or call.call in self.begun else []
         parts = [part_of(call, self.edits_of(number), number) for number in self._parts_of[call.call]]
         return [left for part in parts for left in self._unsettled(part)]
 
 
 class Lanes:
-    """Lanes of the plan that still have calls to do, read ahead off the event loop."""
+    """Lanes of the plan that still have calls to do, read ahead off the event loop; those in doubt come first."""
 
     def __init__(self, plan: SavedPlan, history: History) -> None:
-        self._batches = plan.lanes()
+        self._batches = self._in_order(plan, history)
         self._history = history
         self._ready: deque[Lane] = deque()
         self.ended = False
@@ -103,6 +111,14 @@ class Lanes:
         """Open no more."""
         self.ended = True
         self._ready.clear()
+
+    @staticmethod
+    def _in_order(plan: SavedPlan, history: History) -> Iterator[list[Lane]]:
+        first = plan.lanes_with(history.in_doubt())
+        yield first
+        numbers = {lane.number for lane in first}
+        for batch in plan.lanes():
+            yield [lane for lane in batch if lane.number not in numbers]
 
     def _next_batch(self) -> list[Lane] | None:
         batch = next(self._batches, None)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import verdict
 from bulkedit.client import UpdateRequest
+from bulkedit.engine.learned import Removal
 from bulkedit.engine.options import OnConflict
 from bulkedit.engine.repeats import Repeats
-from bulkedit.engine.stored import fill_stored, holds, without_values
+from bulkedit.engine.stored import fill_stored, holds, with_empty_values, without_values
 from bulkedit.ledger import Event, Part
-from bulkedit.outcome import Accepted, ImageSet, Lost, Metadata, Refused, Standing, State
+from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Refusal, Refused, Standing, State
 from bulkedit.pacing import LOOK, Operation
 from bulkedit.plan import parts
 from bulkedit.verdict import Finding, Step
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from bulkedit.engine.budget import RetryBudget
+    from bulkedit.engine.learned import Learned
     from bulkedit.engine.options import Options
     from bulkedit.plan import Lane, PlannedCall
 
@@ -58,8 +61,15 @@ class Read:
     operation: Operation = Operation.METADATA
 
 
-Action = Send | Look | Read
-Reply = Accepted | ImageSet | Metadata | Refused | Lost
+@dataclass(frozen=True, slots=True)
+class AskStore:
+    """GetDatastore: is it still there? Asked seldom, so it shares the quota of looks."""
+
+    operation: Operation = Operation.GET
+
+
+Action = Send | Look | Read | AskStore
+Reply = Accepted | ImageSet | Metadata | Datastore | Refused | Lost
 
 
 @dataclass(slots=True)
@@ -77,13 +87,16 @@ class _Books:
     request: UpdateRequest | None = None  # for the base in hand, with stored values filled in
     before: ImageSet | None = None  # the image set as it stood before the last request
     target: dict[str, Any] | None = None  # the document that a revert in doubt goes back to
-    locked_since: float | None = None
+    locked_since: float | None = None  # or accepted and not seen to move
     refused_since: float | None = None  # as a conflict, though its own image set is not locked: another of the study is
-    repeats: Repeats | None = None
+    removal: Removal | None = None  # what the removal in hand names where its rows name nothing
+    repeats: Repeats | None = None  # of updates
+    read_repeats: Repeats | None = None  # since the last read that was answered
 
 
 _UNDER_WAY: Final = frozenset({Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED})
 _BY_CONTENT: Final = frozenset({Finding.INVALID, Finding.FAILED_REQUEST})
+_FAILURES: Final = frozenset({Finding.FAILED_REQUEST, Finding.FAILED_SERVICE})
 _QUOTA: Final = frozenset({Finding.THROTTLED, Finding.TOO_MANY, Finding.READ_THROTTLED})
 
 
@@ -97,6 +110,8 @@ class LaneRun:
         rng: random.Random,
         *,
         key: bytes,
+        learned: Learned,
+        budget: RetryBudget,
         begun: Mapping[int, dict[str, Any]],
         new_call: Callable[[], int],
         payload_limit: int,
@@ -120,6 +135,8 @@ class LaneRun:
         self._options = options
         self._rng = rng
         self._key = key
+        self._learned = learned
+        self._budget = budget
         self._begun = begun
         self._new_call = new_call
         self._payload_limit = payload_limit
@@ -167,14 +184,16 @@ class LaneRun:
         self._epoch = epoch
         self.quota_hit = None
         performed, self.action = self.action, None
-        if isinstance(reply, Refused | Lost):
+        if isinstance(performed, AskStore) and not isinstance(reply, Accepted | ImageSet | Metadata):
+            self._follow(verdict.of_store(reply), reply, performed)
+        elif isinstance(reply, Refused | Lost):
             of = verdict.of_answer if isinstance(performed, Send) else verdict.of_failed_read
             self._follow(of(reply), reply, performed)
         elif isinstance(reply, Accepted):
             self._follow(Finding.ACCEPTED, reply, performed)
         elif isinstance(reply, ImageSet):
             self._looked(reply, performed)
-        else:
+        elif isinstance(reply, Metadata):
             self._read(reply, performed)
         self._open_until_busy()
 
@@ -215,13 +234,16 @@ class LaneRun:
         books = self._books = _Books(call, Standing.PLANNED)
         if self._is_stopped(call):
             self._settle(Standing.CONFLICTED, cause="an earlier conflict in this image set")
-        elif begun := self._begun.get(call.call):
+            return
+        begun = self._begun.get(call.call)
+        if begun is not None:
+            for name in ("attempts", "throttles", "faults", "conflicts"):
+                setattr(books, name, begun[name])
+        if begun is not None and begun["standing"] != Standing.PLANNED:
             # an intent without an answer: the request may have left, or may still be on its way
             was = Standing(begun["standing"])
             books.standing = Standing.IN_DOUBT if was is Standing.INTENDED else was
             books.base = begun["base"]
-            for name in ("attempts", "throttles", "faults", "conflicts"):
-                setattr(books, name, begun[name])
             self.action = self._look()
         elif self._latest is None or self._latest.state is not State.ACTIVE:
             self.action = self._look()
@@ -232,19 +254,27 @@ class LaneRun:
 
     def _looked(self, found: ImageSet, performed: Action | None) -> None:
         self._held.looks += 1
-        if self._latest is None or found.version >= self._latest.version:
+        self._held.read_repeats = None
+        # reads may lag behind; but where a failed update leaves no version, the latest may have a lower number
+        newest = not isinstance(performed, Look) or performed.version is None
+        if self._latest is None or found.version >= self._latest.version or (newest and found.failed):
             self._seen[self._held.call.image_set_id] = found
         self._examine(found, performed)
 
     def _examine(self, found: ImageSet, performed: Action | None = None) -> None:
         books = self._held
         base = books.call.version if books.standing is Standing.PLANNED else books.base
-        finding = verdict.of_look(found, standing=books.standing, base=base, before=books.before)
-        books.locked_since = (books.locked_since or self._now) if finding is Finding.LOCKED else None
+        reused = self._learned.versions_reused
+        finding = verdict.of_look(found, standing=books.standing, base=base, before=books.before, reused=reused)
+        if books.standing is Standing.ACCEPTED and finding in _FAILURES and found.version == base:
+            self._learned.versions_reused = True
+        waits = finding is Finding.LOCKED or (finding is Finding.UNMOVED and books.standing is Standing.ACCEPTED)
+        books.locked_since = (books.locked_since or self._now) if waits else None
         self._follow(finding, found, performed)
 
     def _read(self, metadata: Metadata, performed: Action | None) -> None:
         books = self._held
+        books.read_repeats = None
         if isinstance(performed, Read) and books.base is not None and performed.version > books.base:
             ours = holds(self._request(), metadata.document, books.target)
             self._follow(Finding.OURS if ours else Finding.STRANGERS, metadata, performed)
@@ -253,7 +283,11 @@ class LaneRun:
             books.target = metadata.document
             self.action = Read(books.call.image_set_id, self._base + 1)
             return
-        books.request = fill_stored(self._request(), metadata.document)
+        wanted = self._request()
+        books.request = fill_stored(wanted, metadata.document)
+        books.removal = books.removal or self._learned.first_removal
+        if books.request is not None and books.removal is Removal.EMPTY:
+            books.request = with_empty_values(books.request, wanted)
         if books.request is None:
             self._settle(Standing.SKIPPED, cause="nothing to remove: the attributes are absent")
         elif books.call.units > 1 and len((books.request.removable or "").encode()) > self._payload_limit:
@@ -274,11 +308,13 @@ class LaneRun:
             Step.SEND_ANEW: lambda: self._send_anew(finding, reply),
             Step.LOOK: lambda: self._look_now(finding, reply),
             Step.LOOK_LATER: lambda: self._look_later(finding, reply, performed),
+            Step.ASK_STORE: self._ask_store,
             Step.COMPARE: lambda: self._compare(performed),
             Step.REBASE: self._rebase,
-            Step.APPLIED: lambda: self._settle(Standing.APPLIED, version=(books.base or 0) + 1),
+            Step.APPLIED: self._applied,
             Step.REJECTED: lambda: self._reject(finding, reply),
             Step.FAILED: lambda: self._settle(Standing.FAILED, *self._why(finding, reply)),
+            Step.LEAVE_OPEN: lambda: self._park(*self._why(finding, reply)),
             Step.HALT: lambda: self._halt(reply),
         }
         carry_out[step]()
@@ -354,12 +390,15 @@ class LaneRun:
             self._note()
         if finding is Finding.READ_LOST and not self._wait_for_fault(finding):
             return
-        if finding is Finding.LOCKED and self._locked_too_long():
+        if finding in {Finding.LOCKED, Finding.UNMOVED} and self._locked_too_long():
             self._park("unlock timeout")
             return
         if finding not in _QUOTA | {Finding.READ_LOST}:
             self.due = self._now + LOOK.wait(books.looks + 1, self._rng)
-        self.action = performed if isinstance(performed, Look | Read) else self._look()
+        self.action = performed if isinstance(performed, Look | Read | AskStore) else self._look()
+
+    def _ask_store(self) -> None:
+        self.action = AskStore()
 
     def _locked_too_long(self) -> bool:
         since = self._held.locked_since
@@ -391,38 +430,62 @@ class LaneRun:
         self._note(cause)
         self._follow_latest()
 
+    def _applied(self) -> None:
+        if self._held.removal is not None:
+            self._learned.removal = self._held.removal
+        self._settle(Standing.APPLIED, version=self._base + 1)
+
     def _reject(self, finding: Finding, reply: Reply) -> None:
         """Where several edits share a refused call, some may be innocent: each is to have its own truth."""
         if self._held.call.units > 1 and finding in _BY_CONTENT:
             self._split(*self._why(finding, reply))
+        elif finding in _BY_CONTENT and self._may_want_empty_value():
+            self._remove_by_empty_value(finding, reply)
         else:
             self._settle(Standing.REJECTED, *self._why(finding, reply))
+
+    def _may_want_empty_value(self) -> bool:
+        """No removal by the stored value has been made yet: the service may want the empty one."""
+        return self._held.removal is Removal.STORED and self._learned.removal is not Removal.STORED
+
+    def _remove_by_empty_value(self, finding: Finding, reply: Reply) -> None:
+        books = self._held
+        _, words = self._why(finding, reply)
+        books.standing = Standing.PLANNED
+        books.removal, books.request = Removal.EMPTY, None
+        self._note("refused with the stored value; sent anew with the empty one", words)
+        self._follow_latest()
 
     def _split(self, cause: str, message: str | None = None) -> None:
         self.to_split = self._held.call
         self._settle(Standing.SPLIT, cause, message)
 
     def _halt(self, reply: Reply) -> None:
-        self.halted = reply if isinstance(reply, Refused) else None
+        gone = Refused(Refusal.NOT_FOUND, reply.status) if isinstance(reply, Datastore) else None
+        self.halted = reply if isinstance(reply, Refused) else gone
         self.parked = True
         self.action = None
 
-    def _park(self, cause: str) -> None:
+    def _park(self, cause: str, message: str | None = None) -> None:
         self.parked = True
-        self._note(cause)
+        self._note(cause, message)
         self.action = None
 
     def _wait_for_fault(self, finding: Finding) -> bool:
         """Count a fault and put the next attempt off; False where the call was given up instead."""
         books = self._held
         books.faults += finding is not Finding.UNMOVED  # what led to that look has been counted
-        books.repeats = books.repeats or Repeats(self._options, self._rng)
-        wait = books.repeats.fault(self._now)
+        if finding is Finding.READ_LOST:
+            repeats = books.read_repeats = books.read_repeats or self._repeats(reads=True)
+        else:
+            repeats = books.repeats = books.repeats or self._repeats(reads=False)
+        wait = repeats.fault(self._now)
         if wait is not None:
             self.due = self._now + wait
             return True
-        if books.standing in {Standing.IN_DOUBT, Standing.ACCEPTED}:
-            self._park(f"given up after repeated: {finding}")
+        in_doubt = books.standing in {Standing.IN_DOUBT, Standing.ACCEPTED} and finding not in _FAILURES
+        if in_doubt or finding is Finding.READ_LOST:
+            self._park(f"left open after repeated: {finding}")
         else:
             self._settle(Standing.FAILED, f"given up after repeated: {finding}")
         return False
@@ -444,6 +507,9 @@ class LaneRun:
         """A call of the whole study has made a version of its other image sets too: they are to be looked at again."""
         if call.study_wide:
             self._seen = {call.image_set_id: seen} if (seen := self._seen.get(call.image_set_id)) else {}
+
+    def _repeats(self, *, reads: bool) -> Repeats:
+        return Repeats(self._options, self._budget, self._rng, reads=reads)
 
     # books
 

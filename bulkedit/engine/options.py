@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from bulkedit.engine.budget import Halt, MaxErrors
 from bulkedit.pacing import DOCUMENTED, Operation, Rate
 
 UPDATES_IN_FLIGHT: Final = 100  # endpoints-quotas: concurrent updates per data store
@@ -27,5 +28,8 @@ class Options:
     max_in_flight: int = UPDATES_IN_FLIGHT  # image sets with an update under way at once
     on_conflict: OnConflict = OnConflict.REBASE
     unlock_timeout_s: float = 3600.0  # an image set locked for longer is left alone, and reported
-    max_attempts: int = 10  # of one call that meets faults; throttles do not count
-    retry_for_s: float = 3600.0  # from the first fault of a call to its last attempt
+    max_attempts: int = 10  # updates of one call that may meet faults; throttles do not count
+    retry_for_s: float = 3600.0  # from the first fault of a call to its last attempt; or of the service, for the run
+    max_errors: MaxErrors | None = None  # edits that may be rejected or fail before the run stops
+    min_sample: int = 100  # edits settled before a share of errors counts
+    halt: Halt = Halt.SOON

@@ -1,4 +1,4 @@
-"""The repeats of one call: decided by the verdict table, bounded and spaced by tenacity.
+"""The repeats of one request: decided by the verdict table, bounded and spaced by tenacity.
 
 The only importer of tenacity. Its retrying object is stepped by hand rather than run, so that a call that waits
 holds no worker: the wait that tenacity names becomes the time at which the lane is due again.
@@ -15,6 +15,7 @@ from bulkedit.pacing import FAULT
 if TYPE_CHECKING:
     import random
 
+    from bulkedit.engine.budget import RetryBudget
     from bulkedit.engine.options import Options
 
 _GIVE_UP: Final = -1.0
@@ -23,11 +24,15 @@ _GIVE_UP: Final = -1.0
 class Repeats:
     """Counts the faults of one call and says how long to wait before the next attempt."""
 
-    def __init__(self, options: Options, rng: random.Random) -> None:
-        self._options = options
+    def __init__(self, options: Options, budget: RetryBudget, rng: random.Random, *, reads: bool = False) -> None:
+        """``reads``: reads change nothing, so only their time is limited, not their number."""
+        self._budget = budget
         self._rng = rng
+        stop: tenacity.stop.stop_base = _StopAfter(options.retry_for_s)
+        if not reads:
+            stop |= tenacity.stop_after_attempt(options.max_attempts)
         self._policy = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(options.max_attempts) | _StopAfter(options.retry_for_s),
+            stop=stop,
             wait=self._wait,
             retry=tenacity.retry_always,
             sleep=lambda _: None,
@@ -46,7 +51,7 @@ class Repeats:
         self._state.set_result(None)
         self._state.outcome_timestamp = now
         todo = self._policy.iter(retry_state=self._state)
-        return float(todo) if isinstance(todo, tenacity.DoSleep) else None
+        return max(float(todo), self._budget.repeat(now)) if isinstance(todo, tenacity.DoSleep) else None
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         return FAULT.wait(state.attempt_number, self._rng)

@@ -16,12 +16,21 @@ import anyio
 from anyio import to_thread
 
 from bulkedit.engine.agenda import Agenda
+from bulkedit.engine.budget import ErrorBudget, Halt, RetryBudget
 from bulkedit.engine.history import History, Lanes
-from bulkedit.engine.lane import LaneRun, Look, Send
+from bulkedit.engine.lane import AskStore, LaneRun, Look, Send
+from bulkedit.engine.learned import Learned
 from bulkedit.engine.tally import Tally
-from bulkedit.errors import AccessError, BulkeditError, CredentialsError
+from bulkedit.errors import (
+    AccessError,
+    BudgetSpentError,
+    BulkeditError,
+    CredentialsError,
+    DatastoreError,
+    EndpointError,
+)
 from bulkedit.ledger import GroupCommit, Part
-from bulkedit.outcome import Lost, Refusal, Refused
+from bulkedit.outcome import Datastore, Lost, Refusal, Refused, outcome_of
 from bulkedit.pacing import Operation, Pacer
 
 if TYPE_CHECKING:
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
     from bulkedit.ledger import Ledger
     from bulkedit.plan import PlannedCall, SavedPlan
 
+_STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be there
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 
 
@@ -71,8 +81,13 @@ class Engine:
         key: bytes,
         rng: random.Random,
         clock: Clock | None = None,
+        sends_new: bool = True,
     ) -> None:
-        """``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out."""
+        """Begin a run, or go on with one.
+
+        ``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out. Without
+        ``sends_new``, calls that were never begun are left alone (`Strategy.FAILED`).
+        """
         self._plan = plan
         self._client = client
         self._options = options
@@ -82,20 +97,25 @@ class Engine:
         self._commit = GroupCommit(ledger)
         self._pacers = {operation: Pacer(rate, rng) for operation, rate in options.rates.items()}
         self._agenda = Agenda(self._pacers)
+        self._learned = Learned()
+        self._retries = RetryBudget()
+        self._errors = ErrorBudget(options.max_errors, options.min_sample)
+        self._store: tuple[float, Datastore] | None = None  # when it was last seen
         self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
-        self._history = History(plan, ledger, self.tally)
+        self._history = History(plan, ledger, self.tally, sends_new=sends_new)
         self._open_lanes = 0
         self._in_flight: set[int] = set()  # lane numbers
         self._busy = 0  # actions at the workers
         self._news = anyio.Event()
-        self._fatal: Refused | None = None
+        self._fatal: BulkeditError | None = None
         self.stop = Stop(_changed=self._wake)
 
     async def run(self) -> Tally:
         """Run to the end, or to a drained stop; cancelling leaves at once, with every answer in hand written.
 
-        Raises AccessError, CredentialsError or EndpointError where the whole run is turned away, LedgerError where
-        the ledger cannot be written. Whatever happens, the run can go on later.
+        Raises AccessError, CredentialsError, DatastoreError or EndpointError where the whole run is turned away,
+        LedgerError where the ledger cannot be written, BudgetSpentError where too many edits were not applied and some
+        are left. Whatever happens, the run can go on later.
         """
         self.tally.started = self._clock.monotonic()
         try:
@@ -109,7 +129,9 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 await self._commit.finish()
         if self._fatal is not None:
-            raise _systemic(self._fatal)
+            raise self._fatal
+        if self.stop.draining and self._errors.spent and self.tally.unprocessed:
+            raise _too_many_errors(self._errors.spent)
         return self.tally
 
     # opening lanes and dispatching
@@ -158,6 +180,8 @@ class Engine:
                 self._options,
                 self._rng,
                 key=self._key,
+                learned=self._learned,
+                budget=self._retries,
                 begun=self._history.begun,
                 new_call=self._history.new_call,
                 payload_limit=self._plan.payload_limit,
@@ -201,7 +225,8 @@ class Engine:
         # an answer in hand is written, whatever else happens
         lane.absorb(reply, now=self._clock.monotonic(), epoch=self._clock.epoch())
         if lane.to_split is not None:
-            await self._split(lane, lane.to_split)
+            with anyio.CancelScope(shield=True):
+                await self._split(lane, lane.to_split)
         self._pace(action.operation, lane, reply)
         self._follow(lane)
 
@@ -216,11 +241,27 @@ class Engine:
             self.tally.requests += 1
             return await self._client.update(action.request)
         self.tally.reads += 1
+        if isinstance(action, AskStore):
+            return await self._ask_store()
         if isinstance(action, Look):
             return await self._client.get_image_set(action.image_set_id, action.version)
         return await self._client.get_metadata(action.image_set_id, action.version)
 
+    async def _ask_store(self) -> Reply:
+        """Many image sets that are gone need one answer."""
+        now = self._clock.monotonic()
+        if self._store is not None and now - self._store[0] < _STORE_S:
+            return self._store[1]
+        found = await self._client.get_datastore()
+        if isinstance(found, Datastore) and found.status == "ACTIVE":
+            self._store = now, found
+        return found
+
     def _pace(self, operation: Operation, lane: LaneRun, reply: Reply) -> None:
+        if isinstance(reply, Lost):
+            self._lost(reply)
+        else:
+            self._retries.answered()
         pacer = self._pacers[operation]
         if lane.quota_hit is None:
             pacer.answered()
@@ -230,6 +271,16 @@ class Engine:
         self.tally.updates_throttled += operation is Operation.UPDATE
         pacer.throttled(self._clock.monotonic(), lane.quota_hit.retry_after_s)
 
+    def _lost(self, reply: Lost) -> None:
+        now = self._clock.monotonic()
+        self._retries.lost(now)
+        if self._retries.silent_s(now) >= self._options.retry_for_s:
+            self._fatal = self._fatal or EndpointError(
+                f"the service has not answered for {self._options.retry_for_s:,.0f} s ({reply.cause}).",
+                likely="The network or the service is down; --retry-for says how long to try.",
+                hint="When it is back, go on with: bulkedit resume RUN",
+            )
+
     def _follow(self, lane: LaneRun) -> None:
         """Write down what the lane has to say, and put it where it belongs next."""
         for record in lane.take_events():
@@ -238,12 +289,18 @@ class Engine:
                 self._history.add(record)
             elif record.standing.settled:
                 self.tally.settled(record.standing, lane.edits[record.call], self._clock.monotonic())
-        self._fatal = self._fatal or lane.halted
+                self._errors.add(outcome_of(record.standing), lane.edits[record.call])
+        if lane.halted is not None:
+            self._fatal = self._fatal or _systemic(lane.halted)
         self._flies(lane, flies=lane.under_way)
         if lane.action is None:
             self._left(lane)
         else:
             self._agenda.put(lane)
+        if (why := self._errors.spent) and self.tally.unprocessed:
+            if self._options.halt is Halt.NOW:
+                raise _too_many_errors(why)
+            self.stop.draining = True
 
     def _left(self, lane: LaneRun) -> None:
         self._open_lanes -= 1
@@ -267,6 +324,14 @@ def _first(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:
     return found
 
 
+def _too_many_errors(why: str) -> BudgetSpentError:
+    return BudgetSpentError(
+        f"stopped: {why}.",
+        likely="The list may be wrong as a whole. Why each failed: bulkedit report RUN",
+        hint="To go on all the same, with a budget anew: bulkedit resume RUN",
+    )
+
+
 def _systemic(refused: Refused) -> BulkeditError:
     """The error for an answer that no call of the run can get past."""
     if refused.kind is Refusal.CREDENTIALS:
@@ -274,6 +339,12 @@ def _systemic(refused: Refused) -> BulkeditError:
             f"AWS did not accept the credentials ({refused.code}).",
             likely="They have expired, or belong to another account.",
             hint="Renew them (for example: aws sso login), then go on with: bulkedit resume RUN",
+        )
+    if refused.kind is Refusal.NOT_FOUND:
+        return DatastoreError(
+            f"the data store is gone ({refused.code}).",
+            likely="It was deleted, or is being deleted.",
+            hint="Should it come back, go on with: bulkedit resume RUN",
         )
     return AccessError(
         f"AWS denied access ({refused.code}).",

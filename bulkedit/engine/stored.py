@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bulkedit.client import UpdateRequest
 
 _ABSENT: Final = object()
+_KEYS: Final = {"SeriesInstanceUID", "SOPInstanceUID"}  # the keys of Series and Instances
+_PADDING: Final = " \0"
 _SHORTEST_SECRET: Final = 3  # shorter texts are in every sentence
 
 
@@ -54,6 +56,25 @@ def _filled(wanted: dict[str, Any], document: Any) -> dict[str, Any]:  # noqa: A
     return filled
 
 
+def with_empty_values(filled: UpdateRequest, wanted: UpdateRequest) -> UpdateRequest:
+    """The removal with the empty string wherever ``wanted`` names no value, for a service that wants it so."""
+    if filled.removable is None:
+        return filled
+    emptied = _emptied(json.loads(filled.removable), json.loads(wanted.removable or "{}"))
+    return replace(filled, removable=json_text(emptied))
+
+
+def _emptied(filled: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: {name: "" if wanted[key][name] == {} else value for name, value in inner.items()}
+        if key == "DICOM"
+        else _emptied(inner, wanted[key])
+        if isinstance(inner, dict)
+        else inner
+        for key, inner in filled.items()
+    }
+
+
 def _places(document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every attribute, and every instance or series named whole, with its path."""
     for key, inner in document.items():
@@ -78,16 +99,35 @@ def holds(request: UpdateRequest, document: dict[str, Any], target: dict[str, An
         return target is not None and all(document.get(part) == target.get(part) for part in ("Patient", "Study"))
     updatable = json.loads(request.updatable or "{}")
     removable = json.loads(request.removable or "{}")
-    return all(_at(document, path) == value for path, value in _places(updatable)) and all(
-        _at(document, path) is _ABSENT for path, _ in _places(removable)
+    wanted = list(_places(updatable))
+    uids = _renamings(wanted)
+    return all(_alike(_at(document, path, uids), value) for path, value in wanted) and all(
+        _at(document, path, uids) is _ABSENT for path, _ in _places(removable)
     )
 
 
-def _at(document: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON
+def _renamings(wanted: list[tuple[tuple[str, ...], Any]]) -> dict[str, str]:
+    """The UIDs that a request changes: the keys of the document may have followed, or not."""
+    return {path[-3]: value for path, value in wanted if path[-1] in _KEYS and isinstance(value, str) and len(path) > 3}
+
+
+def _alike(stored: Any, wanted: Any) -> bool:  # noqa: ANN401 - JSON
+    """Equal but for the padding of text, which the service may have added (PS3.5, 6.2)."""
+    if isinstance(stored, str) and isinstance(wanted, str):
+        return stored.rstrip(_PADDING) == wanted.rstrip(_PADDING)
+    return bool(stored == wanted)
+
+
+def _at(document: Any, path: tuple[str, ...], uids: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
     for key in path:
-        if not isinstance(document, dict) or key not in document:
+        if not isinstance(document, dict):
             return _ABSENT
-        document = document[key]
+        found = document.get(key, _ABSENT)
+        if found is _ABSENT and key in uids:
+            found = document.get(uids[key], _ABSENT)
+        if found is _ABSENT:
+            return _ABSENT
+        document = found
     return document
 
 

@@ -21,7 +21,7 @@ from bulkedit.files import open_private, write_private_json
 from bulkedit.plan.frames import Lane, PlannedCall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from bulkedit.plan.make import Plan
@@ -89,6 +89,14 @@ class SavedPlan:
             waiting = waiting[len(whole) :]
             yield _grouped(whole)
         yield _grouped(waiting)
+
+    def lanes_with(self, calls: Collection[int]) -> list[Lane]:
+        """The whole lanes that hold these calls, in order."""
+        if not calls:
+            return []
+        numbers = self.calls().filter(pl.col("call").is_in(sorted(calls))).select("lane").unique()
+        rows = self.calls().join(numbers, on="lane", how="semi").sort("call").select(_FIELDS).collect().rows()
+        return _grouped([PlannedCall(*row) for row in rows])
 
 
 def _grouped(calls: list[PlannedCall]) -> list[Lane]:

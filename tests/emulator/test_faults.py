@@ -108,6 +108,18 @@ def test_a_slow_answer_comes_late(hand: Hand) -> None:
     assert hand.clock.now() == before + 20
 
 
+def test_a_late_request_is_carried_out_once_its_connection_is_gone(hand: Hand) -> None:
+    hand.set(kind=Kind.LATE, seconds=20, times=1)
+    before = hand.clock.now()
+    assert hand.update() == "dropped"
+    while len(hand.emulator.journal()) < 4:  # CREATED, the drop, LOCKED, the late request
+        time.sleep(0.001)
+    drop, late = [entry for entry in hand.emulator.journal() if entry.kind == "request"]
+    assert (drop.status, drop.version, drop.fault, drop.at) == (None, None, "late", before)
+    assert (late.status, late.version, late.fault, late.at) == (200, 2, "late", before + 20)
+    assert hand.state() == (2, "UPDATED")
+
+
 def test_another_writer_leaves_content_of_its_own(hand: Hand) -> None:
     hand.set(kind=Kind.FOREIGN_BEFORE, times=1)
     hand.update()
@@ -169,6 +181,10 @@ class TestChoice:
     def test_one_image_set_or_one_action_can_be_meant(self) -> None:
         assert self.strikes(Fault(kind=Kind.SLOW, image_set_id="b"), requests=20) == [1, 11]
         assert self.strikes(Fault(kind=Kind.SLOW, action="GetImageSet"), requests=20) == []
+
+    def test_the_requests_of_one_access_key_can_be_meant(self) -> None:
+        found = Faults(0, [Fault(kind=Kind.EXPIRED, access_key="OLD")], now=0.0)
+        assert [bool(found.strike(UPDATE, None, 0.0, key)) for key in ("OLD", "NEW", None)] == [True, False, False]
 
     def test_a_fault_has_its_time(self) -> None:
         found = Faults(0, [Fault(kind=Kind.SLOW, start=10, end=20)], now=100.0)

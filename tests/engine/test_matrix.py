@@ -1,0 +1,293 @@
+"""Whatever the undocumented service does, every edit is made exactly once, or said not to be.
+
+One scenario holds every trouble that a call can meet; it is run under each value of each switch of the emulator, that
+is, under each answer to a question that the service's documentation leaves open, and judged from the service's side.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile, switches
+from bulkedit.ledger import Ledger
+from bulkedit.outcome import Lost, Outcome, Standing, outcome_of
+from tests.emulator.hospital import document
+from tests.engine.harness import Passing, planned, row
+from tests.engine.judge import Sheet, judge
+from tests.engine.troubled import Emulated, Kill, emulated, process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bulkedit.client import Client, UpdateRequest
+    from bulkedit.emulator import Profile
+    from bulkedit.outcome import Accepted, Refused
+    from bulkedit.plan import SavedPlan
+
+UPDATE, GET, METADATA = "UpdateImageSetMetadata", "GetImageSet", "GetImageSetMetadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One image set, what is asked of it, and what goes wrong."""
+
+    edits: tuple[dict[str, Any], ...]
+    faults: tuple[Fault, ...] = ()
+    stranger: bool = False  # another writer follows a lost answer at once
+    applied: int | None = None  # edits that are applied in the end; None for all
+
+
+def once(kind: Kind, action: str = UPDATE, times: int = 1, **fields: Any) -> Fault:
+    return Fault(kind=kind, action=action, times=times, **fields)
+
+
+def of(attribute: str | None = None, value: Any = None, **fields: Any) -> dict[str, Any]:
+    return {"attribute": attribute, "value": value, **fields}
+
+
+SERIES = "{study}.1"
+NAME = of("PatientName", "NEW^NAME")
+STEPS = (  # four calls: the first names its version, and forced and unforced edits are not merged
+    of("StudyDescription", "one", version=1),
+    of("StudyDescription", "two"),
+    of("StudyDescription", "three", force=True),
+    of("StudyDescription", "four"),
+)
+REMOVAL = of("StudyDescription", {}, action="remove")
+INSTANCE = of(action="remove-instance", series_uid=SERIES, instance_uid="{study}.1.2", force=True)
+NEW_UID = of("SeriesInstanceUID", "{study}.77", series_uid=SERIES, force=True)
+REVERT = (NAME, of(action="revert", revert_to=1))
+FORBIDDEN = of("StudyID", "needs force")
+
+LOSSES = {
+    "dropped before": (once(Kind.DROP_BEFORE),),
+    "dropped after": (once(Kind.DROP_AFTER),),
+    "500 not applied": (once(Kind.ERROR_BEFORE),),
+    "500 applied": (once(Kind.ERROR_AFTER),),
+    "late": (once(Kind.LATE, seconds=0.05),),
+    "later": (once(Kind.LATE, seconds=0.4),),
+    "much later": (once(Kind.LATE, seconds=5.0),),
+    "twice late": (once(Kind.LATE, times=2, seconds=0.6),),
+    "lost thrice": (once(Kind.DROP_BEFORE), once(Kind.DROP_AFTER, skip=1), once(Kind.ERROR_BEFORE, skip=1)),
+}
+IN_HIS_WAY = {"dropped before", "late"}  # the stranger comes before the lost request
+EDITS = {
+    "set": (NAME,),
+    "removal": (REMOVAL,),
+    "instance removal": (INSTANCE,),
+    "changed UID": (NEW_UID,),
+    "revert": REVERT,
+    "lane": STEPS,
+    "refused": (FORBIDDEN,),
+}
+TROUBLES: dict[str, Trouble] = {
+    **{
+        f"{edits}, {loss}": Trouble(EDITS[edits], LOSSES[loss], applied=0 if edits == "refused" else None)
+        for edits, loss in itertools.product(EDITS, LOSSES)
+    },
+    **{
+        f"{edits}, {loss}, then a stranger": Trouble(
+            EDITS[edits],
+            LOSSES[loss],
+            stranger=True,
+            applied=0 if edits == "refused" else 3 if edits == "lane" and loss in IN_HIS_WAY else None,
+        )
+        for edits, loss in itertools.product(EDITS, ("dropped before", "dropped after", "500 applied", "late"))
+    },
+    "no trouble": Trouble((NAME, of("StudyDescription", "X"))),
+    "nothing to remove": Trouble((of("PatientComments", {}, action="remove"),)),
+    "overtaken": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE),)),
+    "overtaken twice": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE, times=2),)),
+    "overtaken, then lost": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE), once(Kind.DROP_AFTER, skip=1))),
+    "overtaken and lost": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE), once(Kind.DROP_AFTER))),
+    "a version of its own, overtaken": Trouble(
+        (of("PatientName", "X", version=1),), (once(Kind.FOREIGN_BEFORE),), applied=0
+    ),
+    "followed": Trouble((NAME,), (once(Kind.FOREIGN_AFTER),)),
+    "followed and lost": Trouble((NAME,), (once(Kind.FOREIGN_AFTER), once(Kind.DROP_AFTER))),
+    "failed": Trouble((NAME,), (once(Kind.FAIL),)),
+    "failed twice": Trouble((NAME,), (once(Kind.FAIL, times=2),)),
+    "failed and lost": Trouble((NAME,), (once(Kind.FAIL), once(Kind.DROP_AFTER))),
+    # the last of a lane: where failed updates leave no version behind, this has been learned by then
+    "failed and followed": Trouble(STEPS, (once(Kind.FAIL, skip=3), once(Kind.FOREIGN_AFTER, skip=3))),
+    "failed, followed and lost": Trouble((NAME,), (once(Kind.FAIL), once(Kind.FOREIGN_AFTER), once(Kind.ERROR_AFTER))),
+    "refused beside others": Trouble((NAME, FORBIDDEN, of("AccessionNumber", "A7")), applied=2),
+    "refused beside others and lost": Trouble(
+        (NAME, FORBIDDEN, of("AccessionNumber", "A7")), (once(Kind.DROP_AFTER, times=2),), applied=2
+    ),
+    "refused beside others and overtaken": Trouble(
+        (NAME, FORBIDDEN, of("AccessionNumber", "A7")), (once(Kind.FOREIGN_BEFORE, skip=1),), applied=2
+    ),
+    "throttled": Trouble((NAME,), (once(Kind.THROTTLE, times=4),)),
+    "lost, then throttled": Trouble((NAME,), (once(Kind.DROP_AFTER), once(Kind.THROTTLE, times=3))),
+    "409 for nothing": Trouble((NAME,), (once(Kind.CONFLICT, times=2),)),
+    "looks lost": Trouble((NAME,), (once(Kind.DROP_BEFORE, GET, times=3), once(Kind.ERROR_BEFORE, GET, skip=2))),
+    "looks throttled": Trouble((NAME,), (once(Kind.THROTTLE, GET, times=4),)),
+    "lost, looks lost": Trouble((NAME,), (once(Kind.DROP_AFTER), once(Kind.DROP_BEFORE, GET, skip=1, times=3))),
+    "lost, read lost": Trouble((NAME,), (once(Kind.DROP_AFTER), once(Kind.DROP_BEFORE, METADATA, times=2))),
+    "lost, read refused for a while": Trouble((NAME,), (once(Kind.DROP_AFTER), once(Kind.CONFLICT, METADATA, times=2))),
+    "removal, read lost": Trouble((REMOVAL,), (once(Kind.DROP_BEFORE, METADATA, times=2),)),
+    "removal, overtaken": Trouble((REMOVAL,), (once(Kind.FOREIGN_BEFORE),)),
+    "many removals": Trouble(
+        (REMOVAL, of("AccessionNumber", {}, action="remove"), NAME), (once(Kind.DROP_AFTER, times=2),)
+    ),
+    "removal by the wrong value": Trouble((of("StudyDescription", "WRONG", action="remove"),), applied=0),
+    "locked for ever": Trouble((NAME,), (once(Kind.HANG),), applied=0),
+}
+# what another decision of the service makes of it
+OTHERWISE: dict[tuple[str, str], dict[str, int]] = {
+    ("removal_match", "any"): {"removal by the wrong value": 1},
+}
+
+
+@dataclass(slots=True)
+class Following(Passing):
+    """A stranger who writes whenever an answer was lost, once for each image set that he has an eye on."""
+
+    inner: Client
+    server: Emulated
+    eyes: set[str] = field(default_factory=set)
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        answer = await self.inner.update(request)
+        if isinstance(answer, Lost) and request.image_set_id in self.eyes:
+            self.eyes.discard(request.image_set_id)
+            image_set = self.server.world.image_set(DEFAULT_DATASTORE_ID, request.image_set_id)
+            if image_set.locked:
+                self.server.world.write_as_another_after(image_set)
+            else:
+                self.server.world.write_as_another(image_set, self.server.now())
+        return answer
+
+
+@dataclass(slots=True)
+class Scenario:
+    """All troubles at once, an image set each."""
+
+    server: Emulated
+    plan: SavedPlan
+    ledger: Path
+    names: dict[str, str]  # image set -> trouble
+    watched: set[str]
+
+    @classmethod
+    def under(cls, rules: Profile, folder: Path) -> Scenario:
+        server = emulated(profile=rules)
+        names: dict[str, str] = {}
+        rows: list[dict[str, Any]] = []
+        for number, (name, trouble) in enumerate(TROUBLES.items()):
+            study = f"1.2.{number}"
+            image_set_id = server.world.add_image_set(
+                DEFAULT_DATASTORE_ID, document(study=study), now=server.now(), primary=False
+            )
+            names[image_set_id] = name
+            rows += [row(image_set_id, **_filled(edit, study)) for edit in trouble.edits]
+            faults = [_of(fault, image_set_id) for fault in trouble.faults]
+            server.faults.add(faults, now=server.now())
+        rows += [row("0" * 32, "PatientName", "NOBODY")]
+        plan = planned(folder / "plan", DEFAULT_DATASTORE_ID, rows)
+        watched = {one for one, name in names.items() if TROUBLES[name].stranger}
+        return cls(server, plan, folder / "ledger.sqlite", names, watched)
+
+    def process(self, kill: Kill | None = None) -> bool:
+        """One process of the run; whether it was killed."""
+        wrap = lambda client: Following(client, self.server, self.watched)  # noqa: E731
+        return process(self.server, self.plan, self.ledger, kill=kill, wrap=wrap, unlock_timeout_s=60.0).killed
+
+    def applied(self) -> dict[str, int]:
+        """Edits applied, by trouble."""
+        with Ledger.read(self.ledger) as ledger:
+            standing = dict(ledger.standings().select("call", "standing").iter_rows())
+            call_of = {edit: part.call for part in ledger.parts() for edit in part.edits}
+        counts = dict.fromkeys(TROUBLES, 0)
+        for edit, call, image_set_id in self.plan.edits().select("edit", "call", "image_set_id").collect().iter_rows():
+            where = standing.get(call_of.get(edit, call), Standing.PLANNED)
+            if image_set_id in self.names:
+                counts[self.names[image_set_id]] += outcome_of(Standing(where)) is Outcome.APPLIED
+        return counts
+
+
+def _filled(edit: dict[str, Any], study: str) -> dict[str, Any]:
+    return {name: value.format(study=study) if isinstance(value, str) else value for name, value in edit.items()}
+
+
+def _of(fault: Fault, image_set_id: str) -> Fault:
+    return replace(fault, image_set_id=image_set_id)
+
+
+def wanted(rules: Profile) -> dict[str, int]:
+    """Edits that are to be applied, by trouble."""
+    found = {
+        name: len(trouble.edits) if trouble.applied is None else trouble.applied for name, trouble in TROUBLES.items()
+    }
+    for (switch, choice), changes in OTHERWISE.items():
+        if getattr(rules, switch) == choice:
+            found |= changes
+    return found
+
+
+def single_switches() -> Iterator[Any]:
+    """Both ages, and each other choice of each switch."""
+    for age in ("2025", "2026"):
+        yield pytest.param(profile(age), id=age)
+    default = profile()
+    for name, choices in switches().items():
+        for choice in choices:
+            if name != "age" and choice != getattr(default, name):
+                yield pytest.param(profile(**{name: choice}), id=f"{name}={choice}")
+
+
+@pytest.mark.parametrize("rules", list(single_switches()))
+def test_every_edit_is_made_once_or_said_not_to_be(rules: Profile, tmp_path: Path) -> None:
+    scenario = Scenario.under(rules, tmp_path)
+    assert not scenario.process()
+    check(scenario)
+
+
+def check(scenario: Scenario) -> Sheet:
+    sheet = judge(scenario.server, scenario.plan, scenario.ledger)
+    assert scenario.applied() == wanted(scenario.server.settings.profile)
+    return sheet
+
+
+DECISIVE = ("stale_version", "constraints", "failed_version", "removal_match", "metadata_while_updating", "uid_keys")
+
+
+def combinations() -> Iterator[Any]:
+    """Each choice of the switches that decide what answers mean, with each other."""
+    for choices in itertools.product(*(switches()[name] for name in DECISIVE)):
+        yield pytest.param(profile(**dict(zip(DECISIVE, choices, strict=True))), id="-".join(choices))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", list(combinations()))
+def test_every_edit_is_made_once_under_every_combination(rules: Profile, tmp_path: Path) -> None:
+    scenario = Scenario.under(rules, tmp_path)
+    scenario.process()
+    check(scenario)
+
+
+KILLED: dict[str, dict[str, str]] = {
+    "documented": {},
+    "stale is 409": {"stale_version": "conflict"},
+    "failures leave no version": {"failed_version": "kept"},
+    "refused at once": {"constraints": "sync"},
+    "removals by the empty value": {"removal_match": "empty"},
+    "no metadata during updates": {"metadata_while_updating": "conflict"},
+}
+
+
+@pytest.mark.parametrize("rules", [profile(**choices) for choices in KILLED.values()], ids=KILLED)
+@pytest.mark.parametrize("kills", [(40, 150, 333), (111, 7, 60)], ids=["early", "soon again"])
+def test_every_edit_is_made_once_through_kills(rules: Profile, kills: tuple[int, ...], tmp_path: Path) -> None:
+    """Each kill falls between an intent and its answer, somewhere; the next process goes on."""
+    scenario = Scenario.under(rules, tmp_path)
+    for number, at in enumerate(kills):
+        assert scenario.process(Kill(at, done=number % 2 == 0))
+    assert not scenario.process()
+    check(scenario)
