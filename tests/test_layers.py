@@ -13,8 +13,10 @@ LAYERS = [
     {"errors", "edit", "dicom", "pacing", "files"},
     {"outcome", "client", "editlist", "inventory", "deid"},
     {"verdict", "plan", "ledger", "aws", "emulator"},
-    {"runs"},
-    {"engine", "report"},
+    {"runs", "reading"},
+    {"changes"},
+    {"engine", "report", "readback", "reversal"},
+    {"library"},
     {"cli"},
     {"__main__"},
 ]
