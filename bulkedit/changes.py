@@ -44,6 +44,7 @@ CHANGES: Final = pl.Schema(
     }
 )
 _DONE: Final = [str(Standing.APPLIED), str(Standing.SKIPPED)]
+_SETTLED: Final = [str(standing) for standing in Standing if standing.settled]
 _OPEN: Final = [str(Standing.INTENDED), str(Standing.IN_DOUBT), str(Standing.ACCEPTED)]
 _BATCH: Final = 2_048  # calls
 
@@ -64,12 +65,8 @@ class Changes:
     def of(self, edits: pl.LazyFrame, calls: pl.LazyFrame) -> pl.LazyFrame:
         """The changes (`CHANGES`) among edits (`PLANNED_EDITS`) of calls (`bulkedit.plan.CALLS`)."""
         named = calls.select("call", "study_wide", lead="image_set_id")
-        if self._parts.height:
-            edits = edits.join(self._parts.lazy(), on="edit", how="left", maintain_order="left")
-        else:
-            edits = edits.with_columns(part=pl.lit(None, pl.UInt32))
         return (
-            edits.with_columns(settled_by=pl.coalesce("part", "call"))
+            self._numbered(edits)
             .drop("study_wide", "version")  # of the row; the ledger knows the versions that were
             .join(named, on="call", how="left", maintain_order="left")
             .join(self._done.lazy(), on="settled_by", how="inner", maintain_order="left")
@@ -86,17 +83,28 @@ class Changes:
         found = self.all().select(pl.col("image_set_id").unique(maintain_order=True)).collect()
         return found.get_column("image_set_id").to_list()
 
-    def undecided(self) -> list[str]:
-        """Image sets with a call whose fate is open: its request may still be carried out, or may have been."""
-        calls = self._standings.filter(pl.col("standing").is_in(_OPEN)).select("call")
-        if not calls.height:
-            return []
-        roots = self._parts.join(self._plan.edits().select("edit", root="call").collect(), on="edit")
-        roots = roots.select(call="part", root="root").unique()
-        numbers = calls.join(roots, on="call", how="left").select(call=pl.coalesce("root", "call"))
-        edits = self._plan.edits().join(numbers.lazy().cast({"call": pl.UInt32}), on="call", how="semi")
-        found = edits.select(pl.col("image_set_id").unique(maintain_order=True)).collect()
-        return found.get_column("image_set_id").to_list()
+    def undecided(self) -> pl.DataFrame:
+        """Edits of calls whose fate is open (the request may still be carried out, or may have been): image_set_id, row."""
+        open_ = self._standings.filter(pl.col("standing").is_in(_OPEN)).select(settled_by="call")
+        edits = self._numbered(self._plan.edits().select("edit", "call", "image_set_id", "row"))
+        found = edits.join(open_.lazy(), on="settled_by", how="semi").select("image_set_id", "row")
+        return found.unique(maintain_order=True).collect()
+
+    def unprocessed(self) -> int:
+        """Edits that have no outcome yet: a later resume of the run may still apply them."""
+        settled = self._standings.filter(pl.col("standing").is_in(_SETTLED)).select(settled_by="call")
+        edits = self._numbered(self._plan.edits().select("edit", "call"))
+        return int(edits.join(settled.lazy(), on="settled_by", how="anti").select(pl.len()).collect().item())
+
+    def _numbered(self, edits: pl.LazyFrame) -> pl.LazyFrame:
+        """Adds settled_by: the call, or the part of it, that carries each edit."""
+        if not self._parts.height:
+            return edits.with_columns(settled_by="call")
+        return (
+            edits.join(self._parts.lazy(), on="edit", how="left", maintain_order="left")
+            .with_columns(settled_by=pl.coalesce("part", "call"))
+            .drop("part")
+        )
 
     def by_image_set(self, *, batch: int = _BATCH) -> Iterator[list[tuple[str, list[dict[str, Any]]]]]:
         """The changes of each image set in the order in which they were made, lists of whole lanes at a time.

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
+import polars as pl
 
 from bulkedit.aws import image_set_of
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError
+from bulkedit.inventory import search_keys
 from bulkedit.outcome import ImageSet, Lost, Metadata, Page, Refusal, Refused
 from bulkedit.pacing import DOCUMENTED, FAULT, LOOK, Operation, Pacer, Rate
 
@@ -156,3 +158,26 @@ def _systemic(operation: Operation, refused: Refused) -> BulkeditError | None:
             likely=f"The role lacks medical-imaging:{_NAMES[operation]}.",
         )
     return None
+
+
+async def siblings_of(client: Client, reader: Reader, searches: Pacer, lead: str) -> list[str]:
+    """The other primary image sets of the study of one, by a search for its StudyInstanceUID as it is now."""
+    found = await reader.settled(lead)
+    if isinstance(found, Refused):
+        return []
+    document = await reader.metadata(lead, found.version)
+    uid = {} if isinstance(document, Refused) else document.get("Study", {}).get("DICOM", {})
+    keys = pl.DataFrame({"selector": ["study_instance_uid"], "key": [uid.get("StudyInstanceUID")]})
+    inventory = await search_keys(client, keys.cast(pl.String).drop_nulls(), pacer=searches)
+    primaries = inventory.filter("primary").get_column("image_set_id").unique().sort().to_list()
+    return [image_set_id for image_set_id in primaries if image_set_id != lead]
+
+
+def first_of(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:
+    """The error that ended a group of tasks."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, BulkeditError):
+        raise TypeError
+    return found

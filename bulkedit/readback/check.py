@@ -15,10 +15,10 @@ import polars as pl
 from anyio import to_thread
 
 from bulkedit.edit import Action
-from bulkedit.inventory import search_keys
 from bulkedit.outcome import Refusal, Refused, State
 from bulkedit.readback.holding import Difference, difference, expected_value, held, keeps_former, value_in
 from bulkedit.readback.saved import KEPT
+from bulkedit.reading import siblings_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -234,19 +234,6 @@ class Checker:
         """What other rows of the plan change in an image set that study-wide calls change too."""
         own = self._plan.edits().filter(pl.col("image_set_id") == image_set_id)
         return {_key(edit) for edit in own.select("level", "attribute").collect().iter_rows(named=True)}
-
-
-async def siblings_of(client: Client, reader: Reader, searches: Pacer, lead: str) -> list[str]:
-    """The other primary image sets of the study of one, by a search for its StudyInstanceUID as it is now."""
-    found = await reader.settled(lead)
-    if isinstance(found, Refused):
-        return []
-    document = await reader.metadata(lead, found.version)
-    uid = {} if isinstance(document, Refused) else document.get("Study", {}).get("DICOM", {})
-    keys = pl.DataFrame({"selector": ["study_instance_uid"], "key": [uid.get("StudyInstanceUID")]})
-    inventory = await search_keys(client, keys.cast(pl.String).drop_nulls(), pacer=searches)
-    primaries = inventory.filter("primary").get_column("image_set_id").unique().sort().to_list()
-    return [image_set_id for image_set_id in primaries if image_set_id != lead]
 
 
 def _key(edit: Mapping[str, Any]) -> tuple[Any, ...]:

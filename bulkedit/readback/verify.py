@@ -16,7 +16,7 @@ from bulkedit.pacing import Operation, Pacer
 from bulkedit.readback.check import Checked, Checker, LeftOut
 from bulkedit.readback.options import VerifyOptions
 from bulkedit.readback.saved import Progress
-from bulkedit.reading import Reader
+from bulkedit.reading import Reader, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -136,7 +136,7 @@ class _Work:
                             if image_set_id in chosen:
                                 await send.send((image_set_id, found, members))
         except* BulkeditError as group:
-            raise _first(group) from None
+            raise first_of(group) from None
 
     async def _worker(self, receive: Any) -> None:  # noqa: ANN401 - anyio's receive stream
         async with receive:
@@ -164,12 +164,3 @@ def _members(batch: list[tuple[str, list[dict[str, Any]]]]) -> dict[int, set[str
             if change["study_wide"]:
                 members.setdefault(change["call"], set()).add(image_set_id)
     return members
-
-
-def _first(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    if not isinstance(found, BulkeditError):
-        raise TypeError
-    return found
