@@ -84,7 +84,7 @@ class Changes:
         return found.get_column("image_set_id").to_list()
 
     def undecided(self) -> pl.DataFrame:
-        """Edits of calls whose fate is open (the request may still be carried out, or may have been): image_set_id, row."""
+        """Edits of calls whose fate is open, as a request may still be carried out: image_set_id, row."""
         open_ = self._standings.filter(pl.col("standing").is_in(_OPEN)).select(settled_by="call")
         edits = self._numbered(self._plan.edits().select("edit", "call", "image_set_id", "row"))
         found = edits.join(open_.lazy(), on="settled_by", how="semi").select("image_set_id", "row")

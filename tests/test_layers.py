@@ -13,8 +13,7 @@ LAYERS = [
     {"errors", "edit", "dicom", "pacing", "files"},
     {"outcome", "client", "editlist", "inventory", "deid"},
     {"verdict", "plan", "ledger", "aws", "emulator"},
-    {"runs", "reading"},
-    {"changes"},
+    {"runs", "reading", "changes"},
     {"engine", "report", "readback", "reversal"},
     {"library"},
     {"cli"},
@@ -31,6 +30,7 @@ ALLOWED_SIDEWAYS = {
     ("inventory", "client"),
     ("inventory", "outcome"),
     ("inventory", "editlist"),
+    ("changes", "runs"),
 }
 ONLY_IMPORTERS = {"aioboto3": {"aws"}, "botocore": {"aws", "emulator"}, "aiobotocore": {"aws"}, "tenacity": {"engine"}}
 

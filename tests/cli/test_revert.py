@@ -221,8 +221,8 @@ class TestStudyWide:
             "image_set_id,action,attribute,value,series_uid\n" + f"{ids[1]},set,Modality,MR,{series}\n",
         )
         assert shell.run("apply", path, "--yes", "--run", "own").exit_code == 0
-        updates = {"DICOMUpdates": {"updatableAttributes": {"SchemaVersion": 1.1, "Study": {"DICOM": {}}}}}
-        updates["DICOMUpdates"]["updatableAttributes"]["Study"] = {"DICOM": {"StudyDescription": "ALL"}}
+        document_ = {"SchemaVersion": 1.1, "Study": {"DICOM": {"StudyDescription": "ALL"}}}
+        updates = {"DICOMUpdates": {"updatableAttributes": document_}}
         line = {"imageSetId": ids[0], "updateImageSetMetadataUpdates": updates, "includeStudyImageSets": True}
         path = shell.write("calls.jsonl", json.dumps(line) + "\n")
         assert shell.run("apply", path, "--yes", "--run", "r").exit_code == 0

@@ -122,10 +122,8 @@ class TestDifferences:
     def test_the_image_sets_of_a_study_wide_call_are_all_read(self, shell: Shell) -> None:
         """Also those that the plan does not name, because the row asked for the study itself."""
         ids = [shell.emulator.add(document(str(number))) for number in (1, 2, 3)]
-        updates = {
-            "DICOMUpdates": {"updatableAttributes": {"SchemaVersion": 1.1, "Study": {"DICOM": {"StudyID": "N"}}}}
-        }
-        updates["DICOMUpdates"]["updatableAttributes"]["Study"]["DICOM"] = {"StudyDescription": "ALL"}
+        document_ = {"SchemaVersion": 1.1, "Study": {"DICOM": {"StudyDescription": "ALL"}}}
+        updates = {"DICOMUpdates": {"updatableAttributes": document_}}
         line = {"imageSetId": ids[0], "updateImageSetMetadataUpdates": updates, "includeStudyImageSets": True}
         path = shell.write("calls.jsonl", json.dumps(line) + "\n")
         assert shell.run("apply", path, "--yes", "--run", "r").exit_code == 0
