@@ -15,8 +15,8 @@ LAYERS = [
     {"verdict", "plan", "ledger", "aws", "emulator"},
     {"runs", "reading", "changes"},
     {"engine", "report", "readback", "reversal"},
-    {"library"},
     {"cli"},
+    {"library"},
     {"__main__"},
 ]
 LEVEL_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
