@@ -63,7 +63,7 @@ class Changes:
         )
 
     def of(self, edits: pl.LazyFrame, calls: pl.LazyFrame) -> pl.LazyFrame:
-        """The changes (`CHANGES`) among edits (`PLANNED_EDITS`) of calls (`bulkedit.plan.CALLS`)."""
+        """The changes (`CHANGES`) among edits (`PLANNED_EDITS`) of calls (`bulkedit.planner.CALLS`)."""
         named = calls.select("call", "study_wide", lead="image_set_id")
         return (
             self._numbered(edits)

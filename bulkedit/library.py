@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from anyio import to_thread
 
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit import readback, reversal, runs
-from bulkedit import report as reports
+from bulkedit import reports
 from bulkedit.aws import Connection, connect
 from bulkedit.cli.applying import engine_options, require_datastore
 from bulkedit.cli.planning import ListOptions, plan_list
@@ -36,7 +36,7 @@ from bulkedit.reversal import OnConflict, Reversal
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
     from bulkedit.readback import Seen
     from bulkedit.runs import Run
 
@@ -79,7 +79,7 @@ class Report:
 
     run: Path
     summary: dict[str, Any]  # the JSON line of type `summary`
-    edits: pl.LazyFrame  # `bulkedit.report.OUTCOMES`: one row an edit, in the order of the list, no values
+    edits: pl.LazyFrame  # `bulkedit.reports.OUTCOMES`: one row an edit, in the order of the list, no values
 
     @property
     def done(self) -> bool:

@@ -19,7 +19,7 @@ import polars as pl
 from anyio import to_thread
 
 from bulkedit import __version__
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.changes import Changes
 from bulkedit.dicom import RULES
 from bulkedit.edit import EDITS, Action
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bulkedit.client import Client
     from bulkedit.outcome import ImageSet
     from bulkedit.pacing import Rate
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
     from bulkedit.reading import Clock
     from bulkedit.runs import Run
 

@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).parent.parent / "bulkedit"
 LAYERS = [
     {"errors", "edit", "dicom", "pacing", "files"},
     {"outcome", "client", "editlist", "inventory", "deid"},
-    {"verdict", "plan", "ledger", "aws", "emulator"},
+    {"verdict", "planner", "ledger", "aws", "emulator"},
     {"runs", "reading", "changes"},
-    {"engine", "report", "readback", "reversal"},
+    {"engine", "reports", "readback", "reversal"},
     {"cli"},
     {"library"},
     {"__main__"},

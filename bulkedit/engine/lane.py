@@ -19,7 +19,7 @@ from bulkedit.engine.stored import fill_stored, holds, without_values
 from bulkedit.ledger import Event, Part
 from bulkedit.outcome import Accepted, ImageSet, Lost, Metadata, Refused, Standing, State
 from bulkedit.pacing import LOOK, Operation
-from bulkedit.plan import parts
+from bulkedit.planner import parts
 from bulkedit.verdict import Finding, Step
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from bulkedit.engine.options import Options
-    from bulkedit.plan import Lane, PlannedCall
+    from bulkedit.planner import Lane, PlannedCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class LaneRun:
         self._open_until_busy()
 
     def split(self, edits: pl.DataFrame, *, now: float, epoch: float) -> None:
-        """Go on with the halves of the refused call. ``edits``: its rows of `bulkedit.plan.PLANNED_EDITS`."""
+        """Go on with the halves of the refused call. ``edits``: its rows of `bulkedit.planner.PLANNED_EDITS`."""
         self._now, self._epoch = now, epoch
         call, self.to_split = self.to_split, None
         if call is None:

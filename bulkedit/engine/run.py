@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bulkedit.engine.lane import Action, Reply
     from bulkedit.engine.options import Options
     from bulkedit.ledger import Ledger
-    from bulkedit.plan import PlannedCall, SavedPlan
+    from bulkedit.planner import PlannedCall, SavedPlan
 
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bulkedit.client import Client
     from bulkedit.outcome import ImageSet
     from bulkedit.pacing import Pacer
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
     from bulkedit.readback.holding import Held
     from bulkedit.readback.options import VerifyOptions
     from bulkedit.reading import Reader

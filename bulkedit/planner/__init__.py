@@ -1,11 +1,11 @@
 """Frames to lanes of calls, the estimate, and the plan as a folder."""
 
-from bulkedit.plan.checks import Contradictions
-from bulkedit.plan.estimate import RAISED, Estimate, Quotas, estimate, quota_request, seconds_at
-from bulkedit.plan.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
-from bulkedit.plan.make import Plan, Settings, make
-from bulkedit.plan.saved import MANIFEST, SavedPlan, copy, load, save
-from bulkedit.plan.split import part_of, parts
+from bulkedit.planner.checks import Contradictions
+from bulkedit.planner.estimate import RAISED, Estimate, Quotas, estimate, quota_request, seconds_at
+from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
+from bulkedit.planner.make import Plan, Settings, make
+from bulkedit.planner.saved import MANIFEST, SavedPlan, copy, load, save
+from bulkedit.planner.split import part_of, parts
 
 __all__ = [
     "CALLS",

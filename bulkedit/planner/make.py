@@ -10,10 +10,10 @@ import polars as pl
 from bulkedit import dicom
 from bulkedit.edit import STORED_VALUE, Action
 from bulkedit.editlist import SET_ASIDE
-from bulkedit.plan import checks, merge
-from bulkedit.plan.documents import documents
-from bulkedit.plan.frames import CALLS, PLANNED_EDITS
-from bulkedit.plan.packing import Piece, Unit, pack
+from bulkedit.planner import checks, merge
+from bulkedit.planner.documents import documents
+from bulkedit.planner.frames import CALLS, PLANNED_EDITS
+from bulkedit.planner.packing import Piece, Unit, pack
 
 if TYPE_CHECKING:
     from bulkedit.dicom import Rules

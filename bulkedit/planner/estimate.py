@@ -12,7 +12,7 @@ from bulkedit.pacing import DOCUMENTED, Operation, Rate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bulkedit.plan.make import Plan
+    from bulkedit.planner.make import Plan
 
 # The pricing page, us-east-1.
 DOLLARS_PER_CALL: Final = 0.005 / 1000
