@@ -1,3 +1,58 @@
-"""Bulk edits of AWS HealthImaging metadata: fewest calls, exactly at the quota, every row accounted for."""
+"""Bulk edits of AWS HealthImaging metadata: fewest calls, exactly at the quota, every row accounted for.
+
+The commands as functions (`bulkedit.library`); what they need is imported when one of them is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bulkedit.library import (
+        Archived,
+        ListOptions,
+        OnConflict,
+        Report,
+        Reversal,
+        RunOptions,
+        VerifyOptions,
+        Where,
+        apply,
+        plan,
+        report,
+        resume,
+        revert,
+        verify,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Archived",
+    "ListOptions",
+    "OnConflict",
+    "Report",
+    "Reversal",
+    "RunOptions",
+    "VerifyOptions",
+    "Where",
+    "__version__",
+    "apply",
+    "plan",
+    "report",
+    "resume",
+    "revert",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bulkedit import library
+
+    return getattr(library, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bulkedit.outcome import Standing
 
 SCHEMA: Final = 1
-_SETUP: Final = f"""
+SETUP: Final = f"""
 BEGIN;
 CREATE TABLE event (
     seq        INTEGER PRIMARY KEY,  -- order of writing
@@ -206,7 +206,7 @@ def _make(path: Path) -> None:
     try:
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with contextlib.closing(sqlite3.connect(draft)) as connection:
-            connection.executescript(_SETUP)
+            connection.executescript(SETUP)
         draft.rename(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import __version__
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.errors import StalePlanError, UsageError
 from bulkedit.files import write_private_json
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
 
 FORMAT: Final = 1
 _ABOUT: Final = "run.json"

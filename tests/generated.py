@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typer.main import get_command
 
+from bulkedit import ledger
 from bulkedit.cli.app import app
 from bulkedit.verdict import lifecycle
 
@@ -55,9 +57,21 @@ def _code(text: object) -> str:
     return "" if text is None else "`" + str(text).replace("|", "\\|") + "`"
 
 
+def _ledger() -> str:
+    """The tables of the ledger, with the comment that each column has in the statement that makes it."""
+    parts = []
+    for name, body in re.findall(r"CREATE TABLE (\w+) \((.*?)\n\) STRICT", ledger.SETUP, re.DOTALL):
+        columns = re.findall(r"^ +(\w+) +(.+?),? *-- (.+)$", body, re.MULTILINE)
+        parts += [f"## {name}", "", "| column | type | meaning |", "|---|---|---|"]
+        parts += [f"| `{column}` | {kind} | {_text(about)} |" for column, kind, about in columns]
+        parts.append("")
+    return "\n".join(parts).strip()
+
+
 SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/commands.md", "commands"): _commands,
     ("docs/architecture.md", "lifecycle"): lifecycle,
+    ("docs/ledger.md", "ledger"): _ledger,
 }
 
 

@@ -12,10 +12,11 @@ PACKAGE = Path(__file__).parent.parent / "bulkedit"
 LAYERS = [
     {"errors", "edit", "dicom", "pacing", "files"},
     {"outcome", "client", "editlist", "inventory", "deid"},
-    {"verdict", "plan", "ledger", "aws", "emulator"},
-    {"runs"},
-    {"engine", "report"},
+    {"verdict", "planner", "ledger", "aws", "emulator"},
+    {"runs", "reading", "changes"},
+    {"engine", "reports", "readback", "reversal"},
     {"cli"},
+    {"library"},
     {"__main__"},
 ]
 LEVEL_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -29,6 +30,7 @@ ALLOWED_SIDEWAYS = {
     ("inventory", "client"),
     ("inventory", "outcome"),
     ("inventory", "editlist"),
+    ("changes", "runs"),
 }
 ONLY_IMPORTERS = {"aioboto3": {"aws"}, "botocore": {"aws", "emulator"}, "aiobotocore": {"aws"}, "tenacity": {"engine"}}
 

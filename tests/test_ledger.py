@@ -479,7 +479,7 @@ class TestDamage:
         assert calls_of(ledger) == []
 
     def test_a_ledger_is_made_whole_or_not_at_all(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bulkedit.ledger._SETUP", "BEGIN; CREATE TABLE event (seq INTEGER); no SQL")
+        monkeypatch.setattr("bulkedit.ledger.SETUP", "BEGIN; CREATE TABLE event (seq INTEGER); no SQL")
         with pytest.raises(LedgerError):
             Ledger.create(path)
         assert sorted(file.name for file in path.parent.iterdir()) == ["run.lock"]

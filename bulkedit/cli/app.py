@@ -17,7 +17,9 @@ from bulkedit.cli.emulate import emulate
 from bulkedit.cli.inventory import inventory
 from bulkedit.cli.planning import plan
 from bulkedit.cli.reporting import report, status
+from bulkedit.cli.reverting import revert
 from bulkedit.cli.terminal import err, show_error
+from bulkedit.cli.verifying import verify
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _command in (demo, plan, apply, resume, status, report, inventory, emulate):
+for _command in (demo, plan, apply, resume, status, report, verify, revert, inventory, emulate):
     app.command()(_guarded(_command))
 
 

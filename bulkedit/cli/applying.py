@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import typer
 
-from bulkedit import plan as plans
-from bulkedit import report, runs
+from bulkedit import planner as plans
+from bulkedit import reports as report
+from bulkedit import runs
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
 from bulkedit.cli.planning import DEFAULT_READ_RATE, ListOptions, plan_line, plan_list, show_plan
@@ -40,7 +41,7 @@ from bulkedit.pacing import DOCUMENTED, Operation, Rate, parse_rate
 
 if TYPE_CHECKING:
     from bulkedit.client import Client
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
 
 DEFAULT_RATE: Final = f"{DOCUMENTED[Operation.UPDATE].per_second:g}/s"
 # what a run was told that began before these options were there

@@ -14,8 +14,9 @@ import polars as pl
 import typer
 from rich.table import Table
 
-from bulkedit import plan as plans
-from bulkedit import report, runs
+from bulkedit import planner as plans
+from bulkedit import reports as report
+from bulkedit import runs
 from bulkedit.aws import Connection, connect
 from bulkedit.cli.applying import carry_out
 from bulkedit.cli.planning import ListOptions, plan_list, show_plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,8 @@ from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
 from bulkedit.cli.planning import DEFAULT_READ_RATE, search_rate
-from bulkedit.cli.progress import show
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural
+from bulkedit.cli.working import worked
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
 from bulkedit.inventory import Snapshot, Tally
 from bulkedit.pacing import Pacer
@@ -129,26 +128,16 @@ class _Taking:
     rate: Rate
     fresh: bool
     tally: Tally = field(default_factory=Tally)
+    _taken: Snapshot | None = None
 
     async def run(self) -> Snapshot | None:
         """Take the inventory; None where a signal stopped it."""
-        found: Snapshot | None = None
-        stopped: BulkeditError | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-            tasks.start_soon(show, self._numbers)
-            try:
-                found = await self._take()
-            except BulkeditError as error:
-                stopped = error  # out of the group, which would wrap it
-            tasks.cancel_scope.cancel()
-        if stopped is not None:
-            raise stopped
-        return found
+        await worked(self._take, self._numbers)
+        return self._taken
 
-    async def _take(self) -> Snapshot:
+    async def _take(self) -> None:
         async with connect(self.connection) as client:
-            return await inventories.take(
+            self._taken = await inventories.take(
                 client,
                 self.file,
                 datastore_id=self.connection.datastore_id,
@@ -168,10 +157,3 @@ class _Taking:
             day = time.strftime("%Y-%m-%d", time.gmtime(tally.reached / 1e6))
             parts.append(f"created up to {day}")
         return " · ".join(parts)
-
-
-async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
-    """Ctrl-C and SIGTERM: nothing has to be waited for, as every page that came is kept."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()

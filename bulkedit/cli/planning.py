@@ -16,7 +16,7 @@ import polars as pl
 
 from bulkedit import __version__, dicom, editlist
 from bulkedit import inventory as inventories
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
 from bulkedit.cli.progress import showing
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bulkedit.editlist import EditList
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
 
 DEFAULT_QUOTA: Final = str(plans.Quotas().current)
 DEFAULT_RAISED_QUOTA: Final = str(plans.Quotas().raised)
@@ -282,7 +282,7 @@ async def _looked_up(
 
 
 def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
-    """What an inventory tells of studies (`bulkedit.plan.KNOWN`)."""
+    """What an inventory tells of studies (`bulkedit.planner.KNOWN`)."""
     study = inventories.trimmed("study_instance_uid")
     return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import polars as pl
 import typer
 
-from bulkedit import report as reports
-from bulkedit import runs
+from bulkedit import reports, runs
 from bulkedit.cli import options as o
 from bulkedit.cli.terminal import command, duration, json_line, out, plural, rows
 from bulkedit.errors import UsageError

@@ -9,14 +9,14 @@ import polars as pl
 from anyio import to_thread
 
 from bulkedit.outcome import Standing
-from bulkedit.plan import Lane, part_of
+from bulkedit.planner import Lane, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bulkedit.engine.tally import Tally
     from bulkedit.ledger import Ledger, Part
-    from bulkedit.plan import PlannedCall, SavedPlan
+    from bulkedit.planner import PlannedCall, SavedPlan
 
 _SETTLED = [str(standing) for standing in Standing if standing.settled]
 
@@ -71,7 +71,7 @@ class History:
         self._next = max(self._next, part.call + 1)
 
     def edits_of(self, call: int) -> pl.DataFrame:
-        """The edits (`bulkedit.plan.PLANNED_EDITS`) of a call or part. Blocks: it reads the plan."""
+        """The edits (`bulkedit.planner.PLANNED_EDITS`) of a call or part. Blocks: it reads the plan."""
         root, numbers = self._roots.get(call, (call, None))
         edits = self._plan.edits_of(root)
         return edits if numbers is None else edits.filter(pl.col("edit").is_in(numbers))

@@ -20,7 +20,7 @@ from bulkedit.engine.stored import fill_stored, holds, with_empty_values, withou
 from bulkedit.ledger import Event, Part
 from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Refusal, Refused, Standing, State
 from bulkedit.pacing import LOOK, Operation
-from bulkedit.plan import parts
+from bulkedit.planner import parts
 from bulkedit.verdict import Finding, Step
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bulkedit.engine.budget import RetryBudget
     from bulkedit.engine.learned import Learned
     from bulkedit.engine.options import Options
-    from bulkedit.plan import Lane, PlannedCall
+    from bulkedit.planner import Lane, PlannedCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class LaneRun:
         self._open_until_busy()
 
     def split(self, edits: pl.DataFrame, *, now: float, epoch: float) -> None:
-        """Go on with the halves of the refused call. ``edits``: its rows of `bulkedit.plan.PLANNED_EDITS`."""
+        """Go on with the halves of the refused call. ``edits``: its rows of `bulkedit.planner.PLANNED_EDITS`."""
         self._now, self._epoch = now, epoch
         call, self.to_split = self.to_split, None
         if call is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bulkedit.ledger import Part
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
 
 
 class Strategy(StrEnum):

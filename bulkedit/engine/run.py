@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bulkedit.engine.lane import Action, Reply
     from bulkedit.engine.options import Options
     from bulkedit.ledger import Ledger
-    from bulkedit.plan import PlannedCall, SavedPlan
+    from bulkedit.planner import PlannedCall, SavedPlan
 
 _STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be there
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.plan import load
+from bulkedit.planner import load
 
 if TYPE_CHECKING:
     from pathlib import Path

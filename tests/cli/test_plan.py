@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from bulkedit import __version__
-from bulkedit.plan import CALLS, PLANNED_EDITS
+from bulkedit.planner import CALLS, PLANNED_EDITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from bulkedit import dicom
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.aws import Connection, connect
 from bulkedit.edit import EDITS, json_text
 from bulkedit.engine import Engine, Options, Tally

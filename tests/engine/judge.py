@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bulkedit.emulator import Profile
     from bulkedit.emulator.server import Server
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
 
 UPDATE = "UpdateImageSetMetadata"
 OURS, FAILED, STRANGERS = "ours", "failed", "a stranger's"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bulkedit.client import Client, UpdateRequest
     from bulkedit.emulator import Profile
     from bulkedit.outcome import Accepted, Refused
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
 
 UPDATE, GET, METADATA = "UpdateImageSetMetadata", "GetImageSet", "GetImageSetMetadata"
 

@@ -18,7 +18,7 @@ from tests.engine.troubled import emulated, process
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
 
 S = Standing
 IDS = [f"{number:032d}" for number in range(12)]

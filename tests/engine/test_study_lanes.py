@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from bulkedit import dicom
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.emulator import Settings, Settle, profile
 from bulkedit.engine import Engine, OnConflict, Options
 from bulkedit.ledger import Ledger

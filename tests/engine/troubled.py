@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bulkedit.emulator.wire import Reply
     from bulkedit.engine import Tally
     from bulkedit.ledger import Event, Part
-    from bulkedit.plan import SavedPlan
+    from bulkedit.planner import SavedPlan
 
 EPOCH = 1_700_000_000.0
 SETTLE_S = 0.5

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkedit.edit import EDITS
-from bulkedit.plan.documents import documents
+from bulkedit.planner.documents import documents
 
 ATTRIBUTES = {"PatientName": "Patient", "PatientID": "Patient", "StudyDescription": "Study", "AccessionNumber": "Study"}
 SERIES, INSTANCES = ["1.2", "1.3"], ["9.1", "9.2"]

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from bulkedit import dicom, editlist
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.pacing import Rate
 
 CSV = """image_set_id,attribute,value

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkedit import dicom
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.edit import json_text
 from bulkedit.engine import Engine, Options
 from bulkedit.ledger import Ledger

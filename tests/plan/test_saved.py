@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from bulkedit import dicom
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.errors import PlanError, StalePlanError
 from tests.engine.harness import frame, planned, row
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bulkedit import dicom
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.edit import json_text
 from tests.emulator.hospital import Service, document, in_series
 from tests.emulator.hospital import settings as hospital_settings

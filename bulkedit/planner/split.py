@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from bulkedit.plan.documents import documents
-from bulkedit.plan.frames import PlannedCall
-from bulkedit.plan.merge import stages
+from bulkedit.planner.documents import documents
+from bulkedit.planner.frames import PlannedCall
+from bulkedit.planner.merge import stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable

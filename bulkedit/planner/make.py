@@ -10,10 +10,10 @@ import polars as pl
 from bulkedit import dicom
 from bulkedit.edit import STORED_VALUE, Action
 from bulkedit.editlist import SET_ASIDE
-from bulkedit.plan import checks, merge, studies
-from bulkedit.plan.documents import documents
-from bulkedit.plan.frames import CALLS, PLANNED_EDITS
-from bulkedit.plan.packing import Piece, Unit, pack
+from bulkedit.planner import checks, merge, studies
+from bulkedit.planner.documents import documents
+from bulkedit.planner.frames import CALLS, PLANNED_EDITS
+from bulkedit.planner.packing import Piece, Unit, pack
 
 if TYPE_CHECKING:
     from bulkedit.dicom import Rules
@@ -49,7 +49,7 @@ class Plan:
 def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = None) -> Plan:
     """Plan the calls for edits: schema `EDITS` and image_set_id String, in the order of the list.
 
-    ``known``: `bulkedit.plan.studies.KNOWN`, what is known of the image sets, None where nothing is. A row that no
+    ``known``: `bulkedit.planner.studies.KNOWN`, what is known of the image sets, None where nothing is. A row that no
     call can carry is set aside whole.
     """
     problems = pl.concat(
@@ -207,7 +207,7 @@ def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.Data
 def _laned(calls: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     """Adds to calls what they are in order of: lane_of String, phase, kind; and lead String, the image set they name.
 
-    ``image_set_id`` may be a place (`bulkedit.plan.studies.Shared`) until the calls are numbered.
+    ``image_set_id`` may be a place (`bulkedit.planner.studies.Shared`) until the calls are numbered.
     """
     if not places.height:
         first = pl.lit(0, pl.UInt32)

@@ -13,7 +13,7 @@ a set that of a removal, so that only the last is sent. Two kinds of neighbours 
 
 The blocks of all chains of a segment are laid over one another: the *stages* of a segment are the shortest sequence of
 forced and unforced calls in which every chain finds its blocks in order (a shortest common supersequence). One stage
-is one call, or as many as its documents need under the payload limit (`bulkedit.plan.packing`).
+is one call, or as many as its documents need under the payload limit (`bulkedit.planner.packing`).
 """
 
 from __future__ import annotations

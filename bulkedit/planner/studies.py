@@ -23,8 +23,8 @@ import polars as pl
 from bulkedit.dicom import FORCED_UIDS, Level
 from bulkedit.edit import Action
 from bulkedit.editlist import SET_ASIDE
-from bulkedit.plan.checks import Contradictions
-from bulkedit.plan.merge import is_explicit
+from bulkedit.planner.checks import Contradictions
+from bulkedit.planner.merge import is_explicit
 
 if TYPE_CHECKING:
     from bulkedit.dicom import Rules

@@ -9,7 +9,7 @@ import polars as pl
 
 from bulkedit.edit import Action
 from bulkedit.editlist import SET_ASIDE
-from bulkedit.plan.merge import ATTRIBUTE, WHOLE
+from bulkedit.planner.merge import ATTRIBUTE, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,13 +18,13 @@ import polars as pl
 
 from bulkedit.errors import PlanError, StalePlanError
 from bulkedit.files import open_private, write_private_json
-from bulkedit.plan.frames import Lane, PlannedCall
+from bulkedit.planner.frames import Lane, PlannedCall
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from bulkedit.plan.make import Plan
+    from bulkedit.planner.make import Plan
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -53,7 +53,7 @@ class SavedPlan:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """Edits, image sets, calls and so on (`bulkedit.plan.estimate.Estimate`), and rows set aside."""
+        """Edits, image sets, calls and so on (`bulkedit.planner.estimate.Estimate`), and rows set aside."""
         return dict(self.manifest["counts"])
 
     def calls(self) -> pl.LazyFrame:

@@ -12,7 +12,7 @@ from bulkedit.pacing import DOCUMENTED, Operation, Rate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bulkedit.plan.make import Plan
+    from bulkedit.planner.make import Plan
 
 # The pricing page, us-east-1.
 DOLLARS_PER_CALL: Final = 0.005 / 1000
@@ -72,7 +72,7 @@ def estimate(
     """Count a plan; time is (calls - burst) / rate, below which no run can be.
 
     ``inventory``: what is known of storage tiers, image_set_id String and storage_tier String
-    (`bulkedit.inventory.INVENTORY`); ``known``: what is known of studies (`bulkedit.plan.KNOWN`).
+    (`bulkedit.inventory.INVENTORY`); ``known``: what is known of studies (`bulkedit.planner.KNOWN`).
     """
     quotas = quotas or Quotas()
     calls = plan.calls.height

@@ -1,0 +1,215 @@
+"""The commands as functions, for notebooks and jobs: `import bulkedit` has them.
+
+They keep the promises of the commands, because both are one: a plan made here is applied by `bulkedit apply`, a run begun
+here is gone on with by `bulkedit resume`. Edits go in as files or polars frames, results come out as frames. Errors are
+those of `bulkedit.errors`. Cancelling leaves at once, with every answer that came in the ledger; `resume` goes on.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from anyio import to_thread
+
+from bulkedit import planner as plans
+from bulkedit import readback, reversal, runs
+from bulkedit import reports
+from bulkedit.aws import Connection, connect
+from bulkedit.cli.applying import engine_options, require_datastore
+from bulkedit.cli.planning import ListOptions, plan_list
+from bulkedit.engine import Engine
+from bulkedit.files import open_private
+from bulkedit.ledger import Ledger
+from bulkedit.pacing import DOCUMENTED, Operation, parse_rate
+from bulkedit.readback import VerifyOptions
+from bulkedit.reading import read_rates
+from bulkedit.reversal import OnConflict, Reversal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from bulkedit.planner import SavedPlan
+    from bulkedit.readback import Seen
+    from bulkedit.runs import Run
+
+_READ_RATE = f"{DOCUMENTED[Operation.GET].per_second:g}/s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """How to reach AWS; None leaves a choice to its own configuration chain."""
+
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run goes about its plan; names and words are those of the flags of `bulkedit apply`."""
+
+    rate: str = f"{DOCUMENTED[Operation.UPDATE].per_second:g}/s"
+    burst: float = 1
+    read_rate: str = _READ_RATE
+    workers: int = 32
+    max_in_flight: int = 100
+    on_conflict: str = "rebase"
+    unlock_timeout: float = 3600  # seconds
+
+
+class Archived(StrEnum):
+    """What `verify` does with archived image sets, which reading moves to the frequent tier for 30 days."""
+
+    LEAVE = "leave"  # read all others, and leave these for another time
+    READ = "read"
+    SKIP = "skip"  # leave them out for good
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a run."""
+
+    run: Path
+    summary: dict[str, Any]  # the JSON line of type `summary`
+    edits: pl.LazyFrame  # `bulkedit.reports.OUTCOMES`: one row an edit, in the order of the list, no values
+
+    @property
+    def done(self) -> bool:
+        """Whether every edit has an outcome."""
+        return not self.summary["unprocessed"]
+
+
+async def plan(
+    edits: str | Path | pl.DataFrame,
+    datastore_id: str | None = None,
+    *,
+    folder: str | Path | None = None,
+    options: ListOptions | None = None,
+    where: Where | None = None,
+) -> SavedPlan:
+    """Check edits and plan their calls; as `bulkedit plan`. Sends nothing that writes.
+
+    ``edits``: a file, or a frame with the columns of one of the three forms of edit lists, text as String; its rows
+    are counted from 1. ``folder``: where the plan goes, `plans/<id>` where not given. Raises EditListError and
+    BadRowsError for the edits, UsageError for options, and what `bulkedit.aws.connect` raises where rows have to be
+    looked up.
+    """
+    target = Path(folder) if folder is not None else None
+    listing, chain = options or ListOptions(), asdict(where or Where())
+    if not isinstance(edits, pl.DataFrame):
+        return await to_thread.run_sync(plan_list, str(edits), datastore_id, listing, target, chain)
+    with tempfile.TemporaryDirectory(prefix="bulkedit-") as private:
+        path = Path(private) / "frame.parquet"
+        with open_private(path) as file:
+            edits.write_parquet(file)
+        return await to_thread.run_sync(plan_list, str(path), datastore_id, listing, target, chain)
+
+
+async def apply(
+    plan: SavedPlan | str | Path,
+    *,
+    run: str | Path | None = None,
+    options: RunOptions | None = None,
+    where: Where | None = None,
+) -> Report:
+    """Apply a plan in a new run; as `bulkedit apply`. Sends without asking.
+
+    ``run``: the run's folder, `runs/<id>` where not given. Returns when all is settled that can be. Raises what
+    `Engine.run` raises; the run can go on afterwards: `resume`.
+    """
+    saved = plans.load(Path(plan)) if isinstance(plan, str | Path) else plan
+    settings = {"connection": asdict(where or Where()), "options": asdict(options or RunOptions())}
+    engine_options(settings["options"])  # what is wrong with them is said before anything else happens
+    now = datetime.now(UTC)
+    folder = Path(run) if run is not None else Path("runs") / runs.new_id(now)
+    return await _carried_out(await to_thread.run_sync(runs.create, folder, saved, settings, now))
+
+
+async def resume(run: str | Path) -> Report:
+    """Go on with a run: first what is in doubt, then what is left; as `bulkedit resume`."""
+    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)))
+
+
+async def verify(
+    run: str | Path,
+    options: VerifyOptions | None = None,
+    *,
+    archived: Archived = Archived.LEAVE,
+    read_rate: str = _READ_RATE,
+    watch: Callable[[Seen], None] | None = None,
+) -> Seen:
+    """Read back what a run has applied; as `bulkedit verify`.
+
+    The answer's ``verification`` has the differences as frames; it is None where image sets are left to read, which the
+    same call goes on with. ``watch`` is called after every image set.
+    """
+    found = await to_thread.run_sync(runs.load, Path(run))
+    async with connect(_connection(found)) as client:
+        return await readback.verify(
+            found,
+            client,
+            options,
+            rates=read_rates(parse_rate(read_rate).per_second),
+            name=runs.new_id(datetime.now(UTC)),
+            archived=archived is Archived.READ,
+            skip_archived=archived is Archived.SKIP,
+            watch=watch,
+        )
+
+
+async def revert(
+    run: str | Path,
+    *,
+    folder: str | Path | None = None,
+    rows: Collection[int] | None = None,
+    image_sets: Collection[str] | None = None,
+    whole_image_sets: bool = False,
+    on_conflict: OnConflict = OnConflict.SKIP,
+    read_rate: str = _READ_RATE,
+) -> Reversal:
+    """Plan the undoing of a run; as `bulkedit revert`. Sends nothing that writes: `apply` the answer's ``plan``."""
+    found = await to_thread.run_sync(runs.load, Path(run))
+    now = datetime.now(UTC)
+    async with connect(_connection(found)) as client:
+        return await reversal.revert(
+            found,
+            client,
+            Path(folder) if folder is not None else Path("plans") / runs.new_id(now),
+            now=now,
+            rates=read_rates(parse_rate(read_rate).per_second),
+            rows=rows,
+            image_sets=image_sets,
+            whole_image_sets=whole_image_sets,
+            on_conflict=on_conflict,
+        )
+
+
+def report(run: str | Path) -> Report:
+    """What became of every edit of a run, also while it goes on; as `bulkedit report`."""
+    return _report(runs.load(Path(run)))
+
+
+def _report(run: Run) -> Report:
+    return Report(run.folder, reports.summary(run), reports.outcomes(run))
+
+
+def _connection(run: Run) -> Connection:
+    return Connection(datastore_id=run.plan.datastore_id, **run.settings["connection"])
+
+
+async def _carried_out(run: Run) -> Report:
+    options = engine_options(run.settings["options"])
+    async with connect(_connection(run)) as client:
+        await require_datastore(client, run.plan.datastore_id)
+        opened = Ledger.open if run.ledger.exists() else Ledger.create
+        with await to_thread.run_sync(opened, run.ledger) as ledger:
+            await Engine(run.plan, client, ledger, options, key=run.key, rng=random.SystemRandom()).run()
+    return await to_thread.run_sync(partial(_report, run))

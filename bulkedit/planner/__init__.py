@@ -1,0 +1,37 @@
+"""Frames to lanes of calls, the estimate, and the plan as a folder."""
+
+from bulkedit.planner.checks import Contradictions
+from bulkedit.planner.estimate import RAISED, Estimate, Quotas, estimate, quota_request, seconds_at
+from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
+from bulkedit.planner.make import Plan, Settings, make
+from bulkedit.planner.saved import MANIFEST, SavedPlan, copy, load, save
+from bulkedit.planner.split import part_of, parts
+from bulkedit.planner.studies import KNOWN, StudyWide, beyond_knowledge, is_top
+
+__all__ = [
+    "CALLS",
+    "KNOWN",
+    "MANIFEST",
+    "PLANNED_EDITS",
+    "RAISED",
+    "Contradictions",
+    "Estimate",
+    "Lane",
+    "Plan",
+    "PlannedCall",
+    "Quotas",
+    "SavedPlan",
+    "Settings",
+    "StudyWide",
+    "beyond_knowledge",
+    "copy",
+    "estimate",
+    "is_top",
+    "load",
+    "make",
+    "part_of",
+    "parts",
+    "quota_request",
+    "save",
+    "seconds_at",
+]

@@ -1,0 +1,183 @@
+"""Reads of image sets: one at a time or side by side, each paced, repeated where that can help, and never an update.
+
+A `Reader` is what looks at a store beside a run: before a revert is planned, and when a run is verified.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+import polars as pl
+
+from bulkedit.aws import image_set_of
+from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError
+from bulkedit.inventory import search_keys
+from bulkedit.outcome import ImageSet, Lost, Metadata, Page, Refusal, Refused
+from bulkedit.pacing import DOCUMENTED, FAULT, LOOK, Operation, Pacer, Rate
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from bulkedit.client import Client
+
+_T = TypeVar("_T", ImageSet, Metadata, Page)
+
+ATTEMPTS: Final = 10  # of one read that meets faults, about two minutes; throttles do not count
+_THROTTLES: Final = frozenset({Refusal.THROTTLED, Refusal.TOO_MANY})
+_NAMES: Final = {
+    Operation.GET: "GetImageSet",
+    Operation.METADATA: "GetImageSetMetadata",
+    Operation.VERSIONS: "ListImageSetVersions",
+}
+
+
+def read_rates(per_second: float) -> dict[Operation, Rate]:
+    """The rates of all reads, in the proportions of the documented quotas, for so many GetImageSet per second."""
+    factor = per_second / DOCUMENTED[Operation.GET].per_second
+    return {
+        operation: Rate(documented.per_second * factor, max(1.0, documented.burst * factor))
+        for operation, documented in DOCUMENTED.items()
+        if operation is not Operation.UPDATE
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where time comes from, and how to wait."""
+
+    monotonic: Callable[[], float] = anyio.current_time
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+
+
+@dataclass(slots=True)
+class Reads:
+    """What has been asked."""
+
+    requests: int = 0
+    throttled: int = 0
+    faults: int = 0  # lost answers, and metadata that was not ready yet
+
+
+class Reader:
+    """Reads within the quotas, any number at once.
+
+    Each method answers what was asked for, or `Refused` where the service will not tell (no such image set or
+    version, metadata that is not ready after all attempts). Raises CredentialsError and AccessError where no read can
+    succeed, EndpointError where none is answered.
+    """
+
+    def __init__(
+        self, client: Client, rates: Mapping[Operation, Rate], rng: random.Random, clock: Clock | None = None
+    ) -> None:
+        self._client = client
+        self._pacers = {operation: Pacer(rate, rng) for operation, rate in rates.items()}
+        self._rng = rng
+        self._clock = clock or Clock()
+        self.reads = Reads()
+
+    async def image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused:
+        """GetImageSet: no access in the sense of storage tiers."""
+        return await self._ask(Operation.GET, lambda: self._client.get_image_set(image_set_id, version))
+
+    async def settled(self, image_set_id: str) -> ImageSet | Refused:
+        """GetImageSet, once more where the image set is locked; LOCKED where it stays so."""
+        for attempt in range(1, ATTEMPTS + 1):
+            found = await self.image_set(image_set_id)
+            if isinstance(found, Refused) or found.state != "LOCKED":
+                return found
+            await self._clock.sleep(LOOK.wait(attempt, self._rng))
+        return found
+
+    async def metadata(self, image_set_id: str, version: int) -> dict[str, Any] | Refused:
+        """GetImageSetMetadata, the document. An access: an archived image set moves to the frequent tier."""
+        found = await self._ask(Operation.METADATA, lambda: self._client.get_metadata(image_set_id, version))
+        return found.document if isinstance(found, Metadata) else found
+
+    async def versions(self, image_set_id: str, since: int = 1) -> list[ImageSet] | Refused:
+        """ListImageSetVersions, newest first, as many pages as it takes to come to version ``since``."""
+        found: list[ImageSet] = []
+        token: str | None = None
+        while True:
+            page = await self._versions(image_set_id, token)
+            if isinstance(page, Refused):
+                return page
+            found += [image_set_of(item) for item in page.items]
+            token = page.next_token
+            if token is None or not page.items or found[-1].version <= since:
+                return found
+
+    async def _versions(self, image_set_id: str, token: str | None) -> Page | Refused:
+        return await self._ask(Operation.VERSIONS, lambda: self._client.list_versions(image_set_id, next_token=token))
+
+    async def _ask(self, operation: Operation, send: Callable[[], Awaitable[_T | Refused | Lost]]) -> _T | Refused:
+        pacer, attempt = self._pacers[operation], 0
+        while True:
+            while (seconds := pacer.wait(self._clock.monotonic())) > 0:
+                await self._clock.sleep(seconds)
+            pacer.take(self._clock.monotonic())
+            self.reads.requests += 1
+            answer = await send()
+            if isinstance(answer, Refused) and answer.kind in _THROTTLES:
+                self.reads.throttled += 1
+                pacer.throttled(self._clock.monotonic(), answer.retry_after_s)
+                continue
+            pacer.answered()
+            if isinstance(answer, Refused):
+                if (error := _systemic(operation, answer)) is not None:
+                    raise error
+                if answer.kind is not Refusal.CONFLICT:
+                    return answer
+            elif not isinstance(answer, Lost):
+                return answer
+            self.reads.faults += 1
+            attempt += 1
+            if attempt >= ATTEMPTS:
+                if isinstance(answer, Refused):
+                    return answer
+                raise EndpointError(
+                    f"the service does not answer {_NAMES[operation]} ({answer.cause}, {attempt} times in a row).",
+                    likely="The network is down, or --endpoint-url or --region is wrong.",
+                )
+            await self._clock.sleep(FAULT.wait(attempt, self._rng))
+
+
+def _systemic(operation: Operation, refused: Refused) -> BulkeditError | None:
+    """The error for an answer that no read of the kind can get past."""
+    if refused.kind is Refusal.CREDENTIALS:
+        return CredentialsError(
+            f"AWS did not accept the credentials ({refused.code}).",
+            likely="They have expired, or belong to another account.",
+            hint="Renew them (for example: aws sso login), or choose others with --profile.",
+        )
+    if refused.kind is Refusal.ACCESS_DENIED:
+        return AccessError(
+            f"AWS denied access ({refused.code}).",
+            likely=f"The role lacks medical-imaging:{_NAMES[operation]}.",
+        )
+    return None
+
+
+async def siblings_of(client: Client, reader: Reader, searches: Pacer, lead: str) -> list[str]:
+    """The other primary image sets of the study of one, by a search for its StudyInstanceUID as it is now."""
+    found = await reader.settled(lead)
+    if isinstance(found, Refused):
+        return []
+    document = await reader.metadata(lead, found.version)
+    uid = {} if isinstance(document, Refused) else document.get("Study", {}).get("DICOM", {})
+    keys = pl.DataFrame({"selector": ["study_instance_uid"], "key": [uid.get("StudyInstanceUID")]})
+    inventory = await search_keys(client, keys.cast(pl.String).drop_nulls(), pacer=searches)
+    primaries = inventory.filter("primary").get_column("image_set_id").unique().sort().to_list()
+    return [image_set_id for image_set_id in primaries if image_set_id != lead]
+
+
+def first_of(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:
+    """The error that ended a group of tasks."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, BulkeditError):
+        raise TypeError
+    return found
