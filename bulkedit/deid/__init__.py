@@ -1,0 +1,1 @@
+"""De-identification: profiles and a key, metadata documents in, an ordinary edit list out."""
