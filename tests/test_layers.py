@@ -29,6 +29,9 @@ ALLOWED_SIDEWAYS = {
     ("inventory", "client"),
     ("inventory", "outcome"),
     ("inventory", "editlist"),
+    ("deid", "client"),
+    ("deid", "outcome"),
+    ("deid", "inventory"),
 }
 ONLY_IMPORTERS = {"aioboto3": {"aws"}, "botocore": {"aws", "emulator"}, "aiobotocore": {"aws"}, "tenacity": {"engine"}}
 

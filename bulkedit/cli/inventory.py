@@ -140,8 +140,8 @@ class _Taking:
         found: Snapshot | None = None
         stopped: BulkeditError | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-            tasks.start_soon(_show, self._numbers)
+            tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
+            tasks.start_soon(show_numbers, self._numbers)
             try:
                 found = await self._take()
             except BulkeditError as error:
@@ -175,14 +175,14 @@ class _Taking:
         return " · ".join(parts)
 
 
-async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+async def cancel_on_signal(scope: anyio.CancelScope) -> None:
     """Ctrl-C and SIGTERM: nothing has to be waited for, as every page that came is kept."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
 
 
-async def _show(numbers: Callable[[], str]) -> None:
+async def show_numbers(numbers: Callable[[], str]) -> None:
     """A line that is redrawn on a terminal, one line a minute elsewhere, until cancelled."""
     console = err()
     if not console.is_terminal:

@@ -93,7 +93,9 @@ def datetime_(text: str, shift: Shift) -> str | None:
         return None
     shown = [f"{moved.year:04}"]
     for given, number in zip(
-        (month, day, hour, minute, second), (moved.month, moved.day, moved.hour, moved.minute, moved.second), strict=True
+        (month, day, hour, minute, second),
+        (moved.month, moved.day, moved.hour, moved.minute, moved.second),
+        strict=True,
     ):
         if given is not None:
             shown.append(f"{number:02}")

@@ -7,10 +7,12 @@ import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.errors import KeyFileError, ProfileError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ENVIRONMENT: Final = "BULKEDIT_DEID_KEY"
 SHORTEST: Final = 32  # characters: of hexadecimal digits that is 128 bits

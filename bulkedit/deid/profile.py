@@ -232,7 +232,9 @@ class _Parser:
         if not isinstance(seconds, bool):
             raise ProfileError("seconds is true or false.", where="dates")
         if days == [0, 0] and not seconds:
-            raise ProfileError("a shift of no days moves nothing.", where="dates", hint="For example: days = [-3650, -1]")
+            raise ProfileError(
+                "a shift of no days moves nothing.", where="dates", hint="For example: days = [-3650, -1]"
+            )
         return (days[0], days[1]), seconds
 
     def _identifiers(self) -> Identifiers:
@@ -285,7 +287,9 @@ class _Parser:
             if made.target in found:
                 other, earlier = found[made.target]
                 if (earlier.action, earlier.value) != (made.action, made.value):
-                    raise ProfileError(f"it contradicts override {other}, which is for the same.", where=f"override {number}")
+                    raise ProfileError(
+                        f"it contradicts override {other}, which is for the same.", where=f"override {number}"
+                    )
             found[made.target] = (number, made)
         return tuple(override for _, override in found.values())
 
@@ -301,9 +305,7 @@ def _override(entry: dict[str, Any], where: str, identifiers: Identifiers) -> Ov
     _only(entry, {*_WHAT, "level", "action", "value"}, where)
     what = [name for name in _WHAT if name in entry]
     if len(what) > 1 or not (what or "level" in entry):
-        raise ProfileError(
-            f"it is for one of {', '.join(_WHAT)}; level may stand beside it, or alone.", where=where
-        )
+        raise ProfileError(f"it is for one of {', '.join(_WHAT)}; level may stand beside it, or alone.", where=where)
     action = _action(entry.get("action"), where, set(Action))
     if (action is Action.REPLACE) != isinstance(entry.get("value"), str):
         raise ProfileError("a value goes with the action replace, and only with that.", where=where)
@@ -311,14 +313,16 @@ def _override(entry: dict[str, Any], where: str, identifiers: Identifiers) -> Ov
     if "level" in entry:
         level = _WHOLE_LEVELS.get(str(entry["level"]).lower())
         if level is None:
-            raise ProfileError("the level is none that DICOM has.", where=where, hint="Patient, Study, Series or Instance.")
+            raise ProfileError(
+                "the level is none that DICOM has.", where=where, hint="Patient, Study, Series or Instance."
+            )
     made = _aimed(what[0], entry[what[0]], action, entry.get("value"), level, where) if what else None
     made = made or Override(Reach.LEVEL, action, entry.get("value"), level=level)
     _check(made, where, identifiers)
     return made
 
 
-def _aimed(
+def _aimed(  # noqa: PLR0917 - the parts of one entry
     what: str, target: object, action: Action, value: str | None, level: dicom.Level | None, where: str
 ) -> Override:
     text = str(target)
@@ -376,7 +380,9 @@ def _check(override: Override, where: str, identifiers: Identifiers) -> None:
     if known is None:
         return
     if known.name in dicom.FORCED_UIDS and override.action not in {Action.KEEP, Action.UID}:
-        raise ProfileError(f"{known.name} identifies the image set: it can be kept, or become another UID.", where=where)
+        raise ProfileError(
+            f"{known.name} identifies the image set: it can be kept, or become another UID.", where=where
+        )
     if known.private:
         return
     _check_vr(override.action, known.vr, where)
@@ -401,7 +407,9 @@ _FITTING: Final[dict[Action, frozenset[str]]] = {
 def _check_vr(action: Action, vr: str, where: str) -> None:
     fitting = _FITTING.get(action)
     if fitting is not None and vr not in fitting:
-        raise ProfileError(f"{action} does not go with VR {vr}.", where=where, hint=f"It is for {', '.join(sorted(fitting))}.")
+        raise ProfileError(
+            f"{action} does not go with VR {vr}.", where=where, hint=f"It is for {', '.join(sorted(fitting))}."
+        )
 
 
 def _action(name: object, where: str, allowed: set[Action]) -> Action:

@@ -64,8 +64,13 @@ class Pseudonyms:
         mapping: Mapping[str, str] | None = None,
         days: tuple[int, int] = (-3650, -1),
         seconds: bool = False,
+        pairs: set[tuple[str, str, str]] | None = None,
     ) -> None:
-        """``mapping`` names the pseudonym of each patient id; ``days`` are the bounds of the shift, both included."""
+        """``mapping`` names the pseudonym of each patient id; ``days`` are the bounds of the shift, both included.
+
+        ``pairs`` is given each original with its pseudonym, for a re-identification map.
+        """
+        self._pairs = pairs
         self._key = key
         self._identifiers = identifiers or Identifiers()
         self._mapping = mapping
@@ -84,7 +89,9 @@ class Pseudonyms:
         bare = uid.rstrip(" \0")
         if not bare or bare.startswith(REGISTERED):
             return uid
-        return f"{_OURS}{uuid.UUID(bytes=self._key.digest('uid', bare)[:16], version=4).int}"
+        made = f"{_OURS}{uuid.UUID(bytes=self._key.digest('uid', bare)[:16], version=4).int}"
+        self._note("uid", bare, made)
+        return made
 
     def _identifier(self, purpose: str, value: str) -> str:
         """The pseudonym of an identifier; blanks around it do not tell. ``purpose`` is the attribute's keyword."""
@@ -97,20 +104,29 @@ class Pseudonyms:
                     "a patient id of the data is not in the mapping.",
                     hint="Add the ids that are missing, or leave --mapping out.",
                 )
+            self._note(purpose, bare, found)
             return found
         number = int.from_bytes(self._key.digest(f"identifier {purpose}", bare))
         alphabet, digits = self._identifiers.alphabet, []
         for _ in range(self._identifiers.length):
             number, digit = divmod(number, len(alphabet))
             digits.append(alphabet[digit])
-        return self._identifiers.prefix + "".join(digits)
+        made = self._identifiers.prefix + "".join(digits)
+        self._note(purpose, bare, made)
+        return made
 
     def _shift(self, patient: str) -> Shift:
         """By how much the dates of a patient move: the same for all of the patient's studies."""
         low, high = self._days
         drawn = self._key.digest("dates", patient.strip(" \0"))
         days = low + int.from_bytes(drawn[:16]) % (high - low + 1)
-        return Shift(days, int.from_bytes(drawn[16:]) % _DAY_S if self._seconds else 0)
+        made = Shift(days, int.from_bytes(drawn[16:]) % _DAY_S if self._seconds else 0)
+        self._note("shift", patient, f"{made.days} days {made.seconds} s")
+        return made
+
+    def _note(self, kind: str, original: str, pseudonym: str) -> None:
+        if self._pairs is not None:
+            self._pairs.add((kind, original, pseudonym))
 
 
 def is_ours(uid: object) -> bool:
@@ -132,9 +148,7 @@ def load_mapping(path: Path) -> dict[str, str]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file, strict=True)
             if not {"patient_id", "pseudonym"} <= set(lines.fieldnames or ()):
-                raise ProfileError(
-                    "the mapping needs the columns patient_id and pseudonym.", where=f"{path}, row 1"
-                )
+                raise ProfileError("the mapping needs the columns patient_id and pseudonym.", where=f"{path}, row 1")
             return _mapping(path, lines)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
@@ -148,7 +162,9 @@ def _mapping(path: Path, lines: csv.DictReader[str]) -> dict[str, str]:
         original, pseudonym = ((line[name] or "").strip() for name in ("patient_id", "pseudonym"))
         if not original or not pseudonym:
             what = "patient_id" if not original else "pseudonym"
-            raise ProfileError(f"{what} is empty.", where=f"{path}, row {number:,}", hint="Fill it, or take the row out.")
+            raise ProfileError(
+                f"{what} is empty.", where=f"{path}, row {number:,}", hint="Fill it, or take the row out."
+            )
         if original in found:
             raise ProfileError(
                 "the patient id is there twice.", where=f"{path}, row {number:,}", hint="Take one of the rows out."

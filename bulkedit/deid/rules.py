@@ -144,7 +144,7 @@ class Rules:
             safe=self._safe.get((known.tag >> 16, known.tag & 0xFF), frozenset()) if known.private else frozenset(),
         )
 
-    def _decided(
+    def _decided(  # noqa: PLR0911 - one return for each line of `PRECEDENCE`
         self, known: dicom.Attribute, level: dicom.Level | None, path: tuple[str, ...]
     ) -> tuple[Action, Action, str, str | None]:
         """Action, what stands in for it, why, and the value of a replacement."""
@@ -173,9 +173,7 @@ class Rules:
             return Action.KEEP, instead, "unlisted", None
         return self.profile.unlisted, instead, "unlisted", None
 
-    def _override(
-        self, known: dicom.Attribute, level: dicom.Level | None, path: tuple[str, ...]
-    ) -> Override | None:
+    def _override(self, known: dicom.Attribute, level: dicom.Level | None, path: tuple[str, ...]) -> Override | None:
         here = (*path, known.name)
         for override in self._paths:
             if override.path == here and override.level in {None, level}:

@@ -231,7 +231,7 @@ def private_element(text: str) -> tuple[int, int]:
     number = int(group, 16)
     if not number & 1 or len(element) != 4 or element[:2].lower() != "xx":
         raise ValueError("a private element is written gggg,xxee")
-    return number, int(element[2:], 16)
+    return number, int(element[-2:], 16)
 
 
 def _text(name: str) -> str:

@@ -8,6 +8,7 @@ which the attribute was read, and only where something changes: a document that 
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -32,7 +33,7 @@ _YES: Final = "YES"
 _TEXT: Final = "REMOVED"
 _BINARY: Final = base64.b64encode(b"REMOVED ").decode()  # of even length
 DUMMIES: Final[dict[str, Any]] = {
-    **{vr: _TEXT for vr in ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT")},
+    **dict.fromkeys(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"), _TEXT),
     **{vr: 0 for vr, rule in dicom.VRS.items() if rule.kind in {Kind.INTEGER, Kind.FLOAT}},
     **{vr: _BINARY for vr, rule in dicom.VRS.items() if rule.kind is Kind.BINARY},
     "AS": "000Y",
@@ -47,6 +48,14 @@ DUMMIES: Final[dict[str, Any]] = {
 }
 
 _GONE: Final = object()
+_NOTHING: Final[tuple[Any, ...]] = ("", [])
+_INTO_ITEMS: Final = frozenset({Action.KEEP, Action.UID, Action.CLEAN})  # what does not end at a sequence
+
+_OWN_UIDS: Final = {
+    Level.STUDY: "StudyInstanceUID",
+    Level.SERIES: "SeriesInstanceUID",
+    Level.INSTANCE: "SOPInstanceUID",
+}
 
 # bytes of the smallest document that names one attribute, without UIDs, keyword and value
 _FRAMES: Final = {
@@ -66,6 +75,7 @@ class Edit(NamedTuple):
     value: str | None  # None: empty (set), or whatever is stored (remove)
     series_uid: str | None
     instance_uid: str | None
+    vr: str | None  # of a private element whose value is a number
     force: bool
     reason: str  # of the rule; a reader of edit lists passes it over
 
@@ -77,7 +87,7 @@ class Finding(NamedTuple):
     level: str
     attribute: str  # keywords from the outermost sequence in; "?" for a key that is no attribute
     kind: str  # of `KINDS`
-    count: int
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +104,43 @@ KINDS: Final[dict[str, Kindred]] = {
     "wrong-level": Kindred(True, "It stands at another level than the service keeps it at, and cannot be named there."),
     "private-above-instance": Kindred(True, "Private elements can be edited at Instance level only."),
     "unknown-key": Kindred(True, "Its key is neither a DICOM keyword nor a tag, so that no edit can name it."),
-    "hex-key": Kindred(True, "It stands under its tag where the service expects a keyword, so that no edit can name it."),
+    "hex-key": Kindred(
+        True, "It stands under its tag where the service expects a keyword, so that no edit can name it."
+    ),
     "never-editable": Kindred(True, "The service never edits it."),
     "left-undone": Kindred(
-        True, "The image set bears the mark of this profile and key, but this instance was not done: resume its run."
+        True, "The image set bears the mark of this key, but this instance was not done: resume its run."
     ),
     "emptied": Kindred(False, "Its value is too large to be removed by value, so it is emptied."),
     "unreadable-date": Kindred(False, "A date or time that is none was dealt with as the Basic Profile asks."),
     "no-patient-id": Kindred(False, "There is no patient id; dates move by an offset of the study."),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is written into DeidentificationMethod: the profile, and by its fingerprint the key.
+
+    The key tells that UIDs, identifiers and dates of a document are done: to do them twice would tear its references.
+    """
+
+    profile: str
+    digest: str
+    fingerprint: str
+
+    @property
+    def text(self) -> str:
+        """At most the 64 characters of VR LO."""
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", self.profile)[:20]
+        return f"bulkedit {name} {self.digest[:8]} {self._key}"
+
+    @property
+    def _key(self) -> str:
+        return f"key {self.fingerprint}"
+
+    def is_by(self, text: str) -> bool:
+        """Whether a text is the mark of this key, under whichever profile."""
+        return text.startswith("bulkedit ") and text.endswith(self._key)
 
 
 @dataclass(slots=True)
@@ -111,7 +149,7 @@ class Derived:
 
     edits: list[Edit] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    marked: bool = False  # the document bore the mark of this profile and key already
+    marked: bool = False  # the document bore the mark of this key already
 
 
 @dataclass(slots=True)
@@ -124,13 +162,29 @@ class _At:
     instance: str | None = None
     done: bool = False  # stateful actions were carried out here before
     room: int = 0  # bytes that a document has for the one attribute it names
+    vrs: dict[str, Any] = field(default_factory=dict)  # DICOMVRs: of the private elements
+
+
+class _Here(NamedTuple):
+    """The object at hand: a level's attributes, or an item of a sequence."""
+
+    around: dict[str, Any]
+    place: Place
+    path: tuple[str, ...]  # the sequences around it
+    at: _At
+
+    def path_to(self, rule: Rule) -> tuple[str, ...]:
+        """Where an attribute of it stands."""
+        return (*self.path, rule.shown)
 
 
 class Walker:
     """Derives edits under one profile and key. Not for use from several threads at once."""
 
-    def __init__(self, rules: Rules, pseudonyms: Pseudonyms, *, mark: str, payload_limit: int, together: bool = True) -> None:
-        """``mark`` tells the profile and the key in DeidentificationMethod.
+    def __init__(
+        self, rules: Rules, pseudonyms: Pseudonyms, *, mark: Mark, payload_limit: int, together: bool = True
+    ) -> None:
+        """``mark`` goes into DeidentificationMethod.
 
         ``together``: where an image set that is not primary needs `force` for any edit, all of them carry it, so that
         they share calls.
@@ -141,7 +195,7 @@ class Walker:
         self._limit = payload_limit
         self._together = together
         self._vocabulary = rules.profile.vocabulary
-        self._uids = {name for name in dicom.FORCED_UIDS if rules.places[dicom.attribute(name).level][name].action is Action.UID}  # type: ignore[union-attr]
+        self._uids = {name for level, name in _OWN_UIDS.items() if rules.places[level][name].action is Action.UID}
         # of the document at hand
         self._id = ""
         self._edits: list[Edit] = []
@@ -158,7 +212,7 @@ class Walker:
         patient, study, all_series = _parts(document)
         self._id, self._primary = image_set_id, primary
         self._edits, self._renames, self._noted = [], {level: [] for level in Level}, Counter()
-        self._marked = self._mark in (patient.get("DeidentificationMethod") or ())
+        self._marked = any(self._mark.is_by(text) for text in _method_texts(patient))
         self._shift = self._pseudonyms.shift(self._patient_of(patient, study))
         self._level(patient, self._at(Level.PATIENT))
         self._record(patient)
@@ -166,11 +220,13 @@ class Walker:
         for series_uid, series in all_series.items():
             self._level(_dicom(series), self._at(Level.SERIES, series_uid))
             for instance_uid, instance in _member(series, "Instances").items():
-                self._instance(_dicom(instance), self._at(Level.INSTANCE, series_uid, instance_uid))
+                at = self._at(Level.INSTANCE, series_uid, instance_uid)
+                at.vrs = _member(instance, "DICOMVRs")
+                self._instance(_dicom(instance), at)
         renames = [edit for level in (Level.INSTANCE, Level.SERIES, Level.STUDY) for edit in self._renames[level]]
         edits = self._edits + renames
         if self._together and not primary and any(edit.force for edit in edits):
-            edits = [edit if edit.force else Edit(*edit[:6], True, edit.reason) for edit in edits]
+            edits = [edit if edit.force else Edit(*edit[:7], True, edit.reason) for edit in edits]
         findings = [Finding(image_set_id, *noted, count) for noted, count in self._noted.items()]
         return Derived(edits, findings, self._marked)
 
@@ -211,9 +267,9 @@ class Walker:
         reason = "record of the de-identification"
         if patient.get("PatientIdentityRemoved") != _YES:
             self._set("PatientIdentityRemoved", _YES, at, force=False, reason=reason)
-        methods = [text for text in patient.get("DeidentificationMethod") or () if isinstance(text, str)]
-        if self._mark not in methods:
-            self._set("DeidentificationMethod", json_text([*methods, self._mark]), at, force=True, reason=reason)
+        methods = _method_texts(patient)
+        if self._mark.text not in methods:
+            self._set("DeidentificationMethod", json_text([*methods, self._mark.text]), at, force=True, reason=reason)
         name = "DeidentificationMethodCodeSequence"
         coded = patient.get(name) or []
         there = {item.get("CodeValue") for item in coded if isinstance(item, dict)}
@@ -227,14 +283,12 @@ class Walker:
 
     def _level(self, attributes: dict[str, Any], at: _At) -> None:
         """The attributes of one level."""
-        place = at.place
+        here = _Here(attributes, at.place, (), at)
         for key, value in attributes.items():
-            rule = place[key]
-            if rule.action is Action.KEEP and type(value) is not list:
+            rule = at.place[key]
+            if (rule.action is Action.KEEP and type(value) is not list) or value is None or value in _NOTHING:
                 continue
-            if value is None or value == "" or value == []:
-                continue
-            new = self._new_value(value, rule, attributes, at, (rule.shown,), place)
+            new = self._new_value(value, rule, here)
             if new is not value and new != value:
                 self._emit(rule, value, new, at)
 
@@ -248,12 +302,12 @@ class Walker:
             self._remove(rule, old, at)
             return
         if name in self._uids:
-            row = Edit(self._id, "set", name, new, at.series, at.instance, True, reason)
+            row = Edit(self._id, "set", name, new, at.series, at.instance, None, True, reason)
             self._renames[at.level].append(row)
             return
         text = None if new is None else new if isinstance(new, str) else _cell(new)
         if text is not None and not _fits(text, new, at.room - len(name)):
-            if rule.base in {Action.REMOVE, Action.EMPTY, Action.DUMMY} and rule.action not in {Action.KEEP}:
+            if rule.base in {Action.REMOVE, Action.EMPTY, Action.DUMMY} and rule.action is not Action.KEEP:
                 self._noted[at.level, name, "emptied"] += 1
                 text = None
             else:
@@ -282,65 +336,67 @@ class Walker:
             self._noted[at.level, rule.name, "emptied"] += 1
             self._set(rule.name, None, at, force=rule.forced, reason=rule.because)
             return
-        value = _named(rule, old)
-        self._edits.append(Edit(self._id, "remove", rule.name, value, at.series, at.instance, rule.forced, rule.because))
+        vr = at.vrs.get(rule.name) if rule.private and not isinstance(old, str) else None
+        value = _named(rule, old, vr)
+        place = (at.series, at.instance, vr if value is not None else None)
+        self._edits.append(Edit(self._id, "remove", rule.name, value, *place, rule.forced, rule.because))
 
     def _set(self, name: str, text: str | None, at: _At, *, force: bool, reason: str) -> None:
-        self._edits.append(Edit(self._id, "set", name, text, at.series, at.instance, force, reason))
+        self._edits.append(Edit(self._id, "set", name, text, at.series, at.instance, None, force, reason))
 
     # -- values -------------------------------------------------------------------------------------------------
 
-    def _new_value(  # noqa: C901, PLR0911, PLR0912 - one branch an action
-        self, value: Any, rule: Rule, around: dict[str, Any], at: _At, path: tuple[str, ...], place: Place  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401 - JSON values
+    def _new_value(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, PLR0911 - JSON; one branch an action
         """What becomes of a value that is not empty: the same object where nothing does, `_GONE` where it goes."""
         action = rule.action
+        items = _has_items(value)
         if rule.private and action is Action.REMOVE:
-            return value if self._is_safe(rule, around) else _GONE
-        if action in STATEFUL and at.done and not _has_items(value):
+            return value if self._is_safe(rule, here.around) else _GONE
+        if items and action in _INTO_ITEMS:
+            return self._items(value, here.path_to(rule), here.place.inside(rule.name), here.at)
+        if action is Action.KEEP or (action in STATEFUL and here.at.done):
             return value
-        if action is Action.KEEP or (_has_items(value) and action in {Action.UID, Action.CLEAN}):
-            return self._items(value, at, path, place.inside(rule.name)) if _has_items(value) else value
         if action is Action.REMOVE:
             return _GONE
         if action is Action.EMPTY:
             return None
-        if action is Action.UID:
-            return _each(value, self._pseudonyms.uid) if _is_text(value) else _instead(rule)
-        if action is Action.SHIFT:
-            return self._shifted(value, rule, around, at, path, place)
-        if action is Action.PSEUDONYM:
-            if not _is_text(value):
-                return _instead(rule)
-            return _each(value, lambda one: self._pseudonyms.identifier(rule.name, one))
-        if action is Action.CLEAN:
-            if _is_text(value) and all(one.strip(" \0").lower() in self._vocabulary for one in _texts(value)):
-                return value
-            return _instead(rule)
-        if action is Action.CAP:
-            capped = _each(value, dates.age) if _is_text(value) else None
-            whole = capped is not None and None not in (capped if isinstance(capped, list) else ())
-            return capped if whole else _instead(rule)
-        dummy = rule.value if action is Action.REPLACE else DUMMIES[rule.vr]
-        return [dummy] if rule.multi else dummy
+        if action is Action.DUMMY:
+            return _dummy(rule)
+        if action is Action.REPLACE:
+            return [rule.value] if rule.multi else rule.value
+        new = self._new_text(value, rule, here) if _is_text(value) else None
+        if new is None and action is Action.SHIFT:
+            self._noted[here.at.level, ".".join(here.path_to(rule)), "unreadable-date"] += 1
+        return _instead(rule) if new is None else new
 
-    def _shifted(self, value: Any, rule: Rule, around: dict[str, Any], at: _At, path: tuple[str, ...], place: Place) -> Any:  # noqa: ANN401
-        beside = around.get(rule.partner) if rule.partner and self._shift.seconds else None
-        if beside is not None and place[rule.partner or ""].action is not Action.SHIFT:
+    def _new_text(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+        """What becomes of text, or an array of it; None where the action does not fit it."""
+        match rule.action:
+            case Action.UID:
+                return _each(value, self._pseudonyms.uid)
+            case Action.PSEUDONYM:
+                return _each(value, lambda one: self._pseudonyms.identifier(rule.name, one))
+            case Action.CLEAN:
+                return value if all(one.strip(" \0").lower() in self._vocabulary for one in _texts(value)) else None
+            case Action.SHIFT:
+                return self._shifted(value, rule, here)
+            case _:
+                capped = _each(value, dates.age)
+                return None if isinstance(capped, list) and None in capped else capped
+
+    def _shifted(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+        """Dates or times moved, each with the one beside it; None where one of them cannot be read."""
+        beside = here.around.get(rule.partner) if rule.partner and self._shift.seconds else None
+        if beside is not None and here.place[rule.partner or ""].action is not Action.SHIFT:
             beside = None  # it stays, or goes: then this one moves alone
-        moved = None
-        if _is_text(value):
-            texts = _texts(value)
-            besides: list[Any] = _texts(beside) if beside is not None and _is_text(beside) else []
-            if len(besides) != len(texts):
-                besides = [None] * len(texts)
-            each = [_moved(rule.vr, one, other, self._shift) for one, other in zip(texts, besides, strict=True)]
-            if None not in each:
-                moved = each if isinstance(value, list) else each[0]
-        if moved is None:
-            self._noted[at.level, ".".join(path), "unreadable-date"] += 1
-            return _instead(rule)
-        return moved
+        texts = _texts(value)
+        besides: list[Any] = _texts(beside) if beside is not None and _is_text(beside) else []
+        if len(besides) != len(texts):
+            besides = [None] * len(texts)
+        moved = [_moved(rule.vr, one, other, self._shift) for one, other in zip(texts, besides, strict=True)]
+        if None in moved:
+            return None
+        return moved if isinstance(value, list) else moved[0]
 
     def _is_safe(self, rule: Rule, around: dict[str, Any]) -> bool:
         """Whether a private element is one of the safe ones, or the creator of a block that holds one."""
@@ -363,32 +419,31 @@ class Walker:
             return False
         return rule.action is not Action.REMOVE or (isinstance(creator, str) and creator.strip(" \0") in rule.safe)
 
-    def _items(self, items: list[Any], at: _At, path: tuple[str, ...], place: Place) -> list[Any]:
+    def _items(self, items: list[Any], path: tuple[str, ...], place: Place, at: _At) -> list[Any]:
         """The items of a sequence, cleaned; the same list where nothing changed."""
         if len(path) > DEEPEST:
             raise MetadataError(f"sequences are nested more than {DEEPEST} deep.")
-        cleaned = [self._item(item, at, path, place) if isinstance(item, dict) else item for item in items]
+        cleaned = [self._item(item, _Here(item, place, path, at)) if isinstance(item, dict) else item for item in items]
         return items if all(new is old for new, old in zip(cleaned, items, strict=True)) else cleaned
 
-    def _item(self, item: dict[str, Any], at: _At, path: tuple[str, ...], place: Place) -> dict[str, Any]:
+    def _item(self, item: dict[str, Any], here: _Here) -> dict[str, Any]:
         changed: dict[str, Any] = {}
         for key, value in item.items():
-            rule = place[key]
-            if (rule.action is Action.KEEP and type(value) is not list) or value is None or value == "" or value == []:
+            rule = here.place[key]
+            if (rule.action is Action.KEEP and type(value) is not list) or value is None or value in _NOTHING:
                 continue
-            new = self._new_value(value, rule, item, at, (*path, rule.shown), place)
+            new = self._new_value(value, rule, here)
             if new is not value and new != value:
                 changed[key] = new
         if not changed:
             return item
-        merged = {**item, **changed}
-        return {key: value for key, value in merged.items() if value is not _GONE}
+        return {key: value for key, value in {**item, **changed}.items() if value is not _GONE}
 
 
 # -- the document --------------------------------------------------------------------------------------------------
 
 
-def _parts(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def _parts(document: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:  # noqa: ANN401 - any JSON value is the question
     """Patient.DICOM, Study.DICOM and Study.Series of a metadata document. Raises MetadataError."""
     if not isinstance(document, dict) or "Study" not in document:
         raise MetadataError(
@@ -412,6 +467,11 @@ def _member(node: Any, name: str) -> dict[str, Any]:  # noqa: ANN401
 
 
 # -- values ---------------------------------------------------------------------------------------------------------
+
+
+def _method_texts(patient: dict[str, Any]) -> list[str]:
+    found = patient.get("DeidentificationMethod") or []
+    return [text for text in (found if isinstance(found, list) else [found]) if isinstance(text, str)]
 
 
 def _has_items(value: Any) -> bool:  # noqa: ANN401
@@ -442,6 +502,10 @@ def _instead(rule: Rule) -> Any:  # noqa: ANN401
         return _GONE
     if rule.base is Action.EMPTY:
         return None
+    return _dummy(rule)
+
+
+def _dummy(rule: Rule) -> Any:  # noqa: ANN401
     dummy = DUMMIES[rule.vr]
     return [dummy] if rule.multi else dummy
 
@@ -473,16 +537,16 @@ def _fits(text: str, value: Any, room: int) -> bool:  # noqa: ANN401
     return len(json_text(value).encode("utf-8", "replace")) <= room
 
 
-def _named(rule: Rule, old: Any) -> str | None:  # noqa: ANN401
+def _named(rule: Rule, old: Any, vr: str | None) -> str | None:  # noqa: ANN401
     """The stored value as a cell that the reader of edit lists turns into the same JSON again.
 
     None where a cell cannot say it exactly: then the engine reads what is stored just before the call.
     """
-    kind = dicom.VRS[rule.vr].kind
+    kind = dicom.VRS[vr if vr in dicom.VRS else rule.vr].kind
     if isinstance(old, str):
         whole = (rule.private or (kind in {Kind.STRING, Kind.BINARY} and not rule.multi)) and old.isprintable()
         return old if whole and not old.startswith(("[", "{")) else None
-    if rule.private or not isinstance(old, list | int | float) or isinstance(old, bool):
+    if (rule.private and isinstance(old, list)) or not isinstance(old, list | int | float) or isinstance(old, bool):
         return None
     text = json_text(old)
     if not text.isprintable():

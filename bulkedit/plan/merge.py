@@ -4,8 +4,9 @@ The edits of one image set, in order (by the version that a row names, then by r
 a row that names its own version, a revert, the end of a change of UID (the paths of what follows have changed), and
 the removal of an instance or series in which something is removed by value. Changes of UID that end the list of an
 image set, instances before series before study, are no barriers to one another: no path of theirs has changed.
-Inside a segment, edits of different attributes commute. Edits of one attribute make a *chain*; along it a later set takes the place of an earlier one, and
-a set that of a removal, so that only the last is sent. Two kinds of neighbours are not merged and begin a new *block*:
+Inside a segment, edits of different attributes commute. Edits of one attribute make a *chain*; along it a later set
+takes the place of an earlier one, and a set that of a removal, so that only the last is sent. Two kinds of neighbours
+are not merged and begin a new *block*:
 
 *   a removal that names its value, beside anything: only the service can tell whether that value is stored, so it is
     sent, and what comes after it must see what it left;
