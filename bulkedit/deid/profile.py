@@ -44,7 +44,7 @@ PRECEDENCE: Final = (
     "an override by VR",
     "an override by level",
     "private elements: removed, but for the safe ones where retain-safe-private is on",
-    *(f"the option {name}" for name in OPTIONS),
+    *(f"the option {name}" for name in OPTIONS if name != "retain-safe-private"),
     "the Basic Profile of the edition",
     "the rules for group 0002",
     "unlisted: by VR, then the default",

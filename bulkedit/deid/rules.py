@@ -128,6 +128,9 @@ class Rules:
             gone = Action.REMOVE
             return Rule(key, gone, gone, "no DICOM attribute", "UN", False, None, False, True, "unknown-key")
         action, base, because, value = self._decided(known, level, path)
+        if known.vr == "UI":
+            # the dummy of a UID is another UID: two constants would make one thing of two
+            action, base = (Action.UID if one is Action.DUMMY else one for one in (action, base))
         return Rule(
             name=known.name,
             action=action,

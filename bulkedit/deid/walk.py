@@ -500,9 +500,7 @@ def _instead(rule: Rule) -> Any:  # noqa: ANN401
     """What the Basic Profile does, where the action does not fit the value."""
     if rule.base is Action.REMOVE:
         return _GONE
-    if rule.base is Action.EMPTY:
-        return None
-    return _dummy(rule)
+    return _dummy(rule) if rule.base is Action.DUMMY else None
 
 
 def _dummy(rule: Rule) -> Any:  # noqa: ANN401
