@@ -80,7 +80,11 @@ PRECEDENCE = [
     ('options = ["retain-device-identity"]', "DateOfLastCalibration", Action.KEEP),
     ('options = ["retain-patient-characteristics"]', "PatientAge", Action.CAP),
     ('[[override]]\nlevel = "Study"\naction = "keep"', "StudyDate", Action.KEEP),
-    ('[[override]]\nlevel = "Study"\naction = "keep"\n[[override]]\nvr = "DA"\naction = "remove"', "StudyDate", Action.REMOVE),
+    (
+        '[[override]]\nlevel = "Study"\naction = "keep"\n[[override]]\nvr = "DA"\naction = "remove"',
+        "StudyDate",
+        Action.REMOVE,
+    ),
     (
         '[[override]]\nvr = "DA"\naction = "remove"\n[[override]]\nmask = "0008,002x"\naction = "dummy"',
         "StudyDate",
@@ -91,12 +95,20 @@ PRECEDENCE = [
         "StudyDate",
         Action.SHIFT,
     ),
-    ('[[override]]\nvr = "DA"\naction = "keep"\n[[override]]\nvr = "DA"\nlevel = "Study"\naction = "remove"', "StudyDate", Action.REMOVE),
+    (
+        '[[override]]\nvr = "DA"\naction = "keep"\n[[override]]\nvr = "DA"\nlevel = "Study"\naction = "remove"',
+        "StudyDate",
+        Action.REMOVE,
+    ),
     ("", "StudyInstanceUID", Action.UID),
     ("", "BodyPartExamined", Action.KEEP),
     ('[unlisted]\ndefault = "remove"', "BodyPartExamined", Action.REMOVE),
     ("", "SourceApplicationEntityTitle", Action.REMOVE),
-    ('[[override]]\nattribute = "SourceApplicationEntityTitle"\naction = "keep"', "SourceApplicationEntityTitle", Action.KEEP),
+    (
+        '[[override]]\nattribute = "SourceApplicationEntityTitle"\naction = "keep"',
+        "SourceApplicationEntityTitle",
+        Action.KEEP,
+    ),
 ]
 
 

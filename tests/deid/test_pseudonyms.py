@@ -72,7 +72,9 @@ def test_identifiers_are_of_their_alphabet_and_apart_by_purpose(values: set[str]
 def test_a_shift_keeps_the_interval_between_moments(first: datetime, second: datetime, shift: Shift) -> None:
     moved = [dates.pair(f"{one:%Y%m%d}", f"{one:%H%M%S}.25", shift) for one in (first, second)]
     then = [datetime.strptime("".join(map(str, pair))[:14], "%Y%m%d%H%M%S") for pair in moved]  # noqa: DTZ007
-    whole = [datetime.strptime(str(dates.datetime_(f"{one:%Y%m%d%H%M%S}", shift)), "%Y%m%d%H%M%S") for one in (first, second)]  # noqa: DTZ007
+    whole = [
+        datetime.strptime(str(dates.datetime_(f"{one:%Y%m%d%H%M%S}", shift)), "%Y%m%d%H%M%S") for one in (first, second)
+    ]  # noqa: DTZ007
     assert then[1] - then[0] == second - first
     assert then == whole
     assert then[0] - first == timedelta(shift.days, shift.seconds)

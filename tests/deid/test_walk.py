@@ -196,15 +196,21 @@ def test_an_instance_that_was_left_undone_is_named_and_not_moved_by_a_strangers_
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 10**6) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["PatientName", "StudyDate", "Rows", "ContentSequence", "00191001", "00100010", "Odd"]), inner, max_size=4
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["PatientName", "StudyDate", "Rows", "ContentSequence", "00191001", "00100010", "Odd"]),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
 
 
-@given(st.dictionaries(st.sampled_from([*dicom.keywords()[::40], "00190010", "00191001", "60003000"]), JSON, max_size=6))
+@given(
+    st.dictionaries(st.sampled_from([*dicom.keywords()[::40], "00190010", "00191001", "60003000"]), JSON, max_size=6)
+)
 @settings(max_examples=200, deadline=None)
 def test_whatever_a_document_holds_it_is_walked(attributes: dict[str, Any]) -> None:
     """Values of wrong kinds raise nothing, and what is derived makes a frame of text."""
