@@ -243,7 +243,8 @@ def attribute(name: str) -> Attribute | None:
     """Look a keyword or eight hex digits up; None for what is neither.
 
     Hex digits of a standard element are not a name: the document keys it by keyword, so None.
-    Elements of the repeating groups (50xx, 60xx) have no keyword of their own and are named by hex.
+    Elements of the repeating groups (50xx, 60xx) have no keyword of their own and are named by hex, as are elements
+    that the dictionary does not know: those that a later edition of the standard has brought.
     """
     if known := _by_keyword().get(name):
         return known
@@ -257,13 +258,13 @@ def attribute(name: str) -> Attribute | None:
     return _repeater(name, tag)
 
 
-def _repeater(name: str, tag: int) -> Attribute | None:
+def _repeater(name: str, tag: int) -> Attribute:
     from pydicom.datadict import dictionary_VM, dictionary_VR
 
     try:
         return Attribute(name, tag, dictionary_VR(tag), dictionary_VM(tag), Level.INSTANCE)
     except KeyError:
-        return None
+        return Attribute(name, tag, "UN", "1", Level.INSTANCE)
 
 
 def keywords() -> list[str]:
@@ -332,10 +333,12 @@ def multiplicity(vm: str) -> tuple[int, int | None, int]:
 def force_reason(a: Attribute) -> str | None:
     """Why the service edits this attribute only with ``force``; None where it does without.
 
-    dicom-metadata-constraints, items 1 and 3 to 5.
+    dicom-metadata-constraints, items 1, 3 to 5 and 7.
     """
     if a.private:
         return "it is a private element"
+    if a.vr == "UN" and a.name not in _by_keyword():
+        return "it is not in the dictionary of the standard"
     if a.name in FORCED_KEYWORDS:
         return f"{a.name} identifies the image set"
     if a.vr == "SQ":

@@ -55,6 +55,18 @@ class BadRowsError(EditListError):
     """The edit list has rows that cannot be understood; nothing was sent."""
 
 
+class ProfileError(UsageError):
+    """The de-identification profile cannot be used."""
+
+
+class KeyFileError(UsageError):
+    """The key cannot be read."""
+
+
+class MetadataError(UsageError):
+    """The metadata document cannot be read."""
+
+
 class PlanError(UsageError):
     """The plan cannot be read."""
 

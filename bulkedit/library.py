@@ -20,8 +20,7 @@ import polars as pl
 from anyio import to_thread
 
 from bulkedit import planner as plans
-from bulkedit import readback, reversal, runs
-from bulkedit import reports
+from bulkedit import readback, reports, reversal, runs
 from bulkedit.aws import Connection, connect
 from bulkedit.cli.applying import engine_options, require_datastore
 from bulkedit.cli.planning import ListOptions, plan_list

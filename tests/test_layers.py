@@ -31,6 +31,9 @@ ALLOWED_SIDEWAYS = {
     ("inventory", "outcome"),
     ("inventory", "editlist"),
     ("changes", "runs"),
+    ("deid", "client"),
+    ("deid", "outcome"),
+    ("deid", "inventory"),
 }
 ONLY_IMPORTERS = {"aioboto3": {"aws"}, "botocore": {"aws", "emulator"}, "aiobotocore": {"aws"}, "tenacity": {"engine"}}
 

@@ -12,6 +12,7 @@ import typer
 
 from bulkedit import __version__
 from bulkedit.cli.applying import apply, resume
+from bulkedit.cli.deid import deid
 from bulkedit.cli.demo import demo
 from bulkedit.cli.emulate import emulate
 from bulkedit.cli.inventory import inventory
@@ -77,7 +78,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _command in (demo, plan, apply, resume, status, report, verify, revert, inventory, emulate):
+for _command in (demo, plan, apply, resume, status, report, verify, revert, inventory, deid, emulate):
     app.command()(_guarded(_command))
 
 

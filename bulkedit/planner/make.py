@@ -23,6 +23,7 @@ _STAGE: Final = ["image_set_id", "segment", "stage"]
 # than a long line. A call whose values turn out longer is split when they are read.
 _BYTES_PER_CHARACTER: Final = 2
 _ALLOWANCE: Final = 256
+_RENAMES: Final = {"SOPInstanceUID": 1, "SeriesInstanceUID": 2, "StudyInstanceUID": 3}  # see `Unit.renames`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,7 @@ def _binned(staged: pl.DataFrame, limit: int) -> pl.DataFrame:
         units: dict[int, Unit] = {}
         for edit in stage.filter("sent").iter_rows(named=True):
             unit = units.setdefault(edit["unit"], Unit(edit["unit"], [], []))
+            unit.renames = max(unit.renames, _RENAMES.get(edit["attribute"], 0))
             pieces = unit.updates if edit["action"] == Action.SET else unit.removals
             pieces += _pieces(edit, lengths)
         bins = {unit: number for number, call in enumerate(pack(list(units.values()), limit)) for unit in call}

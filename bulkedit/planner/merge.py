@@ -2,9 +2,11 @@
 
 The edits of one image set, in order (by the version that a row names, then by row), fall into *segments* at barriers:
 a row that names its own version, a revert, the end of a change of UID (the paths of what follows have changed), and
-the removal of an instance or series in which something is removed by value. Inside a segment, edits of different
-attributes commute. Edits of one attribute make a *chain*; along it a later set takes the place of an earlier one, and
-a set that of a removal, so that only the last is sent. Two kinds of neighbours are not merged and begin a new *block*:
+the removal of an instance or series in which something is removed by value. Changes of UID that end the list of an
+image set, instances before series before study, are no barriers to one another: no path of theirs has changed.
+Inside a segment, edits of different attributes commute. Edits of one attribute make a *chain*; along it a later set
+takes the place of an earlier one, and a set that of a removal, so that only the last is sent. Two kinds of neighbours
+are not merged and begin a new *block*:
 
 *   a removal that names its value, beside anything: only the service can tell whether that value is stored, so it is
     sent, and what comes after it must see what it left;
@@ -132,13 +134,39 @@ def _segments(edits: pl.DataFrame) -> pl.DataFrame:
         | ((pl.len().over(unit) > 1) & (pl.col("unit").n_unique().over(ATTRIBUTE) > 1))
     )
     renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
+    edits = edits.join(_last_renames(edits), on="edit", how="left", maintain_order="left")
+    renames &= pl.col("last_rename").is_null()
     begins = (pl.col("unit") != pl.col("unit").shift().over("image_set_id")).fill_null(value=True)
     flagged = edits.with_columns(alone=alone.any().over(unit), ends=(alone | renames).any().over(unit), begins=begins)
     after_barrier = pl.col("ends").shift().over("image_set_id").fill_null(value=False)
     barrier = pl.col("begins") & (pl.col("alone") | after_barrier)
     return flagged.with_columns(segment=barrier.cum_sum().over("image_set_id").cast(pl.UInt32)).drop(
-        "alone", "ends", "begins"
+        "alone", "ends", "begins", "last_rename"
     )
+
+
+def _last_renames(edits: pl.DataFrame) -> pl.DataFrame:
+    """Changes of UID after which nothing changes the paths they use: edit UInt32, last_rename Boolean (true).
+
+    They end the edits of their image set, go from instances to series to study, none is to a UID that another one is
+    from, and no attribute of the image set is named twice (so that every edit before them is in a stage before theirs).
+    """
+    each = ["image_set_id"]
+    renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
+    last = (~renames).cum_sum(reverse=True).over(each) == 0
+    tail = edits.filter(last).select(
+        *each, "edit", "value", depth=pl.col("level").to_physical(), old=pl.coalesce("instance_uid", "series_uid")
+    )
+    if not tail.height:
+        return tail.select("edit", last_rename=pl.lit(value=True))
+    rising = tail.filter((pl.col("depth") > pl.col("depth").shift()).over(each)).select(each)
+    chained = tail.join(
+        tail.select(*each, value=pl.lit('"') + pl.col("old") + pl.lit('"')), on=[*each, "value"], how="semi"
+    ).select(each)
+    twice = edits.filter(pl.struct(ATTRIBUTE).is_duplicated()).select(each)
+    versioned = edits.filter(pl.col("version").is_not_null()).select(each)
+    unfit = pl.concat([rising, chained, twice, versioned]).unique()
+    return tail.join(unfit, on=each, how="anti").select("edit", last_rename=pl.lit(value=True))
 
 
 def _gone(edits: pl.DataFrame) -> pl.DataFrame:

@@ -63,6 +63,9 @@ class Unit:
     number: int
     updates: list[Piece]
     removals: list[Piece]
+    # Of a change of UID, after which its path is no longer there: 1 of an instance, 2 of a series, 3 of a study. What
+    # is inside goes into the same call or an earlier one.
+    renames: int = 0
 
     @property
     def size(self) -> int:
@@ -94,8 +97,11 @@ def pack(units: list[Unit], limit: int) -> list[list[int]]:
     """Units into calls whose documents have at most ``limit`` bytes; each unit alone is within it.
 
     The fewest calls for up to nine units. For more, the better of two ways: filling calls in the order of places,
-    which shares the keys around a value, and (up to 200 units) first fit by size.
+    which shares the keys around a value, and (up to 200 units) first fit by size. Where a unit changes a UID, the order
+    of places is kept, with that change after all that is inside.
     """
+    if any(unit.renames for unit in units):
+        return _next_fit(sorted(units, key=_turn), limit)
     if len(units) <= _EXACT_UNITS:
         return _fewest(units, limit)
     in_order = sorted(units, key=_place)
@@ -107,6 +113,16 @@ def pack(units: list[Unit], limit: int) -> list[list[int]]:
 
 def _place(unit: Unit) -> list[tuple[tuple[str, ...], str]]:
     return [(piece.path, piece.name) for piece in (*unit.updates, *unit.removals)]
+
+
+def _turn(unit: Unit) -> tuple[object, ...]:
+    """The order of places, in which an instance ends with its change of UID, and all with those of series and study."""
+    return (
+        unit.renames if unit.renames > 1 else 0,
+        [piece.path for piece in (*unit.updates, *unit.removals)][:1],
+        unit.renames,
+        _place(unit),
+    )
 
 
 def _first_fit(order: list[Unit], limit: int) -> list[list[int]]:

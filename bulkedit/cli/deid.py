@@ -1,0 +1,549 @@
+"""`bulkedit deid`: an edit list that de-identifies image sets."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import anyio
+import polars as pl
+import typer
+
+from bulkedit import deid as deids
+from bulkedit import dicom
+from bulkedit import inventory as inventories
+from bulkedit.aws import Connection, connect
+from bulkedit.cli import options as o
+from bulkedit.cli.planning import ListOptions, plan_line, plan_list, search_rate, show_plan
+from bulkedit.cli.terminal import command, duration, err, interactive, json_line, out, plural, rows
+from bulkedit.cli.working import worked
+from bulkedit.deid.documents import files_of, read_files
+from bulkedit.edit import SELECTORS
+from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, BulkeditError, EndpointError, UsageError
+from bulkedit.outcome import ImageSet
+from bulkedit.pacing import DOCUMENTED, Operation, Pacer, Rate, parse_rate
+
+if TYPE_CHECKING:
+    from bulkedit.client import Client
+
+_METADATA: Final = DOCUMENTED[Operation.METADATA]
+DEFAULT_RATE: Final = f"{_METADATA.per_second:g}/s"
+_ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
+_PROFILE = "Profile and key"
+_WHICH = "Which image sets"
+
+Profile = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        metavar="NAME|FILE.toml",
+        envvar="BULKEDIT_DEID_PROFILE",
+        help=f"The de-identification profile: {', '.join(deids.SHIPPED)}, or a file of your own.",
+        rich_help_panel=_PROFILE,
+    ),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        envvar="BULKEDIT_DEID_KEY_FILE",
+        help=f"The file with the secret key of the pseudonyms; without it the key is in {deids.ENVIRONMENT}.",
+        rich_help_panel=_PROFILE,
+        show_default=False,
+    ),
+]
+Mapping = Annotated[
+    Path | None,
+    typer.Option(
+        "--mapping",
+        metavar="FILE",
+        envvar="BULKEDIT_DEID_MAPPING",
+        help="A CSV file with the columns patient_id and pseudonym, for pseudonyms of your own.",
+        rich_help_panel=_PROFILE,
+        show_default=False,
+    ),
+]
+MapFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--reidentification-map",
+        metavar="FILE",
+        envvar="BULKEDIT_DEID_MAP",
+        help="Write which original stands behind each pseudonym, encrypted with --map-key.",
+        rich_help_panel=_PROFILE,
+        show_default=False,
+    ),
+]
+MapKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--map-key",
+        metavar="FILE",
+        envvar="BULKEDIT_DEID_MAP_KEY",
+        help="The file with the Fernet key that encrypts the re-identification map.",
+        rich_help_panel=_PROFILE,
+        show_default=False,
+    ),
+]
+Everything = Annotated[
+    bool,
+    typer.Option("--all", envvar="BULKEDIT_DEID_ALL", help="All of the data store.", rich_help_panel=_WHICH),
+]
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        metavar="SELECTOR=KEY",
+        envvar="BULKEDIT_DEID_SELECT",
+        help=f"Those that a selector names: {', '.join(SELECTORS)}. May be given several times.",
+        rich_help_panel=_WHICH,
+    ),
+]
+SelectFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--select-file",
+        metavar="FILE",
+        envvar="BULKEDIT_DEID_SELECT_FILE",
+        help="A CSV file with one column, named by a selector: the image sets that its cells name.",
+        rich_help_panel=_WHICH,
+        show_default=False,
+    ),
+]
+Snapshot = Annotated[
+    Path | None,
+    typer.Option(
+        "--inventory",
+        metavar="FILE",
+        envvar="BULKEDIT_INVENTORY",
+        help="A snapshot from `bulkedit inventory`: all of it, or what is selected, is looked up there.",
+        rich_help_panel=_WHICH,
+        show_default=False,
+    ),
+]
+From = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--from",
+        metavar="PATH",
+        envvar="BULKEDIT_DEID_FROM",
+        help="Metadata documents from files or folders (JSON, also gzipped) instead of a data store.",
+        rich_help_panel=_WHICH,
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        envvar="BULKEDIT_DEID_OUT",
+        help="The edit list to write: Parquet or CSV, as its suffix says. Its record is the folder FILE.deid.",
+    ),
+]
+ForceNeeded = Annotated[
+    bool,
+    typer.Option(
+        "--force-needed-only",
+        envvar="BULKEDIT_DEID_FORCE_NEEDED_ONLY",
+        help="Give force to the edits alone that need it. It takes more calls: forced and unforced ones are apart.",
+    ),
+]
+PlanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan",
+        metavar="DIR",
+        envvar="BULKEDIT_DEID_PLAN",
+        help="Plan the calls too, into this folder.",
+        show_default=False,
+    ),
+]
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", envvar="BULKEDIT_DEID_EXPLAIN", help="Print what the profile does, and read nothing."),
+]
+ReadRate = Annotated[
+    str,
+    typer.Option(
+        "--read-rate",
+        metavar="N/s|N/m|N/h",
+        envvar="BULKEDIT_READ_RATE",
+        help=f"Reads of metadata to send (GetImageSetMetadata); the default quota is {DEFAULT_RATE}.",
+    ),
+]
+AwsProfile = Annotated[
+    str | None,
+    typer.Option("--aws-profile", envvar="BULKEDIT_PROFILE", help="Profile of ~/.aws/config.", show_default=False),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option("--fresh", envvar="BULKEDIT_FRESH", help="Begin anew, and replace an edit list that is there."),
+]
+
+
+def deid(
+    profile: Profile,
+    file: Out = Path("deid.parquet"),
+    key: KeyFile = None,
+    mapping: Mapping = None,
+    reidentification_map: MapFile = None,
+    map_key: MapKey = None,
+    everything: Everything = False,
+    select: Select = None,
+    select_file: SelectFile = None,
+    inventory: Snapshot = None,
+    source: From = None,
+    plan: PlanOption = None,
+    payload_limit: o.PayloadLimit = None,
+    force_needed_only: ForceNeeded = False,
+    rules: o.Rules = "2026",
+    datastore: o.DatastoreId = None,
+    region: o.Region = None,
+    aws_profile: AwsProfile = None,
+    endpoint_url: o.EndpointUrl = None,
+    read_rate: ReadRate = DEFAULT_RATE,
+    fresh: Fresh = False,
+    explain: Explain = False,
+    yes: o.Yes = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Derive the edits that de-identify image sets, as an edit list to review, plan and apply like any other.
+
+    Reads metadata, writes nothing to the data store. UIDs, identifiers and dates come from the key: the same in every
+    run. Ctrl-C, and the same command goes on where it stopped. Older versions of an image set keep what is removed.
+
+    Example: bulkedit deid -d 0123456789abcdef0123456789abcdef --all --profile basic --key deid.key -o deid.parquet
+    """
+    found = deids.load_profile(profile)
+    if explain:
+        _explain(found, as_json=as_json)
+        return
+    if file.suffix not in {".csv", ".parquet"}:
+        raise UsageError("the edit list is a Parquet or CSV file.", where=str(file), hint="Name it FILE.parquet.")
+    if (reidentification_map is None) != (map_key is None):
+        raise UsageError("--reidentification-map and --map-key go together.")
+    listing = ListOptions(rules=rules, payload_limit=payload_limit, inventory=inventory)
+    listing.check()
+    if plan is not None and not datastore:
+        raise UsageError("a plan is for a data store.", hint="Give it: --datastore ID (or -d ID)")
+    recipe = deids.Recipe(
+        profile=found,
+        key=deids.load_key(key),
+        payload_limit=payload_limit or dicom.RULES[rules].payload_limit,
+        together=not force_needed_only,
+        mapping=deids.load_mapping(mapping) if mapping else None,
+    )
+    keys = _keys(select or [], select_file)
+    where: dict[str, Any] = {"region": region, "profile": aws_profile, "endpoint_url": endpoint_url}
+    work = _Work(
+        file=file,
+        recipe=recipe,
+        keys=keys,
+        inventory=inventory,
+        files=files_of(source) if source else [],
+        connection=Connection(datastore_id=datastore, **where) if datastore else None,
+        rate=parse_rate(read_rate),
+        yes=yes,
+    )
+    _check_source(work, everything=everything, offline=bool(source))
+    began = time.monotonic()
+    record, counts = _made(work, reidentification_map, map_key, fresh=fresh)
+    _close(record, counts, recipe, time.monotonic() - began, as_json=as_json)
+    if plan is not None and counts["edits"]:
+        saved = plan_list(str(file), datastore, listing, plan, where)
+        if as_json:
+            json_line(plan_line(saved))
+        else:
+            show_plan(saved)
+            out().print(f"\nTo apply it:  {command('apply', saved.folder)}")
+    if counts["unreachable"]:
+        raise typer.Exit(EXIT_NOT_ALL_APPLIED)
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one run of the command has to do."""
+
+    file: Path
+    recipe: deids.Recipe
+    keys: pl.DataFrame  # selector String, key String; no rows: all
+    inventory: Path | None
+    files: list[Path]
+    connection: Connection | None
+    rate: Rate
+    yes: bool
+    total: int = 0
+    reads: deids.Reads = field(default_factory=deids.Reads)
+
+    def asked(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        of = self.keys.write_csv() + "".join(map(str, self.files)) + str(self.inventory)
+        return {
+            "profile": self.recipe.profile.digest,
+            "key": self.recipe.key.fingerprint,
+            "datastore": self.connection.datastore_id if self.connection else None,
+            "selection": hashlib.sha256(of.encode()).hexdigest(),
+            "payload limit": self.recipe.payload_limit,
+            "force": "together" if self.recipe.together else "needed",
+        }
+
+
+def _check_source(work: _Work, *, everything: bool, offline: bool) -> None:
+    ways = [everything, bool(work.keys.height) or (work.inventory is not None and not everything), offline]
+    if sum(ways) != 1:
+        raise UsageError(
+            "say which image sets: --all, --select or --select-file, --inventory, or --from; one of them.",
+            hint="A selection may be looked up in an inventory: --select patient_id=… --inventory FILE",
+        )
+    if not offline and work.connection is None:
+        raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
+
+
+def _keys(select: list[str], file: Path | None) -> pl.DataFrame:
+    """Selectors and keys as named on the command line and in a file: columns selector and key."""
+    pairs: list[tuple[str, str]] = []
+    for text in select:
+        name, found, key = text.partition("=")
+        if not found or name not in SELECTORS or not key:
+            raise UsageError("--select is written SELECTOR=KEY.", hint=f"Selectors: {', '.join(SELECTORS)}.")
+        pairs.append((name, key))
+    if file is not None:
+        pairs += _keys_of(file)
+    return pl.DataFrame(pairs, schema={"selector": pl.String, "key": pl.String}, orient="row").unique(
+        maintain_order=True
+    )
+
+
+def _keys_of(file: Path) -> list[tuple[str, str]]:
+    try:
+        frame = pl.read_csv(file, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = getattr(error, "strerror", None) or "it is no CSV"
+        raise UsageError(f"the selection cannot be read ({reason}).", where=str(file)) from error
+    names = [name for name in frame.columns if name in SELECTORS]
+    if len(names) != 1:
+        raise UsageError(
+            "it needs one column named by a selector.", where=str(file), hint=f"One of {', '.join(SELECTORS)}."
+        )
+    return [(names[0], key) for key in frame.get_column(names[0]).drop_nulls()]
+
+
+# -- the run ----------------------------------------------------------------------------------------------------------
+
+
+def _made(
+    work: _Work, map_file: Path | None, map_key: Path | None, *, fresh: bool
+) -> tuple[deids.Record, dict[str, Any]]:
+    with deids.Record.open(work.file, work.asked(), fresh=fresh) as record:
+        making = deids.Making(work.recipe, record, map_file=map_file, map_key=map_key)
+        try:
+            if work.files:
+                for image_set_id, document in read_files(work.files):
+                    making.take(image_set_id, document)
+            elif not anyio.run(_read, work, record, making):
+                making.checkpoint()
+                err().print(
+                    f"Interrupted, with {plural(making.documents, 'image set')} kept. The same command goes on."
+                )
+                raise typer.Exit(EXIT_INTERRUPTED)
+        except (BulkeditError, KeyboardInterrupt):
+            making.checkpoint()  # what was read is kept, whatever stopped the rest
+            raise
+        return record, making.finish()
+
+
+async def _read(work: _Work, record: deids.Record, making: deids.Making) -> bool:
+    """Read from the data store; False where a signal stopped it."""
+    ended = False
+
+    def numbers() -> str:
+        parts = [f"{making.documents:,} of {work.total:,} image sets", f"{making.edits:,} edits"]
+        return " · ".join([*parts, f"{work.reads.throttled:,} throttled"])
+
+    async def read() -> None:
+        nonlocal ended
+        await _read_documents(work, record, making)
+        ended = True
+
+    await worked(read, numbers)
+    return ended
+
+
+async def _read_documents(work: _Work, record: deids.Record, making: deids.Making) -> None:
+    assert work.connection is not None  # noqa: S101 - `_check_source` has seen to it
+    async with connect(work.connection) as client:
+        selection = record.selection()
+        if selection is None:
+            selection = await _selected(client, work, record)
+            record.select(selection)
+        left = selection.filter(~pl.col("image_set_id").is_in(list(record.done)))
+        _warn_of_archive(left, yes=work.yes)
+        primary = selection.filter(pl.col("primary").fill_null(value=False)).get_column("image_set_id")
+        making.expect(frozenset(primary))
+        work.total = left.height
+        ids = left.get_column("image_set_id").to_list()
+        burst = max(1.0, _METADATA.burst / _METADATA.per_second * work.rate.per_second)
+        pacer = Pacer(Rate(work.rate.per_second, burst), random.SystemRandom())
+        await deids.read_all(client, ids, making.take, pacer=pacer, reads=work.reads)
+
+
+async def _selected(client: Client, work: _Work, record: deids.Record) -> pl.DataFrame:
+    """The image sets to read, with what is known of them: columns of `SELECTION` and more."""
+    assert work.connection is not None  # noqa: S101
+    datastore_id = work.connection.datastore_id
+    pacer = Pacer(search_rate(f"{DOCUMENTED[Operation.SEARCH].per_second:g}/s"), random.SystemRandom())
+    if not work.keys.height:
+        path = work.inventory or record.folder / "inventory.parquet"
+        snapshot = (
+            inventories.load(path, datastore_id)
+            if path.exists()
+            else await inventories.take(client, path, datastore_id=datastore_id, pacer=pacer)
+        )
+        return snapshot.scan().collect()
+    by_id = work.keys.filter(pl.col("selector") == "image_set_id").get_column("key").to_list()
+    found = await inventories.lookup(
+        client, work.keys, datastore_id=datastore_id, inventory_path=work.inventory, pacer=pacer
+    )
+    named = _named(found.inventory, work.keys)
+    unknown = [one for one in by_id if one not in set(named.get_column("image_set_id"))]
+    looked = await _looked_at(client, unknown) if unknown else pl.DataFrame(schema=deids.SELECTION)
+    return pl.concat([named.select(deids.SELECTION.names()), looked])
+
+
+def _named(inventory: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """The image sets that keys name. Raises UsageError where one names none."""
+    kept = pl.lit(value=False)
+    missing: Counter[str] = Counter()
+    for (selector,), same in keys.group_by(["selector"]):
+        name = str(selector)
+        wanted = same.get_column("key").str.strip_chars_end(" \0")
+        column = pl.col(name).str.strip_chars_end(" \0")
+        kept |= column.is_in(wanted.to_list()).fill_null(value=False)
+        if name != "image_set_id":
+            there = set(inventory.select(column).to_series())
+            missing[name] += sum(key not in there for key in wanted)
+    for name, count in missing.items():
+        if count:
+            raise UsageError(
+                f"{plural(count, 'key')} of {name} {'names' if count == 1 else 'name'} no image set of the data store.",
+                likely="It is mistyped, of another data store, or newer than the inventory.",
+            )
+    return inventory.filter(kept)
+
+
+async def _looked_at(client: Client, ids: list[str]) -> pl.DataFrame:
+    """What GetImageSet tells of image sets; it moves nothing out of the archive."""
+    pacer = Pacer(DOCUMENTED[Operation.GET], random.SystemRandom())
+    found = []
+    for image_set_id in ids:
+        await anyio.sleep(pacer.wait(anyio.current_time()))
+        pacer.take(anyio.current_time())
+        answer = await client.get_image_set(image_set_id)
+        if not isinstance(answer, ImageSet):
+            raise EndpointError(
+                "an image set that is named cannot be looked at.",
+                likely="Its id is mistyped, or it is in another data store.",
+                hint="To pass over what is not there, select from an inventory: --inventory FILE",
+            )
+        found.append((answer.image_set_id, answer.version, answer.primary, answer.storage_tier))
+    return pl.DataFrame(found, schema=deids.SELECTION, orient="row")
+
+
+def _warn_of_archive(selection: pl.DataFrame, *, yes: bool) -> None:
+    """Reading metadata counts as access (reference: cost-optimization)."""
+    count = selection.filter(pl.col("storage_tier") == _ARCHIVED).height
+    if not count:
+        return
+    text = f"{plural(count, 'image set')} will move from the archive tier to frequent access for 30 days by being read."
+    err().print(text)
+    if yes:
+        return
+    if not interactive():
+        raise UsageError("reading archived image sets has its price, so it is asked for.", hint="To agree: --yes")
+    typer.confirm("Go on?", abort=True, err=True)
+
+
+# -- what is said --------------------------------------------------------------------------------------------------
+
+
+def _close(
+    record: deids.Record, counts: dict[str, Any], recipe: deids.Recipe, seconds: float, *, as_json: bool
+) -> None:
+    findings = record.findings()
+    if as_json:
+        for line in _finding_lines(findings):
+            json_line({"type": "deid-finding", **line})
+        json_line(
+            {
+                "type": "deid",
+                "file": str(record.target),
+                "record": str(record.folder),
+                "profile": recipe.profile.name,
+                "edition": recipe.profile.edition,
+                "key": recipe.key.fingerprint,
+                **counts,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    console = out()
+    console.print(f"{record.target}: {plural(counts['edits'], 'edit')}. {duration(seconds)}.")
+    shown = [
+        ("profile", f"{recipe.profile.name}, PS3.15 Annex E {recipe.profile.edition}"),
+        ("key", f"fingerprint {recipe.key.fingerprint}"),
+        ("image sets", f"{counts['image_sets']:,}, of which {counts['changed']:,} have something to change"),
+        ("unreachable", f"{counts['unreachable']:,}"),
+    ]
+    console.print(rows(shown))
+    for line in _finding_lines(findings):
+        kind = deids.KINDS[line["kind"]]
+        head = "Unreachable" if kind.unreachable else "Note"
+        count, where = plural(line["times"], "time"), plural(line["image_sets"], "image set")
+        console.print(f"{head}: {line['level']} {line['attribute']} ({count}, {where}): {kind.text}")
+    console.print("The list holds health data, as its record does: only you can read them.")
+    console.print(
+        "Editing purges nothing: older versions of an image set keep what is removed. Pixels are not looked at."
+    )
+
+
+def _finding_lines(findings: pl.DataFrame) -> list[dict[str, Any]]:
+    grouped = findings.group_by("kind", "level", "attribute").agg(
+        times=pl.col("times").sum(), image_sets=pl.col("image_set_id").n_unique()
+    )
+    return grouped.sort("kind", "level", "attribute").to_dicts()
+
+
+def _explain(profile: deids.Profile, *, as_json: bool) -> None:
+    """What a profile does to every attribute that it or Annex E names."""
+    made = deids.Rules(profile)
+    lines = []
+    for name in dicom.keywords():
+        known = dicom.attribute(name)
+        if known is None:
+            continue
+        rule = made.places[known.level][name]
+        if rule.because != "unlisted":
+            lines.append(
+                {"attribute": name, "level": str(known.level), "action": str(rule.action), "because": rule.because}
+            )
+    if as_json:
+        for line in lines:
+            json_line({"type": "deid-rule", **line})
+        return
+    console = out()
+    console.print(f"{profile.name}: {profile.description}")
+    options = ", ".join(name for name in deids.OPTIONS if name in profile.options)
+    console.print(f"PS3.15 Annex E {profile.edition}; options: {options or 'none'}")
+    console.print("\nWhat decides, first to last:")
+    for number, text in enumerate(deids.PRECEDENCE, 1):
+        console.print(f"  {number:>2}  {text}")
+    console.print()
+    for line in lines:
+        console.print(f"  {line['level']:<8}  {line['attribute']:<48}  {line['action']:<9}  {line['because']}")

@@ -1,0 +1,146 @@
+"""Dates and times moved by a patient's own offset: intervals stay, the calendar goes.
+
+Value representations DA, TM, DT and AS: PS3.5 section 6.2. Each function answers None where the text is none of its
+VR, so that the caller can put something else in its place. What a text leaves out (a day, seconds, a fraction) is left
+out of the result too.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+_DATE: Final = re.compile(r"([0-9]{4})(?:(\.?)([0-9]{2})(?:\2([0-9]{2}))?)?")
+_TIME: Final = re.compile(r"([0-9]{2})(?:(:?)([0-9]{2})(?:\2([0-9]{2})(\.[0-9]{1,6})?)?)?")
+_DATETIME: Final = re.compile(
+    r"([0-9]{4})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(\.[0-9]{1,6})?)?)?)?)?)?([+-][0-9]{4})?"
+)
+_AGE: Final = re.compile(r"([0-9]{3})([DWMY])")
+_OLDEST: Final = {"D": 32_872, "W": 4_696, "M": 1_079, "Y": 89}  # below 90 years
+CAPPED_AGE: Final = "090Y"
+_CACHED: Final = 65_536
+_PADDING: Final = " \0"
+
+
+class Shift(NamedTuple):
+    """An offset: whole days, and seconds of a day (0 leaves times as they are)."""
+
+    days: int
+    seconds: int = 0
+
+    @property
+    def span(self) -> timedelta:
+        """Days and seconds as one."""
+        return timedelta(self.days, self.seconds)
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def date(text: str, shift: Shift) -> str | None:
+    """A DA that has no time beside it: moved by whole days."""
+    parts = _DATE.fullmatch(text.rstrip(_PADDING))
+    if parts is None:
+        return None
+    moved = _moved(parts[1], parts[3], parts[4], timedelta(shift.days))
+    return None if moved is None else _date_text(moved, parts)
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def time(text: str, shift: Shift) -> str | None:
+    """A TM that has no date beside it: moved within the day."""
+    parts = _TIME.fullmatch(text.rstrip(_PADDING))
+    begin = None if parts is None else _clock(parts)
+    if parts is None or begin is None:
+        return None
+    if not shift.seconds:
+        return text
+    return _time_text((datetime(2000, 1, 1) + begin + timedelta(seconds=shift.seconds)), parts)  # noqa: DTZ001
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def pair(date_text: str, time_text: str, shift: Shift) -> tuple[str | None, str | None]:
+    """A DA and the TM beside it, moved as one moment, over midnight where it comes to that.
+
+    Where only one of the two can be read, it is moved alone.
+    """
+    day = _DATE.fullmatch(date_text.rstrip(_PADDING))
+    clock = _TIME.fullmatch(time_text.rstrip(_PADDING))
+    offset = None if clock is None else _clock(clock)
+    if not shift.seconds or day is None or clock is None or offset is None or day[4] is None:
+        return date(date_text, shift), time(time_text, shift)
+    moved = _moved(day[1], day[3], day[4], offset + shift.span)
+    if moved is None:
+        return None, None
+    return _date_text(moved, day), _time_text(moved, clock)
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def datetime_(text: str, shift: Shift) -> str | None:
+    """A DT, with its fraction and its offset from UTC, which stay; one without an hour moves by whole days."""
+    parts = _DATETIME.fullmatch(text.rstrip(_PADDING))
+    if parts is None:
+        return None
+    year, month, day, hour, minute, second, fraction, zone = parts.groups()
+    if zone is not None and not (int(zone[1:3]) <= 14 and int(zone[3:]) < 60):
+        return None
+    try:
+        clock = timedelta(hours=_below(hour, 24), minutes=_below(minute, 60), seconds=_below(second, 61))
+    except ValueError:
+        return None
+    moved = _moved(year, month, day, clock + (shift.span if hour else timedelta(shift.days)))
+    if moved is None:
+        return None
+    shown = [f"{moved.year:04}"]
+    for given, number in zip(
+        (month, day, hour, minute, second),
+        (moved.month, moved.day, moved.hour, moved.minute, moved.second),
+        strict=True,
+    ):
+        if given is not None:
+            shown.append(f"{number:02}")
+    return "".join(shown) + (fraction or "") + (zone or "")
+
+
+def age(text: str) -> str | None:
+    """An AS: ages above 89 years become 090Y, which tells no more than that (as the HIPAA safe harbor asks)."""
+    bare = text.strip(_PADDING)
+    parts = _AGE.fullmatch(bare)
+    if parts is None:
+        return None
+    return CAPPED_AGE if int(parts[1]) > _OLDEST[parts[2]] else text
+
+
+def _moved(year: str, month: str | None, day: str | None, by: timedelta) -> datetime | None:
+    """The first moment of a date, moved; None where there is no such date, or it leaves the calendar."""
+    try:
+        return datetime(int(year), int(month or 1), int(day or 1)) + by  # noqa: DTZ001 - DICOM's local time
+    except (ValueError, OverflowError):
+        return None
+
+
+def _date_text(moved: datetime, parts: re.Match[str]) -> str:
+    """A date with the parts that the old one had; the dots of ACR-NEMA go."""
+    whole = f"{moved.year:04}{moved.month:02}{moved.day:02}"
+    return whole if parts[4] else whole[:6] if parts[3] else whole[:4]
+
+
+def _time_text(moved: datetime, parts: re.Match[str]) -> str:
+    whole = f"{moved.hour:02}{moved.minute:02}{moved.second:02}"
+    return (whole if parts[4] else whole[:4] if parts[3] else whole[:2]) + (parts[5] or "")
+
+
+def _clock(parts: re.Match[str]) -> timedelta | None:
+    try:
+        return timedelta(
+            hours=_below(parts[1], 24), minutes=_below(parts[3], 60), seconds=_below(parts[4], 61)
+        )  # 60: a leap second
+    except ValueError:
+        return None
+
+
+def _below(text: str | None, limit: int) -> int:
+    number = int(text or 0)
+    if number >= limit:
+        raise ValueError
+    return number

@@ -1,0 +1,133 @@
+"""Metadata documents from the data store: within the quota, several at once, none held longer than its turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from bulkedit.errors import AccessError, BulkeditError, CredentialsError, DatastoreError, EndpointError
+from bulkedit.inventory import Clock
+from bulkedit.outcome import Metadata, Refusal, Refused
+from bulkedit.pacing import FAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bulkedit.client import Client
+    from bulkedit.outcome import Lost
+    from bulkedit.pacing import Pacer
+
+WORKERS: Final = 16  # reads under way at once: at 50/s enough for answers that take a third of a second
+_ATTEMPTS: Final = 10  # of one read that meets faults; throttles do not count
+
+
+@dataclass(slots=True)
+class Reads:
+    """What has been asked so far."""
+
+    documents: int = 0
+    throttled: int = 0
+    faults: int = 0
+    gone: int = 0  # image sets that are there no more
+
+
+async def read_all(
+    client: Client,
+    image_set_ids: Sequence[str],
+    take: Callable[[str, dict[str, Any]], None],
+    *,
+    pacer: Pacer,
+    clock: Clock | None = None,
+    reads: Reads | None = None,
+) -> None:
+    """Read the latest metadata of image sets and give each document to ``take``, in no particular order.
+
+    ``take`` is called on the caller's loop, one document at a time; at most `WORKERS` documents are held. A throttled
+    read is repeated for as long as it takes, a lost one `_ATTEMPTS` times, and so is one of an image set whose metadata
+    is not ready yet (409). An image set that is there no more is counted and passed over. Raises what no read can get
+    past (CredentialsError, AccessError, EndpointError), and what ``take`` raises.
+    """
+    reader = _Reader(client, pacer, clock or Clock(), reads or Reads())
+    waiting = iter(image_set_ids)
+    failed: list[BulkeditError] = []
+
+    async def work() -> None:
+        try:
+            for image_set_id in waiting:
+                document = await reader.read(image_set_id)
+                if document is not None:
+                    take(image_set_id, document)
+        except BulkeditError as error:
+            failed.append(error)  # out of the group, which would wrap it
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(min(WORKERS, len(image_set_ids))):
+            tasks.start_soon(work)
+    if failed:
+        raise failed[0]
+    if reader.reads.gone and reader.reads.gone == len(image_set_ids):
+        raise DatastoreError(
+            "none of the image sets exists in the data store.",
+            likely="The data store is another one, or in another region.",
+        )
+
+
+class _Reader:
+    """Sends reads within the quota and counts them."""
+
+    def __init__(self, client: Client, pacer: Pacer, clock: Clock, reads: Reads) -> None:
+        self._client = client
+        self._pacer = pacer
+        self._clock = clock
+        self.reads = reads
+
+    async def read(self, image_set_id: str) -> dict[str, Any] | None:
+        """One document; None where the image set is gone."""
+        attempt = 0
+        while True:
+            await self._turn()
+            answer = await self._client.get_metadata(image_set_id)
+            if isinstance(answer, Refused) and answer.kind is Refusal.THROTTLED:
+                self.reads.throttled += 1
+                self._pacer.throttled(self._clock.monotonic(), answer.retry_after_s)
+                continue
+            self._pacer.answered()
+            if isinstance(answer, Metadata):
+                self.reads.documents += 1
+                return answer.document
+            if isinstance(answer, Refused) and answer.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
+                self.reads.gone += 1
+                return None
+            self.reads.faults += 1
+            attempt += 1
+            if (error := _hopeless(answer, attempt)) is not None:
+                raise error
+            await self._clock.sleep(FAULT.wait(attempt, self._pacer.rng))
+
+    async def _turn(self) -> None:
+        """Wait until the quota lets a read go out."""
+        while (seconds := self._pacer.wait(self._clock.monotonic())) > 0:
+            await self._clock.sleep(seconds)
+        self._pacer.take(self._clock.monotonic())
+
+
+def _hopeless(answer: Refused | Lost, attempt: int) -> BulkeditError | None:
+    """The error where another attempt cannot help."""
+    if isinstance(answer, Refused) and answer.kind is Refusal.CREDENTIALS:
+        return CredentialsError(
+            f"AWS did not accept the credentials ({answer.code}).",
+            likely="They have expired, or belong to another account.",
+            hint="Renew them (for example: aws sso login), or choose others with --aws-profile.",
+        )
+    if isinstance(answer, Refused) and answer.kind is Refusal.ACCESS_DENIED:
+        return AccessError(
+            f"AWS does not let these credentials read metadata ({answer.code}).",
+            likely="The role lacks medical-imaging:GetImageSetMetadata, or the data store is another account's.",
+        )
+    if attempt < _ATTEMPTS:
+        return None
+    cause = answer.code if isinstance(answer, Refused) else answer.cause
+    return EndpointError(f"the service does not answer reads of metadata ({cause}, {attempt} times in a row).")
