@@ -98,3 +98,14 @@ def canned() -> Iterator[str]:
     finally:
         ours.send("stop")
         child.join()
+
+
+@contextlib.contextmanager
+def on_client_cores() -> Iterator[None]:
+    """Keep this process off the service's core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores()[0])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

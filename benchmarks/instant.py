@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bulkedit.client import UpdateRequest
 
 DATASTORE = "emulated000000000000000000000001"
-_UPDATABLE = '{"SchemaVersion":1.1,"Study":{"DICOM":{"StudyDescription":"BENCHMARK"}}}'
+UPDATABLE = '{"SchemaVersion":1.1,"Study":{"DICOM":{"StudyDescription":"BENCHMARK"}}}'
 
 
 class Instant:
@@ -63,13 +63,13 @@ def save_plan(folder: Path, calls: int, *, lane: int = 1) -> None:
     columns = {
         "lane": pl.col("call") // lane,
         "image_set_id": image_set,
-        "updatable": pl.lit(_UPDATABLE),
+        "updatable": pl.lit(UPDATABLE),
         "force": pl.lit(value=False),
         "study_wide": pl.lit(value=False),
         "lookup": pl.lit(value=False),
         "edits": pl.lit(1),
         "units": pl.lit(1),
-        "bytes": pl.lit(len(_UPDATABLE)),
+        "bytes": pl.lit(len(UPDATABLE)),
     }
     edit = {
         "edit": pl.col("call"),
