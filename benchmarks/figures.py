@@ -16,9 +16,13 @@ BLUE, GREY = "#1f77b4", "#9aa0a6"
 
 def machine() -> str:
     """Cores, memory and Python."""
-    model = next((line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores ({model or platform.machine()}), {memory:.0f} GiB, Python {platform.python_version()}"
+    return (
+        f"{os.cpu_count()} cores ({model or platform.machine()}), {memory:.0f} GiB, Python {platform.python_version()}"
+    )
 
 
 def _lines(path: str) -> list[str]:
@@ -27,12 +31,18 @@ def _lines(path: str) -> list[str]:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A Markdown table, numbers to the right."""
-    texts = [[cell if isinstance(cell, str) else f"{cell:,.4g}" if cell < 100 else f"{cell:,.0f}" for cell in row] for row in rows]
+    texts = [
+        [cell if isinstance(cell, str) else f"{cell:,.4g}" if cell < 100 else f"{cell:,.0f}" for cell in row]
+        for row in rows
+    ]
     widths = [max(map(len, column)) for column in zip(head, *texts, strict=True)]
     right = [all(not isinstance(row[at], str) for row in rows) for at in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
-        padded = (f"{cell:>{width}}" if of else f"{cell:<{width}}" for cell, width, of in zip(cells, widths, right, strict=True))
+        padded = (
+            f"{cell:>{width}}" if of else f"{cell:<{width}}"
+            for cell, width, of in zip(cells, widths, right, strict=True)
+        )
         return f"| {' | '.join(padded)} |"
 
     rule = [("-" * (width - 1) + ":") if of else "-" * width for width, of in zip(widths, right, strict=True)]
@@ -44,15 +54,15 @@ def plot(path: Path, size: tuple[float, float], panels: Sequence[Callable[[Any],
     import matplotlib as mpl
 
     mpl.use("agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
-    figure, axes = pyplot.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
     for axis, draw in zip(axes[0], panels, strict=True):
         axis.spines[["top", "right"]].set_visible(False)
         draw(axis)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def bars(title: str, names: Sequence[str], values: Sequence[float], *, ours: int = 0) -> Callable[[Any], None]:

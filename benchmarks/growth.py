@@ -103,7 +103,9 @@ def main() -> None:
     print(figures.table([name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in rows]))
     print(f"\nper tenfold of calls: time per call {slope(rows, 'cpu_us_per_call'):+.1%} (CPU), memory ", end="")
     print(f"{slope(rows, 'mib'):+.1%}")
-    figures.plot(arguments.figure, (9, 3.2), [_panel(rows, "us_per_call", "µs per call"), _panel(rows, "mib", "MiB above idle")])
+    figures.plot(
+        arguments.figure, (9, 3.2), [_panel(rows, "us_per_call", "µs per call"), _panel(rows, "mib", "MiB above idle")]
+    )
 
 
 def _panel(rows: list[dict[str, Any]], name: str, title: str) -> Any:

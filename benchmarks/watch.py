@@ -58,10 +58,8 @@ def callbacks() -> Iterator[Callbacks]:
         took, cpu_took = wall() - began, cpu() - cpu_began
         seen.count += 1
         seen.over_50_ms += took > 0.05
-        if took > seen.longest_s:
-            seen.longest_s = took
-        if cpu_took > seen.longest_cpu_s:
-            seen.longest_cpu_s = cpu_took
+        seen.longest_s = max(seen.longest_s, took)
+        seen.longest_cpu_s = max(seen.longest_cpu_s, cpu_took)
 
     asyncio.Handle._run = run  # type: ignore[method-assign]
     try:
