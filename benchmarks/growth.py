@@ -98,7 +98,10 @@ def main() -> None:
         print(json.dumps(measure(Path(arguments.one[1]), int(arguments.one[0]))))
         return
     sizes = (500, 1_000, 2_000) if arguments.quick else arguments.sizes
-    rows = [in_process(calls) for calls in sizes]
+    rows = []
+    for calls in sizes:
+        rows.append(in_process(calls))
+        print(f"{calls:,} calls: {json.dumps(rows[-1])}", file=sys.stderr, flush=True)
     print(f"{figures.machine()}\n")
     print(figures.table([name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in rows]))
     print(f"\nper tenfold of calls: time per call {slope(rows, 'cpu_us_per_call'):+.1%} (CPU), memory ", end="")
