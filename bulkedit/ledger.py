@@ -89,6 +89,7 @@ class Part:
     edits: list[int]
 
 
+_CHUNK: Final = 50_000  # rows
 _NAMES: Final = [field.name for field in fields(Event)]
 _COLUMNS: Final = ", ".join(_NAMES)
 _INSERT: Final = f"INSERT INTO event ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - names
@@ -167,8 +168,11 @@ class Ledger:
         # SQLite takes the other columns from the row that holds the maximum
         query = f"SELECT {columns}, max(seq) FROM event GROUP BY call ORDER BY call"  # noqa: S608 - constant names
         with _explained(self.path):
-            rows = self._connection.execute(query).fetchall()
-        return pl.DataFrame([row[:-1] for row in rows], schema=STANDINGS, orient="row")
+            cursor = self._connection.execute(query)
+            # rows as Python has them weigh ten times what they weigh in a frame, so never all of them at once
+            chunks = iter(lambda: [row[:-1] for row in cursor.fetchmany(_CHUNK)], [])
+            frames = [pl.DataFrame(rows, schema=STANDINGS, orient="row") for rows in chunks]
+        return pl.concat([pl.DataFrame(schema=STANDINGS), *frames])
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Every row in the order of writing."""

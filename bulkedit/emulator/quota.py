@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # action: (requests a second, burst)
 LIMITS: Final[dict[str, tuple[float, float]]] = {
@@ -49,10 +52,14 @@ class Bucket:
 
 
 class Quota:
-    """The buckets of one account. ``scale`` multiplies every rate and burst (a burst stays at least 1)."""
+    """The buckets of one account. ``scale`` multiplies every rate and burst (a burst stays at least 1).
 
-    def __init__(self, scale: float = 1.0) -> None:
+    ``limits``: (requests a second, burst) of the actions whose quota is another than the documented one.
+    """
+
+    def __init__(self, scale: float = 1.0, limits: Mapping[str, tuple[float, float]] | None = None) -> None:
         self._scale = scale
+        self._limits = LIMITS | dict(limits or {})
         self._buckets: dict[str, Bucket] = {}
 
     @property
@@ -78,5 +85,5 @@ class Quota:
         return bucket.take(now)
 
     def _limit(self, action: str) -> tuple[float, float]:
-        rate, burst = LIMITS[action]
+        rate, burst = self._limits[action]
         return rate * self._scale, max(1.0, burst * self._scale)

@@ -13,6 +13,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from bulkedit.emulator.quota import LIMITS
+
 if TYPE_CHECKING:
     import random
     from pathlib import Path
@@ -130,6 +132,8 @@ class Settings:
     profile: Profile = field(default_factory=Profile)
     settle: Settle = field(default_factory=Settle)
     scale: float = 1.0  # of the documented request rates and bursts; math.inf is no throttling at all
+    # action: (requests a second, burst), where AWS has raised one quota and left the others
+    quotas: dict[str, tuple[float, float]] = field(default_factory=dict)
     concurrent: int = 100  # updates, copies and deletions each, under way in one data store (endpoints-quotas)
     search_lag: float = 0.0  # seconds until a settled change is found by SearchImageSets
     account: str = ACCOUNT
@@ -144,6 +148,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.scale > 0:
             raise ValueError("scale is above 0; math.inf switches throttling off")
+        if unknown := self.quotas.keys() - LIMITS.keys():
+            raise ValueError(f"no action with a quota: {', '.join(sorted(unknown))}")
 
 
 UNTHROTTLED: Final = math.inf

@@ -38,7 +38,7 @@ class World:
         self.settings = settings or Settings()
         self.profile = self.settings.profile
         self.rng = rng or random.Random(self.settings.seed)  # noqa: S311 - reproducible, not secret
-        self.quota = Quota(self.settings.scale)
+        self.quota = Quota(self.settings.scale, self.settings.quotas)
         self.datastores: dict[str, Datastore] = {}
         self.jobs: dict[str, Job] = {}
         self.tokens: dict[str, str] = {}  # client token of a data store or job -> its id

@@ -105,6 +105,10 @@ class Lanes:
             batch = await to_thread.run_sync(self._next_batch)
             self.ended = batch is None
             self._ready.extend(batch or ())
+        return self.at_hand()
+
+    def at_hand(self) -> Lane | None:
+        """The next lane of those that have been read; None where the plan must be read for it, and at the end."""
         return self._ready.popleft() if self._ready else None
 
     def end(self) -> None:

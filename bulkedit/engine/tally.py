@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,14 +29,21 @@ class Tally:
     in_flight: int = 0  # image sets with an update under way
     parked: int = 0  # lanes that ended with calls unsettled: locked for too long, or out of reach
     started: float = 0.0  # monotonic
-    _settled_at: deque[float] = field(default_factory=deque, repr=False)
+    # [second, calls settled in it], of the last minute: as long however fast the run is
+    _settled_in: deque[list[int]] = field(default_factory=deque, repr=False)
 
     def settled(self, standing: Standing, edits: int, now: float | None = None) -> None:
         """A call and its edits are settled; ``now`` is None for those of an earlier process."""
         self.settled_calls += 1
         self.outcomes[outcome_of(standing)] += edits
-        if now is not None:
-            self._settled_at.append(now)
+        if now is None:
+            return
+        second = math.floor(now)
+        if self._settled_in and self._settled_in[-1][0] == second:
+            self._settled_in[-1][1] += 1
+        else:
+            self._settled_in.append([second, 1])
+            self._forget(now)
 
     @property
     def applied(self) -> int:
@@ -49,7 +57,10 @@ class Tally:
 
     def rate(self, now: float) -> float:
         """Calls settled per second over the last minute."""
-        while self._settled_at and self._settled_at[0] < now - _WINDOW_S:
-            self._settled_at.popleft()
+        self._forget(now)
         span = min(_WINDOW_S, now - self.started)
-        return len(self._settled_at) / span if span > 0 else 0.0
+        return sum(count for _, count in self._settled_in) / span if span > 0 else 0.0
+
+    def _forget(self, now: float) -> None:
+        while self._settled_in and self._settled_in[0][0] < now - _WINDOW_S:
+            self._settled_in.popleft()

@@ -1,0 +1,85 @@
+"""Each benchmark's short form runs, prints its table and draws its plot; counts are held, times are not."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+
+from benchmarks import figures, growth, instant, watch
+from bulkedit import planner as plans
+from bulkedit import runs
+from bulkedit.engine import Engine
+from bulkedit.ledger import Ledger
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(name: str, figure: Path) -> str:
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--figure", str(figure)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    return done.stdout
+
+
+def cells(text: str, client: str) -> list[str]:
+    line = next(line for line in text.splitlines() if line.startswith(f"| {client}"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_engine_sends_what_the_loops_beside_it_send(tmp_path: Path) -> None:
+    text = run("engine_overhead", tmp_path / "plot.png")
+    for client in ("bulkedit's engine", "bare aioboto3 loop", "boto3 in threads"):
+        assert cells(text, client)[1:3] == ["200", "400"]
+
+
+def test_growth_prints_a_row_for_each_size_and_the_slopes(tmp_path: Path) -> None:
+    text = run("growth", tmp_path / "plot.png")
+    assert [int(cells(text, f"{calls:>5,}")[0].replace(",", "")) for calls in (500, 1_000, 2_000)] == [500, 1000, 2000]
+    assert re.search(r"per tenfold of calls: time per call [+-][\d.]+% \(CPU\), memory [+-][\d.]+%", text)
+
+
+def test_bulkedit_leaves_nothing_over_with_a_quarter_of_the_calls(tmp_path: Path) -> None:
+    text = run("against_clients", tmp_path / "plot.png")
+    (_, _, calls, _, throttled, left, _, _), (_, _, theirs, *_) = (
+        cells(text, client) for client in ("bulkedit", "boto3 threads")
+    )
+    assert (calls, throttled, left, theirs) == ("5", "0", "0", "20")
+
+
+async def test_only_the_lanes_under_way_are_held(tmp_path: Path) -> None:
+    """Of a plan of many calls the engine reads a little ahead, and no callback keeps the loop for 50 ms of CPU."""
+    calls, most = 10_000, 0
+    instant.save_plan(tmp_path / "plan", calls)
+    run = runs.Run(tmp_path, plans.load(tmp_path / "plan"), {})
+
+    async def look() -> None:
+        nonlocal most
+        while True:
+            await anyio.sleep(0.01)
+            most = max(most, len(engine._lanes._ready) + len(engine._agenda) + len(engine._commit._waiting))
+
+    with Ledger.create(run.ledger) as ledger, watch.callbacks() as callbacks:
+        engine = Engine(run.plan, instant.Instant(calls), ledger, growth.OPTIONS, key=b"key", rng=random.Random(7))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look)
+            tally = await engine.run()
+            tasks.cancel_scope.cancel()
+    assert tally.applied == calls
+    assert 0 < most < 3 * growth.OPTIONS.max_in_flight
+    assert callbacks.count > calls
+    assert callbacks.longest_cpu_s < 0.05
+
+
+def test_a_table_puts_numbers_to_the_right() -> None:
+    assert figures.table(["name", "count"], [["a", 1], ["bcdef", 1234]]).splitlines() == [
+        "| name  | count |",
+        "| ----- | ----: |",
+        "| a     |     1 |",
+        "| bcdef | 1,234 |",
+    ]
