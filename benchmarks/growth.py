@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import figures, instant, watch
 from bulkedit import planner as plans
-from bulkedit import report, runs
+from bulkedit import reports, runs
 from bulkedit.engine import Engine, Options, Tally
 from bulkedit.ledger import Ledger
 from bulkedit.pacing import Operation, Rate
@@ -50,7 +50,7 @@ def measure(folder: Path, calls: int) -> dict[str, Any]:
     with Ledger.open(run.ledger) as ledger:
         again = Engine(plan, instant.Instant(1), ledger, OPTIONS, key=b"", rng=random.Random(7))
         assert again.tally.applied == calls
-    assert report.summary(run)["applied"] == calls
+    assert reports.summary(run)["applied"] == calls
     return {
         "calls": calls,
         "us_per_call": seconds / calls * 1e6,
