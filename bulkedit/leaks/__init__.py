@@ -4,10 +4,24 @@ Pure. It has rules of its own and imports nothing of `bulkedit.deid`: a mistake 
 holds a document as it was before the run against the document as it is now. Pixels are never looked at.
 """
 
+from bulkedit.leaks.check import RISKS, Check
 from bulkedit.leaks.originals import Kind
-from bulkedit.leaks.references import References
+from bulkedit.leaks.references import Closure, References
 from bulkedit.leaks.risks import Risk, risks
 from bulkedit.leaks.scan import FINDINGS, Finding, scan
-from bulkedit.leaks.texts import FreeTexts
+from bulkedit.leaks.texts import SURVIVORS, FreeTexts
 
-__all__ = ["FINDINGS", "Finding", "FreeTexts", "Kind", "References", "Risk", "risks", "scan"]
+__all__ = [
+    "FINDINGS",
+    "RISKS",
+    "SURVIVORS",
+    "Check",
+    "Closure",
+    "Finding",
+    "FreeTexts",
+    "Kind",
+    "References",
+    "Risk",
+    "risks",
+    "scan",
+]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bulkedit.leaks import Finding, FreeTexts, Kind, References, Risk, risks, scan
+from bulkedit.leaks import Check, Finding, FreeTexts, Kind, References, Risk, risks, scan
 
 SERIES, INSTANCE = "1.2.3.4.5", "1.2.3.4.5.6"
 
@@ -228,3 +228,15 @@ def test_what_needs_a_look_at_the_pixels_is_named() -> None:
     assert risks(document(BurnedInAnnotation="YES")) == {Risk.BURNED_IN}
     assert risks(document(SOPClassUID="1.2.840.10008.5.1.4.1.1.7.4")) == {Risk.SCREEN}
     assert risks(document(SOPClassUID="1.2.840.10008.5.1.4.1.1.77.1.4")) == {Risk.PHOTOGRAPH}
+
+
+def test_a_check_adds_up_what_it_finds() -> None:
+    check = Check()
+    check.add("a", document(), clean(BurnedInAnnotation="YES"), older=1)
+    check.add("b", document(), clean(ImageComments="RIVERA and 1.2.3.4"), older=3)
+    assert (check.image_sets, check.with_findings, check.older_versions) == (2, 1, 4)
+    assert check.findings().select("image_set_id", "kind", "match", "path").rows() == [
+        ("b", "name", "inside", "ImageComments")
+    ]
+    assert check.risks().rows() == [("a", "BurnedInAnnotation says YES")]
+    assert check.closure().parted == 0
