@@ -1,0 +1,143 @@
+"""`--study-wide`: with what an inventory or searches tell of studies, one call for a whole study; without, a word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.emulator.hospital import document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .shell import Result, Shell
+
+
+def studies(shell: Shell, count: int = 2, series: int = 3) -> list[list[str]]:
+    """The image sets of studies 1.2.1, 1.2.2, …, all of them primary."""
+    return [
+        [shell.emulator.add(document(str(n), study=f"1.2.{study}", patient=f"P{study}")) for n in range(1, series + 1)]
+        for study in range(1, count + 1)
+    ]
+
+
+def table(shell: Shell, header: str, *rows: str) -> Path:
+    return shell.write("edits.csv", "\n".join([header, *rows]) + "\n")
+
+
+def by_id(shell: Shell, image_sets: list[str], value: str = "HEAD") -> Path:
+    return table(shell, "image_set_id,StudyDescription", *(f"{one},{value}" for one in image_sets))
+
+
+def line(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.stderr
+    return result.json[-1]
+
+
+def searches(shell: Shell) -> int:
+    return len(shell.requests("SearchImageSets"))
+
+
+def test_rows_that_name_studies_are_a_call_each_and_reach_every_image_set(shell: Shell) -> None:
+    made = studies(shell)
+    edits = table(shell, "study_instance_uid,StudyDescription", "1.2.1,HEAD", "1.2.2,FOOT")
+    words = ("--on-many", "all", "--json")
+    found = line(shell.run("plan", edits, *words))
+    names = ("edits", "image_sets", "studies", "calls", "saved_by_study_wide", "saved_by_merging", "beyond_knowledge")
+    assert [found[name] for name in names] == [6, 6, 2, 2, 4, 0, 0]
+    assert shell.run("apply", edits, *words, "--yes").exit_code == 0
+    assert [shell.stored(one) for study in made for one in study] == [(2, "HEAD")] * 3 + [(2, "FOOT")] * 3
+    assert [entry.study_wide for entry in shell.accepted()] == [True, True]
+
+
+def test_a_person_reads_what_study_wide_calls_save(shell: Shell) -> None:
+    studies(shell)
+    edits = table(shell, "study_instance_uid,StudyDescription", "1.2.1,HEAD", "1.2.2,FOOT")
+    text = shell.run("plan", edits, "--on-many", "all").stdout
+    assert "6 of 2 studies" in text
+    assert "saved: 4 by study-wide calls" in text
+
+
+def test_image_set_ids_alone_tell_nothing_of_studies_and_the_summary_says_what_to_type(shell: Shell) -> None:
+    made = studies(shell)
+    edits = by_id(shell, made[0])
+    text = shell.run("plan", edits).stdout
+    assert "3 Patient- or Study-level edits" in text
+    assert "--inventory FILE" in text
+    found = line(shell.run("plan", edits, "--json"))
+    assert [found[name] for name in ("calls", "studies", "searches", "beyond_knowledge")] == [3, None, 0, 3]
+    assert shell.requests() == []
+    series = table(shell, "image_set_id,series_uid,SeriesDescription", f"{made[0][0]},1.2.1.1,S")
+    assert "Patient- or Study-level edit" not in shell.run("plan", series).stdout
+
+
+def test_an_inventory_tells_of_studies(shell: Shell) -> None:
+    made = studies(shell)
+    assert shell.run("inventory", "-o", "i.parquet").exit_code == 0
+    edits = by_id(shell, made[0])
+    found = line(shell.run("plan", edits, "--inventory", "i.parquet", "--json"))
+    assert [found[name] for name in ("calls", "studies", "saved_by_study_wide", "beyond_knowledge")] == [1, 1, 2, 0]
+    off = line(shell.run("plan", edits, "--inventory", "i.parquet", "--study-wide", "off", "--json"))
+    assert [off[name] for name in ("calls", "saved_by_study_wide")] == [3, 0]
+
+
+def test_a_part_of_a_study_is_refused_with_the_missing_image_sets_and_what_to_type(shell: Shell) -> None:
+    made = studies(shell)
+    shell.run("inventory", "-o", "i.parquet")
+    edits = by_id(shell, made[0][:2])
+    result = shell.run("plan", edits, "--inventory", "i.parquet")
+    assert result.exit_code == 2
+    assert (
+        f"Row 2: changes StudyDescription in 2 of the 3 primary image sets of its study; not named: {made[0][2]}."
+        in (result.stderr)
+    )
+    assert "--study-wide on" in result.stderr
+    assert "HEAD" not in result.stderr
+    words = ("--inventory", "i.parquet", "--study-wide")
+    assert line(shell.run("plan", edits, *words, "on", "--json"))["calls"] == 1
+    assert line(shell.run("plan", edits, *words, "off", "--json"))["calls"] == 2
+    assert shell.accepted() == []
+
+
+def test_where_searches_found_a_part_of_a_study_the_rest_is_searched_for(shell: Shell) -> None:
+    """And only where it matters: for a Patient- or Study-level edit that has not named the study itself."""
+    studies(shell)
+    edits = table(shell, "series_instance_uid,StudyDescription", "1.2.1.1,HEAD")
+    result = shell.run("plan", edits)
+    assert (result.exit_code, searches(shell)) == (2, 2)
+    assert "in 1 of the 3 primary image sets" in result.stderr
+    found = line(shell.run("plan", edits, "--study-wide", "on", "--json"))
+    assert [found[name] for name in ("calls", "searches")] == [1, 2]
+    before = searches(shell)
+    assert line(shell.run("plan", edits, "--study-wide", "off", "--json"))["searches"] == 1
+    series = table(shell, "series_instance_uid,series_uid,SeriesDescription", "1.2.1.1,1.2.1.1,S")
+    assert line(shell.run("plan", series, "--json"))["searches"] == 1
+    study = table(shell, "study_instance_uid,StudyDescription", "1.2.1,HEAD")
+    assert line(shell.run("plan", study, "--on-many", "all", "--json"))["searches"] == 1
+    assert searches(shell) == before + 3
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--study-wide", "perhaps"], "--study-wide is one of auto, on, off."),
+        (["--study-wide", "on", "--rules", "2025"], "the service of 2025 has no study-wide calls."),
+        (["--study-wide", "on"], "--inventory FILE"),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
+def test_what_cannot_be_study_wide_is_a_usage_error(shell: Shell, words: list[str], what: str) -> None:
+    result = shell.run("plan", by_id(shell, studies(shell, 1)[0]), *words)
+    assert result.exit_code == 2
+    assert what in result.stderr
+
+
+def test_by_the_rules_of_2025_auto_is_off_and_patients_of_primary_image_sets_are_not_edited(shell: Shell) -> None:
+    (made,) = studies(shell, 1)
+    shell.run("inventory", "-o", "i.parquet")
+    words = ("--inventory", "i.parquet", "--rules", "2025")
+    assert line(shell.run("plan", by_id(shell, made), *words, "--json"))["calls"] == 3
+    result = shell.run("plan", table(shell, "image_set_id,PatientName", f"{made[0]},X^Y"), *words)
+    assert result.exit_code == 2
+    assert "changes PatientName, which is at Patient level, of a primary image set." in result.stderr
