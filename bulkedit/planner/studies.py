@@ -41,7 +41,7 @@ KNOWN: Final = pl.Schema(
 
 _ID: Final = "image_set_id"
 _TOP: Final = [str(Level.PATIENT), str(Level.STUDY)]
-_CHAIN: Final = ["study", "own", "level", "attribute"]
+_LANE: Final = ["study", "own"]
 _ASKED: Final = ("action", "value", "vr", "force")
 _SHOWN: Final = 5
 
@@ -132,8 +132,8 @@ def shared(
     if not wanted.height:
         nothing = pl.lit(None, pl.UInt32)
         return Shared(edits.with_columns(same_as=nothing), _none(edits), _places([]), pl.DataFrame(schema=SET_ASIDE))
-    lanes = pl.concat([members.select(_ID, "study"), wanted.select(_ID, "study")]).unique()
-    lanes = lanes.join(wanted.select("study").unique(), on="study", how="semi")
+    alone = wanted.filter(pl.col("member").is_null()).select(_ID, "study").unique()
+    lanes = pl.concat([members.select(_ID, "study").join(wanted, on="study", how="semi"), alone])
     rest = edits.join(wanted.select("edit"), on="edit", how="anti", maintain_order="left")
     beside = rest.join(lanes, on=_ID, maintain_order="left").with_columns(barrier=_is_barrier())
     wanted = _ranked(wanted, beside.filter("barrier").select("study").unique())
@@ -156,27 +156,37 @@ def _none(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _members(known: pl.DataFrame | None) -> pl.DataFrame:
-    """The primary image sets of studies that have several: image_set_id, study String, size UInt32."""
+    """The primary image sets of studies that have several: image_set_id, study String, size UInt32, member UInt32."""
     if known is None:
         known = pl.DataFrame(schema=KNOWN)
     primary = known.filter(pl.col("primary") & pl.col("study").is_not_null()).unique(_ID, maintain_order=True)
-    return primary.select(_ID, "study", size=pl.len().over("study").cast(pl.UInt32)).filter(pl.col("size") > 1)
+    return (
+        primary.select(_ID, "study", size=pl.len().over("study").cast(pl.UInt32))
+        .filter(pl.col("size") > 1)
+        .with_row_index("member")
+    )
 
 
 def _wanted(edits: pl.DataFrame, members: pl.DataFrame, mode: StudyWide) -> pl.DataFrame:
     """The edits that are to be made of whole studies, in their order.
 
-    Adds study String, size UInt32, and own String: the image set of a row that names a version, because that is the
-    version of this image set. Where a row itself asks for the study and nothing is known of it, the study is called
-    by the image set.
+    Adds study String, size UInt32, member UInt32, and own String: the image set of a row that names a version, because
+    that is the version of this image set. Where a row itself asks for the study and nothing is known of it, the study
+    is called by the image set, and member is null. Edits of one attribute of a study are a chain (chain UInt32), and
+    chains of one study are of one lane (lane UInt32).
     """
     chosen = is_top() & (pl.col("study_wide") if mode is StudyWide.OFF or not members.height else pl.lit(value=True))
     found = edits.filter(chosen).join(members, on=_ID, how="left", maintain_order="left")
-    return found.filter(pl.col("study_wide") | pl.col("study").is_not_null()).with_columns(
+    found = found.filter(pl.col("study_wide") | pl.col("study").is_not_null()).with_columns(
         pl.coalesce("study", pl.format("of {}", _ID)).alias("study"),
         pl.col("size").fill_null(1),
         own=pl.when(pl.col("version").is_not_null()).then(_ID),
     )
+    lanes = found.select(_LANE).unique().with_row_index("lane")
+    found = found.join(lanes, on=_LANE, nulls_equal=True, maintain_order="left")
+    chain = ["lane", "level", "attribute"]
+    chains = found.select(chain).unique().with_row_index("chain")
+    return found.join(chains, on=chain, maintain_order="left")
 
 
 def _is_barrier() -> pl.Expr:
@@ -184,18 +194,33 @@ def _is_barrier() -> pl.Expr:
 
 
 def _ranked(wanted: pl.DataFrame, guarded: pl.DataFrame) -> pl.DataFrame:
-    """Adds rank: the place of an edit among those of its attribute in its image set.
+    """Adds rank, the place of an edit in what its image set has of the chain, and opens: it is the first of its rank.
 
     An edit that only repeats the one before it has that one's rank, unless a barrier may stand between them.
     """
-    wanted = wanted.join(guarded.with_columns(guarded=True), on="study", how="left", maintain_order="left")
-    guard = pl.col("guarded").fill_null(value=False)
-    return wanted.with_columns(rank=(_is_new() | guard).cum_sum().over([*_CHAIN, _ID])).drop("guarded")
+    wanted = wanted.join(guarded.with_columns(guarded=True), on="study", how="left")
+    wanted = wanted.sort("chain", "member", "edit").with_columns(begins=_turns("chain", "member"))
+    opens = pl.col("begins") | _is_new() | pl.col("guarded").fill_null(value=False)
+    return (
+        wanted.with_columns(opens=opens)
+        .with_columns(count=pl.col("opens").cum_sum())
+        .with_columns(rank=pl.col("count") - pl.when("begins").then("count").forward_fill())
+        .drop("begins", "count", "guarded")
+    )
+
+
+def _turns(*columns: str) -> pl.Expr:
+    """Where one of the columns is another than in the row before."""
+    return pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in columns) | _is_first()
+
+
+def _is_first() -> pl.Expr:
+    return pl.int_range(pl.len()) == 0
 
 
 def _is_new() -> pl.Expr:
     """Whether an edit asks for something else than the one before it. A removal by value is never the same again."""
-    return pl.any_horizontal(*(pl.col(name).ne_missing(pl.col(name).shift()) for name in _ASKED), is_explicit())
+    return _turns(*_ASKED) | is_explicit()
 
 
 # what cannot be made of a whole study
@@ -222,21 +247,14 @@ def _uneven(
 ) -> pl.DataFrame:
     """Rows that ask something of a part of a study, or of its parts something different."""
     wanted = wanted.filter(pl.col("version").is_null())
+    by_rank = wanted.sort("chain", "rank").with_columns(odd=~_turns("chain", "rank") & _turns(*_ASKED))
+    there = by_rank.group_by("chain", "rank").agg(there=pl.col("opens").sum())
+    there = there.group_by("chain").agg(pl.col("there").max(), same=pl.col("there").min() == pl.col("there").max())
     chains = (
-        wanted.group_by([*_CHAIN, "rank"])
-        .agg(
-            there=pl.col(_ID).n_unique(),
-            kinds=pl.struct(_ASKED).n_unique(),
-            asked=pl.col("study_wide").any(),
-            size=pl.col("size").first(),
-        )
-        .group_by(_CHAIN)
-        .agg(
-            pl.col("there").max(),
-            pl.col("asked").any(),
-            pl.col("size").first(),
-            even=(pl.col("kinds").max() == 1) & (pl.col("there").n_unique() == 1),
-        )
+        by_rank.group_by("chain")
+        .agg(pl.col("study", "size").first(), pl.col("odd").any(), asked=pl.col("study_wide").any())
+        .join(there, on="chain")
+        .with_columns(even=pl.col("same") & ~pl.col("odd"))
     )
     tolerant = mode is StudyWide.ON and contradictions is Contradictions.LAST
     differs = chains.filter(~pl.col("even") & pl.lit(not tolerant))
@@ -248,14 +266,13 @@ def _uneven(
 def _differing(wanted: pl.DataFrame, chains: pl.DataFrame, mode: StudyWide) -> pl.DataFrame:
     if not chains.height:
         return pl.DataFrame(schema=SET_ASIDE)
-    wanted = wanted.join(chains, on=_CHAIN, how="semi", nulls_equal=True, maintain_order="left")
-    rows = wanted.select(*_CHAIN, "row").unique().sort("row").group_by(_CHAIN)
-    said = rows.agg(said=pl.col("row").cast(pl.String).head(_SHOWN), more=pl.len()).select(
-        *_CHAIN, said=_listed("said")
-    )
+    wanted = wanted.join(chains, on="chain", how="semi")
+    rows = wanted.select("chain", "row").unique().sort("row").group_by("chain")
+    said = rows.agg(first=pl.col("row").cast(pl.String).head(_SHOWN), more=pl.len())
+    said = said.select("chain", said=_listed("first"))
     resort = "or let the later row win: --on-contradiction last" if mode is StudyWide.ON else "or: --study-wide off"
     return _set_aside(
-        wanted.join(said, on=_CHAIN, nulls_equal=True, maintain_order="left"),
+        wanted.join(said, on="chain").sort("edit"),
         "study-differs",
         pl.format("does not ask the same of {} as other rows do in its study (rows {}).", "attribute", "said"),
         _ALIKE,
@@ -266,18 +283,17 @@ def _differing(wanted: pl.DataFrame, chains: pl.DataFrame, mode: StudyWide) -> p
 def _partial(wanted: pl.DataFrame, chains: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
     if not chains.height:
         return pl.DataFrame(schema=SET_ASIDE)
-    there = [*_CHAIN, _ID]
     absent = (
-        chains.select(*_CHAIN)
-        .join(members.select("study", _ID), on="study")
-        .join(wanted.select(there).unique(), on=there, how="anti", nulls_equal=True)
+        chains.select("chain", "study")
+        .join(members, on="study")
+        .join(wanted.select("chain", "member").unique(), on=["chain", "member"], how="anti")
         .sort(_ID)
-        .group_by(_CHAIN)
+        .group_by("chain")
         .agg(missing=pl.col(_ID).head(_SHOWN), more=pl.len())
     )
-    said = chains.join(absent, on=_CHAIN, nulls_equal=True).select(*_CHAIN, "there", said=_listed("missing"))
+    said = chains.join(absent, on="chain").select("chain", "there", said=_listed("missing"))
     return _set_aside(
-        wanted.join(said, on=_CHAIN, nulls_equal=True, maintain_order="left"),
+        wanted.join(said, on="chain").sort("edit"),
         "study-partial",
         pl.format(
             "changes {} in {} of the {} primary image sets of its study; not named: {}.",
@@ -329,26 +345,29 @@ def _set_aside(
 
 def _in_one_order(wanted: pl.DataFrame) -> pl.DataFrame:
     """Ranks anew, in the order of the list, where image sets of a study are asked for different things."""
-    kinds = pl.struct(_ASKED).n_unique().over([*_CHAIN, "rank"]) > 1
-    lengths = pl.col(_ID).n_unique().over([*_CHAIN, "rank"]) < pl.col(_ID).n_unique().over(_CHAIN)
-    uneven = (kinds | lengths).any().over(_CHAIN)
+    wanted = wanted.sort("chain", "rank").with_columns(odd=~_turns("chain", "rank") & _turns(*_ASKED))
+    there = wanted.group_by("chain", "rank").agg(there=pl.col("opens").sum())
+    lengths = there.group_by("chain").agg(differ=pl.col("there").n_unique() > 1)
+    odd = wanted.group_by("chain").agg(pl.col("odd").any()).join(lengths, on="chain")
+    uneven = odd.filter(pl.col("odd") | pl.col("differ")).select("chain", uneven=True)
+    wanted = wanted.drop("odd").join(uneven, on="chain", how="left").sort("chain", "edit")
     return wanted.with_columns(
-        rank=pl.when(uneven).then(_is_new().cum_sum().over(_CHAIN)).otherwise("rank"),
-    )
+        rank=pl.when("uneven").then((_turns("chain") | _is_new()).cum_sum()).otherwise("rank")
+    ).drop("uneven")
 
 
 def _stood_for(wanted: pl.DataFrame, *, whole_rows: bool) -> pl.DataFrame:
     """Adds lead String, the image set that a study is called by, and same_as; gives echoes the unit of theirs."""
-    of_lane, of_rank = ["study", "own"], [*_CHAIN, "rank"]
-    wanted = wanted.with_columns(lead=pl.col(_ID).first().over(of_lane))
+    first = wanted.group_by("lane").agg(pl.col("edit").min())
+    leads = first.join(wanted.select("edit", lead=_ID), on="edit").drop("edit")
     # an edit of the lead where there is one, so that what is sent is in the lead's order
-    order = (pl.col(_ID) != pl.col("lead"), pl.col("edit"))
-    wanted = wanted.with_columns(
-        node=pl.col("edit").sort_by(*order).first().over(of_rank),
-        unit=pl.col("unit").sort_by(*order).first().over(of_rank) if not whole_rows else pl.col("unit"),
-    )
+    wanted = wanted.join(leads, on="lane").with_columns(other=pl.col(_ID) != pl.col("lead"))
+    wanted = wanted.sort("chain", "rank", "other", "edit").with_columns(begins=_turns("chain", "rank"))
+    wanted = wanted.with_columns(node=pl.when("begins").then("edit").forward_fill())
     if whole_rows:
         wanted = _together(wanted)
+    else:
+        wanted = wanted.with_columns(unit=pl.when("begins").then("unit").forward_fill())
     return wanted.with_columns(same_as=pl.when(pl.col("node") != pl.col("edit")).then("node"))
 
 
