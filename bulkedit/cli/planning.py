@@ -380,8 +380,10 @@ def show_plan(saved: SavedPlan) -> None:
             ]
         )
     )
-    if counts["beyond_knowledge"] and saved.manifest["settings"]["study_wide"] == plans.StudyWide.AUTO:
-        edits = plural(counts["beyond_knowledge"], "Patient- or Study-level edit")
+    # the plan of a revert has no such edits
+    beyond = counts.get("beyond_knowledge", 0)
+    if beyond and saved.manifest["settings"].get("study_wide") == plans.StudyWide.AUTO:
+        edits = plural(beyond, "Patient- or Study-level edit")
         console.print(f"\n{edits} of image sets whose studies are not known. One call a study: --inventory FILE")
     if counts["seconds"] > _LONG_S and counts["raised_seconds"] < counts["seconds"]:
         console.print("\nTo ask AWS for a higher quota (Service Quotas, or a support case), you may write:\n")
