@@ -32,7 +32,7 @@ from bulkedit.errors import CredentialsError, UsageError
 from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refusal, Refused, State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from bulkedit.client import UpdateRequest
 
@@ -63,6 +63,7 @@ _KINDS: Final[dict[str, Refusal]] = {
     "SignatureDoesNotMatch": Refusal.CREDENTIALS,
     "UnrecognizedClientException": Refusal.CREDENTIALS,
 }
+_EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 # for a code that the table does not know
 _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
     401: Refusal.CREDENTIALS,
@@ -119,7 +120,7 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
         # with one attempt a request there is nothing for botocore's retry handler to decide
         name = api.meta.service_model.service_name
         api.meta.events.unregister(f"needs-retry.{name}", unique_id=f"retry-config-{name}")
-        yield AwsClient(api, connection.datastore_id)
+        yield AwsClient(api, connection.datastore_id, lambda: _renew(session, api))
 
 
 @contextlib.contextmanager
@@ -175,6 +176,21 @@ async def _require_credentials(session: aioboto3.Session) -> None:
         )
 
 
+async def _renew(session: aioboto3.Session, api: Any) -> bool:  # noqa: ANN401 - untyped
+    """Ask the credential chain anew: whether it has others now (a process, a role, a file written since)."""
+    signer = api._request_signer  # noqa: SLF001 - no public way
+    try:
+        found = await session._session.get_component("credential_provider").load_credentials()  # noqa: SLF001
+        fresh = found and await found.get_frozen_credentials()
+        used = await signer._credentials.get_frozen_credentials()  # noqa: SLF001
+    except boto.BotoCoreError:
+        return False
+    if not fresh or (fresh.access_key, fresh.token) == (used.access_key, used.token):
+        return False
+    signer._credentials = found  # noqa: SLF001
+    return True
+
+
 def _api(session: aioboto3.Session, connection: Connection, *, host_prefix: bool) -> Any:  # noqa: ANN401 - untyped
     return session.client(
         "medical-imaging",
@@ -199,9 +215,16 @@ def _is_aws(url: str) -> bool:
 class AwsClient:
     """`bulkedit.client.Client` over an aioboto3 client."""
 
-    def __init__(self, api: Any, datastore_id: str) -> None:  # noqa: ANN401 - aioboto3 has no types
+    def __init__(
+        self,
+        api: Any,  # noqa: ANN401 - aioboto3 has no types
+        datastore_id: str,
+        renew: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """``renew`` gets other credentials, where there are some; a request refused for expired ones did nothing."""
         self._api = api
         self._datastore_id = datastore_id
+        self._renew = renew
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         """UpdateImageSetMetadata."""
@@ -259,7 +282,13 @@ class AwsClient:
         return _understood(await self._ask("get_datastore"), _datastore_of)
 
     async def _ask(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
-        """Send one request; the raw answer, or why there is none."""
+        """Send one request, once more with other credentials where those have expired; the raw answer, or why none."""
+        answer = await self._send(operation, **params)
+        if isinstance(answer, Refused) and answer.code in _EXPIRED and await self._renew():
+            return await self._send(operation, **params)
+        return answer
+
+    async def _send(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
         try:
             answer: dict[str, Any] = await getattr(self._api, operation)(datastoreId=self._datastore_id, **params)
         except boto.ClientError as error:

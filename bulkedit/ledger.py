@@ -118,8 +118,10 @@ class Ledger:
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
         self.path = path
+        self.damage: str | None = None  # what is wrong with a ledger that was opened to be read all the same
         self._connection = connection
         self._lock = lock
+        self._file = _identity(path)
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
@@ -137,34 +139,48 @@ class Ledger:
         """Go on with a ledger and hold it. Raises LedgerError where it is absent or damaged, RunHeldError."""
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(_hold(path))
-            connection = _checked(path)
+            connection, _ = _checked(path)
             undo.pop_all()
         return cls(path, connection, lock)
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
-        """Look into a ledger, also while another process writes it. Raises LedgerError."""
-        connection = _checked(path)
-        connection.execute("PRAGMA query_only = ON")
-        return cls(path, connection, None)
+        """Look into a ledger, also while another process writes it. Raises LedgerError.
+
+        Of one that is damaged, `damage` says how, and what can still be read is read.
+        """
+        connection, damage = _checked(path, tolerant=True)
+        ledger = cls(path, connection, None)
+        ledger.damage = damage
+        if damage is None:
+            connection.execute("PRAGMA query_only = ON")
+        return ledger
 
     def append(self, records: Sequence[Event | Part]) -> None:
         """Write records; they are durable when this returns. Raises LedgerError, and then none of them is written."""
         events = [_values(record) for record in records if isinstance(record, Event)]
         parts = [(part.call, part.parent, json.dumps(part.edits)) for part in records if isinstance(part, Part)]
         with _explained(self.path), self._connection:
+            if _identity(self.path) != self._file:
+                # SQLite would go on writing to a file that nobody can find any more
+                raise FileNotFoundError("it is not in its folder any more")
             self._connection.executemany(_INSERT, events)
             self._connection.executemany("INSERT INTO part (call, parent, edits) VALUES (?, ?, ?)", parts)
 
     def parts(self) -> list[Part]:
         """Every part of a split call, parents before their parts."""
         with _explained(self.path):
-            rows = self._connection.execute("SELECT call, parent, edits FROM part ORDER BY call").fetchall()
+            query = "SELECT call, parent, edits FROM part ORDER BY call"
+            rows = self._readable(query) if self.damage else self._connection.execute(query).fetchall()
         return [Part(call, parent, json.loads(edits)) for call, parent, edits in rows]
 
     def standings(self) -> pl.DataFrame:
         """Where every call stands that was ever begun: columns `STANDINGS`, sorted by call."""
         columns = ", ".join(STANDINGS)
+        if self.damage:
+            found = self._readable(f"SELECT {columns} FROM event ORDER BY seq")  # noqa: S608 - constant names
+            frame = pl.DataFrame(found, schema=STANDINGS, orient="row")
+            return frame.unique("call", keep="last", maintain_order=True).sort("call")
         # SQLite takes the other columns from the row that holds the maximum
         query = f"SELECT {columns}, max(seq) FROM event GROUP BY call ORDER BY call"  # noqa: S608 - constant names
         with _explained(self.path):
@@ -173,6 +189,14 @@ class Ledger:
             chunks = iter(lambda: [row[:-1] for row in cursor.fetchmany(_CHUNK)], [])
             frames = [pl.DataFrame(rows, schema=STANDINGS, orient="row") for rows in chunks]
         return pl.concat([pl.DataFrame(schema=STANDINGS), *frames])
+
+    def _readable(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a damaged ledger, up to where it cannot be read."""
+        rows: list[tuple[Any, ...]] = []
+        with contextlib.suppress(sqlite3.DatabaseError):
+            for row in self._connection.execute(query):
+                rows.append(row)  # noqa: PERF402 - those before the damage are kept
+        return rows
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Every row in the order of writing."""
@@ -184,6 +208,9 @@ class Ledger:
 
     def span_s(self) -> float:
         """Seconds from the first event to the last."""
+        if self.damage:
+            times = [at for (at,) in self._readable("SELECT at FROM event ORDER BY seq")]
+            return max(times) - min(times) if times else 0.0
         with _explained(self.path):
             (span,) = self._connection.execute("SELECT max(at) - min(at) FROM event").fetchone()
         return float(span or 0.0)
@@ -228,8 +255,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _checked(path: Path) -> sqlite3.Connection:
-    """Open an existing ledger that is whole and of this version."""
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _checked(path: Path, *, tolerant: bool = False) -> tuple[sqlite3.Connection, str | None]:
+    """Open an existing ledger of this version; what is wrong with it where that is tolerated."""
     with _explained(path), contextlib.ExitStack() as undo:
         connection = undo.enter_context(contextlib.closing(_connect(path)))
         (found,) = connection.execute("PRAGMA user_version").fetchone()
@@ -237,11 +272,19 @@ def _checked(path: Path) -> sqlite3.Connection:
             raise LedgerError("this file is no ledger.", where=str(path))
         if found != SCHEMA:
             raise LedgerError("this ledger was written by another version of bulkedit.", where=str(path))
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        damage = _damage(connection)
+        if damage and not tolerant:
+            raise sqlite3.DatabaseError(damage)
         undo.pop_all()
-    return connection
+    return connection, damage
+
+
+def _damage(connection: sqlite3.Connection) -> str | None:
+    try:
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if verdict == "ok" else str(verdict).replace("\n", " ")
 
 
 class _explained:  # noqa: N801 - reads as a statement

@@ -1,0 +1,155 @@
+"""What durability costs: `python -m benchmarks.durability`.
+
+1.  Throughput at 500 calls/s with the ledger's synchronous=FULL against the same run with OFF, in pairs, one process.
+2.  Time and memory until a run of 1,000,000 calls, each with three events in its ledger, is ready to go on.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import polars as pl
+
+from bulkedit import plan as plans
+from bulkedit.emulator import DEFAULT_DATASTORE_ID
+from bulkedit.engine import Engine, Options, Strategy, resumption
+from bulkedit.ledger import Event, Ledger
+from bulkedit.outcome import Accepted, Datastore, ImageSet, Standing, State
+from bulkedit.pacing import Operation, Rate
+from tests.engine.harness import FAST, KEY, planned, row
+
+if TYPE_CHECKING:
+    from bulkedit.client import UpdateRequest
+
+RATE, CALLS, PAIRS = 500.0, 3_000, 3
+LEDGER_CALLS = 1_000_000
+
+
+class Instant:
+    """A service that takes 20 ms to answer and no time to update."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, int] = {}
+
+    async def update(self, request: UpdateRequest) -> Accepted:
+        await anyio.sleep(0.02)
+        self.versions[request.image_set_id] = request.base + 1
+        return Accepted(request.base + 1)
+
+    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet:
+        await anyio.sleep(0.02)
+        number = version or self.versions.get(image_set_id, 1)
+        return ImageSet(image_set_id=image_set_id, version=number, state=State.ACTIVE, status="UPDATED")
+
+    async def get_datastore(self) -> Datastore:
+        return Datastore(DEFAULT_DATASTORE_ID, "ACTIVE")
+
+
+def throughput(plan: plans.SavedPlan, path: Path, *, synchronous: str) -> float:
+    """Calls per second of one run."""
+
+    async def main() -> float:
+        with Ledger.create(path) as ledger:
+            ledger._connection.execute(f"PRAGMA synchronous = {synchronous}")  # noqa: SLF001 - what is compared
+            options = replace(
+                Options(), rates={**FAST, Operation.UPDATE: Rate(RATE, 1)}, workers=256, max_in_flight=1_000
+            )
+            engine = Engine(plan, Instant(), ledger, options, key=KEY, rng=random.Random(1))
+            began = time.perf_counter()
+            tally = await engine.run()
+            assert tally.applied == CALLS
+            return CALLS / (time.perf_counter() - began)
+
+    return anyio.run(main)
+
+
+def compare(folder: Path) -> None:
+    rows = [row(f"{n:032d}", "PatientName", "X") for n in range(CALLS)]
+    plan = planned(folder / "plan", DEFAULT_DATASTORE_ID, rows)
+    rates: dict[str, list[float]] = {"OFF": [], "FULL": []}
+    for pair in range(PAIRS):
+        for mode in rates if pair % 2 else reversed(rates):
+            rates[mode].append(throughput(plan, folder / f"{mode}-{pair}.sqlite", synchronous=mode))
+            (folder / "run.lock").unlink(missing_ok=True)
+    costs = [1 - full / off for off, full in zip(rates["OFF"], rates["FULL"], strict=True)]
+    for mode, found in rates.items():
+        print(
+            f"synchronous={mode:4}  {statistics.median(found):7.1f} calls/s  ({', '.join(f'{x:.0f}' for x in found)})"
+        )
+    print(f"durability costs {statistics.median(costs):.1%} of the throughput at {RATE:g} calls/s (at most 10 %)")
+
+
+def synthesise(folder: Path) -> None:
+    """A plan of a million calls and a ledger in which all but 100 are settled."""
+    numbers = pl.int_range(LEDGER_CALLS, dtype=pl.UInt32, eager=True)
+    ids = numbers.cast(pl.String).str.zfill(32)
+    sample = planned(folder / "sample", DEFAULT_DATASTORE_ID, [row(f"{0:032d}", "PatientName", "X")])
+    calls = sample.calls().collect().drop("call", "lane", "image_set_id")
+    edits = sample.edits().collect().drop("call", "edit", "image_set_id", "unit", "row")
+    frame = pl.DataFrame({"call": numbers, "lane": numbers, "image_set_id": ids})
+    edit = pl.DataFrame({"edit": numbers, "unit": numbers, "row": numbers + 2, "call": numbers, "image_set_id": ids})
+    plan = plans.Plan(
+        calls=frame.join(calls, how="cross").select(plans.CALLS.names()),
+        edits=edit.join(edits, how="cross").select(plans.PLANNED_EDITS.names()),
+        set_aside=sample.set_aside().collect(),
+    )
+    about = {key: sample.manifest[key] for key in ("datastore_id", "settings")}
+    plans.save(
+        plan, folder / "plan", {**about, "counts": {**sample.counts, "calls": LEDGER_CALLS, "edits": LEDGER_CALLS}}
+    )
+    with Ledger.create(folder / "ledger.sqlite") as ledger:
+        ledger._connection.execute("PRAGMA synchronous = OFF")  # noqa: SLF001 - only prepares
+        for standing in (Standing.INTENDED, Standing.ACCEPTED, Standing.APPLIED):
+            last = LEDGER_CALLS - (100 if standing is Standing.APPLIED else 0)
+            for begin in range(0, last, 50_000):
+                ledger.append(
+                    [
+                        Event(at=float(n), call=n, standing=standing, base=1, version=2, attempts=1, digest="d" * 32)
+                        for n in range(begin, min(last, begin + 50_000))
+                    ]
+                )
+
+
+def ready(folder: Path) -> None:
+    """Open plan and ledger as a resume does, and say what it took."""
+    began = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    plan = plans.load(folder / "plan")
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        opened = time.perf_counter()
+        found = resumption(plan, ledger.standings(), ledger.parts(), Strategy.NEW)
+        engine = Engine(plan, Instant(), ledger, Options(), key=KEY, rng=random.Random(1))
+        assert found.in_doubt == 100
+        assert engine.tally.applied == LEDGER_CALLS - 100
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    size = (folder / "ledger.sqlite").stat().st_size / 2**20
+    print(
+        f"{LEDGER_CALLS:,} calls, {size:,.0f} MiB: ready in {time.perf_counter() - began:.1f} s "
+        f"(checked after {opened - began:.1f} s; at most 10 s); peak {after / 1024:,.0f} MiB "
+        f"(at most 500 MiB; {before / 1024:,.0f} MiB of it before)"
+    )
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        ready(Path(sys.argv[1]))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        compare(Path(name))
+    with tempfile.TemporaryDirectory() as name:
+        synthesise(Path(name))
+        subprocess.run([sys.executable, "-m", "benchmarks.durability", name], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""SIGKILL at every point of a call's life, and a resume: the documents are those of a run that was never killed.
+
+The invariant: updates applied equal updates planned, and each is the version that the ledger says
+(`tests.engine.judge`). `benchmarks/kills.py` does the same at many random instants.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+
+from .executioner import Point, go_on, kill_once
+from .shell import Shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """Over a service whose updates take a while, so that there is an unlock to wait for."""
+    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.3))) as emulator:
+        yield Shell(tmp_path, emulator)
+
+
+@pytest.mark.parametrize("point", Point)
+def test_a_run_that_is_killed_anywhere_is_finished_by_a_resume_and_nothing_is_done_twice(
+    shell: Shell, point: Point
+) -> None:
+    image_sets = shell.image_sets(8)
+    edits = shell.descriptions(image_sets)
+    run = shell.folder / "r"
+    words = ("apply", edits, "--yes", "--run", run, "--rate", "40/s", "--burst", "4")
+    kill_once(shell, words, point, 3, random.Random(1))
+    row = go_on(shell, run, point)
+    assert (row.exit_code, row.versions, row.calls, row.accepted) == (0, 8, 8, 8)
+    assert [shell.stored(one) for one in image_sets] == [(2, f"T{i}") for i in range(8)]
