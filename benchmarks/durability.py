@@ -127,7 +127,7 @@ def ready(folder: Path) -> None:
     plan = plans.load(folder / "plan")
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         opened = time.perf_counter()
-        found = resumption(plan, ledger.standings(), ledger.parts(), Strategy.NEW)
+        found = resumption(plan, ledger, Strategy.NEW)
         engine = Engine(plan, Instant(), ledger, Options(), key=KEY, rng=random.Random(1))
         assert found.in_doubt == 100
         assert engine.tally.applied == LEDGER_CALLS - 100

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aioboto3
 import aiohttp
+import anyio
 from aiobotocore.config import AioConfig
 from anyio import to_thread
 from botocore import __version__ as botocore_version
@@ -32,7 +33,7 @@ from bulkedit.errors import CredentialsError, UsageError
 from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refusal, Refused, State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from bulkedit.client import UpdateRequest
 
@@ -120,7 +121,7 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
         # with one attempt a request there is nothing for botocore's retry handler to decide
         name = api.meta.service_model.service_name
         api.meta.events.unregister(f"needs-retry.{name}", unique_id=f"retry-config-{name}")
-        yield AwsClient(api, connection.datastore_id, lambda: _renew(session, api))
+        yield AwsClient(api, connection.datastore_id, _Chain(session, api))
 
 
 @contextlib.contextmanager
@@ -176,19 +177,37 @@ async def _require_credentials(session: aioboto3.Session) -> None:
         )
 
 
-async def _renew(session: aioboto3.Session, api: Any) -> bool:  # noqa: ANN401 - untyped
-    """Ask the credential chain anew: whether it has others now (a process, a role, a file written since)."""
-    signer = api._request_signer  # noqa: SLF001 - no public way
-    try:
-        found = await session._session.get_component("credential_provider").load_credentials()  # noqa: SLF001
-        fresh = found and await found.get_frozen_credentials()
-        used = await signer._credentials.get_frozen_credentials()  # noqa: SLF001
-    except boto.BotoCoreError:
-        return False
-    if not fresh or (fresh.access_key, fresh.token) == (used.access_key, used.token):
-        return False
-    signer._credentials = found  # noqa: SLF001
-    return True
+class _Chain:
+    """The credential chain of an open client: it can be asked anew for a process, a role, a file written since."""
+
+    def __init__(self, session: aioboto3.Session, api: Any) -> None:  # noqa: ANN401 - untyped
+        self._session = session
+        self._signer = api._request_signer  # noqa: SLF001 - no public way
+        self._asking = anyio.Lock()
+
+    async def used(self) -> tuple[str, str | None]:
+        """What tells the credentials in use from others."""
+        return await _known_by(self._signer._credentials)  # noqa: SLF001
+
+    async def renew(self, expired: tuple[str, str | None]) -> bool:
+        """Whether there are others in use now than those that have expired."""
+        async with self._asking:
+            try:
+                if await self.used() != expired:
+                    return True  # another request has asked
+                provider = self._session._session.get_component("credential_provider")  # noqa: SLF001
+                found = await provider.load_credentials()
+                if found is None or await _known_by(found) == expired:
+                    return False
+            except boto.BotoCoreError:
+                return False
+            self._signer._credentials = found  # noqa: SLF001
+            return True
+
+
+async def _known_by(credentials: Any) -> tuple[str, str | None]:  # noqa: ANN401 - untyped
+    frozen = await credentials.get_frozen_credentials()
+    return frozen.access_key, frozen.token
 
 
 def _api(session: aioboto3.Session, connection: Connection, *, host_prefix: bool) -> Any:  # noqa: ANN401 - untyped
@@ -215,16 +234,10 @@ def _is_aws(url: str) -> bool:
 class AwsClient:
     """`bulkedit.client.Client` over an aioboto3 client."""
 
-    def __init__(
-        self,
-        api: Any,  # noqa: ANN401 - aioboto3 has no types
-        datastore_id: str,
-        renew: Callable[[], Awaitable[bool]],
-    ) -> None:
-        """``renew`` gets other credentials, where there are some; a request refused for expired ones did nothing."""
+    def __init__(self, api: Any, datastore_id: str, chain: _Chain) -> None:  # noqa: ANN401 - aioboto3 has no types
         self._api = api
         self._datastore_id = datastore_id
-        self._renew = renew
+        self._chain = chain
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         """UpdateImageSetMetadata."""
@@ -283,8 +296,13 @@ class AwsClient:
 
     async def _ask(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
         """Send one request, once more with other credentials where those have expired; the raw answer, or why none."""
+        try:
+            used = await self._chain.used()
+        except boto.BotoCoreError as error:  # they are being renewed, and could not be
+            return Refused(Refusal.CREDENTIALS, type(error).__name__)
         answer = await self._send(operation, **params)
-        if isinstance(answer, Refused) and answer.code in _EXPIRED and await self._renew():
+        # a request that was refused so has done nothing
+        if isinstance(answer, Refused) and answer.code in _EXPIRED and await self._chain.renew(used):
             return await self._send(operation, **params)
         return answer
 

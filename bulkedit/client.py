@@ -1,8 +1,9 @@
 """The service as bulkedit needs it: a contract, kept by ``aws`` against AWS and against the emulator.
 
-A client is bound to one data store. Each method sends one request, once: it never repeats one by itself (but for one
-that was turned away because the credentials had expired, with others, where there are some), never waits for a quota, and never raises for what the service or the network did; that comes back as `Refused` or `Lost`.
-Cancelling a method leaves the request's fate unknown, as a lost answer does. Methods may run at the same time.
+A client is bound to one data store. Each method sends one request, once: it never repeats one by itself, but for one
+that was turned away for expired credentials where there are others; it never waits for a quota, and never raises for
+what the service or the network did; that comes back as `Refused` or `Lost`. Cancelling a method leaves the request's
+fate unknown, as a lost answer does. Methods may run at the same time.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from anyio import to_thread
 from bulkedit.errors import LedgerError, RunHeldError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from bulkedit.outcome import Standing
@@ -189,6 +189,37 @@ class Ledger:
             chunks = iter(lambda: [row[:-1] for row in cursor.fetchmany(_CHUNK)], [])
             frames = [pl.DataFrame(rows, schema=STANDINGS, orient="row") for rows in chunks]
         return pl.concat([pl.DataFrame(schema=STANDINGS), *frames])
+
+    def last_standings(self) -> pl.DataFrame:
+        """Where every call stands that was ever begun, and nothing more: call UInt32, standing String; any order.
+
+        One pass over the ledger that holds a byte a call, so that a run of millions goes on in seconds.
+        """
+        codes: dict[str, int] = {}
+        last = bytearray()
+        with _explained(self.path):
+            for call, standing in self._connection.execute("SELECT call, standing FROM event ORDER BY seq"):
+                if call >= len(last):
+                    last.extend(bytes(max(call + 1 - len(last), len(last))))
+                last[call] = codes.setdefault(standing, len(codes) + 1)
+        frame = pl.DataFrame({"code": pl.Series(list(last), dtype=pl.UInt8)}).with_row_index("call")
+        names = {code: standing for standing, code in codes.items()}
+        begun = frame.filter(pl.col("code") > 0)
+        return begun.select(
+            pl.col("call").cast(pl.UInt32),
+            standing=pl.col("code").replace_strict(names, return_dtype=pl.String) if names else pl.lit("", pl.String),
+        )
+
+    def rows_of(self, calls: Collection[int]) -> list[dict[str, Any]]:
+        """The last row of each of these calls: `STANDINGS`."""
+        columns = ", ".join(STANDINGS)
+        query = f"SELECT {columns} FROM event WHERE call IN (SELECT value FROM json_each(?)) ORDER BY seq"  # noqa: S608
+        if not calls:
+            return []
+        with _explained(self.path):
+            rows = self._connection.execute(query, (json.dumps(sorted(calls)),))
+            last = {row[0]: dict(zip(STANDINGS, row, strict=True)) for row in rows}
+        return list(last.values())
 
     def _readable(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a damaged ledger, up to where it cannot be read."""

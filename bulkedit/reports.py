@@ -44,6 +44,14 @@ def standings(run: Run) -> pl.DataFrame:
         return ledger.standings()
 
 
+def damage(run: Run) -> str | None:
+    """What is wrong with the run's ledger, None where nothing is."""
+    if not run.ledger.exists():
+        return None
+    with Ledger.read(run.ledger) as ledger:
+        return ledger.damage
+
+
 def outcomes(run: Run) -> pl.LazyFrame:
     """What became of every edit: columns `OUTCOMES`."""
     calls = standings(run).lazy().rename({"cause": "reason"})

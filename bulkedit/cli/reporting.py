@@ -9,7 +9,7 @@ import typer
 
 from bulkedit import reports, runs
 from bulkedit.cli import options as o
-from bulkedit.cli.terminal import command, duration, json_line, out, plural, rows
+from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, rows
 from bulkedit.errors import UsageError
 from bulkedit.outcome import Outcome, Standing
 
@@ -26,6 +26,7 @@ def status(run: o.RunFolder, as_json: o.AsJson = False) -> None:
     Example: bulkedit status runs/20260102-030405-1a2b
     """
     found = runs.load(run)
+    _warn_of_damage(found)
     summary = reports.summary(found)
     calls = _call_counts(found)
     if as_json:
@@ -45,6 +46,12 @@ def status(run: o.RunFolder, as_json: o.AsJson = False) -> None:
     )
     if summary["unprocessed"]:
         console.print(f"\nTo go on:  {command('resume', found.folder)}")
+
+
+def _warn_of_damage(run: Run) -> None:
+    """Numbers of a damaged ledger are those of the part that can be read."""
+    if damage := reports.damage(run):
+        err().print(f"warning: the ledger is damaged ({damage}); what follows is what can still be read of it.")
 
 
 def _call_counts(run: Run) -> dict[str, int]:
@@ -77,6 +84,7 @@ def report(
     if only is not None and only not in list(Outcome):
         raise UsageError(f"--only is one of {', '.join(Outcome)}.")
     found = runs.load(run)
+    _warn_of_damage(found)
     summary = reports.summary(found)
     if as_json:
         if only is not None:

@@ -38,20 +38,24 @@ class History:
         for part in ledger.parts():
             self.add(part)
         tally.calls += len(self._roots) - len(self._parts_of)
-        self._read(ledger.standings(), tally)
+        self._read(ledger, tally)
 
-    def _read(self, standings: pl.DataFrame, tally: Tally) -> None:
+    def _read(self, ledger: Ledger, tally: Tally) -> None:
+        standings = ledger.last_standings()
         settled = pl.col("standing").is_in(_SETTLED)
+        done = standings.filter(settled)
+        planned = done.filter(pl.col("call") < self._planned)
         edits = self._plan.calls().select("call", "edits").collect()
-        done = standings.filter(settled).join(edits, on="call", how="left", maintain_order="left")
-        for call, standing, count in done.select("call", "standing", "edits").iter_rows():
-            if call < self._planned:
-                self._settled[call] = 1
-            else:
-                self._settled_parts.add(call)
-            tally.settled(Standing(standing), len(self._roots[call][1]) if count is None else count)
-        begun = ~settled & (pl.col("standing") != str(Standing.SPLIT))
-        self.begun = {row["call"]: row for row in standings.filter(begun).iter_rows(named=True)}
+        sums = planned.join(edits, on="call").group_by("standing").agg(pl.len(), pl.col("edits").sum())
+        for standing, calls, count in sums.iter_rows():
+            tally.settled(Standing(standing), count, calls=calls)
+        for call in planned["call"].to_list():
+            self._settled[call] = 1
+        for call, standing in done.filter(pl.col("call") >= self._planned).iter_rows():
+            self._settled_parts.add(call)
+            tally.settled(Standing(standing), len(self._roots[call][1]))
+        begun = standings.filter(~settled & (pl.col("standing") != str(Standing.SPLIT)))
+        self.begun = {row["call"]: row for row in ledger.rows_of(begun["call"].to_list())}
 
     def in_doubt(self) -> set[int]:
         """Calls of the plan of which an update may be under way, or of whose parts one may."""

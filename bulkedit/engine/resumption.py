@@ -1,4 +1,4 @@
-"""What a resume does: which calls it settles, sends for the first time, sends again, or leaves alone. Pure.
+"""What a resume does: which calls it settles, sends for the first time, sends again, or leaves alone.
 
 Under every strategy the calls in doubt come first, and a call that was applied is never sent again.
 """
@@ -16,9 +16,7 @@ from bulkedit.ledger import Event
 from bulkedit.outcome import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bulkedit.ledger import Part
+    from bulkedit.ledger import Ledger, Part
     from bulkedit.planner import SavedPlan
 
 
@@ -52,9 +50,8 @@ class Resumption:
         """Whether calls that were never settled are sent."""
         return self.strategy is not Strategy.FAILED
 
-    def events(self, standings: pl.DataFrame, epoch: float) -> list[Event]:
+    def events(self, ledger: Ledger, epoch: float) -> list[Event]:
         """The calls that are sent again, planned anew; their counters go on."""
-        rows = standings.filter(pl.col("call").is_in(self.again))
         cause = f"resumed with --strategy {self.strategy}"
         counters = ("attempts", "throttles", "faults", "conflicts")
         return [
@@ -65,13 +62,13 @@ class Resumption:
                 cause=cause,
                 **{name: row[name] for name in counters},
             )
-            for row in rows.iter_rows(named=True)
+            for row in ledger.rows_of(self.again)
         ]
 
 
-def resumption(plan: SavedPlan, standings: pl.DataFrame, parts: Iterable[Part], strategy: Strategy) -> Resumption:
-    """What a resume will do. ``standings``: `bulkedit.ledger.STANDINGS`. Blocks: it reads the plan where it must."""
-    parts = list(parts)
+def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumption:
+    """What a resume will do. Blocks: it reads the ledger, and the plan where it must."""
+    standings, parts = ledger.last_standings(), ledger.parts()
     split = {part.parent for part in parts}
     standing = pl.col("standing")
     in_doubt = standings.filter(standing.is_in(list(map(str, _IN_DOUBT)))).height

@@ -32,9 +32,9 @@ class Tally:
     # [second, calls settled in it], of the last minute: as long however fast the run is
     _settled_in: deque[list[int]] = field(default_factory=deque, repr=False)
 
-    def settled(self, standing: Standing, edits: int, now: float | None = None) -> None:
-        """A call and its edits are settled; ``now`` is None for those of an earlier process."""
-        self.settled_calls += 1
+    def settled(self, standing: Standing, edits: int, now: float | None = None, *, calls: int = 1) -> None:
+        """A call, or so many, and all their edits are settled; ``now`` is None for those of an earlier process."""
+        self.settled_calls += calls
         self.outcomes[outcome_of(standing)] += edits
         if now is None:
             return

@@ -53,7 +53,7 @@ def test_which_calls_each_strategy_takes_up(
     tmp_path: Path, one_each: SavedPlan, strategy: Strategy, again: tuple[int, ...], sends_new: bool
 ) -> None:
     with ledger_of(tmp_path, STANDINGS) as ledger:
-        found = resumption(one_each, ledger.standings(), ledger.parts(), strategy)
+        found = resumption(one_each, ledger, strategy)
     assert (found.in_doubt, found.again, found.new, found.sends_new) == (3, again, 4, sends_new)
     assert (found.settled, found.overtaken) == (5 - len(again), 0)
 
@@ -62,7 +62,7 @@ def test_parts_of_split_calls_are_counted_and_their_parent_is_not(tmp_path: Path
     parts = [Part(12, 0, [0]), Part(13, 0, [1]), Part(14, 12, [0]), Part(15, 12, [2])]
     standings = {0: S.SPLIT, 12: S.SPLIT, 13: S.APPLIED, 14: S.REJECTED}
     with ledger_of(tmp_path, standings, parts) as ledger:
-        found = resumption(one_each, ledger.standings(), ledger.parts(), Strategy.ALL)
+        found = resumption(one_each, ledger, Strategy.ALL)
     assert (found.again, found.new, found.settled) == ((14,), 12, 1)
 
 
@@ -90,7 +90,7 @@ def test_a_call_whose_place_was_changed_since_is_left_alone(
 ) -> None:
     plan = plan_of(tmp_path, [failed, applied], merge=False)
     with ledger_of(tmp_path, {0: S.FAILED, 1: S.APPLIED}) as ledger:
-        found = resumption(plan, ledger.standings(), ledger.parts(), Strategy.FAILED)
+        found = resumption(plan, ledger, Strategy.FAILED)
     assert (bool(found.again), found.overtaken) == (again, 1 - again)
 
 
@@ -98,7 +98,7 @@ def test_a_call_whose_place_was_changed_since_is_left_alone(
 def test_what_was_applied_before_a_failed_call_is_in_nobodys_way(tmp_path: Path, earlier: dict[str, Any]) -> None:
     plan = plan_of(tmp_path, [earlier, SET], merge=False)
     with ledger_of(tmp_path, {0: S.APPLIED, 1: S.FAILED}) as ledger:
-        found = resumption(plan, ledger.standings(), ledger.parts(), Strategy.FAILED)
+        found = resumption(plan, ledger, Strategy.FAILED)
     assert found.again == (1,)
 
 
@@ -121,9 +121,8 @@ def test_failed_calls_are_made_on_a_resume_and_all_others_are_left(tmp_path: Pat
 
     server.faults.clear()
     with Ledger.open(ledger) as opened:
-        standings = opened.standings()
-        found = resumption(plan, standings, opened.parts(), Strategy.FAILED)
-        opened.append(found.events(standings, server.now()))
+        found = resumption(plan, opened, Strategy.FAILED)
+        opened.append(found.events(opened, server.now()))
     before = judge(server, plan, ledger)
     process(server, plan, ledger, sends_new=False)
     after = judge(server, plan, ledger)
