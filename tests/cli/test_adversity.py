@@ -187,7 +187,7 @@ def test_values_are_in_no_output_and_no_ledger_whatever_goes_wrong(shell: Shell)
         shell.write("broken.jsonl", '{"image_set_id": "CANARY", "PatientName": CANARY}\n'),
     ]
     for kind in (Kind.DROP_AFTER, Kind.ERROR_AFTER, Kind.FAIL, Kind.FOREIGN_BEFORE, Kind.THROTTLE):
-        trouble(shell, kind=kind, action=UPDATE, rate=0.4)
+        trouble(shell, kind=kind, action=UPDATE, times=2)
     said: list[str] = []
     for number, path in enumerate(lists):
         run = f"r{number}"
