@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import anyio
 import polars as pl
 
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.engine import Engine, Options, Strategy, resumption
 from bulkedit.ledger import Event, Ledger

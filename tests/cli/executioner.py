@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.ledger import Ledger
 from tests.engine.judge import judge
 
