@@ -92,9 +92,9 @@ class _Reader:
             answer = await self._client.get_metadata(image_set_id)
             if isinstance(answer, Refused) and answer.kind is Refusal.THROTTLED:
                 self.reads.throttled += 1
-                self._pacer.throttled(self._clock.monotonic(), answer.retry_after_s)
+                self._pacer.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
                 continue
-            self._pacer.answered()
+            self._pacer.answered(self._clock.monotonic(), sent)
             if isinstance(answer, Metadata):
                 self.reads.documents += 1
                 return answer.document
@@ -111,7 +111,8 @@ class _Reader:
         """Wait until the quota lets a read go out."""
         while (seconds := self._pacer.wait(self._clock.monotonic())) > 0:
             await self._clock.sleep(seconds)
-        self._pacer.take(self._clock.monotonic())
+        sent = self._clock.monotonic()
+        self._pacer.take(sent)
 
 
 def _hopeless(answer: Refused | Lost, attempt: int) -> BulkeditError | None:
