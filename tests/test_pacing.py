@@ -145,15 +145,16 @@ def drive(pacer: Learner, count: int, quota: float, burst: float, start: float =
 
 
 @settings(deadline=None, max_examples=50)
-@given(quota=st.floats(0.25, 50), burst=st.integers(1, 100), seed=st.integers(0, 1000), start=st.floats(0, 1e6))
-def test_any_quota_is_found_and_held(quota: float, burst: int, seed: int, start: float) -> None:
-    """Within 8 % whatever the bucket; at worst (a quota of 0.25 with a burst of 3) 5.5 % are throttled on the way."""
+@given(quota=st.floats(0.25, 50), share=st.floats(1, 2), seed=st.integers(0, 1000), start=st.floats(0, 1e6))
+def test_any_quota_is_found_and_held(quota: float, share: float, seed: int, start: float) -> None:
+    """Within 8 %, and few requests are throttled on the way, with bursts as throttling-limits has them."""
+    burst = max(1.0, quota * share)
     pacer = learner(seed=seed)
     count = int(600 + quota * 120 + burst)
     times, throttled = drive(pacer, count, quota, burst, start)
     half = times[len(times) // 2 :]
     assert (len(half) - 1) / (half[-1] - half[0]) >= 0.92 * quota
-    assert throttled <= 0.06 * count
+    assert throttled <= 0.05 * count
 
 
 def test_it_begins_at_the_documented_rate() -> None:
