@@ -101,7 +101,7 @@ class Connection:
     endpoint_url: str | None = None
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
-    max_connections: int = 64
+    max_connections: int = 128
 
 
 @contextlib.asynccontextmanager

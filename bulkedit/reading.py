@@ -117,14 +117,15 @@ class Reader:
         while True:
             while (seconds := pacer.wait(self._clock.monotonic())) > 0:
                 await self._clock.sleep(seconds)
-            pacer.take(self._clock.monotonic())
+            sent = self._clock.monotonic()
+            pacer.take(sent)
             self.reads.requests += 1
             answer = await send()
             if isinstance(answer, Refused) and answer.kind in _THROTTLES:
                 self.reads.throttled += 1
-                pacer.throttled(self._clock.monotonic(), answer.retry_after_s)
+                pacer.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
                 continue
-            pacer.answered()
+            pacer.answered(self._clock.monotonic(), sent)
             if isinstance(answer, Refused):
                 if (error := _systemic(operation, answer)) is not None:
                     raise error

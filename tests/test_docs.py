@@ -17,6 +17,7 @@ from bulkedit.outcome import Outcome, Standing
 
 from . import generated
 from .cli.shell import Shell
+from .engine.test_progress import NUMBERS as MINUTE
 from .test_layers import LAYERS
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     shell.run("apply", shell.descriptions([image_sets[1]], "more.csv"), "--yes", "--run", "s")
     yield from shell.run("verify", "r", "--history", "--json").json
     yield from shell.run("revert", "r", "--json").json
+    yield MINUTE.as_json()  # comes once a minute only
     with shell.started("emulate", "--port", "0", "--json") as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())

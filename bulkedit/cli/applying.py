@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +18,8 @@ from bulkedit import reports as report
 from bulkedit import runs
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import DEFAULT_READ_RATE, ListOptions, plan_line, plan_list, show_plan
-from bulkedit.cli.progress import watch
+from bulkedit.cli.planning import DEFAULT_READ_RATE, ListOptions, plan_line, plan_list, read_pace, show_plan
+from bulkedit.cli.progress import bottleneck, watch
 from bulkedit.cli.reporting import closing_lines
 from bulkedit.cli.terminal import command, err, interactive, json_line, plural
 from bulkedit.engine import Engine, Halt, Options, Resumption, Strategy, parse_max_errors, resumption
@@ -37,13 +38,13 @@ from bulkedit.errors import (
 )
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Datastore, Lost, Refusal
-from bulkedit.pacing import DOCUMENTED, Operation, Rate, parse_rate
+from bulkedit.pacing import AUTO, DOCUMENTED, Operation, parse_pace
 
 if TYPE_CHECKING:
     from bulkedit.client import Client
+    from bulkedit.engine import Progress
     from bulkedit.planner import SavedPlan
 
-DEFAULT_RATE: Final = f"{DOCUMENTED[Operation.UPDATE].per_second:g}/s"
 # what a run was told that began before these options were there
 _BEFORE: Final = {"max_errors": None, "min_sample": 100, "halt": "soon", "max_attempts": 10, "retry_for": 3600.0}
 _REPORT: Final = "bulkedit report RUN"
@@ -59,10 +60,11 @@ def apply(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
-    rate: o.Rate = DEFAULT_RATE,
-    burst: o.Burst = 1,
+    rate: o.Rate = AUTO,
+    max_rate: o.MaxRate = None,
+    burst: o.Burst = None,
     read_rate: o.ReadRate = DEFAULT_READ_RATE,
-    workers: o.Workers = 32,
+    workers: o.Workers = 128,
     max_in_flight: o.MaxInFlight = 100,
     on_conflict: o.OnConflict = "rebase",
     unlock_timeout: o.UnlockTimeout = 3600,
@@ -90,12 +92,13 @@ def apply(
 ) -> None:
     """Apply a plan, or an edit list at once. Asks first on a terminal.
 
-    Example: bulkedit apply plans/20260102-030405-1a2b --rate 0.25/s
+    Example: bulkedit apply plans/20260102-030405-1a2b --max-rate 5/s
     """
     settings: dict[str, Any] = {
         "connection": {"region": region, "profile": profile, "endpoint_url": endpoint_url},
         "options": {
             "rate": rate,
+            "max_rate": max_rate,
             "burst": burst,
             "read_rate": read_rate,
             "workers": workers,
@@ -188,13 +191,9 @@ def engine_options(chosen: dict[str, Any]) -> Options:
         raise UsageError("--on-conflict is rebase or stop.")
     if chosen["halt"] not in list(Halt):
         raise UsageError("--halt is soon or now.")
-    read = parse_rate(chosen["read_rate"])
-    factor = read.per_second / DOCUMENTED[Operation.GET].per_second
-    rates = {
-        operation: Rate(documented.per_second * factor, max(1.0, documented.burst * factor))
-        for operation, documented in DOCUMENTED.items()
-    }
-    rates[Operation.UPDATE] = parse_rate(chosen["rate"], burst=chosen["burst"])
+    rates = {operation: read_pace(chosen["read_rate"], operation) for operation in DOCUMENTED}
+    documented = DOCUMENTED[Operation.UPDATE]
+    rates[Operation.UPDATE] = parse_pace(chosen["rate"], documented, burst=chosen["burst"], most=chosen.get("max_rate"))
     return Options(
         rates=rates,
         workers=chosen["workers"],
@@ -213,17 +212,21 @@ def carry_out(run: runs.Run, strategy: Strategy = Strategy.NEW, *, as_json: bool
     """Run to an end of whatever kind, say how it ended, and return the exit code."""
     err().print(f"Run {run.folder}")
     try:
-        interrupted = anyio.run(_carry_out, run, strategy)
+        interrupted, ended = anyio.run(partial(_carry_out, run, strategy, as_json=as_json))
     except BulkeditError as error:
         if run.ledger.exists():
             error.hint = (error.hint or f"To go on: {_RESUME}").replace(_RESUME, command("resume", run.folder))
             error.likely = error.likely and error.likely.replace(_REPORT, command("report", run.folder))
         raise
     summary = report.summary(run)
+    numbers = ended.as_json()
+    summary |= {name: numbers[name] for name in ("quota_per_second", "limited_by")}
     if as_json:
         json_line(summary)
     else:
         closing_lines(run, summary)
+        if hint := bottleneck(ended):
+            err().print(hint)
     return _exit_code(summary, interrupted=interrupted)
 
 
@@ -233,8 +236,8 @@ def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
     return EXIT_OK if summary["applied"] == summary["edits"] else EXIT_NOT_ALL_APPLIED
 
 
-async def _carry_out(run: runs.Run, strategy: Strategy) -> bool:
-    """Connect, check, run; True where a signal stopped it."""
+async def _carry_out(run: runs.Run, strategy: Strategy, *, as_json: bool) -> tuple[bool, Progress]:
+    """Connect, check, run; True where a signal stopped it, and the numbers at the end."""
     connection = Connection(datastore_id=run.plan.datastore_id, **run.settings["connection"])
     options = engine_options(run.settings["options"])
     async with connect(connection) as client:
@@ -244,7 +247,7 @@ async def _carry_out(run: runs.Run, strategy: Strategy) -> bool:
             sends_new = _take_up(run, ledger, strategy) if resumed else True
             rng = random.SystemRandom()
             engine = Engine(run.plan, client, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
-            return await _run(engine)
+            return await _run(engine, as_json=as_json), engine.progress()
 
 
 def _take_up(run: runs.Run, ledger: Ledger, strategy: Strategy) -> bool:
@@ -270,12 +273,12 @@ def resumption_line(found: Resumption) -> str:
     return f"Resuming with --strategy {found.strategy}: {', '.join(todo)}; {', '.join(left)}."
 
 
-async def _run(engine: Engine) -> bool:
+async def _run(engine: Engine, *, as_json: bool) -> bool:
     fault: BulkeditError | None = None
     async with anyio.create_task_group() as tasks:
         signals = _Signals(engine, tasks.cancel_scope)
         tasks.start_soon(signals.listen)
-        tasks.start_soon(watch, engine)
+        tasks.start_soon(partial(watch, engine, as_json=as_json))
         try:
             await engine.run()
         except BulkeditError as error:

@@ -19,7 +19,7 @@ from bulkedit import dicom
 from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import ListOptions, plan_line, plan_list, search_rate, show_plan
+from bulkedit.cli.planning import ListOptions, plan_line, plan_list, show_plan
 from bulkedit.cli.terminal import command, duration, err, interactive, json_line, out, plural, rows
 from bulkedit.cli.working import worked
 from bulkedit.deid.documents import files_of, read_files
@@ -398,7 +398,7 @@ async def _selected(client: Client, work: _Work, record: deids.Record) -> pl.Dat
     """The image sets to read, with what is known of them: columns of `SELECTION` and more."""
     assert work.connection is not None  # noqa: S101
     datastore_id = work.connection.datastore_id
-    pacer = Pacer(search_rate(f"{DOCUMENTED[Operation.SEARCH].per_second:g}/s"), random.SystemRandom())
+    pacer = Pacer(DOCUMENTED[Operation.SEARCH], random.SystemRandom())
     if not work.keys.height:
         path = work.inventory or record.folder / "inventory.parquet"
         snapshot = (

@@ -14,15 +14,15 @@ import typer
 from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import DEFAULT_READ_RATE, search_rate
+from bulkedit.cli.planning import DEFAULT_READ_RATE, read_pace
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural
 from bulkedit.cli.working import worked
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
 from bulkedit.inventory import Snapshot, Tally
-from bulkedit.pacing import Pacer
+from bulkedit.pacing import pacer
 
 if TYPE_CHECKING:
-    from bulkedit.pacing import Rate
+    from bulkedit.pacing import Auto, Rate
 
 File = Annotated[
     Path,
@@ -61,7 +61,7 @@ def inventory(
     taking = _Taking(
         file=file,
         connection=Connection(datastore_id=datastore, region=region, profile=profile, endpoint_url=endpoint_url),
-        rate=search_rate(read_rate),
+        rate=read_pace(read_rate),
         fresh=fresh,
     )
     began = time.monotonic()
@@ -125,7 +125,7 @@ class _Taking:
 
     file: Path
     connection: Connection
-    rate: Rate
+    rate: Rate | Auto
     fresh: bool
     tally: Tally = field(default_factory=Tally)
     _taken: Snapshot | None = None
@@ -141,7 +141,7 @@ class _Taking:
                 client,
                 self.file,
                 datastore_id=self.connection.datastore_id,
-                pacer=Pacer(self.rate, random.SystemRandom()),
+                pacer=pacer(self.rate, random.SystemRandom()),
                 watch=self._note,
                 fresh=self.fresh,
             )

@@ -228,23 +228,41 @@ Rate = Annotated[
     str,
     typer.Option(
         "--rate",
-        metavar="N/s|N/m|N/h",
+        metavar="auto|N/s|N/m|N/h",
         envvar="BULKEDIT_RATE",
-        help="Calls to send; the default quota of an account is 0.25/s.",
+        help="Calls to send: auto finds the account's quota and follows it; or a rate, which is kept.",
         rich_help_panel=_RUN,
     ),
 ]
+MaxRate = Annotated[
+    str | None,
+    typer.Option(
+        "--max-rate",
+        metavar="N/s|N/m|N/h",
+        envvar="BULKEDIT_MAX_RATE",
+        help="The most that --rate auto sends, to leave some of the quota to others.",
+        rich_help_panel=_RUN,
+        show_default=False,
+    ),
+]
 Burst = Annotated[
-    float,
-    typer.Option("--burst", envvar="BULKEDIT_BURST", min=1, help="Calls to send at once.", rich_help_panel=_RUN),
+    float | None,
+    typer.Option(
+        "--burst",
+        envvar="BULKEDIT_BURST",
+        min=1,
+        help="The most calls to send at once after a lull; 1 with a rate, and with auto what the quota allows.",
+        rich_help_panel=_RUN,
+        show_default=False,
+    ),
 ]
 ReadRate = Annotated[
     str,
     typer.Option(
         "--read-rate",
-        metavar="N/s|N/m|N/h",
+        metavar="auto|N/s|N/m|N/h",
         envvar="BULKEDIT_READ_RATE",
-        help="Reads to send (SearchImageSets, GetImageSet, GetImageSetMetadata); the default quota is 25/s.",
+        help="Reads to send (SearchImageSets, GetImageSet, GetImageSetMetadata): auto finds the quotas; or a rate.",
         rich_help_panel=_RUN,
     ),
 ]

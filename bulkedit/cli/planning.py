@@ -23,7 +23,7 @@ from bulkedit.cli.progress import showing
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, rows
 from bulkedit.errors import BadRowsError, UsageError
 from bulkedit.files import open_private
-from bulkedit.pacing import DOCUMENTED, Operation, Pacer, Rate, parse_rate
+from bulkedit.pacing import AUTO, DOCUMENTED, Auto, Operation, Rate, pacer, parse_pace, parse_rate
 from bulkedit.runs import new_id
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DEFAULT_QUOTA: Final = str(plans.Quotas().current)
 DEFAULT_RAISED_QUOTA: Final = str(plans.Quotas().raised)
-DEFAULT_READ_RATE: Final = f"{DOCUMENTED[Operation.GET].per_second:g}/s"
+DEFAULT_READ_RATE: Final = AUTO
 _SHOWN_PER_PROBLEM: Final = 5
 _LONG_S: Final = 3600.0  # a plan that takes longer is worth a request for a higher quota
 _EMPTY: Final = ("keep", "null", "remove")
@@ -107,7 +107,7 @@ class ListOptions:
 
     def check(self) -> None:
         """Raises UsageError for a flag that is not understood, before anything is read."""
-        self.reading(), self.selecting(), self.planning("tidy"), self.quotas(), parse_rate(self.read_rate)
+        self.reading(), self.selecting(), self.planning("tidy"), self.quotas(), read_pace(self.read_rate)
 
     def _rules(self) -> dicom.Rules:
         return dicom.RULES[_one_of("--rules", self.rules, dicom.RULES)]
@@ -260,7 +260,7 @@ def _selected(
 async def _looked_up(
     edits: pl.DataFrame, datastore_id: str, listing: ListOptions, settings: plans.Settings, where: dict[str, Any]
 ) -> inventories.Lookup:
-    pacer = Pacer(search_rate(listing.read_rate), random.SystemRandom())
+    paced = pacer(read_pace(listing.read_rate), random.SystemRandom())
     watched = inventories.Tally()
 
     def watch(tally: inventories.Tally) -> None:
@@ -274,11 +274,11 @@ async def _looked_up(
         )
 
     async with connect(Connection(datastore_id=datastore_id, **where)) as client, showing(numbers):
-        found = await inventories.lookup(client, edits, datastore_id=datastore_id, pacer=pacer, watch=watch)
+        found = await inventories.lookup(client, edits, datastore_id=datastore_id, pacer=paced, watch=watch)
         if settings.study_wide is plans.StudyWide.OFF:
             return found
         meant = inventories.resolve(edits, found.inventory, listing.selecting()).edits.filter(plans.is_top())
-        return await inventories.complete_studies(client, found, meant, pacer=pacer, watch=watch)
+        return await inventories.complete_studies(client, found, meant, pacer=paced, watch=watch)
 
 
 def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
@@ -287,10 +287,17 @@ def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
     return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
 
 
-def search_rate(text: str) -> Rate:
-    """A rate of searches with the burst that the quota has beside it. Raises UsageError."""
-    given, documented = parse_rate(text), DOCUMENTED[Operation.SEARCH]
-    return Rate(given.per_second, max(1.0, documented.burst / documented.per_second * given.per_second))
+def read_pace(text: str, operation: Operation = Operation.SEARCH) -> Rate | Auto:
+    """What ``--read-rate`` means for an operation. Raises UsageError.
+
+    A rate is that of searches and GetImageSet; other reads, and bursts, keep the proportions of the documented quotas.
+    """
+    documented = DOCUMENTED[operation]
+    given = parse_pace(text, documented)
+    if isinstance(given, Auto):
+        return given
+    factor = given.per_second / DOCUMENTED[Operation.GET].per_second
+    return Rate(documented.per_second * factor, max(1.0, documented.burst * factor))
 
 
 def _datastore(given: str | None, found: EditList) -> str:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from bulkedit.cli.terminal import duration, err
+from bulkedit.cli.terminal import duration, err, json_line
+from bulkedit.engine import Held
 from bulkedit.errors import BulkeditError
+from bulkedit.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bulkedit.engine import Engine
+    from bulkedit.engine import Progress as Numbers
 
 _REDRAW_S: Final = 0.2
 _LINE_S: Final = 60.0
@@ -49,48 +52,67 @@ async def showing(numbers_: Callable[[], str]) -> AsyncIterator[None]:
         raise stopped
 
 
-async def watch(engine: Engine) -> None:
-    """Show the run's numbers until cancelled."""
-    console = err()
-    if console.is_terminal:
-        await _redraw(engine)
-    else:
-        while True:
-            await anyio.sleep(_LINE_S)
-            console.print(numbers(engine, anyio.current_time()))
+async def watch(engine: Engine, *, as_json: bool) -> None:
+    """Show the run's numbers until cancelled; ``as_json`` adds a line a minute on standard output."""
+    async with anyio.create_task_group() as tasks:
+        if as_json:
+            tasks.start_soon(_each_minute, lambda: json_line(engine.progress().as_json()))
+        if err().is_terminal:
+            tasks.start_soon(_redraw, engine)
+        elif not as_json:
+            tasks.start_soon(_each_minute, lambda: err().print(line(engine.progress())))
+
+
+async def _each_minute(show: Callable[[], None]) -> None:
+    while True:
+        await anyio.sleep(_LINE_S)
+        show()
 
 
 async def _redraw(engine: Engine) -> None:
     columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
     with Progress(*columns, console=err(), transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=engine.tally.calls)
-        show: Callable[[], None] = lambda: bar.update(  # noqa: E731 - used twice, just below
-            task,
-            completed=engine.tally.settled_calls,
-            description=numbers(engine, anyio.current_time()),
-            refresh=True,
-        )
+
+        def redraw() -> None:
+            numbers = engine.progress()
+            bar.update(task, total=numbers.calls, completed=numbers.settled, description=line(numbers), refresh=True)
+
         try:
             while True:
-                show()
+                redraw()
                 await anyio.sleep(_REDRAW_S)
         finally:
-            show()
+            redraw()
 
 
-def numbers(engine: Engine, now: float) -> str:
-    """Calls settled of all, edits applied and not, in flight, rate, throttles, time left."""
-    tally = engine.tally
-    rate = tally.rate(now)
-    left = tally.calls - tally.settled_calls
+def line(numbers: Numbers) -> str:
+    """Calls settled of all, edits applied and not, in flight, rate, throttles, settle times, time left."""
     parts = [
-        f"{tally.settled_calls:,}/{tally.calls:,} calls",
-        f"{tally.applied:,} edits applied",
-        *(f"{count:,} {outcome}" for outcome, count in tally.outcomes.items() if count and outcome != "applied"),
-        f"{tally.in_flight} in flight",
-        f"{rate:.2f}/s",
-        f"{tally.throttled:,} throttled",
+        f"{numbers.settled:,}/{numbers.calls:,} calls",
+        f"{numbers.outcomes.get(Outcome.APPLIED, 0):,} edits applied",
+        *(f"{count:,} {outcome}" for outcome, count in numbers.outcomes.items() if count and outcome != "applied"),
+        f"{numbers.in_flight} in flight",
+        f"{numbers.per_second:.2f}/s of {numbers.quota_per_second:.2f}/s",
+        f"{numbers.throttled_share:.1%} throttled",
     ]
-    if left and rate:
-        parts.append(f"{duration(left / rate)} left")
+    if numbers.settle_p50_s is not None and numbers.settle_p95_s is not None:
+        parts.append(f"settle p50 {numbers.settle_p50_s:.1f} s, p95 {numbers.settle_p95_s:.1f} s")
+    if numbers.left and (left := numbers.seconds_left) is not None:
+        parts.append(f"{duration(left)} left")
     return " · ".join(parts)
+
+
+def bottleneck(numbers: Numbers) -> str | None:
+    """What to know where something else than the quota of updates held a run back."""
+    if numbers.limited_by is Held.READS:
+        return (
+            "Reads were the bottleneck: GetImageSet has a quota of its own (25/s unless AWS has raised it), and each "
+            "update needs about one look. Ask AWS to raise it along with that of updates."
+        )
+    if numbers.limited_by is Held.IN_FLIGHT:
+        return (
+            "Updates in flight were the bottleneck: a data store takes 100 at once unless AWS has raised it. "
+            "After that, raise --max-in-flight."
+        )
+    return None

@@ -88,13 +88,13 @@ class _Reader:
         """One document; None where the image set is gone."""
         attempt = 0
         while True:
-            await self._turn()
+            sent = await self._turn()
             answer = await self._client.get_metadata(image_set_id)
             if isinstance(answer, Refused) and answer.kind is Refusal.THROTTLED:
                 self.reads.throttled += 1
-                self._pacer.throttled(self._clock.monotonic(), answer.retry_after_s)
+                self._pacer.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
                 continue
-            self._pacer.answered()
+            self._pacer.answered(self._clock.monotonic(), sent)
             if isinstance(answer, Metadata):
                 self.reads.documents += 1
                 return answer.document
@@ -107,11 +107,13 @@ class _Reader:
                 raise error
             await self._clock.sleep(FAULT.wait(attempt, self._pacer.rng))
 
-    async def _turn(self) -> None:
+    async def _turn(self) -> float:
         """Wait until the quota lets a read go out."""
         while (seconds := self._pacer.wait(self._clock.monotonic())) > 0:
             await self._clock.sleep(seconds)
-        self._pacer.take(self._clock.monotonic())
+        sent = self._clock.monotonic()
+        self._pacer.take(sent)
+        return sent
 
 
 def _hopeless(answer: Refused | Lost, attempt: int) -> BulkeditError | None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bulkedit.engine.budget import RetryBudget
     from bulkedit.engine.learned import Learned
     from bulkedit.engine.options import Options
+    from bulkedit.pacing import SettleTimes
     from bulkedit.planner import Lane, PlannedCall
 
 
@@ -88,6 +89,8 @@ class _Books:
     before: ImageSet | None = None  # the image set as it stood before the last request
     target: dict[str, Any] | None = None  # the document that a revert in doubt goes back to
     locked_since: float | None = None  # or accepted and not seen to move
+    accepted_at: float | None = None  # monotonic
+    locked_at: float | None = None  # when the last look left that found the accepted update not settled
     refused_since: float | None = None  # as a conflict, though its own image set is not locked: another of the study is
     removal: Removal | None = None  # what the removal in hand names where its rows name nothing
     repeats: Repeats | None = None  # of updates
@@ -115,6 +118,7 @@ class LaneRun:
         begun: Mapping[int, dict[str, Any]],
         new_call: Callable[[], int],
         payload_limit: int,
+        settle: SettleTimes,
         now: float,
         epoch: float,
     ) -> None:
@@ -124,6 +128,7 @@ class LaneRun:
         ``new_call`` numbers the parts of a call that is split.
         """
         self.number = lane.number
+        self.calls_left = len(lane.calls)
         self.edits = {call.call: call.edits for call in lane.calls}
         self.action: Action | None = None
         self.due = now  # monotonic seconds; the action waits until then
@@ -140,6 +145,8 @@ class LaneRun:
         self._begun = begun
         self._new_call = new_call
         self._payload_limit = payload_limit
+        self._settle_times = settle
+        self._sent = now  # when the action left
         self._now, self._epoch = now, epoch
         self._seen: dict[str, ImageSet] = {}  # the newest version that this lane has seen of each image set
         self._stopped: set[str] = set()  # image sets in which --on-conflict stop has struck
@@ -156,6 +163,12 @@ class LaneRun:
         return self._books is not None and self._books.standing in _UNDER_WAY
 
     @property
+    def flying(self) -> bool:
+        """Whether it counts as in flight: a request that was refused for a quota has left nothing under way."""
+        refused = self.quota_hit is not None and self._held.standing is Standing.INTENDED if self._books else False
+        return self.under_way and not refused
+
+    @property
     def call(self) -> PlannedCall | None:
         """The call in hand."""
         return self._books.call if self._books else None
@@ -164,6 +177,10 @@ class LaneRun:
         """Events not handed out yet, in order."""
         events, self._events = self._events, []
         return events
+
+    def leaves(self, now: float) -> None:
+        """The request of the action leaves now."""
+        self._sent = now
 
     def begin(self, epoch: float) -> Event | None:
         """The action starts now. For a request with a new base: its intent, to be durable before it leaves."""
@@ -208,6 +225,7 @@ class LaneRun:
             self.edits[part.call] = part.edits
             self._events.append(Part(part.call, call.call, numbers))
         self._rest += [part for part, _ in reversed(halves)]
+        self.calls_left += len(halves)
         self._open_until_busy()
 
     def withdraw(self, epoch: float) -> Event | None:
@@ -270,6 +288,7 @@ class LaneRun:
             self._learned.versions_reused = True
         waits = finding is Finding.LOCKED or (finding is Finding.UNMOVED and books.standing is Standing.ACCEPTED)
         books.locked_since = (books.locked_since or self._now) if waits else None
+        self._settled_by_look(finding)
         self._follow(finding, found, performed)
 
     def _read(self, metadata: Metadata, performed: Action | None) -> None:
@@ -386,7 +405,8 @@ class LaneRun:
         books = self._held
         if isinstance(reply, Accepted):
             books.standing = Standing.ACCEPTED
-            books.locked_since = self._now
+            books.locked_since = books.accepted_at = self._now
+            books.locked_at = None
             self._note()
         if finding is Finding.READ_LOST and not self._wait_for_fault(finding):
             return
@@ -394,11 +414,28 @@ class LaneRun:
             self._park("unlock timeout")
             return
         if finding not in _QUOTA | {Finding.READ_LOST}:
-            self.due = self._now + LOOK.wait(books.looks + 1, self._rng)
+            self.due = self._now + self._look_in()
         self.action = performed if isinstance(performed, Look | Read | AskStore) else self._look()
 
     def _ask_store(self) -> None:
         self.action = AskStore()
+
+    def _look_in(self) -> float:
+        """Seconds until the next look: our own updates settle as others of the run have, other locks as they like."""
+        books = self._held
+        if books.standing is not Standing.ACCEPTED or books.accepted_at is None:
+            return LOOK.wait(books.looks + 1, self._rng)
+        if books.looks == 0:
+            return self._settle_times.first_look()
+        books.locked_at = self._sent - books.accepted_at
+        self._settle_times.still_locked(books.locked_at)
+        return self._settle_times.next_look(books.looks, books.locked_at, self._rng)
+
+    def _settled_by_look(self, finding: Finding) -> None:
+        books = self._held
+        settled = finding in {Finding.REACHED, Finding.FAILED_REQUEST, Finding.FAILED_SERVICE}
+        if settled and books.standing is Standing.ACCEPTED and books.accepted_at is not None:
+            self._settle_times.settled(self._sent - books.accepted_at, books.locked_at)
 
     def _locked_too_long(self) -> bool:
         since = self._held.locked_since
@@ -519,6 +556,7 @@ class LaneRun:
         self._held.standing = standing
         self._note(cause, message, version=version)
         self._forget_siblings(self._held.call)
+        self.calls_left -= 1
         self._books = None
         self.action = None
 

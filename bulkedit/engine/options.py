@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.engine.budget import Halt, MaxErrors
-from bulkedit.pacing import DOCUMENTED, Operation, Rate
+from bulkedit.pacing import DOCUMENTED, Auto, Operation, Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 UPDATES_IN_FLIGHT: Final = 100  # endpoints-quotas: concurrent updates per data store
 
@@ -23,8 +26,10 @@ class OnConflict(StrEnum):
 class Options:
     """How a run goes about its plan; times in seconds."""
 
-    rates: dict[Operation, Rate] = field(default_factory=lambda: dict(DOCUMENTED))
-    workers: int = 32  # requests under way at once
+    rates: Mapping[Operation, Rate | Auto] = field(
+        default_factory=lambda: {operation: Auto(rate) for operation, rate in DOCUMENTED.items()}
+    )
+    workers: int = 128  # requests under way at once
     max_in_flight: int = UPDATES_IN_FLIGHT  # image sets with an update under way at once
     on_conflict: OnConflict = OnConflict.REBASE
     unlock_timeout_s: float = 3600.0  # an image set locked for longer is left alone, and reported

@@ -20,6 +20,7 @@ from bulkedit.engine.budget import ErrorBudget, Halt, RetryBudget
 from bulkedit.engine.history import History, Lanes
 from bulkedit.engine.lane import AskStore, LaneRun, Look, Send
 from bulkedit.engine.learned import Learned
+from bulkedit.engine.progress import Progress
 from bulkedit.engine.tally import Tally
 from bulkedit.errors import (
     AccessError,
@@ -30,8 +31,8 @@ from bulkedit.errors import (
     EndpointError,
 )
 from bulkedit.ledger import GroupCommit, Part
-from bulkedit.outcome import Datastore, Lost, Refusal, Refused, outcome_of
-from bulkedit.pacing import Operation, Pacer
+from bulkedit.outcome import Accepted, Datastore, Lost, Refusal, Refused, outcome_of
+from bulkedit.pacing import Operation, SettleTimes, Window, pacer
 
 if TYPE_CHECKING:
     import random
@@ -95,8 +96,10 @@ class Engine:
         self._rng = rng
         self._clock = clock or Clock()
         self._commit = GroupCommit(ledger)
-        self._pacers = {operation: Pacer(rate, rng) for operation, rate in options.rates.items()}
-        self._agenda = Agenda(self._pacers)
+        self.pacers = {operation: pacer(rate, rng) for operation, rate in options.rates.items()}
+        self.settle = SettleTimes()
+        self._window = Window(options.max_in_flight)
+        self._agenda = Agenda(self.pacers)
         self._learned = Learned()
         self._retries = RetryBudget()
         self._errors = ErrorBudget(options.max_errors, options.min_sample)
@@ -105,6 +108,8 @@ class Engine:
         self._history = History(plan, ledger, self.tally, sends_new=sends_new)
         self._lanes = Lanes(plan, self._history)
         self._open_lanes = 0
+        self._runs: dict[int, LaneRun] = {}  # open lanes by number
+        self._longest_ahead: int = plan.counts.get("longest_lane", 0)  # calls; of the lanes that are not open yet
         self._in_flight: set[int] = set()  # lane numbers
         self._busy = 0  # actions at the workers
         self._news = anyio.Event()
@@ -134,6 +139,26 @@ class Engine:
         if self.stop.draining and self._errors.spent and self.tally.unprocessed:
             raise _too_many_errors(self._errors.spent)
         return self.tally
+
+    def progress(self) -> Progress:
+        """Where the run stands now."""
+        now, tally = self._clock.monotonic(), self.tally
+        updates = self.pacers[Operation.UPDATE]
+        return Progress(
+            calls=tally.calls,
+            settled=tally.settled_calls,
+            outcomes=dict(tally.outcomes),
+            in_flight=tally.in_flight,
+            per_second=tally.rate(now),
+            quota_per_second=updates.rate.per_second,
+            requests=tally.requests + tally.reads,
+            throttled=tally.throttled,
+            limited_by=tally.bottleneck,
+            longest_lane=max((lane.calls_left for lane in self._runs.values()), default=0),
+            longest_ahead=0 if self._lanes.ended else self._longest_ahead,
+            settle_p50_s=self.settle.quantile(0.5),
+            settle_p95_s=self.settle.quantile(0.95),
+        )
 
     # opening lanes and dispatching
 
@@ -167,8 +192,10 @@ class Engine:
                 return found
             if found is None and not self._busy and not len(self._agenda) and self._lanes.ended:
                 return None
+            began = self._clock.monotonic()
             with anyio.move_on_after(found):
                 await self._news.wait()
+            self.tally.waited(self._agenda.held, self._clock.monotonic() - began)
 
     @property
     def _stopping(self) -> bool:
@@ -177,7 +204,7 @@ class Engine:
     @property
     def _room(self) -> bool:
         """Whether to open a lane: a little ahead of the quota, for a look long before the send would be stale."""
-        ahead = max(2, math.ceil(self._pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
+        ahead = max(2, math.ceil(self.pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
         return self._open_lanes - len(self._in_flight) < min(ahead, self._options.max_in_flight)
 
     def _open(self, lane: Lane) -> None:
@@ -188,6 +215,7 @@ class Engine:
             self._rng,
             key=self._key,
             learned=self._learned,
+            settle=self.settle,
             budget=self._retries,
             begun=self._history.begun,
             new_call=self._history.new_call,
@@ -195,13 +223,14 @@ class Engine:
             now=self._clock.monotonic(),
             epoch=self._clock.epoch(),
         )
+        self._runs[lane.number] = run
         self._follow(run)
 
     def _admit(self, lane: LaneRun) -> bool:
         """At most so many image sets are in flight; one that is already may go on."""
         if not isinstance(lane.action, Send) or lane.number in self._in_flight:
             return True
-        return len(self._in_flight) < self._options.max_in_flight
+        return len(self._in_flight) < self._window.size
 
     def _withdraw(self) -> None:
         """Stopping: lanes with nothing under way end here, and no request is sent again."""
@@ -245,13 +274,15 @@ class Engine:
             self._flies(lane, flies=True)
             if intent := lane.begin(self._clock.epoch()):
                 await self._commit.write(intent)
+        sent = self._clock.monotonic()
+        lane.leaves(sent)
         reply = await self._ask(action)
         # an answer in hand is written, whatever else happens
         lane.absorb(reply, now=self._clock.monotonic(), epoch=self._clock.epoch())
         if lane.to_split is not None:
             with anyio.CancelScope(shield=True):
                 await self._split(lane, lane.to_split)
-        self._pace(action.operation, lane, reply)
+        self._pace(action.operation, lane, reply, sent)
         self._follow(lane)
 
     async def _split(self, lane: LaneRun, call: PlannedCall) -> None:
@@ -281,19 +312,25 @@ class Engine:
             self._store = now, found
         return found
 
-    def _pace(self, operation: Operation, lane: LaneRun, reply: Reply) -> None:
+    def _pace(self, operation: Operation, lane: LaneRun, reply: Reply, sent: float) -> None:
+        now, paced = self._clock.monotonic(), self.pacers[operation]
+        self.tally.faults += isinstance(reply, Lost) and lane.quota_hit is None
+        if isinstance(reply, Accepted):
+            self._window.accepted()
         if isinstance(reply, Lost):
             self._lost(reply)
         else:
             self._retries.answered()
-        pacer = self._pacers[operation]
         if lane.quota_hit is None:
-            pacer.answered()
-            self.tally.faults += isinstance(reply, Lost)
+            paced.answered(now, sent)
             return
         self.tally.throttled += 1
         self.tally.updates_throttled += operation is Operation.UPDATE
-        pacer.throttled(self._clock.monotonic(), lane.quota_hit.retry_after_s)
+        if lane.quota_hit.kind is Refusal.TOO_MANY:
+            paced.answered(now, sent)  # the quota of requests had room for it
+            self._window.refused(now, sent, len(self._in_flight) - 1)
+        else:
+            paced.throttled(now, sent, lane.quota_hit.retry_after_s)
 
     def _lost(self, reply: Lost) -> None:
         now = self._clock.monotonic()
@@ -316,7 +353,7 @@ class Engine:
                 self._errors.add(outcome_of(record.standing), lane.edits[record.call])
         if lane.halted is not None:
             self._fatal = self._fatal or _systemic(lane.halted)
-        self._flies(lane, flies=lane.under_way)
+        self._flies(lane, flies=lane.flying)
         if lane.action is None:
             self._left(lane)
         else:
@@ -328,6 +365,7 @@ class Engine:
 
     def _left(self, lane: LaneRun) -> None:
         self._open_lanes -= 1
+        self._runs.pop(lane.number, None)
         self._flies(lane, flies=False)
         self.tally.parked += lane.parked
 

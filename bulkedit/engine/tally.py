@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.outcome import Outcome, Standing, outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bulkedit.engine.agenda import Held
 
 _WINDOW_S: Final = 60.0
 
@@ -29,6 +34,7 @@ class Tally:
     in_flight: int = 0  # image sets with an update under way
     parked: int = 0  # lanes that ended with calls unsettled: locked for too long, or out of reach
     started: float = 0.0  # monotonic
+    held_s: dict[Held, float] = field(default_factory=dict)  # how long a lane that was due was held back, and by what
     # [second, calls settled in it], of the last minute: as long however fast the run is
     _settled_in: deque[list[int]] = field(default_factory=deque, repr=False)
 
@@ -44,6 +50,16 @@ class Tally:
         else:
             self._settled_in.append([second, 1])
             self._forget(now)
+
+    def waited(self, held: Iterable[Held], seconds: float) -> None:
+        """Nothing could go out for so long, with lanes due that these held back."""
+        for one in held:
+            self.held_s[one] = self.held_s.get(one, 0.0) + seconds
+
+    @property
+    def bottleneck(self) -> Held | None:
+        """What held lanes back for longest; None where nothing did."""
+        return max(self.held_s, key=self.held_s.__getitem__, default=None)
 
     @property
     def applied(self) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bulkedit.client import Client
     from bulkedit.inventory.frame import Row
-    from bulkedit.pacing import Pacer
+    from bulkedit.pacing import Pacing
 
 PAGE: Final = 50  # the most that SearchImageSets answers at once
 ATTEMPTS: Final = 10  # of one search that meets faults, about two minutes; throttles do not count
@@ -56,7 +56,7 @@ class Found:
 class Searcher:
     """Sends searches within the quota, any number at once, and counts them in ``tally``."""
 
-    def __init__(self, client: Client, pacer: Pacer, clock: Clock, tally: Tally) -> None:
+    def __init__(self, client: Client, pacer: Pacing, clock: Clock, tally: Tally) -> None:
         self._client = client
         self._pacer = pacer
         self._clock = clock
@@ -71,13 +71,13 @@ class Searcher:
         """
         attempt = 0
         while True:
-            await self._turn()
+            sent = await self._turn()
             answer = _read(await self._client.search(criteria, limit=PAGE, next_token=token))
             if isinstance(answer, Refused) and answer.kind is Refusal.THROTTLED:
                 self.tally.throttled += 1
-                self._pacer.throttled(self._clock.monotonic(), answer.retry_after_s)
+                self._pacer.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
                 continue
-            self._pacer.answered()
+            self._pacer.answered(self._clock.monotonic(), sent)
             if isinstance(answer, Found):
                 self.tally.pages += 1
                 return answer
@@ -89,12 +89,14 @@ class Searcher:
                 raise error
             await self._clock.sleep(FAULT.wait(attempt, self._pacer.rng))
 
-    async def _turn(self) -> None:
-        """Wait until the quota lets a search go out, and count it."""
+    async def _turn(self) -> float:
+        """Wait until the quota lets a search go out, count it, and answer the time."""
         while (seconds := self._pacer.wait(self._clock.monotonic())) > 0:
             await self._clock.sleep(seconds)
-        self._pacer.take(self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._pacer.take(now)
         self.tally.searches += 1
+        return now
 
 
 def _read(answer: Page | Refused | Lost) -> Found | Refused | Lost:

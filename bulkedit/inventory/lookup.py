@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bulkedit.client import Client
     from bulkedit.inventory.frame import Row
-    from bulkedit.pacing import Pacer
+    from bulkedit.pacing import Pacing
 
 WORKERS: Final = 16  # searches under way at once: at 25/s enough for answers that take half a second
 _TRIES: Final = 3  # of one key whose next page is refused
@@ -50,7 +50,7 @@ async def lookup(
     *,
     datastore_id: str,
     inventory_path: Path | None = None,
-    pacer: Pacer,
+    pacer: Pacing,
     clock: Clock | None = None,
     watch: Callable[[Tally], None] | None = None,
     pages_at_most: int | None = None,
@@ -95,7 +95,7 @@ async def search_keys(
     client: Client,
     keys: pl.DataFrame,
     *,
-    pacer: Pacer,
+    pacer: Pacing,
     clock: Clock | None = None,
     watch: Callable[[Tally], None] | None = None,
     tally: Tally | None = None,
@@ -116,7 +116,7 @@ async def complete_studies(
     found: Lookup,
     edits: pl.DataFrame,
     *,
-    pacer: Pacer,
+    pacer: Pacing,
     clock: Clock | None = None,
     watch: Callable[[Tally], None] | None = None,
 ) -> Lookup:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bulkedit.client import Client
     from bulkedit.inventory.saved import Snapshot
-    from bulkedit.pacing import Pacer
+    from bulkedit.pacing import Pacing
 
 
 async def take(
@@ -26,7 +26,7 @@ async def take(
     path: Path,
     *,
     datastore_id: str,
-    pacer: Pacer,
+    pacer: Pacing,
     clock: Clock | None = None,
     watch: Callable[[Tally], None] | None = None,
     fresh: bool = False,

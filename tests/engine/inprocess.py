@@ -8,11 +8,15 @@ import selectors
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from anyio import to_thread
+
 from bulkedit.aws import image_set_of, refusal_of
 from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from anyio import CapacityLimiter
 
     from bulkedit.client import UpdateRequest
     from tests.emulator.hospital import Service
@@ -87,13 +91,16 @@ def _at(image_set: ImageSet, updated: float) -> ImageSet:
 
 
 class _Jumping(selectors.DefaultSelector):
-    """Instead of waiting for a timer, the clock jumps to it; a wait without one, for a thread, is real."""
+    """Instead of waiting for a timer, the clock jumps to it; a wait for a thread is real."""
 
     loop: VirtualLoop
+    threads: CapacityLimiter | None = None
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
+        if self.threads is not None and self.threads.borrowed_tokens:
+            return super().select(None)
         if found := super().select(0):
             return found
         self.loop.now += timeout
@@ -105,9 +112,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.now = 0.0
-        selector = _Jumping()
-        selector.loop = self
-        super().__init__(selector)
+        self.jumping = _Jumping()
+        self.jumping.loop = self
+        super().__init__(self.jumping)
 
     def time(self) -> float:
         return self.now
@@ -115,5 +122,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """As asyncio.run, in time that jumps."""
+
+    async def watched() -> T:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.jumping.threads = to_thread.current_default_thread_limiter()
+        return await main
+
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+        return runner.run(watched())

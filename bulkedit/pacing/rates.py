@@ -1,0 +1,90 @@
+"""What has a quota, and how rates are written."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from bulkedit.errors import UsageError
+
+
+class Operation(StrEnum):
+    """The operations that have a quota of their own."""
+
+    UPDATE = "update"  # UpdateImageSetMetadata
+    GET = "get"  # GetImageSet
+    METADATA = "metadata"  # GetImageSetMetadata
+    VERSIONS = "versions"  # ListImageSetVersions
+    SEARCH = "search"  # SearchImageSets
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A token bucket: ``per_second`` requests in the long run, ``burst`` at once."""
+
+    per_second: float
+    burst: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.per_second > 0 or self.burst < 1:
+            raise ValueError("a rate is above 0 and its burst at least 1")
+
+    def __str__(self) -> str:
+        return f"{self.per_second:g}/s"
+
+
+@dataclass(frozen=True, slots=True)
+class Auto:
+    """A quota that is to be found: from ``start`` on, never above ``most`` requests a second or ``burst`` at once."""
+
+    start: Rate
+    most: float = math.inf
+    burst: float = math.inf
+
+    @property
+    def per_second(self) -> float:
+        """What is sent before anything is known."""
+        return min(self.start.per_second, self.most)
+
+    def __str__(self) -> str:
+        return "auto"
+
+
+# throttling-limits: the defaults of an account
+DOCUMENTED: Final[dict[Operation, Rate]] = {
+    Operation.UPDATE: Rate(0.25, 1),
+    Operation.GET: Rate(25, 50),
+    Operation.METADATA: Rate(50, 100),
+    Operation.VERSIONS: Rate(25, 50),
+    Operation.SEARCH: Rate(25, 50),
+}
+AUTO: Final = "auto"
+
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_rate(text: str, *, burst: float = 1.0) -> Rate:
+    """Read ``0.25/s``, ``15/m``, ``900/h`` or a bare number of requests per second.
+
+    Raises UsageError.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)(?:/([smh]))?", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise UsageError("the rate is not understood.", hint="Write it as 0.25/s, 15/m or 900/h, or auto.")
+    return Rate(float(match[1]) / _UNITS[match[2] or "s"], burst)
+
+
+def parse_pace(text: str, documented: Rate, *, burst: float | None = None, most: str | None = None) -> Rate | Auto:
+    """Read ``auto`` or a rate. ``most`` bounds what auto may find, ``burst`` what goes out at once.
+
+    Raises UsageError.
+    """
+    if text.strip() != AUTO:
+        if most is not None:
+            raise UsageError("--max-rate bounds what --rate auto finds; here the rate is given.", hint="Leave it out.")
+        return parse_rate(text, burst=burst or 1.0)
+    limit = math.inf if most is None else parse_rate(most).per_second
+    return Auto(Rate(documented.per_second, min(documented.burst, burst or math.inf)), limit, burst or math.inf)

@@ -1,0 +1,65 @@
+"""How long updates take to settle, learned from looks at image sets, and when to look."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import random
+
+_KEPT: Final = 128  # of the latest settle times
+_FIRST_LOOK: Final = 0.9  # the share of updates that should be found settled by their first look
+_UNKNOWN_S: Final = 0.25  # before anything was observed
+_EARLIER: Final = 0.99  # what a first look found settled was settled before it; so looks move earlier until one fails
+_STEP: Final = 0.05  # of the learned time: how much later the second look is
+_SHORTEST_STEP_S: Final = 0.05
+_LONGEST_STEP_S: Final = 15.0
+
+
+@dataclass(slots=True)
+class SettleTimes:
+    """Seconds from an update's acceptance to its settlement, as looks have shown it in this run."""
+
+    _latest: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    _longest_lock_s: float = 0.0  # that was seen before anything settled
+
+    def __len__(self) -> int:
+        return len(self._latest)
+
+    def settled(self, seconds: float, locked_s: float | None) -> None:
+        """A look that left ``seconds`` after the acceptance found an update settled; one at ``locked_s`` had not.
+
+        Between the two it settled; where the first look found it, at some time before.
+        """
+        self._latest.append(seconds * _EARLIER if locked_s is None else (locked_s + seconds) / 2)
+
+    def still_locked(self, seconds: float) -> None:
+        """A look that left so long after the acceptance found the image set locked."""
+        self._longest_lock_s = max(self._longest_lock_s, seconds)
+
+    def quantile(self, share: float) -> float | None:
+        """Within which time this share of the latest updates had settled; None before any has."""
+        if not self._latest:
+            return None
+        ordered = sorted(self._latest)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def first_look(self) -> float:
+        """Seconds from the acceptance to the first look."""
+        learned = self.quantile(_FIRST_LOOK)
+        return max(_UNKNOWN_S, self._longest_lock_s) if learned is None else learned
+
+    def next_look(self, looks: int, locked_s: float, rng: random.Random) -> float:
+        """Seconds to the next look, with jitter.
+
+        The ``looks``-th left ``locked_s`` after the acceptance and found the image set still locked.
+        """
+        learned = self.quantile(_FIRST_LOOK)
+        if learned is None:
+            step = max(_UNKNOWN_S, self._longest_lock_s - locked_s, locked_s)
+        else:
+            step = max(_SHORTEST_STEP_S, learned * _STEP) * 2 ** min(looks - 1, 32)
+        step = min(_LONGEST_STEP_S, step)
+        return rng.uniform(step / 2, step)

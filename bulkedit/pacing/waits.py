@@ -1,0 +1,28 @@
+"""Waits that grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import random
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits that double from ``first_s`` to ``longest_s``, each with full jitter above half of it."""
+
+    first_s: float
+    longest_s: float
+
+    def wait(self, attempt: int, rng: random.Random) -> float:
+        """Seconds before the attempt of this number (1 for the first repeat); jittered also at the cap."""
+        cap = min(self.longest_s, self.first_s * 2 ** min(attempt - 1, 32))
+        return rng.uniform(cap / 2, cap)
+
+
+# A look at an image set that somebody else has locked: nothing is known of how long that takes
+LOOK: Final = Backoff(first_s=0.25, longest_s=15.0)
+# A repeat after a fault that is not the quota's
+FAULT: Final = Backoff(first_s=0.5, longest_s=30.0)
