@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -54,7 +55,7 @@ def test_bulkedit_leaves_nothing_over_with_a_quarter_of_the_calls(tmp_path: Path
 
 async def test_only_the_lanes_under_way_are_held(tmp_path: Path) -> None:
     """Of a plan of many calls the engine reads a little ahead, and no callback keeps the loop for 50 ms of CPU."""
-    calls, most = 10_000, 0
+    calls, most, options = 10_000, 0, replace(growth.OPTIONS, max_in_flight=500)
     instant.save_plan(tmp_path / "plan", calls)
     run = runs.Run(tmp_path, plans.load(tmp_path / "plan"), {})
 
@@ -65,13 +66,13 @@ async def test_only_the_lanes_under_way_are_held(tmp_path: Path) -> None:
             most = max(most, len(engine._lanes._ready) + len(engine._agenda) + len(engine._commit._waiting))
 
     with Ledger.create(run.ledger) as ledger, watch.callbacks() as callbacks:
-        engine = Engine(run.plan, instant.Instant(calls), ledger, growth.OPTIONS, key=b"key", rng=random.Random(7))
+        engine = Engine(run.plan, instant.Instant(calls), ledger, options, key=b"key", rng=random.Random(7))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(look)
             tally = await engine.run()
             tasks.cancel_scope.cancel()
     assert tally.applied == calls
-    assert 0 < most < 3 * growth.OPTIONS.max_in_flight
+    assert 0 < most < 3 * options.max_in_flight
     assert callbacks.count > calls
     assert callbacks.longest_cpu_s < 0.05
 
