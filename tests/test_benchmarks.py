@@ -16,7 +16,7 @@ from bulkedit import planner as plans
 from bulkedit import runs
 from bulkedit.engine import Engine
 from bulkedit.ledger import Ledger
-from bulkedit.plan.saved import _BATCH
+from bulkedit.planner.saved import _BATCH
 
 ROOT = Path(__file__).parent.parent
 
