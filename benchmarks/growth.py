@@ -107,7 +107,9 @@ def main() -> None:
     print(f"\nper tenfold of calls: time per call {slope(rows, 'cpu_us_per_call'):+.1%} (CPU), memory ", end="")
     print(f"{slope(rows, 'mib'):+.1%}")
     figures.plot(
-        arguments.figure, (9, 3.2), [_panel(rows, "us_per_call", "µs per call"), _panel(rows, "mib", "MiB above idle")]
+        arguments.figure,
+        (9, 3.2),
+        [_panel(rows, "cpu_us_per_call", "µs of CPU per call"), _panel(rows, "mib", "MiB above idle")],
     )
 
 
