@@ -1,8 +1,9 @@
 """The commands as functions, for notebooks and jobs: `import bulkedit` has them.
 
-They keep the promises of the commands, because both are one: a plan made here is applied by `bulkedit apply`, a run begun
-here is gone on with by `bulkedit resume`. Edits go in as files or polars frames, results come out as frames. Errors are
-those of `bulkedit.errors`. Cancelling leaves at once, with every answer that came in the ledger; `resume` goes on.
+They keep the promises of the commands, because both are one: a plan made here is applied by `bulkedit apply`, a run
+begun here is gone on with by `bulkedit resume`. Edits go in as files or polars frames, results come out as frames.
+Errors are those of `bulkedit.errors`. Cancelling leaves at once, with every answer that came in the ledger; `resume`
+goes on.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from bulkedit.engine import Engine
 from bulkedit.files import open_private
 from bulkedit.ledger import Ledger
 from bulkedit.pacing import DOCUMENTED, Operation, parse_rate
-from bulkedit.readback import VerifyOptions
+from bulkedit.readback import Sample, VerifyOptions
 from bulkedit.reading import read_rates
 from bulkedit.reversal import OnConflict, Reversal
 
@@ -38,6 +39,24 @@ if TYPE_CHECKING:
     from bulkedit.planner import SavedPlan
     from bulkedit.readback import Seen
     from bulkedit.runs import Run
+
+__all__ = [
+    "Archived",
+    "ListOptions",
+    "OnConflict",
+    "Report",
+    "Reversal",
+    "RunOptions",
+    "Sample",
+    "VerifyOptions",
+    "Where",
+    "apply",
+    "plan",
+    "report",
+    "resume",
+    "revert",
+    "verify",
+]
 
 _READ_RATE = f"{DOCUMENTED[Operation.GET].per_second:g}/s"
 
@@ -103,13 +122,23 @@ async def plan(
     """
     target = Path(folder) if folder is not None else None
     listing, chain = options or ListOptions(), asdict(where or Where())
+    return await to_thread.run_sync(_planned, edits, datastore_id, listing, target, chain)
+
+
+def _planned(
+    edits: str | Path | pl.DataFrame,
+    datastore_id: str | None,
+    listing: ListOptions,
+    folder: Path | None,
+    where: dict[str, Any],
+) -> SavedPlan:
     if not isinstance(edits, pl.DataFrame):
-        return await to_thread.run_sync(plan_list, str(edits), datastore_id, listing, target, chain)
+        return plan_list(str(edits), datastore_id, listing, folder, where)
     with tempfile.TemporaryDirectory(prefix="bulkedit-") as private:
         path = Path(private) / "frame.parquet"
         with open_private(path) as file:
             edits.write_parquet(file)
-        return await to_thread.run_sync(plan_list, str(path), datastore_id, listing, target, chain)
+        return plan_list(str(path), datastore_id, listing, folder, where)
 
 
 async def apply(
