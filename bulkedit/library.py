@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,7 +26,7 @@ from bulkedit import readback, reports, reversal, runs
 from bulkedit.aws import Connection, connect
 from bulkedit.cli.applying import engine_options, require_datastore
 from bulkedit.cli.planning import ListOptions, plan_list
-from bulkedit.engine import Engine
+from bulkedit.engine import Engine, Strategy, resumption
 from bulkedit.files import open_private
 from bulkedit.ledger import Ledger
 from bulkedit.pacing import DOCUMENTED, Operation, parse_rate
@@ -48,6 +49,7 @@ __all__ = [
     "Reversal",
     "RunOptions",
     "Sample",
+    "Strategy",
     "VerifyOptions",
     "Where",
     "apply",
@@ -81,6 +83,11 @@ class RunOptions:
     max_in_flight: int = 100
     on_conflict: str = "rebase"
     unlock_timeout: float = 3600  # seconds
+    max_errors: str | None = None  # a number of edits, or a share such as 5%
+    min_sample: int = 100
+    halt: str = "soon"
+    max_attempts: int = 10
+    retry_for: float = 3600  # seconds
 
 
 class Archived(StrEnum):
@@ -161,9 +168,9 @@ async def apply(
     return await _carried_out(await to_thread.run_sync(runs.create, folder, saved, settings, now))
 
 
-async def resume(run: str | Path) -> Report:
-    """Go on with a run: first what is in doubt, then what is left; as `bulkedit resume`."""
-    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)))
+async def resume(run: str | Path, strategy: Strategy = Strategy.NEW) -> Report:
+    """Go on with a run: first what is in doubt, then what the strategy says; as `bulkedit resume`."""
+    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)), strategy)
 
 
 async def verify(
@@ -233,11 +240,21 @@ def _connection(run: Run) -> Connection:
     return Connection(datastore_id=run.plan.datastore_id, **run.settings["connection"])
 
 
-async def _carried_out(run: Run) -> Report:
+async def _carried_out(run: Run, strategy: Strategy = Strategy.NEW) -> Report:
     options = engine_options(run.settings["options"])
     async with connect(_connection(run)) as client:
         await require_datastore(client, run.plan.datastore_id)
-        opened = Ledger.open if run.ledger.exists() else Ledger.create
-        with await to_thread.run_sync(opened, run.ledger) as ledger:
-            await Engine(run.plan, client, ledger, options, key=run.key, rng=random.SystemRandom()).run()
+        resumed = run.ledger.exists()
+        with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
+            sends_new = not resumed or await to_thread.run_sync(_take_up, run, ledger, strategy)
+            rng = random.SystemRandom()
+            await Engine(run.plan, client, ledger, options, key=run.key, rng=rng, sends_new=sends_new).run()
     return await to_thread.run_sync(partial(_report, run))
+
+
+def _take_up(run: Run, ledger: Ledger, strategy: Strategy) -> bool:
+    """Enter what a resume will do; whether calls are sent that were never begun."""
+    standings = ledger.standings()
+    found = resumption(run.plan, standings, ledger.parts(), strategy)
+    ledger.append(found.events(standings, time.time()))
+    return found.sends_new

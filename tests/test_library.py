@@ -86,6 +86,21 @@ async def test_a_run_that_was_cancelled_is_resumed(shell: Shell) -> None:
     assert {shell.stored(one)[0] for one in image_sets} == {2}
 
 
+async def test_what_failed_is_tried_again(shell: Shell) -> None:
+    (one,) = shell.image_sets(1)
+    edits = pl.DataFrame(
+        {"image_set_id": [one], "action": ["remove"], "attribute": ["StudyDescription"], "value": ["X"]}
+    )
+    plan = await bulkedit.plan(edits, shell.emulator.datastore_id, folder="p")
+    assert (await bulkedit.apply(plan, run="r", options=FAST, where=where(shell))).summary["rejected"] == 1
+    other = await bulkedit.plan(
+        pl.DataFrame({"image_set_id": [one], "StudyDescription": ["X"]}), shell.emulator.datastore_id, folder="q"
+    )
+    await bulkedit.apply(other, run="s", options=FAST, where=where(shell))
+    assert (await bulkedit.resume("r")).summary["rejected"] == 1
+    assert (await bulkedit.resume("r", bulkedit.Strategy.ALL)).summary["applied"] == 1
+
+
 class TestErrors:
     async def test_bad_edits(self, shell: Shell) -> None:
         bad = pl.DataFrame({"image_set_id": ["x"], "StudyDescription": ["A"]})
