@@ -254,7 +254,6 @@ async def _carried_out(run: Run, strategy: Strategy = Strategy.NEW) -> Report:
 
 def _take_up(run: Run, ledger: Ledger, strategy: Strategy) -> bool:
     """Enter what a resume will do; whether calls are sent that were never begun."""
-    standings = ledger.standings()
-    found = resumption(run.plan, standings, ledger.parts(), strategy)
-    ledger.append(found.events(standings, time.time()))
+    found = resumption(run.plan, ledger, strategy)
+    ledger.append(found.events(ledger, time.time()))
     return found.sends_new
