@@ -1,14 +1,16 @@
 """The commands as functions, for notebooks and jobs: `import bulkedit` has them.
 
-They keep the promises of the commands, because both are one: a plan made here is applied by `bulkedit apply`, a run begun
-here is gone on with by `bulkedit resume`. Edits go in as files or polars frames, results come out as frames. Errors are
-those of `bulkedit.errors`. Cancelling leaves at once, with every answer that came in the ledger; `resume` goes on.
+They keep the promises of the commands, because both are one: a plan made here is applied by `bulkedit apply`, a run
+begun here is gone on with by `bulkedit resume`. Edits go in as files or polars frames, results come out as frames.
+Errors are those of `bulkedit.errors`. Cancelling leaves at once, with every answer that came in the ledger; `resume`
+goes on.
 """
 
 from __future__ import annotations
 
 import random
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,11 +26,11 @@ from bulkedit import readback, reports, reversal, runs
 from bulkedit.aws import Connection, connect
 from bulkedit.cli.applying import engine_options, require_datastore
 from bulkedit.cli.planning import ListOptions, plan_list
-from bulkedit.engine import Engine
+from bulkedit.engine import Engine, Strategy, resumption
 from bulkedit.files import open_private
 from bulkedit.ledger import Ledger
 from bulkedit.pacing import DOCUMENTED, Operation, parse_rate
-from bulkedit.readback import VerifyOptions
+from bulkedit.readback import Sample, VerifyOptions
 from bulkedit.reading import read_rates
 from bulkedit.reversal import OnConflict, Reversal
 
@@ -38,6 +40,25 @@ if TYPE_CHECKING:
     from bulkedit.planner import SavedPlan
     from bulkedit.readback import Seen
     from bulkedit.runs import Run
+
+__all__ = [
+    "Archived",
+    "ListOptions",
+    "OnConflict",
+    "Report",
+    "Reversal",
+    "RunOptions",
+    "Sample",
+    "Strategy",
+    "VerifyOptions",
+    "Where",
+    "apply",
+    "plan",
+    "report",
+    "resume",
+    "revert",
+    "verify",
+]
 
 _READ_RATE = f"{DOCUMENTED[Operation.GET].per_second:g}/s"
 
@@ -62,6 +83,11 @@ class RunOptions:
     max_in_flight: int = 100
     on_conflict: str = "rebase"
     unlock_timeout: float = 3600  # seconds
+    max_errors: str | None = None  # a number of edits, or a share such as 5%
+    min_sample: int = 100
+    halt: str = "soon"
+    max_attempts: int = 10
+    retry_for: float = 3600  # seconds
 
 
 class Archived(StrEnum):
@@ -103,13 +129,23 @@ async def plan(
     """
     target = Path(folder) if folder is not None else None
     listing, chain = options or ListOptions(), asdict(where or Where())
+    return await to_thread.run_sync(_planned, edits, datastore_id, listing, target, chain)
+
+
+def _planned(
+    edits: str | Path | pl.DataFrame,
+    datastore_id: str | None,
+    listing: ListOptions,
+    folder: Path | None,
+    where: dict[str, Any],
+) -> SavedPlan:
     if not isinstance(edits, pl.DataFrame):
-        return await to_thread.run_sync(plan_list, str(edits), datastore_id, listing, target, chain)
+        return plan_list(str(edits), datastore_id, listing, folder, where)
     with tempfile.TemporaryDirectory(prefix="bulkedit-") as private:
         path = Path(private) / "frame.parquet"
         with open_private(path) as file:
             edits.write_parquet(file)
-        return await to_thread.run_sync(plan_list, str(path), datastore_id, listing, target, chain)
+        return plan_list(str(path), datastore_id, listing, folder, where)
 
 
 async def apply(
@@ -132,9 +168,9 @@ async def apply(
     return await _carried_out(await to_thread.run_sync(runs.create, folder, saved, settings, now))
 
 
-async def resume(run: str | Path) -> Report:
-    """Go on with a run: first what is in doubt, then what is left; as `bulkedit resume`."""
-    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)))
+async def resume(run: str | Path, strategy: Strategy = Strategy.NEW) -> Report:
+    """Go on with a run: first what is in doubt, then what the strategy says; as `bulkedit resume`."""
+    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)), strategy)
 
 
 async def verify(
@@ -204,11 +240,20 @@ def _connection(run: Run) -> Connection:
     return Connection(datastore_id=run.plan.datastore_id, **run.settings["connection"])
 
 
-async def _carried_out(run: Run) -> Report:
+async def _carried_out(run: Run, strategy: Strategy = Strategy.NEW) -> Report:
     options = engine_options(run.settings["options"])
     async with connect(_connection(run)) as client:
         await require_datastore(client, run.plan.datastore_id)
-        opened = Ledger.open if run.ledger.exists() else Ledger.create
-        with await to_thread.run_sync(opened, run.ledger) as ledger:
-            await Engine(run.plan, client, ledger, options, key=run.key, rng=random.SystemRandom()).run()
+        resumed = run.ledger.exists()
+        with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
+            sends_new = not resumed or await to_thread.run_sync(_take_up, run, ledger, strategy)
+            rng = random.SystemRandom()
+            await Engine(run.plan, client, ledger, options, key=run.key, rng=rng, sends_new=sends_new).run()
     return await to_thread.run_sync(partial(_report, run))
+
+
+def _take_up(run: Run, ledger: Ledger, strategy: Strategy) -> bool:
+    """Enter what a resume will do; whether calls are sent that were never begun."""
+    found = resumption(run.plan, ledger, strategy)
+    ledger.append(found.events(ledger, time.time()))
+    return found.sends_new

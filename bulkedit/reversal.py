@@ -369,12 +369,16 @@ class _Reverting:
                 "payload_limit": settings.payload_limit,
                 "force": False,
                 "merge": settings.merge,
+                "study_wide": str(plans.StudyWide.OFF),  # the service has no study-wide revert
             },
             "counts": {
                 **plans.estimate(made).as_json(),
                 "rows": len(decided),
                 "set_aside": len(left_out),
                 "skipped": 0,
+                "empty": 0,
+                "searches": 0,
+                "beyond_knowledge": 0,
             },
         }
         saved = plans.save(plans.Plan(made.calls, made.edits, aside), folder, about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,10 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         run("revert", "a", "-o", "ra", "--on-conflict", "overwrite")
         run("revert", "w", "-o", "rw")
         run("inventory", "-o", "i.parquet")
+        key = shell.write("deid.key", os.urandom(32).hex())
+        key.chmod(0o600)
+        for number, chosen in enumerate((("--all",), ("--select", f"image_set_id={one}"))):
+            run("deid", "--profile", "basic", "--key", str(key), *chosen, "-o", f"deid{number}.parquet")
         run("status", "a")
         run("report", "a")
     return seen

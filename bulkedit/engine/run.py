@@ -165,7 +165,8 @@ class Engine:
     async def _work(self) -> None:
         send, receive = anyio.create_memory_object_stream[LaneRun](math.inf)
         free = anyio.Semaphore(self._options.workers)
-        async with anyio.create_task_group() as workers, send, receive:
+        # the stream outlives the workers: a task that is cancelled from outside would close it under them
+        async with send, receive, anyio.create_task_group() as workers:
             for _ in range(self._options.workers):
                 workers.start_soon(self._worker, receive, free)
             while True:

@@ -261,6 +261,20 @@ class TestStudyWide:
         assert (line["calls"], line["torn_studies"], [found["code"] for found in lines]) == (2, 1, ["changed"])
 
 
+def test_a_study_wide_call_that_the_planner_chose_is_verified_and_undone(shell: Shell) -> None:
+    ids = [shell.emulator.add(document(str(number))) for number in (1, 2, 3)]
+    path = shell.write("e.csv", "study_instance_uid,StudyDescription\n1.2.3,ALL\n")
+    (line,) = shell.run("apply", path, "--on-many", "all", "--yes", "--run", "r", "--json").json
+    assert (line["applied"], line["calls"]) == (3, 1)
+    closing = shell.run("verify", "r", "--history", "--json").json[-1]
+    assert (closing["image_sets"], closing["matching"], closing["kept"]) == (3, 3, 3)
+    line, _ = planned(shell, "-o", "back")
+    assert (line["calls"], line["study_wide_calls"], line["study_wide_reverts"]) == (3, 1, 3)
+    assert applied(shell, "back", "b")["applied"] == 3
+    assert [content(shell, one) == content(shell, one, 1) for one in ids] == [True] * 3
+    assert shell.run("verify", "b").exit_code == 0
+
+
 def test_a_call_whose_fate_is_open_is_left_alone(shell: Shell, image_sets: list[str]) -> None:
     import sqlite3
 

@@ -1,0 +1,55 @@
+"""A scheduled job: apply each edit list that lies in a folder, once, and leave by a code that a scheduler understands.
+
+    python nightly.py FOLDER DATASTORE
+
+Each list has a run beside it, `<list>.run`. A list whose run is there already is gone on with where it was stopped, and
+left alone where it is done, so the job can be killed and started again at any time. Exit codes: those of bulkedit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import bulkedit
+from bulkedit.errors import EXIT_DIFFERENCE, EXIT_NOT_ALL_APPLIED, EXIT_OK, BulkeditError
+
+
+async def one(edits: Path, datastore_id: str) -> int:
+    """Apply one list and prove it: its exit code."""
+    run = edits.with_suffix(".run")
+    if not run.exists():
+        plan = edits.with_suffix(".plan")
+        if not plan.exists():
+            options = bulkedit.ListOptions(on_many="all")
+            await bulkedit.plan(edits, datastore_id, folder=plan, options=options)
+        result = await bulkedit.apply(plan, run=run, options=bulkedit.RunOptions(rate="0.25/s"))
+    else:
+        result = bulkedit.report(run)
+        if not result.done:
+            result = await bulkedit.resume(run)
+    print(f"{edits.name}: {result.summary['applied']:,} of {result.summary['edits']:,} edits applied")
+    if not result.summary["applied"]:
+        return EXIT_NOT_ALL_APPLIED
+    sample = bulkedit.VerifyOptions(sample=bulkedit.Sample(share=0.01))
+    seen = await bulkedit.verify(run, sample, archived=bulkedit.Archived.SKIP)
+    if seen.verification is not None and seen.counts.differences:
+        return EXIT_DIFFERENCE
+    return EXIT_OK if result.summary["applied"] == result.summary["edits"] else EXIT_NOT_ALL_APPLIED
+
+
+async def main(lists: list[Path], datastore_id: str) -> int:
+    """Every list, one after another: the update quota is the account's, so two at once gain nothing."""
+    worst = EXIT_OK
+    for edits in lists:
+        try:
+            worst = max(worst, await one(edits, datastore_id))
+        except BulkeditError as error:
+            print(f"{edits.name}: {error}", file=sys.stderr)
+            worst = max(worst, error.exit_code)
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sorted(Path(sys.argv[1]).glob("*.csv")), sys.argv[2])))
