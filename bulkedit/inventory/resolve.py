@@ -25,7 +25,7 @@ from typing import Final
 
 import polars as pl
 
-from bulkedit.edit import EDITS
+from bulkedit.edit import EDITS, SELECTOR
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.inventory.frame import trimmed
 
@@ -67,7 +67,7 @@ RESOLVED: Final = pl.Schema({**EDITS, "image_set_id": pl.String()})
 COUNTS: Final = pl.Schema(
     {
         "row": pl.UInt32(),
-        "selector": pl.String(),
+        "selector": SELECTOR,
         "matches": pl.UInt32(),  # image sets that its edits select together
         "studies": pl.UInt32(),  # of these image sets; null for an image_set_id
         "standing": pl.Enum([str(s) for s in Standing]),
@@ -330,7 +330,7 @@ def _said(bad: pl.DataFrame) -> pl.DataFrame:
     )
     return bad.select(
         "row",
-        column=name,
+        column=name.cast(pl.String),
         code=code,
         problem=problem,
         likely=code.replace_strict({key: advice[0] for key, advice in _ADVICE.items()}, return_dtype=pl.String),

@@ -34,11 +34,15 @@ def problems(edits: pl.DataFrame, contradictions: Contradictions) -> pl.DataFram
 
 
 def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
-    """Rows without a version that want different things of one attribute of one image set."""
+    """Rows that want different things of one attribute of one image set, unless all of them say in which order.
+
+    A version says it too: a row that names one is applied to that version.
+    """
     free = edits.filter(pl.col("version").is_null() & pl.col("attribute").is_not_null())
     wanted = pl.struct("action", "value")
     crowded = free.filter(pl.struct(ATTRIBUTE).is_duplicated())
-    against = crowded.filter(wanted.n_unique().over(ATTRIBUTE) > 1).with_columns(
+    unordered = pl.col("order").is_null().any().over(ATTRIBUTE)
+    against = crowded.filter(unordered & (wanted.n_unique().over(ATTRIBUTE) > 1)).with_columns(
         others=pl.col("row").n_unique().over(ATTRIBUTE) - 1, first=pl.col("row").min().over(ATTRIBUTE)
     )
     problem = pl.format(
@@ -52,7 +56,7 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
         "contradiction",
         problem,
         "Nothing says which of them comes last.",
-        "Take one out, give each its version, or let the later row win: --on-contradiction last",
+        "Take one out, give each its order or version, or let the later row win: --on-contradiction last",
         column="value",
     )
 
