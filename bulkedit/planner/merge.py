@@ -1,6 +1,7 @@
 """Which edits share a call: the fewest calls that leave every image set as if its edits had been applied one by one.
 
-The edits of one image set, in order (by the version that a row names, then by its order, then by row), fall into *segments* at barriers:
+The edits of one image set, in order (by the version that a row names, then by its order, then by row), fall into
+*segments* at barriers:
 a row that names its own version, a revert, the end of a change of UID (the paths of what follows have changed), and
 the removal of an instance or series in which something is removed by value. Changes of UID that end the list of an
 image set, instances before series before study, are no barriers to one another: no path of theirs has changed.
