@@ -32,6 +32,7 @@ SELECTORS: Final = (
     "study_id",
 )
 
+SELECTOR: Final = pl.Enum(list(SELECTORS))
 ACTION: Final = pl.Enum([str(a) for a in Action])
 LEVEL: Final = pl.Enum([str(x) for x in Level])
 
@@ -43,7 +44,7 @@ EDITS: Final = pl.Schema(
     {
         "row": pl.UInt32(),  # as a spreadsheet shows it, header counted; JSON lines: line; Parquet: record from 1
         "edit_id": pl.String(),  # the user's own name of the row, null where the list has none
-        "selector": pl.String(),  # one of SELECTORS
+        "selector": SELECTOR,
         "key": pl.String(),  # the selector's value
         "action": ACTION,
         "level": LEVEL,  # null for a revert
@@ -54,6 +55,7 @@ EDITS: Final = pl.Schema(
         "vr": pl.String(),  # of a private element that is set, where the list gives it; otherwise null
         "revert_to": pl.UInt32(),  # the version that a revert goes back to
         "force": pl.Boolean(),
+        "order": pl.UInt32(),  # edits are applied by it, then by row; null where the list has none
         "version": pl.UInt32(),  # the version the row insists on (latestVersionId), null where it does not care
         "study_wide": pl.Boolean(),  # the row asks for includeStudyImageSets
     }

@@ -312,6 +312,7 @@ def _edits(cells: pl.DataFrame, values: pl.Series) -> pl.DataFrame:
         pl.when(setting & pl.col("known_private")).then("vr").alias("vr"),
         pl.when(reverting).then(pl.col("value").str.strip_chars()).cast(pl.UInt32, strict=False).alias("revert_to"),
         pl.col("force"),
+        pl.col("order"),
         pl.col("version"),
         pl.col("study_wide"),
     ).select(*EDITS)

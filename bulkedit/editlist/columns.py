@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PLACE: Final = ("series_uid", "instance_uid")
 _TIDY_ONLY: Final = ("action", "attribute", "value", "level", "vr")
 _CALL_ONLY: Final = ("updates", "latest_version_id", "include_study_image_sets", "datastore_id")
-_ANY: Final = ("version", "force", "edit_id")
+_ANY: Final = ("version", "order", "force", "edit_id")
 # what bulkedit itself writes beside the rows of a list, so that its own files can be read as lists again
 REPORTED: Final = ("row", "code", "problem", "likely", "hint", "outcome", "reason", "message")
 NAMES: Final = (*SELECTORS, *_PLACE, *_TIDY_ONLY, *_CALL_ONLY, *_ANY)

@@ -128,6 +128,11 @@ def opened(source: str | Path | IO[bytes], options: ReadOptions) -> Source:
 
 
 def _open(path: Path) -> IO[bytes]:
+    if path.is_fifo() or path.is_socket() or path.is_char_device():
+        raise EditListError(
+            "it is a pipe or a device, not a file.",
+            hint="Give what it holds on standard input: - in place of its name.",
+        )
     try:
         return path.open("rb")
     except FileNotFoundError:

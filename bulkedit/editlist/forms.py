@@ -61,7 +61,7 @@ def _of_calls(batch: pl.DataFrame, options: ReadOptions) -> cells.Cells:
     if "datastore_id" in named.columns:
         problems += found(named, [_datastore_check()])
     taken, faults = calls.taken_apart(named)
-    common = named.select("row", "edit_id", "selector", "key", "force", "version", "study_wide")
+    common = named.select("row", "edit_id", "selector", "key", "force", "order", "version", "study_wide")
     done = cells.edits_of(taken.join(common, on="row", maintain_order="left"), rules=options.rules, wide=False)
     # an attribute at the wrong level lacks its UIDs too; that says nothing more
     inside = [frame.filter(~pl.col("code").is_in(_UIDS_MISSING)).with_columns(_in_updates()) for frame in done.problems]

@@ -68,6 +68,7 @@ ADVICE: Final[dict[str, Advice]] = {
     "vr-differs": Advice(None, "The column vr is for private elements only; leave it empty here."),
     "force": Advice(None, "Fill the column force with true or false, or leave it empty."),
     "version": Advice(None, "A version is a whole number from 1."),
+    "order": Advice(None, "An order is a whole number from 0 to 999999999; leave it empty where it does not matter."),
     "revert-version": Advice(None, "Fill the column value with the version to go back to, such as 1."),
     # values
     "value-form": Advice(),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.edit import IMAGE_SET_ID, SELECTORS
+from bulkedit.edit import IMAGE_SET_ID, SELECTOR, SELECTORS
 from bulkedit.editlist.problems import Check, found, said
 
 if TYPE_CHECKING:
@@ -20,13 +20,15 @@ DAMAGED: Final = (
 # The service's model is looser than PS3.5 here, and stored UIDs may be as well: they are to be found, not judged.
 UID: Final = r"^[0-9.]{1,256}$"
 _VERSION: Final = r"^0*[1-9][0-9]{0,8}$"
+_ORDER: Final = r"^[0-9]{1,9}$"
 _YES: Final = ("true", "yes", "1")
 _NO: Final = ("false", "no", "0")
 _UID_COLUMNS: Final = ("study_instance_uid", "series_instance_uid", "series_uid", "instance_uid")
 # cells where blanks around the text cannot be part of it
 _STRIPPED: Final = (
     *("image_set_id", "datastore_id", *_UID_COLUMNS),
-    *("action", "attribute", "level", "vr", "force", "version", "latest_version_id", "include_study_image_sets"),
+    *("action", "attribute", "level", "vr", "force", "order"),
+    *("version", "latest_version_id", "include_study_image_sets"),
 )
 
 
@@ -34,25 +36,32 @@ def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tup
     """Check and type the columns that all forms have.
 
     ``frame`` has ``row`` UInt32 and String columns under canonical names; ``version`` is the name of the one with the
-    version. What comes back has in addition ``selector`` and ``key`` String (null where the row names none),
-    ``force`` Boolean, ``version`` UInt32, and ``series_uid``, ``instance_uid``, ``edit_id`` String, which are null
-    where the file lacks them; beside it the problems, as SET_ASIDE frames.
+    version. What comes back has in addition ``selector`` Enum and ``key`` String (null where the row names none),
+    ``force`` Boolean, ``order`` and ``version`` UInt32, and ``series_uid``, ``instance_uid``, ``edit_id`` String, which
+    are null where the file lacks them; beside it the problems, as SET_ASIDE frames.
     """
     frame = frame.with_columns(_without_blanks(name) for name in _STRIPPED if name in frame.columns)
-    absent = [name for name in ("series_uid", "instance_uid", "edit_id", "force", version) if name not in frame.columns]
+    optional = ("series_uid", "instance_uid", "edit_id", "force", "order", version)
+    absent = [name for name in optional if name not in frame.columns]
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
     selectors = [name for name in SELECTORS if name in frame.columns]
-    scalars = [yes_no_check("force"), _version_check(version)]
+    scalars = [yes_no_check("force"), _version_check(version), _order_check()]
     problems = found(frame, [*_selector_checks(selectors), *_uid_checks(frame), *scalars])
     return (
         frame.with_columns(
-            pl.coalesce(pl.when(pl.col(name).is_not_null()).then(said(name)) for name in selectors).alias("selector"),
+            _filled(selectors).alias("selector"),
             pl.coalesce(selectors).alias("key"),
             yes("force") | pl.lit(force),
+            pl.col("order").cast(pl.UInt32, strict=False),
             pl.col(version).cast(pl.UInt32, strict=False).alias("version"),
         ).drop(selectors),
         problems,
     )
+
+
+def _filled(selectors: Sequence[str]) -> pl.Expr:
+    """The first selector that a row fills."""
+    return pl.coalesce(pl.when(pl.col(name).is_not_null()).then(pl.lit(name, SELECTOR)) for name in selectors)
 
 
 def _without_blanks(name: str) -> pl.Expr:
@@ -78,6 +87,10 @@ def yes_no_check(name: str) -> Check:
 
 def _version_check(name: str) -> Check:
     return Check("version", ~pl.col(name).str.contains(_VERSION), said(f"{name} is not a version number."), name)
+
+
+def _order_check() -> Check:
+    return Check("order", ~pl.col("order").str.contains(_ORDER), said("order is not a whole number."), "order")
 
 
 def is_id(column: pl.Expr) -> pl.Expr:

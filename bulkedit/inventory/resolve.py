@@ -25,7 +25,7 @@ from typing import Final
 
 import polars as pl
 
-from bulkedit.edit import EDITS
+from bulkedit.edit import EDITS, SELECTOR
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.inventory.frame import trimmed
 
@@ -67,7 +67,7 @@ RESOLVED: Final = pl.Schema({**EDITS, "image_set_id": pl.String()})
 COUNTS: Final = pl.Schema(
     {
         "row": pl.UInt32(),
-        "selector": pl.String(),
+        "selector": SELECTOR,
         "matches": pl.UInt32(),  # image sets that its edits select together
         "studies": pl.UInt32(),  # of these image sets; null for an image_set_id
         "standing": pl.Enum([str(s) for s in Standing]),
@@ -101,6 +101,8 @@ def resolve(
     the list names.
     """
     options = options or ResolveOptions()
+    if (edits.get_column("selector") == _ID).all():
+        return _given(edits)
     placed = edits.with_row_index(_EDIT).with_columns(name=trimmed("key"), series=trimmed("series_uid"))
     asked, parts = _numbered(placed.filter(pl.col("selector") != _ID))
     given = placed.filter(pl.col("selector") == _ID).with_columns(image_set_id=pl.col("key"))
@@ -116,6 +118,13 @@ def resolve(
         _said(bad.filter(pl.col("standing") == Standing.SKIPPED)).with_columns(hint=pl.lit(None, pl.String)),
         _counts(judged, given),
     )
+
+
+def _given(edits: pl.DataFrame) -> Resolved:
+    """A list that names every image set by its id: nothing is copied."""
+    none = pl.DataFrame(schema=SET_ASIDE)
+    resolved = edits.with_columns(image_set_id="key").select(*RESOLVED)
+    return Resolved(resolved, none, none, _passed(edits))
 
 
 def _numbered(asked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -260,15 +269,19 @@ def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _counts(judged: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
-    passed = given.unique("row", keep="first", maintain_order=True).select(
+    counted = judged.select(COUNTS.names()).cast(COUNTS)
+    return pl.concat([counted, _passed(given)]).sort("row", maintain_order=True)
+
+
+def _passed(given: pl.DataFrame) -> pl.DataFrame:
+    """COUNTS of rows that name their image set by its id; the edits of a row lie together."""
+    return given.filter((pl.col("row") != pl.col("row").shift()).fill_null(value=True)).select(
         "row",
         "selector",
         matches=pl.lit(1, _LITTLE),
         studies=pl.lit(None, _LITTLE),
         standing=pl.lit(str(Standing.RESOLVED)).cast(COUNTS["standing"]),
     )
-    counted = judged.select(COUNTS.names()).cast(COUNTS)
-    return pl.concat([counted, passed]).sort("row", maintain_order=True)
 
 
 # code -> why likely, what to do
@@ -317,7 +330,7 @@ def _said(bad: pl.DataFrame) -> pl.DataFrame:
     )
     return bad.select(
         "row",
-        column=name,
+        column=name.cast(pl.String),
         code=code,
         problem=problem,
         likely=code.replace_strict({key: advice[0] for key, advice in _ADVICE.items()}, return_dtype=pl.String),

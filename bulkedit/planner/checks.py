@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -13,6 +13,8 @@ from bulkedit.planner.merge import ATTRIBUTE, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_RENAMED: Final = ("SeriesInstanceUID", "SOPInstanceUID")
 
 
 class Contradictions(StrEnum):
@@ -27,18 +29,22 @@ def problems(edits: pl.DataFrame, contradictions: Contradictions) -> pl.DataFram
 
     ``edits``: schema `EDITS` and image_set_id String, in the order of the list.
     """
-    found = [_after_removal(edits)]
+    found = [_after_removal(edits), _cyclic_renames(edits)]
     if contradictions is Contradictions.FAIL:
         found.append(_contradictions(edits))
     return pl.concat(found).sort("row", maintain_order=True)
 
 
 def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
-    """Rows without a version that want different things of one attribute of one image set."""
+    """Rows that want different things of one attribute of one image set, unless all of them say in which order.
+
+    A version says it too: a row that names one is applied to that version.
+    """
     free = edits.filter(pl.col("version").is_null() & pl.col("attribute").is_not_null())
     wanted = pl.struct("action", "value")
     crowded = free.filter(pl.struct(ATTRIBUTE).is_duplicated())
-    against = crowded.filter(wanted.n_unique().over(ATTRIBUTE) > 1).with_columns(
+    unordered = pl.col("order").is_null().any().over(ATTRIBUTE)
+    against = crowded.filter(unordered & (wanted.n_unique().over(ATTRIBUTE) > 1)).with_columns(
         others=pl.col("row").n_unique().over(ATTRIBUTE) - 1, first=pl.col("row").min().over(ATTRIBUTE)
     )
     problem = pl.format(
@@ -52,7 +58,7 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
         "contradiction",
         problem,
         "Nothing says which of them comes last.",
-        "Take one out, give each its version, or let the later row win: --on-contradiction last",
+        "Take one out, give each its order or version, or let the later row win: --on-contradiction last",
         column="value",
     )
 
@@ -75,6 +81,39 @@ def _after_removal(edits: pl.DataFrame) -> pl.DataFrame:
         "Take one of the two rows out.",
         column="instance_uid",
     )
+
+
+def _cyclic_renames(edits: pl.DataFrame) -> pl.DataFrame:
+    """Rows that give the series or instances of one image set each other's UIDs.
+
+    Applied one after another, the first of them would give two of them the same UID.
+    """
+    name = pl.col("attribute")
+    renames = edits.filter(name.is_in(list(_RENAMED)) & (pl.col("action") == Action.SET)).with_columns(
+        old=pl.when(name == "SeriesInstanceUID").then("series_uid").otherwise("instance_uid"),
+        new=pl.col("value").str.strip_chars('"'),
+    )
+    keys = ["image_set_id", "attribute"]
+    rows: list[int] = []
+    for _, same in renames.filter(pl.col("old") != pl.col("new")).group_by(keys):
+        new = dict(same.select("old", "new").iter_rows())
+        rows += [row for row, old in same.select("row", "old").iter_rows() if _comes_back(old, new)]
+    return _set_aside(
+        renames.filter(pl.col("row").is_in(rows)),
+        "cyclic-rename",
+        pl.format("gives {} a UID that another row takes away again in a circle.", "attribute"),
+        "Rows are applied one after another, and two of a kind cannot have one UID in between.",
+        "Rename to a UID that is not in use.",
+        column="value",
+    )
+
+
+def _comes_back(old: str, new: dict[str, str]) -> bool:
+    at, seen = new[old], {old}
+    while at in new and at not in seen:
+        seen.add(at)
+        at = new[at]
+    return at == old
 
 
 def _removed_before(action: Action, place: Sequence[str]) -> pl.Expr:

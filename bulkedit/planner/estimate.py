@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit.pacing import DOCUMENTED, Operation, Rate
+from bulkedit.planner.batches import by_image_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,10 +78,7 @@ def estimate(
     quotas = quotas or Quotas()
     calls = plan.calls.height
     longest = plan.calls.group_by("lane").agg(pl.len()).select(pl.col("len").max()).item()
-    # an edit that another of its study stands for is sent in that one
-    made = pl.col("sent") | pl.col("same_as").is_not_null()
-    rows = plan.edits.lazy().group_by("row", "image_set_id", "study_wide").agg(made.any().alias("sent"))
-    alone, sent = rows.select(pl.len(), pl.col("sent").sum()).collect().row(0)
+    alone, sent = _calls_one_by_one(plan.edits)
     study_wide = _saved_by_study_wide(plan)
     touched = _touched(plan)
     archived, unknown = _tiers(touched, inventory)
@@ -140,6 +138,17 @@ def _touched(plan: Plan) -> pl.Series:
     # a study-wide call edits more image sets than the one that it names
     frame = plan.edits if plan.calls.get_column("study_wide").any() else plan.calls
     return frame.get_column("image_set_id").unique()
+
+
+def _calls_one_by_one(edits: pl.DataFrame) -> tuple[int, int]:
+    """Calls that one for each row and image set would take, and how many of them carry an edit that is sent."""
+    # an edit that another of its study stands for is sent in that one
+    made = (pl.col("sent") | pl.col("same_as").is_not_null()).any().alias("made")
+    counts = [
+        batch.group_by("row", "image_set_id", "study_wide").agg(made).select(pl.len(), pl.col("made").sum()).row(0)
+        for batch in by_image_set(edits.select("row", "image_set_id", "study_wide", "sent", "same_as"))
+    ]
+    return sum(alone for alone, _ in counts), sum(sent for _, sent in counts)
 
 
 def _saved_by_study_wide(plan: Plan) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from bulkedit import dicom
 from bulkedit.edit import STORED_VALUE, Action
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.planner import checks, merge, studies
+from bulkedit.planner.batches import by_image_set
 from bulkedit.planner.documents import documents
 from bulkedit.planner.frames import CALLS, PLANNED_EDITS
 from bulkedit.planner.packing import Piece, Unit, pack
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from bulkedit.dicom import Rules
 
 _STAGE: Final = ["image_set_id", "segment", "stage"]
+_CALL: Final = [*_STAGE, "bin"]
 # Bytes kept free for a stored value that is read just before the call: its VR's length, most of it ASCII, and no more
 # than a long line. A call whose values turn out longer is split when they are read.
 _BYTES_PER_CHARACTER: Final = 2
@@ -50,12 +53,15 @@ class Plan:
 def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = None) -> Plan:
     """Plan the calls for edits: schema `EDITS` and image_set_id String, in the order of the list.
 
-    ``known``: `bulkedit.planner.studies.KNOWN`, what is known of the image sets, None where nothing is. A row that no
-    call can carry is set aside whole.
+    ``known``: `bulkedit.planner.studies.KNOWN`, what is known of the image sets, None where nothing is. What is decided
+    of an image set depends on its own edits alone (of a study, once its shared edits are found), so they are planned
+    in batches. A row that no call can carry is set aside whole.
     """
-    problems = pl.concat(
-        [checks.problems(edits, settings.contradictions), studies.restrictions(edits, known, settings.rules)]
-    ).sort("row", maintain_order=True)
+    edits = _in_order(edits)
+    found = [checks.problems(batch, settings.contradictions) for batch in by_image_set(edits)]
+    found.append(studies.restrictions(edits, known, settings.rules))
+    once = pl.concat(found).unique(["row", "code"], keep="first", maintain_order=True)
+    problems = once.sort("row", maintain_order=True)
     good = _without(edits, problems)
     whole_rows = settings.whole_rows or not settings.merge
     numbered = good.with_row_index("edit").with_columns(unit=pl.col("row") if whole_rows else pl.col("edit"))
@@ -68,15 +74,41 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
     )
     bad = shared.problems
     if not bad.height:
-        staged = merge.stages(shared.edits) if settings.merge else merge.each_alone(shared.edits)
-        calls, staged = _packed(_with_echoes(staged, shared.echoes), settings.payload_limit)
-        bad = _too_large(calls, staged, settings.payload_limit)
+        done = [_planned(batch, shared.echoes, settings) for batch in by_image_set(shared.edits)]
+        bad = pl.concat([batch.large for batch in done]).unique("row").sort("row")
     if bad.height:
         # without these rows, others may no longer be asked of a whole study
         again = make(_without(good, bad), settings, known)
         return Plan(again.calls, again.edits, pl.concat([problems, bad, again.set_aside]).sort("row"))
-    named = numbered.select("edit", "image_set_id") if shared.places.height else None
-    return _numbered(_laned(calls, shared.places), staged, named, problems)
+    return _joined(good, done, shared.places, problems)
+
+
+def _in_order(edits: pl.DataFrame) -> pl.DataFrame:
+    """By what the rows say of their order, then as in the list; rows that say nothing come after those that do."""
+    if edits.get_column("order").null_count() == edits.height:
+        return edits
+    return edits.sort("order", nulls_last=True, maintain_order=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The plan of some image sets."""
+
+    calls: pl.DataFrame  # keys `_CALL`, call UInt32 (0, 1, … in the batch), and the columns that come from edits
+    carried: pl.DataFrame  # columns `_CARRIED`: one row an edit
+    large: pl.DataFrame  # SET_ASIDE: rows that no call can carry
+
+
+_CARRIED: Final = ["edit", "unit", "call", "sent", "same_as", "study_wide"]  # what planning says of an edit
+
+
+def _planned(edits: pl.DataFrame, echoes: pl.DataFrame, settings: Settings) -> _Batch:
+    staged = merge.stages(edits) if settings.merge else merge.each_alone(edits)
+    calls, staged = _packed(_with_echoes(staged, echoes), settings.payload_limit)
+    calls = calls.with_row_index("call")
+    large = _too_large(calls, staged, settings.payload_limit)
+    carried = staged.join(calls.select(*_CALL, "call"), on=_CALL)
+    return _Batch(calls, carried.select(_CARRIED), large)
 
 
 def _with_echoes(staged: pl.DataFrame, echoes: pl.DataFrame) -> pl.DataFrame:
@@ -95,7 +127,7 @@ def _without(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
 def _packed(staged: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Calls with their documents, and the edits with ``bin`` UInt32: which call of its stage carries each.
 
-    Calls: image_set_id, segment, stage, bin, and the columns of `CALLS` that come from edits.
+    Calls: keys `_CALL`, and the columns of `CALLS` that come from edits.
     """
     staged = staged.with_columns(bin=pl.lit(0, pl.UInt32))
     calls = _written(staged)
@@ -109,10 +141,9 @@ def _packed(staged: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFram
 
 def _written(staged: pl.DataFrame) -> pl.DataFrame:
     """One row a call, with its documents and their size; values still to be read are allowed for."""
-    keys = [*_STAGE, "bin"]
     heads = (
         staged.lazy()
-        .group_by(keys)
+        .group_by(_CALL)
         .agg(
             pl.col("version", "revert_to").first(),
             pl.col("force", "study_wide").any(),
@@ -123,7 +154,7 @@ def _written(staged: pl.DataFrame) -> pl.DataFrame:
         .with_row_index("call")
         .collect()
     )
-    sent = staged.filter("sent").join(heads.select(*keys, "call"), on=keys)
+    sent = staged.filter("sent").join(heads.select(*_CALL, "call"), on=_CALL)
     texts = documents(sent.lazy()).collect()
     sizes = heads.join(texts, on="call", how="left").join(_allowance(sent), on="call", how="left")
     removable = pl.col("removable").str.len_bytes() + pl.col("allowance").fill_null(0)
@@ -190,7 +221,7 @@ def _pieces(edit: dict[str, object], lengths: dict[str, int | None]) -> list[Pie
 def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.DataFrame:
     """Rows whose call is over the payload limit though nothing else is in it."""
     asked = staged.filter(pl.col("sent") | pl.col("same_as").is_not_null())
-    over = calls.filter(pl.col("bytes") > limit).join(asked, on=[*_STAGE, "bin"])
+    over = calls.filter(pl.col("bytes") > limit).join(asked, on=_CALL)
     return (
         over.unique("row")
         .sort("row")
@@ -222,24 +253,36 @@ def _laned(calls: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     ).drop("lane")
 
 
-def _numbered(calls: pl.DataFrame, staged: pl.DataFrame, named: pl.DataFrame | None, problems: pl.DataFrame) -> Plan:
+def _joined(good: pl.DataFrame, done: list[_Batch], places: pl.DataFrame, problems: pl.DataFrame) -> Plan:
     """Number lanes and calls. Longer lanes come first, so that the end of a run is not one long lane.
 
-    ``named``: edit, image_set_id: the image set that each edit names, where ``staged`` has places instead.
+    ``good``: the edits by their number, as the list has them.
     """
-    keys = [*_STAGE, "bin"]
-    order = ["lane_of", "phase", "kind", *keys]
+    before = itertools.accumulate((batch.calls.height for batch in done), initial=0)
+    carried = pl.concat(
+        [batch.carried.with_columns(pl.col("call") + n) for batch, n in zip(done, before, strict=False)]
+    )
+    calls = _laned(pl.concat([batch.calls for batch in done]).drop("call").with_row_index("found"), places)
+    order = ["lane_of", "phase", "kind", *_CALL]
     ordered = (
         calls.with_columns(length=pl.len().over("lane_of"), lane_first=pl.col("first").min().over("lane_of"))
         .sort("length", "lane_first", *order, descending=[True, *[False] * 8])
         .with_columns(lane=pl.col("lane_of").rle_id())
         .with_row_index("call")
     )
-    edits = staged.join(ordered.select(*keys, "call"), on=keys).sort("call", "edit")
-    if named is not None:
-        edits = edits.drop("image_set_id").join(named, on="edit", maintain_order="left")
+    number = ordered.sort("found").get_column("call")
+    carried = carried.with_columns(call=number.gather(carried.get_column("call"))).sort("call", "edit")
+    listed = good.drop("selector", "key", "study_wide")
+    edits = _gathered(listed, carried.get_column("edit")).hstack(carried)
     return Plan(
         ordered.with_columns(image_set_id="lead").select(CALLS.names()).cast(CALLS),
         edits.select(PLANNED_EDITS.names()).cast(PLANNED_EDITS),
         problems,
     )
+
+
+def _gathered(frame: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    """Rows by their places. A column without a value costs memory when it is gathered, and none when it is made."""
+    empty = [column.name for column in frame if column.null_count() == frame.height]
+    filled = frame.select(pl.exclude(empty).gather(places))
+    return filled.with_columns(pl.lit(None, frame.schema[name]).alias(name) for name in empty)

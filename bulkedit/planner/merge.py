@@ -1,6 +1,7 @@
 """Which edits share a call: the fewest calls that leave every image set as if its edits had been applied one by one.
 
-The edits of one image set, in order (by the version that a row names, then by row), fall into *segments* at barriers:
+The edits of one image set, in order (by the version that a row names, then by its order, then by row), fall into
+*segments* at barriers:
 a row that names its own version, a revert, the end of a change of UID (the paths of what follows have changed), and
 the removal of an instance or series in which something is removed by value. Changes of UID that end the list of an
 image set, instances before series before study, are no barriers to one another: no path of theirs has changed.
@@ -137,7 +138,9 @@ def _segments(edits: pl.DataFrame) -> pl.DataFrame:
     edits = edits.join(_last_renames(edits), on="edit", how="left", maintain_order="left")
     renames &= pl.col("last_rename").is_null()
     begins = (pl.col("unit") != pl.col("unit").shift().over("image_set_id")).fill_null(value=True)
-    flagged = edits.with_columns(alone=alone.any().over(unit), ends=(alone | renames).any().over(unit), begins=begins)
+    # in two steps: a window inside of a window would see the rows of the outer one only
+    flagged = edits.with_columns(alone=alone, ends=alone | renames, begins=begins)
+    flagged = flagged.with_columns(pl.col("alone", "ends").any().over(unit))
     after_barrier = pl.col("ends").shift().over("image_set_id").fill_null(value=False)
     barrier = pl.col("begins") & (pl.col("alone") | after_barrier)
     return flagged.with_columns(segment=barrier.cum_sum().over("image_set_id").cast(pl.UInt32)).drop(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkedit.edit import EDITS, SELECTORS
+from bulkedit.edit import EDITS, SELECTOR, SELECTORS
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.inventory import (
     COUNTS,
@@ -378,7 +378,7 @@ def test_a_million_edits_take_no_more_than_a_few_plain_joins(key: str, series: b
     picked = store[pl.Series(random.Random(3).choices(range(image_sets), k=rows))]
     asked = picked.select(
         row=pl.int_range(2, rows + 2, dtype=pl.UInt32),
-        selector=pl.lit(key),
+        selector=pl.lit(key, SELECTOR),
         key=pl.col(key).str.strip_chars_end(" "),
         series_uid=pl.col("series_instance_uid") if series else pl.lit(None, pl.String),
         attribute=pl.lit("PatientComments"),

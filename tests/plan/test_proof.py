@@ -72,7 +72,8 @@ def new_values(name: str) -> list[Any]:
 
 @st.composite
 def an_edit(draw: st.DrawFn) -> dict[str, Any]:
-    base = {"value": None, "revert_to": None, "version": draw(st.sampled_from([None] * 8 + [3, 4])), "force": False}
+    version, order = draw(st.sampled_from([None] * 8 + [3, 4])), draw(st.sampled_from([None, None, 0, 1]))
+    base = {"value": None, "revert_to": None, "version": version, "order": order, "force": False}
     kind = draw(st.sampled_from(["set"] * 6 + ["remove", "remove", "instance", "revert"]))
     if kind == "revert":
         target = draw(st.integers(1, BEFORE - 1))
@@ -113,9 +114,13 @@ def without_ids(content: dict[str, Any]) -> dict[str, Any]:
     return {key: content[key] for key in ("Patient", "Study")}
 
 
+def _last_if_none(number: int | None) -> float:
+    return math.inf if number is None else number
+
+
 def one_by_one(edits: list[dict[str, Any]], reference: Reference) -> list[str]:
-    """Outcomes in the order of the list; the edits are applied in the order of version, then row."""
-    order = sorted(range(len(edits)), key=lambda n: (edits[n]["version"] or math.inf, n))
+    """Outcomes in the order of the list; the edits are applied in the order of version, order, row."""
+    order = sorted(range(len(edits)), key=lambda n: (*(_last_if_none(edits[n][by]) for by in ("version", "order")), n))
     outcomes = dict.fromkeys(order, "")
     for number in order:
         outcomes[number] = reference.apply(edits[number])
@@ -142,10 +147,11 @@ def execute(folder: Path, service: Service, plan: plans.Plan, limit: int) -> tup
 
 def outcomes_of(saved: plans.SavedPlan, ledger: Ledger) -> list[str]:
     standing = {row["call"]: Standing(row["standing"]) for row in ledger.standings().iter_rows(named=True)}
-    call_of = dict(saved.edits().select("edit", "call").collect().iter_rows())
+    planned = saved.edits().collect().sort("row")
+    call_of = dict(planned.select("edit", "call").iter_rows())
     for part in ledger.parts():
         call_of |= dict.fromkeys(part.edits, part.call)
-    return [str(outcome_of(standing[call_of[edit]])) for edit in sorted(call_of)]
+    return [str(outcome_of(standing[call_of[edit]])) for edit in planned["edit"]]
 
 
 def plan_of(rows: list[dict[str, Any]], limit: int = 10_000) -> plans.Plan:
