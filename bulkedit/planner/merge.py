@@ -37,6 +37,7 @@ WHOLE: Final = [str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
 ATTRIBUTE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
 _SEGMENT: Final = ["image_set_id", "segment"]
 _CHAIN: Final = ["segment", *ATTRIBUTE]
+_CHOICES: Final = 64  # of orders of blocks that say the same, tried at most
 _EXACT_STATES: Final = 20_000  # of the search for a shortest common supersequence; beyond it, a greedy one
 
 
@@ -206,28 +207,53 @@ def _laid_over(edits: pl.DataFrame) -> pl.DataFrame:
         return edits.with_columns(stage=pl.lit(0, pl.UInt32))
     parts = []
     for _, segment in edits.group_by(_SEGMENT, maintain_order=True):
-        chains = segment.group_by(_CHAIN, maintain_order=True).agg(
-            letters=pl.col("force").sort_by("block").filter(pl.col("block").sort().is_first_distinct()),
-            # two blocks that say the same can stand in either order
-            same=(pl.col("block").max() == 1)
-            & (pl.struct("action", "value").filter("sent").n_unique() == 1)
-            & ~is_explicit().any(),
-        )
-        words = {tuple(word) for word in chains.filter(~pl.col("same"))["letters"].to_list()}
-        over = supersequence(words)
-        if chains["same"].any():
-            over = (*over, *(letter for letter in (False, True) if letter not in over))
-        places = {word: embedding(word, over) for word in words}
+        # one edit of each block is sent: the letters of the chain's word, and which neighbours say the same
+        sent = segment.filter("sent").sort("block")
+        again = (pl.struct("action", "value") == pl.struct("action", "value").shift()) & ~is_explicit()
+        chains = sent.group_by(_CHAIN, maintain_order=True).agg(letters="force", again=again.fill_null(value=False))
+        kinds = sorted({(tuple(letters), tuple(same)) for letters, same in chains.select("letters", "again").rows()})
+        orders, over = _shortest(kinds)
+        places = {
+            kind: dict(zip(order, embedding(_word(kind, order), over), strict=True))
+            for kind, order in zip(kinds, orders, strict=True)
+        }
         staged = segment.join(chains, on=_CHAIN, how="left", nulls_equal=True, maintain_order="left")
         stage = [
-            over.index(force) if same else places[tuple(word)][block]
-            for word, block, same, force in staged.select("letters", "block", "same", "force").iter_rows()
+            places[tuple(letters), tuple(same)][block]
+            for letters, same, block in staged.select("letters", "again", "block").iter_rows()
         ]
-        parts.append(staged.drop("letters", "same").with_columns(stage=pl.Series(stage, dtype=pl.UInt32)))
+        parts.append(staged.drop("letters", "again").with_columns(stage=pl.Series(stage, dtype=pl.UInt32)))
     return pl.concat(parts)
 
 
 Word = tuple[bool, ...]
+Kind = tuple[Word, tuple[bool, ...]]  # the letters of a chain's blocks, and for each whether it says what the last said
+
+
+def _shortest(kinds: list[Kind]) -> tuple[tuple[tuple[int, ...], ...], Word]:
+    """An order of blocks for each kind of chain, and the shortest sequence in which all are found.
+
+    Two neighbouring blocks that say the same can stand in either order.
+    """
+    choices = itertools.islice(itertools.product(*map(_orders, kinds)), _CHOICES)
+    found = (
+        (orders, supersequence({_word(kind, order) for kind, order in zip(kinds, orders, strict=True)}))
+        for orders in choices
+    )
+    return min(found, key=lambda choice: len(choice[1]))
+
+
+def _orders(kind: Kind) -> list[tuple[int, ...]]:
+    """The orders in which the blocks of a chain can stand, that of the list first."""
+    orders = [tuple(range(len(kind[0])))]
+    for at, again in enumerate(kind[1]):
+        if again:
+            orders += [(*order[: at - 1], order[at], order[at - 1], *order[at + 1 :]) for order in orders]
+    return orders
+
+
+def _word(kind: Kind, order: tuple[int, ...]) -> Word:
+    return tuple(kind[0][block] for block in order)
 
 
 def supersequence(words: Collection[Word]) -> Word:
