@@ -22,7 +22,7 @@ import polars as pl
 from pydicom.dataset import Dataset
 
 from bulkedit import deid, dicom
-from bulkedit import plan as plans
+from bulkedit import planner as plans
 from bulkedit.deid import documents, keys, record
 from bulkedit.edit import EDITS, json_text
 
