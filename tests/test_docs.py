@@ -18,8 +18,8 @@ from bulkedit.outcome import Outcome, Standing
 
 from . import generated
 from .cli.shell import Shell
-from .engine.test_progress import NUMBERS as MINUTE
 from .emulator.hospital import document
+from .engine.test_progress import NUMBERS as MINUTE
 from .test_layers import LAYERS
 
 if TYPE_CHECKING:
