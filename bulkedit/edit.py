@@ -64,4 +64,7 @@ EDITS: Final = pl.Schema(
 
 def json_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """A value as compact JSON text: every byte of a payload is scarce."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit import errors
+from bulkedit.deid import ENVIRONMENT
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Outcome, Standing
 
 from . import generated
 from .cli.shell import Shell
+from .emulator.hospital import document
 from .engine.test_progress import NUMBERS as MINUTE
 from .test_layers import LAYERS
 
@@ -66,7 +68,7 @@ def test_every_option_and_variable_is_under_its_command(command: str) -> None:
 
 
 def test_every_variable_in_the_docs_is_one_of_an_option() -> None:
-    known = {str(parameter.envvar) for command in COMMANDS.values() for parameter in command.params}
+    known = {ENVIRONMENT} | {str(parameter.envvar) for command in COMMANDS.values() for parameter in command.params}
     found = {name for path in PAGES for name in re.findall(r"\bBULKEDIT_[A-Z_]+\b", path.read_text("utf-8"))}
     assert found - known == set()
 
@@ -160,6 +162,10 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("verify", "r", "--history", "--json").json
     yield from shell.run("revert", "r", "--json").json
     yield MINUTE.as_json()  # comes once a minute only
+    key = {ENVIRONMENT: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"}
+    shell.emulator.add(document(study="1.2.99"), primary=True)
+    yield from shell.run("deid", "--profile", "basic", "--all", "-o", "d.csv", "--json", env=key).json
+    yield from shell.run("deid", "--profile", "basic", "--explain", "--json").json[:1]
     with shell.started("emulate", "--port", "0", "--json") as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())

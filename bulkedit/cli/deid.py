@@ -180,7 +180,7 @@ ReadRate = Annotated[
 ]
 AwsProfile = Annotated[
     str | None,
-    typer.Option("--aws-profile", envvar="BULKEDIT_PROFILE", help="Profile of ~/.aws/config.", show_default=False),
+    typer.Option("--aws-profile", envvar="BULKEDIT_AWS_PROFILE", help="Profile of ~/.aws/config.", show_default=False),
 ]
 Fresh = Annotated[
     bool,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import hmac
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -34,10 +33,6 @@ class Key:
     def fingerprint(self) -> str:
         """16 hex digits that tell keys apart and nothing of them."""
         return hashlib.sha256(self.derived("fingerprint")).hexdigest()[:16]
-
-    def digest(self, purpose: str, text: str) -> bytes:
-        """HMAC-SHA256 of a text under the key of a purpose."""
-        return hmac.digest(self.derived(purpose), text.encode("utf-8", "surrogatepass"), "sha256")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -80,7 +80,7 @@ class Making:
         self._record.add(image_set_id, derived, unreachable)
         self._done.add(image_set_id)
         self.documents += 1
-        self.edits += len(derived.edits)
+        self.edits += len(derived.rows)
         self.unreachable += unreachable
         if self._record.full:
             self.checkpoint()

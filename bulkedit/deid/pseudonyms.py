@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
-import uuid
+import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # UIDs of the standard itself: SOP classes, transfer syntaxes, well-known frames of reference (PS3.6 Annex A)
 REGISTERED: Final = "1.2.840.10008."
 _OURS: Final = "2.25."
+_UUID_FREE: Final = (1 << 128) - 1 - (0xF << 76) - (0b11 << 62)  # the bits that version and variant leave
+_UUID_4: Final = 4 << 76 | 0b10 << 62
 _DAY_S: Final = 86_400
 _CACHED: Final = 100_000
 _FEWEST_BITS: Final = 40  # of an identifier: a million patients then share one with a chance of one in two
@@ -71,6 +73,7 @@ class Pseudonyms:
         ``pairs`` is given each original with its pseudonym, for a re-identification map.
         """
         self._pairs = pairs
+        self._uid_key, self._date_key = key.derived("uid"), key.derived("dates")
         self._key = key
         self._identifiers = identifiers or Identifiers()
         self._mapping = mapping
@@ -89,7 +92,8 @@ class Pseudonyms:
         bare = uid.rstrip(" \0")
         if not bare or bare.startswith(REGISTERED):
             return uid
-        made = f"{_OURS}{uuid.UUID(bytes=self._key.digest('uid', bare)[:16], version=4).int}"
+        number = int.from_bytes(_digest(self._uid_key, bare)[:16])
+        made = f"{_OURS}{number & _UUID_FREE | _UUID_4}"
         self._note("uid", bare, made)
         return made
 
@@ -106,7 +110,7 @@ class Pseudonyms:
                 )
             self._note(purpose, bare, found)
             return found
-        number = int.from_bytes(self._key.digest(f"identifier {purpose}", bare))
+        number = int.from_bytes(_digest(self._key.derived(f"identifier {purpose}"), bare)[:16])
         alphabet, digits = self._identifiers.alphabet, []
         for _ in range(self._identifiers.length):
             number, digit = divmod(number, len(alphabet))
@@ -118,7 +122,7 @@ class Pseudonyms:
     def _shift(self, patient: str) -> Shift:
         """By how much the dates of a patient move: the same for all of the patient's studies."""
         low, high = self._days
-        drawn = self._key.digest("dates", patient.strip(" \0"))
+        drawn = _digest(self._date_key, patient.strip(" \0"))
         days = low + int.from_bytes(drawn[:16]) % (high - low + 1)
         made = Shift(days, int.from_bytes(drawn[16:]) % _DAY_S if self._seconds else 0)
         self._note("shift", patient, f"{made.days} days {made.seconds} s")
@@ -129,6 +133,11 @@ class Pseudonyms:
             self._pairs.add((kind, original, pseudonym))
 
 
+def _digest(key: bytes, text: str) -> bytes:
+    """HMAC-SHA256 of a text."""
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
+
+
 def is_ours(uid: object) -> bool:
     """Whether a UID has the form of those made here."""
     if not isinstance(uid, str) or not uid.startswith(_OURS):
@@ -136,7 +145,7 @@ def is_ours(uid: object) -> bool:
     digits = uid.removeprefix(_OURS).rstrip(" \0")
     if not digits.isdecimal() or len(digits) > 39 or (number := int(digits)) >= 1 << 128:
         return False
-    return number >> 76 & 0xF == 4 and number >> 62 & 0b11 == 0b10
+    return number & ~_UUID_FREE == _UUID_4
 
 
 def load_mapping(path: Path) -> dict[str, str]:

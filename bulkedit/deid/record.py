@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from bulkedit.deid.walk import Derived, Edit, Finding
+    from bulkedit.deid.walk import Derived, Finding, Row
 
 FORMAT: Final = 1
 PART_EDITS: Final = 200_000  # a part is written when it has so many edits,
@@ -85,7 +85,7 @@ class Record:
         self.target = target
         self.folder = folder
         self.about = about
-        self._edits: list[Edit] = []
+        self._edits: list[Row] = []
         self._findings: list[Finding] = []
         self._done: list[tuple[str, int, int, bool]] = []
         self._parts = len(list(folder.glob("done-*.parquet")))
@@ -133,9 +133,9 @@ class Record:
 
     def add(self, image_set_id: str, derived: Derived, unreachable: int) -> None:
         """Take in what came of one document; it is kept when its part is full, or by `checkpoint`."""
-        self._edits += derived.edits
+        self._edits += derived.rows
         self._findings += derived.findings
-        self._done.append((image_set_id, len(derived.edits), unreachable, derived.marked))
+        self._done.append((image_set_id, len(derived.rows), unreachable, derived.marked))
 
     @property
     def full(self) -> bool:
@@ -148,7 +148,7 @@ class Record:
             return
         with explained(self.target):
             for kind, rows in (("edits", self._edits), ("findings", self._findings), ("done", self._done)):
-                self._write(_frame(rows, _KINDS[kind]), _part(kind, self._parts))
+                self._write(frame(rows, _KINDS[kind]), _part(kind, self._parts))
         self._parts += 1
         self._edits, self._findings, self._done = [], [], []
 
@@ -203,8 +203,12 @@ def _part(kind: str, number: int) -> str:
     return f"{kind}-{number:05}.parquet"
 
 
-def _frame(rows: Iterable[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=schema, orient="row")
+def frame(rows: Iterable[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
+    """Rows as a frame."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)  # by columns: rows would be looked at one by one
+    return pl.DataFrame(
+        [pl.Series(name, column, kind) for (name, kind), column in zip(schema.items(), columns, strict=True)]
+    )
 
 
 def _sink(frame: pl.LazyFrame, path: Path) -> None:

@@ -44,6 +44,8 @@ class Rule:
     value: str | None = None  # of REPLACE
     partner: str | None = None  # of SHIFT: the time beside a date, the date beside a time
     safe: frozenset[str] = frozenset()  # private: creators in whose block this element is safe
+    keeps: bool = False  # KEEP: what is no sequence is passed over at once
+    home: dicom.Level | None = None  # where an edit can name it; None where none can
 
     @property
     def shown(self) -> str:
@@ -143,6 +145,8 @@ class Rules:
             forced=dicom.force_reason(known) is not None,
             unnameable=unnameable,
             value=value,
+            keeps=action is Action.KEEP,
+            home=known.level if unnameable is None and known.name not in dicom.NEVER_EDITABLE else None,
             partner=_partner(known) if action is Action.SHIFT else None,
             safe=self._safe.get((known.tag >> 16, known.tag & 0xFF), frozenset()) if known.private else frozenset(),
         )

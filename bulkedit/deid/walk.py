@@ -11,7 +11,7 @@ import base64
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from bulkedit import dicom
 from bulkedit.deid import dates
@@ -78,6 +78,10 @@ class Edit(NamedTuple):
     vr: str | None  # of a private element whose value is a number
     force: bool
     reason: str  # of the rule; a reader of edit lists passes it over
+
+
+# an `Edit` as a plain tuple, of which there are many
+Row: TypeAlias = "tuple[str, str, str, str | None, str | None, str | None, str | None, bool, str]"
 
 
 class Finding(NamedTuple):
@@ -147,9 +151,14 @@ class Mark:
 class Derived:
     """What came of one document."""
 
-    edits: list[Edit] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     marked: bool = False  # the document bore the mark of this key already
+
+    @property
+    def edits(self) -> list[Edit]:
+        """The rows by the names of their columns."""
+        return [Edit._make(row) for row in self.rows]
 
 
 @dataclass(slots=True)
@@ -198,11 +207,16 @@ class Walker:
         self._uids = {name for level, name in _OWN_UIDS.items() if rules.places[level][name].action is Action.UID}
         # of the document at hand
         self._id = ""
-        self._edits: list[Edit] = []
-        self._renames: dict[Level, list[Edit]] = {}
+        self._edits: list[Row] = []
+        self._renames: dict[Level, list[Row]] = {}
         self._noted: Counter[tuple[str, str, str]] = Counter()
         self._shift = dates.Shift(0)
-        self._primary = self._marked = False
+        self._primary = self._marked = self._forced_all = self._needs_force = False
+        self._codes = [
+            {"CodeValue": value, "CodingSchemeDesignator": _SCHEME, "CodeMeaning": meaning}
+            for value, meaning in rules.profile.codes
+        ]
+        self._codes_text, self._mark_text = json_text(self._codes), json_text([mark.text])
 
     def derive(self, image_set_id: str, document: dict[str, Any], *, primary: bool = False) -> Derived:
         """The edits of one document, in the order in which they are to be sent: UIDs last, innermost first.
@@ -211,6 +225,7 @@ class Walker:
         """
         patient, study, all_series = _parts(document)
         self._id, self._primary = image_set_id, primary
+        self._forced_all, self._needs_force = self._together and not primary, False
         self._edits, self._renames, self._noted = [], {level: [] for level in Level}, Counter()
         self._marked = any(self._mark.is_by(text) for text in _method_texts(patient))
         self._shift = self._pseudonyms.shift(self._patient_of(patient, study))
@@ -225,8 +240,8 @@ class Walker:
                 self._instance(_dicom(instance), at)
         renames = [edit for level in (Level.INSTANCE, Level.SERIES, Level.STUDY) for edit in self._renames[level]]
         edits = self._edits + renames
-        if self._together and not primary and any(edit.force for edit in edits):
-            edits = [edit if edit.force else Edit(*edit[:7], True, edit.reason) for edit in edits]
+        if self._forced_all and not self._needs_force:
+            edits = [(*edit[:7], False, edit[8]) for edit in edits]
         findings = [Finding(image_set_id, *noted, count) for noted, count in self._noted.items()]
         return Derived(edits, findings, self._marked)
 
@@ -269,24 +284,22 @@ class Walker:
             self._set("PatientIdentityRemoved", _YES, at, force=False, reason=reason)
         methods = _method_texts(patient)
         if self._mark.text not in methods:
-            self._set("DeidentificationMethod", json_text([*methods, self._mark.text]), at, force=True, reason=reason)
+            text = json_text([*methods, self._mark.text]) if methods else self._mark_text
+            self._set("DeidentificationMethod", text, at, force=True, reason=reason)
         name = "DeidentificationMethodCodeSequence"
         coded = patient.get(name) or []
         there = {item.get("CodeValue") for item in coded if isinstance(item, dict)}
-        missing = [
-            {"CodeValue": value, "CodingSchemeDesignator": _SCHEME, "CodeMeaning": meaning}
-            for value, meaning in self._rules.profile.codes
-            if value not in there
-        ]
+        missing = [item for item in self._codes if item["CodeValue"] not in there]
         if missing:
-            self._set(name, json_text([*coded, *missing]), at, force=True, reason=reason)
+            text = json_text([*coded, *missing]) if coded else self._codes_text
+            self._set(name, text, at, force=True, reason=reason)
 
     def _level(self, attributes: dict[str, Any], at: _At) -> None:
         """The attributes of one level."""
         here = _Here(attributes, at.place, (), at)
         for key, value in attributes.items():
             rule = at.place[key]
-            if (rule.action is Action.KEEP and type(value) is not list) or value is None or value in _NOTHING:
+            if (rule.keeps and type(value) is not list) or value is None or value in _NOTHING:
                 continue
             new = self._new_value(value, rule, here)
             if new is not value and new != value:
@@ -294,7 +307,7 @@ class Walker:
 
     def _emit(self, rule: Rule, old: Any, new: Any, at: _At) -> None:  # noqa: ANN401 - JSON values
         """One edit, or why there can be none."""
-        if (kind := self._why_not(rule, at)) is not None:
+        if (rule.home is not at.level or self._primary) and (kind := self._why_not(rule, at)) is not None:
             self._noted[at.level, rule.shown, kind] += 1
             return
         name, reason = rule.name, rule.because
@@ -302,11 +315,12 @@ class Walker:
             self._remove(rule, old, at)
             return
         if name in self._uids:
-            row = Edit(self._id, "set", name, new, at.series, at.instance, None, True, reason)
+            row = (self._id, "set", name, new, at.series, at.instance, None, True, reason)
+            self._needs_force = True
             self._renames[at.level].append(row)
             return
         text = None if new is None else new if isinstance(new, str) else _cell(new)
-        if text is not None and not _fits(text, new, at.room - len(name)):
+        if text is not None and not _fits(new, at.room - len(name)):
             if rule.base in {Action.REMOVE, Action.EMPTY, Action.DUMMY} and rule.action is not Action.KEEP:
                 self._noted[at.level, name, "emptied"] += 1
                 text = None
@@ -331,33 +345,33 @@ class Walker:
 
     def _remove(self, rule: Rule, old: Any, at: _At) -> None:  # noqa: ANN401 - JSON value
         """A removal that names the stored value, or empties what is too large to be named."""
-        text = json_text(old)
-        if len(text) * 4 > at.room and len(text.encode("utf-8", "replace")) > at.room - len(rule.name):
+        if not _fits(old, at.room - len(rule.name)):
             self._noted[at.level, rule.name, "emptied"] += 1
             self._set(rule.name, None, at, force=rule.forced, reason=rule.because)
             return
         vr = at.vrs.get(rule.name) if rule.private and not isinstance(old, str) else None
         value = _named(rule, old, vr)
         place = (at.series, at.instance, vr if value is not None else None)
-        self._edits.append(Edit(self._id, "remove", rule.name, value, *place, rule.forced, rule.because))
+        self._needs_force |= rule.forced
+        force = rule.forced or self._forced_all
+        self._edits.append((self._id, "remove", rule.name, value, *place, force, rule.because))
 
     def _set(self, name: str, text: str | None, at: _At, *, force: bool, reason: str) -> None:
-        self._edits.append(Edit(self._id, "set", name, text, at.series, at.instance, None, force, reason))
+        self._needs_force |= force
+        force = force or self._forced_all
+        self._edits.append((self._id, "set", name, text, at.series, at.instance, None, force, reason))
 
     # -- values -------------------------------------------------------------------------------------------------
 
     def _new_value(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, PLR0911 - JSON; one branch an action
         """What becomes of a value that is not empty: the same object where nothing does, `_GONE` where it goes."""
         action = rule.action
-        items = _has_items(value)
-        if rule.private and action is Action.REMOVE:
-            return value if self._is_safe(rule, here.around) else _GONE
-        if items and action in _INTO_ITEMS:
+        if action is Action.REMOVE:
+            return value if rule.private and self._is_safe(rule, here.around) else _GONE
+        if type(value) is list and action in _INTO_ITEMS and _has_items(value):
             return self._items(value, here.path_to(rule), here.place.inside(rule.name), here.at)
         if action is Action.KEEP or (action in STATEFUL and here.at.done):
             return value
-        if action is Action.REMOVE:
-            return _GONE
         if action is Action.EMPTY:
             return None
         if action is Action.DUMMY:
@@ -386,6 +400,8 @@ class Walker:
 
     def _shifted(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
         """Dates or times moved, each with the one beside it; None where one of them cannot be read."""
+        if not self._shift.seconds and isinstance(value, str):
+            return _moved(rule.vr, value, None, self._shift)
         beside = here.around.get(rule.partner) if rule.partner and self._shift.seconds else None
         if beside is not None and here.place[rule.partner or ""].action is not Action.SHIFT:
             beside = None  # it stays, or goes: then this one moves alone
@@ -430,7 +446,7 @@ class Walker:
         changed: dict[str, Any] = {}
         for key, value in item.items():
             rule = here.place[key]
-            if (rule.action is Action.KEEP and type(value) is not list) or value is None or value in _NOTHING:
+            if (rule.keeps and type(value) is not list) or value is None or value in _NOTHING:
                 continue
             new = self._new_value(value, rule, here)
             if new is not value and new != value:
@@ -528,9 +544,9 @@ def _cell(value: Any) -> str:  # noqa: ANN401
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _fits(text: str, value: Any, room: int) -> bool:  # noqa: ANN401
+def _fits(value: Any, room: int) -> bool:  # noqa: ANN401
     """Whether a value has room in a call of its own."""
-    if len(text) * 6 < room:
+    if isinstance(value, str) and len(value) * 6 + 2 < room:
         return True  # six bytes are the most that JSON makes of a character
     return len(json_text(value).encode("utf-8", "replace")) <= room
 

@@ -51,7 +51,8 @@ def test_registered_uids_stay(uid: str) -> None:
 def test_pseudonyms_are_the_same_in_another_process() -> None:
     program = (
         "from bulkedit.deid.keys import Key; from bulkedit.deid.pseudonyms import Pseudonyms;"
-        f"p = Pseudonyms(Key({KEY.secret!r})); print(p.uid('1.2.3'), p.identifier('PatientID', 'MRN1'), p.shift('MRN1'))"
+        f"p = Pseudonyms(Key({KEY.secret!r}));"
+        "print(p.uid('1.2.3'), p.identifier('PatientID', 'MRN1'), p.shift('MRN1'))"
     )
     said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
     pseudonyms = Pseudonyms(KEY)
@@ -68,16 +69,17 @@ def test_identifiers_are_of_their_alphabet_and_apart_by_purpose(values: set[str]
     assert not made & {pseudonyms.identifier("AccessionNumber", value) for value in bare}
 
 
+def parsed(*texts: str | None) -> datetime:
+    return datetime.strptime("".join(map(str, texts))[:14], "%Y%m%d%H%M%S")  # noqa: DTZ007 - DICOM's local time
+
+
 @given(MOMENTS, MOMENTS, SHIFTS)
 def test_a_shift_keeps_the_interval_between_moments(first: datetime, second: datetime, shift: Shift) -> None:
-    moved = [dates.pair(f"{one:%Y%m%d}", f"{one:%H%M%S}.25", shift) for one in (first, second)]
-    then = [datetime.strptime("".join(map(str, pair))[:14], "%Y%m%d%H%M%S") for pair in moved]  # noqa: DTZ007
-    whole = [
-        datetime.strptime(str(dates.datetime_(f"{one:%Y%m%d%H%M%S}", shift)), "%Y%m%d%H%M%S") for one in (first, second)
-    ]
-    assert then[1] - then[0] == second - first
-    assert then == whole
-    assert then[0] - first == timedelta(shift.days, shift.seconds)
+    moved = [parsed(*dates.pair(f"{one:%Y%m%d}", f"{one:%H%M%S}.25", shift)) for one in (first, second)]
+    whole = [parsed(dates.datetime_(f"{one:%Y%m%d%H%M%S}", shift)) for one in (first, second)]
+    assert moved[1] - moved[0] == second - first
+    assert moved == whole
+    assert moved[0] - first == timedelta(shift.days, shift.seconds)
 
 
 @pytest.mark.parametrize(

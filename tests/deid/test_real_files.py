@@ -1,4 +1,4 @@
-"""pydicom's own DICOM files through import, derivation, the reader of edit lists, the planner, the engine and the service."""
+"""pydicom's own DICOM files through import, derivation, edit list, planner, engine and service."""
 
 from __future__ import annotations
 
