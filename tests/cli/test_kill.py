@@ -36,7 +36,7 @@ def test_a_run_that_is_killed_anywhere_is_finished_by_a_resume_and_nothing_is_do
     edits = shell.descriptions(image_sets)
     run = shell.folder / "r"
     words = ("apply", edits, "--yes", "--run", run, "--rate", "40/s", "--burst", "4")
-    kill_once(shell, words, point, 3, random.Random(1))
+    assert kill_once(shell, words, point, 3, random.Random(1))
     row = go_on(shell, run, point)
     assert (row.exit_code, row.versions, row.calls, row.accepted) == (0, 8, 8, 8)
     assert [shell.stored(one) for one in image_sets] == [(2, f"T{i}") for i in range(8)]
