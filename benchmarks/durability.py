@@ -60,7 +60,7 @@ def throughput(plan: plans.SavedPlan, path: Path, *, synchronous: str) -> float:
 
     async def main() -> float:
         with Ledger.create(path) as ledger:
-            ledger._connection.execute(f"PRAGMA synchronous = {synchronous}")  # noqa: SLF001 - what is compared
+            ledger._connection.execute(f"PRAGMA synchronous = {synchronous}")
             options = replace(
                 Options(), rates={**FAST, Operation.UPDATE: Rate(RATE, 1)}, workers=256, max_in_flight=1_000
             )
@@ -108,7 +108,7 @@ def synthesise(folder: Path) -> None:
         plan, folder / "plan", {**about, "counts": {**sample.counts, "calls": LEDGER_CALLS, "edits": LEDGER_CALLS}}
     )
     with Ledger.create(folder / "ledger.sqlite") as ledger:
-        ledger._connection.execute("PRAGMA synchronous = OFF")  # noqa: SLF001 - only prepares
+        ledger._connection.execute("PRAGMA synchronous = OFF")
         for standing in (Standing.INTENDED, Standing.ACCEPTED, Standing.APPLIED):
             last = LEDGER_CALLS - (100 if standing is Standing.APPLIED else 0)
             for begin in range(0, last, 50_000):
