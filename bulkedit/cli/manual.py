@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 
 EXAMPLE: Final = "Example: "
 
-# of commands that take a run or a plan to its end; the others end with 0, 2 or 4
+# beside 0; which of them a command ends with is below
 _ENDS: Final = [
-    ("0", "all edits applied, or nothing to do"),
     ("1", "done; some edits were not applied"),
     ("2", "the command's words or the edit list are not understood; nothing was sent"),
+    ("3", "stopped, because more edits failed than --max-errors allows"),
     ("4", "cannot go on: credentials, access, data store, network, ledger"),
     ("5", "ended early, can be resumed"),
     ("6", "the plan has changed since it was made"),
+    ("7", "a read-back found a difference"),
     ("130", "interrupted, can be resumed"),
 ]
-_RUNS: Final = {"apply", "resume"}
+_DONE: Final = dict.fromkeys(("apply", "resume"), "all edits applied, or nothing to do")
+_CODES: Final = {
+    **dict.fromkeys(("apply", "resume"), {"1", "2", "3", "4", "5", "6", "130"}),
+    "verify": {"2", "4", "6", "7"},
+}
 _ENVIRONMENT: Final = [
     ("BULKEDIT_…", "every option, by the name beside it; the command line goes first"),
     ("AWS_PROFILE, AWS_REGION, …", "credentials and region, as the AWS CLI takes them"),
@@ -51,9 +56,8 @@ class Manual(TyperCommand):
         # a line to be copied stands bare, not in a box whose border would be copied with it
         console.print(Text("Example: " + shown[0] if len(shown) == 1 else "Examples:\n  " + "\n  ".join(shown)))
         console.print()
-        codes = _ENDS if ctx.info_name in _RUNS else [code for code in _ENDS if code[0] in {"0", "2", "4", "6"}]
-        if ctx.info_name not in _RUNS:
-            codes = [("0", "done"), *codes[1:]]
+        own = _CODES.get(str(ctx.info_name), {"2", "4", "6"})
+        codes = [("0", _DONE.get(str(ctx.info_name), "done")), *(code for code in _ENDS if code[0] in own)]
         for title, pairs in (("Exit codes", codes), ("Environment", _ENVIRONMENT)):
             text = rows(pairs, console.width - 4)
             console.print(Panel(text, title=title, title_align="left", border_style="dim"), soft_wrap=False)
