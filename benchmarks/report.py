@@ -60,7 +60,7 @@ def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
             value=pl.format('"VALUE^{}"', "edit"),
             force=pl.lit(value=False),
             study_wide=pl.lit(value=False),
-            **{name: pl.lit(None) for name in ("series_uid", "instance_uid", "vr", "revert_to", "version")},
+            **{name: pl.lit(None) for name in ("series_uid", "instance_uid", "vr", "revert_to", "version", "same_as")},
         )
         .select(plans.PLANNED_EDITS.names())
         .cast(dict(plans.PLANNED_EDITS))

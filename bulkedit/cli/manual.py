@@ -29,7 +29,7 @@ _ENDS: Final = [
 ]
 _DONE: Final = dict.fromkeys(("apply", "resume"), "all edits applied, or nothing to do")
 _CODES: Final = {
-    **dict.fromkeys(("apply", "resume"), {"1", "2", "3", "4", "5", "6", "130"}),
+    **{name: {"1", "2", "3", "4", "5", "6", "130"} for name in _DONE},
     "verify": {"2", "4", "6", "7"},
 }
 _ENVIRONMENT: Final = [
