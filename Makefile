@@ -30,7 +30,7 @@ $(VENV)/.package: $(VENV)/bin/python pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[deid,xlsx]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[deid,report,xlsx]' --group dev
 	touch $@ $(VENV)/.package
 
 clean:

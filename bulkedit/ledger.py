@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bulkedit.outcome import Standing
 
 SCHEMA: Final = 1
+_LOOK_S: Final = 0.05  # longer than a look at the lock takes
 SETUP: Final = f"""
 BEGIN;
 CREATE TABLE event (
@@ -111,6 +112,11 @@ STANDINGS: Final = pl.Schema(
         "at": pl.Float64(),
     }
 )
+# One row a call: its first event.
+BEGUN: Final = pl.Schema({"call": pl.UInt32(), "begun": pl.Float64()})  # epoch seconds
+ACTIVITY: Final = pl.Schema(
+    {"bin": pl.UInt32(), "standing": pl.String(), "events": pl.UInt32(), "throttles": pl.UInt32()}
+)
 
 
 class Ledger:
@@ -184,12 +190,22 @@ class Ledger:
             return frame.unique("call", keep="last", maintain_order=True).sort("call")
         # SQLite takes the other columns from the row that holds the maximum
         query = f"SELECT {columns}, max(seq) FROM event GROUP BY call ORDER BY call"  # noqa: S608 - constant names
+        return self._frame(query, pl.Schema({**STANDINGS, "seq": pl.UInt64()})).drop("seq")
+
+    def beginnings(self) -> pl.DataFrame:
+        """When every call was begun: columns `BEGUN`, sorted by call."""
+        return self._frame("SELECT call, min(at) FROM event GROUP BY call ORDER BY call", BEGUN)
+
+    def _frame(self, query: str, schema: pl.Schema) -> pl.DataFrame:
+        """What a query finds, fetched in batches: a row takes ten times as much memory in Python as in a frame."""
+        frames = [pl.DataFrame(schema=schema)]
+        if self.damage:
+            return pl.DataFrame(self._readable(query), schema=schema, orient="row")
         with _explained(self.path):
             cursor = self._connection.execute(query)
-            # rows as Python has them weigh ten times what they weigh in a frame, so never all of them at once
-            chunks = iter(lambda: [row[:-1] for row in cursor.fetchmany(_CHUNK)], [])
-            frames = [pl.DataFrame(rows, schema=STANDINGS, orient="row") for rows in chunks]
-        return pl.concat([pl.DataFrame(schema=STANDINGS), *frames])
+            while rows := cursor.fetchmany(_CHUNK):
+                frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+        return pl.concat(frames)
 
     def last_standings(self) -> pl.DataFrame:
         """Where every call stands that was ever begun, and nothing more: call UInt32, standing String; any order.
@@ -243,6 +259,29 @@ class Ledger:
             names = [column[0] for column in cursor.description]
             for row in cursor:
                 yield dict(zip(names, row, strict=True))
+
+    def activity(self, bins: int) -> pl.DataFrame:
+        """What happened when: the run's time from first to last event in so many bins of equal width.
+
+        Columns bin UInt32, standing String, events UInt32 (that lead to it) and throttles UInt32 (refused for the
+        quota since the call's event before), sorted; bins without events are left out.
+        """
+        query = """
+            WITH span AS (SELECT min(at) AS first, max(max(at) - min(at), 1e-9) AS length FROM event),
+            step AS (SELECT at, standing, throttles - lag(throttles, 1, 0) OVER (PARTITION BY call ORDER BY seq) AS new
+                     FROM event)
+            SELECT min(CAST((at - first) / length * :bins AS INTEGER), :bins - 1), standing, count(*), sum(max(new, 0))
+            FROM step, span GROUP BY 1, 2 ORDER BY 1, 2
+        """
+        return self._frame(query.replace(":bins", str(int(bins))), ACTIVITY)
+
+    def settle_times(self) -> pl.Series:
+        """Seconds from each applied call's acceptance to the look that found it applied: Float64."""
+        query = """
+            SELECT max(CASE standing WHEN 'applied' THEN at END) - max(CASE standing WHEN 'accepted' THEN at END) AS s
+            FROM event WHERE standing IN ('accepted', 'applied') GROUP BY call HAVING s IS NOT NULL
+        """
+        return self._frame(query, pl.Schema({"seconds": pl.Float64()})).to_series()
 
     def span_s(self) -> float:
         """Seconds from the first event to the last."""
@@ -359,7 +398,7 @@ def _hold(path: Path) -> IO[str]:
         descriptor = os.open(path.with_name("run.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         lock = undo.enter_context(os.fdopen(descriptor, "r+", encoding="utf-8"))
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except BlockingIOError as error:
             raise RunHeldError(
                 f"this run is held by {_holder(lock)}.",
@@ -371,6 +410,27 @@ def _hold(path: Path) -> IO[str]:
         os.write(descriptor, json.dumps(holder).encode())
         undo.pop_all()
     return lock
+
+
+def _lock(file: IO[str]) -> None:
+    """Take the lock; once more after a moment, because `is_held` may be looking. Raises BlockingIOError."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_LOOK_S)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process works on the run of this ledger now."""
+    try:
+        with path.with_name("run.lock").open("r", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _holder(lock: IO[str]) -> str:

@@ -155,7 +155,7 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("plan", edits, "-o", "p", "--json").json
     yield from shell.run("apply", edits, "--yes", "--run", "r", "--json").json
     yield from shell.run("status", "r", "--json").json
-    yield from shell.run("report", "r", "--only", "applied", "--json").json
+    yield from shell.run("report", "r", "--only", "applied", "--results", "out", "--html", "page.html", "--json").json
     yield from shell.run("revert", "r", "-o", "back", "--json").json
     yield from shell.run("inventory", "-o", "i.parquet", "--json").json
     shell.run("apply", shell.descriptions([image_sets[1]], "more.csv"), "--yes", "--run", "s")

@@ -16,6 +16,7 @@ from bulkedit.cli.deid import deid
 from bulkedit.cli.demo import demo
 from bulkedit.cli.emulate import emulate
 from bulkedit.cli.inventory import inventory
+from bulkedit.cli.manual import Manual
 from bulkedit.cli.planning import plan
 from bulkedit.cli.reporting import report, status
 from bulkedit.cli.reverting import revert
@@ -79,7 +80,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for _command in (demo, plan, apply, resume, status, report, verify, revert, inventory, deid, emulate):
-    app.command()(_guarded(_command))
+    app.command(cls=Manual)(_guarded(_command))
 
 
 def _place(error: BaseException) -> str:

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from bulkedit import reports
+
 _SOURCE = "Edit list"
 _WHERE = "Where"
 _SELECT = "Image sets by study, series, accession number, patient or study id"
 _ESTIMATE = "Estimate"
 _RUN = "Running"
+_FILES = "Files"
 
 Edits = Annotated[
     str, typer.Argument(metavar="EDITS", help="CSV, CSV.gz, Parquet, JSON lines or Excel file; - is standard input.")
@@ -389,4 +392,53 @@ Out = Annotated[
         help="The plan's folder; plans/<id> where not given.",
         show_default=False,
     ),
+]
+
+ResultsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        envvar="BULKEDIT_RESULTS",
+        help="Write what became of every row to a new folder: succeeded, failed, conflicted, unprocessed.",
+        rich_help_panel=_FILES,
+        show_default=False,
+    ),
+]
+ResultsFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="|".join(reports.FORMATS),
+        envvar="BULKEDIT_RESULTS_FORMAT",
+        help="Format of these files.",
+        rich_help_panel=_FILES,
+    ),
+]
+IncludeValues = Annotated[
+    bool,
+    typer.Option(
+        "--include-values",
+        envvar="BULKEDIT_INCLUDE_VALUES",
+        help="Write the values of the edits into them, which are health data; only so can they be planned again.",
+        rich_help_panel=_FILES,
+    ),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        envvar="BULKEDIT_HTML",
+        help="Write a page that opens offline, without any value; needs the extra `report`.",
+        rich_help_panel=_FILES,
+        show_default=False,
+    ),
+]
+Watch = Annotated[
+    bool, typer.Option("--watch", "-w", envvar="BULKEDIT_WATCH", help="Look again until the run ends; Ctrl-C leaves.")
+]
+Every = Annotated[
+    float,
+    typer.Option("--every", metavar="SECONDS", envvar="BULKEDIT_EVERY", min=0.1, help="Pause between looks."),
 ]

@@ -20,7 +20,7 @@ from bulkedit import planner as plans
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
 from bulkedit.cli.progress import showing
-from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, rows
+from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, print_rows, say
 from bulkedit.errors import BadRowsError, UsageError
 from bulkedit.files import open_private
 from bulkedit.pacing import AUTO, DOCUMENTED, Auto, Operation, Rate, pacer, parse_pace, parse_rate
@@ -197,6 +197,7 @@ def plan_list(
     listing.check()
     file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
     found = editlist.read(file, listing.reading())
+    _say_left_out(found)
     datastore_id = _datastore(datastore_id, found)
     settings = listing.planning(found.form)
     selected, looked_up = _selected(found.edits, datastore_id, listing, settings, where)
@@ -221,6 +222,7 @@ def plan_list(
         "skipped": selected.skipped.get_column("row").n_unique(),
         "searches": looked_up.tally.searches,
         "beyond_knowledge": plans.beyond_knowledge(made.edits, known),
+        "empty": found.idle.height,
     }
     about: dict[str, Any] = {
         "tool": f"bulkedit {__version__}",
@@ -236,7 +238,8 @@ def plan_list(
         },
         "counts": counts,
     }
-    return plans.save(plans.Plan(made.calls, made.edits, bad), folder or Path("plans") / new_id(now), about)
+    unplanned = pl.concat([bad, selected.skipped, editlist.asking_nothing(found.idle)]).sort("row", maintain_order=True)
+    return plans.save(plans.Plan(made.calls, made.edits, unplanned), folder or Path("plans") / new_id(now), about)
 
 
 def _selected(
@@ -255,6 +258,16 @@ def _selected(
         nothing = pl.DataFrame(schema=inventories.INVENTORY)
         found = inventories.Lookup(nothing, "none", inventories.Tally(), whole_studies=False)
     return inventories.resolve(edits, found.inventory, selecting), found
+
+
+def _say_left_out(found: EditList) -> None:
+    """Which lines of a result file are not planned again."""
+    if found.applied:
+        err().print(
+            f"{plural(found.applied, 'line')} left out: applied already. To plan them too: --ignore-column outcome"
+        )
+    if found.planless:
+        err().print(f"{plural(found.planless, 'line')} left out: set aside when first planned; mend them in your list.")
 
 
 async def _looked_up(
@@ -372,20 +385,20 @@ def show_plan(saved: SavedPlan) -> None:
     aside = plural(counts["set_aside"], "row")
     if counts["skipped"]:
         aside += f", and {plural(counts['skipped'], 'row')} skipped that name nothing in the data store"
+    if counts["empty"]:
+        aside += f", and {plural(counts['empty'], 'row')} that ask for nothing"
     console = out()
-    console.print(f"Plan {saved.folder} for data store {saved.datastore_id}")
-    console.print(
-        rows(
-            [
-                ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),
-                ("image sets", f"{counts['image_sets']:,}" + _studies_text(counts)),
-                ("calls", _calls_text(counts)),
-                ("set aside", aside),
-                ("time", _time_text(counts)),
-                ("API cost", f"${counts['api_dollars']:,.4f}"),
-                ("storage cost", _tier_text(counts)),
-            ]
-        )
+    say(console, f"Plan {saved.folder} for data store {saved.datastore_id}")
+    print_rows(
+        [
+            ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),
+            ("image sets", f"{counts['image_sets']:,}" + _studies_text(counts)),
+            ("calls", _calls_text(counts)),
+            ("set aside", aside),
+            ("time", _time_text(counts)),
+            ("API cost", f"${counts['api_dollars']:,.4f}"),
+            ("storage cost", _tier_text(counts)),
+        ]
     )
     # the plan of a revert has no such edits
     beyond = counts.get("beyond_knowledge", 0)

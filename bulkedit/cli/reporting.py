@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import polars as pl
 import typer
+from rich.live import Live
+from rich.text import Text
 
 from bulkedit import reports, runs
 from bulkedit.cli import options as o
-from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, rows
+from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, print_rows, rows, say
 from bulkedit.errors import UsageError
+from bulkedit.ledger import is_held
 from bulkedit.outcome import Outcome, Standing
 
 if TYPE_CHECKING:
@@ -20,37 +26,78 @@ _SHOWN_REASONS: Final = 20
 _SHOWN_EDITS: Final = 10  # of one reason
 
 
-def status(run: o.RunFolder, as_json: o.AsJson = False) -> None:
+def status(run: o.RunFolder, watch: o.Watch = False, every: o.Every = 2, as_json: o.AsJson = False) -> None:
     """Where a run stands, also while it is running.
 
-    Example: bulkedit status runs/20260102-030405-1a2b
+    Example: bulkedit status runs/20260102-030405-1a2b --watch
     """
     found = runs.load(run)
-    _warn_of_damage(found)
-    summary = reports.summary(found)
-    calls = _call_counts(found)
-    if as_json:
-        json_line({**summary, "type": "status", "standings": calls})
+    _warn_of_damage(reports.damage(found))
+    if watch:
+        _watch(found, every, as_json=as_json)
         return
+    line = _status(found)
+    if as_json:
+        json_line(line)
+        return
+    say(out(), _status_head(found))
+    print_rows(_status_rows(line))
+    if line["unprocessed"]:
+        out().print(f"\nTo go on:  {command('resume', found.folder)}")
+
+
+def _status(run: Run) -> dict[str, Any]:
+    """The JSON line of type ``status``."""
+    return {**reports.summary(run), "type": "status", "standings": _call_counts(run)}
+
+
+def _status_head(run: Run) -> str:
+    return f"Run {run.folder} on data store {run.plan.datastore_id}, begun {run.about['created']}"
+
+
+def _status_rows(line: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("edits", ", ".join(f"{line[outcome]:,} {outcome}" for outcome in Outcome)),
+        ("calls", ", ".join(f"{count:,} {standing}" for standing, count in line["standings"].items())),
+        ("throttled", f"{line['throttled']:,} of {plural(line['requests'], 'update request')}"),
+        ("time", duration(line["seconds"])),
+    ]
+
+
+def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
+    """Show where a run stands until all of it is settled or nobody works on it any more; Ctrl-C ends the looking.
+
+    On a terminal the picture is redrawn; elsewhere, and as JSON, there is a line for every look.
+    """
     console = out()
-    console.print(f"Run {found.folder} on data store {found.plan.datastore_id}, begun {found.about['created']}")
-    console.print(
-        rows(
-            [
-                ("edits", ", ".join(f"{summary[outcome]:,} {outcome}" for outcome in Outcome)),
-                ("calls", ", ".join(f"{count:,} {standing}" for standing, count in calls.items())),
-                ("throttled", f"{summary['throttled']:,} of {plural(summary['requests'], 'update request')}"),
-                ("time", duration(summary["seconds"])),
-            ]
-        )
-    )
-    if summary["unprocessed"]:
-        console.print(f"\nTo go on:  {command('resume', found.folder)}")
+    redrawn = console.is_terminal and not as_json
+    with Live(console=console, auto_refresh=False) if redrawn else contextlib.nullcontext() as live:
+        try:
+            while True:
+                # whether somebody works on it is asked first: what he did last is then seen
+                held = is_held(run.ledger)
+                begun = time.monotonic()
+                line = _status(run)
+                if as_json:
+                    json_line(line)
+                elif live is not None:
+                    head = Text(_status_head(run))
+                    live.update(Text("\n").join([head, rows(_status_rows(line), console.width)]), refresh=True)
+                else:
+                    console.print(" · ".join(text for _, text in _status_rows(line)))
+                if not line["unprocessed"] or not held:
+                    break
+                # a look at a large run takes a while itself, and the run needs the disk too
+                time.sleep(max(every_s, 4 * (time.monotonic() - begun)))
+        except KeyboardInterrupt:
+            return
+    if line["unprocessed"] and not as_json:
+        console.print(f"\nNo process works on this run. To go on:  {command('resume', run.folder)}")
 
 
-def _warn_of_damage(run: Run) -> None:
+def _warn_of_damage(damage: str | None) -> None:
     """Numbers of a damaged ledger are those of the part that can be read."""
-    if damage := reports.damage(run):
+    if damage:
         err().print(f"warning: the ledger is damaged ({damage}); what follows is what can still be read of it.")
 
 
@@ -75,25 +122,64 @@ def report(
             show_default=False,
         ),
     ] = None,
+    results: o.ResultsFolder = None,
+    format_: o.ResultsFormat = "csv",
+    include_values: o.IncludeValues = False,
+    html: o.Html = None,
     as_json: o.AsJson = False,
 ) -> None:
     """What became of every edit: the numbers, and the edits that were not applied with the reason.
 
     Example: bulkedit report runs/20260102-030405-1a2b --only rejected
     """
-    if only is not None and only not in list(Outcome):
-        raise UsageError(f"--only is one of {', '.join(Outcome)}.")
+    _check_words(only, format_, results, include_values=include_values)
     found = runs.load(run)
-    _warn_of_damage(found)
-    summary = reports.summary(found)
+    settlement = reports.Settlement.of(found)
+    _warn_of_damage(settlement.damage)
+    written = results and reports.write(found, results, format_=format_, values=include_values, settlement=settlement)
+    if html is not None:
+        reports.write_page(found, html, settlement=settlement)
+    summary = reports.summary(found, settlement)
     if as_json:
+        if written:
+            json_line(written.as_json())
+        if html is not None:
+            json_line({"type": "page", "file": str(html)})
         if only is not None:
             for edit in _chosen(found, only).iter_rows(named=True):
                 json_line({"type": "edit", **edit})
         json_line(summary)
         return
     _headline(found, summary)
-    _show_edits(_chosen(found, only))
+    if written:
+        _say_written(found, written)
+    if html is not None:
+        out().print(f"Page:  {html}")
+    if only is not None or (results is None and html is None):
+        _show_edits(_chosen(found, only))
+
+
+def _check_words(only: str | None, format_: str, results: Path | None, *, include_values: bool) -> None:
+    """Raises UsageError."""
+    if only is not None and only not in list(Outcome):
+        raise UsageError(f"--only is one of {', '.join(Outcome)}.")
+    if format_ not in reports.FORMATS:
+        raise UsageError(f"--format is one of {', '.join(reports.FORMATS)}.")
+    if include_values and results is None:
+        raise UsageError("--include-values goes with --results DIR.")
+
+
+def _say_written(run: Run, written: reports.Results) -> None:
+    """Where the result files are, and how what failed goes on."""
+    out().print(f"Result files in {written.folder}")
+    counts = [
+        (file.name, f"{plural(file.rows, 'row')}, {plural(file.lines, 'line')}") for file in written.files.values()
+    ]
+    print_rows(counts)
+    failed = written.files["failed"]
+    if failed.rows and written.values:
+        again = command("plan", written.folder / failed.name, "-d", run.plan.datastore_id)
+        out().print(f"To plan those that failed again:  {again}")
 
 
 def _chosen(run: Run, only: str | None) -> pl.DataFrame:
@@ -107,13 +193,13 @@ def _show_edits(edits: pl.DataFrame) -> None:
     groups = edits.partition_by("outcome", "reason", "message", maintain_order=True)
     for same in groups[:_SHOWN_REASONS]:
         why = ": ".join(filter(None, same.select("outcome", "reason", "message").row(0)))
-        console.print(f"\n{plural(same.height, 'edit')} {why}")
+        say(console, f"\n{plural(same.height, 'edit')} {why}")
         for edit in same.head(_SHOWN_EDITS).iter_rows(named=True):
             what = " ".join(filter(None, (edit["action"], edit["attribute"])))
-            console.print(f"  row {edit['row']:,}  {edit['image_set_id']}  {what}")
+            say(console, f"  row {edit['row']:,}  {edit['image_set_id']}  {what}")
         if (more := same.height - _SHOWN_EDITS) > 0:
             outcome = same.item(0, "outcome")
-            console.print(f"  … and {more:,} more like these; --only {outcome} --json lists all.")
+            say(console, f"  … and {more:,} more like these; --only {outcome} --json lists all.")
     if (more := len(groups) - _SHOWN_REASONS) > 0:
         console.print(f"\n… and {plural(more, 'more reason')}; --only OUTCOME --json lists all edits.")
 
@@ -128,9 +214,10 @@ def closing_lines(run: Run, summary: dict[str, Any]) -> None:
 def _headline(run: Run, summary: dict[str, Any]) -> None:
     others = [f"{summary[outcome]:,} {outcome}" for outcome in ("rejected", "conflicted", "failed") if summary[outcome]]
     parts = [f"{plural(summary['applied'], 'edit')} applied", *others, f"{summary['unprocessed']:,} left"]
-    out().print(
+    say(
+        out(),
         f"Run {run.id}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "
-        f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}."
+        f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}.",
     )
     if summary["unprocessed"]:
         out().print(f"To go on:               {command('resume', run.folder)}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
@@ -34,9 +36,13 @@ def show_error(error: BulkeditError) -> None:
     """An error as a person reads it: what, then why likely and what to type."""
     head, *rest = str(error).split("\n")
     console = err()
-    console.print(Text.assemble(("error: ", "bold red"), head))
-    for line in rest:
+    width = width_of(console)
+    first, *more = _wrapped(f"error: {head}", width) if width else [f"error: {head}"]
+    console.print(Text.assemble(("error: ", "bold red"), first.removeprefix("error: ")))
+    for line in more:
         console.print(Text(line))
+    for line in rest:
+        say(console, line)
 
 
 def json_line(content: dict[str, Any]) -> None:
@@ -45,10 +51,43 @@ def json_line(content: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def rows(pairs: list[tuple[str, str]]) -> Text:
-    """Names and what they come to, in two columns."""
-    width = max(len(name) for name, _ in pairs)
-    return Text("\n").join(Text.assemble((f"  {name:<{width}}  ", "dim"), text) for name, text in pairs)
+def rows(pairs: list[tuple[str, str]], width: int | None = None) -> Text:
+    """Names and what they come to, in two columns; with a ``width`` the second is wrapped at blanks to fit."""
+    indent = max(len(name) for name, _ in pairs) + 4
+    lines = []
+    for name, text in pairs:
+        parts = textwrap.wrap(text, max(width - indent, 20), break_on_hyphens=False) if width else [text]
+        lines.append(Text.assemble((f"  {name:<{indent - 2}}", "dim"), parts[0] if parts else ""))
+        lines += [Text(" " * indent + part) for part in parts[1:]]
+    return Text("\n").join(lines)
+
+
+def print_rows(pairs: list[tuple[str, str]]) -> None:
+    """Names and what they come to, on standard output; on a terminal no line is wider than it."""
+    console = out()
+    console.print(rows(pairs, width_of(console)))
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Prose: wrapped at blanks on a terminal, one line elsewhere."""
+    width = width_of(console)
+    lines = text.split("\n") if width is None else [part for line in text.split("\n") for part in _wrapped(line, width)]
+    console.print(Text("\n".join(lines), style=style or ""))
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    # what is to be typed stays in one piece, so that it can be copied
+    if len(line) <= width or re.search(r"(?<!`)\bbulkedit [a-z]", line):
+        return [line]
+    indent = " " * 2 * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [
+        line
+    ]
+
+
+def width_of(console: Console) -> int | None:
+    """Columns of the terminal behind a console; None where there is none, as in a pipe."""
+    return console.width if console.is_terminal else None
 
 
 def command(*words: str | Path) -> str:

@@ -40,8 +40,8 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.Rules, wide: bool) -> Cells:
 
     ``cells`` has what `rows.common` makes, ``study_wide`` Boolean, and String columns ``action``, ``attribute``,
     ``value``, ``level``, ``vr`` as they stand in the file, null where empty; in the wide form the attribute is a
-    column's name. Where it has ``json``, values are typed and checked already. Cells of one row that has a problem
-    still make edits here: the caller drops what belongs to a row with any problem.
+    column's name. Where it has ``json`` or ``value_json``, the values there are typed and checked already. Cells of
+    one row that has a problem still make edits here: the caller drops what belongs to a row with any problem.
     """
     problems = found(cells, [_action_check()])
     cells = cells.with_columns(
@@ -53,9 +53,11 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.Rules, wide: bool) -> Cells:
         "attribute", "label", "level", "standard_vr", "private", "never", "identifier", "reason", "spec"
     )
     cells = cells.hstack(facts.select(pl.all().name.prefix("known_")))
-    problems += found(cells, _checks(rules))
+    problems += found(cells, _checks(rules, exact="value_json" in cells.columns))
     problems += _unknown_attributes(cells)
     values, faults = (cells["json"], []) if "json" in cells.columns else _type(cells, known, wide=wide)
+    if "value_json" in cells.columns:
+        values = cells.select(pl.coalesce("value_json", pl.lit(values))).to_series()
     return Cells(_edits(cells, values), [*problems, *faults])
 
 
@@ -64,11 +66,11 @@ def _action_check() -> Check:
     return Check("action", unknown, said("action is none that bulkedit knows."), "action")
 
 
-def _checks(rules: dicom.Rules) -> list[Check]:
-    return [*_shape_checks(), *_attribute_checks(), *_place_checks(), *_force_checks(rules)]
+def _checks(rules: dicom.Rules, *, exact: bool) -> list[Check]:
+    return [*_shape_checks(exact=exact), *_attribute_checks(), *_place_checks(), *_force_checks(rules)]
 
 
-def _shape_checks() -> list[Check]:
+def _shape_checks(*, exact: bool) -> list[Check]:
     """Which cells go with which action."""
     revert, instance, series = (
         _action == str(a) for a in (Action.REVERT, Action.REMOVE_INSTANCE, Action.REMOVE_SERIES)
@@ -80,6 +82,7 @@ def _shape_checks() -> list[Check]:
         "level": revert,
         "vr": ~_on_attribute,
         "value": instance | series,
+        **({"value_json": ~_on_attribute} if exact else {}),
         "series_uid": revert,
         "instance_uid": revert | series,
     }

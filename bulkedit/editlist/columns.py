@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bulkedit import dicom
 from bulkedit.edit import SELECTORS
+from bulkedit.editlist import results
 from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from bulkedit.editlist.model import ReadOptions
 
 _PLACE: Final = ("series_uid", "instance_uid")
-_TIDY_ONLY: Final = ("action", "attribute", "value", "level", "vr")
-_CALL_ONLY: Final = ("updates", "latest_version_id", "include_study_image_sets", "datastore_id")
-_ANY: Final = ("version", "order", "force", "edit_id")
+_TIDY_ONLY: Final = ("action", "attribute", "value", "value_json", "level", "vr")
+_CALL_ONLY: Final = ("updates", "latest_version_id", "datastore_id")
+_ANY: Final = ("version", "order", "force", "edit_id", "include_study_image_sets")
 # what bulkedit itself writes beside the rows of a list, so that its own files can be read as lists again
 REPORTED: Final = ("row", "code", "problem", "likely", "hint", "outcome", "reason", "message")
 NAMES: Final = (*SELECTORS, *_PLACE, *_TIDY_ONLY, *_CALL_ONLY, *_ANY)
@@ -48,6 +49,7 @@ class Layout:
     names: tuple[str | None, ...]  # of each column: its canonical name, its attribute (wide), or None: to leave out
     attributes: tuple[str, ...]  # of the wide form, in the order of their columns
     unnamed: tuple[int, ...]  # positions of columns without a name; they must be empty throughout
+    outcome: int | None = None  # position of the column that says what became of each line, in a result file
 
 
 def letter(position: int) -> str:
@@ -67,17 +69,38 @@ def layout_of(header: Sequence[str], options: ReadOptions) -> Layout:
     _check_unknown(header, names, options, unnamed)
     _check_duplicates(names)
     attributes = tuple(name for name in names if name and name not in NAMES)
-    return Layout(_form(names, attributes), tuple(names), attributes, unnamed)
+    result_file = _is_result_file(header, options)
+    if result_file:
+        _check_has_values(names)
+    form = _form(names, attributes)
+    outcome = header.index(results.OUTCOME) if result_file and form == "tidy" else None
+    return Layout(form, tuple(names), attributes, unnamed, outcome)
+
+
+def _is_result_file(header: Sequence[str], options: ReadOptions) -> bool:
+    return set(header) >= results.MARKS and results.OUTCOME not in options.ignore
+
+
+def _check_has_values(names: Sequence[str | None]) -> None:
+    """A set without a value would empty the element, so a result file without values is no edit list."""
+    if {"action", "attribute"} & set(names) and not any(name in names for name in results.VALUES):
+        raise EditListError(
+            "this result file was written without the values of the edits, so it cannot be planned.",
+            where="row 1",
+            likely="Values are health data; they are written only where asked for.",
+            hint="Write it again with them: bulkedit report RUN --results DIR --include-values",
+        )
 
 
 def _named(header: Sequence[str], options: ReadOptions) -> list[str | None]:
     """The name of each column, None where it has none that is known or is to be left out."""
     mapped = _mapping(header, options)
-    return [mapped.get(text) or (None if _left_out(text, options) else _known(text)) for text in header]
+    return [mapped.get(text) or (None if _left_out(text, header, options) else _known(text)) for text in header]
 
 
-def _left_out(text: str, options: ReadOptions) -> bool:
-    return text in options.ignore or text in REPORTED
+def _left_out(text: str, header: Sequence[str], options: ReadOptions) -> bool:
+    of_results = text in results.COLUMNS and set(header) >= results.MARKS
+    return text in options.ignore or text in REPORTED or of_results
 
 
 def _mapping(header: Sequence[str], options: ReadOptions) -> dict[str, str]:
@@ -113,7 +136,7 @@ def _known(text: str) -> str | None:
 def _check_unknown(
     header: Sequence[str], names: Sequence[str | None], options: ReadOptions, unnamed: Sequence[int]
 ) -> None:
-    known = [name is not None or _left_out(header[i], options) or i in unnamed for i, name in enumerate(names)]
+    known = [name is not None or _left_out(header[i], header, options) or i in unnamed for i, name in enumerate(names)]
     unknown = [i for i, is_known in enumerate(known) if not is_known]
     if not unknown:
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import polars as pl
 
 from bulkedit.edit import Action
-from bulkedit.editlist import calls, cells, rows
+from bulkedit.editlist import calls, cells, exact, rows
 from bulkedit.editlist.problems import Check, found, lines, said
 
 if TYPE_CHECKING:
@@ -26,10 +26,15 @@ def understood(batch: pl.DataFrame, layout: Layout, options: ReadOptions) -> cel
     if layout.form == "call":
         return _of_calls(batch, options)
     named, problems = rows.common(batch, force=options.force)
+    named, faults = _with_study_wide(named)
+    problems += faults
+    if "value_json" in named.columns:
+        named, faults = exact.checked(named)
+        problems += faults
     if layout.form == "wide":
         named = _tall(named, layout.attributes, options.empty)
     absent = [pl.lit(None, pl.String).alias(name) for name in _CELLS if name not in named.columns]
-    named = named.with_columns(*absent, study_wide=pl.lit(value=False))
+    named = named.with_columns(*absent)
     done = cells.edits_of(named, rules=options.rules, wide=layout.form == "wide")
     return cells.Cells(done.edits, [*problems, *done.problems])
 
@@ -52,20 +57,24 @@ def _tall(named: pl.DataFrame, attributes: tuple[str, ...], empty: Literal["keep
 def _of_calls(batch: pl.DataFrame, options: ReadOptions) -> cells.Cells:
     version = "latest_version_id" if "latest_version_id" in batch.columns else "version"
     named, problems = rows.common(batch, force=options.force, version=version)
-    flag = "include_study_image_sets"
-    if flag in named.columns:
-        problems += found(named, [rows.yes_no_check(flag)])
-        named = named.with_columns(study_wide=rows.yes(flag))
-    else:
-        named = named.with_columns(study_wide=pl.lit(value=False))
+    named, faults = _with_study_wide(named)
+    problems += faults
     if "datastore_id" in named.columns:
         problems += found(named, [_datastore_check()])
-    taken, faults = calls.taken_apart(named)
+    taken, unfit = calls.taken_apart(named)
     common = named.select("row", "edit_id", "selector", "key", "force", "order", "version", "study_wide")
     done = cells.edits_of(taken.join(common, on="row", maintain_order="left"), rules=options.rules, wide=False)
     # an attribute at the wrong level lacks its UIDs too; that says nothing more
     inside = [frame.filter(~pl.col("code").is_in(_UIDS_MISSING)).with_columns(_in_updates()) for frame in done.problems]
-    return cells.Cells(done.edits, [*problems, lines(faults), *inside])
+    return cells.Cells(done.edits, [*problems, lines(unfit), *inside])
+
+
+def _with_study_wide(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """``study_wide`` Boolean from the column that asks for it, where the list has one."""
+    flag = "include_study_image_sets"
+    if flag not in named.columns:
+        return named.with_columns(study_wide=pl.lit(value=False)), []
+    return named.with_columns(study_wide=rows.yes(flag)).drop(flag), found(named, [rows.yes_no_check(flag)])
 
 
 def _datastore_check() -> Check:

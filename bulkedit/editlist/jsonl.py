@@ -23,6 +23,8 @@ LONGEST: Final = 64 * 2**20
 _MOST_COLUMNS: Final = 6000  # more than the standard has attributes
 _HINT: Final = 'Write one JSON object per line, such as {"image_set_id":"…","attribute":"…","value":"…"}.'
 
+_KEY: Final = "key "  # before the columns of a batch that are keys of the file, one of which may be `row`
+
 
 class JsonLines(Table):
     """A JSON lines file. Lines that hold no object of plain values are ``problems``; they make all-null rows."""
@@ -50,8 +52,8 @@ class JsonLines(Table):
         names = {key: f"c{i}" for i, key in enumerate(self.header)}
         while self._frames:
             frame = self._frames.pop(0)
-            missing = [pl.lit(None, pl.String).alias(key) for key in names if key not in frame.columns]
-            yield frame.with_columns(missing).select("row", **{name: pl.col(key) for key, name in names.items()})
+            missing = [pl.lit(None, pl.String).alias(_KEY + key) for key in names if _KEY + key not in frame.columns]
+            yield frame.with_columns(missing).select("row", **{name: pl.col(_KEY + key) for key, name in names.items()})
 
     def _frame(self, first: int, lines: list[str]) -> pl.DataFrame:
         rows, numbers = [], []
@@ -64,7 +66,7 @@ class JsonLines(Table):
         self._keys |= dict.fromkeys(keys)
         if len(self._keys) > _MOST_COLUMNS:
             raise EditListError(f"its lines have more than {_MOST_COLUMNS:,} different keys.")
-        texts = {key: pl.Series([row.get(key) for row in rows], dtype=pl.String) for key in keys}
+        texts = {_KEY + key: pl.Series([row.get(key) for row in rows], dtype=pl.String) for key in keys}
         return pl.DataFrame({"row": pl.Series(numbers, dtype=pl.UInt32)} | texts)
 
     def _texts(self, number: int, line: str) -> dict[str, str | None]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import polars as pl
+
 from bulkedit.dicom import RULES, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    import polars as pl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +41,7 @@ class EditList:
     # the file" where a mapping gives a meaning to one named "row"). All null for a line of JSON lines that is no JSON.
     raw: pl.DataFrame
     datastore_id: str | None = None  # where the rows of a call form name one
+    idle: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"row": pl.UInt32}))  # rows without edits
+    # Lines of a result file that are no rows of this list:
+    applied: int = 0  # their edit is made
+    planless: int = 0  # they stand for a row that was not planned, and hold no edit

@@ -174,6 +174,12 @@ def lines(problems: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(problems, schema=SET_ASIDE, orient="row")
 
 
+def asking_nothing(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a wide list whose cells are all empty, as a SET_ASIDE frame; ``rows`` has row UInt32."""
+    text = said("asks for nothing: it has no cell that is filled.")
+    return report(rows, Check("no-edit", pl.lit(value=True), text))
+
+
 def problem_text(problem: dict[str, Any]) -> str:
     """A line of SET_ASIDE as the text a user reads: what and where, why likely, what to do."""
     head = f"Row {problem['row']:,}: {problem['problem']}"

@@ -51,7 +51,7 @@ def _table(file: Source, options: ReadOptions) -> Table:
         case "csv" | "csv.gz":
             return Csv(file.text)
         case "jsonl" | "jsonl.gz":
-            flags = {options.map.get(name, name) for name in _FLAGS} | set(_FLAGS.values())
+            flags = {options.map.get(name, name) for name in _FLAGS} | {*_FLAGS.values(), "superseded"}
             return JsonLines(file.text, flags)
         case "parquet":
             return Parquet(file.path or file.text.read())
@@ -69,6 +69,8 @@ class _Reading:
         _check_kinds(table, self._layout)
         self._kept = pl.Series("row", list(options.keep_rows), dtype=pl.UInt32)
         self._rows = 0
+        self._applied = self._planless = 0
+        self._idle = [pl.DataFrame(schema={"row": pl.UInt32})]
         self._datastores: set[str] = set()
         self._edits = [pl.DataFrame(schema=EDITS)]
         self._problems = [pl.DataFrame(schema=SET_ASIDE)]
@@ -80,7 +82,7 @@ class _Reading:
         for batch in self._table.batches():
             self._take(batch)
         if not self._rows:
-            raise EditListError("the file has a header and no rows.", hint="An edit list has at least one row.")
+            raise self._nothing()
         return EditList(
             edits=pl.concat(self._edits),
             set_aside=pl.concat(self._problems),
@@ -90,26 +92,54 @@ class _Reading:
             source=name,
             raw=pl.concat(self._raw),
             datastore_id=next(iter(self._datastores), None),
+            idle=pl.concat(self._idle),
+            applied=self._applied,
+            planless=self._planless,
         )
+
+    def _nothing(self) -> EditListError:
+        if self._applied or self._planless:
+            return EditListError(
+                "nothing in this result file is left to be planned.",
+                likely="Its edits are applied; rows that were set aside when they were planned hold none.",
+                hint="To plan the applied ones once more: --ignore-column outcome",
+            )
+        return EditListError("the file has a header and no rows.", hint="An edit list has at least one row.")
 
     def _take(self, batch: pl.DataFrame) -> None:
         if batch.is_empty():
             return
         within = pl.col("row").is_between(batch.item(0, "row"), batch.item(-1, "row"))
         broken = self._broken.filter(within)
-        filled = self._filled(batch, broken)
+        filled = self._filled(self._open(batch), broken)
         self._rows += filled.height
         whole = filled.filter(~_is_in(broken["row"]))
         self._note_datastores(whole)
         done = understood(whole, self._layout, self._options)
         problems = pl.concat([broken, *done.problems])
         bad = problems["row"].unique()
+        if self._layout.form == "wide":  # each row of the other forms makes an edit or has a problem
+            self._idle.append(filled.select("row").filter(~_is_in(bad), ~_is_in(done.edits["row"])))
         self._edits.append(done.edits.filter(~_is_in(bad)) if bad.len() else done.edits)
         if bad.len():
             self._problems.append(problems.sort("row", maintain_order=True))
         kept = pl.concat([bad, self._kept])
         if kept.len():
             self._raw.append(batch.filter(_is_in(kept)).select("row", **self._names))
+
+    def _open(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """The lines of a result file that are still to be planned; all lines of any other list."""
+        if self._layout.outcome is None:
+            return batch
+        outcome, action = pl.col(f"c{self._layout.outcome}"), pl.lit(None, pl.String)
+        if "action" in self._layout.names:
+            action = pl.col(f"c{self._layout.names.index('action')}")
+        applied = (outcome == "applied").fill_null(value=False)
+        planless = (outcome.fill_null("") != "") & (action.fill_null("") == "")
+        kinds = batch.select(applied=applied, planless=planless & ~applied)
+        self._applied += int(kinds["applied"].sum())
+        self._planless += int(kinds["planless"].sum())
+        return batch.filter(~(kinds["applied"] | kinds["planless"]))
 
     def _filled(self, batch: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
         """The rows that are not blank, under canonical names; empty text and no text are one: null."""

@@ -74,7 +74,10 @@ class SavedPlan:
         return int(self.manifest["settings"]["payload_limit"])
 
     def set_aside(self) -> pl.LazyFrame:
-        """Columns `SET_ASIDE`."""
+        """Rows of the list that the plan has no edits for, and why: columns `SET_ASIDE`.
+
+        Beside those set aside: rows that name nothing (`--on-missing skip`) and rows that ask for nothing.
+        """
         return pl.scan_parquet(self.folder / "set_aside.parquet", glob=False)
 
     def lanes(self, *, batch: int = _BATCH) -> Iterator[list[Lane]]:

@@ -32,7 +32,7 @@ OPTIONS = list(options())
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_an_example_that_the_command_takes(shell: Shell, name: str) -> None:
-    result = shell.run(name, "--help", env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+    result = shell.run(name, "--help", env={"COLUMNS": "200"})
     assert result.exit_code == 0
     (example,) = [line.strip() for line in result.stdout.splitlines() if line.strip().startswith("Example: ")]
     words = shlex.split(example.removeprefix("Example: "))
@@ -57,6 +57,25 @@ def test_an_option_that_commands_share_means_the_same_in_each() -> None:
     for _, option in OPTIONS:
         of_envvar.setdefault(option.envvar, set()).add(tuple(option.opts))
     assert {envvar: names for envvar, names in of_envvar.items() if len(names) > 1} == {}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("width", ["60", "80"])
+def test_help_has_exit_codes_and_environment_and_fits(shell: Shell, name: str, width: str) -> None:
+    text = shell.run(name, "--help", env={"COLUMNS": width}).stdout
+    assert "Exit codes" in text
+    assert "AWS_PROFILE" in text
+    boxes = [line for line in text.splitlines() if line.startswith(("│", "╭", "╰"))]
+    assert {len(line) for line in boxes} == {int(width)}
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_commands_and_options(shell: Shell, name: str) -> None:
+    words = {"_TYPER_COMPLETE_ARGS": "bulkedit report --inc", "COMP_WORDS": "bulkedit report --inc", "COMP_CWORD": "2"}
+    more = {"_BULKEDIT_COMPLETE": f"complete_{name}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    start = ("-c", "from bulkedit.cli.app import app; app(prog_name='bulkedit')")
+    with shell.started(env={**words, **more}, start=start) as process:
+        assert "--include-values" in process.communicate()[0]
 
 
 def test_without_words_help_is_shown(shell: Shell) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .shell import wait_for
+
 if TYPE_CHECKING:
     from .shell import Shell
 
@@ -71,7 +73,7 @@ class TestReport:
         wrong = rest.index(f"  row 3  {image_sets[1]}  remove StudyDescription")
         assert rest[wrong - 1].startswith("1 edit rejected: update failed by its request: INVALID_REQUEST: ")
         absent = rest.index(f"  row 4  {image_sets[2]}  set StudyDescription")
-        assert "ResourceNotFoundException" in rest[absent - 1]
+        assert rest[absent - 1] == "1 edit rejected: gone from a data store that is there"
         assert "row 2 " not in text
 
     def test_only_shows_the_edits_of_one_outcome(self, shell: Shell, image_sets: list[str]) -> None:
@@ -98,6 +100,29 @@ class TestReport:
             2,
             "error: --only is one of applied, rejected, conflicted, failed, unprocessed.\n",
         )
+
+
+class TestWatch:
+    def test_it_looks_until_the_run_has_ended(self, shell: Shell) -> None:
+        edits = shell.descriptions(shell.image_sets(8))
+        shell.run("plan", edits, "-o", "p")
+        with shell.started("apply", "p", "--yes", "--run", "r", "--rate", "8/s", "--burst", "1") as process:
+            wait_for((shell.folder / "r" / "ledger.sqlite").exists)
+            wait_for(lambda: len(shell.accepted()) > 0)
+            looks = shell.run("status", "r", "--watch", "--every", "0.1", "--json").json
+            process.communicate()
+        assert {look["type"] for look in looks} == {"status"}
+        assert looks[-1]["applied"] == 8
+        assert [look["applied"] for look in looks] == sorted(look["applied"] for look in looks)
+        assert len(looks) > 1
+
+    def test_it_ends_at_once_where_nobody_works_on_the_run(self, shell: Shell) -> None:
+        edits = shell.descriptions(shell.image_sets(2))
+        nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+        shell.run("apply", edits, "--yes", "--run", "r", env=nothing)
+        lines = shell.run("status", "r", "--watch").stdout.splitlines()
+        assert lines[0].startswith("0 applied, 0 rejected, 0 conflicted, 0 failed, 2 unprocessed · ")
+        assert lines[-1] == "No process works on this run. To go on:  bulkedit resume r"
 
 
 class TestStatus:

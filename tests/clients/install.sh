@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the clients of test_conformance.py: the AWS CLI v2, the AWS SDKs for JavaScript and Java. boto3 comes with
-# bulkedit. Does nothing that is done already. Needs Debian or a kin of it, and the right to install packages where one
+# Installs the clients of test_conformance.py: the AWS CLI v2, the AWS SDKs for JavaScript and Java (boto3 comes with
+# bulkedit), and the browser that opens the report page. Does nothing that is done already. Needs Debian or a kin of it, and the right to install packages where one
 # is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -19,6 +19,7 @@ cli_v2 || packages+=(awscli)
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 command -v javac >/dev/null || packages+=(default-jdk-headless)
 command -v mvn >/dev/null || packages+=(maven)
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || packages+=(chromium fonts-dejavu-core)
 if [ ${#packages[@]} -gt 0 ]; then
     root=()
     [ "$(id -u)" = 0 ] || root=(sudo)

@@ -1,0 +1,164 @@
+"""How long the result files of a large run take, and how much memory.
+
+    python benchmarks/report.py [--rows 10000000] [--per-call 5] [--formats csv,parquet,jsonl] [--shuffled]
+
+Makes a run without a service: a plan of so many rows and a ledger of its calls, nine of ten applied, the rest rejected,
+conflicted, failed or not begun. Then `bulkedit report RUN --results` writes its result files, with the values, in a
+process of its own for each format.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bulkedit import planner as plans
+from bulkedit import runs
+from bulkedit.edit import LEVEL
+from bulkedit.editlist import SET_ASIDE
+from bulkedit.ledger import Ledger
+
+ATTRIBUTES = ["PatientName", "PatientID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"]
+ENDS = [*["applied"] * 90, *["rejected"] * 4, *["conflicted"] * 2, *["failed"] * 2, *["planned"] * 2]
+MESSAGE = "The value to remove does not match the metadata"
+
+
+def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
+    """A tidy list's edits, planned: so many rows, each call with ``per_call`` of them."""
+    edit = pl.int_range(rows, dtype=pl.UInt32, eager=True)
+    frame = pl.DataFrame({"edit": edit})
+    if shuffled:  # the rows of an image set are all over the list
+        frame = frame.with_columns(call=(pl.col("edit").shuffle(seed=1) // per_call))
+    else:
+        frame = frame.with_columns(call=pl.col("edit") // per_call)
+    level = pl.Series(["Patient", "Patient", "Study", "Study", "Study"], dtype=LEVEL)
+    place = pl.col("edit") % len(ATTRIBUTES)
+    image_set_id = pl.col("call").hash(7).cast(pl.String).str.zfill(32)
+    return (
+        frame.lazy()
+        .with_columns(
+            unit=pl.col("edit"),
+            sent=pl.lit(value=True),
+            image_set_id=image_set_id,
+            row=pl.col("edit") + 2,
+            edit_id=pl.format("e-{}", "edit"),
+            action=pl.lit("set"),
+            level=pl.lit(level).gather(place),
+            attribute=pl.lit(pl.Series(ATTRIBUTES)).gather(place),
+            value=pl.format('"VALUE^{}"', "edit"),
+            force=pl.lit(value=False),
+            study_wide=pl.lit(value=False),
+            **{name: pl.lit(None) for name in ("series_uid", "instance_uid", "vr", "revert_to", "version", "same_as")},
+        )
+        .select(plans.PLANNED_EDITS.names())
+        .cast(dict(plans.PLANNED_EDITS))
+        .sort("call", "edit")
+        .collect()
+    )
+
+
+def calls_of(planned: pl.DataFrame) -> pl.DataFrame:
+    """The calls of the edits; the result files have no use for their documents."""
+    absent = ("version", "updatable", "removable", "revert_to")
+    return (
+        planned.lazy()
+        .group_by("call", maintain_order=True)
+        .agg(pl.col("image_set_id").first(), edits=pl.len(), units=pl.len())
+        .with_columns(
+            lane=pl.col("call"),
+            bytes=pl.lit(500),
+            **{name: pl.lit(None) for name in absent},
+            **{name: pl.lit(value=False) for name in ("force", "study_wide", "lookup")},
+        )
+        .select(plans.CALLS.names())
+        .cast(dict(plans.CALLS))
+        .collect()
+    )
+
+
+def run_of(folder: Path, rows: int, per_call: int, *, shuffled: bool) -> runs.Run:
+    """A run that has ended, in ``folder / "run"``."""
+    planned = edits(rows, per_call, shuffled=shuffled)
+    calls = calls_of(planned)
+    plan = plans.Plan(calls, planned, pl.DataFrame(schema=SET_ASIDE))
+    counts = {**plans.estimate(plan).as_json(), "rows": rows, "set_aside": 0, "skipped": 0, "empty": 0}
+    about: dict[str, Any] = {
+        "datastore_id": "bench" + "0" * 27,
+        "list": {"name": "edits.csv", "sha256": "0" * 64, "form": "tidy", "rows": rows},
+        "settings": {"rules": "2026", "payload_limit": 10_000, "force": False, "merge": True},
+        "counts": counts,
+    }
+    saved = plans.save(plan, folder / "plan", about)
+    settings = {"connection": {}, "options": {"rate": "5/s", "burst": 1}}
+    run = runs.create(folder / "run", saved, settings, datetime.now(UTC))
+    _fill(run, calls.height)
+    return run
+
+
+def _fill(run: runs.Run, calls: int) -> None:
+    """Intent, acceptance and end of each call, as the engine writes them."""
+    Ledger.create(run.ledger).close()
+    columns = "at, call, standing, base, version, attempts, throttles, faults, conflicts, cause, message, digest"
+    insert = f"INSERT INTO event ({columns}) VALUES (?, ?, ?, 1, ?, ?, 0, 0, 0, ?, ?, ?)"  # noqa: S608
+    with closing(sqlite3.connect(run.ledger)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        with connection:
+            for call in range(calls):
+                at, end = 1_700_000_000 + call / 5, ENDS[call % 100]
+                if end == "planned":
+                    continue
+                why = ("INVALID_REQUEST", MESSAGE) if end == "rejected" else (None, None)
+                events = [(at, call, "intended", None, 1, None, None, "d" * 32)]
+                if end in {"applied", "rejected"}:
+                    events.append((at + 0.1, call, "accepted", None, 1, None, None, None))
+                events.append((at + 1.3, call, end, 2 if end == "applied" else None, 1, *why, None))
+                connection.executemany(insert, events)
+
+
+def measured(run: runs.Run, format_: str) -> None:
+    """One line of the table."""
+    folder = run.folder.with_name(f"results-{format_}")
+    words = ["report", str(run.folder), "--results", str(folder), "--format", format_, "--include-values", "--json"]
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "bulkedit", *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = [json.loads(line) for line in process.stdout]
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    seconds = time.perf_counter() - started
+    files = lines[0]["files"].values()
+    assert sum(file["rows"] for file in files) == run.plan.counts["rows"]
+    size = sum(file["bytes"] for file in files) / 1e9
+    cpu = usage.ru_utime + usage.ru_stime
+    print(f"{format_:8} {seconds:8.1f} s {cpu:8.1f} s {usage.ru_maxrss / 2**20:6.1f} GiB {size:6.2f} GB", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--per-call", type=int, default=5)
+    parser.add_argument("--formats", default="csv,parquet,jsonl")
+    parser.add_argument("--shuffled", action="store_true", help="rows of an image set all over the list")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        run = run_of(Path(work), chosen.rows, chosen.per_call, shuffled=chosen.shuffled)
+        print(f"{chosen.rows:,} rows in {run.plan.counts['calls']:,} calls")
+        print("format     seconds   CPU time  peak memory  size")
+        for format_ in chosen.formats.split(","):
+            measured(run, format_)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The result files of a run as edit lists again: which columns they have, and how a planned value is written.
+
+A result file is a tidy list with what became of each edit beside it. What is read from its ``value`` and
+``value_json`` is the value that was planned, character for character: text stands in ``value`` as a person would type
+it, and whatever that cannot say for certain (an empty text beside an empty element, control characters, a value that
+its VR forbids) stands in ``value_json`` as the JSON of the metadata document.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from bulkedit import dicom
+from bulkedit.dicom import Kind
+from bulkedit.edit import STORED_VALUE, Action
+
+# beside the columns of a tidy list; `outcome` and `version_after` tell a result file from other lists
+OUTCOME: Final = "outcome"
+MARKS: Final = frozenset({OUTCOME, "version_after"})
+COLUMNS: Final = (
+    *("row", OUTCOME, "reason", "message", "call", "version_before", "version_after"),
+    *("attempts", "conflicts", "superseded", "started_at", "ended_at", "row_edits", "row_applied"),
+)
+VALUES: Final = ("value", "value_json")
+
+_PLAIN_NUMBER: Final = r"^(?:0|-?[1-9][0-9]*)(?:\.[0-9]+)?$"
+_CONTROL: Final = r"[\x00-\x1f\x7f]|\\u00"  # raw, or as JSON escapes them
+# what a spreadsheet takes for the beginning of a formula (OWASP, CSV injection); a plain number is none
+_FORMULA: Final = r"^[=+\-@\t\r]"
+
+
+def values(edits: pl.LazyFrame, *, spreadsheet: bool) -> pl.LazyFrame:
+    """Write planned values as cells: ``value`` and ``value_json``, String.
+
+    ``edits`` has action, attribute, value, vr and revert_to of `bulkedit.edit.EDITS`. With ``spreadsheet`` a text
+    that a spreadsheet would take for a formula goes into ``value_json``, where it begins with a quotation mark.
+    """
+    facts = dicom.dictionary().lazy().select("attribute", "kind", "multi")
+    joined = edits.join(facts, on="attribute", how="left", maintain_order="left")
+    private = pl.col("vr").replace_strict(
+        {name: str(vr.kind) for name, vr in dicom.VRS.items()}, default=str(Kind.STRING), return_dtype=pl.String
+    )
+    # the VR of a private element that is removed is not kept: its value says for itself whether it is text
+    kind = pl.coalesce(pl.col("kind").cast(pl.String), private)
+    json, many = pl.col("value"), pl.col("multi").fill_null(value=False)
+    setting, removing = (pl.col("action") == str(action) for action in (Action.SET, Action.REMOVE))
+    empty = (setting & (json == "null")) | (removing & (json == STORED_VALUE))
+    text = _text(json)
+    is_text = ~many & kind.is_in([str(Kind.STRING), str(Kind.BINARY)]) & text.is_not_null() & (text != "")
+    is_number = ~many & kind.is_in([str(Kind.INTEGER), str(Kind.FLOAT)]) & json.str.contains(_PLAIN_NUMBER)
+    is_list = (many | (kind == str(Kind.SEQUENCE))) & json.str.starts_with("[")
+    plain: pl.Expr = (
+        pl.when(is_text)
+        .then(text)
+        .when(is_number | is_list)
+        .then(json)
+        .when(pl.col("action") == str(Action.REVERT))
+        .then(pl.col("revert_to").cast(pl.String))
+    )
+    if spreadsheet:
+        formula = plain.str.contains(_FORMULA) & ~plain.str.contains(_PLAIN_NUMBER)
+        plain = pl.when(~formula).then(plain)
+    exact = pl.when(plain.is_null() & ~empty & (setting | removing)).then(json)
+    return joined.with_columns(value=plain, value_json=exact).drop("kind", "multi")
+
+
+def _text(json: pl.Expr) -> pl.Expr:
+    """The text that a JSON string stands for; null for what is no string, or has control characters."""
+    sound = json.str.starts_with('"') & ~json.str.contains(_CONTROL) & ~json.str.contains(r"\\[bfnrt]")
+    inner = pl.when(sound).then(json.str.slice(1, json.str.len_chars() - 2))
+    # of JSON's escapes only those of quotation mark and backslash are left
+    return (
+        pl.when(inner.str.contains("\\", literal=True))
+        .then(inner.str.replace_all(r'\\(["\\/])', "$1"))
+        .otherwise(inner)
+    )
+
+
+def safe_text(name: str) -> pl.Expr:
+    """Words for a spreadsheet to show: an apostrophe before what it would take for a formula."""
+    words = pl.col(name)
+    return pl.when(words.str.contains(_FORMULA)).then(pl.concat_str(pl.lit("'"), words)).otherwise(words).alias(name)

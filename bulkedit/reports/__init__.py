@@ -1,0 +1,19 @@
+"""After the run: what became of every edit, as numbers, as files that are edit lists again, and as a page."""
+
+from bulkedit.reports.outcomes import OUTCOMES, Settlement, damage, outcomes, standings, summary
+from bulkedit.reports.page import write_page
+from bulkedit.reports.results import FORMATS, ResultFile, Results, write
+
+__all__ = [
+    "FORMATS",
+    "OUTCOMES",
+    "ResultFile",
+    "Results",
+    "Settlement",
+    "damage",
+    "outcomes",
+    "standings",
+    "summary",
+    "write",
+    "write_page",
+]

@@ -1,0 +1,139 @@
+"""What became of every edit, and the numbers. Reads plan and ledger, writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit.ledger import BEGUN, STANDINGS, Ledger
+from bulkedit.outcome import Outcome, Standing, outcome_of
+
+if TYPE_CHECKING:
+    from bulkedit.runs import Run
+
+# One row an edit, in the order of the edit list; no value of an edit among them.
+OUTCOMES: Final = pl.Schema(
+    {
+        "row": pl.UInt32(),
+        "edit_id": pl.String(),
+        "image_set_id": pl.String(),
+        "action": pl.String(),
+        "level": pl.String(),
+        "series_uid": pl.String(),
+        "instance_uid": pl.String(),
+        "attribute": pl.String(),
+        "call": pl.UInt32(),
+        "outcome": pl.String(),
+        "reason": pl.String(),  # error code or finding
+        "message": pl.String(),  # the service's words, without values
+        "base": pl.UInt32(),  # version before
+        "version": pl.UInt32(),  # version after
+        "attempts": pl.UInt32(),
+        "conflicts": pl.UInt32(),
+    }
+)
+_OUTCOME_OF: Final = {str(standing): str(outcome_of(standing)) for standing in Standing}
+_PARTS: Final = pl.Schema({"edit": pl.UInt32(), "part": pl.UInt32()})
+
+
+def standings(run: Run) -> pl.DataFrame:
+    """Where the calls stand (`bulkedit.ledger.STANDINGS`); empty before the run has begun."""
+    if not run.ledger.exists():
+        return pl.DataFrame(schema=STANDINGS)
+    with Ledger.read(run.ledger) as ledger:
+        return ledger.standings()
+
+
+def damage(run: Run) -> str | None:
+    """What is wrong with the run's ledger, None where nothing is."""
+    if not run.ledger.exists():
+        return None
+    with Ledger.read(run.ledger) as ledger:
+        return ledger.damage
+
+
+def outcomes(run: Run) -> pl.LazyFrame:
+    """What became of every edit: columns `OUTCOMES`."""
+    edits = run.plan.edits().sort("edit").drop("version")
+    settled = Settlement.of(run).settle(edits).rename({"version_before": "base", "version_after": "version"})
+    return settled.select(OUTCOMES.names()).cast(OUTCOMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of the calls of a run: read once, then joined to any of the plan's edits."""
+
+    # a row for each call that was begun: call, outcome, reason, message, version_before, version_after, attempts,
+    # throttles, faults, conflicts, begun Float64 and at Float64: epoch seconds of its first and its last event
+    calls: pl.DataFrame
+    parts: pl.DataFrame  # for edits of split calls: edit, and the smallest part that carries it
+    damage: str | None = None  # what is wrong with the ledger; the rest is then what can be read of it
+
+    @classmethod
+    def of(cls, run: Run) -> Settlement:
+        """Read the ledger. Raises LedgerError."""
+        found, begun, parts = pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=BEGUN), pl.DataFrame(schema=_PARTS)
+        damage = None
+        if run.ledger.exists():
+            with Ledger.read(run.ledger) as ledger:
+                damage = ledger.damage
+                found, begun = ledger.standings(), ledger.beginnings()
+                # a part has a higher number than what it is part of
+                last = {edit: part.call for part in ledger.parts() for edit in part.edits}
+            parts = pl.DataFrame(list(last.items()), schema=_PARTS, orient="row")
+        calls = found.select(
+            "call",
+            pl.col("standing").replace_strict(_OUTCOME_OF, return_dtype=pl.String).alias("outcome"),
+            pl.col("cause").alias("reason"),
+            "message",
+            pl.col("base").alias("version_before"),
+            pl.col("version").alias("version_after"),
+            "attempts",
+            "throttles",
+            "faults",
+            "conflicts",
+            "at",
+        ).join(begun, on="call", how="left", maintain_order="left")
+        return cls(calls, parts, damage)
+
+    def settle(self, edits: pl.LazyFrame) -> pl.LazyFrame:
+        """Edits of the plan with what became of them; their order stays, ``call`` is the part that settles each."""
+        if self.parts.height:
+            edits = (
+                edits.join(self.parts.lazy(), on="edit", how="left", maintain_order="left")
+                .with_columns(call=pl.coalesce("part", "call"))
+                .drop("part")
+            )
+        return edits.join(self.calls.lazy(), on="call", how="left", maintain_order="left").with_columns(
+            pl.col("outcome").fill_null(str(Outcome.UNPROCESSED)), pl.col("attempts", "conflicts").fill_null(0)
+        )
+
+
+def summary(run: Run, settlement: Settlement | None = None) -> dict[str, Any]:
+    """The numbers of a run, as in the JSON line of type ``summary``; ``seconds`` from first to last event."""
+    settlement = settlement or Settlement.of(run)
+    calls = settlement.calls
+    settled = settlement.settle(run.plan.edits().select("edit", "call"))
+    edits = dict(settled.group_by("outcome").len().collect().iter_rows())
+    return {
+        "type": "summary",
+        "run": str(run.folder),
+        "edits": run.plan.counts["edits"],
+        **{str(outcome): int(edits.get(str(outcome), 0)) for outcome in Outcome},
+        "calls": run.plan.counts["calls"],
+        "requests": int(calls["attempts"].sum()),
+        "throttled": int(calls["throttles"].sum()),
+        "faults": int(calls["faults"].sum()),
+        "conflicts": int(calls["conflicts"].sum()),
+        "seconds": round(_seconds(run), 3),
+    }
+
+
+def _seconds(run: Run) -> float:
+    """From the first event of the run to the last."""
+    if not run.ledger.exists():
+        return 0.0
+    with Ledger.read(run.ledger) as ledger:
+        return ledger.span_s()
