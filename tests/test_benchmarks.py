@@ -9,15 +9,19 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
-from benchmarks import figures, growth, instant, watch
+from benchmarks import figures, growth, instant, planner, watch
 from bulkedit import planner as plans
 from bulkedit import runs
 from bulkedit.engine import UPDATES_IN_FLIGHT, Engine
 from bulkedit.ledger import Ledger
 from bulkedit.planner.saved import _BATCH
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -89,3 +93,14 @@ def test_a_table_puts_numbers_to_the_right() -> None:
         "| a     |     1 |",
         "| bcdef | 1,234 |",
     ]
+
+
+def test_both_planners_make_the_same_number_of_calls(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    planner.main([1_000, 2_000], 2_000, 1)
+    text = capsys.readouterr().out
+    assert re.findall(r"^\| bulkedit \|.* ([\d,]+) \|$", text, re.MULTILINE) == ["200", "200", "400", "400"]
+    assert re.findall(r"^\| dict and json \|.* ([\d,]+) \|$", text, re.MULTILINE) == ["400", "400"]
+    assert len(re.findall(r"time grows as rows\^-?[\d.]+, memory as rows\^-?[\d.]+", text)) == 2

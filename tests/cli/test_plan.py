@@ -242,3 +242,19 @@ def test_an_inventory_tells_what_the_move_out_of_the_archive_costs(shell: Shell)
     assert "none: no image set is archived" in shell.run("plan", edits, "--inventory", "i.parquet").stdout
     (line,) = shell.run("plan", edits, "--inventory", "i.parquet", "--json").json
     assert (line["archived_image_sets"], line["unknown_tier_image_sets"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("orders", "last"),
+    [(("2", "1"), "A"), (("1", "2"), "B"), (("1", "1"), "B"), (("", "9"), None), (("", ""), None)],
+    ids=["against the rows", "with the rows", "the same", "one without", "none"],
+)
+def test_an_order_column_says_which_row_comes_last(shell: Shell, orders: tuple[str, str], last: str | None) -> None:
+    (image_set_id,) = shell.image_sets(1)
+    rows = [f"{image_set_id},StudyDescription,{value},{n}" for value, n in zip("AB", orders, strict=True)]
+    edits = shell.write("e.csv", "\n".join(["image_set_id,attribute,value,order", *rows]) + "\n")
+    result = shell.run("apply", edits, "--yes")
+    if last is None:
+        assert (result.exit_code, "wants something else" in result.stderr) == (2, True)
+    else:
+        assert (result.exit_code, shell.stored(image_set_id)) == (0, (2, last))
