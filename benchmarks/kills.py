@@ -24,7 +24,7 @@ def one_run(points: list[Point], rng: random.Random) -> list[Row]:
     """One run, killed at each of the points in turn, then finished."""
     with (
         tempfile.TemporaryDirectory() as name,
-        serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.1))) as emulator,
+        serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=1.0))) as emulator,
     ):
         shell = Shell(Path(name), emulator)
         image_sets = shell.image_sets(IMAGE_SETS)
