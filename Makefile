@@ -9,7 +9,7 @@ demo: $(VENV)/.package
 	$(BIN)/bulkedit demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile --quiet
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
