@@ -58,6 +58,10 @@ CREATE TABLE part (
     parent     INTEGER NOT NULL,     -- the call that was split
     edits      TEXT NOT NULL         -- numbers of its edits in the plan, as a JSON array
 ) STRICT;
+CREATE TABLE pace (
+    at         REAL NOT NULL,        -- epoch seconds
+    quota      REAL NOT NULL         -- updates a second that the run took for the quota from then on
+) STRICT;
 PRAGMA user_version = {SCHEMA};
 COMMIT;
 """
@@ -90,6 +94,17 @@ class Part:
     edits: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """From here on the run takes this for the quota of updates."""
+
+    at: float  # epoch seconds
+    quota: float  # a second
+
+
+Record = Event | Part | Pace
+
+
 _CHUNK: Final = 50_000  # rows
 _NAMES: Final = [field.name for field in fields(Event)]
 _COLUMNS: Final = ", ".join(_NAMES)
@@ -114,6 +129,7 @@ STANDINGS: Final = pl.Schema(
 )
 # One row a call: its first event.
 BEGUN: Final = pl.Schema({"call": pl.UInt32(), "begun": pl.Float64()})  # epoch seconds
+PACES: Final = pl.Schema({"bin": pl.UInt32(), "quota": pl.Float64()})
 ACTIVITY: Final = pl.Schema(
     {"bin": pl.UInt32(), "standing": pl.String(), "events": pl.UInt32(), "throttles": pl.UInt32()}
 )
@@ -163,16 +179,18 @@ class Ledger:
             connection.execute("PRAGMA query_only = ON")
         return ledger
 
-    def append(self, records: Sequence[Event | Part]) -> None:
+    def append(self, records: Sequence[Record]) -> None:
         """Write records; they are durable when this returns. Raises LedgerError, and then none of them is written."""
         events = [_values(record) for record in records if isinstance(record, Event)]
         parts = [(part.call, part.parent, json.dumps(part.edits)) for part in records if isinstance(part, Part)]
+        paces = [(pace.at, pace.quota) for pace in records if isinstance(pace, Pace)]
         with _explained(self.path), self._connection:
             if _identity(self.path) != self._file:
                 # SQLite would go on writing to a file that nobody can find any more
                 raise FileNotFoundError("it is not in its folder any more")
             self._connection.executemany(_INSERT, events)
             self._connection.executemany("INSERT INTO part (call, parent, edits) VALUES (?, ?, ?)", parts)
+            self._connection.executemany("INSERT INTO pace (at, quota) VALUES (?, ?)", paces)
 
     def parts(self) -> list[Part]:
         """Every part of a split call, parents before their parts."""
@@ -249,7 +267,9 @@ class Ledger:
         rows: list[tuple[Any, ...]] = []
         with contextlib.suppress(sqlite3.DatabaseError):
             for row in self._connection.execute(query):
-                rows.append(row)  # noqa: PERF402 - those before the damage are kept
+                if row[0] is None:  # what was overwritten with zeros can look like rows; no row begins with NULL
+                    break
+                rows.append(row)
         return rows
 
     def events(self) -> Iterator[dict[str, Any]]:
@@ -274,6 +294,20 @@ class Ledger:
             FROM step, span GROUP BY 1, 2 ORDER BY 1, 2
         """
         return self._frame(query.replace(":bins", str(int(bins))), ACTIVITY)
+
+    def paces(self, bins: int) -> pl.DataFrame:
+        """The quota of updates as the run took it to be, in the bins of `activity`: columns `PACES`, sorted by bin.
+
+        The last word of each bin; bins without one are left out.
+        """
+        query = """
+            WITH span AS (SELECT min(at) AS first, max(max(at) - min(at), 1e-9) AS length FROM event)
+            SELECT max(0, min(CAST((pace.at - first) / length * :bins AS INTEGER), :bins - 1)) AS bin, quota,
+                   max(pace.rowid)
+            FROM pace, span GROUP BY bin ORDER BY bin
+        """
+        columns = pl.Schema({**PACES, "last": pl.UInt64()})
+        return self._frame(query.replace(":bins", str(int(bins))), columns).drop("last")
 
     def settle_times(self) -> pl.Series:
         """Seconds from each applied call's acceptance to the look that found it applied: Float64."""
@@ -451,7 +485,7 @@ class GroupCommit:
     def __init__(self, ledger: Ledger, *, committed: Callable[[int], None] = lambda _: None) -> None:
         self._ledger = ledger
         self._committed = committed  # told the size of each group
-        self._waiting: list[Event | Part] = []
+        self._waiting: list[Record] = []
         self._wake = anyio.Event()
         self._durable = anyio.Event()  # of the events that are waiting now
         self._fault: LedgerError | None = None
@@ -468,7 +502,7 @@ class GroupCommit:
             await self._commit(events)
             durable.set()
 
-    async def _commit(self, events: list[Event | Part]) -> None:
+    async def _commit(self, events: list[Record]) -> None:
         if self._fault is not None:
             return
         try:
@@ -479,7 +513,7 @@ class GroupCommit:
         else:
             self._committed(len(events))
 
-    def note(self, event: Event | Part) -> None:
+    def note(self, event: Record) -> None:
         """Hand a record over; it is durable before any later `write` returns."""
         if self._fault is not None:
             raise self._fault

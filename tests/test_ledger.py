@@ -20,7 +20,7 @@ import anyio
 import pytest
 
 from bulkedit.errors import LedgerError, RunHeldError
-from bulkedit.ledger import SCHEMA, STANDINGS, Event, GroupCommit, Ledger
+from bulkedit.ledger import SCHEMA, STANDINGS, Event, GroupCommit, Ledger, Pace
 from bulkedit.outcome import Standing
 
 if TYPE_CHECKING:
@@ -506,3 +506,11 @@ class TestDamage:
         with pytest.raises(LedgerError):
             Ledger.create(path)
         assert sorted(file.name for file in path.parent.iterdir()) == ["run.lock"]
+
+
+def test_the_pace_of_a_run_is_kept_in_the_bins_of_its_activity(tmp_path: Path) -> None:
+    with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
+        ledger.append([Event(at=0.0, call=0, standing=Standing.INTENDED), Pace(0.0, 0.25), Pace(10.0, 0.5)])
+        ledger.append([Pace(90.0, 2.0), Event(at=100.0, call=0, standing=Standing.APPLIED), Pace(101.0, 4.0)])
+        assert ledger.paces(4).rows() == [(0, 0.5), (3, 4.0)]
+        assert ledger.standings().height == 1

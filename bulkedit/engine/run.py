@@ -30,7 +30,7 @@ from bulkedit.errors import (
     DatastoreError,
     EndpointError,
 )
-from bulkedit.ledger import GroupCommit, Part
+from bulkedit.ledger import GroupCommit, Pace, Part
 from bulkedit.outcome import Accepted, Datastore, Lost, Refusal, Refused, outcome_of
 from bulkedit.pacing import Operation, SettleTimes, Window, pacer
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bulkedit.planner import Lane, PlannedCall, SavedPlan
 
 _STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be there
+_PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02  # when the pace is written down; seconds, and a share
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 
 
@@ -107,6 +108,7 @@ class Engine:
         self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
         self._history = History(plan, ledger, self.tally, sends_new=sends_new)
         self._lanes = Lanes(plan, self._history)
+        self._noted = Pace(-math.inf, 0.0)
         self._open_lanes = 0
         self._runs: dict[int, LaneRun] = {}  # open lanes by number
         self._longest_ahead: int = plan.counts.get("longest_lane", 0)  # calls; of the lanes that are not open yet
@@ -343,6 +345,15 @@ class Engine:
                 hint="When it is back, go on with: bulkedit resume RUN",
             )
 
+    def _note_pace(self) -> None:
+        """Write down what is taken for the quota: when it has changed, not too often, and now and then."""
+        at, quota = self._clock.epoch(), self.pacers[Operation.UPDATE].rate.per_second
+        since = at - self._noted.at
+        changed = abs(quota - self._noted.quota) > _PACE_CHANGE * self._noted.quota
+        if since >= _PACE_S or (changed and since >= _PACE_AT_MOST_S):
+            self._noted = Pace(at, quota)
+            self._commit.note(self._noted)
+
     def _follow(self, lane: LaneRun) -> None:
         """Write down what the lane has to say, and put it where it belongs next."""
         for record in lane.take_events():
@@ -352,6 +363,7 @@ class Engine:
             elif record.standing.settled:
                 self.tally.settled(record.standing, lane.edits[record.call], self._clock.monotonic())
                 self._errors.add(outcome_of(record.standing), lane.edits[record.call])
+                self._note_pace()
         if lane.halted is not None:
             self._fatal = self._fatal or _systemic(lane.halted)
         self._flies(lane, flies=lane.flying)

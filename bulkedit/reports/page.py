@@ -19,7 +19,7 @@ import polars as pl
 from bulkedit import __version__
 from bulkedit.errors import UsageError
 from bulkedit.files import open_private
-from bulkedit.ledger import ACTIVITY, Ledger
+from bulkedit.ledger import ACTIVITY, PACES, Ledger
 from bulkedit.outcome import Outcome, Standing
 from bulkedit.pacing import Rate, parse_rate
 from bulkedit.planner import seconds_at
@@ -79,7 +79,7 @@ def facts(run: Run, settlement: Settlement) -> dict[str, Any]:
     """All that the page shows."""
     numbers = summary(run, settlement)
     bins = max(12, min(_MOST_BARS, settlement.calls.height // _PER_BAR))
-    activity, settle = _of_ledger(run, bins)
+    activity, paces, settle = _of_ledger(run, bins)
     return {
         "version": __version__,
         "run_id": run.id if _OWN_ID.fullmatch(run.id) else None,
@@ -90,7 +90,7 @@ def facts(run: Run, settlement: Settlement) -> dict[str, Any]:
         "counts": run.plan.counts,
         "outcomes": [(str(outcome), numbers[outcome]) for outcome in Outcome],
         "beside": _estimate(run, numbers, settlement),
-        "pace": _pace(run, activity, bins, numbers["seconds"]),
+        "pace": _pace(run, activity, paces, bins, numbers["seconds"]),
         "settle": _settle(settle),
         "reasons": _reasons(run, settlement),
         "unplanned": _unplanned(run),
@@ -99,11 +99,11 @@ def facts(run: Run, settlement: Settlement) -> dict[str, Any]:
     }
 
 
-def _of_ledger(run: Run, bins: int) -> tuple[pl.DataFrame, pl.Series]:
+def _of_ledger(run: Run, bins: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
     if not run.ledger.exists():
-        return pl.DataFrame(schema=ACTIVITY), pl.Series("seconds", dtype=pl.Float64)
+        return pl.DataFrame(schema=ACTIVITY), pl.DataFrame(schema=PACES), pl.Series("seconds", dtype=pl.Float64)
     with Ledger.read(run.ledger) as ledger:
-        return ledger.activity(bins), ledger.settle_times()
+        return ledger.activity(bins), ledger.paces(bins), ledger.settle_times()
 
 
 # -- numbers beside each other
@@ -167,8 +167,8 @@ def _bars(values: list[float], top: float, titles: list[str]) -> list[Bar]:
     ]
 
 
-def _pace(run: Run, activity: pl.DataFrame, bins: int, seconds: float) -> dict[str, Any] | None:
-    """Accepted calls a second over time, the rate that was asked for, and throttles."""
+def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seconds: float) -> dict[str, Any] | None:
+    """Accepted calls a second over time, the rate asked for or else the quota as it was learned, and throttles."""
     if not activity.height or seconds <= 0:
         return None
     width = seconds / bins
@@ -181,12 +181,15 @@ def _pace(run: Run, activity: pl.DataFrame, bins: int, seconds: float) -> dict[s
     highest = max(rates)
     # a rate far above what was reached would press the bars flat
     shown = rate is not None and rate <= 4 * highest
-    top = max(highest, rate if shown and rate else 0) * 1.1 or 1
+    learned = [] if rate else [(bin_, min(quota, 4 * highest)) for bin_, quota in paces.iter_rows()]
+    top = max(highest, rate if shown and rate else 0, *(quota for _, quota in learned)) * 1.1 or 1
     when = [duration(i * width) for i in range(bins)]
     return {
         "bars": _bars(rates, top, [f"after {when[i]}: {rates[i]:.2f}/s" for i in range(bins)]),
         "line": round(_HEIGHT - rate / top * _HEIGHT, 2) if shown and rate else None,
         "rate": f"{rate:g}/s" if rate else None,
+        "learned": _steps(learned, bins, top),
+        "quota": f"{learned[-1][1]:.3g}/s" if learned else None,
         "highest": f"{highest:.2f}/s",
         "mean": f"{sum(accepted) / seconds:.2f}/s",
         "accepted": sum(accepted),
@@ -198,6 +201,16 @@ def _pace(run: Run, activity: pl.DataFrame, bins: int, seconds: float) -> dict[s
         ),
         "end": duration(seconds),
     }
+
+
+def _steps(learned: list[tuple[int, float]], bins: int, top: float) -> str | None:
+    """The points of a line that keeps each bin's value until the next that has one; None where there is none."""
+    points = []
+    ends = [bin_ for bin_, _ in learned[1:]] + [bins]
+    for (bin_, quota), end in zip(learned, ends, strict=False):
+        y = round(_HEIGHT - quota / top * _HEIGHT, 2)
+        points += [f"{round(at * _WIDTH / bins, 2)},{y}" for at in (bin_, end)]
+    return " ".join(points) or None
 
 
 def _settle(times: pl.Series) -> dict[str, Any] | None:

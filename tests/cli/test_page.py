@@ -183,3 +183,12 @@ return texts.map((x) => ({{ text: x.textContent.slice(0, 30), ratio: ratio(getCo
 CONTRASTS_OF_BARS = f"""(() => {{ {LUMINANCE}
 return [...document.querySelectorAll('.bar, .throttle, .rect.applied, i.applied')]
   .map((x) => ratio(x.tagName === 'I' ? getComputedStyle(x).backgroundColor : getComputedStyle(x).fill)); }})()"""
+
+
+def test_a_rate_that_was_learned_is_drawn(shell: Shell) -> None:
+    edits = shell.descriptions(shell.image_sets(40))
+    assert shell.run("apply", edits, "--yes", "--run", "r", "--rate", "auto", "--max-rate", "50/s").exit_code == 0
+    shell.run("report", "r", "--html", "page.html")
+    text = (shell.folder / "page.html").read_text()
+    assert 'class="rate" fill="none" points="' in text
+    assert "the quota as the run learned it" in text

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from bulkedit.client import Client, UpdateRequest
     from bulkedit.emulator.wire import Reply
     from bulkedit.engine import Tally
-    from bulkedit.ledger import Event, Part
+    from bulkedit.ledger import Record
     from bulkedit.planner import SavedPlan
 
 EPOCH = 1_700_000_000.0
@@ -192,7 +192,7 @@ class Mortal(Ledger):
         super().__init__(path, connection, lock)
         connection.execute("PRAGMA synchronous = OFF")  # a process dies here, never the machine
 
-    def append(self, records: Sequence[Event | Part]) -> None:
+    def append(self, records: Sequence[Record]) -> None:
         if not self.dead:
             super().append(records)
 
