@@ -156,6 +156,10 @@ def resume(run: o.RunFolder, strategy: o.ResumeStrategy = "new", as_json: o.AsJs
 
 def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: dict[str, Any]) -> SavedPlan:
     folder = Path(source)
+    if source != "-" and not folder.exists() and not folder.suffix:
+        raise UsageError(
+            "there is neither a plan nor an edit list.", where=source, hint="Make a plan: bulkedit plan EDITS -o DIR"
+        )
     if source == "-" or not folder.is_dir():
         return plan_list(source, datastore, listing, None, where)
     plan = plans.load(folder)

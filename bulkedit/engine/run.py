@@ -190,7 +190,7 @@ class Engine:
                 self._lanes.end()
             while self._room and (lane := await self._lanes.next()):
                 self._open(lane)
-            found = self._agenda.take(self._clock.monotonic(), self._admit)
+            found = self._take()
             if isinstance(found, LaneRun):
                 return found
             if found is None and not self._busy and not len(self._agenda) and self._lanes.ended:
@@ -229,6 +229,13 @@ class Engine:
         self._runs[lane.number] = run
         self._follow(run)
 
+    def _take(self) -> LaneRun | float | None:
+        """As `Agenda.take`. An update counts as in flight from here on, before anybody else can take another."""
+        found = self._agenda.take(self._clock.monotonic(), self._admit)
+        if isinstance(found, LaneRun) and isinstance(found.action, Send):
+            self._flies(found, flies=True)
+        return found
+
     def _admit(self, lane: LaneRun) -> bool:
         """At most so many image sets are in flight; one that is already may go on."""
         if not isinstance(lane.action, Send) or lane.number in self._in_flight:
@@ -266,17 +273,15 @@ class Engine:
             self._open(lane)
         if self._room and not self._lanes.ended:
             return None
-        found = self._agenda.take(self._clock.monotonic(), self._admit)
+        found = self._take()
         return found if isinstance(found, LaneRun) else None
 
     async def _perform(self, lane: LaneRun) -> None:
         action = lane.action
         if action is None:
             raise LookupError("a lane without an action was dispatched")
-        if isinstance(action, Send):
-            self._flies(lane, flies=True)
-            if intent := lane.begin(self._clock.epoch()):
-                await self._commit.write(intent)
+        if isinstance(action, Send) and (intent := lane.begin(self._clock.epoch())):
+            await self._commit.write(intent)
         sent = self._clock.monotonic()
         lane.leaves(sent)
         reply = await self._ask(action)
