@@ -43,7 +43,9 @@ def path(shell: Shell) -> Path:
         ]
     lines += [f"{CANARIES[2]},{image_sets[i]},remove,AccessionNumber,{CANARIES[1]}" for i in range(3)]
     edits = shell.write("canarylist.csv", "\n".join(lines) + "\n")
-    shell.run("apply", edits, "--yes", "--run", "canaryfolder", "--rate", "100/s", "--bad-rows", "bad.csv")
+    shell.run(
+        "apply", edits, "--yes", "--run", "canaryfolder", "--rate", "20/s", "--burst", "1", "--bad-rows", "bad.csv"
+    )
     result = shell.run("report", "canaryfolder", "--html", "page.html", "--json")
     assert [line["type"] for line in result.json] == ["page", "summary"], result.stderr
     assert (result.json[1]["applied"], result.json[1]["rejected"]) == (60, 3)
@@ -188,7 +190,7 @@ return [...document.querySelectorAll('.bar, .throttle, .rect.applied, i.applied'
 def test_a_rate_that_was_learned_is_drawn(shell: Shell) -> None:
     edits = shell.descriptions(shell.image_sets(40))
     assert shell.run("apply", edits, "--yes", "--run", "r", "--rate", "auto", "--max-rate", "50/s").exit_code == 0
-    shell.run("report", "r", "--html", "page.html")
-    text = (shell.folder / "page.html").read_text()
+    assert shell.run("report", "r", "--html", "learned.html").exit_code == 0
+    text = (shell.folder / "learned.html").read_text()
     assert 'class="rate" fill="none" points="' in text
     assert "the quota as the run learned it" in text
