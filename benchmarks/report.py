@@ -32,6 +32,7 @@ from bulkedit.ledger import Ledger
 
 ATTRIBUTES = ["PatientName", "PatientID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"]
 ENDS = [*["applied"] * 90, *["rejected"] * 4, *["conflicted"] * 2, *["failed"] * 2, *["planned"] * 2]
+NOTHING = ("series_uid", "instance_uid", "vr", "revert_to", "version", "order", "same_as")
 MESSAGE = "The value to remove does not match the metadata"
 
 
@@ -60,7 +61,7 @@ def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
             value=pl.format('"VALUE^{}"', "edit"),
             force=pl.lit(value=False),
             study_wide=pl.lit(value=False),
-            **{name: pl.lit(None) for name in ("series_uid", "instance_uid", "vr", "revert_to", "version", "same_as")},
+            **dict.fromkeys(NOTHING, pl.lit(None)),
         )
         .select(plans.PLANNED_EDITS.names())
         .cast(dict(plans.PLANNED_EDITS))
