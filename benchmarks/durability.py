@@ -31,7 +31,7 @@ from tests.engine.harness import FAST, KEY, planned, row
 if TYPE_CHECKING:
     from bulkedit.client import UpdateRequest
 
-RATE, CALLS, PAIRS = 500.0, 3_000, 3
+RATE, BURST, CALLS, PAIRS = 500.0, 50, 6_000, 3
 LEDGER_CALLS = 1_000_000
 
 
@@ -62,7 +62,7 @@ def throughput(plan: plans.SavedPlan, path: Path, *, synchronous: str) -> float:
         with Ledger.create(path) as ledger:
             ledger._connection.execute(f"PRAGMA synchronous = {synchronous}")
             options = replace(
-                Options(), rates={**FAST, Operation.UPDATE: Rate(RATE, 1)}, workers=256, max_in_flight=1_000
+                Options(), rates={**FAST, Operation.UPDATE: Rate(RATE, BURST)}, workers=256, max_in_flight=1_000
             )
             engine = Engine(plan, Instant(), ledger, options, key=KEY, rng=random.Random(1))
             began = time.perf_counter()

@@ -7,6 +7,7 @@ import stat
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 from bulkedit.emulator import Fault, Kind, World
@@ -185,6 +186,7 @@ def test_values_are_in_no_output_and_no_ledger_whatever_goes_wrong(shell: Shell)
             "broken.csv", f"image_set_id,action,attribute,value\n{first},set,PatientName,CANARY^A,CANARY\nCANARY"
         ),
         shell.write("broken.jsonl", '{"image_set_id": "CANARY", "PatientName": CANARY}\n'),
+        *other_formats(shell, tidy),
     ]
     for kind in (Kind.DROP_AFTER, Kind.ERROR_AFTER, Kind.FAIL, Kind.FOREIGN_BEFORE, Kind.THROTTLE):
         trouble(shell, kind=kind, action=UPDATE, times=2)
@@ -195,14 +197,29 @@ def test_values_are_in_no_output_and_no_ledger_whatever_goes_wrong(shell: Shell)
         commands: list[list[Any]] = [["plan", path, "-o", f"p{number}"], ["plan", path, "--json"], apply]
         commands += [["resume", run], ["resume", run, "--json", "--strategy", "all"]]
         commands += [["report", run], ["report", run, "--only", "rejected", "--json"]]
+        commands += [["verify", run, "--history"], ["verify", run, "--history", "--json"]]
+        commands += [["revert", run, "-o", f"undo{number}"], ["revert", run, "--json"]]
+        commands += [["apply", f"undo{number}", "--yes", "--run", f"u{number}"], ["resume", f"u{number}"]]
+        commands += [["report", run, "--results", f"results{number}"], ["report", f"u{number}", "--json"]]
         for words in [*commands, ["status", run, "--json"]]:
             result = shell.run(*words)
             said += [result.stdout, result.stderr]
     assert not [text for text in said if "CANARY" in text]
     ledgers = list(shell.folder.rglob("ledger.sqlite*"))
-    assert ledgers
+    assert {"r0", "r5", "r6", "r7"} <= {path.parent.name for path in ledgers}  # the lists of each format were sent
+    assert any(path.parent.name.startswith("u") for path in ledgers)  # and at least one was undone
     assert not [path for path in ledgers if b"CANARY" in path.read_bytes()]
     hold_modes(shell.folder, lists)
+
+
+def other_formats(shell: Shell, tidy: list[str]) -> list[Path]:
+    """The rows of a tidy list as Parquet, Excel and JSON lines."""
+    columns = ["image_set_id", "action", "attribute", "value"]
+    frame = pl.DataFrame([line.split(",") for line in tidy], schema=columns, orient="row")
+    paths = [shell.folder / f"tidy.{suffix}" for suffix in ("parquet", "xlsx", "jsonl")]
+    for path, write in zip(paths, (frame.write_parquet, frame.write_excel, frame.write_ndjson), strict=True):
+        write(path)
+    return paths
 
 
 def hold_modes(folder: Path, own: list[Path]) -> None:
