@@ -366,6 +366,18 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """Where nothing may be written, SQLite reads a ledger whose log is beside it, or one that nobody is writing."""
+    try:
+        return _connect(path)
+    except sqlite3.OperationalError:
+        if not path.exists():
+            raise
+        log = path.with_name(path.name + "-wal")
+        way = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+        return sqlite3.connect(path.absolute().as_uri() + "?" + way, uri=True, check_same_thread=False)
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
@@ -377,7 +389,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _checked(path: Path, *, tolerant: bool = False) -> tuple[sqlite3.Connection, str | None]:
     """Open an existing ledger of this version; what is wrong with it where that is tolerated."""
     with _explained(path), contextlib.ExitStack() as undo:
-        connection = undo.enter_context(contextlib.closing(_connect(path)))
+        connection = undo.enter_context(contextlib.closing((_connect_to_read if tolerant else _connect)(path)))
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         if found == 0:
             raise LedgerError("this file is no ledger.", where=str(path))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import stat
@@ -22,6 +23,7 @@ import pytest
 from bulkedit.errors import LedgerError, RunHeldError
 from bulkedit.ledger import SCHEMA, STANDINGS, Event, GroupCommit, Ledger, Pace
 from bulkedit.outcome import Standing
+from tests.privileges import as_anybody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -483,15 +485,31 @@ class TestDamage:
             Ledger.create(path).close()
             (path.parent / "run.lock").chmod(0o400)
         path.parent.chmod(0o500)
-        if os.access(path.parent, os.W_OK):
-            pytest.skip("to root no folder is read-only")
         try:
-            with pytest.raises(LedgerError) as caught:
+            with as_anybody(), pytest.raises(LedgerError) as caught:
                 way(path)
         finally:
             path.parent.chmod(0o700)
         assert caught.value.exit_code == 4
         assert "Permission denied" in caught.value.what
+
+    @pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+    def test_what_lies_in_a_read_only_folder_can_be_read(self, path: Path, tmp_path: Path, killed: bool) -> None:
+        with Ledger.create(path) as ledger:
+            ledger.append([event(1), event(2)])
+            kept = shutil.copytree(path.parent, tmp_path / "kept") if killed else path.parent
+        assert (kept / f"{path.name}-wal").exists() == killed
+        for file in kept.iterdir():
+            file.chmod(0o400)
+        kept.chmod(0o500)
+        try:
+            with as_anybody(), Ledger.read(kept / path.name) as ledger:
+                assert calls_of(ledger) == [1, 2]
+                assert ledger.damage is None
+                with pytest.raises(LedgerError):
+                    ledger.append([event(3)])
+        finally:
+            kept.chmod(0o700)
 
     def test_a_full_disk_is_said_in_words_and_writes_nothing(self, ledger: Ledger) -> None:
         fill_disk(ledger)

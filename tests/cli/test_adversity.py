@@ -13,6 +13,7 @@ import pytest
 from bulkedit.emulator import Fault, Kind, World
 from bulkedit.emulator.document import parse
 from tests.emulator.hospital import document
+from tests.privileges import as_anybody
 
 from .shell import wait_for
 
@@ -78,6 +79,22 @@ def test_a_folder_that_goes_while_a_run_is_at_work_ends_it_in_words(shell: Shell
     assert shell.run("resume", "moved").exit_code == 0
     all_made_once(shell, image_sets)
     assert len(shell.accepted()) == 60
+
+
+def test_a_run_on_a_read_only_disk_can_still_be_asked_and_undone(shell: Shell) -> None:
+    run = shell.folder / "r"
+    assert shell.run("apply", shell.descriptions(shell.image_sets(3)), "--yes", "--run", "r").exit_code == 0
+    run.chmod(0o500)
+    with as_anybody():
+        asked = [
+            shell.run(*words)
+            for words in (["status", "r"], ["report", "r", "--results", "results"], ["revert", "r", "-o", "undo"])
+        ]
+        refused = shell.run("resume", "r")
+    run.chmod(0o700)
+    assert [result.exit_code for result in asked] == [0, 0, 0], [result.stderr for result in asked]
+    assert refused.exit_code == 4
+    assert "the ledger cannot be used" in refused.stderr
 
 
 def test_of_a_damaged_ledger_is_shown_what_can_be_read_and_nothing_goes_on_from_it(shell: Shell) -> None:
@@ -216,10 +233,11 @@ def other_formats(shell: Shell, tidy: list[str]) -> list[Path]:
     """The rows of a tidy list as Parquet, Excel and JSON lines."""
     columns = ["image_set_id", "action", "attribute", "value"]
     frame = pl.DataFrame([line.split(",") for line in tidy], schema=columns, orient="row")
-    paths = [shell.folder / f"tidy.{suffix}" for suffix in ("parquet", "xlsx", "jsonl")]
-    for path, write in zip(paths, (frame.write_parquet, frame.write_excel, frame.write_ndjson), strict=True):
-        write(path)
-    return paths
+    parquet, excel, lines = (shell.folder / f"tidy.{suffix}" for suffix in ("parquet", "xlsx", "jsonl"))
+    frame.write_parquet(parquet)
+    frame.write_excel(excel)
+    frame.write_ndjson(lines)
+    return [parquet, excel, lines]
 
 
 def hold_modes(folder: Path, own: list[Path]) -> None:
