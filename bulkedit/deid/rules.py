@@ -7,12 +7,12 @@ Keys are looked up once; the answer for a name is kept. The order in which the p
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bulkedit import dicom
 from bulkedit.deid.profile import OPTIONS, Override, Profile, Reach
-from bulkedit.deid.table import GROUP_2, NEWER, Action, Options, Table, options, safe_private, table
+from bulkedit.deid.table import GROUP_2, NEWER, STATEFUL, Action, Options, Table, options, safe_private, table
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _DATES: Final = frozenset({"DA", "TM", "DT"})
@@ -25,6 +25,10 @@ RECORDED: Final = frozenset(
         "LongitudinalTemporalInformationModified",
     }
 )
+
+
+_TURNS: Final = {action: turn for turn, action in enumerate(Action)}
+_INTO_ITEMS: Final = frozenset({Action.KEEP, Action.UID, Action.CLEAN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,23 @@ class Rule:
     safe: frozenset[str] = frozenset()  # private: creators in whose block this element is safe
     keeps: bool = False  # KEEP: what is no sequence is passed over at once
     home: dicom.Level | None = None  # where an edit can name it; None where none can
+    # what follows from the above, said once for the many values that a rule meets
+    turn: int = field(init=False)  # of the action in `Action`
+    stateful: bool = field(init=False)
+    into: bool = field(init=False)  # the action does not end at a sequence
+    plain: bool = field(init=False)  # a text of it is a cell of an edit list as it stands
+
+    def __post_init__(self) -> None:
+        """Fill in what follows."""
+        kind = dicom.VRS[self.vr].kind
+        plain = self.private or (kind in {dicom.Kind.STRING, dicom.Kind.BINARY} and not self.multi)
+        for name, value in (
+            ("turn", _TURNS[self.action]),
+            ("stateful", self.action in STATEFUL),
+            ("into", self.action in _INTO_ITEMS),
+            ("plain", plain),
+        ):
+            object.__setattr__(self, name, value)
 
     @property
     def shown(self) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from bulkedit import dicom
 from bulkedit.deid import dates
 from bulkedit.deid.pseudonyms import is_ours
-from bulkedit.deid.table import STATEFUL, Action
+from bulkedit.deid.table import Action
 from bulkedit.dicom import Kind, Level
 from bulkedit.edit import json_text
 from bulkedit.errors import MetadataError
@@ -48,8 +48,8 @@ DUMMIES: Final[dict[str, Any]] = {
 }
 
 _GONE: Final = object()
+_JSON_BEGINS: Final = frozenset("[{")
 _NOTHING: Final[tuple[Any, ...]] = ("", [])
-_INTO_ITEMS: Final = frozenset({Action.KEEP, Action.UID, Action.CLEAN})  # what does not end at a sequence
 
 _OWN_UIDS: Final = {
     Level.STUDY: "StudyInstanceUID",
@@ -216,6 +216,18 @@ class Walker:
             {"CodeValue": value, "CodingSchemeDesignator": _SCHEME, "CodeMeaning": meaning}
             for value, meaning in rules.profile.codes
         ]
+        self._of_text = (
+            self._kept,
+            self._removed,
+            self._emptied,
+            self._dummied,
+            self._renamed,
+            self._cleaned,
+            self._shifted,
+            self._pseudonymised,
+            self._capped,
+            self._replaced,
+        )
         self._codes_text, self._mark_text = json_text(self._codes), json_text([mark.text])
 
     def derive(self, image_set_id: str, document: dict[str, Any], *, primary: bool = False) -> Derived:
@@ -296,12 +308,17 @@ class Walker:
 
     def _level(self, attributes: dict[str, Any], at: _At) -> None:
         """The attributes of one level."""
-        here = _Here(attributes, at.place, (), at)
+        here, place, of_text = _Here(attributes, at.place, (), at), at.place, self._of_text
         for key, value in attributes.items():
-            rule = at.place[key]
-            if (rule.keeps and type(value) is not list) or value is None or value in _NOTHING:
+            rule = place[key]
+            if type(value) is str:
+                if rule.keeps or not value:
+                    continue
+                new = of_text[rule.turn](value, rule, here)
+            elif value is None or (rule.keeps and type(value) is not list) or value == []:
                 continue
-            new = self._new_value(value, rule, here)
+            else:
+                new = self._new_value(value, rule, here)
             if new is not value and new != value:
                 self._emit(rule, value, new, at)
 
@@ -310,16 +327,16 @@ class Walker:
         if (rule.home is not at.level or self._primary) and (kind := self._why_not(rule, at)) is not None:
             self._noted[at.level, rule.shown, kind] += 1
             return
-        name, reason = rule.name, rule.because
         if new is _GONE:
             self._remove(rule, old, at)
             return
+        name, reason = rule.name, rule.because
         if name in self._uids:
             row = (self._id, "set", name, new, at.series, at.instance, None, True, reason)
             self._needs_force = True
             self._renames[at.level].append(row)
             return
-        text = None if new is None else new if isinstance(new, str) else _cell(new)
+        text = new if new is None or type(new) is str else _cell(new)
         if text is not None and not _fits(new, at.room - len(name)):
             if rule.base in {Action.REMOVE, Action.EMPTY, Action.DUMMY} and rule.action is not Action.KEEP:
                 self._noted[at.level, name, "emptied"] += 1
@@ -327,7 +344,10 @@ class Walker:
             else:
                 self._noted[at.level, name, "too-large"] += 1
                 return
-        self._set(name, text, at, force=rule.forced, reason=reason)
+        force = rule.forced
+        self._needs_force |= force
+        force = force or self._forced_all
+        self._edits.append((self._id, "set", name, text, at.series, at.instance, None, force, reason))
 
     def _why_not(self, rule: Rule, at: _At) -> str | None:
         """Why no edit of this image set can reach an attribute; None where one can."""
@@ -363,14 +383,54 @@ class Walker:
 
     # -- values -------------------------------------------------------------------------------------------------
 
+    # of one text that is not empty; in the order of `Action`
+
+    def _kept(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+        return text
+
+    def _removed(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+        return text if rule.private and self._is_safe(rule, here.around) else _GONE
+
+    def _emptied(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+        return None
+
+    def _dummied(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+        return _dummy(rule)
+
+    def _renamed(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+        return text if here.at.done else self._pseudonyms.uid(text)
+
+    def _cleaned(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+        return text if text.strip(" \0").lower() in self._vocabulary else _instead(rule)
+
+    def _shifted(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+        if here.at.done:
+            return text
+        if self._shift.seconds:
+            return self._new_value(text, rule, here)
+        moved = _moved(rule.vr, text, None, self._shift)
+        return self._unreadable(rule, here) if moved is None else moved
+
+    def _pseudonymised(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+        return text if here.at.done else self._pseudonyms.identifier(rule.name, text)
+
+    def _capped(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+        capped = dates.age(text)
+        return _instead(rule) if capped is None else capped
+
+    def _replaced(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+        return [rule.value] if rule.multi else rule.value
+
+    # of all else
+
     def _new_value(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, PLR0911 - JSON; one branch an action
         """What becomes of a value that is not empty: the same object where nothing does, `_GONE` where it goes."""
         action = rule.action
         if action is Action.REMOVE:
             return value if rule.private and self._is_safe(rule, here.around) else _GONE
-        if type(value) is list and action in _INTO_ITEMS and _has_items(value):
+        if type(value) is list and rule.into and _has_items(value):
             return self._items(value, here.path_to(rule), here.place.inside(rule.name), here.at)
-        if action is Action.KEEP or (action in STATEFUL and here.at.done):
+        if action is Action.KEEP or (rule.stateful and here.at.done):
             return value
         if action is Action.EMPTY:
             return None
@@ -378,13 +438,17 @@ class Walker:
             return _dummy(rule)
         if action is Action.REPLACE:
             return [rule.value] if rule.multi else rule.value
-        new = self._new_text(value, rule, here) if _is_text(value) else None
+        new = self._new_texts(value, rule, here) if _is_text(value) else None
         if new is None and action is Action.SHIFT:
-            self._noted[here.at.level, ".".join(here.path_to(rule)), "unreadable-date"] += 1
+            return self._unreadable(rule, here)
         return _instead(rule) if new is None else new
 
-    def _new_text(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
-        """What becomes of text, or an array of it; None where the action does not fit it."""
+    def _unreadable(self, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+        self._noted[here.at.level, ".".join(here.path_to(rule)), "unreadable-date"] += 1
+        return _instead(rule)
+
+    def _new_texts(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+        """What becomes of an array of text, or of text beside which there may be another; None where nothing fits."""
         match rule.action:
             case Action.UID:
                 return _each(value, self._pseudonyms.uid)
@@ -393,15 +457,13 @@ class Walker:
             case Action.CLEAN:
                 return value if all(one.strip(" \0").lower() in self._vocabulary for one in _texts(value)) else None
             case Action.SHIFT:
-                return self._shifted(value, rule, here)
+                return self._moved_together(value, rule, here)
             case _:
                 capped = _each(value, dates.age)
                 return None if isinstance(capped, list) and None in capped else capped
 
-    def _shifted(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+    def _moved_together(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
         """Dates or times moved, each with the one beside it; None where one of them cannot be read."""
-        if not self._shift.seconds and isinstance(value, str):
-            return _moved(rule.vr, value, None, self._shift)
         beside = here.around.get(rule.partner) if rule.partner and self._shift.seconds else None
         if beside is not None and here.place[rule.partner or ""].action is not Action.SHIFT:
             beside = None  # it stays, or goes: then this one moves alone
@@ -448,7 +510,8 @@ class Walker:
             rule = here.place[key]
             if (rule.keeps and type(value) is not list) or value is None or value in _NOTHING:
                 continue
-            new = self._new_value(value, rule, here)
+            of_text = type(value) is str
+            new = self._of_text[rule.turn](value, rule, here) if of_text else self._new_value(value, rule, here)
             if new is not value and new != value:
                 changed[key] = new
         if not changed:
@@ -491,7 +554,11 @@ def _method_texts(patient: dict[str, Any]) -> list[str]:
 
 
 def _has_items(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
+    if isinstance(value, list):
+        for item in value:  # seldom more than a few: a generator would take longer
+            if isinstance(item, dict):
+                return True
+    return False
 
 
 def _is_text(value: Any) -> bool:  # noqa: ANN401
@@ -556,10 +623,9 @@ def _named(rule: Rule, old: Any, vr: str | None) -> str | None:  # noqa: ANN401
 
     None where a cell cannot say it exactly: then the engine reads what is stored just before the call.
     """
-    kind = dicom.VRS[vr if vr in dicom.VRS else rule.vr].kind
     if isinstance(old, str):
-        whole = (rule.private or (kind in {Kind.STRING, Kind.BINARY} and not rule.multi)) and old.isprintable()
-        return old if whole and not old.startswith(("[", "{")) else None
+        return old if rule.plain and old.isprintable() and old[:1] not in _JSON_BEGINS else None
+    kind = dicom.VRS[vr if vr in dicom.VRS else rule.vr].kind
     if (rule.private and isinstance(old, list)) or not isinstance(old, list | int | float) or isinstance(old, bool):
         return None
     text = json_text(old)
