@@ -36,26 +36,56 @@ class Shift(NamedTuple):
         return timedelta(self.days, self.seconds)
 
 
-@functools.lru_cache(maxsize=_CACHED)
 def date(text: str, shift: Shift) -> str | None:
     """A DA that has no time beside it: moved by whole days."""
-    parts = _DATE.fullmatch(text.rstrip(_PADDING))
-    if parts is None:
+    read = _day(text)
+    if read is None:
         return None
-    moved = _moved(parts[1], parts[3], parts[4], timedelta(shift.days))
-    return None if moved is None else _date_text(moved, parts)
+    number, length = read
+    moved = _written(number + shift.days)
+    return None if moved is None else moved[:length]
 
 
 @functools.lru_cache(maxsize=_CACHED)
+def _day(text: str) -> tuple[int, int] | None:
+    """The number of the first day of a DA, and of how many digits it is: there are few of them, and many patients."""
+    parts = _DATE.fullmatch(text.rstrip(_PADDING))
+    first = None if parts is None else _moved(parts[1], parts[3], parts[4], timedelta())
+    if parts is None or first is None:
+        return None
+    return first.toordinal(), 8 if parts[4] else 6 if parts[3] else 4
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _written(number: int) -> str | None:
+    """A day by its number; None where it is outside of the calendar."""
+    try:
+        day = datetime.fromordinal(number)
+    except (ValueError, OverflowError):
+        return None
+    return f"{day.year:04}{day.month:02}{day.day:02}"
+
+
 def time(text: str, shift: Shift) -> str | None:
     """A TM that has no date beside it: moved within the day."""
+    if not shift.seconds:
+        return text if _is_time(text) else None
+    return _moved_time(text, shift.seconds)
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _is_time(text: str) -> bool:
+    parts = _TIME.fullmatch(text.rstrip(_PADDING))
+    return parts is not None and _clock(parts) is not None
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _moved_time(text: str, seconds: int) -> str | None:
     parts = _TIME.fullmatch(text.rstrip(_PADDING))
     begin = None if parts is None else _clock(parts)
     if parts is None or begin is None:
         return None
-    if not shift.seconds:
-        return text
-    return _time_text((datetime(2000, 1, 1) + begin + timedelta(seconds=shift.seconds)), parts)  # noqa: DTZ001
+    return _time_text((datetime(2000, 1, 1) + begin + timedelta(seconds=seconds)), parts)  # noqa: DTZ001
 
 
 @functools.lru_cache(maxsize=_CACHED)
