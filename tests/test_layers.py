@@ -14,7 +14,7 @@ LAYERS = [
     {"outcome", "client", "editlist", "inventory", "deid", "leaks"},
     {"verdict", "planner", "ledger", "aws", "emulator"},
     {"runs", "reading", "changes"},
-    {"engine", "reports", "readback", "reversal"},
+    {"engine", "reports", "readback", "reversal", "leakcheck"},
     {"cli"},
     {"library"},
     {"__main__"},

@@ -18,6 +18,7 @@ from bulkedit import deid as deids
 from bulkedit import dicom
 from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
+from bulkedit.cli import checking
 from bulkedit.cli import options as o
 from bulkedit.cli.planning import ListOptions, plan_line, plan_list, show_plan
 from bulkedit.cli.terminal import command, duration, err, interactive, json_line, out, plural, rows
@@ -38,13 +39,14 @@ _PROFILE = "Profile and key"
 _WHICH = "Which image sets"
 
 Profile = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--profile",
         metavar="NAME|FILE.toml",
         envvar="BULKEDIT_DEID_PROFILE",
         help=f"The de-identification profile: {', '.join(deids.SHIPPED)}, or a file of your own.",
         rich_help_panel=_PROFILE,
+        show_default=False,
     ),
 ]
 KeyFile = Annotated[
@@ -182,6 +184,16 @@ AwsProfile = Annotated[
     str | None,
     typer.Option("--aws-profile", envvar="BULKEDIT_AWS_PROFILE", help="Profile of ~/.aws/config.", show_default=False),
 ]
+CheckOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--check",
+        metavar="RUN",
+        envvar="BULKEDIT_DEID_CHECK",
+        help="Derive nothing: look for what still identifies patients after this run. --profile says what was to stay.",
+        show_default=False,
+    ),
+]
 Fresh = Annotated[
     bool,
     typer.Option("--fresh", envvar="BULKEDIT_FRESH", help="Begin anew, and replace an edit list that is there."),
@@ -189,7 +201,7 @@ Fresh = Annotated[
 
 
 def deid(
-    profile: Profile,
+    profile: Profile = None,
     file: Out = Path("deid.parquet"),
     key: KeyFile = None,
     mapping: Mapping = None,
@@ -211,6 +223,7 @@ def deid(
     read_rate: ReadRate = DEFAULT_RATE,
     fresh: Fresh = False,
     explain: Explain = False,
+    check: CheckOption = None,
     yes: o.Yes = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -219,8 +232,17 @@ def deid(
     Reads metadata, writes nothing to the data store. UIDs, identifiers and dates come from the key: the same in every
     run. Ctrl-C, and the same command goes on where it stopped. Older versions of an image set keep what is removed.
 
+    With --check RUN, once the run is applied: an independent scan for what is left. Exit code 7 tells that there is
+    something.
+
     Example: bulkedit deid -d 0123456789abcdef0123456789abcdef --all --profile basic --key deid.key -o deid.parquet
     """
+    where: dict[str, Any] = {"region": region, "profile": aws_profile, "endpoint_url": endpoint_url}
+    if check is not None:
+        kept = deids.load_profile(profile) if profile else None
+        checking.check(checking.Asked(check, kept, _looks(read_rate), where, archived=yes), as_json=as_json)
+    if profile is None:
+        raise UsageError("no profile is named.", hint=f"Give it: --profile {deids.SHIPPED[0]}, or a file of your own.")
     found = deids.load_profile(profile)
     if explain:
         _explain(found, as_json=as_json)
@@ -241,7 +263,6 @@ def deid(
         mapping=deids.load_mapping(mapping) if mapping else None,
     )
     keys = _keys(select or [], select_file)
-    where: dict[str, Any] = {"region": region, "profile": aws_profile, "endpoint_url": endpoint_url}
     work = _Work(
         file=file,
         recipe=recipe,
@@ -265,6 +286,11 @@ def deid(
             out().print(f"\nTo apply it:  {command('apply', saved.folder)}")
     if counts["unreachable"]:
         raise typer.Exit(EXIT_NOT_ALL_APPLIED)
+
+
+def _looks(read_rate: str) -> float:
+    """GetImageSet per second, where so much metadata is read: two documents for each look."""
+    return parse_rate(read_rate).per_second / _METADATA.per_second * DOCUMENTED[Operation.GET].per_second
 
 
 @dataclass(slots=True)

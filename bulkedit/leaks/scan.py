@@ -64,6 +64,8 @@ _MONTHS: Final = {
     for name in names.split()
 }
 _WORD: Final = re.compile(r"[^\W_]+")
+# beside VR CS: terms, and the names of makers and of coding schemes; a word of them is nobody's name
+_TERMS: Final = frozenset({"CodingSchemeDesignator", "CodingSchemeVersion", "MappingResource", "Manufacturer"})
 _BINARY: Final = frozenset({"UN", "OB", "OW"})
 _SHORTEST_BINARY: Final = 8
 _NO_TEXT: Final = frozenset({"DA", "DT", "TM", "AS", "DS", "IS", "UI"})
@@ -93,7 +95,7 @@ def _hit(each: Found, sought: Originals) -> tuple[Kind, Match] | None:
         return kind, Match.UNCHANGED
     if vr == "UI":
         return (Kind.UID, Match.WHOLE) if text in sought.uids and kind_of(each.spot, each.value) else None
-    if vr == "CS":  # defined terms: a word of them is no name
+    if vr == "CS" or each.spot.name in _TERMS:
         return _whole(text, sought)
     if vr in _NO_TEXT:
         return None

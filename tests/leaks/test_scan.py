@@ -141,6 +141,15 @@ def test_a_code_is_no_name_by_one_of_its_words() -> None:
     assert scan(before, clean(BodyPartExamined="HAND")) == []
 
 
+def test_a_maker_or_a_coding_scheme_is_nobody_by_one_of_its_words() -> None:
+    before = document()
+    before["Study"]["DICOM"]["InstitutionName"] = "TOSHIBA"
+    code = {"ConceptNameCodeSequence": [{"CodingSchemeDesignator": "99_RIVERA_X"}]}
+    assert scan(before, clean(Manufacturer="TOSHIBA_MEC", **code)) == []
+    (found,) = scan(before, clean(Manufacturer="TOSHIBA"))
+    assert (found.kind, found.match) == (Kind.INSTITUTION, "whole")
+
+
 def test_kinds_that_are_kept_on_purpose_are_not_asked_about() -> None:
     kept = frozenset({Kind.DATE, Kind.UID})
     assert {str(each.kind) for each in scan(document(), document(), kept=kept)} == {"name", "identifier"}
