@@ -38,7 +38,7 @@ from bulkedit.errors import (
 )
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Datastore, Lost, Refusal
-from bulkedit.pacing import AUTO, DOCUMENTED, Operation, parse_pace
+from bulkedit.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace
 
 if TYPE_CHECKING:
     from bulkedit.client import Client
@@ -195,7 +195,11 @@ def engine_options(chosen: dict[str, Any]) -> Options:
         raise UsageError("--on-conflict is rebase or stop.")
     if chosen["halt"] not in list(Halt):
         raise UsageError("--halt is soon or now.")
-    rates = {operation: read_pace(chosen["read_rate"], operation) for operation in DOCUMENTED}
+    rates = {
+        # the quotas of copies and deletions are their own: --rate is that of updates
+        operation: Auto(quota) if operation in WRITES else read_pace(chosen["read_rate"], operation)
+        for operation, quota in DOCUMENTED.items()
+    }
     documented = DOCUMENTED[Operation.UPDATE]
     rates[Operation.UPDATE] = parse_pace(chosen["rate"], documented, burst=chosen["burst"], most=chosen.get("max_rate"))
     return Options(

@@ -28,7 +28,7 @@ from bulkedit.emulator.server import Server
 from bulkedit.emulator.signing import Signed
 from bulkedit.engine import Clock, Engine, Options
 from bulkedit.ledger import Ledger
-from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refused
+from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 from tests.engine.harness import FAST, KEY, Passing
 from tests.engine.inprocess import run_virtual
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from bulkedit.client import Client, UpdateRequest
+    from bulkedit.client import Client, CopyRequest, UpdateRequest
     from bulkedit.emulator.wire import Reply
     from bulkedit.engine import Tally
     from bulkedit.ledger import Record
@@ -141,6 +141,12 @@ class Direct:
         }
         found = self._ask(self._on(request.image_set_id, "updateImageSetMetadata"), query, body)
         return Accepted(int(found["latestVersionId"])) if isinstance(found, dict) else found
+
+    async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
+        raise NotImplementedError
+
+    async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
+        raise NotImplementedError
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         found = self._ask(self._on(image_set_id, "getImageSet"), {"version": version})
