@@ -9,9 +9,10 @@ updates and follow `bulkedit.verdict`. Copies and deletions are other writes tha
     list is as durable as the intent. An image set of the series that is new since, holds what the source holds, and is
     primary or not as was asked for, is what the lost request made. Where several are new nothing tells them apart, and
     the call is left open with all of them named.
-2.  Where none is new the request may still be on its way. AWS refuses a request whose signature is older than some
-    minutes, so once `LATEST_S` have gone by since it left, it can no longer be carried out, and only then is another
-    sent.
+2.  A lost request may still be on its way, and what it makes is not found by a search before it is whole. AWS refuses a
+    request whose signature is older than some minutes, so the list is made once `LATEST_S` have gone by since the
+    request left and its source is unlocked: then all is there that will ever be, and what is not there may be sent
+    again. It costs a lane some minutes, and nobody else any.
 3.  A copy counts as made only when it was read back and holds what its source holds. What is promoted is read back
     so too, before the edits count as applied and before anything is deleted.
 4.  A deletion names no version. Right before it leaves (when the quota has room for it, not when it is queued), the
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from bulkedit.ledger import Part
 
 WELL: Final = frozenset({Standing.APPLIED, Standing.SKIPPED})
-LATEST_S: Final = 900.0  # SigV4: a signature is good for 5 minutes, of some services 15, clocks apart by less
+LATEST_S: Final = 600.0  # SigV4: a signature is good for 5 minutes, and the clocks are apart by 5 at most
 
 
 class Finding(StrEnum):
@@ -63,7 +64,7 @@ class Finding(StrEnum):
     STORE_GONE = "its data store is gone"
     # the image sets of the series that were not there before the copy
     NONE_NEW = "nothing new"
-    NONE_NEW_LATE = "nothing new, and too late for the request to arrive"
+    NONE_NEW_MOVED = "nothing new, and the source past its base"
     ONE_NEW = "one new image set"
     SEVERAL_NEW = "several new image sets"
     # looks at the new image set
@@ -92,8 +93,8 @@ class Step(StrEnum):
     START_ANEW = "start anew"  # a copy failed on the service's side: from the first look on
     LOOK = "look"  # at the image set that is copied or deleted, now
     LOOK_LATER = "look later"
+    WAIT_OUT = "wait out"  # until the request that was lost can no longer be carried out; then look
     LIST = "list"  # the image sets of the series: is one of them new?
-    LIST_LATER = "list later"
     LOOK_AT_MADE = "look at the copy"
     COMPARE = "compare"  # the metadata of the new image set with that of its source
     PASS_OVER = "pass over"  # noqa: S105 - no password; a new image set that is not what the call made; list again
@@ -139,14 +140,18 @@ OF_COPY: Final = _with_reads(
         (S.INTENDED, F.NOT_FOUND): Step.LOOK,
         (S.INTENDED, F.INVALID): Step.REJECTED,
         (S.INTENDED, F.UNKNOWN): Step.FAILED,
-        (S.INTENDED, F.LOST): Step.LIST,  # and the call is in doubt from here
+        (S.INTENDED, F.LOST): Step.WAIT_OUT,  # and the call is in doubt from here
         (S.INTENDED, F.LOCKED): Step.LOOK_LATER,
         (S.INTENDED, F.UNMOVED): Step.SEND_AGAIN,
         (S.INTENDED, F.MOVED): Step.REBASE,
         (S.INTENDED, F.ABSENT): Step.REJECTED,
         # There may be a copy, or it may still be made.
-        (S.IN_DOUBT, F.NONE_NEW): Step.LIST_LATER,
-        (S.IN_DOUBT, F.NONE_NEW_LATE): Step.LOOK,
+        (S.IN_DOUBT, F.LOCKED): Step.LOOK_LATER,  # perhaps by our own copy
+        (S.IN_DOUBT, F.UNMOVED): Step.LIST,
+        (S.IN_DOUBT, F.MOVED): Step.LIST,
+        (S.IN_DOUBT, F.ABSENT): Step.FAILED,
+        (S.IN_DOUBT, F.NONE_NEW): Step.SEND_AGAIN,
+        (S.IN_DOUBT, F.NONE_NEW_MOVED): Step.REBASE,
         (S.IN_DOUBT, F.ONE_NEW): Step.LOOK_AT_MADE,
         (S.IN_DOUBT, F.SEVERAL_NEW): Step.LEAVE_OPEN,
         (S.IN_DOUBT, F.MADE_LOCKED): Step.LOOK_LATER,
@@ -156,10 +161,6 @@ OF_COPY: Final = _with_reads(
         (S.IN_DOUBT, F.MADE_GONE): Step.PASS_OVER,
         (S.IN_DOUBT, F.SAME): Step.APPLIED,
         (S.IN_DOUBT, F.DIFFERENT): Step.LEAVE_OPEN,  # another's, or ours and changed by another
-        (S.IN_DOUBT, F.LOCKED): Step.LIST_LATER,  # perhaps by our own copy
-        (S.IN_DOUBT, F.UNMOVED): Step.SEND_AGAIN,  # after NONE_NEW_LATE
-        (S.IN_DOUBT, F.MOVED): Step.REBASE,
-        (S.IN_DOUBT, F.ABSENT): Step.FAILED,
         # The service has taken the request and named the new image set.
         (S.ACCEPTED, F.MADE_LOCKED): Step.LOOK_LATER,
         (S.ACCEPTED, F.MADE): Step.COMPARE,
@@ -249,10 +250,10 @@ def of_made(found: ImageSet, *, promoted: bool) -> Finding:
     return Finding.MADE
 
 
-def of_new(new: int, *, late: bool) -> Finding:
-    """What a list of the series means with so many new image sets in it."""
+def of_new(new: int, *, moved: bool) -> Finding:
+    """What a list of the series means with so many new image sets in it; ``moved``: the source is past its base."""
     if new == 0:
-        return Finding.NONE_NEW_LATE if late else Finding.NONE_NEW
+        return Finding.NONE_NEW_MOVED if moved else Finding.NONE_NEW
     return Finding.ONE_NEW if new == 1 else Finding.SEVERAL_NEW
 
 

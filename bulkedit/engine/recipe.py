@@ -97,6 +97,7 @@ class RecipeRun(LaneRun):
         self._ended = past.ended
         self._content: dict[tuple[str, int], str] = {}  # image set and version -> digest of what it holds
         self._series: str | None = None  # SeriesInstanceUID of the source of the copy in hand
+        self._moved = False  # the source was past its base when it was last looked at
         self._new: dict[str, bool | None] = {}  # listed so far, and whether each is primary
         self._candidate: str | None = None  # the image set that the copy in hand has made, or may have
         self._sent_at: float | None = None  # epoch seconds when the last copy left
@@ -107,8 +108,9 @@ class RecipeRun(LaneRun):
     @property
     def under_way(self) -> bool:
         """As of any lane; but a copy in doubt that is waited for keeps nobody from stopping: a resume lists again."""
-        waits = self._books is not None and self._books.standing is Standing.IN_DOUBT and isinstance(self.action, List)
-        return super().under_way and not waits
+        books = self._books
+        copies = books is not None and _is_own(books.call) and books.call.recipe not in _DELETIONS
+        return super().under_way and not (copies and self._held.standing is Standing.IN_DOUBT)
 
     def begin(self, epoch: float) -> Event | None:
         """Also before a copy is sent again its intent is written: until when it may arrive is counted from there."""
@@ -182,7 +184,7 @@ class RecipeRun(LaneRun):
             self._candidate = self._made[call.call]
             self.action = Look(self._candidate)
         else:
-            self.action = Read(source, self._base)
+            self._wait_out()
 
     def _begin_anew(self) -> None:
         """From the first look on. What is deleted is looked at when the deletion may leave."""
@@ -244,6 +246,7 @@ class RecipeRun(LaneRun):
             finding = table.of_made(found, promoted=books.call.recipe == Recipe.PROMOTE)
         else:
             finding = table.of_source(found, books.base)
+            self._moved = finding is Finding.MOVED
             if books.base is None and finding is Finding.UNMOVED:
                 books.base = found.version
         waits = finding in {Finding.LOCKED, Finding.MADE_LOCKED, Finding.MADE_GONE}
@@ -292,9 +295,8 @@ class RecipeRun(LaneRun):
         promote = books.call.recipe == Recipe.PROMOTE
         there = self._there.get(number, set()) | {books.call.image_set_id, self._past.original}
         new = [one for one, primary in self._new.items() if one not in there and primary in {None, promote}]
-        late = self._sent_at is not None and self._epoch - self._sent_at >= LATEST_S
         self._candidate = new[0] if len(new) == 1 else None
-        finding = table.of_new(len(new), late=late)
+        finding = table.of_new(len(new), moved=self._moved)
         if finding is Finding.SEVERAL_NEW:
             # which of them is ours nothing tells; ids are no health data
             self._park("several new image sets may be its copy", ", ".join(sorted(new)))
@@ -316,8 +318,8 @@ class RecipeRun(LaneRun):
             Step.START_ANEW: lambda: self._start_anew(finding, reply),
             Step.LOOK: lambda: self._look_at_source(finding, reply),
             Step.LOOK_LATER: lambda: self._look_again(finding, reply, performed),
-            Step.LIST: lambda: self._doubt(reply),
-            Step.LIST_LATER: self._list_later,
+            Step.WAIT_OUT: lambda: self._doubt(reply),
+            Step.LIST: self._list,
             Step.LOOK_AT_MADE: lambda: self._look_at_made(reply),
             Step.COMPARE: lambda: self._compare_made(reply),
             Step.PASS_OVER: self._pass_over,
@@ -347,7 +349,7 @@ class RecipeRun(LaneRun):
 
     def _repeat(self, finding: Finding) -> None:
         """Send the same again; a copy in doubt is no longer so, because its request can not arrive any more."""
-        if finding in _QUOTA or self._wait_for_fault(verdict.Finding(finding)):
+        if finding in _QUOTA or self._wait_for_fault(verdict.Finding.UNMOVED):
             self._prepare()
 
     def _start_anew(self, finding: Finding, reply: Reply) -> None:
@@ -369,13 +371,13 @@ class RecipeRun(LaneRun):
         books.standing = Standing.IN_DOUBT
         books.faults += 1
         self._note(*self._cause(Finding.LOST, reply))
-        self._list_later()
+        self._wait_out()
 
-    def _list_later(self) -> None:
-        books = self._held
-        books.looks += 1
-        self.due = self._now + LOOK.wait(books.looks, self._rng)
-        self._list()
+    def _wait_out(self) -> None:
+        """Look once what was sent can no longer be carried out."""
+        sent = self._epoch if self._sent_at is None else self._sent_at
+        self.due = self._now + max(0.0, sent + LATEST_S - self._epoch)
+        self.action = self._look()
 
     def _look_at_made(self, reply: Reply) -> None:
         books = self._held
@@ -420,7 +422,7 @@ class RecipeRun(LaneRun):
         if self._candidate is not None:
             self._there.setdefault(books.call.call, set()).add(self._candidate)
         self._candidate = None
-        self._list_later()
+        self._list()
 
     def _copy_anew(self) -> None:
         """The source has changed since it was looked at, and surely no copy of it was made."""

@@ -107,9 +107,7 @@ class Scene:
     def accepted(self, action: str) -> int:
         """Requests of an action that the service has taken, answered or not."""
         states = {COPY: "COPYING", DELETE: "DELETING"}
-        return sum(
-            entry.kind == "state" and entry.workflow == states[action] for entry in self.server.journal.since()
-        )
+        return sum(entry.kind == "state" and entry.workflow == states[action] for entry in self.server.journal.since())
 
     def check(self, *, deleted: bool = True) -> None:
         """The invariant of a recipe that has come to its end."""
@@ -210,7 +208,7 @@ def test_whatever_becomes_of_an_answer_each_step_is_made_once(
     assert tally.applied == tally.edits
     scene.check()
     assert scene.accepted(COPY) == 2
-    assert [entry.fault for entry in scene.server.journal.since() if entry.fault] == [kind]
+    assert {entry.fault for entry in scene.server.journal.since() if entry.fault} == {kind}
 
 
 @pytest.mark.parametrize("skip", [0, 1], ids=["copy", "promotion"])
