@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from bulkedit.ledger import Part
 
+NOT_PROMOTED: Final = "in a copy that is not promoted"
 WELL: Final = frozenset({Standing.APPLIED, Standing.SKIPPED})
 LATEST_S: Final = 600.0  # SigV4: a signature is good for 5 minutes, and the clocks are apart by 5 at most
 

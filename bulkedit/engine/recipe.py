@@ -97,6 +97,7 @@ class RecipeRun(LaneRun):
         self._ended = past.ended
         self._content: dict[tuple[str, int], str] = {}  # image set and version -> digest of what it holds
         self._series: str | None = None  # SeriesInstanceUID of the source of the copy in hand
+        self._made_version: int | None = None  # of the new image set, when it was last looked at
         self._moved = False  # the source was past its base when it was last looked at
         self._new: dict[str, bool | None] = {}  # listed so far, and whether each is primary
         self._candidate: str | None = None  # the image set that the copy in hand has made, or may have
@@ -243,6 +244,7 @@ class RecipeRun(LaneRun):
             locked = table.of_source(found, None) is Finding.LOCKED
             finding = Finding.LOCKED if locked else Finding.UNSAFE
         elif found.image_set_id == self._candidate:
+            self._made_version = found.version
             finding = table.of_made(found, promoted=books.call.recipe == Recipe.PROMOTE)
         else:
             finding = table.of_source(found, books.base)
@@ -456,7 +458,7 @@ class RecipeRun(LaneRun):
             self._made[number] = self._candidate
             self._events.append(Made(number, self._candidate))
         self._bases[number] = self._base
-        self._settle(Standing.APPLIED)
+        self._settle(Standing.APPLIED, version=self._made_version)
 
     # books
 
