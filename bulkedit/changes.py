@@ -155,7 +155,7 @@ def _recipes_of(run: Run, standings: pl.DataFrame) -> pl.DataFrame:
     originals = run.plan.calls().filter(pl.col("recipe") == Recipe.PROMOTE)
     names = originals.select(promote="call", original="image_set_id").collect()
     joined = calls.join(names, on="promote").join(found, on="promote", how="left")
-    return joined.rename({"call": "settled_by"}).select(schema).cast(pl.Schema(schema))
+    return joined.rename({"call": "settled_by"}).select(list(schema)).cast(pl.Schema(schema))
 
 
 def _ledger_of(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
