@@ -38,7 +38,7 @@ SCHEMA: Final = 1
 _LOOK_S: Final = 0.05  # longer than a look at the lock takes
 _MADE: Final = """CREATE TABLE IF NOT EXISTS made (
     call         INTEGER NOT NULL,  -- number of a call that copies an image set to a new one
-    image_set_id TEXT NOT NULL,
+    image_set_id TEXT NOT NULL,     -- the image set
     ours         INTEGER NOT NULL   -- 1: what the call made; 0: was there before it, so it is not what the call made
 ) STRICT;"""
 SETUP: Final = f"""
