@@ -8,13 +8,25 @@ import polars as pl
 
 from bulkedit import planner as plans
 from bulkedit.editlist import SET_ASIDE
-from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refusal, Refused, State
+from bulkedit.outcome import (
+    Accepted,
+    Copied,
+    Datastore,
+    Deleting,
+    ImageSet,
+    Lost,
+    Metadata,
+    Page,
+    Refusal,
+    Refused,
+    State,
+)
 from bulkedit.planner import CALLS, PLANNED_EDITS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkedit.client import UpdateRequest
+    from bulkedit.client import CopyRequest, UpdateRequest
 
 DATASTORE = "emulated000000000000000000000001"
 UPDATABLE = '{"SchemaVersion":1.1,"Study":{"DICOM":{"StudyDescription":"BENCHMARK"}}}'
@@ -35,6 +47,12 @@ class Instant:
             return Refused(Refusal.STALE, "ResourceNotFoundException")
         self._versions[number] += 1
         return Accepted(request.base + 1)
+
+    async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
+        raise NotImplementedError
+
+    async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
+        raise NotImplementedError
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         self.looks += 1

@@ -30,12 +30,24 @@ from botocore.utils import parse_timestamp
 
 from bulkedit import __version__
 from bulkedit.errors import CredentialsError, UsageError
-from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refusal, Refused, State
+from bulkedit.outcome import (
+    Accepted,
+    Copied,
+    Datastore,
+    Deleting,
+    ImageSet,
+    Lost,
+    Metadata,
+    Page,
+    Refusal,
+    Refused,
+    State,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from bulkedit.client import UpdateRequest
+    from bulkedit.client import CopyRequest, UpdateRequest
 
 _T = TypeVar("_T")
 _THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the event loop
@@ -253,6 +265,20 @@ class AwsClient:
         answer = await self._ask("update_image_set_metadata", **params)
         return _understood(answer, lambda found: Accepted(int(found["latestVersionId"])))
 
+    async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
+        """CopyImageSet."""
+        answer = await self._ask(
+            "copy_image_set",
+            sourceImageSetId=request.image_set_id,
+            copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.base)}},
+            **({"promoteToPrimary": True} if request.promote else {}),
+        )
+        return _understood(answer, copied_of)
+
+    async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
+        """DeleteImageSet."""
+        return _understood(await self._ask("delete_image_set", imageSetId=image_set_id), lambda _: Deleting())
+
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         """GetImageSet."""
         answer = await self._ask("get_image_set", imageSetId=image_set_id, **_version(version))
@@ -350,6 +376,12 @@ def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's er
 def _retry_after(meta: dict[str, Any]) -> float | None:
     text = meta.get("HTTPHeaders", {}).get("retry-after", "")
     return float(text) if text.replace(".", "", 1).isdigit() else None
+
+
+def copied_of(answer: dict[str, Any]) -> Copied:
+    """An answer of CopyImageSet: the new image set."""
+    made = answer["destinationImageSetProperties"]
+    return Copied(made["imageSetId"], int(made["latestVersionId"]))
 
 
 def image_set_of(answer: dict[str, Any]) -> ImageSet:

@@ -12,6 +12,8 @@ import polars as pl
 
 from bulkedit.ledger import STANDINGS, Ledger
 from bulkedit.outcome import Standing
+from bulkedit.planner import Recipe
+from bulkedit.recipe import promotions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,12 +57,18 @@ class Changes:
     def __init__(self, run: Run) -> None:
         self._plan = run.plan
         standings, parts = _ledger_of(run)
+        recipes = _recipes_of(run, standings)
+        self.promoted: dict[str, str] = dict(recipes.select("promoted", "original").drop_nulls().iter_rows())
         self.events = 0 if standings.is_empty() else int(standings.get_column("attempts").sum())
         self._standings = standings
         self._parts = parts
         self._done = standings.filter(pl.col("standing").is_in(_DONE)).select(
             pl.col("call").alias("settled_by"), "standing", "base", "version", "at"
         )
+        if recipes.height:  # what is in a copy is a change of nobody's before the copy is promoted
+            waiting = recipes.filter(pl.col("promoted").is_null()).select("settled_by")
+            self._done = self._done.join(waiting, on="settled_by", how="anti")
+        self._recipes = recipes.select("settled_by", "promoted", made_as="version")
 
     def of(self, edits: pl.LazyFrame, calls: pl.LazyFrame) -> pl.LazyFrame:
         """The changes (`CHANGES`) among edits (`PLANNED_EDITS`) of calls (`bulkedit.planner.CALLS`)."""
@@ -70,6 +78,13 @@ class Changes:
             .drop("study_wide", "version")  # of the row; the ledger knows the versions that were
             .join(named, on="call", how="left", maintain_order="left")
             .join(self._done.lazy(), on="settled_by", how="inner", maintain_order="left")
+            .join(self._recipes.lazy(), on="settled_by", how="left", maintain_order="left")
+            .with_columns(
+                image_set_id=pl.coalesce("promoted", "image_set_id"),
+                lead=pl.coalesce("promoted", "lead"),
+                base=pl.coalesce("made_as", "base"),
+                version=pl.coalesce("made_as", "version"),
+            )
             .select(CHANGES.names())
             .cast(CHANGES)
         )
@@ -93,6 +108,8 @@ class Changes:
     def unprocessed(self) -> int:
         """Edits that have no outcome yet: a later resume of the run may still apply them."""
         settled = self._standings.filter(pl.col("standing").is_in(_SETTLED)).select(settled_by="call")
+        waiting = self._recipes.filter(pl.col("promoted").is_null()).select("settled_by")
+        settled = settled.join(waiting, on="settled_by", how="anti")
         edits = self._numbered(self._plan.edits().select("edit", "call"))
         return int(edits.join(settled.lazy(), on="settled_by", how="anti").select(pl.len()).collect().item())
 
@@ -118,6 +135,27 @@ class Changes:
             changes = self.of(self._plan.edits().filter(within), self._plan.calls().filter(within)).collect()
             parts = changes.sort("call", "edit").partition_by("image_set_id", maintain_order=True)
             yield [(part.item(0, "image_set_id"), part.rows(named=True)) for part in parts]
+
+
+def _recipes_of(run: Run, standings: pl.DataFrame) -> pl.DataFrame:
+    """Calls whose edits went into a copy: settled_by UInt32, original String, promoted String and version UInt32.
+
+    The last two are of the image set that the copy was promoted to, null where it was not.
+    """
+    schema = {"settled_by": pl.UInt32(), "original": pl.String(), "promoted": pl.String(), "version": pl.UInt32()}
+    if not run.ledger.exists():
+        return pl.DataFrame(schema=schema)
+    with Ledger.read(run.ledger) as ledger:
+        calls, made = promotions(run.plan.calls(), ledger.parts()), ledger.made()
+    if not calls.height:
+        return pl.DataFrame(schema=schema)
+    new = {one.call: one.image_set_id for one in made if one.ours}
+    ends = standings.filter(pl.col("standing") == str(Standing.APPLIED)).select(promote="call", version="version")
+    found = ends.with_columns(promoted=pl.col("promote").replace_strict(new, default=None, return_dtype=pl.String))
+    originals = run.plan.calls().filter(pl.col("recipe") == Recipe.PROMOTE)
+    names = originals.select(promote="call", original="image_set_id").collect()
+    joined = calls.join(names, on="promote").join(found, on="promote", how="left")
+    return joined.rename({"call": "settled_by"}).select(list(schema)).cast(pl.Schema(schema))
 
 
 def _ledger_of(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refused
+    from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +28,26 @@ class UpdateRequest:
     include_study: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRequest:
+    """One CopyImageSet request, of a whole image set to a new one."""
+
+    image_set_id: str  # of the source
+    base: int  # latestVersionId of the source
+    promote: bool = False  # promoteToPrimary: the new image set is primary
+
+
 class Client(Protocol):
     """HealthImaging, one request a method."""
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         """UpdateImageSetMetadata. After `Lost` the update may or may not have been taken."""
+
+    async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
+        """CopyImageSet. After `Lost` there may be a new image set; a repeat would make another."""
+
+    async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
+        """DeleteImageSet, which cannot be undone. After `Lost` it may be under way; a repeat does no harm."""
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         """GetImageSet: properties of the latest version, or of the named one."""

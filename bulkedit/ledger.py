@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1
 _LOOK_S: Final = 0.05  # longer than a look at the lock takes
+_MADE: Final = """CREATE TABLE IF NOT EXISTS made (
+    call         INTEGER NOT NULL,  -- number of a call that copies an image set to a new one
+    image_set_id TEXT NOT NULL,     -- the image set
+    ours         INTEGER NOT NULL   -- 1: what the call made; 0: was there before it, so it is not what the call made
+) STRICT;"""
 SETUP: Final = f"""
 BEGIN;
 CREATE TABLE event (
@@ -62,6 +67,7 @@ CREATE TABLE pace (
     at         REAL NOT NULL,        -- epoch seconds
     quota      REAL NOT NULL         -- updates a second that the run took for the quota from then on
 ) STRICT;
+{_MADE}
 PRAGMA user_version = {SCHEMA};
 COMMIT;
 """
@@ -102,7 +108,16 @@ class Pace:
     quota: float  # a second
 
 
-Record = Event | Part | Pace
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An image set that a call made; or, where it is not ``ours``, one of the same series that was there before."""
+
+    call: int
+    image_set_id: str
+    ours: bool = True
+
+
+Record = Event | Part | Pace | Made
 
 
 _CHUNK: Final = 50_000  # rows
@@ -163,6 +178,8 @@ class Ledger:
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(_hold(path))
             connection, _ = _checked(path)
+            with _explained(path):
+                connection.execute(_MADE)  # a run that was begun before there was such a table
             undo.pop_all()
         return cls(path, connection, lock)
 
@@ -184,6 +201,7 @@ class Ledger:
         events = [_values(record) for record in records if isinstance(record, Event)]
         parts = [(part.call, part.parent, json.dumps(part.edits)) for part in records if isinstance(part, Part)]
         paces = [(pace.at, pace.quota) for pace in records if isinstance(pace, Pace)]
+        made = [(one.call, one.image_set_id, one.ours) for one in records if isinstance(one, Made)]
         with _explained(self.path), self._connection:
             if _identity(self.path) != self._file:
                 # SQLite would go on writing to a file that nobody can find any more
@@ -191,6 +209,7 @@ class Ledger:
             self._connection.executemany(_INSERT, events)
             self._connection.executemany("INSERT INTO part (call, parent, edits) VALUES (?, ?, ?)", parts)
             self._connection.executemany("INSERT INTO pace (at, quota) VALUES (?, ?)", paces)
+            self._connection.executemany("INSERT INTO made (call, image_set_id, ours) VALUES (?, ?, ?)", made)
 
     def parts(self) -> list[Part]:
         """Every part of a split call, parents before their parts."""
@@ -198,6 +217,17 @@ class Ledger:
             query = "SELECT call, parent, edits FROM part ORDER BY call"
             rows = self._readable(query) if self.damage else self._connection.execute(query).fetchall()
         return [Part(call, parent, json.loads(edits)) for call, parent, edits in rows]
+
+    def made(self) -> list[Made]:
+        """What calls have made by copying, and what was there before them, in the order of writing."""
+        there = "SELECT 1 FROM sqlite_master WHERE name = 'made'"
+        query = "SELECT call, image_set_id, ours FROM made ORDER BY rowid"
+        with _explained(self.path):
+            if self.damage:
+                rows = self._readable(query)
+            else:
+                rows = self._connection.execute(query).fetchall() if self._connection.execute(there).fetchone() else []
+        return [Made(call, image_set_id, bool(ours)) for call, image_set_id, ours in rows]
 
     def standings(self) -> pl.DataFrame:
         """Where every call stands that was ever begun: columns `STANDINGS`, sorted by call."""

@@ -24,7 +24,7 @@ from anyio import to_thread
 from bulkedit import planner as plans
 from bulkedit import readback, reports, reversal, runs
 from bulkedit.aws import Connection, connect
-from bulkedit.cli.applying import engine_options, require_datastore
+from bulkedit.cli.applying import engine_options, require_datastore, require_deletion_asked
 from bulkedit.cli.planning import ListOptions, plan_list
 from bulkedit.engine import Engine, Strategy, resumption
 from bulkedit.files import open_private
@@ -154,13 +154,18 @@ async def apply(
     run: str | Path | None = None,
     options: RunOptions | None = None,
     where: Where | None = None,
+    delete_originals: bool = False,
 ) -> Report:
     """Apply a plan in a new run; as `bulkedit apply`. Sends without asking.
+
+    A plan that deletes originals for good (``via_copy`` and ``delete_originals`` of its options) is refused with
+    UsageError unless ``delete_originals`` says so here too.
 
     ``run``: the run's folder, `runs/<id>` where not given. Returns when all is settled that can be. Raises what
     `Engine.run` raises; the run can go on afterwards: `resume`.
     """
     saved = plans.load(Path(plan)) if isinstance(plan, str | Path) else plan
+    require_deletion_asked(saved, delete_originals=delete_originals)
     settings = {"connection": asdict(where or Where()), "options": asdict(options or RunOptions())}
     engine_options(settings["options"])  # what is wrong with them is said before anything else happens
     now = datetime.now(UTC)

@@ -29,6 +29,19 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    """The service took the copy: this new image set is locked and will hold it, or fail."""
+
+    image_set_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deleting:
+    """The service took the deletion: the image set is locked and will be gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The service answered that it did nothing."""
 

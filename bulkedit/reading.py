@@ -15,7 +15,7 @@ from bulkedit.aws import image_set_of
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError
 from bulkedit.inventory import search_keys
 from bulkedit.outcome import ImageSet, Lost, Metadata, Page, Refusal, Refused
-from bulkedit.pacing import DOCUMENTED, FAULT, LOOK, Operation, Pacer, Rate
+from bulkedit.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, Pacer, Rate
 
 if TYPE_CHECKING:
     import random
@@ -40,7 +40,7 @@ def read_rates(per_second: float) -> dict[Operation, Rate]:
     return {
         operation: Rate(documented.per_second * factor, max(1.0, documented.burst * factor))
         for operation, documented in DOCUMENTED.items()
-        if operation is not Operation.UPDATE
+        if operation not in WRITES
     }
 
 

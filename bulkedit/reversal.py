@@ -199,6 +199,7 @@ class _Reverting:
         self._touched: dict[str, Touched] = {}
         self._undecided: set[str] = set()
         self._unprocessed = 0
+        self._promoted: dict[str, str] = {}  # made by promoting a copy -> its original
         self._wide: list[dict[str, Any]] = []  # applied study-wide calls: lead, version, row, members
         self._listed: dict[str, list[ImageSet] | Refused] = {}
         self._unknown: set[str] = set()  # siblings whose version of a study-wide call cannot be told
@@ -206,6 +207,7 @@ class _Reverting:
     def read(self) -> None:
         """What the ledger tells. Blocks."""
         changes = Changes(self._run)
+        self._promoted = changes.promoted
         for image_set_id, row in changes.undecided().iter_rows():
             self._undecided.add(image_set_id)
             self._touched.setdefault(image_set_id, Touched()).rows.add(row)
@@ -316,6 +318,13 @@ class _Reverting:
                 "in-doubt",
                 "has a call of the run whose fate is open.",
                 f"Settle it first: bulkedit resume {self._run.folder}",
+            )
+        if image_set_id in self._promoted:
+            return LeftOut(
+                image_set_id,
+                "via-copy",
+                f"was made from {self._promoted[image_set_id]} by way of a copy: it has no version from before.",
+                "If the original was kept, delete the new image set; a deleted original does not come back.",
             )
         if image_set_id in self._unknown:
             return LeftOut(

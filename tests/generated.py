@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.main import get_command
 
-from bulkedit import ledger
+from bulkedit import ledger, recipe
 from bulkedit.cli.app import app
 from bulkedit.verdict import lifecycle
 
@@ -60,7 +60,7 @@ def _code(text: object) -> str:
 def _ledger() -> str:
     """The tables of the ledger, with the comment that each column has in the statement that makes it."""
     parts = []
-    for name, body in re.findall(r"CREATE TABLE (\w+) \((.*?)\n\) STRICT", ledger.SETUP, re.DOTALL):
+    for name, body in re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+) \((.*?)\n\) STRICT", ledger.SETUP, re.DOTALL):
         columns = re.findall(r"^ +(\w+) +(.+?),? *-- (.+)$", body, re.MULTILINE)
         parts += [f"## {name}", "", "| column | type | meaning |", "|---|---|---|"]
         parts += [f"| `{column}` | {kind} | {_text(about)} |" for column, kind, about in columns]
@@ -71,6 +71,8 @@ def _ledger() -> str:
 SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/commands.md", "commands"): _commands,
     ("docs/architecture.md", "lifecycle"): lifecycle,
+    ("docs/architecture.md", "copies"): lambda: recipe.lifecycle(recipe.OF_COPY),
+    ("docs/architecture.md", "deletions"): lambda: recipe.lifecycle(recipe.OF_DELETION),
     ("docs/ledger.md", "ledger"): _ledger,
 }
 

@@ -38,7 +38,7 @@ from bulkedit.errors import (
 )
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Datastore, Lost, Refusal
-from bulkedit.pacing import AUTO, DOCUMENTED, Operation, parse_pace
+from bulkedit.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace
 
 if TYPE_CHECKING:
     from bulkedit.client import Client
@@ -88,6 +88,8 @@ def apply(
     on_many: o.OnMany = "fail",
     primary_only: o.PrimaryOnly = False,
     study_wide: o.StudyWide = "auto",
+    via_copy: o.ViaCopy = False,
+    delete_originals: o.DeleteOriginals = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Apply a plan, or an edit list at once. Asks first on a terminal.
@@ -129,6 +131,8 @@ def apply(
         on_many=on_many,
         primary_only=primary_only,
         study_wide=study_wide,
+        via_copy=via_copy,
+        delete_originals=delete_originals and not Path(source).is_dir(),
         read_rate=read_rate,
     )
     plan = _plan_of(source, datastore, listing, settings["connection"])
@@ -138,7 +142,7 @@ def apply(
         return
     if not as_json:
         show_plan(plan)
-    _ask(plan, yes=yes)
+    _ask(plan, yes=yes, delete_originals=delete_originals)
     now = datetime.now(UTC)
     started = runs.create(run or Path("runs") / runs.new_id(now), plan, settings, now)
     raise typer.Exit(carry_out(started, as_json=as_json))
@@ -175,7 +179,20 @@ def _show(plan: SavedPlan, *, as_json: bool) -> None:
         show_plan(plan)
 
 
-def _ask(plan: SavedPlan, *, yes: bool) -> None:
+def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
+    """Raises UsageError where a plan deletes image sets for good, and nobody has said so by name."""
+    if (count := plan.counts.get("originals_deleted", 0)) and not delete_originals:
+        raise UsageError(
+            f"this plan deletes {plural(count, 'original image set')} for good, once each is copied and promoted.",
+            likely="It was planned with --delete-originals; --yes alone does not agree to that.",
+            hint="To agree: --delete-originals. To keep them: plan again without it.",
+        )
+
+
+def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
+    asks = interactive() and not yes
+    if not asks:
+        require_deletion_asked(plan, delete_originals=delete_originals)
     if yes:
         return
     what = f"{plural(plan.counts['calls'], 'call')} to data store {plan.datastore_id}"
@@ -183,7 +200,11 @@ def _ask(plan: SavedPlan, *, yes: bool) -> None:
         raise UsageError(f"nobody is there to confirm {what}.", hint="To apply from a script: --yes")
     # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if not typer.confirm(f"Send {what}?", err=True):
+    agreed = typer.confirm(f"Send {what}?", err=True)
+    deleted = plan.counts.get("originals_deleted", 0)
+    if agreed and deleted and not delete_originals:
+        agreed = typer.confirm(f"Delete {plural(deleted, 'original image set')} for good?", err=True)
+    if not agreed:
         err().print("Nothing was sent.")
         raise typer.Exit(EXIT_OK)
 
@@ -195,7 +216,11 @@ def engine_options(chosen: dict[str, Any]) -> Options:
         raise UsageError("--on-conflict is rebase or stop.")
     if chosen["halt"] not in list(Halt):
         raise UsageError("--halt is soon or now.")
-    rates = {operation: read_pace(chosen["read_rate"], operation) for operation in DOCUMENTED}
+    rates = {
+        # the quotas of copies and deletions are their own: --rate is that of updates
+        operation: Auto(quota) if operation in WRITES else read_pace(chosen["read_rate"], operation)
+        for operation, quota in DOCUMENTED.items()
+    }
     documented = DOCUMENTED[Operation.UPDATE]
     rates[Operation.UPDATE] = parse_pace(chosen["rate"], documented, burst=chosen["burst"], most=chosen.get("max_rate"))
     return Options(
@@ -235,9 +260,10 @@ def carry_out(run: runs.Run, strategy: Strategy = Strategy.NEW, *, as_json: bool
 
 
 def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
-    if summary["unprocessed"]:
+    if summary["unprocessed"] or summary["steps_left"]:
         return EXIT_INTERRUPTED if interrupted else EXIT_STOPPED
-    return EXIT_OK if summary["applied"] == summary["edits"] else EXIT_NOT_ALL_APPLIED
+    well = summary["applied"] == summary["edits"] and not summary["steps_failed"]
+    return EXIT_OK if well else EXIT_NOT_ALL_APPLIED
 
 
 async def _carry_out(run: runs.Run, strategy: Strategy, *, as_json: bool) -> tuple[bool, Progress]:

@@ -20,8 +20,8 @@ from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import checking
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import ListOptions, plan_line, plan_list, show_plan
-from bulkedit.cli.terminal import command, duration, err, interactive, json_line, out, plural, rows
+from bulkedit.cli.planning import ListOptions, apply_command, plan_line, plan_list, show_plan
+from bulkedit.cli.terminal import duration, err, interactive, json_line, out, plural, rows
 from bulkedit.cli.working import worked
 from bulkedit.deid.documents import files_of, read_files
 from bulkedit.edit import SELECTORS
@@ -213,6 +213,8 @@ def deid(
     inventory: Snapshot = None,
     source: From = None,
     plan: PlanOption = None,
+    via_copy: o.ViaCopy = False,
+    delete_originals: o.DeleteOriginals = False,
     payload_limit: o.PayloadLimit = None,
     force_needed_only: ForceNeeded = False,
     rules: o.Rules = "2026",
@@ -251,7 +253,13 @@ def deid(
         raise UsageError("the edit list is a Parquet or CSV file.", where=str(file), hint="Name it FILE.parquet.")
     if (reidentification_map is None) != (map_key is None):
         raise UsageError("--reidentification-map and --map-key go together.")
-    listing = ListOptions(rules=rules, payload_limit=payload_limit, inventory=inventory)
+    listing = ListOptions(
+        rules=rules,
+        payload_limit=payload_limit,
+        inventory=inventory,
+        via_copy=via_copy,
+        delete_originals=delete_originals,
+    )
     listing.check()
     if plan is not None and not datastore:
         raise UsageError("a plan is for a data store.", hint="Give it: --datastore ID (or -d ID)")
@@ -272,6 +280,7 @@ def deid(
         connection=Connection(datastore_id=datastore, **where) if datastore else None,
         rate=parse_rate(read_rate),
         yes=yes,
+        via_copy=via_copy,
     )
     _check_source(work, everything=everything, offline=bool(source))
     began = time.monotonic()
@@ -283,7 +292,7 @@ def deid(
             json_line(plan_line(saved))
         else:
             show_plan(saved)
-            out().print(f"\nTo apply it:  {command('apply', saved.folder)}")
+            out().print(f"\nTo apply it:  {apply_command(saved)}")
     if counts["unreachable"]:
         raise typer.Exit(EXIT_NOT_ALL_APPLIED)
 
@@ -305,6 +314,7 @@ class _Work:
     connection: Connection | None
     rate: Rate
     yes: bool
+    via_copy: bool = False  # the edits of a primary image set are those of a copy of it
     total: int = 0
     reads: deids.Reads = field(default_factory=deids.Reads)
 
@@ -318,6 +328,7 @@ class _Work:
             "selection": hashlib.sha256(of.encode()).hexdigest(),
             "payload limit": self.recipe.payload_limit,
             "force": "together" if self.recipe.together else "needed",
+            **({"primary image sets": "via copy"} if self.via_copy else {}),
         }
 
 
@@ -412,7 +423,7 @@ async def _read_documents(work: _Work, record: deids.Record, making: deids.Makin
         left = selection.filter(~pl.col("image_set_id").is_in(list(record.done)))
         _warn_of_archive(left, yes=work.yes)
         primary = selection.filter(pl.col("primary").fill_null(value=False)).get_column("image_set_id")
-        making.expect(frozenset(primary))
+        making.expect(frozenset() if work.via_copy else frozenset(primary))
         work.total = left.height
         ids = left.get_column("image_set_id").to_list()
         burst = max(1.0, _METADATA.burst / _METADATA.per_second * work.rate.per_second)

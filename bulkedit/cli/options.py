@@ -196,6 +196,24 @@ PrimaryOnly = Annotated[
         rich_help_panel=_SELECT,
     ),
 ]
+ViaCopy = Annotated[
+    bool,
+    typer.Option(
+        "--via-copy",
+        envvar="BULKEDIT_VIA_COPY",
+        help="Primary image sets whose StudyInstanceUID changes: copy each, edit the copy, promote it to a new primary "
+        "image set. Without this such rows are refused.",
+        rich_help_panel=_SELECT,
+    ),
+]
+DeleteOriginals = Annotated[
+    bool,
+    typer.Option(
+        "--delete-originals",
+        help="With --via-copy: delete each original for good, once its copy is promoted and read back.",
+        rich_help_panel=_SELECT,
+    ),
+]
 Quota = Annotated[
     str,
     typer.Option(

@@ -23,7 +23,9 @@ from bulkedit.cli.progress import showing
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, print_rows, say
 from bulkedit.errors import BadRowsError, UsageError
 from bulkedit.files import open_private
+from bulkedit.outcome import Refused
 from bulkedit.pacing import AUTO, DOCUMENTED, Auto, Operation, Rate, pacer, parse_pace, parse_rate
+from bulkedit.reading import Reader
 from bulkedit.runs import new_id
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class ListOptions:
     on_many: str = "fail"
     primary_only: bool = False
     study_wide: str = "auto"
+    via_copy: bool = False
+    delete_originals: bool = False
     read_rate: str = DEFAULT_READ_RATE
     quota: str = DEFAULT_QUOTA
     raised_quota: str = DEFAULT_RAISED_QUOTA
@@ -84,6 +88,8 @@ class ListOptions:
 
     def planning(self, form: str) -> plans.Settings:
         """The planner's settings for a list of this form. Raises UsageError."""
+        if self.delete_originals and not self.via_copy:
+            raise UsageError("--delete-originals goes with --via-copy.")
         rules = self._rules()
         contradictions = _one_of("--on-contradiction", self.on_contradiction, plans.Contradictions)
         study_wide = plans.StudyWide(_one_of("--study-wide", self.study_wide, plans.StudyWide))
@@ -99,6 +105,7 @@ class ListOptions:
             whole_rows=form == "call",
             contradictions=plans.Contradictions(contradictions),
             study_wide=study_wide if rules.study_wide else plans.StudyWide.OFF,
+            via_copy=plans.ViaCopy(delete_originals=self.delete_originals) if self.via_copy else None,
         )
 
     def quotas(self) -> plans.Quotas:
@@ -148,6 +155,8 @@ def plan(
     on_many: o.OnMany = "fail",
     primary_only: o.PrimaryOnly = False,
     study_wide: o.StudyWide = "auto",
+    via_copy: o.ViaCopy = False,
+    delete_originals: o.DeleteOriginals = False,
     read_rate: o.ReadRate = DEFAULT_READ_RATE,
     quota: o.Quota = DEFAULT_QUOTA,
     raised_quota: o.RaisedQuota = DEFAULT_RAISED_QUOTA,
@@ -173,6 +182,8 @@ def plan(
         on_many=on_many,
         primary_only=primary_only,
         study_wide=study_wide,
+        via_copy=via_copy,
+        delete_originals=delete_originals,
         read_rate=read_rate,
         quota=quota,
         raised_quota=raised_quota,
@@ -183,7 +194,7 @@ def plan(
         json_line(plan_line(saved))
         return
     show_plan(saved)
-    out().print(f"\nTo apply it:  {command('apply', saved.folder)}")
+    out().print(f"\nTo apply it:  {apply_command(saved)}")
 
 
 def plan_list(
@@ -202,6 +213,8 @@ def plan_list(
     settings = listing.planning(found.form)
     selected, looked_up = _selected(found.edits, datastore_id, listing, settings, where)
     known = _known(looked_up.inventory)
+    if settings.via_copy is not None:
+        known = _with_primaries(selected.edits, known, datastore_id, listing, where)
     if settings.study_wide is plans.StudyWide.ON and plans.beyond_knowledge(selected.edits, known):
         raise UsageError(
             "which image sets are primary, and of which studies, is not known of all that the list names.",
@@ -235,6 +248,7 @@ def plan_list(
             "force": listing.force,
             "merge": settings.merge,
             "study_wide": str(settings.study_wide),
+            "via_copy": listing.via_copy,
         },
         "counts": counts,
     }
@@ -298,6 +312,31 @@ def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
     """What an inventory tells of studies (`bulkedit.planner.KNOWN`)."""
     study = inventories.trimmed("study_instance_uid")
     return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
+
+
+def _with_primaries(
+    edits: pl.DataFrame, known: pl.DataFrame | None, datastore_id: str, listing: ListOptions, where: dict[str, Any]
+) -> pl.DataFrame | None:
+    """What is known, and of those with edits of a UID whether they are primary (GetImageSet where it must be asked)."""
+    told = [] if known is None else known.filter(pl.col("primary").is_not_null()).get_column("image_set_id").to_list()
+    open_ = [one for one in plans.wanting(edits).to_list() if one not in set(told)]
+    if not open_:
+        return known
+    asked = anyio.run(_primaries, open_, datastore_id, listing, where)
+    kept = pl.DataFrame(schema=plans.KNOWN) if known is None else known.filter(~pl.col("image_set_id").is_in(open_))
+    return pl.concat([kept.select(plans.KNOWN.names()).cast(plans.KNOWN), asked])
+
+
+async def _primaries(ids: list[str], datastore_id: str, listing: ListOptions, where: dict[str, Any]) -> pl.DataFrame:
+    found: list[tuple[str, None, bool | None]] = []
+    rate = read_pace(listing.read_rate, Operation.GET)
+    rates = {Operation.GET: rate if isinstance(rate, Rate) else DOCUMENTED[Operation.GET]}
+    async with connect(Connection(datastore_id=datastore_id, **where)) as client:
+        reader = Reader(client, rates, random.SystemRandom())
+        for image_set_id in ids:
+            answer = await reader.image_set(image_set_id)
+            found.append((image_set_id, None, None if isinstance(answer, Refused) else answer.primary))
+    return pl.DataFrame(found, schema=plans.KNOWN, orient="row")
 
 
 def read_pace(text: str, operation: Operation = Operation.SEARCH) -> Rate | Auto:
@@ -379,6 +418,22 @@ def plan_line(saved: SavedPlan) -> dict[str, Any]:
     }
 
 
+def apply_command(saved: SavedPlan) -> str:
+    """What to type to apply a plan."""
+    agreed = ("--delete-originals",) if saved.counts.get("originals_deleted") else ()
+    return command("apply", saved.folder, *agreed)
+
+
+def _recipes_text(counts: dict[str, Any]) -> str:
+    text = (
+        f"{plural(counts['via_copy'], 'image set')}: {counts['copies']:,} CopyImageSet, {counts['deletions']:,} "
+        f"DeleteImageSet; storage of the copies at least ${counts['copy_dollars_at_least']:,.2f}. "
+    )
+    if deleted := counts["originals_deleted"]:
+        return text + f"{plural(deleted, 'original')} deleted for good (--delete-originals): not to be undone"
+    return text + "Originals are kept"
+
+
 def show_plan(saved: SavedPlan) -> None:
     """What a plan will do, how long it takes and what it costs."""
     counts, listed = saved.counts, saved.manifest["list"]
@@ -394,6 +449,7 @@ def show_plan(saved: SavedPlan) -> None:
             ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),
             ("image sets", f"{counts['image_sets']:,}" + _studies_text(counts)),
             ("calls", _calls_text(counts)),
+            *([("via copy", _recipes_text(counts))] if counts.get("via_copy") else []),
             ("set aside", aside),
             ("time", _time_text(counts)),
             ("API cost", f"${counts['api_dollars']:,.4f}"),

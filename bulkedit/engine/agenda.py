@@ -21,18 +21,22 @@ class Held(Enum):
 
     UPDATES = "updates"  # the quota of UpdateImageSetMetadata
     READS = "reads"  # that of GetImageSet or GetImageSetMetadata
+    COPIES = "copies"  # that of CopyImageSet or DeleteImageSet, of recipes
     IN_FLIGHT = "in flight"  # as many image sets have an update under way as may have
 
 
-_BY: Final = {Operation.METADATA: Held.READS, Operation.GET: Held.READS, Operation.UPDATE: Held.UPDATES}
+_BY: Final = {
+    Operation.METADATA: Held.READS,
+    Operation.GET: Held.READS,
+    Operation.SEARCH: Held.READS,
+    Operation.UPDATE: Held.UPDATES,
+    Operation.COPY: Held.COPIES,
+    Operation.DELETE: Held.COPIES,
+}
 # (operation, of a lane in flight). Reads go before updates: they free image sets and are what a settled call waits
 # for. Lanes that are in flight already go before those that are not, which could hold them up for good.
 _Queue = tuple[Operation, bool]
-_ORDER: Final[tuple[_Queue, ...]] = tuple(
-    (operation, flying)
-    for operation in (Operation.METADATA, Operation.GET, Operation.UPDATE)
-    for flying in (True, False)
-)
+_ORDER: Final[tuple[_Queue, ...]] = tuple((operation, flying) for operation in _BY for flying in (True, False))
 
 
 class Agenda:

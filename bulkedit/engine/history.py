@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from anyio import to_thread
 
+from bulkedit.engine.recipe import Past
 from bulkedit.outcome import Standing
-from bulkedit.planner import Lane, part_of
+from bulkedit.planner import Lane, Recipe, part_of
+from bulkedit.recipe import WELL, promotions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bulkedit.engine.tally import Tally
-    from bulkedit.ledger import Ledger, Part
+    from bulkedit.ledger import Ledger, Made, Part
     from bulkedit.planner import PlannedCall, SavedPlan
 
 _SETTLED = [str(standing) for standing in Standing if standing.settled]
@@ -37,6 +39,11 @@ class History:
         self._settled_parts: set[int] = set()
         for part in ledger.parts():
             self.add(part)
+        self._promotions = dict(promotions(plan.calls(), ledger.parts()).iter_rows())
+        self._recipes: dict[int, Past] = {}  # of lanes that were read from the plan and are not opened yet
+        self._ended: dict[int, Standing] = {}  # settled calls and parts of recipes
+        self._bases: dict[int, int] = {}  # settled copies: version of the source
+        self._made: list[Made] = ledger.made() if self._promotions else []
         tally.calls += len(self._roots) - len(self._parts_of)
         self._read(ledger, tally)
 
@@ -46,16 +53,76 @@ class History:
         done = standings.filter(settled)
         planned = done.filter(pl.col("call") < self._planned)
         edits = self._plan.calls().select("call", "edits").collect()
+        if self._promotions:
+            self._read_recipes(ledger, done)
+            planned = self._by_promotion(planned)
         sums = planned.join(edits, on="call").group_by("standing").agg(pl.len(), pl.col("edits").sum())
         for standing, calls, count in sums.iter_rows():
-            tally.settled(Standing(standing), count, calls=calls)
+            # what is in a copy that is not promoted has no outcome
+            tally.settled(Standing(standing or Standing.APPLIED), count if standing else 0, calls=calls)
         for call in planned["call"].to_list():
             self._settled[call] = 1
         for call, standing in done.filter(pl.col("call") >= self._planned).iter_rows():
             self._settled_parts.add(call)
-            tally.settled(Standing(standing), len(self._roots[call][1]))
+            outcome = self._standing_by_promotion(call, standing)
+            tally.settled(outcome or Standing.APPLIED, len(self._roots[call][1]) if outcome else 0)
         begun = standings.filter(~settled & (pl.col("standing") != str(Standing.SPLIT)))
         self.begun = {row["call"]: row for row in ledger.rows_of(begun["call"].to_list())}
+
+    def _read_recipes(self, ledger: Ledger, done: pl.DataFrame) -> None:
+        of_recipes = self._plan.calls().filter(pl.col("recipe").is_not_null()).select("call", "recipe").collect()
+        inside = pl.col("call").is_in(of_recipes["call"].implode()) | pl.col("call").is_in(list(self._promotions))
+        self._ended = {call: Standing(standing) for call, standing in done.filter(inside).iter_rows()}
+        copies = of_recipes.filter(pl.col("recipe").is_in([str(Recipe.COPY), str(Recipe.PROMOTE)]))["call"]
+        made = [call for call in copies if self._ended.get(call) is Standing.APPLIED]
+        self._bases = {row["call"]: row["base"] for row in ledger.rows_of(made)}
+
+    def _standing_by_promotion(self, call: int, standing: str) -> Standing | None:
+        """The standing that the edits of a settled call have: of those in a copy, that of its promotion."""
+        if call not in self._promotions or Standing(standing) not in WELL:
+            return Standing(standing)
+        return self._ended.get(self._promotions[call])
+
+    def _by_promotion(self, settled: pl.DataFrame) -> pl.DataFrame:
+        found = [self._standing_by_promotion(call, standing) for call, standing in settled.iter_rows()]
+        return settled.with_columns(standing=pl.Series(found, dtype=pl.String))
+
+    @property
+    def has_recipes(self) -> bool:
+        """Whether there are lanes that are recipes."""
+        return bool(self._promotions)
+
+    def recipe_of(self, lane: Lane) -> Past | None:
+        """What there is to know of a lane that is a recipe, for whoever opens it."""
+        return self._recipes.pop(lane.number, None)
+
+    def _past_of(self, lane: Lane) -> Past | None:
+        """``lane``: whole, as it was planned."""
+        steps = {call.recipe: call.call for call in lane.calls if call.recipe is not None}
+        if not steps:
+            return None
+        planned = frozenset(call.call for call in lane.calls)
+        copy, promote = steps[Recipe.COPY], steps[Recipe.PROMOTE]
+        mine = planned | {part for part, of in self._promotions.items() if of == promote} if self._roots else planned
+        counts = {call.call: call.edits for call in lane.calls} | {
+            part: len(self._roots[part][1]) for part in mine if part in self._roots
+        }
+        deletions = {steps.get(Recipe.DELETE_ORIGINAL), steps.get(Recipe.DELETE_COPY)}
+        badly = {call: s for call in mine - deletions if (s := self._ended.get(call)) is not None and s not in WELL}
+        of_steps = [standing for call, standing in badly.items() if call in {copy, promote}]
+        well = [call for call in mine - {copy, promote} - deletions if self._ended.get(call) in WELL]
+        made = [one for one in self._made if one.call in {copy, promote}]
+        return Past(
+            original=lane.calls[0].image_set_id,
+            copy=copy,
+            promote=promote,
+            planned=planned,
+            made={one.call: one.image_set_id for one in made if one.ours},
+            there={number: frozenset(o.image_set_id for o in made if o.call == number) for number in (copy, promote)},
+            bases={number: self._bases[number] for number in (copy, promote) if number in self._bases},
+            owed=sum(counts[call] for call in well),
+            ended=of_steps[0] if of_steps else Standing.FAILED if badly else None,
+        )
 
     def in_doubt(self) -> set[int]:
         """Calls of the plan of which an update may be under way, or of whose parts one may."""
@@ -83,6 +150,8 @@ class History:
     def left_of(self, lane: Lane) -> Lane | None:
         """The calls of a lane that are not settled, a split one as its parts. Blocks where there are such."""
         calls = tuple(left for call in lane.calls for left in self._unsettled(call))
+        if calls and self._promotions and (past := self._past_of(lane)) is not None:
+            self._recipes[lane.number] = past
         return Lane(lane.number, calls) if calls else None
 
     def _unsettled(self, call: PlannedCall) -> list[PlannedCall]:

@@ -12,13 +12,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import verdict
-from bulkedit.client import UpdateRequest
+from bulkedit.client import CopyRequest, UpdateRequest
 from bulkedit.engine.learned import Removal
 from bulkedit.engine.options import OnConflict
 from bulkedit.engine.repeats import Repeats
 from bulkedit.engine.stored import fill_stored, holds, with_empty_values, without_values
-from bulkedit.ledger import Event, Part
-from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Refusal, Refused, Standing, State
+from bulkedit.ledger import Event, Made, Part
+from bulkedit.outcome import (
+    Accepted,
+    Copied,
+    Datastore,
+    Deleting,
+    ImageSet,
+    Lost,
+    Metadata,
+    Page,
+    Refusal,
+    Refused,
+    Standing,
+    State,
+)
 from bulkedit.pacing import LOOK, Operation
 from bulkedit.planner import parts
 from bulkedit.verdict import Finding, Step
@@ -69,8 +82,39 @@ class AskStore:
     operation: Operation = Operation.GET
 
 
-Action = Send | Look | Read | AskStore
-Reply = Accepted | ImageSet | Metadata | Datastore | Refused | Lost
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Copy an image set to a new one."""
+
+    request: CopyRequest
+    operation: Operation = Operation.COPY
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete an image set, if ``promoted`` stands and it is at its ``version``; else what was seen is the reply.
+
+    Both are looked at when the quota lets the deletion out: it may have waited for long.
+    """
+
+    image_set_id: str
+    version: int
+    promoted: str
+    operation: Operation = Operation.DELETE
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """SearchImageSets: one page of the image sets of a series. Holds health data: never log it."""
+
+    series_uid: str
+    next_token: str | None = None
+    operation: Operation = Operation.SEARCH
+
+
+Action = Send | Look | Read | AskStore | Copy | Delete | List
+Reply = Accepted | Copied | Deleting | ImageSet | Metadata | Datastore | Page | Refused | Lost
+WRITES: Final = (Send, Copy, Delete)
 
 
 @dataclass(slots=True)
@@ -152,7 +196,7 @@ class LaneRun:
         self._stopped: set[str] = set()  # image sets in which --on-conflict stop has struck
         self._study_stopped = False  # it has struck a call of the whole study
         self._books: _Books | None = None
-        self._events: list[Event | Part] = []
+        self._events: list[Event | Part | Made] = []
         self._open_until_busy()
 
     # what the shell asks
@@ -173,7 +217,7 @@ class LaneRun:
         """The call in hand."""
         return self._books.call if self._books else None
 
-    def take_events(self) -> list[Event | Part]:
+    def take_events(self) -> list[Event | Part | Made]:
         """Events not handed out yet, in order."""
         events, self._events = self._events, []
         return events
@@ -201,7 +245,7 @@ class LaneRun:
         self._epoch = epoch
         self.quota_hit = None
         performed, self.action = self.action, None
-        if isinstance(performed, AskStore) and not isinstance(reply, Accepted | ImageSet | Metadata):
+        if isinstance(performed, AskStore) and isinstance(reply, Datastore | Refused | Lost):
             self._follow(verdict.of_store(reply), reply, performed)
         elif isinstance(reply, Refused | Lost):
             of = verdict.of_answer if isinstance(performed, Send) else verdict.of_failed_read

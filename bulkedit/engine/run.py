@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -18,9 +19,10 @@ from anyio import to_thread
 from bulkedit.engine.agenda import Agenda
 from bulkedit.engine.budget import ErrorBudget, Halt, RetryBudget
 from bulkedit.engine.history import History, Lanes
-from bulkedit.engine.lane import AskStore, LaneRun, Look, Send
+from bulkedit.engine.lane import WRITES, AskStore, Copy, Delete, LaneRun, List, Look, Read, Send
 from bulkedit.engine.learned import Learned
 from bulkedit.engine.progress import Progress
+from bulkedit.engine.recipe import RecipeRun, series_criteria, unsafe
 from bulkedit.engine.tally import Tally
 from bulkedit.errors import (
     AccessError,
@@ -30,8 +32,8 @@ from bulkedit.errors import (
     DatastoreError,
     EndpointError,
 )
-from bulkedit.ledger import GroupCommit, Pace, Part
-from bulkedit.outcome import Accepted, Datastore, Lost, Refusal, Refused, outcome_of
+from bulkedit.ledger import Event, GroupCommit, Pace, Part
+from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Refusal, Refused, outcome_of
 from bulkedit.pacing import Operation, SettleTimes, Window, pacer
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 _STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be there
 _PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02  # when the pace is written down; seconds, and a share
+_RECIPES_AHEAD: Final = 8  # lanes of recipes: they wait for three quotas in turn
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 
 
@@ -208,11 +211,14 @@ class Engine:
     def _room(self) -> bool:
         """Whether to open a lane: a little ahead of the quota, for a look long before the send would be stale."""
         ahead = max(2, math.ceil(self.pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
+        if self._history.has_recipes:
+            ahead = max(ahead, _RECIPES_AHEAD)
         return self._open_lanes - len(self._in_flight) < min(ahead, self._options.max_in_flight)
 
     def _open(self, lane: Lane) -> None:
         self._open_lanes += 1
-        run = LaneRun(
+        past = self._history.recipe_of(lane)
+        run = (LaneRun if past is None else partial(RecipeRun, past))(
             lane,
             self._options,
             self._rng,
@@ -232,20 +238,20 @@ class Engine:
     def _take(self) -> LaneRun | float | None:
         """As `Agenda.take`. An update counts as in flight from here on, before anybody else can take another."""
         found = self._agenda.take(self._clock.monotonic(), self._admit)
-        if isinstance(found, LaneRun) and isinstance(found.action, Send):
+        if isinstance(found, LaneRun) and isinstance(found.action, WRITES):
             self._flies(found, flies=True)
         return found
 
     def _admit(self, lane: LaneRun) -> bool:
         """At most so many image sets are in flight; one that is already may go on."""
-        if not isinstance(lane.action, Send) or lane.number in self._in_flight:
+        if not isinstance(lane.action, WRITES) or lane.number in self._in_flight:
             return True
         return len(self._in_flight) < self._window.size
 
     def _withdraw(self) -> None:
         """Stopping: lanes with nothing under way end here, and no request is sent again."""
         fatal = self._fatal is not None
-        for lane in self._agenda.drop(lambda lane: fatal or isinstance(lane.action, Send) or not lane.under_way):
+        for lane in self._agenda.drop(lambda lane: fatal or isinstance(lane.action, WRITES) or not lane.under_way):
             if event := lane.withdraw(self._clock.epoch()):
                 self._commit.note(event)
             self._left(lane)
@@ -280,7 +286,7 @@ class Engine:
         action = lane.action
         if action is None:
             raise LookupError("a lane without an action was dispatched")
-        if isinstance(action, Send) and (intent := lane.begin(self._clock.epoch())):
+        if isinstance(action, WRITES) and (intent := lane.begin(self._clock.epoch())):
             await self._commit.write(intent)
         sent = self._clock.monotonic()
         lane.leaves(sent)
@@ -300,15 +306,36 @@ class Engine:
         self.tally.calls += 1
 
     async def _ask(self, action: Action) -> Reply:
-        if isinstance(action, Send):
+        if isinstance(action, Delete):
+            return await self._delete(action)
+        if isinstance(action, WRITES):
             self.tally.requests += 1
-            return await self._client.update(action.request)
-        self.tally.reads += 1
-        if isinstance(action, AskStore):
-            return await self._ask_store()
-        if isinstance(action, Look):
-            return await self._client.get_image_set(action.image_set_id, action.version)
-        return await self._client.get_metadata(action.image_set_id, action.version)
+        else:
+            self.tally.reads += 1
+        match action:
+            case Send():
+                reply: Reply = await self._client.update(action.request)
+            case Copy():
+                reply = await self._client.copy(action.request)
+            case AskStore():
+                reply = await self._ask_store()
+            case Look():
+                reply = await self._client.get_image_set(action.image_set_id, action.version)
+            case List():
+                reply = await self._client.search(series_criteria(action.series_uid), next_token=action.next_token)
+            case Read():
+                reply = await self._client.get_metadata(action.image_set_id, action.version)
+        return reply
+
+    async def _delete(self, action: Delete) -> Reply:
+        """Delete an image set if all is as it must be right now; the two looks are few beside the quota of looks."""
+        for image_set_id in (action.promoted, action.image_set_id):
+            self.tally.reads += 1
+            found = await self._client.get_image_set(image_set_id)
+            if not isinstance(found, ImageSet) or unsafe(action, found):
+                return found
+        self.tally.requests += 1
+        return await self._client.delete(action.image_set_id)
 
     async def _ask_store(self) -> Reply:
         """Many image sets that are gone need one answer."""
@@ -323,7 +350,7 @@ class Engine:
     def _pace(self, operation: Operation, lane: LaneRun, reply: Reply, sent: float) -> None:
         now, paced = self._clock.monotonic(), self.pacers[operation]
         self.tally.faults += isinstance(reply, Lost) and lane.quota_hit is None
-        if isinstance(reply, Accepted):
+        if isinstance(reply, Accepted | Copied | Deleting):
             self._window.accepted()
         if isinstance(reply, Lost):
             self._lost(reply)
@@ -365,7 +392,7 @@ class Engine:
             self._commit.note(record)
             if isinstance(record, Part):
                 self._history.add(record)
-            elif record.standing.settled:
+            elif isinstance(record, Event) and record.standing.settled:
                 self.tally.settled(record.standing, lane.edits[record.call], self._clock.monotonic())
                 self._errors.add(outcome_of(record.standing), lane.edits[record.call])
                 self._note_pace()
@@ -428,6 +455,7 @@ def _systemic(refused: Refused) -> BulkeditError:
         )
     return AccessError(
         f"AWS denied access ({refused.code}).",
-        likely="The role lacks medical-imaging:UpdateImageSetMetadata or medical-imaging:GetImageSet.",
+        likely="The role lacks medical-imaging:UpdateImageSetMetadata or medical-imaging:GetImageSet; or, for a plan "
+        "made with --via-copy, CopyImageSet, DeleteImageSet, SearchImageSets or GetImageSetMetadata.",
         hint="Add the permission, then go on with: bulkedit resume RUN",
     )

@@ -6,7 +6,7 @@ counts in seconds per request rather than in requests per second.
 
 from bulkedit.pacing.bucket import Pacer, Pacing, pacer
 from bulkedit.pacing.learning import Learner
-from bulkedit.pacing.rates import AUTO, DOCUMENTED, Auto, Operation, Rate, parse_pace, parse_rate
+from bulkedit.pacing.rates import AUTO, DOCUMENTED, WRITES, Auto, Operation, Rate, parse_pace, parse_rate
 from bulkedit.pacing.settle import SettleTimes
 from bulkedit.pacing.waits import FAULT, LOOK, Backoff
 from bulkedit.pacing.window import Window
@@ -16,6 +16,7 @@ __all__ = [
     "DOCUMENTED",
     "FAULT",
     "LOOK",
+    "WRITES",
     "Auto",
     "Backoff",
     "Learner",

@@ -19,6 +19,8 @@ class Operation(StrEnum):
     METADATA = "metadata"  # GetImageSetMetadata
     VERSIONS = "versions"  # ListImageSetVersions
     SEARCH = "search"  # SearchImageSets
+    COPY = "copy"  # CopyImageSet
+    DELETE = "delete"  # DeleteImageSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,10 @@ DOCUMENTED: Final[dict[Operation, Rate]] = {
     Operation.METADATA: Rate(50, 100),
     Operation.VERSIONS: Rate(25, 50),
     Operation.SEARCH: Rate(25, 50),
+    Operation.COPY: Rate(0.25, 1),
+    Operation.DELETE: Rate(0.25, 1),
 }
+WRITES: Final = (Operation.UPDATE, Operation.COPY, Operation.DELETE)
 AUTO: Final = "auto"
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -2,8 +2,9 @@
 
 from bulkedit.planner.checks import Contradictions
 from bulkedit.planner.estimate import RAISED, Estimate, Quotas, estimate, quota_request, seconds_at
-from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
+from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall, Recipe
 from bulkedit.planner.make import Plan, Settings, make
+from bulkedit.planner.recipes import ViaCopy, wanting
 from bulkedit.planner.saved import MANIFEST, SavedPlan, copy, load, save
 from bulkedit.planner.split import part_of, parts
 from bulkedit.planner.studies import KNOWN, StudyWide, beyond_knowledge, is_top
@@ -20,9 +21,11 @@ __all__ = [
     "Plan",
     "PlannedCall",
     "Quotas",
+    "Recipe",
     "SavedPlan",
     "Settings",
     "StudyWide",
+    "ViaCopy",
     "beyond_knowledge",
     "copy",
     "estimate",
@@ -34,4 +37,5 @@ __all__ = [
     "quota_request",
     "save",
     "seconds_at",
+    "wanting",
 ]

@@ -9,6 +9,7 @@ import polars as pl
 
 from bulkedit.pacing import DOCUMENTED, Operation, Rate
 from bulkedit.planner.batches import by_image_set
+from bulkedit.planner.frames import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # The pricing page, us-east-1.
 DOLLARS_PER_CALL: Final = 0.005 / 1000
 DOLLARS_PER_GB_MOVED: Final = 0.099  # 0.105 - 0.006: the tier's 30 days in Frequent, not Archive Instant Access
+_DOLLARS_PER_GB_MONTH: Final = 0.105  # Frequent Access
 _BILLED_GB: Final = 0.005  # of an image set at least
 _ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
 RAISED: Final = Rate(5.0)  # a quota that migrations ask for, to compare with
@@ -57,6 +59,11 @@ class Estimate:
     unknown_tier_image_sets: int
     tier_dollars_at_least: float | None  # of that move, image sets of 5 MB or less taken
     tier_dollars_per_gb: float = DOLLARS_PER_GB_MOVED
+    via_copy: int = 0  # image sets that are changed by way of a copy
+    copies: int = 0  # CopyImageSet requests among the calls: of each such image set one to edit and one to promote
+    deletions: int = 0  # DeleteImageSet requests among the calls
+    originals_deleted: int = 0  # image sets that are deleted for good, once their copies are promoted
+    copy_dollars_at_least: float = 0.0  # storage of those copies for 30 days, the least time that is billed
 
     def as_json(self) -> dict[str, Any]:
         """Fields as they stand in the manifest."""
@@ -70,13 +77,19 @@ def estimate(
     inventory: pl.DataFrame | None = None,
     known: pl.DataFrame | None = None,
 ) -> Estimate:
-    """Count a plan; time is (calls - burst) / rate, below which no run can be.
+    """Count a plan; time is (updates - burst) / rate, below which no run can be; copies and deletions run beside.
 
     ``inventory``: what is known of storage tiers, image_set_id String and storage_tier String
     (`bulkedit.inventory.INVENTORY`); ``known``: what is known of studies (`bulkedit.planner.KNOWN`).
     """
     quotas = quotas or Quotas()
     calls = plan.calls.height
+    steps = dict(plan.calls.group_by("recipe").len().iter_rows())
+    via_copy = steps.get(Recipe.COPY, 0)
+    copies, originals = via_copy + steps.get(Recipe.PROMOTE, 0), steps.get(Recipe.DELETE_ORIGINAL, 0)
+    deletions = steps.get(Recipe.DELETE_COPY, 0) + originals
+    updates = calls - copies - deletions
+    beside = max(seconds_at(copies, DOCUMENTED[Operation.COPY]), seconds_at(deletions, DOCUMENTED[Operation.DELETE]))
     longest = plan.calls.group_by("lane").agg(pl.len()).select(pl.col("len").max()).item()
     alone, sent = _calls_one_by_one(plan.edits)
     study_wide = _saved_by_study_wide(plan)
@@ -87,18 +100,23 @@ def estimate(
         image_sets=touched.len(),
         studies=_studies(touched, known),
         calls=calls,
-        saved_by_merging=sent - calls - study_wide,
+        saved_by_merging=sent - updates - study_wide,
         saved_by_study_wide=study_wide,
         saved_by_superseding=alone - sent,
         longest_lane=longest or 0,
-        seconds=seconds_at(calls, quotas.current),
+        seconds=max(beside, seconds_at(updates, quotas.current)),
         rate_per_second=quotas.current.per_second,
-        raised_seconds=seconds_at(calls, quotas.raised),
+        raised_seconds=max(beside, seconds_at(updates, quotas.raised)),
         raised_rate_per_second=quotas.raised.per_second,
         api_dollars=calls * DOLLARS_PER_CALL,
         archived_image_sets=archived,
         unknown_tier_image_sets=unknown,
         tier_dollars_at_least=None if archived is None else archived * _BILLED_GB * DOLLARS_PER_GB_MOVED,
+        via_copy=via_copy,
+        copies=copies,
+        deletions=deletions,
+        originals_deleted=originals,
+        copy_dollars_at_least=copies * _BILLED_GB * _DOLLARS_PER_GB_MONTH,
     )
 
 

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import polars as pl
 
 from bulkedit.edit import EDITS
+
+
+class Recipe(StrEnum):
+    """What a call is of the recipe that changes a primary image set through a copy of it, in this order."""
+
+    COPY = "copy"  # CopyImageSet of the original to a new image set that is not primary
+    EDIT = "edit"  # UpdateImageSetMetadata of that copy
+    PROMOTE = "promote"  # CopyImageSet of the edited copy to a new primary image set
+    DELETE_ORIGINAL = "delete-original"  # DeleteImageSet: not to be undone, so only where it was asked for by name
+    DELETE_COPY = "delete-copy"  # DeleteImageSet of the copy, which the promoted image set holds
+
 
 # One row a call, sorted by lane, and inside a lane in the order in which the calls are sent.
 CALLS: Final = pl.Schema(
@@ -25,6 +37,7 @@ CALLS: Final = pl.Schema(
         "edits": pl.UInt32(),  # how many edits the call carries
         "units": pl.UInt32(),  # into how many parts it can be split
         "bytes": pl.UInt32(),  # of the larger of the two documents, in UTF-8
+        "recipe": pl.String(),  # `Recipe`; null where the call changes its image set in place
     }
 )
 
@@ -59,6 +72,7 @@ class PlannedCall:
     edits: int
     units: int
     bytes: int
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import polars as pl
 from bulkedit import dicom
 from bulkedit.edit import STORED_VALUE, Action
 from bulkedit.editlist import SET_ASIDE
-from bulkedit.planner import checks, merge, studies
+from bulkedit.planner import checks, merge, recipes, studies
 from bulkedit.planner.batches import by_image_set
 from bulkedit.planner.documents import documents
 from bulkedit.planner.frames import CALLS, PLANNED_EDITS
@@ -39,6 +39,7 @@ class Settings:
     whole_rows: bool = False  # a row's edits are never parted: the call form
     contradictions: checks.Contradictions = checks.Contradictions.FAIL
     study_wide: studies.StudyWide = studies.StudyWide.AUTO
+    via_copy: recipes.ViaCopy | None = None  # None: what is not done to a primary image set in place is set aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,11 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
     in batches. A row that no call can carry is set aside whole.
     """
     edits = _in_order(edits)
+    told = known
+    chosen = recipes.originals(edits, known if settings.via_copy else None)
+    known = recipes.as_copies(known, chosen)
     found = [checks.problems(batch, settings.contradictions) for batch in by_image_set(edits)]
+    found.append(recipes.restrictions(edits, chosen))
     found.append(studies.restrictions(edits, known, settings.rules))
     once = pl.concat(found).unique(["row", "code"], keep="first", maintain_order=True)
     problems = once.sort("row", maintain_order=True)
@@ -78,9 +83,13 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
         bad = pl.concat([batch.large for batch in done]).unique("row").sort("row")
     if bad.height:
         # without these rows, others may no longer be asked of a whole study
-        again = make(_without(good, bad), settings, known)
+        again = make(_without(good, bad), settings, told)
         return Plan(again.calls, again.edits, pl.concat([problems, bad, again.set_aside]).sort("row"))
-    return _joined(good, done, shared.places, problems)
+    plan = _joined(good, done, shared.places, problems)
+    if settings.via_copy is None:
+        return plan
+    calls, chained = recipes.chained(plan.calls, plan.edits, chosen, settings.via_copy)
+    return Plan(calls, chained, problems)
 
 
 def _in_order(edits: pl.DataFrame) -> pl.DataFrame:
@@ -275,7 +284,7 @@ def _joined(good: pl.DataFrame, done: list[_Batch], places: pl.DataFrame, proble
     listed = good.drop("selector", "key", "study_wide")
     edits = _gathered(listed, carried.get_column("edit")).hstack(carried)
     return Plan(
-        ordered.with_columns(image_set_id="lead").select(CALLS.names()).cast(CALLS),
+        ordered.with_columns(image_set_id="lead", recipe=pl.lit(None, pl.String)).select(CALLS.names()).cast(CALLS),
         edits.select(PLANNED_EDITS.names()).cast(PLANNED_EDITS),
         problems,
     )

@@ -18,7 +18,7 @@ import polars as pl
 
 from bulkedit.errors import PlanError, StalePlanError
 from bulkedit.files import open_private, write_private_json
-from bulkedit.planner.frames import Lane, PlannedCall
+from bulkedit.planner.frames import CALLS, Lane, PlannedCall
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -58,7 +58,8 @@ class SavedPlan:
 
     def calls(self) -> pl.LazyFrame:
         """Columns `CALLS`."""
-        return pl.scan_parquet(self.folder / "calls.parquet", glob=False)
+        # a plan made before there were recipes has no such column
+        return pl.scan_parquet(self.folder / "calls.parquet", glob=False, schema=CALLS, missing_columns="insert")
 
     def edits(self) -> pl.LazyFrame:
         """Columns `PLANNED_EDITS`."""

@@ -101,7 +101,7 @@ def restrictions(edits: pl.DataFrame, known: pl.DataFrame | None, rules: Rules) 
                 "primary-uid",
                 pl.format("changes {} of a primary image set, which not even force does.", "attribute"),
                 None,
-                "Copy the image set and edit the copy: a copy is not primary.",
+                "By way of a copy, if its StudyInstanceUID is changed too: --via-copy",
             ),
             _set_aside(
                 primary.filter(~uid),

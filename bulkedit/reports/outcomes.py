@@ -9,6 +9,8 @@ import polars as pl
 
 from bulkedit.ledger import BEGUN, STANDINGS, Ledger
 from bulkedit.outcome import Outcome, Standing, outcome_of
+from bulkedit.planner import Recipe
+from bulkedit.recipe import NOT_PROMOTED, promotions
 
 if TYPE_CHECKING:
     from bulkedit.runs import Run
@@ -75,13 +77,15 @@ class Settlement:
     def of(cls, run: Run) -> Settlement:
         """Read the ledger. Raises LedgerError."""
         found, begun, parts = pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=BEGUN), pl.DataFrame(schema=_PARTS)
-        damage = None
+        damage, promoted = None, pl.DataFrame()
         if run.ledger.exists():
             with Ledger.read(run.ledger) as ledger:
                 damage = ledger.damage
                 found, begun = ledger.standings(), ledger.beginnings()
                 # a part has a higher number than what it is part of
-                last = {edit: part.call for part in ledger.parts() for edit in part.edits}
+                split = ledger.parts()
+                last = {edit: part.call for part in split for edit in part.edits}
+            promoted = promotions(run.plan.calls(), split)
             parts = pl.DataFrame(list(last.items()), schema=_PARTS, orient="row")
         calls = found.select(
             "call",
@@ -96,6 +100,8 @@ class Settlement:
             "conflicts",
             "at",
         ).join(begun, on="call", how="left", maintain_order="left")
+        if promoted.height:
+            calls = _by_promotion(calls, promoted)
         return cls(calls, parts, damage)
 
     def settle(self, edits: pl.LazyFrame) -> pl.LazyFrame:
@@ -109,6 +115,21 @@ class Settlement:
         return edits.join(self.calls.lazy(), on="call", how="left", maintain_order="left").with_columns(
             pl.col("outcome").fill_null(str(Outcome.UNPROCESSED)), pl.col("attempts", "conflicts").fill_null(0)
         )
+
+
+def _by_promotion(calls: pl.DataFrame, promoted: pl.DataFrame) -> pl.DataFrame:
+    """What was applied to a copy has the outcome of the copy's promotion, and none before that is settled."""
+    ends = calls.select(promote="call", end="outcome", why="reason", words="message")
+    joined = calls.join(promoted, on="call", how="left", maintain_order="left")
+    joined = joined.join(ends, on="promote", how="left", maintain_order="left")
+    in_copy = pl.col("promote").is_not_null() & (pl.col("outcome") == str(Outcome.APPLIED))
+    end = pl.col("end").fill_null(str(Outcome.UNPROCESSED))
+    short = in_copy & (end != str(Outcome.APPLIED))
+    return joined.with_columns(
+        outcome=pl.when(in_copy).then(end).otherwise("outcome"),
+        reason=pl.when(short).then(pl.coalesce("why", pl.lit(NOT_PROMOTED))).otherwise("reason"),
+        message=pl.when(short).then("words").otherwise("message"),
+    ).select(calls.columns)
 
 
 def summary(run: Run, settlement: Settlement | None = None) -> dict[str, Any]:
@@ -128,6 +149,25 @@ def summary(run: Run, settlement: Settlement | None = None) -> dict[str, Any]:
         "faults": int(calls["faults"].sum()),
         "conflicts": int(calls["conflicts"].sum()),
         "seconds": round(_seconds(run), 3),
+        **_recipes(run, calls),
+    }
+
+
+def _recipes(run: Run, calls: pl.DataFrame) -> dict[str, int]:
+    """How far the image sets that are changed by way of a copy have come."""
+    steps = run.plan.calls().filter(pl.col("recipe").is_not_null()).select("call", "recipe").collect()
+    joined = steps.join(calls.select("call", "outcome"), on="call", how="left")
+    outcome = pl.col("outcome").fill_null(str(Outcome.UNPROCESSED))
+    done = joined.filter(outcome == str(Outcome.APPLIED))
+    made = dict(done.group_by("recipe").len().iter_rows())
+    own = joined.filter(pl.col("recipe") != Recipe.EDIT)
+    return {
+        "copied": made.get(Recipe.COPY, 0),
+        "promoted": made.get(Recipe.PROMOTE, 0),
+        "originals_deleted": made.get(Recipe.DELETE_ORIGINAL, 0),
+        "copies_deleted": made.get(Recipe.DELETE_COPY, 0),
+        "steps_left": own.filter(outcome == str(Outcome.UNPROCESSED)).height,
+        "steps_failed": own.filter(~outcome.is_in([str(Outcome.APPLIED), str(Outcome.UNPROCESSED)])).height,
     }
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bulkedit.client import Client, UpdateRequest
+    from bulkedit.client import Client, CopyRequest, UpdateRequest
     from bulkedit.emulator import Emulator
-    from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refused
+    from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 
 FAST = {operation: Rate(10_000, 10_000) for operation in Operation}
 KEY = b"a key of a run of the tests"
@@ -73,6 +73,12 @@ class Passing:
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         return await self.inner.update(request)
+
+    async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
+        return await self.inner.copy(request)
+
+    async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
+        return await self.inner.delete(image_set_id)
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         return await self.inner.get_image_set(image_set_id, version)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
 
-from bulkedit.aws import image_set_of, refusal_of
-from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refused
+from bulkedit.aws import copied_of, image_set_of, refusal_of
+from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from anyio import CapacityLimiter
 
-    from bulkedit.client import UpdateRequest
+    from bulkedit.client import CopyRequest, UpdateRequest
     from tests.emulator.hospital import Service
 
 T = TypeVar("T")
@@ -61,6 +61,19 @@ class InProcess:
         )
         return Accepted(int(answer["latestVersionId"])) if isinstance(answer, dict) else answer
 
+    async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
+        answer = self._call(
+            "CopyImageSet",
+            sourceImageSetId=request.image_set_id,
+            copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.base)}},
+            **({"promoteToPrimary": True} if request.promote else {}),
+        )
+        return copied_of(answer) if isinstance(answer, dict) else answer
+
+    async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
+        answer = self._call("DeleteImageSet", imageSetId=image_set_id)
+        return Deleting() if isinstance(answer, dict) else answer
+
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         params = {} if version is None else {"versionId": str(version)}
         answer = self._call("GetImageSet", imageSetId=image_set_id, **params)
@@ -79,8 +92,15 @@ class InProcess:
     async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
         raise NotImplementedError
 
-    async def search(self, criteria: dict[str, Any] | None = None, **page: Any) -> Page | Refused | Lost:
-        raise NotImplementedError
+    async def search(
+        self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        more = {"nextToken": next_token} if next_token else {}
+        answer = self._call("SearchImageSets", searchCriteria=criteria or {}, maxResults=limit, **more)
+        if not isinstance(answer, dict):
+            found: Refused | Lost = answer
+            return found
+        return Page(answer["imageSetsMetadataSummaries"], answer.get("nextToken"))
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         return Datastore("emulated000000000000000000000001", "ACTIVE")

@@ -21,14 +21,14 @@ import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
-from bulkedit.aws import image_set_of, refusal_of
+from bulkedit.aws import copied_of, image_set_of, refusal_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle
 from bulkedit.emulator.faults import Kind
 from bulkedit.emulator.server import Server
 from bulkedit.emulator.signing import Signed
 from bulkedit.engine import Clock, Engine, Options
 from bulkedit.ledger import Ledger
-from bulkedit.outcome import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refused
+from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 from tests.engine.harness import FAST, KEY, Passing
 from tests.engine.inprocess import run_virtual
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from bulkedit.client import Client, UpdateRequest
+    from bulkedit.client import Client, CopyRequest, UpdateRequest
     from bulkedit.emulator.wire import Reply
     from bulkedit.engine import Tally
     from bulkedit.ledger import Record
@@ -142,6 +142,16 @@ class Direct:
         found = self._ask(self._on(request.image_set_id, "updateImageSetMetadata"), query, body)
         return Accepted(int(found["latestVersionId"])) if isinstance(found, dict) else found
 
+    async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
+        query = {"promoteToPrimary": "true" if request.promote else None}
+        body = {"sourceImageSet": {"latestVersionId": str(request.base)}}
+        found = self._ask(self._on(request.image_set_id, "copyImageSet"), query, body)
+        return copied_of(found) if isinstance(found, dict) else found
+
+    async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
+        found = self._ask(self._on(image_set_id, "deleteImageSet"))
+        return Deleting() if isinstance(found, dict) else found
+
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         found = self._ask(self._on(image_set_id, "getImageSet"), {"version": version})
         if not isinstance(found, dict):
@@ -158,8 +168,15 @@ class Direct:
     async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
         raise NotImplementedError
 
-    async def search(self, criteria: dict[str, Any] | None = None, **page: Any) -> Page | Refused | Lost:
-        raise NotImplementedError
+    async def search(
+        self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        query = {"maxResults": limit, "nextToken": next_token}
+        found = self._ask(f"/datastore/{DEFAULT_DATASTORE_ID}/searchImageSets", query, criteria or {})
+        if not isinstance(found, dict):
+            failed: Refused | Lost = found
+            return failed
+        return Page(found["imageSetsMetadataSummaries"], found.get("nextToken"))
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         found = self._ask(f"/datastore/{DEFAULT_DATASTORE_ID}", method="GET")
@@ -217,6 +234,22 @@ class Killing(Passing):
     async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
         await self._die(before=True)
         return await super().get_metadata(image_set_id, version)
+
+    async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
+        await self._die(before=True)
+        answer = await super().copy(request)
+        await self._die(before=False)
+        return answer
+
+    async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
+        await self._die(before=True)
+        answer = await super().delete(image_set_id)
+        await self._die(before=False)
+        return answer
+
+    async def search(self, criteria: dict[str, Any] | None = None, **page: Any) -> Page | Refused | Lost:
+        await self._die(before=True)
+        return await super().search(criteria, **page)
 
     async def _die(self, *, before: bool) -> None:
         self._left -= before
