@@ -26,7 +26,7 @@ from bulkedit.edit import EDITS, Action
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.errors import BulkeditError, UsageError
 from bulkedit.outcome import Refusal, Refused, Standing, State
-from bulkedit.pacing import Operation, Pacer
+from bulkedit.pacing import Operation, pacer
 from bulkedit.reading import Reader, first_of, siblings_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bulkedit.client import Client
     from bulkedit.outcome import ImageSet
-    from bulkedit.pacing import Rate
+    from bulkedit.pacing import Auto, Pacing, Rate
     from bulkedit.planner import SavedPlan
     from bulkedit.reading import Clock
     from bulkedit.runs import Run
@@ -148,7 +148,7 @@ async def revert(
     folder: Path,
     *,
     now: datetime,
-    rates: Mapping[Operation, Rate],
+    rates: Mapping[Operation, Rate | Auto],
     rows: Collection[int] | None = None,
     image_sets: Collection[str] | None = None,
     whole_image_sets: bool = False,
@@ -169,7 +169,7 @@ async def revert(
     """
     rng = random.Random()  # noqa: S311 - of waits
     reader = Reader(client, rates, rng, clock)
-    planner = _Reverting(run, client, reader, Pacer(rates[Operation.SEARCH], rng), workers=workers, watch=watch)
+    planner = _Reverting(run, client, reader, pacer(rates[Operation.SEARCH], rng), workers=workers, watch=watch)
     await to_thread.run_sync(planner.read)
     await planner.find_siblings()
     chosen, other_rows = planner.choose(rows, image_sets, whole_image_sets=whole_image_sets)
@@ -185,7 +185,7 @@ class _Reverting:
         run: Run,
         client: Client,
         reader: Reader,
-        searches: Pacer,
+        searches: Pacing,
         *,
         workers: int,
         watch: Callable[[int, int], None] | None,

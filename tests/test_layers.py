@@ -15,8 +15,8 @@ LAYERS = [
     {"verdict", "planner", "ledger", "aws", "emulator"},
     {"runs", "reading", "changes"},
     {"engine", "reports", "readback", "reversal"},
-    {"cli"},
-    {"library"},
+    {"commands"},
+    {"cli", "library"},
     {"__main__"},
 ]
 LEVEL_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

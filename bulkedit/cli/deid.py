@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -19,9 +19,10 @@ from bulkedit import dicom
 from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import ListOptions, plan_line, plan_list, show_plan
+from bulkedit.cli.planning import Talk, plan_line, show_plan
 from bulkedit.cli.terminal import command, duration, err, interactive, json_line, out, plural, rows
 from bulkedit.cli.working import worked
+from bulkedit.commands import ListOptions, Where, plan_list
 from bulkedit.deid.documents import files_of, read_files
 from bulkedit.edit import SELECTORS
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, BulkeditError, EndpointError, UsageError
@@ -241,14 +242,14 @@ def deid(
         mapping=deids.load_mapping(mapping) if mapping else None,
     )
     keys = _keys(select or [], select_file)
-    where: dict[str, Any] = {"region": region, "profile": aws_profile, "endpoint_url": endpoint_url}
+    where = Where(region=region, profile=aws_profile, endpoint_url=endpoint_url)
     work = _Work(
         file=file,
         recipe=recipe,
         keys=keys,
         inventory=inventory,
         files=files_of(source) if source else [],
-        connection=Connection(datastore_id=datastore, **where) if datastore else None,
+        connection=Connection(datastore_id=datastore, **asdict(where)) if datastore else None,
         rate=parse_rate(read_rate),
         yes=yes,
     )
@@ -257,7 +258,7 @@ def deid(
     record, counts = _made(work, reidentification_map, map_key, fresh=fresh)
     _close(record, counts, recipe, time.monotonic() - began, as_json=as_json)
     if plan is not None and counts["edits"]:
-        saved = plan_list(str(file), datastore, listing, plan, where)
+        saved = plan_list(str(file), datastore, listing, folder=plan, where=where, listener=Talk())
         if as_json:
             json_line(plan_line(saved))
         else:

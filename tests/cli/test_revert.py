@@ -52,6 +52,13 @@ def applied(shell: Shell, plan: str, run: str) -> dict[str, Any]:
     return line
 
 
+@pytest.mark.usefixtures("image_sets")
+def test_reads_find_their_pace_where_no_rate_is_given(shell: Shell) -> None:
+    for words in (["verify", "r"], ["revert", "r"]):
+        result = shell.run(*words, env={"BULKEDIT_READ_RATE": None})
+        assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_apply_verify_revert_apply_verify(shell: Shell, image_sets: list[str]) -> None:
     """The documents are byte for byte those of before, and the reverts themselves are verified."""
     before = {one: content(shell, one, 1) for one in image_sets}
