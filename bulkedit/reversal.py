@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 _TOGETHER_S: Final = 120.0  # versions that one study-wide call has made are this close in time
 _NAMED: Final = 5  # in an error
+_KEPT_S: Final = 30 * 86_400.0  # cost-optimization: an update keeps an image set in the frequent tier for so long
+_FREQUENT: Final = "FREQUENT_ACCESS"
 
 
 class OnConflict(StrEnum):
@@ -140,6 +142,16 @@ def made_with(lead: ImageSet, listed: Sequence[ImageSet], taken: Collection[int]
         if version.version not in taken and abs(version.updated_at - lead.updated_at) <= _TOGETHER_S
     ]
     return min(near)[2] if near else None
+
+
+def tier_of(latest: ImageSet, epoch: float) -> str | None:
+    """The storage tier of an image set as its latest version tells it, None where it does not.
+
+    ListImageSetVersions need not name tiers, but whatever was updated in the last 30 days is in the frequent one.
+    """
+    if latest.storage_tier is not None:
+        return latest.storage_tier
+    return _FREQUENT if latest.updated_at is not None and epoch - latest.updated_at < _KEPT_S else None
 
 
 async def revert(
@@ -372,7 +384,7 @@ class _Reverting:
                 "study_wide": str(plans.StudyWide.OFF),  # the service has no study-wide revert
             },
             "counts": {
-                **plans.estimate(made).as_json(),
+                **plans.estimate(made, inventory=self._tiers(targets, now)).as_json(),
                 "rows": len(decided),
                 "set_aside": len(left_out),
                 "skipped": 0,
@@ -399,6 +411,14 @@ class _Reverting:
             other_rows=other_rows,
             unprocessed=self._unprocessed,
         )
+
+    def _tiers(self, targets: list[Target], now: datetime) -> pl.DataFrame:
+        """What is known of storage tiers: image_set_id, storage_tier String."""
+        epoch, tiers = now.timestamp(), []
+        for one in targets:
+            listed = self._listed[one.image_set_id]
+            tiers.append((one.image_set_id, None if isinstance(listed, Refused) else tier_of(listed[0], epoch)))
+        return pl.DataFrame(tiers, schema={"image_set_id": pl.String(), "storage_tier": pl.String()}, orient="row")
 
     def _edits(self, targets: list[Target]) -> pl.DataFrame:
         """One revert an image set: columns `EDITS` and image_set_id, by the first row that it undoes."""

@@ -151,7 +151,7 @@ def show_plan(saved: SavedPlan) -> None:
             ("set aside", aside),
             ("time", _time_text(counts)),
             ("API cost", f"${counts['api_dollars']:,.4f}"),
-            ("storage cost", _tier_text(counts)),
+            ("storage cost", _tier_text(saved)),
         ]
     )
     # the plan of a revert has no such edits
@@ -188,9 +188,13 @@ def _time_text(counts: dict[str, Any]) -> str:
     )
 
 
-def _tier_text(counts: dict[str, Any]) -> str:
+def _tier_text(saved: SavedPlan) -> str:
     """What it costs that an update moves an archived image set to the frequent tier."""
+    counts = saved.counts
     archived, unknown = counts["archived_image_sets"], counts["unknown_tier_image_sets"]
+    if archived is None and saved.manifest["list"]["form"] == "revert":
+        # their last update was too long ago to keep them in the frequent tier
+        return f"not known; storage tiers are in {command('inventory', '-d', saved.datastore_id, '-o', 'FILE')}"
     if archived is None:
         return "not known: --inventory tells which image sets are archived"
     text = "none: no image set is archived"
