@@ -346,11 +346,8 @@ class TestStorageCost:
         def age(world: Any) -> None:
             for image_set in world.datastores[shell.emulator.datastore_id].image_sets.values():
                 for version in image_set.versions:
-                    version.updated_at -= 31 * 86_400
+                    version.updated_at = version.updated_at and version.updated_at - 31 * 86_400
 
         shell.emulator.do(age)
         text = shell.run("revert", "r", "-o", "p").stdout
-        assert (
-            f"  storage cost  not known; storage tiers are in bulkedit inventory -d {shell.emulator.datastore_id}"
-            in text
-        )
+        assert f"storage tiers are in bulkedit inventory -d {shell.emulator.datastore_id} -o FILE\n" in text
