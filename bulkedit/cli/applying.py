@@ -19,7 +19,7 @@ from bulkedit.cli import options as o
 from bulkedit.cli.planning import Talk, plan_line, show_plan
 from bulkedit.cli.progress import bottleneck, watch
 from bulkedit.cli.reporting import closing_lines
-from bulkedit.cli.terminal import command, err, interactive, json_line, plural, say
+from bulkedit.cli.terminal import command, confirmed, err, interactive, json_line, plural
 from bulkedit.commands import ListOptions, RunOptions, Where, engine_of, plan_list
 from bulkedit.engine import Resumption, Strategy
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
@@ -165,13 +165,13 @@ def _ask(plan: SavedPlan, *, yes: bool) -> None:
         raise UsageError(f"nobody is there to confirm {what}.", hint="To apply from a script: --yes")
     # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if not typer.confirm(f"Send {what}?", err=True):
+    if not confirmed(f"Send {what}?"):
         err().print("Nothing was sent.")
         raise typer.Exit(EXIT_OK)
 
 
 def carry_out(run: runs.Run, strategy: Strategy = Strategy.NEW, *, as_json: bool) -> int:
-    """Run to an end of whatever kind, say how it ended, and return the exit code."""
+    """Run to an end of whatever kind how it ended, and return the exit code."""
     err().print(f"Run {run.folder}")
     try:
         interrupted, ended = anyio.run(partial(_carry_out, run, strategy, as_json=as_json))
@@ -200,7 +200,7 @@ def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
 
 async def _carry_out(run: runs.Run, strategy: Strategy, *, as_json: bool) -> tuple[bool, Progress]:
     """Run; True where a signal stopped it, and the numbers at the end."""
-    async with engine_of(run, strategy, lambda found: say(err(), resumption_line(found))) as engine:
+    async with engine_of(run, strategy, lambda found: err().print(resumption_line(found))) as engine:
         return await _run(engine, as_json=as_json), engine.progress()
 
 
@@ -250,6 +250,7 @@ class _Signals:
                 if self.count > 1:
                     self._scope.cancel()
                     return
-                waiting = plural(self._engine.tally.in_flight, "image set")
-                err().print(f"Stopping: nothing new is sent; waiting for {waiting}. Again to leave at once.")
+                under_way = self._engine.tally.in_flight
+                waiting = f"; waiting for {plural(under_way, 'image set')}" if under_way else ""
+                err().print(f"Stopping: nothing new is sent{waiting}. Again to leave at once.")
                 self._engine.stop.drain()

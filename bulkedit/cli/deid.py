@@ -20,7 +20,7 @@ from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
 from bulkedit.cli.planning import Talk, plan_line, show_plan
-from bulkedit.cli.terminal import command, duration, err, interactive, json_line, out, plural, rows
+from bulkedit.cli.terminal import command, confirmed, duration, err, interactive, json_line, out, plural, print_rows
 from bulkedit.cli.working import worked
 from bulkedit.commands import ListOptions, Where, plan_list
 from bulkedit.deid.documents import files_of, read_files
@@ -468,7 +468,7 @@ def _warn_of_archive(selection: pl.DataFrame, *, yes: bool) -> None:
         return
     if not interactive():
         raise UsageError("reading archived image sets has its price, so it is asked for.", hint="To agree: --yes")
-    typer.confirm("Go on?", abort=True, err=True)
+    confirmed("Go on?", abort=True)
 
 
 # -- what is said --------------------------------------------------------------------------------------------------
@@ -502,7 +502,7 @@ def _close(
         ("image sets", f"{counts['image_sets']:,}, of which {counts['changed']:,} have something to change"),
         ("unreachable", f"{counts['unreachable']:,}"),
     ]
-    console.print(rows(shown))
+    print_rows(shown)
     for line in _finding_lines(findings):
         kind = deids.KINDS[line["kind"]]
         head = "Unreachable" if kind.unreachable else "Note"

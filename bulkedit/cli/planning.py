@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bulkedit import planner as plans
 from bulkedit.cli import options as o
 from bulkedit.cli.progress import showing
-from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, print_rows, say
+from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, print_rows
 from bulkedit.commands import (
     DEFAULT_QUOTA,
     DEFAULT_RAISED_QUOTA,
@@ -100,14 +100,14 @@ class Talk(Listener):
         """Which lines of a result file are not planned again."""
         if applied:
             again = "To plan them too: --ignore-column outcome"
-            say(err(), f"{plural(applied, 'line')} left out: applied already. {again}")
+            err().print(f"{plural(applied, 'line')} left out: applied already. {again}")
         if planless:
-            say(err(), f"{plural(planless, 'line')} left out: set aside when first planned; mend them in your list.")
+            err().print(f"{plural(planless, 'line')} left out: set aside when first planned; mend them in your list.")
 
     def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
         """Which rows are left out, and where they are."""
-        say(err(), f"{problems_text(bad)}\n")
-        say(err(), f"{plural(bad.get_column('row').n_unique(), 'row')} set aside, written to {file}.")
+        err().print(f"{problems_text(bad)}\n")
+        err().print(f"{plural(bad.get_column('row').n_unique(), 'row')} set aside, written to {file}.")
 
     def looking_up(self, tally: Callable[[], Tally]) -> AbstractAsyncContextManager[None]:
         """Searches and what they found, in a line of numbers."""
@@ -142,7 +142,7 @@ def show_plan(saved: SavedPlan) -> None:
     if counts["empty"]:
         aside += f", and {plural(counts['empty'], 'row')} that ask for nothing"
     console = out()
-    say(console, f"Plan {saved.folder} for data store {saved.datastore_id}")
+    console.print(f"Plan {saved.folder} for data store {saved.datastore_id}")
     print_rows(
         [
             ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),

@@ -189,7 +189,7 @@ def _warn(made: Reversal) -> None:
     if made.torn:
         console.print(
             f"\nWarning: {plural(len(made.torn), 'study', 'studies')} would be torn apart. Patient and study "
-            "attributes of primary image\nsets are to agree, and these stay as the run left them:"
+            "attributes of primary image sets are to agree, and these stay as the run left them:"
         )
         for others in list(made.torn.values())[:_SHOWN]:
             console.print(f"  {', '.join(others[:3])}{' …' if len(others) > 3 else ''}")

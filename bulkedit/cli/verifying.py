@@ -14,7 +14,7 @@ import typer
 from bulkedit import readback, runs
 from bulkedit.aws import connect
 from bulkedit.cli import options as o
-from bulkedit.cli.terminal import command, duration, err, interactive, json_line, out, plural, rows
+from bulkedit.cli.terminal import command, confirmed, duration, err, interactive, json_line, out, plural, print_rows
 from bulkedit.cli.working import worked
 from bulkedit.commands import Where, connection_of
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, BulkeditError
@@ -212,7 +212,7 @@ class _Verifying:
 def _ask(seen: Seen) -> bool:
     # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return typer.confirm(f"{_archived(seen)} Read them?", err=True)
+    return confirmed(f"{_archived(seen)} Read them?")
 
 
 def _archived(seen: Seen) -> str:
@@ -260,7 +260,7 @@ def _close(run: Run, seen: Seen, done: Verification, seconds: float, *, as_json:
         table.append(
             ("history", f"older versions still have what {plural(summary['kept'], 'edit')} replaced or removed")
         )
-    console.print(rows(table))
+    print_rows(table)
     _show_differences(done)
     _show_kept(done)
     console.print(f"\nAll of it, as Parquet and CSV:  {done.folder}")
@@ -317,8 +317,8 @@ def _show_kept(done: Verification) -> None:
         out().print(f"  {_edit(row)}  {'version' if len(row['versions']) == 1 else 'versions'} {numbers}")
     _more(kept.select("row").collect(engine="streaming").height)
     out().print(
-        "HealthImaging has no call that purges a version. What rids you of them is a new image set: copy it\n"
-        "(CopyImageSet takes the latest version only), look at the copy, delete the old one (DeleteImageSet).\n"
+        "HealthImaging has no call that purges a version. What rids you of them is a new image set: copy it "
+        "(CopyImageSet takes the latest version only), look at the copy, delete the old one (DeleteImageSet). "
         "A primary image set gets a new id so, and needs a copy with promoteToPrimary."
     )
 
