@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .shell import Env, Shell
 
 STYLE = re.compile(r"\x1b\[[\d;]*m")
-HELP = [["--help"], ["apply", "--help"], ["deid", "--help"], ["emulate", "--help"]]
+CODES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+HELP = [["--help"], ["apply", "--help"]]
 
 
 def on_terminal(shell: Shell, *words: str | Path, columns: int = 80, env: Env | None = None) -> str:
@@ -84,11 +85,11 @@ class TestCodes:
         assert STYLE.search(on_terminal(shell, "apply", "--help"))
 
     @pytest.mark.usefixtures("run")
-    @pytest.mark.parametrize("words", [*COMMANDS, *HELP], ids=" ".join)
-    def test_no_color_leaves_no_style(self, shell: Shell, words: list[str]) -> None:
-        text = on_terminal(shell, *words, env={"NO_COLOR": "1"})
-        assert text.strip()
-        assert not STYLE.search(text)
+    def test_no_color_leaves_no_style(self, shell: Shell) -> None:
+        for words in (*COMMANDS, *HELP):
+            text = on_terminal(shell, *words, env={"NO_COLOR": "1"})
+            assert text.strip()
+            assert not STYLE.search(text)
 
     @pytest.mark.usefixtures("run")
     def test_no_color_leaves_no_style_in_what_is_redrawn(self, shell: Shell) -> None:
@@ -99,16 +100,13 @@ class TestCodes:
         assert "10/10 calls" in text
 
     @pytest.mark.usefixtures("run")
-    @pytest.mark.parametrize(
-        "words",
-        [*COMMANDS, ["apply", "--help"], ["apply", "p", "--yes", "--run", "s"], ["status", "r", "--watch"]],
-        ids=" ".join,
-    )
-    def test_a_dumb_terminal_is_sent_lines_and_nothing_else(self, shell: Shell, words: list[str]) -> None:
-        text = on_terminal(shell, *words, env={"TERM": "dumb"})
-        assert text.strip()
-        assert "\x1b" not in text
-        assert "\r" not in text
+    def test_a_dumb_terminal_is_sent_lines_and_nothing_else(self, shell: Shell) -> None:
+        others = ["apply", "--help"], ["apply", "p", "--yes", "--run", "s"], ["status", "r", "--watch"]
+        for words in (*COMMANDS, *others):
+            text = on_terminal(shell, *words, env={"TERM": "dumb"})
+            assert text.strip()
+            assert "\x1b" not in text
+            assert "\r" not in text
 
     @pytest.mark.usefixtures("run")
     def test_a_pipe_is_sent_lines_and_nothing_else(self, shell: Shell) -> None:
@@ -122,17 +120,15 @@ class TestCodes:
 
 class TestNarrow:
     @pytest.mark.usefixtures("run")
-    @pytest.mark.parametrize("columns", [60, 80])
-    def test_no_line_of_prose_is_wider_than_the_terminal_and_no_word_is_cut(self, shell: Shell, columns: int) -> None:
+    def test_no_line_of_prose_is_wider_than_the_terminal_and_no_word_is_cut(self, shell: Shell) -> None:
         """But for a command to type, which is to be copied as it is."""
-        for words in (*COMMANDS, ["revert", "r", "-o", f"u{columns}"]):
-            narrow = STYLE.sub("", on_terminal(shell, *words, columns=columns))
-            lines = [line for line in narrow.splitlines() if "bulkedit " not in line]
-            assert max(map(len, lines)) <= columns
-            wide = STYLE.sub("", on_terminal(shell, *words, columns=1000))
-            if words[0] not in {"verify", "revert"}:  # which say times
-                assert narrow.split() == wide.split()
+        for words in (*COMMANDS, ["revert", "r", "-o", "u"]):
+            narrow = CODES.sub("", on_terminal(shell, *words, columns=60))
+            lines = [part for line in narrow.splitlines() if "bulkedit " not in line for part in line.split("\r")]
+            assert max(map(len, lines)) <= 60
             assert "…" not in narrow
+            if words[0] not in {"verify", "revert"}:  # which say how long they took, or that something is there
+                assert narrow.split() == on_terminal(shell, *words, columns=1000, env={"NO_COLOR": "1"}).split()
 
     @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
     def test_nothing_of_the_numbers_is_lost_on_any_terminal(self, width: int) -> None:
@@ -150,7 +146,7 @@ class TestNarrow:
         assert packed(["aaaaaa"], 3) == ["aaaaaa"]
 
     def test_a_number_stays_with_its_unit(self) -> None:
-        text = rows([("time", "2 min 24 s at 0.25/s (the default quota), 7 s at 5/s")], 54).plain
+        text = rows([("time", "2 min 24 s at 0.25/s (the default quota), 7 s at 5/s")], 52).plain
         assert [line.strip() for line in text.splitlines()] == [
             "time  2 min 24 s at 0.25/s (the default quota),",
             "7 s at 5/s",
