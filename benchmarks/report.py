@@ -1,6 +1,7 @@
 """How long the result files of a large run take, and how much memory.
 
     python benchmarks/report.py [--rows 10000000] [--per-call 5] [--formats csv,parquet,jsonl] [--shuffled]
+    python benchmarks/report.py --quick    a moment, to see that it works
 
 Makes a run without a service: a plan of so many rows and a ledger of its calls, nine of ten applied, the rest rejected,
 conflicted, failed or not begun. Then `bulkedit report RUN --results` writes its result files, with the values, in a
@@ -152,10 +153,12 @@ def main() -> None:
     parser.add_argument("--per-call", type=int, default=5)
     parser.add_argument("--formats", default="csv,parquet,jsonl")
     parser.add_argument("--shuffled", action="store_true", help="rows of an image set all over the list")
+    parser.add_argument("--quick", action="store_true", help="2,000 rows")
     chosen = parser.parse_args()
+    rows = 2_000 if chosen.quick else chosen.rows
     with tempfile.TemporaryDirectory() as work:
-        run = run_of(Path(work), chosen.rows, chosen.per_call, shuffled=chosen.shuffled)
-        print(f"{chosen.rows:,} rows in {run.plan.counts['calls']:,} calls")
+        run = run_of(Path(work), rows, chosen.per_call, shuffled=chosen.shuffled)
+        print(f"{rows:,} rows in {run.plan.counts['calls']:,} calls")
         print("format     seconds   CPU time  peak memory  size")
         for format_ in chosen.formats.split(","):
             measured(run, format_)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bulkedit.client import Client
     from bulkedit.leaks import Closure
-    from bulkedit.pacing import Operation, Rate
+    from bulkedit.pacing import Auto, Operation, Rate
     from bulkedit.reading import Clock
     from bulkedit.runs import Run
 
@@ -89,7 +89,7 @@ async def check(
     run: Run,
     client: Client,
     *,
-    rates: Mapping[Operation, Rate],
+    rates: Mapping[Operation, Rate | Auto],
     kept: Iterable[Kind] = (),
     archived: bool = False,
     clock: Clock | None = None,

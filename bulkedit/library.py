@@ -8,13 +8,10 @@ goes on.
 
 from __future__ import annotations
 
-import random
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +20,21 @@ from anyio import to_thread
 
 from bulkedit import planner as plans
 from bulkedit import readback, reports, reversal, runs
-from bulkedit.aws import Connection, connect
-from bulkedit.cli.applying import engine_options, require_datastore, require_deletion_asked
-from bulkedit.cli.planning import ListOptions, plan_list
-from bulkedit.engine import Engine, Strategy, resumption
+from bulkedit.aws import connect
+from bulkedit.commands import (
+    ListOptions,
+    RunOptions,
+    Where,
+    connection_of,
+    engine_of,
+    plan_list,
+    require_deletion_asked,
+)
+from bulkedit.engine import Strategy
 from bulkedit.files import open_private
-from bulkedit.ledger import Ledger
-from bulkedit.pacing import DOCUMENTED, Operation, parse_rate
+from bulkedit.pacing import AUTO
 from bulkedit.readback import Sample, VerifyOptions
-from bulkedit.reading import read_rates
+from bulkedit.reading import read_paces
 from bulkedit.reversal import OnConflict, Reversal
 
 if TYPE_CHECKING:
@@ -59,35 +62,6 @@ __all__ = [
     "revert",
     "verify",
 ]
-
-_READ_RATE = f"{DOCUMENTED[Operation.GET].per_second:g}/s"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
-    """How to reach AWS; None leaves a choice to its own configuration chain."""
-
-    region: str | None = None
-    profile: str | None = None
-    endpoint_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a run goes about its plan; names and words are those of the flags of `bulkedit apply`."""
-
-    rate: str = f"{DOCUMENTED[Operation.UPDATE].per_second:g}/s"
-    burst: float = 1
-    read_rate: str = _READ_RATE
-    workers: int = 32
-    max_in_flight: int = 100
-    on_conflict: str = "rebase"
-    unlock_timeout: float = 3600  # seconds
-    max_errors: str | None = None  # a number of edits, or a share such as 5%
-    min_sample: int = 100
-    halt: str = "soon"
-    max_attempts: int = 10
-    retry_for: float = 3600  # seconds
 
 
 class Archived(StrEnum):
@@ -128,8 +102,7 @@ async def plan(
     looked up.
     """
     target = Path(folder) if folder is not None else None
-    listing, chain = options or ListOptions(), asdict(where or Where())
-    return await to_thread.run_sync(_planned, edits, datastore_id, listing, target, chain)
+    return await to_thread.run_sync(_planned, edits, datastore_id, options or ListOptions(), target, where or Where())
 
 
 def _planned(
@@ -137,15 +110,15 @@ def _planned(
     datastore_id: str | None,
     listing: ListOptions,
     folder: Path | None,
-    where: dict[str, Any],
+    where: Where,
 ) -> SavedPlan:
     if not isinstance(edits, pl.DataFrame):
-        return plan_list(str(edits), datastore_id, listing, folder, where)
+        return plan_list(str(edits), datastore_id, listing, folder=folder, where=where)
     with tempfile.TemporaryDirectory(prefix="bulkedit-") as private:
         path = Path(private) / "frame.parquet"
         with open_private(path) as file:
             edits.write_parquet(file)
-        return plan_list(str(path), datastore_id, listing, folder, where)
+        return plan_list(str(path), datastore_id, listing, folder=folder, where=where)
 
 
 async def apply(
@@ -166,8 +139,9 @@ async def apply(
     """
     saved = plans.load(Path(plan)) if isinstance(plan, str | Path) else plan
     require_deletion_asked(saved, delete_originals=delete_originals)
-    settings = {"connection": asdict(where or Where()), "options": asdict(options or RunOptions())}
-    engine_options(settings["options"])  # what is wrong with them is said before anything else happens
+    options = options or RunOptions()
+    settings = {"connection": asdict(where or Where()), "options": asdict(options)}
+    options.engine()  # what is wrong with them is said before anything else happens
     now = datetime.now(UTC)
     folder = Path(run) if run is not None else Path("runs") / runs.new_id(now)
     return await _carried_out(await to_thread.run_sync(runs.create, folder, saved, settings, now))
@@ -183,24 +157,28 @@ async def verify(
     options: VerifyOptions | None = None,
     *,
     archived: Archived = Archived.LEAVE,
-    read_rate: str = _READ_RATE,
+    anew: bool = False,
+    read_rate: str = AUTO,
+    where: Where | None = None,
     watch: Callable[[Seen], None] | None = None,
 ) -> Seen:
     """Read back what a run has applied; as `bulkedit verify`.
 
     The answer's ``verification`` has the differences as frames; it is None where image sets are left to read, which the
-    same call goes on with. ``watch`` is called after every image set.
+    same call goes on with, and ``anew`` begins anew. ``where`` says what is otherwise than when the run was begun.
+    ``watch`` is called after every image set.
     """
     found = await to_thread.run_sync(runs.load, Path(run))
-    async with connect(_connection(found)) as client:
+    async with connect(connection_of(found, where)) as client:
         return await readback.verify(
             found,
             client,
             options,
-            rates=read_rates(parse_rate(read_rate).per_second),
+            rates=read_paces(read_rate),
             name=runs.new_id(datetime.now(UTC)),
             archived=archived is Archived.READ,
             skip_archived=archived is Archived.SKIP,
+            fresh=anew,
             watch=watch,
         )
 
@@ -213,18 +191,19 @@ async def revert(
     image_sets: Collection[str] | None = None,
     whole_image_sets: bool = False,
     on_conflict: OnConflict = OnConflict.SKIP,
-    read_rate: str = _READ_RATE,
+    read_rate: str = AUTO,
+    where: Where | None = None,
 ) -> Reversal:
     """Plan the undoing of a run; as `bulkedit revert`. Sends nothing that writes: `apply` the answer's ``plan``."""
     found = await to_thread.run_sync(runs.load, Path(run))
     now = datetime.now(UTC)
-    async with connect(_connection(found)) as client:
+    async with connect(connection_of(found, where)) as client:
         return await reversal.revert(
             found,
             client,
             Path(folder) if folder is not None else Path("plans") / runs.new_id(now),
             now=now,
-            rates=read_rates(parse_rate(read_rate).per_second),
+            rates=read_paces(read_rate),
             rows=rows,
             image_sets=image_sets,
             whole_image_sets=whole_image_sets,
@@ -241,24 +220,7 @@ def _report(run: Run) -> Report:
     return Report(run.folder, reports.summary(run), reports.outcomes(run))
 
 
-def _connection(run: Run) -> Connection:
-    return Connection(datastore_id=run.plan.datastore_id, **run.settings["connection"])
-
-
 async def _carried_out(run: Run, strategy: Strategy = Strategy.NEW) -> Report:
-    options = engine_options(run.settings["options"])
-    async with connect(_connection(run)) as client:
-        await require_datastore(client, run.plan.datastore_id)
-        resumed = run.ledger.exists()
-        with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
-            sends_new = not resumed or await to_thread.run_sync(_take_up, run, ledger, strategy)
-            rng = random.SystemRandom()
-            await Engine(run.plan, client, ledger, options, key=run.key, rng=rng, sends_new=sends_new).run()
-    return await to_thread.run_sync(partial(_report, run))
-
-
-def _take_up(run: Run, ledger: Ledger, strategy: Strategy) -> bool:
-    """Enter what a resume will do; whether calls are sent that were never begun."""
-    found = resumption(run.plan, ledger, strategy)
-    ledger.append(found.events(ledger, time.time()))
-    return found.sends_new
+    async with engine_of(run, strategy) as engine:
+        await engine.run()
+    return await to_thread.run_sync(_report, run)

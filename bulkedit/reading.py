@@ -15,13 +15,14 @@ from bulkedit.aws import image_set_of
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError
 from bulkedit.inventory import search_keys
 from bulkedit.outcome import ImageSet, Lost, Metadata, Page, Refusal, Refused
-from bulkedit.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, Pacer, Rate
+from bulkedit.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, pacer, parse_read_pace
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Mapping
 
     from bulkedit.client import Client
+    from bulkedit.pacing import Auto, Pacing, Rate
 
 _T = TypeVar("_T", ImageSet, Metadata, Page)
 
@@ -34,14 +35,9 @@ _NAMES: Final = {
 }
 
 
-def read_rates(per_second: float) -> dict[Operation, Rate]:
-    """The rates of all reads, in the proportions of the documented quotas, for so many GetImageSet per second."""
-    factor = per_second / DOCUMENTED[Operation.GET].per_second
-    return {
-        operation: Rate(documented.per_second * factor, max(1.0, documented.burst * factor))
-        for operation, documented in DOCUMENTED.items()
-        if operation not in WRITES
-    }
+def read_paces(text: str) -> dict[Operation, Rate | Auto]:
+    """How fast each read goes, as ``--read-rate`` says it. Raises UsageError."""
+    return {operation: parse_read_pace(text, operation) for operation in DOCUMENTED if operation not in WRITES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +66,10 @@ class Reader:
     """
 
     def __init__(
-        self, client: Client, rates: Mapping[Operation, Rate], rng: random.Random, clock: Clock | None = None
+        self, client: Client, rates: Mapping[Operation, Rate | Auto], rng: random.Random, clock: Clock | None = None
     ) -> None:
         self._client = client
-        self._pacers = {operation: Pacer(rate, rng) for operation, rate in rates.items()}
+        self._pacers = {operation: pacer(rate, rng) for operation, rate in rates.items()}
         self._rng = rng
         self._clock = clock or Clock()
         self.reads = Reads()
@@ -113,19 +109,19 @@ class Reader:
         return await self._ask(Operation.VERSIONS, lambda: self._client.list_versions(image_set_id, next_token=token))
 
     async def _ask(self, operation: Operation, send: Callable[[], Awaitable[_T | Refused | Lost]]) -> _T | Refused:
-        pacer, attempt = self._pacers[operation], 0
+        paced, attempt = self._pacers[operation], 0
         while True:
-            while (seconds := pacer.wait(self._clock.monotonic())) > 0:
+            while (seconds := paced.wait(self._clock.monotonic())) > 0:
                 await self._clock.sleep(seconds)
             sent = self._clock.monotonic()
-            pacer.take(sent)
+            paced.take(sent)
             self.reads.requests += 1
             answer = await send()
             if isinstance(answer, Refused) and answer.kind in _THROTTLES:
                 self.reads.throttled += 1
-                pacer.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
+                paced.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
                 continue
-            pacer.answered(self._clock.monotonic(), sent)
+            paced.answered(self._clock.monotonic(), sent)
             if isinstance(answer, Refused):
                 if (error := _systemic(operation, answer)) is not None:
                     raise error
@@ -161,7 +157,7 @@ def _systemic(operation: Operation, refused: Refused) -> BulkeditError | None:
     return None
 
 
-async def siblings_of(client: Client, reader: Reader, searches: Pacer, lead: str) -> list[str]:
+async def siblings_of(client: Client, reader: Reader, searches: Pacing, lead: str) -> list[str]:
     """The other primary image sets of the study of one, by a search for its StudyInstanceUID as it is now."""
     found = await reader.settled(lead)
     if isinstance(found, Refused):

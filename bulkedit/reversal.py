@@ -26,7 +26,7 @@ from bulkedit.edit import EDITS, Action
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.errors import BulkeditError, UsageError
 from bulkedit.outcome import Refusal, Refused, Standing, State
-from bulkedit.pacing import Operation, Pacer
+from bulkedit.pacing import Operation, pacer
 from bulkedit.reading import Reader, first_of, siblings_of
 
 if TYPE_CHECKING:
@@ -36,13 +36,15 @@ if TYPE_CHECKING:
 
     from bulkedit.client import Client
     from bulkedit.outcome import ImageSet
-    from bulkedit.pacing import Rate
+    from bulkedit.pacing import Auto, Pacing, Rate
     from bulkedit.planner import SavedPlan
     from bulkedit.reading import Clock
     from bulkedit.runs import Run
 
 _TOGETHER_S: Final = 120.0  # versions that one study-wide call has made are this close in time
 _NAMED: Final = 5  # in an error
+_KEPT_S: Final = 30 * 86_400.0  # cost-optimization: an update keeps an image set in the frequent tier for so long
+_FREQUENT: Final = "FREQUENT_ACCESS"
 
 
 class OnConflict(StrEnum):
@@ -142,13 +144,23 @@ def made_with(lead: ImageSet, listed: Sequence[ImageSet], taken: Collection[int]
     return min(near)[2] if near else None
 
 
+def tier_of(latest: ImageSet, epoch: float) -> str | None:
+    """The storage tier of an image set as its latest version tells it, None where it does not.
+
+    ListImageSetVersions need not name tiers, but whatever was updated in the last 30 days is in the frequent one.
+    """
+    if latest.storage_tier is not None:
+        return latest.storage_tier
+    return _FREQUENT if latest.updated_at is not None and epoch - latest.updated_at < _KEPT_S else None
+
+
 async def revert(
     run: Run,
     client: Client,
     folder: Path,
     *,
     now: datetime,
-    rates: Mapping[Operation, Rate],
+    rates: Mapping[Operation, Rate | Auto],
     rows: Collection[int] | None = None,
     image_sets: Collection[str] | None = None,
     whole_image_sets: bool = False,
@@ -169,7 +181,7 @@ async def revert(
     """
     rng = random.Random()  # noqa: S311 - of waits
     reader = Reader(client, rates, rng, clock)
-    planner = _Reverting(run, client, reader, Pacer(rates[Operation.SEARCH], rng), workers=workers, watch=watch)
+    planner = _Reverting(run, client, reader, pacer(rates[Operation.SEARCH], rng), workers=workers, watch=watch)
     await to_thread.run_sync(planner.read)
     await planner.find_siblings()
     chosen, other_rows = planner.choose(rows, image_sets, whole_image_sets=whole_image_sets)
@@ -185,7 +197,7 @@ class _Reverting:
         run: Run,
         client: Client,
         reader: Reader,
-        searches: Pacer,
+        searches: Pacing,
         *,
         workers: int,
         watch: Callable[[int, int], None] | None,
@@ -381,7 +393,7 @@ class _Reverting:
                 "study_wide": str(plans.StudyWide.OFF),  # the service has no study-wide revert
             },
             "counts": {
-                **plans.estimate(made).as_json(),
+                **plans.estimate(made, inventory=self._tiers(targets, now)).as_json(),
                 "rows": len(decided),
                 "set_aside": len(left_out),
                 "skipped": 0,
@@ -408,6 +420,14 @@ class _Reverting:
             other_rows=other_rows,
             unprocessed=self._unprocessed,
         )
+
+    def _tiers(self, targets: list[Target], now: datetime) -> pl.DataFrame:
+        """What is known of storage tiers: image_set_id, storage_tier String."""
+        epoch, tiers = now.timestamp(), []
+        for one in targets:
+            listed = self._listed[one.image_set_id]
+            tiers.append((one.image_set_id, None if isinstance(listed, Refused) else tier_of(listed[0], epoch)))
+        return pl.DataFrame(tiers, schema={"image_set_id": pl.String(), "storage_tier": pl.String()}, orient="row")
 
     def _edits(self, targets: list[Target]) -> pl.DataFrame:
         """One revert an image set: columns `EDITS` and image_set_id, by the first row that it undoes."""

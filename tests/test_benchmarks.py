@@ -104,3 +104,12 @@ def test_both_planners_make_the_same_number_of_calls(
     assert re.findall(r"^\| bulkedit \|.* ([\d,]+) \|$", text, re.MULTILINE) == ["200", "200", "400", "400"]
     assert re.findall(r"^\| dict and json \|.* ([\d,]+) \|$", text, re.MULTILINE) == ["400", "400"]
     assert len(re.findall(r"time grows as rows\^-?[\d.]+, memory as rows\^-?[\d.]+", text)) == 2
+
+
+def test_the_result_files_of_the_run_that_is_made_up_are_written_in_every_format() -> None:
+    command = [sys.executable, "benchmarks/report.py", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    first, _, *lines = done.stdout.splitlines()
+    assert first == "2,000 rows in 400 calls"
+    assert [line.split()[0] for line in lines] == ["csv", "parquet", "jsonl"]

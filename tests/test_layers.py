@@ -15,8 +15,8 @@ LAYERS = [
     {"verdict", "planner", "ledger", "aws", "emulator"},
     {"runs", "reading", "changes", "recipe"},
     {"engine", "reports", "readback", "reversal", "leakcheck"},
-    {"cli"},
-    {"library"},
+    {"commands"},
+    {"cli", "library"},
     {"__main__"},
 ]
 LEVEL_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import inspect
 import os
 import subprocess
 import sys
 from contextlib import chdir
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 import pytest
+from typer.main import get_command
 
 import bulkedit
+from bulkedit.cli.app import app
+from bulkedit.engine import Options
 from bulkedit.errors import BadRowsError, DatastoreError, StalePlanError, UsageError
 from tests.cli.shell import Shell
 
@@ -99,6 +103,99 @@ async def test_what_failed_is_tried_again(shell: Shell) -> None:
     await bulkedit.apply(other, run="s", options=FAST, where=where(shell))
     assert (await bulkedit.resume("r")).summary["rejected"] == 1
     assert (await bulkedit.resume("r", bulkedit.Strategy.ALL)).summary["applied"] == 1
+
+
+def flags(command: str) -> dict[str, Any]:
+    """The options of a command by the name of their flag, with their defaults."""
+    options: Any = get_command(app)
+    found = {one.opts[0]: one.default for one in options.commands[command].params}
+    return {name.removeprefix("--").replace("-", "_"): default for name, default in found.items() if name[0] == "-"}
+
+
+def fields_of(*options: Any) -> dict[str, Any]:
+    return {name: value for one in options for name, value in dataclasses.asdict(one).items()}
+
+
+def keywords(function: Any) -> set[str]:
+    """What a function takes, but for the objects that stand for several flags."""
+    return set(inspect.signature(function).parameters) - {"edits", "plan", "run", "options", "where", "watch"}
+
+
+class TestFlags:
+    """The functions can be told all that the commands can, in the same words, and do the same where told nothing."""
+
+    # of a command line alone: `json` and `yes` say how it talks, and a plan of code can be looked at before `apply`
+    TALK: ClassVar = {"json", "yes", "dry_run"}
+    ELSEWHERE: ClassVar = {"datastore", "out", "run"}  # arguments: datastore_id, folder, run
+    LIST: ClassVar = {"ignore_column": "ignore"}  # flag -> field, where they differ
+
+    def test_plan_and_its_options(self) -> None:
+        wanted = {self.LIST.get(name, name): default for name, default in flags("plan").items()}
+        have = fields_of(bulkedit.ListOptions(), bulkedit.Where())
+        assert have == {name: wanted[name] for name in wanted.keys() - self.TALK - self.ELSEWHERE}
+
+    def test_apply_and_its_options(self) -> None:
+        wanted = {self.LIST.get(name, name): default for name, default in flags("apply").items()}
+        have = fields_of(bulkedit.RunOptions(), bulkedit.Where(), bulkedit.ListOptions())
+        only_plan = {"quota", "raised_quota"}
+        wanted = {name: wanted[name] for name in wanted.keys() - self.TALK - self.ELSEWHERE}
+        assert {name: have[name] for name in have.keys() - only_plan} == wanted
+
+    def test_what_the_options_of_a_run_mean_to_the_engine_by_default_is_its_own_default(self) -> None:
+        assert bulkedit.RunOptions().engine() == Options()
+
+    @pytest.mark.parametrize(
+        ("command", "options", "others"),
+        [
+            # --skip-archived and --yes are `archived`
+            ("verify", bulkedit.VerifyOptions(), {"skip_archived", "yes", "json"}),
+            ("revert", None, {"out", "json"}),
+            ("resume", None, {"json"}),
+        ],
+    )
+    def test_no_flag_of_the_others_is_without_an_argument(self, command: str, options: Any, others: set[str]) -> None:
+        function = getattr(bulkedit, command)
+        have = keywords(function) | set(
+            fields_of(options, bulkedit.Where()) if options else fields_of(bulkedit.Where())
+        )
+        assert flags(command).keys() - others <= have
+
+    @pytest.mark.parametrize(
+        ("chosen", "text"),
+        [
+            ({"rate": "fast"}, "rate"),
+            ({"rate": "5/s", "max_rate": "6/s"}, "--max-rate"),
+            ({"read_rate": "slow"}, "rate"),
+            ({"on_conflict": "win"}, "--on-conflict"),
+            ({"halt": "never"}, "--halt"),
+            ({"max_errors": "many"}, "--max-errors"),
+            ({"burst": 0}, "--burst is at least 1"),
+            ({"workers": 0}, "--workers is at least 1"),
+            ({"max_in_flight": 0}, "--max-in-flight is at least 1"),
+            ({"min_sample": 0}, "--min-sample is at least 1"),
+            ({"max_attempts": 0}, "--max-attempts is at least 1"),
+            ({"unlock_timeout": 0.5}, "--unlock-timeout is at least 1"),
+            ({"retry_for": -1}, "--retry-for is at least 0"),
+        ],
+        ids=str,
+    )
+    def test_what_a_flag_refuses_the_option_refuses(self, chosen: dict[str, Any], text: str) -> None:
+        with pytest.raises(UsageError, match=text):
+            bulkedit.RunOptions(**chosen).engine()
+
+
+async def test_nothing_is_printed(shell: Shell, capfd: pytest.CaptureFixture[str]) -> None:
+    """What the commands say of a list, of its looking up and of rows that are set aside is theirs alone."""
+    shell.image_sets(2)
+    edits = pl.DataFrame({"study_instance_uid": ["1.2.1", "1.2.2", "x"], "StudyDescription": ["A", "B", "C"]})
+    listing = bulkedit.ListOptions(bad_rows=Path("bad.csv"))
+    plan = await bulkedit.plan(edits, shell.emulator.datastore_id, folder="p", options=listing, where=where(shell))
+    assert (plan.counts["calls"], plan.counts["set_aside"]) == (2, 1)
+    await bulkedit.apply(plan, run="r", options=FAST, where=where(shell))
+    await bulkedit.resume("r")
+    await bulkedit.verify("r")
+    await bulkedit.revert("r")
+    assert capfd.readouterr() == ("", "")
 
 
 class TestErrors:

@@ -73,6 +73,8 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         key.chmod(0o600)
         for number, chosen in enumerate((("--all",), ("--select", f"image_set_id={one}"))):
             run("deid", "--profile", "basic", "--key", str(key), *chosen, "-o", f"deid{number}.parquet")
+        run("apply", "deid1.parquet", "--yes", "--run", "d")
+        run("deid", "--check", "d")
         run("status", "a")
         run("report", "a")
     return seen

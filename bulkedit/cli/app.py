@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import rich_utils
 
 from bulkedit import __version__
 from bulkedit.cli.applying import apply, resume
@@ -20,12 +21,16 @@ from bulkedit.cli.manual import Manual
 from bulkedit.cli.planning import plan
 from bulkedit.cli.reporting import report, status
 from bulkedit.cli.reverting import revert
-from bulkedit.cli.terminal import err, show_error
+from bulkedit.cli.terminal import colourless, err, show_error
 from bulkedit.cli.verifying import verify
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+if colourless():
+    # without it typer's own --help and errors keep their bold and dim
+    rich_utils.COLOR_SYSTEM = None
 
 app = typer.Typer(
     name="bulkedit",

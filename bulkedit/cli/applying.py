@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import signal
-import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,37 +15,21 @@ import typer
 from bulkedit import planner as plans
 from bulkedit import reports as report
 from bulkedit import runs
-from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import DEFAULT_READ_RATE, ListOptions, plan_line, plan_list, read_pace, show_plan
+from bulkedit.cli.planning import Talk, plan_line, show_plan
 from bulkedit.cli.progress import bottleneck, watch
 from bulkedit.cli.reporting import closing_lines
-from bulkedit.cli.terminal import command, err, interactive, json_line, plural
-from bulkedit.engine import Engine, Halt, Options, Resumption, Strategy, parse_max_errors, resumption
-from bulkedit.engine import OnConflict as Conflict
-from bulkedit.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_NOT_ALL_APPLIED,
-    EXIT_OK,
-    EXIT_STOPPED,
-    AccessError,
-    BulkeditError,
-    CredentialsError,
-    DatastoreError,
-    EndpointError,
-    UsageError,
-)
-from bulkedit.ledger import Ledger
-from bulkedit.outcome import Datastore, Lost, Refusal
-from bulkedit.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace
+from bulkedit.cli.terminal import command, confirmed, err, interactive, json_line, plural
+from bulkedit.commands import ListOptions, RunOptions, Where, engine_of, plan_list, require_deletion_asked
+from bulkedit.engine import Resumption, Strategy
+from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
+from bulkedit.pacing import AUTO
 
 if TYPE_CHECKING:
-    from bulkedit.client import Client
-    from bulkedit.engine import Progress
+    from bulkedit.engine import Engine, Progress
     from bulkedit.planner import SavedPlan
 
-# what a run was told that began before these options were there
-_BEFORE: Final = {"max_errors": None, "min_sample": 100, "halt": "soon", "max_attempts": 10, "retry_for": 3600.0}
+_DEFAULT: Final = RunOptions()
 _REPORT: Final = "bulkedit report RUN"
 _RESUME: Final = "bulkedit resume RUN"  # as the errors of ledger and engine say it, which do not know the folder
 
@@ -63,16 +46,16 @@ def apply(
     rate: o.Rate = AUTO,
     max_rate: o.MaxRate = None,
     burst: o.Burst = None,
-    read_rate: o.ReadRate = DEFAULT_READ_RATE,
-    workers: o.Workers = 128,
-    max_in_flight: o.MaxInFlight = 100,
-    on_conflict: o.OnConflict = "rebase",
-    unlock_timeout: o.UnlockTimeout = 3600,
+    read_rate: o.ReadRate = AUTO,
+    workers: o.Workers = _DEFAULT.workers,
+    max_in_flight: o.MaxInFlight = _DEFAULT.max_in_flight,
+    on_conflict: o.OnConflict = _DEFAULT.on_conflict,
+    unlock_timeout: o.UnlockTimeout = _DEFAULT.unlock_timeout,
     max_errors: o.MaxErrors = None,
-    min_sample: o.MinSample = 100,
-    halt: o.Halt = "soon",
-    max_attempts: o.MaxAttempts = 10,
-    retry_for: o.RetryFor = 3600,
+    min_sample: o.MinSample = _DEFAULT.min_sample,
+    halt: o.Halt = _DEFAULT.halt,
+    max_attempts: o.MaxAttempts = _DEFAULT.max_attempts,
+    retry_for: o.RetryFor = _DEFAULT.retry_for,
     map_: o.Map = None,
     ignore: o.Ignore = None,
     empty: o.Empty = "keep",
@@ -96,25 +79,23 @@ def apply(
 
     Example: bulkedit apply plans/20260102-030405-1a2b --max-rate 5/s
     """
-    settings: dict[str, Any] = {
-        "connection": {"region": region, "profile": profile, "endpoint_url": endpoint_url},
-        "options": {
-            "rate": rate,
-            "max_rate": max_rate,
-            "burst": burst,
-            "read_rate": read_rate,
-            "workers": workers,
-            "max_in_flight": max_in_flight,
-            "on_conflict": on_conflict,
-            "unlock_timeout": unlock_timeout,
-            "max_errors": max_errors,
-            "min_sample": min_sample,
-            "halt": halt,
-            "max_attempts": max_attempts,
-            "retry_for": retry_for,
-        },
-    }
-    engine_options(settings["options"])  # what is wrong with them is said before anything else happens
+    where = Where(region=region, profile=profile, endpoint_url=endpoint_url)
+    options = RunOptions(
+        rate=rate,
+        max_rate=max_rate,
+        burst=burst,
+        read_rate=read_rate,
+        workers=workers,
+        max_in_flight=max_in_flight,
+        on_conflict=on_conflict,
+        unlock_timeout=unlock_timeout,
+        max_errors=max_errors,
+        min_sample=min_sample,
+        halt=halt,
+        max_attempts=max_attempts,
+        retry_for=retry_for,
+    )
+    options.engine()  # what is wrong with them is said before anything else happens
     listing = ListOptions(
         map=map_,
         ignore=ignore,
@@ -135,7 +116,7 @@ def apply(
         delete_originals=delete_originals and not Path(source).is_dir(),
         read_rate=read_rate,
     )
-    plan = _plan_of(source, datastore, listing, settings["connection"])
+    plan = _plan_of(source, datastore, listing, where)
     if dry_run:
         _show(plan, as_json=as_json)
         err().print("Nothing was sent: --dry-run.")
@@ -144,6 +125,7 @@ def apply(
         show_plan(plan)
     _ask(plan, yes=yes, delete_originals=delete_originals)
     now = datetime.now(UTC)
+    settings = {"connection": asdict(where), "options": asdict(options)}
     started = runs.create(run or Path("runs") / runs.new_id(now), plan, settings, now)
     raise typer.Exit(carry_out(started, as_json=as_json))
 
@@ -158,14 +140,14 @@ def resume(run: o.RunFolder, strategy: o.ResumeStrategy = "new", as_json: o.AsJs
     raise typer.Exit(carry_out(runs.load(run), Strategy(strategy), as_json=as_json))
 
 
-def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: dict[str, Any]) -> SavedPlan:
+def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: Where) -> SavedPlan:
     folder = Path(source)
     if source != "-" and not folder.exists() and not folder.suffix:
         raise UsageError(
             "there is neither a plan nor an edit list.", where=source, hint="Make a plan: bulkedit plan EDITS -o DIR"
         )
     if source == "-" or not folder.is_dir():
-        return plan_list(source, datastore, listing, None, where)
+        return plan_list(source, datastore, listing, folder=None, where=where, listener=Talk())
     plan = plans.load(folder)
     if datastore and datastore != plan.datastore_id:
         raise UsageError("this plan was made for another data store.", where=source, hint="Leave --datastore out.")
@@ -179,16 +161,6 @@ def _show(plan: SavedPlan, *, as_json: bool) -> None:
         show_plan(plan)
 
 
-def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
-    """Raises UsageError where a plan deletes image sets for good, and nobody has said so by name."""
-    if (count := plan.counts.get("originals_deleted", 0)) and not delete_originals:
-        raise UsageError(
-            f"this plan deletes {plural(count, 'original image set')} for good, once each is copied and promoted.",
-            likely="It was planned with --delete-originals; --yes alone does not agree to that.",
-            hint="To agree: --delete-originals. To keep them: plan again without it.",
-        )
-
-
 def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
     asks = interactive() and not yes
     if not asks:
@@ -200,45 +172,17 @@ def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
         raise UsageError(f"nobody is there to confirm {what}.", hint="To apply from a script: --yes")
     # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    agreed = typer.confirm(f"Send {what}?", err=True)
+    agreed = confirmed(f"Send {what}?")
     deleted = plan.counts.get("originals_deleted", 0)
     if agreed and deleted and not delete_originals:
-        agreed = typer.confirm(f"Delete {plural(deleted, 'original image set')} for good?", err=True)
+        agreed = confirmed(f"Delete {plural(deleted, 'original image set')} for good?")
     if not agreed:
         err().print("Nothing was sent.")
         raise typer.Exit(EXIT_OK)
 
 
-def engine_options(chosen: dict[str, Any]) -> Options:
-    """The engine's options. Raises UsageError."""
-    chosen = _BEFORE | chosen
-    if chosen["on_conflict"] not in list(Conflict):
-        raise UsageError("--on-conflict is rebase or stop.")
-    if chosen["halt"] not in list(Halt):
-        raise UsageError("--halt is soon or now.")
-    rates = {
-        # the quotas of copies and deletions are their own: --rate is that of updates
-        operation: Auto(quota) if operation in WRITES else read_pace(chosen["read_rate"], operation)
-        for operation, quota in DOCUMENTED.items()
-    }
-    documented = DOCUMENTED[Operation.UPDATE]
-    rates[Operation.UPDATE] = parse_pace(chosen["rate"], documented, burst=chosen["burst"], most=chosen.get("max_rate"))
-    return Options(
-        rates=rates,
-        workers=chosen["workers"],
-        max_in_flight=chosen["max_in_flight"],
-        on_conflict=Conflict(chosen["on_conflict"]),
-        unlock_timeout_s=chosen["unlock_timeout"],
-        max_attempts=chosen["max_attempts"],
-        retry_for_s=chosen["retry_for"],
-        max_errors=None if chosen["max_errors"] is None else parse_max_errors(chosen["max_errors"]),
-        min_sample=chosen["min_sample"],
-        halt=Halt(chosen["halt"]),
-    )
-
-
 def carry_out(run: runs.Run, strategy: Strategy = Strategy.NEW, *, as_json: bool) -> int:
-    """Run to an end of whatever kind, say how it ended, and return the exit code."""
+    """Run to an end of whatever kind how it ended, and return the exit code."""
     err().print(f"Run {run.folder}")
     try:
         interrupted, ended = anyio.run(partial(_carry_out, run, strategy, as_json=as_json))
@@ -267,25 +211,9 @@ def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
 
 
 async def _carry_out(run: runs.Run, strategy: Strategy, *, as_json: bool) -> tuple[bool, Progress]:
-    """Connect, check, run; True where a signal stopped it, and the numbers at the end."""
-    connection = Connection(datastore_id=run.plan.datastore_id, **run.settings["connection"])
-    options = engine_options(run.settings["options"])
-    async with connect(connection) as client:
-        await require_datastore(client, run.plan.datastore_id)
-        resumed = run.ledger.exists()
-        with Ledger.open(run.ledger) if resumed else Ledger.create(run.ledger) as ledger:
-            sends_new = _take_up(run, ledger, strategy) if resumed else True
-            rng = random.SystemRandom()
-            engine = Engine(run.plan, client, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
-            return await _run(engine, as_json=as_json), engine.progress()
-
-
-def _take_up(run: runs.Run, ledger: Ledger, strategy: Strategy) -> bool:
-    """Say what a resume will do, and enter it; whether calls are sent that were never begun."""
-    found = resumption(run.plan, ledger, strategy)
-    err().print(resumption_line(found))
-    ledger.append(found.events(ledger, time.time()))
-    return found.sends_new
+    """Run; True where a signal stopped it, and the numbers at the end."""
+    async with engine_of(run, strategy, lambda found: err().print(resumption_line(found))) as engine:
+        return await _run(engine, as_json=as_json), engine.progress()
 
 
 def resumption_line(found: Resumption) -> str:
@@ -334,38 +262,7 @@ class _Signals:
                 if self.count > 1:
                     self._scope.cancel()
                     return
-                waiting = plural(self._engine.tally.in_flight, "image set")
-                err().print(f"Stopping: nothing new is sent; waiting for {waiting}. Again to leave at once.")
+                under_way = self._engine.tally.in_flight
+                waiting = f"; waiting for {plural(under_way, 'image set')}" if under_way else ""
+                err().print(f"Stopping: nothing new is sent{waiting}. Again to leave at once.")
                 self._engine.stop.drain()
-
-
-async def require_datastore(client: Client, datastore_id: str) -> None:
-    """Raises DatastoreError, AccessError, CredentialsError or EndpointError where no call can succeed."""
-    found = await client.get_datastore()
-    if isinstance(found, Lost):
-        raise EndpointError(
-            f"the service could not be reached ({found.cause}).",
-            likely="The network is down, or --endpoint-url or --region is wrong.",
-            hint="Try: aws medical-imaging list-datastores",
-        )
-    if isinstance(found, Datastore):
-        if found.status != "ACTIVE":
-            raise DatastoreError(f"data store {datastore_id} is {found.status}, not ACTIVE.")
-        return
-    if found.kind in {Refusal.THROTTLED, Refusal.TOO_MANY}:
-        return  # the first call will tell
-    if found.kind is Refusal.CREDENTIALS:
-        raise CredentialsError(
-            f"AWS did not accept the credentials ({found.code}).",
-            hint="Renew them (for example: aws sso login), or choose others with --profile.",
-        )
-    if found.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
-        raise DatastoreError(
-            f"data store {datastore_id} does not exist in this account and region ({found.code}).",
-            likely="The id is mistyped, or the data store is in another region.",
-            hint="List those that exist: aws medical-imaging list-datastores",
-        )
-    raise AccessError(
-        f"AWS does not let these credentials read data store {datastore_id} ({found.code}).",
-        likely="The role lacks medical-imaging:GetDatastore, or the data store is another account's.",
-    )

@@ -13,12 +13,12 @@ import typer
 
 from bulkedit import leakcheck, runs
 from bulkedit.aws import Connection, connect
-from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, rows
-from bulkedit.cli.verifying import connection_of
+from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, print_rows
 from bulkedit.cli.working import worked
+from bulkedit.commands import Where, connection_of
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED
 from bulkedit.leaks import Kind
-from bulkedit.reading import read_rates
+from bulkedit.reading import read_paces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bulkedit.deid import Profile
     from bulkedit.leakcheck import Result, Seen
-    from bulkedit.pacing import Operation, Rate
+    from bulkedit.pacing import Auto, Operation, Rate
     from bulkedit.runs import Run
 
 _SHOWN: Final = 10  # lines of one kind
@@ -45,8 +45,8 @@ class Asked:
 
     run: Path
     profile: Profile | None  # that was applied; None: nothing was to stay
-    per_second: float  # GetImageSet
-    where: dict[str, str | None]  # region, profile and endpoint_url, where given
+    read_rate: str  # of GetImageSet
+    where: Where
     archived: bool
 
     @property
@@ -60,7 +60,7 @@ def check(asked: Asked, *, as_json: bool) -> None:
     """Check a run, say what was found, and exit: 0 where nothing was."""
     run = runs.load(asked.run)
     began = time.monotonic()
-    work = _Checking(run, asked, connection_of(run, **asked.where), read_rates(asked.per_second))
+    work = _Checking(run, asked, connection_of(run, asked.where), read_paces(asked.read_rate))
     anyio.run(worked, work.read, work.numbers)
     if not work.done or work.seen is None:
         err().print("Interrupted. Nothing is written; the same command begins anew.")
@@ -94,7 +94,7 @@ class _Checking:
     found: Run
     asked: Asked
     connection: Connection
-    rates: Mapping[Operation, Rate]
+    rates: Mapping[Operation, Rate | Auto]
     seen: Seen | None = None
     done: bool = False
 
@@ -131,7 +131,7 @@ def _show(run: Run, result: Result, seconds: float) -> None:
         f"Run {run.id} checked: {plural(summary['image_sets'], 'image set')} held against what they were before it. "
         f"{duration(seconds)}."
     )
-    console.print(rows(_table(summary)))
+    print_rows(_table(summary))
     _show_findings(result.findings)
     _show_undone(result.undone)
     for risk, count in summary["risks"].items():

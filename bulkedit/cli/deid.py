@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -20,9 +20,10 @@ from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import checking
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import ListOptions, apply_command, plan_line, plan_list, show_plan
-from bulkedit.cli.terminal import duration, err, interactive, json_line, out, plural, rows
+from bulkedit.cli.planning import Talk, apply_command, plan_line, show_plan
+from bulkedit.cli.terminal import confirmed, duration, err, interactive, json_line, out, plural, print_rows
 from bulkedit.cli.working import worked
+from bulkedit.commands import ListOptions, Where, plan_list
 from bulkedit.deid.documents import files_of, read_files
 from bulkedit.edit import SELECTORS
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, BulkeditError, EndpointError, UsageError
@@ -239,7 +240,7 @@ def deid(
 
     Example: bulkedit deid -d 0123456789abcdef0123456789abcdef --all --profile basic --key deid.key -o deid.parquet
     """
-    where: dict[str, Any] = {"region": region, "profile": aws_profile, "endpoint_url": endpoint_url}
+    where = Where(region=region, profile=aws_profile, endpoint_url=endpoint_url)
     if check is not None:
         kept = deids.load_profile(profile) if profile else None
         checking.check(checking.Asked(check, kept, _looks(read_rate), where, archived=yes), as_json=as_json)
@@ -277,7 +278,7 @@ def deid(
         keys=keys,
         inventory=inventory,
         files=files_of(source) if source else [],
-        connection=Connection(datastore_id=datastore, **where) if datastore else None,
+        connection=Connection(datastore_id=datastore, **asdict(where)) if datastore else None,
         rate=parse_rate(read_rate),
         yes=yes,
         via_copy=via_copy,
@@ -287,7 +288,7 @@ def deid(
     record, counts = _made(work, reidentification_map, map_key, fresh=fresh)
     _close(record, counts, recipe, time.monotonic() - began, as_json=as_json)
     if plan is not None and counts["edits"]:
-        saved = plan_list(str(file), datastore, listing, plan, where)
+        saved = plan_list(str(file), datastore, listing, folder=plan, where=where, listener=Talk())
         if as_json:
             json_line(plan_line(saved))
         else:
@@ -297,9 +298,10 @@ def deid(
         raise typer.Exit(EXIT_NOT_ALL_APPLIED)
 
 
-def _looks(read_rate: str) -> float:
-    """GetImageSet per second, where so much metadata is read: two documents for each look."""
-    return parse_rate(read_rate).per_second / _METADATA.per_second * DOCUMENTED[Operation.GET].per_second
+def _looks(read_rate: str) -> str:
+    """The rate of GetImageSet where so much metadata is read: two documents for each look."""
+    factor = parse_rate(read_rate).per_second / _METADATA.per_second
+    return f"{factor * DOCUMENTED[Operation.GET].per_second:g}/s"
 
 
 @dataclass(slots=True)
@@ -504,7 +506,7 @@ def _warn_of_archive(selection: pl.DataFrame, *, yes: bool) -> None:
         return
     if not interactive():
         raise UsageError("reading archived image sets has its price, so it is asked for.", hint="To agree: --yes")
-    typer.confirm("Go on?", abort=True, err=True)
+    confirmed("Go on?", abort=True)
 
 
 # -- what is said --------------------------------------------------------------------------------------------------
@@ -538,7 +540,7 @@ def _close(
         ("image sets", f"{counts['image_sets']:,}, of which {counts['changed']:,} have something to change"),
         ("unreachable", f"{counts['unreachable']:,}"),
     ]
-    console.print(rows(shown))
+    print_rows(shown)
     for line in _finding_lines(findings):
         kind = deids.KINDS[line["kind"]]
         head = "Unreachable" if kind.unreachable else "Note"

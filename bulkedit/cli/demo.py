@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -19,8 +20,9 @@ from bulkedit import reports as report
 from bulkedit import runs
 from bulkedit.aws import Connection, connect
 from bulkedit.cli.applying import carry_out
-from bulkedit.cli.planning import ListOptions, plan_list, show_plan
+from bulkedit.cli.planning import Talk, show_plan
 from bulkedit.cli.terminal import command, err, out, plural
+from bulkedit.commands import ListOptions, RunOptions, Where, plan_list
 from bulkedit.errors import BulkeditError
 from bulkedit.outcome import Metadata, Outcome
 
@@ -58,8 +60,9 @@ def demo(run: RunDir = None) -> None:
             str(_sample()),
             emulator.datastore_id,
             ListOptions(),
-            folder.with_name(f"{folder.name}-plan"),
-            {},
+            folder=folder.with_name(f"{folder.name}-plan"),
+            where=Where(),
+            listener=Talk(),
         )
         show_plan(plan)
         started = runs.create(folder, plan, _settings(emulator), now)
@@ -121,18 +124,8 @@ def _sample() -> Path:
 
 
 def _settings(emulator: Emulator) -> dict[str, Any]:
-    return {
-        "connection": {"region": None, "profile": None, "endpoint_url": str(emulator)},
-        "options": {
-            "rate": _RATE,
-            "burst": 4,
-            "read_rate": "100/s",
-            "workers": 16,
-            "max_in_flight": 100,
-            "on_conflict": "rebase",
-            "unlock_timeout": 60,
-        },
-    }
+    options = RunOptions(rate=_RATE, burst=4, read_rate="100/s", workers=16, unlock_timeout=60)
+    return {"connection": asdict(Where(endpoint_url=str(emulator))), "options": asdict(options)}
 
 
 async def _documents(emulator: Emulator, plan: plans.SavedPlan) -> dict[str, dict[str, Any]]:

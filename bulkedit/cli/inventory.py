@@ -14,12 +14,11 @@ import typer
 from bulkedit import inventory as inventories
 from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import DEFAULT_READ_RATE, read_pace
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural
 from bulkedit.cli.working import worked
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
 from bulkedit.inventory import Snapshot, Tally
-from bulkedit.pacing import pacer
+from bulkedit.pacing import AUTO, pacer, parse_read_pace
 
 if TYPE_CHECKING:
     from bulkedit.pacing import Auto, Rate
@@ -44,7 +43,7 @@ def inventory(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
-    read_rate: o.ReadRate = DEFAULT_READ_RATE,
+    read_rate: o.ReadRate = AUTO,
     fresh: Fresh = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -61,7 +60,7 @@ def inventory(
     taking = _Taking(
         file=file,
         connection=Connection(datastore_id=datastore, region=region, profile=profile, endpoint_url=endpoint_url),
-        rate=read_pace(read_rate),
+        rate=parse_read_pace(read_rate),
         fresh=fresh,
     )
     began = time.monotonic()
@@ -87,7 +86,7 @@ def _again(taking: _Taking, read_rate: str) -> str:
         "--region": connection.region,
         "--profile": connection.profile,
         "--endpoint-url": connection.endpoint_url,
-        "--read-rate": read_rate if read_rate != DEFAULT_READ_RATE else None,
+        "--read-rate": read_rate if read_rate != AUTO else None,
     }
     words = [word for name, value in given.items() if value is not None for word in (name, value)]
     if taking.fresh and not inventories.folder_of(taking.file).exists():

@@ -35,7 +35,7 @@ _CODES: Final = {
 _ENVIRONMENT: Final = [
     ("BULKEDIT_…", "every option, by the name beside it; the command line goes first"),
     ("AWS_PROFILE, AWS_REGION, …", "credentials and region, as the AWS CLI takes them"),
-    ("NO_COLOR, TERM=dumb", "no colours"),
+    ("NO_COLOR, TERM=dumb", "text without any style; a dumb terminal is also not redrawn"),
 ]
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
-from bulkedit.cli.terminal import duration, err, json_line
+from bulkedit.cli.terminal import duration, err, json_line, packed, redrawn, redraws
 from bulkedit.engine import Held
 from bulkedit.errors import BulkeditError
 from bulkedit.outcome import Outcome
@@ -16,24 +19,26 @@ from bulkedit.outcome import Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from rich.console import RenderableType
+
     from bulkedit.engine import Engine
     from bulkedit.engine import Progress as Numbers
 
 _REDRAW_S: Final = 0.2
 _LINE_S: Final = 60.0
+_BAR: Final = 24  # columns
 
 
 async def show(numbers_: Callable[[], str]) -> None:
     """Show a line of numbers, of work whose end nobody knows, until cancelled."""
     console = err()
-    if not console.is_terminal:
+    if not redraws(console):
+        await _each_minute(lambda: console.print(numbers_()))
+    spinner = Spinner("dots")
+    with redrawn(console) as live:
         while True:
-            await anyio.sleep(_LINE_S)
-            console.print(numbers_())
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as bar:
-        task: Any = bar.add_task(numbers_())
-        while True:
-            bar.update(task, description=numbers_())
+            spinner.update(text=Text("\n".join(packed(numbers_().split(" · "), console.width - 2))))
+            live.update(spinner, refresh=True)
             await anyio.sleep(_REDRAW_S)
 
 
@@ -57,10 +62,10 @@ async def watch(engine: Engine, *, as_json: bool) -> None:
     async with anyio.create_task_group() as tasks:
         if as_json:
             tasks.start_soon(_each_minute, lambda: json_line(engine.progress().as_json()))
-        if err().is_terminal:
+        if redraws(err()):
             tasks.start_soon(_redraw, engine)
         elif not as_json:
-            tasks.start_soon(_each_minute, lambda: err().print(line(engine.progress())))
+            tasks.start_soon(_each_minute, lambda: err().print(" · ".join(parts(engine.progress()))))
 
 
 async def _each_minute(show: Callable[[], None]) -> None:
@@ -70,25 +75,32 @@ async def _each_minute(show: Callable[[], None]) -> None:
 
 
 async def _redraw(engine: Engine) -> None:
-    columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
-    with Progress(*columns, console=err(), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("", total=engine.tally.calls)
-
-        def redraw() -> None:
-            numbers = engine.progress()
-            bar.update(task, total=numbers.calls, completed=numbers.settled, description=line(numbers), refresh=True)
-
+    console = err()
+    with redrawn(console) as live:
         try:
             while True:
-                redraw()
+                live.update(picture(engine.progress(), console.width), refresh=True)
                 await anyio.sleep(_REDRAW_S)
         finally:
-            redraw()
+            live.update(picture(engine.progress(), console.width), refresh=True)
 
 
-def line(numbers: Numbers) -> str:
+def picture(numbers: Numbers, width: int) -> RenderableType:
+    """A bar of the calls settled and the run's numbers: beside it where there is room, else below."""
+    bar = ProgressBar(total=max(numbers.calls, 1), completed=numbers.settled, width=min(_BAR, width))
+    shown = packed(parts(numbers), width)
+    drawn = Table.grid(padding=(0, 1))
+    if len(shown) == 1 and len(shown[0]) + 1 + _BAR <= width:
+        drawn.add_row(bar, Text(shown[0]))
+    else:
+        drawn.add_row(bar)
+        drawn.add_row(Text("\n".join(shown)))
+    return drawn
+
+
+def parts(numbers: Numbers) -> list[str]:
     """Calls settled of all, edits applied and not, in flight, rate, throttles, settle times, time left."""
-    parts = [
+    shown = [
         f"{numbers.settled:,}/{numbers.calls:,} calls",
         f"{numbers.outcomes.get(Outcome.APPLIED, 0):,} edits applied",
         *(f"{count:,} {outcome}" for outcome, count in numbers.outcomes.items() if count and outcome != "applied"),
@@ -97,10 +109,10 @@ def line(numbers: Numbers) -> str:
         f"{numbers.throttled_share:.1%} throttled",
     ]
     if numbers.settle_p50_s is not None and numbers.settle_p95_s is not None:
-        parts.append(f"settle p50 {numbers.settle_p50_s:.1f} s, p95 {numbers.settle_p95_s:.1f} s")
+        shown.append(f"settle p50 {numbers.settle_p50_s:.1f} s, p95 {numbers.settle_p95_s:.1f} s")
     if numbers.left and (left := numbers.seconds_left) is not None:
-        parts.append(f"{duration(left)} left")
-    return " · ".join(parts)
+        shown.append(f"{duration(left)} left")
+    return shown
 
 
 def bottleneck(numbers: Numbers) -> str | None:

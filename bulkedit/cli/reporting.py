@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import polars as pl
 import typer
-from rich.live import Live
 from rich.text import Text
 
 from bulkedit import reports, runs
 from bulkedit.cli import options as o
-from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, print_rows, rows, say
+from bulkedit.cli.terminal import (
+    command,
+    duration,
+    err,
+    fitted,
+    json_line,
+    out,
+    plural,
+    print_rows,
+    redrawn,
+    redraws,
+    rows,
+)
 from bulkedit.errors import UsageError
 from bulkedit.ledger import is_held
 from bulkedit.outcome import Outcome, Standing
@@ -40,7 +51,7 @@ def status(run: o.RunFolder, watch: o.Watch = False, every: o.Every = 2, as_json
     if as_json:
         json_line(line)
         return
-    say(out(), _status_head(found))
+    out().print(_status_head(found))
     print_rows(_status_rows(line))
     if line["unprocessed"]:
         out().print(f"\nTo go on:  {command('resume', found.folder)}")
@@ -70,8 +81,8 @@ def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
     On a terminal the picture is redrawn; elsewhere, and as JSON, there is a line for every look.
     """
     console = out()
-    redrawn = console.is_terminal and not as_json
-    with Live(console=console, auto_refresh=False) if redrawn else contextlib.nullcontext() as live:
+    again = redraws(console) and not as_json
+    with redrawn(console, transient=False) if again else contextlib.nullcontext() as live:
         try:
             while True:
                 # whether somebody works on it is asked first: what he did last is then seen
@@ -81,7 +92,7 @@ def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
                 if as_json:
                     json_line(line)
                 elif live is not None:
-                    head = Text(_status_head(run))
+                    head = Text(fitted(_status_head(run), console.width))
                     live.update(Text("\n").join([head, rows(_status_rows(line), console.width)]), refresh=True)
                 else:
                     console.print(" · ".join(text for _, text in _status_rows(line)))
@@ -193,13 +204,13 @@ def _show_edits(edits: pl.DataFrame) -> None:
     groups = edits.partition_by("outcome", "reason", "message", maintain_order=True)
     for same in groups[:_SHOWN_REASONS]:
         why = ": ".join(filter(None, same.select("outcome", "reason", "message").row(0)))
-        say(console, f"\n{plural(same.height, 'edit')} {why}")
+        console.print(f"\n{plural(same.height, 'edit')} {why}")
         for edit in same.head(_SHOWN_EDITS).iter_rows(named=True):
             what = " ".join(filter(None, (edit["action"], edit["attribute"])))
-            say(console, f"  row {edit['row']:,}  {edit['image_set_id']}  {what}")
+            console.print(f"  row {edit['row']:,}  {edit['image_set_id']}  {what}")
         if (more := same.height - _SHOWN_EDITS) > 0:
             outcome = same.item(0, "outcome")
-            say(console, f"  … and {more:,} more like these; --only {outcome} --json lists all.")
+            console.print(f"  … and {more:,} more like these; --only {outcome} --json lists all.")
     if (more := len(groups) - _SHOWN_REASONS) > 0:
         console.print(f"\n… and {plural(more, 'more reason')}; --only OUTCOME --json lists all edits.")
 
@@ -214,8 +225,7 @@ def closing_lines(run: Run, summary: dict[str, Any]) -> None:
 def _headline(run: Run, summary: dict[str, Any]) -> None:
     others = [f"{summary[outcome]:,} {outcome}" for outcome in ("rejected", "conflicted", "failed") if summary[outcome]]
     parts = [f"{plural(summary['applied'], 'edit')} applied", *others, f"{summary['unprocessed']:,} left"]
-    say(
-        out(),
+    out().print(
         f"Run {run.id}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "
         f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}.",
     )

@@ -13,14 +13,14 @@ import typer
 from bulkedit import reversal, runs
 from bulkedit.aws import connect
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import DEFAULT_READ_RATE, show_plan
+from bulkedit.cli.planning import show_plan
 from bulkedit.cli.terminal import command, err, json_line, out, plural
-from bulkedit.cli.verifying import connection_of
 from bulkedit.cli.working import worked
+from bulkedit.commands import Where, connection_of
 from bulkedit.edit import IMAGE_SET_ID
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, UsageError
-from bulkedit.pacing import parse_rate
-from bulkedit.reading import read_rates
+from bulkedit.pacing import AUTO
+from bulkedit.reading import read_paces
 
 if TYPE_CHECKING:
     from bulkedit.reversal import Reversal
@@ -81,7 +81,7 @@ def revert(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
-    read_rate: o.ReadRate = DEFAULT_READ_RATE,
+    read_rate: o.ReadRate = AUTO,
     as_json: o.AsJson = False,
 ) -> None:
     """Plan the undoing of a run: each image set back to its version before it. Sends nothing that writes.
@@ -98,8 +98,8 @@ def revert(
     found = runs.load(run)
     wanted = reversal.parse_ranges(rows) if rows is not None else None
     ids = _ids(image_sets) if image_sets is not None else None
-    where = connection_of(found, region=region, profile=profile, endpoint_url=endpoint_url)
-    rates = read_rates(parse_rate(read_rate).per_second)
+    where = connection_of(found, Where(region=region, profile=profile, endpoint_url=endpoint_url))
+    rates = read_paces(read_rate)
     now = datetime.now(UTC)
     looked, ended = [0, 0], []
 
@@ -189,7 +189,7 @@ def _warn(made: Reversal) -> None:
     if made.torn:
         console.print(
             f"\nWarning: {plural(len(made.torn), 'study', 'studies')} would be torn apart. Patient and study "
-            "attributes of primary image\nsets are to agree, and these stay as the run left them:"
+            "attributes of primary image sets are to agree, and these stay as the run left them:"
         )
         for others in list(made.torn.values())[:_SHOWN]:
             console.print(f"  {', '.join(others[:3])}{' …' if len(others) > 3 else ''}")

@@ -3,33 +3,83 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
 import textwrap
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+import typer
 from rich.console import Console
+from rich.live import Live
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bulkedit.errors import BulkeditError
 
 
 # folders and the service's words are no markup, and a line is as long as it is
+_NO_BREAK: Final = "\u00a0"
+_DOT: Final = " · "
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+
+
+class Talk(Console):
+    """A console that wraps text at blanks on a terminal, and leaves it one line elsewhere."""
+
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
+        """Print; text as a person reads it, anything else as rich does."""
+        width = width_of(self)
+        shown = [fitted(one, width) if width and isinstance(one, str) else one for one in objects]
+        super().print(*shown, **options)
+
+
+def colourless() -> bool:
+    """Whether NO_COLOR asks for text without any style."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def out() -> Console:
     """Standard output, for results."""
-    return Console(**_PLAIN)
+    return _console(stderr=False)
 
 
 def err() -> Console:
     """Standard error, for talk."""
-    return Console(stderr=True, **_PLAIN)
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    if _pictures and _pictures[-1].stderr is stderr:
+        return _pictures[-1]
+    return Talk(stderr=stderr, color_system=None if colourless() else "auto", **_PLAIN)
+
+
+# what is printed while one of them is redrawn has to go above it, so through its own console
+_pictures: Final[list[Console]] = []
+
+
+@contextmanager
+def redrawn(console: Console, *, transient: bool = True) -> Iterator[Live]:
+    """A picture that is drawn anew in place; ``transient`` leaves nothing of it in the end."""
+    # standard output may be a pipe to which lines of JSON go
+    still: dict[str, Any] = {"auto_refresh": False, "redirect_stdout": False, "redirect_stderr": False}
+    with Live(console=console, transient=transient, vertical_overflow="visible", **still) as live:
+        _pictures.append(console)
+        try:
+            yield live
+        finally:
+            _pictures.remove(console)
+
+
+def redraws(console: Console) -> bool:
+    """Whether a console can draw anew in place: a terminal, and none that is dumb."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def show_error(error: BulkeditError) -> None:
@@ -39,10 +89,8 @@ def show_error(error: BulkeditError) -> None:
     width = width_of(console)
     first, *more = _wrapped(f"error: {head}", width) if width else [f"error: {head}"]
     console.print(Text.assemble(("error: ", "bold red"), first.removeprefix("error: ")))
-    for line in more:
-        console.print(Text(line))
-    for line in rest:
-        say(console, line)
+    for line in (*more, *rest):
+        console.print(line)
 
 
 def json_line(content: dict[str, Any]) -> None:
@@ -56,7 +104,7 @@ def rows(pairs: list[tuple[str, str]], width: int | None = None) -> Text:
     indent = max(len(name) for name, _ in pairs) + 4
     lines = []
     for name, text in pairs:
-        parts = textwrap.wrap(text, max(width - indent, 20), break_on_hyphens=False) if width else [text]
+        parts = _filled(text, max(width - indent, 20)) if width else [text]
         lines.append(Text.assemble((f"  {name:<{indent - 2}}", "dim"), parts[0] if parts else ""))
         lines += [Text(" " * indent + part) for part in parts[1:]]
     return Text("\n").join(lines)
@@ -68,21 +116,40 @@ def print_rows(pairs: list[tuple[str, str]]) -> None:
     console.print(rows(pairs, width_of(console)))
 
 
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Prose: wrapped at blanks on a terminal, one line elsewhere."""
-    width = width_of(console)
-    lines = text.split("\n") if width is None else [part for line in text.split("\n") for part in _wrapped(line, width)]
-    console.print(Text("\n".join(lines), style=style or ""))
+def fitted(text: str, width: int) -> str:
+    """Text whose lines are wrapped at blanks; a command to type stays in one piece."""
+    return "\n".join(part for line in text.split("\n") for part in _wrapped(line, width))
 
 
 def _wrapped(line: str, width: int) -> list[str]:
     # what is to be typed stays in one piece, so that it can be copied
     if len(line) <= width or re.search(r"(?<!`)\bbulkedit [a-z]", line):
         return [line]
-    indent = " " * 2 * (len(line) - len(line.lstrip()))
-    return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [
-        line
-    ]
+    return _filled(line, width, " " * 2 * (len(line) - len(line.lstrip()))) or [line]
+
+
+def _filled(text: str, width: int, indent: str = "") -> list[str]:
+    """Lines of at most a width, parted at blanks, but not at the one between a number and its unit."""
+    together = re.sub(r"(?<=\d) (?=(?:s|min|h|d)\b)", _NO_BREAK, text)
+    lines = textwrap.wrap(together, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_NO_BREAK, " ") for line in lines]
+
+
+def packed(parts: Iterable[str], width: int) -> list[str]:
+    """Parts between dots, as few lines of at most a width as they take; no part is torn where it fits a line."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(_DOT) + len(part) <= width:
+            lines[-1] += _DOT + part
+        else:
+            lines.append(part)
+    return lines
+
+
+def confirmed(question: str, *, abort: bool = False) -> bool:
+    """Ask on standard error; the question is wrapped at blanks."""
+    width = width_of(err())
+    return typer.confirm(fitted(question, width - len(" [y/N]: ")) if width else question, abort=abort, err=True)
 
 
 def width_of(console: Console) -> int | None:

@@ -12,16 +12,18 @@ import anyio
 import typer
 
 from bulkedit import readback, runs
-from bulkedit.aws import Connection, connect
+from bulkedit.aws import connect
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import DEFAULT_READ_RATE
-from bulkedit.cli.terminal import command, duration, err, interactive, json_line, out, plural, rows
+from bulkedit.cli.terminal import command, confirmed, duration, err, interactive, json_line, out, plural, print_rows
 from bulkedit.cli.working import worked
+from bulkedit.commands import Where, connection_of
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, BulkeditError
-from bulkedit.pacing import Operation, Rate, parse_rate
-from bulkedit.reading import read_rates
+from bulkedit.pacing import AUTO
+from bulkedit.reading import read_paces
 
 if TYPE_CHECKING:
+    from bulkedit.aws import Connection
+    from bulkedit.pacing import Auto, Operation, Rate
     from bulkedit.readback import Seen, Verification, VerifyOptions
     from bulkedit.runs import Run
 
@@ -110,7 +112,7 @@ def verify(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
-    read_rate: o.ReadRate = DEFAULT_READ_RATE,
+    read_rate: o.ReadRate = AUTO,
     workers: o.Workers = 32,
     as_json: o.AsJson = False,
 ) -> None:
@@ -129,8 +131,8 @@ def verify(
         include_values=include_values,
         workers=workers,
     )
-    where = connection_of(found, region=region, profile=profile, endpoint_url=endpoint_url)
-    work = _Verifying(found, options, where, read_rates(parse_rate(read_rate).per_second), skip_archived=skip_archived)
+    where = connection_of(found, Where(region=region, profile=profile, endpoint_url=endpoint_url))
+    work = _Verifying(found, options, where, read_paces(read_rate), skip_archived=skip_archived)
     again = command("verify", *_words(run, sample, seed, history=history, include_values=include_values))
     began = time.monotonic()
     seen = work.run(archived=yes, anew=anew)
@@ -141,13 +143,6 @@ def verify(
         raise typer.Exit(EXIT_INTERRUPTED if seen is None else EXIT_STOPPED)
     _close(found, seen, seen.verification, time.monotonic() - began, as_json=as_json)
     raise typer.Exit(EXIT_DIFFERENCE if seen.counts.differences else EXIT_OK)
-
-
-def connection_of(run: Run, *, region: str | None, profile: str | None, endpoint_url: str | None) -> Connection:
-    """How to reach the run's data store: as the run did, but for what is given."""
-    given = {"region": region, "profile": profile, "endpoint_url": endpoint_url}
-    chosen = {**run.settings["connection"], **{name: value for name, value in given.items() if value is not None}}
-    return Connection(datastore_id=run.plan.datastore_id, **chosen)
 
 
 def _words(run: Any, sample: str | None, seed: int | None, **switches: bool) -> list[str]:  # noqa: ANN401
@@ -166,7 +161,7 @@ class _Verifying:
     found: Run
     options: VerifyOptions
     connection: Connection
-    rates: dict[Operation, Rate]
+    rates: dict[Operation, Rate | Auto]
     skip_archived: bool
     seen: Seen | None = None
 
@@ -217,7 +212,7 @@ class _Verifying:
 def _ask(seen: Seen) -> bool:
     # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return typer.confirm(f"{_archived(seen)} Read them?", err=True)
+    return confirmed(f"{_archived(seen)} Read them?")
 
 
 def _archived(seen: Seen) -> str:
@@ -265,7 +260,7 @@ def _close(run: Run, seen: Seen, done: Verification, seconds: float, *, as_json:
         table.append(
             ("history", f"older versions still have what {plural(summary['kept'], 'edit')} replaced or removed")
         )
-    console.print(rows(table))
+    print_rows(table)
     _show_differences(done)
     _show_kept(done)
     console.print(f"\nAll of it, as Parquet and CSV:  {done.folder}")
@@ -322,8 +317,8 @@ def _show_kept(done: Verification) -> None:
         out().print(f"  {_edit(row)}  {'version' if len(row['versions']) == 1 else 'versions'} {numbers}")
     _more(kept.select("row").collect(engine="streaming").height)
     out().print(
-        "HealthImaging has no call that purges a version. What rids you of them is a new image set: copy it\n"
-        "(CopyImageSet takes the latest version only), look at the copy, delete the old one (DeleteImageSet).\n"
+        "HealthImaging has no call that purges a version. What rids you of them is a new image set: copy it "
+        "(CopyImageSet takes the latest version only), look at the copy, delete the old one (DeleteImageSet). "
         "A primary image set gets a new id so, and needs a copy with promoteToPrimary."
     )
 

@@ -32,9 +32,9 @@ class Options:
     workers: int = 128  # requests under way at once
     max_in_flight: int = UPDATES_IN_FLIGHT  # image sets with an update under way at once
     on_conflict: OnConflict = OnConflict.REBASE
-    unlock_timeout_s: float = 3600.0  # an image set locked for longer is left alone, and reported
+    unlock_timeout_s: float = 3600  # an image set locked for longer is left alone, and reported
     max_attempts: int = 10  # updates of one call that may meet faults; throttles do not count
-    retry_for_s: float = 3600.0  # from the first fault of a call to its last attempt; or of the service, for the run
+    retry_for_s: float = 3600  # from the first fault of a call to its last attempt; or of the service, for the run
     max_errors: MaxErrors | None = None  # edits that may be rejected or fail before the run stops
     min_sample: int = 100  # edits settled before a share of errors counts
     halt: Halt = Halt.SOON

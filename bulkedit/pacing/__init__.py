@@ -6,7 +6,17 @@ counts in seconds per request rather than in requests per second.
 
 from bulkedit.pacing.bucket import Pacer, Pacing, pacer
 from bulkedit.pacing.learning import Learner
-from bulkedit.pacing.rates import AUTO, DOCUMENTED, WRITES, Auto, Operation, Rate, parse_pace, parse_rate
+from bulkedit.pacing.rates import (
+    AUTO,
+    DOCUMENTED,
+    WRITES,
+    Auto,
+    Operation,
+    Rate,
+    parse_pace,
+    parse_rate,
+    parse_read_pace,
+)
 from bulkedit.pacing.settle import SettleTimes
 from bulkedit.pacing.waits import FAULT, LOOK, Backoff
 from bulkedit.pacing.window import Window
@@ -29,4 +39,5 @@ __all__ = [
     "pacer",
     "parse_pace",
     "parse_rate",
+    "parse_read_pace",
 ]

@@ -93,3 +93,16 @@ def parse_pace(text: str, documented: Rate, *, burst: float | None = None, most:
         return parse_rate(text, burst=burst or 1.0)
     limit = math.inf if most is None else parse_rate(most).per_second
     return Auto(Rate(documented.per_second, min(documented.burst, burst or math.inf)), limit, burst or math.inf)
+
+
+def parse_read_pace(text: str, operation: Operation = Operation.SEARCH) -> Rate | Auto:
+    """What ``--read-rate`` means for an operation: ``auto`` or a rate. Raises UsageError.
+
+    A rate is that of searches and GetImageSet; other reads, and bursts, keep the proportions of the documented quotas.
+    """
+    documented = DOCUMENTED[operation]
+    given = parse_pace(text, documented)
+    if isinstance(given, Auto):
+        return given
+    factor = given.per_second / DOCUMENTED[Operation.GET].per_second
+    return Rate(documented.per_second * factor, max(1.0, documented.burst * factor))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bulkedit.client import Client
     from bulkedit.outcome import ImageSet
-    from bulkedit.pacing import Pacer
+    from bulkedit.pacing import Pacing
     from bulkedit.planner import SavedPlan
     from bulkedit.readback.holding import Held
     from bulkedit.readback.options import VerifyOptions
@@ -76,7 +76,7 @@ class Checker:
         plan: SavedPlan,
         client: Client,
         reader: Reader,
-        searches: Pacer,
+        searches: Pacing,
         options: VerifyOptions,
         *,
         archived: bool,

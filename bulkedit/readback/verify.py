@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from bulkedit.changes import Changes
 from bulkedit.errors import BulkeditError, UsageError
-from bulkedit.pacing import Operation, Pacer
+from bulkedit.pacing import Operation, pacer
 from bulkedit.readback.check import Checked, Checker, LeftOut
 from bulkedit.readback.options import VerifyOptions
 from bulkedit.readback.saved import Progress
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bulkedit.client import Client
-    from bulkedit.pacing import Rate
+    from bulkedit.pacing import Auto, Rate
     from bulkedit.readback.saved import Counts, Verification
     from bulkedit.reading import Clock
     from bulkedit.runs import Run
@@ -52,7 +52,7 @@ async def verify(
     client: Client,
     options: VerifyOptions | None = None,
     *,
-    rates: Mapping[Operation, Rate],
+    rates: Mapping[Operation, Rate | Auto],
     name: str,
     archived: bool = False,
     skip_archived: bool = False,
@@ -84,7 +84,7 @@ async def verify(
     chosen = options.sample.of(image_sets, progress.seed) if options.sample else set(image_sets)
     rng = random.Random()  # noqa: S311 - of waits
     reader = Reader(client, rates, rng, clock)
-    searches = Pacer(rates[Operation.SEARCH], rng)
+    searches = pacer(rates[Operation.SEARCH], rng)
     checker = Checker(run.plan, client, reader, searches, options, archived=archived)
     seen = Seen(len(chosen), progress.counts)
     work = _Work(checker, progress, seen, reader, watch or (lambda _: None))

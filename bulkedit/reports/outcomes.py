@@ -30,7 +30,7 @@ OUTCOMES: Final = pl.Schema(
         "outcome": pl.String(),
         "reason": pl.String(),  # error code or finding
         "message": pl.String(),  # the service's words, without values
-        "base": pl.UInt32(),  # version before
+        "base": pl.UInt32(),  # version before; null for the other image sets of a study-wide call, as is the next
         "version": pl.UInt32(),  # version after
         "attempts": pl.UInt32(),
         "conflicts": pl.UInt32(),
@@ -71,6 +71,7 @@ class Settlement:
     # throttles, faults, conflicts, begun Float64 and at Float64: epoch seconds of its first and its last event
     calls: pl.DataFrame
     parts: pl.DataFrame  # for edits of split calls: edit, and the smallest part that carries it
+    leads: pl.DataFrame  # of study-wide calls of the plan: call, and lead String, the image set that the call names
     damage: str | None = None  # what is wrong with the ledger; the rest is then what can be read of it
 
     @classmethod
@@ -102,19 +103,30 @@ class Settlement:
         ).join(begun, on="call", how="left", maintain_order="left")
         if promoted.height:
             calls = _by_promotion(calls, promoted)
-        return cls(calls, parts, damage)
+        leads = run.plan.calls().filter("study_wide").select("call", lead="image_set_id").collect()
+        return cls(calls, parts, leads, damage)
 
     def settle(self, edits: pl.LazyFrame) -> pl.LazyFrame:
-        """Edits of the plan with what became of them; their order stays, ``call`` is the part that settles each."""
+        """Edits of the plan with what became of them; their order stays, ``call`` is the part that settles each.
+
+        ``edits``: at least edit, call and image_set_id. The versions of a study-wide call are those of the image set
+        that it names; of the others none is known.
+        """
+        leads = self.leads.lazy()
+        edits = edits.join(leads, on="call", how="left", maintain_order="left") if self.leads.height else edits
         if self.parts.height:
             edits = (
                 edits.join(self.parts.lazy(), on="edit", how="left", maintain_order="left")
                 .with_columns(call=pl.coalesce("part", "call"))
                 .drop("part")
             )
-        return edits.join(self.calls.lazy(), on="call", how="left", maintain_order="left").with_columns(
+        settled = edits.join(self.calls.lazy(), on="call", how="left", maintain_order="left").with_columns(
             pl.col("outcome").fill_null(str(Outcome.UNPROCESSED)), pl.col("attempts", "conflicts").fill_null(0)
         )
+        if not self.leads.height:
+            return settled
+        own = pl.col("lead").is_null() | (pl.col("lead") == pl.col("image_set_id"))
+        return settled.with_columns(pl.when(own).then(pl.col("version_before", "version_after"))).drop("lead")
 
 
 def _by_promotion(calls: pl.DataFrame, promoted: pl.DataFrame) -> pl.DataFrame:
@@ -136,7 +148,7 @@ def summary(run: Run, settlement: Settlement | None = None) -> dict[str, Any]:
     """The numbers of a run, as in the JSON line of type ``summary``; ``seconds`` from first to last event."""
     settlement = settlement or Settlement.of(run)
     calls = settlement.calls
-    settled = settlement.settle(run.plan.edits().select("edit", "call"))
+    settled = settlement.settle(run.plan.edits().select("edit", "call", "image_set_id"))
     edits = dict(settled.group_by("outcome").len().collect().iter_rows())
     return {
         "type": "summary",

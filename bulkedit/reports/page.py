@@ -243,7 +243,7 @@ def _short(seconds: float) -> str:
 
 def _reasons(run: Run, settlement: Settlement) -> list[dict[str, Any]]:
     """Edits that were not applied, by reason, the most frequent first, with their rows."""
-    edits = run.plan.edits().select("edit", "row", "call", "attribute")
+    edits = run.plan.edits().select("edit", "row", "call", "image_set_id", "attribute")
     found = (
         settlement.settle(edits)
         .filter(~pl.col("outcome").is_in([str(Outcome.APPLIED)]))
@@ -283,7 +283,7 @@ def _ranges(rows: list[int], count: int) -> str:
 
 def _attributes(run: Run, settlement: Settlement) -> list[dict[str, Any]]:
     """Edits by attribute and outcome, the most frequent first."""
-    edits = run.plan.edits().select("edit", "call", "action", "attribute", "level")
+    edits = run.plan.edits().select("edit", "call", "image_set_id", "action", "attribute", "level")
     what = pl.coalesce("attribute", pl.col("action").cast(pl.String))
     found = (
         settlement.settle(edits)

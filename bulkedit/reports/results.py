@@ -257,15 +257,12 @@ def _chunks(run: Run, settlement: Settlement, *, values: bool, spreadsheet: bool
 def _lines(settled: pl.LazyFrame) -> pl.LazyFrame:
     """Edits with what became of them as lines of result files."""
     rank = pl.col("outcome").replace_strict(_RANKS, return_dtype=pl.UInt8)
-    own = pl.col("same_as").is_null()
     return settled.with_columns(
         rank.max().over("row").alias("rank"),
         pl.len().over("row").alias("row_edits"),
         (pl.col("outcome") == str(Outcome.APPLIED)).sum().over("row").alias("row_applied"),
         pl.col("action", "level").cast(pl.String),
-        (~pl.col("sent") & own).alias("superseded"),
-        # the versions of a study-wide call are those of the image set that it named; of the others none is known
-        pl.when(own).then(pl.col("version_before", "version_after")),
+        (~pl.col("sent") & pl.col("same_as").is_null()).alias("superseded"),
         pl.col("study_wide").alias("include_study_image_sets"),
         _time("begun").alias("started_at"),
         _time("at").alias("ended_at"),

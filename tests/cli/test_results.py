@@ -134,12 +134,11 @@ class TestFiles:
         )
         shell.run("plan", edits, "-o", "p")
         run = runs.create(shell.folder / "r", planner.load(shell.folder / "p"), {}, datetime.now(UTC))
-        settlement = Settlement(
-            pl.DataFrame({"call": [0], "outcome": ["applied"]}), pl.DataFrame({"edit": [0], "part": [7]})
-        )
+        calls, parts = pl.DataFrame({"call": [0], "outcome": ["applied"]}), pl.DataFrame({"edit": [0], "part": [7]})
+        leads = pl.DataFrame(schema={"call": pl.UInt32, "lead": pl.String})
         absent = ("reason", "message", "version_before", "version_after", "attempts", "conflicts", "begun", "at")
         nothing = [pl.lit(None, pl.UInt32).alias(name) for name in absent]
-        settled = Settlement(settlement.calls.with_columns(nothing), settlement.parts)
+        settled = Settlement(calls.with_columns(nothing), parts, leads)
         lines = results._lines(settled.settle(run.plan.edits().sort("edit"))).collect()
         ranks = lines.select("row", "rank", "outcome", "row_edits", "row_applied").rows()
         assert ranks == [(1, 1, "unprocessed", 2, 1), (1, 1, "applied", 2, 1), (2, 0, "applied", 1, 1)]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.emulator.document import parse
+from bulkedit.outcome import ImageSet, State
+from bulkedit.reversal import tier_of
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
@@ -50,6 +52,13 @@ def planned(shell: Shell, *words: str, run: str = "r", code: int = 0) -> tuple[d
 def applied(shell: Shell, plan: str, run: str) -> dict[str, Any]:
     (line,) = shell.run("apply", plan, "--yes", "--run", run, "--json").json
     return line
+
+
+@pytest.mark.usefixtures("image_sets")
+def test_reads_find_their_pace_where_no_rate_is_given(shell: Shell) -> None:
+    for words in (["verify", "r"], ["revert", "r"]):
+        result = shell.run(*words, env={"BULKEDIT_READ_RATE": None})
+        assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_apply_verify_revert_apply_verify(shell: Shell, image_sets: list[str]) -> None:
@@ -299,3 +308,46 @@ def test_planning_reads_no_metadata_and_writes_nothing(shell: Shell, image_sets:
     asked = shell.requests()[before:]
     assert {entry.action for entry in asked} == {"ListImageSetVersions"}
     assert len(asked) == len(image_sets)
+
+
+class TestStorageCost:
+    """What a run has updated is in the frequent tier for 30 days: undoing it moves nothing."""
+
+    NOW = 1_790_000_000.0
+
+    @pytest.mark.parametrize(
+        ("told", "days_ago", "tier"),
+        [
+            (None, 0, "FREQUENT_ACCESS"),
+            (None, 29.9, "FREQUENT_ACCESS"),
+            (None, 30.1, None),
+            (None, None, None),
+            ("ARCHIVE_INSTANT_ACCESS", 40, "ARCHIVE_INSTANT_ACCESS"),
+            ("FREQUENT_ACCESS", 40, "FREQUENT_ACCESS"),
+        ],
+        ids=str,
+    )
+    def test_a_tier_is_what_the_service_says_or_follows_from_the_last_update(
+        self, told: str | None, days_ago: float | None, tier: str | None
+    ) -> None:
+        at = None if days_ago is None else self.NOW - days_ago * 86_400
+        latest = ImageSet(
+            image_set_id="a" * 32, version=2, state=State.ACTIVE, status="UPDATED", updated_at=at, storage_tier=told
+        )
+        assert tier_of(latest, self.NOW) == tier
+
+    @pytest.mark.usefixtures("image_sets")
+    def test_a_plan_of_today_costs_none(self, shell: Shell) -> None:
+        text = shell.run("revert", "r", "-o", "p").stdout
+        assert "  storage cost  none: no image set is archived\n" in text
+
+    @pytest.mark.usefixtures("image_sets")
+    def test_a_plan_of_which_it_is_not_known_says_what_to_type(self, shell: Shell) -> None:
+        def age(world: Any) -> None:
+            for image_set in world.datastores[shell.emulator.datastore_id].image_sets.values():
+                for version in image_set.versions:
+                    version.updated_at = version.updated_at and version.updated_at - 31 * 86_400
+
+        shell.emulator.do(age)
+        text = shell.run("revert", "r", "-o", "p").stdout
+        assert f"storage tiers are in bulkedit inventory -d {shell.emulator.datastore_id} -o FILE\n" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,3 +142,41 @@ def test_by_the_rules_of_2025_auto_is_off_and_patients_of_primary_image_sets_are
     result = shell.run("plan", table(shell, "image_set_id,PatientName", f"{made[0]},X^Y"), *words)
     assert result.exit_code == 2
     assert "changes PatientName, which is at Patient level, of a primary image set." in result.stderr
+
+
+Versions = tuple[int | None, int | None]
+
+
+def versions(shell: Shell, run: str) -> dict[tuple[int, str, str], Versions]:
+    """Row, image set and attribute of each applied edit with its versions before and after, in `report --only`.
+
+    The result files say the same.
+    """
+
+    def place(one: dict[str, Any]) -> tuple[int, str, str]:
+        return one["row"], one["image_set_id"], one["attribute"]
+
+    edits = shell.run("report", run, "--only", "applied", "--json").json[:-1]
+    found = {place(edit): (edit["base"], edit["version"]) for edit in edits}
+    shell.run("report", run, "--results", f"{run}-files", "--format", "jsonl")
+    lines = map(json.loads, (shell.folder / f"{run}-files/succeeded.jsonl").read_text().splitlines())
+    assert {place(one): (one["version_before"], one["version_after"]) for one in lines} == found
+    return found
+
+
+def test_only_the_image_set_that_a_study_wide_call_names_has_versions_to_tell(shell: Shell) -> None:
+    """Also where two rows ask the same of it; and what is sent to another image set alone has its own."""
+    ((lead, second, third),) = studies(shell, 1)
+    shell.run("inventory", "-o", "i.parquet")
+    lines = [f"{one},,StudyDescription,HEAD" for one in (lead, lead, second, third)]
+    edits = table(shell, "image_set_id,series_uid,attribute,value", *lines, f"{third},1.2.1.3,SeriesDescription,S")
+    assert shell.run("apply", edits, "--inventory", "i.parquet", "--yes", "--run", "r").exit_code == 0
+    assert [entry.image_set_id for entry in shell.accepted() if entry.study_wide] == [lead]
+    found = versions(shell, "r")
+    assert {key: pair for key, pair in found.items() if key[2] == "StudyDescription"} == {
+        (2, lead, "StudyDescription"): (1, 2),
+        (3, lead, "StudyDescription"): (1, 2),
+        (4, second, "StudyDescription"): (None, None),
+        (5, third, "StudyDescription"): (None, None),
+    }
+    assert None not in found[6, third, "SeriesDescription"]

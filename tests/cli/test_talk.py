@@ -162,7 +162,7 @@ class TestValues:
         def broken(text: str) -> None:
             raise RuntimeError(text + CANARIES[0])
 
-        monkeypatch.setattr("bulkedit.cli.planning.plans.make", lambda *_: broken(canaries.read_text()))
+        monkeypatch.setattr("bulkedit.commands.planning.plans.make", lambda *_: broken(canaries.read_text()))
         result = shell.run("plan", canaries)
         assert (result.exit_code, seen(result.stderr)) == (4, [])
         assert "error: bulkedit met a defect of its own: RuntimeError" in result.stderr

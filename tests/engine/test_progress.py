@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bulkedit.cli.progress import line
+from bulkedit.cli.progress import parts
 from bulkedit.engine import Held, Progress, Tally
 from bulkedit.outcome import Outcome
 
@@ -46,7 +46,7 @@ def test_a_run_that_is_done_has_no_time_left() -> None:
 
 
 def test_the_line_says_it() -> None:
-    assert line(NUMBERS) == (
+    assert " · ".join(parts(NUMBERS)) == (
         "400/1,000 calls · 1,600 edits applied · 2 rejected · 5 in flight · 0.50/s of 1.00/s · 1.2% throttled · "
         "settle p50 2.0 s, p95 4.5 s · 10 min 00 s left"
     )

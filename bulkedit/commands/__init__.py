@@ -1,0 +1,27 @@
+"""What the commands do, without words and talk: below `bulkedit.cli`, which adds both, and `bulkedit.library`."""
+
+from bulkedit.commands.applying import RunOptions, engine_of, require_datastore, require_deletion_asked
+from bulkedit.commands.planning import (
+    DEFAULT_QUOTA,
+    DEFAULT_RAISED_QUOTA,
+    Listener,
+    ListOptions,
+    plan_list,
+    problems_text,
+)
+from bulkedit.commands.where import Where, connection_of
+
+__all__ = [
+    "DEFAULT_QUOTA",
+    "DEFAULT_RAISED_QUOTA",
+    "ListOptions",
+    "Listener",
+    "RunOptions",
+    "Where",
+    "connection_of",
+    "engine_of",
+    "plan_list",
+    "problems_text",
+    "require_datastore",
+    "require_deletion_asked",
+]

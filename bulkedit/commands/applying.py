@@ -1,0 +1,156 @@
+"""From a run to an engine that is ready: options checked, the data store asked for, the ledger open."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from anyio import to_thread
+
+from bulkedit.aws import connect
+from bulkedit.commands.where import connection_of
+from bulkedit.engine import Engine, Halt, OnConflict, Options, Resumption, Strategy, parse_max_errors, resumption
+from bulkedit.errors import AccessError, CredentialsError, DatastoreError, EndpointError, UsageError
+from bulkedit.ledger import Ledger
+from bulkedit.outcome import Datastore, Lost, Refusal
+from bulkedit.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from bulkedit.client import Client
+    from bulkedit.planner import SavedPlan
+    from bulkedit.runs import Run
+
+_DEFAULT: Final = Options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run goes about its plan; names, words and defaults are those of the flags of `bulkedit apply`."""
+
+    rate: str = AUTO  # auto finds the quota and follows it; 0.25/s, 15/m or 900/h is kept
+    max_rate: str | None = None  # the most that auto sends
+    burst: float | None = None  # calls at once after a lull; 1 with a rate, and with auto what the quota allows
+    read_rate: str = AUTO
+    workers: int = _DEFAULT.workers  # requests at once
+    max_in_flight: int = _DEFAULT.max_in_flight  # image sets with an update under way at once
+    on_conflict: str = str(_DEFAULT.on_conflict)  # rebase or stop
+    unlock_timeout: float = _DEFAULT.unlock_timeout_s  # seconds
+    max_errors: str | None = None  # a number of edits, or a share such as 5%
+    min_sample: int = _DEFAULT.min_sample  # edits settled before a share counts
+    halt: str = str(_DEFAULT.halt)  # soon or now
+    max_attempts: int = _DEFAULT.max_attempts  # requests of one call that may meet faults; throttles do not count
+    retry_for: float = _DEFAULT.retry_for_s  # seconds
+
+    @classmethod
+    def of(cls, run: Run) -> RunOptions:
+        """Those a run was begun with. One that began before an option was there has its default."""
+        return cls(**run.settings["options"])
+
+    def engine(self) -> Options:
+        """As the engine takes them. Raises UsageError for what is not understood."""
+        if self.on_conflict not in list(OnConflict):
+            raise UsageError("--on-conflict is rebase or stop.")
+        if self.halt not in list(Halt):
+            raise UsageError("--halt is soon or now.")
+        for name, least in _LEAST.items():
+            if (number := getattr(self, name)) is not None and not number >= least:
+                raise UsageError(f"--{name.replace('_', '-')} is at least {least}.")
+        paces = {
+            # the quotas of copies and deletions are their own: --rate is that of updates
+            operation: Auto(quota) if operation in WRITES else parse_read_pace(self.read_rate, operation)
+            for operation, quota in DOCUMENTED.items()
+        }
+        documented = DOCUMENTED[Operation.UPDATE]
+        paces[Operation.UPDATE] = parse_pace(self.rate, documented, burst=self.burst, most=self.max_rate)
+        return Options(
+            rates=paces,
+            workers=self.workers,
+            max_in_flight=self.max_in_flight,
+            on_conflict=OnConflict(self.on_conflict),
+            unlock_timeout_s=self.unlock_timeout,
+            max_attempts=self.max_attempts,
+            retry_for_s=self.retry_for,
+            max_errors=None if self.max_errors is None else parse_max_errors(self.max_errors),
+            min_sample=self.min_sample,
+            halt=Halt(self.halt),
+        )
+
+
+# as the flags have it
+_LEAST: Final = {
+    **dict.fromkeys(("burst", "workers", "max_in_flight", "unlock_timeout", "min_sample", "max_attempts"), 1),
+    "retry_for": 0,
+}
+
+
+def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
+    """Raises UsageError where a plan deletes image sets for good, and nobody has said so by name."""
+    if (count := plan.counts.get("originals_deleted", 0)) and not delete_originals:
+        raise UsageError(
+            f"this plan deletes {count:,} original image {'set' if count == 1 else 'sets'} for good, once each is "
+            "copied and promoted.",
+            likely="It was planned with --delete-originals; --yes alone does not agree to that.",
+            hint="To agree: --delete-originals. To keep them: plan again without it.",
+        )
+
+
+@asynccontextmanager
+async def engine_of(
+    run: Run, strategy: Strategy = Strategy.NEW, told: Callable[[Resumption], None] | None = None
+) -> AsyncIterator[Engine]:
+    """The engine that carries a run out, or goes on with it, ready to `run`.
+
+    Before that the data store has been asked for, the ledger is this process's alone, and what a resume takes up has
+    been entered; ``told`` is told of it first. Raises LedgerError, UsageError, and what `require_datastore` raises.
+    """
+    options = RunOptions.of(run).engine()
+    async with connect(connection_of(run)) as client:
+        await require_datastore(client, run.plan.datastore_id)
+        resumed = run.ledger.exists()
+        with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
+            sends_new = True
+            if resumed:
+                found = await to_thread.run_sync(resumption, run.plan, ledger, strategy)
+                if told is not None:
+                    told(found)
+                await to_thread.run_sync(lambda: ledger.append(found.events(ledger, time.time())))
+                sends_new = found.sends_new
+            rng = random.SystemRandom()
+            yield Engine(run.plan, client, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
+
+
+async def require_datastore(client: Client, datastore_id: str) -> None:
+    """Raises DatastoreError, AccessError, CredentialsError or EndpointError where no call can succeed."""
+    found = await client.get_datastore()
+    if isinstance(found, Lost):
+        raise EndpointError(
+            f"the service could not be reached ({found.cause}).",
+            likely="The network is down, or --endpoint-url or --region is wrong.",
+            hint="Try: aws medical-imaging list-datastores",
+        )
+    if isinstance(found, Datastore):
+        if found.status != "ACTIVE":
+            raise DatastoreError(f"data store {datastore_id} is {found.status}, not ACTIVE.")
+        return
+    if found.kind in {Refusal.THROTTLED, Refusal.TOO_MANY}:
+        return  # the first call will tell
+    if found.kind is Refusal.CREDENTIALS:
+        raise CredentialsError(
+            f"AWS did not accept the credentials ({found.code}).",
+            hint="Renew them (for example: aws sso login), or choose others with --profile.",
+        )
+    if found.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
+        raise DatastoreError(
+            f"data store {datastore_id} does not exist in this account and region ({found.code}).",
+            likely="The id is mistyped, or the data store is in another region.",
+            hint="List those that exist: aws medical-imaging list-datastores",
+        )
+    raise AccessError(
+        f"AWS does not let these credentials read data store {datastore_id} ({found.code}).",
+        likely="The role lacks medical-imaging:GetDatastore, or the data store is another account's.",
+    )

@@ -1,0 +1,353 @@
+"""From an edit list to a saved plan: read, check, look selectors up, merge, estimate, save."""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+import anyio
+import polars as pl
+
+from bulkedit import __version__, dicom, editlist
+from bulkedit import inventory as inventories
+from bulkedit import planner as plans
+from bulkedit.aws import Connection, connect
+from bulkedit.errors import BadRowsError, UsageError
+from bulkedit.files import open_private
+from bulkedit.outcome import Refused
+from bulkedit.pacing import AUTO, pacer, parse_rate, parse_read_pace
+from bulkedit.reading import Reader, read_paces
+from bulkedit.runs import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+
+    from bulkedit.commands.where import Where
+    from bulkedit.editlist import EditList
+    from bulkedit.planner import SavedPlan
+
+DEFAULT_QUOTA: Final = str(plans.Quotas().current)
+DEFAULT_RAISED_QUOTA: Final = str(plans.Quotas().raised)
+_SHOWN_PER_PROBLEM: Final = 5
+_EMPTY: Final = ("keep", "null", "remove")
+
+
+class Listener:
+    """Who is told of what happens while a list is planned; this one keeps it to itself."""
+
+    def left_out(self, applied: int, planless: int) -> None:
+        """So many lines of a result file are not planned again: applied already, or never planned."""
+
+    def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
+        """Rows with problems (`bulkedit.editlist.SET_ASIDE`) are left out of the plan, and written to a file."""
+
+    def looking_up(self, tally: Callable[[], inventories.Tally]) -> AbstractAsyncContextManager[None]:
+        """Entered while image sets are looked up; ``tally`` tells how far that is."""
+        del tally
+        return nullcontext()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """How an edit list is to be read and planned; names, words and defaults are those of `bulkedit plan`'s flags."""
+
+    map: list[str] | None = None
+    ignore: list[str] | None = None
+    empty: str = "keep"
+    force: bool = False
+    rules: str = "2026"
+    format: str | None = None
+    payload_limit: int | None = None
+    bad_rows: Path | None = None
+    no_merge: bool = False
+    on_contradiction: str = "fail"
+    inventory: Path | None = None
+    on_missing: str = "fail"
+    on_many: str = "fail"
+    primary_only: bool = False
+    study_wide: str = "auto"
+    via_copy: bool = False
+    delete_originals: bool = False
+    read_rate: str = AUTO
+    quota: str = DEFAULT_QUOTA
+    raised_quota: str = DEFAULT_RAISED_QUOTA
+
+    def reading(self) -> editlist.ReadOptions:
+        """The reader's options. Raises UsageError."""
+        return editlist.ReadOptions(
+            map=_mapping(self.map or []),
+            ignore=self.ignore or [],
+            empty=cast('Literal["keep", "null", "remove"]', _one_of("--empty", self.empty, _EMPTY)),
+            force=self.force,
+            rules=self._rules(),
+            format=self.format,
+        )
+
+    def selecting(self) -> inventories.ResolveOptions:
+        """Which image sets a row may mean. Raises UsageError."""
+        return inventories.ResolveOptions(
+            on_missing=inventories.OnMissing(_one_of("--on-missing", self.on_missing, inventories.OnMissing)),
+            on_many=inventories.OnMany(_one_of("--on-many", self.on_many, inventories.OnMany)),
+            primary_only=self.primary_only,
+        )
+
+    def planning(self, form: str) -> plans.Settings:
+        """The planner's settings for a list of this form. Raises UsageError."""
+        if self.delete_originals and not self.via_copy:
+            raise UsageError("--delete-originals goes with --via-copy.")
+        rules = self._rules()
+        contradictions = _one_of("--on-contradiction", self.on_contradiction, plans.Contradictions)
+        study_wide = plans.StudyWide(_one_of("--study-wide", self.study_wide, plans.StudyWide))
+        if study_wide is plans.StudyWide.ON and not rules.study_wide:
+            raise UsageError(
+                f"the service of {rules.age} has no study-wide calls.",
+                hint="Leave --study-wide out, or plan for a newer service: --rules 2026",
+            )
+        return plans.Settings(
+            rules=rules,
+            payload_limit=self.payload_limit or rules.payload_limit,
+            merge=not self.no_merge,
+            whole_rows=form == "call",
+            contradictions=plans.Contradictions(contradictions),
+            study_wide=study_wide if rules.study_wide else plans.StudyWide.OFF,
+            via_copy=plans.ViaCopy(delete_originals=self.delete_originals) if self.via_copy else None,
+        )
+
+    def quotas(self) -> plans.Quotas:
+        """What to estimate with. Raises UsageError."""
+        return plans.Quotas(current=parse_rate(self.quota), raised=parse_rate(self.raised_quota))
+
+    def check(self) -> None:
+        """Raises UsageError for a flag that is not understood, before anything is read."""
+        self.reading(), self.selecting(), self.planning("tidy"), self.quotas(), parse_read_pace(self.read_rate)
+
+    def _rules(self) -> dicom.Rules:
+        return dicom.RULES[_one_of("--rules", self.rules, dicom.RULES)]
+
+
+def _one_of(flag: str, word: str, words: Iterable[str]) -> str:
+    if word not in set(words):
+        raise UsageError(f"{flag} is one of {', '.join(words)}.")
+    return word
+
+
+def _mapping(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError("--map is written NAME=COLUMN.", hint="For example: --map accession_number=Acc")
+    return {name.strip(): column for name, column in (pair.split("=", 1) for pair in pairs)}
+
+
+def plan_list(
+    source: str,
+    datastore_id: str | None,
+    listing: ListOptions,
+    *,
+    folder: Path | None,
+    where: Where,
+    listener: Listener | None = None,
+) -> SavedPlan:
+    """Read, check, look selectors up, plan and save. Blocks.
+
+    ``source``: a file, or ``-`` for standard input; ``folder``: that of the plan, ``plans/<id>`` where None.
+    Raises EditListError and BadRowsError for the list, UsageError for the options, and what `connect` raises where
+    selectors have to be searched for.
+    """
+    listing.check()
+    listener = listener or Listener()
+    file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
+    found = editlist.read(file, listing.reading())
+    if found.applied or found.planless:
+        listener.left_out(found.applied, found.planless)
+    datastore_id = _datastore(datastore_id, found)
+    settings = listing.planning(found.form)
+    selected, looked_up = _selected(found.edits, datastore_id, listing, settings, where=where, listener=listener)
+    known = _known(looked_up.inventory)
+    if settings.via_copy is not None:
+        known = _with_primaries(selected.edits, known, datastore_id, listing, where)
+    if settings.study_wide is plans.StudyWide.ON and plans.beyond_knowledge(selected.edits, known):
+        raise UsageError(
+            "which image sets are primary, and of which studies, is not known of all that the list names.",
+            where=source,
+            likely="--study-wide on needs to know all image sets of a study.",
+            hint="Take an inventory (bulkedit inventory -o FILE) and plan with it: --inventory FILE",
+        )
+    made = plans.make(selected.edits, settings, known)
+    bad = pl.concat([found.set_aside, selected.set_aside, made.set_aside]).sort("row", maintain_order=True)
+    _settle_bad_rows(found, bad, listing, file, source=source, listener=listener)
+    if not made.calls.height:
+        raise BadRowsError("no row of the list can be planned.", where=source)
+    now = datetime.now(UTC)
+    counts = {
+        **plans.estimate(made, listing.quotas(), inventory=looked_up.inventory, known=known).as_json(),
+        "rows": found.rows,
+        "set_aside": bad.get_column("row").n_unique(),
+        "skipped": selected.skipped.get_column("row").n_unique(),
+        "searches": looked_up.tally.searches,
+        "beyond_knowledge": plans.beyond_knowledge(made.edits, known),
+        "empty": found.idle.height,
+    }
+    about: dict[str, Any] = {
+        "tool": f"bulkedit {__version__}",
+        "created": now.isoformat(timespec="seconds"),
+        "datastore_id": datastore_id,
+        "list": {"name": found.source, "sha256": found.digest, "form": found.form, "rows": found.rows},
+        "settings": {
+            "rules": settings.rules.age,
+            "payload_limit": settings.payload_limit,
+            "force": listing.force,
+            "merge": settings.merge,
+            "study_wide": str(settings.study_wide),
+            "via_copy": listing.via_copy,
+        },
+        "counts": counts,
+    }
+    unplanned = pl.concat([bad, selected.skipped, editlist.asking_nothing(found.idle)]).sort("row", maintain_order=True)
+    return plans.save(plans.Plan(made.calls, made.edits, unplanned), folder or Path("plans") / new_id(now), about)
+
+
+def _selected(
+    edits: pl.DataFrame,
+    datastore_id: str,
+    listing: ListOptions,
+    settings: plans.Settings,
+    *,
+    where: Where,
+    listener: Listener,
+) -> tuple[inventories.Resolved, inventories.Lookup]:
+    """The image sets that the rows name, and what was found out about them.
+
+    Asks the service only where rows name them otherwise than by id and there is no inventory file.
+    """
+    selecting = listing.selecting()
+    if listing.inventory is not None:
+        found = inventories.lookup_in_file(listing.inventory, edits, datastore_id)
+    elif (edits.get_column("selector") != "image_set_id").any():
+        found = anyio.run(partial(_looked_up, edits, datastore_id, listing, settings, where=where, listener=listener))
+    else:
+        nothing = pl.DataFrame(schema=inventories.INVENTORY)
+        found = inventories.Lookup(nothing, "none", inventories.Tally(), whole_studies=False)
+    return inventories.resolve(edits, found.inventory, selecting), found
+
+
+async def _looked_up(
+    edits: pl.DataFrame,
+    datastore_id: str,
+    listing: ListOptions,
+    settings: plans.Settings,
+    *,
+    where: Where,
+    listener: Listener,
+) -> inventories.Lookup:
+    paced = pacer(parse_read_pace(listing.read_rate), random.SystemRandom())
+    watched = inventories.Tally()
+
+    def watch(tally: inventories.Tally) -> None:
+        nonlocal watched
+        watched = tally
+
+    connection = Connection(datastore_id=datastore_id, **asdict(where))
+    async with connect(connection) as client, listener.looking_up(lambda: watched):
+        found = await inventories.lookup(client, edits, datastore_id=datastore_id, pacer=paced, watch=watch)
+        if settings.study_wide is plans.StudyWide.OFF:
+            return found
+        meant = inventories.resolve(edits, found.inventory, listing.selecting()).edits.filter(plans.is_top())
+        return await inventories.complete_studies(client, found, meant, pacer=paced, watch=watch)
+
+
+def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
+    """What an inventory tells of studies (`bulkedit.planner.KNOWN`)."""
+    study = inventories.trimmed("study_instance_uid")
+    return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
+
+
+def _with_primaries(
+    edits: pl.DataFrame, known: pl.DataFrame | None, datastore_id: str, listing: ListOptions, where: Where
+) -> pl.DataFrame | None:
+    """What is known, and of those with edits of a UID whether they are primary (GetImageSet where it must be asked)."""
+    told = [] if known is None else known.filter(pl.col("primary").is_not_null()).get_column("image_set_id").to_list()
+    open_ = [one for one in plans.wanting(edits).to_list() if one not in set(told)]
+    if not open_:
+        return known
+    asked = anyio.run(_primaries, open_, datastore_id, listing, where)
+    kept = pl.DataFrame(schema=plans.KNOWN) if known is None else known.filter(~pl.col("image_set_id").is_in(open_))
+    return pl.concat([kept.select(plans.KNOWN.names()).cast(plans.KNOWN), asked])
+
+
+async def _primaries(ids: list[str], datastore_id: str, listing: ListOptions, where: Where) -> pl.DataFrame:
+    found: list[tuple[str, None, bool | None]] = []
+    async with connect(Connection(datastore_id=datastore_id, **asdict(where))) as client:
+        reader = Reader(client, read_paces(listing.read_rate), random.SystemRandom())
+        for image_set_id in ids:
+            answer = await reader.image_set(image_set_id)
+            found.append((image_set_id, None, None if isinstance(answer, Refused) else answer.primary))
+    return pl.DataFrame(found, schema=plans.KNOWN, orient="row")
+
+
+def _datastore(given: str | None, found: EditList) -> str:
+    named = found.datastore_id
+    if given and named and given != named:
+        raise UsageError(
+            "the rows of the list name another data store than --datastore.", hint="Leave --datastore out."
+        )
+    if not (datastore_id := given or named):
+        raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
+    return datastore_id
+
+
+def _settle_bad_rows(
+    found: EditList,
+    bad: pl.DataFrame,
+    listing: ListOptions,
+    file: str | io.BytesIO,
+    *,
+    source: str,
+    listener: Listener,
+) -> None:
+    """Refuse rows that cannot be planned, or write them away where --bad-rows accepts them."""
+    if not bad.height:
+        return
+    rows_ = bad.get_column("row").unique()
+    count = len(rows_)
+    if listing.bad_rows is None:
+        rows = f"{count:,} {'row' if count == 1 else 'rows'} of {found.rows:,}"
+        raise BadRowsError(
+            f"{rows} cannot be planned; nothing was sent.\n\n{problems_text(bad)}\n",
+            where=source,
+            hint="Mend the list, or go on without these rows: --bad-rows bad.csv",
+        )
+    raw = found.raw
+    if raw.height < count:
+        # rows that only the planner found wanting: the reader is asked for them once more
+        if isinstance(file, io.BytesIO):
+            file.seek(0)
+        raw = editlist.read(file, replace(listing.reading(), keep_rows=rows_.to_list())).raw
+    try:
+        with open_private(listing.bad_rows) as target:
+            raw.write_csv(target)
+    except OSError as error:
+        raise UsageError(
+            f"the rows set aside cannot be written ({error.strerror}).", where=str(listing.bad_rows)
+        ) from error
+    listener.set_aside(bad, listing.bad_rows)
+
+
+def problems_text(bad: pl.DataFrame) -> str:
+    """Problems (`SET_ASIDE`), those of one kind together, with the advice once."""
+    parts = []
+    for (_,), same in bad.group_by(["code"], maintain_order=True):
+        shown = same.head(_SHOWN_PER_PROBLEM)
+        lines = [f"Row {row['row']:,}: {row['problem']}" for row in shown.iter_rows(named=True)]
+        if (more := same.height - shown.height) > 0:
+            lines.append(f"… and {more:,} more like these.")
+        lines += [text for text in (same.item(0, "likely"), same.item(0, "hint")) if text]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)

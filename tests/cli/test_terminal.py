@@ -1,0 +1,189 @@
+"""What a person sees: wrapped to the terminal, without codes where they are not wanted, and nothing of it lost."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from bulkedit.cli.progress import parts, picture
+from bulkedit.cli.terminal import err, fitted, packed, redrawn, rows
+from tests.engine.test_progress import NUMBERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .shell import Env, Shell
+
+STYLE = re.compile(r"\x1b\[[\d;]*m")
+CODES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+HELP = [["--help"], ["apply", "--help"]]
+
+
+def on_terminal(shell: Shell, *words: str | Path, columns: int = 80, env: Env | None = None) -> str:
+    """All that a command writes to a terminal, codes and carriage returns included; line ends are newlines."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", **shell.env, **(env or {})}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bulkedit", *map(str, words)],
+        cwd=shell.folder,
+        env={name: text for name, text in environment.items() if text is not None},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        close_fds=True,
+    )
+    os.close(follower)
+    written = b""
+    try:
+        while True:
+            try:
+                read = os.read(leader, 65536)
+            except OSError:  # how Linux says that nobody writes any more
+                break
+            if not read:
+                break
+            written += read
+    finally:
+        os.close(leader)
+        process.kill()
+        process.wait()
+    return written.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def run(shell: Shell) -> list[str]:
+    """A list of ten edits, its plan `p`, and a run `r` of it."""
+    image_sets = shell.image_sets(10)
+    shell.run("plan", shell.descriptions(image_sets), "-o", "p")
+    assert shell.run("apply", "p", "--yes", "--run", "r").exit_code == 0
+    return image_sets
+
+
+COMMANDS = [["status", "r"], ["report", "r", "--only", "applied"], ["verify", "r", "--history"], ["plan", "no.csv"]]
+
+
+class TestCodes:
+    @pytest.mark.usefixtures("run")
+    def test_a_terminal_has_colours_and_a_line_that_is_redrawn(self, shell: Shell) -> None:
+        """So that the tests below have something to miss."""
+        text = on_terminal(shell, "apply", "p", "--yes", "--run", "s", "--rate", "10/s", "--burst", "1")
+        assert STYLE.search(text)
+        assert "\r" in text
+        assert "Run s: 10 edits applied" in text
+        assert STYLE.search(on_terminal(shell, "apply", "--help"))
+
+    @pytest.mark.usefixtures("run")
+    def test_no_color_leaves_no_style(self, shell: Shell) -> None:
+        for words in (*COMMANDS, *HELP):
+            text = on_terminal(shell, *words, env={"NO_COLOR": "1"})
+            assert text.strip()
+            assert not STYLE.search(text)
+
+    @pytest.mark.usefixtures("run")
+    def test_no_color_leaves_no_style_in_what_is_redrawn(self, shell: Shell) -> None:
+        text = on_terminal(
+            shell, "apply", "p", "--yes", "--run", "s", "--rate", "10/s", "--burst", "1", env={"NO_COLOR": "1"}
+        )
+        assert not STYLE.search(text)
+        assert "10/10 calls" in text
+
+    @pytest.mark.usefixtures("run")
+    def test_a_dumb_terminal_is_sent_lines_and_nothing_else(self, shell: Shell) -> None:
+        others = ["apply", "--help"], ["apply", "p", "--yes", "--run", "s"], ["status", "r", "--watch"]
+        for words in (*COMMANDS, *others):
+            text = on_terminal(shell, *words, env={"TERM": "dumb"})
+            assert text.strip()
+            assert "\x1b" not in text
+            assert "\r" not in text
+
+    @pytest.mark.usefixtures("run")
+    def test_a_pipe_is_sent_lines_and_nothing_else(self, shell: Shell) -> None:
+        for words in (*COMMANDS, ["apply", "p", "--yes", "--run", "s"], ["apply", "--help"]):
+            result = shell.call(*words, env={"TERM": "xterm-256color"})
+            text = result.stdout + result.stderr
+            assert text.strip()
+            assert "\x1b" not in text
+            assert "\r" not in text
+
+
+class TestNarrow:
+    @pytest.mark.usefixtures("run")
+    def test_no_line_of_prose_is_wider_than_the_terminal_and_no_word_is_cut(self, shell: Shell) -> None:
+        """But for a command to type, which is to be copied as it is."""
+        for words in (*COMMANDS, ["revert", "r", "-o", "u"]):
+            narrow = CODES.sub("", on_terminal(shell, *words, columns=60))
+            lines = [part for line in narrow.splitlines() if "bulkedit " not in line for part in line.split("\r")]
+            assert max(map(len, lines)) <= 60
+            assert "…" not in narrow
+            if words[0] not in {"verify", "revert"}:  # which say how long they took, or that something is there
+                assert narrow.split() == on_terminal(shell, *words, columns=1000, env={"NO_COLOR": "1"}).split()
+
+    @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
+    def test_nothing_of_the_numbers_is_lost_on_any_terminal(self, width: int) -> None:
+        console = Console(file=io.StringIO(), width=width, color_system=None)
+        console.print(picture(NUMBERS, width))
+        assert isinstance(console.file, io.StringIO)
+        shown = console.file.getvalue()
+        assert max(map(len, shown.splitlines())) <= width
+        words = " ".join(shown.replace("━", " ").replace("╺", " ").replace("╸", " ").replace(" · ", " ").split())
+        assert words == " ".join(parts(NUMBERS))
+
+    def test_parts_are_packed_into_few_lines(self) -> None:
+        assert packed(["aaa", "bbb", "ccc"], 9) == ["aaa · bbb", "ccc"]
+        assert packed(["aaa", "bbb", "ccc"], 8) == ["aaa", "bbb", "ccc"]
+        assert packed(["aaaaaa"], 3) == ["aaaaaa"]
+
+    def test_a_number_stays_with_its_unit(self) -> None:
+        text = rows([("time", "2 min 24 s at 0.25/s (the default quota), 7 s at 5/s")], 52).plain
+        assert [line.strip() for line in text.splitlines()] == [
+            "time  2 min 24 s at 0.25/s (the default quota),",
+            "7 s at 5/s",
+        ]
+
+    def test_a_command_to_type_stays_in_one_piece(self) -> None:
+        text = "To go on:  bulkedit resume runs/20260102-030405-1a2b"
+        assert fitted(text, 20) == text
+        assert fitted("one two three", 8) == "one two\nthree"
+
+
+def test_lines_of_json_go_to_standard_output_while_a_picture_is_redrawn_on_the_other() -> None:
+    before = sys.stdout
+    console = Console(stderr=True, force_terminal=True)
+    with redrawn(console):
+        assert sys.stdout is before
+        assert err() is console  # what is said meanwhile goes above the picture
+    assert err() is not console
+
+
+def test_completion_of_bash_knows_commands_and_options() -> None:
+    start = [sys.executable, "-c", "import sys; sys.argv[0] = 'bulkedit'; from bulkedit.__main__ import app; app()"]
+
+    def said(*words: str, **env: str) -> str:
+        asked = {**os.environ, **env}
+        return subprocess.run([*start, *words], env=asked, capture_output=True, text=True, check=False).stdout
+
+    def completed(line: str) -> list[str]:
+        """As the script asks for it."""
+        place = str(len(line.split(" ")) - 1)
+        return said(COMP_WORDS=line, COMP_CWORD=place, _BULKEDIT_COMPLETE="complete_bash").split()
+
+    assert "complete -o default -F _bulkedit_completion bulkedit" in said("--show-completion", "bash")
+    assert completed("bulkedit re") == ["resume", "report", "revert"]
+    assert set(completed("bulkedit apply --max-")) == {
+        "--max-rate",
+        "--max-errors",
+        "--max-in-flight",
+        "--max-attempts",
+    }
