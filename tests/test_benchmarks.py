@@ -95,14 +95,16 @@ def test_a_table_puts_numbers_to_the_right() -> None:
     ]
 
 
-def test_both_planners_make_the_same_number_of_calls(
+def test_all_planners_make_the_same_number_of_calls(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
     planner.main([1_000, 2_000], 2_000, 1)
     text = capsys.readouterr().out
     assert re.findall(r"^\| bulkedit \|.* ([\d,]+) \|$", text, re.MULTILINE) == ["200", "200", "400", "400"]
-    assert re.findall(r"^\| dict and json \|.* ([\d,]+) \|$", text, re.MULTILINE) == ["400", "400"]
+    for other in ("dict and json, bare", "dict and json, same work"):
+        assert re.findall(rf"^\| {other} \|.* ([\d,]+) \|$", text, re.MULTILINE) == ["400", "400"]
+        assert len(re.findall(rf"times as fast as {other} \([\d.]+ by CPU seconds\)", text)) == 2
     assert len(re.findall(r"time grows as rows\^-?[\d.]+, memory as rows\^-?[\d.]+", text)) == 2
 
 

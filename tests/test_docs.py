@@ -166,6 +166,7 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     shell.emulator.add(document(study="1.2.99"), primary=True)
     yield from shell.run("deid", "--profile", "basic", "--all", "-o", "d.csv", "--json", env=key).json
     yield from shell.run("deid", "--profile", "basic", "--explain", "--json").json[:1]
+    yield from shell.run("deid", "--check", "r", "--json").json
     with shell.started("emulate", "--port", "0", "--json") as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())

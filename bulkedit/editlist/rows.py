@@ -46,7 +46,8 @@ def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tup
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
     selectors = [name for name in SELECTORS if name in frame.columns]
     scalars = [yes_no_check("force"), _version_check(version), _order_check()]
-    problems = found(frame, [*_selector_checks(selectors), *_uid_checks(frame), *scalars])
+    sound = [name for name in selectors if name == "image_set_id" and _all_are_ids(frame.get_column(name))]
+    problems = found(frame, [*_selector_checks(selectors, sound), *_uid_checks(frame), *scalars])
     return (
         frame.with_columns(
             _filled(selectors).alias("selector"),
@@ -57,6 +58,15 @@ def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tup
         ).drop(selectors),
         problems,
     )
+
+
+def _all_are_ids(cells: pl.Series) -> bool:
+    """Whether every filled cell is an id; an id has no sign, so it is none of `DAMAGED` either.
+
+    The rows of an image set mostly stand together: one of each run is looked at.
+    """
+    heads = cells.filter(cells.ne_missing(cells.shift()))  # the first row too, unless it is null
+    return bool(heads.to_frame().select(is_id(pl.first()).all()).item())
 
 
 def _filled(selectors: Sequence[str]) -> pl.Expr:
@@ -108,7 +118,8 @@ def is_damaged(column: pl.Expr) -> pl.Expr:
     return column.str.contains(DAMAGED)
 
 
-def _selector_checks(selectors: Sequence[str]) -> list[Check]:
+def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[Check]:
+    """``sound``: selectors whose form is known to be right, so that nothing can be wrong but where they stand."""
     filled = pl.sum_horizontal(pl.col(name).is_not_null() for name in selectors)
     one, many = selectors[0], " and ".join(selectors)
     checks = [
@@ -122,8 +133,9 @@ def _selector_checks(selectors: Sequence[str]) -> list[Check]:
     ]
     if len(selectors) > 1:
         checks.append(Check("many-selectors", filled > 1, said(f"more than one of {many} is filled.")))
-    checks += [_damaged_check(name) for name in selectors]
-    if "image_set_id" in selectors:
+    unsure = [name for name in selectors if name not in sound]
+    checks += [_damaged_check(name) for name in unsure]
+    if "image_set_id" in unsure:
         checks += _image_set_id_checks()
     return checks
 

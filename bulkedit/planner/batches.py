@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import polars as pl
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import polars as pl
 
 _ROWS: Final = 2**19  # of a batch, about
 
@@ -24,3 +24,16 @@ def by_image_set(edits: pl.DataFrame) -> Iterator[pl.DataFrame]:
     number = edits.get_column("image_set_id").hash() % count
     for i in range(count):
         yield edits.filter(number == i)
+
+
+def numbers(rows: pl.DataFrame) -> pl.Series:
+    """The same number (UInt32: 0, 1, 2, … by first appearance) for rows that are equal, nulls too.
+
+    Rows that are equal mostly stand together in a list, so only the first of each run is compared with the others.
+    """
+    runs = rows.select(pl.struct(pl.all()).rle_id()).to_series()
+    heads = rows.filter((runs != runs.shift()).fill_null(value=True))
+    distinct = heads.unique(maintain_order=True).with_row_index("number")
+    if distinct.height == heads.height:
+        return runs
+    return heads.join(distinct, on=rows.columns, nulls_equal=True, maintain_order="left")["number"].gather(runs)

@@ -9,7 +9,7 @@ import polars as pl
 
 from bulkedit.edit import Action
 from bulkedit.editlist import SET_ASIDE
-from bulkedit.planner.merge import ATTRIBUTE, WHOLE
+from bulkedit.planner.merge import ATTRIBUTE, WHOLE, same_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,8 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
     """
     free = edits.filter(pl.col("version").is_null() & pl.col("attribute").is_not_null())
     wanted = pl.struct("action", "value")
-    crowded = free.filter(pl.struct(ATTRIBUTE).is_duplicated())
+    same = same_attribute(free)
+    crowded = free.filter(same.is_duplicated()) if same.n_unique() < free.height else free.clear()
     unordered = pl.col("order").is_null().any().over(ATTRIBUTE)
     against = crowded.filter(unordered & (wanted.n_unique().over(ATTRIBUTE) > 1)).with_columns(
         others=pl.col("row").n_unique().over(ATTRIBUTE) - 1, first=pl.col("row").min().over(ATTRIBUTE)

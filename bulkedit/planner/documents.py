@@ -47,9 +47,13 @@ def documents(edits: pl.LazyFrame) -> pl.LazyFrame:
 def _tops(edits: pl.LazyFrame) -> pl.LazyFrame:
     """The members of Patient.DICOM and Study.DICOM: call, removal, patient String, study String."""
     here = edits.filter(pl.col("level").is_in([str(Level.PATIENT), str(Level.STUDY)]))
-    return here.group_by(_DOCUMENT, maintain_order=True).agg(
-        patient=_members(pl.col("member").filter(pl.col("level") == Level.PATIENT)),
-        study=_members(pl.col("member").filter(pl.col("level") == Level.STUDY)),
+    return (
+        here.group_by(_DOCUMENT, maintain_order=True)
+        .agg(
+            patient=_members(pl.col("member").filter(pl.col("level") == Level.PATIENT)),
+            study=_members(pl.col("member").filter(pl.col("level") == Level.STUDY)),
+        )
+        .with_columns(_filled("patient", "study"))
     )
 
 
@@ -58,6 +62,7 @@ def _series(edits: pl.LazyFrame) -> pl.LazyFrame:
     place = [*_DOCUMENT, "series_uid"]
     here = edits.filter(pl.col("series_uid").is_not_null() & pl.col("instance_uid").is_null())
     own = here.group_by(place, maintain_order=True).agg(dicom=_members(pl.col("member")))
+    own = own.with_columns(_filled("dicom"))
     both = own.join(_instances(edits), on=place, how="full", coalesce=True)
     one = _quoted("series_uid") + ":" + _object(dicom="dicom", instances="instances")
     return both.group_by(_DOCUMENT, maintain_order=True).agg(series=one.str.join(","))
@@ -67,18 +72,26 @@ def _instances(edits: pl.LazyFrame) -> pl.LazyFrame:
     """The members of Instances of each series: call, removal, series_uid, instances String."""
     place = [*_DOCUMENT, "series_uid", "instance_uid"]
     here = edits.filter(pl.col("instance_uid").is_not_null())
-    own = here.group_by(place, maintain_order=True).agg(
-        dicom=_members(pl.col("member")),
-        vrs=_members((_quoted("attribute") + ":" + _quoted("vr")).filter(pl.col("action") == Action.SET)),
+    own = (
+        here.group_by(place, maintain_order=True)
+        .agg(
+            dicom=_members(pl.col("member")),
+            vrs=_members((_quoted("attribute") + ":" + _quoted("vr")).filter(pl.col("action") == Action.SET)),
+        )
+        .with_columns(_filled("dicom", "vrs"))
     )
     one = _quoted("instance_uid") + ":" + _object(dicom="dicom", vrs="vrs")
     return own.group_by([*_DOCUMENT, "series_uid"], maintain_order=True).agg(instances=one.str.join(","))
 
 
 def _members(each: pl.Expr) -> pl.Expr:
-    """Texts joined by commas; null, not empty, where there is none (a removal of an instance has no members)."""
-    present = each.drop_nulls()
-    return pl.when(present.len() > 0).then(present.str.join(","))
+    """Texts joined by commas; empty where there is none (a removal of an instance has no members): see `_filled`."""
+    return each.str.join(",")
+
+
+def _filled(*columns: str) -> list[pl.Expr]:
+    """Null in place of an empty text: asked of all groups at once, which costs a fraction of asking each."""
+    return [pl.when(pl.col(name) != "").then(name).alias(name) for name in columns]
 
 
 def _object(*, dicom: str, series: str | None = None, instances: str | None = None, vrs: str | None = None) -> pl.Expr:

@@ -12,7 +12,7 @@ from bulkedit import dicom
 from bulkedit.edit import STORED_VALUE, Action
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.planner import checks, merge, recipes, studies
-from bulkedit.planner.batches import by_image_set
+from bulkedit.planner.batches import by_image_set, numbers
 from bulkedit.planner.documents import documents
 from bulkedit.planner.frames import CALLS, PLANNED_EDITS
 from bulkedit.planner.packing import Piece, Unit, pack
@@ -114,10 +114,8 @@ _CARRIED: Final = ["edit", "unit", "call", "sent", "same_as", "study_wide"]  # w
 def _planned(edits: pl.DataFrame, echoes: pl.DataFrame, settings: Settings) -> _Batch:
     staged = merge.stages(edits) if settings.merge else merge.each_alone(edits)
     calls, staged = _packed(_with_echoes(staged, echoes), settings.payload_limit)
-    calls = calls.with_row_index("call")
     large = _too_large(calls, staged, settings.payload_limit)
-    carried = staged.join(calls.select(*_CALL, "call"), on=_CALL)
-    return _Batch(calls, carried.select(_CARRIED), large)
+    return _Batch(calls, staged.select(_CARRIED), large)
 
 
 def _with_echoes(staged: pl.DataFrame, echoes: pl.DataFrame) -> pl.DataFrame:
@@ -136,41 +134,61 @@ def _without(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
 def _packed(staged: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Calls with their documents, and the edits with ``bin`` UInt32: which call of its stage carries each.
 
-    Calls: keys `_CALL`, and the columns of `CALLS` that come from edits.
+    Calls: keys `_CALL`, ``call`` UInt32 (0, 1, …), and the columns of `CALLS` that come from edits. The edits have
+    ``call`` too.
     """
-    staged = staged.with_columns(bin=pl.lit(0, pl.UInt32))
+    staged = _numbered(staged.with_columns(bin=pl.lit(0, pl.UInt32)))
     calls = _written(staged)
-    over = calls.filter(pl.col("bytes") > limit).select(_STAGE)
+    over = calls.filter(pl.col("bytes") > limit)
     if not over.height:
         return calls, staged
-    tight = _binned(staged.join(over, on=_STAGE, how="semi"), limit)
-    staged = pl.concat([staged.join(over, on=_STAGE, how="anti"), tight])
-    return pl.concat([calls.join(over, on=_STAGE, how="anti"), _written(tight)]), staged
+    tight = _numbered(_binned(staged.join(over, on="call", how="semi").drop("call"), limit))
+    tight = tight.with_columns(pl.col("call") + calls.height)
+    staged = pl.concat([staged.join(over, on="call", how="anti"), tight], how="diagonal")
+    calls = pl.concat([calls.join(over, on="call", how="anti"), _written(tight)])
+    return _renumbered(calls, staged)
+
+
+def _numbered(staged: pl.DataFrame) -> pl.DataFrame:
+    """Adds call UInt32: edits of one call (`_CALL`) have one number."""
+    return staged.with_columns(call=numbers(staged.select(_CALL)))
+
+
+def _renumbered(calls: pl.DataFrame, staged: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The numbers of calls without gaps."""
+    new = calls.select("call").with_row_index("number")
+    return (
+        calls.drop("call").with_row_index("call"),
+        staged.join(new, on="call").drop("call").rename({"number": "call"}),
+    )
 
 
 def _written(staged: pl.DataFrame) -> pl.DataFrame:
-    """One row a call, with its documents and their size; values still to be read are allowed for."""
+    """One row a call in order of their numbers, with documents and their size; values still to be read are allowed for.
+
+    ``staged`` has ``call`` UInt32.
+    """
     heads = (
         staged.lazy()
-        .group_by(_CALL)
+        .group_by("call")
         .agg(
-            pl.col("version", "revert_to").first(),
+            pl.col(*_CALL, "version", "revert_to").first(),
             pl.col("force", "study_wide").any(),
             first=pl.col("row").min(),
             edits=pl.len(),
             units=pl.col("unit").n_unique(),
         )
-        .with_row_index("call")
+        .sort("call")
         .collect()
     )
-    sent = staged.filter("sent").join(heads.select(*_CALL, "call"), on=_CALL)
+    sent = staged if staged["sent"].all() else staged.filter("sent")
     texts = documents(sent.lazy()).collect()
     sizes = heads.join(texts, on="call", how="left").join(_allowance(sent), on="call", how="left")
     removable = pl.col("removable").str.len_bytes() + pl.col("allowance").fill_null(0)
     return sizes.with_columns(
         pl.col("lookup").fill_null(value=False),
         bytes=pl.max_horizontal(pl.col("updatable").str.len_bytes(), removable).fill_null(0),
-    ).drop("call", "allowance")
+    ).drop("allowance")
 
 
 def _allowance(sent: pl.DataFrame) -> pl.DataFrame:
@@ -230,7 +248,7 @@ def _pieces(edit: dict[str, object], lengths: dict[str, int | None]) -> list[Pie
 def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.DataFrame:
     """Rows whose call is over the payload limit though nothing else is in it."""
     asked = staged.filter(pl.col("sent") | pl.col("same_as").is_not_null())
-    over = calls.filter(pl.col("bytes") > limit).join(asked, on=_CALL)
+    over = calls.filter(pl.col("bytes") > limit).select("call", "bytes").join(asked, on="call")
     return (
         over.unique("row")
         .sort("row")

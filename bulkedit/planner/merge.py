@@ -29,6 +29,7 @@ import polars as pl
 
 from bulkedit.dicom import FORCED_UIDS
 from bulkedit.edit import STORED_VALUE, Action
+from bulkedit.planner.batches import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -54,9 +55,27 @@ def stages(edits: pl.DataFrame) -> pl.DataFrame:
     easy = easy.with_columns(
         segment=pl.lit(0, pl.UInt32),
         stage=pl.lit(0, pl.UInt32),
-        sent=pl.col("edit") == pl.col("edit").max().over(ATTRIBUTE),
+        sent=_last_of_attribute(easy),
     )
     return pl.concat([easy, _with_care(hard)], how="diagonal") if hard.height else easy
+
+
+def same_attribute(edits: pl.DataFrame) -> pl.Series:
+    """A number for each edit, the same for edits of one attribute of one place (`ATTRIBUTE`): UInt64 or UInt32."""
+    if edits.select(pl.col("series_uid", "instance_uid").is_null().all()).row(0) != (True, True):
+        return numbers(edits.select(ATTRIBUTE))
+    sets = numbers(edits.select("image_set_id")).cast(pl.UInt64)
+    names = edits.get_column("attribute").cast(pl.Categorical).to_physical().fill_null(2**32 - 1)
+    levels = edits.get_column("level").to_physical().fill_null(2**4 - 1)
+    return (sets * 2**36 + names.cast(pl.UInt64) * 2**4 + levels.cast(pl.UInt64)).alias("same")
+
+
+def _last_of_attribute(edits: pl.DataFrame) -> pl.Series | pl.Expr:
+    """Whether an edit is the last of its attribute: true of all where none is named twice, as in most lists."""
+    same = same_attribute(edits)
+    if same.n_unique() == edits.height:
+        return pl.lit(value=True)
+    return edits.select(pl.col("edit") == pl.col("edit").max().over(same)).to_series()
 
 
 def each_alone(edits: pl.DataFrame) -> pl.DataFrame:
