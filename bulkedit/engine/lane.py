@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -193,6 +194,8 @@ class LaneRun:
         self._sent = now  # when the action left
         self._now, self._epoch = now, epoch
         self._seen: dict[str, ImageSet] = {}  # the newest version that this lane has seen of each image set
+        self._own: Counter[str] = Counter()  # versions that requests since sent anew have left of each image set
+        self._newest_own: dict[str, int] = {}  # the newest version that a request of this lane has left of each
         self._stopped: set[str] = set()  # image sets in which --on-conflict stop has struck
         self._study_stopped = False  # it has struck a call of the whole study
         self._books: _Books | None = None
@@ -325,7 +328,7 @@ class LaneRun:
 
     def _examine(self, found: ImageSet, performed: Action | None = None) -> None:
         books = self._held
-        base = books.call.version if books.standing is Standing.PLANNED else books.base
+        base = self._named if books.standing is Standing.PLANNED else books.base
         reused = self._learned.versions_reused
         finding = verdict.of_look(found, standing=books.standing, base=base, before=books.before, reused=reused)
         if books.standing is Standing.ACCEPTED and finding in _FAILURES and found.version == base:
@@ -420,9 +423,23 @@ class LaneRun:
         books = self._held
         self._note(*self._why(finding, reply))
         if self._wait_for_fault(finding):
+            self._count_own()
             books.standing = Standing.PLANNED
             books.request = None
             self._follow_latest()
+
+    @property
+    def _named(self) -> int | None:
+        """The version that the call's row names, as the service counts it now: it guards against others, not us."""
+        call = self._held.call
+        return None if call.version is None else call.version + self._own[call.image_set_id]
+
+    def _count_own(self) -> None:
+        """Before a request is sent anew: the failed one may have left a version, which changes nothing."""
+        books = self._held
+        if self._latest is not None and books.base is not None and self._latest.version > books.base:
+            self._own[books.call.image_set_id] += self._latest.version - books.base
+            self._newest_own[books.call.image_set_id] = self._latest.version
 
     def _follow_latest(self) -> None:
         """Send with the newest version as base, or wait for it to be unlocked."""
@@ -498,6 +515,8 @@ class LaneRun:
     def _rebase(self) -> None:
         books = self._held
         books.conflicts += 1
+        if self._latest is None or self._latest.version != self._newest_own.get(books.call.image_set_id):
+            del self._own[books.call.image_set_id]  # somebody else has written: what rows name holds as it stands
         latest = self._latest.version if self._latest else None
         cause = f"another writer made version {latest}" if latest else "another writer"
         if books.call.version is not None or self._options.on_conflict is OnConflict.STOP:
@@ -514,10 +533,13 @@ class LaneRun:
     def _applied(self) -> None:
         if self._held.removal is not None:
             self._learned.removal = self._held.removal
+        self._newest_own[self._held.call.image_set_id] = self._base + 1
         self._settle(Standing.APPLIED, version=self._base + 1)
 
     def _reject(self, finding: Finding, reply: Reply) -> None:
         """Where several edits share a refused call, some may be innocent: each is to have its own truth."""
+        if finding is Finding.FAILED_REQUEST and self._latest is not None:
+            self._newest_own[self._held.call.image_set_id] = self._latest.version
         if self._held.call.units > 1 and finding in _BY_CONTENT:
             self._split(*self._why(finding, reply))
         elif finding in _BY_CONTENT and self._may_want_empty_value():
@@ -532,6 +554,7 @@ class LaneRun:
     def _remove_by_empty_value(self, finding: Finding, reply: Reply) -> None:
         books = self._held
         _, words = self._why(finding, reply)
+        self._count_own()
         books.standing = Standing.PLANNED
         books.removal, books.request = Removal.EMPTY, None
         self._note("refused with the stored value; sent anew with the empty one", words)

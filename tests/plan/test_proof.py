@@ -167,6 +167,18 @@ def possible(edits: list[dict[str, Any]], where: list[int]) -> tuple[list[dict[s
     return [edits[n] for n in kept], [where[n] for n in kept]
 
 
+def test_a_version_that_a_row_names_counts_no_request_that_the_engine_sent_anew(tmp_path: Path) -> None:
+    """The refused removal is tried in both ways there are, so the service has one version more than the rows know."""
+    nothing = dict.fromkeys(("revert_to", "order", "series_uid", "instance_uid"))
+    removal = {**nothing, "level": "Study", "attribute": "StudyID", "action": "remove", "value": "{}"}
+    rename = {**nothing, "level": "Patient", "attribute": "PatientName", "action": "set", "value": '"a"'}
+    edits = [{**removal, "version": 3, "force": False}, {**rename, "version": 4, "force": False}]
+    service, ids, reference = hospital(1)
+    found, requests = execute(tmp_path, service, plan_of(rows_of(edits, ids, [0, 0])), 10_000)
+    assert found == one_by_one(edits, reference) == ["rejected", "applied"]
+    assert requests == 3
+
+
 @given(edits=st.lists(an_edit(), min_size=1, max_size=9), data=st.data(), limit=st.sampled_from([10_000, 250]))
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_plan_does_what_its_edits_do_one_by_one(
