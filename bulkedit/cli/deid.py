@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -288,6 +288,9 @@ def deid(
     record, counts = _made(work, reidentification_map, map_key, fresh=fresh)
     _close(record, counts, recipe, time.monotonic() - began, as_json=as_json)
     if plan is not None and counts["edits"]:
+        snapshot = record.folder / "inventory.parquet"  # taken for --all: it knows the studies, so calls can be theirs
+        if inventory is None and snapshot.exists():
+            listing = replace(listing, inventory=snapshot)
         saved = plan_list(str(file), datastore, listing, folder=plan, where=where, listener=Talk())
         if as_json:
             json_line(plan_line(saved))

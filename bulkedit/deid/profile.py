@@ -47,7 +47,7 @@ PRECEDENCE: Final = (
     *(f"the option {name}" for name in OPTIONS if name != "retain-safe-private"),
     "the Basic Profile of the edition",
     "the rules for group 0002",
-    "unlisted: by VR, then the default",
+    "unlisted: by VR, then free text in a sequence that is cleaned, then the default",
 )
 _EXCLUSIVE: Final = ("retain-full-dates", "retain-modified-dates")
 _SECTIONS: Final = {

@@ -15,6 +15,8 @@ from bulkedit.deid.profile import OPTIONS, Override, Profile, Reach
 from bulkedit.deid.table import GROUP_2, NEWER, STATEFUL, Action, Options, Table, options, safe_private, table
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{8}")
+_CLEANED: Final = "**"  # in a path: some sequences, one of which is cleaned
+_FREE_TEXT: Final = frozenset({"LT", "ST", "UC", "UT"})
 _DATES: Final = frozenset({"DA", "TM", "DT"})
 # what the planner writes itself (profile section of the walk): kept by the rules
 RECORDED: Final = frozenset(
@@ -118,6 +120,7 @@ class Rules:
             reverse=True,
         )
         self._items = {level: Place(self, level, ("*",)) for level in dicom.Level}
+        self._items_cleaned = {level: Place(self, level, (_CLEANED,)) for level in dicom.Level}
         self.places = {level: Place(self, level) for level in dicom.Level}
 
     @property
@@ -136,7 +139,8 @@ class Rules:
         """The place of the items at a path; one place serves all those of which no override speaks."""
         if any(override.path[: len(path)] == path for override in self._paths):
             return Place(self, level, path)
-        return self._items[level or dicom.Level.INSTANCE]
+        shared = self._items_cleaned if self._in_cleaned(level, path) else self._items
+        return shared[level or dicom.Level.INSTANCE]
 
     def resolve(self, key: str, level: dicom.Level | None, path: tuple[str, ...]) -> Rule:
         """The rule of a key. ``path`` holds the sequences around it, outermost first."""
@@ -197,9 +201,22 @@ class Rules:
         unlisted = self.profile.unlisted_vr.get(known.vr)
         if unlisted is not None:
             return unlisted, instead, f"unlisted, VR {known.vr}", None
+        if known.vr in _FREE_TEXT and self._in_cleaned(level, path):
+            # such as the Text Value of a report: Annex E lists the sequence around it only
+            return Action.CLEAN, Action.DUMMY, "free text in a sequence that is cleaned", None
         if known.tag >> 16 == 2 or known.vr == "SQ" or known.name in dicom.NEVER_EDITABLE:
             return Action.KEEP, instead, "unlisted", None
         return self.profile.unlisted, instead, "unlisted", None
+
+    def _in_cleaned(self, level: dicom.Level | None, path: tuple[str, ...]) -> bool:
+        """Whether one of the sequences around something is cleaned."""
+        for depth, name in enumerate(path):
+            if name == _CLEANED:
+                return True
+            known = dicom.attribute(name)
+            if known is not None and self._decided(known, level, path[:depth])[0] is Action.CLEAN:
+                return True
+        return False
 
     def _override(self, known: dicom.Attribute, level: dicom.Level | None, path: tuple[str, ...]) -> Override | None:
         here = (*path, known.name)

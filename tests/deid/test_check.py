@@ -114,6 +114,26 @@ def test_what_the_profile_keeps_is_not_asked_about(shell: Shell) -> None:
     assert "date" not in result.json[-1]["by_kind"]
 
 
+def test_a_name_in_the_text_of_a_report_is_not_kept_with_its_structure(shell: Shell) -> None:
+    """What Annex E lists is the sequence; the free text in its items it does not."""
+    content = document(study="1.2.1")
+    ((_, series),) = content["Study"]["Series"].items()
+    for instance in series["Instances"].values():
+        code = [{"CodeValue": "121106", "CodingSchemeDesignator": "DCM", "CodeMeaning": "Comment"}]
+        item = {"ValueType": "TEXT", "ConceptNameCodeSequence": code, "TextValue": "seen with Jane Doe"}
+        instance["DICOM"]["ContentSequence"] = [{"ValueType": "CONTAINER", "ContentSequence": [item]}]
+    one = shell.emulator.add(content, primary=False)
+    de_identified(shell, "research-dates-shifted")
+    result = shell.run("deid", "--check", "r", "--json")
+    assert [leak["path"] for leak in result.json if "ContentSequence" in leak.get("path", "")] == [], result.stdout
+
+    def stored(world: Any) -> str:
+        return str(world.image_set(shell.emulator.datastore_id, one).latest.document)
+
+    assert "Comment" in shell.emulator.do(stored)
+    assert "Jane" not in shell.emulator.do(stored)
+
+
 def test_what_was_not_done_is_named_and_scanned(shell: Shell) -> None:
     ids = [shell.emulator.add(document(study=f"1.2.{n}", patient=f"PATIENT{n}"), primary=False) for n in range(3)]
     de_identified(shell, "basic")
