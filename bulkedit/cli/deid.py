@@ -288,17 +288,24 @@ def deid(
     record, counts = _made(work, reidentification_map, map_key, fresh=fresh)
     _close(record, counts, recipe, time.monotonic() - began, as_json=as_json)
     if plan is not None and counts["edits"]:
-        snapshot = record.folder / "inventory.parquet"  # taken for --all: it knows the studies, so calls can be theirs
-        if inventory is None and snapshot.exists():
-            listing = replace(listing, inventory=snapshot)
-        saved = plan_list(str(file), datastore, listing, folder=plan, where=where, listener=Talk())
-        if as_json:
-            json_line(plan_line(saved))
-        else:
-            show_plan(saved)
-            out().print(f"\nTo apply it:  {apply_command(saved)}")
+        _plan(record, datastore, listing, plan, where, as_json=as_json)
     if counts["unreachable"]:
         raise typer.Exit(EXIT_NOT_ALL_APPLIED)
+
+
+def _plan(
+    record: deids.Record, datastore: str | None, listing: ListOptions, folder: Path, where: Where, *, as_json: bool
+) -> None:
+    """Plan the edit list and say how it came out."""
+    snapshot = record.folder / "inventory.parquet"  # taken for --all: it knows the studies, so calls can be theirs
+    if listing.inventory is None and snapshot.exists():
+        listing = replace(listing, inventory=snapshot)
+    saved = plan_list(str(record.target), datastore, listing, folder=folder, where=where, listener=Talk())
+    if as_json:
+        json_line(plan_line(saved))
+        return
+    show_plan(saved)
+    out().print(f"\nTo apply it:  {apply_command(saved)}")
 
 
 def _looks(read_rate: str) -> str:

@@ -198,6 +198,12 @@ class Rules:
             return row.action, instead, f"{row.code} of Annex E {self._table.edition}", None
         if base is not None:
             return base, instead, "group 0002", None
+        return self._unlisted(known, level, path, instead)
+
+    def _unlisted(
+        self, known: dicom.Attribute, level: dicom.Level | None, path: tuple[str, ...], instead: Action
+    ) -> tuple[Action, Action, str, str | None]:
+        """As `_decided`, of what neither Annex E nor an override names."""
         unlisted = self.profile.unlisted_vr.get(known.vr)
         if unlisted is not None:
             return unlisted, instead, f"unlisted, VR {known.vr}", None
