@@ -2,7 +2,8 @@
 
 Reads only, with the rules of `bulkedit.leaks`, which know nothing of how the edits were derived. *Before* is the
 version on which the first call that the run applied to an image set was built; where it applied none that names the
-image set, the first version there is. Whatever the run was to change and did not is checked too, and named.
+image set, the first version there is; where the edits were made in a copy, the original. Whatever the run was to
+change and did not is checked too, and named.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ FOLDER: Final = "checks"
 WORKERS: Final = 16  # image sets under way at once, each with two documents
 ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
 # image sets that the run was to change and did not, or not wholly
+_NO_ORIGINAL: Final = "its original is deleted, so there is nothing to hold it against"
 UNDONE: Final = pl.Schema({"image_set_id": pl.String(), "edits": pl.UInt32(), "not_applied": pl.UInt32()})
 TARGETS: Final = pl.Schema(
     {
@@ -44,6 +46,7 @@ TARGETS: Final = pl.Schema(
         "edits": pl.UInt32(),  # of the plan
         "not_applied": pl.UInt32(),  # of these
         "base": pl.UInt32(),  # version before the first call that named it; null where none did
+        "promoted": pl.String(),  # the image set that holds its edits, where they were made in a copy
     }
 )
 
@@ -69,16 +72,19 @@ class Seen:
 
 def targets(run: Run) -> pl.DataFrame:
     """The image sets that a run was to change: columns `TARGETS`, in the order of the plan."""
-    applied = Changes(run).all().select("edit", "image_set_id", "lead", "base")
+    changes = Changes(run)
+    applied = changes.all().select("edit", "image_set_id", "lead", "base")
     own = applied.filter(pl.col("image_set_id") == pl.col("lead"))
     bases = own.group_by("image_set_id").agg(pl.col("base").min())
-    planned = (
-        run.plan.edits().select("edit", "image_set_id").join(applied.select("edit", done=True), on="edit", how="left")
-    )
+    copies = {"image_set_id": list(changes.promoted.values()), "promoted": list(changes.promoted)}
+    promoted = pl.LazyFrame(copies, schema={"image_set_id": pl.String(), "promoted": pl.String()})
+    done = applied.select("edit", done=True)
+    planned = run.plan.edits().select("edit", "image_set_id").join(done, on="edit", how="left")
     return (
         planned.group_by("image_set_id", maintain_order=True)
         .agg(edits=pl.len(), not_applied=pl.col("done").is_null().sum())
         .join(bases, on="image_set_id", how="left", maintain_order="left")
+        .join(promoted, on="image_set_id", how="left", maintain_order="left")
         .select(TARGETS.names())
         .cast(TARGETS)
         .collect()
@@ -108,11 +114,14 @@ async def check(
     set_aside = int(run.plan.set_aside().select(pl.len()).collect().item())
     seen = Seen(chosen.height, Check(frozenset(kept)), undone, set_aside)
     reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
-    waiting = iter(chosen.select("image_set_id", "base").iter_rows())
+    waiting = iter(chosen.select("image_set_id", "base", "promoted").iter_rows())
 
     async def work() -> None:
-        for image_set_id, base in waiting:
-            await _one(reader, seen, image_set_id, base, archived=archived)
+        for image_set_id, base, promoted in waiting:
+            if promoted is None:
+                await _one(reader, seen, image_set_id, base, archived=archived)
+            else:
+                await _copied(reader, seen, image_set_id, promoted, archived=archived)
             seen.requests, seen.throttled = reader.reads.requests, reader.reads.throttled
             if watch is not None:
                 watch(seen)
@@ -146,6 +155,27 @@ async def _one(reader: Reader, seen: Seen, image_set_id: str, base: int | None, 
     if isinstance(before, Refused):
         return _unread(seen, before)
     seen.check.add(image_set_id, before, after, older=len(older))
+    return None
+
+
+async def _copied(reader: Reader, seen: Seen, original: str, promoted: str, *, archived: bool) -> None:
+    """The same for edits that were made in a copy: the promoted image set is held against its original."""
+    was, now = await reader.settled(original), await reader.settled(promoted)
+    if isinstance(was, Refused) or was.state == "DELETED":
+        seen.unread[_NO_ORIGINAL] = seen.unread.get(_NO_ORIGINAL, 0) + 1
+        return None
+    if isinstance(now, Refused):
+        return _unread(seen, now)
+    if ARCHIVED in {was.storage_tier, now.storage_tier} and not archived:
+        seen.archived.append(promoted)
+        return None
+    before, after = await reader.metadata(original, was.version), await reader.metadata(promoted, now.version)
+    versions = await reader.versions(original)
+    if isinstance(before, Refused):
+        return _unread(seen, before)
+    if isinstance(after, Refused):
+        return _unread(seen, after)
+    seen.check.add(promoted, before, after, older=0 if isinstance(versions, Refused) else len(versions))
     return None
 
 

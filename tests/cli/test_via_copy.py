@@ -8,7 +8,7 @@ import pytest
 
 from bulkedit.deid import ENVIRONMENT
 from bulkedit.emulator.document import parse
-from bulkedit.errors import EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_USAGE
+from bulkedit.errors import EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tests.cli.shell import Shell
 from tests.deid.chart import KEY
 from tests.emulator.hospital import document
@@ -82,6 +82,25 @@ def test_a_data_store_of_primary_image_sets_is_de_identified(shell: Shell, delet
     undone = shell.run("revert", "run")
     assert undone.exit_code == EXIT_USAGE
     assert "by way of a copy" in undone.stdout + undone.stderr
+
+
+def test_the_check_holds_what_was_promoted_against_its_original(shell: Shell) -> None:
+    studies(shell)
+    shell.run(*DEID, "--via-copy")
+    assert shell.run("apply", "plan", "--run", "run", "--yes").exit_code == EXIT_OK
+    checked = shell.run("deid", "--check", "run", "--json")
+    assert checked.exit_code == EXIT_OK, checked.stdout
+    line = checked.json[-1]
+    assert (line["image_sets"], line["findings"], line["uids_parted"], line["older_versions"]) == (2, 0, 0, 2)
+
+
+def test_the_check_says_where_there_is_no_original_left(shell: Shell) -> None:
+    studies(shell)
+    shell.run(*DEID, "--via-copy", "--delete-originals")
+    assert shell.run("apply", "plan", "--run", "run", "--yes", "--delete-originals").exit_code == EXIT_OK
+    checked = shell.run("deid", "--check", "run")
+    assert checked.exit_code == EXIT_STOPPED
+    assert "2 image sets could not be read (its original is deleted" in checked.stderr
 
 
 def test_originals_are_deleted_only_where_that_is_asked_for_by_name(shell: Shell) -> None:
