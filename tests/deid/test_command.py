@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -12,7 +13,7 @@ import pytest
 from bulkedit.deid import ENVIRONMENT, SELECTION, Record, folder_of
 from bulkedit.emulator.document import parse
 from bulkedit.errors import EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_USAGE
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, wait_for
 from tests.deid.chart import KEY
 from tests.deid.chart import document as of_one
 from tests.emulator.hospital import document
@@ -250,3 +251,41 @@ def test_a_profile_explains_itself(shell: Shell) -> None:
         "action": "pseudonym",
         "because": "override by attribute",
     } in lines
+
+
+def test_a_kill_in_the_midst_leaves_nothing_half_written_and_the_same_command_ends_it(shell: Shell) -> None:
+    studies(shell, 30)
+    words = ["deid", "--profile", "basic", "--all"]
+    with shell.started(*words, "-o", "killed.parquet", "--read-rate", "5/s") as process:
+        wait_for(lambda: len(shell.requests("GetImageSetMetadata")) > 8)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (shell.folder / "killed.parquet").exists()
+    assert shell.run(*words, "-o", "killed.parquet").exit_code == EXIT_OK
+    assert shell.run(*words, "-o", "whole.parquet").exit_code == EXIT_OK
+    killed, whole = (pl.read_parquet(shell.folder / f"{name}.parquet") for name in ("killed", "whole"))
+    assert killed.sort(killed.columns).equals(whole.sort(whole.columns))
+
+
+def test_a_document_of_fifty_megabytes_is_done_and_one_over_the_bound_is_said(shell: Shell) -> None:
+    content = document(study="1.2.1")
+    ((uid, series),) = content["Study"]["Series"].items()
+    (_, one), *_ = series["Instances"].items()
+    filling = {**one["DICOM"], "ImageComments": "for DOE " * 300}  # about 2.5 kB an instance
+    for count, fits in ((20_000, True), (28_000, False)):
+        series["Instances"] = {
+            f"{uid}.{n}": {**one, "DICOM": {**filling, "SOPInstanceUID": f"{uid}.{n}"}} for n in range(count)
+        }
+        data = json.dumps(content).encode()
+        assert (50_000_000 < len(data) < 64 * 2**20) is fits
+        name = f"{count:032d}"
+        (shell.folder / f"{name}.json.gz").write_bytes(gzip.compress(data, 1))
+        words = ["deid", "--profile", "basic", "--from", f"{name}.json.gz", "-o", f"{count}.parquet", "--json"]
+        result = shell.run(*words)
+        if fits:
+            assert result.exit_code == EXIT_OK, result.stderr
+            assert result.json[-1]["edits"] > count
+        else:
+            assert result.exit_code != EXIT_OK
+            assert "larger than 64 MiB" in result.stderr
+            assert not (shell.folder / f"{count}.parquet").exists()
