@@ -73,7 +73,7 @@ def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
 
 def calls_of(planned: pl.DataFrame) -> pl.DataFrame:
     """The calls of the edits; the result files have no use for their documents."""
-    absent = ("version", "updatable", "removable", "revert_to")
+    absent = ("version", "updatable", "removable", "revert_to", "recipe")
     return (
         planned.lazy()
         .group_by("call", maintain_order=True)

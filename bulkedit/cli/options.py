@@ -210,6 +210,7 @@ DeleteOriginals = Annotated[
     bool,
     typer.Option(
         "--delete-originals",
+        envvar="BULKEDIT_DELETE_ORIGINALS",
         help="With --via-copy: delete each original for good, once its copy is promoted and read back.",
         rich_help_panel=_SELECT,
     ),
