@@ -264,19 +264,23 @@ def stands(promoted: ImageSet) -> bool:
 
 
 def promotions(calls: pl.LazyFrame, parts: Iterable[Part]) -> pl.DataFrame:
-    """The promotion that gives the edits of a call their outcome: call UInt32, promote UInt32.
+    """The promotion that gives the edits of a call their outcome: call, promote and copy, each UInt32.
 
     An edit that is in a copy is nobody's before the copy is promoted. ``calls``: `bulkedit.planner.CALLS`; the result
-    has a row for each call of a recipe that carries edits, and for each part (parents first) of such a call.
+    has a row for each call of a recipe that carries edits, and for each part (parents first) of such a call. ``copy``
+    is the call that makes the copy.
     """
     recipes = calls.filter(pl.col("recipe").is_not_null()).select("call", "lane", "recipe").collect()
     promote = recipes.filter(pl.col("recipe") == Recipe.PROMOTE).select("lane", promote="call")
-    planned = recipes.filter(pl.col("recipe") == Recipe.EDIT).join(promote, on="lane").select("call", "promote")
-    of = dict(planned.iter_rows())
+    copy = recipes.filter(pl.col("recipe") == Recipe.COPY).select("lane", copy="call")
+    carried = recipes.filter(pl.col("recipe") == Recipe.EDIT)
+    planned = carried.join(promote, on="lane").join(copy, on="lane").select("call", "promote", "copy")
+    of = {call: (promotion, copy) for call, promotion, copy in planned.iter_rows()}
     for part in parts if of else ():
         if part.parent in of:
             of[part.call] = of[part.parent]
-    return pl.DataFrame(list(of.items()), schema={"call": pl.UInt32, "promote": pl.UInt32}, orient="row")
+    rows = [(call, *steps) for call, steps in of.items()]
+    return pl.DataFrame(rows, schema=dict.fromkeys(("call", "promote", "copy"), pl.UInt32), orient="row")
 
 
 def lifecycle(table: Table) -> str:

@@ -20,7 +20,7 @@ from bulkedit.edit import STORED_VALUE, Action
 OUTCOME: Final = "outcome"
 MARKS: Final = frozenset({OUTCOME, "version_after"})
 COLUMNS: Final = (
-    *("row", OUTCOME, "reason", "message", "call", "version_before", "version_after"),
+    *("row", OUTCOME, "reason", "message", "call", "made_image_set_id", "version_before", "version_after"),
     *("attempts", "conflicts", "superseded", "started_at", "ended_at", "row_edits", "row_applied"),
 )
 VALUES: Final = ("value", "value_json")

@@ -39,7 +39,8 @@ class History:
         self._settled_parts: set[int] = set()
         for part in ledger.parts():
             self.add(part)
-        self._promotions = dict(promotions(plan.calls(), ledger.parts()).iter_rows())
+        promoted = promotions(plan.calls(), ledger.parts())
+        self._promotions = dict(promoted.select("call", "promote").iter_rows())
         self._recipes: dict[int, Past] = {}  # of lanes that were read from the plan and are not opened yet
         self._ended: dict[int, Standing] = {}  # settled calls and parts of recipes
         self._bases: dict[int, int] = {}  # settled copies: version of the source

@@ -37,6 +37,7 @@ OUTCOMES: Final = pl.Schema(
     }
 )
 _OUTCOME_OF: Final = {str(standing): str(outcome_of(standing)) for standing in Standing}
+_MADE: Final = pl.Schema({"step": pl.UInt32(), "made": pl.String()})
 _PARTS: Final = pl.Schema({"edit": pl.UInt32(), "part": pl.UInt32()})
 
 
@@ -68,7 +69,8 @@ class Settlement:
     """What became of the calls of a run: read once, then joined to any of the plan's edits."""
 
     # a row for each call that was begun: call, outcome, reason, message, version_before, version_after, attempts,
-    # throttles, faults, conflicts, begun Float64 and at Float64: epoch seconds of its first and its last event
+    # throttles, faults, conflicts, begun Float64 and at Float64: epoch seconds of its first and its last event, and
+    # made_image_set_id String: where its edits are by way of a copy, the promoted image set, or else the copy
     calls: pl.DataFrame
     parts: pl.DataFrame  # for edits of split calls: edit, and the smallest part that carries it
     leads: pl.DataFrame  # of study-wide calls of the plan: call, and lead String, the image set that the call names
@@ -78,7 +80,7 @@ class Settlement:
     def of(cls, run: Run) -> Settlement:
         """Read the ledger. Raises LedgerError."""
         found, begun, parts = pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=BEGUN), pl.DataFrame(schema=_PARTS)
-        damage, promoted = None, pl.DataFrame()
+        damage, promoted, made = None, pl.DataFrame(), pl.DataFrame(schema=_MADE)
         if run.ledger.exists():
             with Ledger.read(run.ledger) as ledger:
                 damage = ledger.damage
@@ -86,6 +88,9 @@ class Settlement:
                 # a part has a higher number than what it is part of
                 split = ledger.parts()
                 last = {edit: part.call for part in split for edit in part.edits}
+                made = pl.DataFrame(
+                    [(one.call, one.image_set_id) for one in ledger.made() if one.ours], _MADE, orient="row"
+                )
             promoted = promotions(run.plan.calls(), split)
             parts = pl.DataFrame(list(last.items()), schema=_PARTS, orient="row")
         calls = found.select(
@@ -100,9 +105,10 @@ class Settlement:
             "faults",
             "conflicts",
             "at",
+            pl.lit(None, pl.String).alias("made_image_set_id"),
         ).join(begun, on="call", how="left", maintain_order="left")
         if promoted.height:
-            calls = _by_promotion(calls, promoted)
+            calls = _by_promotion(calls, promoted, made)
         leads = run.plan.calls().filter("study_wide").select("call", lead="image_set_id").collect()
         return cls(calls, parts, leads, damage)
 
@@ -129,10 +135,13 @@ class Settlement:
         return settled.with_columns(pl.when(own).then(pl.col("version_before", "version_after"))).drop("lead")
 
 
-def _by_promotion(calls: pl.DataFrame, promoted: pl.DataFrame) -> pl.DataFrame:
+def _by_promotion(calls: pl.DataFrame, promoted: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
     """What was applied to a copy has the outcome of the copy's promotion, and none before that is settled."""
     ends = calls.select(promote="call", end="outcome", why="reason", words="message")
+    last = made.unique("step", keep="last")
     joined = calls.join(promoted, on="call", how="left", maintain_order="left")
+    for step, names in (("promote", "promoted_id"), ("copy", "copy_id")):
+        joined = joined.join(last.rename({"step": step, "made": names}), on=step, how="left", maintain_order="left")
     joined = joined.join(ends, on="promote", how="left", maintain_order="left")
     in_copy = pl.col("promote").is_not_null() & (pl.col("outcome") == str(Outcome.APPLIED))
     end = pl.col("end").fill_null(str(Outcome.UNPROCESSED))
@@ -141,6 +150,7 @@ def _by_promotion(calls: pl.DataFrame, promoted: pl.DataFrame) -> pl.DataFrame:
         outcome=pl.when(in_copy).then(end).otherwise("outcome"),
         reason=pl.when(short).then(pl.coalesce("why", pl.lit(NOT_PROMOTED))).otherwise("reason"),
         message=pl.when(short).then("words").otherwise("message"),
+        made_image_set_id=pl.coalesce("promoted_id", "copy_id"),
     ).select(calls.columns)
 
 

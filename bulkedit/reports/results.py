@@ -70,6 +70,7 @@ RESULTS: Final = pl.Schema(
         "reason": pl.String(),  # error code, finding, or code of a row that was not planned
         "message": pl.String(),  # the service's words without values, or why the row was not planned
         "call": pl.UInt32(),
+        "made_image_set_id": pl.String(),  # the promoted image set that the edit is in, or the copy, not promoted
         "version_before": pl.UInt32(),
         "version_after": pl.UInt32(),
         "attempts": pl.UInt32(),

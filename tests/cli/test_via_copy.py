@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 from bulkedit.deid import ENVIRONMENT
@@ -92,6 +93,17 @@ def test_the_check_holds_what_was_promoted_against_its_original(shell: Shell) ->
     assert checked.exit_code == EXIT_OK, checked.stdout
     line = checked.json[-1]
     assert (line["image_sets"], line["findings"], line["uids_parted"], line["older_versions"]) == (2, 0, 0, 2)
+
+
+def test_result_files_name_the_promoted_image_set(shell: Shell) -> None:
+    originals = studies(shell)
+    shell.run(*DEID, "--via-copy")
+    assert shell.run("apply", "plan", "--run", "run", "--yes").exit_code == EXIT_OK
+    assert shell.run("report", "run", "--results", "results").exit_code == EXIT_OK
+    lines = pl.read_csv(shell.folder / "results" / "succeeded.csv", infer_schema=False)
+    primary = {ident for ident, (primary, _) in there(shell).items() if primary}
+    assert set(lines["image_set_id"]) == set(originals)
+    assert set(lines["made_image_set_id"]) == primary - set(originals)
 
 
 def test_the_check_says_where_there_is_no_original_left(shell: Shell) -> None:
