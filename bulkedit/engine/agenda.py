@@ -1,9 +1,14 @@
-"""Which lane goes next: a heap of lanes that wait, queues of lanes that are due. Pure."""
+"""Which lane goes next: a heap of lanes that wait, heaps of lanes that are due. Pure.
+
+Of lanes that are due, one goes before another by the time that its further calls take beyond those of the other: all
+lanes are to end together, so that the end of a run is not a few lanes of many calls. That is a head start and no
+more: a lane that has waited for longer goes first, so none starves.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
+import math
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +41,7 @@ _BY: Final = {
 # (operation, of a lane in flight). Reads go before updates: they free image sets and are what a settled call waits
 # for. Lanes that are in flight already go before those that are not, which could hold them up for good.
 _Queue = tuple[Operation, bool]
+_LONGEST_START: Final = 8  # calls; of the head start
 _ORDER: Final[tuple[_Queue, ...]] = tuple((operation, flying) for operation in _BY for flying in (True, False))
 
 
@@ -45,15 +51,17 @@ class Agenda:
     def __init__(self, pacers: Mapping[Operation, Pacing]) -> None:
         self._pacers = pacers
         self._later: list[tuple[float, int, LaneRun]] = []
-        self._due: dict[_Queue, deque[LaneRun]] = {queue: deque() for queue in _ORDER}
+        self._due: dict[_Queue, list[tuple[float, int, LaneRun]]] = {queue: [] for queue in _ORDER}
         self._number = 0
+        self._call_s = 0.0
         self.held: set[Held] = set()  # what held a lane back when `take` was last asked
 
     def __len__(self) -> int:
         return len(self._later) + sum(map(len, self._due.values()))
 
-    def put(self, lane: LaneRun) -> None:
-        """The lane waits until it is due."""
+    def put(self, lane: LaneRun, call_s: float = 0.0) -> None:
+        """The lane waits until it is due. ``call_s``: seconds that one call after another takes."""
+        self._call_s = call_s
         self._number += 1
         heapq.heappush(self._later, (lane.due, self._number, lane))
 
@@ -68,34 +76,34 @@ class Agenda:
         for operation, flying in _ORDER:
             if not (queue := self._due[operation, flying]):
                 continue
-            if not admit(queue[0]):
+            if not admit(queue[0][2]):
                 self.held.add(Held.IN_FLIGHT)
                 continue
             if (pause := self._pacers[operation].wait(now)) <= 0:
                 self._pacers[operation].take(now)
-                return queue.popleft()
+                return heapq.heappop(queue)[2]
             self.held.add(_BY[operation])
             wait = pause if wait is None else min(wait, pause)
         return wait
 
     def drop(self, unwanted: Callable[[LaneRun], bool]) -> list[LaneRun]:
         """Take out every lane that is unwanted."""
-        lanes = [lane for _, _, lane in self._later] + [lane for queue in self._due.values() for lane in queue]
+        lanes = [lane for _, _, lane in self._later] + [lane for queue in self._due.values() for *_, lane in queue]
         dropped = [lane for lane in lanes if unwanted(lane)]
         gone = set(map(id, dropped))
         self._later = [entry for entry in self._later if id(entry[2]) not in gone]
         heapq.heapify(self._later)
         for name, queue in self._due.items():
-            self._due[name] = deque(lane for lane in queue if id(lane) not in gone)
+            self._due[name] = [entry for entry in queue if id(entry[2]) not in gone]
+            heapq.heapify(self._due[name])
         return dropped
 
     def _ripen(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:
-            lane = heapq.heappop(self._later)[2]
+            due, number, lane = heapq.heappop(self._later)
             if lane.action is None:
                 continue
-            queue = self._due[lane.action.operation, lane.flying]
-            if lane.under_way and not lane.flying:
-                queue.appendleft(lane)  # turned away: it has waited before
-            else:
-                queue.append(lane)
+            head_start = min(lane.calls_left, _LONGEST_START) * self._call_s
+            turned_away = lane.under_way and not lane.flying  # it has waited before
+            place = -math.inf if turned_away else due - head_start
+            heapq.heappush(self._due[lane.action.operation, lane.flying], (place, number, lane))

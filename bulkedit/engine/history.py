@@ -172,6 +172,12 @@ class Lanes:
         self._history = history
         self._ready: deque[Lane] = deque()
         self.ended = False
+        self._last_length = 0
+
+    @property
+    def next_length(self) -> int:
+        """Calls of the next lane, which is the longest that is left; of the last one where the next is not read yet."""
+        return len(self._ready[0].calls) if self._ready else self._last_length
 
     async def next(self) -> Lane | None:
         """The next lane, None at the end."""
@@ -183,7 +189,10 @@ class Lanes:
 
     def at_hand(self) -> Lane | None:
         """The next lane of those that have been read; None where the plan must be read for it, and at the end."""
-        return self._ready.popleft() if self._ready else None
+        if not self._ready:
+            return None
+        self._last_length = len(self._ready[0].calls)
+        return self._ready.popleft()
 
     def end(self) -> None:
         """Open no more."""

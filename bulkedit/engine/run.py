@@ -50,6 +50,7 @@ _STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be 
 _PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02  # when the pace is written down; seconds, and a share
 _RECIPES_AHEAD: Final = 8  # lanes of recipes: they wait for three quotas in turn
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
+_TAIL: Final = 2.0  # times as long as one lane takes: what is left then is opened at once, so that lanes end together
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class Engine:
         self._noted = Pace(-math.inf, 0.0)
         self._open_lanes = 0
         self._runs: dict[int, LaneRun] = {}  # open lanes by number
+        self._calls_ahead = self.tally.calls - self.tally.settled_calls  # of the lanes that are not open yet
         self._longest_ahead: int = plan.counts.get("longest_lane", 0)  # calls; of the lanes that are not open yet
         self._in_flight: set[int] = set()  # lane numbers
         self._busy = 0  # actions at the workers
@@ -213,10 +215,25 @@ class Engine:
         ahead = max(2, math.ceil(self.pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
         if self._history.has_recipes:
             ahead = max(ahead, _RECIPES_AHEAD)
+        if self._near_the_end:
+            ahead = self._options.max_in_flight
         return self._open_lanes - len(self._in_flight) < min(ahead, self._options.max_in_flight)
+
+    @property
+    def _near_the_end(self) -> bool:
+        """Whether the lanes that are not open yet take hardly longer than one of them, call after call.
+
+        From then on the calls of a lane are what a run waits for: all lanes are to be at the same call.
+        """
+        length, settles_s = self._lanes.next_length, self.settle.first_look()
+        if length < 2 or not len(self.settle):
+            return False
+        at_once = min(self.pacers[Operation.UPDATE].rate.per_second * settles_s, self._options.max_in_flight)
+        return self._calls_ahead <= _TAIL * length * at_once
 
     def _open(self, lane: Lane) -> None:
         self._open_lanes += 1
+        self._calls_ahead -= len(lane.calls)
         past = self._history.recipe_of(lane)
         run = (LaneRun if past is None else partial(RecipeRun, past))(
             lane,
@@ -402,7 +419,7 @@ class Engine:
         if lane.action is None:
             self._left(lane)
         else:
-            self._agenda.put(lane)
+            self._agenda.put(lane, self.settle.first_look())
         if (why := self._errors.spent) and self.tally.unprocessed:
             if self._options.halt is Halt.NOW:
                 raise _too_many_errors(why)

@@ -13,6 +13,8 @@ _KEPT: Final = 128  # of the latest settle times
 _FIRST_LOOK: Final = 0.9  # the share of updates that should be found settled by their first look
 _UNKNOWN_S: Final = 0.25  # before anything was observed
 _EARLIER: Final = 0.99  # what a first look found settled was settled before it; so looks move earlier until one fails
+_FAR_EARLIER: Final = 0.9  # and faster where no lock has lasted nearly as long: looks that waited for a quota were late
+_NEARLY: Final = 0.8
 _STEP: Final = 0.05  # of the learned time: how much later the second look is
 _SHORTEST_STEP_S: Final = 0.05
 _LONGEST_STEP_S: Final = 15.0
@@ -23,7 +25,7 @@ class SettleTimes:
     """Seconds from an update's acceptance to its settlement, as looks have shown it in this run."""
 
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    _longest_lock_s: float = 0.0  # that was seen before anything settled
+    _longest_lock_s: float = 0.0  # that was seen
 
     def __len__(self) -> int:
         return len(self._latest)
@@ -33,7 +35,8 @@ class SettleTimes:
 
         Between the two it settled; where the first look found it, at some time before.
         """
-        self._latest.append(seconds * _EARLIER if locked_s is None else (locked_s + seconds) / 2)
+        earlier = _EARLIER if self._longest_lock_s > seconds * _NEARLY else _FAR_EARLIER
+        self._latest.append(seconds * earlier if locked_s is None else (locked_s + seconds) / 2)
 
     def still_locked(self, seconds: float) -> None:
         """A look that left so long after the acceptance found the image set locked."""

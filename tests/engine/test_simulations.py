@@ -17,23 +17,27 @@ def named(scenario: Scenario) -> str:
     return f"{scenario.rate:g}/{scenario.burst:g} {where}{change}"
 
 
-# The calls of a lane wait for one another: the last lanes of a run leave places free that nobody can take. Where a
-# call takes 20 s to settle and a run a quarter of an hour, that alone is up to 40 s.
+# Where updates in flight are what binds, a place is held until the look that finds its update settled: by as much as
+# that look is late, the run is longer. The first settle times are learned from looks that double their waits, so they
+# are up to a tenth too long, and looks that move earlier faster than this were found to cost more than 1.5 an update.
 LATE_S = 20.0
-LATE_RATIO = 1.08
+LATE_RATIO, LATE_REACHED = 1.07, 0.88
+
+
+def looks_bind(scenario: Scenario) -> bool:
+    return scenario.binds == "in flight" and scenario.settle_s >= LATE_S
 
 
 def hold(result: Result) -> None:
     """The bounds of a steady quota."""
     scenario = result.scenario
     assert result.ended.left == 0
-    assert result.ratio <= (LATE_RATIO if scenario.settle_s >= LATE_S else 1.05)
+    assert result.ratio <= (LATE_RATIO if looks_bind(scenario) else 1.05)
     assert result.throttled_steady <= 0.02
     assert result.throttled <= 0.05
-    assert result.reached >= (0.88 if scenario.binds == "in flight" else 0.9)
+    assert result.reached >= (LATE_REACHED if looks_bind(scenario) else 0.9)
     assert result.longest_gap <= 10
-    if scenario.settle_s < LATE_S:
-        assert result.reads_an_update <= 1.5
+    assert result.reads_an_update <= 1.5
 
 
 OFTEN = [
@@ -54,6 +58,29 @@ def test_a_steady_quota_is_used_up(scenario: Scenario) -> None:
 @pytest.mark.parametrize("scenario", SELDOM, ids=named)
 def test_a_steady_quota_is_used_up_at_length(scenario: Scenario) -> None:
     hold(simulate(scenario))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rate", "burst", "latency", "settle", "seed"),
+    [
+        (0.5, 2, 0.1, 2.0, 1),
+        (0.5, 2, 1.0, 7.0, 2),
+        (0.5, 2, 0.02, 20.0, 3),
+        (3, 7, 0.1, 7.0, 1),
+        (3, 7, 0.3, 2.0, 2),
+        (3, 7, 1.0, 20.0, 3),
+        (50, 50, 0.05, 0.5, 1),
+        (50, 50, 0.5, 7.0, 2),
+        (300, 100, 0.1, 2.0, 3),
+        (300, 100, 0.1, 7.0, 4),
+        (12, 30, 0.2, 4.0, 5),
+        (8, 1, 0.1, 2.0, 9),
+        (1, 5, 0.4, 10.0, 10),
+    ],
+)
+def test_other_quotas_are_used_up_as_well(rate: float, burst: float, latency: float, settle: float, seed: int) -> None:
+    hold(simulate(Scenario(rate=rate, burst=burst, latency_s=latency, settle_s=settle, seed=seed)))
 
 
 @pytest.mark.slow
