@@ -19,6 +19,7 @@ from bulkedit.cli.terminal import (
     err,
     fitted,
     json_line,
+    lines_of_edits,
     out,
     plural,
     print_rows,
@@ -205,9 +206,8 @@ def _show_edits(edits: pl.DataFrame) -> None:
     for same in groups[:_SHOWN_REASONS]:
         why = ": ".join(filter(None, same.select("outcome", "reason", "message").row(0)))
         console.print(f"\n{plural(same.height, 'edit')} {why}")
-        for edit in same.head(_SHOWN_EDITS).iter_rows(named=True):
-            what = " ".join(filter(None, (edit["action"], edit["attribute"])))
-            console.print(f"  row {edit['row']:,}  {edit['image_set_id']}  {what}")
+        for line in lines_of_edits(same.head(_SHOWN_EDITS).iter_rows(named=True)):
+            console.print(f"  {line}")
         if (more := same.height - _SHOWN_EDITS) > 0:
             outcome = same.item(0, "outcome")
             console.print(f"  … and {more:,} more like these; --only {outcome} --json lists all.")

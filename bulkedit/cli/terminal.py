@@ -116,6 +116,16 @@ def print_rows(pairs: list[tuple[str, str]]) -> None:
     console.print(rows(pairs, width_of(console)))
 
 
+def lines_of_edits(edits: Iterable[dict[str, Any]]) -> list[str]:
+    """A line for each of some edits (``row``, ``image_set_id``, ``action``, ``attribute``), one under another."""
+    shown = [(f"row {edit['row']:,}", edit) for edit in edits]
+    width = max((len(row) for row, _ in shown), default=0)
+    return [
+        "  ".join((row.ljust(width), edit["image_set_id"], " ".join(filter(None, (edit["action"], edit["attribute"])))))
+        for row, edit in shown
+    ]
+
+
 def fitted(text: str, width: int) -> str:
     """Text whose lines are wrapped at blanks; a command to type stays in one piece."""
     return "\n".join(part for line in text.split("\n") for part in _wrapped(line, width))

@@ -14,7 +14,18 @@ import typer
 from bulkedit import readback, runs
 from bulkedit.aws import connect
 from bulkedit.cli import options as o
-from bulkedit.cli.terminal import command, confirmed, duration, err, interactive, json_line, out, plural, print_rows
+from bulkedit.cli.terminal import (
+    command,
+    confirmed,
+    duration,
+    err,
+    interactive,
+    json_line,
+    lines_of_edits,
+    out,
+    plural,
+    print_rows,
+)
 from bulkedit.cli.working import worked
 from bulkedit.commands import Where, connection_of
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, BulkeditError
@@ -293,9 +304,10 @@ def _show_differences(done: Verification) -> None:
     for difference, origin, count in found.iter_rows():
         same = done.differences().filter(difference=difference, origin=origin).head(_SHOWN).collect()
         out().print(f"\n{plural(count, 'edit')}: {difference}, {_WHO[origin]}")
-        for row in same.iter_rows(named=True):
+        rows = same.to_dicts()
+        for line, row in zip(lines_of_edits(rows), rows, strict=True):
             since = f"  version {row['version']}, now {row['latest']}" if row["version"] and row["latest"] else ""
-            out().print(f"  {_edit(row)}{since}")
+            out().print(f"  {line}{since}")
         _more(count)
 
 
@@ -308,24 +320,19 @@ _WHO: Final = {
 
 def _show_kept(done: Verification) -> None:
     kept = done.kept()
-    head = kept.head(_SHOWN).collect()
-    if not head.height:
+    head = kept.head(_SHOWN).collect().to_dicts()
+    if not head:
         return
     out().print("\nOlder versions that still have what was replaced or removed")
-    for row in head.iter_rows(named=True):
+    for line, row in zip(lines_of_edits(head), head, strict=True):
         numbers = ", ".join(map(str, row["versions"]))
-        out().print(f"  {_edit(row)}  {'version' if len(row['versions']) == 1 else 'versions'} {numbers}")
+        out().print(f"  {line}  {'version' if len(row['versions']) == 1 else 'versions'} {numbers}")
     _more(kept.select("row").collect(engine="streaming").height)
     out().print(
         "HealthImaging has no call that purges a version. What rids you of them is a new image set: copy it "
         "(CopyImageSet takes the latest version only), look at the copy, delete the old one (DeleteImageSet). "
         "A primary image set gets a new id so, and needs a copy with promoteToPrimary."
     )
-
-
-def _edit(row: dict[str, Any]) -> str:
-    what = " ".join(filter(None, (row["action"], row["attribute"])))
-    return f"row {row['row']:,}  {row['image_set_id']}  {what}"
 
 
 def _more(count: int) -> None:

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from bulkedit.cli.progress import parts, picture
-from bulkedit.cli.terminal import err, fitted, packed, redrawn, rows
+from bulkedit.cli.terminal import err, fitted, lines_of_edits, packed, redrawn, rows
 from tests.engine.test_progress import NUMBERS
 
 if TYPE_CHECKING:
@@ -167,23 +167,33 @@ def test_lines_of_json_go_to_standard_output_while_a_picture_is_redrawn_on_the_o
     assert err() is not console
 
 
-def test_completion_of_bash_knows_commands_and_options() -> None:
-    start = [sys.executable, "-c", "import sys; sys.argv[0] = 'bulkedit'; from bulkedit.__main__ import app; app()"]
+START = [sys.executable, "-c", "import sys; sys.argv[0] = 'bulkedit'; from bulkedit.__main__ import app; app()"]
+MAXIMA = {"--max-rate", "--max-errors", "--max-in-flight", "--max-attempts"}
 
-    def said(*words: str, **env: str) -> str:
-        asked = {**os.environ, **env}
-        return subprocess.run([*start, *words], env=asked, capture_output=True, text=True, check=False).stdout
 
-    def completed(line: str) -> list[str]:
-        """As the script asks for it."""
-        place = str(len(line.split(" ")) - 1)
-        return said(COMP_WORDS=line, COMP_CWORD=place, _BULKEDIT_COMPLETE="complete_bash").split()
+def completed(shell: str, line: str) -> list[str]:
+    """What a shell is offered for a line, asked for as its script does."""
+    asked = {
+        "bash": {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)},
+        "zsh": {"_TYPER_COMPLETE_ARGS": line},
+        "fish": {"_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    }[shell]
+    env = {**os.environ, **asked, "_BULKEDIT_COMPLETE": f"complete_{shell}"}
+    said = subprocess.run(START, env=env, capture_output=True, text=True, check=False).stdout
+    if shell == "zsh":  # name and help of each, quoted for `eval`
+        return [name for name, _ in re.findall(r'"([^"\n]+)":"([^"]*)"', said)]
+    return [words.split("\t")[0] for words in said.splitlines() if shell == "bash" or "\t" in words]
 
-    assert "complete -o default -F _bulkedit_completion bulkedit" in said("--show-completion", "bash")
-    assert completed("bulkedit re") == ["resume", "report", "revert"]
-    assert set(completed("bulkedit apply --max-")) == {
-        "--max-rate",
-        "--max-errors",
-        "--max-in-flight",
-        "--max-attempts",
-    }
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_commands_and_options(shell: str) -> None:
+    assert sorted(completed(shell, "bulkedit re")) == ["report", "resume", "revert"]
+    assert set(completed(shell, "bulkedit apply --max-")) == MAXIMA
+
+
+def test_edits_stand_one_under_another() -> None:
+    edits = [
+        {"row": 8, "image_set_id": "a", "action": "set", "attribute": "PatientName"},
+        {"row": 12_345, "image_set_id": "b", "action": "revert", "attribute": None},
+    ]
+    assert lines_of_edits(edits) == ["row 8       a  set PatientName", "row 12,345  b  revert"]
