@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
     {"errors", "edit", "dicom", "pacing", "files"},
-    {"outcome", "client", "editlist", "inventory", "deid", "leaks"},
+    {"outcome", "client", "editlist", "inventory", "deid", "leaks", "holding"},
     {"verdict", "planner", "ledger", "aws", "emulator"},
     {"runs", "reading", "changes", "recipe"},
     {"engine", "reports", "readback", "reversal", "leakcheck"},

@@ -57,6 +57,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         }
         wide = shell.write("w.jsonl", json.dumps(call) + "\n")
         run("plan", str(by_study), "-o", "p")
+        run("plan", str(by_study), "-o", "s", "--skip-satisfied")
         run("apply", str(by_study), "--yes", "--run", "a")
         run("apply", str(removal), "--yes", "--run", "b")
         run("apply", str(wide), "--yes", "--run", "w")

@@ -73,6 +73,7 @@ def apply(
     study_wide: o.StudyWide = "auto",
     via_copy: o.ViaCopy = False,
     delete_originals: o.DeleteOriginals = False,
+    skip_satisfied: o.SkipSatisfied = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Apply a plan, or an edit list at once. Asks first on a terminal.
@@ -114,6 +115,7 @@ def apply(
         study_wide=study_wide,
         via_copy=via_copy,
         delete_originals=delete_originals and not Path(source).is_dir(),
+        skip_satisfied=skip_satisfied,
         read_rate=read_rate,
     )
     plan = _plan_of(source, datastore, listing, where)
@@ -162,6 +164,8 @@ def _show(plan: SavedPlan, *, as_json: bool) -> None:
 
 
 def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
+    if not plan.counts["calls"]:
+        return
     asks = interactive() and not yes
     if not asks:
         require_deletion_asked(plan, delete_originals=delete_originals)

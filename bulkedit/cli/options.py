@@ -215,6 +215,16 @@ DeleteOriginals = Annotated[
         rich_help_panel=_SELECT,
     ),
 ]
+SkipSatisfied = Annotated[
+    bool,
+    typer.Option(
+        "--skip-satisfied",
+        envvar="BULKEDIT_SKIP_SATISFIED",
+        help="Read the metadata of the image sets first, and leave out edits that hold already. It takes one "
+        "GetImageSet and one GetImageSetMetadata an image set; archived ones are not read.",
+        rich_help_panel=_SELECT,
+    ),
+]
 Quota = Annotated[
     str,
     typer.Option(

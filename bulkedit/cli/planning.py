@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from bulkedit.commands import Looked
     from bulkedit.inventory import Tally
     from bulkedit.planner import SavedPlan
 
@@ -57,6 +58,7 @@ def plan(
     study_wide: o.StudyWide = "auto",
     via_copy: o.ViaCopy = False,
     delete_originals: o.DeleteOriginals = False,
+    skip_satisfied: o.SkipSatisfied = False,
     read_rate: o.ReadRate = AUTO,
     quota: o.Quota = DEFAULT_QUOTA,
     raised_quota: o.RaisedQuota = DEFAULT_RAISED_QUOTA,
@@ -84,6 +86,7 @@ def plan(
         study_wide=study_wide,
         via_copy=via_copy,
         delete_originals=delete_originals,
+        skip_satisfied=skip_satisfied,
         read_rate=read_rate,
         quota=quota,
         raised_quota=raised_quota,
@@ -94,7 +97,8 @@ def plan(
         json_line(plan_line(saved))
         return
     show_plan(saved)
-    out().print(f"\nTo apply it:  {apply_command(saved)}")
+    if saved.counts["calls"]:
+        out().print(f"\nTo apply it:  {apply_command(saved)}")
 
 
 class Talk(Listener):
@@ -122,6 +126,24 @@ class Talk(Listener):
                 f"looking image sets up: {now.searches:,} searches · {now.image_sets:,} image sets · "
                 f"{now.throttled:,} throttled"
             )
+
+        return showing(numbers)
+
+    def will_read(self, looked: Looked) -> None:
+        """What the reading costs."""
+        count = looked.total
+        err().print(
+            f"Reading {plural(count, 'image set')} first, for what holds already: {count:,} GetImageSet and {count:,} "
+            f"GetImageSetMetadata, at least {duration(looked.seconds())} at the default quotas."
+        )
+
+    def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
+        """How far the reading is, in a line of numbers."""
+
+        def numbers() -> str:
+            now = looked()
+            done = now.read + now.archived + now.unread
+            return f"reading: {done:,}/{now.total:,} image sets · {now.throttled:,} throttled"
 
         return showing(numbers)
 
@@ -170,11 +192,15 @@ def show_plan(saved: SavedPlan) -> None:
             ("calls", _calls_text(counts)),
             *([("via copy", _recipes_text(counts))] if counts.get("via_copy") else []),
             ("set aside", aside),
+            *([("satisfied", _satisfied_text(counts))] if _skips(saved) else []),
             ("time", _time_text(counts)),
             ("API cost", f"${counts['api_dollars']:,.4f}"),
             ("storage cost", _tier_text(saved)),
         ]
     )
+    if not counts["calls"]:
+        console.print("\nNothing is left to do: all that the list asks for holds already.")
+        return
     # the plan of a revert has no such edits
     beyond = counts.get("beyond_knowledge", 0)
     if beyond and saved.manifest["settings"].get("study_wide") == plans.StudyWide.AUTO:
@@ -183,6 +209,17 @@ def show_plan(saved: SavedPlan) -> None:
     if counts["seconds"] > _LONG_S and counts["raised_seconds"] < counts["seconds"]:
         console.print("\nTo ask AWS for a higher quota (Service Quotas, or a support case), you may write:\n")
         console.print(textwrap.indent(textwrap.fill(plans.quota_request(counts, saved.datastore_id), 100), "  "))
+
+
+def _skips(saved: SavedPlan) -> bool:
+    return bool(saved.manifest["settings"].get("skip_satisfied"))
+
+
+def _satisfied_text(counts: dict[str, Any]) -> str:
+    text = f"{plural(counts['satisfied'], 'edit')} left out: held already"
+    if not_read := counts["image_sets_not_read"]:
+        return f"{text}; {plural(not_read, 'image set')} not read (archived, locked or not there), so theirs stay"
+    return text
 
 
 def _calls_text(counts: dict[str, Any]) -> str:

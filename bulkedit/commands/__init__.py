@@ -9,6 +9,7 @@ from bulkedit.commands.planning import (
     plan_list,
     problems_text,
 )
+from bulkedit.commands.satisfying import Looked
 from bulkedit.commands.where import Where, connection_of
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "DEFAULT_RAISED_QUOTA",
     "ListOptions",
     "Listener",
+    "Looked",
     "RunOptions",
     "Where",
     "connection_of",

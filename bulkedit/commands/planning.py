@@ -19,6 +19,7 @@ from bulkedit import __version__, dicom, editlist
 from bulkedit import inventory as inventories
 from bulkedit import planner as plans
 from bulkedit.aws import Connection, connect
+from bulkedit.commands.satisfying import Looked, needless
 from bulkedit.errors import BadRowsError, UsageError
 from bulkedit.files import open_private
 from bulkedit.outcome import Refused
@@ -54,6 +55,14 @@ class Listener:
         del tally
         return nullcontext()
 
+    def will_read(self, looked: Looked) -> None:
+        """So many image sets are to be read first, to find what holds already."""
+
+    def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
+        """Entered while they are read; ``looked`` tells how far that is."""
+        del looked
+        return nullcontext()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListOptions:
@@ -76,6 +85,7 @@ class ListOptions:
     study_wide: str = "auto"
     via_copy: bool = False
     delete_originals: bool = False
+    skip_satisfied: bool = False
     read_rate: str = AUTO
     quota: str = DEFAULT_QUOTA
     raised_quota: str = DEFAULT_RAISED_QUOTA
@@ -185,6 +195,18 @@ def plan_list(
     _settle_bad_rows(found, bad, listing, file, source=source, listener=listener)
     if not made.calls.height:
         raise BadRowsError("no row of the list can be planned.", where=source)
+    looked = Looked(0)
+    if listing.skip_satisfied:
+        made, looked = _without_needless(
+            made,
+            selected.edits,
+            settings,
+            known,
+            datastore_id=datastore_id,
+            listing=listing,
+            where=where,
+            listener=listener,
+        )
     now = datetime.now(UTC)
     counts = {
         **plans.estimate(made, listing.quotas(), inventory=looked_up.inventory, known=known).as_json(),
@@ -194,6 +216,9 @@ def plan_list(
         "searches": looked_up.tally.searches,
         "beyond_knowledge": plans.beyond_knowledge(made.edits, known),
         "empty": found.idle.height,
+        "satisfied": 0 if made.satisfied is None else made.satisfied.height,
+        "image_sets_read": looked.read,
+        "image_sets_not_read": looked.archived + looked.unread,
     }
     about: dict[str, Any] = {
         "tool": f"bulkedit {__version__}",
@@ -207,11 +232,53 @@ def plan_list(
             "merge": settings.merge,
             "study_wide": str(settings.study_wide),
             "via_copy": listing.via_copy,
+            "skip_satisfied": listing.skip_satisfied,
         },
         "counts": counts,
     }
     unplanned = pl.concat([bad, selected.skipped, editlist.asking_nothing(found.idle)]).sort("row", maintain_order=True)
-    return plans.save(plans.Plan(made.calls, made.edits, unplanned), folder or Path("plans") / new_id(now), about)
+    return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)
+
+
+def _without_needless(
+    made: plans.Plan,
+    edits: pl.DataFrame,
+    settings: plans.Settings,
+    known: pl.DataFrame | None,
+    *,
+    datastore_id: str,
+    listing: ListOptions,
+    where: Where,
+    listener: Listener,
+) -> tuple[plans.Plan, Looked]:
+    """The plan without the edits that hold already. ``made``: that with all of them, whose rows are known to be good.
+
+    Edits are left out only where that leaves all others as good as they were (`bulkedit.planner.needless`); should one
+    of these be found wanting now, nothing is left out.
+    """
+    good = plans.in_order(edits).join(made.set_aside.select("row"), on="row", how="anti", maintain_order="left")
+    looked = Looked(good.get_column("image_set_id").n_unique())
+    listener.will_read(looked)
+    needless_ = needless(
+        good,
+        known,
+        settings,
+        datastore_id=datastore_id,
+        read_rate=listing.read_rate,
+        where=where,
+        looked=looked,
+        showing=listener.reading,
+    )
+    rest = plans.make(good.filter(~needless_), settings, known)
+    if rest.set_aside.height:
+        return made, looked
+    left_out = good.with_row_index("edit").filter(needless_)
+    absent = {name: dtype for name, dtype in plans.PLANNED_EDITS.items() if name not in left_out.columns}
+    left_out = left_out.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name != "sent"
+    ).with_columns(sent=pl.lit(value=False))
+    satisfied = left_out.select(plans.PLANNED_EDITS.names()).cast(plans.PLANNED_EDITS)
+    return replace(rest, satisfied=satisfied), looked
 
 
 def _selected(

@@ -17,6 +17,7 @@ from bulkedit.editlist.jsonl import JsonLines
 from bulkedit.editlist.model import EditList
 from bulkedit.editlist.parquet import Parquet
 from bulkedit.editlist.problems import SET_ASIDE, lines, one
+from bulkedit.editlist.results import SATISFIED
 from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class _Reading:
         outcome, action = pl.col(f"c{self._layout.outcome}"), pl.lit(None, pl.String)
         if "action" in self._layout.names:
             action = pl.col(f"c{self._layout.names.index('action')}")
-        applied = (outcome == "applied").fill_null(value=False)
+        applied = outcome.is_in(["applied", SATISFIED]).fill_null(value=False)
         planless = (outcome.fill_null("") != "") & (action.fill_null("") == "")
         kinds = batch.select(applied=applied, planless=planless & ~applied)
         self._applied += int(kinds["applied"].sum())

@@ -3,8 +3,9 @@
 from bulkedit.planner.checks import Contradictions
 from bulkedit.planner.estimate import RAISED, Estimate, Quotas, estimate, quota_request, seconds_at
 from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall, Recipe
-from bulkedit.planner.make import Plan, Settings, make
+from bulkedit.planner.make import Plan, Settings, in_order, make
 from bulkedit.planner.recipes import ViaCopy, wanting
+from bulkedit.planner.satisfied import holds, needless
 from bulkedit.planner.saved import MANIFEST, SavedPlan, copy, load, save
 from bulkedit.planner.split import part_of, parts
 from bulkedit.planner.studies import KNOWN, StudyWide, beyond_knowledge, is_top
@@ -29,9 +30,12 @@ __all__ = [
     "beyond_knowledge",
     "copy",
     "estimate",
+    "holds",
+    "in_order",
     "is_top",
     "load",
     "make",
+    "needless",
     "part_of",
     "parts",
     "quota_request",

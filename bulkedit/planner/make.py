@@ -49,6 +49,7 @@ class Plan:
     calls: pl.DataFrame
     edits: pl.DataFrame
     set_aside: pl.DataFrame
+    satisfied: pl.DataFrame | None = None  # `PLANNED_EDITS` without a call: what held already and was left out
 
 
 def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = None) -> Plan:
@@ -58,7 +59,7 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
     of an image set depends on its own edits alone (of a study, once its shared edits are found), so they are planned
     in batches. A row that no call can carry is set aside whole.
     """
-    edits = _in_order(edits)
+    edits = in_order(edits)
     told = known
     chosen = recipes.originals(edits, known if settings.via_copy else None)
     known = recipes.as_copies(known, chosen)
@@ -92,7 +93,7 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
     return Plan(calls, chained, problems)
 
 
-def _in_order(edits: pl.DataFrame) -> pl.DataFrame:
+def in_order(edits: pl.DataFrame) -> pl.DataFrame:
     """By what the rows say of their order, then as in the list; rows that say nothing come after those that do."""
     if edits.get_column("order").null_count() == edits.height:
         return edits

@@ -1,5 +1,7 @@
 """A plan as a folder: `calls.parquet`, `edits.parquet`, `set_aside.parquet` and `manifest.json`.
 
+Where edits were left out because they held already, they are in `satisfied.parquet`.
+
 The folder holds values of edits, so it is made 0700 and its files 0600. It appears under its name only when complete.
 The manifest carries the SHA-256 of each file; a plan whose files differ from it is stale and is not applied.
 """
@@ -18,7 +20,7 @@ import polars as pl
 
 from bulkedit.errors import PlanError, StalePlanError
 from bulkedit.files import open_private, write_private_json
-from bulkedit.planner.frames import CALLS, Lane, PlannedCall
+from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 _FILES: Final = ("calls.parquet", "edits.parquet", "set_aside.parquet")
+_SATISFIED: Final = "satisfied.parquet"
 _ROW_GROUP: Final = 16_384
 _BATCH: Final = 2_048
 _ZSTD: Final = 1  # higher levels take half as long again, and save a few per cent
@@ -82,6 +85,15 @@ class SavedPlan:
         """
         return pl.scan_parquet(self.folder / "set_aside.parquet", glob=False)
 
+    def satisfied(self) -> pl.LazyFrame:
+        """Edits that held already when the plan was made, so that it does without them: columns `PLANNED_EDITS`.
+
+        Their ``call`` is null, and none is sent.
+        """
+        if _SATISFIED not in self.manifest["files"]:
+            return pl.LazyFrame(schema=PLANNED_EDITS)
+        return pl.scan_parquet(self.folder / _SATISFIED, glob=False)
+
     def lanes(self, *, batch: int = _BATCH) -> Iterator[list[Lane]]:
         """Lanes in order, in lists of about ``batch`` calls, so that memory does not grow with the plan."""
         waiting: list[PlannedCall] = []
@@ -116,6 +128,8 @@ def save(plan: Plan, folder: Path, about: dict[str, Any]) -> SavedPlan:
     if folder.exists():
         raise PlanError("there is something there already.", where=str(folder), hint="Give another folder: -o DIR")
     frames = dict(zip(_FILES, (plan.calls, plan.edits, plan.set_aside), strict=True))
+    if plan.satisfied is not None and plan.satisfied.height:
+        frames[_SATISFIED] = plan.satisfied
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
         draft.mkdir(mode=0o700, parents=True)
@@ -137,7 +151,7 @@ def _manifest(draft: Path, frames: dict[str, pl.DataFrame], about: dict[str, Any
 
 
 def _digest(files: dict[str, Any], datastore_id: str) -> str:
-    parts = [datastore_id, *(files[name]["sha256"] for name in _FILES)]
+    parts = [datastore_id, *(files[name]["sha256"] for name in (*_FILES, _SATISFIED) if name in files)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -160,8 +174,10 @@ def load(folder: Path) -> SavedPlan:
 
 
 def _require_unchanged(folder: Path, manifest: dict[str, Any]) -> None:
-    for name in _FILES:
-        if not (folder / name).is_file() or _sha256(folder / name) != manifest["files"][name]["sha256"]:
+    files = manifest["files"]
+    for name in {*_FILES, *files}:
+        there = name in files and (folder / name).is_file()
+        if not there or _sha256(folder / name) != files[name]["sha256"]:
             raise StalePlanError(
                 f"{name} is not the file that was planned.",
                 where=str(folder),
@@ -175,7 +191,7 @@ def _require_unchanged(folder: Path, manifest: dict[str, Any]) -> None:
 def copy(plan: SavedPlan, folder: Path) -> SavedPlan:
     """Copy a plan into a run, so that the run has all it needs to go on."""
     folder.mkdir(mode=0o700, parents=True)
-    for name in (*_FILES, MANIFEST):
+    for name in (*plan.manifest["files"], MANIFEST):
         with (plan.folder / name).open("rb") as source, open_private(folder / name) as target:
             shutil.copyfileobj(source, target)
     return load(folder)

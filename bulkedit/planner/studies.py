@@ -127,7 +127,7 @@ def shared(
     ``edits``: columns of `PLANNED_EDITS` but call, sent and same_as, in the order of the list; ``known``: `KNOWN`.
     ``whole_rows``: a row is one unit, so what it asks of a study is not parted from what it asks of an image set.
     """
-    members = _members(known)
+    members = several_primaries(known)
     wanted = _wanted(edits, members, mode)
     if not wanted.height:
         nothing = pl.lit(None, pl.UInt32)
@@ -155,7 +155,7 @@ def _none(edits: pl.DataFrame) -> pl.DataFrame:
     return edits.clear().with_columns(same_as=pl.lit(None, pl.UInt32))
 
 
-def _members(known: pl.DataFrame | None) -> pl.DataFrame:
+def several_primaries(known: pl.DataFrame | None) -> pl.DataFrame:
     """The primary image sets of studies that have several: image_set_id, study String, size UInt32, member UInt32."""
     if known is None:
         known = pl.DataFrame(schema=KNOWN)

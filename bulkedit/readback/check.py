@@ -15,8 +15,8 @@ import polars as pl
 from anyio import to_thread
 
 from bulkedit.edit import Action
+from bulkedit.holding import Difference, difference, expected_value, held, keeps_former, value_in
 from bulkedit.outcome import Refusal, Refused, State
-from bulkedit.readback.holding import Difference, difference, expected_value, held, keeps_former, value_in
 from bulkedit.readback.saved import KEPT
 from bulkedit.reading import siblings_of
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from bulkedit.client import Client
+    from bulkedit.holding import Held
     from bulkedit.outcome import ImageSet
     from bulkedit.pacing import Pacing
     from bulkedit.planner import SavedPlan
-    from bulkedit.readback.holding import Held
     from bulkedit.readback.options import VerifyOptions
     from bulkedit.reading import Reader
 

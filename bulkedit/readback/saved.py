@@ -47,7 +47,7 @@ _PLACE: Final[dict[str, Any]] = {
 DIFFERENCES: Final = pl.Schema(
     {
         **_PLACE,
-        "difference": pl.String(),  # a word of `bulkedit.readback.holding.Difference`
+        "difference": pl.String(),  # a word of `bulkedit.holding.Difference`
         "origin": pl.String(),  # `later writer`, `run`, or `unknown` where the version of the run cannot be read
         "version": pl.UInt32(),  # that the run made
         "latest": pl.UInt32(),  # that was read; null where the image set is gone

@@ -164,6 +164,7 @@ def summary(run: Run, settlement: Settlement | None = None) -> dict[str, Any]:
         "type": "summary",
         "run": str(run.folder),
         "edits": run.plan.counts["edits"],
+        "satisfied": run.plan.counts.get("satisfied", 0),
         **{str(outcome): int(edits.get(str(outcome), 0)) for outcome in Outcome},
         "calls": run.plan.counts["calls"],
         "requests": int(calls["attempts"].sum()),

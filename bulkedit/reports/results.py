@@ -2,7 +2,7 @@
 
 | file | rows |
 |---|---|
-| succeeded | all of whose edits are applied |
+| succeeded | all of whose edits are applied, or held already (satisfied) when the plan was made |
 | unprocessed | with an edit that is not settled, and none that is worse off; rows that were never planned |
 | conflicted | with an edit that another writer was before, and none that is worse off |
 | failed | with an edit that was rejected, or given up |
@@ -46,7 +46,10 @@ FILES: Final[dict[str, tuple[Outcome, ...]]] = {
     "conflicted": (Outcome.CONFLICTED,),
     "failed": (Outcome.FAILED, Outcome.REJECTED),
 }
-_RANKS: Final = {str(outcome): rank for rank, outcomes in enumerate(FILES.values()) for outcome in outcomes}
+_RANKS: Final = {
+    cells.SATISFIED: 0,
+    **{str(outcome): rank for rank, outcomes in enumerate(FILES.values()) for outcome in outcomes},
+}
 
 # One line an edit of a row on an image set, in the order of the list. A row that was not planned is one line without
 # an edit. Columns that only result files have are those of `bulkedit.editlist.results.COLUMNS`.
@@ -242,12 +245,15 @@ def _chunks(run: Run, settlement: Settlement, *, values: bool, spreadsheet: bool
     """Lines (`RESULTS`) of ranges of rows, with ``rank`` UInt8: the place of their file in `FILES`."""
     unplanned = _unplanned(run).collect()
     edits = run.plan.edits()
-    first, last = _span(edits, unplanned)
+    satisfied = _satisfied(run)
+    first, last = _span(edits, pl.concat([unplanned.select("row"), satisfied.select("row")]))
     step = max(1, (last + 1 - first) * _CHUNK // max(1, run.plan.counts["edits"]))
     schema = RESULTS if values else {name: dtype for name, dtype in RESULTS.items() if name not in cells.VALUES}
     for start in range(first, last + 1, step):
         within = pl.col("row").is_between(start, start + step - 1)
         settled = settlement.settle(edits.filter(within).sort("edit"))
+        if satisfied.height:
+            settled = pl.concat([settled, satisfied.lazy().filter(within)], how="diagonal")
         if values:
             settled = cells.values(settled, spreadsheet=spreadsheet)
         planned = _lines(settled).select([*schema, "rank"])
@@ -286,6 +292,17 @@ def _unplanned(run: Run) -> pl.LazyFrame:
             row_applied=pl.lit(0, pl.UInt32),
             rank=pl.lit(_RANKS[Outcome.UNPROCESSED], pl.UInt8),
         )
+    )
+
+
+def _satisfied(run: Run) -> pl.DataFrame:
+    """The edits that the plan does without because they held already, as `Settlement.settle` has others."""
+    nothing = pl.lit(0, pl.UInt32)
+    # the store stands for them, no later edit has taken their place
+    return (
+        run.plan.satisfied()
+        .collect()
+        .with_columns(outcome=pl.lit(cells.SATISFIED), attempts=nothing, conflicts=nothing, same_as=pl.col("edit"))
     )
 
 

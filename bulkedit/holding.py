@@ -1,4 +1,4 @@
-"""What the edits of a run should have left in an image set, and how a metadata document differs from that.
+"""What edits should leave in an image set, and how a metadata document differs from that.
 
 Pure: edits and documents in, differences out. Both hold health data.
 
@@ -123,6 +123,19 @@ def _set_differs(change: Mapping[str, Any], part: Mapping[str, Any]) -> Differen
         return Difference.VALUE
     vr = change["vr"]
     return Difference.VR if vr is not None and _members(part, "DICOMVRs").get(change["attribute"]) != vr else None
+
+
+def old_name_stays(one: Held, document: Mapping[str, Any]) -> bool:
+    """Whether the edit gives a series or instance another UID, and the document has one of the old UID too."""
+    names = one.instance if one.change["attribute"] == "SOPInstanceUID" else one.series
+    renames = one.action is Action.SET and one.change["attribute"] in _RENAMES and len(names) > 1
+    if not renames:
+        return False
+    study = _members(document, "Study")
+    if one.change["attribute"] == "SeriesInstanceUID":
+        return names[-1] in _members(study, "Series")
+    series = _first(_members(study, "Series"), one.series, older=False)
+    return series is not None and names[-1] in _members(series, "Instances")
 
 
 def value_in(one: Held, document: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bulkedit.edit import STORED_VALUE, json_text
-from bulkedit.readback.holding import Difference, difference, held, keeps_former, value_in
+from bulkedit.holding import Difference, difference, held, keeps_former, value_in
 from bulkedit.readback.options import Sample, parse_sample
 from tests.emulator.hospital import document
 

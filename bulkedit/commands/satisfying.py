@@ -1,0 +1,119 @@
+"""`--skip-satisfied`: read what the image sets of a list hold, and leave out of its plan what holds already."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import polars as pl
+
+from bulkedit import planner as plans
+from bulkedit.aws import Connection, connect
+from bulkedit.errors import BulkeditError
+from bulkedit.outcome import Refused, State
+from bulkedit.pacing import DOCUMENTED, Operation
+from bulkedit.reading import Reader, first_of, read_paces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from bulkedit.client import Client
+    from bulkedit.commands.where import Where
+
+ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
+_WORKERS: Final = 32  # image sets read side by side; their documents are what memory is for
+_ID: Final = "image_set_id"
+
+
+@dataclass(slots=True)
+class Looked:
+    """How far the reading has come."""
+
+    total: int  # image sets
+    read: int = 0
+    archived: int = 0  # not read: reading would move them to the frequent tier for 30 days
+    unread: int = 0  # not there, locked for long, or without metadata
+    throttled: int = 0
+
+    def seconds(self) -> float:
+        """The least time that the reads take at the documented quotas."""
+        return self.total / min(DOCUMENTED[Operation.GET].per_second, DOCUMENTED[Operation.METADATA].per_second)
+
+
+def needless(
+    edits: pl.DataFrame,
+    known: pl.DataFrame | None,
+    settings: plans.Settings,
+    *,
+    datastore_id: str,
+    read_rate: str,
+    where: Where,
+    looked: Looked,
+    showing: Callable[[Callable[[], Looked]], AbstractAsyncContextManager[None]],
+) -> pl.Series:
+    """Which of the edits a plan can do without, because what they ask for holds already: Boolean. Blocks.
+
+    ``edits``: schema `EDITS` and image_set_id String, in the order in which they are made, none of a row that is set
+    aside. One GetImageSet and one GetImageSetMetadata an image set; of an image set that is archived or cannot be
+    read nothing is known, so its edits stay. Raises what `connect` and `Reader` raise.
+    """
+
+    async def read() -> pl.Series:
+        connection = Connection(datastore_id=datastore_id, **asdict(where))
+        async with connect(connection) as client, showing(lambda: looked):
+            return await _holding(client, edits, read_rate, looked)
+
+    return plans.needless(edits.with_columns(holds=anyio.run(read)), known, settings)
+
+
+async def _holding(client: Client, edits: pl.DataFrame, read_rate: str, looked: Looked) -> pl.Series:
+    """Whether each edit's place is as it is to be."""
+    reader = Reader(client, read_paces(read_rate), random.SystemRandom())
+    flags = bytearray(edits.height)
+    image_sets = _by_image_set(edits)
+
+    async def work() -> None:
+        # the workers share the iterator: each takes the next image set when it is done with the last
+        for image_set_id, places, rows in image_sets:
+            document = await _document(reader, image_set_id, looked)
+            looked.throttled = reader.reads.throttled
+            for place, holds in zip(places, plans.holds(rows, document) if document else [], strict=False):
+                flags[place] = holds
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(_WORKERS):
+                tasks.start_soon(work)
+    except* BulkeditError as group:
+        raise first_of(group) from None
+    return pl.Series("holds", list(flags), dtype=pl.UInt8).cast(pl.Boolean)
+
+
+def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[dict[str, Any]]]]:
+    """Image set by image set: its id, where its edits are in the frame, and the edits themselves."""
+    order = edits.select(_ID).with_row_index("place").sort(_ID, "place")
+    runs = order.select(pl.col(_ID).rle()).unnest(_ID)
+    start = 0
+    for length, image_set_id in runs.iter_rows():
+        places = order.get_column("place").slice(start, length)
+        start += length
+        yield image_set_id, places.to_list(), edits[places].to_dicts()
+
+
+async def _document(reader: Reader, image_set_id: str, looked: Looked) -> dict[str, Any] | None:
+    found = await reader.settled(image_set_id)
+    if isinstance(found, Refused) or found.state is not State.ACTIVE:
+        looked.unread += 1
+        return None
+    if found.storage_tier == ARCHIVED:
+        looked.archived += 1
+        return None
+    document = await reader.metadata(image_set_id, found.version)
+    if isinstance(document, Refused):
+        looked.unread += 1
+        return None
+    looked.read += 1
+    return document
