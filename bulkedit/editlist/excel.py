@@ -1,13 +1,14 @@
 """Excel workbooks: the first sheet, every cell as text.
 
-fastexcel reads the cells. Two things that it does not tell are looked up in the sheet's XML: cells that hold an error
-such as #N/A, which come as empty, so that a failed lookup would empty an attribute; and numbers of more digits than
-Excel keeps.
+fastexcel reads the cells. What it does not tell is looked up in the sheet's XML: cells that come as empty though a
+person sees something there (an error such as #N/A, a formula that was never computed, all but the first of merged
+cells), so that an attribute would be emptied or left alone; and numbers of more digits than Excel keeps.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import zipfile
 import zlib
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
-from bulkedit.editlist.table import Table
+from bulkedit.editlist.table import CellFault, Table
 from bulkedit.errors import EditListError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ _LONG_NUMBER: Final = re.compile(
     rb"(?:<(?:\w+:)?f\b[^>]*/>\s*|<(?:\w+:)?f\b[^>]*>[^<]*</(?:\w+:)?f>\s*)?"  # a formula may come first
     rb"<(?:\w+:)?v>([-+.0-9eE]{16,40})<"
 )
+_FORMULA: Final = rb"(?:<(?:\w+:)?f\b[^>]*/>|<(?:\w+:)?f\b[^>]*>[^<]*</(?:\w+:)?f>)"
+# a text that a formula has made may be empty, and then says that it is a text
+_NO_RESULT: Final = re.compile(
+    rb"<(?:\w+:)?c\s([^>]*)>\s*" + _FORMULA + rb"\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+)
+_MERGED: Final = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3}[0-9]{1,7}):([A-Z]{1,3}[0-9]{1,7})"')
+_MOST_MERGED: Final = 10_000  # cells that are named; a list with more is refused all the same
 _FIRST_SHEET: Final = re.compile(rb'<(?:\w+:)?sheet\s[^>]*?\w+:id="([^"]*)"')
 _RELATION: Final = re.compile(rb"<(?:\w+:)?Relationship\s([^>]*)>")
 
@@ -38,7 +46,8 @@ _RELATION: Final = re.compile(rb"<(?:\w+:)?Relationship\s([^>]*)>")
 class _Suspects(NamedTuple):
     """Cells that are not what their text says; rows are from 1, positions from 0."""
 
-    errors: list[tuple[int, int]]  # row, position
+    faults: list[CellFault]
+    merged: list[tuple[int, int, int, int]]  # first and last row, first and last position
     rounded: dict[int, dict[int, str]]  # position -> row -> what a spreadsheet shows
 
 
@@ -54,7 +63,8 @@ class Excel(Table):
             raise EditListError("the first sheet is empty.", hint="An edit list has a header and at least one row.")
         # columns that stand empty before the first one keep the letters right
         self.header = [""] * offset + [text or "" for text in cells.row(head)]
-        self.errors = [(row, position) for row, position in suspects.errors if row > head + 1]
+        merged = _covered(suspects.merged, rows=range(head + 2, cells.height + 1), width=len(self.header))
+        self.faults = [fault for fault in suspects.faults if fault.row > head + 1] + merged
         empty = [pl.lit(None, pl.String).alias(f"c{i}") for i in range(offset)]
         texts = [pl.nth(i).alias(f"c{offset + i}") for i in range(cells.width)]
         self._rows = cells.slice(head + 1).select(*empty, *texts).with_row_index("row", head + 2)
@@ -100,12 +110,31 @@ def _sheet(data: bytes) -> tuple[pl.DataFrame, int]:
 
 def _suspects(data: bytes) -> _Suspects:
     xml = _xml(data)
-    suspects = _Suspects([_place(attributes) for attributes in _ERROR.findall(xml)], {})
+    faults = [CellFault(*_place(attributes), "cell-error") for attributes in _ERROR.findall(xml)]
+    faults += [
+        CellFault(*_place(attributes), "cell-formula")
+        for attributes in _NO_RESULT.findall(xml)
+        if _attribute(attributes, b"t") not in {b"str", b"e"}
+    ]
+    corners = [(_cell(first), _cell(last)) for first, last in _MERGED.findall(xml)]
+    merged = [(first[0], last[0], first[1], last[1]) for first, last in corners]
+    suspects = _Suspects(faults, merged, {})
     for attributes, text in _LONG_NUMBER.findall(xml):
         if _attribute(attributes, b"t") in {None, b"n"} and abs(number := _number(text)) >= _LOST:
             row, position = _place(attributes)
             suspects.rounded.setdefault(position, {})[row] = f"{number:.5E}"
     return suspects
+
+
+def _covered(merged: list[tuple[int, int, int, int]], *, rows: range, width: int) -> list[CellFault]:
+    """All cells of merged ranges that are in these rows and below the header."""
+    cells = (
+        CellFault(row, position, "cell-merged")
+        for first, last, left, right in merged
+        for row in range(max(first, rows.start), min(last + 1, rows.stop))
+        for position in range(left, min(right + 1, width))
+    )
+    return list(itertools.islice(cells, _MOST_MERGED))
 
 
 def _number(text: bytes) -> float:
@@ -142,7 +171,12 @@ def _attribute(attributes: bytes, name: bytes) -> bytes | None:
 
 def _place(attributes: bytes) -> tuple[int, int]:
     """The attribute r of a cell, such as B2, as (row from 1, position from 0)."""
-    reference = re.fullmatch(r"([A-Z]{1,3})([0-9]{1,7})", (_attribute(attributes, b"r") or b"").decode())
+    return _cell(_attribute(attributes, b"r") or b"")
+
+
+def _cell(name: bytes) -> tuple[int, int]:
+    """A name such as B2 as (row from 1, position from 0)."""
+    reference = re.fullmatch(r"([A-Z]{1,3})([0-9]{1,7})", name.decode())
     if reference is None:
         raise _unreadable()
     position = 0

@@ -78,6 +78,13 @@ ADVICE: Final[dict[str, Advice]] = {
     "value-json": Advice(None, 'Write a JSON array, such as ["A","B"].'),
     "value-sequence": Advice(None, 'Write a JSON array of objects, such as [{"CodeValue":"T-04000"}].'),
     # the call form, JSON lines, Excel
+    "cell-formula": Advice(
+        "The program that wrote the workbook has not computed it.", "Open the workbook in a spreadsheet and save it."
+    ),
+    "cell-merged": Advice(
+        "Of merged cells the first holds the text, though a spreadsheet shows it for all of them.",
+        "Unmerge them, and fill in each.",
+    ),
     "cell-error": Advice("A formula of the workbook has failed, such as a lookup.", "Correct it, or clear the cell."),
     "datastore-id": Advice(None, "Copy the id from HealthImaging: 32 characters of 0-9 a-z."),
     "study-wide": Advice(None, "Leave include_study_image_sets empty in this row."),

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from bulkedit.editlist.model import ReadOptions
     from bulkedit.editlist.table import Table
 
+_CELL_FAULTS = {
+    "cell-error": "holds an error of the spreadsheet, such as #N/A.",
+    "cell-formula": "holds a formula without a result.",
+    "cell-merged": "is one of several that are merged.",
+}
 _FLAGS = {"force": "force", "include_study_image_sets": "includeStudyImageSets"}
 
 
@@ -204,10 +209,10 @@ def _cell_errors(table: Table, layout: Layout) -> list[dict[str, object]]:
     return [
         one(
             row,
-            "cell-error",
-            f"cell {letter(i)}{row} holds an error of the spreadsheet, such as #N/A.",
+            code,
+            f"cell {letter(i)}{row} {_CELL_FAULTS[code]}",
             layout.names[i],
         )
-        for row, i in table.errors
+        for row, i, code in table.faults
         if i < len(layout.names) and layout.names[i]
     ]

@@ -31,7 +31,7 @@ def problems(edits: pl.DataFrame, contradictions: Contradictions) -> pl.DataFram
     """
     found = [_after_removal(edits), _cyclic_renames(edits)]
     if contradictions is Contradictions.FAIL:
-        found.append(_contradictions(edits))
+        found += [_contradictions(edits), _versions_twice(edits)]
     return pl.concat(found).sort("row", maintain_order=True)
 
 
@@ -61,6 +61,20 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
         "Nothing says which of them comes last.",
         "Take one out, give each its order or version, or let the later row win: --on-contradiction last",
         column="value",
+    )
+
+
+def _versions_twice(edits: pl.DataFrame) -> pl.DataFrame:
+    """Rows that name a version of an image set that an earlier row names, and that is the latest no more after it."""
+    named = edits.filter(pl.col("version").is_not_null())
+    named = named.with_columns(first=pl.col("row").first().over("image_set_id", "version"))
+    return _set_aside(
+        named.filter(pl.col("row") != pl.col("first")),
+        "version-twice",
+        pl.format("names version {} of this image set, as row {} does.", "version", "first"),
+        "A row is applied only to the version that it names, and the first of these rows makes a newer one.",
+        "Put what is for one version into one row (a column an attribute), or leave the version of the later rows out.",
+        column="version",
     )
 
 

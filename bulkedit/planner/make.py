@@ -70,7 +70,7 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
     problems = once.sort("row", maintain_order=True)
     good = _without(edits, problems)
     whole_rows = settings.whole_rows or not settings.merge
-    numbered = good.with_row_index("edit").with_columns(unit=pl.col("row") if whole_rows else pl.col("edit"))
+    numbered = good.with_row_index("edit").with_columns(unit=pl.col("row") if whole_rows else _units())
     shared = studies.shared(
         numbered,
         known,
@@ -98,6 +98,12 @@ def in_order(edits: pl.DataFrame) -> pl.DataFrame:
     if edits.get_column("order").null_count() == edits.height:
         return edits
     return edits.sort("order", nulls_last=True, maintain_order=True)
+
+
+def _units() -> pl.Expr:
+    """Each edit for itself; but what one row asks of a version is one write, because there is that version once."""
+    together = pl.col("edit").min().over("row", "image_set_id")
+    return pl.when(pl.col("version").is_null()).then("edit").otherwise(together)
 
 
 @dataclass(frozen=True, slots=True)

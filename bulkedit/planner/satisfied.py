@@ -31,21 +31,26 @@ _WHOLE: Final = [str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
 def holds(edits: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> list[bool]:
     """Whether the place of each edit is now as it is to be after all of them.
 
-    ``edits``: those of one image set, in the order in which they are made; rows of `bulkedit.edit.EDITS`. A removal
-    that names its value holds where the attribute is absent and nothing else is asked of it: beside other edits it
-    may be refused, and then it does not have the last word.
+    ``edits``: those of one image set, in the order in which they are made; rows of `bulkedit.edit.EDITS`. Where an edit
+    may be refused and another of its place not (a removal that names its value, forced beside unforced), it is not
+    told which of them has the last word, so nothing holds.
     """
-    found: dict[tuple[Any, ...], bool] = {}
-    count: dict[tuple[Any, ...], int] = {}
     places = [tuple(edit[name] for name in _PLACE) for edit in edits]
-    for place, edit, one in zip(places, edits, held(edits), strict=True):
-        count[place] = count.get(place, 0) + 1
+    asked: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for place, edit in zip(places, edits, strict=True):
+        asked.setdefault(place, []).append(edit)
+    found = {place: _last_word_stands(same) for place, same in asked.items()}
+    for place, one in zip(places, held(edits), strict=True):
         there = one.superseded or (difference(one, document) is None and not old_name_stays(one, document))
-        by_value = edit["action"] == Action.REMOVE and edit["value"] != STORED_VALUE
-        found[place] = found.get(place, True) and there and not (one.superseded and by_value)
-        if by_value and count[place] > 1:
-            found[place] = False
+        found[place] = found[place] and there
     return [found[place] for place in places]
+
+
+def _last_word_stands(same: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last of the edits of a place surely decides what it holds: none is refused where others are not."""
+    by_value = any(edit["action"] == Action.REMOVE and edit["value"] != STORED_VALUE for edit in same)
+    asked = {(edit["action"], edit["value"], edit["vr"]) for edit in same}
+    return len(same) == 1 or not (by_value or (len(asked) > 1 and len({edit["force"] for edit in same}) > 1))
 
 
 def needless(edits: pl.DataFrame, known: pl.DataFrame | None, settings: Settings) -> pl.Series:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from tests.editlist.lists import workbook
+from tests.editlist.lists import Formula, workbook
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,6 +130,12 @@ LISTS: dict[str, tuple[str, bytes, str, str]] = {
         "Row 3",
         "wants something else",
     ),
+    "versions that contradict": (
+        "e.csv",
+        tidy(row(version="3"), row("PatientID", "1", version="3")),
+        "Row 4",
+        "names version 3 of this image set, as row 3 does",
+    ),
     "set inside a removed instance": (
         "e.csv",
         tidy(row("", "", **REMOVED), row("KVP", "1", series_uid=SERIES, instance_uid=INSTANCE)),
@@ -193,6 +199,24 @@ LISTS: dict[str, tuple[str, bytes, str, str]] = {
         workbook([["image_set_id", "PatientName"], [ID, CANARY], [ID, "=NA()"]]),
         "Row 3",
         "B3 holds an error",
+    ),
+    "Excel of formulas without a result": (
+        "e.xlsx",
+        workbook([["image_set_id", "PatientName"], [ID, CANARY], [ID, Formula("A1", None)]]),
+        "Row 3",
+        "B3 holds a formula without a result",
+    ),
+    "Excel of merged cells": (
+        "e.xlsx",
+        workbook([["image_set_id", "PatientName"], [ID, CANARY], [ID[::-1], CANARY]], merged=("B2:B3",)),
+        "Row 2",
+        "B2 is one of several that are merged",
+    ),
+    "Excel of a merged sheet": (
+        "e.xlsx",
+        workbook([["image_set_id", "PatientName"], [ID, CANARY], [ID[::-1], CANARY]], merged=("A2:XFD1048576",)),
+        "Row 3",
+        "A3 is one of several that are merged",
     ),
     "Excel bomb": ("e.xlsx", bomb(), "e.xlsx", "workbook cannot be read"),
     "Excel cut short": (

@@ -6,7 +6,8 @@ import csv
 import gzip
 import io
 import json
-from typing import TYPE_CHECKING, Any
+import zipfile
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 import xlsxwriter
@@ -14,7 +15,7 @@ import xlsxwriter
 from bulkedit.editlist import EditList, ReadOptions, read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 A = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"  # image set ids; the first begins with a zero, as one in 36 does
 B = "b" * 32
@@ -61,21 +62,47 @@ def as_xlsx(rows: Sequence[Mapping[str, str | None]]) -> bytes:
     return workbook([names, *([row.get(name) for name in names] for row in rows)])
 
 
-def workbook(cells: Sequence[Sequence[Any]], *, top: int = 0, left: int = 0) -> bytes:
-    """A workbook with these cells; text stays text, numbers become numbers, a text that begins with = a formula."""
+class Formula(NamedTuple):
+    """A formula, and the result that the workbook holds of it; None where it was never computed."""
+
+    text: str
+    result: str | float | None
+
+
+def workbook(cells: Sequence[Sequence[Any]], *, top: int = 0, left: int = 0, merged: Sequence[str] = ()) -> bytes:
+    """A workbook with these cells; text stays text, numbers become numbers, a text that begins with = fails."""
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file, {"strings_to_numbers": False, "strings_to_urls": False})
     sheet = book.add_worksheet()
     for r, row in enumerate(cells, top):
         for c, cell in enumerate(row, left):
-            if isinstance(cell, str) and cell.startswith("="):
+            if isinstance(cell, Formula):
+                sheet.write_formula(r, c, cell.text, value="" if cell.result is None else cell.result)
+            elif isinstance(cell, str) and cell.startswith("="):
                 sheet.write_formula(r, c, cell, value="#N/A")
             elif isinstance(cell, str):
                 sheet.write_string(r, c, cell)
             elif cell is not None:
                 sheet.write(r, c, cell)
     book.close()
+    return _with_merged(file.getvalue(), merged) if merged else file.getvalue()
+
+
+def with_sheet(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A workbook whose sheet's XML is another."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(file, "w") as target:
+        for name in source.namelist():
+            part = source.read(name)
+            target.writestr(name, change(part) if name == "xl/worksheets/sheet1.xml" else part)
     return file.getvalue()
+
+
+def _with_merged(data: bytes, ranges: Sequence[str]) -> bytes:
+    """A workbook whose sheet has merged ranges, with nothing written in their cells."""
+    cells = "".join(f'<mergeCell ref="{one}"/>' for one in ranges)
+    merged = f"</sheetData><mergeCells>{cells}</mergeCells>".encode()
+    return with_sheet(data, lambda xml: xml.replace(b"</sheetData>", merged))
 
 
 def read_text(text: str | bytes, **options: Any) -> EditList:

@@ -29,7 +29,7 @@ from tests.emulator.hospital import Service, document, in_study
 from tests.emulator.hospital import settings as hospital_settings
 from tests.engine.harness import FAST, KEY, frame
 from tests.engine.inprocess import InProcess, run_virtual
-from tests.plan.reference import Reference
+from tests.plan.reference import FORCED, Reference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,8 +159,24 @@ def plan_of(rows: list[dict[str, Any]], limit: int = 10_000) -> plans.Plan:
     return plans.make(frame(rows), chosen)
 
 
+def _is_told_by_force(edit: dict[str, Any]) -> bool:
+    return edit["action"] == "remove" and edit["value"] == "{}" and edit["attribute"] in FORCED and not edit["force"]
+
+
 def possible(edits: list[dict[str, Any]], where: list[int]) -> tuple[list[dict[str, Any]], list[int]]:
-    """Without the rows that planning sets aside: those are the business of other tests."""
+    """Without the rows that planning or reading sets aside: those are the business of other tests.
+
+    Of those that reading sets aside (unforced, of an attribute that needs force) removals beside forced edits are left
+    out too: refused where there is something to remove, and applied where there is nothing, they are either, as the
+    forced edits come before or after them.
+    """
+    forced = {(place, edit["attribute"]) for edit, place in zip(edits, where, strict=True) if edit["force"]}
+    told = [
+        n
+        for n in range(len(edits))
+        if not (_is_told_by_force(edits[n]) and (where[n], edits[n]["attribute"]) in forced)
+    ]
+    edits, where = [edits[n] for n in told], [where[n] for n in told]
     ids = [f"{n:032d}" for n in range(max(where, default=0) + 1)]
     bad = set(plan_of(rows_of(edits, ids, where)).set_aside["row"].to_list())
     kept = [n for n in range(len(edits)) if n + 2 not in bad]

@@ -100,6 +100,8 @@ SERIES = {"level": "Series", "series_uid": "1.2.3.1"}
         ([change(NAME, "{}", action="remove")], [False]),
         ([change("PatientComments", '"a"', action="remove")], [True]),
         ([change("PatientComments", '"a"'), change("PatientComments", '"a"', action="remove")], [False, False]),
+        ([change(NAME, '"X"', force=True), change(NAME, DOE)], [False, False]),
+        ([change(NAME, DOE, force=True), change(NAME, DOE)], [True, True]),
         ([change("Modality", '"CT"', level="Series", series_uid="9.9.9")], [False]),
         ([change(None, None, action="remove-series", level="Series", series_uid="9.9.9", force=True)], [True]),
         (
