@@ -29,7 +29,7 @@ from botocore.config import Config
 from benchmarks import canned, figures, instant
 from benchmarks.growth import OPTIONS
 from bulkedit import planner as plans
-from bulkedit.aws import Connection, connect
+from bulkedit.connection import Connection, connect
 from bulkedit.engine import Engine
 from bulkedit.ledger import Ledger
 

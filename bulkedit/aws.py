@@ -2,7 +2,8 @@
 
 The only importer of aioboto3 and botocore. SDK retries are off: a 500 or a timeout of an update may have been applied,
 and a silent repeat would come back as a stale version (healthimaging reference, error table). What came back is mapped
-to `Accepted`, `Refused` or `Lost` by two tables here; what happens next is decided elsewhere.
+to `Accepted`, `Refused` or `Lost` by `bulkedit.answers`; what happens next is decided elsewhere. What is imported here
+takes a third of a second, so it is imported when something is asked (`bulkedit.connection`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 import os
 import platform
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -29,6 +29,7 @@ from botocore import exceptions as boto
 from botocore.utils import parse_timestamp
 
 from bulkedit import __version__
+from bulkedit.answers import copied_of, datastore_of, image_set_of, refusal_of
 from bulkedit.errors import CredentialsError, UsageError
 from bulkedit.outcome import (
     Accepted,
@@ -41,54 +42,17 @@ from bulkedit.outcome import (
     Page,
     Refusal,
     Refused,
-    State,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from bulkedit.client import CopyRequest, UpdateRequest
+    from bulkedit.client import Connection, CopyRequest, UpdateRequest
 
 _T = TypeVar("_T")
 _THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the event loop
 
-# error code -> kind; codes of the service's model first, then those of AWS request signing
-_KINDS: Final[dict[str, Refusal]] = {
-    "ThrottlingException": Refusal.THROTTLED,
-    "Throttling": Refusal.THROTTLED,
-    "TooManyRequestsException": Refusal.THROTTLED,
-    "RequestLimitExceeded": Refusal.THROTTLED,
-    "ServiceQuotaExceededException": Refusal.TOO_MANY,
-    "ConflictException": Refusal.CONFLICT,
-    "ResourceNotFoundException": Refusal.NOT_FOUND,
-    "ValidationException": Refusal.INVALID,
-    "AccessDeniedException": Refusal.ACCESS_DENIED,
-    "ExpiredToken": Refusal.CREDENTIALS,
-    "ExpiredTokenException": Refusal.CREDENTIALS,
-    "IncompleteSignature": Refusal.CREDENTIALS,
-    "IncompleteSignatureException": Refusal.CREDENTIALS,
-    "InvalidClientTokenId": Refusal.CREDENTIALS,
-    "InvalidSignatureException": Refusal.CREDENTIALS,
-    "MissingAuthenticationToken": Refusal.CREDENTIALS,
-    "MissingAuthenticationTokenException": Refusal.CREDENTIALS,
-    "RequestExpired": Refusal.CREDENTIALS,
-    "RequestTimeTooSkewed": Refusal.CREDENTIALS,
-    "SignatureDoesNotMatch": Refusal.CREDENTIALS,
-    "UnrecognizedClientException": Refusal.CREDENTIALS,
-}
 _EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
-# for a code that the table does not know
-_KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
-    401: Refusal.CREDENTIALS,
-    402: Refusal.TOO_MANY,
-    403: Refusal.ACCESS_DENIED,
-    404: Refusal.NOT_FOUND,
-    409: Refusal.CONFLICT,
-    429: Refusal.THROTTLED,
-}
-# the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
-_STALE_WORDS: Final = "not the latest"
-
 _NEVER_SENT: Final = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -101,19 +65,6 @@ _NO_ANSWER: Final = (boto.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutErr
 _WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError)
 _UNREADABLE: Final = "unreadable answer"
 _BAD_BODY: Final = (EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """Where the data store is and how to reach it; None leaves a choice to AWS's own configuration chain."""
-
-    datastore_id: str
-    region: str | None = None
-    profile: str | None = None
-    endpoint_url: str | None = None
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 60.0
-    max_connections: int = 128
 
 
 @contextlib.asynccontextmanager
@@ -318,7 +269,7 @@ class AwsClient:
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         """GetDatastore."""
-        return _understood(await self._ask("get_datastore"), _datastore_of)
+        return _understood(await self._ask("get_datastore"), datastore_of)
 
     async def _ask(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
         """Send one request, once more with other credentials where those have expired; the raw answer, or why none."""
@@ -358,50 +309,6 @@ def _understood(answer: dict[str, Any] | Refused | Lost, record: Callable[[dict[
         return record(answer)
     except _WRONG_SHAPE:
         return Lost(_UNREADABLE)
-
-
-def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's error response
-    """An error answer of the service as `Refused`, or `Lost` for a 5xx, after which the update may have been made."""
-    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
-    status = int(meta.get("HTTPStatusCode", 0))
-    if status >= 500 or status < 400:
-        return Lost(code or str(status))
-    kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status, Refusal.UNKNOWN)
-    if kind is Refusal.NOT_FOUND and _STALE_WORDS in message:
-        kind = Refusal.STALE
-    return Refused(kind, code, message, _retry_after(meta))
-
-
-def _retry_after(meta: dict[str, Any]) -> float | None:
-    text = meta.get("HTTPHeaders", {}).get("retry-after", "")
-    return float(text) if text.replace(".", "", 1).isdigit() else None
-
-
-def copied_of(answer: dict[str, Any]) -> Copied:
-    """An answer of CopyImageSet: the new image set."""
-    made = answer["destinationImageSetProperties"]
-    return Copied(made["imageSetId"], int(made["latestVersionId"]))
-
-
-def image_set_of(answer: dict[str, Any]) -> ImageSet:
-    """An answer of GetImageSet, or an item of ListImageSetVersions, which spells one key with a capital I."""
-    updated = answer.get("updatedAt")
-    return ImageSet(
-        image_set_id=answer["imageSetId"],
-        version=int(answer["versionId"]),
-        state=State(answer["imageSetState"]),
-        status=answer.get("imageSetWorkflowStatus") or answer.get("ImageSetWorkflowStatus") or "",
-        message=answer.get("message", ""),
-        updated_at=updated.timestamp() if updated else None,
-        primary=answer.get("isPrimary"),
-        storage_tier=answer.get("storageTier"),
-    )
-
-
-def _datastore_of(answer: dict[str, Any]) -> Datastore:
-    found = answer["datastoreProperties"]
-    return Datastore(found["datastoreId"], found["datastoreStatus"], found.get("datastoreName"))
 
 
 def _updates(request: UpdateRequest) -> dict[str, Any]:

@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where the data store is and how to reach it; None leaves a choice to AWS's own configuration chain."""
+
+    datastore_id: str
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0
+    max_connections: int = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateRequest:
     """One UpdateImageSetMetadata request: attribute documents, or a revert. Holds health data: never log it."""
 

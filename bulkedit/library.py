@@ -20,7 +20,6 @@ from anyio import to_thread
 
 from bulkedit import planner as plans
 from bulkedit import readback, reports, reversal, runs
-from bulkedit.aws import connect
 from bulkedit.commands import (
     ListOptions,
     RunOptions,
@@ -30,6 +29,7 @@ from bulkedit.commands import (
     plan_list,
     require_deletion_asked,
 )
+from bulkedit.connection import connect
 from bulkedit.engine import Strategy
 from bulkedit.files import open_private
 from bulkedit.pacing import AUTO
@@ -98,8 +98,8 @@ async def plan(
 
     ``edits``: a file, or a frame with the columns of one of the three forms of edit lists, text as String; its rows
     are counted from 1. ``folder``: where the plan goes, `plans/<id>` where not given. Raises EditListError and
-    BadRowsError for the edits, UsageError for options, and what `bulkedit.aws.connect` raises where rows have to be
-    looked up.
+    BadRowsError for the edits, UsageError for options, and what `bulkedit.connection.connect` raises where rows have
+    to be looked up.
     """
     target = Path(folder) if folder is not None else None
     return await to_thread.run_sync(_planned, edits, datastore_id, options or ListOptions(), target, where or Where())

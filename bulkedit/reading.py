@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import polars as pl
 
-from bulkedit.aws import image_set_of
+from bulkedit.answers import image_set_of
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError
 from bulkedit.inventory import search_keys
 from bulkedit.outcome import ImageSet, Lost, Metadata, Page, Refusal, Refused

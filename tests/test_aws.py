@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from bulkedit.aws import AwsClient, Connection, connect, refusal_of
-from bulkedit.client import UpdateRequest
+from bulkedit.answers import refusal_of
+from bulkedit.aws import AwsClient, connect
+from bulkedit.client import Connection, UpdateRequest
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Settings, Settle, serve
 from bulkedit.emulator.model import service_model
 from bulkedit.errors import CredentialsError, UsageError

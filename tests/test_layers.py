@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
     {"errors", "edit", "dicom", "pacing", "files"},
-    {"outcome", "client", "editlist", "inventory", "deid", "leaks", "holding"},
+    {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding"},
     {"verdict", "planner", "ledger", "aws", "emulator"},
-    {"runs", "reading", "changes", "recipe"},
+    {"connection", "runs", "reading", "changes", "recipe"},
     {"engine", "reports", "readback", "reversal", "leakcheck"},
     {"commands"},
     {"cli", "library"},
@@ -24,6 +26,7 @@ LEVEL_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
 ALLOWED_SIDEWAYS = {
     ("edit", "dicom"),
     ("client", "outcome"),
+    ("answers", "outcome"),
     ("edit", "errors"),
     ("dicom", "errors"),
     ("pacing", "errors"),
@@ -82,3 +85,11 @@ def test_engine_and_emulator_do_not_know_each_other() -> None:
     for module, path in modules():
         for name in imports(path):
             assert (module, name.split(".")[1:2]) not in [("engine", ["emulator"]), ("emulator", ["engine"])]
+
+
+def test_what_asks_nothing_of_aws_does_not_load_it() -> None:
+    """A third of a second of every `--help`, `status` and `plan` would go there."""
+    heavy = {"aioboto3", "aiohttp", "boto3", "botocore"}
+    code = f"import sys, bulkedit.cli.app; print([name for name in sys.modules if name in {heavy}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

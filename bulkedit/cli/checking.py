@@ -12,10 +12,10 @@ import polars as pl
 import typer
 
 from bulkedit import leakcheck, runs
-from bulkedit.aws import Connection, connect
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, print_rows
 from bulkedit.cli.working import worked
 from bulkedit.commands import Where, connection_of
+from bulkedit.connection import Connection, connect
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED
 from bulkedit.leaks import Kind
 from bulkedit.reading import read_paces

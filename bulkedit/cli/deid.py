@@ -17,13 +17,13 @@ import typer
 from bulkedit import deid as deids
 from bulkedit import dicom
 from bulkedit import inventory as inventories
-from bulkedit.aws import Connection, connect
 from bulkedit.cli import checking
 from bulkedit.cli import options as o
 from bulkedit.cli.planning import Talk, apply_command, plan_line, show_plan
 from bulkedit.cli.terminal import confirmed, duration, err, interactive, json_line, out, plural, print_rows
 from bulkedit.cli.working import worked
 from bulkedit.commands import ListOptions, Where, plan_list
+from bulkedit.connection import Connection, connect
 from bulkedit.deid.documents import files_of, read_files
 from bulkedit.edit import SELECTORS
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, BulkeditError, EndpointError, UsageError

@@ -18,11 +18,11 @@ from rich.table import Table
 from bulkedit import planner as plans
 from bulkedit import reports as report
 from bulkedit import runs
-from bulkedit.aws import Connection, connect
 from bulkedit.cli.applying import carry_out
 from bulkedit.cli.planning import Talk, show_plan
 from bulkedit.cli.terminal import command, err, out, plural
 from bulkedit.commands import ListOptions, RunOptions, Where, plan_list
+from bulkedit.connection import Connection, connect
 from bulkedit.errors import BulkeditError
 from bulkedit.outcome import Metadata, Outcome
 

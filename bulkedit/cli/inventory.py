@@ -12,10 +12,10 @@ import anyio
 import typer
 
 from bulkedit import inventory as inventories
-from bulkedit.aws import Connection, connect
 from bulkedit.cli import options as o
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural
 from bulkedit.cli.working import worked
+from bulkedit.connection import Connection, connect
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
 from bulkedit.inventory import Snapshot, Tally
 from bulkedit.pacing import AUTO, pacer, parse_read_pace

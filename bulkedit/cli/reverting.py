@@ -11,12 +11,12 @@ import anyio
 import typer
 
 from bulkedit import reversal, runs
-from bulkedit.aws import connect
 from bulkedit.cli import options as o
 from bulkedit.cli.planning import show_plan
 from bulkedit.cli.terminal import command, err, json_line, out, plural
 from bulkedit.cli.working import worked
 from bulkedit.commands import Where, connection_of
+from bulkedit.connection import connect
 from bulkedit.edit import IMAGE_SET_ID
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, UsageError
 from bulkedit.pacing import AUTO

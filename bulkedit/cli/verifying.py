@@ -12,7 +12,6 @@ import anyio
 import typer
 
 from bulkedit import readback, runs
-from bulkedit.aws import connect
 from bulkedit.cli import options as o
 from bulkedit.cli.terminal import (
     command,
@@ -28,12 +27,13 @@ from bulkedit.cli.terminal import (
 )
 from bulkedit.cli.working import worked
 from bulkedit.commands import Where, connection_of
+from bulkedit.connection import connect
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, BulkeditError
 from bulkedit.pacing import AUTO
 from bulkedit.reading import read_paces
 
 if TYPE_CHECKING:
-    from bulkedit.aws import Connection
+    from bulkedit.connection import Connection
     from bulkedit.pacing import Auto, Operation, Rate
     from bulkedit.readback import Seen, Verification, VerifyOptions
     from bulkedit.runs import Run

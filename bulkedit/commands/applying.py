@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 
-from bulkedit.aws import connect
 from bulkedit.commands.where import connection_of
+from bulkedit.connection import connect
 from bulkedit.engine import Engine, Halt, OnConflict, Options, Resumption, Strategy, parse_max_errors, resumption
 from bulkedit.errors import AccessError, CredentialsError, DatastoreError, EndpointError, UsageError
 from bulkedit.ledger import Ledger

@@ -18,8 +18,8 @@ import polars as pl
 from bulkedit import __version__, dicom, editlist
 from bulkedit import inventory as inventories
 from bulkedit import planner as plans
-from bulkedit.aws import Connection, connect
 from bulkedit.commands.satisfying import Looked, needless
+from bulkedit.connection import Connection, connect
 from bulkedit.errors import BadRowsError, UsageError
 from bulkedit.files import open_private
 from bulkedit.outcome import Refused

@@ -10,7 +10,7 @@ import anyio
 import polars as pl
 
 from bulkedit import planner as plans
-from bulkedit.aws import Connection, connect
+from bulkedit.connection import Connection, connect
 from bulkedit.errors import BulkeditError
 from bulkedit.outcome import Refused, State
 from bulkedit.pacing import DOCUMENTED, Operation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from bulkedit.aws import Connection
+from bulkedit.connection import Connection
 
 if TYPE_CHECKING:
     from bulkedit.runs import Run

@@ -10,7 +10,7 @@ import polars as pl
 
 from bulkedit import dicom
 from bulkedit import planner as plans
-from bulkedit.aws import Connection, connect
+from bulkedit.connection import Connection, connect
 from bulkedit.edit import EDITS, json_text
 from bulkedit.engine import Engine, Options, Tally
 from bulkedit.ledger import Ledger

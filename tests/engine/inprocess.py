@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
 
-from bulkedit.aws import copied_of, image_set_of, refusal_of
+from bulkedit.answers import copied_of, image_set_of, refusal_of
 from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
-from bulkedit.aws import copied_of, image_set_of, refusal_of
+from bulkedit.answers import copied_of, image_set_of, refusal_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle
 from bulkedit.emulator.faults import Kind
 from bulkedit.emulator.server import Server

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from bulkedit.aws import Connection, connect
+from bulkedit.connection import Connection, connect
 from bulkedit.inventory import Clock, Tally, take
 from bulkedit.outcome import Lost, Page, Refusal, Refused
 from bulkedit.pacing import Pacer, Rate

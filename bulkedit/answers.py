@@ -1,0 +1,91 @@
+"""What an answer of the service says, as a record: two tables and a few readings, for any client.
+
+An error is told by its code, and by its status where the code is none of the service's model or of request signing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bulkedit.outcome import Copied, Datastore, ImageSet, Lost, Refusal, Refused, State
+
+# error code -> kind; codes of the service's model first, then those of AWS request signing
+_KINDS: Final[dict[str, Refusal]] = {
+    "ThrottlingException": Refusal.THROTTLED,
+    "Throttling": Refusal.THROTTLED,
+    "TooManyRequestsException": Refusal.THROTTLED,
+    "RequestLimitExceeded": Refusal.THROTTLED,
+    "ServiceQuotaExceededException": Refusal.TOO_MANY,
+    "ConflictException": Refusal.CONFLICT,
+    "ResourceNotFoundException": Refusal.NOT_FOUND,
+    "ValidationException": Refusal.INVALID,
+    "AccessDeniedException": Refusal.ACCESS_DENIED,
+    "ExpiredToken": Refusal.CREDENTIALS,
+    "ExpiredTokenException": Refusal.CREDENTIALS,
+    "IncompleteSignature": Refusal.CREDENTIALS,
+    "IncompleteSignatureException": Refusal.CREDENTIALS,
+    "InvalidClientTokenId": Refusal.CREDENTIALS,
+    "InvalidSignatureException": Refusal.CREDENTIALS,
+    "MissingAuthenticationToken": Refusal.CREDENTIALS,
+    "MissingAuthenticationTokenException": Refusal.CREDENTIALS,
+    "RequestExpired": Refusal.CREDENTIALS,
+    "RequestTimeTooSkewed": Refusal.CREDENTIALS,
+    "SignatureDoesNotMatch": Refusal.CREDENTIALS,
+    "UnrecognizedClientException": Refusal.CREDENTIALS,
+}
+# for a code that the table does not know
+_KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
+    401: Refusal.CREDENTIALS,
+    402: Refusal.TOO_MANY,
+    403: Refusal.ACCESS_DENIED,
+    404: Refusal.NOT_FOUND,
+    409: Refusal.CONFLICT,
+    429: Refusal.THROTTLED,
+}
+# the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
+_STALE_WORDS: Final = "not the latest"
+
+
+def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's error response
+    """An error answer of the service as `Refused`, or `Lost` for a 5xx, after which the update may have been made."""
+    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
+    status = int(meta.get("HTTPStatusCode", 0))
+    if status >= 500 or status < 400:
+        return Lost(code or str(status))
+    kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status, Refusal.UNKNOWN)
+    if kind is Refusal.NOT_FOUND and _STALE_WORDS in message:
+        kind = Refusal.STALE
+    return Refused(kind, code, message, _retry_after(meta))
+
+
+def _retry_after(meta: dict[str, Any]) -> float | None:
+    text = meta.get("HTTPHeaders", {}).get("retry-after", "")
+    return float(text) if text.replace(".", "", 1).isdigit() else None
+
+
+def copied_of(answer: dict[str, Any]) -> Copied:
+    """An answer of CopyImageSet: the new image set."""
+    made = answer["destinationImageSetProperties"]
+    return Copied(made["imageSetId"], int(made["latestVersionId"]))
+
+
+def image_set_of(answer: dict[str, Any]) -> ImageSet:
+    """An answer of GetImageSet, or an item of ListImageSetVersions, which spells one key with a capital I."""
+    updated = answer.get("updatedAt")
+    return ImageSet(
+        image_set_id=answer["imageSetId"],
+        version=int(answer["versionId"]),
+        state=State(answer["imageSetState"]),
+        status=answer.get("imageSetWorkflowStatus") or answer.get("ImageSetWorkflowStatus") or "",
+        message=answer.get("message", ""),
+        updated_at=updated.timestamp() if updated else None,
+        primary=answer.get("isPrimary"),
+        storage_tier=answer.get("storageTier"),
+    )
+
+
+def datastore_of(answer: dict[str, Any]) -> Datastore:
+    """An answer of GetDatastore."""
+    found = answer["datastoreProperties"]
+    return Datastore(found["datastoreId"], found["datastoreStatus"], found.get("datastoreName"))
