@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bulkedit.outcome import Copied, Datastore, ImageSet, Lost, Refusal, Refused, State
+from bulkedit.outcome import Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
 
 # error code -> kind; codes of the service's model first, then those of AWS request signing
 _KINDS: Final[dict[str, Refusal]] = {
@@ -83,6 +83,22 @@ def image_set_of(answer: dict[str, Any]) -> ImageSet:
         primary=answer.get("isPrimary"),
         storage_tier=answer.get("storageTier"),
     )
+
+
+def newest_of(page: Page) -> ImageSet | None:
+    """The latest version on the first page of ListImageSetVersions; None where the page does not tell.
+
+    That newest come first is shown by an example only (list-image-set-versions), so a page has to show it as well,
+    with its first two versions, unless it is the only one.
+    """
+    try:
+        found = [image_set_of(item) for item in page.items]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
+    versions = [one.version for one in found]
+    if len(found) > 1 and versions == sorted(versions, reverse=True):
+        return found[0]
+    return max(found, key=lambda one: one.version, default=None) if page.next_token is None else None
 
 
 def datastore_of(answer: dict[str, Any]) -> Datastore:

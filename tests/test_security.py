@@ -65,6 +65,11 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         back = shell.write("n.csv", f"image_set_id,action,attribute,value\n{one},set,AccessionNumber,A1\n")
         run("apply", str(back), "--yes", "--run", "n")
         run("resume", "b")
+        some = shell.image_sets(3)
+        looks = shell.write("l.csv", "image_set_id,PatientName\n" + "".join(f"{each},L\n" for each in some))
+        run("apply", str(looks), "--yes", "--run", "l", "--read-rate", "1/s")
+        _undo_ledger(shell.folder / "l")
+        run("resume", "l")
         run("verify", "a", "--history")
         run("verify", "w")
         run("revert", "a", "-o", "ra", "--on-conflict", "overwrite")
@@ -107,7 +112,11 @@ def test_every_command_and_action_is_in_the_table() -> None:
 
 def _referred(rows: dict[str, str], command: str) -> set[str]:
     """Actions of `… as in `plan``."""
-    return {"SearchImageSets", "GetImageSetMetadata"} & actions(command) if " as in " in rows[command] else set()
+    return (
+        {"SearchImageSets", "GetImageSetMetadata", "ListImageSetVersions"} & actions(command)
+        if " as in " in rows[command]
+        else set()
+    )
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)

@@ -119,8 +119,9 @@ def bottleneck(numbers: Numbers) -> str | None:
     """What to know where something else than the quota of updates held a run back."""
     if numbers.limited_by is Held.READS:
         return (
-            "Reads were the bottleneck: GetImageSet has a quota of its own (25/s unless AWS has raised it), and each "
-            "update needs about one look. Ask AWS to raise it along with that of updates."
+            "Reads were the bottleneck: GetImageSet and ListImageSetVersions have quotas of their own (25/s each "
+            "unless AWS has raised them), and each update needs one or two looks. Ask AWS to raise them along with "
+            "that of updates."
         )
     if numbers.limited_by is Held.IN_FLIGHT:
         return (

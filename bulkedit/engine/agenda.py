@@ -12,6 +12,7 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from bulkedit.engine.lane import Look
 from bulkedit.pacing import Operation
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Held(Enum):
     """What holds back a lane that is due."""
 
     UPDATES = "updates"  # the quota of UpdateImageSetMetadata
-    READS = "reads"  # that of GetImageSet or GetImageSetMetadata
+    READS = "reads"  # those of GetImageSet and ListImageSetVersions, or that of GetImageSetMetadata
     COPIES = "copies"  # that of CopyImageSet or DeleteImageSet, of recipes
     IN_FLIGHT = "in flight"  # as many image sets have an update under way as may have
 
@@ -54,6 +55,7 @@ class Agenda:
         self._due: dict[_Queue, list[tuple[float, int, LaneRun]]] = {queue: [] for queue in _ORDER}
         self._number = 0
         self._call_s = 0.0
+        self._lists = True
         self.held: set[Held] = set()  # what held a lane back when `take` was last asked
 
     def __len__(self) -> int:
@@ -64,6 +66,10 @@ class Agenda:
         self._call_s = call_s
         self._number += 1
         heapq.heappush(self._later, (lane.due, self._number, lane))
+
+    def list_no_more(self) -> None:
+        """ListImageSetVersions is of no use to this run: it may not, or the answers do not tell."""
+        self._lists = False
 
     def take(self, now: float, admit: Callable[[LaneRun], bool]) -> LaneRun | float | None:
         """A lane whose action may go out now, else the seconds until one may, None when nothing but news can help.
@@ -79,12 +85,24 @@ class Agenda:
             if not admit(queue[0][2]):
                 self.held.add(Held.IN_FLIGHT)
                 continue
-            if (pause := self._pacers[operation].wait(now)) <= 0:
-                self._pacers[operation].take(now)
-                return heapq.heappop(queue)[2]
+            for through in self._ways(queue[0][2], operation):
+                if (pause := self._pacers[through].wait(now)) <= 0:
+                    self._pacers[through].take(now)
+                    lane = heapq.heappop(queue)[2]
+                    lane.through = through
+                    return lane
+                wait = pause if wait is None else min(wait, pause)
             self.held.add(_BY[operation])
-            wait = pause if wait is None else min(wait, pause)
         return wait
+
+    def _ways(self, lane: LaneRun, operation: Operation) -> tuple[Operation, ...]:
+        """The operations that can perform the lane's action, the better one first.
+
+        ListImageSetVersions has a quota of its own, as large as that of GetImageSet (throttling-limits): a look that
+        the one has no room for goes out under the other.
+        """
+        also = self._lists and isinstance(lane.action, Look) and lane.action.by_list
+        return (operation, Operation.VERSIONS) if also else (operation,)
 
     def drop(self, unwanted: Callable[[LaneRun], bool]) -> list[LaneRun]:
         """Take out every lane that is unwanted."""

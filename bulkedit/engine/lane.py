@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import verdict
@@ -60,10 +60,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """GetImageSet, of the latest version or of one."""
+    """GetImageSet, of the latest version or of one; ``by_list``: a page of ListImageSetVersions may tell as well."""
 
     image_set_id: str
     version: int | None = None
+    by_list: bool = field(default=False, compare=False)
     operation: Operation = Operation.GET
 
 
@@ -176,6 +177,7 @@ class LaneRun:
         self.calls_left = len(lane.calls)
         self.edits = {call.call: call.edits for call in lane.calls}
         self.action: Action | None = None
+        self.through: Operation | None = None  # the operation under whose quota the action was let out
         self.due = now  # monotonic seconds; the action waits until then
         self.parked = False  # the lane ended with calls unsettled
         self.halted: Refused | None = None  # the answer that no call of this run can get past
@@ -449,7 +451,7 @@ class LaneRun:
             self._send()
 
     def _look(self, version: int | None = None) -> Look:
-        return Look(self._held.call.image_set_id, version)
+        return Look(self._held.call.image_set_id, version, by_list=version is None)
 
     def _look_now(self, finding: Finding, reply: Reply) -> None:
         books = self._held

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio import to_thread
 
+from bulkedit.answers import newest_of
 from bulkedit.engine.agenda import Agenda
 from bulkedit.engine.budget import ErrorBudget, Halt, RetryBudget
 from bulkedit.engine.history import History, Lanes
@@ -33,7 +34,19 @@ from bulkedit.errors import (
     EndpointError,
 )
 from bulkedit.ledger import Event, GroupCommit, Pace, Part
-from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Refusal, Refused, outcome_of
+from bulkedit.outcome import (
+    Accepted,
+    Copied,
+    Datastore,
+    Deleting,
+    ImageSet,
+    Lost,
+    Page,
+    Refusal,
+    Refused,
+    State,
+    outcome_of,
+)
 from bulkedit.pacing import Operation, SettleTimes, Window, pacer
 
 if TYPE_CHECKING:
@@ -307,13 +320,13 @@ class Engine:
             await self._commit.write(intent)
         sent = self._clock.monotonic()
         lane.leaves(sent)
-        reply = await self._ask(action)
+        reply = await self._ask(action, through := lane.through or action.operation)
         # an answer in hand is written, whatever else happens
         lane.absorb(reply, now=self._clock.monotonic(), epoch=self._clock.epoch())
         if lane.to_split is not None:
             with anyio.CancelScope(shield=True):
                 await self._split(lane, lane.to_split)
-        self._pace(action.operation, lane, reply, sent)
+        self._pace(through, lane, reply, sent)
         self._follow(lane)
 
     async def _split(self, lane: LaneRun, call: PlannedCall) -> None:
@@ -322,7 +335,7 @@ class Engine:
         lane.split(edits, now=self._clock.monotonic(), epoch=self._clock.epoch())
         self.tally.calls += 1
 
-    async def _ask(self, action: Action) -> Reply:
+    async def _ask(self, action: Action, through: Operation) -> Reply:
         if isinstance(action, Delete):
             return await self._delete(action)
         if isinstance(action, WRITES):
@@ -336,6 +349,8 @@ class Engine:
                 reply = await self._client.copy(action.request)
             case AskStore():
                 reply = await self._ask_store()
+            case Look() if through is Operation.VERSIONS:
+                reply = await self._look_by_list(action)
             case Look():
                 reply = await self._client.get_image_set(action.image_set_id, action.version)
             case List():
@@ -353,6 +368,22 @@ class Engine:
                 return found
         self.tally.requests += 1
         return await self._client.delete(action.image_set_id)
+
+    async def _look_by_list(self, action: Look) -> Reply:
+        """The latest version, of a page of ListImageSetVersions; where that does not tell all, GetImageSet is asked.
+
+        So whatever is not plainly locked or active, and any refusal but a throttle, is said by GetImageSet alone.
+        """
+        found = await self._client.list_versions(action.image_set_id, limit=2)
+        if isinstance(found, Lost) or (isinstance(found, Refused) and found.kind is Refusal.THROTTLED):
+            return found
+        newest = newest_of(found) if isinstance(found, Page) else None
+        if newest is not None and newest.state is not State.DELETED and not newest.failed:
+            return newest
+        if newest is None and not (isinstance(found, Refused) and found.kind is Refusal.NOT_FOUND):
+            self._agenda.list_no_more()
+        self.tally.reads += 1
+        return await self._client.get_image_set(action.image_set_id)
 
     async def _ask_store(self) -> Reply:
         """Many image sets that are gone need one answer."""

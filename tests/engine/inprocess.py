@@ -6,6 +6,7 @@ import asyncio
 import base64
 import selectors
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
@@ -89,8 +90,15 @@ class InProcess:
         answer = self._call("GetImageSetMetadata", imageSetId=image_set_id, **params)
         return Metadata(answer) if isinstance(answer, dict) else answer
 
-    async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
-        raise NotImplementedError
+    async def list_versions(
+        self, image_set_id: str, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        more = {"nextToken": next_token} if next_token else {}
+        answer = self._call("ListImageSetVersions", imageSetId=image_set_id, maxResults=limit, **more)
+        if not isinstance(answer, dict):
+            found: Refused | Lost = answer
+            return found
+        return Page(dated(answer["imageSetPropertiesList"]), answer.get("nextToken"))
 
     async def search(
         self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
@@ -108,6 +116,15 @@ class InProcess:
 
 def _at(image_set: ImageSet, updated: float) -> ImageSet:
     return replace(image_set, updated_at=updated)
+
+
+def dated(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Items of ListImageSetVersions with times as botocore makes them of the wire's seconds."""
+    times = ("createdAt", "updatedAt", "deletedAt")
+    return [
+        {key: datetime.fromtimestamp(value, UTC) if key in times else value for key, value in item.items()}
+        for item in items
+    ]
 
 
 class _Jumping(selectors.DefaultSelector):

@@ -1,8 +1,8 @@
 """Runs of the real engine against the emulated service, on a clock that jumps, held against what is possible.
 
-The limit of a run is the smallest of what binds it: the quota of updates; that of reads, of which a lane of n calls
-needs n + 1; the updates in flight, each of which takes up its place from its request until the look that finds it
-settled has come back; the workers. None of it is told to the engine.
+The limit of a run is the smallest of what binds it: the quota of updates; those of reads, of which a lane of n calls
+needs n + 1, through GetImageSet or ListImageSetVersions; the updates in flight, each of which takes up its place from
+its request until the look that finds it settled has come back; the workers. None of it is told to the engine.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from tests.engine.harness import KEY, planned, row
 from tests.engine.inprocess import InProcess, run_virtual
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bulkedit.client import UpdateRequest
     from bulkedit.engine import Progress
-    from bulkedit.outcome import Accepted, ImageSet, Lost, Refused
+    from bulkedit.outcome import Accepted, ImageSet, Lost, Page, Refused
 
-UPDATE, GET = "UpdateImageSetMetadata", "GetImageSet"
+UPDATE, GET, LIST = "UpdateImageSetMetadata", "GetImageSet", "ListImageSetVersions"
 START_S, START_CALLS = 60.0, 20  # are not counted, whichever is longer
 CALLS_A_LANE = 4
 
@@ -51,7 +53,7 @@ class Scenario:
     burst: float
     latency_s: float = 0.1
     settle_s: float = 2.0
-    reads: tuple[float, float] = (25, 50)
+    reads: tuple[float, float] = (25, 50)  # of GetImageSet, and as many of ListImageSetVersions
     steps: tuple[Step, ...] = ()
     tenant: float = 0.0  # the part of the quota that another tenant asks for, evenly
     concurrent: int = 100
@@ -66,7 +68,7 @@ class Scenario:
         slot_s = max(self.settle_s, self.latency_s) + self.latency_s
         return {
             "updates": self.rate * (1 - self.tenant),
-            "reads": self.reads[0] / reads_an_update,
+            "reads": 2 * self.reads[0] / reads_an_update,
             "in flight": self.concurrent / slot_s,
             "workers": Options().workers / (self.latency_s * (1 + reads_an_update)),
         }
@@ -110,22 +112,22 @@ class _Quotas(Quota):
 
     def __init__(self, scenario: Scenario, now: float) -> None:
         super().__init__(UNTHROTTLED)
-        self._scenario, self._began = scenario, now
+        self._scenario, self.began = scenario, now
         self.updates = Bucket(scenario.rate, scenario.burst, scenario.burst, now)
-        self._reads = Bucket(*scenario.reads, scenario.reads[1], now)
+        self._reads = {action: Bucket(*scenario.reads, scenario.reads[1], now) for action in (GET, LIST)}
         self._steps = list(scenario.steps)
         self._theirs_at = now
         self.answers: list[tuple[float, str, bool]] = []  # seconds, action, let in
 
     def take(self, action: str, now: float) -> bool:
-        if action == GET:
-            good = self._reads.take(now)
+        if action in self._reads:
+            good = self._reads[action].take(now)
         else:
             self._others(now)
-            while self._steps and self._steps[0].at_s <= now - self._began:
+            while self._steps and self._steps[0].at_s <= now - self.began:
                 self._step(self._steps.pop(0), now)
             good = self.updates.rate > 0 and self.updates.take(now)
-        self.answers.append((now - self._began, action, good))
+        self.answers.append((now - self.began, action, good))
         return good
 
     def _step(self, step: Step, now: float) -> None:
@@ -160,6 +162,12 @@ class _Distant(InProcess):
         await anyio.sleep(self._half)
         return reply
 
+    async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
+        await anyio.sleep(self._half)
+        reply = await super().list_versions(image_set_id, **page)
+        await anyio.sleep(self._half)
+        return reply
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -174,7 +182,7 @@ class Result:
     updates_throttled_steady: float
     reached: float  # of the limit, in what follows the start
     reads_an_update: float
-    longest_gap: float  # between two calls of one lane, as a multiple of the median
+    longest_gap: float  # between two calls of one lane after the start, as a multiple of the median
     answers: list[tuple[float, str, bool]] = field(repr=False)
 
     def row(self) -> str:
@@ -216,7 +224,7 @@ def simulate(scenario: Scenario) -> Result:
     with tempfile.TemporaryDirectory(dir=_quick_disk()) as folder:
         plan = planned(Path(folder) / "plan", DEFAULT_DATASTORE_ID, rows, merge=False)
         ended, seconds = run_virtual(main())
-    return _judged(scenario, ended, seconds, quotas, _gaps(service, ids))
+    return _judged(scenario, ended, seconds, quotas, lambda start: _gaps(service, ids, quotas.began + start))
 
 
 def _quick_disk() -> str | None:
@@ -224,19 +232,23 @@ def _quick_disk() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 
-def _gaps(service: Service, ids: list[str]) -> list[float]:
-    """Seconds between the versions of each image set, the one that it came with left out."""
+def _gaps(service: Service, ids: list[str], start: float) -> list[float]:
+    """Seconds between the versions of each image set since ``start``, the one that it came with left out."""
     gaps: list[float] = []
     for image_set_id in ids:
         versions = service.world.datastores[DEFAULT_DATASTORE_ID].image_sets[image_set_id].versions
         times: list[Any] = [version.updated_at for version in versions[1:]]
+        times = [at for at in times if at >= start]
         gaps += [later - earlier for earlier, later in itertools.pairwise(times)]
     return sorted(gaps)
 
 
-def _judged(scenario: Scenario, ended: Progress, seconds: float, quotas: _Quotas, gaps: list[float]) -> Result:
+def _judged(
+    scenario: Scenario, ended: Progress, seconds: float, quotas: _Quotas, gaps_since: Callable[[float], list[float]]
+) -> Result:
     accepted = [at for at, action, good in quotas.answers if good and action == UPDATE]
     start = max(START_S, accepted[START_CALLS - 1])
+    gaps = gaps_since(start)
     steady = [answer for answer in quotas.answers if answer[0] > start]
     left = sum(at > start for at in accepted)
     tail = scenario.settle_s + 2 * scenario.latency_s  # the last call has to settle, too
@@ -251,8 +263,8 @@ def _judged(scenario: Scenario, ended: Progress, seconds: float, quotas: _Quotas
         throttled_steady=_share([good for *_, good in steady]),
         updates_throttled_steady=_share(updates),
         reached=len(shown) / (shown[-1] - start) / scenario.limit if shown else 1.0,
-        reads_an_update=sum(action == GET and good for _, action, good in quotas.answers) / len(accepted),
-        longest_gap=gaps[-1] / gaps[len(gaps) // 2],
+        reads_an_update=sum(action in (GET, LIST) and good for _, action, good in quotas.answers) / len(accepted),
+        longest_gap=gaps[-1] / gaps[len(gaps) // 2] if gaps else 1.0,
         answers=quotas.answers,
     )
 

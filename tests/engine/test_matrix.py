@@ -7,6 +7,7 @@ is, under each answer to a question that the service's documentation leaves open
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ import pytest
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile, switches
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Lost, Outcome, Standing, outcome_of
+from bulkedit.pacing import Operation, Rate
 from tests.emulator.hospital import document
-from tests.engine.harness import Passing, planned, row
+from tests.engine.harness import FAST, Passing, planned, row
 from tests.engine.judge import Sheet, judge
 from tests.engine.troubled import Emulated, Kill, emulated, process
 
@@ -194,10 +196,11 @@ class Scenario:
         watched = {one for one, name in names.items() if TROUBLES[name].stranger}
         return cls(server, plan, folder / "ledger.sqlite", names, watched)
 
-    def process(self, kill: Kill | None = None) -> bool:
+    def process(self, kill: Kill | None = None, **options: Any) -> bool:
         """One process of the run; whether it was killed."""
         wrap = lambda client: Following(client, self.server, self.watched)  # noqa: E731
-        return process(self.server, self.plan, self.ledger, kill=kill, wrap=wrap, unlock_timeout_s=60.0).killed
+        options = {"unlock_timeout_s": 60.0, **options}
+        return process(self.server, self.plan, self.ledger, kill=kill, wrap=wrap, **options).killed
 
     def applied(self) -> dict[str, int]:
         """Edits applied, by trouble."""
@@ -249,6 +252,19 @@ def test_every_edit_is_made_once_or_said_not_to_be(rules: Profile, tmp_path: Pat
     check(scenario)
 
 
+# so few GetImageSet that hardly a look goes out under their quota
+BY_LIST: dict[str, Any] = {"rates": {**FAST, Operation.GET: Rate(0.2, 1)}, "unlock_timeout_s": 600.0}
+
+
+@pytest.mark.parametrize("rules", list(single_switches()))
+def test_every_edit_is_made_once_by_looks_at_lists(rules: Profile, tmp_path: Path) -> None:
+    scenario = Scenario.under(rules, tmp_path)
+    assert not scenario.process(**BY_LIST)
+    check(scenario)
+    actions = Counter(entry.action for entry in scenario.server.journal.since() if entry.kind == "request")
+    assert actions["ListImageSetVersions"] > actions[GET]
+
+
 def check(scenario: Scenario) -> Sheet:
     sheet = judge(scenario.server, scenario.plan, scenario.ledger)
     assert scenario.applied() == wanted(scenario.server.settings.profile)
@@ -284,10 +300,13 @@ KILLED: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("rules", [profile(**choices) for choices in KILLED.values()], ids=KILLED)
 @pytest.mark.parametrize("kills", [(40, 150, 333), (111, 7, 60)], ids=["early", "soon again"])
-def test_every_edit_is_made_once_through_kills(rules: Profile, kills: tuple[int, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, BY_LIST], ids=["", "by list"])
+def test_every_edit_is_made_once_through_kills(
+    rules: Profile, kills: tuple[int, ...], options: dict[str, Any], tmp_path: Path
+) -> None:
     """Each kill falls between an intent and its answer, somewhere; the next process goes on."""
     scenario = Scenario.under(rules, tmp_path)
     for number, at in enumerate(kills):
-        assert scenario.process(Kill(at, done=number % 2 == 0))
-    assert not scenario.process()
+        assert scenario.process(Kill(at, done=number % 2 == 0), **options)
+    assert not scenario.process(**options)
     check(scenario)

@@ -111,7 +111,7 @@ def test_a_quota_that_changes_is_followed_at_length(scenario: Scenario) -> None:
 
 
 def test_reads_are_named_where_they_are_the_bottleneck() -> None:
-    result = simulate(Scenario(rate=1000, burst=1000, settle_s=0.2, calls=1200))
+    result = simulate(Scenario(rate=1000, burst=1000, settle_s=0.2, calls=4000))
     assert result.ended.limited_by is Held.READS
     assert result.ended.quota_per_second > 20
 

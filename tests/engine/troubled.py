@@ -30,7 +30,7 @@ from bulkedit.engine import Clock, Engine, Options
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 from tests.engine.harness import FAST, KEY, Passing
-from tests.engine.inprocess import run_virtual
+from tests.engine.inprocess import dated, run_virtual
 
 if TYPE_CHECKING:
     import sqlite3
@@ -165,8 +165,15 @@ class Direct:
         found = self._ask(self._on(image_set_id, "getImageSetMetadata"), {"version": version})
         return Metadata(found) if isinstance(found, dict) else found
 
-    async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
-        raise NotImplementedError
+    async def list_versions(
+        self, image_set_id: str, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        query = {"maxResults": limit, "nextToken": next_token}
+        found = self._ask(self._on(image_set_id, "listImageSetVersions"), query)
+        if not isinstance(found, dict):
+            failed: Refused | Lost = found
+            return failed
+        return Page(dated(found["imageSetPropertiesList"]), found.get("nextToken"))
 
     async def search(
         self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
@@ -230,6 +237,10 @@ class Killing(Passing):
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         await self._die(before=True)
         return await super().get_image_set(image_set_id, version)
+
+    async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
+        await self._die(before=True)
+        return await super().list_versions(image_set_id, **page)
 
     async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
         await self._die(before=True)
