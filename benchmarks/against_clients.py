@@ -277,7 +277,9 @@ def measure(client: str, scenario: Scenario, *, timeout_s: float) -> Result:
             seconds=requests[-1].at - requests[0].at,
             command_seconds=command_seconds,
             calls=sum(entry.action == "UpdateImageSetMetadata" and entry.status == 200 for entry in requests),
-            looks=sum(entry.action == "GetImageSet" and entry.status == 200 for entry in requests),
+            looks=sum(
+                entry.action in {"GetImageSet", "ListImageSetVersions"} and entry.status == 200 for entry in requests
+            ),
             throttled=sum(entry.status == 429 for entry in requests),
             left=hospital.left(),
         )

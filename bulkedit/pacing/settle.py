@@ -15,6 +15,7 @@ _UNKNOWN_S: Final = 0.25  # before anything was observed
 _EARLIER: Final = 0.99  # what a first look found settled was settled before it; so looks move earlier until one fails
 _FAR_EARLIER: Final = 0.9  # and faster where no lock has lasted nearly as long: looks that waited for a quota were late
 _NEARLY: Final = 0.8
+_BETWEEN: Final = 0.4  # of the way from the last look that found a lock to the one that did not: late costs more
 _STEP: Final = 0.05  # of the learned time: how much later the second look is
 _SHORTEST_STEP_S: Final = 0.05
 _LONGEST_STEP_S: Final = 15.0
@@ -36,7 +37,7 @@ class SettleTimes:
         Between the two it settled; where the first look found it, at some time before.
         """
         earlier = _EARLIER if self._longest_lock_s > seconds * _NEARLY else _FAR_EARLIER
-        self._latest.append(seconds * earlier if locked_s is None else (locked_s + seconds) / 2)
+        self._latest.append(seconds * earlier if locked_s is None else locked_s + _BETWEEN * (seconds - locked_s))
 
     def still_locked(self, seconds: float) -> None:
         """A look that left so long after the acceptance found the image set locked."""
