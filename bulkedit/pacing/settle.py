@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _KEPT: Final = 128  # of the latest settle times
 _FIRST_LOOK: Final = 0.9  # the share of updates that should be found settled by their first look
 _UNKNOWN_S: Final = 0.25  # before anything was observed
-_EARLIER: Final = 0.99  # what a first look found settled was settled before it; so looks move earlier until one fails
+_EARLIER: Final = 0.995  # what a first look found settled was settled before it; so looks move earlier until one fails
 _FAR_EARLIER: Final = 0.9  # and faster where no lock has lasted nearly as long: looks that waited for a quota were late
 _NEARLY: Final = 0.8
 _BETWEEN: Final = 0.4  # of the way from the last look that found a lock to the one that did not: late costs more
@@ -36,8 +36,12 @@ class SettleTimes:
 
         Between the two it settled; where the first look found it, at some time before.
         """
-        earlier = _EARLIER if self._longest_lock_s > seconds * _NEARLY else _FAR_EARLIER
-        self._latest.append(seconds * earlier if locked_s is None else locked_s + _BETWEEN * (seconds - locked_s))
+        if locked_s is not None:
+            self._latest.append(locked_s + _BETWEEN * (seconds - locked_s))
+            return
+        looked = min(seconds, self.first_look())  # what a look has waited for a quota tells nothing
+        earlier = _EARLIER if self._longest_lock_s > looked * _NEARLY else _FAR_EARLIER
+        self._latest.append(looked * earlier)
 
     def still_locked(self, seconds: float) -> None:
         """A look that left so long after the acceptance found the image set locked."""
