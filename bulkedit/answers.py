@@ -44,6 +44,8 @@ _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
 }
 # the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
 _STALE_WORDS: Final = "not the latest"
+# what reading an answer raises that lacks what the service's model requires
+WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError)
 
 
 def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's error response
@@ -93,7 +95,7 @@ def newest_of(page: Page) -> ImageSet | None:
     """
     try:
         found = [image_set_of(item) for item in page.items]
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except WRONG_SHAPE:
         return None
     versions = [one.version for one in found]
     if len(found) > 1 and versions == sorted(versions, reverse=True):

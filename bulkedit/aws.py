@@ -29,7 +29,7 @@ from botocore import exceptions as boto
 from botocore.utils import parse_timestamp
 
 from bulkedit import __version__
-from bulkedit.answers import copied_of, datastore_of, image_set_of, refusal_of
+from bulkedit.answers import WRONG_SHAPE, copied_of, datastore_of, image_set_of, refusal_of
 from bulkedit.errors import CredentialsError, UsageError
 from bulkedit.outcome import (
     Accepted,
@@ -62,7 +62,6 @@ _NEVER_SENT: Final = (
     boto.SSOError,
 )
 _NO_ANSWER: Final = (boto.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
-_WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError)
 _UNREADABLE: Final = "unreadable answer"
 _BAD_BODY: Final = (EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError)
 
@@ -295,7 +294,7 @@ class AwsClient:
             return Refused(Refusal.CREDENTIALS, type(error).__name__)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
-        except _WRONG_SHAPE:
+        except WRONG_SHAPE:
             # botocore's parser trusts the JSON of an answer
             return Lost(_UNREADABLE)
         return answer
@@ -307,7 +306,7 @@ def _understood(answer: dict[str, Any] | Refused | Lost, record: Callable[[dict[
         return answer
     try:
         return record(answer)
-    except _WRONG_SHAPE:
+    except WRONG_SHAPE:
         return Lost(_UNREADABLE)
 
 
