@@ -28,7 +28,7 @@ from botocore import __version__ as botocore_version
 from botocore import exceptions as boto
 from botocore.utils import parse_timestamp
 
-from bulkedit import __version__
+from bulkedit import __version__, aws_requests
 from bulkedit.answers import WRONG_SHAPE, copied_of, datastore_of, image_set_of, refusal_of
 from bulkedit.errors import CredentialsError, UsageError
 from bulkedit.outcome import (
@@ -116,6 +116,7 @@ def _session(connection: Connection) -> aioboto3.Session:
     extras = str(resources.files("bulkedit").joinpath("data/botocore"))
     core = session._session  # noqa: SLF001 - no public way
     core.get_component("data_loader").search_paths.insert(0, extras)
+    core.register("creating-client-class.medical-imaging", aws_requests.mix_in)
     # botocore tries dateutil on every timestamp; the service's are epoch seconds (reference, protocol)
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
     return session

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
     {"errors", "edit", "dicom", "pacing", "files"},
-    {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding"},
+    {"outcome", "answers", "aws_requests", "client", "editlist", "inventory", "deid", "leaks", "holding"},
     {"verdict", "planner", "ledger", "aws", "emulator"},
     {"connection", "runs", "reading", "changes", "recipe"},
     {"engine", "reports", "readback", "reversal", "leakcheck"},
@@ -39,7 +39,12 @@ ALLOWED_SIDEWAYS = {
     ("deid", "outcome"),
     ("deid", "inventory"),
 }
-ONLY_IMPORTERS = {"aioboto3": {"aws"}, "botocore": {"aws", "emulator"}, "aiobotocore": {"aws"}, "tenacity": {"engine"}}
+ONLY_IMPORTERS = {
+    "aioboto3": {"aws"},
+    "botocore": {"aws", "aws_requests", "emulator"},
+    "aiobotocore": {"aws"},
+    "tenacity": {"engine"},
+}
 
 
 def modules() -> list[tuple[str, Path]]:
