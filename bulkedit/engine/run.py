@@ -247,7 +247,7 @@ class Engine:
     def _open(self, lane: Lane) -> None:
         self._open_lanes += 1
         self._calls_ahead -= len(lane.calls)
-        past = self._history.recipe_of(lane)
+        past, now = self._history.recipe_of(lane), self._clock.monotonic()
         run = (LaneRun if past is None else partial(RecipeRun, past))(
             lane,
             self._options,
@@ -259,11 +259,11 @@ class Engine:
             begun=self._history.begun,
             new_call=self._history.new_call,
             payload_limit=self._payload_limit,
-            now=self._clock.monotonic(),
+            now=now,
             epoch=self._clock.epoch(),
         )
         self._runs[lane.number] = run
-        self._follow(run)
+        self._follow(run, now)
 
     def _take(self) -> LaneRun | float | None:
         """As `Agenda.take`. An update counts as in flight from here on, before anybody else can take another."""
@@ -305,9 +305,11 @@ class Engine:
         """
         if self._stopping:
             return None
-        while self._room and (lane := self._lanes.at_hand()):
+        while room := self._room:
+            if (lane := self._lanes.at_hand()) is None:
+                break
             self._open(lane)
-        if self._room and not self._lanes.ended:
+        if room and not self._lanes.ended:
             return None
         found = self._take()
         return found if isinstance(found, LaneRun) else None
@@ -322,12 +324,13 @@ class Engine:
         lane.leaves(sent)
         reply = await self._ask(action, through := lane.through or action.operation)
         # an answer in hand is written, whatever else happens
-        lane.absorb(reply, now=self._clock.monotonic(), epoch=self._clock.epoch())
+        now = self._clock.monotonic()
+        lane.absorb(reply, now=now, epoch=self._clock.epoch())
         if lane.to_split is not None:
             with anyio.CancelScope(shield=True):
                 await self._split(lane, lane.to_split)
-        self._pace(through, lane, reply, sent)
-        self._follow(lane)
+        self._pace(through, lane, reply, sent, now)
+        self._follow(lane, now)
 
     async def _split(self, lane: LaneRun, call: PlannedCall) -> None:
         """Read the edits of a refused call, so that the lane can go on with its halves."""
@@ -395,13 +398,13 @@ class Engine:
             self._store = now, found
         return found
 
-    def _pace(self, operation: Operation, lane: LaneRun, reply: Reply, sent: float) -> None:
-        now, paced = self._clock.monotonic(), self.pacers[operation]
+    def _pace(self, operation: Operation, lane: LaneRun, reply: Reply, sent: float, now: float) -> None:
+        paced = self.pacers[operation]
         self.tally.faults += isinstance(reply, Lost) and lane.quota_hit is None
         if isinstance(reply, Accepted | Copied | Deleting):
             self._window.accepted()
         if isinstance(reply, Lost):
-            self._lost(reply)
+            self._lost(reply, now)
         else:
             self._retries.answered()
         if lane.quota_hit is None:
@@ -415,8 +418,7 @@ class Engine:
         else:
             paced.throttled(now, sent, lane.quota_hit.retry_after_s)
 
-    def _lost(self, reply: Lost) -> None:
-        now = self._clock.monotonic()
+    def _lost(self, reply: Lost, now: float) -> None:
         self._retries.lost(now)
         if self._retries.silent_s(now) >= self._options.retry_for_s:
             self._fatal = self._fatal or EndpointError(
@@ -434,14 +436,14 @@ class Engine:
             self._noted = Pace(at, quota)
             self._commit.note(self._noted)
 
-    def _follow(self, lane: LaneRun) -> None:
+    def _follow(self, lane: LaneRun, now: float) -> None:
         """Write down what the lane has to say, and put it where it belongs next."""
         for record in lane.take_events():
             self._commit.note(record)
             if isinstance(record, Part):
                 self._history.add(record)
             elif isinstance(record, Event) and record.standing.settled:
-                self.tally.settled(record.standing, lane.edits[record.call], self._clock.monotonic())
+                self.tally.settled(record.standing, lane.edits[record.call], now)
                 self._errors.add(outcome_of(record.standing), lane.edits[record.call])
                 self._note_pace()
         if lane.halted is not None:

@@ -26,6 +26,7 @@ class SettleTimes:
     """Seconds from an update's acceptance to its settlement, as looks have shown it in this run."""
 
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    _ordered: list[float] = field(default_factory=list)  # these, while none has been added: asked for more often
     _longest_lock_s: float = 0.0  # that was seen
 
     def __len__(self) -> int:
@@ -37,11 +38,15 @@ class SettleTimes:
         Between the two it settled; where the first look found it, at some time before.
         """
         if locked_s is not None:
-            self._latest.append(locked_s + _BETWEEN * (seconds - locked_s))
+            self._add(locked_s + _BETWEEN * (seconds - locked_s))
             return
         looked = min(seconds, self.first_look())  # what a look has waited for a quota tells nothing
         earlier = _EARLIER if self._longest_lock_s > looked * _NEARLY else _FAR_EARLIER
-        self._latest.append(looked * earlier)
+        self._add(looked * earlier)
+
+    def _add(self, seconds: float) -> None:
+        self._latest.append(seconds)
+        self._ordered = []
 
     def still_locked(self, seconds: float) -> None:
         """A look that left so long after the acceptance found the image set locked."""
@@ -51,7 +56,7 @@ class SettleTimes:
         """Within which time this share of the latest updates had settled; None before any has."""
         if not self._latest:
             return None
-        ordered = sorted(self._latest)
+        ordered = self._ordered = self._ordered or sorted(self._latest)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def first_look(self) -> float:
