@@ -53,15 +53,17 @@ class History:
         settled = pl.col("standing").is_in(_SETTLED)
         done = standings.filter(settled)
         planned = done.filter(pl.col("call") < self._planned)
-        edits = self._plan.calls().select("call", "edits").collect()
         if self._promotions:
             self._read_recipes(ledger, done)
             planned = self._by_promotion(planned)
-        sums = planned.join(edits, on="call").group_by("standing").agg(pl.len(), pl.col("edits").sum())
-        for standing, calls, count in sums.iter_rows():
-            # what is in a copy that is not promoted has no outcome
-            tally.settled(Standing(standing or Standing.APPLIED), count if standing else 0, calls=calls)
-        for call in planned["call"].to_list():
+        if planned.height:
+            # a call's number is its row in the plan: to join them instead would take ten times the memory
+            edits = self._plan.calls().select("edits").collect().to_series().gather(planned["call"])
+            sums = planned.select("standing", edits=edits).group_by("standing").agg(pl.len(), pl.col("edits").sum())
+            for standing, calls, count in sums.iter_rows():
+                # what is in a copy that is not promoted has no outcome
+                tally.settled(Standing(standing or Standing.APPLIED), count if standing else 0, calls=calls)
+        for call in planned["call"]:
             self._settled[call] = 1
         for call, standing in done.filter(pl.col("call") >= self._planned).iter_rows():
             self._settled_parts.add(call)
