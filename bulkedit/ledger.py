@@ -229,16 +229,17 @@ class Ledger:
                 rows = self._connection.execute(query).fetchall() if self._connection.execute(there).fetchone() else []
         return [Made(call, image_set_id, bool(ours)) for call, image_set_id, ours in rows]
 
-    def standings(self) -> pl.DataFrame:
-        """Where every call stands that was ever begun: columns `STANDINGS`, sorted by call."""
-        columns = ", ".join(STANDINGS)
+    def standings(self, wanted: Collection[str] = tuple(STANDINGS)) -> pl.DataFrame:
+        """Where every call stands that was ever begun: call and the wanted columns of `STANDINGS`, sorted by call."""
+        schema = pl.Schema({name: kind for name, kind in STANDINGS.items() if name in {"call", *wanted}})
+        columns = ", ".join(schema)
         if self.damage:
             found = self._readable(f"SELECT {columns} FROM event ORDER BY seq")  # noqa: S608 - constant names
-            frame = pl.DataFrame(found, schema=STANDINGS, orient="row")
+            frame = pl.DataFrame(found, schema=schema, orient="row")
             return frame.unique("call", keep="last", maintain_order=True).sort("call")
         # SQLite takes the other columns from the row that holds the maximum
         query = f"SELECT {columns}, max(seq) FROM event GROUP BY call ORDER BY call"  # noqa: S608 - constant names
-        return self._frame(query, pl.Schema({**STANDINGS, "seq": pl.UInt64()})).drop("seq")
+        return self._frame(query, pl.Schema({**schema, "seq": pl.UInt64()})).drop("seq")
 
     def beginnings(self) -> pl.DataFrame:
         """When every call was begun: columns `BEGUN`, sorted by call."""

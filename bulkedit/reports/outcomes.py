@@ -37,6 +37,7 @@ OUTCOMES: Final = pl.Schema(
     }
 )
 _OUTCOME_OF: Final = {str(standing): str(outcome_of(standing)) for standing in Standing}
+_COUNTS: Final = ("standing", "attempts", "throttles", "faults", "conflicts")
 _MADE: Final = pl.Schema({"step": pl.UInt32(), "made": pl.String()})
 _PARTS: Final = pl.Schema({"edit": pl.UInt32(), "part": pl.UInt32()})
 
@@ -77,14 +78,18 @@ class Settlement:
     damage: str | None = None  # what is wrong with the ledger; the rest is then what can be read of it
 
     @classmethod
-    def of(cls, run: Run) -> Settlement:
-        """Read the ledger. Raises LedgerError."""
+    def of(cls, run: Run, *, counts_only: bool = False) -> Settlement:
+        """Read the ledger. Raises LedgerError.
+
+        ``counts_only``: no reasons, words, versions and times, which take most of the memory; they are null.
+        """
         found, begun, parts = pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=BEGUN), pl.DataFrame(schema=_PARTS)
         damage, promoted, made = None, pl.DataFrame(), pl.DataFrame(schema=_MADE)
         if run.ledger.exists():
             with Ledger.read(run.ledger) as ledger:
                 damage = ledger.damage
-                found, begun = ledger.standings(), ledger.beginnings()
+                found = ledger.standings(_COUNTS if counts_only else STANDINGS)
+                begun = begun if counts_only else ledger.beginnings()
                 # a part has a higher number than what it is part of
                 split = ledger.parts()
                 last = {edit: part.call for part in split for edit in part.edits}
@@ -93,7 +98,8 @@ class Settlement:
                 )
             promoted = promotions(run.plan.calls(), split)
             parts = pl.DataFrame(list(last.items()), schema=_PARTS, orient="row")
-        calls = found.select(
+        absent = [pl.lit(None, kind).alias(name) for name, kind in STANDINGS.items() if name not in found.columns]
+        calls = found.with_columns(absent).select(
             "call",
             pl.col("standing").replace_strict(_OUTCOME_OF, return_dtype=pl.String).alias("outcome"),
             pl.col("cause").alias("reason"),
@@ -106,7 +112,11 @@ class Settlement:
             "conflicts",
             "at",
             pl.lit(None, pl.String).alias("made_image_set_id"),
-        ).join(begun, on="call", how="left", maintain_order="left")
+        )
+        if counts_only:
+            calls = calls.with_columns(begun=pl.lit(None, pl.Float64))
+        else:
+            calls = calls.join(begun, on="call", how="left", maintain_order="left")
         if promoted.height:
             calls = _by_promotion(calls, promoted, made)
         leads = run.plan.calls().filter("study_wide").select("call", lead="image_set_id").collect()
@@ -156,7 +166,7 @@ def _by_promotion(calls: pl.DataFrame, promoted: pl.DataFrame, made: pl.DataFram
 
 def summary(run: Run, settlement: Settlement | None = None) -> dict[str, Any]:
     """The numbers of a run, as in the JSON line of type ``summary``; ``seconds`` from first to last event."""
-    settlement = settlement or Settlement.of(run)
+    settlement = settlement or Settlement.of(run, counts_only=True)
     calls = settlement.calls
     settled = settlement.settle(run.plan.edits().select("edit", "call", "image_set_id"))
     edits = dict(settled.group_by("outcome").len().collect().iter_rows())
