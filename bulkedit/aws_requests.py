@@ -28,7 +28,7 @@ from botocore.handlers import add_recursion_detection_header
 from botocore.utils import normalize_url_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from botocore.model import OperationModel
 
@@ -125,6 +125,8 @@ class _Way:
     """What is the same for each request of one operation."""
 
     model: OperationModel
+    serialize: Callable[[dict[str, Any], OperationModel], dict[str, Any]]  # also checks the parameters
+    exchange: Callable[[AWSPreparedRequest, OperationModel, dict[str, Any]], Awaitable[tuple[Any, Exception | None]]]
     endpoint_url: str
     headers: dict[str, str]  # those that the endpoint asks for
     host: str
@@ -142,12 +144,15 @@ class Direct:
 
     async def _make_api_call(self: Any, operation_name: str, api_params: dict[str, Any]) -> dict[str, Any]:
         if operation_name not in self._ways:
-            self._ways[operation_name] = await _way(self, operation_name)
+            try:
+                self._ways[operation_name] = await _way(self, operation_name)
+            except AttributeError:  # much of it has no public name, and may have another in a newer SDK
+                self._ways[operation_name] = None
         way = self._ways[operation_name]
         if way is None:
             return cast("dict[str, Any]", await super()._make_api_call(operation_name, api_params))  # type: ignore[misc]
         request = await _request(self, way, api_params)
-        answer, error = await self._endpoint._get_response(request, way.model, {})  # noqa: SLF001 - no public way
+        answer, error = await way.exchange(request, way.model, {})
         if error is not None:
             raise error
         http, parsed = answer
@@ -163,7 +168,7 @@ def mix_in(base_classes: list[type], **_: object) -> None:
 
 
 async def _request(client: Any, way: _Way, params: dict[str, Any]) -> AWSPreparedRequest:  # noqa: ANN401 - untyped
-    made = client._serializer.serialize_to_request(params, way.model)  # noqa: SLF001
+    made = way.serialize(params, way.model)
     if not way.prefixed:
         made.pop("host_prefix", None)
     headers = made["headers"]
@@ -197,7 +202,13 @@ async def _way(client: Any, operation_name: str) -> _Way | None:  # noqa: ANN401
     region, service = signing.get("region") or signer.region_name, signing.get("signing_name") or signer.signing_name
     parts = urlsplit(url)
     plain_url = parts.netloc and not (parts.query or parts.fragment or "@" in parts.netloc)
-    if version != "v4" or not plain_url or set(signing) - {"region", "signing_name", "disableDoubleEncoding"}:
+    signs_body = context.get("payload_signing_enabled", True)
+    if (
+        version != "v4"
+        or not signs_body
+        or not plain_url
+        or set(signing) - {"region", "signing_name", "disableDoubleEncoding"}
+    ):
         return None
     prefixed = client._client_config.inject_host_prefix  # noqa: SLF001
     made: dict[str, Any] = {"url_path": "/", "query_string": "", "headers": {}}
@@ -207,7 +218,8 @@ async def _way(client: Any, operation_name: str) -> _Way | None:  # noqa: ANN401
     nobody = ReadOnlyCredentials("", "", None)
     host = SigV4Auth(nobody, service, region).headers_to_sign(AWSRequest("GET", made["url"]))["host"]
     user_agent = client._user_agent_creator.to_string()  # noqa: SLF001
-    return _Way(model, url, headers, host, prefixed, user_agent, Signer(region, service))
+    serialize, exchange = client._serializer.serialize_to_request, client._endpoint._get_response  # noqa: SLF001
+    return _Way(model, serialize, exchange, url, headers, host, prefixed, user_agent, Signer(region, service))
 
 
 def _host_prefix(model: OperationModel) -> str:

@@ -21,6 +21,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.signers import RequestSigner
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -173,7 +174,7 @@ def test_both_ways_send_the_same(
         caught = catch_requests(client)
 
         @given(call=calls, datastore=ids)
-        @settings(max_examples=60)
+        @settings(max_examples=40)
         def check(call: Call, datastore: str) -> None:
             client._datastore_id = datastore
             caught.clear()
@@ -204,6 +205,15 @@ async def test_an_operation_with_a_hook_that_is_not_known_goes_the_sdks_way(even
         await client.get_image_set(ID)
     assert client._api._ways == {"GetImageSet": None}
     assert hooked == [f"{event}.medical-imaging.GetImageSet"]
+    assert "Authorization" in caught[0]["headers"]
+
+
+async def test_an_sdk_that_is_built_otherwise_goes_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(RequestSigner, "region_name")
+    async with connect(Connection(datastore_id=ID)) as client:
+        caught = catch_requests(client)
+        await client.get_image_set(ID)
+    assert client._api._ways == {"GetImageSet": None}
     assert "Authorization" in caught[0]["headers"]
 
 
