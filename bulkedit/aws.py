@@ -1,9 +1,10 @@
 """The client over aioboto3: HealthImaging at AWS, or anything that speaks its protocol at another address.
 
-The only importer of aioboto3 and botocore. SDK retries are off: a 500 or a timeout of an update may have been applied,
-and a silent repeat would come back as a stale version (healthimaging reference, error table). What came back is mapped
-to `Accepted`, `Refused` or `Lost` by `bulkedit.answers`; what happens next is decided elsewhere. What is imported here
-takes a third of a second, so it is imported when something is asked (`bulkedit.connection`).
+The only importer of aioboto3, and of botocore beside `bulkedit.aws_requests`, which spares the SDK most of its work for
+each request. SDK retries are off: a 500 or a timeout of an update may have been applied, and a silent repeat would come
+back as a stale version (healthimaging reference, error table). What came back is mapped to `Accepted`, `Refused` or
+`Lost` by `bulkedit.answers`; what happens next is decided elsewhere. What is imported here takes a third of a second,
+so it is imported when something is asked (`bulkedit.connection`).
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ def _api(session: aioboto3.Session, connection: Connection, *, host_prefix: bool
             max_pool_connections=connection.max_connections,
             connect_timeout=connection.connect_timeout_s,
             read_timeout=connection.read_timeout_s,
-            # as botocore would build it, twice for every request: a tenth of a request's time
+            # botocore's own tells of each request, and takes a tenth of its time to build
             user_agent=f"bulkedit/{__version__} md/Botocore#{botocore_version} lang/python#{platform.python_version()}",
         ),
     )
