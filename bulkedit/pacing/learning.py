@@ -93,7 +93,6 @@ class Learner:
     _trip_s: float | None = field(default=None, init=False)  # from a request to its answer
     _uneven_s: float = field(default=0.0, init=False)
     _in_a_row: int = field(default=0, init=False)
-    _lowered: bool = field(default=False, init=False)  # less than the documented quota is there, and nobody shares it
     _under_way: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -229,8 +228,6 @@ class Learner:
             self._noticed_first = now
             self._before = self._quota
             self._measure(now)
-        elif self._shared:
-            self._lowered = True  # what another had taken would have been refilled
         self._pause(now)
 
     def _pause(self, now: float) -> None:
@@ -264,7 +261,6 @@ class Learner:
             self._quota = self._rate / 2
         # an account has at least the documented quota; half of it is left where another tenant takes the other half
         self._quota = max(self._quota or 0.0, self.auto.per_second / 2)
-        self._lowered &= self._quota < _SHARED * self.auto.start.per_second
         self._correct_burst(now, self._quota)
         self._cycle = self._next_cycle(successes, self._quota)
         self._rate = self._quota * (1 - self._step)
@@ -316,8 +312,7 @@ class Learner:
     @property
     def _shared(self) -> bool:
         """Whether a bucket of one request seems to serve another tenant, too."""
-        least = _SHARED * self.auto.start.per_second
-        return self._tight and not self._lowered and (self._quota or self._rate) < least
+        return self._tight and (self._quota or self._rate) < _SHARED * self.auto.start.per_second
 
     def _learn_burst(self) -> None:
         """What went through before the first throttle beyond the refill, from where the climb passed the quota."""
