@@ -117,6 +117,11 @@ VRS: Final[dict[str, Vr]] = {
 # VRs whose text may hold a backslash, so that a value is never split at it (PS3.5 section 6.4)
 SINGLE_VALUED: Final = frozenset({"LT", "ST", "UT", "UR", "SQ"} | {n for n, v in VRS.items() if v is _BINARY})
 
+# What every VR of free text takes, a name too, and JSON as it stands. Most cells of a list are so plain.
+FREE_TEXT: Final = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_PLAIN = r'[^"\\\^=\x00-\x1f]*'
+PLAIN_TEXT: Final = rf"{_PLAIN}(?:\^{_PLAIN}){{0,4}}"
+
 # dicom-element-constraints; these take the place of the VR's own length
 MAX_LENGTHS: Final[dict[str, int]] = {
     "PatientName": 256,

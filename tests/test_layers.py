@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
-    {"errors", "edit", "dicom", "pacing", "files"},
+    {"abreast", "errors", "edit", "dicom", "pacing", "files"},
     {"outcome", "answers", "aws_requests", "client", "editlist", "inventory", "deid", "leaks", "holding"},
     {"verdict", "planner", "ledger", "aws", "emulator"},
     {"connection", "runs", "reading", "changes", "recipe"},

@@ -34,6 +34,11 @@ class Spec:
         return dicom.VRS[self.vr] if self.vr else dicom.Vr(Kind.STRING)
 
     @property
+    def free(self) -> bool:
+        """Whether the value is one text in which anything may stand that `bulkedit.dicom.PLAIN_TEXT` lets pass."""
+        return not self.multi and self.vr in dicom.FREE_TEXT
+
+    @property
     def multi(self) -> bool:
         """Whether the value is an array."""
         return self.vm != "1" and self.rule.kind is not Kind.SEQUENCE
@@ -60,6 +65,8 @@ _SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "identifier": pl.Boolean,
     "reason": pl.String,  # why it needs force; null where it does not
     "spec": pl.UInt16,  # index into `specs`; null for private elements and unknown names
+    "free": pl.Boolean,  # `Spec.free`; null where there is no spec
+    "longest": pl.UInt32,  # `Spec.longest`
 }
 
 
@@ -78,19 +85,21 @@ class Known:
         self._facts = pl.DataFrame(list(self._rows(distinct)), schema=_SCHEMA, orient="row")
         self._codes = names.cast(pl.Enum(distinct)).to_physical()
 
-    def gather(self, *columns: str) -> pl.DataFrame:
+    def facts(self) -> pl.DataFrame:
         """Facts for each row; null where the cell is empty or its name is not known."""
-        return self._facts.select(columns).select(pl.all().gather(self._codes))
+        return self._facts.select(pl.all().gather(self._codes))
 
     def _rows(self, names: Iterable[str]) -> Iterable[tuple[object, ...]]:
         index = {spec: i for i, spec in enumerate(self.specs)}
         for name in names:
             known = dicom.attribute(name)
-            if known is not None:
-                spec = None if known.private else index.setdefault(_spec_of(known), len(index))
-                yield (*_facts_of(known), spec)
+            if known is not None and not known.private:
+                spec = _spec_of(known)
+                yield (*_facts_of(known), index.setdefault(spec, len(index)), spec.free, spec.longest)
+            elif known is not None:
+                yield (*_facts_of(known), None, None, None)
             elif name in dicom.NEVER_EDITABLE:
-                yield (name, name, None, None, None, True, None, None, None)
+                yield (name, name, None, None, None, True, *(None,) * 5)
             else:
                 yield (None,) * len(_SCHEMA)
         self.specs = list(index)

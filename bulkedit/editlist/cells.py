@@ -12,7 +12,7 @@ from bulkedit.editlist.attributes import PRIVATE, Known
 from bulkedit.editlist.columns import suggestions
 from bulkedit.editlist.problems import ADVICE, HINT_OF_VR, SET_ASIDE, Check, found, report, said
 from bulkedit.editlist.rows import is_damaged, is_version
-from bulkedit.editlist.values import typed
+from bulkedit.editlist.values import as_strings, is_plain, typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,10 +49,7 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.Rules, wide: bool) -> Cells:
         pl.col("vr").str.to_uppercase(),
     )
     known = Known(cells["attribute"])
-    facts = known.gather(
-        "attribute", "label", "level", "standard_vr", "private", "never", "identifier", "reason", "spec"
-    )
-    cells = cells.hstack(facts.select(pl.all().name.prefix("known_")))
+    cells = cells.hstack(known.facts().select(pl.all().name.prefix("known_")))
     problems += found(cells, _checks(rules, exact="value_json" in cells.columns))
     problems += _unknown_attributes(cells)
     values, faults = (cells["json"], []) if "json" in cells.columns else _type(cells, known, wide=wide)
@@ -75,7 +72,7 @@ def _shape_checks(*, exact: bool) -> list[Check]:
     revert, instance, series = (
         _action == str(a) for a in (Action.REVERT, Action.REMOVE_INSTANCE, Action.REMOVE_SERIES)
     )
-    version = pl.col("value").str.strip_chars()
+    version = _target_version()
     bad_version = revert & ~is_version(version).fill_null(value=False)
     superfluous = {
         "attribute": ~_on_attribute,
@@ -113,16 +110,21 @@ def _shape_checks(*, exact: bool) -> list[Check]:
     ]
 
 
+def _target_version() -> pl.Expr:
+    """What a revert goes back to, as it stands in the cell."""
+    return pl.when(_action == str(Action.REVERT)).then("value").str.strip_chars()
+
+
 def _attribute_checks() -> list[Check]:
     label = pl.col("known_label")
     given = pl.col("level").str.to_titlecase().cast(LEVEL, strict=False)
     home = (
         pl.when(_action == str(Action.REMOVE_INSTANCE))
-        .then(said("Instance"))
+        .then(pl.lit("Instance", LEVEL))
         .when(_action == str(Action.REMOVE_SERIES))
-        .then(said("Series"))
+        .then(pl.lit("Series", LEVEL))
         .when(_on_attribute)
-        .then(pl.col("known_level").cast(pl.String))
+        .then("known_level")
     )
     what = pl.when(_on_attribute).then(label).otherwise(_action.cast(pl.String))
     private = pl.col("known_private")
@@ -134,7 +136,7 @@ def _attribute_checks() -> list[Check]:
             said("level is none that DICOM has."),
             "level",
         ),
-        Check("level", given.cast(pl.String) != home, pl.format("{} is at {} level.", what, home), "level"),
+        Check("level", given != home, pl.format("{} is at {} level.", what, home), "level"),
         Check("vr", private & ~pl.col("vr").is_in(list(PRIVATE)), said("vr is none that DICOM has."), "vr"),
         Check(
             "vr-differs",
@@ -149,7 +151,7 @@ def _attribute_checks() -> list[Check]:
 
 def _place_checks() -> list[Check]:
     """Which cells an attribute of the Series or Instance level needs."""
-    level, label = pl.col("known_level").cast(pl.String), pl.col("known_label")
+    level, label = pl.col("known_level"), pl.col("known_label")
     on_instance = _on_attribute & (level == "Instance")
     no_series, no_instance = pl.col("series_uid").is_null(), pl.col("instance_uid").is_null()
     return [
@@ -189,7 +191,7 @@ def _force_checks(rules: dicom.Rules) -> list[Check]:
     if rules.instance_removal_forced:
         removal = _action == str(Action.REMOVE_INSTANCE)
         checks.append(Check("needs-force", unforced & removal, said("remove-instance needs force."), "force"))
-    below = pl.col("known_level").cast(pl.String).is_in(["Series", "Instance"]) | _action.is_in(_REMOVALS)
+    below = pl.col("known_level").is_in(["Series", "Instance"]) | _action.is_in(_REMOVALS)
     checks += [
         Check(
             "study-wide",
@@ -225,7 +227,8 @@ def _unknown_attributes(cells: pl.DataFrame) -> list[pl.DataFrame]:
 
 def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, list[pl.DataFrame]]:
     """The JSON text of each cell, and the cells that have none."""
-    damaged = (_action == str(Action.SET)) & pl.col("known_identifier") & is_damaged(pl.col("value"))
+    identifying = pl.when((_action == str(Action.SET)) & pl.col("known_identifier")).then("value")
+    damaged = cells.select(is_damaged(identifying).fill_null(value=False)).to_series()
     private_spec = pl.col("vr").replace_strict(
         {name: 1 + i for i, name in enumerate(PRIVATE)}, default=0, return_dtype=pl.UInt16
     )
@@ -234,12 +237,17 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, 
         "value",
         # what stands in the store may break any rule, and is to be removed as it stands
         (pl.col("force") | (_action == str(Action.REMOVE))).alias("lenient"),
-        pl.when(_on_attribute & pl.col("value").is_not_null() & ~damaged.fill_null(value=False))
+        pl.when(_on_attribute & pl.col("value").is_not_null() & ~pl.lit(damaged))
         .then(pl.when(pl.col("known_private")).then(private_spec).otherwise(pl.col("known_spec")))
         .alias("spec"),
-    )
-    pieces, faults = [], []
-    for (code,), part in columns.partition_by("spec", as_dict=True, include_key=False).items():
+        plain=is_plain("value", free=pl.col("known_free"), longest=pl.col("known_longest")),
+    ).with_columns(pl.col("plain") & pl.col("spec").is_not_null())
+    problems = found(cells, [_damaged_check(pl.lit(damaged), wide=wide)])
+    if columns["plain"].all():
+        return as_strings(columns["value"]), problems
+    plain = columns.filter("plain")
+    pieces, faults = [plain.select("i", json=as_strings(plain["value"]))], []
+    for (code,), part in columns.filter(~pl.col("plain")).partition_by("spec", as_dict=True, include_key=False).items():
         if code is None:
             pieces.append(part.select("i", json=pl.lit(None, pl.String)))
             continue
@@ -247,10 +255,7 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, 
         done = typed(part, spec)
         pieces.append(part.select("i", json=done.json))
         faults += [_of_vr(fault, spec.vr) for fault in done.faults]
-    json_values = pieces[0]["json"] if len(pieces) == 1 else pl.concat(pieces).sort("i")["json"] if pieces else None
-    if json_values is None:
-        return pl.Series([], dtype=pl.String), []
-    return json_values, [*found(cells, [_damaged_check(damaged, wide=wide)]), *_faulty(cells, faults, wide=wide)]
+    return pl.concat(pieces).sort("i")["json"], [*problems, *_faulty(cells, faults, wide=wide)]
 
 
 def _of_vr(fault: pl.DataFrame, vr: str | None) -> pl.DataFrame:
@@ -291,7 +296,7 @@ def _faulty(cells: pl.DataFrame, faults: Sequence[pl.DataFrame], *, wide: bool) 
 
 
 def _edits(cells: pl.DataFrame, values: pl.Series) -> pl.DataFrame:
-    setting, removing, reverting = (_action == str(a) for a in (Action.SET, Action.REMOVE, Action.REVERT))
+    setting, removing = (_action == str(a) for a in (Action.SET, Action.REMOVE))
     level = (
         pl.when(_action == str(Action.REMOVE_INSTANCE))
         .then(pl.lit("Instance", LEVEL))
@@ -299,7 +304,7 @@ def _edits(cells: pl.DataFrame, values: pl.Series) -> pl.DataFrame:
         .then(pl.lit("Series", LEVEL))
         .otherwise(pl.col("known_level"))
     )
-    in_series = level.cast(pl.String).is_in(["Series", "Instance"])
+    in_series = level.is_in(["Series", "Instance"])
     empty = pl.when(setting).then(said("null")).when(removing).then(said(STORED_VALUE))
     return cells.select(
         pl.col("row"),
@@ -309,11 +314,11 @@ def _edits(cells: pl.DataFrame, values: pl.Series) -> pl.DataFrame:
         _action,
         level.alias("level"),
         pl.when(in_series).then("series_uid").alias("series_uid"),
-        pl.when(level.cast(pl.String) == "Instance").then("instance_uid").alias("instance_uid"),
+        pl.when(level == "Instance").then("instance_uid").alias("instance_uid"),
         pl.col("known_attribute").alias("attribute"),
         pl.coalesce(pl.lit(values), empty).alias("value"),
         pl.when(setting & pl.col("known_private")).then("vr").alias("vr"),
-        pl.when(reverting).then(pl.col("value").str.strip_chars()).cast(pl.UInt32, strict=False).alias("revert_to"),
+        _target_version().cast(pl.UInt32, strict=False).alias("revert_to"),
         pl.col("force"),
         pl.col("order"),
         pl.col("version"),

@@ -22,7 +22,7 @@ from bulkedit.errors import EditListError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BLOCK: Final = 32 * 2**20  # bytes; some hundred thousand rows, enough to keep polars busy
+BLOCK: Final = 16 * 2**20  # bytes; some hundred thousand rows keep polars busy, and larger blocks are new memory each
 LONGEST: Final = 64 * 2**20  # bytes of one record; a call carries tens of kilobytes, so this is no edit
 _BOM: Final = b"\xef\xbb\xbf"
 _EOL: Final = b"\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING
 
 import polars as pl
 
+from bulkedit.abreast import abreast
 from bulkedit.edit import EDITS
 from bulkedit.editlist.columns import is_identifier_column, layout_of, letter
 from bulkedit.editlist.csvfile import Csv
@@ -23,6 +25,7 @@ from bulkedit.errors import EditListError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bulkedit.editlist.cells import Cells
     from bulkedit.editlist.columns import Layout
     from bulkedit.editlist.files import Source
     from bulkedit.editlist.model import ReadOptions
@@ -65,6 +68,16 @@ def _table(file: Source, options: ReadOptions) -> Table:
             return Excel(file.text.read())
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A batch of a table before it is understood."""
+
+    batch: pl.DataFrame  # as the table has it
+    broken: pl.DataFrame  # SET_ASIDE: rows that cannot be taken for what they hold
+    filled: pl.DataFrame  # rows that are not blank, under canonical names
+    whole: pl.DataFrame  # those of them that are not broken
+
+
 class _Reading:
     """What has come of a table so far."""
 
@@ -85,12 +98,13 @@ class _Reading:
         self._broken = lines([*table.problems, *_cell_errors(table, self._layout)])
 
     def finish(self, name: str, file: Source) -> EditList:
-        for batch in self._table.batches():
-            self._take(batch)
+        batches = (self._opened(batch) for batch in self._table.batches() if batch.height)
+        for piece, done in abreast(self._understood, batches):
+            self._take(piece, done)
         if not self._rows:
             raise self._nothing()
         return EditList(
-            edits=pl.concat(self._edits),
+            edits=pl.concat(self._edits, rechunk=True),  # once: polars copies a frame in pieces again and again
             set_aside=pl.concat(self._problems),
             rows=self._rows,
             form=self._layout.form,
@@ -112,26 +126,29 @@ class _Reading:
             )
         return EditListError("the file has a header and no rows.", hint="An edit list has at least one row.")
 
-    def _take(self, batch: pl.DataFrame) -> None:
-        if batch.is_empty():
-            return
+    def _opened(self, batch: pl.DataFrame) -> _Opened:
         within = pl.col("row").is_between(batch.item(0, "row"), batch.item(-1, "row"))
         broken = self._broken.filter(within)
         filled = self._filled(self._open(batch), broken)
         self._rows += filled.height
         whole = filled.filter(~_is_in(broken["row"]))
         self._note_datastores(whole)
-        done = understood(whole, self._layout, self._options)
-        problems = pl.concat([broken, *done.problems])
+        return _Opened(batch, broken, filled, whole)
+
+    def _understood(self, opened: _Opened) -> tuple[_Opened, Cells]:
+        return opened, understood(opened.whole, self._layout, self._options)
+
+    def _take(self, opened: _Opened, done: Cells) -> None:
+        problems = pl.concat([opened.broken, *done.problems])
         bad = problems["row"].unique()
         if self._layout.form == "wide":  # each row of the other forms makes an edit or has a problem
-            self._idle.append(filled.select("row").filter(~_is_in(bad), ~_is_in(done.edits["row"])))
+            self._idle.append(opened.filled.select("row").filter(~_is_in(bad), ~_is_in(done.edits["row"])))
         self._edits.append(done.edits.filter(~_is_in(bad)) if bad.len() else done.edits)
         if bad.len():
             self._problems.append(problems.sort("row", maintain_order=True))
         kept = pl.concat([bad, self._kept])
         if kept.len():
-            self._raw.append(batch.filter(_is_in(kept)).select("row", **self._names))
+            self._raw.append(opened.batch.filter(_is_in(kept)).select("row", **self._names))
 
     def _open(self, batch: pl.DataFrame) -> pl.DataFrame:
         """The lines of a result file that are still to be planned; all lines of any other list."""

@@ -40,13 +40,14 @@ def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tup
     ``force`` Boolean, ``order`` and ``version`` UInt32, and ``series_uid``, ``instance_uid``, ``edit_id`` String, which
     are null where the file lacks them; beside it the problems, as SET_ASIDE frames.
     """
-    frame = frame.with_columns(_without_blanks(name) for name in _STRIPPED if name in frame.columns)
+    selectors = [name for name in SELECTORS if name in frame.columns]
+    sound = [name for name in selectors if name == "image_set_id" and _all_are_ids(frame.get_column(name))]
+    stripped = [name for name in _STRIPPED if name in frame.columns and name not in sound]
+    frame = frame.with_columns(_without_blanks(name) for name in stripped)
     optional = ("series_uid", "instance_uid", "edit_id", "force", "order", version)
     absent = [name for name in optional if name not in frame.columns]
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
-    selectors = [name for name in SELECTORS if name in frame.columns]
     scalars = [yes_no_check("force"), _version_check(version), _order_check()]
-    sound = [name for name in selectors if name == "image_set_id" and _all_are_ids(frame.get_column(name))]
     problems = found(frame, [*_selector_checks(selectors, sound), *_uid_checks(frame), *scalars])
     return (
         frame.with_columns(

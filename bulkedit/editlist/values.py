@@ -59,11 +59,25 @@ def typed(column: pl.DataFrame, spec: Spec) -> Typed:
     return Typed(order["json"], [fault for way in ways for fault in way.faults])
 
 
+def is_plain(value: str, *, free: pl.Expr, longest: pl.Expr) -> pl.Expr:
+    """Whether nothing can be wrong with a text, and nothing in it needs to be escaped: what `typed` need not see.
+
+    ``free``, ``longest``: `Spec.free` and `Spec.longest` of each cell. False where one of them is not known.
+    """
+    short = (pl.col(value).str.len_chars() <= longest).fill_null(longest.is_null())
+    return (free & short & pl.col(value).str.contains(f"^(?:{dicom.PLAIN_TEXT})$")).fill_null(value=False)
+
+
+def as_strings(texts: pl.Series) -> pl.Series:
+    """Texts in which JSON demands no escape as JSON strings; null where there is none."""
+    return texts.to_frame("").select(pl.format('"{}"', pl.first())).to_series()
+
+
 def quoted(texts: pl.Series) -> pl.Series:
     """Texts as JSON strings; only what JSON demands is escaped."""
     if texts.str.contains(_SPECIAL).any():
         texts = texts.str.replace_many(list(_ESCAPES), list(_ESCAPES.values()))
-    return texts.to_frame("").select(pl.concat_str(pl.lit('"'), pl.first(), pl.lit('"'))).to_series()
+    return as_strings(texts)
 
 
 def _single(column: pl.DataFrame, spec: Spec) -> Typed:

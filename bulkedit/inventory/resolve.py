@@ -275,9 +275,8 @@ def _counts(judged: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
 
 def _passed(given: pl.DataFrame) -> pl.DataFrame:
     """COUNTS of rows that name their image set by its id; the edits of a row lie together."""
-    return given.filter((pl.col("row") != pl.col("row").shift()).fill_null(value=True)).select(
-        "row",
-        "selector",
+    rows = given.select("row", "selector")
+    return rows.filter((pl.col("row") != pl.col("row").shift()).fill_null(value=True)).with_columns(
         matches=pl.lit(1, _LITTLE),
         studies=pl.lit(None, _LITTLE),
         standing=pl.lit(str(Standing.RESOLVED)).cast(COUNTS["standing"]),

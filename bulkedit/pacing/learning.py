@@ -42,6 +42,8 @@ _TIGHT_BURST: Final = 2.0  # a bucket that holds less keeps hardly anything
 _TIGHT: Final = 0.85  # the quota is so far from the measured rate to the rate of now
 _TIGHT_STEP: Final = 0.5  # of a cycle's reciprocal
 _TIGHT_SEARCHING: Final = 0.5
+_SHARED: Final = 0.9  # of the documented quota, which every account has: where less goes through, others take the rest
+_REFILLED: Final = (1.04, 1.06)  # documented intervals after a throttle: what another has taken is refilled by then
 _LESS_BURST: Final = 0.7
 _PROMPT: Final = 1.5  # requests under way when an answer comes: it tells of the rate of now
 _ANCHORS: Final = 64  # throttles that are remembered
@@ -230,11 +232,16 @@ class Learner:
 
     def _pause(self, now: float) -> None:
         self._tokens = min(self._tokens, 0.0)
-        interval = max(_SHORTEST_PAUSE_S, 1 / self._rate)
+        interval = max(_SHORTEST_PAUSE_S, 1 / max(self._rate, self.auto.start.per_second))
         longest = min(_LONGEST_PAUSE_S, interval * 2 ** min(self._in_a_row - 1, 32))
         if self._in_a_row > 1:
             self._held_until = max(self._held_until, now + self.rng.uniform(longest / 2, longest))
             self._tokens = 1.0  # the wait is the pause, and nothing beside it
+        elif self._shared:
+            # whoever had the one request of the bucket had it before now, and seldom wants the next one at once
+            refilled = now + self.rng.uniform(*_REFILLED) / self.auto.start.per_second
+            self._held_until = max(self._held_until, refilled)
+            self._tokens = 1.0
         else:
             # the bucket of one request was not quite full; a larger one gets a little reserve
             self._tokens = self.rng.uniform(0, 0.5) if self._tight else -self.rng.uniform(0, 1)
@@ -301,6 +308,11 @@ class Learner:
         """Whether the service's bucket holds hardly more than one request."""
         prompt = self._rate * (self._trip_s or 0.0) < _PROMPT
         return prompt and (self._burst or self.auto.start.burst) < _TIGHT_BURST
+
+    @property
+    def _shared(self) -> bool:
+        """Whether a bucket of one request seems to serve another tenant, too."""
+        return self._tight and (self._quota or self._rate) < _SHARED * self.auto.start.per_second
 
     def _learn_burst(self) -> None:
         """What went through before the first throttle beyond the refill, from where the climb passed the quota."""

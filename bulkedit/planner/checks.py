@@ -9,7 +9,7 @@ import polars as pl
 
 from bulkedit.edit import Action
 from bulkedit.editlist import SET_ASIDE
-from bulkedit.planner.merge import ATTRIBUTE, WHOLE, same_attribute
+from bulkedit.planner.merge import ATTRIBUTE, WHOLE, none_named_twice, same_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +42,7 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
     """
     free = edits.filter(pl.col("version").is_null() & pl.col("attribute").is_not_null())
     wanted = pl.struct("action", "value")
-    same = same_attribute(free)
-    crowded = free.filter(same.is_duplicated()) if same.n_unique() < free.height else free.clear()
+    crowded = free.clear() if none_named_twice(free) else free.filter(same_attribute(free).is_duplicated())
     unordered = pl.col("order").is_null().any().over(ATTRIBUTE)
     against = crowded.filter(unordered & (wanted.n_unique().over(ATTRIBUTE) > 1)).with_columns(
         others=pl.col("row").n_unique().over(ATTRIBUTE) - 1, first=pl.col("row").min().over(ATTRIBUTE)

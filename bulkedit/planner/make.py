@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit import dicom
+from bulkedit.abreast import abreast
 from bulkedit.edit import STORED_VALUE, Action
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.planner import checks, merge, recipes, studies
 from bulkedit.planner.batches import by_image_set, numbers
-from bulkedit.planner.documents import documents
+from bulkedit.planner.documents import documents, in_order_of
 from bulkedit.planner.frames import CALLS, PLANNED_EDITS
 from bulkedit.planner.packing import Piece, Unit, pack
 
@@ -63,7 +64,7 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
     told = known
     chosen = recipes.originals(edits, known if settings.via_copy else None)
     known = recipes.as_copies(known, chosen)
-    found = [checks.problems(batch, settings.contradictions) for batch in by_image_set(edits)]
+    found = list(abreast(lambda batch: checks.problems(batch, settings.contradictions), by_image_set(edits)))
     found.append(recipes.restrictions(edits, chosen))
     found.append(studies.restrictions(edits, known, settings.rules))
     once = pl.concat(found).unique(["row", "code"], keep="first", maintain_order=True)
@@ -80,7 +81,7 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
     )
     bad = shared.problems
     if not bad.height:
-        done = [_planned(batch, shared.echoes, settings) for batch in by_image_set(shared.edits)]
+        done = list(abreast(lambda batch: _planned(batch, shared.echoes, settings), by_image_set(shared.edits)))
         bad = pl.concat([batch.large for batch in done]).unique("row").sort("row")
     if bad.height:
         # without these rows, others may no longer be asked of a whole study
@@ -157,8 +158,10 @@ def _packed(staged: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFram
 
 
 def _numbered(staged: pl.DataFrame) -> pl.DataFrame:
-    """Adds call UInt32: edits of one call (`_CALL`) have one number."""
-    return staged.with_columns(call=numbers(staged.select(_CALL)))
+    """Adds call UInt32, and sorts by it: edits of one call (`_CALL`) have one number."""
+    # mostly a call takes all edits of its image set, so there is no more to compare
+    parted = [name for name in _CALL[1:] if staged.get_column(name).max() != 0]
+    return in_order_of("call", staged.with_columns(call=numbers(staged.select("image_set_id", *parted))))
 
 
 def _renumbered(calls: pl.DataFrame, staged: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -173,24 +176,20 @@ def _renumbered(calls: pl.DataFrame, staged: pl.DataFrame) -> tuple[pl.DataFrame
 def _written(staged: pl.DataFrame) -> pl.DataFrame:
     """One row a call in order of their numbers, with documents and their size; values still to be read are allowed for.
 
-    ``staged`` has ``call`` UInt32.
+    ``staged`` has ``call`` UInt32, and is sorted by it.
     """
-    heads = (
-        staged.lazy()
-        .group_by("call")
-        .agg(
-            pl.col(*_CALL, "version", "revert_to").first(),
-            pl.col("force", "study_wide").any(),
-            first=pl.col("row").min(),
-            edits=pl.len(),
-            units=pl.col("unit").n_unique(),
-        )
-        .sort("call")
-        .collect()
+    # where each edit is a unit of its own, they need not be counted apart
+    alone = staged.select((pl.col("unit") == pl.col("edit")).all()).item()
+    heads = staged.group_by("call", maintain_order=True).agg(
+        pl.col(*_CALL, "version", "revert_to").first(),
+        pl.col("force", "study_wide").any(),
+        first=pl.col("row").min(),
+        edits=pl.len(),
+        units=pl.len() if alone else pl.col("unit").n_unique(),
     )
     sent = staged if staged["sent"].all() else staged.filter("sent")
-    texts = documents(sent.lazy()).collect()
-    sizes = heads.join(texts, on="call", how="left").join(_allowance(sent), on="call", how="left")
+    sizes = heads.join(documents(sent), on="call", how="left", maintain_order="left")
+    sizes = sizes.join(_allowance(sent), on="call", how="left", maintain_order="left")
     removable = pl.col("removable").str.len_bytes() + pl.col("allowance").fill_null(0)
     return sizes.with_columns(
         pl.col("lookup").fill_null(value=False),
@@ -294,25 +293,39 @@ def _joined(good: pl.DataFrame, done: list[_Batch], places: pl.DataFrame, proble
     """
     before = itertools.accumulate((batch.calls.height for batch in done), initial=0)
     carried = pl.concat(
-        [batch.carried.with_columns(pl.col("call") + n) for batch, n in zip(done, before, strict=False)]
+        [batch.carried.with_columns(pl.col("call") + n) for batch, n in zip(done, before, strict=False)], rechunk=True
     )
-    calls = _laned(pl.concat([batch.calls for batch in done]).drop("call").with_row_index("found"), places)
-    order = ["lane_of", "phase", "kind", *_CALL]
-    ordered = (
-        calls.with_columns(length=pl.len().over("lane_of"), lane_first=pl.col("first").min().over("lane_of"))
-        .sort("length", "lane_first", *order, descending=[True, *[False] * 8])
-        .with_columns(lane=pl.col("lane_of").rle_id())
-        .with_row_index("call")
-    )
+    calls = pl.concat([batch.calls for batch in done], rechunk=True).drop("call").with_row_index("found")
+    ordered = _ordered(_laned(calls, places)).with_row_index("call")
     number = ordered.sort("found").get_column("call")
-    carried = carried.with_columns(call=number.gather(carried.get_column("call"))).sort("call", "edit")
+    carried = carried.with_columns(call=number.gather(carried.get_column("call")))
     listed = good.drop("selector", "key", "study_wide")
-    edits = _gathered(listed, carried.get_column("edit")).hstack(carried)
+    in_place = carried.height == listed.height and _rising(carried.get_column("edit"))
+    if not (in_place and carried.get_column("call").is_sorted()):
+        carried = carried.sort("call", "edit")
+        listed = _gathered(listed, carried.get_column("edit"))
+    edits = listed.hstack(carried)
     return Plan(
         ordered.with_columns(image_set_id="lead", recipe=pl.lit(None, pl.String)).select(CALLS.names()).cast(CALLS),
         edits.select(PLANNED_EDITS.names()).cast(PLANNED_EDITS),
         problems,
     )
+
+
+def _ordered(calls: pl.DataFrame) -> pl.DataFrame:
+    """Calls in the order in which they are sent, lanes numbered: adds lane UInt32."""
+    if _rising(calls.get_column("first")) and calls.get_column("lane_of").n_unique() == calls.height:
+        # lanes of one call, in the order of the list
+        return calls.with_columns(lane=pl.int_range(pl.len(), dtype=pl.UInt32))
+    order = ["lane_of", "phase", "kind", *_CALL]
+    sizes = calls.with_columns(length=pl.len().over("lane_of"), lane_first=pl.col("first").min().over("lane_of"))
+    in_order = sizes.sort("length", "lane_first", *order, descending=[True, *[False] * 8])
+    return in_order.with_columns(lane=pl.col("lane_of").rle_id())
+
+
+def _rising(numbers: pl.Series) -> bool:
+    """Whether each number is larger than the one before."""
+    return numbers.is_sorted() and bool((numbers != numbers.shift()).all())
 
 
 def _gathered(frame: pl.DataFrame, places: pl.Series) -> pl.DataFrame:

@@ -50,14 +50,24 @@ def stages(edits: pl.DataFrame) -> pl.DataFrame:
     stage) and sent Boolean (False for an edit whose place a later one has taken). The order of rows is free.
     """
     hard_ones = _hard(edits)
+    if not hard_ones.height:
+        return _at_once(edits)
     easy = edits.join(hard_ones, on="image_set_id", how="anti")
     hard = edits.join(hard_ones, on="image_set_id", how="semi")
-    easy = easy.with_columns(
-        segment=pl.lit(0, pl.UInt32),
-        stage=pl.lit(0, pl.UInt32),
-        sent=_last_of_attribute(easy),
-    )
-    return pl.concat([easy, _with_care(hard)], how="diagonal") if hard.height else easy
+    return pl.concat([_at_once(easy), _with_care(hard)], how="diagonal")
+
+
+def _at_once(edits: pl.DataFrame) -> pl.DataFrame:
+    """Image sets that one call serves, but for the payload limit."""
+    return edits.with_columns(segment=pl.lit(0, pl.UInt32), stage=pl.lit(0, pl.UInt32), sent=_last_of_attribute(edits))
+
+
+def none_named_twice(edits: pl.DataFrame) -> bool:
+    """Whether no two edits are of one attribute of one place (`ATTRIBUTE`): true only where that is sure.
+
+    Different hashes are of different attributes.
+    """
+    return edits.select(ATTRIBUTE).hash_rows().n_unique() == edits.height
 
 
 def same_attribute(edits: pl.DataFrame) -> pl.Series:
@@ -72,10 +82,9 @@ def same_attribute(edits: pl.DataFrame) -> pl.Series:
 
 def _last_of_attribute(edits: pl.DataFrame) -> pl.Series | pl.Expr:
     """Whether an edit is the last of its attribute: true of all where none is named twice, as in most lists."""
-    same = same_attribute(edits)
-    if same.n_unique() == edits.height:
+    if none_named_twice(edits):
         return pl.lit(value=True)
-    return edits.select(pl.col("edit") == pl.col("edit").max().over(same)).to_series()
+    return edits.select(pl.col("edit") == pl.col("edit").max().over(same_attribute(edits))).to_series()
 
 
 def each_alone(edits: pl.DataFrame) -> pl.DataFrame:

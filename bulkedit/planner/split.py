@@ -35,7 +35,7 @@ def part_of(call: PlannedCall, edits: pl.DataFrame, number: int) -> PlannedCall:
     # of a study-wide call's edits, those that are sent may name different image sets
     own = edits.filter(pl.col("same_as").is_null()).with_columns(image_set_id=pl.lit(call.image_set_id))
     merged = stages(own.drop("sent", "call")).filter("sent").with_columns(call=pl.lit(number, pl.UInt32))
-    text = documents(merged.lazy()).collect().row(0, named=True)
+    text = documents(merged).row(0, named=True)
     sizes = [len(text[name].encode()) for name in ("updatable", "removable") if text[name]]
     return PlannedCall(
         call=number,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bulkedit import dicom
 from bulkedit.dicom import Kind
 from bulkedit.editlist.attributes import Spec
-from bulkedit.editlist.values import quoted, typed
+from bulkedit.editlist.values import as_strings, is_plain, quoted, typed
 
 from .lists import INSTANCE, SERIES, A, Row, edits, problems, read_rows, texts_of
 
@@ -255,3 +255,23 @@ def test_typing_a_column_is_typing_each_of_its_cells(texts: list[str], vr: str, 
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1))
 def test_a_text_is_quoted_as_json_dumps_quotes_it(texts: list[str]) -> None:
     assert quoted(pl.Series(texts)).to_list() == [json.dumps(text, ensure_ascii=False) for text in texts]
+
+
+@settings(deadline=None)
+@given(texts=st.lists(TEXTS, min_size=1, max_size=12), vr=st.sampled_from(VRS), vm=st.sampled_from(["1", "1-n"]))
+def test_what_passes_for_plain_is_typed_as_it_would_be_otherwise(texts: list[str], vr: str, vm: str) -> None:
+    spec = Spec(vr, vm, dicom.VRS[vr].max_length)
+    column = pl.DataFrame({"value": texts})
+    plain = is_plain("value", free=pl.lit(spec.free), longest=pl.lit(spec.longest, pl.UInt32))
+    column = column.filter(plain).with_columns(i=pl.int_range(pl.len(), dtype=pl.UInt32), lenient=pl.lit(value=False))
+    done = typed(column, spec)
+    assert not done.faults
+    assert done.json.equals(as_strings(column["value"]).rename(done.json.name))
+
+
+@pytest.mark.parametrize("vr", sorted(dicom.FREE_TEXT))
+def test_an_ordinary_text_passes_for_plain(vr: str) -> None:
+    spec = Spec(vr, "1", dicom.VRS[vr].max_length)
+    texts = pl.DataFrame({"value": ["Doe^Jane", "CT abdomen 4", "é山", "", None]})
+    plain = is_plain("value", free=pl.lit(spec.free), longest=pl.lit(spec.longest, pl.UInt32))
+    assert texts.select(plain).to_series().to_list() == [True, True, True, True, False]

@@ -70,7 +70,7 @@ def expected(edits: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 def written(edits: list[dict[str, Any]]) -> pl.DataFrame:
     frame = pl.DataFrame(edits, schema={"call": pl.UInt32(), **EDITS})
-    return documents(frame.lazy()).collect()
+    return documents(frame)
 
 
 @given(st.lists(an_edit(), min_size=1, max_size=30, unique_by=place_of))
