@@ -99,7 +99,7 @@ def test_all_planners_make_the_same_number_of_calls(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    planner.main([1_000, 2_000], 2_000, 1)
+    planner.main([1_000, 2_000], [2_000], 1)
     text = capsys.readouterr().out
     assert re.findall(r"^\| bulkedit \|.* ([\d,]+) \|$", text, re.MULTILINE) == ["200", "200", "400", "400"]
     for other in ("dict and json, bare", "dict and json, same work"):
