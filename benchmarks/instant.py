@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from anyio.lowlevel import checkpoint
 
 from bulkedit import planner as plans
 from bulkedit.editlist import SET_ASIDE
@@ -33,7 +34,10 @@ UPDATABLE = '{"SchemaVersion":1.1,"Study":{"DICOM":{"StudyDescription":"BENCHMAR
 
 
 class Instant:
-    """`bulkedit.client.Client` whose updates are done as soon as they are accepted. Image sets are named by number."""
+    """`bulkedit.client.Client` whose updates are done as soon as they are accepted. Image sets are named by number.
+
+    Each request lets other tasks run once, as one over a network does at the least.
+    """
 
     def __init__(self, image_sets: int) -> None:
         self._versions = bytearray(b"\x01") * image_sets
@@ -41,6 +45,7 @@ class Instant:
         self.looks = 0
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        await checkpoint()
         self.updates += 1
         number = int(request.image_set_id)
         if self._versions[number] != request.base:
@@ -55,6 +60,7 @@ class Instant:
         raise NotImplementedError
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+        await checkpoint()
         self.looks += 1
         latest = self._versions[int(image_set_id)]
         status = "UPDATED" if latest > 1 else "CREATED"

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from anyio import to_thread
+from anyio import lowlevel, to_thread
 
 from bulkedit.answers import newest_of
 from bulkedit.engine.agenda import Agenda
@@ -63,6 +63,7 @@ _STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be 
 _PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02  # when the pace is written down; seconds, and a share
 _RECIPES_AHEAD: Final = 8  # lanes of recipes: they wait for three quotas in turn
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
+_OPENED_AT_ONCE: Final = 64  # lanes, some milliseconds
 _TAIL: Final = 2.0  # times as long as one lane takes: what is left then is opened at once, so that lanes end together
 
 
@@ -206,8 +207,12 @@ class Engine:
             if self._stopping:
                 self._withdraw()
                 self._lanes.end()
+            opened = 0
             while self._room and (lane := await self._lanes.next()):
                 self._open(lane)
+                opened += 1
+                if opened % _OPENED_AT_ONCE == 0:
+                    await lowlevel.checkpoint()  # answers that have come are not kept waiting
             found = self._take()
             if isinstance(found, LaneRun):
                 return found
@@ -305,12 +310,15 @@ class Engine:
         """
         if self._stopping:
             return None
-        while room := self._room:
-            if (lane := self._lanes.at_hand()) is None:
+        for _ in range(_OPENED_AT_ONCE):
+            if not self._room:
                 break
-            self._open(lane)
-        if room and not self._lanes.ended:
-            return None
+            if (lane := self._lanes.at_hand()) is not None:
+                self._open(lane)
+            elif self._lanes.ended:
+                break
+            else:
+                return None
         found = self._take()
         return found if isinstance(found, LaneRun) else None
 
