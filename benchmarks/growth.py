@@ -24,6 +24,7 @@ from typing import Any
 from benchmarks import figures, instant, watch
 from bulkedit import planner as plans
 from bulkedit import reports, runs
+from bulkedit.cli.working import short_collections
 from bulkedit.engine import Engine, Options, Tally
 from bulkedit.ledger import Ledger
 from bulkedit.pacing import Operation, Rate
@@ -39,7 +40,7 @@ def measure(folder: Path, calls: int) -> dict[str, Any]:
     run = runs.Run(folder, plan, {"key": "", "settings": {}})
     idle = watch.resident_mib()
     watch.forget_peak()
-    with watch.callbacks() as callbacks, Ledger.create(run.ledger) as ledger:
+    with short_collections(), watch.callbacks() as callbacks, Ledger.create(run.ledger) as ledger:
         began, cpu = time.perf_counter(), time.process_time()
         tally = asyncio.run(_run(run, instant.Instant(calls), ledger))
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu

@@ -20,6 +20,7 @@ from bulkedit.cli.planning import Talk, plan_line, show_plan
 from bulkedit.cli.progress import bottleneck, watch
 from bulkedit.cli.reporting import closing_lines
 from bulkedit.cli.terminal import command, confirmed, err, interactive, json_line, plural
+from bulkedit.cli.working import short_collections
 from bulkedit.commands import ListOptions, RunOptions, Where, engine_of, plan_list, require_deletion_asked
 from bulkedit.engine import Resumption, Strategy
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
@@ -242,7 +243,8 @@ async def _run(engine: Engine, *, as_json: bool) -> bool:
         tasks.start_soon(signals.listen)
         tasks.start_soon(partial(watch, engine, as_json=as_json))
         try:
-            await engine.run()
+            with short_collections():
+                await engine.run()
         except BulkeditError as error:
             fault = error  # raised outside of the group, which would wrap it
         tasks.cancel_scope.cancel()

@@ -1,7 +1,9 @@
-"""What commands that only read share: their numbers while they work, and the end by a signal."""
+"""What commands share while they work: numbers, the end by a signal where they only read, short collections."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import signal
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from bulkedit.cli.progress import show
 from bulkedit.errors import BulkeditError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 
 async def worked(work: Callable[[], Awaitable[None]], numbers: Callable[[], str]) -> None:
@@ -36,3 +38,17 @@ async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
+
+
+@contextlib.contextmanager
+def short_collections() -> Iterator[None]:
+    """Garbage collections look at nothing that is there already.
+
+    All that was imported is, and to go through it would hold up the event loop for 50 ms and more.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
