@@ -12,6 +12,9 @@ burst: ``successes / seconds`` is the quota, to one request. That is the whole o
     the wider the step.
 *   **Change.** Stretches that disagree with the newest are forgotten: the quota has changed, or somebody else takes
     part of it. Where more goes through than the estimate allows, the quota was raised, and the search goes on.
+*   **Shared.** Every account has at least the documented quota. Where less goes through a bucket of one request,
+    another tenant takes the rest: what it took is refilled one documented interval after a throttle, and asked for
+    then.
 *   **Outage.** Where nothing goes through any more, one request at a time asks, with waits that double to half a
     minute, each with jitter; nothing is learned from that, and afterwards the rate comes back in a few steps.
 """
