@@ -207,6 +207,8 @@ def check(sent: list[tuple[Request, bool]]) -> None:
             assert target.holds() == before
         if waits:
             target.clock.advance(2)
+    target.clock.advance(2)  # a copy that will fail is empty until then
+    target.holds()
     for image_set in target.server.world.datastores[DEFAULT_DATASTORE_ID].image_sets.values():
         assert (
             image_set.deleted_at is not None
