@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bulkedit.errors import AccessError, BulkeditError, CredentialsError, UntrustedServerError
 from bulkedit.outcome import Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
 
 # error code -> kind; codes of the service's model first, then those of AWS request signing
@@ -59,6 +60,37 @@ def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's er
     if kind is Refusal.NOT_FOUND and _STALE_WORDS in message:
         kind = Refusal.STALE
     return Refused(kind, code, message, _retry_after(meta))
+
+
+def systemic_error(
+    refused: Refused,
+    *,
+    denied: AccessError,
+    then: str = "or choose others with --profile",
+) -> BulkeditError | None:
+    """The error for an answer that no request of its kind can get past; None for any other answer.
+
+    ``denied``: the error where access is denied, which names the permission. ``then``: what to do with new credentials.
+    """
+    if refused.kind is Refusal.CREDENTIALS:
+        return CredentialsError(
+            f"AWS did not accept the credentials ({refused.code}).",
+            likely="They have expired, or belong to another account.",
+            hint=f"Renew them (for example: aws sso login), {then}.",
+        )
+    if refused.kind is Refusal.UNTRUSTED:
+        return untrusted(refused)
+    return denied if refused.kind is Refusal.ACCESS_DENIED else None
+
+
+def untrusted(refused: Refused) -> UntrustedServerError:
+    """The error for a server whose certificate was not accepted, or could not be checked. Nothing was sent to it."""
+    return UntrustedServerError(
+        f"the server's certificate could not be verified ({refused.code}). Nothing was sent to the server.",
+        likely="A proxy opens encrypted connections, the address is another server's, or the file of CA certificates "
+        "is not the right one.",
+        hint="If your network has a CA of its own, name the PEM file of its certificate: AWS_CA_BUNDLE=FILE",
+    )
 
 
 def _retry_after(meta: dict[str, Any]) -> float | None:

@@ -1,36 +1,31 @@
 """The client over aioboto3: HealthImaging at AWS, or anything that speaks its protocol at another address.
 
-The only importer of aioboto3, and of botocore beside `bulkedit.aws_requests`, which spares the SDK most of its work for
-each request. SDK retries are off: a 500 or a timeout of an update may have been applied, and a silent repeat would come
-back as a stale version (healthimaging reference, error table). What came back is mapped to `Accepted`, `Refused` or
-`Lost` by `bulkedit.answers`; what happens next is decided elsewhere. What is imported here takes a third of a second,
-so it is imported when something is asked (`bulkedit.connection`).
+SDK retries are off: a 500 or a timeout of an update may have been applied, and a silent repeat would come back as a
+stale version (healthimaging reference, error table). What came back is mapped to `Accepted`, `Refused` or `Lost` by
+`bulkedit.answers`; what happens next is decided elsewhere. What is imported here takes a third of a second, so it is
+imported when something is asked (`bulkedit.connection`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gzip
+import io
 import json
-import os
 import platform
 import zlib
-from datetime import UTC, datetime
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import aioboto3
-import aiohttp
 import anyio
 from aiobotocore.config import AioConfig
 from anyio import to_thread
 from botocore import __version__ as botocore_version
 from botocore import exceptions as boto
-from botocore.utils import parse_timestamp
+from botocore.parsers import ResponseParserError
 
-from bulkedit import __version__, aws_requests
-from bulkedit.answers import WRONG_SHAPE, copied_of, datastore_of, image_set_of, refusal_of
+from bulkedit import __version__
+from bulkedit.answers import WRONG_SHAPE, copied_of, datastore_of, image_set_of, refusal_of, untrusted
+from bulkedit.aws_session import open_session
 from bulkedit.errors import CredentialsError, UsageError
 from bulkedit.outcome import (
     Accepted,
@@ -44,9 +39,12 @@ from bulkedit.outcome import (
     Refusal,
     Refused,
 )
+from bulkedit.transport import METADATA_BYTES, AnswerTooLargeError, UnverifiedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+    import aioboto3
 
     from bulkedit.client import Connection, CopyRequest, UpdateRequest
 
@@ -55,6 +53,8 @@ _THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the ev
 
 _EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _NEVER_SENT: Final = (
+    boto.ParamValidationError,
+    UnverifiedError,
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
     boto.CredentialRetrievalError,
@@ -62,7 +62,7 @@ _NEVER_SENT: Final = (
     boto.UnauthorizedSSOTokenError,
     boto.SSOError,
 )
-_NO_ANSWER: Final = (boto.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
+_NO_ANSWER: Final = (boto.BotoCoreError, ResponseParserError, OSError)
 _UNREADABLE: Final = "unreadable answer"
 _BAD_BODY: Final = (EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError)
 
@@ -75,7 +75,7 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
     """
     async with contextlib.AsyncExitStack() as stack:
         with _explained():
-            session = _session(connection)
+            session = open_session(connection)
             await _require_credentials(session)
             api = await stack.enter_async_context(_api(session, connection, host_prefix=True))
             if not _is_aws(api.meta.endpoint_url):
@@ -109,29 +109,19 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
-def _session(connection: Connection) -> aioboto3.Session:
-    # the other SDKs read AWS_REGION, botocore only AWS_DEFAULT_REGION: people set either
-    region = connection.region or os.environ.get("AWS_REGION") or None
-    session = aioboto3.Session(region_name=region, profile_name=connection.profile)
-    # the pinned botocore's model predates includeStudyImageSets; botocore merges this file into it
-    extras = str(resources.files("bulkedit").joinpath("data/botocore"))
-    core = session._session  # noqa: SLF001 - no public way
-    core.get_component("data_loader").search_paths.insert(0, extras)
-    core.register("creating-client-class.medical-imaging", aws_requests.mix_in)
-    # botocore tries dateutil on every timestamp; the service's are epoch seconds (reference, protocol)
-    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
-    return session
-
-
-def _timestamp(value: Any) -> datetime:  # noqa: ANN401 - JSON
-    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else parse_timestamp(value)
-
-
 async def _require_credentials(session: aioboto3.Session) -> None:
     try:
         found = await session.get_credentials()
-    except _NEVER_SENT as error:
+        if found is not None:
+            await found.get_frozen_credentials()  # those of a role are asked for only now
+    except UnverifiedError as error:
+        raise untrusted(_not_sent(error)) from error
+    except (boto.ProfileNotFound, boto.NoRegionError):
+        raise  # no matter of credentials: `_explained` has the words
+    except (boto.BotoCoreError, ResponseParserError) as error:
         raise CredentialsError(f"the AWS credentials could not be read ({type(error).__name__}).") from error
+    except boto.ClientError as error:  # of STS or SSO
+        raise CredentialsError(f"AWS did not give credentials ({_code(error)}).") from error
     if found is None:
         raise CredentialsError(
             "no AWS credentials were found.",
@@ -182,8 +172,6 @@ def _api(session: aioboto3.Session, connection: Connection, *, host_prefix: bool
             retries={"total_max_attempts": 1},
             inject_host_prefix=host_prefix,
             max_pool_connections=connection.max_connections,
-            connect_timeout=connection.connect_timeout_s,
-            read_timeout=connection.read_timeout_s,
             # botocore's own tells of each request, and takes a tenth of its time to build
             user_agent=f"bulkedit/{__version__} md/Botocore#{botocore_version} lang/python#{platform.python_version()}",
         ),
@@ -276,8 +264,10 @@ class AwsClient:
         """Send one request, once more with other credentials where those have expired; the raw answer, or why none."""
         try:
             used = await self._chain.used()
-        except boto.BotoCoreError as error:  # they are being renewed, and could not be
-            return Refused(Refusal.CREDENTIALS, type(error).__name__)
+        except (boto.BotoCoreError, ResponseParserError) as error:  # they are being renewed, and could not be
+            return _not_sent(error)
+        except boto.ClientError as error:  # of STS or SSO
+            return Refused(Refusal.CREDENTIALS, _code(error))
         answer = await self._send(operation, **params)
         # a request that was refused so has done nothing
         if isinstance(answer, Refused) and answer.code in _EXPIRED and await self._chain.renew(used):
@@ -289,11 +279,8 @@ class AwsClient:
             answer: dict[str, Any] = await getattr(self._api, operation)(datastoreId=self._datastore_id, **params)
         except boto.ClientError as error:
             return refusal_of(error.response)
-        except boto.ParamValidationError as error:
-            # its text quotes the value, so only its name goes on
-            return Refused(Refusal.INVALID, type(error).__name__)
         except _NEVER_SENT as error:
-            return Refused(Refusal.CREDENTIALS, type(error).__name__)
+            return _not_sent(error)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
         except WRONG_SHAPE:
@@ -312,6 +299,18 @@ def _understood(answer: dict[str, Any] | Refused | Lost, record: Callable[[dict[
         return Lost(_UNREADABLE)
 
 
+def _code(error: boto.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _not_sent(error: boto.BotoCoreError | ResponseParserError) -> Refused:
+    """What a request comes to that the SDK did not send; the texts of its errors quote values, so only names go on."""
+    if isinstance(error, UnverifiedError):
+        return Refused(Refusal.UNTRUSTED, error.what)
+    kind = Refusal.INVALID if isinstance(error, boto.ParamValidationError) else Refusal.CREDENTIALS
+    return Refused(kind, type(error).__name__)
+
+
 def _updates(request: UpdateRequest) -> dict[str, Any]:
     if request.revert_to is not None:
         return {"revertToVersionId": str(request.revert_to)}
@@ -325,7 +324,12 @@ def _version(version: int | None) -> dict[str, str]:
 
 def _unpack(packed: bytes) -> dict[str, Any]:
     """The body is gzip whatever the request accepts (get-image-set-metadata); plain JSON is read too."""
-    plain = gzip.decompress(packed) if packed.startswith(b"\x1f\x8b") else packed
+    plain = packed
+    if packed.startswith(b"\x1f\x8b"):
+        # a megabyte of gzip can hold a gigabyte
+        plain = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(METADATA_BYTES + 1)
+        if len(plain) > METADATA_BYTES:
+            raise AnswerTooLargeError(METADATA_BYTES)
     document = json.loads(plain)
     if not isinstance(document, dict):
         raise EOFError  # noqa: TRY004 - a body of the wrong form is a broken answer, like one cut short

@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where the data store is and how to reach it; None leaves a choice to AWS's own configuration chain."""
+    """Where the data store is and how to reach it; None leaves a choice to AWS's own configuration chain.
+
+    ``client_cert`` and ``client_key``: paths of the certificate and key that this side shows, where a server or proxy
+    asks for one; the key may be in the file of the certificate. ``read_timeout_s`` is the time between two pieces of an
+    answer, ``answer_timeout_s`` that from the request to the end of its answer.
+    """
 
     datastore_id: str
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
+    answer_timeout_s: float = 300.0
     max_connections: int = 128
 
 

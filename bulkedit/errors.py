@@ -99,6 +99,10 @@ class EndpointError(BulkeditError):
     """The service could not be reached."""
 
 
+class UntrustedServerError(EndpointError):
+    """The server's certificate could not be verified."""
+
+
 class LedgerError(BulkeditError):
     """The ledger cannot be read or written."""
 

@@ -18,6 +18,7 @@ class Refusal(StrEnum):
     INVALID = "invalid"  # 400: this request will never be accepted
     ACCESS_DENIED = "access-denied"
     CREDENTIALS = "credentials"  # none, expired, or not valid
+    UNTRUSTED = "untrusted"  # the server's certificate could not be verified: nothing was sent
     UNKNOWN = "unknown"  # a refusal of a kind that the service's model does not name
 
 
@@ -46,7 +47,7 @@ class Refused:
     """The service answered that it did nothing."""
 
     kind: Refusal
-    code: str  # the service's error code, such as ThrottlingException
+    code: str  # the service's error code, such as ThrottlingException; of UNTRUSTED the host and OpenSSL's reason
     message: str = ""  # the service's words
     retry_after_s: float | None = None
 

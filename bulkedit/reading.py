@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import polars as pl
 
-from bulkedit.answers import image_set_of
-from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError
+from bulkedit.answers import image_set_of, systemic_error
+from bulkedit.errors import AccessError, BulkeditError, EndpointError
 from bulkedit.inventory import search_keys
 from bulkedit.outcome import ImageSet, Lost, Metadata, Page, Refusal, Refused
 from bulkedit.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, pacer, parse_read_pace
@@ -123,7 +123,7 @@ class Reader:
                 continue
             paced.answered(self._clock.monotonic(), sent)
             if isinstance(answer, Refused):
-                if (error := _systemic(operation, answer)) is not None:
+                if (error := systemic_error(answer, denied=_denied(operation, answer))) is not None:
                     raise error
                 if answer.kind is not Refusal.CONFLICT:
                     return answer
@@ -141,20 +141,10 @@ class Reader:
             await self._clock.sleep(FAULT.wait(attempt, self._rng))
 
 
-def _systemic(operation: Operation, refused: Refused) -> BulkeditError | None:
-    """The error for an answer that no read of the kind can get past."""
-    if refused.kind is Refusal.CREDENTIALS:
-        return CredentialsError(
-            f"AWS did not accept the credentials ({refused.code}).",
-            likely="They have expired, or belong to another account.",
-            hint="Renew them (for example: aws sso login), or choose others with --profile.",
-        )
-    if refused.kind is Refusal.ACCESS_DENIED:
-        return AccessError(
-            f"AWS denied access ({refused.code}).",
-            likely=f"The role lacks medical-imaging:{_NAMES[operation]}.",
-        )
-    return None
+def _denied(operation: Operation, refused: Refused) -> AccessError:
+    return AccessError(
+        f"AWS denied access ({refused.code}).", likely=f"The role lacks medical-imaging:{_NAMES[operation]}."
+    )
 
 
 async def siblings_of(client: Client, reader: Reader, searches: Pacing, lead: str) -> list[str]:

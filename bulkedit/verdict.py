@@ -166,6 +166,7 @@ _ANSWERS: Final = {
     Refusal.INVALID: Finding.INVALID,
     Refusal.ACCESS_DENIED: Finding.SYSTEMIC,
     Refusal.CREDENTIALS: Finding.SYSTEMIC,
+    Refusal.UNTRUSTED: Finding.SYSTEMIC,
     Refusal.UNKNOWN: Finding.UNKNOWN,
 }
 _READS: Final = {
@@ -177,6 +178,7 @@ _READS: Final = {
     Refusal.INVALID: Finding.READ_REFUSED,
     Refusal.ACCESS_DENIED: Finding.SYSTEMIC,
     Refusal.CREDENTIALS: Finding.SYSTEMIC,
+    Refusal.UNTRUSTED: Finding.SYSTEMIC,
     Refusal.UNKNOWN: Finding.READ_REFUSED,
 }
 

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
     {"abreast", "errors", "edit", "dicom", "pacing", "files"},
-    {"outcome", "answers", "aws_requests", "client", "editlist", "inventory", "deid", "leaks", "holding"},
-    {"verdict", "planner", "ledger", "aws", "emulator"},
+    {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding"},
+    {"verdict", "planner", "ledger", "aws", "aws_session", "transport", "emulator"},
     {"connection", "runs", "reading", "changes", "recipe"},
     {"engine", "reports", "readback", "reversal", "leakcheck"},
     {"commands"},
@@ -27,9 +27,14 @@ ALLOWED_SIDEWAYS = {
     ("edit", "dicom"),
     ("client", "outcome"),
     ("answers", "outcome"),
+    ("aws", "aws_session"),
+    ("aws", "transport"),
+    ("aws_session", "transport"),
     ("edit", "errors"),
     ("dicom", "errors"),
     ("pacing", "errors"),
+    ("inventory", "answers"),
+    ("deid", "answers"),
     ("inventory", "client"),
     ("inventory", "outcome"),
     ("inventory", "editlist"),
@@ -40,9 +45,9 @@ ALLOWED_SIDEWAYS = {
     ("deid", "inventory"),
 }
 ONLY_IMPORTERS = {
-    "aioboto3": {"aws"},
-    "botocore": {"aws", "aws_requests", "emulator"},
-    "aiobotocore": {"aws"},
+    "aioboto3": {"aws", "aws_session"},
+    "botocore": {"aws", "aws_session", "transport", "emulator"},
+    "aiobotocore": {"aws", "aws_session", "transport"},
     "tenacity": {"engine"},
 }
 

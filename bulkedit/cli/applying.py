@@ -44,6 +44,8 @@ def apply(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    client_cert: o.ClientCert = None,
+    client_key: o.ClientKey = None,
     rate: o.Rate = AUTO,
     max_rate: o.MaxRate = None,
     burst: o.Burst = None,
@@ -81,7 +83,9 @@ def apply(
 
     Example: bulkedit apply plans/20260102-030405-1a2b --max-rate 5/s
     """
-    where = Where(region=region, profile=profile, endpoint_url=endpoint_url)
+    where = Where(
+        region=region, profile=profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+    )
     options = RunOptions(
         rate=rate,
         max_rate=max_rate,

@@ -223,6 +223,8 @@ def deid(
     region: o.Region = None,
     aws_profile: AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    client_cert: o.ClientCert = None,
+    client_key: o.ClientKey = None,
     read_rate: ReadRate = DEFAULT_RATE,
     fresh: Fresh = False,
     explain: Explain = False,
@@ -240,7 +242,9 @@ def deid(
 
     Example: bulkedit deid -d 0123456789abcdef0123456789abcdef --all --profile basic --key deid.key -o deid.parquet
     """
-    where = Where(region=region, profile=aws_profile, endpoint_url=endpoint_url)
+    where = Where(
+        region=region, profile=aws_profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+    )
     if check is not None:
         kept = deids.load_profile(profile) if profile else None
         checking.check(checking.Asked(check, kept, _looks(read_rate), where, archived=yes), as_json=as_json)

@@ -43,6 +43,8 @@ def inventory(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    client_cert: o.ClientCert = None,
+    client_key: o.ClientKey = None,
     read_rate: o.ReadRate = AUTO,
     fresh: Fresh = False,
     as_json: o.AsJson = False,
@@ -59,7 +61,14 @@ def inventory(
         raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
     taking = _Taking(
         file=file,
-        connection=Connection(datastore_id=datastore, region=region, profile=profile, endpoint_url=endpoint_url),
+        connection=Connection(
+            datastore_id=datastore,
+            region=region,
+            profile=profile,
+            endpoint_url=endpoint_url,
+            client_cert=client_cert,
+            client_key=client_key,
+        ),
         rate=parse_read_pace(read_rate),
         fresh=fresh,
     )
@@ -86,6 +95,8 @@ def _again(taking: _Taking, read_rate: str) -> str:
         "--region": connection.region,
         "--profile": connection.profile,
         "--endpoint-url": connection.endpoint_url,
+        "--client-cert": connection.client_cert,
+        "--client-key": connection.client_key,
         "--read-rate": read_rate if read_rate != AUTO else None,
     }
     words = [word for name, value in given.items() if value is not None for word in (name, value)]

@@ -16,6 +16,12 @@ _ESTIMATE = "Estimate"
 _RUN = "Running"
 _FILES = "Files"
 
+
+def _absolute(path: str | None) -> str | None:
+    """A run keeps the path, and may be resumed from another folder."""
+    return str(Path(path).absolute()) if path else None
+
+
 Edits = Annotated[
     str, typer.Argument(metavar="EDITS", help="CSV, CSV.gz, Parquet, JSON lines or Excel file; - is standard input.")
 ]
@@ -53,6 +59,30 @@ EndpointUrl = Annotated[
         help="Another address than AWS, such as a local emulator.",
         rich_help_panel=_WHERE,
         show_default=False,
+    ),
+]
+ClientCert = Annotated[
+    str | None,
+    typer.Option(
+        "--client-cert",
+        metavar="FILE",
+        envvar="BULKEDIT_CLIENT_CERT",
+        help="Certificate (PEM) to show to a server or proxy that asks for one.",
+        rich_help_panel=_WHERE,
+        show_default=False,
+        callback=_absolute,
+    ),
+]
+ClientKey = Annotated[
+    str | None,
+    typer.Option(
+        "--client-key",
+        metavar="FILE",
+        envvar="BULKEDIT_CLIENT_KEY",
+        help="Key of --client-cert, if it is in a file of its own.",
+        rich_help_panel=_WHERE,
+        show_default=False,
+        callback=_absolute,
     ),
 ]
 AsJson = Annotated[

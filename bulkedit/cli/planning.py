@@ -41,6 +41,8 @@ def plan(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    client_cert: o.ClientCert = None,
+    client_key: o.ClientKey = None,
     map_: o.Map = None,
     ignore: o.Ignore = None,
     empty: o.Empty = "keep",
@@ -91,7 +93,9 @@ def plan(
         quota=quota,
         raised_quota=raised_quota,
     )
-    where = Where(region=region, profile=profile, endpoint_url=endpoint_url)
+    where = Where(
+        region=region, profile=profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+    )
     saved = plan_list(edits, datastore, listing, folder=out_, where=where, listener=Talk())
     if as_json:
         json_line(plan_line(saved))

@@ -81,6 +81,8 @@ def revert(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    client_cert: o.ClientCert = None,
+    client_key: o.ClientKey = None,
     read_rate: o.ReadRate = AUTO,
     as_json: o.AsJson = False,
 ) -> None:
@@ -98,7 +100,12 @@ def revert(
     found = runs.load(run)
     wanted = reversal.parse_ranges(rows) if rows is not None else None
     ids = _ids(image_sets) if image_sets is not None else None
-    where = connection_of(found, Where(region=region, profile=profile, endpoint_url=endpoint_url))
+    where = connection_of(
+        found,
+        Where(
+            region=region, profile=profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+        ),
+    )
     rates = read_paces(read_rate)
     now = datetime.now(UTC)
     looked, ended = [0, 0], []

@@ -123,6 +123,8 @@ def verify(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    client_cert: o.ClientCert = None,
+    client_key: o.ClientKey = None,
     read_rate: o.ReadRate = AUTO,
     workers: o.Workers = 32,
     as_json: o.AsJson = False,
@@ -142,7 +144,12 @@ def verify(
         include_values=include_values,
         workers=workers,
     )
-    where = connection_of(found, Where(region=region, profile=profile, endpoint_url=endpoint_url))
+    where = connection_of(
+        found,
+        Where(
+            region=region, profile=profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+        ),
+    )
     work = _Verifying(found, options, where, read_paces(read_rate), skip_archived=skip_archived)
     again = command("verify", *_words(run, sample, seed, history=history, include_values=include_values))
     began = time.monotonic()

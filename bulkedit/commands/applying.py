@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 
+from bulkedit.answers import systemic_error
 from bulkedit.commands.where import connection_of
 from bulkedit.connection import connect
 from bulkedit.engine import Engine, Halt, OnConflict, Options, Resumption, Strategy, parse_max_errors, resumption
-from bulkedit.errors import AccessError, CredentialsError, DatastoreError, EndpointError, UsageError
+from bulkedit.errors import AccessError, DatastoreError, EndpointError, UsageError
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Datastore, Lost, Refusal
 from bulkedit.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
@@ -139,18 +140,14 @@ async def require_datastore(client: Client, datastore_id: str) -> None:
         return
     if found.kind in {Refusal.THROTTLED, Refusal.TOO_MANY}:
         return  # the first call will tell
-    if found.kind is Refusal.CREDENTIALS:
-        raise CredentialsError(
-            f"AWS did not accept the credentials ({found.code}).",
-            hint="Renew them (for example: aws sso login), or choose others with --profile.",
-        )
     if found.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
         raise DatastoreError(
             f"data store {datastore_id} does not exist in this account and region ({found.code}).",
             likely="The id is mistyped, or the data store is in another region.",
             hint="List those that exist: aws medical-imaging list-datastores",
         )
-    raise AccessError(
+    denied = AccessError(
         f"AWS does not let these credentials read data store {datastore_id} ({found.code}).",
         likely="The role lacks medical-imaging:GetDatastore, or the data store is another account's.",
     )
+    raise systemic_error(found, denied=denied) or denied

@@ -18,6 +18,8 @@ class Where:
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+    client_cert: str | None = None  # path; see `bulkedit.client.Connection`
+    client_key: str | None = None
 
 
 def connection_of(run: Run, where: Where | None = None) -> Connection:

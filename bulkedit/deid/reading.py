@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from bulkedit.errors import AccessError, BulkeditError, CredentialsError, DatastoreError, EndpointError
+from bulkedit.answers import systemic_error
+from bulkedit.errors import AccessError, BulkeditError, DatastoreError, EndpointError
 from bulkedit.inventory import Clock
 from bulkedit.outcome import Metadata, Refusal, Refused
 from bulkedit.pacing import FAULT
@@ -118,17 +119,14 @@ class _Reader:
 
 def _hopeless(answer: Refused | Lost, attempt: int) -> BulkeditError | None:
     """The error where another attempt cannot help."""
-    if isinstance(answer, Refused) and answer.kind is Refusal.CREDENTIALS:
-        return CredentialsError(
-            f"AWS did not accept the credentials ({answer.code}).",
-            likely="They have expired, or belong to another account.",
-            hint="Renew them (for example: aws sso login), or choose others with --aws-profile.",
-        )
-    if isinstance(answer, Refused) and answer.kind is Refusal.ACCESS_DENIED:
-        return AccessError(
+    if isinstance(answer, Refused):
+        denied = AccessError(
             f"AWS does not let these credentials read metadata ({answer.code}).",
             likely="The role lacks medical-imaging:GetImageSetMetadata, or the data store is another account's.",
         )
+        error = systemic_error(answer, denied=denied, then="or choose others with --aws-profile")
+        if error is not None:
+            return error
     if attempt < _ATTEMPTS:
         return None
     cause = answer.code if isinstance(answer, Refused) else answer.cause

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio import lowlevel, to_thread
 
-from bulkedit.answers import newest_of
+from bulkedit.answers import newest_of, systemic_error
 from bulkedit.engine.agenda import Agenda
 from bulkedit.engine.budget import ErrorBudget, Halt, RetryBudget
 from bulkedit.engine.history import History, Lanes
@@ -29,7 +29,6 @@ from bulkedit.errors import (
     AccessError,
     BudgetSpentError,
     BulkeditError,
-    CredentialsError,
     DatastoreError,
     EndpointError,
 )
@@ -499,21 +498,16 @@ def _too_many_errors(why: str) -> BudgetSpentError:
 
 def _systemic(refused: Refused) -> BulkeditError:
     """The error for an answer that no call of the run can get past."""
-    if refused.kind is Refusal.CREDENTIALS:
-        return CredentialsError(
-            f"AWS did not accept the credentials ({refused.code}).",
-            likely="They have expired, or belong to another account.",
-            hint="Renew them (for example: aws sso login), then go on with: bulkedit resume RUN",
-        )
     if refused.kind is Refusal.NOT_FOUND:
         return DatastoreError(
             f"the data store is gone ({refused.code}).",
             likely="It was deleted, or is being deleted.",
             hint="Should it come back, go on with: bulkedit resume RUN",
         )
-    return AccessError(
+    denied = AccessError(
         f"AWS denied access ({refused.code}).",
         likely="The role lacks medical-imaging:UpdateImageSetMetadata or medical-imaging:GetImageSet; or, for a plan "
         "made with --via-copy, CopyImageSet, DeleteImageSet, SearchImageSets or GetImageSetMetadata.",
         hint="Add the permission, then go on with: bulkedit resume RUN",
     )
+    return systemic_error(refused, denied=denied, then="then go on with: bulkedit resume RUN") or denied

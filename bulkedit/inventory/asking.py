@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from bulkedit.errors import AccessError, BulkeditError, CredentialsError, DatastoreError, EndpointError
+from bulkedit.answers import systemic_error
+from bulkedit.errors import AccessError, BulkeditError, DatastoreError, EndpointError
 from bulkedit.inventory.frame import row_of
 from bulkedit.outcome import Lost, Page, Refusal, Refused
 from bulkedit.pacing import FAULT
@@ -125,17 +126,12 @@ def _hopeless(answer: Refused | Lost, attempt: int) -> BulkeditError | None:
 
 def _systemic(refused: Refused) -> BulkeditError | None:
     """The error for an answer that no search can get past."""
-    if refused.kind is Refusal.CREDENTIALS:
-        return CredentialsError(
-            f"AWS did not accept the credentials ({refused.code}).",
-            likely="They have expired, or belong to another account.",
-            hint="Renew them (for example: aws sso login), or choose others with --profile.",
-        )
-    if refused.kind is Refusal.ACCESS_DENIED:
-        return AccessError(
-            f"AWS does not let these credentials search the data store ({refused.code}).",
-            likely="The role lacks medical-imaging:SearchImageSets, or the data store is another account's.",
-        )
+    denied = AccessError(
+        f"AWS does not let these credentials search the data store ({refused.code}).",
+        likely="The role lacks medical-imaging:SearchImageSets, or the data store is another account's.",
+    )
+    if (error := systemic_error(refused, denied=denied)) is not None:
+        return error
     if refused.kind is Refusal.NOT_FOUND:
         return DatastoreError(
             f"the data store does not exist in this account and region ({refused.code}).",

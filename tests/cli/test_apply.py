@@ -98,7 +98,13 @@ class TestApplying:
         shell.run("apply", edits, "--yes", "--run", "r", "--workers", "3", env={"AWS_SECRET_ACCESS_KEY": "SECRET"})
         text = (shell.folder / "r" / "run.json").read_text()
         settings = json.loads(text)["settings"]
-        assert settings["connection"] == {"region": None, "profile": None, "endpoint_url": str(shell.emulator)}
+        assert settings["connection"] == {
+            "region": None,
+            "profile": None,
+            "endpoint_url": str(shell.emulator),
+            "client_cert": None,
+            "client_key": None,
+        }
         assert (settings["options"]["workers"], settings["options"]["rate"]) == (3, "1000/s")
         assert "SECRET" not in text
 

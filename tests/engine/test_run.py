@@ -16,7 +16,8 @@ from bulkedit.edit import json_text
 from bulkedit.emulator import UNTHROTTLED, Emulator, Settings, Settle, World, profile, serve
 from bulkedit.emulator.document import parse
 from bulkedit.engine import OnConflict
-from bulkedit.outcome import Lost, Outcome, State
+from bulkedit.errors import UntrustedServerError
+from bulkedit.outcome import Lost, Outcome, Refusal, Refused, State
 from bulkedit.pacing import Operation, Rate
 from tests.emulator.hospital import document, in_study
 from tests.engine.harness import FAST, Passing, row, run, updates
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.engine import Engine
-    from bulkedit.outcome import Accepted, ImageSet, Refused
+    from bulkedit.outcome import Accepted, ImageSet
 
 QUICK = Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))
 
@@ -221,6 +222,30 @@ async def test_a_run_that_is_run_again_sends_nothing(emulator: Emulator, tmp_pat
     await run(emulator, tmp_path, rows)
     again = await run(emulator, tmp_path, rows)
     assert (again.tally.requests, again.tally.reads, again.tally.outcomes[Outcome.APPLIED]) == (0, 0, 5)
+
+
+class Intercepted(Passing):
+    """From the third update on, another server answers the handshake."""
+
+    sent = 0
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        self.sent += 1
+        if self.sent > 2:
+            return Refused(Refusal.UNTRUSTED, "host.example: self-signed certificate")
+        return await self.inner.update(request)
+
+
+async def test_a_server_that_is_not_the_service_any_more_stops_the_run_which_goes_on_later(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    rows = [row(one, "PatientName", "X") for one in fill(emulator, 6)]
+    with pytest.raises(UntrustedServerError, match="self-signed certificate"):
+        await run(emulator, tmp_path, rows, wrap=Intercepted, workers=1)
+    assert len(updates(emulator)) == 2
+    ended = await run(emulator, tmp_path, rows)
+    assert ended.tally.outcomes[Outcome.APPLIED] == 6
+    assert len(updates(emulator)) == 6
 
 
 async def test_a_drained_run_finishes_what_is_under_way_and_goes_on_later(emulator: Emulator, tmp_path: Path) -> None:
