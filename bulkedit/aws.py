@@ -62,6 +62,8 @@ _NEVER_SENT: Final = (
     boto.UnauthorizedSSOTokenError,
     boto.SSOError,
 )
+# what STS and SSO lead to beside a ClientError: no answer, or one that cannot be read
+_NO_CREDENTIALS: Final = (boto.BotoCoreError, ResponseParserError)
 _NO_ANSWER: Final = (boto.BotoCoreError, ResponseParserError, OSError)
 _UNREADABLE: Final = "unreadable answer"
 _BAD_BODY: Final = (EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError)
@@ -118,7 +120,7 @@ async def _require_credentials(session: aioboto3.Session) -> None:
         raise untrusted(_not_sent(error)) from error
     except (boto.ProfileNotFound, boto.NoRegionError):
         raise  # no matter of credentials: `_explained` has the words
-    except (boto.BotoCoreError, ResponseParserError) as error:
+    except _NO_CREDENTIALS as error:
         raise CredentialsError(f"the AWS credentials could not be read ({type(error).__name__}).") from error
     except boto.ClientError as error:  # of STS or SSO
         raise CredentialsError(f"AWS did not give credentials ({_code(error)}).") from error
@@ -153,7 +155,7 @@ class _Chain:
                 found = await provider.load_credentials()
                 if found is None or await _known_by(found) == expired:
                     return False
-            except boto.BotoCoreError:
+            except (*_NO_CREDENTIALS, boto.ClientError):
                 return False
             self._signer._credentials = found  # noqa: SLF001
             return True
@@ -264,7 +266,7 @@ class AwsClient:
         """Send one request, once more with other credentials where those have expired; the raw answer, or why none."""
         try:
             used = await self._chain.used()
-        except (boto.BotoCoreError, ResponseParserError) as error:  # they are being renewed, and could not be
+        except _NO_CREDENTIALS as error:  # they are being renewed, and could not be
             return _not_sent(error)
         except boto.ClientError as error:  # of STS or SSO
             return Refused(Refusal.CREDENTIALS, _code(error))

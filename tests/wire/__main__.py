@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from pathlib import Path
 
@@ -27,6 +28,7 @@ async def _aioboto3(profile: str | None, *, at_aws: bool) -> Verdict:
 
 
 def main() -> None:
+    logging.disable()  # the SDK logs a traceback for each refusal
     CLIENTS["bare aioboto3"] = _aioboto3
     print(f"| certificate, way, credentials | {' | '.join(CLIENTS)} | requests in the server's log |")
     print("|---|" + "---|" * (len(CLIENTS) + 1))
