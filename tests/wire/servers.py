@@ -1,4 +1,4 @@
-"""Servers that speak TLS with a certificate of choice, and a proxy: what stands between this machine and AWS."""
+"""Servers that speak TLS with a certificate of choice, and a proxy: what is between this machine and AWS."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Certificate(StrEnum):
 
 
 class Authority:
-    """A CA that the tests trust, and certificates of it and of nobody."""
+    """A CA that the tests trust, and certificates that it signed or did not sign."""
 
     def __init__(self, folder: Path) -> None:
         self._ca = trustme.CA()
@@ -209,7 +209,7 @@ async def serving(context: ssl.SSLContext | None = None, answer: bytes | None = 
 
 @asynccontextmanager
 async def streaming(head: str, piece: bytes, *, every: float = 0, status: int = 200) -> AsyncIterator[Server]:
-    """A server that goes on with its answer until nobody listens. ``every``: seconds between pieces."""
+    """A server that goes on with its answer until the client hangs up. ``every``: seconds between pieces."""
     found = Server()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -227,7 +227,7 @@ async def streaming(head: str, piece: bytes, *, every: float = 0, status: int = 
 
 @asynccontextmanager
 async def proxying(port: int, context: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """A proxy for CONNECT that leads every name to one port of this machine, as somebody in between would."""
+    """A proxy for CONNECT that leads every name to one port of this machine, as an attacker in between would."""
     found = Server()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

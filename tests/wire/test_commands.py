@@ -1,4 +1,4 @@
-"""The commands, as a person runs them, where somebody is in between: nothing is sent, and the words say what to do."""
+"""The commands, as a person runs them, with an attacker in between: nothing is sent, and the words say what to do."""
 
 from __future__ import annotations
 
