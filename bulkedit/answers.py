@@ -1,4 +1,4 @@
-"""What an answer of the service says, as a record: two tables and a few readings, for any client.
+"""What an answer of the service says, as a record or as the error to raise: two tables and a few readings.
 
 An error is told by its code, and by its status where the code is none of the service's model or of request signing.
 """
@@ -45,6 +45,7 @@ _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
 }
 # the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
 _STALE_WORDS: Final = "not the latest"
+_RESUME: Final = ", then go on with: bulkedit resume RUN"
 # what reading an answer raises that lacks what the service's model requires
 WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError)
 
@@ -63,33 +64,32 @@ def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's er
 
 
 def systemic_error(
-    refused: Refused,
-    *,
-    denied: AccessError,
-    then: str = "or choose others with --profile",
+    refused: Refused, *, denied: AccessError, in_run: bool = False, profile_option: str = "--profile"
 ) -> BulkeditError | None:
     """The error for an answer that no request of its kind can get past; None for any other answer.
 
-    ``denied``: the error where access is denied, which names the permission. ``then``: what to do with new credentials.
+    ``denied``: the error if access is denied, which names the permission. ``in_run``: whether a run is stopped by it,
+    which can be resumed. ``profile_option``: the command's option for the AWS profile.
     """
     if refused.kind is Refusal.CREDENTIALS:
+        then = _RESUME if in_run else f", or choose others with {profile_option}."
         return CredentialsError(
             f"AWS did not accept the credentials ({refused.code}).",
             likely="They have expired, or belong to another account.",
-            hint=f"Renew them (for example: aws sso login), {then}.",
+            hint=f"Renew them (for example: aws sso login){then}",
         )
     if refused.kind is Refusal.UNTRUSTED:
-        return untrusted(refused)
+        return untrusted(refused, in_run=in_run)
     return denied if refused.kind is Refusal.ACCESS_DENIED else None
 
 
-def untrusted(refused: Refused) -> UntrustedServerError:
-    """The error for a server whose certificate was not accepted, or could not be checked. Nothing was sent to it."""
+def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError:
+    """The error for a server whose certificate could not be verified. Nothing was sent to the server."""
     return UntrustedServerError(
         f"the server's certificate could not be verified ({refused.code}). Nothing was sent to the server.",
-        likely="A proxy opens encrypted connections, the address is another server's, or the file of CA certificates "
-        "is not the right one.",
-        hint="If your network has a CA of its own, name the PEM file of its certificate: AWS_CA_BUNDLE=FILE",
+        likely="A proxy inspects TLS, the address is another server's, or the CA file is not the right one.",
+        hint="If your network has a CA of its own, name the PEM file of its certificate in AWS_CA_BUNDLE"
+        + (_RESUME if in_run else "."),
     )
 
 

@@ -64,7 +64,7 @@ _NEVER_SENT: Final = (
 )
 # what STS and SSO lead to beside a ClientError: no answer, or one that cannot be read
 _NO_CREDENTIALS: Final = (boto.BotoCoreError, ResponseParserError)
-_NO_ANSWER: Final = (boto.BotoCoreError, ResponseParserError, OSError)
+_NO_ANSWER: Final = (*_NO_CREDENTIALS, OSError)
 _UNREADABLE: Final = "unreadable answer"
 _BAD_BODY: Final = (EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError)
 

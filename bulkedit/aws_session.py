@@ -18,6 +18,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.utils import parse_timestamp
 
+from bulkedit.errors import UsageError
 from bulkedit.transport import SharedTransport, Transport
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ class _Config(AioConfig):  # type: ignore[misc] # aiobotocore has no types
 
 
 def open_session(connection: Connection) -> aioboto3.Session:
-    """Make a session for the connection's profile and region. Raises botocore's ProfileNotFound."""
+    """Make a session for the connection's profile and region.
+
+    Raises UsageError for a key without its certificate, and botocore's ProfileNotFound.
+    """
     core = AioSession()
     core.set_default_client_config(
         _Config(
@@ -74,8 +78,10 @@ def _seconds(fetcher: Any) -> float:  # noqa: ANN401 - untyped
 
 
 def _client_certificate(connection: Connection) -> str | tuple[str, str] | None:
-    if connection.client_cert is None or connection.client_key is None:
+    if connection.client_key is None:
         return connection.client_cert
+    if connection.client_cert is None:
+        raise UsageError("--client-key is the key of a certificate.", hint="Give that too: --client-cert FILE")
     return connection.client_cert, connection.client_key
 
 

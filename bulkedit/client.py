@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Connection:
     """Where the data store is and how to reach it; None leaves a choice to AWS's own configuration chain.
 
-    ``client_cert`` and ``client_key``: paths of the certificate and key that this side shows, where a server or proxy
-    asks for one; the key may be in the file of the certificate. ``read_timeout_s`` is the time between two pieces of an
-    answer, ``answer_timeout_s`` that from the request to the end of its answer.
+    ``client_cert`` and ``client_key``: paths of a client certificate and its private key (PEM), for a server or proxy
+    that requires one; the key may be in the file of the certificate. ``read_timeout_s`` is the time between two pieces
+    of an answer, ``answer_timeout_s`` that from the request to the end of its answer.
     """
 
     datastore_id: str

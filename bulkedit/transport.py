@@ -60,9 +60,9 @@ class Transport:
     """The HTTP session of an SDK client; the form is that of `aiobotocore.httpsession.AIOHTTPSession`.
 
     Arguments are the SDK's, which makes the object. ``verify``: True, or the path of a file of CA certificates (PEM);
-    an empty text counts as True. ``timeout``: seconds, or seconds to connect and seconds between two
-    pieces of an answer. ``client_cert``: path of a certificate with its key, or paths of both. ``answer_timeout_s``:
-    seconds from the request to the end of its answer.
+    an empty text counts as True. ``timeout``: seconds, or seconds to connect and seconds between two pieces of an
+    answer. ``client_cert``: path of a certificate with its key, or paths of both. ``answer_timeout_s``: seconds from
+    the request to the end of its answer.
 
     Raises ValueError for ``verify=False``, and for ``proxies_config``, which aiohttp cannot keep apart from the
     settings for the server itself.
@@ -110,7 +110,10 @@ class Transport:
         await stack.aclose()
 
     async def send(self, request: AWSPreparedRequest) -> AioAWSResponse:
-        """Send one request, and read its answer to the end. Raises what the SDK's class raises, and the above."""
+        """Send one request, and read its answer to the end.
+
+        Raises the botocore exceptions that the SDK's class raises, `UnverifiedError` and `AnswerTooLargeError`.
+        """
         url = URL(request.url, encoded=True)
         proxy = self._proxies.proxy_url_for(request.url)
         headers = CIMultiDict((name, _text(value)) for name, value in request.headers.items())
@@ -144,10 +147,8 @@ class Transport:
         except (aiohttp.ClientError, ValueError) as error:  # no HTTP, or an address that aiohttp does not take
             raise boto.HTTPClientError(error=type(error).__name__) from error
         # the SDK looks its headers up in lower case
-        found = {
-            name.lower().decode(errors="replace"): text.decode(errors="replace") for name, text in answer.raw_headers
-        }
-        return AioAWSResponse(str(answer.url), answer.status, found, _Body(body, str(answer.url)))
+        found = {_text(name).lower(): _text(text) for name, text in answer.raw_headers}
+        return AioAWSResponse(str(answer.url), answer.status, found, _Body(body))
 
     async def _session(self, *, secure: bool) -> aiohttp.ClientSession:
         """The session with or without TLS, because loading certificates takes time that an emulator has no use for."""
@@ -191,9 +192,8 @@ class SharedTransport(Transport):
 class _Body:
     """The body of an answer that has been read, in the form that the SDK takes for one that is still to be read."""
 
-    def __init__(self, body: bytes, url: str) -> None:
+    def __init__(self, body: bytes) -> None:
         self._rest = io.BytesIO(body)
-        self.url = url
         self.content = self
 
     async def __aenter__(self) -> Self:

@@ -124,7 +124,7 @@ def _hopeless(answer: Refused | Lost, attempt: int) -> BulkeditError | None:
             f"AWS does not let these credentials read metadata ({answer.code}).",
             likely="The role lacks medical-imaging:GetImageSetMetadata, or the data store is another account's.",
         )
-        error = systemic_error(answer, denied=denied, then="or choose others with --aws-profile")
+        error = systemic_error(answer, denied=denied, profile_option="--aws-profile")
         if error is not None:
             return error
     if attempt < _ATTEMPTS:

@@ -510,4 +510,4 @@ def _systemic(refused: Refused) -> BulkeditError:
         "made with --via-copy, CopyImageSet, DeleteImageSet, SearchImageSets or GetImageSetMetadata.",
         hint="Add the permission, then go on with: bulkedit resume RUN",
     )
-    return systemic_error(refused, denied=denied, then="then go on with: bulkedit resume RUN") or denied
+    return systemic_error(refused, denied=denied, in_run=True) or denied

@@ -85,7 +85,7 @@ async def try_case(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> Seen:
             proxy = await stack.enter_async_context(proxying(server.port))
             patch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         else:
-            direct(server, patch)
+            lead_to(server, "https", patch)
         profile = None
         if case.role:
             profile = "role"
@@ -99,10 +99,12 @@ async def try_case(case: Case, folder: Path, patch: pytest.MonkeyPatch) -> Seen:
     return Seen(verdicts, requests)
 
 
-def direct(server: Server, patch: pytest.MonkeyPatch) -> None:
-    """Let the SDKs find the services at the server."""
+def lead_to(server: Server, scheme: str, patch: pytest.MonkeyPatch) -> str:
+    """Let the SDKs find all services at the server; its URL."""
+    url = f"{scheme}://localhost:{server.port}"
     for service in ("MEDICAL_IMAGING", "STS", "SSO", "SSO_OIDC"):
-        patch.setenv(f"AWS_ENDPOINT_URL_{service}", f"https://localhost:{server.port}")
+        patch.setenv(f"AWS_ENDPOINT_URL_{service}", url)
+    return url
 
 
 async def _bulkedit(profile: str | None, *, at_aws: bool) -> Verdict:

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def in_between(shell: Shell, authority: Authority, shown: Certificate) -> AsyncIterator[tuple[Server, _Env]]:
     """A server with a certificate, behind a proxy that leads every host of AWS to it; and the environment for that."""
-    emulator_port = int(str(shell.emulator).rsplit(":", 1)[1])
-    async with fronting(emulator_port, authority.server(shown)) as front, proxying(front.port) as proxy:
+    async with fronting(port_of(shell.emulator), authority.server(shown)) as front, proxying(front.port) as proxy:
         config = shell.folder / "config"
         config.write_text(CONFIG, "utf-8")
         yield (
@@ -40,6 +39,10 @@ async def in_between(shell: Shell, authority: Authority, shown: Certificate) -> 
                 "BULKEDIT_ENDPOINT_URL": None,
             },
         )
+
+
+def port_of(emulator: Emulator) -> int:
+    return int(emulator.rsplit(":", 1)[1])
 
 
 async def call(shell: Shell, *words: str, env: _Env) -> Result:
@@ -83,9 +86,8 @@ async def test_apply_sends_nothing_to_a_server_that_does_not(shown: Certificate,
 async def test_a_certificate_of_this_side_is_an_option(shell: Shell, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.client()
-    emulator_port = int(str(shell.emulator).rsplit(":", 1)[1])
     context = authority.server(Certificate.RIGHT, asks_client=True)
-    async with fronting(emulator_port, context) as front:
+    async with fronting(port_of(shell.emulator), context) as front:
         env: _Env = {
             "AWS_CA_BUNDLE": str(authority.bundle),
             "BULKEDIT_ENDPOINT_URL": f"https://localhost:{front.port}",

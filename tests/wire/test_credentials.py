@@ -18,8 +18,8 @@ from bulkedit.client import Connection
 from bulkedit.errors import CredentialsError, UntrustedServerError
 from bulkedit.outcome import Datastore
 
-from .cases import CONFIG
-from .servers import DATASTORE, NAMED, Authority, Certificate, Server, http, serving
+from .cases import CONFIG, lead_to
+from .servers import DATASTORE, NAMED, Authority, Certificate, http, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,14 +124,6 @@ SOURCES: dict[Callable[[Place], str | None], list[str]] = {
     ],
 }
 of_each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
-
-
-def lead_to(server: Server, scheme: str, patch: pytest.MonkeyPatch) -> str:
-    """Let the SDK find all services at the server."""
-    url = f"{scheme}://localhost:{server.port}"
-    for service in ("MEDICAL_IMAGING", "STS", "SSO", "SSO_OIDC"):
-        patch.setenv(f"AWS_ENDPOINT_URL_{service}", url)
-    return url
 
 
 async def ask(profile: str | None) -> object:

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives import serialization
 
 from bulkedit.aws import connect
 from bulkedit.client import Connection
-from bulkedit.errors import UntrustedServerError
+from bulkedit.errors import UntrustedServerError, UsageError
 from bulkedit.outcome import Datastore, Lost, Refusal, Refused
+from bulkedit.transport import _context
 
 from .servers import DATASTORE, Authority, Certificate, http, proxying, serving
 
@@ -97,7 +98,7 @@ async def test_a_file_of_certificates_that_cannot_be_used_is_named(
     assert found.code.startswith(f"certificate file {bundle}: ")
 
 
-# -- certificates of this side
+# -- client certificates
 
 
 @pytest.mark.parametrize("proxied", [False, True], ids=["no proxy", "CONNECT proxy"])
@@ -145,6 +146,11 @@ async def test_an_encrypted_key_is_refused_and_no_password_asked_for(
     assert isinstance(found, Refused)
     assert found.code == f"certificate file {key}: the key is encrypted"
     assert server.requests == []
+
+
+async def test_a_key_without_its_certificate_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="--client-cert FILE"):
+        await ask(1, client_key="client.key")
 
 
 # -- proxies
@@ -232,8 +238,11 @@ async def test_the_reason_is_told_in_the_words_of_openssl(
     assert found.code.removesuffix(".") == f"localhost: {words}"
 
 
-def test_the_oldest_version_of_tls_is_1_2(authority: Authority) -> None:
-    assert ssl.create_default_context(cafile=str(authority.bundle)).minimum_version >= ssl.TLSVersion.TLSv1_2
+@pytest.mark.parametrize("given", [False, True], ids=["no client certificate", "client certificate"])
+def test_a_context_verifies_certificate_and_name_and_speaks_tls_1_2_or_newer(authority: Authority, given: bool) -> None:
+    context = _context(str(authority.bundle), tuple(map(str, authority.client())) if given else None)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
 def test_the_error_has_the_exit_code_of_an_endpoint() -> None:
