@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, UntrustedServerError
 from bulkedit.outcome import Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
+from bulkedit.service_messages import code_without_values
 
 # error code -> kind; codes of the service's model first, then those of AWS request signing
 _KINDS: Final[dict[str, Refusal]] = {
@@ -55,12 +56,13 @@ def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's er
     error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
     code, message = str(error.get("Code", "")), str(error.get("Message", ""))
     status = int(meta.get("HTTPStatusCode", 0))
+    known = code_without_values(code, status)
     if status >= 500 or status < 400:
-        return Lost(code or str(status))
+        return Lost(known)
     kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status, Refusal.UNKNOWN)
     if kind is Refusal.NOT_FOUND and _STALE_WORDS in message:
         kind = Refusal.STALE
-    return Refused(kind, code, message, _retry_after(meta))
+    return Refused(kind, known, message, _retry_after(meta))
 
 
 def systemic_error(
@@ -112,7 +114,7 @@ def image_set_of(answer: dict[str, Any]) -> ImageSet:
         version=int(answer["versionId"]),
         state=State(answer["imageSetState"]),
         status=answer.get("imageSetWorkflowStatus") or answer.get("ImageSetWorkflowStatus") or "",
-        message=answer.get("message", ""),
+        full_message=str(answer.get("message", "")),
         updated_at=updated.timestamp() if updated else None,
         primary=answer.get("isPrimary"),
         storage_tier=answer.get("storageTier"),

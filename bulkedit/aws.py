@@ -39,6 +39,7 @@ from bulkedit.outcome import (
     Refusal,
     Refused,
 )
+from bulkedit.service_messages import code_without_values
 from bulkedit.transport import METADATA_BYTES, AnswerTooLargeError, UnverifiedError
 
 if TYPE_CHECKING:
@@ -302,7 +303,8 @@ def _understood(answer: dict[str, Any] | Refused | Lost, record: Callable[[dict[
 
 
 def _code(error: boto.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    meta = error.response.get("ResponseMetadata", {})
+    return code_without_values(str(error.response.get("Error", {}).get("Code", "")), int(meta.get("HTTPStatusCode", 0)))
 
 
 def _not_sent(error: boto.BotoCoreError | ResponseParserError) -> Refused:

@@ -243,6 +243,11 @@ def key_of(tag: int) -> str:
     return known.name if known else f"{tag:08X}"
 
 
+def is_keyword(text: str) -> bool:
+    """Whether a text is the keyword of an attribute (PS3.6)."""
+    return text in _by_keyword()
+
+
 @functools.lru_cache(maxsize=8192)
 def attribute(name: str) -> Attribute | None:
     """Look a keyword or eight hex digits up; None for what is neither.

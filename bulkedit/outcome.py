@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from bulkedit.service_messages import message_without_values
 
 
 class Refusal(StrEnum):
@@ -47,16 +49,21 @@ class Refused:
     """The service answered that it did nothing."""
 
     kind: Refusal
-    code: str  # the service's error code, such as ThrottlingException; of UNTRUSTED the host and OpenSSL's reason
-    message: str = ""  # the service's words
+    code: str  # a documented error code, such as ThrottlingException; of UNTRUSTED the host and OpenSSL's reason
+    full_message: str = field(default="", repr=False)  # can quote values
     retry_after_s: float | None = None
+
+    @property
+    def message(self) -> str:
+        """The service's message without values."""
+        return message_without_values(self.full_message)
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
     """No answer, or one that does not tell (timeout, reset, 5xx): the request may have been carried out."""
 
-    cause: str  # the kind of fault, such as ReadTimeoutError or 500; never a value
+    cause: str  # the kind of fault, such as ReadTimeoutError or HTTP 500; never a value
 
 
 class State(StrEnum):
@@ -75,10 +82,15 @@ class ImageSet:
     version: int
     state: State
     status: str  # imageSetWorkflowStatus
-    message: str = ""
+    full_message: str = field(default="", repr=False)  # can quote values
     updated_at: float | None = None  # epoch seconds
     primary: bool | None = None
     storage_tier: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The service's message without values."""
+        return message_without_values(self.full_message)
 
     @property
     def failed(self) -> bool:

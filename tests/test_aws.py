@@ -288,7 +288,7 @@ class TestRefusalOf:
     )
     @pytest.mark.parametrize("code", ["", "SomethingNewException"], ids=["no-code", "new-code"])
     def test_an_unknown_code_means_what_its_status_means(self, status: int, code: str, kind: Refusal) -> None:
-        assert refusal_of(error(status, code)) == Refused(kind, code)
+        assert refusal_of(error(status, code)) == Refused(kind, f"HTTP {status}")
 
     @pytest.mark.parametrize(
         "code",
@@ -312,11 +312,11 @@ class TestRefusalOf:
     def test_a_5xx_is_lost_whatever_its_code_because_the_update_may_have_been_made(
         self, status: int, code: str
     ) -> None:
-        assert refusal_of(error(status, code)) == Lost(code or str(status))
+        assert refusal_of(error(status, code)) == Lost(code or f"HTTP {status}")
 
     @pytest.mark.parametrize("status", [0, 200, 301], ids=["none", "success", "redirect"])
     def test_a_status_that_is_no_refusal_is_lost(self, status: int) -> None:
-        assert refusal_of(error(status)) == Lost(str(status))
+        assert refusal_of(error(status)) == Lost(f"HTTP {status}" if status else "no HTTP status")
 
     @pytest.mark.parametrize(
         ("status", "code", "message", "kind"),
@@ -346,7 +346,7 @@ class TestRefusalOf:
         assert found.retry_after_s == seconds
 
     def test_a_response_that_lacks_everything_is_lost(self) -> None:
-        assert refusal_of({}) == Lost("0")
+        assert refusal_of({}) == Lost("no HTTP status")
 
 
 # -- servers with one wrong habit

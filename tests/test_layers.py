@@ -12,10 +12,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
-    {"abreast", "errors", "edit", "dicom", "pacing", "files"},
+    {"abreast", "errors", "edit", "dicom", "pacing", "files", "service_messages"},
     {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding"},
     {"verdict", "planner", "ledger", "aws", "aws_session", "transport", "emulator"},
-    {"connection", "runs", "reading", "changes", "recipe"},
+    {"connection", "full_messages", "runs", "reading", "changes", "recipe"},
     {"engine", "reports", "readback", "reversal", "leakcheck"},
     {"commands"},
     {"cli", "library"},
@@ -25,6 +25,7 @@ LEVEL_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
 # beside one another in the lowest layers, where the order inside the layer is written here
 ALLOWED_SIDEWAYS = {
     ("edit", "dicom"),
+    ("service_messages", "dicom"),
     ("client", "outcome"),
     ("answers", "outcome"),
     ("aws", "aws_session"),

@@ -23,7 +23,7 @@ def image_set(
     version: int, state: State = State.ACTIVE, status: str = "UPDATED", message: str = "", updated_at: float = 0.0
 ) -> ImageSet:
     return ImageSet(
-        image_set_id="0" * 32, version=version, state=state, status=status, message=message, updated_at=updated_at
+        image_set_id="0" * 32, version=version, state=state, status=status, full_message=message, updated_at=updated_at
     )
 
 

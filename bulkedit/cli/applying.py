@@ -59,6 +59,7 @@ def apply(
     halt: o.Halt = _DEFAULT.halt,
     max_attempts: o.MaxAttempts = _DEFAULT.max_attempts,
     retry_for: o.RetryFor = _DEFAULT.retry_for,
+    include_values: o.KeepMessages = False,
     map_: o.Map = None,
     ignore: o.Ignore = None,
     empty: o.Empty = "keep",
@@ -100,6 +101,7 @@ def apply(
         halt=halt,
         max_attempts=max_attempts,
         retry_for=retry_for,
+        include_values=include_values,
     )
     options.engine()  # what is wrong with them is said before anything else happens
     listing = ListOptions(

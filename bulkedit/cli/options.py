@@ -483,6 +483,15 @@ IncludeValues = Annotated[
         rich_help_panel=_FILES,
     ),
 ]
+KeepMessages = Annotated[
+    bool,
+    typer.Option(
+        "--include-values",
+        envvar="BULKEDIT_INCLUDE_VALUES",
+        help="Also keep the service's full messages, which can quote values, in RUN/plan/messages.jsonl.",
+        rich_help_panel=_RUN,
+    ),
+]
 Html = Annotated[
     Path | None,
     typer.Option(

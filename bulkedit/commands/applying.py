@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 
+from bulkedit import full_messages
 from bulkedit.answers import systemic_error
 from bulkedit.commands.where import connection_of
 from bulkedit.connection import connect
@@ -46,6 +47,7 @@ class RunOptions:
     halt: str = str(_DEFAULT.halt)  # soon or now
     max_attempts: int = _DEFAULT.max_attempts  # requests of one call that may meet faults; throttles do not count
     retry_for: float = _DEFAULT.retry_for_s  # seconds
+    include_values: bool = False  # keep the service's full messages, which can quote values, in the run's plan
 
     @classmethod
     def of(cls, run: Run) -> RunOptions:
@@ -109,8 +111,9 @@ async def engine_of(
     Before that the data store has been asked for, the ledger is this process's alone, and what a resume takes up has
     been entered; ``told`` is told of it first. Raises LedgerError, UsageError, and what `require_datastore` raises.
     """
-    options = RunOptions.of(run).engine()
-    async with connect(connection_of(run)) as client:
+    wanted = RunOptions.of(run)
+    options = wanted.engine()
+    async with connect(connection_of(run)) as asking, _keeping_messages(asking, run, wanted) as client:
         await require_datastore(client, run.plan.datastore_id)
         resumed = run.ledger.exists()
         with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
@@ -123,6 +126,21 @@ async def engine_of(
                 sends_new = found.sends_new
             rng = random.SystemRandom()
             yield Engine(run.plan, client, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
+
+
+@asynccontextmanager
+async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> AsyncIterator[Client]:
+    """The client, with its messages kept beside the plan if values were asked for. Raises UsageError."""
+    if not options.include_values:
+        yield client
+        return
+    path = run.folder / "plan" / full_messages.FILE
+    try:
+        file = full_messages.open_file(path)
+    except OSError as error:
+        raise UsageError(f"the file for messages cannot be written ({error.strerror}).", where=str(path)) from error
+    with file:
+        yield full_messages.KeepingClient(client, file, time.time)
 
 
 async def require_datastore(client: Client, datastore_id: str) -> None:

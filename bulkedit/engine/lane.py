@@ -17,7 +17,7 @@ from bulkedit.client import CopyRequest, UpdateRequest
 from bulkedit.engine.learned import Removal
 from bulkedit.engine.options import OnConflict
 from bulkedit.engine.repeats import Repeats
-from bulkedit.engine.stored import fill_stored, holds, with_empty_values, without_values
+from bulkedit.engine.stored import fill_stored, holds, with_empty_values
 from bulkedit.ledger import Event, Made, Part
 from bulkedit.outcome import (
     Accepted,
@@ -656,13 +656,12 @@ class LaneRun:
         return digest.hexdigest()
 
     def _why(self, finding: Finding, reply: Reply) -> tuple[str, str | None]:
-        """Cause and words for the ledger, the words without any value of the request."""
+        """Cause and message for the ledger, without values."""
         if isinstance(reply, Lost):
             return reply.cause, None
         cause = reply.code if isinstance(reply, Refused) else str(finding)
-        words = reply.message if isinstance(reply, Refused | ImageSet) else ""
-        known = self._held.base is not None
-        return cause, (without_values(words, self._request()) if known else words) or None
+        message = reply.message if isinstance(reply, Refused | ImageSet) else ""
+        return cause, message or None
 
     def _note(self, cause: str | None = None, message: str | None = None, *, version: int | None = None) -> None:
         self._events.append(self._event(cause=cause, message=message, version=version))

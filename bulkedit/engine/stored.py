@@ -1,4 +1,4 @@
-"""Attribute documents held against a metadata document: values to remove filled in, effects recognised, words cleaned.
+"""Attribute documents held against a metadata document: values to remove filled in, effects recognised.
 
 Pure functions over parsed JSON. What goes in and comes out holds health data.
 """
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _ABSENT: Final = object()
 _KEYS: Final = {"SeriesInstanceUID", "SOPInstanceUID"}  # the keys of Series and Instances
 _PADDING: Final = " \0"
-_SHORTEST_SECRET: Final = 3  # shorter texts are in every sentence
 
 
 def fill_stored(request: UpdateRequest, document: dict[str, Any]) -> UpdateRequest | None:
@@ -129,25 +128,3 @@ def _at(document: Any, path: tuple[str, ...], uids: dict[str, str]) -> Any:  # n
             return _ABSENT
         document = found
     return document
-
-
-def without_values(message: str, request: UpdateRequest) -> str:
-    """The service's words with every value of the request taken out."""
-    texts = {text for blob in (request.updatable, request.removable) if blob for text in _texts(json.loads(blob))}
-    for text in sorted(texts, key=len, reverse=True):
-        message = message.replace(text, "…")
-    return message
-
-
-def _texts(node: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
-    """Every text and number below DICOM objects that is long enough to give something away."""
-    if isinstance(node, dict):
-        for inner in node.values():
-            yield from _texts(inner)
-    elif isinstance(node, list):
-        for inner in node:
-            yield from _texts(inner)
-    elif isinstance(node, str | int | float) and not isinstance(node, bool):
-        text = str(node).strip()
-        if len(text) >= _SHORTEST_SECRET and node != 1.1:
-            yield text

@@ -29,7 +29,7 @@ OUTCOMES: Final = pl.Schema(
         "call": pl.UInt32(),
         "outcome": pl.String(),
         "reason": pl.String(),  # error code or finding
-        "message": pl.String(),  # the service's words, without values
+        "message": pl.String(),  # the service's message without values
         "base": pl.UInt32(),  # version before; null for the other image sets of a study-wide call, as is the next
         "version": pl.UInt32(),  # version after
         "attempts": pl.UInt32(),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bulkedit.client import UpdateRequest
-from bulkedit.engine.stored import fill_stored, holds, without_values
+from bulkedit.engine.stored import fill_stored, holds
 
 STORED = {
     "Patient": {"DICOM": {"PatientName": "DOE^JANE", "PatientSex": None}},
@@ -78,9 +78,3 @@ def test_an_effect_holds_where_all_that_is_set_is_there_and_all_that_is_removed_
     assert not holds(removal({"Study": {"DICOM": {"StudyDescription": {}}}}), STORED)
     other = json.dumps({"SchemaVersion": 1.1, "Patient": {"DICOM": {"PatientName": "ROE^JANE"}}})
     assert not holds(UpdateRequest(image_set_id="0" * 32, base=1, updatable=other), STORED)
-
-
-def test_the_services_words_lose_every_value_of_the_request() -> None:
-    request = removal({"Patient": {"DICOM": {"PatientName": "DOE^JANE", "OtherPatientNames": ["ROE^J", "X"]}}})
-    words = "INVALID_REQUEST: PatientName DOE^JANE does not match, nor ROE^J"
-    assert without_values(words, request) == "INVALID_REQUEST: PatientName … does not match, nor …"
