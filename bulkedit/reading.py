@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T", ImageSet, Metadata, Page)
 
 ATTEMPTS: Final = 10  # of one read that meets faults, about two minutes; throttles do not count
+# in a row, of different image sets, and the role lacks the permission; of an image set or two it is their policy
+_SEVERAL_DENIED: Final = 5
 _THROTTLES: Final = frozenset({Refusal.THROTTLED, Refusal.TOO_MANY})
 _NAMES: Final = {
     Operation.GET: "GetImageSet",
@@ -60,9 +62,9 @@ class Reads:
 class Reader:
     """Reads within the quotas, any number at once.
 
-    Each method answers what was asked for, or `Refused` where the service will not tell (no such image set or
-    version, metadata that is not ready after all attempts). Raises CredentialsError and AccessError where no read can
-    succeed, EndpointError where none is answered.
+    Each method returns what was asked for, or `Refused` if the service does not tell (no such image set or version,
+    access denied, metadata that is not ready after all attempts). Raises CredentialsError if no read can succeed,
+    AccessError if several image sets in a row are denied, or any list of versions, EndpointError if none is answered.
     """
 
     def __init__(
@@ -72,11 +74,12 @@ class Reader:
         self._pacers = {operation: pacer(rate, rng) for operation, rate in rates.items()}
         self._rng = rng
         self._clock = clock or Clock()
+        self._denied: dict[Operation, set[str]] = {Operation.GET: set(), Operation.METADATA: set()}  # image sets
         self.reads = Reads()
 
     async def image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused:
         """GetImageSet: no access in the sense of storage tiers."""
-        return await self._ask(Operation.GET, lambda: self._client.get_image_set(image_set_id, version))
+        return await self._ask(Operation.GET, image_set_id, lambda: self._client.get_image_set(image_set_id, version))
 
     async def settled(self, image_set_id: str) -> ImageSet | Refused:
         """GetImageSet, once more where the image set is locked; LOCKED where it stays so."""
@@ -89,7 +92,9 @@ class Reader:
 
     async def metadata(self, image_set_id: str, version: int) -> dict[str, Any] | Refused:
         """GetImageSetMetadata, the document. An access: an archived image set moves to the frequent tier."""
-        found = await self._ask(Operation.METADATA, lambda: self._client.get_metadata(image_set_id, version))
+        found = await self._ask(
+            Operation.METADATA, image_set_id, lambda: self._client.get_metadata(image_set_id, version)
+        )
         return found.document if isinstance(found, Metadata) else found
 
     async def versions(self, image_set_id: str, since: int = 1) -> list[ImageSet] | Refused:
@@ -106,9 +111,13 @@ class Reader:
                 return found
 
     async def _versions(self, image_set_id: str, token: str | None) -> Page | Refused:
-        return await self._ask(Operation.VERSIONS, lambda: self._client.list_versions(image_set_id, next_token=token))
+        return await self._ask(
+            Operation.VERSIONS, image_set_id, lambda: self._client.list_versions(image_set_id, next_token=token)
+        )
 
-    async def _ask(self, operation: Operation, send: Callable[[], Awaitable[_T | Refused | Lost]]) -> _T | Refused:
+    async def _ask(
+        self, operation: Operation, image_set_id: str, send: Callable[[], Awaitable[_T | Refused | Lost]]
+    ) -> _T | Refused:
         paced, attempt = self._pacers[operation], 0
         while True:
             while (seconds := paced.wait(self._clock.monotonic())) > 0:
@@ -123,11 +132,11 @@ class Reader:
                 continue
             paced.answered(self._clock.monotonic(), sent)
             if isinstance(answer, Refused):
-                if (error := systemic_error(answer, denied=_denied(operation, answer))) is not None:
-                    raise error
+                self._require_hope(operation, image_set_id, answer)
                 if answer.kind is not Refusal.CONFLICT:
                     return answer
             elif not isinstance(answer, Lost):
+                self._denied.get(operation, set()).clear()
                 return answer
             self.reads.faults += 1
             attempt += 1
@@ -139,6 +148,20 @@ class Reader:
                     likely="The network is down, or --endpoint-url or --region is wrong.",
                 )
             await self._clock.sleep(FAULT.wait(attempt, self._rng))
+
+    def _require_hope(self, operation: Operation, image_set_id: str, refused: Refused) -> None:
+        """Raises CredentialsError, AccessError or UntrustedServerError if no read of this kind can succeed."""
+        if self._is_denied_alone(operation, image_set_id, refused):
+            return
+        if (error := systemic_error(refused, denied=_denied(operation, refused))) is not None:
+            raise error
+
+    def _is_denied_alone(self, operation: Operation, image_set_id: str, refused: Refused) -> bool:
+        """Whether only this image set is denied, as far as can be told; without a list of versions nothing is known."""
+        if refused.kind is not Refusal.ACCESS_DENIED or operation not in self._denied:
+            return False
+        self._denied[operation].add(image_set_id)
+        return len(self._denied[operation]) < _SEVERAL_DENIED
 
 
 def _denied(operation: Operation, refused: Refused) -> AccessError:

@@ -54,6 +54,7 @@ class Finding(StrEnum):
     CONFLICT = "conflict"
     NOT_FOUND = "not found"
     INVALID = "invalid"
+    DENIED = "access denied"
     UNKNOWN = "unknown refusal"
     LOST = "answer lost"
     # looks at the image set that is copied or deleted
@@ -140,6 +141,7 @@ OF_COPY: Final = _with_reads(
         (S.INTENDED, F.CONFLICT): Step.LOOK,
         (S.INTENDED, F.NOT_FOUND): Step.LOOK,
         (S.INTENDED, F.INVALID): Step.REJECTED,
+        (S.INTENDED, F.DENIED): Step.FAILED,
         (S.INTENDED, F.UNKNOWN): Step.FAILED,
         (S.INTENDED, F.LOST): Step.WAIT_OUT,  # and the call is in doubt from here
         (S.INTENDED, F.LOCKED): Step.LOOK_LATER,
@@ -186,6 +188,7 @@ OF_DELETION: Final = _with_reads(
         (S.INTENDED, F.CONFLICT): Step.LOOK,
         (S.INTENDED, F.NOT_FOUND): Step.LOOK,
         (S.INTENDED, F.INVALID): Step.REJECTED,
+        (S.INTENDED, F.DENIED): Step.FAILED,
         (S.INTENDED, F.UNKNOWN): Step.FAILED,
         (S.INTENDED, F.LOST): Step.LOOK,
         (S.INTENDED, F.LOCKED): Step.LOOK_LATER,
@@ -199,6 +202,7 @@ OF_DELETION: Final = _with_reads(
         (S.IN_DOUBT, F.CONFLICT): Step.LOOK,
         (S.IN_DOUBT, F.NOT_FOUND): Step.LOOK,
         (S.IN_DOUBT, F.INVALID): Step.REJECTED,
+        (S.IN_DOUBT, F.DENIED): Step.LOOK,
         (S.IN_DOUBT, F.UNKNOWN): Step.LOOK,
         (S.IN_DOUBT, F.LOST): Step.LOOK,
         (S.IN_DOUBT, F.LOCKED): Step.LOOK_LATER,  # perhaps by ourselves

@@ -40,6 +40,7 @@ class Finding(StrEnum):
     CONFLICT = "conflict"
     NOT_FOUND = "not found"
     INVALID = "invalid"
+    DENIED = "access denied"  # of this image set: the engine tells it from a denial of all
     UNKNOWN = "unknown refusal"
     LOST = "answer lost"
     # looks at the image set
@@ -61,7 +62,7 @@ class Finding(StrEnum):
     READ_LOST = "read lost"
     READ_REFUSED = "read refused"
     # of every request
-    SYSTEMIC = "systemic"  # credentials, access: no call of this run can succeed
+    SYSTEMIC = "systemic"  # credentials, certificate: no call of this run can succeed
 
 
 class Step(StrEnum):
@@ -99,6 +100,7 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.INTENDED, F.CONFLICT): Step.LOOK,  # locked, or stale under another name
     (S.INTENDED, F.NOT_FOUND): Step.LOOK,  # gone, or stale with other words
     (S.INTENDED, F.INVALID): Step.REJECTED,
+    (S.INTENDED, F.DENIED): Step.FAILED,
     (S.INTENDED, F.UNKNOWN): Step.FAILED,
     (S.INTENDED, F.LOST): Step.LOOK,  # and the call is in doubt from here
     (S.INTENDED, F.LOCKED): Step.LOOK_LATER,
@@ -116,6 +118,7 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.IN_DOUBT, F.CONFLICT): Step.LOOK,
     (S.IN_DOUBT, F.NOT_FOUND): Step.LOOK,
     (S.IN_DOUBT, F.INVALID): Step.REJECTED,  # the same request was invalid the first time too
+    (S.IN_DOUBT, F.DENIED): Step.LOOK,
     (S.IN_DOUBT, F.UNKNOWN): Step.LOOK,
     (S.IN_DOUBT, F.LOST): Step.LOOK,
     (S.IN_DOUBT, F.LOCKED): Step.LOOK_LATER,  # perhaps by ourselves
@@ -164,7 +167,7 @@ _ANSWERS: Final = {
     Refusal.CONFLICT: Finding.CONFLICT,
     Refusal.NOT_FOUND: Finding.NOT_FOUND,
     Refusal.INVALID: Finding.INVALID,
-    Refusal.ACCESS_DENIED: Finding.SYSTEMIC,
+    Refusal.ACCESS_DENIED: Finding.DENIED,
     Refusal.CREDENTIALS: Finding.SYSTEMIC,
     Refusal.UNTRUSTED: Finding.SYSTEMIC,
     Refusal.UNKNOWN: Finding.UNKNOWN,
@@ -176,7 +179,7 @@ _READS: Final = {
     Refusal.STALE: Finding.GONE,
     Refusal.NOT_FOUND: Finding.GONE,
     Refusal.INVALID: Finding.READ_REFUSED,
-    Refusal.ACCESS_DENIED: Finding.SYSTEMIC,
+    Refusal.ACCESS_DENIED: Finding.READ_REFUSED,
     Refusal.CREDENTIALS: Finding.SYSTEMIC,
     Refusal.UNTRUSTED: Finding.SYSTEMIC,
     Refusal.UNKNOWN: Finding.READ_REFUSED,

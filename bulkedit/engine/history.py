@@ -12,6 +12,7 @@ from bulkedit.engine.recipe import Past
 from bulkedit.outcome import Standing
 from bulkedit.planner import Lane, Recipe, part_of
 from bulkedit.recipe import WELL, promotions
+from bulkedit.verdict import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +133,11 @@ class History:
         doubtful = [call for call, row in self.begun.items() if row["standing"] != Standing.PLANNED]
         return {self._roots[call][0] if call in self._roots else call for call in doubtful}
 
+    def denied(self) -> set[int]:
+        """Calls of the plan that were denied access when an earlier process of the run ended."""
+        denied = [call for call, row in self.begun.items() if row["cause"] == Finding.DENIED]
+        return {self._roots[call][0] if call in self._roots else call for call in denied}
+
     def new_call(self) -> int:
         """A number for a part, beyond all in use."""
         self._next += 1
@@ -167,7 +173,10 @@ class History:
 
 
 class Lanes:
-    """Lanes of the plan that still have calls to do, read ahead off the event loop; those in doubt come first."""
+    """Lanes of the plan that still have calls to do, read ahead off the event loop.
+
+    Those in doubt come first, those that were denied access last: they keep no other from its turn.
+    """
 
     def __init__(self, plan: SavedPlan, history: History) -> None:
         self._batches = self._in_order(plan, history)
@@ -206,8 +215,11 @@ class Lanes:
         first = plan.lanes_with(history.in_doubt())
         yield first
         numbers = {lane.number for lane in first}
+        last = [lane for lane in plan.lanes_with(history.denied()) if lane.number not in numbers]
+        numbers |= {lane.number for lane in last}
         for batch in plan.lanes():
             yield [lane for lane in batch if lane.number not in numbers]
+        yield last
 
     def _next_batch(self) -> list[Lane] | None:
         batch = next(self._batches, None)

@@ -285,6 +285,14 @@ class LaneRun:
         self._books.standing = Standing.PLANNED
         return self._event(cause="withdrawn")
 
+    def withdraw_denied(self, epoch: float) -> Event | None:
+        """As `withdraw`, of a call that was denied: a later process of the run takes it up last."""
+        self._epoch = epoch
+        if self._books is None or self._books.standing not in {Standing.PLANNED, Standing.INTENDED}:
+            return None
+        self._books.standing = Standing.PLANNED
+        return self._event(cause=str(Finding.DENIED))
+
     # opening calls
 
     @property
@@ -455,7 +463,7 @@ class LaneRun:
 
     def _look_now(self, finding: Finding, reply: Reply) -> None:
         books = self._held
-        if finding in {Finding.LOST, Finding.UNKNOWN} and books.standing is Standing.INTENDED:
+        if finding in {Finding.LOST, Finding.DENIED, Finding.UNKNOWN} and books.standing is Standing.INTENDED:
             books.standing = Standing.IN_DOUBT
             books.faults += 1
             self._note(*self._why(finding, reply))

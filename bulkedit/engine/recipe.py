@@ -361,7 +361,7 @@ class RecipeRun(LaneRun):
 
     def _look_at_source(self, finding: Finding, reply: Reply) -> None:
         books = self._held
-        if finding in {Finding.LOST, Finding.UNKNOWN} and books.standing is Standing.INTENDED:
+        if finding in {Finding.LOST, Finding.DENIED, Finding.UNKNOWN} and books.standing is Standing.INTENDED:
             books.standing = Standing.IN_DOUBT
             books.faults += 1
             self._note(*self._cause(finding, reply))

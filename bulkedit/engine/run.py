@@ -19,6 +19,7 @@ from anyio import lowlevel, to_thread
 from bulkedit.answers import newest_of, systemic_error
 from bulkedit.engine.agenda import Agenda
 from bulkedit.engine.budget import ErrorBudget, Halt, RetryBudget
+from bulkedit.engine.denials import Denials, Denied
 from bulkedit.engine.history import History, Lanes
 from bulkedit.engine.lane import WRITES, AskStore, Copy, Delete, LaneRun, List, Look, Read, Send
 from bulkedit.engine.learned import Learned
@@ -120,6 +121,7 @@ class Engine:
         self._agenda = Agenda(self.pacers)
         self._learned = Learned()
         self._retries = RetryBudget()
+        self._denials = Denials()
         self._errors = ErrorBudget(options.max_errors, options.min_sample)
         self._store: tuple[float, Datastore] | None = None  # when it was last seen
         self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
@@ -216,7 +218,10 @@ class Engine:
             if isinstance(found, LaneRun):
                 return found
             if found is None and not self._busy and not len(self._agenda) and self._lanes.ended:
-                return None
+                if not self._denials:
+                    return None
+                await self._judge_denials()
+                continue
             began = self._clock.monotonic()
             with anyio.move_on_after(found):
                 await self._news.wait()
@@ -286,9 +291,15 @@ class Engine:
         """Stopping: lanes with nothing under way end here, and no request is sent again."""
         fatal = self._fatal is not None
         for lane in self._agenda.drop(lambda lane: fatal or isinstance(lane.action, WRITES) or not lane.under_way):
-            if event := lane.withdraw(self._clock.epoch()):
-                self._commit.note(event)
-            self._left(lane)
+            self._end(lane, lane.withdraw(self._clock.epoch()))
+        for denied in self._denials.take():
+            self._open_lanes += 1
+            self._end(denied.lane, denied.lane.withdraw_denied(self._clock.epoch()))
+
+    def _end(self, lane: LaneRun, event: Event | None) -> None:
+        if event is not None:
+            self._commit.note(event)
+        self._left(lane)
 
     # performing
 
@@ -332,12 +343,46 @@ class Engine:
         reply = await self._ask(action, through := lane.through or action.operation)
         # an answer in hand is written, whatever else happens
         now = self._clock.monotonic()
+        if isinstance(reply, Refused) and reply.kind is Refusal.ACCESS_DENIED and not isinstance(action, AskStore):
+            self.pacers[through].answered(now, sent)
+            self._retries.answered()
+            self._set_aside(action.operation, lane, reply)
+            return
         lane.absorb(reply, now=now, epoch=self._clock.epoch())
         if lane.to_split is not None:
             with anyio.CancelScope(shield=True):
                 await self._split(lane, lane.to_split)
         self._pace(through, lane, reply, sent, now)
         self._follow(lane, now)
+        if not isinstance(reply, Refused | Lost):
+            self._denied_alone(self._denials.allowed(action.operation))
+
+    def _set_aside(self, operation: Operation, lane: LaneRun, refused: Refused) -> None:
+        """The lane was denied access; until that is judged it holds neither a worker nor a place in flight."""
+        self._open_lanes -= 1
+        self._flies(lane, flies=False)
+        if lane.call is None:
+            raise LookupError("a lane without a call was denied access")
+        if self._denials.hold(operation, lane.call.image_set_id, Denied(lane, refused)):
+            self._fatal = self._fatal or _systemic(refused)
+
+    def _denied_alone(self, denials: list[Denied]) -> None:
+        """The denials were those of their own image sets."""
+        for lane, refused in denials:
+            self._open_lanes += 1
+            now = self._clock.monotonic()
+            lane.absorb(refused, now=now, epoch=self._clock.epoch())
+            self._follow(lane, now)
+
+    async def _judge_denials(self) -> None:
+        """Nothing else is left to do: all that were denied are denied as a whole, or each is its image set's own."""
+        store = await self._ask_store()
+        if isinstance(store, Refused) and store.kind is Refusal.ACCESS_DENIED:
+            self._fatal = self._fatal or _systemic(store)
+        elif (denied := self._denials.of_all()) is not None:
+            self._fatal = self._fatal or _systemic(denied.refused)
+        else:
+            self._denied_alone(self._denials.take())
 
     async def _split(self, lane: LaneRun, call: PlannedCall) -> None:
         """Read the edits of a refused call, so that the lane can go on with its halves."""

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from bulkedit.emulator.document import parse
+from bulkedit.emulator.faults import Fault, Kind
 from tests.emulator.hospital import document
 from tests.privileges import as_anybody
 
@@ -50,6 +51,19 @@ class TestDifferences:
         code, line, lines = verified(shell)
         assert (code, lines) == (0, [])
         assert (line["image_sets"], line["matching"], line["differences"], line["superseded"]) == (3, 3, 0, 0)
+
+    @pytest.mark.parametrize("action", ["GetImageSet", "GetImageSetMetadata"])
+    def test_one_image_set_that_is_denied_is_left_out_and_named(
+        self, shell: Shell, image_sets: list[str], action: str
+    ) -> None:
+        server = shell.emulator.server
+        denied = Fault(kind=Kind.DENIED, action=action, image_set_id=image_sets[0])
+        shell.emulator.do(lambda _: server.faults.add([denied], now=server.now()))
+        result = shell.run("verify", "r")
+        assert (result.exit_code, "1 image set could not be read" in result.stderr) == (5, True)
+        shell.emulator.do(lambda _: server.faults.clear())
+        code, verification, _ = verified(shell)
+        assert (code, verification["image_sets"], verification["matching"]) == (0, 3, 3)
 
     def test_a_later_writer_is_told_from_the_run(self, shell: Shell, image_sets: list[str]) -> None:
         edit(shell, "s", f"{image_sets[1]},set,StudyDescription,OTHER")

@@ -186,7 +186,7 @@ def test_what_no_call_can_get_past_stops_the_run_at_once(
     hospital.trouble(kind=kind, action=action, skip=20)
     assert hospital.stops(error, workers=4, max_in_flight=4).exit_code == 4
     refused = sum(hospital.sheet().struck.values())
-    assert 1 <= refused <= 4
+    assert 1 <= refused <= (14 if kind is Kind.DENIED else 4)  # ten in a row, and those under way
     hospital.server.faults.clear()
     hospital.run()
     sheet = hospital.sheet()
