@@ -6,6 +6,8 @@ where the raiser has nothing better. No text here ever carries the value of an e
 
 from typing import ClassVar
 
+from bulkedit.printable import printable
+
 EXIT_OK = 0
 EXIT_NOT_ALL_APPLIED = 1
 EXIT_USAGE = 2
@@ -37,7 +39,7 @@ class BulkeditError(Exception):
         super().__init__(self.what)
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.what}" if self.where else self.what
+        head = f"{printable(self.where)}: {self.what}" if self.where else self.what
         return "\n".join(line for line in (head, self.likely, self.hint) if line)
 
 

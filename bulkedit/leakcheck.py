@@ -18,6 +18,7 @@ import polars as pl
 from anyio import to_thread
 
 from bulkedit.changes import Changes
+from bulkedit.editlist.results import guarded
 from bulkedit.errors import BulkeditError, UsageError
 from bulkedit.files import open_private, write_private_json
 from bulkedit.leaks import FINDINGS, RISKS, SURVIVORS, Check, Kind
@@ -249,7 +250,8 @@ def _summary(run: Run, seen: Seen, closure: Closure, kept: Iterable[Kind]) -> di
 
 def _write(folder: Path, kind: str, frame: pl.DataFrame) -> dict[str, str]:
     digests = {}
-    for path, write in ((folder / f"{kind}.parquet", frame.write_parquet), (folder / f"{kind}.csv", frame.write_csv)):
+    safe = guarded(frame.lazy()).collect()
+    for path, write in ((folder / f"{kind}.parquet", frame.write_parquet), (folder / f"{kind}.csv", safe.write_csv)):
         with open_private(path) as file:
             write(file)
         with path.open("rb") as file:

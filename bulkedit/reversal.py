@@ -27,6 +27,7 @@ from bulkedit.editlist import SET_ASIDE
 from bulkedit.errors import BulkeditError, UsageError
 from bulkedit.outcome import Refusal, Refused, Standing, State
 from bulkedit.pacing import Operation, pacer
+from bulkedit.printable import shell_word
 from bulkedit.reading import Reader, first_of, siblings_of
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ class _Reverting:
                 image_set_id,
                 "in-doubt",
                 "has a call of the run whose fate is open.",
-                f"Settle it first: bulkedit resume {self._run.folder}",
+                f"Settle it first: bulkedit resume {shell_word(self._run.folder)}",
             )
         if image_set_id in self._promoted:
             return LeftOut(

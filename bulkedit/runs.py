@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +15,7 @@ from bulkedit import __version__
 from bulkedit import planner as plans
 from bulkedit.errors import StalePlanError, UsageError
 from bulkedit.files import write_private_json
+from bulkedit.printable import shell_word
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,7 +67,7 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
         raise UsageError(
             "there is something there already.",
             where=str(folder),
-            hint=f"To go on with that run: bulkedit resume {shlex.quote(str(folder))}. To start another: --run DIR",
+            hint=f"To go on with that run: bulkedit resume {shell_word(folder)}. To start another: --run DIR",
         )
     try:
         folder.mkdir(mode=0o700, parents=True)

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
-    {"abreast", "errors", "edit", "dicom", "pacing", "files", "service_messages"},
+    {"abreast", "errors", "edit", "dicom", "pacing", "files", "printable", "service_messages"},
     {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding"},
     {"verdict", "planner", "ledger", "aws", "aws_session", "transport", "emulator"},
     {"connection", "full_messages", "runs", "reading", "changes", "recipe"},
@@ -32,6 +32,7 @@ ALLOWED_SIDEWAYS = {
     ("aws", "transport"),
     ("aws_session", "transport"),
     ("edit", "errors"),
+    ("errors", "printable"),
     ("dicom", "errors"),
     ("pacing", "errors"),
     ("inventory", "answers"),

@@ -22,13 +22,15 @@ from bulkedit.cli.manual import Manual
 from bulkedit.cli.planning import plan
 from bulkedit.cli.reporting import report, status
 from bulkedit.cli.reverting import revert
-from bulkedit.cli.terminal import colourless, err, show_error
+from bulkedit.cli.terminal import SafeConsole, colourless, err, show_error
 from bulkedit.cli.verifying import verify
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# typer's own errors quote the arguments, which can be names of files
+rich_utils.Console = SafeConsole  # type: ignore[attr-defined]
 if colourless():
     # without it typer's own --help and errors keep their bold and dim
     rich_utils.COLOR_SYSTEM = None

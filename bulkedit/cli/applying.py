@@ -25,6 +25,7 @@ from bulkedit.commands import ListOptions, RunOptions, Where, engine_of, plan_li
 from bulkedit.engine import Resumption, Strategy
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
 from bulkedit.pacing import AUTO
+from bulkedit.printable import printable
 
 if TYPE_CHECKING:
     from bulkedit.engine import Engine, Progress
@@ -178,7 +179,7 @@ def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
         require_deletion_asked(plan, delete_originals=delete_originals)
     if yes:
         return
-    what = f"{plural(plan.counts['calls'], 'call')} to data store {plan.datastore_id}"
+    what = f"{plural(plan.counts['calls'], 'call')} to data store {printable(plan.datastore_id)}"
     if not interactive():
         raise UsageError(f"nobody is there to confirm {what}.", hint="To apply from a script: --yes")
     # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
@@ -194,7 +195,7 @@ def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
 
 def carry_out(run: runs.Run, strategy: Strategy = Strategy.NEW, *, as_json: bool) -> int:
     """Run to an end of whatever kind how it ended, and return the exit code."""
-    err().print(f"Run {run.folder}")
+    err().print(f"Run {printable(run.folder)}")
     try:
         interrupted, ended = anyio.run(partial(_carry_out, run, strategy, as_json=as_json))
     except BulkeditError as error:

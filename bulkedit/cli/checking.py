@@ -18,6 +18,7 @@ from bulkedit.commands import Where, connection_of
 from bulkedit.connection import Connection, connect
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED
 from bulkedit.leaks import Kind
+from bulkedit.printable import printable
 from bulkedit.reading import read_paces
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _show(run: Run, result: Result, seconds: float) -> None:
     _show_undone(result.undone)
     for risk, count in summary["risks"].items():
         console.print(f"Look at the images of {plural(count, 'image set')}: {risk}.")
-    console.print(f"\nAll of it, as Parquet and CSV:  {result.folder}")
+    console.print(f"\nAll of it, as Parquet and CSV:  {printable(result.folder)}")
     console.print("texts.csv there holds health data, for a person to read. Pixels are not looked at.")
 
 

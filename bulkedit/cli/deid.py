@@ -29,6 +29,7 @@ from bulkedit.edit import SELECTORS
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, BulkeditError, EndpointError, UsageError
 from bulkedit.outcome import ImageSet
 from bulkedit.pacing import DOCUMENTED, Operation, Pacer, Rate, parse_rate
+from bulkedit.printable import printable
 
 if TYPE_CHECKING:
     from bulkedit.client import Client
@@ -547,7 +548,7 @@ def _close(
         )
         return
     console = out()
-    console.print(f"{record.target}: {plural(counts['edits'], 'edit')}. {duration(seconds)}.")
+    console.print(f"{printable(record.target)}: {plural(counts['edits'], 'edit')}. {duration(seconds)}.")
     shown = [
         ("profile", f"{recipe.profile.name}, PS3.15 Annex E {recipe.profile.edition}"),
         ("key", f"fingerprint {recipe.key.fingerprint}"),

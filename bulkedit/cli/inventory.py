@@ -19,6 +19,7 @@ from bulkedit.connection import Connection, connect
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
 from bulkedit.inventory import Snapshot, Tally
 from bulkedit.pacing import AUTO, pacer, parse_read_pace
+from bulkedit.printable import printable
 
 if TYPE_CHECKING:
     from bulkedit.pacing import Auto, Rate
@@ -123,8 +124,9 @@ def _close(snapshot: Snapshot, tally: Tally, seconds: float, *, as_json: bool) -
         return
     console = out()
     console.print(
-        f"{snapshot.path}: {plural(snapshot.image_sets, 'image set')} of data store {snapshot.datastore_id}, "
-        f"in {plural(snapshot.pages, 'page')} ({tally.throttled:,} throttled). {duration(seconds)}."
+        f"{printable(snapshot.path)}: {plural(snapshot.image_sets, 'image set')} of data store "
+        f"{printable(snapshot.datastore_id)}, in {plural(snapshot.pages, 'page')} "
+        f"({tally.throttled:,} throttled). {duration(seconds)}."
     )
     console.print("It holds patient ids and accession numbers: only you can read it.")
 

@@ -19,6 +19,7 @@ from bulkedit.commands import (
     problems_text,
 )
 from bulkedit.pacing import AUTO, DOCUMENTED, Operation, Rate
+from bulkedit.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,7 +189,7 @@ def show_plan(saved: SavedPlan) -> None:
     if counts["empty"]:
         aside += f", and {plural(counts['empty'], 'row')} that ask for nothing"
     console = out()
-    console.print(f"Plan {saved.folder} for data store {saved.datastore_id}")
+    console.print(f"Plan {printable(saved.folder)} for data store {printable(saved.datastore_id)}")
     print_rows(
         [
             ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),

@@ -30,6 +30,7 @@ from bulkedit.cli.terminal import (
 from bulkedit.errors import UsageError
 from bulkedit.ledger import is_held
 from bulkedit.outcome import Outcome, Standing
+from bulkedit.printable import printable
 
 if TYPE_CHECKING:
     from bulkedit.runs import Run
@@ -64,7 +65,8 @@ def _status(run: Run) -> dict[str, Any]:
 
 
 def _status_head(run: Run) -> str:
-    return f"Run {run.folder} on data store {run.plan.datastore_id}, begun {run.about['created']}"
+    store, begun = printable(run.plan.datastore_id), printable(run.about["created"])
+    return f"Run {printable(run.folder)} on data store {store}, begun {begun}"
 
 
 def _status_rows(line: dict[str, Any]) -> list[tuple[str, str]]:
@@ -183,7 +185,7 @@ def _check_words(only: str | None, format_: str, results: Path | None, *, includ
 
 def _say_written(run: Run, written: reports.Results) -> None:
     """Where the result files are, and how what failed goes on."""
-    out().print(f"Result files in {written.folder}")
+    out().print(f"Result files in {printable(written.folder)}")
     counts = [
         (file.name, f"{plural(file.rows, 'row')}, {plural(file.lines, 'line')}") for file in written.files.values()
     ]
@@ -205,7 +207,7 @@ def _show_edits(edits: pl.DataFrame) -> None:
     groups = edits.partition_by("outcome", "reason", "message", maintain_order=True)
     for same in groups[:_SHOWN_REASONS]:
         why = ": ".join(filter(None, same.select("outcome", "reason", "message").row(0)))
-        console.print(f"\n{plural(same.height, 'edit')} {why}")
+        console.print(f"\n{plural(same.height, 'edit')} {printable(why)}")
         for line in lines_of_edits(same.head(_SHOWN_EDITS).iter_rows(named=True)):
             console.print(f"  {line}")
         if (more := same.height - _SHOWN_EDITS) > 0:
@@ -226,7 +228,7 @@ def _headline(run: Run, summary: dict[str, Any]) -> None:
     others = [f"{summary[outcome]:,} {outcome}" for outcome in ("rejected", "conflicted", "failed") if summary[outcome]]
     parts = [f"{plural(summary['applied'], 'edit')} applied", *others, f"{summary['unprocessed']:,} left"]
     out().print(
-        f"Run {run.id}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "
+        f"Run {printable(run.id)}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "
         f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}.",
     )
     if summary["unprocessed"]:

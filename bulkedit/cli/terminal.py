@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import sys
 import textwrap
 from contextlib import contextmanager
@@ -16,9 +15,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from bulkedit.printable import printable, printable_json, printable_lines, shell_word
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from bulkedit.errors import BulkeditError
 
@@ -29,7 +33,20 @@ _DOT: Final = " · "
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
 
 
-class Talk(Console):
+class SafeConsole(Console):
+    """A console on which text from elsewhere (names, ids, messages) cannot do anything: `bulkedit.printable`."""
+
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
+        """Print; rich would drop some control characters of text without a word."""
+        super().print(*(printable_lines(one) if isinstance(one, str) else one for one in objects), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The pieces of whatever is printed, a `Text` or a redrawn picture too; rich adds styles after this."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable_lines(segment.text))
+
+
+class Talk(SafeConsole):
     """A console that wraps text at blanks on a terminal, and leaves it one line elsewhere."""
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
@@ -95,7 +112,7 @@ def show_error(error: BulkeditError) -> None:
 
 def json_line(content: dict[str, Any]) -> None:
     """One line of JSON on standard output."""
-    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+    sys.stdout.write(printable_json(json.dumps(content, ensure_ascii=False)) + "\n")
     sys.stdout.flush()
 
 
@@ -121,7 +138,11 @@ def lines_of_edits(edits: Iterable[dict[str, Any]]) -> list[str]:
     shown = [(f"row {edit['row']:,}", edit) for edit in edits]
     width = max((len(row) for row, _ in shown), default=0)
     return [
-        "  ".join((row.ljust(width), edit["image_set_id"], " ".join(filter(None, (edit["action"], edit["attribute"])))))
+        printable(
+            "  ".join(
+                (row.ljust(width), edit["image_set_id"], " ".join(filter(None, (edit["action"], edit["attribute"]))))
+            )
+        )
         for row, edit in shown
     ]
 
@@ -158,6 +179,7 @@ def packed(parts: Iterable[str], width: int) -> list[str]:
 
 def confirmed(question: str, *, abort: bool = False) -> bool:
     """Ask on standard error; the question is wrapped at blanks."""
+    question = printable_lines(question)
     width = width_of(err())
     return typer.confirm(fitted(question, width - len(" [y/N]: ")) if width else question, abort=abort, err=True)
 
@@ -169,7 +191,7 @@ def width_of(console: Console) -> int | None:
 
 def command(*words: str | Path) -> str:
     """A command to type, quoted for a shell."""
-    return shlex.join(["bulkedit", *map(str, words)])
+    return " ".join(map(shell_word, ["bulkedit", *words]))
 
 
 def duration(seconds: float) -> str:

@@ -30,6 +30,7 @@ from bulkedit.commands import Where, connection_of
 from bulkedit.connection import connect
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, BulkeditError
 from bulkedit.pacing import AUTO
+from bulkedit.printable import printable, shell_word
 from bulkedit.reading import read_paces
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class _Verifying:
         try:
             anyio.run(worked, work, self._numbers)
         except BulkeditError as error:
-            error.hint = (error.hint or "").replace("RUN", str(self.found.folder)) or None
+            error.hint = (error.hint or "").replace("RUN", shell_word(self.found.folder)) or None
             raise
         return ended[0] if ended else None
 
@@ -265,7 +266,7 @@ def _close(run: Run, seen: Seen, done: Verification, seconds: float, *, as_json:
     if summary["sample"]:
         chosen += f" of {summary['of_image_sets']:,} (a sample of {summary['sample']}, seed {summary['seed']})"
     superseded = f"{summary['superseded']:,} superseded by later edits of the run"
-    console.print(f"Run {run.id} read back: {chosen}. {duration(seconds)}.")
+    console.print(f"Run {printable(run.id)} read back: {chosen}. {duration(seconds)}.")
     table = [
         ("matching", f"{plural(summary['matching'], 'edit')}" + (f", {superseded}" if summary["superseded"] else "")),
         ("differences", _differences(summary)),
@@ -281,7 +282,7 @@ def _close(run: Run, seen: Seen, done: Verification, seconds: float, *, as_json:
     print_rows(table)
     _show_differences(done)
     _show_kept(done)
-    console.print(f"\nAll of it, as Parquet and CSV:  {done.folder}")
+    console.print(f"\nAll of it, as Parquet and CSV:  {printable(done.folder)}")
 
 
 def _differences(summary: dict[str, Any]) -> str:

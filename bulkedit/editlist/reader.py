@@ -19,7 +19,7 @@ from bulkedit.editlist.jsonl import JsonLines
 from bulkedit.editlist.model import EditList
 from bulkedit.editlist.parquet import Parquet
 from bulkedit.editlist.problems import SET_ASIDE, lines, one
-from bulkedit.editlist.results import SATISFIED
+from bulkedit.editlist.results import SATISFIED, unguarded
 from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class _Reading:
         self._options = options
         self._layout: Layout = layout_of(table.header, options)
         _check_kinds(table, self._layout)
+        # a result file that a spreadsheet may have been through
+        self._guarded = self._layout.outcome is not None and isinstance(table, Csv | Excel)
         self._kept = pl.Series("row", list(options.keep_rows), dtype=pl.UInt32)
         self._rows = 0
         self._applied = self._planless = 0
@@ -130,6 +132,8 @@ class _Reading:
         within = pl.col("row").is_between(batch.item(0, "row"), batch.item(-1, "row"))
         broken = self._broken.filter(within)
         filled = self._filled(self._open(batch), broken)
+        if self._guarded and "edit_id" in filled.columns:
+            filled = filled.with_columns(unguarded("edit_id"))
         self._rows += filled.height
         whole = filled.filter(~_is_in(broken["row"]))
         self._note_datastores(whole)

@@ -8,13 +8,16 @@ its VR forbids) stands in ``value_json`` as the JSON of the metadata document.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from bulkedit import dicom
 from bulkedit.dicom import Kind
 from bulkedit.edit import STORED_VALUE, Action
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # beside the columns of a tidy list; `outcome` and `version_after` tell a result file from other lists
 OUTCOME: Final = "outcome"
@@ -28,8 +31,10 @@ VALUES: Final = ("value", "value_json")
 
 _PLAIN_NUMBER: Final = r"^(?:0|-?[1-9][0-9]*)(?:\.[0-9]+)?$"
 _CONTROL: Final = r"[\x00-\x1f\x7f]|\\u00"  # raw, or as JSON escapes them
-# what a spreadsheet takes for the beginning of a formula (OWASP, CSV injection); a plain number is none
-_FORMULA: Final = r"^[=+\-@\t\r]"
+# what a spreadsheet takes for the beginning of a formula (OWASP, CSV injection); a plain number is none. The four
+# fullwidth characters are operators to a spreadsheet that is set to Japanese
+_FORMULA: Final = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
+_GUARDED: Final = r"^'*[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
 
 
 def values(edits: pl.LazyFrame, *, spreadsheet: bool) -> pl.LazyFrame:
@@ -79,7 +84,24 @@ def _text(json: pl.Expr) -> pl.Expr:
     )
 
 
-def safe_text(name: str) -> pl.Expr:
-    """Words for a spreadsheet to show: an apostrophe before what it would take for a formula."""
-    words = pl.col(name)
-    return pl.when(words.str.contains(_FORMULA)).then(pl.concat_str(pl.lit("'"), words)).otherwise(words).alias(name)
+def guarded(lines: pl.LazyFrame, *, but: Collection[str] = ()) -> pl.LazyFrame:
+    """An apostrophe before each text that a spreadsheet would take for a formula, in all String columns.
+
+    A text that has apostrophes before such a beginning gets one too, so that `unguarded` gives every text back.
+    ``but``: columns that cannot hold such a text, or hold none but numbers.
+    """
+    texts = [name for name, kind in lines.collect_schema().items() if kind == pl.String and name not in but]
+    return lines.with_columns(
+        pl.when(pl.col(name).str.contains(_GUARDED))
+        .then(pl.concat_str(pl.lit("'"), pl.col(name)))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in texts
+    )
+
+
+def unguarded(name: str) -> pl.Expr:
+    """A column of texts as they were before `guarded`."""
+    text = pl.col(name)
+    is_guarded = text.str.starts_with("'") & text.str.contains(_GUARDED)
+    return pl.when(is_guarded).then(text.str.slice(1)).otherwise(text).alias(name)

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import polars as pl
 
+from bulkedit.editlist.results import guarded
 from bulkedit.errors import UsageError
 from bulkedit.files import open_private, write_private_json
 
@@ -187,7 +188,7 @@ class Progress:
         if name == "kept":
             flat = flat.with_columns(pl.col("versions").cast(pl.List(pl.String)).list.join(" "))
         with open_private(csv) as file:
-            flat.sink_csv(file)
+            guarded(flat).sink_csv(file)
         return {path.name: _sha256(path) for path in (parquet, csv)}
 
 

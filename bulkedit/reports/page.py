@@ -24,6 +24,7 @@ from bulkedit.outcome import Outcome, Standing
 from bulkedit.pacing import Rate, parse_rate
 from bulkedit.planner import seconds_at
 from bulkedit.planner.estimate import DOLLARS_PER_CALL
+from bulkedit.printable import printable
 from bulkedit.reports.outcomes import Settlement, summary
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ def page(run: Run, settlement: Settlement) -> str:
     files = resources.files("bulkedit.reports") / "page"
     texts = {name: (files / name).read_text("utf-8") for name in ("page.html", "page.css", "page.js")}
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # a Markup is a text of our own
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"count": lambda number: f"{number:,}", "duration": duration, "share": share}
     style, script = texts["page.css"], texts["page.js"]

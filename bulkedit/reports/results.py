@@ -110,8 +110,8 @@ class _Text:
 
 class _Csv(_Text):
     def _append(self, lines: pl.DataFrame, *, header: bool) -> None:
-        words = lines.with_columns(cells.safe_text(name) for name in ("reason", "message"))
-        words.write_csv(self._file, include_header=header)
+        safe = cells.guarded(lines.lazy(), but=cells.VALUES).collect()  # values are written so that they are safe
+        safe.write_csv(self._file, include_header=header)
 
 
 class _JsonLines(_Text):

@@ -259,6 +259,27 @@ def level_of(attribute: str) -> str:
     return str(known.level)
 
 
+HOSTILE_IDS = ["=1+1", "+1", "-x", "@x", "'=x", "''-x", "'x", "\uff1d1", "\t=x", "x=1"]
+
+
+@pytest.mark.parametrize("form", results.FORMATS)
+def test_an_edit_id_is_no_formula_and_comes_back_as_it_was(shell: Shell, form: str) -> None:
+    absent = ["f" * 31 + f"{n:x}" for n in range(len(HOSTILE_IDS))]
+    rows = pl.DataFrame({"edit_id": HOSTILE_IDS, "image_set_id": absent}).with_columns(
+        attribute=pl.lit("PatientName"), value=pl.lit("X")
+    )
+    rows.write_csv(shell.folder / "edits.csv")
+    shell.run("apply", "edits.csv", "--yes", "--run", "r")
+    shell.run("report", "r", "--results", "out", "--include-values", "--format", form)
+    if form == "csv":
+        with (shell.folder / "out/failed.csv").open(newline="") as file:
+            written = [line["edit_id"] for line in csv.DictReader(file)]
+        assert [text for text in written if text[0] in "=+-@\t\r\n\uff1d"] == []
+    done = shell.run("plan", f"out/failed.{form}", "-o", "p")
+    assert done.exit_code == 0, done.stderr
+    assert planner.load(shell.folder / "p").edits().collect()["edit_id"].to_list() == HOSTILE_IDS
+
+
 @pytest.mark.parametrize("form", results.FORMATS)
 def test_every_planned_value_comes_back_as_it_was(tmp_path: Path, form: str) -> None:
     planned = pl.DataFrame(

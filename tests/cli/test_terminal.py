@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import unicodedata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -197,3 +198,31 @@ def test_edits_stand_one_under_another() -> None:
         {"row": 12_345, "image_set_id": "b", "action": "revert", "attribute": None},
     ]
     assert lines_of_edits(edits) == ["row 8       a  set PatientName", "row 12,345  b  revert"]
+
+
+HOSTILE = "r\x1b[2J\u202e\nerror: x\x9b"
+
+
+def test_names_of_folders_and_of_a_data_store_steer_no_terminal(shell: Shell) -> None:
+    edits = shell.descriptions(shell.image_sets(1))
+    hostile = shell.folder / HOSTILE
+    done = [
+        shell.run("plan", edits, "-o", HOSTILE + "p"),
+        shell.run("plan", edits, "-o", HOSTILE + "p"),  # there is something there already
+        shell.run("plan", edits, "-d", "d\x1b[31m", "-o", "p2"),
+        shell.run("plan", edits, "-o", "p3", "--json", env={"BULKEDIT_DATASTORE": "d\x1b[31m\x9b"}),
+        shell.run("plan", edits, "--no-such\x1b[2J"),
+        shell.run("plan", edits, "--rules", "\x1b[2J"),
+        shell.run("apply", edits, "--yes", "--run", HOSTILE),
+        shell.run("apply", edits, "--yes", "--run", HOSTILE),
+        *(shell.run(command, HOSTILE) for command in ("status", "report", "resume", "verify", "revert")),
+        *(shell.run(command, HOSTILE, "--json") for command in ("status", "report", "verify")),
+        shell.run("status", HOSTILE + "absent"),
+    ]
+    assert hostile.is_dir()
+    for one in done:
+        text = one.stdout + one.stderr
+        assert text
+        unsafe = {c for c in text if c != "\n" and (unicodedata.category(c) == "Cc" or c == "\u202e")}
+        assert unsafe == set()
+        assert "\nerror: x" not in text

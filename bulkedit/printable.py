@@ -1,0 +1,46 @@
+r"""Text from elsewhere as a terminal may show it: what could move the cursor, hide or reorder text is escaped.
+
+Names of files and folders, ids, column names and error codes come from others. A control sequence in one of them could
+rewrite the screen, a bidirectional override could turn its text round, a line separator could forge a line of output.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from typing import Final
+
+# C0 and C1 controls, line and paragraph separator, the characters with the Unicode property Bidi_Control, and lone
+# surrogates, which stand for bytes of a file name that are not UTF-8
+_UNSAFE: Final = "\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_ANY: Final = re.compile(f"[{_UNSAFE}]")
+_BUT_NEWLINES: Final = re.compile(rf"(?!\n)[{_UNSAFE}]")
+
+
+def printable(text: object) -> str:
+    r"""A name or id for a line of output: each unsafe character as an escape such as ``\x1b`` or ``\u202e``."""
+    return _ANY.sub(_escape, str(text))
+
+
+def printable_lines(text: str) -> str:
+    """As `printable`, of text that may have several lines."""
+    return _BUT_NEWLINES.sub(_escape, text)
+
+
+def printable_json(text: str) -> str:
+    r"""JSON text with each unsafe character as ``\uXXXX``: it stands for the same value."""
+    return _ANY.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def shell_word(word: object) -> str:
+    r"""A word of a command to type, quoted; with unsafe characters as bash and zsh read them: ``$'a\x1bb'``."""
+    text = str(word)
+    if _ANY.search(text) is None:
+        return shlex.quote(text)
+    inner = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + _ANY.sub(lambda found: "".join(f"\\x{byte:02x}" for byte in os.fsencode(found[0])), inner) + "'"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
