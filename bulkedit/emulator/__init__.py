@@ -7,24 +7,32 @@ with serve() as emulator:
     image_set_id = emulator.add(document)
     client = boto3.client("medical-imaging", endpoint_url=emulator, config=Config(inject_host_prefix=False), ...)
 ```
+
+What a name needs is imported when the name is first used: pytest loads the plugin in this package at every start.
 """
 
-from bulkedit.emulator.clock import Clock, ManualClock, ScaledClock, SystemClock
-from bulkedit.emulator.embedding import Emulator, serve, serve_async
-from bulkedit.emulator.faults import Fault, Kind, fault
-from bulkedit.emulator.journal import Entry
-from bulkedit.emulator.settings import (
-    DEFAULT_DATASTORE_ID,
-    PROFILES,
-    UNTHROTTLED,
-    Profile,
-    Settings,
-    Settle,
-    profile,
-    switches,
-)
-from bulkedit.emulator.signing import Credentials
-from bulkedit.emulator.world import World
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bulkedit.emulator.clock import Clock, ManualClock, ScaledClock, SystemClock
+    from bulkedit.emulator.embedding import Emulator, serve, serve_async
+    from bulkedit.emulator.faults import Fault, Kind, fault
+    from bulkedit.emulator.journal import Entry
+    from bulkedit.emulator.settings import (
+        DEFAULT_DATASTORE_ID,
+        PROFILES,
+        UNTHROTTLED,
+        Profile,
+        Settings,
+        Settle,
+        profile,
+        switches,
+    )
+    from bulkedit.emulator.signing import Credentials
+    from bulkedit.emulator.world import World
 
 __all__ = [
     "DEFAULT_DATASTORE_ID",
@@ -49,3 +57,26 @@ __all__ = [
     "serve_async",
     "switches",
 ]
+
+_MODULES = {
+    "clock": ("Clock", "ManualClock", "ScaledClock", "SystemClock"),
+    "embedding": ("Emulator", "serve", "serve_async"),
+    "faults": ("Fault", "Kind", "fault"),
+    "journal": ("Entry",),
+    "settings": (
+        *("DEFAULT_DATASTORE_ID", "PROFILES", "UNTHROTTLED", "Profile", "Settings", "Settle", "profile", "switches"),
+    ),
+    "signing": ("Credentials",),
+    "world": ("World",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

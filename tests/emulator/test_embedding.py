@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 from typer.testing import CliRunner
 
+import bulkedit.emulator
 from bulkedit.emulator import (
     DEFAULT_DATASTORE_ID,
     PROFILES,
@@ -101,6 +102,26 @@ def test_a_pytest_plugin_gives_a_fresh_emulator_to_each_test(tmp_path: Path) -> 
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout
+
+
+def test_the_plugin_imports_nothing_of_the_emulator_until_a_fixture_is_used() -> None:
+    """pytest loads the plugin at every start, also where no test uses it."""
+    code = """
+import sys, pytest
+before = set(sys.modules)
+import bulkedit.emulator.plugin
+print(sorted(name for name in set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert done.stdout.strip() == "['bulkedit', 'bulkedit.emulator', 'bulkedit.emulator.plugin']"
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    for name in bulkedit.emulator.__all__:
+        assert getattr(bulkedit.emulator, name) is not None
+    assert dir(bulkedit.emulator) == sorted(bulkedit.emulator.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = bulkedit.emulator.nothing
 
 
 PLUGIN_TEST = """
