@@ -238,6 +238,8 @@ async def _serve(settings: Settings, host: str, port: int, imports: list[Path], 
         except OSError as error:
             hint = "Another process may have it; --port 0 takes a free one."
             raise UsageError(f"Port {port} of {host} cannot be listened on: {error.strerror}.", hint=hint) from None
+        if emulator.server.state and emulator.server.state.was_open_to_others:
+            _talk(f"Others could read {settings.state}; now only its owner can.")
         await _import(emulator, imports)
         _announce(emulator, as_json=as_json)
         await stop.wait()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from bulkedit.emulator.document import Document, split
+from bulkedit.emulator.files import make_private_folder, replace_private
 from bulkedit.emulator.importing import begin_job, complete_job, fail_job
 from bulkedit.errors import BulkeditError
 
@@ -89,7 +90,7 @@ def _write(output: Path, job: Job, found: _Found, results: list[Brought]) -> Non
     _write_lines(folder / "SUCCESS" / "success.ndjson", successes)
     _write_lines(folder / "FAILURE" / "failure.ndjson", failures)
     summary = _summary(folder, job, found, results)
-    (folder / "job-output-manifest.json").write_text(json.dumps({"jobSummary": summary}, indent=2) + "\n", "utf-8")
+    replace_private(folder / "job-output-manifest.json", json.dumps({"jobSummary": summary}, indent=2) + "\n")
 
 
 def _summary(folder: Path, job: Job, found: _Found, results: list[Brought]) -> dict[str, Any]:
@@ -119,5 +120,5 @@ def _summary(folder: Path, job: Job, found: _Found, results: list[Brought]) -> d
 
 
 def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    make_private_folder(path.parent)
+    replace_private(path, "".join(json.dumps(line) + "\n" for line in lines))

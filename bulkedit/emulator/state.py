@@ -1,8 +1,9 @@
 """The world on disk: one SQLite file that survives a kill of the process.
 
 What a request has changed is written in one transaction before the request is answered, so whatever a client was told
-is there after a restart. Parts of documents are kept once, under their digest; a version names its parts. Neither the
-journal, the faults nor the state of the quotas is kept.
+is there after a restart. Only the owner can read the file and what SQLite puts beside it. Parts of documents are kept
+once, under their digest; a version names its parts. Neither the journal, the faults nor the state of the quotas is
+kept.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.emulator.document import Document, Series, keys_of
+from bulkedit.emulator.files import create_private, shut_out_others
 from bulkedit.emulator.image_set import ImageSet, Pending, Version
 from bulkedit.emulator.records import Datastore, Job
 from bulkedit.errors import UsageError
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from bulkedit.emulator.world import World
 
 FORMAT: Final = 1
+# https://www.sqlite.org/fileformat.html#the_database_header
+_MAGIC: Final = b"SQLite format 3\0"
+_USER_VERSION: Final = 60
+_HEADER_BYTES: Final = 100
 _SCHEMA: Final = """
 CREATE TABLE part (digest BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE datastore (id TEXT PRIMARY KEY, record TEXT NOT NULL);
@@ -63,28 +69,36 @@ class State:
         self._written: dict[str, int] = {}  # image set id -> versions in the file
         self._series: dict[str, tuple[object, bytes]] = {}  # image set id -> the series last written, and its digest
         try:
+            self.was_open_to_others = not create_private(path) and _make_private(path)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+        except OSError as error:
+            raise _unusable(path, error.strerror) from None
         except sqlite3.Error as error:
-            raise StateError(f"The state file cannot be opened: {error}.", where=str(path)) from None
+            raise _unusable(path, error) from None
         try:
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._check_format(path)
             self._db.execute("PRAGMA journal_mode = WAL")  # a kill of the process loses nothing
             self._db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may lose the last moments
-            self._check_format()
-        except (sqlite3.Error, StateError) as error:
+        except sqlite3.Error as error:
             self._db.close()
-            raise StateError(f"The state file cannot be used: {error}.", where=str(path)) from None
+            raise _unusable(path, error) from None
+        except StateError:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         """Let the file go."""
         self._db.close()
 
-    def _check_format(self) -> None:
+    def _check_format(self, path: Path) -> None:
         (found,) = self._db.execute("PRAGMA user_version").fetchone()
         if found == 0:
+            if self._db.execute("SELECT name FROM sqlite_master").fetchone():
+                raise _unusable(path, "it is the database of another program")
             self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         elif found != FORMAT:
-            raise StateError(f"The state file has format {found}, and this version of bulkedit reads {FORMAT}")
+            raise _other_format(path, found)
 
     # -- writing
 
@@ -200,6 +214,42 @@ class State:
         (content,) = self._db.execute("SELECT content FROM part WHERE digest = ?", (digest,)).fetchone()
         found: bytes = content
         return found
+
+
+def _make_private(path: Path) -> bool:
+    """Shut others out of a state file that exists, before SQLite opens it; True if they could read it.
+
+    SQLite gives the files beside a database the database's mode, so that has to be right first. What is no state file
+    is refused, and stays as it is.
+    """
+    database = path.resolve()
+    if not database.is_file():
+        raise _unusable(path, "it is not a regular file")
+    with database.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if header:
+        _check_header(header, path)
+    beside = [database.with_name(database.name + ending) for ending in ("-wal", "-shm", "-journal")]
+    changed = [shut_out_others(each) for each in (database, *beside)]
+    return any(changed)
+
+
+def _check_header(header: bytes, path: Path) -> None:
+    """Raises StateError unless this is how a state file begins. A new one may have its format in the WAL still: 0."""
+    if not header.startswith(_MAGIC):
+        raise _unusable(path, "it is not an SQLite database")
+    version = int.from_bytes(header[_USER_VERSION : _USER_VERSION + 4], "big")
+    if version not in {0, FORMAT}:
+        raise _other_format(path, version)
+
+
+def _other_format(path: Path, found: int) -> StateError:
+    return _unusable(path, f"it has format {found}, and this version of bulkedit reads {FORMAT}")
+
+
+def _unusable(path: Path, why: object) -> StateError:
+    hint = "Name a state file that the emulator has written, or a new file in a folder that exists: --state FILE"
+    return StateError(f"The state file cannot be used: {why}.", where=str(path), hint=hint)
 
 
 def _record(thing: object, names: list[str]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +88,23 @@ def test_the_result_files_say_what_became_of_each_file(
     assert [one["imageSetVersion"] for one in summary["imageSetsSummary"]] == [1, 1]
     failures = (results / "FAILURE" / "failure.ndjson").read_text().splitlines()
     assert [Path(json.loads(line)["inputFile"]).name for line in failures] == ["notes.txt"]
+
+
+def test_only_the_owner_can_read_the_results(
+    emulator: Emulator, client_of: Callable[..., Json], folder: Path, tmp_path: Path
+) -> None:
+    before = os.umask(0)
+    try:
+        output = tmp_path / "deep" / "output"
+        job_id = start(client_of(emulator), folder, output)
+        manifest = output / f"{STORE}-DicomImport-{job_id}" / "job-output-manifest.json"
+        while not (manifest.exists() and manifest.stat().st_size):
+            time.sleep(0.02)
+    finally:
+        os.umask(before)
+    made = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "deep", *(tmp_path / "deep").rglob("*"))}
+    assert {mode for path, mode in made.items() if path.is_dir()} == {0o700}
+    assert [mode for path, mode in made.items() if path.is_file()] == [0o600] * 3
 
 
 def test_the_same_files_again_make_new_versions(

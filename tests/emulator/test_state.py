@@ -7,8 +7,10 @@ import json
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,7 +24,7 @@ from bulkedit.emulator.state import StateError
 from .hospital import Json, blob, document, in_series, in_study, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 STORE = DEFAULT_DATASTORE_ID
@@ -212,6 +214,7 @@ class started:  # noqa: N801 - reads as a verb
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
+        self.said = ""  # on standard error, once it has ended
 
     def __enter__(self) -> str:
         assert self.process.stdout is not None
@@ -219,15 +222,84 @@ class started:  # noqa: N801 - reads as a verb
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
+        self.said = self.process.communicate()[1]
 
 
-def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "state"
+def a_text(path: Path) -> None:
     path.write_text("patient list")
-    with pytest.raises(StateError), serve(replace(settings(), state=path)):
+
+
+def a_database_of_another_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE patient (name)")
+
+
+def a_state_of_a_later_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 2")
+
+
+@pytest.mark.parametrize("make", [a_text, a_database_of_another_program, a_state_of_a_later_version])
+def test_a_file_that_is_no_state_is_refused_and_stays_as_it_is(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "state"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(StateError, match="--state FILE"), serve(replace(settings(), state=path)):
         pass
-    assert path.read_text() == "patient list"
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
+
+
+@pytest.mark.parametrize("name", ["", "absent/state", "/dev/null"])
+def test_a_place_that_cannot_hold_a_state_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StateError, match="--state FILE"), serve(replace(settings(), state=tmp_path / name)):
+        pass
+
+
+@pytest.fixture
+def without_umask() -> Iterator[None]:
+    """Every right that a file asks for is given."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("without_umask")
+def test_only_the_owner_can_read_the_state_and_its_wal(tmp_path: Path) -> None:
+    with serve(replace(settings(), state=tmp_path / "state")) as emulator:
+        emulator.add(document())
+        assert modes(tmp_path) == {"state": 0o600, "state-wal": 0o600}
+    assert modes(tmp_path) == {"state": 0o600}
+
+
+def test_others_are_shut_out_of_a_state_that_they_could_read(tmp_path: Path) -> None:
+    """As earlier versions wrote it, after a kill: with a WAL beside it."""
+    path = tmp_path / "state"
+    arguments = ["--port", "0", "--state", str(path)]
+    with started(*arguments) as url:
+        one = json.loads(post(f"{url}/_emulator/image-sets", document()))["imageSetId"]
+    for name in modes(tmp_path):
+        (tmp_path / name).chmod(0o644)
+    with serve(replace(settings(), state=path)) as emulator:
+        assert modes(tmp_path) == {"state": 0o600, "state-wal": 0o600}
+        assert emulator.server.state is not None
+        assert emulator.server.state.was_open_to_others
+        assert emulator.do(lambda world: world.image_set(STORE, one).number) == 1
+    with serve(replace(settings(), state=path)) as emulator:
+        assert emulator.server.state is not None
+        assert not emulator.server.state.was_open_to_others
+
+
+def test_the_command_says_that_it_has_shut_others_out(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    path.touch(mode=0o644)
+    process = started("--port", "0", "--state", str(path))
+    with process as url:
+        assert url
+    assert f"Others could read {path}; now only its owner can." in process.said
 
 
 def test_a_state_file_is_of_one_process_at_a_time(tmp_path: Path, clock: ManualClock) -> None:

@@ -1,0 +1,49 @@
+"""Files and folders that the emulator makes: for their owner only, whatever the umask."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+from bulkedit.files import open_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and the folders above it that are missing, with mode 0700. One that exists stays as it is."""
+    for each in reversed([folder, *folder.parents]):
+        if not each.is_dir():
+            each.mkdir(mode=0o700, exist_ok=True)
+
+
+def replace_private(path: Path, text: str) -> None:
+    """Write a file with mode 0600. An older file, or a link of that name, is removed first, never written through."""
+    path.unlink(missing_ok=True)
+    with open_private(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def create_private(path: Path) -> bool:
+    """Create an empty file with mode 0600; False if there is a file of that name already."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def shut_out_others(path: Path) -> bool:
+    """Take from everyone but its owner the rights to a file; False if they had none, or there is no such file."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    if not mode & _OTHERS:
+        return False
+    path.chmod(mode & ~_OTHERS)
+    return True
