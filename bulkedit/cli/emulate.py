@@ -151,11 +151,11 @@ def emulate(
         ),
     ] = None,
     import_root: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="DIR",
             envvar="BULKEDIT_EMULATE_IMPORT_ROOT",
-            help="Import jobs may read and write below this folder; anywhere, if only this machine can ask.",
+            help="Let import jobs read and write below this folder, not below those of --import; repeatable.",
             rich_help_panel=_ACCESS,
             show_default=False,
         ),
@@ -182,7 +182,7 @@ def emulate(
             faults=_faults(fault or []),
             credentials=_credentials(access_key, secret_key),
             state=state,
-            import_root=import_root or (Path("/") if local else None),
+            import_roots=tuple(import_root or imports or ()),
         )
     except ValueError as error:
         raise UsageError(f"{error}.") from None

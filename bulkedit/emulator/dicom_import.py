@@ -15,10 +15,11 @@ from bulkedit import dicom
 from bulkedit.dicom import Level
 from bulkedit.emulator.dicom_frames import image_frames, stored_transfer_syntax
 from bulkedit.emulator.dicom_values import TruncatedError, split
+from bulkedit.emulator.files import is_below
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from pydicom.dataset import Dataset
@@ -72,11 +73,12 @@ class _Instance:
         return tuple(str(above.get(name) or "").strip() for name in GROUPING)
 
 
-def read_folder(folder: Path) -> Imported:
+def read_folder(folder: Path, *, within: Iterable[Path] | None = None) -> Imported:
     """Every DICOM file below the folder, in the order of their paths, as the image sets the service would make.
 
     Patient-, Study- and Series-level attributes are taken from the first instance of each image set. Of two files with
-    one SOP Instance UID in one image set the later stays, as with the service. Two reads of a folder are equal.
+    one SOP Instance UID in one image set the later stays, as with the service. Two reads of a folder are equal. A link
+    to a file that is below none of the folders ``within`` is skipped; None reads every file.
     """
     if not folder.is_dir():
         raise UsageError("There is no such folder.", where=str(folder), hint="Name a folder that holds DICOM files.")
@@ -84,6 +86,9 @@ def read_folder(folder: Path) -> Imported:
     skipped: list[tuple[Path, str]] = []
     overwritten: list[tuple[Path, Path]] = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if within is not None and not is_below(file, within):
+            skipped.append((file, "a link to a file outside the folders that import jobs may read"))
+            continue
         try:
             instance = _read_file(file)
         except _UnreadableError as reason:

@@ -1,4 +1,4 @@
-"""Files and folders that the emulator makes: for their owner only, whatever the umask."""
+"""Files and folders: what import jobs may touch; what the emulator makes is for its owner only, whatever the umask."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Final
 from bulkedit.files import open_private
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def is_below(path: Path, roots: Iterable[Path]) -> bool:
+    """Whether a path, after all links in it and in the roots are followed, is a root or below one."""
+    resolved = path.resolve()
+    return any(resolved.is_relative_to(root.resolve()) for root in roots)
 
 
 def make_private_folder(folder: Path) -> None:

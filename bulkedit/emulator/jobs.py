@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from bulkedit.emulator.document import Document, split
-from bulkedit.emulator.files import make_private_folder, replace_private
+from bulkedit.emulator.files import is_below, make_private_folder, replace_private
 from bulkedit.emulator.importing import begin_job, complete_job, fail_job
-from bulkedit.errors import BulkeditError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bulkedit.emulator.importing import Brought
     from bulkedit.emulator.records import Job
     from bulkedit.emulator.server import Server
@@ -38,39 +39,54 @@ async def run(server: Server, job: Job) -> None:
     """Carry an import job out. Never raises: a job that cannot be done ends as FAILED, in words without paths."""
     begin_job(server.world, job)
     server.catch_up()
+    roots = server.settings.import_roots
     try:
-        folder, output = (folder_of(uri, server.settings.import_root) for uri in (job.input_uri, job.output_uri))
-        found = await asyncio.to_thread(_read, folder)
+        folder = folder_of(job.input_uri, roots)
+        output = folder_of(job.output_uri, roots) if job.output_uri.startswith("file:") else None
+        found = await asyncio.to_thread(_read, folder, roots)
         server.catch_up()
         results = complete_job(server.world, job, found.documents, now=server.now())
         server.catch_up()
         if output is not None:
             await asyncio.to_thread(_write, output, job, found, results)
+    except OutsideError as error:
+        _fail(server, job, str(error))
     except Exception:  # noqa: BLE001 - whatever a file does to its reader, the job has to end
-        if job.ended_at is None:
-            fail_job(server.world, job, "The input could not be read or the output not written", now=server.now())
-            server.catch_up()
+        _fail(server, job, "The input could not be read or the output not written")
 
 
-class UnreadableError(BulkeditError):
-    """The input is not a folder that this emulator may read."""
+def _fail(server: Server, job: Job, message: str) -> None:
+    if job.ended_at is None:
+        fail_job(server.world, job, message, now=server.now())
+        server.catch_up()
 
 
-def folder_of(uri: str, root: Path | None) -> Path | None:
-    """The local folder of a ``file://`` URI, if import jobs may touch it."""
+class OutsideError(Exception):
+    """An import job names a folder that it may not touch."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The folder is not one that import jobs may read or write. Start the emulator with --import-root, "
+            "or Settings with import_roots"
+        )
+
+
+def folder_of(uri: str, roots: Iterable[Path]) -> Path:
+    """The local folder of a ``file://`` URI, all links followed. Raises OutsideError unless it is below a root."""
     parts = urlsplit(uri)
-    if parts.scheme != "file" or parts.netloc or root is None or "\0" in unquote(parts.path):
-        return None
-    folder = Path(unquote(parts.path)).resolve()
-    return folder if folder.is_relative_to(root.resolve()) else None
+    path = unquote(parts.path)
+    if parts.scheme != "file" or parts.netloc or "\0" in path:
+        raise OutsideError
+    folder = Path(path).resolve()
+    if not is_below(folder, roots):
+        raise OutsideError
+    return folder
 
 
-def _read(folder: Path | None) -> _Found:
+def _read(folder: Path, roots: Iterable[Path]) -> _Found:
     from bulkedit.emulator.dicom_import import read_folder
 
-    if folder is None:
-        raise UnreadableError
-    imported = read_folder(folder)
+    imported = read_folder(folder, within=roots)
     return _Found(
         [split(image_set.document) for image_set in imported.image_sets],
         [list(image_set.files) for image_set in imported.image_sets],
@@ -80,6 +96,10 @@ def _read(folder: Path | None) -> _Found:
 
 def _write(output: Path, job: Job, found: _Found, results: list[Brought]) -> None:
     folder = output / f"{job.datastore_id}-DicomImport-{job.id}"
+    for each in (folder, folder / "SUCCESS", folder / "FAILURE"):
+        make_private_folder(each)
+        if each.resolve() != each:  # a link that was there already
+            raise OutsideError
     successes = [
         {"inputFile": str(path), "importResponse": {"imageSetId": one.image_set_id, "isPrimary": one.primary}}
         for files, one in zip(found.files, results, strict=True)
@@ -120,5 +140,4 @@ def _summary(folder: Path, job: Job, found: _Found, results: list[Brought]) -> d
 
 
 def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
-    make_private_folder(path.parent)
     replace_private(path, "".join(json.dumps(line) + "\n" for line in lines))

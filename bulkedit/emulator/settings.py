@@ -143,7 +143,7 @@ class Settings:
     faults: tuple[Fault, ...] = ()  # that are set from the start
     credentials: Credentials | None = None  # with which requests must be signed; None takes any, also unsigned
     state: Path | None = None  # a SQLite file that survives a kill; None is memory
-    import_root: Path | None = None  # import jobs read and write below this folder only; None is nowhere
+    import_roots: tuple[Path, ...] = ()  # import jobs read and write below these folders only
 
     def __post_init__(self) -> None:
         if not self.scale > 0:

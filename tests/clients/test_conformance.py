@@ -273,7 +273,7 @@ def test_a_real_client_runs_the_documented_use_cases(make: Callable[[], Client],
         settle=Settle(seconds=0.02),
         scale=UNTHROTTLED,
         credentials=Credentials(ACCESS_KEY, SECRET_KEY),
-        import_root=tmp_path,
+        import_roots=(tmp_path,),
     )
     with serve(settings) as emulator:
         printed = client.run(tmp_path, environment(emulator, tmp_path, age))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -183,6 +184,21 @@ class TestSwitches:
         assert Profile() == new
 
 
+def job_of(client: Json, folder: Path) -> str:
+    """How an import job of a folder ends."""
+    job = client.start_dicom_import_job(
+        datastoreId=DEFAULT_DATASTORE_ID,
+        dataAccessRoleArn="arn:aws:iam::000000000000:role/importer",
+        inputS3Uri=folder.as_uri(),
+        outputS3Uri="s3://bucket/out/",
+    )
+    while True:
+        found = client.get_dicom_import_job(datastoreId=DEFAULT_DATASTORE_ID, jobId=job["jobId"])["jobProperties"]
+        if found["jobStatus"] in {"COMPLETED", "FAILED"}:
+            return str(found["jobStatus"])
+        time.sleep(0.05)
+
+
 class TestCommand:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         program = "import typer; from bulkedit.cli.emulate import emulate; typer.run(emulate)"
@@ -220,6 +236,34 @@ class TestCommand:
             line["url"],
         )
         assert "Imported 1 image set from" in err
+
+    @pytest.mark.parametrize(
+        ("options", "allowed"),
+        [
+            ([], []),
+            (["--import", "mine"], ["mine"]),
+            (["--import", "mine", "--import-root", "asked", "--import-root", "too"], ["asked", "too"]),
+        ],
+        ids=["nothing", "what --import names", "what --import-root names"],
+    )
+    def test_import_jobs_read_what_was_named(
+        self, tmp_path: Path, client_of: Callable[..., Json], options: list[str], allowed: list[str]
+    ) -> None:
+        import pydicom
+
+        folders = {name: tmp_path / name for name in ("mine", "asked", "too", "other")}
+        for folder in folders.values():
+            folder.mkdir()
+            file = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
+            (folder / "ct.dcm").write_bytes(file.read_bytes())
+        process = self.start("--port", "0", "--scale", "inf", *(str(folders.get(word, word)) for word in options))
+        assert process.stdout is not None
+        try:
+            client = client_of(process.stdout.readline().strip())
+            assert [name for name, folder in folders.items() if job_of(client, folder) == "COMPLETED"] == allowed
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=10)
 
     def test_others_are_let_in_with_a_warning_only(self) -> None:
         process = self.start("--port", "0", "--host", "0.0.0.0")  # noqa: S104

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import stat
@@ -39,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[Emulator]:
-    with serve(replace(settings(), import_root=tmp_path)) as running:
+    with serve(replace(settings(), import_roots=(tmp_path,))) as running:
         yield running
 
 
@@ -162,11 +163,69 @@ def test_a_folder_that_cannot_be_read_fails_the_job_in_words_without_paths(
     assert str(tmp_path) not in job["message"]
 
 
-def test_jobs_stay_below_their_root(client_of: Callable[..., Json], folder: Path, tmp_path: Path) -> None:
-    for root in (tmp_path / "elsewhere", None):
-        with serve(replace(settings(), import_root=root)) as emulator:
-            client = client_of(emulator)
-            assert ended(client, start(client, folder))["jobStatus"] == "FAILED"
+def test_jobs_stay_below_their_roots(client_of: Callable[..., Json], folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for roots, status in [((), "FAILED"), ((elsewhere,), "FAILED"), ((elsewhere, folder), "COMPLETED")]:
+        with serve(replace(settings(), import_roots=roots)) as emulator:
+            job = ended(client_of(emulator), start(client_of(emulator), folder))
+            assert job["jobStatus"] == status
+            assert status == "COMPLETED" or "--import-root" in job["message"]
+
+
+def test_results_are_written_below_the_roots_only_and_nothing_is_imported_otherwise(
+    client_of: Callable[..., Json], folder: Path, tmp_path: Path
+) -> None:
+    with serve(replace(settings(), import_roots=(folder,))) as emulator:
+        client = client_of(emulator)
+        job = ended(client, start(client, folder, tmp_path / "output"))
+        assert (job["jobStatus"], "--import-root" in job["message"]) == ("FAILED", True)
+        assert client.search_image_sets(datastoreId=STORE)["imageSetsMetadataSummaries"] == []
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("link", ["file", "folder", "input"])
+def test_links_out_of_the_roots_are_not_followed(
+    client_of: Callable[..., Json], folder: Path, tmp_path: Path, link: str
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    target, source = {"file": (folder / "ct", root), "folder": (folder, root), "input": (folder, root / "link")}[link]
+    (root / "link").symlink_to(target)
+    with serve(replace(settings(), import_roots=(root,))) as emulator:
+        client = client_of(emulator)
+        ended(client, start(client, source))
+        assert client.search_image_sets(datastoreId=STORE)["imageSetsMetadataSummaries"] == []
+
+
+def test_a_link_within_the_roots_is_followed(client_of: Callable[..., Json], folder: Path) -> None:
+    (folder / "ct").rename(folder / "deeper" / "ct")
+    (folder / "link").symlink_to(folder / "deeper" / "ct")
+    with serve(replace(settings(), import_roots=(folder,))) as emulator:
+        client = client_of(emulator)
+        ended(client, start(client, folder))
+        assert len(client.search_image_sets(datastoreId=STORE)["imageSetsMetadataSummaries"]) == 2
+
+
+@pytest.mark.parametrize("place", ["", "SUCCESS", "SUCCESS/success.ndjson"])
+def test_results_are_not_written_through_a_link(
+    emulator: Emulator, client_of: Callable[..., Json], folder: Path, tmp_path: Path, place: str
+) -> None:
+    """The id of a job can be foreseen, so a link may wait where its results are to be."""
+    output, victim = tmp_path / "output", tmp_path / "victim"
+    job_id = emulator.do(lambda world: copy.deepcopy(world).new_id())
+    link = output / f"{STORE}-DicomImport-{job_id}" / place
+    link.parent.mkdir(parents=True)
+    if place.endswith(".ndjson"):
+        victim.write_text("kept")
+    else:
+        victim.mkdir()
+    link.symlink_to(victim)
+    client = client_of(emulator)
+    assert start(client, folder, output) == job_id
+    while emulator.server._tasks:
+        time.sleep(0.02)
+    assert ended(client, job_id)["jobStatus"] == "COMPLETED"
+    assert victim.read_text() == "kept" if victim.is_file() else list(victim.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +256,7 @@ def test_what_it_cannot_do_it_says(
 def test_a_job_that_a_kill_interrupted_is_done_after_the_restart(
     client_of: Callable[..., Json], folder: Path, tmp_path: Path
 ) -> None:
-    kept = replace(settings(), import_root=tmp_path, state=tmp_path / "state")
+    kept = replace(settings(), import_roots=(tmp_path,), state=tmp_path / "state")
     with serve(kept) as emulator:
         job_id = start(client_of(emulator), folder)
         emulator.do(lambda world: world.jobs.__setitem__(job_id, replace_status(world.jobs[job_id])))
