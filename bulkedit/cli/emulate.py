@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import math
 import shlex
@@ -27,6 +26,7 @@ _RULES, _TIME, _ACCESS = "Rules", "Quotas, time and faults", "Access"
 
 
 def emulate(
+    context: typer.Context,
     imports: Annotated[
         list[Path] | None,
         typer.Option(
@@ -132,6 +132,16 @@ def emulate(
             rich_help_panel=_ACCESS,
         ),
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="BULKEDIT_EMULATE_ALLOW_HOST",
+            help="Answer requests to this host name too, beside localhost and the machine's addresses; repeatable.",
+            rich_help_panel=_ACCESS,
+            show_default=False,
+        ),
+    ] = None,
     access_key: Annotated[
         str | None,
         typer.Option(
@@ -145,7 +155,7 @@ def emulate(
         str | None,
         typer.Option(
             envvar="BULKEDIT_EMULATE_SECRET_KEY",
-            help="The secret of --access-key.",
+            help="The secret of --access-key. Set the variable, because others can see the command line.",
             rich_help_panel=_ACCESS,
             show_default=False,
         ),
@@ -172,7 +182,6 @@ def emulate(
     """
     from bulkedit.emulator import Settings, Settle
 
-    local = _loopback(host)
     try:
         settings = Settings(
             profile=_profile(age, switch or []),
@@ -181,16 +190,35 @@ def emulate(
             seed=seed,
             faults=_faults(fault or []),
             credentials=_credentials(access_key, secret_key),
+            allowed_hosts=tuple(allow_host or ()),
             state=state,
             import_roots=tuple(import_root or imports or ()),
         )
     except ValueError as error:
         raise UsageError(f"{error}.") from None
-    if not local:
-        _talk(f"Warning: whoever reaches {host} can use this emulator, and read what is in it.")
-        if settings.credentials is None:
-            _talk("To let only those in who have a key: --access-key and --secret-key.")
+    _warn(settings, host, secret_shown=_is_on_command_line(context, "secret_key"))
     asyncio.run(_serve(settings, host, port, imports or [], as_json=as_json))
+
+
+def _warn(settings: Settings, host: str, *, secret_shown: bool) -> None:
+    """Say who else may get in."""
+    from bulkedit.emulator.gate import is_loopback
+
+    if secret_shown:
+        _talk("Warning: other users of this machine can see --secret-key in the list of processes.")
+        _talk("To keep it from them, set BULKEDIT_EMULATE_SECRET_KEY instead.")
+    if is_loopback(host):
+        return
+    _talk(f"Warning: anyone who can reach {host} can use this emulator and read what is in it.")
+    if settings.credentials is None:
+        _talk("To let in only those who have a key: --access-key and --secret-key.")
+    if not settings.allowed_hosts:
+        _talk("It answers to localhost and this machine's addresses. To let it answer to a name: --allow-host NAME.")
+
+
+def _is_on_command_line(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _profile(age: str, switches: list[str]) -> Profile:
@@ -217,13 +245,6 @@ def _credentials(access_key: str | None, secret_key: str | None) -> Credentials 
     if bool(access_key) != bool(secret_key):
         raise UsageError("--access-key and --secret-key go together.")
     return Credentials(access_key, secret_key) if access_key and secret_key else None
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _serve(settings: Settings, host: str, port: int, imports: list[Path], *, as_json: bool) -> None:
@@ -263,6 +284,8 @@ async def _import(emulator: Emulator, folders: list[Path]) -> None:
 
 def _announce(emulator: Emulator, *, as_json: bool) -> None:
     environment = emulator.environment()
+    if emulator.server.settings.credentials:
+        del environment["AWS_SECRET_ACCESS_KEY"]  # the caller has it, and this text may be kept in a log
     if as_json:
         line = {"type": "emulator", "url": emulator.url, "datastore": emulator.datastore_id, "environment": environment}
         _data(json.dumps(line))
@@ -271,6 +294,8 @@ def _announce(emulator: Emulator, *, as_json: bool) -> None:
     _talk("To use it, in another terminal:")
     for name, value in environment.items():
         _talk(f"  export {name}={shlex.quote(value)}")
+    if "AWS_SECRET_ACCESS_KEY" not in environment:
+        _talk("and AWS_SECRET_ACCESS_KEY, with the value of --secret-key.")
     _talk(f"Data store: {emulator.datastore_id}. Ctrl-C ends it.")
 
 

@@ -10,14 +10,17 @@
 | POST /_emulator/quota | `{"scale": 4}`: quotas from now on |
 | POST /_emulator/image-sets?datastoreId=… | import the metadata document in the body; `imageSetId` |
 
-Answers loopback only, is never throttled, struck by a fault or written to the journal.
+Answers loopback only, and only with the key pair if the emulator has one. It is never throttled, struck by a fault or
+written to the journal.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hmac
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qs
 
 from bulkedit import __version__
@@ -30,16 +33,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bulkedit.emulator.server import Server
+    from bulkedit.emulator.signing import Credentials
 
 PREFIX: Final = "/_emulator"
 _LOOPBACK: Final = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
-def answer(server: Server, remote: str | None, method: str, target: tuple[str, str], body: bytes) -> Reply:
-    """Answer a control request: ``target`` is path and query."""
+class NoKey(Denied):
+    """A control request without the key pair of an emulator that has one."""
+
+    code: ClassVar[str] = "UnauthorizedException"
+    status: ClassVar[int] = 401
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Basic realm="bulkedit emulator", charset="UTF-8"'}
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The control endpoint needs the emulator's keys, as user and password of HTTP Basic authentication: "
+            'curl -u "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
+        )
+
+
+def check_access(remote: str | None, authorization: str | None, credentials: Credentials | None) -> None:
+    """Refuse who may not control the emulator: other machines and, if it has a key pair, requests without it.
+
+    ``remote``: the address that the request came from; ``authorization``: the header, of HTTP Basic (RFC 7617). Raises
+    Denied or NoKey.
+    """
+    if remote not in _LOOPBACK:
+        raise Denied("The control endpoint answers on loopback only.")
+    if credentials is None:
+        return
+    pair = f"{credentials.access_key}:{credentials.secret_key}"
+    scheme, _, given = (authorization or "").partition(" ")
+    expected = base64.b64encode(pair.encode())
+    if scheme.lower() != "basic" or not hmac.compare_digest(given.strip().encode("utf-8", "replace"), expected):
+        raise NoKey
+
+
+def answer(server: Server, method: str, target: tuple[str, str], body: bytes) -> Reply:
+    """Answer a control request that `check_access` has let in: ``target`` is path and query."""
     try:
-        if remote not in _LOOPBACK:
-            raise Denied("The control endpoint answers on loopback only.")
         path, query = target[0].removeprefix(PREFIX).strip("/"), {k: v[-1] for k, v in parse_qs(target[1]).items()}
         if (action := _ACTIONS.get((method, path))) is None:
             raise NotFound("The control endpoint has no such path and method.")

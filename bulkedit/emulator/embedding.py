@@ -106,7 +106,7 @@ async def serve_async(
     settings: Settings | None = None, *, clock: Clock | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Emulator]:
     """Run an emulator in the caller's event loop until the block ends. Port 0 takes any that is free."""
-    server = Server(settings, clock=clock)
+    server = Server(settings, clock=clock, host=host)
     http = web.Server(
         server.handle, access_log=None, logger=_SILENT, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE
     )

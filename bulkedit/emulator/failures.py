@@ -13,6 +13,7 @@ class ServiceError(Exception):
 
     code: ClassVar[str] = "InternalServerException"
     status: ClassVar[int] = 500
+    headers: ClassVar[dict[str, str]] = {}  # of the answer, beside those that every refusal has
 
     def __init__(self, message: str) -> None:
         self.message = message

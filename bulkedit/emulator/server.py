@@ -20,6 +20,7 @@ from bulkedit.emulator.actions import admit, perform
 from bulkedit.emulator.clock import Clock, SystemClock
 from bulkedit.emulator.failures import Conflict, Denied, ServiceError, Throttled
 from bulkedit.emulator.faults import Faults, Kind
+from bulkedit.emulator.gate import Gate
 from bulkedit.emulator.importing import UNDER_WAY
 from bulkedit.emulator.journal import Journal
 from bulkedit.emulator.model import operations
@@ -58,9 +59,13 @@ class Dropped(Exception):  # noqa: N818 - not an error: a fault that was asked f
 class Server:
     """One emulator: a world behind HTTP."""
 
-    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, clock: Clock | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        """``host``: the address that it is to listen on."""
         self.settings = settings or Settings()
         self.clock = clock or SystemClock()
+        self._gate = Gate(self.settings.allowed_hosts, bound=host)
         self.journal = Journal(self.settings.journal_limit)
         self.faults = Faults(self.settings.seed, self.settings.faults, now=self.now())
         self.state = State(self.settings.state) if self.settings.state else None
@@ -100,12 +105,16 @@ class Server:
         path, _, query = http.raw_path.partition("?")
         controls = path == control.PREFIX or path.startswith(control.PREFIX + "/")
         try:
+            self._gate.check(http.headers, _own_address(http))
+            if controls:
+                control.check_access(http.remote, http.headers.get("Authorization"), self.settings.credentials)
             body = await _body(http, LARGEST_CONTROL_BODY if controls else LARGEST_BODY)
-        except TooLarge as error:
-            self.journal.add(at=self.now(), kind="request", status=error.status, code=error.code)
+        except ServiceError as error:
+            if not controls:
+                self.journal.add(at=self.now(), kind="request", status=error.status, code=error.code)
             return _response(wire.refusal(error))
         if controls:
-            return _response(control.answer(self, http.remote, http.method, (path, query), body))
+            return _response(control.answer(self, http.method, (path, query), body))
         return await self._serve(http, signing.Signed(http.method, path, query, http.headers, body))
 
     async def _serve(self, http: BaseRequest, signed: signing.Signed) -> web.StreamResponse:
@@ -290,6 +299,12 @@ def _describe_version(note: dict[str, Any], params: dict[str, Any]) -> None:
         note["base"] = int(version)
     note["force"] = params.get("force") is True
     note["study_wide"] = params.get("includeStudyImageSets") is True
+
+
+def _own_address(http: BaseRequest) -> str | None:
+    """The address of this machine that a request arrived at."""
+    address = http.transport.get_extra_info("sockname") if http.transport else None
+    return str(address[0]) if address else None
 
 
 async def _body(http: BaseRequest, largest: int) -> bytes:

@@ -13,6 +13,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from bulkedit.emulator.gate import check_host_name
 from bulkedit.emulator.quota import LIMITS
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class Settings:
     journal_limit: int = 1_000_000  # entries kept; the oldest go first
     faults: tuple[Fault, ...] = ()  # that are set from the start
     credentials: Credentials | None = None  # with which requests must be signed; None takes any, also unsigned
+    allowed_hosts: tuple[str, ...] = ()  # host names to answer for, beside localhost and this machine's addresses
     state: Path | None = None  # a SQLite file that survives a kill; None is memory
     import_roots: tuple[Path, ...] = ()  # import jobs read and write below these folders only
 
@@ -150,6 +152,8 @@ class Settings:
             raise ValueError("scale is above 0; math.inf switches throttling off")
         if unknown := self.quotas.keys() - LIMITS.keys():
             raise ValueError(f"no action with a quota: {', '.join(sorted(unknown))}")
+        for host in self.allowed_hosts:
+            check_host_name(host)
 
 
 UNTHROTTLED: Final = math.inf

@@ -134,4 +134,4 @@ def reply(answer: Answer | Blob) -> Reply:
 def refusal(error: ServiceError) -> Reply:
     """A refusal as HTTP: the type in a header, one member ``message`` in the body (reference section 1.5)."""
     body = json.dumps({"message": error.message}, separators=(",", ":")).encode()
-    return Reply(error.status, body, {"Content-Type": JSON, "x-amzn-ErrorType": error.code})
+    return Reply(error.status, body, {"Content-Type": JSON, "x-amzn-ErrorType": error.code} | error.headers)

@@ -54,17 +54,18 @@ class Page:
             self.complaints.append(str(words))
         return message
 
-    async def open(self, path: Path) -> None:
+    async def open(self, page: Path | str) -> None:
+        """Open a file, or a URL."""
         for domain in ("Page", "Network", "Log", "Runtime"):
             await self.ask(f"{domain}.enable")
         for noted in (self.requests, self.complaints, self._events):
             noted.clear()
-        await self.ask("Page.navigate", url=path.as_uri())
+        await self.ask("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while "Page.loadEventFired" not in self._events:
             await self._next()
 
     async def value(self, script: str) -> Any:
-        found = await self.ask("Runtime.evaluate", expression=script, returnByValue=True)
+        found = await self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 

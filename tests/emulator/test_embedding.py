@@ -200,14 +200,14 @@ def job_of(client: Json, folder: Path) -> str:
 
 
 class TestCommand:
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         program = "import typer; from bulkedit.cli.emulate import emulate; typer.run(emulate)"
         return subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(),
+            env=environment() | variables,
         )
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
@@ -265,13 +265,34 @@ class TestCommand:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=10)
 
-    def test_others_are_let_in_with_a_warning_only(self) -> None:
-        process = self.start("--port", "0", "--host", "0.0.0.0")  # noqa: S104
+    def said(self, *arguments: str, **variables: str) -> tuple[str, str]:
+        """What it says from its start to its end, on standard output and error."""
+        process = self.start("--port", "0", *arguments, **variables)
         assert process.stdout is not None
-        process.stdout.readline()
+        first = process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
-        assert "Warning" in err
+        out, err = process.communicate(timeout=10)
+        assert process.returncode == 0
+        return first + out, err
+
+    def test_others_are_let_in_with_a_warning_only(self) -> None:
+        _, err = self.said("--host", "0.0.0.0")  # noqa: S104
+        assert [name for name in ("Warning", "--secret-key", "--allow-host NAME") if name not in err] == []
+        _, err = self.said("--host", "0.0.0.0", "--allow-host", "emulator")  # noqa: S104
+        assert "--allow-host" not in err
+
+    @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+    def test_the_secret_key_is_read_from_the_environment_and_never_said(self, form: tuple[str, ...]) -> None:
+        keys = {"BULKEDIT_EMULATE_ACCESS_KEY": "AKIDEXAMPLE", "BULKEDIT_EMULATE_SECRET_KEY": "CANARY"}
+        out, err = self.said(*form, **keys)
+        assert "AKIDEXAMPLE" in (out if form else err)
+        assert "CANARY" not in out + err
+        assert "Warning" not in err
+
+    def test_a_secret_key_on_the_command_line_is_warned_of(self) -> None:
+        _, err = self.said("--access-key", "AKIDEXAMPLE", "--secret-key", "CANARY")
+        assert "BULKEDIT_EMULATE_SECRET_KEY" in err
+        assert "CANARY" not in err
 
     @pytest.mark.parametrize(
         "arguments",
@@ -283,6 +304,7 @@ class TestCommand:
             ["--scale", "0"],
             ["--scale", "nan"],
             ["--access-key", "x"],
+            ["--allow-host", "http://emulator:8104"],
         ],
         ids=" ".join,
     )
