@@ -30,7 +30,7 @@ _NAME: Final = re.compile(r"[a-z0-9._-]{1,255}", re.IGNORECASE)
 class UnknownHost(ServiceError):  # noqa: N818 - named as the service names its errors
     """The header Host names a host that the emulator does not answer for."""
 
-    code: ClassVar[str] = "MisdirectedRequestException"
+    code: ClassVar[str] = "HostNotAllowedException"
     status: ClassVar[int] = 421
 
     def __init__(self, host: str) -> None:

@@ -165,7 +165,7 @@ def test_every_route_is_behind_the_gate(
 def test_a_request_that_is_refused_is_in_the_journal(emulator: Emulator) -> None:
     send(emulator, Host="example.org")
     (entry,) = emulator.journal()
-    assert (entry.kind, entry.status, entry.code) == ("request", 421, "MisdirectedRequestException")
+    assert (entry.kind, entry.status, entry.code) == ("request", 421, "HostNotAllowedException")
 
 
 class TestControlEndpoint:
