@@ -7,6 +7,7 @@ Pure decisions: no I/O.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -97,6 +98,8 @@ class Gate:
             raise NoHost
         host = _plain(found[1])
         own = None if own_address is None else _plain(own_address)
+        if host in self._allowed:
+            return
         if not any(name in self._allowed or name == own or is_loopback(name) for name in _names(host)):
             raise UnknownHost(host)
 
@@ -122,6 +125,7 @@ def _names(host: str) -> set[str]:
     return {host} | {name for name in rest if "." not in name or _address(name)}
 
 
+@functools.lru_cache(maxsize=64)  # most requests name the same host
 def _plain(host: str) -> str:
     """One spelling for each host: small letters, no brackets, no final dot, no zone; IPv4 in IPv6 as IPv4."""
     name = host.strip("[]").lower().removesuffix(".")
