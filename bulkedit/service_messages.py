@@ -30,6 +30,8 @@ CODES: Final = frozenset({
     "RequestTimeout", "RequestTimeoutException", "RequestTimeTooSkewed", "ServiceUnavailable",
     "ServiceUnavailableException", "SignatureDoesNotMatch", "SlowDown", "Throttling", "TooManyRequestsException",
     "UnknownOperationException", "UnrecognizedClientException", "ValidationError",
+    # `bulkedit emulate`, to a client that it does not answer
+    "HostNotAllowedException", "UnsupportedMediaTypeException",
     # STS, SSO and SSO-OIDC, which give credentials
     "AccessDenied", "AuthorizationPendingException", "IDPCommunicationError", "IDPRejectedClaim",
     "InvalidAuthorizationMessageException", "InvalidClientException", "InvalidClientMetadataException",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import shlex
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -16,6 +15,7 @@ import typer
 
 from bulkedit.cli.terminal import plural
 from bulkedit.errors import UsageError
+from bulkedit.printable import printable, printable_json, shell_word
 
 if TYPE_CHECKING:
     from bulkedit.emulator import Credentials, Emulator, Fault, Profile, Settings
@@ -293,17 +293,17 @@ def _announce(emulator: Emulator, *, as_json: bool) -> None:
     _data(emulator.url)
     _talk("To use it, in another terminal:")
     for name, value in environment.items():
-        _talk(f"  export {name}={shlex.quote(value)}")
+        _talk(f"  export {name}={shell_word(value)}")
     if "AWS_SECRET_ACCESS_KEY" not in environment:
         _talk("and AWS_SECRET_ACCESS_KEY, with the value of --secret-key.")
     _talk(f"Data store: {emulator.datastore_id}. Ctrl-C ends it.")
 
 
 def _data(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(printable_json(line) + "\n")
     sys.stdout.flush()
 
 
 def _talk(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(printable(line) + "\n")
     sys.stderr.flush()
