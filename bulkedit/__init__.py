@@ -5,7 +5,11 @@ The commands as functions (`bulkedit.library`); what they need is imported when 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
+
+# the program that imports this decides what is shown
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from bulkedit.library import (

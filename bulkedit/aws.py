@@ -14,6 +14,7 @@ import io
 import json
 import platform
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -26,6 +27,7 @@ from botocore.parsers import ResponseParserError
 from bulkedit import __version__
 from bulkedit.answers import WRONG_SHAPE, copied_of, datastore_of, image_set_of, refusal_of, untrusted
 from bulkedit.aws_session import open_session
+from bulkedit.destination import Destination, Identity, check_endpoint, is_default, principal, source_of
 from bulkedit.errors import CredentialsError, UsageError
 from bulkedit.outcome import (
     Accepted,
@@ -40,7 +42,7 @@ from bulkedit.outcome import (
     Refused,
 )
 from bulkedit.service_messages import code_without_values
-from bulkedit.transport import METADATA_BYTES, AnswerTooLargeError, UnverifiedError
+from bulkedit.transport import METADATA_BYTES, AnswerTooLargeError, PlainHttpError, UnverifiedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from bulkedit.client import Connection, CopyRequest, UpdateRequest
 
 _T = TypeVar("_T")
+_STS_S: Final = 5.0  # of GetCallerIdentity, which only tells more
 _THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the event loop
 
 _EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -76,18 +79,35 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
 
     Raises UsageError for an unknown profile or a missing region, CredentialsError where there are no credentials.
     """
+    if connection.endpoint_url is not None:
+        check_endpoint(connection.endpoint_url, connection.endpoint_from, allow_http=connection.allow_http)
     async with contextlib.AsyncExitStack() as stack:
         with _explained():
             session = open_session(connection)
             await _require_credentials(session)
             api = await stack.enter_async_context(_api(session, connection, host_prefix=True))
-            if not _is_aws(api.meta.endpoint_url):
+            destination = _destination(session, connection, api)
+            if not destination.is_aws:
                 # botocore would call runtime-<host>, which exists only at AWS
                 api = await stack.enter_async_context(_api(session, connection, host_prefix=False))
         # with one attempt a request there is nothing for botocore's retry handler to decide
         name = api.meta.service_model.service_name
         api.meta.events.unregister(f"needs-retry.{name}", unique_id=f"retry-config-{name}")
-        yield AwsClient(api, connection.datastore_id, _Chain(session, api))
+        yield AwsClient(api, connection.datastore_id, _Chain(session, api), destination)
+
+
+def _destination(session: aioboto3.Session, connection: Connection, api: Any) -> Destination:  # noqa: ANN401 - untyped
+    """Where requests will go. Logs an endpoint that is not AWS's. Raises UsageError for one that nothing may go to."""
+    url, region = str(api.meta.endpoint_url), api.meta.region_name
+    source = None
+    if connection.endpoint_url is not None or not is_default(url, region):
+        option = connection.endpoint_from if connection.endpoint_url is not None else None
+        source = source_of(option, session.profile_name)
+    check_endpoint(url, source, allow_http=connection.allow_http)
+    destination = Destination(endpoint_url=url, region=region, source=source)
+    if not destination.is_aws:
+        destination.announce()
+    return destination
 
 
 @contextlib.contextmanager
@@ -119,6 +139,12 @@ async def _require_credentials(session: aioboto3.Session) -> None:
             await found.get_frozen_credentials()  # those of a role are asked for only now
     except UnverifiedError as error:
         raise untrusted(_not_sent(error)) from error
+    except PlainHttpError as error:
+        raise UsageError(
+            f"an endpoint that gives credentials is another machine, and http is not encrypted: {error.host}.",
+            likely="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS or the profile names it.",
+            hint="Use https. If the network is yours alone, such as that of containers: --allow-http",
+        ) from error
     except (boto.ProfileNotFound, boto.NoRegionError):
         raise  # no matter of credentials: `_explained` has the words
     except _NO_CREDENTIALS as error:
@@ -139,6 +165,7 @@ class _Chain:
 
     def __init__(self, session: aioboto3.Session, api: Any) -> None:  # noqa: ANN401 - untyped
         self._session = session
+        self._region = api.meta.region_name
         self._signer = api._request_signer  # noqa: SLF001 - no public way
         self._asking = anyio.Lock()
 
@@ -161,6 +188,16 @@ class _Chain:
             self._signer._credentials = found  # noqa: SLF001
             return True
 
+    async def identity(self) -> Identity | None:
+        """GetCallerIdentity, which needs no permission; None if a policy denies it, or STS is out of reach."""
+        config = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=_STS_S, read_timeout=_STS_S)
+        try:
+            async with self._session.client("sts", region_name=self._region, config=config) as sts:
+                found = await sts.get_caller_identity()
+            return Identity(str(found["Account"]), principal(str(found["Arn"])))
+        except (*_NO_ANSWER, boto.ClientError, *WRONG_SHAPE):
+            return None
+
 
 async def _known_by(credentials: Any) -> tuple[str, str | None]:  # noqa: ANN401 - untyped
     frozen = await credentials.get_frozen_credentials()
@@ -181,18 +218,20 @@ def _api(session: aioboto3.Session, connection: Connection, *, host_prefix: bool
     )
 
 
-def _is_aws(url: str) -> bool:
-    host = url.split("://", 1)[-1].split("/", 1)[0].split(":", 1)[0]
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-
-
 class AwsClient:
     """`bulkedit.client.Client` over an aioboto3 client."""
 
-    def __init__(self, api: Any, datastore_id: str, chain: _Chain) -> None:  # noqa: ANN401 - aioboto3 has no types
-        self._api = api
+    def __init__(self, api: Any, datastore_id: str, chain: _Chain, destination: Destination) -> None:  # noqa: ANN401
+        self._api = api  # aioboto3 has no types
         self._datastore_id = datastore_id
         self._chain = chain
+        self._destination = destination
+
+    async def destination(self) -> Destination:
+        """Where requests go; the sender is asked of AWS if the endpoint is its own. Sends nothing anywhere else."""
+        if not self._destination.is_aws:
+            return self._destination
+        return replace(self._destination, identity=await self._chain.identity())
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         """UpdateImageSetMetadata."""

@@ -40,9 +40,10 @@ def open_session(connection: Connection) -> aioboto3.Session:
     Raises UsageError for a key without its certificate, and botocore's ProfileNotFound.
     """
     core = AioSession()
+    transport = partial(Transport, answer_timeout_s=connection.answer_timeout_s, allow_http=connection.allow_http)
     core.set_default_client_config(
         _Config(
-            http_session_cls=partial(Transport, answer_timeout_s=connection.answer_timeout_s),
+            http_session_cls=transport,
             connect_timeout=connection.connect_timeout_s,
             read_timeout=connection.read_timeout_s,
             client_cert=_client_certificate(connection),

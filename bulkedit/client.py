@@ -21,13 +21,16 @@ class Connection:
 
     ``client_cert`` and ``client_key``: paths of a client certificate and its private key (PEM), for a server or proxy
     that requires one; the key may be in the file of the certificate. ``read_timeout_s`` is the time between two pieces
-    of an answer, ``answer_timeout_s`` that from the request to the end of its answer.
+    of an answer, ``answer_timeout_s`` that from the request to the end of its answer. ``endpoint_from`` says who named
+    ``endpoint_url``. ``allow_http``: requests may go to another machine without TLS.
     """
 
     datastore_id: str
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+    endpoint_from: str = "--endpoint-url"
+    allow_http: bool = False
     client_cert: str | None = None
     client_key: str | None = None
     connect_timeout_s: float = 10.0

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from bulkedit.client import Connection
+from bulkedit.destination import Destination, check_endpoint, is_aws
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bulkedit.aws import AwsClient
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "connect", "destination_of"]
 
 
 @asynccontextmanager
@@ -25,3 +26,13 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
 
     async with aws.connect(connection) as client:
         yield client
+
+
+async def destination_of(connection: Connection) -> Destination:
+    """Where requests would go, and as whom. Raises as `connect` does; an endpoint that is not AWS is not asked."""
+    url = connection.endpoint_url
+    if url is not None and not is_aws(url):
+        check_endpoint(url, connection.endpoint_from, allow_http=connection.allow_http)
+        return Destination(endpoint_url=url, region=connection.region, source=connection.endpoint_from)
+    async with connect(connection) as client:
+        return await client.destination()

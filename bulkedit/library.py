@@ -140,16 +140,19 @@ async def apply(
     saved = plans.load(Path(plan)) if isinstance(plan, str | Path) else plan
     require_deletion_asked(saved, delete_originals=delete_originals)
     options = options or RunOptions()
-    settings = {"connection": asdict(where or Where()), "options": asdict(options)}
+    settings = {"connection": (where or Where()).as_settings(), "options": asdict(options)}
     options.engine()  # what is wrong with them is said before anything else happens
     now = datetime.now(UTC)
     folder = Path(run) if run is not None else Path("runs") / runs.new_id(now)
-    return await _carried_out(await to_thread.run_sync(runs.create, folder, saved, settings, now))
+    return await _carried_out(await to_thread.run_sync(runs.create, folder, saved, settings, now), where=where)
 
 
-async def resume(run: str | Path, strategy: Strategy = Strategy.NEW) -> Report:
-    """Go on with a run: first what is in doubt, then what the strategy says; as `bulkedit resume`."""
-    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)), strategy)
+async def resume(run: str | Path, strategy: Strategy = Strategy.NEW, *, where: Where | None = None) -> Report:
+    """Go on with a run: first what is in doubt, then what the strategy says; as `bulkedit resume`.
+
+    ``where`` says what is otherwise than when the run was begun.
+    """
+    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)), strategy, where=where)
 
 
 async def verify(
@@ -220,7 +223,7 @@ def _report(run: Run) -> Report:
     return Report(run.folder, reports.summary(run), reports.outcomes(run))
 
 
-async def _carried_out(run: Run, strategy: Strategy = Strategy.NEW) -> Report:
-    async with engine_of(run, strategy) as engine:
+async def _carried_out(run: Run, strategy: Strategy = Strategy.NEW, *, where: Where | None) -> Report:
+    async with engine_of(run, strategy, where=where) as engine:
         await engine.run()
     return await to_thread.run_sync(_report, run)

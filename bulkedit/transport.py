@@ -27,6 +27,8 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path, mask_proxy_u
 from multidict import CIMultiDict
 from yarl import URL
 
+from bulkedit.destination import is_loopback
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
@@ -49,6 +51,14 @@ class UnverifiedError(boto.HTTPClientError):
         self.what = what  # host or file, and the reason in the words of OpenSSL or of the system; never a value
 
 
+class PlainHttpError(boto.HTTPClientError):
+    """The request would go to another machine without TLS, which was not agreed to. Nothing was sent."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(error=f"{host} is another machine, and http is not encrypted")
+        self.host = host
+
+
 class AnswerTooLargeError(boto.HTTPClientError):
     """The answer is larger than any that the service gives."""
 
@@ -62,7 +72,7 @@ class Transport:
     Arguments are the SDK's, which makes the object. ``verify``: True, or the path of a file of CA certificates (PEM);
     an empty text counts as True. ``timeout``: seconds, or seconds to connect and seconds between two pieces of an
     answer. ``client_cert``: path of a certificate with its key, or paths of both. ``answer_timeout_s``: seconds from
-    the request to the end of its answer.
+    the request to the end of its answer. ``allow_http``: requests may go to another machine without TLS.
 
     Raises ValueError for ``verify=False``, and for ``proxies_config``, which aiohttp cannot keep apart from the
     settings for the server itself.
@@ -72,6 +82,7 @@ class Transport:
         self,
         *,
         answer_timeout_s: float,
+        allow_http: bool = False,
         verify: bool | str = True,
         proxies: dict[str, str] | None = None,
         timeout: float | tuple[float, float] | None = None,
@@ -85,6 +96,7 @@ class Transport:
             raise ValueError("certificates are always verified")
         if any(value is not None for value in (proxies_config or {}).values()):
             raise ValueError("proxies_config is not supported")
+        self._allow_http = allow_http
         connect_s, read_s = timeout if isinstance(timeout, tuple | list) else (timeout, timeout)
         self._timeout = aiohttp.ClientTimeout(total=answer_timeout_s, sock_connect=connect_s, sock_read=read_s)
         self._ca_certificates = verify if isinstance(verify, str) and verify else str(get_cert_path(verify=True))
@@ -112,9 +124,12 @@ class Transport:
     async def send(self, request: AWSPreparedRequest) -> AioAWSResponse:
         """Send one request, and read its answer to the end.
 
-        Raises the botocore exceptions that the SDK's class raises, `UnverifiedError` and `AnswerTooLargeError`.
+        Raises the botocore exceptions that the SDK's class raises, `UnverifiedError`, `PlainHttpError` and
+        `AnswerTooLargeError`.
         """
         url = URL(request.url, encoded=True)
+        if url.scheme != "https" and not self._allow_http and not is_loopback(request.url):
+            raise PlainHttpError(url.host or "")
         proxy = self._proxies.proxy_url_for(request.url)
         headers = CIMultiDict((name, _text(value)) for name, value in request.headers.items())
         headers["Accept-Encoding"] = "identity"
@@ -171,10 +186,11 @@ class SharedTransport(Transport):
     """A transport for the SDK's readers of instance and container credentials.
 
     They open it for each reading, by the method that `aiobotocore.utils` expects of the session that it is given.
+    These endpoints are http on link-local addresses; the SDK refuses others.
     """
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of Transport
-        super().__init__(**settings)
+        super().__init__(allow_http=True, **settings)
         self._users = 0
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
-    {"abreast", "errors", "edit", "dicom", "pacing", "files", "printable", "service_messages"},
+    {"abreast", "destination", "errors", "edit", "dicom", "pacing", "files", "printable", "service_messages"},
     {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding"},
     {"verdict", "planner", "ledger", "aws", "aws_session", "transport", "emulator"},
     {"connection", "full_messages", "runs", "reading", "changes", "recipe"},
@@ -33,6 +33,7 @@ ALLOWED_SIDEWAYS = {
     ("aws_session", "transport"),
     ("edit", "errors"),
     ("errors", "printable"),
+    ("destination", "errors"),
     ("dicom", "errors"),
     ("pacing", "errors"),
     ("inventory", "answers"),

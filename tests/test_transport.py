@@ -44,7 +44,7 @@ async def test_a_redirect_is_a_lost_answer_and_not_followed(method: str, status:
     async with serving() as elsewhere:
         away = http(status, "", Location=f"http://127.0.0.1:{elsewhere.port}/")
         async with serving(answer=away) as server, client_of(server.port) as client:
-            assert await METHODS[method](client) == Lost(str(status))
+            assert await METHODS[method](client) == Lost(f"HTTP {status}")
     assert (len(server.requests), elsewhere.requests) == (1, [])
 
 

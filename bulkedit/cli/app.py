@@ -53,6 +53,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[  # noqa: ARG001 - its callback has done it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -60,6 +61,23 @@ def _main(
     # without a handler, Python writes what libraries log to standard error: the SDK's warnings come with tracebacks
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(logging.NullHandler())
+    own, warnings = logging.getLogger("bulkedit"), _Warnings(logging.WARNING)
+    own.addHandler(warnings)
+    context.call_on_close(lambda: own.removeHandler(warnings))
+
+
+class _Warnings(logging.Handler):
+    """Shows what `bulkedit` warns of on standard error, each text once in a command."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self._shown:
+            self._shown.add(text)
+            err().print(text)
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:

@@ -20,7 +20,7 @@ from bulkedit.cli.planning import Talk, plan_line, show_plan
 from bulkedit.cli.progress import bottleneck, watch
 from bulkedit.cli.reporting import closing_lines
 from bulkedit.cli.terminal import command, confirmed, err, interactive, json_line, plural
-from bulkedit.cli.working import short_collections
+from bulkedit.cli.working import short_collections, with_consent
 from bulkedit.commands import ListOptions, RunOptions, Where, engine_of, plan_list, require_deletion_asked
 from bulkedit.engine import Resumption, Strategy
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
@@ -45,6 +45,7 @@ def apply(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    allow_http: o.AllowHttp = False,
     client_cert: o.ClientCert = None,
     client_key: o.ClientKey = None,
     rate: o.Rate = AUTO,
@@ -86,7 +87,12 @@ def apply(
     Example: bulkedit apply plans/20260102-030405-1a2b --max-rate 5/s
     """
     where = Where(
-        region=region, profile=profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+        region=region,
+        profile=profile,
+        endpoint_url=endpoint_url,
+        allow_http=allow_http,
+        client_cert=client_cert,
+        client_key=client_key,
     )
     options = RunOptions(
         rate=rate,
@@ -135,19 +141,27 @@ def apply(
         show_plan(plan)
     _ask(plan, yes=yes, delete_originals=delete_originals)
     now = datetime.now(UTC)
-    settings = {"connection": asdict(where), "options": asdict(options)}
+    settings = {"connection": where.as_settings(), "options": asdict(options)}
     started = runs.create(run or Path("runs") / runs.new_id(now), plan, settings, now)
-    raise typer.Exit(carry_out(started, as_json=as_json))
+    raise typer.Exit(carry_out(started, as_json=as_json, where=where))
 
 
-def resume(run: o.RunFolder, strategy: o.ResumeStrategy = "new", as_json: o.AsJson = False) -> None:
+def resume(
+    run: o.RunFolder,
+    strategy: o.ResumeStrategy = "new",
+    endpoint_url: o.EndpointUrl = None,
+    allow_http: o.AllowHttp = False,
+    as_json: o.AsJson = False,
+) -> None:
     """Go on with a run that was stopped: first what is in doubt, then what is left.
 
     Example: bulkedit resume runs/20260102-030405-1a2b
     """
     if strategy not in list(Strategy):
         raise UsageError("--strategy is new, failed or all.")
-    raise typer.Exit(carry_out(runs.load(run), Strategy(strategy), as_json=as_json))
+    found = runs.load(run)
+    where = with_consent(found, Where(endpoint_url=endpoint_url, allow_http=allow_http))
+    raise typer.Exit(carry_out(found, Strategy(strategy), as_json=as_json, where=where))
 
 
 def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: Where) -> SavedPlan:
@@ -193,11 +207,11 @@ def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
         raise typer.Exit(EXIT_OK)
 
 
-def carry_out(run: runs.Run, strategy: Strategy = Strategy.NEW, *, as_json: bool) -> int:
+def carry_out(run: runs.Run, strategy: Strategy = Strategy.NEW, *, as_json: bool, where: Where | None = None) -> int:
     """Run to an end of whatever kind how it ended, and return the exit code."""
     err().print(f"Run {printable(run.folder)}")
     try:
-        interrupted, ended = anyio.run(partial(_carry_out, run, strategy, as_json=as_json))
+        interrupted, ended = anyio.run(partial(_carry_out, run, strategy, as_json=as_json, where=where))
     except BulkeditError as error:
         if run.ledger.exists():
             error.hint = (error.hint or f"To go on: {_RESUME}").replace(_RESUME, command("resume", run.folder))
@@ -222,9 +236,9 @@ def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
     return EXIT_OK if well else EXIT_NOT_ALL_APPLIED
 
 
-async def _carry_out(run: runs.Run, strategy: Strategy, *, as_json: bool) -> tuple[bool, Progress]:
+async def _carry_out(run: runs.Run, strategy: Strategy, *, as_json: bool, where: Where | None) -> tuple[bool, Progress]:
     """Run; True where a signal stopped it, and the numbers at the end."""
-    async with engine_of(run, strategy, lambda found: err().print(resumption_line(found))) as engine:
+    async with engine_of(run, strategy, lambda found: err().print(resumption_line(found)), where=where) as engine:
         return await _run(engine, as_json=as_json), engine.progress()
 
 

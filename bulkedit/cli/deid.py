@@ -224,6 +224,7 @@ def deid(
     region: o.Region = None,
     aws_profile: AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    allow_http: o.AllowHttp = False,
     client_cert: o.ClientCert = None,
     client_key: o.ClientKey = None,
     read_rate: ReadRate = DEFAULT_RATE,
@@ -244,7 +245,12 @@ def deid(
     Example: bulkedit deid -d 0123456789abcdef0123456789abcdef --all --profile basic --key deid.key -o deid.parquet
     """
     where = Where(
-        region=region, profile=aws_profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+        region=region,
+        profile=aws_profile,
+        endpoint_url=endpoint_url,
+        allow_http=allow_http,
+        client_cert=client_cert,
+        client_key=client_key,
     )
     if check is not None:
         kept = deids.load_profile(profile) if profile else None

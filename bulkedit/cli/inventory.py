@@ -44,6 +44,7 @@ def inventory(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    allow_http: o.AllowHttp = False,
     client_cert: o.ClientCert = None,
     client_key: o.ClientKey = None,
     read_rate: o.ReadRate = AUTO,
@@ -67,6 +68,7 @@ def inventory(
             region=region,
             profile=profile,
             endpoint_url=endpoint_url,
+            allow_http=allow_http,
             client_cert=client_cert,
             client_key=client_key,
         ),
@@ -101,6 +103,8 @@ def _again(taking: _Taking, read_rate: str) -> str:
         "--read-rate": read_rate if read_rate != AUTO else None,
     }
     words = [word for name, value in given.items() if value is not None for word in (name, value)]
+    if connection.allow_http:
+        words.append("--allow-http")
     if taking.fresh and not inventories.folder_of(taking.file).exists():
         words.append("--fresh")
     return command("inventory", "-d", connection.datastore_id, "-o", taking.file, *words)

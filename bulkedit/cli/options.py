@@ -61,6 +61,15 @@ EndpointUrl = Annotated[
         show_default=False,
     ),
 ]
+AllowHttp = Annotated[
+    bool,
+    typer.Option(
+        "--allow-http",
+        envvar="BULKEDIT_ALLOW_HTTP",
+        help="Send to another machine without TLS, where everyone on the network between can read it.",
+        rich_help_panel=_WHERE,
+    ),
+]
 ClientCert = Annotated[
     str | None,
     typer.Option(

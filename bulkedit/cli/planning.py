@@ -42,6 +42,7 @@ def plan(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    allow_http: o.AllowHttp = False,
     client_cert: o.ClientCert = None,
     client_key: o.ClientKey = None,
     map_: o.Map = None,
@@ -95,7 +96,12 @@ def plan(
         raised_quota=raised_quota,
     )
     where = Where(
-        region=region, profile=profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+        region=region,
+        profile=profile,
+        endpoint_url=endpoint_url,
+        allow_http=allow_http,
+        client_cert=client_cert,
+        client_key=client_key,
     )
     saved = plan_list(edits, datastore, listing, folder=out_, where=where, listener=Talk())
     if as_json:

@@ -14,7 +14,7 @@ from bulkedit import reversal, runs
 from bulkedit.cli import options as o
 from bulkedit.cli.planning import show_plan
 from bulkedit.cli.terminal import command, err, json_line, out, plural
-from bulkedit.cli.working import worked
+from bulkedit.cli.working import with_consent, worked
 from bulkedit.commands import Where, connection_of
 from bulkedit.connection import connect
 from bulkedit.edit import IMAGE_SET_ID
@@ -81,6 +81,7 @@ def revert(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    allow_http: o.AllowHttp = False,
     client_cert: o.ClientCert = None,
     client_key: o.ClientKey = None,
     read_rate: o.ReadRate = AUTO,
@@ -102,8 +103,16 @@ def revert(
     ids = _ids(image_sets) if image_sets is not None else None
     where = connection_of(
         found,
-        Where(
-            region=region, profile=profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+        with_consent(
+            found,
+            Where(
+                region=region,
+                profile=profile,
+                endpoint_url=endpoint_url,
+                allow_http=allow_http,
+                client_cert=client_cert,
+                client_key=client_key,
+            ),
         ),
     )
     rates = read_paces(read_rate)

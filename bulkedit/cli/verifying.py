@@ -25,7 +25,7 @@ from bulkedit.cli.terminal import (
     plural,
     print_rows,
 )
-from bulkedit.cli.working import worked
+from bulkedit.cli.working import with_consent, worked
 from bulkedit.commands import Where, connection_of
 from bulkedit.connection import connect
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, BulkeditError
@@ -124,6 +124,7 @@ def verify(
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
+    allow_http: o.AllowHttp = False,
     client_cert: o.ClientCert = None,
     client_key: o.ClientKey = None,
     read_rate: o.ReadRate = AUTO,
@@ -147,8 +148,16 @@ def verify(
     )
     where = connection_of(
         found,
-        Where(
-            region=region, profile=profile, endpoint_url=endpoint_url, client_cert=client_cert, client_key=client_key
+        with_consent(
+            found,
+            Where(
+                region=region,
+                profile=profile,
+                endpoint_url=endpoint_url,
+                allow_http=allow_http,
+                client_cert=client_cert,
+                client_key=client_key,
+            ),
         ),
     )
     work = _Verifying(found, options, where, read_paces(read_rate), skip_archived=skip_archived)

@@ -5,15 +5,22 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
+import typer
 
 from bulkedit.cli.progress import show
-from bulkedit.errors import BulkeditError
+from bulkedit.cli.terminal import confirmed, err, interactive
+from bulkedit.destination import is_aws, is_loopback, without_password
+from bulkedit.errors import EXIT_OK, BulkeditError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    from bulkedit.commands import Where
+    from bulkedit.runs import Run
 
 
 async def worked(work: Callable[[], Awaitable[None]], numbers: Callable[[], str]) -> None:
@@ -38,6 +45,20 @@ async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
+
+
+def with_consent(run: Run, where: Where) -> Where:
+    """Ask a person before a run's own endpoint is followed that is neither AWS's nor this machine's.
+
+    A run folder may come from others. `bulkedit.commands.connection_of` refuses if there is no consent.
+    """
+    url = run.settings["connection"].get("endpoint_url")
+    if where.endpoint_url is not None or url is None or is_aws(url) or is_loopback(url) or not interactive():
+        return where
+    if confirmed(f"This run's endpoint is {without_password(url)}, which is neither AWS nor this machine. Send there?"):
+        return replace(where, endpoint_url=url)
+    err().print("Nothing was sent.")
+    raise typer.Exit(EXIT_OK)
 
 
 @contextlib.contextmanager

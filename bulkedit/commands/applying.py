@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bulkedit.client import Client
+    from bulkedit.commands.where import Where
     from bulkedit.planner import SavedPlan
     from bulkedit.runs import Run
 
@@ -104,16 +105,21 @@ def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
 
 @asynccontextmanager
 async def engine_of(
-    run: Run, strategy: Strategy = Strategy.NEW, told: Callable[[Resumption], None] | None = None
+    run: Run,
+    strategy: Strategy = Strategy.NEW,
+    told: Callable[[Resumption], None] | None = None,
+    *,
+    where: Where | None = None,
 ) -> AsyncIterator[Engine]:
     """The engine that carries a run out, or goes on with it, ready to `run`.
 
     Before that the data store has been asked for, the ledger is this process's alone, and what a resume takes up has
-    been entered; ``told`` is told of it first. Raises LedgerError, UsageError, and what `require_datastore` raises.
+    been entered; ``told`` is told of it first. ``where``: as for `connection_of`. Raises LedgerError, UsageError, and
+    what `require_datastore` raises.
     """
     wanted = RunOptions.of(run)
     options = wanted.engine()
-    async with connect(connection_of(run)) as asking, _keeping_messages(asking, run, wanted) as client:
+    async with connect(connection_of(run, where)) as asking, _keeping_messages(asking, run, wanted) as client:
         await require_datastore(client, run.plan.datastore_id)
         resumed = run.ledger.exists()
         with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
@@ -163,6 +169,12 @@ async def require_datastore(client: Client, datastore_id: str) -> None:
             f"data store {datastore_id} does not exist in this account and region ({found.code}).",
             likely="The id is mistyped, or the data store is in another region.",
             hint="List those that exist: aws medical-imaging list-datastores",
+        )
+    if found.kind is Refusal.UNKNOWN:
+        raise EndpointError(
+            f"the endpoint refused GetDatastore ({found.code}).",
+            likely="It is another service than HealthImaging, or an emulator that does not answer for this host name.",
+            hint="Check --endpoint-url, --region and the proxy's settings.",
         )
     denied = AccessError(
         f"AWS does not let these credentials read data store {datastore_id} ({found.code}).",

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from bulkedit.connection import Connection
+from bulkedit.destination import RUN_FILE, require_consent
 
 if TYPE_CHECKING:
     from bulkedit.runs import Run
@@ -18,11 +19,25 @@ class Where:
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+    allow_http: bool = False  # requests may go to another machine without TLS
     client_cert: str | None = None  # path; see `bulkedit.client.Connection`
     client_key: str | None = None
 
+    def as_settings(self) -> dict[str, str | None]:
+        """What a run keeps of it. To send without TLS is agreed to again each time."""
+        return {name: value for name, value in asdict(self).items() if name != "allow_http"}
+
 
 def connection_of(run: Run, where: Where | None = None) -> Connection:
-    """How to reach the run's data store: as the run did, but for what is given."""
-    given = {name: value for name, value in asdict(where or Where()).items() if value is not None}
-    return Connection(datastore_id=run.plan.datastore_id, **{**run.settings["connection"], **given})
+    """How to reach the run's data store: as the run did, but for what is given.
+
+    Raises UsageError if the run names an endpoint that is neither AWS's nor this machine's, and ``where`` does not.
+    """
+    where = where or Where()
+    given = {name: value for name, value in where.as_settings().items() if value is not None}
+    kept = {name: value for name, value in run.settings["connection"].items() if name in Where().as_settings()}
+    if where.endpoint_url is None:
+        require_consent(kept.get("endpoint_url"), str(run.folder))
+        given["endpoint_from"] = RUN_FILE
+    connection = {**kept, **given, "allow_http": where.allow_http}
+    return Connection(datastore_id=run.plan.datastore_id, **connection)

@@ -38,6 +38,11 @@ class Result:
     stderr: str
 
     @property
+    def messages(self) -> list[str]:
+        """The lines of standard error, without the one that says where requests go."""
+        return [line for line in self.stderr.splitlines() if not line.startswith("Destination: ")]
+
+    @property
     def json(self) -> list[dict[str, Any]]:
         """Standard output as lines of JSON."""
         return [json.loads(line) for line in self.stdout.splitlines()]

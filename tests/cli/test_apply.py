@@ -77,7 +77,7 @@ class TestApplying:
         result = shell.run("apply", edits, "--yes", "--run", "r")
         last = result.stdout.splitlines()[-1]
         assert last.startswith("Run r: 3 edits applied, 0 left, in 3 requests for 3 calls (0 throttled). ")
-        assert result.stderr == "Run r\n"
+        assert result.messages == ["Run r"]
 
     def test_a_rejected_row_is_exit_1_and_leads_to_its_reason(self, shell: Shell, rejected: Path) -> None:
         result = shell.run("apply", rejected, "--yes", "--run", "my run")
@@ -121,7 +121,7 @@ class TestApplying:
 
     def test_a_folder_with_brackets_in_its_name_is_shown_as_it_is(self, shell: Shell, edits: Path) -> None:
         result = shell.run("apply", edits, "--yes", "--run", "[bold]r[/]:smile:")
-        assert (result.exit_code, result.stderr) == (0, "Run [bold]r[/]:smile:\n")
+        assert (result.exit_code, result.messages) == (0, ["Run [bold]r[/]:smile:"])
 
     def test_the_data_store_may_stand_in_the_list(self, shell: Shell, image_sets: list[str]) -> None:
         line = {
@@ -251,7 +251,7 @@ class TestJson:
             "conflicts": 0,
         }
         assert {name: line.get(name) for name in expected} == expected
-        assert (result.exit_code, result.stderr) == (1, "Run r\n")
+        assert (result.exit_code, result.messages) == (1, ["Run r"])
 
     @pytest.mark.parametrize(
         ("kind", "counted"),
@@ -301,7 +301,7 @@ class TestFatal:
         strike(shell, Fault(kind=kind, action="UpdateImageSetMetadata"))
         result = shell.run("apply", edits, "--yes", "--run", "my run", "--rate", "5/s", "--burst", "1")
         shell.emulator.do(lambda _: shell.emulator.server.faults.clear())
-        assert (result.exit_code, result.stderr.splitlines()[1].partition(" (")[0]) == (4, f"error: {what}")
+        assert (result.exit_code, result.messages[1].partition(" (")[0]) == (4, f"error: {what}")
         assert "then go on with: bulkedit resume 'my run'" in result.stderr
         assert "Traceback" not in result.stderr
         assert shell.run("resume", "my run").exit_code == 0

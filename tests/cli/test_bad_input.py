@@ -231,7 +231,7 @@ def test_a_service_that_cannot_be_reached_is_fatal(shell: Shell) -> None:
         (["--on-conflict", "shrug"], "--on-conflict is rebase or stop"),
         (["--workers", "0"], "--workers"),
         (["--burst", "0.5"], "--burst"),
-        (["--endpoint-url", "nonsense"], "--endpoint-url is not an address"),
+        (["--endpoint-url", "nonsense"], "--endpoint-url: the endpoint is not an address"),
         (["--profile", "nobody"], "the AWS profile does not exist"),
         (["-d", "0" * 32, "--frobnicate"], "--frobnicate"),
     ],

@@ -58,7 +58,7 @@ def applied(shell: Shell, plan: str, run: str) -> dict[str, Any]:
 def test_reads_find_their_pace_where_no_rate_is_given(shell: Shell) -> None:
     for words in (["verify", "r"], ["revert", "r"]):
         result = shell.run(*words, env={"BULKEDIT_READ_RATE": None})
-        assert (result.exit_code, result.stderr) == (0, "")
+        assert (result.exit_code, result.messages) == (0, [])
 
 
 def test_apply_verify_revert_apply_verify(shell: Shell, image_sets: list[str]) -> None:

@@ -40,8 +40,8 @@ class TestProgress:
         words = ("apply", edits, "--yes", "--run", "r", "--rate", "20/s", "--burst", "1")
         with shell.started(*words, start=IMPATIENT) as process:
             _, stderr = process.communicate()
-        head, *lines = stderr.splitlines()
-        assert head == "Run r"
+        head, destination, *lines = stderr.splitlines()
+        assert (head, destination.partition(":")[0]) == ("Run r", "Destination")
         assert [line for line in lines if not NUMBERS.fullmatch(line)] == []
         assert len(lines) > 1
         assert printable(stderr)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from tests.cli.shell import Result, Shell
 
 from .cases import CONFIG
 from .servers import Authority, Certificate, Server, fronting, proxying
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from bulkedit.emulator import Emulator
@@ -47,6 +48,14 @@ def port_of(emulator: Emulator) -> int:
 
 async def call(shell: Shell, *words: str, env: _Env) -> Result:
     return await asyncio.to_thread(shell.call, *words, env=env)
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """One that answers for the hosts of AWS, which the proxy leads to it."""
+    hosts = tuple(f"{prefix}medical-imaging.us-east-1.amazonaws.com" for prefix in ("", "runtime-"))
+    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01), allowed_hosts=hosts)) as running:
+        yield running
 
 
 @pytest.fixture
