@@ -1,9 +1,15 @@
 # Everything happens in .venv, made here from nothing but Python 3.11+ and make.
+# Versions and hashes of all that is installed are in .ci/lock. pip refuses other files, and builds nothing from source.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOCK := .ci/lock
+PIP := $(BIN)/python -m pip
+LOCKED := install --quiet --require-hashes --only-binary :all:
+WHEEL = dist/bulkedit-$$($(BIN)/python -m hatchling version)
+CLEAN := build/clean
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test lint types check wheel lock clean
 
 demo: $(VENV)/.package
 	$(BIN)/bulkedit demo
@@ -20,17 +26,32 @@ types: $(VENV)/.dev
 
 check: lint types test
 
+# The wheel, and an environment that holds nothing but the wheel and what it needs.
+wheel: $(VENV)/.dev
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python -m venv --clear --without-pip $(CLEAN)
+	$(PIP) --python $(CLEAN)/bin/python $(LOCKED) -r $(LOCK)/run.txt
+	$(PIP) --python $(CLEAN)/bin/python install --quiet --no-deps $(WHEEL)-py3-none-any.whl
+	$(PIP) --python $(CLEAN)/bin/python check
+
+# Fits the locks to pyproject.toml. To take the newest versions: make lock UPGRADE=--upgrade
+lock: $(VENV)/bin/python
+	$(PIP) $(LOCKED) -r $(LOCK)/uv.txt
+	$(LOCK)/write $(BIN)/uv $(UPGRADE)
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bulkedit needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(PIP) $(LOCKED) -r $(LOCK)/pip.txt
 
-$(VENV)/.package: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+$(VENV)/.package: $(VENV)/bin/python pyproject.toml $(LOCK)/demo.txt
+	$(PIP) $(LOCKED) -r $(LOCK)/demo.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[deid,report,xlsx]' --group dev
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml $(LOCK)/dev.txt
+	$(PIP) $(LOCKED) -r $(LOCK)/dev.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@ $(VENV)/.package
 
 clean:

@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Installs the clients of test_conformance.py: the AWS CLI v2, the AWS SDKs for JavaScript and Java (boto3 comes with
-# bulkedit), and the browser that opens the report page. Does nothing that is done already. Needs Debian or a kin of it, and the right to install packages where one
-# is missing.
+# bulkedit), and the browser that opens the report page. Does nothing that is done already. Needs Debian or a kin of it,
+# and the right to install packages if one is missing.
+#
+# npm and Maven install fixed versions: of npm's packages package-lock.json has the hashes, of the Java archives
+# java/dependency.sha256. Maven's own plugins have fixed versions only. Debian's packages are those of the release: apt
+# proves their signatures, and older versions leave Debian's servers, so they cannot be fixed.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -35,5 +39,10 @@ fi
 
 jar=java/target/use-cases.jar
 if ! [ "$jar" -nt java/pom.xml ] || ! [ "$jar" -nt java/src/main/java/UseCases.java ]; then
-    mvn --file java/pom.xml --batch-mode --quiet -Dstyle.color=never package
+    mvn --file java/pom.xml --batch-mode --quiet --strict-checksums -Dstyle.color=never package
 fi
+# exactly these archives, before any is run; after a change of versions: sha256sum *.jar >../../dependency.sha256
+(cd java/target/dependency && export LC_ALL=C && sha256sum -- *.jar | diff ../../dependency.sha256 - >&2) || {
+    echo "tests/clients/java/target/dependency holds other archives than tests/clients/java/dependency.sha256 names" >&2
+    exit 1
+}
