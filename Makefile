@@ -9,7 +9,7 @@ LOCKED := install --quiet --require-hashes --only-binary :all:
 WHEEL = dist/bulkedit-$$($(BIN)/python -m hatchling version)
 CLEAN := build/clean
 
-.PHONY: demo test lint types check wheel lock clean
+.PHONY: demo test lint types check wheel sbom lock clean
 
 demo: $(VENV)/.package
 	$(BIN)/bulkedit demo
@@ -33,6 +33,13 @@ wheel: $(VENV)/.dev
 	$(PIP) --python $(CLEAN)/bin/python $(LOCKED) -r $(LOCK)/run.txt
 	$(PIP) --python $(CLEAN)/bin/python install --quiet --no-deps $(WHEEL)-py3-none-any.whl
 	$(PIP) --python $(CLEAN)/bin/python check
+
+# The software bill of materials of that environment. The tool holds it to CycloneDX's schema, and we hold it to the lock.
+sbom: wheel
+	sed "s/^dynamic = .*/version = \"$$($(BIN)/python -m hatchling version)\"/" pyproject.toml >build/pyproject.toml
+	$(BIN)/cyclonedx-py environment --pyproject build/pyproject.toml --output-reproducible \
+		--output-file $(WHEEL).cdx.json $(CLEAN)/bin/python
+	$(BIN)/python -m tests.sbom $(WHEEL).cdx.json
 
 # Fits the locks to pyproject.toml. To take the newest versions: make lock UPGRADE=--upgrade
 lock: $(VENV)/bin/python
