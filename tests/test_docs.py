@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 
 ROOT = generated.ROOT
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "samples/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "samples/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 COMMANDS = generated.commands()
 
 
