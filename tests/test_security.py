@@ -5,27 +5,47 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator.faults import Fault, Kind
+from bulkedit.emulator.model import operations
+from bulkedit.errors import EXIT_DIFFERENCE, EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK
 from tests import generated
 from tests.cli.shell import Shell
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ROOT = generated.ROOT
-POLICIES = sorted((ROOT / "docs/iam").glob("*.json"))
+GUARDS = sorted((ROOT / "docs/iam").glob("deny-*.json"))
+POLICIES = sorted(set((ROOT / "docs/iam").glob("*.json")) - set(GUARDS))
+STORE = "arn:aws:medical-imaging:REGION:ACCOUNT:datastore/DATASTORE"
+VIA_COPY = "-via-copy"
+WRITES = ("UpdateImageSetMetadata", "CopyImageSet", "DeleteImageSet")
 
 
-def actions(command: str) -> set[str]:
-    policy: dict[str, Any] = json.loads((ROOT / f"docs/iam/{command}.json").read_text("utf-8"))
-    (statement,) = policy["Statement"]
-    assert statement["Effect"] == "Allow"
+def statements(name: str) -> list[dict[str, Any]]:
+    policy: dict[str, Any] = json.loads((ROOT / f"docs/iam/{name}.json").read_text("utf-8"))
+    assert policy["Version"] == "2012-10-17"
+    return list(policy["Statement"])
+
+
+def bare(statement: dict[str, Any]) -> set[str]:
+    """The actions of a statement, without the name of the service."""
+    assert all(action.startswith("medical-imaging:") for action in statement["Action"])
     return {action.removeprefix("medical-imaging:") for action in statement["Action"]}
+
+
+def actions(policy: str) -> set[str]:
+    (statement,) = statements(policy)
+    assert statement["Effect"] == "Allow"
+    return bare(statement)
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +55,13 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as emulator:
         shell = Shell(tmp_path_factory.mktemp("iam"), emulator)
 
-        def run(command: str, *words: str) -> None:
+        def run(command: str, *words: str, policy: str | None = None, stopped: bool = False) -> None:
             since = len(shell.requests())
             result = shell.run(command, *words)
-            assert result.exit_code in {0, 1, 7}, result.stderr
+            ended = {EXIT_FATAL} if stopped else {EXIT_OK, EXIT_NOT_ALL_APPLIED, EXIT_DIFFERENCE}
+            assert result.exit_code in ended, result.stderr
             names = {str(entry.action) for entry in shell.requests()[since:]}
-            seen[command] = seen.get(command, set()) | names
+            seen[policy or command] = seen.get(policy or command, set()) | names
 
         (one,) = shell.image_sets(1)
         study = [emulator.add(document(str(number), study="1.9")) for number in (1, 2)]
@@ -81,9 +102,29 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
             run("deid", "--profile", "basic", "--key", str(key), *chosen, "-o", f"deid{number}.parquet")
         run("apply", "deid1.parquet", "--yes", "--run", "d")
         run("deid", "--check", "d")
+        _run_via_copy(shell, run)
+        run("deid", "--profile", "basic", "--key", str(key), "--all", "--via-copy", "-o", "c.parquet", "--plan", "e")
         run("status", "a")
         run("report", "a")
     return seen
+
+
+def _run_via_copy(shell: Shell, run: Callable[..., None]) -> None:
+    """One run that comes to its end, and one that stops before its first copy."""
+
+    def primary(study: str) -> str:
+        """A primary image set, and a list that moves it to another study."""
+        ident = shell.emulator.add(document(study=study, patient=study), primary=True)
+        row = f"{ident},set,StudyInstanceUID,{study}.9,true"
+        return str(shell.write(f"{study}.csv", f"image_set_id,action,attribute,value,force\n{row}\n"))
+
+    run("plan", primary("1.3.1"), "-o", "c", "--via-copy")
+    run("apply", "c", "--yes", "--run", "c1", policy="apply-via-copy")
+    run("verify", "c1")
+    expired = Fault(kind=Kind.EXPIRED, action="SearchImageSets", times=1)
+    shell.emulator.do(lambda _: shell.emulator.server.faults.add([expired], now=time.time()))
+    run("apply", primary("1.3.2"), "--via-copy", "--yes", "--run", "c2", policy="apply-via-copy", stopped=True)
+    run("resume", "c2", policy="resume-via-copy")
 
 
 def _undo_ledger(folder: Path) -> None:
@@ -91,9 +132,10 @@ def _undo_ledger(folder: Path) -> None:
     (folder / "ledger.sqlite").unlink()
 
 
-@pytest.mark.parametrize("command", [path.stem for path in POLICIES])
-def test_a_policy_is_what_its_command_calls(called: dict[str, set[str]], command: str) -> None:
-    assert called[command] == actions(command)
+@pytest.mark.parametrize("policy", [path.stem for path in POLICIES])
+def test_a_policy_is_what_its_command_calls(called: dict[str, set[str]], policy: str) -> None:
+    ordinary = called[policy.removesuffix(VIA_COPY)]  # a plan made with --via-copy may hold ordinary calls too
+    assert called[policy] | ordinary == actions(policy)
 
 
 def test_commands_without_a_policy_call_nothing(called: dict[str, set[str]]) -> None:
@@ -101,32 +143,82 @@ def test_commands_without_a_policy_call_nothing(called: dict[str, set[str]]) -> 
     assert {command: called[command] for command in without} == {"status": set(), "report": set()}
 
 
+def least_privilege() -> str:
+    return (ROOT / "docs/security.md").read_text("utf-8").partition("## Least privilege")[2].partition("\n## ")[0]
+
+
 def test_every_command_and_action_is_in_the_table() -> None:
-    text = (ROOT / "docs/security.md").read_text("utf-8").partition("## Least privilege")[2].partition("\n## ")[0]
-    lines = [line for line in text.splitlines() if line.startswith("| `")]
-    rows = {command: line for line in lines for command in re.findall(r"`(\w+)`", line.split("|")[1])}
-    assert [command for command in generated.commands() if command not in rows] == []
-    for path in POLICIES:
-        assert set(re.findall(r"`([A-Z]\w+)`", rows[path.stem])) | _referred(rows, path.stem) == actions(path.stem)
+    lines = [line for line in least_privilege().splitlines() if line.startswith("| `")]
+    commands = {command for line in lines for command in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert [command for command in generated.commands() if command not in commands] == []
+    rows = {policy: line for line in lines for policy in re.findall(r"iam/([\w-]+)\.json", line)}
+    assert rows.keys() == {path.stem for path in POLICIES}
+    for policy, row in rows.items():
+        assert named(row) | _referred(row, policy, rows) == actions(policy), policy
 
 
-def _referred(rows: dict[str, str], command: str) -> set[str]:
-    """Actions of `… as in `plan``."""
+def named(row: str) -> set[str]:
+    return set(re.findall(r"`([A-Z]\w+)`", row))
+
+
+def _referred(row: str, policy: str, rows: dict[str, str]) -> set[str]:
+    """Actions of `… as in `plan``, and of `all of `apply``."""
+    if all_of := re.search(r"all of `(\w+)`", row):
+        return named(rows[all_of[1]]) | _referred(rows[all_of[1]], all_of[1], rows)
     return (
-        {"SearchImageSets", "GetImageSetMetadata", "ListImageSetVersions"} & actions(command)
-        if " as in " in rows[command]
+        {"SearchImageSets", "GetImageSetMetadata", "ListImageSetVersions"} & actions(policy)
+        if " as in " in row
         else set()
     )
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
 def test_a_policy_names_one_data_store_and_no_wildcard_of_actions(path: Path) -> None:
-    (statement,) = json.loads(path.read_text("utf-8"))["Statement"]
+    (statement,) = statements(path.stem)
     assert all("*" not in action for action in statement["Action"])
-    store = "arn:aws:medical-imaging:REGION:ACCOUNT:datastore/DATASTORE"
-    assert statement["Resource"] == [store, f"{store}/imageset/*"]
+    assert statement["Resource"] == [STORE, f"{STORE}/imageset/*"]
 
 
 def test_only_commands_that_write_may_write() -> None:
-    writers = {path.stem for path in POLICIES if "UpdateImageSetMetadata" in actions(path.stem)}
-    assert writers == {"apply", "resume"}
+    able = {action: {path.stem for path in POLICIES if action in actions(path.stem)} for action in WRITES}
+    via_copy = {f"apply{VIA_COPY}", f"resume{VIA_COPY}"}
+    assert able == {
+        "UpdateImageSetMetadata": {"apply", "resume"} | via_copy,
+        "CopyImageSet": via_copy,
+        "DeleteImageSet": via_copy,
+    }
+
+
+# -- policies that deny
+
+
+@pytest.mark.parametrize("path", GUARDS, ids=lambda path: path.stem)
+def test_a_policy_that_denies_only_denies_and_is_explained(path: Path) -> None:
+    assert {statement["Effect"] for statement in statements(path.stem)} == {"Deny"}
+    assert f"](iam/{path.name})" in least_privilege()
+
+
+def test_every_deletion_that_the_service_has_is_denied() -> None:
+    """Image sets to all but one role; data stores, which no command deletes, to everyone."""
+    of_image_sets, of_data_stores = statements("deny-deletion")
+    assert bare(of_image_sets) == {"DeleteImageSet"}
+    assert of_image_sets["Condition"] == {"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::ACCOUNT:role/ROLE"}}
+    assert "Condition" not in of_data_stores
+    deletions = {name for name in operations() if name.startswith("Delete")}
+    assert bare(of_image_sets) | bare(of_data_stores) == deletions
+    assert {statement["Resource"] for statement in (of_image_sets, of_data_stores)} == {"*"}
+
+
+def test_what_is_not_tagged_is_not_written_to() -> None:
+    """The tag is that of the data store: a wildcard, or image sets, would deny image sets that have no tag."""
+    (statement,) = statements("deny-untagged")
+    assert bare(statement) == set(WRITES)
+    assert statement["Resource"] == [STORE]
+    assert statement["Condition"] == {"StringNotEquals": {"aws:ResourceTag/bulk-edits": "allowed"}}
+
+
+def test_nothing_reaches_the_service_but_through_the_endpoints() -> None:
+    (statement,) = statements("deny-outside-vpc")
+    assert (statement["Action"], statement["Resource"]) == (["medical-imaging:*"], "*")
+    assert list(statement["Condition"]) == ["StringNotEquals"]
+    assert list(statement["Condition"]["StringNotEquals"]) == ["aws:SourceVpce"]
