@@ -29,7 +29,7 @@ from bulkedit.edit import EDITS, json_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-KEY = keys.checked(b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", "the benchmark")
+KEY = keys.checked(b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "the benchmark")
 LIMIT = 10_000
 PATIENT = {"PatientName": "RIVERA^ANA", "PatientID": "MRN", "PatientBirthDate": "19620417", "PatientSex": "F"}
 STUDY = {

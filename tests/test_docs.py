@@ -165,10 +165,11 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("verify", "r", "--history", "--json").json
     yield from shell.run("revert", "r", "--json").json
     yield MINUTE.as_json()  # comes once a minute only
-    key = {ENVIRONMENT: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"}
+    key = {ENVIRONMENT: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
     shell.emulator.add(document(study="1.2.99"), primary=True)
     yield from shell.run("deid", "--profile", "basic", "--all", "-o", "d.csv", "--json", env=key).json
     yield from shell.run("deid", "--profile", "basic", "--explain", "--json").json[:1]
+    yield from shell.run("deid", "--new-key", "deid.key", "--json").json
     yield from shell.run("deid", "--check", "r", "--json").json
     with shell.started("emulate", "--port", "0", "--json") as process:
         assert process.stdout is not None

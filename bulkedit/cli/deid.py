@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shlex
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
@@ -62,6 +64,17 @@ KeyFile = Annotated[
         show_default=False,
     ),
 ]
+NewKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--new-key",
+        metavar="FILE",
+        envvar="BULKEDIT_DEID_NEW_KEY",
+        help="Write a new random key to a new file that only you can read, and do nothing else.",
+        rich_help_panel=_PROFILE,
+        show_default=False,
+    ),
+]
 Mapping = Annotated[
     Path | None,
     typer.Option(
@@ -103,9 +116,10 @@ Select = Annotated[
     list[str] | None,
     typer.Option(
         "--select",
-        metavar="SELECTOR=KEY",
+        metavar="SELECTOR=VALUE",
         envvar="BULKEDIT_DEID_SELECT",
-        help=f"Those that a selector names: {', '.join(SELECTORS)}. May be given several times.",
+        help=f"Those that a selector names: {', '.join(SELECTORS)}. May be given several times. SELECTOR=@FILE takes "
+        "the lines of a file, SELECTOR=@- those of standard input: `ps` shows what is typed, and shells keep it.",
         rich_help_panel=_WHICH,
     ),
 ]
@@ -203,9 +217,11 @@ Fresh = Annotated[
 
 
 def deid(
+    context: typer.Context,
     profile: Profile = None,
     file: Out = Path("deid.parquet"),
     key: KeyFile = None,
+    new_key: NewKey = None,
     mapping: Mapping = None,
     reidentification_map: MapFile = None,
     map_key: MapKey = None,
@@ -244,6 +260,9 @@ def deid(
 
     Example: bulkedit deid -d 0123456789abcdef0123456789abcdef --all --profile basic --key deid.key -o deid.parquet
     """
+    if new_key is not None:
+        _make_key(context, new_key, as_json=as_json)
+        return
     where = Where(
         region=region,
         profile=aws_profile,
@@ -282,7 +301,8 @@ def deid(
         together=not force_needed_only,
         mapping=deids.load_mapping(mapping) if mapping else None,
     )
-    keys = _keys(select or [], select_file)
+    _warn_of_exposed(key, map_key)
+    keys = deids.selected(select or [], select_file, sys.stdin.buffer)
     work = _Work(
         file=file,
         recipe=recipe,
@@ -317,6 +337,40 @@ def _plan(
         return
     show_plan(saved)
     out().print(f"\nTo apply it:  {apply_command(saved)}")
+
+
+def _make_key(context: typer.Context, file: Path, *, as_json: bool) -> None:
+    """Make a key and say what it is for. Raises UsageError if anything else is asked for too."""
+    others = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in {"new_key", "as_json"} and _is_typed(context, parameter.name)
+    ]
+    if others:
+        raise UsageError("--new-key makes a key and does nothing else.", hint=f"Leave out: {', '.join(others)}.")
+    deids.make_key(file)
+    if as_json:
+        json_line({"type": "deid-key", "file": str(file)})
+        return
+    console = out()
+    console.print(f"{file}: a new key. Only you can read it.")
+    console.print("Keep it: without it, the same patient gets another pseudonym next time.")
+    console.print("Never store it with the released data: it leads from each pseudonym back to the patient.")
+    console.print(f"To use it:  bulkedit deid … --key {shlex.quote(str(file))}")
+
+
+def _is_typed(context: typer.Context, name: str | None) -> bool:
+    """Whether an option is on the command line itself, not in the environment."""
+    source = context.get_parameter_source(name) if name else None
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _warn_of_exposed(*files: Path | None) -> None:
+    """As ssh does for its keys."""
+    for file in filter(None, files):
+        if mode := deids.exposed_key(file):
+            err().print(f"warning: {file}: other users of this machine can read or change this key (mode {mode}).")
+            err().print(f"To keep it to yourself:  {shlex.join(['chmod', '600', str(file)])}")
 
 
 def _looks(read_rate: str) -> str:
@@ -366,42 +420,14 @@ def _check_source(work: _Work, *, everything: bool, offline: bool) -> None:
         raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
 
 
-def _keys(select: list[str], file: Path | None) -> pl.DataFrame:
-    """Selectors and keys as named on the command line and in a file: columns selector and key."""
-    pairs: list[tuple[str, str]] = []
-    for text in select:
-        name, found, key = text.partition("=")
-        if not found or name not in SELECTORS or not key:
-            raise UsageError("--select is written SELECTOR=KEY.", hint=f"Selectors: {', '.join(SELECTORS)}.")
-        pairs.append((name, key))
-    if file is not None:
-        pairs += _keys_of(file)
-    return pl.DataFrame(pairs, schema={"selector": pl.String, "key": pl.String}, orient="row").unique(
-        maintain_order=True
-    )
-
-
-def _keys_of(file: Path) -> list[tuple[str, str]]:
-    try:
-        frame = pl.read_csv(file, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = getattr(error, "strerror", None) or "it is no CSV"
-        raise UsageError(f"the selection cannot be read ({reason}).", where=str(file)) from error
-    names = [name for name in frame.columns if name in SELECTORS]
-    if len(names) != 1:
-        raise UsageError(
-            "it needs one column named by a selector.", where=str(file), hint=f"One of {', '.join(SELECTORS)}."
-        )
-    return [(names[0], key) for key in frame.get_column(names[0]).drop_nulls()]
-
-
 # -- the run ----------------------------------------------------------------------------------------------------------
 
 
 def _made(
     work: _Work, map_file: Path | None, map_key: Path | None, *, fresh: bool
 ) -> tuple[deids.Record, dict[str, Any]]:
-    with deids.Record.open(work.file, work.asked(), fresh=fresh) as record:
+    former = {"key": work.recipe.key.former_fingerprint}
+    with deids.Record.open(work.file, work.asked(), former=former, fresh=fresh) as record:
         making = deids.Making(work.recipe, record, map_file=map_file, map_key=map_key)
         try:
             if work.files:

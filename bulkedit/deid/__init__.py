@@ -5,7 +5,9 @@ performs I/O. `documents` and `reading` bring documents, `record` keeps what cam
 """
 
 from bulkedit.deid.keys import ENVIRONMENT, Key
+from bulkedit.deid.keys import exposed as exposed_key
 from bulkedit.deid.keys import load as load_key
+from bulkedit.deid.keys import make as make_key
 from bulkedit.deid.making import Making, Recipe
 from bulkedit.deid.profile import OPTIONS, PRECEDENCE, SHIPPED, Profile
 from bulkedit.deid.profile import load as load_profile
@@ -13,6 +15,7 @@ from bulkedit.deid.pseudonyms import load_mapping
 from bulkedit.deid.reading import Reads, read_all
 from bulkedit.deid.record import SELECTION, Record, folder_of
 from bulkedit.deid.rules import Rules
+from bulkedit.deid.selection import selected
 from bulkedit.deid.walk import KINDS, Derived, Edit, Finding, Mark, Walker
 
 __all__ = [
@@ -34,9 +37,12 @@ __all__ = [
     "Record",
     "Rules",
     "Walker",
+    "exposed_key",
     "folder_of",
     "load_key",
     "load_mapping",
     "load_profile",
+    "make_key",
     "read_all",
+    "selected",
 ]

@@ -40,7 +40,7 @@ class Recipe:
             seconds=profile.seconds,
             pairs=pairs,
         )
-        mark = Mark(profile.name, profile.digest, self.key.fingerprint)
+        mark = Mark(profile.name, profile.digest, self.key.fingerprint, self.key.former_fingerprint)
         return Walker(Rules(profile), pseudonyms, mark=mark, payload_limit=self.payload_limit, together=self.together)
 
 

@@ -26,7 +26,7 @@ from bulkedit.errors import UsageError
 from bulkedit.files import open_private, write_private_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from bulkedit.deid.walk import Derived, Finding, Row
@@ -92,8 +92,12 @@ class Record:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, target: Path, asked: dict[str, Any], *, fresh: bool = False) -> Iterator[Self]:
+    def open(
+        cls, target: Path, asked: dict[str, Any], *, former: Mapping[str, Any] | None = None, fresh: bool = False
+    ) -> Iterator[Self]:
         """Begin, or go on with what was interrupted. ``asked`` must be the same then: profile, key, selection.
+
+        ``former``: what an earlier version of bulkedit wrote for some of it; that counts as the same.
 
         Raises UsageError where the target is there already, was begun with other settings, or cannot be written.
         """
@@ -109,12 +113,16 @@ class Record:
                 about = {"format": FORMAT, "asked": asked}
                 write_private_json(folder / _ABOUT, about)
             elif about["asked"] != asked:
-                different = [name for name, value in asked.items() if about["asked"].get(name) != value]
-                raise UsageError(
-                    f"what was interrupted here was begun with another {' and '.join(different)}.",
-                    where=str(folder),
-                    hint="Give the file another name, or drop what was begun: --fresh",
-                )
+                found = about["asked"]
+                same = {name: asked.get(name) for name, value in (former or {}).items() if found.get(name) == value}
+                if (about := {**about, "asked": {**found, **same}})["asked"] != asked:
+                    different = [name for name, value in asked.items() if about["asked"].get(name) != value]
+                    raise UsageError(
+                        f"what was interrupted here was begun with another {' and '.join(different)}.",
+                        where=str(folder),
+                        hint="Give the file another name, or drop what was begun: --fresh",
+                    )
+                write_private_json(folder / _ABOUT, about)
             yield cls(target, folder, about)
 
     @property

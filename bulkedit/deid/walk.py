@@ -131,6 +131,7 @@ class Mark:
     profile: str
     digest: str
     fingerprint: str
+    former_fingerprint: str  # of the same key, in marks of earlier versions
 
     @property
     def text(self) -> str:
@@ -144,7 +145,14 @@ class Mark:
 
     def is_by(self, text: str) -> bool:
         """Whether a text is the mark of this key, under whichever profile."""
-        return text.startswith("bulkedit ") and text.endswith(self._key)
+        return self.renewed(text).endswith(self._key) and text.startswith("bulkedit ")
+
+    def renewed(self, text: str) -> str:
+        """A mark of this key with its fingerprint of today; any other text as it is."""
+        former = f" key {self.former_fingerprint}"
+        if not (text.startswith("bulkedit ") and text.endswith(former)):
+            return text
+        return f"{text.removesuffix(former)} {self._key}"
 
 
 @dataclass(slots=True)
@@ -294,9 +302,12 @@ class Walker:
         reason = "record of the de-identification"
         if patient.get("PatientIdentityRemoved") != _YES:
             self._set("PatientIdentityRemoved", _YES, at, force=False, reason=reason)
-        methods = _method_texts(patient)
+        found = _method_texts(patient)
+        methods = [self._mark.renewed(text) for text in found]
         if self._mark.text not in methods:
-            text = json_text([*methods, self._mark.text]) if methods else self._mark_text
+            methods.append(self._mark.text)
+        if methods != found:
+            text = json_text(methods) if found else self._mark_text
             self._set("DeidentificationMethod", text, at, force=True, reason=reason)
         name = "DeidentificationMethodCodeSequence"
         coded = patient.get(name) or []

@@ -12,7 +12,7 @@ from bulkedit.deid import keys, profile
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KEY = keys.checked(b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", "the tests")
+KEY = keys.checked(b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "the tests")
 ID = "0" * 32
 
 

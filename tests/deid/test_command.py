@@ -229,6 +229,21 @@ def test_going_on_with_another_key_or_profile_is_refused(shell: Shell) -> None:
     assert shell.run("deid", "--profile", "basic", "--all", "-o", "edits.csv", "--fresh").exit_code == EXIT_OK
 
 
+def test_what_an_earlier_version_began_with_this_key_goes_on(shell: Shell) -> None:
+    studies(shell, 1)
+    words = ["deid", "--profile", "basic", "--all", "-o", "edits.csv"]
+    assert shell.run(*words).exit_code == EXIT_OK
+    about = folder_of(shell.folder / "edits.csv") / "about.json"
+    begun = json.loads(about.read_text())
+    del begun["counts"]
+    begun["asked"]["key"] = KEY.former_fingerprint
+    about.write_text(json.dumps(begun))
+    (shell.folder / "edits.csv").unlink()
+    done = shell.run(*words)
+    assert done.exit_code == EXIT_OK, done.stderr
+    assert json.loads(about.read_text())["asked"]["key"] == KEY.fingerprint
+
+
 def test_archived_image_sets_are_read_only_where_that_was_agreed_to(shell: Shell) -> None:
     shell.emulator.add(document(), primary=False, storage_tier="ARCHIVE_INSTANT_ACCESS")
     words = ["deid", "--profile", "basic", "--all", "-o", "edits.csv"]
