@@ -20,7 +20,7 @@ from anyio import to_thread
 from bulkedit.changes import Changes
 from bulkedit.editlist.results import guarded
 from bulkedit.errors import BulkeditError, UsageError
-from bulkedit.files import open_private, write_private_json
+from bulkedit.files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
 from bulkedit.leaks import FINDINGS, RISKS, SURVIVORS, Check, Kind
 from bulkedit.outcome import Refused
 from bulkedit.reading import Reader, first_of
@@ -213,14 +213,14 @@ def finish(run: Run, seen: Seen, name: str, kept: Iterable[Kind]) -> Result:
     }
     folder = run.folder / FOLDER / name
     try:
-        folder.mkdir(mode=0o700, parents=True)
-        digests: dict[str, str] = {}
-        for kind, (frame, schema) in frames.items():
-            digests |= _write(folder, kind, frame.select(schema.names()))
-        summary = {**_summary(run, seen, closure, kept), "files": digests}
-        write_private_json(folder / "check.json", summary)
-    except OSError as error:
-        raise UsageError(f"the check cannot be written ({error.strerror}).", where=str(folder)) from error
+        with draft_folder(folder) as draft:
+            digests: dict[str, str] = {}
+            for kind, (frame, schema) in frames.items():
+                digests |= _write(draft, kind, frame.select(schema.names()))
+            summary = {**_summary(run, seen, closure, kept), "files": digests}
+            write_private_json(draft / "check.json", summary)
+    except NOT_WRITTEN as error:
+        raise UsageError(f"the check cannot be written ({reason_of(error)}).", where=str(folder)) from error
     return Result(folder, summary, frames["findings"][0], frames["risks"][0], seen.undone)
 
 

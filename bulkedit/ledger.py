@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import socket
 import sqlite3
 import time
@@ -27,6 +26,7 @@ import polars as pl
 from anyio import to_thread
 
 from bulkedit.errors import LedgerError, RunHeldError
+from bulkedit.files import draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -375,14 +375,9 @@ def _make(path: Path) -> None:
     """Write an empty ledger; it appears under its name only when it is whole, so a kill leaves all of it or none."""
     if path.exists():
         raise FileExistsError(path)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with contextlib.closing(sqlite3.connect(draft)) as connection:
-            connection.executescript(SETUP)
-        draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with draft(path) as new, contextlib.closing(sqlite3.connect(new)) as connection:
+        connection.execute("PRAGMA journal_mode = MEMORY")  # no second file that a kill could leave
+        connection.executescript(SETUP)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -8,8 +8,8 @@ goes on.
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import asdict, dataclass
+import io
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -27,11 +27,11 @@ from bulkedit.commands import (
     connection_of,
     engine_of,
     plan_list,
+    removed_unless_started,
     require_deletion_asked,
 )
 from bulkedit.connection import connect
 from bulkedit.engine import Strategy
-from bulkedit.files import open_private
 from bulkedit.pacing import AUTO
 from bulkedit.readback import Sample, VerifyOptions
 from bulkedit.reading import read_paces
@@ -114,11 +114,10 @@ def _planned(
 ) -> SavedPlan:
     if not isinstance(edits, pl.DataFrame):
         return plan_list(str(edits), datastore_id, listing, folder=folder, where=where)
-    with tempfile.TemporaryDirectory(prefix="bulkedit-") as private:
-        path = Path(private) / "frame.parquet"
-        with open_private(path) as file:
-            edits.write_parquet(file)
-        return plan_list(str(path), datastore_id, listing, folder=folder, where=where)
+    file = io.BytesIO()  # not on a disk, where a kill would leave it
+    edits.write_parquet(file)
+    file.seek(0)
+    return plan_list(file, datastore_id, replace(listing, format="parquet"), folder=folder, where=where)
 
 
 async def apply(
@@ -144,7 +143,11 @@ async def apply(
     options.engine()  # what is wrong with them is said before anything else happens
     now = datetime.now(UTC)
     folder = Path(run) if run is not None else Path("runs") / runs.new_id(now)
-    return await _carried_out(await to_thread.run_sync(runs.create, folder, saved, settings, now), where=where)
+    own: list[Path] = []
+    with removed_unless_started(own):
+        run_ = await to_thread.run_sync(runs.create, folder, saved, settings, now)
+        own.append(run_.folder)
+        return await _carried_out(run_, where=where)
 
 
 async def resume(run: str | Path, strategy: Strategy = Strategy.NEW, *, where: Where | None = None) -> Report:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import __version__
 from bulkedit import planner as plans
 from bulkedit.errors import StalePlanError, UsageError
-from bulkedit.files import write_private_json
+from bulkedit.files import draft_folder, write_private_json
 from bulkedit.printable import shell_word
 
 if TYPE_CHECKING:
@@ -70,20 +70,20 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
             hint=f"To go on with that run: bulkedit resume {shell_word(folder)}. To start another: --run DIR",
         )
     try:
-        folder.mkdir(mode=0o700, parents=True)
-        copied = plans.copy(plan, folder / "plan")
-        about = {
-            "format": FORMAT,
-            "tool": f"bulkedit {__version__}",
-            "created": now.isoformat(timespec="seconds"),
-            "plan_digest": plan.digest,
-            "key": base64.b64encode(secrets.token_bytes(32)).decode(),
-            "settings": settings,
-        }
-        write_private_json(folder / _ABOUT, about)
+        with draft_folder(folder) as draft:
+            copied = plans.copy(plan, draft / "plan")
+            about = {
+                "format": FORMAT,
+                "tool": f"bulkedit {__version__}",
+                "created": now.isoformat(timespec="seconds"),
+                "plan_digest": plan.digest,
+                "key": base64.b64encode(secrets.token_bytes(32)).decode(),
+                "settings": settings,
+            }
+            write_private_json(draft / _ABOUT, about)
     except OSError as error:
         raise UsageError(f"the run cannot be written ({error.strerror}).", where=str(folder)) from error
-    return Run(folder, copied, about)
+    return Run(folder, replace(copied, folder=folder / "plan"), about)
 
 
 def load(folder: Path) -> Run:

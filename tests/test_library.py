@@ -9,6 +9,7 @@ import inspect
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +21,7 @@ from typer.main import get_command
 import bulkedit
 from bulkedit.cli.app import app
 from bulkedit.engine import Options
-from bulkedit.errors import BadRowsError, DatastoreError, StalePlanError, UsageError
+from bulkedit.errors import BadRowsError, DatastoreError, EditListError, StalePlanError, UsageError
 from tests.cli.shell import Shell
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ def where(shell: Shell) -> bulkedit.Where:
 
 def frame(image_sets: list[str]) -> pl.DataFrame:
     return pl.DataFrame({"image_set_id": image_sets, "StudyDescription": [f"T{i}" for i, _ in enumerate(image_sets)]})
+
+
+async def test_a_frame_is_planned_without_a_file_of_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill would leave it, and it holds values."""
+    monkeypatch.setattr(tempfile, "tempdir", str(shell.folder / "nowhere"))
+    image_sets = shell.image_sets(1)
+    plan = await bulkedit.plan(frame(image_sets), shell.emulator.datastore_id, folder="p")
+    assert plan.manifest["list"]["name"] == "the frame"
+    with pytest.raises(EditListError) as raised:
+        await bulkedit.plan(pl.DataFrame({"nothing": ["x"]}), shell.emulator.datastore_id, folder="q")
+    assert str(raised.value).startswith("the frame")
 
 
 async def test_from_a_frame_to_the_store_and_back(shell: Shell) -> None:

@@ -14,6 +14,7 @@ from typer import rich_utils
 
 from bulkedit import __version__
 from bulkedit.cli.applying import apply, resume
+from bulkedit.cli.cleaning import clean, remove_leftovers_here
 from bulkedit.cli.deid import deid
 from bulkedit.cli.demo import demo
 from bulkedit.cli.emulate import emulate
@@ -24,6 +25,7 @@ from bulkedit.cli.reporting import report, status
 from bulkedit.cli.reverting import revert
 from bulkedit.cli.terminal import SafeConsole, colourless, err, show_error
 from bulkedit.cli.verifying import verify
+from bulkedit.cli.working import ended_by_signals
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
 
 if TYPE_CHECKING:
@@ -86,7 +88,10 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - typer has checked them
         try:
-            command(*args, **kwargs)
+            with ended_by_signals():
+                if command is not clean:
+                    remove_leftovers_here()
+                command(*args, **kwargs)
         except BulkeditError as error:
             show_error(error)
             raise typer.Exit(error.exit_code) from None
@@ -107,7 +112,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _command in (demo, plan, apply, resume, status, report, verify, revert, inventory, deid, emulate):
+for _command in (demo, plan, apply, resume, status, report, verify, revert, inventory, deid, clean, emulate):
     app.command(cls=Manual)(_guarded(_command))
 
 

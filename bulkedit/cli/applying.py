@@ -20,8 +20,16 @@ from bulkedit.cli.planning import Talk, plan_line, show_plan
 from bulkedit.cli.progress import bottleneck, watch
 from bulkedit.cli.reporting import closing_lines
 from bulkedit.cli.terminal import command, confirmed, err, interactive, json_line, plural
-from bulkedit.cli.working import short_collections, with_consent
-from bulkedit.commands import ListOptions, RunOptions, Where, engine_of, plan_list, require_deletion_asked
+from bulkedit.cli.working import received_signals, short_collections, with_consent
+from bulkedit.commands import (
+    ListOptions,
+    RunOptions,
+    Where,
+    engine_of,
+    plan_list,
+    removed_unless_started,
+    require_deletion_asked,
+)
 from bulkedit.engine import Resumption, Strategy
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
 from bulkedit.pacing import AUTO
@@ -137,13 +145,17 @@ def apply(
         _show(plan, as_json=as_json)
         err().print("Nothing was sent: --dry-run.")
         return
-    if not as_json:
-        show_plan(plan)
-    _ask(plan, yes=yes, delete_originals=delete_originals)
-    now = datetime.now(UTC)
-    settings = {"connection": where.as_settings(), "options": asdict(options)}
-    started = runs.create(run or Path("runs") / runs.new_id(now), plan, settings, now)
-    raise typer.Exit(carry_out(started, as_json=as_json, where=where))
+    own = [plan.folder] if plan.folder != Path(source) else []  # a plan that the user made stays in any case
+    with removed_unless_started(own, typer.Abort, told=_say_removed):
+        if not as_json:
+            show_plan(plan)
+        _ask(plan, yes=yes, delete_originals=delete_originals)
+        now = datetime.now(UTC)
+        settings = {"connection": where.as_settings(), "options": asdict(options)}
+        started = runs.create(run or Path("runs") / runs.new_id(now), plan, settings, now)
+        own.append(started.folder)
+        code = carry_out(started, as_json=as_json, where=where)
+    raise typer.Exit(code)
 
 
 def resume(
@@ -162,6 +174,10 @@ def resume(
     found = runs.load(run)
     where = with_consent(found, Where(endpoint_url=endpoint_url, allow_http=allow_http))
     raise typer.Exit(carry_out(found, Strategy(strategy), as_json=as_json, where=where))
+
+
+def _say_removed(folders: list[Path]) -> None:
+    err().print(f"Nothing was sent. Removed: {', '.join(map(printable, folders))}")
 
 
 def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: Where) -> SavedPlan:
@@ -283,7 +299,7 @@ class _Signals:
         self.count = 0
 
     async def listen(self) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with received_signals() as signals:
             async for _ in signals:
                 self.count += 1
                 if self.count > 1:

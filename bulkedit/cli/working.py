@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from bulkedit.destination import is_aws, is_loopback, without_password
 from bulkedit.errors import EXIT_OK, BulkeditError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from bulkedit.commands import Where
     from bulkedit.runs import Run
@@ -42,7 +43,7 @@ async def worked(work: Callable[[], Awaitable[None]], numbers: Callable[[], str]
 
 
 async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with received_signals() as signals:
         async for _ in signals:
             scope.cancel()
 
@@ -59,6 +60,33 @@ def with_consent(run: Run, where: Where) -> Where:
         return replace(where, endpoint_url=url)
     err().print("Nothing was sent.")
     raise typer.Exit(EXIT_OK)
+
+
+@contextlib.contextmanager
+def received_signals() -> Iterator[AsyncIterator[signal.Signals]]:
+    """Ctrl-C and SIGTERM as they come in. Afterwards they interrupt, as in `ended_by_signals`."""
+    try:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            yield signals
+    finally:
+        _let_sigterm_interrupt()  # the event loop leaves Python's default, which is to die at once
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within, SIGTERM raises KeyboardInterrupt, as Ctrl-C does: what is being written is then removed."""
+    former = signal.getsignal(signal.SIGTERM)
+    _let_sigterm_interrupt()
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)
+
+
+def _let_sigterm_interrupt() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @contextlib.contextmanager

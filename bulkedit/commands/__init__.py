@@ -1,6 +1,12 @@
 """What the commands do, without words and talk: below `bulkedit.cli`, which adds both, and `bulkedit.library`."""
 
-from bulkedit.commands.applying import RunOptions, engine_of, require_datastore, require_deletion_asked
+from bulkedit.commands.applying import (
+    RunOptions,
+    engine_of,
+    removed_unless_started,
+    require_datastore,
+    require_deletion_asked,
+)
 from bulkedit.commands.planning import (
     DEFAULT_QUOTA,
     DEFAULT_RAISED_QUOTA,
@@ -24,6 +30,7 @@ __all__ = [
     "engine_of",
     "plan_list",
     "problems_text",
+    "removed_unless_started",
     "require_datastore",
     "require_deletion_asked",
 ]

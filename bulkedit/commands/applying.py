@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,13 +16,14 @@ from bulkedit.answers import systemic_error
 from bulkedit.commands.where import connection_of
 from bulkedit.connection import connect
 from bulkedit.engine import Engine, Halt, OnConflict, Options, Resumption, Strategy, parse_max_errors, resumption
-from bulkedit.errors import AccessError, DatastoreError, EndpointError, UsageError
+from bulkedit.errors import AccessError, BulkeditError, DatastoreError, EndpointError, UsageError
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Datastore, Lost, Refusal
 from bulkedit.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
     from bulkedit.client import Client
     from bulkedit.commands.where import Where
@@ -147,6 +149,27 @@ async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> As
         raise UsageError(f"the file for messages cannot be written ({error.strerror}).", where=str(path)) from error
     with file:
         yield full_messages.KeepingClient(client, file, time.time)
+
+
+@contextmanager
+def removed_unless_started(
+    folders: list[Path], *also: type[BaseException], told: Callable[[list[Path]], None] | None = None
+) -> Iterator[None]:
+    """Remove the folders if the block fails before a run in one of them has a ledger: nothing was sent then.
+
+    They hold values. The block may add to them. Failures are errors, Ctrl-C, and ``also``; ``told`` is told of what is
+    removed.
+    """
+    failures: tuple[type[BaseException], ...] = (BulkeditError, KeyboardInterrupt, *also)
+    try:
+        yield
+    except failures:
+        if not any((folder / "ledger.sqlite").exists() for folder in folders):
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
+            if told is not None and folders:
+                told(folders)
+        raise
 
 
 async def require_datastore(client: Client, datastore_id: str) -> None:

@@ -20,8 +20,8 @@ from bulkedit import inventory as inventories
 from bulkedit import planner as plans
 from bulkedit.commands.satisfying import Looked, needless
 from bulkedit.connection import Connection, connect
-from bulkedit.errors import BadRowsError, UsageError
-from bulkedit.files import open_private
+from bulkedit.errors import BadRowsError, EditListError, UsageError
+from bulkedit.files import NOT_WRITTEN, draft_file, reason_of
 from bulkedit.outcome import Refused
 from bulkedit.pacing import AUTO, pacer, parse_rate, parse_read_pace
 from bulkedit.reading import Reader, read_paces
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 DEFAULT_QUOTA: Final = str(plans.Quotas().current)
 DEFAULT_RAISED_QUOTA: Final = str(plans.Quotas().raised)
+UNNAMED: Final = "the frame"  # a list that is neither a file nor standard input
 _SHOWN_PER_PROBLEM: Final = 5
 _EMPTY: Final = ("keep", "null", "remove")
 
@@ -157,7 +158,7 @@ def _mapping(pairs: list[str]) -> dict[str, str]:
 
 
 def plan_list(
-    source: str,
+    source: str | io.BytesIO,
     datastore_id: str | None,
     listing: ListOptions,
     *,
@@ -167,14 +168,15 @@ def plan_list(
 ) -> SavedPlan:
     """Read, check, look selectors up, plan and save. Blocks.
 
-    ``source``: a file, or ``-`` for standard input; ``folder``: that of the plan, ``plans/<id>`` where None.
-    Raises EditListError and BadRowsError for the list, UsageError for the options, and what `connect` raises where
-    selectors have to be searched for.
+    ``source``: a file, ``-`` for standard input, or the bytes of a file that has no name; ``folder``: that of the
+    plan, ``plans/<id>`` where None. Raises EditListError and BadRowsError for the list, UsageError for the options, and
+    what `connect` raises where selectors have to be searched for.
     """
     listing.check()
     listener = listener or Listener()
     file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
-    found = editlist.read(file, listing.reading())
+    source = source if isinstance(source, str) else UNNAMED
+    found = _read(file, listing.reading(), source)
     if found.applied or found.planless:
         listener.left_out(found.applied, found.planless)
     datastore_id = _datastore(datastore_id, found)
@@ -224,7 +226,7 @@ def plan_list(
         "tool": f"bulkedit {__version__}",
         "created": now.isoformat(timespec="seconds"),
         "datastore_id": datastore_id,
-        "list": {"name": found.source, "sha256": found.digest, "form": found.form, "rows": found.rows},
+        "list": {"name": source, "sha256": found.digest, "form": found.form, "rows": found.rows},
         "settings": {
             "rules": settings.rules.age,
             "payload_limit": settings.payload_limit,
@@ -238,6 +240,15 @@ def plan_list(
     }
     unplanned = pl.concat([bad, selected.skipped, editlist.asking_nothing(found.idle)]).sort("row", maintain_order=True)
     return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)
+
+
+def _read(file: str | io.BytesIO, options: editlist.ReadOptions, source: str) -> EditList:
+    try:
+        return editlist.read(file, options)
+    except EditListError as error:
+        if source == UNNAMED:
+            error.where = (error.where or "").replace("standard input", UNNAMED)
+        raise
 
 
 def _without_needless(
@@ -398,11 +409,11 @@ def _settle_bad_rows(
             file.seek(0)
         raw = editlist.read(file, replace(listing.reading(), keep_rows=rows_.to_list())).raw
     try:
-        with open_private(listing.bad_rows) as target:
+        with draft_file(listing.bad_rows) as target:
             raw.write_csv(target)
-    except OSError as error:
+    except NOT_WRITTEN as error:
         raise UsageError(
-            f"the rows set aside cannot be written ({error.strerror}).", where=str(listing.bad_rows)
+            f"the rows set aside cannot be written ({reason_of(error)}).", where=str(listing.bad_rows)
         ) from error
     listener.set_aside(bad, listing.bad_rows)
 

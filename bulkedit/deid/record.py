@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import polars as pl
 
 from bulkedit.errors import UsageError
-from bulkedit.files import open_private, write_private_json
+from bulkedit.files import NOT_WRITTEN, draft_file, reason_of, remove_leftovers, write_private_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -107,6 +107,7 @@ class Record:
                 raise UsageError("there is something there already.", where=str(target), hint="To replace it: --fresh")
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(_held(folder))
+            remove_leftovers(folder)
             about = _read_about(folder)
             if fresh or (about is not None and about.get("counts")) or about is None:
                 _clear(folder)
@@ -165,12 +166,9 @@ class Record:
         self.checkpoint()
         with explained(self.target):
             for kind, name in _WHOLE.items():
-                _sink(self._whole(kind), self.folder / f".{name}")
-                (self.folder / f".{name}").rename(self.folder / name)
-            draft = self.target.with_name(f".{self.target.name}.draft")
-            _sink(self._whole("edits"), draft)
+                _sink(self._whole(kind), self.folder / name)
             counts = self._counts()
-            draft.rename(self.target)
+            _sink(self._whole("edits"), self.target)
             write_private_json(self.folder / _ABOUT, {**self.about, "counts": counts})
             for kind in _KINDS:
                 for path in self.folder.glob(f"{kind}-?????.parquet"):
@@ -197,9 +195,7 @@ class Record:
         return pl.scan_parquet(files, glob=False) if files else pl.LazyFrame(schema=_KINDS[kind])
 
     def _write(self, frame: pl.DataFrame, name: str) -> None:
-        draft = self.folder / f".{name}"
-        _sink(frame.lazy(), draft)
-        draft.rename(self.folder / name)
+        _sink(frame.lazy(), self.folder / name)
 
 
 def folder_of(target: Path) -> Path:
@@ -221,14 +217,11 @@ def frame(rows: Iterable[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
 
 def _sink(frame: pl.LazyFrame, path: Path) -> None:
     """Write Parquet or CSV, as the name says, for its owner's eyes, without holding it in memory."""
-    path.unlink(missing_ok=True)
-    with open_private(path) as file:
-        if ".csv" in path.name:
+    with draft_file(path, replace=True) as file:
+        if path.suffix == ".csv":
             frame.sink_csv(file)
         else:
             frame.sink_parquet(file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read_about(folder: Path) -> dict[str, Any] | None:
@@ -274,6 +267,5 @@ def explained(target: Path) -> Iterator[None]:
     """Files that cannot be written, in words."""
     try:
         yield
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise UsageError(f"the edit list cannot be written ({reason}).", where=str(target)) from error
+    except NOT_WRITTEN as error:
+        raise UsageError(f"the edit list cannot be written ({reason_of(error)}).", where=str(target)) from error

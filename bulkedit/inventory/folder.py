@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import polars as pl
-
 from bulkedit.errors import UsageError
-from bulkedit.files import open_private, write_private_json
+from bulkedit.files import NOT_WRITTEN, open_private, reason_of, write_private_json
 from bulkedit.inventory import saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import polars as pl
 
 FORMAT: Final = 1
 WHOLE: Final = "whole.parquet"
@@ -158,6 +158,5 @@ def explained(target: Path) -> Iterator[None]:
     """Files that cannot be written, in words."""
     try:
         yield
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise UsageError(f"the inventory cannot be written ({reason}).", where=str(target)) from error
+    except NOT_WRITTEN as error:
+        raise UsageError(f"the inventory cannot be written ({reason_of(error)}).", where=str(target)) from error

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import secrets
 import shutil
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit.errors import PlanError, StalePlanError
-from bulkedit.files import open_private, write_private_json
+from bulkedit.files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
 from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
 
 if TYPE_CHECKING:
@@ -132,18 +131,17 @@ def save(plan: Plan, folder: Path, about: dict[str, Any]) -> SavedPlan:
     frames = dict(zip(_FILES, (plan.calls, plan.edits, plan.set_aside), strict=True))
     if plan.satisfied is not None and plan.satisfied.height:
         frames[_SATISFIED] = plan.satisfied
-    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
-        draft.mkdir(mode=0o700, parents=True)
-        for name, frame in frames.items():
-            with open_private(draft / name) as file:
-                frame.write_parquet(file, row_group_size=_ROW_GROUP, compression_level=_ZSTD, statistics=_STATISTICS)
-        manifest = _manifest(draft, frames, about)
-        write_private_json(draft / MANIFEST, manifest)
-        draft.rename(folder)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise PlanError(f"the plan cannot be written ({error.strerror}).", where=str(folder)) from error
+        with draft_folder(folder) as draft:
+            for name, frame in frames.items():
+                with open_private(draft / name) as file:
+                    frame.write_parquet(
+                        file, row_group_size=_ROW_GROUP, compression_level=_ZSTD, statistics=_STATISTICS
+                    )
+            manifest = _manifest(draft, frames, about)
+            write_private_json(draft / MANIFEST, manifest)
+    except NOT_WRITTEN as error:
+        raise PlanError(f"the plan cannot be written ({reason_of(error)}).", where=str(folder)) from error
     return SavedPlan(folder, manifest)
 
 

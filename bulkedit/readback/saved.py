@@ -17,7 +17,7 @@ import polars as pl
 
 from bulkedit.editlist.results import guarded
 from bulkedit.errors import UsageError
-from bulkedit.files import open_private, write_private_json
+from bulkedit.files import NOT_WRITTEN, open_private, reason_of, write_private_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -246,7 +246,7 @@ class _explained:  # noqa: N801 - reads as a statement
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if isinstance(error, OSError):
+        if isinstance(error, NOT_WRITTEN):
             raise UsageError(
-                f"the verification cannot be written ({error.strerror}).", where=str(self._folder)
+                f"the verification cannot be written ({reason_of(error)}).", where=str(self._folder)
             ) from error

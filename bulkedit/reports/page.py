@@ -18,7 +18,7 @@ import polars as pl
 
 from bulkedit import __version__
 from bulkedit.errors import UsageError
-from bulkedit.files import open_private
+from bulkedit.files import draft_file
 from bulkedit.ledger import ACTIVITY, PACES, Ledger
 from bulkedit.outcome import Outcome, Standing
 from bulkedit.pacing import Rate, parse_rate
@@ -43,7 +43,7 @@ def write_page(run: Run, path: Path, *, settlement: Settlement | None = None) ->
     """Write the page of a run to a new file, for its owner's eyes. Raises UsageError."""
     text = page(run, settlement or Settlement.of(run))
     try:
-        with open_private(path) as file:
+        with draft_file(path) as file:
             file.write(text.encode())
     except FileExistsError as error:
         raise UsageError("there is something there already.", where=str(path), hint="Give another file.") from error

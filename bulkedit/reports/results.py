@@ -15,8 +15,6 @@ edit is left out, and what is applied is not planned again when the file is (`bu
 from __future__ import annotations
 
 import hashlib
-import secrets
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +24,7 @@ import polars as pl
 from bulkedit import __version__
 from bulkedit.editlist import results as cells
 from bulkedit.errors import UsageError
-from bulkedit.files import open_private, write_private_json
+from bulkedit.files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
 from bulkedit.outcome import Outcome
 from bulkedit.reports.outcomes import Settlement
 
@@ -193,17 +191,13 @@ def write(
     """
     if folder.exists():
         raise UsageError("there is something there already.", where=str(folder), hint="Give another folder.")
-    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
-        draft.mkdir(mode=0o700, parents=True)
-        files = _write(run, settlement or Settlement.of(run), draft, format_, values=values)
-        done = Results(folder, format_, values, files)
-        write_private_json(draft / MANIFEST, _manifest(run, done))
-        draft.rename(folder)
-    except OSError as error:
-        raise UsageError(f"the result files cannot be written ({error.strerror}).", where=str(folder)) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with draft_folder(folder) as draft:
+            files = _write(run, settlement or Settlement.of(run), draft, format_, values=values)
+            done = Results(folder, format_, values, files)
+            write_private_json(draft / MANIFEST, _manifest(run, done))
+    except NOT_WRITTEN as error:
+        raise UsageError(f"the result files cannot be written ({reason_of(error)}).", where=str(folder)) from error
     return done
 
 

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import time
 from contextlib import chdir, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from typer.testing import CliRunner
 
+from bulkedit import planner as plans
+from bulkedit import runs
 from bulkedit.cli.app import app
+from bulkedit.commands import RunOptions, Where
 from bulkedit.emulator.document import parse
 from tests.emulator.hospital import document
 
@@ -112,6 +116,13 @@ class Shell:
         """A list that gives each image set a description of its own."""
         lines = [f"{image_set_id},set,StudyDescription,T{i}" for i, image_set_id in enumerate(image_sets)]
         return self.write(name, "\n".join(["image_set_id,action,attribute,value", *lines]) + "\n")
+
+    def unbegun(self, edits: Path, name: str) -> Path:
+        """A run as a kill leaves it before its ledger is there."""
+        assert self.run("plan", edits, "-o", f"plan of {name}").exit_code == 0
+        settings = {"connection": asdict(Where(endpoint_url=str(self.emulator))), "options": asdict(RunOptions())}
+        plan = plans.load(self.folder / f"plan of {name}")
+        return runs.create(self.folder / name, plan, settings, datetime.now(UTC)).folder
 
     # what the service saw
 

@@ -90,8 +90,7 @@ class TestFile:
 
     def test_a_run_that_has_not_begun_has_a_page_too(self, shell: Shell) -> None:
         edits = shell.descriptions(shell.image_sets(1), "some.csv")
-        nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
-        shell.run("apply", edits, "--yes", "--run", "unbegun", env=nothing)
+        shell.unbegun(edits, "unbegun")
         assert shell.run("report", "unbegun", "--html", "unbegun.html").exit_code == 0
         assert "0 of 1 edits applied" in (shell.folder / "unbegun.html").read_text()
 

@@ -118,8 +118,7 @@ class TestWatch:
 
     def test_it_ends_at_once_where_nobody_works_on_the_run(self, shell: Shell) -> None:
         edits = shell.descriptions(shell.image_sets(2))
-        nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
-        shell.run("apply", edits, "--yes", "--run", "r", env=nothing)
+        shell.unbegun(edits, "r")
         lines = shell.run("status", "r", "--watch").stdout.splitlines()
         assert lines[0].startswith("0 applied, 0 rejected, 0 conflicted, 0 failed, 2 unprocessed · ")
         assert lines[-1] == "No process works on this run. To go on:  bulkedit resume r"
@@ -144,8 +143,7 @@ class TestStatus:
 
     def test_a_run_that_has_not_begun(self, shell: Shell) -> None:
         edits = shell.descriptions(shell.image_sets(2))
-        nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
-        shell.run("apply", edits, "--yes", "--run", "my run", env=nothing)
+        shell.unbegun(edits, "my run")
         result = shell.run("status", "my run")
         assert "0 applied, 0 rejected, 0 conflicted, 0 failed, 2 unprocessed" in result.stdout
         assert result.stdout.splitlines()[-1] == "To go on:  bulkedit resume 'my run'"

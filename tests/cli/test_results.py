@@ -119,8 +119,7 @@ class TestFiles:
 
     def test_a_run_that_has_not_begun_is_all_unprocessed(self, shell: Shell) -> None:
         edits = shell.descriptions(shell.image_sets(2))
-        nothing = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
-        shell.run("apply", edits, "--yes", "--run", "r", env=nothing)
+        shell.unbegun(edits, "r")
         (line, _) = shell.run("report", "r", "--results", "out", "--json").json
         assert [about["rows"] for about in line["files"].values()] == [0, 2, 0, 0]
 

@@ -86,9 +86,9 @@ async def test_apply_sends_nothing_to_a_server_that_does_not(shown: Certificate,
         with_role = await call(shell, "apply", "edits.csv", "--yes", "--run", "q", "--profile", "role", env=env)
         assert (front.requests, with_role.exit_code) == ([], 4)
         assert "Traceback" not in with_role.stderr
-    # the run is not lost: with the right server it goes on
+    # nothing was sent and nothing is kept: with the right server the same command runs
     async with in_between(shell, Authority(tmp_path), Certificate.RIGHT) as (_, env):
-        again = await call(shell, "resume", "r", env=env)
+        again = await call(shell, "apply", "edits.csv", "--yes", "--run", "r", env=env)
     assert again.exit_code == 0, again.stderr
 
 
