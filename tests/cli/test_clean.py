@@ -372,13 +372,16 @@ def test_a_draft_that_is_taken_for_a_leftover_while_it_is_made_is_made_again(
     def slow(path: Path, *, folder: bool) -> int:
         made.append(path)
         if len(made) == 1:
-            path.rmdir()
-        return plain(path, folder=folder)
+            path.rmdir()  # before it is opened
+        lock = plain(path, folder=folder)
+        if len(made) == 2:
+            path.rmdir()  # after
+        return lock
 
     monkeypatch.setattr(files, "_open", slow)
     with draft_folder(tmp_path / "p") as draft:
         assert draft == made[-1]
-    assert len(made) == 2
+    assert len(made) == 3
     assert (tmp_path / "p").is_dir()
 
 
