@@ -26,7 +26,7 @@ from bulkedit.engine import Engine, Options, Strategy, resumption
 from bulkedit.ledger import Event, Ledger
 from bulkedit.outcome import Accepted, Datastore, ImageSet, Standing, State
 from bulkedit.pacing import Operation, Rate
-from tests.engine.harness import FAST, KEY, planned, row
+from tests.engine.harness import FAST, KEY, about_plan, planned, row
 
 if TYPE_CHECKING:
     from bulkedit.client import UpdateRequest
@@ -103,10 +103,7 @@ def synthesise(folder: Path) -> None:
         edits=edit.join(edits, how="cross").select(plans.PLANNED_EDITS.names()),
         set_aside=sample.set_aside().collect(),
     )
-    about = {key: sample.manifest[key] for key in ("datastore_id", "settings")}
-    plans.save(
-        plan, folder / "plan", {**about, "counts": {**sample.counts, "calls": LEDGER_CALLS, "edits": LEDGER_CALLS}}
-    )
+    plans.save(plan, folder / "plan", about_plan(plan, DEFAULT_DATASTORE_ID))
     with Ledger.create(folder / "ledger.sqlite") as ledger:
         ledger._connection.execute("PRAGMA synchronous = OFF")
         for standing in (Standing.INTENDED, Standing.ACCEPTED, Standing.APPLIED):

@@ -109,8 +109,9 @@ def save_plan(folder: Path, calls: int, *, lane: int = 1) -> None:
     plan = plans.Plan(_filled(base, columns, CALLS), _filled(base, edit, PLANNED_EDITS), pl.DataFrame(schema=SET_ASIDE))
     about = {
         "datastore_id": DATASTORE,
+        "list": {"name": "rows", "sha256": "0" * 64, "form": "tidy", "rows": plan.edits.height},
         "settings": {"payload_limit": 10_000},
-        "counts": plans.estimate(plan).as_json(),
+        "counts": {**plans.estimate(plan).as_json(), **dict.fromkeys(("rows", "set_aside", "skipped", "empty"), 0)},
     }
     plans.save(plan, folder, about)
 

@@ -26,7 +26,7 @@ _HEALTHIMAGING: Final = re.compile(
 )
 _HOST: Final = re.compile(r"[\w.:%-]+")  # of a URL, without brackets
 _LOG: Final = logging.getLogger("bulkedit")
-_OPTION: Final = "--endpoint-url"
+OPTION: Final = "--endpoint-url"
 # botocore's order: of the service before of all, the environment before the profile
 _VARIABLES: Final = ("AWS_ENDPOINT_URL_MEDICAL_IMAGING", "AWS_ENDPOINT_URL")
 RUN_FILE: Final = "the run's run.json"
@@ -106,7 +106,7 @@ def is_loopback(url: str) -> bool:
 
 def check_endpoint(url: str, source: str | None, *, allow_http: bool) -> None:
     """Raises UsageError for an endpoint that nothing should be sent to; its text has no password."""
-    where = source or _OPTION
+    where = source or OPTION
     try:
         found = urlsplit(url)
         usable = found.scheme in {"http", "https"} and _HOST.fullmatch(found.hostname or "") is not None

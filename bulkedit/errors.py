@@ -69,6 +69,10 @@ class MetadataError(UsageError):
     """The metadata document cannot be read."""
 
 
+class ReceivedError(UsageError):
+    """A file of this folder is not one that bulkedit wrote."""
+
+
 class PlanError(UsageError):
     """The plan cannot be read."""
 

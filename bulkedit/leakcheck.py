@@ -17,6 +17,7 @@ import anyio
 import polars as pl
 from anyio import to_thread
 
+from bulkedit import received
 from bulkedit.changes import Changes
 from bulkedit.editlist.results import guarded
 from bulkedit.errors import BulkeditError, UsageError
@@ -212,6 +213,7 @@ def finish(run: Run, seen: Seen, name: str, kept: Iterable[Kind]) -> Result:
         "texts": (found.texts.frame(), SURVIVORS),
     }
     folder = run.folder / FOLDER / name
+    received.require_folder(folder.parent)
     try:
         with draft_folder(folder) as draft:
             digests: dict[str, str] = {}

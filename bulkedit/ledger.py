@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import socket
 import sqlite3
 import time
@@ -25,14 +26,14 @@ import anyio
 import polars as pl
 from anyio import to_thread
 
-from bulkedit.errors import LedgerError, RunHeldError
+from bulkedit import received
+from bulkedit.errors import LedgerError, ReceivedError, RunHeldError
 from bulkedit.files import draft
+from bulkedit.outcome import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
-
-    from bulkedit.outcome import Standing
 
 SCHEMA: Final = 1
 _LOOK_S: Final = 0.05  # longer than a look at the lock takes
@@ -71,6 +72,31 @@ CREATE TABLE pace (
 PRAGMA user_version = {SCHEMA};
 COMMIT;
 """
+# rows that no ledger has, by table: what reads them takes numbers of 32 bits, and words of `Standing`
+_LARGEST: Final = 2**32 - 1
+_COUNTED: Final = ("base", "version", "attempts", "throttles", "faults", "conflicts")
+_STRANGE: Final = {
+    "event": " OR ".join(
+        [
+            f"call NOT BETWEEN 0 AND {_LARGEST - 1}",
+            f"standing NOT IN ({', '.join(repr(str(standing)) for standing in Standing)})",
+            "at NOT BETWEEN 0 AND 1e11",
+            *(f"{name} NOT BETWEEN 0 AND {_LARGEST}" for name in _COUNTED),
+        ]
+    ),
+    "part": f"parent < 0 OR parent >= call OR call >= {_LARGEST}",
+    "pace": "at NOT BETWEEN 0 AND 1e11 OR quota NOT BETWEEN 0 AND 1e9",
+    "made": f"call NOT BETWEEN 0 AND {_LARGEST - 1} OR ours NOT IN (0, 1)",
+}
+_TABLES_AT_MOST: Final = 2 * len(_STRANGE)
+_LIMITS: Final = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 2**28,  # bytes of a row or a parameter; a resume names all calls in one
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 0,
+}
+_STEPS: Final = 100_000  # of SQLite's machine, between two looks at how many there were
+_STEPS_PER_BYTE: Final = 100  # of a file that is checked; an honest one takes about two
+_LOCK_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +179,7 @@ ACTIVITY: Final = pl.Schema(
 class Ledger:
     """The ledger of one run. Its methods block; `GroupCommit` carries them off the event loop."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[bytes] | None) -> None:
         self.path = path
         self.damage: str | None = None  # what is wrong with a ledger that was opened to be read all the same
         self._connection = connection
@@ -216,7 +242,30 @@ class Ledger:
         with _explained(self.path):
             query = "SELECT call, parent, edits FROM part ORDER BY call"
             rows = self._readable(query) if self.damage else self._connection.execute(query).fetchall()
-        return [Part(call, parent, json.loads(edits)) for call, parent, edits in rows]
+        return [Part(call, parent, self._edits(edits)) for call, parent, edits in rows]
+
+    def _edits(self, text: str) -> list[int]:
+        numbers = text.strip().removeprefix("[").removesuffix("]").split(",")
+        try:
+            return [int(number) for number in numbers]
+        except ValueError:
+            raise _strange(self.path, "part") from None
+
+    def require_calls(self, planned: int) -> None:
+        """Raises LedgerError if it has calls that are neither of a plan with so many, nor parts of such."""
+        query = """
+            SELECT EXISTS (SELECT 1 FROM part WHERE call < :planned)
+                OR EXISTS (SELECT 1 FROM part WHERE parent >= :planned AND parent NOT IN (SELECT call FROM part))
+                OR EXISTS (SELECT 1 FROM event WHERE call >= :planned AND call NOT IN (SELECT call FROM part))
+        """
+        with _explained(self.path):
+            (strange,) = self._connection.execute(query, {"planned": planned}).fetchone()
+        if strange:
+            raise LedgerError(
+                "this ledger has calls that the plan of its run does not have.",
+                where=str(self.path),
+                likely="The ledger is of another run.",
+            )
 
     def made(self) -> list[Made]:
         """What calls have made by copying, and what was there before them, in the order of writing."""
@@ -296,11 +345,14 @@ class Ledger:
     def _readable(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a damaged ledger, up to where it cannot be read."""
         rows: list[tuple[Any, ...]] = []
+        most = _size(self.path)  # a row has more than one byte
         with contextlib.suppress(sqlite3.DatabaseError):
             for row in self._connection.execute(query):
                 if row[0] is None:  # what was overwritten with zeros can look like rows; no row begins with NULL
                     break
                 rows.append(row)
+                if len(rows) > most:  # pages that lead back to one another
+                    break
         return rows
 
     def events(self) -> Iterator[dict[str, Any]]:
@@ -373,16 +425,17 @@ class Ledger:
 
 def _make(path: Path) -> None:
     """Write an empty ledger; it appears under its name only when it is whole, so a kill leaves all of it or none."""
-    if path.exists():
+    if received.there(path):
         raise FileExistsError(path)
     with draft(path) as new, contextlib.closing(sqlite3.connect(new)) as connection:
         connection.execute("PRAGMA journal_mode = MEMORY")  # no second file that a kill could leave
         connection.executescript(SETUP)
+        # of a ledger under its own name there is never a rollback journal (`_FILES`)
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # writes happen on worker threads, one at a time
-    connection = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, check_same_thread=False)
+    connection = _guarded(path, "mode=rw")
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -397,11 +450,114 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
     except sqlite3.OperationalError:
-        if not path.exists():
-            raise
         log = path.with_name(path.name + "-wal")
-        way = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
-        return sqlite3.connect(path.absolute().as_uri() + "?" + way, uri=True, check_same_thread=False)
+        return _guarded(path, "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1")
+
+
+def _guarded(path: Path, way: str) -> sqlite3.Connection:
+    """Open a file of SQLite that may come from anywhere: nothing that its schema holds is run.
+
+    This is what SQLite advises for such files (https://www.sqlite.org/security.html). Raises LedgerError if its tables
+    are not exactly ours, so that no query meets a view, a trigger or an expression of others.
+    """
+    _require_files(path)
+    # writes happen on worker threads, one at a time
+    connection = sqlite3.connect(path.absolute().as_uri() + "?" + way, uri=True, check_same_thread=False)
+    try:
+        for limit, most in _LIMITS.items():
+            connection.setlimit(limit, most)
+        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+            connection.execute(f"PRAGMA {setting}")
+        with _bounded(connection, path):
+            _require_tables(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _require_files(path: Path, *, own: bool = False) -> None:
+    """Raises ReceivedError if one of the files that SQLite would open by its path is not as a ledger has it."""
+    received.require_file(path, own=own)
+    for name in ("-wal", "-shm"):
+        beside = path.with_name(path.name + name)
+        if received.there(beside):
+            received.require_file(beside, own=own)
+    # a rollback journal can name any file, and SQLite would delete that one after playing the journal back
+    if received.there(journal := path.with_name(path.name + "-journal")):
+        raise LedgerError(
+            "there is a rollback journal beside the ledger, and bulkedit makes none.",
+            where=str(journal),
+            likely="Someone has put it there: SQLite would write to the ledger what is in it.",
+            hint="Ask who made the folder.",
+        )
+
+
+def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises LedgerError if this is no ledger of this version, or if it has more or other tables than one."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == 0:
+        raise LedgerError("this file is no ledger.", where=str(path))
+    if found != SCHEMA:
+        raise LedgerError("this ledger was written by another version of bulkedit.", where=str(path))
+    with contextlib.closing(sqlite3.connect(":memory:")) as own:
+        own.executescript(SETUP)
+        ours = _tables(own)
+    # the name that no entry of a schema can take from SQLite: sqlite_schema is only an alias
+    there = _tables(connection)
+    older = [table for table in ours if table[1] != "made"]  # a run that was begun before there was such a table
+    if there not in (ours, older):
+        names = [table[1] for table in (*there, *older) if table not in ours or table not in there]
+        raise LedgerError(
+            f"the tables of this file are not those of a ledger: {names[0] if names else 'event'!a:.40}.",
+            where=str(path),
+            likely="Someone has changed it: a view or a trigger in it would run what they wrote.",
+            hint="Nothing of it was run. Ask who made the folder.",
+        )
+
+
+def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    """Kind, name, table and statement of all that a database has, by name; statements without comments and blanks."""
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master").fetchmany(_TABLES_AT_MOST + 1)
+    return sorted((str(kind), str(name), str(table), _plain(str(sql))) for kind, name, table, sql in rows)
+
+
+def _plain(sql: str) -> str:
+    """A statement without comments to the end of the line, and without blanks.
+
+    Whatever else could hide a comment's signs (quotes, comments of other kinds) is still there, and in no statement of
+    ours.
+    """
+    return re.sub(r"\s+", "", re.sub(r"--[^\n]*", "", sql))
+
+
+@contextlib.contextmanager
+def _bounded(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """End what takes far more steps than a file of this size is worth: pages can lead back to one another."""
+    left = 100 * _STEPS + _STEPS_PER_BYTE * _size(path)
+
+    def spent() -> bool:
+        nonlocal left
+        left -= _STEPS
+        return left < 0
+
+    connection.set_progress_handler(spent, _STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError:
+        if left >= 0:
+            raise
+        raise LedgerError(
+            "this file would take SQLite for ever to read.", where=str(path), likely="It was damaged, or made to."
+        ) from None
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a ledger and its log."""
+    log = path.with_name(path.name + "-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -415,15 +571,15 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _checked(path: Path, *, tolerant: bool = False) -> tuple[sqlite3.Connection, str | None]:
     """Open an existing ledger of this version; what is wrong with it where that is tolerated."""
     with _explained(path), contextlib.ExitStack() as undo:
+        if not tolerant:
+            _require_files(path, own=True)
         connection = undo.enter_context(contextlib.closing((_connect_to_read if tolerant else _connect)(path)))
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found == 0:
-            raise LedgerError("this file is no ledger.", where=str(path))
-        if found != SCHEMA:
-            raise LedgerError("this ledger was written by another version of bulkedit.", where=str(path))
-        damage = _damage(connection)
-        if damage and not tolerant:
-            raise sqlite3.DatabaseError(damage)
+        with _bounded(connection, path):
+            damage = _damage(connection)
+            if damage and not tolerant:
+                raise sqlite3.DatabaseError(damage)
+            if not damage:
+                _require_rows(connection, path)
         undo.pop_all()
     return connection, damage
 
@@ -431,9 +587,27 @@ def _checked(path: Path, *, tolerant: bool = False) -> tuple[sqlite3.Connection,
 def _damage(connection: sqlite3.Connection) -> str | None:
     try:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if verdict == "ok" else str(verdict).replace("\n", " ")
+
+
+def _require_rows(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises LedgerError for rows that no ledger has."""
+    for table in (name for _, name, *_ in _tables(connection)):
+        query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {_STRANGE[table]})"  # noqa: S608 - names of our own
+        if connection.execute(query).fetchone() != (0,):
+            raise _strange(path, table)
+
+
+def _strange(path: Path, table: str) -> LedgerError:
+    return LedgerError(
+        f"table {table} has a row that no ledger has.",
+        where=str(path),
+        likely="The file was damaged, or changed by hand.",
+    )
 
 
 class _explained:  # noqa: N801 - reads as a statement
@@ -448,6 +622,8 @@ class _explained:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if isinstance(error, FileExistsError):
             raise LedgerError("there is a ledger already.", where=str(self._path)) from error
+        if isinstance(error, ReceivedError):
+            raise LedgerError(error.what, where=error.where, likely=error.likely, hint=error.hint) from error
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             raise LedgerError(
                 f"the ledger is damaged ({error}).",
@@ -457,18 +633,17 @@ class _explained:  # noqa: N801 - reads as a statement
             ) from error
         if isinstance(error, sqlite3.Error | OSError):
             raise LedgerError(
-                f"the ledger cannot be used ({error}).",
+                f"the ledger cannot be used ({getattr(error, 'strerror', None) or error}).",
                 where=str(self._path),
                 likely="The disk may be full or read-only, or the folder may be gone.",
                 hint="Nothing that was recorded is lost. Make room, then go on with: bulkedit resume RUN",
             ) from error
 
 
-def _hold(path: Path) -> IO[str]:
+def _hold(path: Path) -> IO[bytes]:
     """Hold the run: the operating system lets go of a dead process's lock by itself. Raises RunHeldError."""
     with _explained(path), contextlib.ExitStack() as undo:
-        descriptor = os.open(path.with_name("run.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        lock = undo.enter_context(os.fdopen(descriptor, "r+", encoding="utf-8"))
+        lock = undo.enter_context(received.opened_to_write(path.with_name("run.lock")))
         try:
             _lock(lock)
         except BlockingIOError as error:
@@ -478,13 +653,13 @@ def _hold(path: Path) -> IO[str]:
                 hint="Wait for it to end, or stop it (a first Ctrl-C there lets it finish what it has begun).",
             ) from error
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps(holder).encode())
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), json.dumps(holder).encode())
         undo.pop_all()
     return lock
 
 
-def _lock(file: IO[str]) -> None:
+def _lock(file: IO[bytes]) -> None:
     """Take the lock; once more after a moment, because `is_held` may be looking. Raises BlockingIOError."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -496,7 +671,7 @@ def _lock(file: IO[str]) -> None:
 def is_held(path: Path) -> bool:
     """Whether a process works on the run of this ledger now."""
     try:
-        with path.with_name("run.lock").open("r", encoding="utf-8") as lock:
+        with received.opened(path.with_name("run.lock")) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -505,12 +680,13 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _holder(lock: IO[str]) -> str:
+def _holder(lock: IO[bytes]) -> str:
     try:
-        found = json.load(lock)
-        return f"process {found['pid']} on {found['host']} since {found['since']}"
-    except (ValueError, KeyError, TypeError):
+        found = received.json_object(lock.read(_LOCK_BYTES), "run.lock")
+        text = f"process {found['pid']} on {found['host']} since {found['since']}"
+    except (ReceivedError, KeyError):
         return "another process"
+    return text if text.isprintable() and len(text) < _LOCK_BYTES // 16 else "another process"
 
 
 class GroupCommit:

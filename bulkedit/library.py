@@ -29,6 +29,7 @@ from bulkedit.commands import (
     plan_list,
     removed_unless_started,
     require_deletion_asked,
+    require_digest,
 )
 from bulkedit.connection import connect
 from bulkedit.engine import Strategy
@@ -127,8 +128,12 @@ async def apply(
     options: RunOptions | None = None,
     where: Where | None = None,
     delete_originals: bool = False,
+    digest: str | None = None,
 ) -> Report:
     """Apply a plan in a new run; as `bulkedit apply`. Sends without asking.
+
+    ``digest``: the plan's digest (`SavedPlan.digest`, or at least its first 16 digits); any other plan is refused with
+    StalePlanError.
 
     A plan that deletes originals for good (``via_copy`` and ``delete_originals`` of its options) is refused with
     UsageError unless ``delete_originals`` says so here too.
@@ -136,7 +141,9 @@ async def apply(
     ``run``: the run's folder, `runs/<id>` where not given. Returns when all is settled that can be. Raises what
     `Engine.run` raises; the run can go on afterwards: `resume`.
     """
-    saved = plans.load(Path(plan)) if isinstance(plan, str | Path) else plan
+    saved = await to_thread.run_sync(plans.load, Path(plan)) if isinstance(plan, str | Path) else plan
+    if digest is not None:
+        require_digest(saved, digest)
     require_deletion_asked(saved, delete_originals=delete_originals)
     options = options or RunOptions()
     settings = {"connection": (where or Where()).as_settings(), "options": asdict(options)}

@@ -6,14 +6,14 @@ The folder is 0700 and its files are 0600: the plan in it holds values of edits.
 from __future__ import annotations
 
 import base64
-import json
+import binascii
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit import __version__
+from bulkedit import __version__, received
 from bulkedit import planner as plans
-from bulkedit.errors import StalePlanError, UsageError
+from bulkedit.errors import ReceivedError, StalePlanError, UsageError
 from bulkedit.files import draft_folder, write_private_json
 from bulkedit.printable import shell_word
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 _ABOUT: Final = "run.json"
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("created", "plan_digest", "key"), (str,)),
+    "settings": (dict,),
+}
+_SETTINGS: Final[dict[str, tuple[type, ...]]] = {"connection": (dict,), "options": (dict,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +92,29 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
 
 
 def load(folder: Path) -> Run:
-    """Open a run. Raises UsageError where it is none, StalePlanError where its plan has changed."""
+    """Open a run.
+
+    Raises UsageError if it is none, ReceivedError if its files are not of the kind that a run has, and what
+    `bulkedit.planner.load` raises for its plan.
+    """
+    path = folder / _ABOUT
     try:
-        about = dict(json.loads((folder / _ABOUT).read_text("utf-8")))
-    except (OSError, TypeError, ValueError) as error:
+        about = received.read_json(path)
+    except OSError as error:
         raise UsageError(
-            "this is no run: it has no readable run.json.",
+            f"this is no run: its {_ABOUT} cannot be read ({error.strerror}).",
             where=str(folder),
             likely="A run is the folder that `bulkedit apply` names when it starts, such as runs/20260102-030405-1a2b.",
         ) from error
     if about.get("format") != FORMAT:
         raise UsageError("this run was made by another version of bulkedit.", where=str(folder))
+    received.require(about, _KINDS, str(path))
+    received.require(about["settings"], _SETTINGS, str(path))
+    try:
+        base64.b64decode(about["key"], validate=True)
+    except (binascii.Error, ValueError):
+        raise ReceivedError("key is no Base64.", where=str(path)) from None
+    received.require_folder(folder / "plan")
     plan = plans.load(folder / "plan")
     if plan.digest != about["plan_digest"]:
         raise StalePlanError("the run's plan is not the one that it was started with.", where=str(folder))

@@ -12,7 +12,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
 LAYERS = [
-    {"abreast", "destination", "errors", "edit", "dicom", "pacing", "files", "printable", "service_messages"},
+    {
+        *("abreast", "destination", "dicom", "edit", "errors", "files"),
+        *("pacing", "printable", "received", "service_messages"),
+    },
     {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding"},
     {"verdict", "planner", "ledger", "aws", "aws_session", "transport", "emulator"},
     {"connection", "full_messages", "runs", "reading", "changes", "recipe"},
@@ -34,6 +37,7 @@ ALLOWED_SIDEWAYS = {
     ("edit", "errors"),
     ("errors", "printable"),
     ("destination", "errors"),
+    ("received", "errors"),
     ("dicom", "errors"),
     ("pacing", "errors"),
     ("inventory", "answers"),

@@ -417,7 +417,7 @@ def another_database(path: Path) -> None:
 
 
 DAMAGE = {
-    "absent": (lambda path: path.unlink(), "the ledger cannot be used (unable to open database file)."),
+    "absent": (lambda path: path.unlink(), "the ledger cannot be used (No such file or directory)."),
     "empty": (lambda path: os.truncate(path, 0), "this file is no ledger."),
     "no database": (
         lambda path: path.write_text("no database " * 50),

@@ -29,6 +29,7 @@ from bulkedit.commands import (
     plan_list,
     removed_unless_started,
     require_deletion_asked,
+    require_digest,
 )
 from bulkedit.engine import Resumption, Strategy
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
@@ -50,6 +51,7 @@ def apply(
     run: o.RunOption = None,
     yes: o.Yes = False,
     dry_run: o.DryRun = False,
+    digest: o.Digest = None,
     region: o.Region = None,
     profile: o.AwsProfile = None,
     endpoint_url: o.EndpointUrl = None,
@@ -141,6 +143,8 @@ def apply(
         read_rate=read_rate,
     )
     plan = _plan_of(source, datastore, listing, where)
+    if digest is not None:
+        require_digest(plan, digest)
     if dry_run:
         _show(plan, as_json=as_json)
         err().print("Nothing was sent: --dry-run.")
@@ -214,7 +218,7 @@ def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
         raise UsageError(f"nobody is there to confirm {what}.", hint="To apply from a script: --yes")
     # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    agreed = confirmed(f"Send {what}?")
+    agreed = confirmed(f"Send {what} (plan {plan.short_digest})?")
     deleted = plan.counts.get("originals_deleted", 0)
     if agreed and deleted and not delete_originals:
         agreed = confirmed(f"Delete {plural(deleted, 'original image set')} for good?")

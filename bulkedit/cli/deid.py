@@ -17,7 +17,7 @@ import polars as pl
 import typer
 
 from bulkedit import deid as deids
-from bulkedit import dicom
+from bulkedit import dicom, received
 from bulkedit import inventory as inventories
 from bulkedit.cli import checking
 from bulkedit.cli import options as o
@@ -329,7 +329,8 @@ def _plan(
 ) -> None:
     """Plan the edit list and say how it came out."""
     snapshot = record.folder / "inventory.parquet"  # taken for --all: it knows the studies, so calls can be theirs
-    if listing.inventory is None and snapshot.exists():
+    if listing.inventory is None and received.there(snapshot):
+        received.require_file(snapshot)
         listing = replace(listing, inventory=snapshot)
     saved = plan_list(str(record.target), datastore, listing, folder=folder, where=where, listener=Talk())
     if as_json:
@@ -487,6 +488,8 @@ async def _selected(client: Client, work: _Work, record: deids.Record) -> pl.Dat
     pacer = Pacer(DOCUMENTED[Operation.SEARCH], random.SystemRandom())
     if not work.keys.height:
         path = work.inventory or record.folder / "inventory.parquet"
+        if work.inventory is None and received.there(path):
+            received.require_file(path)
         snapshot = (
             inventories.load(path, datastore_id)
             if path.exists()

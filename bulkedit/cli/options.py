@@ -245,6 +245,17 @@ ViaCopy = Annotated[
         rich_help_panel=_SELECT,
     ),
 ]
+Digest = Annotated[
+    str | None,
+    typer.Option(
+        "--digest",
+        metavar="HEX",
+        envvar="BULKEDIT_DIGEST",
+        help="Apply the plan only if this is its digest, as `bulkedit plan` prints it: all 64 digits, or at least the "
+        "first 16.",
+        show_default=False,
+    ),
+]
 DeleteOriginals = Annotated[
     bool,
     typer.Option(

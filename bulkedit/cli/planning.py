@@ -164,6 +164,7 @@ def plan_line(saved: SavedPlan) -> dict[str, Any]:
     return {
         "type": "plan",
         "plan": str(saved.folder),
+        "digest": saved.digest,
         "datastore_id": saved.datastore_id,
         **saved.counts,
         "quota_request": plans.quota_request(saved.counts, saved.datastore_id),
@@ -207,6 +208,7 @@ def show_plan(saved: SavedPlan) -> None:
             ("time", _time_text(counts)),
             ("API cost", f"${counts['api_dollars']:,.4f}"),
             ("storage cost", _tier_text(saved)),
+            ("digest", saved.digest),
         ]
     )
     if not counts["calls"]:

@@ -6,6 +6,7 @@ from bulkedit.commands.applying import (
     removed_unless_started,
     require_datastore,
     require_deletion_asked,
+    require_digest,
 )
 from bulkedit.commands.planning import (
     DEFAULT_QUOTA,
@@ -33,4 +34,5 @@ __all__ = [
     "removed_unless_started",
     "require_datastore",
     "require_deletion_asked",
+    "require_digest",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import time
 from contextlib import asynccontextmanager, contextmanager
@@ -11,12 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 
-from bulkedit import full_messages
+from bulkedit import full_messages, received
 from bulkedit.answers import systemic_error
 from bulkedit.commands.where import connection_of
 from bulkedit.connection import connect
 from bulkedit.engine import Engine, Halt, OnConflict, Options, Resumption, Strategy, parse_max_errors, resumption
-from bulkedit.errors import AccessError, BulkeditError, DatastoreError, EndpointError, UsageError
+from bulkedit.errors import (
+    AccessError,
+    BulkeditError,
+    DatastoreError,
+    EndpointError,
+    StalePlanError,
+    UsageError,
+)
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Datastore, Lost, Refusal
 from bulkedit.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
@@ -54,8 +62,11 @@ class RunOptions:
 
     @classmethod
     def of(cls, run: Run) -> RunOptions:
-        """Those a run was begun with. One that began before an option was there has its default."""
-        return cls(**run.settings["options"])
+        """Those a run was begun with. One that began before an option was there has its default.
+
+        Raises ReceivedError for what no run has.
+        """
+        return received.record(cls, run.settings["options"], str(run.folder / "run.json"))
 
     def engine(self) -> Options:
         """As the engine takes them. Raises UsageError for what is not understood."""
@@ -94,6 +105,27 @@ _LEAST: Final = {
 }
 
 
+def require_digest(plan: SavedPlan, digest: str) -> None:
+    """Raises StalePlanError unless a plan has this digest, and UsageError for what is none.
+
+    ``digest``: all hexadecimal digits, or at least the first 16, which no one can give to another plan by trying:
+    64 bits take 2**64 plans.
+    """
+    wanted = digest.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{16,64}", wanted):
+        raise UsageError(
+            "--digest is the 64 hexadecimal digits that `bulkedit plan` prints, or at least the first 16 of them."
+        )
+    if not plan.digest.startswith(wanted):
+        raise StalePlanError(
+            "this is not the plan with the digest that was asked for.",
+            where=str(plan.folder),
+            likely=f"It has digest {plan.digest}: it was planned again, or changed, after someone wrote the digest "
+            "down.",
+            hint="Nothing was sent. Ask who planned it for folder and digest, or review the plan and use its digest.",
+        )
+
+
 def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
     """Raises UsageError where a plan deletes image sets for good, and nobody has said so by name."""
     if (count := plan.counts.get("originals_deleted", 0)) and not delete_originals:
@@ -127,6 +159,7 @@ async def engine_of(
         with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
             sends_new = True
             if resumed:
+                await to_thread.run_sync(ledger.require_calls, run.plan.counts["calls"])
                 found = await to_thread.run_sync(resumption, run.plan, ledger, strategy)
                 if told is not None:
                     told(found)

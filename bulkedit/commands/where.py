@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from bulkedit import received
 from bulkedit.connection import Connection
-from bulkedit.destination import RUN_FILE, require_consent
+from bulkedit.destination import OPTION, RUN_FILE, require_consent
 
 if TYPE_CHECKING:
     from bulkedit.runs import Run
@@ -31,13 +32,17 @@ class Where:
 def connection_of(run: Run, where: Where | None = None) -> Connection:
     """How to reach the run's data store: as the run did, but for what is given.
 
-    Raises UsageError if the run names an endpoint that is neither AWS's nor this machine's, and ``where`` does not.
+    Raises ReceivedError, and UsageError if the run names an endpoint that is neither AWS's nor this machine's, and
+    ``where`` does not.
     """
     where = where or Where()
+    kept = received.record(Where, run.settings["connection"], str(run.folder / "run.json"))
     given = {name: value for name, value in where.as_settings().items() if value is not None}
-    kept = {name: value for name, value in run.settings["connection"].items() if name in Where().as_settings()}
     if where.endpoint_url is None:
-        require_consent(kept.get("endpoint_url"), str(run.folder))
-        given["endpoint_from"] = RUN_FILE
-    connection = {**kept, **given, "allow_http": where.allow_http}
-    return Connection(datastore_id=run.plan.datastore_id, **connection)
+        require_consent(kept.endpoint_url, str(run.folder))
+    reached = replace(kept, **given, allow_http=where.allow_http)
+    return Connection(
+        datastore_id=run.plan.datastore_id,
+        endpoint_from=RUN_FILE if where.endpoint_url is None else OPTION,
+        **asdict(reached),
+    )

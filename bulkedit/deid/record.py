@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
+import itertools
 import os
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import polars as pl
 
-from bulkedit.errors import UsageError
+from bulkedit import received
+from bulkedit.errors import ReceivedError, UsageError
 from bulkedit.files import NOT_WRITTEN, draft_file, reason_of, remove_leftovers, write_private_json
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Record:
         self._edits: list[Row] = []
         self._findings: list[Finding] = []
         self._done: list[tuple[str, int, int, bool]] = []
-        self._parts = len(list(folder.glob("done-*.parquet")))
+        self._parts = next(n for n in itertools.count() if not received.there(folder / _part("done", n)))
 
     @classmethod
     @contextlib.contextmanager
@@ -108,8 +109,8 @@ class Record:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(_held(folder))
             remove_leftovers(folder)
-            about = _read_about(folder)
-            if fresh or (about is not None and about.get("counts")) or about is None:
+            about = None if fresh else _read_about(folder)
+            if (about is not None and about.get("counts")) or about is None:
                 _clear(folder)
                 about = {"format": FORMAT, "asked": asked}
                 write_private_json(folder / _ABOUT, about)
@@ -134,7 +135,7 @@ class Record:
     def selection(self) -> pl.DataFrame | None:
         """The image sets to read, as they were found; None where they were not looked for yet."""
         path = self.folder / "selection.parquet"
-        return pl.read_parquet(path) if path.exists() else None
+        return received.parquet(path, SELECTION).collect() if received.there(path) else None
 
     def select(self, frame: pl.DataFrame) -> None:
         """Keep the image sets to read."""
@@ -177,10 +178,10 @@ class Record:
 
     def findings(self) -> pl.DataFrame:
         """All findings of a finished run: columns `FINDINGS`."""
-        return pl.read_parquet(self.folder / _WHOLE["findings"])
+        return received.parquet(self.folder / _WHOLE["findings"], FINDINGS).collect()
 
     def _counts(self) -> dict[str, Any]:
-        done = pl.read_parquet(self.folder / _WHOLE["done"])
+        done = received.parquet(self.folder / _WHOLE["done"], DONE).collect()
         changed = done.filter(pl.col("edits") > 0)
         return {
             "image_sets": done.height,
@@ -192,7 +193,8 @@ class Record:
 
     def _whole(self, kind: str) -> pl.LazyFrame:
         files = [self.folder / _part(kind, number) for number in range(self._parts)]
-        return pl.scan_parquet(files, glob=False) if files else pl.LazyFrame(schema=_KINDS[kind])
+        parts = [received.parquet(path, _KINDS[kind]) for path in files]
+        return pl.concat(parts) if parts else pl.LazyFrame(schema=_KINDS[kind])
 
     def _write(self, frame: pl.DataFrame, name: str) -> None:
         _sink(frame.lazy(), self.folder / name)
@@ -225,11 +227,19 @@ def _sink(frame: pl.LazyFrame, path: Path) -> None:
 
 
 def _read_about(folder: Path) -> dict[str, Any] | None:
+    """What was begun, None where nothing was. Raises ReceivedError."""
+    path = folder / _ABOUT
     try:
-        about = json.loads((folder / _ABOUT).read_text("utf-8"))
-    except (OSError, ValueError):
+        about = received.read_json(path)
+        if about.get("format") != FORMAT:
+            return None
+        received.require(about, {"asked": (dict,)}, str(path))
+    except FileNotFoundError:
         return None
-    return about if isinstance(about, dict) and about.get("format") == FORMAT else None
+    except ReceivedError as error:
+        error.hint = "To drop what was begun, and begin again: --fresh"
+        raise
+    return about
 
 
 def _clear(folder: Path) -> None:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import polars as pl
 
+from bulkedit import received
 from bulkedit.inventory import saved
 from bulkedit.inventory.folder import (
     FORMAT,
@@ -267,7 +267,8 @@ class Draft:
 
     def _parts(self) -> pl.LazyFrame:
         paths = [self._folder / part_name(number) for number in range(self._state.parts)]
-        return pl.scan_parquet(paths, glob=False) if paths else pl.LazyFrame(schema=INVENTORY)
+        parts = [received.parquet(path, INVENTORY) for path in paths]
+        return pl.concat(parts) if parts else pl.LazyFrame(schema=INVENTORY)
 
     def _resume(self) -> None:
         """Take in what the log holds since the last checkpoint."""
@@ -275,19 +276,19 @@ class Draft:
             latest = self._parts().filter(pl.col("created_at") >= moment(second)).select("image_set_id").collect()
             self._recent = set(latest.to_series())
         path = self._log_path()
-        if not path.exists():
+        if not received.there(path):
             return
         whole = 0
-        with path.open("rb") as log:
+        with received.opened_to_write(path) as log:
             for line in log:
-                if (entry := entry_of(line)) is None:
+                if (entry := entry_of(line, path)) is None:
                     break
                 whole += len(line)
                 if "rows" in entry:
                     self._take_in([tuple(row) for row in entry["rows"]], entry["token"])
                 else:
                     self._page_from(entry["since"])
-        os.truncate(path, whole)
+            log.truncate(whole)
 
     def _log_path(self) -> Path:
         return self._folder / f"pages-{self._state.parts:05}.jsonl"
@@ -295,8 +296,7 @@ class Draft:
     def _write(self, entry: dict[str, Any]) -> None:
         with explained(self._target):
             if self._log is None:
-                descriptor = os.open(self._log_path(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                self._log = os.fdopen(descriptor, "ab")
+                self._log = received.opened_to_write(self._log_path())
             self._log.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
             self._log.flush()
 

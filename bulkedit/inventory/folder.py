@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.errors import UsageError
+import polars as pl
+
+from bulkedit import received
+from bulkedit.errors import ReceivedError, UsageError
 from bulkedit.files import NOT_WRITTEN, open_private, reason_of, write_private_json
 from bulkedit.inventory import saved
+from bulkedit.inventory.frame import INVENTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import polars as pl
 
 FORMAT: Final = 1
 WHOLE: Final = "whole.parquet"
 
 _STATE: Final = "state.json"
+_BEYOND: Final = 2**62  # microseconds since 1970, far beyond any time
+_CELLS: Final = [
+    (str,) if kind == pl.String() else (bool,) if kind == pl.Boolean() else (int,) for kind in INVENTORY.values()
+]
 _OURS: Final = (_STATE, f".{_STATE}.*", WHOLE, "part-*.parquet", "pages-*.jsonl")
 _ROW_GROUP: Final = 65_536
 
@@ -67,15 +74,31 @@ def part_name(number: int) -> str:
     return f"part-{number:05}.parquet"
 
 
-def entry_of(line: bytes) -> dict[str, Any] | None:
-    """One line of the log; None where a kill has cut it short."""
+def entry_of(line: bytes, path: Path) -> dict[str, Any] | None:
+    """One line of the log at ``path``; None where a kill has cut it short. Raises ReceivedError."""
     if not line.endswith(b"\n"):
         return None
     try:
-        entry = json.loads(line)
-    except ValueError:
+        entry = received.json_object(line, str(path))
+    except ReceivedError:
         return None
-    return entry if isinstance(entry, dict) else None
+    if "rows" not in entry:
+        received.require(entry, {"since": (int, NoneType)}, str(path))
+        return entry
+    received.require(entry, {"rows": (list,), "token": (str, NoneType)}, str(path))
+    if not all(_is_row(row) for row in entry["rows"]):
+        raise ReceivedError("a page has a row that is none of an inventory.", where=str(path))
+    return entry
+
+
+def _is_row(row: Any) -> bool:  # noqa: ANN401 - JSON
+    return (
+        isinstance(row, list)
+        and len(row) == len(INVENTORY)
+        and isinstance(row[0], str)
+        and all(type(cell) in {*kinds, NoneType} for cell, kinds in zip(row, _CELLS, strict=True))
+        and all(not isinstance(cell, int) or abs(cell) < _BEYOND for cell in row)
+    )
 
 
 def write_parquet(frame: pl.LazyFrame, path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -88,12 +111,24 @@ def write_parquet(frame: pl.LazyFrame, path: Path, metadata: dict[str, str] | No
 
 
 def read_state(folder: Path) -> State | None:
-    """The state of an interrupted snapshot; None where there is none that can go on."""
+    """The state of an interrupted snapshot; None where there is none that can go on. Raises ReceivedError."""
+    path = folder / _STATE
     try:
-        state = State(**json.loads((folder / _STATE).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        content = received.read_json(path)
+    except FileNotFoundError:
         return None
-    return state if state.format == FORMAT else None
+    except ReceivedError as error:
+        error.hint = _FRESH
+        raise
+    if content.get("format") != FORMAT:
+        return None
+    state = received.record(State, content, str(path))
+    if min(state.parts, state.pages, state.image_sets) < 0:
+        raise ReceivedError("it counts less than nothing.", where=str(path), hint=_FRESH)
+    return state
+
+
+_FRESH: Final = "To drop what was begun, and take the inventory again: --fresh"
 
 
 def clear(folder: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from bulkedit import received
 from bulkedit.errors import UsageError
 from bulkedit.inventory.frame import INVENTORY
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT: Final = 1
+_ABOUT: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("id", "datastore_id", "begun"), (str,)),
+    **dict.fromkeys(("image_sets", "pages"), (int,)),
+}
 KEY: Final = "bulkedit.inventory"  # in the Parquet metadata: JSON with the fields of Snapshot.about
 
 
@@ -75,11 +79,12 @@ def about_of(path: Path) -> dict[str, Any]:
         raise _none(path, "It is no Parquet file, or it is damaged.") from error
     if text is None:
         raise _none(path, "It is Parquet, but `bulkedit inventory` did not write it.")
-    about: dict[str, Any] = json.loads(text)
-    if about["format"] != FORMAT or schema != INVENTORY:
+    about = received.json_object(text, str(path))
+    if about.get("format") != FORMAT or schema != INVENTORY:
         raise UsageError(
             "this inventory was made by another version of bulkedit.", where=str(path), hint="Take it again."
         )
+    received.require(about, _ABOUT, str(path))
     return about
 
 

@@ -19,6 +19,8 @@ from bulkedit.planner.frames import CALLS, PLANNED_EDITS
 from bulkedit.planner.packing import Piece, Unit, pack
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bulkedit.dicom import Rules
 
 _STAGE: Final = ["image_set_id", "segment", "stage"]
@@ -146,14 +148,14 @@ def _packed(staged: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFram
     ``call`` too.
     """
     staged = _numbered(staged.with_columns(bin=pl.lit(0, pl.UInt32)))
-    calls = _written(staged)
+    calls = written(staged)
     over = calls.filter(pl.col("bytes") > limit)
     if not over.height:
         return calls, staged
     tight = _numbered(_binned(staged.join(over, on="call", how="semi").drop("call"), limit))
     tight = tight.with_columns(pl.col("call") + calls.height)
     staged = pl.concat([staged.join(over, on="call", how="anti"), tight], how="diagonal")
-    calls = pl.concat([calls.join(over, on="call", how="anti"), _written(tight)])
+    calls = pl.concat([calls.join(over, on="call", how="anti"), written(tight)])
     return _renumbered(calls, staged)
 
 
@@ -161,7 +163,9 @@ def _numbered(staged: pl.DataFrame) -> pl.DataFrame:
     """Adds call UInt32, and sorts by it: edits of one call (`_CALL`) have one number."""
     # mostly a call takes all edits of its image set, so there is no more to compare
     parted = [name for name in _CALL[1:] if staged.get_column(name).max() != 0]
-    return in_order_of("call", staged.with_columns(call=numbers(staged.select("image_set_id", *parted))))
+    numbered = staged.with_columns(call=numbers(staged.select("image_set_id", *parted)))
+    # edits in their order, so that the same payload is made again of a saved plan (`bulkedit.planner.agreement`)
+    return in_order_of("call", numbered if _rising(numbered.get_column("edit")) else numbered.sort("edit"))
 
 
 def _renumbered(calls: pl.DataFrame, staged: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -173,15 +177,15 @@ def _renumbered(calls: pl.DataFrame, staged: pl.DataFrame) -> tuple[pl.DataFrame
     )
 
 
-def _written(staged: pl.DataFrame) -> pl.DataFrame:
+def written(staged: pl.DataFrame, keys: Sequence[str] = _CALL) -> pl.DataFrame:
     """One row a call in order of their numbers, with documents and their size; values still to be read are allowed for.
 
-    ``staged`` has ``call`` UInt32, and is sorted by it.
+    ``staged`` has ``call`` UInt32, and is sorted by it, then by edit; ``keys``: columns that are kept as they are.
     """
     # where each edit is a unit of its own, they need not be counted apart
     alone = staged.select((pl.col("unit") == pl.col("edit")).all()).item()
     heads = staged.group_by("call", maintain_order=True).agg(
-        pl.col(*_CALL, "version", "revert_to").first(),
+        pl.col(*keys, "version", "revert_to").first(),
         pl.col("force", "study_wide").any(),
         first=pl.col("row").min(),
         edits=pl.len(),

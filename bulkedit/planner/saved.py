@@ -3,7 +3,9 @@
 Where edits were left out because they held already, they are in `satisfied.parquet`.
 
 The folder holds values of edits, so it is made 0700 and its files 0600. It appears under its name only when complete.
-The manifest carries the SHA-256 of each file; a plan whose files differ from it is stale and is not applied.
+The manifest carries the SHA-256 of each file; a plan whose files differ from it is stale and is not applied. The digest
+of the plan is that of the manifest's content, so it pins all of the plan. A folder may come from others: it is read as
+`bulkedit.received` says, and its calls are held against its edits (`bulkedit.planner.agreement`).
 """
 
 from __future__ import annotations
@@ -11,14 +13,21 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from bulkedit.errors import PlanError, StalePlanError
+from bulkedit import received
+from bulkedit.edit import IMAGE_SET_ID
+from bulkedit.editlist import SET_ASIDE
+from bulkedit.errors import PlanError, ReceivedError, StalePlanError
 from bulkedit.files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
+from bulkedit.planner import agreement
+from bulkedit.planner.estimate import Estimate
 from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall
 
 if TYPE_CHECKING:
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
 
     from bulkedit.planner.make import Plan
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
 _FILES: Final = ("calls.parquet", "edits.parquet", "set_aside.parquet")
 _SATISFIED: Final = "satisfied.parquet"
@@ -37,6 +46,28 @@ _ZSTD: Final = 1  # higher levels take half as long again, and save a few per ce
 # by what a row group holds, readers of single calls pass the others over
 _STATISTICS: Final = {"min": True, "max": True, "distinct_count": False, "null_count": False}
 _FIELDS: Final = [field.name for field in fields(PlannedCall)]
+_SCHEMAS: Final = {
+    **dict(zip(_FILES, (CALLS, PLANNED_EDITS, SET_ASIDE), strict=True)),
+    _SATISFIED: PLANNED_EDITS,
+}
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "digest": (str,),
+    "datastore_id": (str,),
+    "settings": (dict,),
+    "list": (dict,),
+    "counts": (dict,),
+    "files": (dict,),
+}
+# beside the estimate, what is said of the list
+_NUMBERS: Final[dict[str, tuple[type, ...]]] = {
+    **{
+        field.name: (float, NoneType) if "None" in str(field.type) else (float,)
+        for field in fields(Estimate)
+        if field.default is MISSING
+    },
+    **dict.fromkeys(("rows", "set_aside", "skipped", "empty"), (int,)),
+}
+_SHORT: Final = 16  # hex digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +79,13 @@ class SavedPlan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the digests of the plan's files and its data store: what a run holds on to."""
+        """SHA-256 of all that the manifest says but its time, the digests of the files among it: 64 hex digits."""
         return str(self.manifest["digest"])
+
+    @property
+    def short_digest(self) -> str:
+        """The first 16 digits of `digest`."""
+        return self.digest[:_SHORT]
 
     @property
     def datastore_id(self) -> str:
@@ -63,8 +99,7 @@ class SavedPlan:
 
     def calls(self) -> pl.LazyFrame:
         """Columns `CALLS`."""
-        # a plan made before there were recipes has no such column
-        return pl.scan_parquet(self.folder / "calls.parquet", glob=False, schema=CALLS, missing_columns="insert")
+        return pl.scan_parquet(self.folder / "calls.parquet", glob=False)
 
     def edits(self) -> pl.LazyFrame:
         """Columns `PLANNED_EDITS`."""
@@ -147,21 +182,44 @@ def save(plan: Plan, folder: Path, about: dict[str, Any]) -> SavedPlan:
 
 def _manifest(draft: Path, frames: dict[str, pl.DataFrame], about: dict[str, Any]) -> dict[str, Any]:
     files = {name: {"rows": frame.height, "sha256": _sha256(draft / name)} for name, frame in frames.items()}
-    return {"format": FORMAT, "digest": _digest(files, about["datastore_id"]), **about, "files": files}
+    manifest = {"format": FORMAT, **about, "files": files}
+    return {"digest": _digest(manifest), **manifest}
 
 
-def _digest(files: dict[str, Any], datastore_id: str) -> str:
-    parts = [datastore_id, *(files[name]["sha256"] for name in (*_FILES, _SATISFIED) if name in files)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def _digest(manifest: dict[str, Any]) -> str:
+    """SHA-256 of a manifest as JSON with sorted names and without blanks, but for its own digest and its time.
+
+    Without the time, two people who plan the same list come to the same digest.
+    """
+    said = {name: value for name, value in manifest.items() if name not in {"digest", "created"}}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def load(folder: Path) -> SavedPlan:
-    """Open a plan folder. Raises PlanError where it is none, StalePlanError where its files have changed."""
+    """Open a plan folder. Reads all of it.
+
+    Raises PlanError if it is none, ReceivedError if its files are not of the kind that a plan has, and StalePlanError
+    if they have changed since, or if a call is not what its edits say.
+    """
+    manifest = _read_manifest(folder)
+    _require_unchanged(folder, manifest)
+    plan = SavedPlan(folder, manifest)
+    for name in manifest["files"]:
+        received.parquet(folder / name, _SCHEMAS[name])
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        _require_agreement(plan)
+    except pl.exceptions.PolarsError as error:
+        raise received.damaged(folder) from error
+    return plan
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = received.read_json(path)
+    except OSError as error:
         raise PlanError(
-            "this is no plan: it has no readable manifest.json.",
+            f"this is no plan: its {MANIFEST} cannot be read ({error.strerror}).",
             where=str(folder),
             hint="Make one: bulkedit plan EDITS -d DATASTORE",
         ) from error
@@ -169,34 +227,91 @@ def load(folder: Path) -> SavedPlan:
         raise PlanError(
             "this plan was made by another version of bulkedit.", where=str(folder), hint="Plan the list again."
         )
-    _require_unchanged(folder, manifest)
-    return SavedPlan(folder, manifest)
+    _require_kinds(manifest, str(path))
+    return manifest
+
+
+def _require_kinds(manifest: dict[str, Any], where: str) -> None:
+    """Raises ReceivedError if something that a manifest has is missing, or is of another kind."""
+    received.require(manifest, _KINDS, where)
+    counts, files = manifest["counts"], manifest["files"]
+    received.require(manifest["settings"], {"payload_limit": (int,)}, where)
+    received.require(manifest["list"], {"form": (str,), "rows": (int,), "sha256": (str,)}, where)
+    received.require(counts, {**dict.fromkeys(counts, (float, NoneType)), **_NUMBERS}, where)
+    if not re.fullmatch(IMAGE_SET_ID, manifest["datastore_id"]):
+        raise ReceivedError("datastore_id is no id of a data store.", where=where)
+    received.require(files, dict.fromkeys(files, (dict,)), where)
+    for name, about in files.items():
+        if name not in _SCHEMAS:
+            # nothing of the kind is opened, wherever it is
+            raise ReceivedError(
+                f"it names {name!a:.80}, and no plan has such a file.",
+                where=where,
+                likely="Someone has changed the plan by hand.",
+                hint=_AGAIN,
+            )
+        received.require(about, {"rows": (int,), "sha256": (str,)}, where)
+
+
+_AGAIN: Final = "Make a new one: bulkedit plan EDITS -d DATASTORE"
 
 
 def _require_unchanged(folder: Path, manifest: dict[str, Any]) -> None:
     files = manifest["files"]
-    for name in {*_FILES, *files}:
-        there = name in files and (folder / name).is_file()
+    for name in (*_FILES, *([_SATISFIED] if _SATISFIED in files else [])):
+        there = name in files and received.there(folder / name)
         if not there or _sha256(folder / name) != files[name]["sha256"]:
             raise StalePlanError(
                 f"{name} is not the file that was planned.",
                 where=str(folder),
                 likely="A plan is changed by planning again, never by hand.",
-                hint="Make a new one: bulkedit plan EDITS -d DATASTORE",
+                hint=_AGAIN,
             )
-    if manifest["digest"] != _digest(manifest["files"], manifest["datastore_id"]):
-        raise StalePlanError("manifest.json has been changed.", where=str(folder))
+    if manifest["digest"] != _digest(manifest):
+        raise StalePlanError(
+            f"{MANIFEST} has been changed: it is not what its digest says.",
+            where=str(folder),
+            likely="A plan is changed by planning again, never by hand.",
+            hint=_AGAIN,
+        )
+
+
+def _require_agreement(plan: SavedPlan) -> None:
+    """Raises StalePlanError if a call is not what its edits say, or the manifest counts otherwise."""
+    where = str(plan.folder)
+    if (found := agreement.disagreement(plan.calls(), plan.edits())) is not None:
+        row = "" if found.row is None else f" (row {found.row:,} of the edit list)"
+        raise StalePlanError(
+            f"call {found.call:,}{row} is not what its edits say: {found.what}.",
+            where=where,
+            likely="calls.parquet or edits.parquet was changed after planning, and the digests with it.",
+            hint=f"Do not apply it. {_AGAIN}",
+        )
+    counted = agreement.counts(plan.calls(), plan.edits())
+    if wrong := next((name for name, count in counted.items() if plan.counts.get(name, 0) != count), None):
+        raise StalePlanError(
+            f"{MANIFEST} counts {plan.counts.get(wrong, 0):,} as {wrong}, and the plan has {counted[wrong]:,}.",
+            where=where,
+            likely=f"{MANIFEST} was changed after planning, and its digest with it.",
+            hint=f"Do not apply it. {_AGAIN}",
+        )
 
 
 def copy(plan: SavedPlan, folder: Path) -> SavedPlan:
-    """Copy a plan into a run, so that the run has all it needs to go on."""
+    """Copy a plan into a run, so that the run has all it needs to go on.
+
+    ``plan``: loaded or made just now. Raises StalePlanError if a file has changed since.
+    """
     folder.mkdir(mode=0o700, parents=True)
-    for name in (*plan.manifest["files"], MANIFEST):
-        with (plan.folder / name).open("rb") as source, open_private(folder / name) as target:
+    for name, about in plan.manifest["files"].items():
+        with received.opened(plan.folder / name) as source, open_private(folder / name) as target:
             shutil.copyfileobj(source, target)
-    return load(folder)
+        if _sha256(folder / name) != about["sha256"]:
+            raise StalePlanError(f"{name} has changed since the plan was loaded.", where=str(plan.folder), hint=_AGAIN)
+    write_private_json(folder / MANIFEST, plan.manifest)
+    return SavedPlan(folder, plan.manifest)
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with received.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import polars as pl
 
+from bulkedit import received
 from bulkedit.editlist.results import guarded
 from bulkedit.errors import UsageError
 from bulkedit.files import NOT_WRITTEN, open_private, reason_of, write_private_json
@@ -68,6 +69,13 @@ _LINE: Final = pl.Schema(
 )
 
 
+_LINE_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "image_set_id": (str,),
+    **dict.fromkeys(("matching", "superseded", "siblings"), (int,)),
+    **dict.fromkeys(("differences", "kept"), (list,)),
+}
+
+
 @dataclass(slots=True)
 class Counts:
     """What was found so far: edits unless said otherwise."""
@@ -109,20 +117,19 @@ class Progress:
         """
         wanted = {"format": FORMAT, "events": events, **options.as_json()}
         if not fresh:
-            for folder in sorted((run.folder / FOLDER).glob("*"), reverse=True):
+            for folder in reversed(received.subfolders(run.folder / FOLDER)):
                 about = _read(folder / _ABOUT)
                 same = about is not None and {**about, "seed": None} == {**wanted, "seed": None}
-                if (
-                    about is not None
-                    and same
-                    and not (folder / _RESULT).exists()
-                    and options.seed in {None, about["seed"]}
-                ):
+                if about is None or not same or received.there(folder / _RESULT):
+                    continue
+                received.require(about, {"seed": (int,)}, str(folder / _ABOUT))
+                if options.seed in {None, about["seed"]}:
                     found = cls(folder, about["seed"])
                     found._take_up()
                     return found
         folder = run.folder / FOLDER / name
         seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(4), "big")
+        received.require_folder(folder.parent)
         with _explained(folder):
             folder.mkdir(mode=0o700, parents=True)
             write_private_json(folder / _ABOUT, {**wanted, "seed": seed})
@@ -130,25 +137,28 @@ class Progress:
 
     def _take_up(self) -> None:
         path = self.folder / _PROGRESS
-        if not path.exists():
+        if not received.there(path):
             return
         whole = 0
-        with path.open("rb") as file:
+        with received.opened_to_write(path) as file:
             for text in file:
                 if not text.endswith(b"\n"):
                     break  # a kill has cut it short
                 whole += len(text)
-                line = json.loads(text)
+                line = received.json_object(text, str(path))
+                received.require(line, _LINE_KINDS, str(path))
+                for one in line["differences"]:
+                    received.require({"a difference": one}, {"a difference": (dict,)}, str(path))
+                    received.require(one, {"origin": (str,)}, str(path))
                 self.done.add(line["image_set_id"])
                 self.counts.add(line)
-        os.truncate(path, whole)
+            file.truncate(whole)
 
     def add(self, line: dict[str, Any]) -> None:
         """Keep what was found in one image set."""
         with _explained(self.folder):
             if self._file is None:
-                path = self.folder / _PROGRESS
-                self._file = path.open("ab") if path.exists() else open_private(path)
+                self._file = received.opened_to_write(self.folder / _PROGRESS)
             self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             self._file.flush()
         self.done.add(line["image_set_id"])
@@ -176,6 +186,7 @@ class Progress:
         return Verification(self.folder, result)
 
     def _write(self, name: str, schema: pl.Schema) -> dict[str, str]:
+        received.require_file(self.folder / _PROGRESS)
         lines = pl.scan_ndjson(self.folder / _PROGRESS, schema=_LINE)
         rows = lines.select(pl.col(name).explode(empty_as_null=False)).unnest(name).select(schema.names())
         rows = rows.cast(schema).sort("row", "image_set_id", maintain_order=True)
@@ -201,12 +212,12 @@ class Verification:
 
     def differences(self) -> pl.LazyFrame:
         """Applied edits that the store does not hold: columns `DIFFERENCES`, by row."""
-        return pl.scan_parquet(self.folder / "differences.parquet", glob=False)
+        return received.parquet(self.folder / "differences.parquet", DIFFERENCES)
 
     def kept(self) -> pl.LazyFrame:
         """Edits whose former values older versions still have: columns `KEPT`. Empty without history."""
         path = self.folder / "kept.parquet"
-        return pl.scan_parquet(path, glob=False) if path.exists() else pl.LazyFrame(schema=KEPT)
+        return received.parquet(path, KEPT) if received.there(path) else pl.LazyFrame(schema=KEPT)
 
 
 def load(folder: Path) -> Verification:
@@ -214,25 +225,27 @@ def load(folder: Path) -> Verification:
     result = _read(folder / _RESULT)
     if result is None:
         raise UsageError("this is no verification that is done.", where=str(folder))
+    received.require(result, dict.fromkeys(("differences", "image_sets"), (int,)), str(folder / _RESULT))
     return Verification(folder, result)
 
 
 def verifications(run: Run) -> Iterable[Verification]:
     """The verifications of a run that are done, oldest first."""
-    for folder in sorted((run.folder / FOLDER).glob("*")):
-        if (folder / _RESULT).exists():
+    for folder in received.subfolders(run.folder / FOLDER):
+        if received.there(folder / _RESULT):
             yield load(folder)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """The object in a file, None if there is none. Raises ReceivedError."""
     try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, TypeError, ValueError):
+        return received.read_json(path)
+    except FileNotFoundError:
         return None
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with received.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -170,7 +170,7 @@ class TestAskingFirst:
         self, shell: Shell, edits: Path, answer: str, exit_code: int, said: str, applied: int
     ) -> None:
         code, screen = on_terminal(shell, answer, said, "apply", str(edits), "--run", "r")
-        assert f"Send 3 calls to data store {shell.emulator.datastore_id}? [y/N]" in screen
+        assert f"Send 3 calls to data store {shell.emulator.datastore_id} (plan " in screen
         assert said in screen
         assert (code, len(shell.accepted())) == (exit_code, applied)
 

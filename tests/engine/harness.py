@@ -57,12 +57,23 @@ def planned(folder: Path, datastore_id: str, rows: list[dict[str, Any]], *, merg
     )
     plan = plans.make(frame(rows), settings)
     assert plan.set_aside.height == 0
-    about = {
+    return plans.save(plan, folder, about_plan(plan, datastore_id))
+
+
+def about_plan(plan: plans.Plan, datastore_id: str, payload_limit: int = 10_000) -> dict[str, Any]:
+    """What the manifest of a plan says, that was made of no list."""
+    return {
         "datastore_id": datastore_id,
-        "settings": {"payload_limit": 10_000},
-        "counts": plans.estimate(plan).as_json(),
+        "list": {"name": "rows", "sha256": "0" * 64, "form": "tidy", "rows": plan.edits.height},
+        "settings": {"payload_limit": payload_limit},
+        "counts": {
+            **plans.estimate(plan).as_json(),
+            "rows": plan.edits.height,
+            "set_aside": 0,
+            "skipped": 0,
+            "empty": 0,
+        },
     }
-    return plans.save(plan, folder, about)
 
 
 class Passing:

@@ -23,7 +23,7 @@ from bulkedit.outcome import Lost, Outcome, Standing
 from bulkedit.planner import Recipe
 from bulkedit.recipe import LATEST_S
 from tests.emulator.hospital import document
-from tests.engine.harness import Passing, frame, row
+from tests.engine.harness import Passing, about_plan, frame, row
 from tests.engine.troubled import Emulated, Ended, Kill, emulated, process
 
 if TYPE_CHECKING:
@@ -158,12 +158,7 @@ def planned(
     )
     plan = plans.make(frame(rows), settings, known)
     assert plan.set_aside.height == 0
-    about = {
-        "datastore_id": DEFAULT_DATASTORE_ID,
-        "settings": {"payload_limit": 10_000},
-        "counts": plans.estimate(plan).as_json(),
-    }
-    return plans.save(plan, folder, about)
+    return plans.save(plan, folder, about_plan(plan, DEFAULT_DATASTORE_ID))
 
 
 def plans_known(originals: list[str]) -> pl.DataFrame:

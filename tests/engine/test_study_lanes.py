@@ -19,7 +19,7 @@ from bulkedit.engine import Engine, OnConflict, Options
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Lost
 from tests.emulator.hospital import Service, document, in_series
-from tests.engine.harness import FAST, KEY, frame, row
+from tests.engine.harness import FAST, KEY, about_plan, frame, row
 from tests.engine.inprocess import InProcess, run_virtual
 
 if TYPE_CHECKING:
@@ -55,12 +55,7 @@ def saved(folder: Path, rows: list[dict[str, Any]]) -> plans.SavedPlan:
     chosen = plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST)
     plan = plans.make(frame(rows), chosen, KNOWN)
     assert plan.set_aside.height == 0
-    about = {
-        "datastore_id": "emulated000000000000000000000001",
-        "settings": {"payload_limit": 10_000},
-        "counts": plans.estimate(plan).as_json(),
-    }
-    return plans.save(plan, folder / "plan", about)
+    return plans.save(plan, folder / "plan", about_plan(plan, "emulated000000000000000000000001"))
 
 
 class Ran:

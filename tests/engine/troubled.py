@@ -212,7 +212,7 @@ class Mortal(Ledger):
 
     dead = False
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[bytes] | None) -> None:
         super().__init__(path, connection, lock)
         connection.execute("PRAGMA synchronous = OFF")  # a process dies here, never the machine
 

@@ -27,7 +27,7 @@ from bulkedit.ledger import Ledger
 from bulkedit.outcome import Standing, outcome_of
 from tests.emulator.hospital import Service, document, in_study
 from tests.emulator.hospital import settings as hospital_settings
-from tests.engine.harness import FAST, KEY, frame
+from tests.engine.harness import FAST, KEY, about_plan, frame
 from tests.engine.inprocess import InProcess, run_virtual
 from tests.plan.reference import FORCED, Reference
 
@@ -129,12 +129,7 @@ def one_by_one(edits: list[dict[str, Any]], reference: Reference) -> list[str]:
 
 def execute(folder: Path, service: Service, plan: plans.Plan, limit: int) -> tuple[list[str], int]:
     """Run a plan with the real engine: the outcome of each edit in the order of the list, and the requests sent."""
-    about = {
-        "datastore_id": "emulated000000000000000000000001",
-        "settings": {"payload_limit": limit},
-        "counts": plans.estimate(plan).as_json(),
-    }
-    saved = plans.save(plan, folder / "plan", about)
+    saved = plans.save(plan, folder / "plan", about_plan(plan, "emulated000000000000000000000001", limit))
 
     async def main() -> tuple[list[str], int]:
         with Ledger.create(folder / "ledger.sqlite") as ledger:
