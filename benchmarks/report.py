@@ -30,6 +30,7 @@ from bulkedit import runs
 from bulkedit.edit import LEVEL
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.ledger import Ledger
+from bulkedit.planner.make import written
 
 ATTRIBUTES = ["PatientName", "PatientID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"]
 ENDS = [*["applied"] * 90, *["rejected"] * 4, *["conflicted"] * 2, *["failed"] * 2, *["planned"] * 2]
@@ -72,22 +73,9 @@ def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
 
 
 def calls_of(planned: pl.DataFrame) -> pl.DataFrame:
-    """The calls of the edits; the result files have no use for their documents."""
-    absent = ("version", "updatable", "removable", "revert_to", "recipe")
-    return (
-        planned.lazy()
-        .group_by("call", maintain_order=True)
-        .agg(pl.col("image_set_id").first(), edits=pl.len(), units=pl.len())
-        .with_columns(
-            lane=pl.col("call"),
-            bytes=pl.lit(500),
-            **{name: pl.lit(None) for name in absent},
-            **{name: pl.lit(value=False) for name in ("force", "study_wide", "lookup")},
-        )
-        .select(plans.CALLS.names())
-        .cast(dict(plans.CALLS))
-        .collect()
-    )
+    """The calls of the edits, a lane each."""
+    calls = written(planned, ["image_set_id"]).with_columns(lane=pl.col("call"), recipe=pl.lit(None, pl.String))
+    return calls.select(plans.CALLS.names()).cast(dict(plans.CALLS))
 
 
 def run_of(folder: Path, rows: int, per_call: int, *, shuffled: bool) -> runs.Run:

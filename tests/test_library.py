@@ -138,7 +138,7 @@ class TestFlags:
 
     # of a command line alone: `json` and `yes` say how it talks, and a plan of code can be looked at before `apply`
     TALK: ClassVar = {"json", "yes", "dry_run"}
-    ELSEWHERE: ClassVar = {"datastore", "out", "run"}  # arguments: datastore_id, folder, run
+    ELSEWHERE: ClassVar = {"datastore", "digest", "out", "run"}  # arguments: datastore_id, digest, folder, run
     LIST: ClassVar = {"ignore_column": "ignore"}  # flag -> field, where they differ
 
     def test_plan_and_its_options(self) -> None:

@@ -115,16 +115,16 @@ def read_state(folder: Path) -> State | None:
     path = folder / _STATE
     try:
         content = received.read_json(path)
+        if content.get("format") != FORMAT:
+            return None
+        state = received.record(State, content, str(path))
+        if min(state.parts, state.pages, state.image_sets) < 0:
+            raise ReceivedError("it counts less than nothing.", where=str(path))
     except FileNotFoundError:
         return None
     except ReceivedError as error:
         error.hint = _FRESH
         raise
-    if content.get("format") != FORMAT:
-        return None
-    state = received.record(State, content, str(path))
-    if min(state.parts, state.pages, state.image_sets) < 0:
-        raise ReceivedError("it counts less than nothing.", where=str(path), hint=_FRESH)
     return state
 
 

@@ -170,7 +170,10 @@ class TestAskingFirst:
         self, shell: Shell, edits: Path, answer: str, exit_code: int, said: str, applied: int
     ) -> None:
         code, screen = on_terminal(shell, answer, said, "apply", str(edits), "--run", "r")
-        assert f"Send 3 calls to data store {shell.emulator.datastore_id} (plan " in screen
+        (plan,) = (shell.folder / "plans").iterdir()
+        digest = json.loads((plan / "manifest.json").read_text())["digest"]
+        question = f"Send 3 calls to data store {shell.emulator.datastore_id} (plan {digest[:16]})? [y/N]"
+        assert question in " ".join(screen.split())
         assert said in screen
         assert (code, len(shell.accepted())) == (exit_code, applied)
 
@@ -349,7 +352,7 @@ class TestWrongRuns:
     def test_what_is_no_run_is_a_usage_error(self, shell: Shell, command: str, make: Callable[[Path], object]) -> None:
         make(shell.folder / "r")
         result = shell.run(command, "r")
-        assert (result.exit_code, result.stderr.startswith("error: r: this ")) == (2, True)
+        assert (result.exit_code, result.stderr.startswith(("error: r: this ", "error: r/run.json: "))) == (2, True)
 
     @pytest.mark.parametrize("command", ["resume", "status", "report"])
     def test_a_run_whose_plan_has_changed_is_stale(self, shell: Shell, edits: Path, command: str) -> None:

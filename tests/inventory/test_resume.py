@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from bulkedit.errors import UsageError
+from bulkedit.errors import ReceivedError, UsageError
 from bulkedit.inventory import INVENTORY, folder_of, load, take
 
 from .crash import CHECKPOINT_PAGES, COUNT, Counted, shelf
@@ -196,15 +196,35 @@ async def test_a_file_that_has_come_in_between_is_not_replaced(tmp_path: Path) -
     assert path.read_text() == "somebody's list"
 
 
-@pytest.mark.parametrize("state", ["", "{}", '{"format": 99}', "[]", "\0" * 50], ids=repr)
-async def test_a_state_that_cannot_be_read_begins_anew(state: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("state", "what"),
+    [("", "no JSON"), ("[]", "a list, not an object"), ("\0" * 50, "no JSON"), ('{"format": 1}', "id is missing")],
+    ids=repr,
+)
+async def test_a_state_that_cannot_be_read_is_told_and_dropped_only_when_asked(
+    state: str, what: str, tmp_path: Path
+) -> None:
     path = tmp_path / "i.parquet"
     items = [item(n, second=n) for n in range(120)]
     with pytest.raises(GoneError):
         await _take(_interrupted(Shelf(items), 2), path, checkpoint_pages=1)
     (folder_of(path) / "state.json").write_text(state)
-    frame = await _take(Shelf(items), path)
+    with pytest.raises(ReceivedError, match=what) as told:
+        await _take(Shelf(items), path)
+    assert "--fresh" in str(told.value)
+    assert (folder_of(path) / "part-00000.parquet").exists()
+    frame = await _take(Shelf(items), path, fresh=True)
     assert (frame.height, frame.schema) == (120, INVENTORY)
+
+
+async def test_a_state_of_another_version_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "i.parquet"
+    items = [item(n, second=n) for n in range(120)]
+    with pytest.raises(GoneError):
+        await _take(_interrupted(Shelf(items), 2), path, checkpoint_pages=1)
+    (folder_of(path) / "state.json").write_text('{"format": 99}')
+    frame = await _take(Shelf(items), path)
+    assert frame.height == 120
 
 
 def _interrupted(store: Shelf, pages: int) -> Shelf:
