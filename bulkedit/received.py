@@ -235,10 +235,12 @@ def _word(value: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def parquet(path: Path, schema: pl.Schema) -> pl.LazyFrame:
-    """A file of a folder with exactly these columns. Raises ReceivedError, and OSError if there is none."""
-    require_file(path)
+    """A file of a folder with exactly these columns. Raises ReceivedError."""
     try:
+        require_file(path)
         found = pl.read_parquet_schema(path)
+    except FileNotFoundError as error:
+        raise ReceivedError("this file is missing.", where=str(path), likely=_CHANGED) from error
     except pl.exceptions.PolarsError as error:
         raise damaged(path) from error
     if found != schema:

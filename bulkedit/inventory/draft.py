@@ -272,8 +272,9 @@ class Draft:
 
     def _resume(self) -> None:
         """Take in what the log holds since the last checkpoint."""
+        parts = self._parts()  # what is wrong with them is said before anything is asked for
         if (second := self._second()) is not None:
-            latest = self._parts().filter(pl.col("created_at") >= moment(second)).select("image_set_id").collect()
+            latest = parts.filter(pl.col("created_at") >= moment(second)).select("image_set_id").collect()
             self._recent = set(latest.to_series())
         path = self._log_path()
         if not received.there(path):

@@ -117,15 +117,12 @@ def read_state(folder: Path) -> State | None:
         content = received.read_json(path)
         if content.get("format") != FORMAT:
             return None
-        state = received.record(State, content, str(path))
-        if min(state.parts, state.pages, state.image_sets) < 0:
-            raise ReceivedError("it counts less than nothing.", where=str(path))
+        return received.record(State, content, str(path))
     except FileNotFoundError:
         return None
     except ReceivedError as error:
         error.hint = _FRESH
         raise
-    return state
 
 
 _FRESH: Final = "To drop what was begun, and take the inventory again: --fresh"

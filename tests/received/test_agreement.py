@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -180,9 +181,9 @@ def test_other_columns_are_refused_in_words(tmp_path: Path) -> None:
 def test_edits_and_calls_changed_together_make_another_plan_with_another_digest(tmp_path: Path) -> None:
     """What the check does not prove: this is what `apply --digest` is for."""
     plan = sets(tmp_path)
-    for name in ("edits.parquet", "calls.parquet"):
-        text = pl.col("value" if name == "edits.parquet" else "updatable")
-        tamper(plan.folder, lambda rows, text=text: rows.with_columns(text.str.replace_all('"V"', '"W"')), name)
+    for name, column in (("edits.parquet", "value"), ("calls.parquet", "updatable")):
+        text = pl.col(column).str.replace_all('"V"', '"W"')
+        tamper(plan.folder, methodcaller("with_columns", text), name)
     changed = plans.load(plan.folder)
     assert changed.digest != plan.digest
 
