@@ -174,6 +174,7 @@ def _json(run: Path, made: Reversal) -> None:
             "type": "revert",
             "run": str(run),
             "plan": str(made.plan.folder),
+            "digest": made.plan.digest,
             "datastore_id": made.plan.datastore_id,
             "image_sets": made.plan.counts["image_sets"],
             "calls": made.plan.counts["calls"],

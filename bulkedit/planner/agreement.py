@@ -20,7 +20,7 @@ from bulkedit.planner.make import written
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CALLS: Final = 2**16  # of a batch
+_CALLS: Final = 2**15  # of a batch
 _NUMBER: Final = pl.lit(1, pl.UInt32)
 # what a step of a recipe that carries no edit has in common with all others (`bulkedit.planner.recipes`)
 _STEP: Final = {
