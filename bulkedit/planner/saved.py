@@ -201,7 +201,11 @@ def load(folder: Path) -> SavedPlan:
     Raises PlanError if it is none, ReceivedError if its files are not of the kind that a plan has, and StalePlanError
     if they have changed since, or if a call is not what its edits say.
     """
-    manifest = _read_manifest(folder)
+    try:
+        manifest = _read_manifest(folder)
+    except ReceivedError as error:
+        error.hint = error.hint or _AGAIN
+        raise
     _require_unchanged(folder, manifest)
     plan = SavedPlan(folder, manifest)
     for name in manifest["files"]:

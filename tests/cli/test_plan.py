@@ -48,7 +48,7 @@ def test_the_manifest_says_what_was_planned_from_what_with_what(shell: Shell, ed
     shell.run("plan", edits, "-o", "p", "--payload-limit", "20000", "--force")
     manifest = json.loads((shell.folder / "p" / "manifest.json").read_text())
     assert {name: manifest[name] for name in ("format", "tool", "datastore_id", "list")} == {
-        "format": 1,
+        "format": 2,
         "tool": f"bulkedit {__version__}",
         "datastore_id": shell.emulator.datastore_id,
         "list": {
@@ -176,7 +176,7 @@ def _append(path: Path) -> None:
 
 
 def _redirect(path: Path) -> None:
-    path.write_text(path.read_text().replace('"datastore_id": "', '"datastore_id": "f'))
+    path.write_text(path.read_text().replace('"datastore_id": "e', '"datastore_id": "f'))
 
 
 CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
