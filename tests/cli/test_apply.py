@@ -170,9 +170,9 @@ class TestAskingFirst:
         self, shell: Shell, edits: Path, answer: str, exit_code: int, said: str, applied: int
     ) -> None:
         code, screen = on_terminal(shell, answer, said, "apply", str(edits), "--run", "r")
-        (plan,) = (shell.folder / "plans").iterdir()
-        digest = json.loads((plan / "manifest.json").read_text())["digest"]
-        question = f"Send 3 calls to data store {shell.emulator.datastore_id} (plan {digest[:16]})? [y/N]"
+        shown = re.search(r"\b[0-9a-f]{64}\b", screen)
+        assert shown
+        question = f"Send 3 calls to data store {shell.emulator.datastore_id} (plan {shown[0][:16]})? [y/N]"
         assert question in " ".join(screen.split())
         assert said in screen
         assert (code, len(shell.accepted())) == (exit_code, applied)
