@@ -226,12 +226,14 @@ class AwsClient:
         self._datastore_id = datastore_id
         self._chain = chain
         self._destination = destination
+        self._knows_sender = False
 
     async def destination(self) -> Destination:
         """Where requests go; the sender is asked of AWS if the endpoint is its own. Sends nothing anywhere else."""
-        if not self._destination.is_aws:
-            return self._destination
-        return replace(self._destination, identity=await self._chain.identity())
+        if self._destination.is_aws and not self._knows_sender:
+            self._knows_sender = True
+            self._destination = replace(self._destination, identity=await self._chain.identity())
+        return self._destination
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         """UpdateImageSetMetadata."""

@@ -8,6 +8,7 @@ nobody holds is a leftover, and whatever begins a draft in the same folder remov
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -79,6 +80,8 @@ def draft(target: Path, *, folder: bool = False, replace: bool = False) -> Itera
     """As `draft_file` and `draft_folder`, for what is written by its path."""
     remove_leftovers(target.parent)
     if folder:
+        if target.parent.is_file():  # mkdir would say that it exists
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target.parent))
         target.parent.mkdir(parents=True, exist_ok=True)
     path, lock = _begun(target, folder=folder)
     try:

@@ -234,6 +234,6 @@ def _report(run: Run) -> Report:
 
 
 async def _carried_out(run: Run, strategy: Strategy = Strategy.NEW, *, where: Where | None) -> Report:
-    async with engine_of(run, strategy, where=where) as engine:
+    async with connect(connection_of(run, where)) as client, engine_of(run, client, strategy) as engine:
         await engine.run()
     return await to_thread.run_sync(_report, run)

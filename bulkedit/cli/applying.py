@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -25,19 +26,24 @@ from bulkedit.commands import (
     ListOptions,
     RunOptions,
     Where,
+    connection_of,
     engine_of,
     plan_list,
     removed_unless_started,
     require_deletion_asked,
     require_digest,
 )
+from bulkedit.connection import Connection, connect
 from bulkedit.engine import Resumption, Strategy
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
 from bulkedit.pacing import AUTO
 from bulkedit.printable import printable
 
 if TYPE_CHECKING:
-    from bulkedit.engine import Engine, Progress
+    from collections.abc import Callable, Iterator
+
+    from bulkedit.aws import AwsClient
+    from bulkedit.engine import Engine
     from bulkedit.planner import SavedPlan
 
 _DEFAULT: Final = RunOptions()
@@ -153,12 +159,18 @@ def apply(
     with removed_unless_started(own, typer.Abort, told=_say_removed):
         if not as_json:
             show_plan(plan)
-        _ask(plan, yes=yes, delete_originals=delete_originals)
-        now = datetime.now(UTC)
-        settings = {"connection": where.as_settings(), "options": asdict(options)}
-        started = runs.create(run or Path("runs") / runs.new_id(now), plan, settings, now)
-        own.append(started.folder)
-        code = carry_out(started, as_json=as_json, where=where)
+        _require_agreement(plan, yes=yes, delete_originals=delete_originals)
+
+        def create() -> runs.Run:
+            _ask(plan, yes=yes, delete_originals=delete_originals)
+            now = datetime.now(UTC)
+            settings = {"connection": where.as_settings(), "options": asdict(options)}
+            started = runs.create(run or Path("runs") / runs.new_id(now), plan, settings, now)
+            own.append(started.folder)
+            return started
+
+        connection = Connection(datastore_id=plan.datastore_id, **asdict(where))
+        code = anyio.run(partial(_connected, connection, create, as_json=as_json))
     raise typer.Exit(code)
 
 
@@ -177,7 +189,22 @@ def resume(
         raise UsageError("--strategy is new, failed or all.")
     found = runs.load(run)
     where = with_consent(found, Where(endpoint_url=endpoint_url, allow_http=allow_http))
-    raise typer.Exit(carry_out(found, Strategy(strategy), as_json=as_json, where=where))
+    with _naming_resume(found):
+        connection = connection_of(found, where)
+        code = anyio.run(partial(_connected, connection, lambda: found, Strategy(strategy), as_json=as_json))
+    raise typer.Exit(code)
+
+
+async def _connected(
+    connection: Connection, begun: Callable[[], runs.Run], strategy: Strategy = Strategy.NEW, *, as_json: bool
+) -> int:
+    """Say where requests go, begin, and run to an end: over one client, so that credentials are asked for once.
+
+    ``begun`` may ask the user, which holds up nothing: no request is under way.
+    """
+    async with connect(connection) as client:
+        (await client.destination()).announce()
+        return await carry_out(begun(), client, strategy, as_json=as_json)
 
 
 def _say_removed(folders: list[Path]) -> None:
@@ -205,20 +232,25 @@ def _show(plan: SavedPlan, *, as_json: bool) -> None:
         show_plan(plan)
 
 
+def _require_agreement(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
+    """Raises UsageError if a plan has calls, and nobody has agreed to them or can be asked."""
+    if not plan.counts["calls"] or (interactive() and not yes):
+        return
+    require_deletion_asked(plan, delete_originals=delete_originals)
+    if not yes:
+        raise UsageError(f"nobody is there to confirm {_what(plan)}.", hint="To apply from a script: --yes")
+
+
+def _what(plan: SavedPlan) -> str:
+    return f"{plural(plan.counts['calls'], 'call')} to data store {printable(plan.datastore_id)}"
+
+
 def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
-    if not plan.counts["calls"]:
+    if yes or not plan.counts["calls"]:
         return
-    asks = interactive() and not yes
-    if not asks:
-        require_deletion_asked(plan, delete_originals=delete_originals)
-    if yes:
-        return
-    what = f"{plural(plan.counts['calls'], 'call')} to data store {printable(plan.datastore_id)}"
-    if not interactive():
-        raise UsageError(f"nobody is there to confirm {what}.", hint="To apply from a script: --yes")
     # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    agreed = confirmed(f"Send {what} (plan {plan.short_digest})?")
+    agreed = confirmed(f"Send {_what(plan)} (plan {plan.short_digest})?")
     deleted = plan.counts.get("originals_deleted", 0)
     if agreed and deleted and not delete_originals:
         agreed = confirmed(f"Delete {plural(deleted, 'original image set')} for good?")
@@ -227,19 +259,17 @@ def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
         raise typer.Exit(EXIT_OK)
 
 
-def carry_out(run: runs.Run, strategy: Strategy = Strategy.NEW, *, as_json: bool, where: Where | None = None) -> int:
-    """Run to an end of whatever kind how it ended, and return the exit code."""
+async def carry_out(run: runs.Run, client: AwsClient, strategy: Strategy = Strategy.NEW, *, as_json: bool) -> int:
+    """Run to an end of whatever kind, say how it ended, and return the exit code."""
     err().print(f"Run {printable(run.folder)}")
-    try:
-        interrupted, ended = anyio.run(partial(_carry_out, run, strategy, as_json=as_json, where=where))
-    except BulkeditError as error:
-        if run.ledger.exists():
-            error.hint = (error.hint or f"To go on: {_RESUME}").replace(_RESUME, command("resume", run.folder))
-            error.likely = error.likely and error.likely.replace(_REPORT, command("report", run.folder))
-        raise
+    with _naming_resume(run):
+        async with engine_of(run, client, strategy, lambda found: err().print(resumption_line(found))) as engine:
+            interrupted = await _run(engine, as_json=as_json)
+            ended = engine.progress()
     summary = report.summary(run)
     numbers = ended.as_json()
     summary |= {name: numbers[name] for name in ("quota_per_second", "limited_by")}
+    summary["destination"] = (await client.destination()).as_json()
     if as_json:
         json_line(summary)
     else:
@@ -256,10 +286,16 @@ def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
     return EXIT_OK if well else EXIT_NOT_ALL_APPLIED
 
 
-async def _carry_out(run: runs.Run, strategy: Strategy, *, as_json: bool, where: Where | None) -> tuple[bool, Progress]:
-    """Run; True where a signal stopped it, and the numbers at the end."""
-    async with engine_of(run, strategy, lambda found: err().print(resumption_line(found)), where=where) as engine:
-        return await _run(engine, as_json=as_json), engine.progress()
+@contextmanager
+def _naming_resume(run: runs.Run) -> Iterator[None]:
+    """Errors below do not know the run's folder; what they say to type names it here."""
+    try:
+        yield
+    except BulkeditError as error:
+        if run.ledger.exists():
+            error.hint = (error.hint or f"To go on: {_RESUME}").replace(_RESUME, command("resume", run.folder))
+            error.likely = error.likely and error.likely.replace(_REPORT, command("report", run.folder))
+        raise
 
 
 def resumption_line(found: Resumption) -> str:

@@ -21,7 +21,7 @@ from bulkedit import runs
 from bulkedit.cli.applying import carry_out
 from bulkedit.cli.planning import Talk, show_plan
 from bulkedit.cli.terminal import command, err, out, plural
-from bulkedit.commands import ListOptions, RunOptions, Where, plan_list
+from bulkedit.commands import ListOptions, RunOptions, Where, connection_of, plan_list
 from bulkedit.connection import Connection, connect
 from bulkedit.errors import BulkeditError
 from bulkedit.outcome import Metadata, Outcome
@@ -67,12 +67,17 @@ def demo(run: RunDir = None) -> None:
         show_plan(plan)
         started = runs.create(folder, plan, _settings(emulator), now)
         before = anyio.run(_documents, emulator, plan)
-        code = carry_out(started, as_json=False)
+        code = anyio.run(_carried_out, started)
         _show_changes(started, before, anyio.run(_documents, emulator, plan))
     out().print(f"\nLook around:  {command('status', folder)}\n              {command('report', folder)}")
     out().print("Your own offline HealthImaging, for any AWS SDK or the AWS CLI:  bulkedit emulate")
     if code not in {0, 1}:
         raise typer.Exit(code)
+
+
+async def _carried_out(run: runs.Run) -> int:
+    async with connect(connection_of(run)) as client:
+        return await carry_out(run, client, as_json=False)
 
 
 @contextmanager

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
+
+import anyio
 
 from bulkedit import planner as plans
 from bulkedit.cli import options as o
@@ -18,6 +21,8 @@ from bulkedit.commands import (
     plan_list,
     problems_text,
 )
+from bulkedit.connection import Connection, destination_of
+from bulkedit.errors import BulkeditError
 from bulkedit.pacing import AUTO, DOCUMENTED, Operation, Rate
 from bulkedit.printable import printable
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from bulkedit.commands import Looked
+    from bulkedit.destination import Destination
     from bulkedit.inventory import Tally
     from bulkedit.planner import SavedPlan
 
@@ -104,12 +110,24 @@ def plan(
         client_key=client_key,
     )
     saved = plan_list(edits, datastore, listing, folder=out_, where=where, listener=Talk())
+    destination = _destination(saved, where)
     if as_json:
-        json_line(plan_line(saved))
+        json_line({**plan_line(saved), "destination": destination and destination.as_json()})
         return
     show_plan(saved)
+    if destination is not None:
+        out().print(f"\nIt would go to {destination}.")
     if saved.counts["calls"]:
         out().print(f"\nTo apply it:  {apply_command(saved)}")
+
+
+def _destination(saved: SavedPlan, where: Where) -> Destination | None:
+    """Where the calls would go, as whom; None, and said why, if that cannot be known here. A plan needs no account."""
+    try:
+        return anyio.run(destination_of, Connection(datastore_id=saved.datastore_id, **asdict(where)))
+    except BulkeditError as error:
+        err().print(f"Destination not known: {error.what}")
+        return None
 
 
 class Talk(Listener):

@@ -14,8 +14,6 @@ from anyio import to_thread
 
 from bulkedit import full_messages, received
 from bulkedit.answers import systemic_error
-from bulkedit.commands.where import connection_of
-from bulkedit.connection import connect
 from bulkedit.engine import Engine, Halt, OnConflict, Options, Resumption, Strategy, parse_max_errors, resumption
 from bulkedit.errors import (
     AccessError,
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.client import Client
-    from bulkedit.commands.where import Where
     from bulkedit.planner import SavedPlan
     from bulkedit.runs import Run
 
@@ -140,21 +137,19 @@ def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
 @asynccontextmanager
 async def engine_of(
     run: Run,
+    client: Client,
     strategy: Strategy = Strategy.NEW,
     told: Callable[[Resumption], None] | None = None,
-    *,
-    where: Where | None = None,
 ) -> AsyncIterator[Engine]:
     """The engine that carries a run out, or goes on with it, ready to `run`.
 
     Before that the data store has been asked for, the ledger is this process's alone, and what a resume takes up has
-    been entered; ``told`` is told of it first. ``where``: as for `connection_of`. Raises LedgerError, UsageError, and
-    what `require_datastore` raises.
+    been entered; ``told`` is told of it first. Raises LedgerError, UsageError, and what `require_datastore` raises.
     """
     wanted = RunOptions.of(run)
     options = wanted.engine()
-    async with connect(connection_of(run, where)) as asking, _keeping_messages(asking, run, wanted) as client:
-        await require_datastore(client, run.plan.datastore_id)
+    async with _keeping_messages(client, run, wanted) as keeping:
+        await require_datastore(keeping, run.plan.datastore_id)
         resumed = run.ledger.exists()
         with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
             sends_new = True
@@ -166,7 +161,7 @@ async def engine_of(
                 await to_thread.run_sync(lambda: ledger.append(found.events(ledger, time.time())))
                 sends_new = found.sends_new
             rng = random.SystemRandom()
-            yield Engine(run.plan, client, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
+            yield Engine(run.plan, keeping, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
 
 
 @asynccontextmanager

@@ -169,11 +169,12 @@ class TestAskingFirst:
     def test_on_a_terminal_it_asks(  # noqa: PLR0917 - a truth table
         self, shell: Shell, edits: Path, answer: str, exit_code: int, said: str, applied: int
     ) -> None:
+        digest = shell.run("plan", edits, "-o", "p", "--json").json[0]["digest"]
         code, screen = on_terminal(shell, answer, said, "apply", str(edits), "--run", "r")
-        shown = re.search(r"\b[0-9a-f]{64}\b", screen)
-        assert shown
-        question = f"Send 3 calls to data store {shell.emulator.datastore_id} (plan {shown[0][:16]})? [y/N]"
-        assert question in " ".join(screen.split())
+        words = " ".join(screen.split())
+        question = f"Send 3 calls to data store {shell.emulator.datastore_id} (plan {digest[:16]})? [y/N]"
+        assert question in words
+        assert f"endpoint {shell.emulator} (from --endpoint-url), which is not AWS." in words.partition("Send 3")[0]
         assert said in screen
         assert (code, len(shell.accepted())) == (exit_code, applied)
 

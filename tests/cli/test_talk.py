@@ -40,8 +40,8 @@ class TestProgress:
         words = ("apply", edits, "--yes", "--run", "r", "--rate", "20/s", "--burst", "1")
         with shell.started(*words, start=IMPATIENT) as process:
             _, stderr = process.communicate()
-        head, destination, *lines = stderr.splitlines()
-        assert (head, destination.partition(":")[0]) == ("Run r", "Destination")
+        destination, head, *lines = stderr.splitlines()
+        assert (destination.partition(":")[0], head) == ("Destination", "Run r")
         assert [line for line in lines if not NUMBERS.fullmatch(line)] == []
         assert len(lines) > 1
         assert printable(stderr)
