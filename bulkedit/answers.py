@@ -5,6 +5,8 @@ An error is told by its code, and by its status where the code is none of the se
 
 from __future__ import annotations
 
+import email.utils
+import re
 from typing import Any, Final
 
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, UntrustedServerError
@@ -46,9 +48,10 @@ _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
 }
 # the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
 _STALE_WORDS: Final = "not the latest"
+_SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _RESUME: Final = ", then go on with: bulkedit resume RUN"
 # what reading an answer raises that lacks what the service's model requires
-WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError)
+WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, RecursionError)  # the last: nested too deep
 
 
 def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's error response
@@ -96,8 +99,19 @@ def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError
 
 
 def _retry_after(meta: dict[str, Any]) -> float | None:
-    text = meta.get("HTTPHeaders", {}).get("retry-after", "")
-    return float(text) if text.replace(".", "", 1).isdigit() else None
+    """Seconds that an answer asks to wait: a number, or a date after that of the answer (RFC 9110, section 10.2.3).
+
+    None if it asks for none, or in no way that the standard has. Any number is possible; pacers cap it.
+    """
+    headers = meta.get("HTTPHeaders", {})
+    text = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        until, now = (email.utils.parsedate_to_datetime(date) for date in (text, headers.get("date", "")))
+        return max(0.0, (until - now).total_seconds())
+    except (IndexError, OverflowError, TypeError, ValueError):
+        return None
 
 
 def copied_of(answer: dict[str, Any]) -> Copied:

@@ -70,7 +70,7 @@ _NEVER_SENT: Final = (
 _NO_CREDENTIALS: Final = (boto.BotoCoreError, ResponseParserError)
 _NO_ANSWER: Final = (*_NO_CREDENTIALS, OSError)
 _UNREADABLE: Final = "unreadable answer"
-_BAD_BODY: Final = (EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError)
+_BAD_BODY: Final = (EOFError, zlib.error, ValueError, RecursionError)  # ValueError: no JSON, no UTF-8, endless digits
 
 
 @contextlib.asynccontextmanager

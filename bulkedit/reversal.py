@@ -491,7 +491,7 @@ def parse_ranges(text: str) -> set[int]:
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise UsageError(
                 "the rows are not understood.", hint="Write them as 812 or 2-5,9, as the edit list has them."
             )

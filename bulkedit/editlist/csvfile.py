@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 import polars as pl
 
+from bulkedit.editlist.bounds import LONGEST_ROW, MOST_BLANK, MOST_COLUMNS, size_of, too_many_columns
 from bulkedit.editlist.strict import check_text
 from bulkedit.editlist.table import Table
 from bulkedit.errors import EditListError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLOCK: Final = 16 * 2**20  # bytes; some hundred thousand rows keep polars busy, and larger blocks are new memory each
-LONGEST: Final = 64 * 2**20  # bytes of one record; a call carries tens of kilobytes, so this is no edit
+LONGEST: Final = LONGEST_ROW
 _BOM: Final = b"\xef\xbb\xbf"
 _EOL: Final = b"\n"
 _LONE_RETURN: Final = re.compile(rb"\r(?!\n)")
@@ -36,6 +37,7 @@ class Csv(Table):
         super().__init__()
         self._stream = stream
         self._row = 1  # of the first record that is not parsed yet
+        self._blank = 0  # lines without a cell
         self._blocks = self._records()
         first = next(self._blocks, b"").removeprefix(_BOM)
         self._check_text(first)
@@ -48,6 +50,8 @@ class Csv(Table):
         self._stray = re.compile(rb'[^%b\n"]"|"[^%b\r\n"]' % (mark, mark))
         self._check_quotes(head, _outside_quotes(head))
         self._check_returns(_outside_quotes(head))
+        if _outside_quotes(head).count(self._separator) >= MOST_COLUMNS:
+            raise too_many_columns()
         self.header = _cells(head, self._separator)
         self._rest = first[len(head) :]
         self._top = self._separator.join(b"c%d" % i for i in range(len(self.header))) + b"\n"
@@ -82,9 +86,11 @@ class Csv(Table):
         self._check_quotes(block, outer)
         self._check_returns(outer)
         records = outer.count(b"\n") + (not outer.endswith(b"\n"))
-        frame = self._parse(block)
-        if frame is None or outer.count(self._separator) != (len(self.header) - 1) * records:
+        if uneven := outer.count(self._separator) != (len(self.header) - 1) * records:
             # Blank rows have no separators, so the counts may differ for no fault: a look at each row tells.
+            self._check_widths(outer)
+        frame = self._parse(block)
+        if frame is None and not uneven:
             self._check_widths(outer)
         if frame is None or frame.height != records:
             raise EditListError(
@@ -92,6 +98,7 @@ class Csv(Table):
                 where=f"rows {self._row:,} to {self._row + records - 1:,}",
                 hint="Save the list as CSV in UTF-8 again, or use Parquet.",
             )
+        size_of(frame, self._row.__add__)
         yield frame.with_row_index("row", self._row)
         self._row += records
 
@@ -108,7 +115,15 @@ class Csv(Table):
 
     def _check_widths(self, outer: bytes) -> None:
         want = len(self.header)
-        for i, line in enumerate(outer.split(b"\n")):
+        lines = outer.split(b"\n")
+        self._blank += lines.count(b"") + lines.count(b"\r")
+        if self._blank * want > MOST_BLANK:
+            raise EditListError(
+                f"it has more than {MOST_BLANK // want:,} blank lines.",
+                where=f"row {self._row:,}",
+                hint="Take them out, for example: grep . FILE",
+            )
+        for i, line in enumerate(lines):
             have = line.count(self._separator) + 1
             if have != want and line.rstrip(b"\r"):
                 raise EditListError(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
+from bulkedit.editlist.bounds import size_of
+from bulkedit.editlist.sheets import check_parts, check_sheet, unreadable
 from bulkedit.editlist.table import CellFault, Table
 from bulkedit.errors import EditListError, UsageError
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BATCH: Final = 250_000  # rows
-_LARGEST: Final = 2**30  # bytes of a sheet's XML
 _LOST: Final = 1e15  # Excel keeps 15 digits of a number
 # elements of the sheet's XML; some writers give them a namespace prefix
 _ERROR: Final = re.compile(rb'<(?:\w+:)?c\s([^>]*\bt="e"[^>]*)>')
@@ -38,6 +39,7 @@ _NO_RESULT: Final = re.compile(
     rb"<(?:\w+:)?c\s([^>]*)>\s*" + _FORMULA + rb"\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
 _MERGED: Final = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3}[0-9]{1,7}):([A-Z]{1,3}[0-9]{1,7})"')
+_MOST_FAULTS: Final = 100_000  # errors, formulas without a result, merged ranges
 _MOST_MERGED: Final = 10_000  # cells that are named; a list with more is refused all the same
 _FIRST_SHEET: Final = re.compile(rb'<(?:\w+:)?sheet\s[^>]*?\w+:id="([^"]*)"')
 _RELATION: Final = re.compile(rb"<(?:\w+:)?Relationship\s([^>]*)>")
@@ -56,7 +58,9 @@ class Excel(Table):
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
-        suspects = _suspects(data)  # first: it refuses what would unpack to too much
+        sheet = _xml(data)
+        check_sheet(data, sheet)
+        suspects = _suspects(sheet)
         cells, offset = _sheet(data)
         head = _first_filled(cells)
         if head is None:
@@ -80,7 +84,9 @@ class Excel(Table):
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """The rows below the header, numbered as the sheet shows them."""
-        return self._rows.iter_slices(_BATCH)
+        for batch in self._rows.iter_slices(_BATCH):
+            size_of(batch.drop("row"), batch["row"].item)
+            yield batch
 
 
 def _first_filled(cells: pl.DataFrame) -> int | None:
@@ -105,25 +111,35 @@ def _sheet(data: bytes) -> tuple[pl.DataFrame, int]:
         pass  # its text may quote the workbook
     else:
         return texts, columns[0].absolute_index if columns else 0
-    raise _unreadable()
+    raise unreadable()
 
 
-def _suspects(data: bytes) -> _Suspects:
-    xml = _xml(data)
-    faults = [CellFault(*_place(attributes), "cell-error") for attributes in _ERROR.findall(xml)]
+def _suspects(xml: bytes) -> _Suspects:
+    faults = [CellFault(*_place(match[1]), "cell-error") for match in _few(_ERROR, xml)]
     faults += [
-        CellFault(*_place(attributes), "cell-formula")
-        for attributes in _NO_RESULT.findall(xml)
-        if _attribute(attributes, b"t") not in {b"str", b"e"}
+        CellFault(*_place(match[1]), "cell-formula")
+        for match in _few(_NO_RESULT, xml)
+        if _attribute(match[1], b"t") not in {b"str", b"e"}
     ]
-    corners = [(_cell(first), _cell(last)) for first, last in _MERGED.findall(xml)]
+    corners = [(_cell(match[1]), _cell(match[2])) for match in _few(_MERGED, xml)]
     merged = [(first[0], last[0], first[1], last[1]) for first, last in corners]
     suspects = _Suspects(faults, merged, {})
-    for attributes, text in _LONG_NUMBER.findall(xml):
+    for attributes, text in (match.groups() for match in _LONG_NUMBER.finditer(xml)):
         if _attribute(attributes, b"t") in {None, b"n"} and abs(number := _number(text)) >= _LOST:
             row, position = _place(attributes)
             suspects.rounded.setdefault(position, {})[row] = f"{number:.5E}"
     return suspects
+
+
+def _few(pattern: re.Pattern[bytes], xml: bytes) -> list[re.Match[bytes]]:
+    """All places of a pattern. Raises EditListError if there are more than any list has."""
+    found = list(itertools.islice(pattern.finditer(xml), _MOST_FAULTS + 1))
+    if len(found) > _MOST_FAULTS:
+        raise EditListError(
+            f"more than {_MOST_FAULTS:,} of its cells hold errors or formulas without a result, or are merged.",
+            hint="Save the sheet as CSV in UTF-8, and look at what is in it.",
+        )
+    return found
 
 
 def _covered(merged: list[tuple[int, int, int, int]], *, rows: range, width: int) -> list[CellFault]:
@@ -145,23 +161,18 @@ def _number(text: bytes) -> float:
 
 
 def _xml(data: bytes) -> bytes:
-    """The XML of the first sheet."""
+    """The XML of the first sheet. Raises EditListError, also if the parts unpack to too much."""
     try:
+        check_parts(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            first = _FIRST_SHEET.search(_part(archive, "xl/workbook.xml"))
-            for relation in _RELATION.findall(_part(archive, "xl/_rels/workbook.xml.rels")):
+            first = _FIRST_SHEET.search(archive.read("xl/workbook.xml"))
+            for relation in _RELATION.findall(archive.read("xl/_rels/workbook.xml.rels")):
                 if first and _attribute(relation, b"Id") == first[1]:
                     target = (_attribute(relation, b"Target") or b"").decode()
-                    return _part(archive, target.removeprefix("/") if target.startswith("/") else f"xl/{target}")
+                    return archive.read(target.removeprefix("/") if target.startswith("/") else f"xl/{target}")
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, RuntimeError):
         pass  # NotImplementedError, for an unknown compression, is a RuntimeError
-    raise _unreadable()
-
-
-def _part(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > _LARGEST:
-        raise ValueError("too large")
-    return archive.read(name)
+    raise unreadable()
 
 
 def _attribute(attributes: bytes, name: bytes) -> bytes | None:
@@ -178,12 +189,8 @@ def _cell(name: bytes) -> tuple[int, int]:
     """A name such as B2 as (row from 1, position from 0)."""
     reference = re.fullmatch(r"([A-Z]{1,3})([0-9]{1,7})", name.decode())
     if reference is None:
-        raise _unreadable()
+        raise unreadable()
     position = 0
     for sign in reference[1]:
         position = position * 26 + ord(sign) - ord("A") + 1
     return int(reference[2]), position - 1
-
-
-def _unreadable() -> EditListError:
-    return EditListError("the workbook cannot be read.", hint="Save it again, or save the sheet as CSV in UTF-8.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self, cast
 
+from bulkedit.editlist.bounds import TEXT_FLOOR, Growth
 from bulkedit.errors import EditListError, UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Hashing:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._sha256 = hashlib.sha256()
+        self.count = 0  # bytes that have been read
         self.begin = self._fetch(_LONGEST_MAGIC)  # the first bytes; they are read again by `read`
         self._held = self.begin
 
@@ -61,6 +63,7 @@ class Hashing:
         while 0 < len(data) < size and (more := self._stream.read(size - len(data))):
             data += more  # a pipe gives what it has
         self._sha256.update(data)
+        self.count += len(data)
         return data
 
     def close(self) -> None:
@@ -75,18 +78,21 @@ class Hashing:
 
 
 class _Gunzipped:
-    """What a gzip stream holds; a damaged one is an error of the list."""
+    """What a gzip stream holds; one that is damaged, or unpacks to far more than itself, is an error of the list."""
 
     def __init__(self, stream: Hashing) -> None:
         self._file = gzip.GzipFile(fileobj=cast("IO[bytes]", stream))
+        self._growth = Growth(lambda: stream.count, TEXT_FLOOR)
 
     def read(self, size: int = -1) -> bytes:
         try:
-            return self._file.read(size)
+            data = self._file.read(size)
         except (EOFError, gzip.BadGzipFile, zlib.error):
             raise EditListError(
                 "the compressed file is damaged or cut short.", hint="Copy it again, or pack it again with gzip."
             ) from None
+        self._growth.add(len(data))
+        return data
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit.edit import json_text
+from bulkedit.editlist.bounds import LONGEST_ROW, MOST_COLUMNS, MOST_EMPTY, size_of
 from bulkedit.editlist.problems import one
 from bulkedit.editlist.strict import check_text, strict_json
 from bulkedit.editlist.table import Table
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 BLOCK: Final = 8 * 2**20
-LONGEST: Final = 64 * 2**20
-_MOST_COLUMNS: Final = 6000  # more than the standard has attributes
+LONGEST: Final = LONGEST_ROW
+_CELLS: Final = 2_000_000  # of a frame
 _HINT: Final = 'Write one JSON object per line, such as {"image_set_id":"…","attribute":"…","value":"…"}.'
 
 _KEY: Final = "key "  # before the columns of a batch that are keys of the file, one of which may be `row`
@@ -34,9 +35,10 @@ class JsonLines(Table):
         super().__init__()
         self._flags = flags
         self._keys: dict[str, None] = {}
-        self._lines = 0
+        self._lines = self._bytes = 0
+        self._empty = 0  # cells of keys that a line has not, and others of its frame have
         # all lines are read before the first batch goes out: any of them may bring a new column
-        self._frames = [self._frame(number, lines) for number, lines in _numbered(stream)]
+        self._frames = [frame for number, lines in _numbered(stream) for frame in self._framed(number, lines)]
         self.header = list(self._keys)
         if self._lines and self._lines == len(self.problems):
             raise EditListError(
@@ -53,19 +55,42 @@ class JsonLines(Table):
         while self._frames:
             frame = self._frames.pop(0)
             missing = [pl.lit(None, pl.String).alias(_KEY + key) for key in names if _KEY + key not in frame.columns]
-            yield frame.with_columns(missing).select("row", **{name: pl.col(_KEY + key) for key, name in names.items()})
+            whole = {name: pl.col(_KEY + key) for key, name in names.items()}
+            for piece in frame.iter_slices(max(1, _CELLS // max(1, len(names)))):
+                batch = piece.with_columns(missing).select("row", **whole)
+                size_of(batch.drop("row"), batch["row"].item)
+                yield batch
 
-    def _frame(self, first: int, lines: list[str]) -> pl.DataFrame:
-        rows, numbers = [], []
+    def _framed(self, first: int, lines: list[str]) -> Iterator[pl.DataFrame]:
+        """Lines as frames of all keys that they have, so that a frame is never large for what is not there."""
+        rows: list[dict[str, str | None]] = []
+        numbers: list[int] = []
+        keys: dict[str, None] = {}
         for number, line in enumerate(lines, first):
-            if line.strip():
-                rows.append(self._texts(number, line))
-                numbers.append(number)
+            if not line.strip():
+                continue
+            row = self._texts(number, line)
+            self._bytes += len(line)
+            wider = len(keys) + sum(key not in keys for key in row)
+            if wider * (len(rows) + 1) > _CELLS and rows:
+                yield self._frame(numbers, rows, keys)
+                rows, numbers, keys = [], [], {}
+            rows.append(row)
+            numbers.append(number)
+            keys |= dict.fromkeys(row)
+        yield self._frame(numbers, rows, keys)
+
+    def _frame(self, numbers: list[int], rows: list[dict[str, str | None]], keys: dict[str, None]) -> pl.DataFrame:
         self._lines += len(rows)
-        keys = list(dict.fromkeys(key for row in rows for key in row))
-        self._keys |= dict.fromkeys(keys)
-        if len(self._keys) > _MOST_COLUMNS:
-            raise EditListError(f"its lines have more than {_MOST_COLUMNS:,} different keys.")
+        self._keys |= keys
+        self._empty += len(keys) * len(rows) - sum(map(len, rows))
+        if len(self._keys) > MOST_COLUMNS:
+            raise EditListError(f"its lines have more than {MOST_COLUMNS:,} different keys.")
+        if self._empty > MOST_EMPTY + self._bytes // 2:
+            raise EditListError(
+                "its lines have few keys in common, so that nearly all cells of the table are empty.",
+                hint='Write one attribute a line: {"image_set_id":"…","attribute":"…","value":"…"}.',
+            )
         texts = {_KEY + key: pl.Series([row.get(key) for row in rows], dtype=pl.String) for key in keys}
         return pl.DataFrame({"row": pl.Series(numbers, dtype=pl.UInt32)} | texts)
 

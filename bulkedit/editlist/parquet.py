@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit.editlist.bounds import MOST_COLUMNS, Growth, size_of, too_many_columns, unpacks_to_more
+from bulkedit.editlist.pages import sizes
 from bulkedit.editlist.table import Table
 from bulkedit.errors import EditListError
 
@@ -23,6 +25,7 @@ class Parquet(Table):
 
     def __init__(self, source: Path | bytes) -> None:
         super().__init__()
+        self._packed = _checked_size(source)
         if isinstance(source, bytes):
             self._scan = pl.scan_parquet(io.BytesIO(source))
         else:
@@ -35,10 +38,15 @@ class Parquet(Table):
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """The records in order, as text; columns whose kind has no text are null."""
-        texts = [_text(pl.nth(i), self.kinds.get(i)).alias(f"c{i}") for i in range(len(self.header))]
+        names = [f"c{i}" for i in range(len(self.header))]
+        cells = [_plain(pl.nth(i), self.kinds.get(i)).alias(name) for i, name in enumerate(names)]
+        texts = [_text(pl.col(name), self.kinds.get(i)) for i, name in enumerate(names)]
+        growth = Growth(lambda: self._packed)
         row = 1
-        for frame in _whole(self._scan.select(texts).collect_batches(chunk_size=_BATCH, lazy=True)):
-            yield frame.with_row_index("row", row)
+        for frame in _whole(self._scan.select(cells).collect_batches(chunk_size=_BATCH, lazy=True)):
+            # a text that is in the file once may be that of many cells; to make it text copies it for each
+            growth.add(size_of(frame, row.__add__))
+            yield frame.select(texts).with_row_index("row", row)
             row += frame.height
 
 
@@ -49,6 +57,24 @@ def _kind(dtype: pl.DataType) -> str | None:
     if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
         return "nested"
     return "float" if dtype.is_float() else None
+
+
+def _checked_size(source: Path | bytes) -> int:
+    """Bytes of the file. Raises EditListError if it is damaged, or unpacks to far more than itself."""
+    try:
+        found = sizes(source)
+    except (ValueError, OSError):
+        raise _damaged() from None
+    if found.columns > MOST_COLUMNS:
+        raise too_many_columns()
+    if found.above():
+        raise unpacks_to_more()
+    return found.packed
+
+
+def _plain(column: pl.Expr, kind: str | None) -> pl.Expr:
+    """A column as it is in the file; null if it has no text."""
+    return column if kind in {None, "float"} else pl.lit(None, pl.String)
 
 
 def _text(column: pl.Expr, kind: str | None) -> pl.Expr:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.edit import json_text
 from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+DEEPEST: Final = 64  # arrays and objects in one another; a sequence of DICOM takes two of them
+_TOO_DEEP: Final = "it is nested too deep"
 
 
 def check_text(block: bytes, row_of: Callable[[int], int]) -> None:
@@ -55,12 +58,14 @@ def strict_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
     """
     try:
         value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_key_twice)
+        if _is_deep(text, value):
+            raise _RefusedError(_TOO_DEEP)  # noqa: TRY301 - as the parser's own refusals
         if "\\u" in text:
             json_text(value).encode()
     except json.JSONDecodeError as error:
         what = f"{error.msg.lower()} at character {error.pos + 1}"
     except RecursionError:
-        what = "it is nested too deep"
+        what = _TOO_DEEP
     except UnicodeEncodeError:
         what = "it holds half of a character"
     except _RefusedError as error:
@@ -70,6 +75,18 @@ def strict_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
     else:
         return value
     raise ValueError(what)
+
+
+def _is_deep(text: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Whether it is nested deeper than `DEEPEST`: what writes it again goes down as Python's stack allows."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
+    level = [value]
+    for _ in range(DEEPEST):
+        inner = [held for held in level if isinstance(held, list | dict)]
+        if not (level := [each for held in inner for each in (held.values() if isinstance(held, dict) else held)]):
+            return False
+    return any(isinstance(held, list | dict) for held in level)
 
 
 def _no_constant(_: str) -> None:

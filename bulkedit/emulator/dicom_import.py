@@ -5,9 +5,11 @@ How values look is in `dicom_values`, how frames are listed in `dicom_frames`; h
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
-from contextlib import contextmanager
+import zlib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +38,8 @@ GROUPING: Final = (
 )
 
 _MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
+_GROWTH: Final = 100  # times its bytes that a deflated file may unpack to; images grow to 2 to 10 times theirs
+_UNPACKED_FLOOR: Final = 64 * 2**20  # bytes that any may unpack to
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +151,26 @@ def _quiet_pydicom() -> Iterator[None]:
         log.disabled = before
 
 
+class _Deflated(io.BufferedReader):
+    """A file for pydicom, which reads all that is left of a deflated one at once, and unpacks it whatever comes out."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size is None or size < 0:
+            most = max(_UNPACKED_FLOOR, _GROWTH * len(data))
+            with suppress(zlib.error):  # not deflated, or damaged: that is for pydicom to say
+                if len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, most + 1)) > most:
+                    raise _UnreadableError(f"deflated, and unpacks to more than {_GROWTH} times its size")
+        return data
+
+
 def _dataset(file: Path) -> Dataset:
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
     try:
-        return dcmread(file)
+        with file.open("rb", buffering=0) as raw, _Deflated(raw) as stream:
+            return dcmread(stream)
     except InvalidDicomError:
         raise _UnreadableError("not a DICOM file: no DICM prefix after the preamble") from None
     except OSError as fault:

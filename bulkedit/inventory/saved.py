@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit import received
+from bulkedit.editlist.bounds import GROWTH
+from bulkedit.editlist.pages import sizes
 from bulkedit.errors import UsageError
 from bulkedit.inventory.frame import INVENTORY
 
@@ -69,14 +71,22 @@ def load(path: Path, datastore_id: str) -> Snapshot:
 def about_of(path: Path) -> dict[str, Any]:
     """What a file says that it is of. Raises UsageError where it is no inventory."""
     try:
+        unpacks_to_more = sizes(path).above()
         text = pl.read_parquet_metadata(path).get(KEY)
         schema = pl.read_parquet_schema(path)
     except OSError as error:
         raise UsageError(
             f"the inventory cannot be read ({error.strerror or type(error).__name__}).", where=str(path)
         ) from error
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, ValueError) as error:
         raise _none(path, "It is no Parquet file, or it is damaged.") from error
+    if unpacks_to_more:
+        raise UsageError(
+            f"the inventory unpacks to more than {GROWTH} times its size.",
+            where=str(path),
+            likely="It may be damaged, or made to use up the memory of the machine that opens it.",
+            hint="Take it again.",
+        )
     if text is None:
         raise _none(path, "It is Parquet, but `bulkedit inventory` did not write it.")
     about = received.json_object(text, str(path))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from bulkedit.pacing.learning import Learner
 from bulkedit.pacing.rates import Auto, Rate
+from bulkedit.pacing.waits import asked_for
 
 if TYPE_CHECKING:
     import random
@@ -85,9 +86,10 @@ class Pacer:
         self._tokens = min(self._tokens, 0.0)
         self._throttled_in_a_row = min(self._throttled_in_a_row + 1, _LONGEST_ROW)
         interval = 1 / self.rate.per_second
-        pause = retry_after_s if retry_after_s is not None else interval * 2 ** (self._throttled_in_a_row - 1)
+        own = min(interval * 2 ** (self._throttled_in_a_row - 1), _LONGEST_PAUSE_S)
+        pause = own if retry_after_s is None else asked_for(retry_after_s)
         jitter = self.rng.uniform(0, interval)
-        self._held_until = max(self._held_until, now + min(pause, _LONGEST_PAUSE_S) + jitter)
+        self._held_until = max(self._held_until, now + pause + jitter)
 
     def _refill(self, now: float) -> None:
         if self._at > float("-inf"):

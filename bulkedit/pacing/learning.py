@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bulkedit.pacing.rates import Rate
+from bulkedit.pacing.waits import asked_for
 
 if TYPE_CHECKING:
     import random
@@ -222,7 +223,8 @@ class Learner:
         self._refill(now)
         self._under_way = max(0, self._under_way - 1)
         if retry_after_s is not None:
-            self._held_until = max(self._held_until, now + retry_after_s + self.rng.uniform(0, 1 / self._rate))
+            pause = asked_for(retry_after_s) + self.rng.uniform(0, 1 / self._rate)
+            self._held_until = max(self._held_until, now + pause)
         if sent < self._noticed:
             return  # it was out already when the bucket was found empty
         self._noticed = now

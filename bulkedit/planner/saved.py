@@ -24,6 +24,7 @@ import polars as pl
 from bulkedit import received
 from bulkedit.edit import IMAGE_SET_ID
 from bulkedit.editlist import SET_ASIDE
+from bulkedit.editlist.pages import sizes
 from bulkedit.errors import PlanError, ReceivedError, StalePlanError
 from bulkedit.files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
 from bulkedit.planner import agreement
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
+_GROWTH: Final = 1_000  # times its size that a file may unpack to; one of ten million equal edits unpacks to about 150
 _FILES: Final = ("calls.parquet", "edits.parquet", "set_aside.parquet")
 _SATISFIED: Final = "satisfied.parquet"
 _ROW_GROUP: Final = 16_384
@@ -210,6 +212,7 @@ def load(folder: Path) -> SavedPlan:
     plan = SavedPlan(folder, manifest)
     for name in manifest["files"]:
         received.parquet(folder / name, _SCHEMAS[name])
+    _require_sound(folder, manifest)
     try:
         _require_agreement(plan)
     except pl.exceptions.PolarsError as error:
@@ -299,6 +302,22 @@ def _require_agreement(plan: SavedPlan) -> None:
             likely=f"{MANIFEST} was changed after planning, and its digest with it.",
             hint=f"Do not apply it. {_AGAIN}",
         )
+
+
+def _require_sound(folder: Path, manifest: dict[str, Any]) -> None:
+    """Refuse files that unpack to far more than any plan: digests say nothing of who made a plan."""
+    for name in manifest["files"]:
+        try:
+            sound = not sizes(folder / name).above(_GROWTH)
+        except (OSError, ValueError):
+            sound = False
+        if not sound:
+            raise PlanError(
+                f"{name} is no Parquet, or unpacks to more than {_GROWTH:,} times its size.",
+                where=str(folder),
+                likely="It may be damaged, or made to use up the memory of the machine that opens it.",
+                hint="Plan the list again.",
+            )
 
 
 def copy(plan: SavedPlan, folder: Path) -> SavedPlan:

@@ -306,5 +306,5 @@ def test_a_cell_without_end_costs_no_more_memory_than_a_long_record(
             file.write(b"x" * 2**20)
     code, text, peak = peak_of(path, shell)
     assert code == 2
-    assert "is longer than 64 MiB" in text
+    assert "is longer than 16 MiB" in text
     assert peak < 700
