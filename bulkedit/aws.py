@@ -70,7 +70,7 @@ _NEVER_SENT: Final = (
 _NO_CREDENTIALS: Final = (boto.BotoCoreError, ResponseParserError)
 _NO_ANSWER: Final = (*_NO_CREDENTIALS, OSError)
 _UNREADABLE: Final = "unreadable answer"
-_BAD_BODY: Final = (EOFError, zlib.error, ValueError, RecursionError)  # ValueError: no JSON, no UTF-8, endless digits
+_BAD_BODY: Final = (EOFError, zlib.error, ValueError)  # ValueError: no JSON, no UTF-8, endless digits
 
 
 @contextlib.asynccontextmanager
@@ -281,6 +281,8 @@ class AwsClient:
             return Metadata(_unpack(packed))
         except (*_NO_ANSWER, *_BAD_BODY) as error:
             return Lost(type(error).__name__)
+        except RecursionError:  # JSON that is nested too deep
+            return Lost(_UNREADABLE)
 
     async def list_versions(
         self, image_set_id: str, *, limit: int = 50, next_token: str | None = None

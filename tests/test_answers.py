@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from bulkedit.answers import systemic_error
+from bulkedit.answers import refusal_of, systemic_error
 from bulkedit.errors import AccessError, CredentialsError, UntrustedServerError
 from bulkedit.outcome import Refusal, Refused
 
@@ -33,3 +35,42 @@ def test_an_error_that_stops_a_run_ends_with_the_command_that_goes_on(kind: Refu
 def test_the_option_for_the_aws_profile_is_that_of_the_command() -> None:
     found = systemic_error(Refused(Refusal.CREDENTIALS, "Code"), denied=DENIED, profile_option="--aws-profile")
     assert str(found).endswith("or choose others with --aws-profile.")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 30.0),
+        (" 30 ", 30.0),
+        ("0.5", 0.5),
+        ("1000000000", 1e9),
+        ("9" * 5_000, math.inf),
+        ("Fri, 01 Jan 2027 00:01:00 GMT", 60.0),
+        ("Thu, 31 Dec 2026 23:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 251_603_539_199.0),
+        ("Fri, 01 Jan 99999 00:00:00 GMT", None),
+        ("Fri, ² Jan 2027 00:00:00 GMT", None),
+        ("Fri, 01 Jan 2027 00:00:00", None),
+        ("²", None),
+        ("٣", None),
+        ("-30", None),
+        ("NaN", None),
+        ("inf", None),
+        ("1e9", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_the_wait_of_an_answer_is_read_as_the_standard_has_it(text: str, seconds: float | None) -> None:
+    """RFC 9110, section 10.2.3: a number of seconds, or a date, here beside that of the answer."""
+    headers = {"retry-after": text, "date": "Fri, 01 Jan 2027 00:00:00 GMT"}
+    found = refusal_of({"ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": headers}})
+    assert isinstance(found, Refused)
+    assert found.retry_after_s == seconds
+
+
+def test_a_date_is_no_wait_if_the_answer_has_none_itself() -> None:
+    headers = {"retry-after": "Fri, 01 Jan 2027 00:01:00 GMT"}
+    found = refusal_of({"ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": headers}})
+    assert isinstance(found, Refused)
+    assert found.retry_after_s is None

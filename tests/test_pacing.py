@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -22,6 +23,8 @@ from bulkedit.pacing import (
     parse_pace,
     parse_rate,
 )
+from bulkedit.pacing import pacer as new_pacer
+from bulkedit.pacing.waits import LONGEST_RETRY_AFTER_S
 
 
 def pacer(per_second: float, burst: float = 1.0, seed: int = 0) -> Pacer:
@@ -74,6 +77,15 @@ def test_a_throttle_that_names_its_wait_is_obeyed() -> None:
     held = pacer(1)
     held.throttled(0.0, 0.0, retry_after_s=30.0)
     assert 30.0 <= held.wait(0.0) <= 31.0
+
+
+@pytest.mark.parametrize("seconds", [1e9, math.inf, math.nan, -1e9, 0.0])
+@pytest.mark.parametrize("rate", [Rate(1), Auto(Rate(1))], ids=["given", "auto"])
+def test_no_answer_stops_a_run_by_the_wait_that_it_names(rate: Rate | Auto, seconds: float) -> None:
+    held = new_pacer(rate, random.Random(1))
+    held.take(0.0)
+    held.throttled(0.1, 0.0, retry_after_s=seconds)
+    assert 0.0 <= held.wait(0.1) <= LONGEST_RETRY_AFTER_S + 1.0
 
 
 def test_throttled_pacers_do_not_come_back_together() -> None:

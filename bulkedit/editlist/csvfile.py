@@ -51,7 +51,7 @@ class Csv(Table):
         self._check_quotes(head, _outside_quotes(head))
         self._check_returns(_outside_quotes(head))
         if _outside_quotes(head).count(self._separator) >= MOST_COLUMNS:
-            raise too_many_columns()
+            raise too_many_columns("row 1")
         self.header = _cells(head, self._separator)
         self._rest = first[len(head) :]
         self._top = self._separator.join(b"c%d" % i for i in range(len(self.header))) + b"\n"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import polars as pl
 
 from bulkedit.editlist.bounds import size_of
-from bulkedit.editlist.sheets import check_parts, check_sheet, unreadable
+from bulkedit.editlist.sheets import check_parts, check_sheet, first_sheet, unreadable
 from bulkedit.editlist.table import CellFault, Table
 from bulkedit.errors import EditListError, UsageError
 
@@ -41,8 +41,6 @@ _NO_RESULT: Final = re.compile(
 _MERGED: Final = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3}[0-9]{1,7}):([A-Z]{1,3}[0-9]{1,7})"')
 _MOST_FAULTS: Final = 100_000  # errors, formulas without a result, merged ranges
 _MOST_MERGED: Final = 10_000  # cells that are named; a list with more is refused all the same
-_FIRST_SHEET: Final = re.compile(rb'<(?:\w+:)?sheet\s[^>]*?\w+:id="([^"]*)"')
-_RELATION: Final = re.compile(rb"<(?:\w+:)?Relationship\s([^>]*)>")
 
 
 class _Suspects(NamedTuple):
@@ -165,11 +163,9 @@ def _xml(data: bytes) -> bytes:
     try:
         check_parts(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            first = _FIRST_SHEET.search(archive.read("xl/workbook.xml"))
-            for relation in _RELATION.findall(archive.read("xl/_rels/workbook.xml.rels")):
-                if first and _attribute(relation, b"Id") == first[1]:
-                    target = (_attribute(relation, b"Target") or b"").decode()
-                    return archive.read(target.removeprefix("/") if target.startswith("/") else f"xl/{target}")
+            name = first_sheet(archive.read("xl/workbook.xml"), archive.read("xl/_rels/workbook.xml.rels"))
+            if name is not None:
+                return archive.read(name)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, RuntimeError):
         pass  # NotImplementedError, for an unknown compression, is a RuntimeError
     raise unreadable()

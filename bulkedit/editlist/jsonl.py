@@ -66,18 +66,18 @@ class JsonLines(Table):
         rows: list[dict[str, str | None]] = []
         numbers: list[int] = []
         keys: dict[str, None] = {}
+        self._bytes += sum(map(len, lines))
         for number, line in enumerate(lines, first):
             if not line.strip():
                 continue
             row = self._texts(number, line)
-            self._bytes += len(line)
-            wider = len(keys) + sum(key not in keys for key in row)
-            if wider * (len(rows) + 1) > _CELLS and rows:
+            if rows and (len(keys) + len(row)) * len(rows) > _CELLS:
                 yield self._frame(numbers, rows, keys)
                 rows, numbers, keys = [], [], {}
             rows.append(row)
             numbers.append(number)
-            keys |= dict.fromkeys(row)
+            if not row.keys() <= keys.keys():
+                keys |= dict.fromkeys(row)
         yield self._frame(numbers, rows, keys)
 
     def _frame(self, numbers: list[int], rows: list[dict[str, str | None]], keys: dict[str, None]) -> pl.DataFrame:

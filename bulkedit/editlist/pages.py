@@ -11,7 +11,7 @@ import mmap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bulkedit.editlist.bounds import CELL, FLOOR, GROWTH
+from bulkedit.editlist.bounds import CELL, CELL_GROWTH, FLOOR, GROWTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,12 +42,19 @@ class Sizes(NamedTuple):
     """What a file unpacks to."""
 
     packed: int  # bytes of the file
-    unpacked: int  # bytes of its pages, and of the cells that polars makes of them
+    pages: int  # bytes of its pages, unpacked
+    cells: int  # bytes that polars takes for the cells in them, beside their texts
     columns: int
 
-    def above(self, growth: int = GROWTH) -> bool:
-        """Whether it unpacks to more than so many times its size."""
-        return self.unpacked > max(FLOOR, growth * self.packed)
+    def above(self, times: int = 1) -> int | None:
+        """How many times its size it unpacks to at least, if that is more than a list may; None if it is not.
+
+        ``times``: as often as that.
+        """
+        for unpacked, growth in ((self.pages, GROWTH * times), (self.cells, CELL_GROWTH * times)):
+            if unpacked > max(FLOOR, growth * self.packed):
+                return growth
+        return None
 
 
 def sizes(source: Path | bytes) -> Sizes:
@@ -74,23 +81,21 @@ def _sizes(data: _Bytes) -> Sizes:
     if start < len(_MAGIC) or data[end + 4 :] != _MAGIC:
         raise ValueError("no footer")
     footer = _Thrift(data, start, _FOOTER_VALUES)
-    columns = unpacked = 0
+    columns = pages = cells = 0
     for number, kind in footer.fields():
         if number == _ROW_GROUPS and kind == _LIST:
-            unpacked = sum(_group_bytes(data, group) for group in footer.items())
+            for chunk in (chunk[_META] for group in footer.items() for chunk in group[_COLUMNS]):
+                more, values = _chunk_size(data, chunk)
+                pages, cells = pages + more, cells + values * CELL
         elif number == _SCHEMA and kind == _LIST:
             columns = sum(1 for _ in footer.items()) - 1  # the first is the root
         else:
             footer.value(kind)
-    return Sizes(len(data), unpacked, columns)
+    return Sizes(len(data), pages, cells, columns)
 
 
-def _group_bytes(data: _Bytes, group: dict[int, Any]) -> int:
-    return sum(_chunk_bytes(data, chunk[_META]) for chunk in group[_COLUMNS])
-
-
-def _chunk_bytes(data: _Bytes, chunk: dict[int, Any]) -> int:
-    """Bytes of a column of a row group: its dictionary and its pages, as far as polars reads them."""
+def _chunk_size(data: _Bytes, chunk: dict[int, Any]) -> tuple[int, int]:
+    """Bytes and values of a column of a row group: its dictionary and its pages, as far as polars reads them."""
     at = min(chunk[_DATA_AT], chunk.get(_DICTIONARY_AT) or chunk[_DATA_AT])
     end = at + chunk[_CHUNK_PACKED]
     values = unpacked = 0
@@ -104,7 +109,7 @@ def _chunk_bytes(data: _Bytes, chunk: dict[int, Any]) -> int:
         unpacked += sizes_[0]
         values += sizes_[2]
         at = reading.at + sizes_[1]
-    return unpacked + values * CELL
+    return unpacked, values
 
 
 class _Thrift:

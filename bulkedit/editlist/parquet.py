@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.editlist.bounds import MOST_COLUMNS, Growth, size_of, too_many_columns, unpacks_to_more
+from bulkedit.editlist.bounds import (
+    CELL_GROWTH,
+    FLOOR,
+    MOST_COLUMNS,
+    Growth,
+    size_of,
+    too_many_columns,
+    unpacks_to_more,
+)
 from bulkedit.editlist.pages import sizes
 from bulkedit.editlist.table import Table
 from bulkedit.errors import EditListError
@@ -41,7 +49,7 @@ class Parquet(Table):
         names = [f"c{i}" for i in range(len(self.header))]
         cells = [_plain(pl.nth(i), self.kinds.get(i)).alias(name) for i, name in enumerate(names)]
         texts = [_text(pl.col(name), self.kinds.get(i)) for i, name in enumerate(names)]
-        growth = Growth(lambda: self._packed)
+        growth = Growth(lambda: self._packed, FLOOR, CELL_GROWTH)
         row = 1
         for frame in _whole(self._scan.select(cells).collect_batches(chunk_size=_BATCH, lazy=True)):
             # a text that is in the file once may be that of many cells; to make it text copies it for each
@@ -67,8 +75,8 @@ def _checked_size(source: Path | bytes) -> int:
         raise _damaged() from None
     if found.columns > MOST_COLUMNS:
         raise too_many_columns()
-    if found.above():
-        raise unpacks_to_more()
+    if (growth := found.above()) is not None:
+        raise unpacks_to_more(growth)
     return found.packed
 
 

@@ -25,14 +25,14 @@ from bulkedit.errors import EditListError
 _CHUNK: Final = 2**20
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the package format of workbooks has no others
 _SHARED: Final = "sharedstrings.xml"
-_ROWS: Final = 2**20  # of a sheet
+_ROWS: Final = 1_050_000  # a sheet has 1,048,576
 _GRID_FLOOR: Final = 8_000_000  # cells of the rectangle, which take 40 bytes each
 _GRID: Final = 5  # cells for each byte of the file: a filled one takes about three
 
 # an element of a cell as spreadsheets write it, and any
 _PLAIN: Final = b'<c r="'
 _ANY: Final = re.compile(rb"[<:]c[\s/>]")
-_COLUMN: Final = re.compile(rb'<c r="([A-Z]+)')
+_COLUMN: Final = re.compile(rb'<c r="([A-Z]+)(?:[0-9]{1,6}|10[0-4][0-9]{4})"')  # in a row up to _ROWS
 _ROW: Final = re.compile(rb'<c r="[A-Z]+([0-9]+)')
 _REFERENCE: Final = re.compile(r"([A-Z]{1,7})([0-9]{1,10})")
 _FILLING: Final = frozenset({"v", "f", "is"})  # what makes a cell one with content
@@ -45,6 +45,9 @@ def check_parts(data: bytes) -> None:
     """
     growth = Growth(lambda: len(data))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [name.lower() for name in archive.namelist()]
+        if len(set(names)) < len(names):
+            raise zipfile.BadZipFile  # one of them would be looked at here, and maybe another one there
         for part in archive.infolist():
             if part.compress_type not in _METHODS:
                 raise zipfile.BadZipFile
@@ -64,14 +67,25 @@ def _unpacked(archive: zipfile.ZipFile, part: zipfile.ZipInfo, growth: Growth) -
     return count
 
 
+def first_sheet(workbook: bytes, relations: bytes) -> str | None:
+    """The path of the first sheet's part, from the XML of two others; None if they name none. Raises EditListError."""
+    sheets = _elements(workbook, "sheet")
+    targets = {found.get("Id"): found.get("Target") for found in _elements(relations, "Relationship")}
+    target = targets.get(sheets[0].get("id")) if sheets else None
+    if target is None:
+        return None
+    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+
+
 def check_sheet(data: bytes, sheet: bytes) -> None:
     """Hold a sheet's XML against the size of its workbook. Raises EditListError."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         shared = [archive.read(part) for part in archive.namelist() if part.lower().endswith(_SHARED)]
     most_cells, most_text = max(_GRID_FLOOR, _GRID * len(data)), max(FLOOR, GROWTH * len(data))
-    if _is_plain(sheet):
-        text = sum(max(map(len, part.split(b"</si>"))) for part in shared) * sheet.count(_PLAIN)
-        if _spans_at_most(sheet, most_cells) and text <= most_text and all(map(_has_elements_only, shared)):
+    cells = sheet.count(_PLAIN)
+    if _are_all(cells, sheet) and _span_at_most(most_cells, cells, sheet):
+        text = sum(max(map(len, part.split(b"</si>"))) for part in shared) * cells
+        if text <= most_text and all(map(_has_elements_only, shared)):
             return
     found = _Cells.of(sheet)
     if found.rows * found.columns > most_cells:
@@ -86,21 +100,29 @@ def check_sheet(data: bytes, sheet: bytes) -> None:
 
 def _has_elements_only(xml: bytes) -> bool:
     """Whether it has no comments, no CDATA, no DOCTYPE and no instructions: then each < begins an element."""
-    return b"<!" not in xml and xml.count(b"<?") <= 1
+    return b"<!" not in xml and xml.find(b"<?", 1) < 0  # but for the first
 
 
-def _is_plain(sheet: bytes) -> bool:
-    """Whether each cell of a sheet begins with its reference, as spreadsheets write it."""
-    return _has_elements_only(sheet) and sum(1 for _ in _ANY.finditer(sheet)) == sheet.count(_PLAIN)
+def _are_all(cells: int, sheet: bytes) -> bool:
+    """Whether a sheet has no cells but these, which begin with their reference, as spreadsheets write them."""
+    if not _has_elements_only(sheet):
+        return False
+    others = sheet.count(b"<co") + sheet.count(b"<cf")  # columns, formats
+    if b":c" not in sheet and sheet.count(b"<c") - others == cells:
+        return True  # told three times as fast
+    return sum(1 for _ in _ANY.finditer(sheet)) == cells
 
 
-def _spans_at_most(sheet: bytes, cells: int) -> bool:
-    """Whether a plain sheet has no more cells than these, as far as references tell, of empty cells too."""
-    columns = max((_column(name.decode()) for name in set(_COLUMN.findall(sheet))), default=0)
-    if columns * _ROWS <= cells and not re.search(rb'<c r="[A-Z]+[0-9]{8}', sheet):
+def _span_at_most(most: int, cells: int, sheet: bytes) -> bool:
+    """Whether all cells of a sheet lie in a rectangle of so many, as far as references tell, of empty cells too."""
+    names = _COLUMN.findall(sheet)
+    if len(names) < cells:
+        return False
+    columns = max((_column(name.decode()) for name in set(names)), default=0)
+    if columns * _ROWS <= most:
         return True
     rows = max((int(number) for number in set(_ROW.findall(sheet))), default=0)
-    return columns * rows <= cells
+    return columns * rows <= most
 
 
 def _column(letters: str) -> int:
@@ -118,8 +140,8 @@ class _Cells:
     rows: int = 0
     columns: int = 0
     shared: Counter[str] = field(default_factory=Counter)
-    _row: int = 0
-    _position: int = 0  # column of the present cell, from 1
+    _row: int = 0  # of the present row, from 1; a cell may name another
+    _place: tuple[int, int] = (0, 0)  # row and column of the present cell
     _kind: str = ""
     _text: list[str] | None = None  # of a value that is being read
 
@@ -143,22 +165,22 @@ class _Cells:
         name = _local(name)
         if name == "row":
             self._row = int(attributes.get("r", self._row + 1))
-            self._position = 0
+            self._place = self._row, 0
         elif name == "c":
             self._kind = attributes.get("t", "n")
-            self._place(attributes.get("r"))
+            self._place = self._placed(attributes.get("r"))
         elif name in _FILLING:
-            self.rows, self.columns = max(self.rows, self._row), max(self.columns, self._position)
+            self.rows, self.columns = max(self.rows, self._place[0]), max(self.columns, self._place[1])
             self._text = [] if name == "v" and self._kind == "s" else None
 
-    def _place(self, reference: str | None) -> None:
+    def _placed(self, reference: str | None) -> tuple[int, int]:
+        """Where a cell is: as it says, else beside the one before."""
         if reference is None:
-            self._position += 1
-            return
+            return self._row, self._place[1] + 1
         match = _REFERENCE.fullmatch(reference)
         if match is None:
             raise ValueError(reference)
-        self._position, self._row = _column(match[1]), int(match[2])
+        return int(match[2]), _column(match[1])
 
     def _read(self, text: str) -> None:
         if self._text is not None:
@@ -189,6 +211,20 @@ def _shared_bytes(part: bytes, uses: Counter[str]) -> int:
     parser.EndElementHandler = end
     _parse(parser, part)
     return total
+
+
+def _elements(xml: bytes, wanted: str) -> list[dict[str, str]]:
+    """The attributes of all elements of a name; prefixes are left out."""
+    found: list[dict[str, str]] = []
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        if _local(name) == wanted:
+            found.append({_local(key): text for key, text in attributes.items()})
+
+    parser = _parser()
+    parser.StartElementHandler = begin
+    _parse(parser, xml)
+    return found
 
 
 def _parser() -> expat.XMLParserType:

@@ -79,7 +79,7 @@ def strict_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
 
 def _is_deep(text: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
     """Whether it is nested deeper than `DEEPEST`: what writes it again goes down as Python's stack allows."""
-    if text.count("[") + text.count("{") <= DEEPEST:
+    if len(text) < 2 * DEEPEST or text.count("[") + text.count("{") <= DEEPEST:
         return False
     level = [value]
     for _ in range(DEEPEST):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit import received
-from bulkedit.editlist.bounds import GROWTH
 from bulkedit.editlist.pages import sizes
 from bulkedit.errors import UsageError
 from bulkedit.inventory.frame import INVENTORY
@@ -71,7 +70,7 @@ def load(path: Path, datastore_id: str) -> Snapshot:
 def about_of(path: Path) -> dict[str, Any]:
     """What a file says that it is of. Raises UsageError where it is no inventory."""
     try:
-        unpacks_to_more = sizes(path).above()
+        growth = sizes(path).above()
         text = pl.read_parquet_metadata(path).get(KEY)
         schema = pl.read_parquet_schema(path)
     except OSError as error:
@@ -80,9 +79,9 @@ def about_of(path: Path) -> dict[str, Any]:
         ) from error
     except (pl.exceptions.PolarsError, ValueError) as error:
         raise _none(path, "It is no Parquet file, or it is damaged.") from error
-    if unpacks_to_more:
+    if growth is not None:
         raise UsageError(
-            f"the inventory unpacks to more than {GROWTH} times its size.",
+            f"the inventory unpacks to more than {growth:,} times its size.",
             where=str(path),
             likely="It may be damaged, or made to use up the memory of the machine that opens it.",
             hint="Take it again.",

@@ -159,7 +159,7 @@ LISTS: dict[str, tuple[str, bytes, str, str]] = {
         "row 1",
         "column A has a name",
     ),
-    "100,000 columns": ("e.csv", ("image_set_id" + f",{CANARY}" * 100_000 + "\n").encode(), "row 1", "and others"),
+    "100,000 columns": ("e.csv", ("image_set_id" + f",{CANARY}" * 100_000 + "\n").encode(), "row 1", "more than 6,000"),
     "keys twice": ("e.jsonl", lines(line()[:-1] + ',"PatientName":"a","PatientName":"b"}'), "Row 2", "given twice"),
     # bytes
     "empty": ("e.csv", b"", "e.csv", "the file is empty"),

@@ -91,7 +91,7 @@ BAD_CSV: dict[str, tuple[str | bytes, str | None, str]] = {
     "version-without-updates": (f"image_set_id,latest_version_id\n{A},1\n", "row 1", "goes with updates"),
     "endless-column-name": (f"image_set_id,{CANARY * 20_000}\n{A},x\n", "row 1", "too long"),
     "many-unknown-columns": ("image_set_id" + f",{CANARY}" * 5_000 + "\n", "row 1", "and others have names"),
-    "very-many-columns": ("image_set_id" + f",{CANARY}" * 6_000 + "\n", None, "more than 6,000 columns"),
+    "very-many-columns": ("image_set_id" + f",{CANARY}" * 6_000 + "\n", "row 1", "more than 6,000 columns"),
     "unnamed-column-with-cells": (f"image_set_id,PatientName,\n{A},x,{CANARY}\n", "row 1", "column C has no name"),
     "two-data-stores": (
         "datastore_id,image_set_id,updates\n" + "".join(f"{c * 32},{A},{CANARY}\n" for c in "ab"),

@@ -12,6 +12,8 @@ import pytest
 from bulkedit import dicom
 from bulkedit import planner as plans
 from bulkedit.errors import PlanError, StalePlanError
+from bulkedit.planner.saved import _digest, _sha256
+from tests.bombs import files
 from tests.engine.harness import frame, planned, row
 
 if TYPE_CHECKING:
@@ -53,6 +55,17 @@ def test_a_manifest_for_another_data_store_makes_the_plan_stale(saved: plans.Sav
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"datastore_id": "e" * 32}))
     with pytest.raises(StalePlanError):
+        plans.load(saved.folder)
+
+
+def test_a_plan_that_somebody_made_to_take_all_memory_is_refused(saved: plans.SavedPlan) -> None:
+    """Its digests are right: who made it has computed them."""
+    files.equal_records(saved.folder / "edits.parquet")
+    path = saved.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"]["edits.parquet"]["sha256"] = _sha256(saved.folder / "edits.parquet")
+    path.write_text(json.dumps(manifest | {"digest": _digest(manifest["files"], manifest["datastore_id"])}))
+    with pytest.raises(PlanError, match=r"edits\.parquet .* far more than its size"):
         plans.load(saved.folder)
 
 
