@@ -27,7 +27,8 @@ GROWTH: Final = 200
 CELL_GROWTH: Final = 1_000  # of Parquet
 MOST_EMPTY: Final = 32_000_000  # cells that lines of JSON with different keys leave empty, beside one for two bytes
 FLOOR: Final = 64 * 2**20  # bytes of cells that any file may unpack to
-TEXT_FLOOR: Final = 8 * 2**20  # the same, of packed CSV and JSON: four bytes can be a row
+TEXT_FLOOR: Final = 4 * 2**20  # the same, of packed CSV and JSON: four bytes can be a row
+CELLS_AT_ONCE: Final = 2_000_000  # of a batch; what is made of one takes several times its memory
 CELL: Final = 16  # bytes that polars takes for a cell beside its text
 
 

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 import polars as pl
 
-from bulkedit.editlist.bounds import LONGEST_ROW, MOST_BLANK, MOST_COLUMNS, size_of, too_many_columns
+from bulkedit.editlist.bounds import CELLS_AT_ONCE, LONGEST_ROW, MOST_BLANK, MOST_COLUMNS, size_of, too_many_columns
 from bulkedit.editlist.strict import check_text
 from bulkedit.editlist.table import Table
 from bulkedit.errors import EditListError
@@ -99,7 +99,7 @@ class Csv(Table):
                 hint="Save the list as CSV in UTF-8 again, or use Parquet.",
             )
         size_of(frame, self._row.__add__)
-        yield frame.with_row_index("row", self._row)
+        yield from frame.with_row_index("row", self._row).iter_slices(max(1, CELLS_AT_ONCE // len(self.header)))
         self._row += records
 
     def _parse(self, block: bytes) -> pl.DataFrame | None:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit.edit import json_text
-from bulkedit.editlist.bounds import LONGEST_ROW, MOST_COLUMNS, MOST_EMPTY, size_of
+from bulkedit.editlist.bounds import CELLS_AT_ONCE, LONGEST_ROW, MOST_COLUMNS, MOST_EMPTY, size_of
 from bulkedit.editlist.problems import one
 from bulkedit.editlist.strict import check_text, strict_json
 from bulkedit.editlist.table import Table
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 8 * 2**20
 LONGEST: Final = LONGEST_ROW
-_CELLS: Final = 2_000_000  # of a frame
 _HINT: Final = 'Write one JSON object per line, such as {"image_set_id":"…","attribute":"…","value":"…"}.'
 
 _KEY: Final = "key "  # before the columns of a batch that are keys of the file, one of which may be `row`
@@ -56,7 +55,7 @@ class JsonLines(Table):
             frame = self._frames.pop(0)
             missing = [pl.lit(None, pl.String).alias(_KEY + key) for key in names if _KEY + key not in frame.columns]
             whole = {name: pl.col(_KEY + key) for key, name in names.items()}
-            for piece in frame.iter_slices(max(1, _CELLS // max(1, len(names)))):
+            for piece in frame.iter_slices(max(1, CELLS_AT_ONCE // max(1, len(names)))):
                 batch = piece.with_columns(missing).select("row", **whole)
                 size_of(batch.drop("row"), batch["row"].item)
                 yield batch
@@ -71,7 +70,7 @@ class JsonLines(Table):
             if not line.strip():
                 continue
             row = self._texts(number, line)
-            if rows and (len(keys) + len(row)) * len(rows) > _CELLS:
+            if rows and (len(keys) + len(row)) * len(rows) > CELLS_AT_ONCE:
                 yield self._frame(numbers, rows, keys)
                 rows, numbers, keys = [], [], {}
             rows.append(row)

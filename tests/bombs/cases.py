@@ -130,6 +130,7 @@ LISTS: Final = [
     _list("jsonl.gz: one endless line", files.endless_object, files.jsonl_gz, _MUCH),
     _list("csv: blank lines", files.blank_lines, files.csv, "more than 40,000 blank lines"),
     _list("csv: 1,000,000 columns", files.columns, files.csv, "more than 6,000 columns"),
+    _list("csv: 2,700 rows of 6,000 empty cells", files.empty_cells, files.csv, "2,700 rows of 2,700"),
     _list("jsonl: nested 200,000 deep", files.nested_line, files.jsonl, "nested too deep"),
     _list("jsonl: 5,900 keys, one a line", files.keys, files.jsonl, "few keys in common"),
     _list("parquet: a cell of 10 MB in 1,000,000 rows", files.long_cell, files.records, "a cell of more than 1 MiB"),

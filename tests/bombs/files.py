@@ -84,6 +84,11 @@ def columns(path: Path) -> None:
     path.write_bytes(b"image_set_id" + b",PatientName" * 1_000_000 + b"\n" + (b"," * 1_000_000 + b"\n") * 20)
 
 
+def empty_cells(path: Path) -> None:
+    """16 million cells, of rows that are set aside."""
+    path.write_bytes(_wide(6_000) + (b"x" + b"," * 5_999 + b"\n") * 2_700)
+
+
 def nested_line(path: Path) -> None:
     path.write_bytes(OBJECT + OBJECT.replace(b'"CT"', DEEP))
 

@@ -102,7 +102,7 @@ class TestGrowth:
         names = ("PatientName", "PatientID", "StudyDescription", "AccessionNumber")
         data = as_jsonl([{"image_set_id": A, names[i % 4]: f"X{i}"} for i in range(100)])
         whole = read_text(data, format="jsonl").edits
-        monkeypatch.setattr("bulkedit.editlist.jsonl._CELLS", 10)
+        monkeypatch.setattr("bulkedit.editlist.jsonl.CELLS_AT_ONCE", 10)
         assert read_text(data, format="jsonl").edits.equals(whole)
         monkeypatch.setattr("bulkedit.editlist.jsonl.MOST_EMPTY", -10_000)
         with pytest.raises(EditListError, match="few keys in common"):
