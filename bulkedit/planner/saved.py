@@ -209,10 +209,10 @@ def load(folder: Path) -> SavedPlan:
         error.hint = error.hint or _AGAIN
         raise
     _require_unchanged(folder, manifest)
+    _require_sound(folder, manifest)
     plan = SavedPlan(folder, manifest)
     for name in manifest["files"]:
         received.parquet(folder / name, _SCHEMAS[name])
-    _require_sound(folder, manifest)
     try:
         _require_agreement(plan)
     except pl.exceptions.PolarsError as error:

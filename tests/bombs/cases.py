@@ -210,8 +210,8 @@ def _inventory(make: files.Maker) -> Prepare:
 _EMULATE: Final = ("emulate", "--port", "0", "--import", "dicom")
 _WITH_INVENTORY: Final = ("plan", "list.csv", "-o", "plan", "--inventory", "inventory.parquet")
 OTHERS: Final = [
-    _json("plan: manifest nested 200,000 deep", ("apply", "p", "--yes"), "p/manifest.json", "this is no plan"),
-    _json("run: run.json nested 200,000 deep", ("status", "r"), "r/run.json", "this is no run"),
+    _json("plan: manifest nested 200,000 deep", ("apply", "p", "--yes"), "p/manifest.json", "nested too deep"),
+    _json("run: run.json nested 200,000 deep", ("status", "r"), "r/run.json", "nested too deep"),
     Bomb(
         "inventory: one row 500,000,000 times",
         Trial(_WITH_INVENTORY, _inventory(files.equal_records)),

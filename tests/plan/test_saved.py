@@ -64,7 +64,7 @@ def test_a_plan_that_somebody_made_to_take_all_memory_is_refused(saved: plans.Sa
     path = saved.folder / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["files"]["edits.parquet"]["sha256"] = _sha256(saved.folder / "edits.parquet")
-    path.write_text(json.dumps(manifest | {"digest": _digest(manifest["files"], manifest["datastore_id"])}))
+    path.write_text(json.dumps(manifest | {"digest": _digest(manifest)}))
     with pytest.raises(PlanError, match=r"edits\.parquet .* far more than its size"):
         plans.load(saved.folder)
 
