@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, UntrustedServerError
 from bulkedit.outcome import Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
-from bulkedit.service_messages import code_without_values
+from bulkedit.service_messages import HIDDEN, code_without_values
 
 # error code -> kind; codes of the service's model first, then those of AWS request signing
 _KINDS: Final[dict[str, Refusal]] = {
@@ -49,6 +49,8 @@ _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
 # the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
 _STALE_WORDS: Final = "not the latest"
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_IMAGE_SET_ID: Final = re.compile(r"[0-9a-z]{32}")  # the service's model
+_STORE_STATUSES: Final = frozenset({"CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED"})
 _RESUME: Final = ", then go on with: bulkedit resume RUN"
 # what reading an answer raises that lacks what the service's model requires
 WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, RecursionError)  # the last: nested too deep
@@ -115,16 +117,24 @@ def _retry_after(meta: dict[str, Any]) -> float | None:
 
 
 def copied_of(answer: dict[str, Any]) -> Copied:
-    """An answer of CopyImageSet: the new image set."""
+    """An answer of CopyImageSet: the new image set. Raises `WRONG_SHAPE`, also for what is no id: it is shown."""
     made = answer["destinationImageSetProperties"]
-    return Copied(made["imageSetId"], int(made["latestVersionId"]))
+    return Copied(id_of(made), int(made["latestVersionId"]))
+
+
+def id_of(properties: dict[str, Any]) -> str:
+    """The id of an image set in an answer. Raises ValueError for a text that is none."""
+    found = str(properties["imageSetId"])
+    if not _IMAGE_SET_ID.fullmatch(found):
+        raise ValueError
+    return found
 
 
 def image_set_of(answer: dict[str, Any]) -> ImageSet:
     """An answer of GetImageSet, or an item of ListImageSetVersions, which spells one key with a capital I."""
     updated = answer.get("updatedAt")
     return ImageSet(
-        image_set_id=answer["imageSetId"],
+        image_set_id=id_of(answer),
         version=int(answer["versionId"]),
         state=State(answer["imageSetState"]),
         status=answer.get("imageSetWorkflowStatus") or answer.get("ImageSetWorkflowStatus") or "",
@@ -133,6 +143,14 @@ def image_set_of(answer: dict[str, Any]) -> ImageSet:
         primary=answer.get("isPrimary"),
         storage_tier=answer.get("storageTier"),
     )
+
+
+def found_of(answer: dict[str, Any]) -> Page:
+    """An answer of SearchImageSets. Raises `WRONG_SHAPE`, also for an item without an image set's id."""
+    items = answer["imageSetsMetadataSummaries"]
+    for item in items:
+        id_of(item)
+    return Page(items, answer.get("nextToken"))
 
 
 def newest_of(page: Page) -> ImageSet | None:
@@ -154,4 +172,5 @@ def newest_of(page: Page) -> ImageSet | None:
 def datastore_of(answer: dict[str, Any]) -> Datastore:
     """An answer of GetDatastore."""
     found = answer["datastoreProperties"]
-    return Datastore(found["datastoreId"], found["datastoreStatus"], found.get("datastoreName"))
+    status = found["datastoreStatus"]
+    return Datastore(found["datastoreId"], status if status in _STORE_STATUSES else HIDDEN, found.get("datastoreName"))

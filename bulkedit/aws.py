@@ -25,7 +25,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from bulkedit import __version__
-from bulkedit.answers import WRONG_SHAPE, copied_of, datastore_of, image_set_of, refusal_of, untrusted
+from bulkedit.answers import WRONG_SHAPE, copied_of, datastore_of, found_of, image_set_of, refusal_of, untrusted
 from bulkedit.aws_session import open_session
 from bulkedit.destination import Destination, Identity, check_endpoint, is_default, principal, source_of
 from bulkedit.errors import CredentialsError, UsageError
@@ -300,7 +300,7 @@ class AwsClient:
         if criteria:
             more["searchCriteria"] = criteria
         answer = await self._ask("search_image_sets", maxResults=limit, **more)
-        return _understood(answer, lambda found: Page(found["imageSetsMetadataSummaries"], found.get("nextToken")))
+        return _understood(answer, found_of)
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         """GetDatastore."""

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bulkedit.answers import refusal_of, systemic_error
+from bulkedit.answers import copied_of, datastore_of, found_of, refusal_of, systemic_error
 from bulkedit.errors import AccessError, CredentialsError, UntrustedServerError
 from bulkedit.outcome import Refusal, Refused
 
@@ -74,3 +74,18 @@ def test_a_date_is_no_wait_if_the_answer_has_none_itself() -> None:
     found = refusal_of({"ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": headers}})
     assert isinstance(found, Refused)
     assert found.retry_after_s is None
+
+
+def test_what_is_no_id_of_an_image_set_is_no_answer() -> None:
+    """Ids are shown and kept, so a text in their place could be a value."""
+    for text in ("DOE^JANE", "0" * 31, "A" * 32, ""):
+        with pytest.raises(ValueError):  # noqa: PT011 - as `WRONG_SHAPE` has it
+            copied_of({"destinationImageSetProperties": {"imageSetId": text, "latestVersionId": "1"}})
+        with pytest.raises(ValueError):  # noqa: PT011
+            found_of({"imageSetsMetadataSummaries": [{"imageSetId": "0" * 32}, {"imageSetId": text}]})
+
+
+@pytest.mark.parametrize(("status", "kept"), [("ACTIVE", "ACTIVE"), ("DELETING", "DELETING"), ("DOE^JANE", "…")])
+def test_the_status_of_a_data_store_is_one_of_the_model(status: str, kept: str) -> None:
+    answer = {"datastoreProperties": {"datastoreId": "0" * 32, "datastoreStatus": status}}
+    assert datastore_of(answer).status == kept

@@ -111,6 +111,11 @@ def _sts(action: str) -> str:
     return f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/">{body}</{action}Response>'
 
 
+_IDENTITY: Final = (
+    '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
+    "<Arn>arn:aws:sts::123456789012:assumed-role/Editor/s</Arn><UserId>A:s</UserId><Account>123456789012</Account>"
+    "</GetCallerIdentityResult></GetCallerIdentityResponse>"
+)
 _ENDPOINT: Final = json.dumps(  # instance and container
     {
         "Code": "Success",
@@ -130,6 +135,7 @@ _SSO: Final = {
 ANSWERS: Final = {
     b"Action=AssumeRoleWithWebIdentity": _sts("AssumeRoleWithWebIdentity"),
     b"Action=AssumeRole": _sts("AssumeRole"),
+    b"Action=GetCallerIdentity": _IDENTITY,
     b"GET /federation/credentials": json.dumps({"roleCredentials": _SSO}),
     b"POST /token": json.dumps({"accessToken": "new", "expiresIn": 28_800, "tokenType": "Bearer"}),
     b"PUT /latest/api/token": "session-token",
