@@ -156,7 +156,7 @@ def apply(
         err().print("Nothing was sent: --dry-run.")
         return
     own = [plan.folder] if plan.folder != Path(source) else []  # a plan that the user made stays in any case
-    with removed_unless_started(own, typer.Abort, told=_say_removed):
+    with removed_unless_started(own, typer.Abort, told=err().print):
         if not as_json:
             show_plan(plan)
         _require_agreement(plan, yes=yes, delete_originals=delete_originals)
@@ -205,10 +205,6 @@ async def _connected(
     async with connect(connection) as client:
         (await client.destination()).announce()
         return await carry_out(begun(), client, strategy, as_json=as_json)
-
-
-def _say_removed(folders: list[Path]) -> None:
-    err().print(f"Nothing was sent. Removed: {', '.join(map(printable, folders))}")
 
 
 def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: Where) -> SavedPlan:

@@ -26,6 +26,7 @@ from bulkedit.errors import (
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Datastore, Lost, Refusal
 from bulkedit.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
+from bulkedit.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -181,22 +182,25 @@ async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> As
 
 @contextmanager
 def removed_unless_started(
-    folders: list[Path], *also: type[BaseException], told: Callable[[list[Path]], None] | None = None
+    folders: list[Path], *also: type[BaseException], told: Callable[[str], None] | None = None
 ) -> Iterator[None]:
     """Remove the folders if the block fails before a run in one of them has a ledger: nothing was sent then.
 
-    They hold values. The block may add to them. Failures are errors, Ctrl-C, and ``also``; ``told`` is told of what is
-    removed.
+    They hold values. The block may add to them. Failures are errors, Ctrl-C, and ``also``. What was removed is in the
+    hint of an error; of another failure ``told`` is told.
     """
     failures: tuple[type[BaseException], ...] = (BulkeditError, KeyboardInterrupt, *also)
     try:
         yield
-    except failures:
-        if not any((folder / "ledger.sqlite").exists() for folder in folders):
+    except failures as failure:
+        if folders and not any((folder / "ledger.sqlite").exists() for folder in folders):
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
-            if told is not None and folders:
-                told(folders)
+            text = f"Nothing was sent. Removed: {', '.join(map(printable, folders))}"
+            if isinstance(failure, BulkeditError):
+                failure.hint = "\n".join(filter(None, (failure.hint, text)))
+            elif told is not None:
+                told(text)
         raise
 
 
