@@ -12,6 +12,7 @@ from bulkedit.cli import options as o
 from bulkedit.cli.terminal import err, json_line, out, plural
 from bulkedit.errors import UsageError
 from bulkedit.files import Holder, drafts_under, remove_leftover, remove_leftovers
+from bulkedit.printable import printable
 
 _DEFAULT_PLACES: Final = (Path(), Path("plans"), Path("runs"))  # where commands write if no place is named
 _WHY_LEFT: Final = {
@@ -48,7 +49,7 @@ def clean(
             json_line({"type": "draft", "draft": str(draft), "outcome": outcome, "in_use_by": str(holder)})
         else:
             why = f" ({_WHY_LEFT[holder]})" if outcome == "left" else ""
-            out().print(f"{outcome.capitalize()}: {draft}{why}")
+            out().print(f"{outcome.capitalize()}: {printable(draft)}{why}")
     if as_json:
         numbers = {"removed": counts[done], "left": counts["left"]}
         json_line({"type": "clean", "folder": str(folder), **numbers, "dry_run": dry_run})
@@ -60,5 +61,5 @@ def remove_leftovers_here() -> None:
     """Remove drafts that nobody works on from the working folder and the default folders in it, and say so."""
     gone = [draft for place in _DEFAULT_PLACES for draft in remove_leftovers(place)]
     if gone:
-        names = ", ".join(map(str, gone))
+        names = ", ".join(map(printable, gone))
         err().print(f"Removed {plural(len(gone), 'draft')} that a killed command had left: {names}")

@@ -19,7 +19,7 @@ _NEVER_ALLOWED: Final = 5  # of an operation that has not been allowed in this p
 _ALLOWED_BEFORE: Final = 10  # such image sets can stand together in a list
 
 
-class Denied(NamedTuple):
+class AccessDenial(NamedTuple):
     """A lane whose action was denied, and the answer."""
 
     lane: LaneRun
@@ -30,36 +30,36 @@ class Denials:
     """The denials that are not judged yet."""
 
     def __init__(self) -> None:
-        self._held: dict[Operation, dict[str, list[Denied]]] = {}  # by image set
+        self._held: dict[Operation, dict[str, list[AccessDenial]]] = {}  # by image set
         self._allowed: set[Operation] = set()
 
     def __bool__(self) -> bool:
         return bool(self._held)
 
-    def hold(self, operation: Operation, image_set_id: str, denied: Denied) -> bool:
+    def hold(self, operation: Operation, image_set_id: str, denied: AccessDenial) -> bool:
         """Set a denied lane aside; True if so many in a row were denied that the run has to end."""
         held = self._held.setdefault(operation, {})
         held.setdefault(image_set_id, []).append(denied)
         return len(held) >= (_ALLOWED_BEFORE if operation in self._allowed else _NEVER_ALLOWED)
 
-    def allowed(self, operation: Operation) -> list[Denied]:
+    def allowed(self, operation: Operation) -> list[AccessDenial]:
         """The operation was allowed: the lanes whose denials were those of their own image sets."""
         self._allowed.add(operation)
         return _flat(self._held.pop(operation, {}))
 
-    def of_all(self) -> Denied | None:
+    def of_all(self) -> AccessDenial | None:
         """At the end of a run: one of several denials of an operation that was never allowed."""
         for operation, held in self._held.items():
             if operation not in self._allowed and len(held) > 1:
                 return _flat(held)[0]
         return None
 
-    def take(self) -> list[Denied]:
+    def take(self) -> list[AccessDenial]:
         """All that are set aside, which are no longer."""
         found = [denied for held in self._held.values() for denied in _flat(held)]
         self._held.clear()
         return found
 
 
-def _flat(held: dict[str, list[Denied]]) -> list[Denied]:
+def _flat(held: dict[str, list[AccessDenial]]) -> list[AccessDenial]:
     return [denied for several in held.values() for denied in several]

@@ -19,7 +19,7 @@ from anyio import lowlevel, to_thread
 from bulkedit.answers import newest_of, systemic_error
 from bulkedit.engine.agenda import Agenda
 from bulkedit.engine.budget import ErrorBudget, Halt, RetryBudget
-from bulkedit.engine.denials import Denials, Denied
+from bulkedit.engine.denials import AccessDenial, Denials
 from bulkedit.engine.history import History, Lanes
 from bulkedit.engine.lane import WRITES, AskStore, Copy, Delete, LaneRun, List, Look, Read, Send
 from bulkedit.engine.learned import Learned
@@ -363,10 +363,10 @@ class Engine:
         self._flies(lane, flies=False)
         if lane.call is None:
             raise LookupError("a lane without a call was denied access")
-        if self._denials.hold(operation, lane.call.image_set_id, Denied(lane, refused)):
+        if self._denials.hold(operation, lane.call.image_set_id, AccessDenial(lane, refused)):
             self._fatal = self._fatal or _systemic(refused)
 
-    def _denied_alone(self, denials: list[Denied]) -> None:
+    def _denied_alone(self, denials: list[AccessDenial]) -> None:
         """The denials were those of their own image sets."""
         for lane, refused in denials:
             self._open_lanes += 1
