@@ -48,7 +48,7 @@ class Parquet(Table):
         """The records in order, as text; columns whose kind has no text are null."""
         names = [f"c{i}" for i in range(len(self.header))]
         cells = [_plain(pl.nth(i), self.kinds.get(i)).alias(name) for i, name in enumerate(names)]
-        texts = [_text(pl.col(name), self.kinds.get(i)) for i, name in enumerate(names)]
+        texts = [_text(pl.col(name), self.kinds.get(i)).alias(name) for i, name in enumerate(names)]
         growth = Growth(lambda: self._packed, FLOOR, CELL_GROWTH)
         row = 1
         for frame in _whole(self._scan.select(cells).collect_batches(chunk_size=_BATCH, lazy=True)):
