@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .test_apply import on_terminal
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -60,6 +62,20 @@ def test_a_runs_endpoint_on_this_machine_is_followed_and_said(
     done = shell.run(*words, env={"BULKEDIT_ENDPOINT_URL": None})
     assert done.exit_code in {0, 7}, done.stderr
     assert f"endpoint {shell.emulator} (from the run's run.json), which is not AWS" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "code"),
+    [("n\n", "Nothing was sent.", 0), ("y\n", "has a user name or a password", 2)],
+    ids=["no", "yes"],
+)
+def test_on_a_terminal_a_person_is_asked(shell: Shell, edits: Path, answer: str, said: str, code: int) -> None:
+    shell.run("apply", edits, "--yes", "--run", "r")
+    shell.env = {**shell.env, **name_endpoint(shell, "http://u:SECRET@192.0.2.1:8104")}
+    exit_code, screen = on_terminal(shell, answer, said, "resume", "r")
+    words = " ".join(screen.split())
+    assert "This run's endpoint is http://192.0.2.1:8104, which is neither AWS nor this machine." in words
+    assert (exit_code, said in words, "SECRET" in words) == (code, True, False)
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_MEDICAL_IMAGING", "AWS_ENDPOINT_URL"])
