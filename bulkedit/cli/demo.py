@@ -67,7 +67,7 @@ def demo(run: RunDir = None) -> None:
         show_plan(plan)
         started = runs.create(folder, plan, _settings(emulator), now)
         before = anyio.run(_documents, emulator, plan)
-        code = anyio.run(_carried_out, started)
+        code = anyio.run(_carried_out, started, emulator)
         _show_changes(started, before, anyio.run(_documents, emulator, plan))
     out().print(f"\nLook around:  {command('status', folder)}\n              {command('report', folder)}")
     out().print("Your own offline HealthImaging, for any AWS SDK or the AWS CLI:  bulkedit emulate")
@@ -75,8 +75,8 @@ def demo(run: RunDir = None) -> None:
         raise typer.Exit(code)
 
 
-async def _carried_out(run: runs.Run) -> int:
-    async with connect(connection_of(run)) as client:
+async def _carried_out(run: runs.Run, emulator: Emulator) -> int:
+    async with connect(connection_of(run, Where(endpoint_url=str(emulator)))) as client:
         return await carry_out(run, client, as_json=False)
 
 
