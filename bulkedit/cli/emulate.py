@@ -7,9 +7,10 @@ import json
 import math
 import signal
 import sys
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bulkedit.emulator import Credentials, Emulator, Fault, Profile, Settings
 
 DEFAULT_PORT = 8104  # 104 is DICOM's port
+_SHOWN_REASONS: Final = 5  # for files that were skipped
 
 _RULES, _TIME, _ACCESS = "Rules", "Quotas, time and faults", "Access"
 
@@ -280,6 +282,9 @@ async def _import(emulator: Emulator, folders: list[Path]) -> None:
             emulator.add(image_set.document)
         skipped = f", {plural(len(imported.skipped), 'file')} skipped" if imported.skipped else ""
         _talk(f"Imported {plural(len(imported.image_sets), 'image set')} from {folder}{skipped}.")
+        for reason, count in Counter(reason for _, reason in imported.skipped).most_common(_SHOWN_REASONS):
+            first = next(path for path, why in imported.skipped if why == reason)
+            _talk(f"  {plural(count, 'file')}, such as {first}: {reason}")
 
 
 def _announce(emulator: Emulator, *, as_json: bool) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _RLE: Final = "1.2.840.10008.1.2.5"
+_LARGEST_DECODED: Final = 64 * 2**20  # bytes; RLE unpacks to up to 64 times its size, and decoding takes a multiple
 _HTJ2K_RPCL_LOSSLESS: Final = "1.2.840.10008.1.2.4.202"
 _EXPLICIT_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 _MPEG: Final = [f"1.2.840.10008.1.2.4.{n}" for n in range(100, 107)]
@@ -190,7 +191,8 @@ def _encapsulated(dataset: Dataset, data: bytes, geometry: _Geometry) -> Iterato
     from pydicom.encaps import generate_frames
 
     nothing: Iterator[dict[str, Any]] = iter(())
-    decoded = _rle_decoded(dataset, geometry) if dataset.file_meta.get("TransferSyntaxUID") == _RLE else nothing
+    is_rle = dataset.file_meta.get("TransferSyntaxUID") == _RLE and geometry.frame_bytes <= _LARGEST_DECODED
+    decoded = _rle_decoded(dataset, geometry) if is_rle else nothing
     try:
         for encoded in generate_frames(data, number_of_frames=geometry.frames):
             yield next(decoded, {}) or _encoded(encoded, geometry)

@@ -222,7 +222,14 @@ OTHERS: Final = [
         "dicom: 2 GB, deflated",
         Trial(_EMULATE, _made("dicom", files.deflated_dicom), until="Ctrl-C"),
         Trial(_EMULATE, _made("dicom", files.dicom), until="Ctrl-C"),
-        "Imported 0 image sets from dicom, 1 file skipped",
+        "such as dicom/large.dcm: deflated, and unpacks to more than 100 times its size",
+        exit_code=0,
+    ),
+    Bomb(
+        "dicom: a frame of 1.6 GB, RLE",
+        Trial(_EMULATE, _made("dicom", files.rle_dicom), until="Ctrl-C"),
+        Trial(_EMULATE, _made("dicom", files.dicom), until="Ctrl-C"),
+        "Imported 1 image set from dicom",
         exit_code=0,
     ),
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
 from . import parquet
@@ -243,15 +244,33 @@ def deflated_dicom(folder: Path) -> None:
     (folder / "large.dcm").write_bytes(_deflated_dicom(b"\0" * 16 * MEGA, 128))
 
 
-def _deflated_dicom(block: bytes, times: int) -> bytes:
+def rle_dicom(folder: Path) -> None:
+    """A frame of 1.6 GB, all of it zeros, in 25 MB (PS3.5 annex G: two bytes for 128)."""
+    folder.mkdir()
+    image, side = _image("1.2.840.10008.1.2.5"), 40_000
+    image.Rows = image.Columns = side
+    image.SamplesPerPixel, image.BitsAllocated, image.BitsStored, image.HighBit = 1, 8, 8, 7
+    image.PhotometricInterpretation, image.PixelRepresentation = "MONOCHROME2", 0
+    frame = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\0" * (side * side // 128)
+    image.PixelData = encapsulate([frame])
+    image["PixelData"].VR = "OB"
+    pydicom.dcmwrite(folder / "large.dcm", image, enforce_file_format=True)
+
+
+def _image(syntax: str) -> Dataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
     meta.MediaStorageSOPInstanceUID = UID("1.2.3.1")
-    meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
+    meta.TransferSyntaxUID = UID(syntax)
     image = Dataset()
     image.file_meta = meta
     image.SOPClassUID, image.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     image.StudyInstanceUID, image.SeriesInstanceUID = "1.2.3", "1.2.3.0"
+    return image
+
+
+def _deflated_dicom(block: bytes, times: int) -> bytes:
+    image = _image("1.2.840.10008.1.2.1.99")
     file = io.BytesIO()
     pydicom.dcmwrite(file, image, enforce_file_format=True)
     begin = file.getvalue()
