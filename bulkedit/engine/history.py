@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from anyio import to_thread
 
+from bulkedit.engine.lane import EARLIER_CONFLICT
 from bulkedit.engine.recipe import Past
 from bulkedit.outcome import Standing
 from bulkedit.planner import Lane, Recipe, part_of
@@ -46,6 +47,8 @@ class History:
         self._ended: dict[int, Standing] = {}  # settled calls and parts of recipes
         self._bases: dict[int, int] = {}  # settled copies: version of the source
         self._made: list[Made] = ledger.made() if self._promotions else []
+        self._conflicted: set[int] = set()  # calls of the plan that another writer has stopped
+        self._struck: dict[int, list[PlannedCall]] = {}  # those of lanes that were read and are not opened yet
         tally.calls += len(self._roots) - len(self._parts_of)
         self._read(ledger, tally)
 
@@ -70,6 +73,9 @@ class History:
             self._settled_parts.add(call)
             outcome = self._standing_by_promotion(call, standing)
             tally.settled(outcome or Standing.APPLIED, len(self._roots[call][1]) if outcome else 0)
+        conflicted = done.filter(pl.col("standing") == str(Standing.CONFLICTED))["call"].to_list()
+        struck = [row["call"] for row in ledger.rows_of(conflicted) if row["cause"] != EARLIER_CONFLICT]
+        self._conflicted = {self._roots[call][0] if call in self._roots else call for call in struck}
         begun = standings.filter(~settled & (pl.col("standing") != str(Standing.SPLIT)))
         self.begun = {row["call"]: row for row in ledger.rows_of(begun["call"].to_list())}
 
@@ -99,6 +105,10 @@ class History:
     def recipe_of(self, lane: Lane) -> Past | None:
         """What there is to know of a lane that is a recipe, for whoever opens it."""
         return self._recipes.pop(lane.number, None)
+
+    def conflicted_in(self, lane: Lane) -> list[PlannedCall]:
+        """The calls in which an earlier process met another writer, of a lane that opens."""
+        return self._struck.pop(lane.number, [])
 
     def _past_of(self, lane: Lane) -> Past | None:
         """``lane``: whole, as it was planned."""
@@ -159,6 +169,8 @@ class History:
     def left_of(self, lane: Lane) -> Lane | None:
         """The calls of a lane that are not settled, a split one as its parts. Blocks where there are such."""
         calls = tuple(left for call in lane.calls for left in self._unsettled(call))
+        if calls and (struck := [call for call in lane.calls if call.call in self._conflicted]):
+            self._struck[lane.number] = struck
         if calls and self._promotions and (past := self._past_of(lane)) is not None:
             self._recipes[lane.number] = past
         return Lane(lane.number, calls) if calls else None

@@ -39,7 +39,7 @@ from bulkedit.verdict import Finding, Step
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import polars as pl
 
@@ -147,6 +147,7 @@ _UNDER_WAY: Final = frozenset({Standing.INTENDED, Standing.IN_DOUBT, Standing.AC
 _BY_CONTENT: Final = frozenset({Finding.INVALID, Finding.FAILED_REQUEST})
 _FAILURES: Final = frozenset({Finding.FAILED_REQUEST, Finding.FAILED_SERVICE})
 _QUOTA: Final = frozenset({Finding.THROTTLED, Finding.TOO_MANY, Finding.READ_THROTTLED})
+EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # cause of calls that --on-conflict stop leaves
 
 
 class LaneRun:
@@ -167,10 +168,12 @@ class LaneRun:
         settle: SettleTimes,
         now: float,
         epoch: float,
+        conflicted: Collection[PlannedCall] = (),
     ) -> None:
         """Begin with the first call.
 
         ``begun``: rows of `bulkedit.ledger.STANDINGS` by call, for calls that an earlier process left unsettled;
+        ``conflicted``: calls of the lane in which an earlier process met another writer, and left it at that;
         ``new_call`` numbers the parts of a call that is split.
         """
         self.number = lane.number
@@ -198,8 +201,9 @@ class LaneRun:
         self._seen: dict[str, ImageSet] = {}  # the newest version that this lane has seen of each image set
         self._own: Counter[str] = Counter()  # versions that requests since sent anew have left of each image set
         self._newest_own: dict[str, int] = {}  # the newest version that a request of this lane has left of each
-        self._stopped: set[str] = set()  # image sets in which --on-conflict stop has struck
-        self._study_stopped = False  # it has struck a call of the whole study
+        struck = conflicted if options.on_conflict is OnConflict.STOP else ()
+        self._stopped = {call.image_set_id for call in struck}  # image sets in which --on-conflict stop has struck
+        self._study_stopped = any(call.study_wide for call in struck)  # it has struck a call of the whole study
         self._books: _Books | None = None
         self._events: list[Event | Part | Made] = []
         self._open_until_busy()
@@ -308,7 +312,7 @@ class LaneRun:
     def _open(self, call: PlannedCall) -> None:
         books = self._books = _Books(call, Standing.PLANNED)
         if self._is_stopped(call):
-            self._settle(Standing.CONFLICTED, cause="an earlier conflict in this image set")
+            self._settle(Standing.CONFLICTED, cause=EARLIER_CONFLICT)
             return
         begun = self._begun.get(call.call)
         if begun is not None:

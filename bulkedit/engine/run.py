@@ -270,6 +270,7 @@ class Engine:
             payload_limit=self._payload_limit,
             now=now,
             epoch=self._clock.epoch(),
+            conflicted=self._history.conflicted_in(lane),
         )
         self._runs[lane.number] = run
         self._follow(run, now)

@@ -225,6 +225,37 @@ class WritesFirst(InProcess):
         return await super().update(request)
 
 
+class StopsAt(WritesFirst):
+    """Also loses its process before the first update of an image set, as a kill does."""
+
+    def __init__(self, of: Service, written: str, at: str) -> None:
+        super().__init__(of, written)
+        self._at = at
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        if request.image_set_id == self._at:
+            raise Killed
+        return await super().update(request)
+
+
+class Killed(Exception):  # noqa: N818 - no error
+    pass
+
+
+def test_a_conflict_that_stopped_an_image_set_stops_it_after_a_resume_too(tmp_path: Path) -> None:
+    of = service()
+    rows = [series(A), series(B), *of_study("StudyDescription", "X"), *of_study("PatientName", "Y"), series(A, "Z")]
+    run = Ran(tmp_path, rows)
+    with pytest.raises(ExceptionGroup):
+        run.go(lambda: StopsAt(of, A, B), on_conflict=OnConflict.STOP)
+    assert run.standings()["standing"].to_list()[0] == "conflicted"
+    run.go(lambda: InProcess(of), on_conflict=OnConflict.STOP)
+    calls = run.plan.calls().select("call", "image_set_id", "study_wide").collect()
+    told = run.standings().join(calls, on="call").select("image_set_id", "study_wide", "standing").rows()
+    assert set(told) == {(A, False, "conflicted"), (A, True, "conflicted"), (B, False, "applied")}
+    assert descriptions(of) == ["CHEST"] * 3
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
