@@ -30,8 +30,16 @@ class Strategy(StrEnum):
 
 AGAIN: Final = (Standing.FAILED, Standing.CONFLICTED, Standing.REJECTED)
 _IN_DOUBT: Final = (Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED)
-_WHOLE: Final = [str(Action.REVERT), str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
 _PLACE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
+_REACHES: Final = {  # what an action changes as a whole: all places that agree in these columns
+    str(Action.REVERT): ["image_set_id"],
+    str(Action.REMOVE_SERIES): ["image_set_id", "series_uid"],
+    str(Action.REMOVE_INSTANCE): ["image_set_id", "series_uid", "instance_uid"],
+}
+_RENAMES: Final = {  # a new UID changes the names of all places inside, as if these were removed
+    "SeriesInstanceUID": (str(Action.REMOVE_SERIES), "series_uid"),
+    "SOPInstanceUID": (str(Action.REMOVE_INSTANCE), "instance_uid"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,29 +98,39 @@ def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumptio
 def _overtaken(plan: SavedPlan, done: pl.DataFrame, parts: list[Part], wanted: list[int]) -> set[int]:
     """Calls that would undo what a later edit of the same place has done since.
 
-    A revert, and a removal of an instance or series, has to do with every place of its image set.
+    A revert changes every place of its image set; a removal, those of the instance or series that it removes. A new UID
+    of an instance or series changes those under its old UID and those under its new one.
     """
-    edits = plan.edits().select("edit", "call", "action", *_PLACE).collect()
+    new_uid = pl.when(pl.col("attribute").is_in(list(_RENAMES))).then(pl.col("value").str.strip_chars('"'))
+    edits = plan.edits().select("edit", "call", "action", *_PLACE, new_uid=new_uid).collect()
     last = {edit: part.call for part in parts for edit in part.edits}
     edits = edits.with_columns(
         order=pl.col("call").cast(pl.UInt64) * edits.height + pl.col("edit"),
         call=pl.col("edit").replace_strict(last, default=None, return_dtype=pl.UInt32).fill_null(pl.col("call")),
-        whole=pl.col("action").is_in(_WHOLE),
+        reach=pl.col("action").cast(pl.String),
     )
     applied = done.filter(pl.col("standing") == Standing.APPLIED).select("call")
-    made = edits.join(applied, on="call", how="semi")
-    mine = edits.filter(pl.col("call").is_in(wanted))
-    same = made.group_by(_PLACE).agg(same=pl.col("order").max())
-    whole = made.filter("whole").group_by("image_set_id").agg(whole_made=pl.col("order").max())
-    any_ = made.group_by("image_set_id").agg(any_made=pl.col("order").max())
-    later = (
-        mine.join(same, on=_PLACE, how="left", nulls_equal=True)
-        .join(whole, on="image_set_id", how="left")
-        .join(any_, on="image_set_id", how="left")
-        .filter(
-            (pl.col("same") > pl.col("order"))
-            | (pl.col("whole_made") > pl.col("order"))
-            | (pl.col("whole") & (pl.col("any_made") > pl.col("order")))
-        )
-    )
-    return set(later["call"].to_list())
+    made = _with_renames(edits.join(applied, on="call", how="semi"))
+    failed = _with_renames(edits.filter(pl.col("call").is_in(wanted)))
+    found = [_earlier(failed, made, _PLACE, nulls_equal=True)]
+    for reach, place in _REACHES.items():
+        whole = pl.col("reach") == reach
+        found += [_earlier(failed, made.filter(whole), place), _earlier(failed.filter(whole), made, place)]
+    return set(pl.concat(found).to_list())
+
+
+def _with_renames(edits: pl.DataFrame) -> pl.DataFrame:
+    """Edits, and each change of a UID as two more: one that reaches all under the old UID, one all under the new."""
+    frames = [edits]
+    for attribute, (reach, uid) in _RENAMES.items():
+        renaming = (pl.col("attribute") == attribute) & (pl.col("action") == str(Action.SET))
+        old = edits.filter(renaming).with_columns(reach=pl.lit(reach))
+        frames += [old, old.with_columns(pl.col("new_uid").alias(uid))]
+    return pl.concat(frames)
+
+
+def _earlier(failed: pl.DataFrame, made: pl.DataFrame, place: list[str], *, nulls_equal: bool = False) -> pl.Series:
+    """Numbers of the calls of ``failed`` with an edit before one of ``made`` that agrees with it in these columns."""
+    latest = made.group_by(place).agg(latest=pl.col("order").max())
+    both = failed.join(latest, on=place, how="inner", nulls_equal=nulls_equal)
+    return both.filter(pl.col("latest") > pl.col("order"))["call"]

@@ -72,6 +72,100 @@ REVERT = row(IDS[0], action="revert", revert_to=1)
 ELSEWHERE = row(IDS[1], "StudyDescription", "A")
 
 
+def inside(attribute: str, value: str = "A", *uids: str, image_set_id: str = IDS[0]) -> dict[str, Any]:
+    """An edit of a series, or of an instance if both UIDs are given."""
+    return row(image_set_id, attribute, value, force=True, **_place(uids))
+
+
+def removal(*uids: str, image_set_id: str = IDS[0]) -> dict[str, Any]:
+    action = "remove-instance" if len(uids) > 1 else "remove-series"
+    level = "Instance" if len(uids) > 1 else "Series"
+    return row(image_set_id, action=action, level=level, force=True, **_place(uids))
+
+
+def _place(uids: tuple[str, ...]) -> dict[str, str]:
+    return dict(zip(("series_uid", "instance_uid"), uids, strict=False))
+
+
+SERIES, INSTANCE = ("1.1",), ("1.1", "1.1.1")
+SAME_SERIES, OTHER_SERIES = ("1.1", "1.1.2"), ("1.2", "1.2.1")
+NEW_UIDS = inside("SOPInstanceUID", "9.1", *INSTANCE)
+NEW_SERIES = inside("SeriesInstanceUID", "9", *SERIES)
+
+
+@pytest.mark.parametrize(
+    ("failed", "applied", "again"),
+    [
+        (removal(*INSTANCE), SET, True),
+        (removal(*INSTANCE), inside("Modality", "MR", *SERIES), True),
+        (removal(*INSTANCE), inside("KVP", "80", *SAME_SERIES), True),
+        (removal(*INSTANCE), removal(*SAME_SERIES), True),
+        (removal(*INSTANCE), removal("1.2"), True),
+        (removal(*INSTANCE), removal(*INSTANCE, image_set_id=IDS[1]), True),
+        (removal(*INSTANCE), removal(*SERIES), False),
+        (removal(*INSTANCE), REVERT, False),
+        (removal(*SERIES), SET, True),
+        (removal(*SERIES), inside("KVP", "80", *OTHER_SERIES), True),
+        (removal(*SERIES), removal(*OTHER_SERIES), True),
+        (removal(*SERIES), removal("1.2"), True),
+        (removal(*SERIES), REVERT, False),
+        (SET, removal(*INSTANCE), True),
+        (SET, removal(*SERIES), True),
+        (inside("Modality", "MR", *SERIES), removal(*INSTANCE), True),
+        (inside("Modality", "MR", *SERIES), removal(*SERIES), False),
+        (inside("KVP", "80", *INSTANCE), removal(*INSTANCE), False),
+        (inside("KVP", "80", *INSTANCE), removal(*SAME_SERIES), True),
+        (inside("KVP", "80", *INSTANCE), removal(*SERIES), False),
+        (inside("KVP", "80", *INSTANCE), removal("1.2"), True),
+        (REVERT, removal(*INSTANCE), False),
+        (REVERT, removal(*SERIES), False),
+    ],
+)
+def test_a_removal_concerns_what_it_removes_and_a_revert_concerns_all(
+    tmp_path: Path, failed: dict[str, Any], applied: dict[str, Any], again: bool
+) -> None:
+    assert is_sent_again(tmp_path, failed, applied) == again
+
+
+@pytest.mark.parametrize(
+    ("failed", "applied", "again"),
+    [
+        (inside("KVP", "80", *INSTANCE), NEW_UIDS, False),
+        (removal("1.1", "9.1"), NEW_UIDS, False),
+        (removal("9"), NEW_SERIES, False),
+        (removal(*SAME_SERIES), NEW_UIDS, True),
+        (inside("Modality", "MR", *SERIES), NEW_UIDS, True),
+        (NEW_UIDS, inside("SOPInstanceUID", "9.2", *SAME_SERIES), True),
+        (NEW_UIDS, inside("SOPInstanceUID", "1.1.1", *SAME_SERIES), False),
+        (inside("KVP", "80", *INSTANCE), NEW_SERIES, False),
+        (removal(*INSTANCE), NEW_SERIES, False),
+        (removal("9", "9.1"), NEW_SERIES, False),
+        (removal(*OTHER_SERIES), NEW_SERIES, True),
+        (SET, NEW_SERIES, True),
+    ],
+)
+def test_a_new_uid_concerns_all_under_the_old_and_the_new(
+    tmp_path: Path, failed: dict[str, Any], applied: dict[str, Any], again: bool
+) -> None:
+    """The old name may be another instance's by now, so a removal of it would remove that one."""
+    assert is_sent_again(tmp_path, failed, applied) == again
+
+
+def test_a_failed_new_uid_is_overtaken_by_edits_under_either_uid(tmp_path: Path) -> None:
+    for number, uid in enumerate(("1.1.1", "9.1")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert not is_sent_again(folder, NEW_UIDS, inside("KVP", "80", "1.1", uid))
+
+
+def is_sent_again(folder: Path, failed: dict[str, Any], applied: dict[str, Any]) -> bool:
+    """Whether a failed call is taken up again that stands before an applied one in the plan."""
+    plan = plan_of(folder, [failed, applied], merge=False)
+    assert plan.edits().select("row").collect().get_column("row").to_list() == [2, 3]
+    with ledger_of(folder, {0: S.FAILED, 1: S.APPLIED}) as ledger:
+        return resumption(plan, ledger, Strategy.FAILED).again == (0,)
+
+
 @pytest.mark.parametrize(
     ("failed", "applied", "again"),
     [
