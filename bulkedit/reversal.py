@@ -89,7 +89,7 @@ class Reversal:
     """A plan that undoes a run, and what there is to know before it is applied."""
 
     plan: SavedPlan
-    left_out: pl.DataFrame  # image_set_id, code, problem: image sets of the run that the plan leaves as they are
+    left_out: pl.DataFrame  # image_set_id, code, problem, hint: image sets of the run that the plan leaves as they are
     study_wide_calls: int  # of the run, that are undone
     study_wide_reverts: int  # calls that takes
     torn: dict[str, list[str]]  # image set of a study-wide call that is brought back -> those of its study that are not
@@ -177,8 +177,8 @@ async def revert(
     image sets of how many have been looked at. ``folder`` is that of the plan.
 
     With ``rows``, image sets where other rows were applied too are refused, unless ``whole_image_sets`` takes these
-    rows along: a revert undoes a whole version. Raises UsageError for the choice, where nothing can be brought back,
-    and under ``OnConflict.FAIL``; and what `Reader` raises.
+    rows along: a revert undoes a whole version. If all image sets are left out, the plan has no calls. Raises
+    UsageError for the choice, and under ``OnConflict.FAIL``; and what `Reader` raises.
     """
     rng = random.Random()  # noqa: S311 - of waits
     reader = Reader(client, rates, rng, clock)
@@ -368,10 +368,6 @@ class _Reverting:
                 "writer; nothing was planned.",
                 hint="Leave them as they are: --on-conflict skip",
             )
-        if not targets:
-            reasons = "\n".join(f"{one.image_set_id} {one.problem}" for one in left_out[:_NAMED])
-            hint = next((one.hint for one in left_out if one.hint), None)
-            raise UsageError(f"none of the run's image sets can be brought back.\n{reasons}", hint=hint)
         rules = RULES["2026"]
         settings = plans.Settings(rules=rules, payload_limit=rules.payload_limit)
         made = plans.make(self._edits(targets), settings)
@@ -409,8 +405,8 @@ class _Reverting:
         return Reversal(
             plan=saved,
             left_out=pl.DataFrame(
-                [(one.image_set_id, one.code, one.problem) for one in left_out],
-                schema={"image_set_id": pl.String(), "code": pl.String(), "problem": pl.String()},
+                [(one.image_set_id, one.code, one.problem, one.hint) for one in left_out],
+                schema=dict.fromkeys(("image_set_id", "code", "problem", "hint"), pl.String()),
                 orient="row",
             ),
             study_wide_calls=len(undone),

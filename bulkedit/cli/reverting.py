@@ -143,7 +143,7 @@ def revert(
     made = ended[0]
     if as_json:
         _json(run, made)
-    else:
+    elif made.plan.counts["calls"]:
         show_plan(made.plan)
         out().print(f"\nTo apply it:  {command('apply', made.plan.folder)}")
     _warn(made)
@@ -192,11 +192,7 @@ def _warn(made: Reversal) -> None:
     """What to know before the plan is applied."""
     console = err()
     if made.left_out.height:
-        console.print(f"\n{plural(made.left_out.height, 'image set')} left out:")
-        for row in made.left_out.head(_SHOWN).iter_rows(named=True):
-            console.print(f"  {row['image_set_id']} {row['problem']}")
-        if (more := made.left_out.height - _SHOWN) > 0:
-            console.print(f"  … and {more:,} more; --json lists all.")
+        _name_left_out(made)
     if made.study_wide_calls:
         console.print(
             f"\n{plural(made.study_wide_calls, 'study-wide call')} of the run "
@@ -217,3 +213,16 @@ def _warn(made: Reversal) -> None:
         )
     if made.unprocessed:
         console.print(f"\nThe run has {plural(made.unprocessed, 'edit')} left, which a resume would still apply.")
+
+
+def _name_left_out(made: Reversal) -> None:
+    console = err()
+    if not made.plan.counts["calls"]:
+        console.print("Nothing can be brought back: all image sets are left out.")
+    console.print(f"\n{plural(made.left_out.height, 'image set')} left out:")
+    for row in made.left_out.head(_SHOWN).iter_rows(named=True):
+        console.print(f"  {row['image_set_id']} {row['problem']}")
+    if (more := made.left_out.height - _SHOWN) > 0:
+        console.print(f"  … and {more:,} more; --json lists all.")
+    for hint in made.left_out.get_column("hint").drop_nulls().unique(maintain_order=True):
+        console.print(f"  {hint}")

@@ -112,6 +112,22 @@ class TestWhatOthersDid:
         text = shell.run("revert", "r").stderr
         assert f"{image_sets[1]} has been changed by another writer since (version 3)." in text
 
+    def test_if_all_are_left_out_each_is_named_and_the_plan_has_no_calls(
+        self, shell: Shell, image_sets: list[str]
+    ) -> None:
+        edit(shell, "s", *(f"{one},set,AccessionNumber,A9" for one in image_sets))
+        line, lines = planned(shell, "-o", "back", code=1)
+        assert (line["image_sets"], line["calls"], line["left_out"]) == (0, 0, 3)
+        assert {found["image_set_id"]: found["problem"] for found in lines} == dict.fromkeys(
+            image_sets, "has been changed by another writer since (version 3)."
+        )
+        assert applied(shell, "back", "b")["edits"] == 0
+        result = shell.run("revert", "r")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "Nothing can be brought back: all image sets are left out." in result.stderr
+        assert all(f"{one} has been changed by another writer" in result.stderr for one in image_sets)
+        assert "--on-conflict overwrite" in result.stderr
+
     def test_it_can_be_brought_back_all_the_same(self, shell: Shell, image_sets: list[str]) -> None:
         edit(shell, "s", f"{image_sets[1]},set,AccessionNumber,A9")
         planned(shell, "-o", "back", "--on-conflict", "overwrite")
