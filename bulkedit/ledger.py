@@ -97,6 +97,11 @@ _LIMITS: Final = {
 _STEPS: Final = 100_000  # of SQLite's machine, between two looks at how many there were
 _STEPS_PER_BYTE: Final = 100  # of a file that is checked; an honest one takes about two
 _LOCK_BYTES: Final = 4096
+_LOCKED: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_WITHOUT: Final = (
+    "Put the ledger back from a backup. Without one, make a plan of what does not hold yet: bulkedit plan EDITS "
+    "-d DATASTORE --skip-satisfied"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +270,7 @@ class Ledger:
                 "this ledger has calls that the plan of its run does not have.",
                 where=str(self.path),
                 likely="The ledger is of another run.",
+                hint=_WITHOUT,
             )
 
     def made(self) -> list[Made]:
@@ -497,9 +503,15 @@ def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
     """Raises LedgerError if this is no ledger of this version, or if it has more or other tables than one."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == 0:
-        raise LedgerError("this file is no ledger.", where=str(path))
+        raise LedgerError(
+            "this file is no ledger.", where=str(path), likely="It was emptied or replaced.", hint=_WITHOUT
+        )
     if found != SCHEMA:
-        raise LedgerError("this ledger was written by another version of bulkedit.", where=str(path))
+        raise LedgerError(
+            "this ledger was written by another version of bulkedit.",
+            where=str(path),
+            hint="Use the version that began the run: run.json beside the ledger names it.",
+        )
     with contextlib.closing(sqlite3.connect(":memory:")) as own:
         own.executescript(SETUP)
         ours = _tables(own)
@@ -548,7 +560,10 @@ def _bounded(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
         if left >= 0:
             raise
         raise LedgerError(
-            "this file would take SQLite for ever to read.", where=str(path), likely="It was damaged, or made to."
+            "this file would take SQLite for ever to read.",
+            where=str(path),
+            likely="It was damaged, or made to.",
+            hint=_WITHOUT,
         ) from None
     finally:
         connection.set_progress_handler(None, 0)
@@ -607,6 +622,7 @@ def _strange(path: Path, table: str) -> LedgerError:
         f"table {table} has a row that no ledger has.",
         where=str(path),
         likely="The file was damaged, or changed by hand.",
+        hint=_WITHOUT,
     )
 
 
@@ -629,7 +645,14 @@ class _explained:  # noqa: N801 - reads as a statement
                 f"the ledger is damaged ({error}).",
                 where=str(self._path),
                 likely="The disk failed, or the file was changed by hand.",
-                hint="What can still be read: sqlite3 ledger.sqlite .recover",
+                hint=f"What can still be read: sqlite3 ledger.sqlite .recover\n{_WITHOUT}",
+            ) from error
+        if isinstance(error, sqlite3.Error) and _is_locked(error):
+            raise LedgerError(
+                f"another program has the ledger open ({error}).",
+                where=str(self._path),
+                likely="A backup is copying it, or a program that shows databases has it open.",
+                hint="Nothing that was recorded is lost. Close that program, then go on with: bulkedit resume RUN",
             ) from error
         if isinstance(error, sqlite3.Error | OSError):
             raise LedgerError(
@@ -638,6 +661,11 @@ class _explained:  # noqa: N801 - reads as a statement
                 likely="The disk may be full or read-only, or the folder may be gone.",
                 hint="Nothing that was recorded is lost. Make room, then go on with: bulkedit resume RUN",
             ) from error
+
+
+def _is_locked(error: sqlite3.Error) -> bool:
+    """Whether another program holds the file: the last byte of a code is its kind (sqlite.org/rescode.html)."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _LOCKED
 
 
 def _hold(path: Path) -> IO[bytes]:

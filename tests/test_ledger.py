@@ -14,7 +14,7 @@ import stat
 import subprocess
 import sys
 import textwrap
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -518,6 +518,18 @@ class TestDamage:
         assert caught.value.exit_code == 4
         assert caught.value.what == "the ledger cannot be used (database or disk is full)."
         assert calls_of(ledger) == []
+
+    def test_a_ledger_that_another_program_locks_is_no_full_disk(self, path: Path, ledger: Ledger) -> None:
+        ledger._connection.execute("PRAGMA busy_timeout = 0")  # SQLite waits 5 s for the other program
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LedgerError) as caught:
+                ledger.append([event(1)])
+        assert caught.value.what == "another program has the ledger open (database is locked)."
+        assert "Close that program" in str(caught.value)
+        assert "room" not in str(caught.value)
+        ledger.append([event(1)])
+        assert calls_of(ledger) == [1]
 
     def test_a_ledger_is_made_whole_or_not_at_all(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("bulkedit.ledger.SETUP", "BEGIN; CREATE TABLE event (seq INTEGER); no SQL")
