@@ -51,7 +51,7 @@ _STALE_WORDS: Final = "not the latest"
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _IMAGE_SET_ID: Final = re.compile(r"[0-9a-z]{32}")  # the service's model
 _STORE_STATUSES: Final = frozenset({"CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED"})
-_RESUME: Final = ", then go on with: bulkedit resume RUN"
+THEN_RESUME: Final = ", then go on with: bulkedit resume RUN"
 # what reading an answer raises that lacks what the service's model requires
 WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, RecursionError)  # the last: nested too deep
 
@@ -79,7 +79,7 @@ def systemic_error(
     which can be resumed. ``profile_option``: the command's option for the AWS profile.
     """
     if refused.kind is Refusal.CREDENTIALS:
-        then = _RESUME if in_run else f", or choose others with {profile_option}."
+        then = THEN_RESUME if in_run else f", or choose others with {profile_option}."
         return CredentialsError(
             f"AWS did not accept the credentials ({refused.code}).",
             likely="They have expired, or belong to another account.",
@@ -96,7 +96,7 @@ def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError
         f"the server's certificate could not be verified ({refused.code}). Nothing was sent to the server.",
         likely="A proxy inspects TLS, the address is another server's, or the CA file is not the right one.",
         hint="If your network has a CA of its own, name the PEM file of its certificate in AWS_CA_BUNDLE"
-        + (_RESUME if in_run else "."),
+        + (THEN_RESUME if in_run else "."),
     )
 
 

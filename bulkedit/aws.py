@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from bulkedit.client import Connection, CopyRequest, UpdateRequest
 
 _T = TypeVar("_T")
+_TRY_CREDENTIALS: Final = "Renew them (for example: aws sso login). To try them: aws sts get-caller-identity"
 _STS_S: Final = 5.0  # of GetCallerIdentity, which only tells more
 _THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the event loop
 
@@ -148,9 +149,11 @@ async def _require_credentials(session: aioboto3.Session) -> None:
     except (boto.ProfileNotFound, boto.NoRegionError):
         raise  # no matter of credentials: `_explained` has the words
     except _NO_CREDENTIALS as error:
-        raise CredentialsError(f"the AWS credentials could not be read ({type(error).__name__}).") from error
+        raise CredentialsError(
+            f"the AWS credentials could not be read ({type(error).__name__}).", hint=_TRY_CREDENTIALS
+        ) from error
     except boto.ClientError as error:  # of STS or SSO
-        raise CredentialsError(f"AWS did not give credentials ({_code(error)}).") from error
+        raise CredentialsError(f"AWS did not give credentials ({_code(error)}).", hint=_TRY_CREDENTIALS) from error
     if found is None:
         raise CredentialsError(
             "no AWS credentials were found.",

@@ -284,12 +284,15 @@ def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
 
 @contextmanager
 def _naming_resume(run: runs.Run) -> Iterator[None]:
-    """Errors below do not know the run's folder; what they say to type names it here."""
+    """Errors below do not know the run's folder; what they say to type names it here.
+
+    An error that says nothing of a resume gets no such advice: it would only come again.
+    """
     try:
         yield
     except BulkeditError as error:
         if run.ledger.exists():
-            error.hint = (error.hint or f"To go on: {_RESUME}").replace(_RESUME, command("resume", run.folder))
+            error.hint = error.hint and error.hint.replace(_RESUME, command("resume", run.folder))
             error.likely = error.likely and error.likely.replace(_REPORT, command("report", run.folder))
         raise
 

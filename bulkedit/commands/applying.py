@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 
 from bulkedit import full_messages, received
-from bulkedit.answers import systemic_error
+from bulkedit.answers import THEN_RESUME, systemic_error
 from bulkedit.engine import Engine, Halt, OnConflict, Options, Resumption, Strategy, parse_max_errors, resumption
 from bulkedit.errors import (
     AccessError,
@@ -150,8 +150,8 @@ async def engine_of(
     wanted = RunOptions.of(run)
     options = wanted.engine()
     async with _keeping_messages(client, run, wanted) as keeping:
-        await require_datastore(keeping, run.plan.datastore_id)
         resumed = run.ledger.exists()
+        await require_datastore(keeping, run.plan.datastore_id, resumed=resumed)
         with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
             sends_new = True
             if resumed:
@@ -204,8 +204,11 @@ def removed_unless_started(
         raise
 
 
-async def require_datastore(client: Client, datastore_id: str) -> None:
-    """Raises DatastoreError, AccessError, CredentialsError or EndpointError where no call can succeed."""
+async def require_datastore(client: Client, datastore_id: str, *, resumed: bool = False) -> None:
+    """Raises DatastoreError, AccessError, CredentialsError or EndpointError where no call can succeed.
+
+    ``resumed``: whether it is for a run that was begun before, so that its data store was there.
+    """
     found = await client.get_datastore()
     if isinstance(found, Lost):
         raise EndpointError(
@@ -215,14 +218,20 @@ async def require_datastore(client: Client, datastore_id: str) -> None:
         )
     if isinstance(found, Datastore):
         if found.status != "ACTIVE":
-            raise DatastoreError(f"data store {datastore_id} is {found.status}, not ACTIVE.")
+            raise DatastoreError(
+                f"data store {datastore_id} is {found.status}, not ACTIVE.",
+                likely="It is being created or deleted, or its creation has failed.",
+                hint=f"See how it goes on: aws medical-imaging get-datastore --datastore-id {datastore_id}",
+            )
         return
     if found.kind in {Refusal.THROTTLED, Refusal.TOO_MANY}:
         return  # the first call will tell
     if found.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
         raise DatastoreError(
             f"data store {datastore_id} does not exist in this account and region ({found.code}).",
-            likely="The id is mistyped, or the data store is in another region.",
+            likely="It was deleted since the run was begun, or these credentials are of another account."
+            if resumed
+            else "The id is mistyped, or the data store is in another region.",
             hint="List those that exist: aws medical-imaging list-datastores",
         )
     if found.kind is Refusal.UNKNOWN:
@@ -234,5 +243,6 @@ async def require_datastore(client: Client, datastore_id: str) -> None:
     denied = AccessError(
         f"AWS does not let these credentials read data store {datastore_id} ({found.code}).",
         likely="The role lacks medical-imaging:GetDatastore, or the data store is another account's.",
+        hint=f"Add the permission, or use credentials that have it{THEN_RESUME if resumed else '.'}",
     )
-    raise systemic_error(found, denied=denied) or denied
+    raise systemic_error(found, denied=denied, in_run=resumed) or denied

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.emulator import UNTHROTTLED, ManualClock, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, Fault, Kind, ManualClock, Settings, Settle, serve
+from bulkedit.ledger import Event, Ledger
+from bulkedit.outcome import Standing
+from tests.received.handmade import change
 
 from .shell import PATIENT_S, Shell, wait_for
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bulkedit.emulator import Emulator
@@ -163,6 +166,83 @@ def finish(shell: Shell, run: str) -> None:
 def ended(shell: Shell, process: subprocess.Popen[str]) -> bool:
     settle(shell)
     return process.poll() is not None
+
+
+def damaged(shell: Shell) -> None:
+    path = shell.folder / "r/ledger.sqlite"
+    path.write_bytes(b"no database " * 50)
+
+
+def emptied(shell: Shell) -> None:
+    (shell.folder / "r/ledger.sqlite").write_bytes(b"")
+
+
+def of_another_run(shell: Shell) -> None:
+    with Ledger.open(shell.folder / "r/ledger.sqlite") as ledger:
+        ledger.append([Event(at=0.0, call=99, standing=Standing.APPLIED)])
+
+
+def strange_settings(shell: Shell) -> None:
+    change(shell.folder / "r/run.json", settings={"connection": {"plugin": "x"}, "options": {}})
+
+
+def data_store_is_gone(shell: Shell) -> None:
+    shell.emulator.do(lambda world: world.datastores.pop(shell.emulator.datastore_id))
+
+
+def data_store_is_deleted(shell: Shell) -> None:
+    shell.emulator.do(lambda world: setattr(world.datastores[shell.emulator.datastore_id], "status", "DELETING"))
+
+
+def answered(kind: Kind) -> Callable[[Shell], None]:
+    def spoil(shell: Shell) -> None:
+        faults = [Fault(kind=kind, action="GetDatastore")]
+        shell.emulator.do(lambda _: shell.emulator.server.faults.add(faults, now=shell.emulator.server.now()))
+
+    return spoil
+
+
+REFUSED: dict[str, tuple[Callable[[Shell], None], str]] = {
+    "damaged": (damaged, "--skip-satisfied"),
+    "emptied": (emptied, "--skip-satisfied"),
+    "ledger of another run": (of_another_run, "--skip-satisfied"),
+    "strange settings": (strange_settings, "bulkedit does not know 'plugin'"),
+    "data store is gone": (data_store_is_gone, "It was deleted since the run was begun"),
+    "data store is deleted": (data_store_is_deleted, "aws medical-imaging get-datastore --datastore-id"),
+}
+
+
+class TestRefused:
+    @pytest.fixture
+    def begun(self, shell: Shell) -> Shell:
+        """A run `r`."""
+        assert shell.run("apply", shell.descriptions(shell.image_sets(2)), "--yes", "--run", "r").exit_code == 0
+        return shell
+
+    @pytest.mark.parametrize("kind", REFUSED)
+    def test_a_resume_that_fails_says_what_helps_and_does_not_advise_itself(self, begun: Shell, kind: str) -> None:
+        spoil, said = REFUSED[kind]
+        spoil(begun)
+        result = begun.run("resume", "r")
+        assert result.exit_code in {2, 4}
+        assert said in result.stderr
+        assert "bulkedit resume" not in result.stderr
+
+    def test_a_run_that_is_held_is_waited_for(self, begun: Shell) -> None:
+        with Ledger.open(begun.folder / "r/ledger.sqlite"):
+            result = begun.run("resume", "r")
+        assert (result.exit_code, "Wait for it to end" in result.stderr) == (4, True)
+        assert "bulkedit resume" not in result.stderr
+
+    @pytest.mark.parametrize(
+        ("kind", "first"), [(Kind.DENIED, "Add the permission"), (Kind.EXPIRED, "Renew them")], ids=str
+    )
+    def test_what_has_to_be_done_first_is_said_before_the_resume(self, begun: Shell, kind: Kind, first: str) -> None:
+        answered(kind)(begun)
+        result = begun.run("resume", "r")
+        assert result.exit_code == 4
+        assert first in result.stderr
+        assert result.stderr.endswith(", then go on with: bulkedit resume r\n")
 
 
 class TestUnlockTimeout:
