@@ -229,6 +229,16 @@ def test_a_run_that_was_handed_over(shell: Shell, kind: str, command: str) -> No
     refused(shell, OF_RUN[command], what, EXIT_STALE_PLAN if "tampered" in kind else EXIT_USAGE)
 
 
+@pytest.mark.parametrize("name", ["created", "plan_digest", "key", "settings", "connection", "options"])
+def test_a_run_without_a_field_is_a_damaged_run(shell: Shell, name: str) -> None:
+    path = shell.folder / "r/run.json"
+    about = json.loads(path.read_text())
+    del (about if name in about else about["settings"])[name]
+    path.write_text(json.dumps(about))
+    for words in OF_RUN.values():
+        refused(shell, words, f"r/run.json: {name} is missing", EXIT_USAGE)
+
+
 @pytest.mark.parametrize("command", ["resume", "verify", "revert", "deid --check"])
 def test_settings_that_no_run_has_are_told(shell: Shell, command: str) -> None:
     settings(connection={"plugin": "x"})(shell.folder / "r")
