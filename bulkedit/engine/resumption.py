@@ -110,8 +110,9 @@ def _overtaken(plan: SavedPlan, done: pl.DataFrame, parts: list[Part], wanted: l
         reach=pl.col("action").cast(pl.String),
     )
     applied = done.filter(pl.col("standing") == Standing.APPLIED).select("call")
-    made = _with_renames(edits.join(applied, on="call", how="semi"))
-    failed = _with_renames(edits.filter(pl.col("call").is_in(wanted)))
+    failed = edits.filter(pl.col("call").is_in(wanted))
+    made = edits.join(applied, on="call", how="semi").join(failed, on="image_set_id", how="semi")
+    failed, made = _with_renames(failed), _with_renames(made)
     found = [_earlier(failed, made, _PLACE, nulls_equal=True)]
     for reach, place in _REACHES.items():
         whole = pl.col("reach") == reach
