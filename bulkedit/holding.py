@@ -32,7 +32,7 @@ class Difference(StrEnum):
     VALUE = "other value"
     VR = "other VR"  # of a private element
     CONTENT = "other content"  # than the version that a revert went back to
-    PLACE = "place gone"  # the series or instance that the attribute was in is not there
+    PLACE = "place gone"  # the series or instance that the attribute was set or removed in is not there
     IMAGE_SET = "image set gone"
 
 
@@ -64,22 +64,38 @@ class _Later:
     taken: set[tuple[Any, ...]] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)  # UIDs of series and instances removed whole
     renamed: dict[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)  # old UID -> new UID, of all edits of the run
     reverted: bool = False
 
 
 def held(changes: Sequence[Mapping[str, Any]]) -> list[Held]:
     """The changes of one image set, in the order in which they were made, with what became of each later on."""
-    later, last = _Later(), len(changes) - 1
+    given = _given(changes)
+    later, last = _Later(given=given), len(changes) - 1
     found = [_place(changes[position], later, followed=position < last) for position in range(last, -1, -1)]
     return found[::-1]
 
 
+def _renaming(change: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The old and the new UID of an edit that gives a series or instance another one."""
+    attribute = change["attribute"]
+    if Action(change["action"]) is not Action.SET or attribute not in _RENAMES:
+        return None
+    old, new = change[_RENAMES[attribute]], json.loads(change["value"])
+    return (old, new) if old is not None and isinstance(new, str) and new != old else None
+
+
+def _given(changes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The new UID of each old one that the edits change."""
+    renamings = map(_renaming, changes)
+    return dict(renaming for renaming in renamings if renaming is not None)
+
+
 def _place(change: Mapping[str, Any], later: _Later, *, followed: bool) -> Held:
     action, attribute = Action(change["action"]), change["attribute"]
-    if action is Action.SET and attribute in _RENAMES and (old := change[_RENAMES[attribute]]) is not None:
-        new = json.loads(change["value"])
-        if isinstance(new, str) and new != old:
-            later.renamed[old] = later.renamed.get(new, new)
+    if (renaming := _renaming(change)) is not None:
+        old, new = renaming
+        later.renamed[old] = later.renamed.get(new, new)
     series, instance = (_names(change[name], later) for name in ("series_uid", "instance_uid"))
     key = (change["level"], series[:1], instance[:1], attribute)
     superseded = later.reverted or key in later.taken or any(uid in later.gone for uid in (*series, *instance))
@@ -96,7 +112,13 @@ def _names(uid: str | None, later: _Later) -> tuple[str, ...]:
     if uid is None:
         return ()
     new = later.renamed.get(uid)
-    return (uid,) if new is None else (new, uid)
+    if new is not None:
+        return new, uid
+    # an edit may name the old UID after the change of it, if both are in one call
+    names = [uid]
+    while (given := later.given.get(names[-1])) is not None and given not in names:
+        names.append(given)
+    return tuple(names)
 
 
 def difference(one: Held, document: Mapping[str, Any], target: Mapping[str, Any] | None = None) -> Difference | None:
@@ -110,9 +132,11 @@ def difference(one: Held, document: Mapping[str, Any], target: Mapping[str, Any]
     part = _part(one, document)
     if one.action in {Action.REMOVE_INSTANCE, Action.REMOVE_SERIES}:
         return None if part is None else Difference.PRESENT
+    if part is None:
+        return Difference.PLACE
     if one.action is Action.REMOVE:
-        return None if part is None or one.change["attribute"] not in _members(part, "DICOM") else Difference.PRESENT
-    return Difference.PLACE if part is None else _set_differs(one.change, part)
+        return None if one.change["attribute"] not in _members(part, "DICOM") else Difference.PRESENT
+    return _set_differs(one.change, part)
 
 
 def _set_differs(change: Mapping[str, Any], part: Mapping[str, Any]) -> Difference | None:
@@ -136,6 +160,33 @@ def old_name_stays(one: Held, document: Mapping[str, Any]) -> bool:
         return names[-1] in _members(study, "Series")
     series = _first(_members(study, "Series"), one.series, older=False)
     return series is not None and names[-1] in _members(series, "Instances")
+
+
+def misplaced(edits: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> list[str | None]:
+    """Of each edit: `series` or `instance`, if it is of an attribute inside one that the document does not have.
+
+    ``edits``: all those of one image set, in the order in which they are to be made; rows of `bulkedit.edit.EDITS`.
+    Nothing is told of what the edits themselves bring (a UID that one gives, a revert) or remove.
+    """
+    removed = {edit["instance_uid"] or edit["series_uid"] for edit in edits if edit["attribute"] is None}
+    given = set(_given(edits).values())
+    if any(Action(edit["action"]) is Action.REVERT for edit in edits):
+        return [None] * len(edits)
+    return [
+        None
+        if edit["attribute"] is None
+        or removed.intersection((*one.series, *one.instance))
+        or given.intersection((edit["series_uid"], edit["instance_uid"]))
+        else _lacking(one, document)
+        for edit, one in zip(edits, held(edits), strict=True)
+    ]
+
+
+def _lacking(one: Held, document: Mapping[str, Any]) -> str | None:
+    if _part(one, document) is not None:
+        return None
+    series = _first(_members(_members(document, "Study"), "Series"), one.series, older=False)
+    return "series" if series is None else "instance"
 
 
 def value_in(one: Held, document: Mapping[str, Any]) -> str | None:

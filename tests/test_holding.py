@@ -49,7 +49,12 @@ ROWS = [
     ("its series is gone", change("set", "Modality", "CT", level="Series", series_uid="9"), Difference.PLACE),
     ("an instance that was removed is gone", in_instance("remove-instance", instance_uid="9.9"), None),
     ("an instance that was removed is there", in_instance("remove-instance"), Difference.PRESENT),
-    ("a removal inside what is gone", in_instance("remove", "KVP", STORED_VALUE, instance_uid="9.9"), None),
+    ("a removal in no such instance", in_instance("remove", "KVP", STORED_VALUE, instance_uid="9"), Difference.PLACE),
+    (
+        "a removal in no such series",
+        change("remove", "Modality", STORED_VALUE, level="Series", series_uid="9"),
+        Difference.PLACE,
+    ),
 ]
 
 
@@ -125,6 +130,25 @@ def test_a_service_that_leaves_the_paths_where_they_were_is_understood_too() -> 
     left = stored()
     left["Study"]["Series"][SERIES]["DICOM"]["SeriesInstanceUID"] = "7.7"
     assert [difference(one, left) for one in edits] == [None, None]
+
+
+def test_a_removal_whose_series_gets_another_uid_in_the_same_call_is_found_there() -> None:
+    rename = change("set", "SeriesInstanceUID", "7.7", level="Series", series_uid=SERIES)
+    removal = change("remove", "StationName", STORED_VALUE, level="Series", series_uid=SERIES)
+    moved = stored()
+    moved["Study"]["Series"]["7.7"] = moved["Study"]["Series"].pop(SERIES)
+    moved["Study"]["Series"]["7.7"]["DICOM"]["SeriesInstanceUID"] = "7.7"
+    for edits in ([rename, removal], [removal, rename]):
+        assert [difference(one, moved) for one in held(edits)] == [None, None]
+    moved["Study"]["Series"]["7.7"]["DICOM"]["StationName"] = "CT1"
+    assert difference(held([rename, removal])[1], moved) is Difference.PRESENT
+
+
+def test_a_removal_inside_what_the_run_removes_later_is_superseded() -> None:
+    first, last = held([in_instance("remove", "KVP", STORED_VALUE), in_instance("remove-instance")])
+    gone = stored()
+    del gone["Study"]["Series"][SERIES]["Instances"][INSTANCE]
+    assert (first.superseded, difference(last, gone)) == (True, None)
 
 
 FORMER = [

@@ -18,7 +18,7 @@ import polars as pl
 from bulkedit import __version__, dicom, editlist
 from bulkedit import inventory as inventories
 from bulkedit import planner as plans
-from bulkedit.commands.satisfying import Looked, needless
+from bulkedit.commands.satisfying import Looked, held_against_store
 from bulkedit.connection import Connection, connect
 from bulkedit.errors import BadRowsError, EditListError, UsageError
 from bulkedit.files import NOT_WRITTEN, draft_file, reason_of
@@ -192,23 +192,27 @@ def plan_list(
             likely="--study-wide on needs to know all image sets of a study.",
             hint="Take an inventory (bulkedit inventory -o FILE) and plan with it: --inventory FILE",
         )
-    made = plans.make(selected.edits, settings, known)
-    bad = pl.concat([found.set_aside, selected.set_aside, made.set_aside]).sort("row", maintain_order=True)
-    _settle_bad_rows(found, bad, listing, file, source=source, listener=listener)
-    if not made.calls.height:
-        raise BadRowsError("no row of the list can be planned.", where=source)
+    elsewhere = plans.other_series(selected.edits, _series(looked_up.inventory))
+    edits = _without_rows(selected.edits, elsewhere)
+    refused = pl.concat([found.set_aside, selected.set_aside, elsewhere])
+
+    def settled(edits: pl.DataFrame, refused: pl.DataFrame) -> tuple[plans.Plan, pl.DataFrame]:
+        """The plan of edits, and all rows that are set aside."""
+        made = plans.make(edits, settings, known)
+        bad = pl.concat([refused, made.set_aside]).sort("row", maintain_order=True)
+        _settle_bad_rows(found, bad, listing, file, source=source, listener=listener)
+        if not made.calls.height:
+            raise BadRowsError("no row of the list can be planned.", where=source)
+        return made, bad
+
+    made, bad = settled(edits, refused)
     looked = Looked(0)
     if listing.skip_satisfied:
-        made, looked = _without_needless(
-            made,
-            selected.edits,
-            settings,
-            known,
-            datastore_id=datastore_id,
-            listing=listing,
-            where=where,
-            listener=listener,
-        )
+        good, looked = _read_store(_without_rows(edits, bad), datastore_id, listing, where=where, listener=listener)
+        misplaced = plans.no_such_place(good)
+        if misplaced.height:
+            made, bad = settled(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
+        made = _without_needless(made, _without_rows(good, bad), settings, known)
     now = datetime.now(UTC)
     counts = {
         **plans.estimate(made, listing.quotas(), inventory=looked_up.inventory, known=known).as_json(),
@@ -251,45 +255,48 @@ def _read(file: str | io.BytesIO, options: editlist.ReadOptions, source: str) ->
         raise
 
 
-def _without_needless(
-    made: plans.Plan,
-    edits: pl.DataFrame,
-    settings: plans.Settings,
-    known: pl.DataFrame | None,
-    *,
-    datastore_id: str,
-    listing: ListOptions,
-    where: Where,
-    listener: Listener,
-) -> tuple[plans.Plan, Looked]:
-    """The plan without the edits that hold already. ``made``: that with all of them, whose rows are known to be good.
+def _without_rows(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
+    return edits.join(bad.select("row"), on="row", how="anti", maintain_order="left")
 
-    Edits are left out only where that leaves all others as good as they were (`bulkedit.planner.needless`); should one
-    of these be found wanting now, nothing is left out.
-    """
-    good = plans.in_order(edits).join(made.set_aside.select("row"), on="row", how="anti", maintain_order="left")
-    looked = Looked(good.get_column("image_set_id").n_unique())
+
+def _read_store(
+    edits: pl.DataFrame, datastore_id: str, listing: ListOptions, *, where: Where, listener: Listener
+) -> tuple[pl.DataFrame, Looked]:
+    """The edits in the order in which they are made, with what their image sets tell of them (`held_against_store`)."""
+    looked = Looked(edits.get_column("image_set_id").n_unique())
     listener.will_read(looked)
-    needless_ = needless(
-        good,
-        known,
-        settings,
+    told = held_against_store(
+        plans.in_order(edits),
         datastore_id=datastore_id,
         read_rate=listing.read_rate,
         where=where,
         looked=looked,
         showing=listener.reading,
     )
+    return told, looked
+
+
+def _without_needless(
+    made: plans.Plan, good: pl.DataFrame, settings: plans.Settings, known: pl.DataFrame | None
+) -> plans.Plan:
+    """The plan without the edits that hold already.
+
+    ``made``: that with all of them; ``good``: its edits in the order in which they are made, and ``holds`` Boolean.
+    Edits are left out only where that leaves all others as good as they were (`bulkedit.planner.needless`); should one
+    of these be found wanting now, nothing is left out.
+    """
+    needless_ = plans.needless(good, known, settings)
+    good = good.drop("holds", "missing")
     rest = plans.make(good.filter(~needless_), settings, known)
     if rest.set_aside.height:
-        return made, looked
+        return made
     left_out = good.with_row_index("edit").filter(needless_)
     absent = {name: dtype for name, dtype in plans.PLANNED_EDITS.items() if name not in left_out.columns}
     left_out = left_out.with_columns(
         pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name != "sent"
     ).with_columns(sent=pl.lit(value=False))
     satisfied = left_out.select(plans.PLANNED_EDITS.names()).cast(plans.PLANNED_EDITS)
-    return replace(rest, satisfied=satisfied), looked
+    return replace(rest, satisfied=satisfied)
 
 
 def _selected(
@@ -345,6 +352,11 @@ def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
     """What an inventory tells of studies (`bulkedit.planner.KNOWN`)."""
     study = inventories.trimmed("study_instance_uid")
     return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
+
+
+def _series(inventory: pl.DataFrame) -> pl.DataFrame:
+    """The series of the image sets of an inventory: image_set_id, series String without padding."""
+    return inventory.select("image_set_id", series=inventories.trimmed("series_instance_uid"))
 
 
 def _with_primaries(

@@ -1,4 +1,4 @@
-"""`--skip-satisfied`: read what the image sets of a list hold, and leave out of its plan what holds already."""
+"""`--skip-satisfied`: read what the image sets of a list hold: what holds already, and which places are not there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import polars as pl
 from bulkedit import planner as plans
 from bulkedit.connection import Connection, connect
 from bulkedit.errors import BulkeditError
+from bulkedit.holding import misplaced
 from bulkedit.outcome import Refused, State
 from bulkedit.pacing import DOCUMENTED, Operation
 from bulkedit.reading import Reader, first_of, read_paces
@@ -43,36 +44,37 @@ class Looked:
         return self.total / min(DOCUMENTED[Operation.GET].per_second, DOCUMENTED[Operation.METADATA].per_second)
 
 
-def needless(
+def held_against_store(
     edits: pl.DataFrame,
-    known: pl.DataFrame | None,
-    settings: plans.Settings,
     *,
     datastore_id: str,
     read_rate: str,
     where: Where,
     looked: Looked,
     showing: Callable[[Callable[[], Looked]], AbstractAsyncContextManager[None]],
-) -> pl.Series:
-    """Which of the edits a plan can do without, because what they ask for holds already: Boolean. Blocks.
+) -> pl.DataFrame:
+    """The edits, with what their image sets tell of them: holds Boolean, missing String. Blocks.
 
     ``edits``: schema `EDITS` and image_set_id String, in the order in which they are made, none of a row that is set
-    aside. One GetImageSet and one GetImageSetMetadata an image set; of an image set that is archived or cannot be
-    read nothing is known, so its edits stay. Raises what `connect` and `Reader` raise.
+    aside. ``holds``: what the edit asks for holds already (`bulkedit.planner.holds`); ``missing``: the kind of place
+    that it names and the image set does not have (`bulkedit.holding.misplaced`). One GetImageSet and one
+    GetImageSetMetadata an image set; of an image set that is archived or cannot be read nothing is known: false and
+    null. Raises what `connect` and `Reader` raise.
     """
 
-    async def read() -> pl.Series:
+    async def read() -> pl.DataFrame:
         connection = Connection(datastore_id=datastore_id, **asdict(where))
         async with connect(connection) as client, showing(lambda: looked):
-            return await _holding(client, edits, read_rate, looked)
+            return await _told(client, edits, read_rate, looked)
 
-    return plans.needless(edits.with_columns(holds=anyio.run(read)), known, settings)
+    return edits.hstack(anyio.run(read))
 
 
-async def _holding(client: Client, edits: pl.DataFrame, read_rate: str, looked: Looked) -> pl.Series:
-    """Whether each edit's place is as it is to be."""
+async def _told(client: Client, edits: pl.DataFrame, read_rate: str, looked: Looked) -> pl.DataFrame:
+    """Of each edit: whether its place is as it is to be (holds), and what it names that is not there (missing)."""
     reader = Reader(client, read_paces(read_rate), random.SystemRandom())
     flags = bytearray(edits.height)
+    missing: dict[int, str] = {}  # mostly empty: a list of all edits would take far more memory
     image_sets = _by_image_set(edits)
 
     async def work() -> None:
@@ -80,8 +82,12 @@ async def _holding(client: Client, edits: pl.DataFrame, read_rate: str, looked: 
         for image_set_id, places, rows in image_sets:
             document = await _document(reader, image_set_id, looked)
             looked.throttled = reader.reads.throttled
-            for place, holds in zip(places, plans.holds(rows, document) if document else [], strict=False):
+            if document is None:
+                continue
+            for place, holds, kind in zip(places, plans.holds(rows, document), misplaced(rows, document), strict=True):
                 flags[place] = holds
+                if kind is not None:
+                    missing[place] = kind
 
     try:
         async with anyio.create_task_group() as tasks:
@@ -89,7 +95,9 @@ async def _holding(client: Client, edits: pl.DataFrame, read_rate: str, looked: 
                 tasks.start_soon(work)
     except* BulkeditError as group:
         raise first_of(group) from None
-    return pl.Series("holds", list(flags), dtype=pl.UInt8).cast(pl.Boolean)
+    holds_ = pl.Series("holds", list(flags), dtype=pl.UInt8).cast(pl.Boolean)
+    kinds = pl.Series("missing", [missing.get(place) for place in range(edits.height)], dtype=pl.String)
+    return pl.DataFrame([holds_, kinds])
 
 
 def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[dict[str, Any]]]]:

@@ -17,7 +17,7 @@ from bulkedit.client import CopyRequest, UpdateRequest
 from bulkedit.engine.learned import Removal
 from bulkedit.engine.options import OnConflict
 from bulkedit.engine.repeats import Repeats
-from bulkedit.engine.stored import fill_stored, holds, with_empty_values
+from bulkedit.engine.stored import NoSuchPlace, fill_stored, holds, no_such_place, with_empty_values
 from bulkedit.ledger import Event, Made, Part
 from bulkedit.outcome import (
     Accepted,
@@ -186,6 +186,7 @@ class LaneRun:
         self.halted: Refused | None = None  # the answer that no call of this run can get past
         self.quota_hit: Refused | None = None  # the last answer was about a quota
         self.to_split: PlannedCall | None = None  # a refused call; the lane goes on once `split` is told its edits
+        self._misplaced: NoSuchPlace | None = None  # why the call is split, if it names places that are not there
         self._rest = list(reversed(lane.calls))
         self._options = options
         self._rng = rng
@@ -268,12 +269,13 @@ class LaneRun:
         self._open_until_busy()
 
     def split(self, edits: pl.DataFrame, *, now: float, epoch: float) -> None:
-        """Go on with the halves of the refused call. ``edits``: its rows of `bulkedit.planner.PLANNED_EDITS`."""
+        """Go on with the parts of the refused call. ``edits``: its rows of `bulkedit.planner.PLANNED_EDITS`."""
         self._now, self._epoch = now, epoch
         call, self.to_split = self.to_split, None
+        misplaced, self._misplaced = self._misplaced, None
         if call is None:
             raise LookupError("this lane has nothing to split")
-        halves = parts(call, edits, self._new_call)
+        halves = parts(call, edits, self._new_call, guilty=misplaced.has if misplaced else None)
         for part, numbers in halves:
             self.edits[part.call] = part.edits
             self._events.append(Part(part.call, call.call, numbers))
@@ -364,6 +366,11 @@ class LaneRun:
             self.action = Read(books.call.image_set_id, self._base + 1)
             return
         wanted = self._request()
+        # of a call in doubt the places were there: the document is that of the same base
+        misplaced = no_such_place(wanted, metadata.document) if books.standing is Standing.PLANNED else None
+        if misplaced is not None:
+            self._reject_misplaced(misplaced)
+            return
         books.request = fill_stored(wanted, metadata.document)
         books.removal = books.removal or self._learned.first_removal
         if books.request is not None and books.removal is Removal.EMPTY:
@@ -560,6 +567,14 @@ class LaneRun:
             self._remove_by_empty_value(finding, reply)
         else:
             self._settle(Standing.REJECTED, *self._why(finding, reply))
+
+    def _reject_misplaced(self, misplaced: NoSuchPlace) -> None:
+        """Nothing is sent to a series or instance that is not there; what else the call asks for goes on."""
+        if self._held.call.units > 1 and not misplaced.alone:
+            self._misplaced = misplaced
+            self._split(misplaced.cause)
+        else:
+            self._settle(Standing.REJECTED, misplaced.cause)
 
     def _may_want_empty_value(self) -> bool:
         """No removal by the stored value has been made yet: the service may want the empty one."""

@@ -6,13 +6,13 @@ Pure functions over parsed JSON. What goes in and comes out holds health data.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.edit import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from bulkedit.client import UpdateRequest
 
@@ -21,10 +21,61 @@ _KEYS: Final = {"SeriesInstanceUID", "SOPInstanceUID"}  # the keys of Series and
 _PADDING: Final = " \0"
 
 
+@dataclass(frozen=True, slots=True)
+class NoSuchPlace:
+    """Series and instances that removals without a value name, and that the image set does not have: health data."""
+
+    series: frozenset[str]
+    instances: frozenset[tuple[str, str]]  # SeriesInstanceUID, SOPInstanceUID; their series is there
+    alone: bool  # nothing else is asked for
+
+    @property
+    def cause(self) -> str:
+        """For the ledger, without UIDs."""
+        kinds = [name for name, found in (("series", self.series), ("instance", self.instances)) if found]
+        return f"no such {' or '.join(kinds)}"
+
+    def has(self, edit: Mapping[str, Any]) -> bool:
+        """Whether an edit (a row of `bulkedit.edit.EDITS`) is in one of these places."""
+        series, instance = edit["series_uid"], edit["instance_uid"]
+        return series in self.series or (series, instance) in self.instances
+
+
+def no_such_place(request: UpdateRequest, document: dict[str, Any]) -> NoSuchPlace | None:
+    """The places of removals without a value that a document does not have; None if it has them all.
+
+    The service refuses every other edit of such a place itself. A removal without a value would not be sent, because
+    there is no value to name, and so a typo in a UID would pass for done.
+    """
+    asked = list(_places(json.loads(request.removable or "{}")))
+    series, instances, there = set(), set(), 0
+    for path, value in asked:
+        missing = _missing(path, document) if value == {} else None
+        if missing is None:
+            there += 1
+        elif isinstance(missing, str):
+            series.add(missing)
+        else:
+            instances.add(missing)
+    if not series and not instances:
+        return None
+    return NoSuchPlace(frozenset(series), frozenset(instances), alone=not there and not request.updatable)
+
+
+def _missing(path: tuple[str, ...], document: dict[str, Any]) -> str | tuple[str, str] | None:
+    """The series, or the series and instance, of an attribute's path that a document does not have."""
+    if path[:2] != ("Study", "Series"):
+        return None
+    if not isinstance(_at(document, path[:3], {}), dict):
+        return path[2]
+    return (path[2], path[4]) if path[3] == "Instances" and not isinstance(_at(document, path[:5], {}), dict) else None
+
+
 def fill_stored(request: UpdateRequest, document: dict[str, Any]) -> UpdateRequest | None:
     """Put the stored values into a removal that names none, because key and value must match.
 
-    Attributes that the image set does not have are left out; None where nothing is left to do.
+    Attributes that the image set does not have are left out; None where nothing is left to do. What names a series or
+    instance that is not there is told by `no_such_place`.
     """
     removable = _filled(json.loads(request.removable or "{}"), document)
     if any(True for _ in _places(removable)):

@@ -1,6 +1,6 @@
 """Frames to lanes of calls, the estimate, and the plan as a folder."""
 
-from bulkedit.planner.checks import Contradictions
+from bulkedit.planner.checks import Contradictions, no_such_place, other_series
 from bulkedit.planner.estimate import RAISED, Estimate, Quotas, estimate, quota_request, seconds_at
 from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall, Recipe
 from bulkedit.planner.make import Plan, Settings, in_order, make
@@ -36,6 +36,8 @@ __all__ = [
     "load",
     "make",
     "needless",
+    "no_such_place",
+    "other_series",
     "part_of",
     "parts",
     "quota_request",

@@ -97,6 +97,44 @@ def _after_removal(edits: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def other_series(edits: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
+    """Rows that name another series than that of their image set: schema `SET_ASIDE`.
+
+    ``series``: image_set_id, series String without padding. An image set is of one series. Nothing is said of image
+    sets that the list reverts or whose SeriesInstanceUID it changes: the UID that counts is another one then.
+    """
+    changes = (pl.col("attribute") == "SeriesInstanceUID") | (pl.col("action") == Action.REVERT)
+    changed = edits.filter(changes.fill_null(value=False)).select("image_set_id").unique()
+    named = edits.filter(pl.col("series_uid").is_not_null()).join(changed, on="image_set_id", how="anti")
+    told = named.join(series.drop_nulls().unique("image_set_id"), on="image_set_id", maintain_order="left")
+    return _set_aside(
+        told.filter(pl.col("series_uid") != pl.col("series")),
+        "no-such-series",
+        pl.lit("names a series that its image set does not have."),
+        "The inventory has this image set with another SeriesInstanceUID.",
+        "Correct series_uid or the image set of the row; if the UID is new, take the inventory again.",
+        column="series_uid",
+    )
+
+
+def no_such_place(edits: pl.DataFrame) -> pl.DataFrame:
+    """Rows that name a series or instance that the metadata of their image set does not have: schema `SET_ASIDE`.
+
+    ``edits``: columns row, and missing String (`bulkedit.holding.misplaced`).
+    """
+    return pl.concat(
+        _set_aside(
+            edits.filter(pl.col("missing") == kind),
+            f"no-such-{kind}",
+            pl.lit(f"names {article} {kind} that its image set does not have."),
+            "A UID has a typo, belongs to another image set, or has changed since the list was made.",
+            f"Correct {kind}_uid or the image set of the row.",
+            column=f"{kind}_uid",
+        )
+        for kind, article in (("series", "a"), ("instance", "an"))
+    ).unique("row", keep="first", maintain_order=True)
+
+
 def _cyclic_renames(edits: pl.DataFrame) -> pl.DataFrame:
     """Rows that give the series or instances of one image set each other's UIDs.
 

@@ -1,11 +1,12 @@
-"""A refused call in two halves, to find the edits that are to blame.
+"""A refused call in two parts, to find the edits that are to blame.
 
-Halving isolates g guilty units among n in at most 2·g·⌈log2 n⌉ calls beyond the refused one.
+Halving isolates g guilty units among n in at most 2·g·⌈log2 n⌉ calls beyond the refused one. Where the guilty ones are
+known beforehand, they are one part, and all others the other.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,15 +15,26 @@ from bulkedit.planner.frames import PlannedCall
 from bulkedit.planner.merge import stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
-def halves(call: PlannedCall, edits: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The edits of a call (`PLANNED_EDITS`) in two, by units, in the order of the list."""
-    units = edits.sort("edit").get_column("unit").unique(maintain_order=True)
-    first = units.head((len(units) + 1) // 2)
+def halves(
+    call: PlannedCall, edits: pl.DataFrame, guilty: Callable[[Mapping[str, Any]], bool] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The edits of a call (`PLANNED_EDITS`) in two, by units, in the order of the list.
+
+    ``guilty``: whether an edit is known to be to blame; the units of such edits are the second part. If all of them
+    are, or none, the call is halved. Raises ValueError if the call has one unit.
+    """
+    edits = edits.sort("edit")
+    units = edits.get_column("unit").unique(maintain_order=True)
     if len(units) < 2:
         raise ValueError(f"call {call.call} has one unit, which is not parted")
+    first = units.head((len(units) + 1) // 2)
+    if guilty is not None:
+        to_blame = {edit["unit"] for edit in edits.iter_rows(named=True) if guilty(edit)}
+        others = units.filter(~units.is_in(to_blame))
+        first = others if 0 < len(others) < len(units) else first
     inside = pl.col("unit").is_in(first.implode())
     return edits.filter(inside), edits.filter(~inside)
 
@@ -55,8 +67,15 @@ def part_of(call: PlannedCall, edits: pl.DataFrame, number: int) -> PlannedCall:
     )
 
 
-def parts(call: PlannedCall, edits: pl.DataFrame, number: Callable[[], int]) -> list[tuple[PlannedCall, list[int]]]:
-    """The two halves of a refused call, each with the numbers of its edits."""
+def parts(
+    call: PlannedCall,
+    edits: pl.DataFrame,
+    number: Callable[[], int],
+    *,
+    guilty: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> list[tuple[PlannedCall, list[int]]]:
+    """The two parts of a refused call (`halves`), each with the numbers of its edits."""
     return [
-        (part_of(call, half, number()), half.sort("edit").get_column("edit").to_list()) for half in halves(call, edits)
+        (part_of(call, half, number()), half.sort("edit").get_column("edit").to_list())
+        for half in halves(call, edits, guilty)
     ]

@@ -13,9 +13,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 from bulkedit.emulator.faults import Fault, Kind
+from bulkedit.errors import EXIT_NOT_ALL_APPLIED
 from bulkedit.ledger import Event, Ledger
 from bulkedit.outcome import Standing
 
@@ -365,3 +367,25 @@ class TestWrongRuns:
         for file in (shell.folder / "p").iterdir():
             (plan / file.name).write_bytes(file.read_bytes())
         assert shell.run(command, "r").exit_code == 6
+
+
+def test_a_removal_in_a_place_that_does_not_exist_is_rejected_and_sends_nothing(shell: Shell) -> None:
+    """A typo in a UID must not pass for de-identification that is done."""
+    one, other = shell.image_sets(2)
+    lines = [
+        f"{one},remove,KVP,1.2.1.1,1.2.1.1.9",
+        f"{one},remove,KVP,1.2.1.1,1.2.1.1.1",
+        f"{one},remove,PatientComments,,",
+        f"{other},remove,Modality,1.2.1.1,",
+    ]
+    edits = shell.write("e.csv", "\n".join(["image_set_id,action,attribute,series_uid,instance_uid", *lines]) + "\n")
+    assert shell.run("apply", edits, "--yes", "--run", "r").exit_code == EXIT_NOT_ALL_APPLIED
+    assert [entry.image_set_id for entry in shell.accepted()] == [one]
+    shell.run("report", "r", "--results", "files", "--format", "parquet")
+    failed = pl.read_parquet(shell.folder / "files" / "failed.parquet")
+    assert sorted(failed.select("row", "outcome", "reason").iter_rows()) == [
+        (2, "rejected", "no such instance"),
+        (5, "rejected", "no such series"),
+    ]
+    applied = pl.read_parquet(shell.folder / "files" / "succeeded.parquet")
+    assert sorted(applied["row"]) == [3, 4]

@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 
 from bulkedit import __version__
+from bulkedit.errors import EXIT_USAGE
 from bulkedit.planner import CALLS, PLANNED_EDITS
+from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -258,3 +260,26 @@ def test_an_order_column_says_which_row_comes_last(shell: Shell, orders: tuple[s
         assert (result.exit_code, "wants something else" in result.stderr) == (2, True)
     else:
         assert (result.exit_code, shell.stored(image_set_id)) == (0, (2, last))
+
+
+def test_an_inventory_tells_of_rows_that_name_another_series(shell: Shell) -> None:
+    one, other = shell.image_sets(2)
+    lines = [f"{one},remove,Modality,1.2.1.9", f"{other},remove,Modality,1.2.2.1"]
+    edits = shell.write("e.csv", "\n".join(["image_set_id,action,attribute,series_uid", *lines]) + "\n")
+    assert shell.run("inventory", "-o", "i.parquet").exit_code == 0
+    told = shell.run("plan", edits, "--inventory", "i.parquet")
+    assert told.exit_code == EXIT_USAGE
+    assert "Row 2: names a series that its image set does not have." in told.stderr
+    assert "1.2.1.9" not in told.stderr
+    words = ("--inventory", "i.parquet", "--bad-rows", "bad.csv", "-o", "p", "--json")
+    line = shell.run("plan", edits, *words).json[-1]
+    assert [line[name] for name in ("edits", "set_aside")] == [1, 1]
+    assert "1.2.1.9" in (shell.folder / "bad.csv").read_text()
+
+
+def test_a_series_that_the_list_names_anew_is_no_other_series(shell: Shell) -> None:
+    one = shell.emulator.add(document(study="1.2.1"), primary=False)
+    lines = [f"{one},set,SeriesInstanceUID,1.2.7,1.2.1.1", f"{one},set,Modality,MR,1.2.7"]
+    edits = shell.write("e.csv", "\n".join(["image_set_id,action,attribute,value,series_uid", *lines]) + "\n")
+    assert shell.run("inventory", "-o", "i.parquet").exit_code == 0
+    assert shell.run("plan", edits, "--inventory", "i.parquet", "--force").exit_code == 0

@@ -121,3 +121,43 @@ def test_a_plan_whose_satisfied_edits_were_changed_is_stale(shell: Shell, image_
     file.write_bytes(file.read_bytes() + b"x")
     done = shell.run("apply", "p", "--yes", "--run", "r")
     assert "satisfied.parquet is not the file that was planned" in done.stderr
+
+
+def test_places_that_do_not_exist_are_told_before_anything_is_sent(shell: Shell, image_sets: list[str]) -> None:
+    one, other, third = image_sets
+    lines = [
+        f"{one},remove,KVP,,1.2.1.1,1.2.1.1.9",
+        f"{one},remove,KVP,,1.2.1.1,1.2.1.1.1",
+        f"{other},set,Modality,MR,1.2.1.1,",
+        f"{third},set,StudyDescription,NEW,,",
+    ]
+    edits = shell.write(
+        "e.csv", "\n".join(["image_set_id,action,attribute,value,series_uid,instance_uid", *lines]) + "\n"
+    )
+    told = shell.run("apply", edits, "--yes", "--skip-satisfied")
+    assert told.exit_code == EXIT_USAGE
+    assert "Row 2: names an instance that its image set does not have." in told.stderr
+    assert "Row 4: names a series that its image set does not have." in told.stderr
+    assert not shell.requests("UpdateImageSetMetadata")
+    words = ("--skip-satisfied", "--bad-rows", "bad.csv", "-o", "p", "--json")
+    line = shell.run("plan", edits, *words).json[-1]
+    assert [line[name] for name in ("edits", "set_aside")] == [2, 2]
+    assert (shell.folder / "bad.csv").read_text().count("\n") == 3
+
+
+def test_a_list_that_removes_or_names_anew_is_told_of_no_place_when_it_comes_again(shell: Shell) -> None:
+    one = shell.emulator.add(document(study="1.2.1"), primary=False)
+    lines = [
+        f"{one},remove,KVP,,1.2.1.1,1.2.1.1.2",
+        f"{one},remove-instance,,,1.2.1.1,1.2.1.1.2",
+        f"{one},remove,SeriesNumber,,1.2.1.1,",
+        f"{one},set,SeriesInstanceUID,1.2.7,1.2.1.1,",
+        f"{one},set,Modality,MR,1.2.7,",
+    ]
+    edits = shell.write(
+        "e.csv", "\n".join(["image_set_id,action,attribute,value,series_uid,instance_uid", *lines]) + "\n"
+    )
+    for run, left in (("r", 5), ("s", 0)):
+        done = shell.run("apply", edits, "--yes", "--run", run, "--skip-satisfied", "--force")
+        assert done.exit_code == EXIT_OK, done.stderr
+        assert shell.run("report", run, "--json").json[-1]["edits"] == left

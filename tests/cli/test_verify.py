@@ -65,6 +65,20 @@ class TestDifferences:
         code, verification, _ = verified(shell)
         assert (code, verification["image_sets"], verification["matching"]) == (0, 3, 3)
 
+    def test_a_removal_whose_instance_is_gone_has_no_place(self, shell: Shell, image_sets: list[str]) -> None:
+        columns = "image_set_id,action,attribute,series_uid,instance_uid,force"
+        inside = "1.2.1.1,1.2.1.1.2"
+        removal = shell.write("x.csv", f"{columns}\n{image_sets[0]},remove,KVP,{inside},\n")
+        assert shell.run("apply", removal, "--yes", "--run", "x").exit_code == 0
+        assert shell.run("verify", "x").exit_code == 0
+        whole = shell.write("y.csv", f"{columns}\n{image_sets[0]},remove-instance,,{inside},true\n")
+        assert shell.run("apply", whole, "--yes", "--run", "y").exit_code == 0
+        assert shell.run("verify", "y").exit_code == 0
+        result = shell.run("verify", "x", "--json", "--anew")
+        found, last = result.json
+        assert (result.exit_code, last["matching"], last["differences"]) == (7, 0, 1)
+        assert (found["difference"], found["origin"]) == ("place gone", "later writer")
+
     def test_a_later_writer_is_told_from_the_run(self, shell: Shell, image_sets: list[str]) -> None:
         edit(shell, "s", f"{image_sets[1]},set,StudyDescription,OTHER")
         code, line, lines = verified(shell)

@@ -62,6 +62,8 @@ STEPS = (  # four calls: the first names its version, and forced and unforced ed
 )
 REMOVAL = of("StudyDescription", {}, action="remove")
 INSTANCE = of(action="remove-instance", series_uid=SERIES, instance_uid="{study}.1.2", force=True)
+THERE = of("KVP", {}, action="remove", series_uid=SERIES, instance_uid="{study}.1.2")
+TYPOS = tuple({**THERE, "attribute": name, "instance_uid": "{study}.1.9"} for name in ("KVP", "InstanceNumber"))
 NEW_UID = of("SeriesInstanceUID", "{study}.77", series_uid=SERIES, force=True)
 REVERT = (NAME, of(action="revert", revert_to=1))
 FORBIDDEN = of("StudyID", "needs force")
@@ -103,6 +105,12 @@ TROUBLES: dict[str, Trouble] = {
     },
     "no trouble": Trouble((NAME, of("StudyDescription", "X"))),
     "nothing to remove": Trouble((of("PatientComments", {}, action="remove"),)),
+    "removal in no such series": Trouble((of("Modality", {}, action="remove", series_uid="{study}.9"),), applied=0),
+    "removals in no such instance": Trouble(TYPOS, applied=0),
+    "removals in no such instance beside others": Trouble((*TYPOS, NAME, REMOVAL, THERE), applied=3),
+    "removal in no such instance beside others and lost": Trouble(
+        (TYPOS[0], NAME, REMOVAL), (once(Kind.DROP_AFTER, times=2),), applied=2
+    ),
     "overtaken": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE),)),
     "overtaken twice": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE, times=2),)),
     "overtaken, then lost": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE), once(Kind.DROP_AFTER, skip=1))),

@@ -42,6 +42,8 @@ class Reference:
                 return REJECTED
             changed = copy.deepcopy(self.versions[target - 1])
             assert changed is not None
+        elif edit["action"] == "remove" and edit["value"] == "{}" and _place(self.document, edit) is None:
+            return REJECTED  # nothing sent: there is no such series or instance
         elif edit["action"] == "remove" and edit["value"] == "{}" and self._stored(edit) is _ABSENT:
             return APPLIED  # nothing to remove, nothing sent
         elif not self._change(changed, edit):
