@@ -23,8 +23,9 @@ def halves(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The edits of a call (`PLANNED_EDITS`) in two, by units, in the order of the list.
 
-    ``guilty``: whether an edit is known to be to blame; the units of such edits are the second part. If all of them
-    are, or none, the call is halved. Raises ValueError if the call has one unit.
+    ``guilty``: whether an edit is known to be to blame; the units of such edits are the first part, so that they meet
+    the image set as it was when they were found out. If all units are such, or none, the call is halved. Raises
+    ValueError if the call has one unit.
     """
     edits = edits.sort("edit")
     units = edits.get_column("unit").unique(maintain_order=True)
@@ -33,8 +34,7 @@ def halves(
     first = units.head((len(units) + 1) // 2)
     if guilty is not None:
         to_blame = {edit["unit"] for edit in edits.iter_rows(named=True) if guilty(edit)}
-        others = units.filter(~units.is_in(to_blame))
-        first = others if 0 < len(others) < len(units) else first
+        first = units.filter(units.is_in(to_blame)) if 0 < len(to_blame) < len(units) else first
     inside = pl.col("unit").is_in(first.implode())
     return edits.filter(inside), edits.filter(~inside)
 

@@ -331,11 +331,11 @@ def test_a_copy_is_of_the_version_that_was_seen(tmp_path: Path) -> None:
     assert scene.accepted(COPY) == 2
 
 
-def test_an_edit_that_is_refused_keeps_the_copy_from_being_promoted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("action", "value"), [("set", "MR"), ("remove", {})])
+def test_an_edit_that_is_refused_keeps_the_copy_from_being_promoted(tmp_path: Path, action: str, value: Any) -> None:
     """What else is in the copy counts as failed, and the next resume with --strategy failed takes it up."""
-    scene = Scene.of(
-        tmp_path, more=lambda one: [row(one, "Modality", "MR", level="series", series_uid="9.9.9", force=True)]
-    )
+    nowhere = {"level": "series", "series_uid": "9.9.9", "force": True}
+    scene = Scene.of(tmp_path, more=lambda one: [row(one, "Modality", value, action=action, **nowhere)])
     tally = scene.process().tally
     assert tally.outcomes == {
         Outcome.APPLIED: 0,

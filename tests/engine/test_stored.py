@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bulkedit.client import UpdateRequest
-from bulkedit.engine.stored import fill_stored, holds
+from bulkedit.engine.stored import NoSuchPlace, fill_stored, holds, no_such_place
 
 STORED = {
     "Patient": {"DICOM": {"PatientName": "DOE^JANE", "PatientSex": None}},
@@ -64,6 +64,58 @@ def test_a_removal_of_absent_attributes_never_becomes_the_removal_of_their_place
     assert filled(wanted) is None
     beside = {**wanted, "Patient": {"DICOM": {"PatientName": {}}}}
     assert filled(beside) == {"SchemaVersion": 1.1, "Patient": {"DICOM": {"PatientName": "DOE^JANE"}}}
+
+
+KVP: dict[str, Any] = {"DICOM": {"KVP": {}}}
+NOWHERE = NoSuchPlace(frozenset(), frozenset({("1.2", "9.9")}), alone=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cause", "alone"),
+    [
+        (in_series({"Instances": {"9.9": KVP}}), "no such instance", True),
+        (in_series({"Instances": {"9.9": KVP, "1.2.3": KVP}}), "no such instance", False),
+        ({"Study": {"Series": {"9.9": {"DICOM": {"Modality": {}}, "Instances": {"1": KVP}}}}}, "no such series", True),
+        (
+            {"Study": {"Series": {"9.9": {"DICOM": {"Modality": {}}}, "1.2": {"Instances": {"9": KVP}}}}},
+            "no such series or instance",
+            True,
+        ),
+    ],
+    ids=["instance", "beside one that is there", "series", "both"],
+)
+def test_a_place_that_does_not_exist_is_told_from_an_absent_attribute(
+    wanted: dict[str, Any], cause: str, alone: bool
+) -> None:
+    found = no_such_place(removal(wanted), STORED)
+    assert found is not None
+    assert (found.cause, found.alone) == (cause, alone)
+    beside = no_such_place(removal(wanted, updatable="{}"), STORED)
+    assert beside is not None
+    assert not beside.alone
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"Study": {"DICOM": {"AccessionNumber": {}}}},
+        {"Patient": {"DICOM": {"PatientComments": {}}}},
+        in_series({"DICOM": {"StationName": {}}, "Instances": {"1.2.3": {"DICOM": {"SliceThickness": {}}}}}),
+        in_series({"Instances": {"9.9": {"DICOM": {"KVP": "120"}}}}),
+        in_series({"Instances": {"9.9": {}}}),
+    ],
+    ids=["study", "patient", "absent attributes", "by its value", "whole"],
+)
+def test_only_removals_without_a_value_are_held_against_the_places(wanted: dict[str, Any]) -> None:
+    assert no_such_place(removal(wanted), STORED) is None
+
+
+def test_what_is_inside_a_series_that_does_not_exist_is_there_neither() -> None:
+    inside = {"series_uid": "1.2", "instance_uid": "9.9"}
+    assert NOWHERE.has(inside)
+    assert not NOWHERE.has(inside | {"instance_uid": None})
+    assert not NOWHERE.has({"series_uid": None, "instance_uid": None})
+    assert NoSuchPlace(frozenset({"1.2"}), frozenset(), alone=True).has(inside)
 
 
 def test_what_is_set_beside_a_removal_is_kept_where_nothing_is_left_to_remove() -> None:
