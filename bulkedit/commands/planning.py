@@ -256,7 +256,7 @@ def _read(file: str | io.BytesIO, options: editlist.ReadOptions, source: str) ->
 
 
 def _without_rows(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
-    return edits.join(bad.select("row"), on="row", how="anti", maintain_order="left")
+    return edits.join(bad.select("row"), on="row", how="anti", maintain_order="left") if bad.height else edits
 
 
 def _read_store(

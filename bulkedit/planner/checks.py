@@ -103,12 +103,14 @@ def other_series(edits: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
     ``series``: image_set_id, series String without padding. An image set is of one series. Nothing is said of image
     sets that the list reverts or whose SeriesInstanceUID it changes: the UID that counts is another one then.
     """
+    # first what costs little: of most lists nothing is left
+    named = edits.filter(pl.col("series_uid").is_not_null())
+    told = named.join(series.drop_nulls().unique("image_set_id"), on="image_set_id", maintain_order="left")
+    others = told.filter(pl.col("series_uid") != pl.col("series"))
     changes = (pl.col("attribute") == "SeriesInstanceUID") | (pl.col("action") == Action.REVERT)
     changed = edits.filter(changes.fill_null(value=False)).select("image_set_id").unique()
-    named = edits.filter(pl.col("series_uid").is_not_null()).join(changed, on="image_set_id", how="anti")
-    told = named.join(series.drop_nulls().unique("image_set_id"), on="image_set_id", maintain_order="left")
     return _set_aside(
-        told.filter(pl.col("series_uid") != pl.col("series")),
+        others.join(changed, on="image_set_id", how="anti", maintain_order="left"),
         "no-such-series",
         pl.lit("names a series that its image set does not have."),
         "The inventory has this image set with another SeriesInstanceUID.",
