@@ -124,16 +124,17 @@ class Changes:
         )
 
     def by_image_set(self, *, batch: int = _BATCH) -> Iterator[list[tuple[str, list[dict[str, Any]]]]]:
-        """The changes of each image set in the order in which they were made, lists of whole lanes at a time.
+        """The changes of each image set in the order that the list asks for, lists of whole lanes at a time.
 
-        Memory holds the changes of about ``batch`` calls.
+        That is `bulkedit.edit.in_order`, not the order of the calls: an image set is compared with what the list asks
+        for, also if a plan has its calls in another order. Memory holds the changes of about ``batch`` calls.
         """
         for lanes in self._plan.lanes(batch=batch):
             if not lanes:
                 continue
             within = pl.col("call").is_between(lanes[0].calls[0].call, lanes[-1].calls[-1].call)
             changes = self.of(self._plan.edits().filter(within), self._plan.calls().filter(within)).collect()
-            parts = changes.sort("call", "edit").partition_by("image_set_id", maintain_order=True)
+            parts = changes.sort("edit").partition_by("image_set_id", maintain_order=True)
             yield [(part.item(0, "image_set_id"), part.rows(named=True)) for part in parts]
 
 

@@ -55,11 +55,29 @@ EDITS: Final = pl.Schema(
         "vr": pl.String(),  # of a private element that is set, where the list gives it; otherwise null
         "revert_to": pl.UInt32(),  # the version that a revert goes back to
         "force": pl.Boolean(),
-        "order": pl.UInt32(),  # edits are applied by it, then by row; null where the list has none
+        "order": pl.UInt32(),  # see `IN_ORDER`; null if the row gives none
         "version": pl.UInt32(),  # the version the row insists on (latestVersionId), null where it does not care
         "study_wide": pl.Boolean(),  # the row asks for includeStudyImageSets
     }
 )
+
+
+# What the edits of one image set are applied by, the first column first (docs/edit-lists.md, "Which row comes last").
+IN_ORDER: Final = ("version", "order", "row")
+
+
+def in_order(edits: pl.DataFrame) -> pl.DataFrame:
+    """Edits in the one order in which a list is applied: by version, then by ``order``, then by row.
+
+    A row without a version comes after the rows with one, and a row without an ``order`` after those with one. The
+    edits of a row keep their places, side by side. This is the only definition: the planner numbers edits by it
+    (``edit`` of `bulkedit.planner.PLANNED_EDITS`), and plans, verification, revert, resume and reports compare only
+    those numbers. ``edits``: columns `EDITS`, the edits of each row as the list has them.
+    """
+    said = [name for name in IN_ORDER if edits.get_column(name).null_count() < edits.height]
+    if said == ["row"] and edits.get_column("row").is_sorted():
+        return edits
+    return edits.sort(said, nulls_last=True, maintain_order=True)
 
 
 def json_text(value: Any) -> str:  # noqa: ANN401 - any JSON value

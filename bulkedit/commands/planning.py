@@ -20,6 +20,7 @@ from bulkedit import inventory as inventories
 from bulkedit import planner as plans
 from bulkedit.commands.satisfying import Looked, held_against_store
 from bulkedit.connection import Connection, connect
+from bulkedit.edit import in_order
 from bulkedit.errors import BadRowsError, EditListError, UsageError
 from bulkedit.files import NOT_WRITTEN, draft_file, reason_of
 from bulkedit.outcome import Refused
@@ -266,7 +267,7 @@ def _read_store(
     looked = Looked(edits.get_column("image_set_id").n_unique())
     listener.will_read(looked)
     told = held_against_store(
-        plans.in_order(edits),
+        in_order(edits),
         datastore_id=datastore_id,
         read_rate=listing.read_rate,
         where=where,

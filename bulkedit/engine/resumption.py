@@ -105,7 +105,7 @@ def _overtaken(plan: SavedPlan, done: pl.DataFrame, parts: list[Part], wanted: l
     edits = plan.edits().select("edit", "call", "action", *_PLACE, new_uid=new_uid).collect()
     last = {edit: part.call for part in parts for edit in part.edits}
     edits = edits.with_columns(
-        order=pl.col("call").cast(pl.UInt64) * edits.height + pl.col("edit"),
+        order=pl.col("edit"),  # `bulkedit.edit.in_order`
         call=pl.col("edit").replace_strict(last, default=None, return_dtype=pl.UInt32).fill_null(pl.col("call")),
         reach=pl.col("action").cast(pl.String),
     )

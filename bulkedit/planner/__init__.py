@@ -3,7 +3,7 @@
 from bulkedit.planner.checks import Contradictions, no_such_place, other_series
 from bulkedit.planner.estimate import RAISED, Estimate, Quotas, estimate, quota_request, seconds_at
 from bulkedit.planner.frames import CALLS, PLANNED_EDITS, Lane, PlannedCall, Recipe
-from bulkedit.planner.make import Plan, Settings, in_order, make
+from bulkedit.planner.make import Plan, Settings, make
 from bulkedit.planner.recipes import ViaCopy, wanting
 from bulkedit.planner.satisfied import holds, needless
 from bulkedit.planner.saved import MANIFEST, SavedPlan, copy, load, save
@@ -31,7 +31,6 @@ __all__ = [
     "copy",
     "estimate",
     "holds",
-    "in_order",
     "is_top",
     "load",
     "make",

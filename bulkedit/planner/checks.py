@@ -27,7 +27,7 @@ class Contradictions(StrEnum):
 def problems(edits: pl.DataFrame, contradictions: Contradictions) -> pl.DataFrame:
     """Rows that contradict others or come too late: schema `SET_ASIDE`, one line per row and kind.
 
-    ``edits``: schema `EDITS` and image_set_id String, in the order of the list.
+    ``edits``: schema `EDITS` and image_set_id String, in the order of `bulkedit.edit.in_order`.
     """
     found = [_after_removal(edits), _cyclic_renames(edits)]
     if contradictions is Contradictions.FAIL:
@@ -80,8 +80,7 @@ def _versions_twice(edits: pl.DataFrame) -> pl.DataFrame:
 def _after_removal(edits: pl.DataFrame) -> pl.DataFrame:
     """Edits inside an instance or series that an earlier row of the list removes, unless a revert brings it back."""
     removing = edits.filter(pl.col("action").is_in(WHOLE)).select("image_set_id").unique()
-    there = edits.with_row_index("position").join(removing, on="image_set_id", how="semi")
-    there = there.sort("image_set_id", "version", "position", nulls_last=True)
+    there = edits.join(removing, on="image_set_id", how="semi", maintain_order="left")
     there = there.with_columns(reverts=(pl.col("action") == Action.REVERT).cum_sum().over("image_set_id"))
     series = ["image_set_id", "reverts", "series_uid"]
     late = _removed_before(Action.REMOVE_SERIES, series) | _removed_before(

@@ -44,7 +44,7 @@ CALLS: Final = pl.Schema(
 # One row an edit, sorted by call, then by edit.
 PLANNED_EDITS: Final = pl.Schema(
     {
-        "edit": pl.UInt32(),  # 0, 1, 2, … by order, then in the order of the edit list
+        "edit": pl.UInt32(),  # 0, 1, 2, … in the order of `bulkedit.edit.in_order`
         "unit": pl.UInt32(),  # edits of one unit are never parted: those of one row of the call form
         "call": pl.UInt32(),  # the call that carries it
         "sent": pl.Boolean(),  # false where a later edit of the call has taken its place, or another stands for it

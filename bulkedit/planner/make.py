@@ -10,7 +10,7 @@ import polars as pl
 
 from bulkedit import dicom
 from bulkedit.abreast import abreast
-from bulkedit.edit import STORED_VALUE, Action
+from bulkedit.edit import STORED_VALUE, Action, in_order
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.planner import checks, merge, recipes, studies
 from bulkedit.planner.batches import by_image_set, numbers
@@ -56,7 +56,7 @@ class Plan:
 
 
 def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = None) -> Plan:
-    """Plan the calls for edits: schema `EDITS` and image_set_id String, in the order of the list.
+    """Plan the calls for edits: schema `EDITS` and image_set_id String, in the order of the list or of `in_order`.
 
     ``known``: `bulkedit.planner.studies.KNOWN`, what is known of the image sets, None where nothing is. What is decided
     of an image set depends on its own edits alone (of a study, once its shared edits are found), so they are planned
@@ -94,13 +94,6 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
         return plan
     calls, chained = recipes.chained(plan.calls, plan.edits, chosen, settings.via_copy)
     return Plan(calls, chained, problems)
-
-
-def in_order(edits: pl.DataFrame) -> pl.DataFrame:
-    """By what the rows say of their order, then as in the list; rows that say nothing come after those that do."""
-    if edits.get_column("order").null_count() == edits.height:
-        return edits
-    return edits.sort("order", nulls_last=True, maintain_order=True)
 
 
 def _units() -> pl.Expr:
@@ -293,7 +286,7 @@ def _laned(calls: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
 def _joined(good: pl.DataFrame, done: list[_Batch], places: pl.DataFrame, problems: pl.DataFrame) -> Plan:
     """Number lanes and calls. Longer lanes come first, so that the end of a run is not one long lane.
 
-    ``good``: the edits by their number, as the list has them.
+    ``good``: the edits by their number.
     """
     before = itertools.accumulate((batch.calls.height for batch in done), initial=0)
     carried = pl.concat(
@@ -323,8 +316,8 @@ def _ordered(calls: pl.DataFrame) -> pl.DataFrame:
         return calls.with_columns(lane=pl.int_range(pl.len(), dtype=pl.UInt32))
     order = ["lane_of", "phase", "kind", *_CALL]
     sizes = calls.with_columns(length=pl.len().over("lane_of"), lane_first=pl.col("first").min().over("lane_of"))
-    in_order = sizes.sort("length", "lane_first", *order, descending=[True, *[False] * 8])
-    return in_order.with_columns(lane=pl.col("lane_of").rle_id())
+    sorted_ = sizes.sort("length", "lane_first", *order, descending=[True, *[False] * 8])
+    return sorted_.with_columns(lane=pl.col("lane_of").rle_id())
 
 
 def _rising(numbers: pl.Series) -> bool:

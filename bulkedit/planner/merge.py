@@ -1,7 +1,6 @@
 """Which edits share a call: the fewest calls that leave every image set as if its edits had been applied one by one.
 
-The edits of one image set, in order (by the version that a row names, then by its order, then by row), fall into
-*segments* at barriers:
+The edits of one image set, in the order of `bulkedit.edit.in_order`, fall into *segments* at barriers:
 a row that names its own version, a revert, the end of a change of UID (the paths of what follows have changed), and
 the removal of an instance or series in which something is removed by value. Changes of UID that end the list of an
 image set, instances before series before study, are no barriers to one another: no path of theirs has changed.
@@ -45,8 +44,8 @@ _EXACT_STATES: Final = 20_000  # of the search for a shortest common supersequen
 def stages(edits: pl.DataFrame) -> pl.DataFrame:
     """Adds to edits the call-to-be that each belongs to, before packing.
 
-    ``edits``: columns of `PLANNED_EDITS` but call, and ``unit`` UInt32 (edits of one unit are never parted), in the
-    order of the list. Adds segment UInt32, stage UInt32 (calls of an image set are sent in the order of segment, then
+    ``edits``: columns of `PLANNED_EDITS` but call, and ``unit`` UInt32 (edits of one unit are never parted), by
+    ``edit``. Adds segment UInt32, stage UInt32 (calls of an image set are sent in the order of segment, then
     stage) and sent Boolean (False for an edit whose place a later one has taken). The order of rows is free.
     """
     hard_ones = _hard(edits)
@@ -88,8 +87,9 @@ def _last_of_attribute(edits: pl.DataFrame) -> pl.Series | pl.Expr:
 
 
 def each_alone(edits: pl.DataFrame) -> pl.DataFrame:
-    """As `stages`, with each unit a call of its own."""
-    ordered = edits.sort("image_set_id", "version", "unit", "edit", nulls_last=True)
+    """As `stages`, with each unit a call of its own, in the order of the first edits of the units."""
+    first = pl.col("edit").min().over("image_set_id", "unit")
+    ordered = edits.sort("image_set_id", first, "edit")
     begins = (pl.col("unit") != pl.col("unit").shift()).fill_null(value=True)
     return ordered.with_columns(
         segment=begins.cum_sum().over("image_set_id").cast(pl.UInt32),
@@ -120,7 +120,7 @@ def _hard(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_care(edits: pl.DataFrame) -> pl.DataFrame:
-    ordered = edits.sort("image_set_id", "version", "edit", nulls_last=True)
+    ordered = edits.sort("image_set_id", "edit")
     parted = _gone(_segments(ordered))
     blocks = _blocks(parted.filter(~pl.col("gone")).drop("gone"))
     twisted = (pl.col("block") > 0).any().over(_SEGMENT)

@@ -124,7 +124,7 @@ def shared(
 ) -> Shared:
     """Find the edits that are made of whole studies.
 
-    ``edits``: columns of `PLANNED_EDITS` but call, sent and same_as, in the order of the list; ``known``: `KNOWN`.
+    ``edits``: columns of `PLANNED_EDITS` but call, sent and same_as, by ``edit``; ``known``: `KNOWN`.
     ``whole_rows``: a row is one unit, so what it asks of a study is not parted from what it asks of an image set.
     """
     members = several_primaries(known)
@@ -429,7 +429,8 @@ def _stretches(wanted: pl.DataFrame, beside: pl.DataFrame, fenced: pl.DataFrame)
         .with_columns(barrier=pl.lit(value=False), version=pl.lit(None, pl.UInt32))
     )
     events = pl.concat([frame.select(columns) for frame in (alone, named, meant)])
-    return events.sort(_ID, "version", "edit", nulls_last=True).with_columns(
+    # a version that is of another image set puts nothing before the rows that name a version of this one
+    return events.sort(_ID, pl.col("version").is_null(), "edit").with_columns(
         stretch=pl.col("barrier").cast(pl.UInt32).cum_sum().over(_ID)
     )
 

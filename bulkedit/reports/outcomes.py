@@ -60,7 +60,7 @@ def damage(run: Run) -> str | None:
 
 def outcomes(run: Run) -> pl.LazyFrame:
     """What became of every edit: columns `OUTCOMES`."""
-    edits = run.plan.edits().sort("edit").drop("version")
+    edits = run.plan.edits().sort("row", "edit").drop("version")
     settled = Settlement.of(run).settle(edits).rename({"version_before": "base", "version_after": "version"})
     return settled.select(OUTCOMES.names()).cast(OUTCOMES)
 

@@ -66,6 +66,7 @@ RESULTS: Final = pl.Schema(
         "vr": pl.String(),
         "force": pl.Boolean(),
         "version": pl.UInt32(),  # the version that the row insists on
+        "order": pl.UInt32(),  # of the row; a list that is made of the file is applied in the same order
         "include_study_image_sets": pl.Boolean(),
         "outcome": pl.String(),
         "reason": pl.String(),  # error code, finding, or code of a row that was not planned

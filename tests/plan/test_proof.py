@@ -72,7 +72,7 @@ def new_values(name: str) -> list[Any]:
 
 @st.composite
 def an_edit(draw: st.DrawFn) -> dict[str, Any]:
-    version, order = draw(st.sampled_from([None] * 8 + [3, 4])), draw(st.sampled_from([None, None, 0, 1]))
+    version, order = draw(st.sampled_from([None] * 8 + [3, 4])), draw(st.sampled_from([None, None, 0, 1, 2]))
     base = {"value": None, "revert_to": None, "version": version, "order": order, "force": False}
     kind = draw(st.sampled_from(["set"] * 6 + ["remove", "remove", "instance", "revert"]))
     if kind == "revert":
@@ -149,8 +149,10 @@ def outcomes_of(saved: plans.SavedPlan, ledger: Ledger) -> list[str]:
     return [str(outcome_of(standing[call_of[edit]])) for edit in planned["edit"]]
 
 
-def plan_of(rows: list[dict[str, Any]], limit: int = 10_000) -> plans.Plan:
-    chosen = plans.Settings(rules=dicom.RULES["2026"], payload_limit=limit, contradictions=plans.Contradictions.LAST)
+def plan_of(rows: list[dict[str, Any]], limit: int = 10_000, *, merge: bool = True) -> plans.Plan:
+    chosen = plans.Settings(
+        rules=dicom.RULES["2026"], payload_limit=limit, merge=merge, contradictions=plans.Contradictions.LAST
+    )
     return plans.make(frame(rows), chosen)
 
 
@@ -190,15 +192,17 @@ def test_a_version_that_a_row_names_counts_no_request_that_the_engine_sent_anew(
     assert requests == 3
 
 
+@pytest.mark.parametrize("merge", [True, False], ids=["merged", "each row a call"])
 @given(edits=st.lists(an_edit(), min_size=1, max_size=9), data=st.data(), limit=st.sampled_from([10_000, 250]))
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_plan_does_what_its_edits_do_one_by_one(
-    tmp_path_factory: pytest.TempPathFactory, edits: list[dict[str, Any]], data: st.DataObject, limit: int
+    tmp_path_factory: pytest.TempPathFactory, merge: bool, edits: list[dict[str, Any]], data: st.DataObject, limit: int
 ) -> None:
+    """``order`` and ``version`` are drawn too: rows are applied by version, then by order, then by row."""
     where = data.draw(st.lists(st.integers(0, 1), min_size=len(edits), max_size=len(edits)))
     edits, where = possible(edits, where)
     service, ids, reference = hospital(2)
-    plan = plan_of(rows_of(edits, ids, where), limit)
+    plan = plan_of(rows_of(edits, ids, where), limit, merge=merge)
     if plan.set_aside.height:
         return  # a value over the limit: it cannot be sent at all
     references = [replace(reference, document=reference.document, versions=list(reference.versions)) for _ in ids]

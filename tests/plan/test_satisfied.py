@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bulkedit import dicom
 from bulkedit import planner as plans
-from bulkedit.edit import json_text
+from bulkedit.edit import in_order, json_text
 from bulkedit.planner import StudyWide
 from tests.emulator.hospital import document
 from tests.engine.harness import frame
@@ -32,7 +32,7 @@ def needless(
     **changed: Any,
 ) -> list[bool]:
     """Of each edit in the order in which they are made: is it left out?"""
-    edits = plans.in_order(frame(rows))
+    edits = in_order(frame(rows))
     flags = [False] * edits.height
     for (image_set_id,), mine in edits.with_row_index("place").group_by("image_set_id"):
         found = plans.holds(mine.to_dicts(), documents(str(image_set_id)))
@@ -63,7 +63,7 @@ def test_what_is_left_out_changes_no_final_document(
     (whole, ids, _), (less, _, _) = hospital(2), hospital(2)
     rows = rows_of(edits, ids, where)
     left_out = needless(rows, less.metadata)
-    ordered = plans.in_order(frame(rows))
+    ordered = in_order(frame(rows))
     plan = plan_of(rows)
     rest = plans.make(ordered.filter(~pl.Series(left_out, dtype=pl.Boolean)), CHOSEN)
     assert not rest.set_aside.height
