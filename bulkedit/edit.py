@@ -71,13 +71,13 @@ def in_order(edits: pl.DataFrame) -> pl.DataFrame:
 
     A row without a version comes after the rows with one, and a row without an ``order`` after those with one. The
     edits of a row keep their places, side by side. This is the only definition: the planner numbers edits by it
-    (``edit`` of `bulkedit.planner.PLANNED_EDITS`), and plans, verification, revert, resume and reports compare only
-    those numbers. ``edits``: columns `EDITS`, the edits of each row as the list has them.
+    (``edit`` of `bulkedit.planner.PLANNED_EDITS`), and planning, verification and resume compare only those numbers.
+    ``edits``: columns `EDITS`, the edits of each row as the list has them.
     """
     said = [name for name in IN_ORDER if edits.get_column(name).null_count() < edits.height]
     if said == ["row"] and edits.get_column("row").is_sorted():
         return edits
-    return edits.sort(said, nulls_last=True, maintain_order=True)
+    return edits.sort(said, nulls_last=True, maintain_order=True) if said else edits
 
 
 def json_text(value: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -111,3 +111,6 @@ def test_edits_are_put_in_order_once() -> None:
         edit_id=pl.Series(names)
     )
     assert "".join(in_order(edits)["edit_id"]) == "5436012"
+    assert in_order(edits.clear()).height == 0
+    turned = edits.sort("row", descending=True, maintain_order=True)
+    assert "".join(in_order(turned)["edit_id"]) == "5436012"
