@@ -117,13 +117,13 @@ def _retry_after(meta: dict[str, Any]) -> float | None:
 
 
 def copied_of(answer: dict[str, Any]) -> Copied:
-    """An answer of CopyImageSet: the new image set. Raises `WRONG_SHAPE`, also for what is no id: it is shown."""
+    """An answer of CopyImageSet: the new image set. Raises `WRONG_SHAPE`, also for a malformed id: ids are shown."""
     made = answer["destinationImageSetProperties"]
     return Copied(id_of(made), int(made["latestVersionId"]))
 
 
 def id_of(properties: dict[str, Any]) -> str:
-    """The id of an image set in an answer. Raises ValueError for a text that is none."""
+    """The id of an image set in an answer. Raises ValueError for any other text."""
     found = str(properties["imageSetId"])
     if not _IMAGE_SET_ID.fullmatch(found):
         raise ValueError

@@ -46,7 +46,7 @@ class Destination:
 
     endpoint_url: str
     region: str | None
-    source: str | None = None  # who named the endpoint; None: AWS's own list of endpoints
+    source: str | None = None  # where the endpoint is configured; None: the SDK's own list
     identity: Identity | None = None
 
     @property
@@ -134,7 +134,7 @@ def check_endpoint(url: str, source: str | None, *, allow_http: bool) -> None:
 
 
 def is_default(url: str, region: str | None) -> bool:
-    """Whether an endpoint is the public one of a region, which the SDK takes if nobody names another."""
+    """Whether an endpoint is the public one of a region, which the SDK takes if no other is configured."""
     host = urlsplit(url).hostname or ""
     public = re.match(r"(?:runtime-)?medical-imaging(?:-fips)?\.", host) is not None
     return public and is_aws(url) and f".{region}." in host

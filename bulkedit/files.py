@@ -2,7 +2,7 @@
 
 What is written whole begins as a *draft* beside its target: `.NAME.1a2b3c4d.bulkedit-draft`, a file or a folder. Its
 maker holds a lock on it (flock), which the operating system drops if the maker dies, even by SIGKILL. So a draft that
-nobody holds is a leftover, and whatever begins a draft in the same folder removes it.
+no process holds is a leftover, and the next draft in the same folder removes it.
 """
 
 from __future__ import annotations
@@ -160,12 +160,12 @@ def _is_draft(entry: os.DirEntry[str]) -> bool:
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove the drafts of a folder that nobody works on; those that are gone."""
+    """Remove the drafts of a folder that no process works on. Returns those that were removed."""
     return [path for path in drafts_in(folder) if remove_leftover(path) is Holder.NOBODY]
 
 
 def remove_leftover(path: Path, *, dry_run: bool = False) -> Holder:
-    """Remove a draft if nobody works on it; who does. With ``dry_run`` it stays."""
+    """Remove a draft if no process works on it. Returns who does. With ``dry_run`` it stays."""
     try:
         found = path.lstat()
         folder = stat.S_ISDIR(found.st_mode)
@@ -195,7 +195,7 @@ def _open(path: Path, *, folder: bool) -> int:
 
 
 def _hold(lock: int) -> Holder:
-    """Take the lock if nobody has it."""
+    """Take the lock if no process has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from bulkedit.outcome import ImageSet, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from bulkedit.client import Client, CopyRequest, UpdateRequest
     from bulkedit.outcome import Accepted, Copied, Datastore, Deleting, Lost, Metadata, Page
@@ -87,9 +85,4 @@ class KeepingClient:
             "message": answer.full_message,
         }
         self._file.write(json.dumps(line).encode() + b"\n")
-
-
-def open_file(path: Path) -> IO[bytes]:
-    """Open the file to append to it, unbuffered; it is created for its owner only. Raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+        self._file.flush()

@@ -21,12 +21,11 @@ from bulkedit.cli.planning import Talk, plan_line, show_plan
 from bulkedit.cli.progress import bottleneck, watch
 from bulkedit.cli.reporting import closing_lines
 from bulkedit.cli.terminal import command, confirmed, err, interactive, json_line, plural
-from bulkedit.cli.working import received_signals, short_collections, with_consent
+from bulkedit.cli.working import agreed_connection, received_signals, short_collections
 from bulkedit.commands import (
     ListOptions,
     RunOptions,
     Where,
-    connection_of,
     engine_of,
     plan_list,
     removed_unless_started,
@@ -188,9 +187,8 @@ def resume(
     if strategy not in list(Strategy):
         raise UsageError("--strategy is new, failed or all.")
     found = runs.load(run)
-    where = with_consent(found, Where(endpoint_url=endpoint_url, allow_http=allow_http))
+    connection = agreed_connection(found, Where(endpoint_url=endpoint_url, allow_http=allow_http))
     with _naming_resume(found):
-        connection = connection_of(found, where)
         code = anyio.run(partial(_connected, connection, lambda: found, Strategy(strategy), as_json=as_json))
     raise typer.Exit(code)
 
@@ -229,7 +227,7 @@ def _show(plan: SavedPlan, *, as_json: bool) -> None:
 
 
 def _require_agreement(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
-    """Raises UsageError if a plan has calls, and nobody has agreed to them or can be asked."""
+    """Raises UsageError if the user has not agreed to the calls of a plan, and cannot be asked."""
     if not plan.counts["calls"] or (interactive() and not yes):
         return
     require_deletion_asked(plan, delete_originals=delete_originals)

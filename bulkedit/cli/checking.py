@@ -13,8 +13,8 @@ import typer
 
 from bulkedit import leakcheck, runs
 from bulkedit.cli.terminal import command, duration, err, json_line, out, plural, print_rows
-from bulkedit.cli.working import with_consent, worked
-from bulkedit.commands import Where, connection_of
+from bulkedit.cli.working import agreed_connection, worked
+from bulkedit.commands import Where
 from bulkedit.connection import Connection, connect
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED
 from bulkedit.leaks import Kind
@@ -61,7 +61,7 @@ def check(asked: Asked, *, as_json: bool) -> None:
     """Check a run, say what was found, and exit: 0 where nothing was."""
     run = runs.load(asked.run)
     began = time.monotonic()
-    work = _Checking(run, asked, connection_of(run, with_consent(run, asked.where)), read_paces(asked.read_rate))
+    work = _Checking(run, asked, agreed_connection(run, asked.where), read_paces(asked.read_rate))
     anyio.run(worked, work.read, work.numbers)
     if not work.done or work.seen is None:
         err().print("Interrupted. Nothing is written; the same command begins anew.")

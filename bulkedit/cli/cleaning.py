@@ -58,7 +58,7 @@ def clean(
 
 
 def remove_leftovers_here() -> None:
-    """Remove drafts that nobody works on from the working folder and the default folders in it, and say so."""
+    """Remove drafts that no process works on from the working folder and the default folders in it, and say so."""
     gone = [draft for place in _DEFAULT_PLACES for draft in remove_leftovers(place)]
     if gone:
         names = ", ".join(map(printable, gone))

@@ -130,7 +130,7 @@ def _sample() -> Path:
 
 def _settings(emulator: Emulator) -> dict[str, Any]:
     options = RunOptions(rate=_RATE, burst=4, read_rate="100/s", workers=16, unlock_timeout=60)
-    return {"connection": asdict(Where(endpoint_url=str(emulator))), "options": asdict(options)}
+    return {"connection": Where(endpoint_url=str(emulator)).as_settings(), "options": asdict(options)}
 
 
 async def _documents(emulator: Emulator, plan: plans.SavedPlan) -> dict[str, dict[str, Any]]:

@@ -14,8 +14,8 @@ from bulkedit import reversal, runs
 from bulkedit.cli import options as o
 from bulkedit.cli.planning import show_plan
 from bulkedit.cli.terminal import command, err, json_line, out, plural
-from bulkedit.cli.working import with_consent, worked
-from bulkedit.commands import Where, connection_of
+from bulkedit.cli.working import agreed_connection, worked
+from bulkedit.commands import Where
 from bulkedit.connection import connect
 from bulkedit.edit import IMAGE_SET_ID
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, UsageError
@@ -101,18 +101,15 @@ def revert(
     found = runs.load(run)
     wanted = reversal.parse_ranges(rows) if rows is not None else None
     ids = _ids(image_sets) if image_sets is not None else None
-    where = connection_of(
+    where = agreed_connection(
         found,
-        with_consent(
-            found,
-            Where(
-                region=region,
-                profile=profile,
-                endpoint_url=endpoint_url,
-                allow_http=allow_http,
-                client_cert=client_cert,
-                client_key=client_key,
-            ),
+        Where(
+            region=region,
+            profile=profile,
+            endpoint_url=endpoint_url,
+            allow_http=allow_http,
+            client_cert=client_cert,
+            client_key=client_key,
         ),
     )
     rates = read_paces(read_rate)

@@ -25,8 +25,8 @@ from bulkedit.cli.terminal import (
     plural,
     print_rows,
 )
-from bulkedit.cli.working import with_consent, worked
-from bulkedit.commands import Where, connection_of
+from bulkedit.cli.working import agreed_connection, worked
+from bulkedit.commands import Where
 from bulkedit.connection import connect
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, BulkeditError
 from bulkedit.pacing import AUTO
@@ -146,18 +146,15 @@ def verify(
         include_values=include_values,
         workers=workers,
     )
-    where = connection_of(
+    where = agreed_connection(
         found,
-        with_consent(
-            found,
-            Where(
-                region=region,
-                profile=profile,
-                endpoint_url=endpoint_url,
-                allow_http=allow_http,
-                client_cert=client_cert,
-                client_key=client_key,
-            ),
+        Where(
+            region=region,
+            profile=profile,
+            endpoint_url=endpoint_url,
+            allow_http=allow_http,
+            client_cert=client_cert,
+            client_key=client_key,
         ),
     )
     work = _Verifying(found, options, where, read_paces(read_rate), skip_archived=skip_archived)

@@ -14,6 +14,7 @@ import typer
 
 from bulkedit.cli.progress import show
 from bulkedit.cli.terminal import confirmed, err, interactive
+from bulkedit.commands import connection_of
 from bulkedit.destination import is_aws, is_loopback, without_password
 from bulkedit.errors import EXIT_OK, BulkeditError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from bulkedit.commands import Where
+    from bulkedit.connection import Connection
     from bulkedit.runs import Run
 
 
@@ -48,11 +50,15 @@ async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
             scope.cancel()
 
 
-def with_consent(run: Run, where: Where) -> Where:
-    """Ask a person before a run's own endpoint is followed that is neither AWS's nor this machine's.
+def agreed_connection(run: Run, where: Where) -> Connection:
+    """How to reach the run's data store; asks a person first if the run's endpoint is neither AWS's nor this machine's.
 
-    A run folder may come from others. `bulkedit.commands.connection_of` refuses if there is no consent.
+    A run folder may come from others. Raises as `bulkedit.commands.connection_of`, which refuses if no person is asked.
     """
+    return connection_of(run, _with_consent(run, where))
+
+
+def _with_consent(run: Run, where: Where) -> Where:
     url = run.settings["connection"].get("endpoint_url")
     if where.endpoint_url is not None or url is None or is_aws(url) or is_loopback(url) or not interactive():
         return where

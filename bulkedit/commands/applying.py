@@ -104,7 +104,7 @@ _LEAST: Final = {
 
 
 def require_digest(plan: SavedPlan, digest: str) -> None:
-    """Raises StalePlanError unless a plan has this digest, and UsageError for what is none.
+    """Raises StalePlanError unless a plan has this digest, and UsageError for what is not a digest.
 
     ``digest``: all hexadecimal digits, or at least the first 16, which no one can give to another plan by trying:
     64 bits take 2**64 plans.
@@ -173,7 +173,7 @@ async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> As
         return
     path = run.folder / "plan" / full_messages.FILE
     try:
-        file = full_messages.open_file(path)
+        file = received.opened_to_write(path)
     except OSError as error:
         raise UsageError(f"the file for messages cannot be written ({error.strerror}).", where=str(path)) from error
     with file:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from bulkedit.files import open_private
+from bulkedit.files import draft_file, open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,16 +28,15 @@ def make_private_folder(folder: Path) -> None:
 
 
 def replace_private(path: Path, text: str) -> None:
-    """Write a file with mode 0600. An older file, or a link of that name, is removed first, never written through."""
-    path.unlink(missing_ok=True)
-    with open_private(path) as file:
+    """Write a file with mode 0600. It replaces an older file, or a link, which is never written through."""
+    with draft_file(path, replace=True) as file:
         file.write(text.encode("utf-8"))
 
 
 def create_private(path: Path) -> bool:
     """Create an empty file with mode 0600; False if there is a file of that name already."""
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        open_private(path).close()
     except FileExistsError:
         return False
     return True
