@@ -35,29 +35,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 _LOOK_S: Final = 0.05  # longer than a look at the lock takes
 _MADE: Final = """CREATE TABLE IF NOT EXISTS made (
     call         INTEGER NOT NULL,  -- number of a call that copies an image set to a new one
     image_set_id TEXT NOT NULL,     -- the image set
     ours         INTEGER NOT NULL   -- 1: what the call made; 0: was there before it, so it is not what the call made
 ) STRICT;"""
-SETUP: Final = f"""
-BEGIN;
+_BEGINNING: Final = """BEGIN;
 CREATE TABLE event (
     seq        INTEGER PRIMARY KEY,  -- order of writing
     at         REAL NOT NULL,        -- epoch seconds
     call       INTEGER NOT NULL,     -- number of the call in the plan
     standing   TEXT NOT NULL,        -- where the call stands from here on
     base       INTEGER,              -- version that the request took for the latest
-    version    INTEGER,              -- version that the call became
+    version    INTEGER,              -- made by its update: an applied call's result, else what a failed update left
     attempts   INTEGER NOT NULL,     -- update requests sent so far
     throttles  INTEGER NOT NULL,     -- of these, refused for the quota
     faults     INTEGER NOT NULL,     -- lost answers and failed reads so far
     conflicts  INTEGER NOT NULL,     -- times another writer was there first
     cause      TEXT,                 -- error code or finding behind the standing
     message    TEXT,                 -- the service's words, without values
-    digest     TEXT                  -- keyed digest of the payload, on intents
+    digest     TEXT"""
+_SINCE_2: Final = """,               -- keyed digest of the payload, on intents
+    base_updated_at REAL             -- updatedAt of the base when the request left, epoch seconds"""
+_REST: Final = f"""
 ) STRICT;
 CREATE TABLE part (
     call       INTEGER PRIMARY KEY,  -- number of a call that is part of another; beyond those of the plan
@@ -69,9 +71,17 @@ CREATE TABLE pace (
     quota      REAL NOT NULL         -- updates a second that the run took for the quota from then on
 ) STRICT;
 {_MADE}
+PRAGMA user_version = """
+SETUP: Final = f"{_BEGINNING}{_SINCE_2}{_REST}{SCHEMA};\nCOMMIT;\n"
+_SETUPS: Final = {1: f"{_BEGINNING}{_REST}1;\nCOMMIT;\n", SCHEMA: SETUP}  # by version of the schema
+_MIGRATION: Final = f"""
+BEGIN IMMEDIATE;
+ALTER TABLE event ADD COLUMN base_updated_at REAL;
 PRAGMA user_version = {SCHEMA};
 COMMIT;
 """
+# what a ledger of version 1 is read through
+_VIEW: Final = "CREATE TEMP VIEW event AS SELECT *, NULL AS base_updated_at FROM main.event"
 # rows that no ledger has, by table: what reads them takes numbers of 32 bits, and words of `Standing`
 _LARGEST: Final = 2**32 - 1
 _COUNTED: Final = ("base", "version", "attempts", "throttles", "faults", "conflicts")
@@ -120,6 +130,7 @@ class Event:
     cause: str | None = None
     message: str | None = None
     digest: str | None = None
+    base_updated_at: float | None = None  # epoch seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +182,7 @@ STANDINGS: Final = pl.Schema(
         "cause": pl.String(),
         "message": pl.String(),
         "at": pl.Float64(),
+        "base_updated_at": pl.Float64(),
     }
 )
 # One row a call: its first event.
@@ -211,6 +223,8 @@ class Ledger:
             connection, _ = _checked(path)
             with _explained(path):
                 connection.execute(_MADE)  # a run that was begun before there was such a table
+                if _version(connection) < SCHEMA:
+                    connection.executescript(_MIGRATION)
             undo.pop_all()
         return cls(path, connection, lock)
 
@@ -223,6 +237,9 @@ class Ledger:
         connection, damage = _checked(path, tolerant=True)
         ledger = cls(path, connection, None)
         ledger.damage = damage
+        with _explained(path):
+            if _version(connection) < SCHEMA:
+                connection.execute(_VIEW)
         if damage is None:
             connection.execute("PRAGMA query_only = ON")
         return ledger
@@ -501,19 +518,19 @@ def _require_files(path: Path, *, own: bool = False) -> None:
 
 def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
     """Raises LedgerError if this is no ledger of this version, or if it has more or other tables than one."""
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    found = _version(connection)
     if found == 0:
         raise LedgerError(
             "this file is no ledger.", where=str(path), likely="It was emptied or replaced.", hint=_WITHOUT
         )
-    if found != SCHEMA:
+    if found not in _SETUPS:
         raise LedgerError(
             "this ledger was written by another version of bulkedit.",
             where=str(path),
             hint="Use the version that began the run: run.json beside the ledger names it.",
         )
     with contextlib.closing(sqlite3.connect(":memory:")) as own:
-        own.executescript(SETUP)
+        own.executescript(_SETUPS[found])
         ours = _tables(own)
     # the name that no entry of a schema can take from SQLite: sqlite_schema is only an alias
     there = _tables(connection)
@@ -526,6 +543,11 @@ def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
             likely="Someone has changed it: a view or a trigger in it would run what they wrote.",
             hint="Nothing of it was run. Ask who made the folder.",
         )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(found)
 
 
 def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:

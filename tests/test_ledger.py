@@ -21,7 +21,7 @@ import anyio
 import pytest
 
 from bulkedit.errors import LedgerError, RunHeldError
-from bulkedit.ledger import SCHEMA, STANDINGS, Event, GroupCommit, Ledger, Pace
+from bulkedit.ledger import _SETUPS, SCHEMA, STANDINGS, Event, GroupCommit, Ledger, Pace
 from bulkedit.outcome import Standing
 from tests.privileges import as_anybody
 
@@ -124,6 +124,7 @@ class TestHealthData:
             "cause",
             "message",
             "digest",
+            "base_updated_at",
         ]
 
     def test_its_files_are_for_their_owner_only(self, path: Path, ledger: Ledger) -> None:
@@ -138,6 +139,49 @@ class TestHealthData:
         finally:
             os.umask(before)
         assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+
+
+# -- a ledger of version 1, which a run of an earlier bulkedit has left
+
+
+@pytest.fixture
+def older(path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_SETUPS[1])
+        connection.execute("PRAGMA journal_mode = WAL")
+        row = (1.0, 7, "applied", 1, 2, 1, 0, 0, 0, None, "words", "d")
+        columns = "at, call, standing, base, version, attempts, throttles, faults, conflicts, cause, message, digest"
+        connection.execute(f"INSERT INTO event ({columns}) VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+        connection.commit()
+    path.chmod(0o600)
+    return path
+
+
+class TestOlder:
+    def test_it_is_read_as_it_is(self, older: Path) -> None:
+        before = older.read_bytes()
+        with Ledger.read(older) as ledger:
+            assert calls_of(ledger) == [7]
+            assert ledger.rows_of([7])[0]["base_updated_at"] is None
+            assert ledger.standings().select("call", "version", "base_updated_at").rows() == [(7, 2, None)]
+        assert older.read_bytes() == before
+
+    def test_to_go_on_it_becomes_one_of_this_version_without_loss(self, older: Path) -> None:
+        with Ledger.open(older) as ledger:
+            ledger.append([event(8, base_updated_at=5.5)])
+        with Ledger.open(older) as ledger:
+            assert [(row["call"], row["message"], row["base_updated_at"]) for row in ledger.events()] == [
+                (7, "words", None),
+                (8, None, 5.5),
+            ]
+            assert [row["base_updated_at"] for row in ledger.rows_of([7, 8])] == [None, 5.5]
+
+    def test_its_tables_are_checked_as_strictly(self, older: Path) -> None:
+        with closing(sqlite3.connect(older)) as connection:
+            connection.execute("ALTER TABLE event ADD COLUMN base_updated_at REAL")
+        for way in (Ledger.read, Ledger.open):
+            with pytest.raises(LedgerError, match="not those of a ledger: 'event'"):
+                way(older)
 
 
 # -- durability
