@@ -365,6 +365,24 @@ class Ledger:
             last = {row[0]: dict(zip(STANDINGS, row, strict=True)) for row in rows}
         return list(last.values())
 
+    def versions_told(
+        self, calls: Collection[int], *, cause: str
+    ) -> Iterator[tuple[int, str, int | None, int | None, bool]]:
+        """Of each event of these calls, in order: call, standing, base, version, and whether ``cause`` is its cause."""
+        query = """SELECT call, standing, base, version, cause IS ? FROM event
+                   WHERE call IN (SELECT value FROM json_each(?)) ORDER BY seq"""
+        with _explained(self.path):
+            for call, standing, base, version, caused in self._connection.execute(
+                query, (cause, json.dumps(sorted(calls)))
+            ):
+                yield call, standing, base, version, bool(caused)
+
+    def has_reused_versions(self) -> bool:
+        """Whether a failed update has left the version that it was built on, so that its number goes to the next."""
+        query = "SELECT EXISTS (SELECT 1 FROM event WHERE version = base)"
+        with _explained(self.path):
+            return bool(self._connection.execute(query).fetchone()[0])
+
     def _readable(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a damaged ledger, up to where it cannot be read."""
         rows: list[tuple[Any, ...]] = []

@@ -12,8 +12,10 @@ latest (its *base*), and its effect becomes the next version. Three facts make e
 
 What the service says is therefore never a guess about what it did. Throttles (429, 402) mean that nothing happened.
 A stale version (404 with the observed words, perhaps 409) and a conflict (409: locked) are neither failures nor
-reasons to repeat: they lead to a look at the image set. Only an invalid request, an update that failed for a reason
-in the request, or an image set that does not exist is the edit's own fault.
+reasons to repeat: they lead to a look at the image set. So does an invalid request: a service that checks the content
+before the version says so of a request that would be stale, because it was made already or because of what another
+writer has made. Only a request that is invalid on its base, an update that failed for a reason in the request, or an
+image set that does not exist is the edit's own fault.
 
 A pair that is not in the table cannot be; meeting it is a defect, and `next_step` says which pair it was.
 """
@@ -39,13 +41,15 @@ class Finding(StrEnum):
     STALE = "stale version"
     CONFLICT = "conflict"
     NOT_FOUND = "not found"
-    INVALID = "invalid"
+    INVALID = "invalid"  # on its base, or on a newer version
     DENIED = "access denied"  # of this image set: the engine tells it from a denial of all
     UNKNOWN = "unknown refusal"
     LOST = "answer lost"
     # looks at the image set
     LOCKED = "locked"
     UNMOVED = "at its base"  # nothing newer than the call's base
+    UNMOVED_ONCE = "at its base, after an invalid request"  # reads may lag behind writes
+    INVALID_ON_BASE = "invalid on its base"  # as the looks after an invalid request have shown
     REACHED = "at its version"  # the version that the call was to make stands, and its update succeeded
     REACHED_UNSURE = "at its version, perhaps another's"  # the same, of a service that gives a number twice
     FAILED_REQUEST = "update failed by its request"
@@ -56,6 +60,7 @@ class Finding(StrEnum):
     STORE_GONE = "its data store is gone"
     # what the version after the base holds (after a COMPARE)
     OURS = "ours"
+    UNCHANGED = "as its base, which was as asked for"  # so nobody can tell whose it is
     STRANGERS = "a stranger's"
     # reads that told nothing
     READ_THROTTLED = "read throttled"
@@ -90,7 +95,7 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     # Before the first request the image set is looked at, unless its version is known.
     (S.PLANNED, F.LOCKED): Step.LOOK_LATER,  # somebody else is writing
     (S.PLANNED, F.UNMOVED): Step.SEND,
-    (S.PLANNED, F.PASSED): Step.REBASE,  # the row named a version, and the image set is past it
+    (S.PLANNED, F.PASSED): Step.REBASE,  # another writer came before it, or the version that the row names is not there
     (S.PLANNED, F.ABSENT): Step.REJECTED,
     # A request is out. No earlier request with this base can have been applied.
     (S.INTENDED, F.ACCEPTED): Step.LOOK_LATER,
@@ -99,15 +104,17 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.INTENDED, F.STALE): Step.LOOK,
     (S.INTENDED, F.CONFLICT): Step.LOOK,  # locked, or stale under another name
     (S.INTENDED, F.NOT_FOUND): Step.LOOK,  # gone, or stale with other words
-    (S.INTENDED, F.INVALID): Step.REJECTED,
+    (S.INTENDED, F.INVALID): Step.LOOK,
     (S.INTENDED, F.DENIED): Step.FAILED,
     (S.INTENDED, F.UNKNOWN): Step.FAILED,
     (S.INTENDED, F.LOST): Step.LOOK,  # and the call is in doubt from here
     (S.INTENDED, F.LOCKED): Step.LOOK_LATER,
     (S.INTENDED, F.UNMOVED): Step.SEND_AGAIN,
+    (S.INTENDED, F.UNMOVED_ONCE): Step.LOOK_LATER,
+    (S.INTENDED, F.INVALID_ON_BASE): Step.REJECTED,
     (S.INTENDED, F.REACHED): Step.REBASE,  # refused, and yet the version is there: it is a stranger's
-    (S.INTENDED, F.FAILED_REQUEST): Step.SEND_ANEW,
-    (S.INTENDED, F.FAILED_SERVICE): Step.SEND_ANEW,
+    (S.INTENDED, F.FAILED_REQUEST): Step.REBASE,  # so it is if it has failed
+    (S.INTENDED, F.FAILED_SERVICE): Step.REBASE,
     (S.INTENDED, F.PASSED): Step.REBASE,
     (S.INTENDED, F.ABSENT): Step.REJECTED,
     # A request with this base may have been applied, or may still arrive.
@@ -117,17 +124,20 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.IN_DOUBT, F.STALE): Step.LOOK,
     (S.IN_DOUBT, F.CONFLICT): Step.LOOK,
     (S.IN_DOUBT, F.NOT_FOUND): Step.LOOK,
-    (S.IN_DOUBT, F.INVALID): Step.REJECTED,  # the same request was invalid the first time too
+    (S.IN_DOUBT, F.INVALID): Step.LOOK,  # perhaps because the first one was carried out
     (S.IN_DOUBT, F.DENIED): Step.LOOK,
     (S.IN_DOUBT, F.UNKNOWN): Step.LOOK,
     (S.IN_DOUBT, F.LOST): Step.LOOK,
     (S.IN_DOUBT, F.LOCKED): Step.LOOK_LATER,  # perhaps by ourselves
     (S.IN_DOUBT, F.UNMOVED): Step.SEND_AGAIN,
+    (S.IN_DOUBT, F.UNMOVED_ONCE): Step.LOOK_LATER,
+    (S.IN_DOUBT, F.INVALID_ON_BASE): Step.REJECTED,  # the same request was invalid the first time too
     (S.IN_DOUBT, F.REACHED): Step.COMPARE,
     (S.IN_DOUBT, F.FAILED_REQUEST): Step.SEND_ANEW,  # whoever's it was, nothing was applied, and the base is spent
     (S.IN_DOUBT, F.FAILED_SERVICE): Step.SEND_ANEW,
     (S.IN_DOUBT, F.PASSED): Step.COMPARE,
     (S.IN_DOUBT, F.OURS): Step.APPLIED,
+    (S.IN_DOUBT, F.UNCHANGED): Step.APPLIED,  # and no version is claimed
     (S.IN_DOUBT, F.STRANGERS): Step.REBASE,  # the base is spent: the lost request can never win now
     (S.IN_DOUBT, F.ABSENT): Step.FAILED,
     # The service has taken the request; its version is promised.
@@ -136,6 +146,7 @@ NEXT: Final[dict[tuple[Standing, Finding], Step]] = {
     (S.ACCEPTED, F.REACHED): Step.APPLIED,
     (S.ACCEPTED, F.REACHED_UNSURE): Step.COMPARE,
     (S.ACCEPTED, F.OURS): Step.APPLIED,
+    (S.ACCEPTED, F.UNCHANGED): Step.APPLIED,
     (S.ACCEPTED, F.STRANGERS): Step.REBASE,  # ours has failed, left no version behind, and was overtaken
     (S.ACCEPTED, F.FAILED_REQUEST): Step.REJECTED,
     (S.ACCEPTED, F.FAILED_SERVICE): Step.SEND_ANEW,
@@ -209,24 +220,36 @@ def of_store(found: Datastore | Refused | Lost) -> Finding:
     return Finding.STORE_GONE if finding in {Finding.GONE, Finding.READ_REFUSED} else finding
 
 
-def of_look(
-    found: ImageSet, *, standing: Standing, base: int | None, before: ImageSet | None, reused: bool = False
-) -> Finding:
-    """What a look at the latest version (or, past it, at the call's own version) means.
+def of_first_look(found: ImageSet, *, expected: bool, behind: bool) -> Finding:
+    """What a look at the latest version means before the call's request has left.
 
-    ``base`` is the version that the call builds on, None where it has none yet; ``before`` is the last look before
-    the request left, so that an old failure is not taken for ours; ``reused``: this service has been seen to give the
-    number of a failed update to the next one.
+    ``expected``: it is the version that the call is to follow, or that its row names; ``behind``: the run itself has
+    made newer versions, which this look does not show yet.
     """
     if found.state is State.DELETED:
         return Finding.GONE
-    if base is None or found.version == base:
-        return _at_base(found, standing, before)
+    if found.state is State.LOCKED or behind:
+        return Finding.LOCKED
+    return Finding.UNMOVED if expected else Finding.PASSED
+
+
+def of_look(
+    found: ImageSet, *, standing: Standing, base: int, base_updated_at: float | None = None, reused: bool = False
+) -> Finding:
+    """What a look at the latest version (or, past it, at the call's own version) means once a request has left.
+
+    ``base`` is the version that the request named. ``base_updated_at`` is when that was updated (epoch seconds), as the
+    last look before the request showed it, so that an old failure is not taken for ours; ``reused``: this service has
+    been seen to give the number of a failed update to the next one.
+    """
+    if found.state is State.DELETED:
+        return Finding.GONE
+    if found.version == base:
+        return _at_base(found, standing, base_updated_at)
     if found.version < base:
-        # a read that lags behind, or (before anything was sent) a row that names a version not yet made
-        return Finding.PASSED if standing is Standing.PLANNED else Finding.LOCKED
-    if standing is Standing.PLANNED or found.version > base + 1:
-        return Finding.PASSED
+        return Finding.LOCKED  # a read that lags behind
+    if found.version > base + 1:
+        return Finding.LOCKED if standing is Standing.INTENDED and found.state is State.LOCKED else Finding.PASSED
     return _at_its_version(found, standing, reused=reused)
 
 
@@ -238,10 +261,10 @@ def _at_its_version(found: ImageSet, standing: Standing, *, reused: bool) -> Fin
     return Finding.REACHED_UNSURE if reused and standing is Standing.ACCEPTED else Finding.REACHED
 
 
-def _at_base(found: ImageSet, standing: Standing, before: ImageSet | None) -> Finding:
+def _at_base(found: ImageSet, standing: Standing, base_updated_at: float | None) -> Finding:
     if found.state is State.LOCKED:
         return Finding.LOCKED
-    failed_since = found.failed and (before is None or found.updated_at != before.updated_at)
+    failed_since = found.failed and (base_updated_at is None or found.updated_at != base_updated_at)
     if standing is Standing.ACCEPTED and failed_since:
         return of_failure(found.message)  # a service whose failed updates use no version up
     return Finding.UNMOVED

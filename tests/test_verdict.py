@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -45,9 +45,12 @@ def test_every_failed_read_has_a_next_step(standing: Standing, reply: Refused | 
 @pytest.mark.parametrize("status", ["UPDATED", "UPDATE_FAILED"])
 def test_every_look_has_a_next_step(standing: Standing, version: int, state: State, status: str) -> None:
     found = image_set(version, state, status, updated_at=9.0)
-    bases = [4, None] if standing is S.PLANNED else [4]
-    for base, before in itertools.product(bases, (None, image_set(4))):
-        assert next_step(standing, verdict.of_look(found, standing=standing, base=base, before=before)) in Step
+    if standing is S.PLANNED:
+        meanings = {verdict.of_first_look(found, expected=e, behind=b) for e in (True, False) for b in (True, False)}
+    else:
+        chosen: list[Any] = [{"base_updated_at": at, "reused": r} for at in (None, 0.0) for r in (True, False)]
+        meanings = {verdict.of_look(found, standing=standing, base=4, **options) for options in chosen}
+    assert all(next_step(standing, meaning) in Step for meaning in meanings)
 
 
 def test_only_the_service_or_the_edit_ends_a_call() -> None:
@@ -62,7 +65,7 @@ def test_a_call_in_doubt_is_applied_only_on_proof_and_rejected_only_on_the_servi
     rejected = [
         finding for (standing, finding), step in NEXT.items() if standing is S.IN_DOUBT and step is Step.REJECTED
     ]
-    assert (applied, rejected) == ([F.OURS], [F.INVALID])
+    assert (applied, rejected) == ([F.OURS, F.UNCHANGED], [F.INVALID_ON_BASE])
 
 
 def test_a_request_is_sent_again_only_where_nothing_newer_than_its_base_stands() -> None:
@@ -80,12 +83,11 @@ def test_a_pair_that_cannot_be_raises_and_names_both() -> None:
 
 
 LOOKS: list[tuple[Standing, int | None, ImageSet, Finding]] = [
-    (S.PLANNED, None, image_set(4), F.UNMOVED),
-    (S.PLANNED, None, image_set(4, State.LOCKED), F.LOCKED),
-    (S.PLANNED, 4, image_set(4), F.UNMOVED),
-    (S.PLANNED, 4, image_set(5), F.PASSED),
-    (S.PLANNED, 4, image_set(3), F.PASSED),
     (S.INTENDED, 4, image_set(5), F.REACHED),
+    (S.INTENDED, 4, image_set(6), F.PASSED),
+    (S.INTENDED, 4, image_set(6, State.LOCKED), F.LOCKED),
+    (S.IN_DOUBT, 4, image_set(3), F.LOCKED),
+    (S.IN_DOUBT, 4, image_set(6, State.LOCKED), F.PASSED),
     (S.IN_DOUBT, 4, image_set(4), F.UNMOVED),
     (S.IN_DOUBT, 4, image_set(4, State.LOCKED), F.LOCKED),
     (S.IN_DOUBT, 4, image_set(5, State.LOCKED), F.LOCKED),
@@ -109,9 +111,25 @@ LOOKS: list[tuple[Standing, int | None, ImageSet, Finding]] = [
     LOOKS,
     ids=[f"{s}-{b}-{f.version}-{f.state}-{f.status}" for s, b, f, _ in LOOKS],
 )
-def test_what_a_look_means(standing: Standing, base: int | None, found: ImageSet, finding: Finding) -> None:
-    before = image_set(4, status="UPDATE_FAILED", updated_at=1.0)
-    assert verdict.of_look(found, standing=standing, base=base, before=before) == finding
+def test_what_a_look_means(standing: Standing, base: int, found: ImageSet, finding: Finding) -> None:
+    assert verdict.of_look(found, standing=standing, base=base, base_updated_at=1.0) == finding
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "behind", "finding"),
+    [
+        (image_set(4), True, False, F.UNMOVED),
+        (image_set(4), False, False, F.PASSED),
+        (image_set(4), True, True, F.LOCKED),
+        (image_set(4), False, True, F.LOCKED),
+        (image_set(4, State.LOCKED), True, False, F.LOCKED),
+        (image_set(4, State.LOCKED), False, False, F.LOCKED),
+        (image_set(4, State.DELETED), False, False, F.GONE),
+    ],
+    ids=["free", "another writer's", "lagging", "lagging and another's", "locked", "locked by another", "gone"],
+)
+def test_what_a_look_before_the_request_means(found: ImageSet, expected: bool, behind: bool, finding: Finding) -> None:
+    assert verdict.of_first_look(found, expected=expected, behind=behind) == finding
 
 
 @pytest.mark.parametrize(

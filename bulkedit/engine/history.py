@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from anyio import to_thread
 
-from bulkedit.engine.lane import EARLIER_CONFLICT
+from bulkedit.engine.lane import BY_EMPTY_VALUE, EARLIER_CONFLICT
 from bulkedit.engine.recipe import Past
+from bulkedit.engine.versions import Versions
 from bulkedit.outcome import Standing
 from bulkedit.planner import Lane, Recipe, part_of
 from bulkedit.recipe import WELL, promotions
@@ -36,7 +38,8 @@ class History:
         self._parts_of: dict[int, list[int]] = defaultdict(list)  # split call -> its parts
         self._planned: int = plan.counts["calls"]
         self._next: int = self._planned
-        self.begun: dict[int, dict[str, Any]] = {}  # `bulkedit.ledger.STANDINGS` rows of calls begun and not settled
+        # of calls begun and not settled: `bulkedit.ledger.STANDINGS`, and `by_empty_value`: a removal goes by it
+        self.begun: dict[int, dict[str, Any]] = {}
         self._settled = bytearray(self._planned)  # 1 for each settled call of the plan
         self._settled_parts: set[int] = set()
         for part in ledger.parts():
@@ -49,6 +52,9 @@ class History:
         self._made: list[Made] = ledger.made() if self._promotions else []
         self._conflicted: set[int] = set()  # calls of the plan that another writer has stopped
         self._struck: dict[int, list[PlannedCall]] = {}  # those of lanes that were read and are not opened yet
+        self._told: dict[int, list[tuple[int, Standing, int | None, int | None]]] = {}  # events of lanes not read yet
+        self._versions: dict[int, Versions] = {}  # of lanes that were read and are not opened yet
+        self.versions_reused = False  # by the service, after failed updates
         tally.calls += len(self._roots) - len(self._parts_of)
         self._read(ledger, tally)
 
@@ -77,7 +83,24 @@ class History:
         struck = [row["call"] for row in ledger.rows_of(conflicted) if row["cause"] != EARLIER_CONFLICT]
         self._conflicted = {self._roots[call][0] if call in self._roots else call for call in struck}
         begun = standings.filter(~settled & (pl.col("standing") != str(Standing.SPLIT)))
-        self.begun = {row["call"]: row for row in ledger.rows_of(begun["call"].to_list())}
+        self.begun = {row["call"]: {**row, "by_empty_value": False} for row in ledger.rows_of(begun["call"].to_list())}
+        if standings.height:
+            self._read_versions(ledger, standings)
+
+    def _read_versions(self, ledger: Ledger, standings: pl.DataFrame) -> None:
+        """The events of the lanes that are begun and have calls left: few, even of a run of millions."""
+        self.versions_reused = ledger.has_reused_versions()
+        lanes = self._plan.calls().select("call", "lane").collect()
+        left = pl.Series("settled", list(self._settled), dtype=pl.UInt8) == 0
+        open_lanes = lanes.filter(left).get_column("lane").unique()
+        numbers = standings.get_column("call")
+        roots = pl.Series([self._roots[call][0] if call in self._roots else call for call in numbers], dtype=pl.UInt32)
+        begun = pl.DataFrame({"call": numbers, "lane": lanes.get_column("lane").gather(roots)})
+        lane_of = dict(begun.filter(pl.col("lane").is_in(open_lanes.implode())).iter_rows())
+        for call, standing, base, version, by_empty in ledger.versions_told(lane_of, cause=BY_EMPTY_VALUE):
+            self._told.setdefault(lane_of[call], []).append((call, Standing(standing), base, version))
+            if by_empty and call in self.begun:
+                self.begun[call]["by_empty_value"] = True
 
     def _read_recipes(self, ledger: Ledger, done: pl.DataFrame) -> None:
         of_recipes = self._plan.calls().filter(pl.col("recipe").is_not_null()).select("call", "recipe").collect()
@@ -109,6 +132,21 @@ class History:
     def conflicted_in(self, lane: Lane) -> list[PlannedCall]:
         """The calls in which an earlier process met another writer, of a lane that opens."""
         return self._struck.pop(lane.number, [])
+
+    def versions_of(self, lane: Lane) -> Versions:
+        """What the ledger tells of the versions of a lane that opens."""
+        return self._versions.pop(lane.number, None) or Versions()
+
+    def _fold(self, lane: Lane, copy: str | None) -> Versions:
+        """``lane``: whole, as it was planned; ``copy``: the image set that its recipe edits, if it is one."""
+        versions = Versions()
+        calls = {call.call: call for call in lane.calls}
+        for number, standing, base, version in self._told.pop(lane.number, ()):
+            call = calls[self._roots[number][0] if number in self._roots else number]
+            if call.recipe is not None:
+                call = replace(call, image_set_id=copy or call.image_set_id)
+            versions.take(call, standing, base, version)
+        return versions
 
     def _past_of(self, lane: Lane) -> Past | None:
         """``lane``: whole, as it was planned."""
@@ -173,6 +211,9 @@ class History:
             self._struck[lane.number] = struck
         if calls and self._promotions and (past := self._past_of(lane)) is not None:
             self._recipes[lane.number] = past
+        if calls and lane.number in self._told:
+            past = self._recipes.get(lane.number)
+            self._versions[lane.number] = self._fold(lane, past.made.get(past.copy) if past else None)
         return Lane(lane.number, calls) if calls else None
 
     def _unsettled(self, call: PlannedCall) -> list[PlannedCall]:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +16,15 @@ from bulkedit.client import CopyRequest, UpdateRequest
 from bulkedit.engine.learned import Removal
 from bulkedit.engine.options import OnConflict
 from bulkedit.engine.repeats import Repeats
-from bulkedit.engine.stored import NoSuchPlace, fill_stored, holds, no_such_place, with_empty_values
+from bulkedit.engine.stored import (
+    NoSuchPlace,
+    fill_stored,
+    follows,
+    holds,
+    no_such_place,
+    reads_the_same,
+    with_empty_values,
+)
 from bulkedit.ledger import Event, Made, Part
 from bulkedit.outcome import (
     Accepted,
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
     from bulkedit.engine.budget import RetryBudget
     from bulkedit.engine.learned import Learned
     from bulkedit.engine.options import Options
+    from bulkedit.engine.versions import Versions
     from bulkedit.pacing import SettleTimes
     from bulkedit.planner import Lane, PlannedCall
 
@@ -126,14 +134,15 @@ class _Books:
     call: PlannedCall
     standing: Standing
     base: int | None = None
+    base_updated_at: float | None = None  # epoch seconds, as the last look before the request told
     attempts: int = 0
     throttles: int = 0
     faults: int = 0
     conflicts: int = 0
     looks: int = 0  # at the image set since the last request
     request: UpdateRequest | None = None  # for the base in hand, with stored values filled in
-    before: ImageSet | None = None  # the image set as it stood before the last request
-    target: dict[str, Any] | None = None  # the document that a revert in doubt goes back to
+    invalid: Refused | None = None  # the answer to the last request, which may be about a newer version
+    documents: dict[int, dict[str, Any]] | None = None  # by version, while they are compared
     locked_since: float | None = None  # or accepted and not seen to move
     accepted_at: float | None = None  # monotonic
     locked_at: float | None = None  # when the last look left that found the accepted update not settled
@@ -144,10 +153,22 @@ class _Books:
 
 
 _UNDER_WAY: Final = frozenset({Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED})
-_BY_CONTENT: Final = frozenset({Finding.INVALID, Finding.FAILED_REQUEST})
+_BY_CONTENT: Final = frozenset({Finding.INVALID_ON_BASE, Finding.FAILED_REQUEST})
 _FAILURES: Final = frozenset({Finding.FAILED_REQUEST, Finding.FAILED_SERVICE})
 _QUOTA: Final = frozenset({Finding.THROTTLED, Finding.TOO_MANY, Finding.READ_THROTTLED})
 EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # cause of calls that --on-conflict stop leaves
+BY_EMPTY_VALUE: Final = "refused with the stored value; sent anew with the empty one"  # cause
+_LOOKS_AFTER_INVALID: Final = 2  # apart, because reads may lag behind writes
+
+
+def _left_by(reply: Reply) -> int | None:
+    """The version that a failed update has left, of the look that found it failed."""
+    return reply.version if isinstance(reply, ImageSet) else None
+
+
+def _stopped_by(call: PlannedCall) -> str | None:
+    """The image set that a conflict stops with --on-conflict stop; None if it stops the whole study."""
+    return None if call.study_wide else call.image_set_id
 
 
 class LaneRun:
@@ -168,13 +189,14 @@ class LaneRun:
         settle: SettleTimes,
         now: float,
         epoch: float,
+        versions: Versions,
         conflicted: Collection[PlannedCall] = (),
     ) -> None:
         """Begin with the first call.
 
-        ``begun``: rows of `bulkedit.ledger.STANDINGS` by call, for calls that an earlier process left unsettled;
-        ``conflicted``: calls of the lane in which an earlier process met another writer, and left it at that;
-        ``new_call`` numbers the parts of a call that is split.
+        ``begun``: rows of `bulkedit.engine.history.BEGUN` by call, for calls that an earlier process left unsettled;
+        ``versions``: what the lane's events have told so far; ``conflicted``: calls of the lane in which an earlier
+        process met another writer, and left it at that; ``new_call`` numbers the parts of a call that is split.
         """
         self.number = lane.number
         self.calls_left = len(lane.calls)
@@ -200,11 +222,10 @@ class LaneRun:
         self._sent = now  # when the action left
         self._now, self._epoch = now, epoch
         self._seen: dict[str, ImageSet] = {}  # the newest version that this lane has seen of each image set
-        self._own: Counter[str] = Counter()  # versions that requests since sent anew have left of each image set
-        self._newest_own: dict[str, int] = {}  # the newest version that a request of this lane has left of each
+        self._versions = versions
         struck = conflicted if options.on_conflict is OnConflict.STOP else ()
-        self._stopped = {call.image_set_id for call in struck}  # image sets in which --on-conflict stop has struck
-        self._study_stopped = any(call.study_wide for call in struck)  # it has struck a call of the whole study
+        self._stopped_before = frozenset(_stopped_by(call) for call in struck)
+        self._stopped: set[str | None] = set()  # image sets in which --on-conflict stop has struck; None: the study
         self._books: _Books | None = None
         self._events: list[Event | Part | Made] = []
         self._open_until_busy()
@@ -244,6 +265,7 @@ class LaneRun:
         self._epoch = epoch
         books.attempts += 1
         books.looks = 0
+        books.invalid = None
         if books.standing is not Standing.PLANNED:
             return None
         books.standing = Standing.INTENDED
@@ -297,6 +319,8 @@ class LaneRun:
         if self._books is None or self._books.standing not in {Standing.PLANNED, Standing.INTENDED}:
             return None
         self._books.standing = Standing.PLANNED
+        if self._books.base is None:
+            self._books.base = self._versions.followed(self._books.call.image_set_id)
         return self._event(cause=str(Finding.DENIED))
 
     # opening calls
@@ -324,7 +348,8 @@ class LaneRun:
             # an intent without an answer: the request may have left, or may still be on its way
             was = Standing(begun["standing"])
             books.standing = Standing.IN_DOUBT if was is Standing.INTENDED else was
-            books.base = begun["base"]
+            books.base, books.base_updated_at = begun["base"], begun["base_updated_at"]
+            books.removal = Removal.EMPTY if begun["by_empty_value"] else None
             self.action = self._look()
         elif self._latest is None or self._latest.state is not State.ACTIVE:
             self.action = self._look()
@@ -344,26 +369,44 @@ class LaneRun:
 
     def _examine(self, found: ImageSet, performed: Action | None = None) -> None:
         books = self._held
-        base = self._named if books.standing is Standing.PLANNED else books.base
-        reused = self._learned.versions_reused
-        finding = verdict.of_look(found, standing=books.standing, base=base, before=books.before, reused=reused)
-        if books.standing is Standing.ACCEPTED and finding in _FAILURES and found.version == base:
+        finding = self._finding_of_look(found)
+        if books.standing is Standing.ACCEPTED and finding in _FAILURES and found.version == books.base:
             self._learned.versions_reused = True
         waits = finding is Finding.LOCKED or (finding is Finding.UNMOVED and books.standing is Standing.ACCEPTED)
         books.locked_since = (books.locked_since or self._now) if waits else None
         self._settled_by_look(finding)
         self._follow(finding, found, performed)
 
+    def _finding_of_look(self, found: ImageSet) -> Finding:
+        books = self._held
+        if books.standing is Standing.PLANNED:
+            behind = self._versions.is_behind(found)
+            return verdict.of_first_look(found, expected=self._is_expected(found), behind=behind)
+        finding = verdict.of_look(
+            found,
+            standing=books.standing,
+            base=self._base,
+            base_updated_at=books.base_updated_at,
+            reused=self._learned.versions_reused,
+        )
+        if books.invalid is None or finding is not Finding.UNMOVED:
+            return finding
+        return Finding.UNMOVED_ONCE if books.looks < _LOOKS_AFTER_INVALID else Finding.INVALID_ON_BASE
+
+    def _is_expected(self, found: ImageSet) -> bool:
+        """Whether no other writer has come before the call in hand."""
+        named = self._held.call.version
+        if named is not None:
+            return self._versions.is_named(named, found)
+        since = self._versions.followed(found.image_set_id)
+        return since is None or not self._versions.others_since(since, found)
+
     def _read(self, metadata: Metadata, performed: Action | None) -> None:
         books = self._held
         books.read_repeats = None
-        if isinstance(performed, Read) and books.base is not None and performed.version > books.base:
-            ours = holds(self._request(), metadata.document, books.target)
-            self._follow(Finding.OURS if ours else Finding.STRANGERS, metadata, performed)
-            return
-        if books.call.revert_to is not None:
-            books.target = metadata.document
-            self.action = Read(books.call.image_set_id, self._base + 1)
+        if books.documents is not None and isinstance(performed, Read):
+            books.documents[performed.version] = metadata.document
+            self._compare_documents(metadata, performed)
             return
         wanted = self._request()
         # of a call in doubt the places were there: the document is that of the same base
@@ -398,8 +441,8 @@ class LaneRun:
             Step.ASK_STORE: self._ask_store,
             Step.COMPARE: lambda: self._compare(performed),
             Step.REBASE: self._rebase,
-            Step.APPLIED: self._applied,
-            Step.REJECTED: lambda: self._reject(finding, reply),
+            Step.APPLIED: lambda: self._applied(finding),
+            Step.REJECTED: lambda: self._reject(finding, books.invalid or reply),
             Step.FAILED: lambda: self._settle(Standing.FAILED, *self._why(finding, reply)),
             Step.LEAVE_OPEN: lambda: self._park(*self._why(finding, reply)),
             Step.HALT: lambda: self._halt(reply),
@@ -413,7 +456,7 @@ class LaneRun:
         latest = self._latest
         if latest is None:
             raise LookupError("a call is sent only once its image set was seen")
-        books.base, books.before = latest.version, latest
+        books.base, books.base_updated_at = latest.version, latest.updated_at
         self._prepare()
 
     def _prepare(self) -> None:
@@ -426,7 +469,7 @@ class LaneRun:
     def _send_again(self, finding: Finding) -> None:
         books = self._held
         if self._latest is not None and self._latest.version == books.base:
-            books.before = self._latest
+            books.base_updated_at = self._latest.updated_at
         if finding is Finding.UNMOVED and books.refused_since is not None:
             self._wait_for_siblings(books.refused_since)
         elif finding in _QUOTA or self._wait_for_fault(finding):
@@ -441,33 +484,25 @@ class LaneRun:
         self._prepare()
 
     def _send_anew(self, finding: Finding, reply: Reply) -> None:
-        books = self._held
-        self._note(*self._why(finding, reply))
+        self._plan_anew(*self._why(finding, reply), left=_left_by(reply))
         if self._wait_for_fault(finding):
-            self._count_own()
-            books.standing = Standing.PLANNED
-            books.request = None
             self._follow_latest()
 
-    @property
-    def _named(self) -> int | None:
-        """The version that the call's row names, as the service counts it now: it guards against others, not us."""
-        call = self._held.call
-        return None if call.version is None else call.version + self._own[call.image_set_id]
-
-    def _count_own(self) -> None:
-        """Before a request is sent anew: the failed one may have left a version, which changes nothing."""
+    def _plan_anew(self, cause: str, message: str | None = None, *, left: int | None = None) -> None:
+        """The call has no request any more. ``left``: the version that its failed update has left."""
         books = self._held
-        if self._latest is not None and books.base is not None and self._latest.version > books.base:
-            self._own[books.call.image_set_id] += self._latest.version - books.base
-            self._newest_own[books.call.image_set_id] = self._latest.version
+        books.standing = Standing.PLANNED
+        self._note(cause, message, version=left)
+        books.request = books.documents = None
+        if left is not None:
+            books.base = left
 
     def _follow_latest(self) -> None:
-        """Send with the newest version as base, or wait for it to be unlocked."""
+        """Send with the newest version as base, wait for it to be unlocked, or find that another writer has made it."""
         if self._latest is None or self._latest.state is not State.ACTIVE:
             self.action = self._look()
         else:
-            self._send()
+            self._examine(self._latest)
 
     def _look(self, version: int | None = None) -> Look:
         return Look(self._held.call.image_set_id, version, by_list=version is None)
@@ -478,6 +513,8 @@ class LaneRun:
             books.standing = Standing.IN_DOUBT
             books.faults += 1
             self._note(*self._why(finding, reply))
+        if finding is Finding.INVALID and isinstance(reply, Refused):
+            books.invalid = reply
         conflict = finding is Finding.CONFLICT and books.call.study_wide
         books.refused_since = (books.refused_since or self._now) if conflict else None
         # past the version that was promised: its own status tells what became of it
@@ -527,46 +564,69 @@ class LaneRun:
         version = self._base + 1
         at_version = self._latest is not None and self._latest.version == version
         if at_version or (isinstance(performed, Look) and performed.version == version):
-            # what a revert should have made is what its target is
-            target = self._held.call.revert_to
-            self.action = Read(self._held.call.image_set_id, version if target is None else target)
+            self._held.documents = {}
+            self._compare_documents(None, performed)
         else:
             self.action = self._look(version)
 
+    def _compare_documents(self, reply: Metadata | None, performed: Action | None) -> None:
+        """Read the next document that is needed to tell whose the version after the base is, or tell it."""
+        books = self._held
+        read = books.documents if books.documents is not None else {}
+        target, made, base = books.call.revert_to, self._base + 1, self._base
+        wanted = [made, base] if target is None else [target, made, base]  # what a revert should make is its target
+        missing = [version for version in wanted if version not in read]
+        request, reverted = self._request(), read.get(target or 0)
+        told = made in read and not holds(request, read[made], reverted)
+        if missing and not told:
+            self.action = Read(books.call.image_set_id, missing[0])
+            return
+        books.documents = None
+        if told or not follows(request, read[base], read[made], reverted):
+            finding = Finding.STRANGERS
+        else:
+            finding = Finding.UNCHANGED if reads_the_same(read[base], read[made]) else Finding.OURS
+        self._follow(finding, reply or Metadata({}), performed)
+
     def _rebase(self) -> None:
         books = self._held
+        latest = self._latest
+        if latest is None:
+            raise LookupError("another writer's version is known only once the image set was seen")
         books.conflicts += 1
-        if self._latest is None or self._latest.version != self._newest_own.get(books.call.image_set_id):
-            del self._own[books.call.image_set_id]  # somebody else has written: what rows name holds as it stands
-        latest = self._latest.version if self._latest else None
-        cause = f"another writer made version {latest}" if latest else "another writer"
-        if books.call.version is not None or self._options.on_conflict is OnConflict.STOP:
-            if self._options.on_conflict is OnConflict.STOP:
-                self._stopped.add(books.call.image_set_id)
-                self._study_stopped |= books.call.study_wide
-            self._settle(Standing.CONFLICTED, cause)
+        # what is locked may fail yet, and a service may leave no version of that
+        books.base = latest.version if latest.state is State.ACTIVE else latest.version - 1
+        cause = f"another writer made version {latest.version}"
+        if books.call.version is None and self._options.on_conflict is OnConflict.REBASE:
+            self._plan_anew(cause)
+            self._follow_latest()
             return
-        books.standing = Standing.PLANNED
-        books.request = None
-        self._note(cause)
-        self._follow_latest()
+        if self._options.on_conflict is OnConflict.STOP:
+            self._stopped.add(_stopped_by(books.call))
+        if latest.version < (books.call.version or 0):
+            cause = f"the image set is at version {latest.version}, which is before the one that the row names"
+        self._settle(Standing.CONFLICTED, cause)
 
-    def _applied(self) -> None:
+    def _applied(self, finding: Finding) -> None:
         if self._held.removal is not None:
             self._learned.removal = self._held.removal
-        self._newest_own[self._held.call.image_set_id] = self._base + 1
-        self._settle(Standing.APPLIED, version=self._base + 1)
+        if finding is Finding.UNCHANGED:
+            self._settle(Standing.APPLIED, str(finding))  # an undo would undo what is not ours, if we claimed it
+        else:
+            self._settle(Standing.APPLIED, version=self._base + 1)
 
     def _reject(self, finding: Finding, reply: Reply) -> None:
         """Where several edits share a refused call, some may be innocent: each is to have its own truth."""
-        if finding is Finding.FAILED_REQUEST and self._latest is not None:
-            self._newest_own[self._held.call.image_set_id] = self._latest.version
+        left = _left_by(reply) if finding is Finding.FAILED_REQUEST else None
         if self._held.call.units > 1 and finding in _BY_CONTENT:
-            self._split(*self._why(finding, reply))
+            self._split(*self._why(finding, reply), version=left)
         elif finding in _BY_CONTENT and self._may_want_empty_value():
-            self._remove_by_empty_value(finding, reply)
+            _, words = self._why(finding, reply)
+            self._held.removal = Removal.EMPTY
+            self._plan_anew(BY_EMPTY_VALUE, words, left=left)
+            self._follow_latest()
         else:
-            self._settle(Standing.REJECTED, *self._why(finding, reply))
+            self._settle(Standing.REJECTED, *self._why(finding, reply), version=left)
 
     def _reject_misplaced(self, misplaced: NoSuchPlace) -> None:
         """Nothing is sent to a series or instance that is not there; what else the call asks for goes on."""
@@ -580,18 +640,9 @@ class LaneRun:
         """No removal by the stored value has been made yet: the service may want the empty one."""
         return self._held.removal is Removal.STORED and self._learned.removal is not Removal.STORED
 
-    def _remove_by_empty_value(self, finding: Finding, reply: Reply) -> None:
-        books = self._held
-        _, words = self._why(finding, reply)
-        self._count_own()
-        books.standing = Standing.PLANNED
-        books.removal, books.request = Removal.EMPTY, None
-        self._note("refused with the stored value; sent anew with the empty one", words)
-        self._follow_latest()
-
-    def _split(self, cause: str, message: str | None = None) -> None:
+    def _split(self, cause: str, message: str | None = None, *, version: int | None = None) -> None:
         self.to_split = self._held.call
-        self._settle(Standing.SPLIT, cause, message)
+        self._settle(Standing.SPLIT, cause, message, version=version)
 
     def _halt(self, reply: Reply) -> None:
         gone = Refused(Refusal.NOT_FOUND, reply.status) if isinstance(reply, Datastore) else None
@@ -632,9 +683,10 @@ class LaneRun:
 
     def _is_stopped(self, call: PlannedCall) -> bool:
         """Whether what the call builds on has conflicted: its image set, or, of a study, any of them."""
-        if self._study_stopped:
-            return True
-        return bool(self._stopped) if call.study_wide else call.image_set_id in self._stopped
+        begun = self._begun.get(call.call)
+        again = begun is not None and begun["standing"] == Standing.PLANNED and begun["base"] is None
+        stopped = self._stopped if again else self._stopped | self._stopped_before
+        return bool(stopped) if call.study_wide else not stopped.isdisjoint({None, call.image_set_id})
 
     def _forget_siblings(self, call: PlannedCall) -> None:
         """A call of the whole study has made a version of its other image sets too: they are to be looked at again."""
@@ -702,11 +754,13 @@ class LaneRun:
         digest: str | None = None,
     ) -> Event:
         books = self._held
+        self._versions.take(books.call, books.standing, books.base, version)
         return Event(
             at=self._epoch,
             call=books.call.call,
             standing=books.standing,
             base=books.base,
+            base_updated_at=books.base_updated_at,
             version=version,
             attempts=books.attempts,
             throttles=books.throttles,

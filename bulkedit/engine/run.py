@@ -119,13 +119,13 @@ class Engine:
         self.settle = SettleTimes()
         self._window = Window(options.max_in_flight)
         self._agenda = Agenda(self.pacers)
-        self._learned = Learned()
         self._retries = RetryBudget()
         self._denials = Denials()
         self._errors = ErrorBudget(options.max_errors, options.min_sample)
         self._store: tuple[float, Datastore] | None = None  # when it was last seen
         self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
         self._history = History(plan, ledger, self.tally, sends_new=sends_new)
+        self._learned = Learned(versions_reused=self._history.versions_reused)
         self._lanes = Lanes(plan, self._history)
         self._noted = Pace(-math.inf, 0.0)
         self._open_lanes = 0
@@ -270,6 +270,7 @@ class Engine:
             payload_limit=self._payload_limit,
             now=now,
             epoch=self._clock.epoch(),
+            versions=self._history.versions_of(lane),
             conflicted=self._history.conflicted_in(lane),
         )
         self._runs[lane.number] = run

@@ -156,6 +156,61 @@ def holds(request: UpdateRequest, document: dict[str, Any], target: dict[str, An
     )
 
 
+def follows(
+    request: UpdateRequest, before: dict[str, Any], after: dict[str, Any], target: dict[str, Any] | None = None
+) -> bool:
+    """Whether ``after`` is the document ``before`` with the request applied to it, and with nothing else changed."""
+    if not holds(request, after, target):
+        return False
+    if request.revert_to is not None:
+        return True
+    changed = list(_places(json.loads(request.updatable or "{}")))
+    places = [path for path, _ in (*changed, *_places(json.loads(request.removable or "{}")))]
+    places += [(*path[:-2], "DICOMVRs", path[-1]) for path in places if path[-2] == "DICOM"]
+    old_uids = {new: old for old, new in _renamings(changed).items()}
+    return _content(_without(before, _tree(places), {})) == _content(_without(after, _tree(places), old_uids))
+
+
+def reads_the_same(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether two documents of an image set hold the same."""
+    return _content(before) == _content(after)
+
+
+def _content(document: dict[str, Any]) -> tuple[Any, Any]:
+    """What of a document is an update's to change."""
+    return document.get("Patient"), document.get("Study")
+
+
+def _tree(places: list[tuple[str, ...]]) -> dict[str, Any]:
+    """Paths as nested keys; what is at the end of a path is None."""
+    tree: dict[str, Any] = {}
+    for path in sorted(places, key=len, reverse=True):  # an instance that is removed whole is the end of its path
+        inner = tree
+        for key in path[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[path[-1]] = None
+    return tree
+
+
+def _without(document: dict[str, Any], places: dict[str, Any], old_uids: dict[str, str]) -> dict[str, Any]:
+    """A document without these places, nor the objects around them that are empty then.
+
+    ``old_uids``: by new UID, where the document may have an instance or series under its new one.
+    """
+    left: dict[str, Any] = {}
+    for found, inner in document.items():
+        old = old_uids.get(found)
+        key = old if old in places and old not in document else found
+        if key not in places:
+            left[key] = inner
+        elif isinstance(inner, dict) and places[key] is not None:
+            if rest := _without(inner, places[key], old_uids):
+                left[key] = rest
+        elif places[key] is not None:
+            left[key] = inner
+    return left
+
+
 def _renamings(wanted: list[tuple[tuple[str, ...], Any]]) -> dict[str, str]:
     """The UIDs that a request changes: the keys of the document may have followed, or not."""
     return {path[-3]: value for path, value in wanted if path[-1] in _KEYS and isinstance(value, str) and len(path) > 3}
