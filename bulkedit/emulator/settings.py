@@ -42,6 +42,10 @@ class Profile:
     stale_version: Literal["not-found", "conflict"] = "not-found"
     # Whether a broken constraint (dicom-metadata-constraints) is refused at once, or accepted and ends as failed.
     constraints: Literal["async", "sync"] = "async"
+    # Which of a refused update's faults is told: that its version is not the latest, or that its content cannot be
+    # applied to the latest version. A service that looks at the content first has to refuse at once what breaks a
+    # constraint, whatever `constraints` says. That the image set is LOCKED is told before both.
+    checked_first: Literal["version", "content"] = "version"
     # Whether UPDATE_FAILED leaves a version behind: the history in list-image-set-versions shows a failed copy's.
     failed_version: Literal["consumed", "kept"] = "consumed"
     # What the value of an attribute to remove must be: the stored one ("key and value must match",

@@ -26,8 +26,14 @@ def update_image_set_metadata(world: World, request: Request) -> Answer:
     updates = parse_updates(request.params["updateImageSetMetadataUpdates"], world.profile)
     study_wide = request.flag("includeStudyImageSets") and world.profile.study_wide == "known"
     datastore = world.datastore(request.text("datastoreId"))
-    image_set = world.writable(datastore.id, request.text("imageSetId"), request.text("latestVersionId"))
+    image_set = world.unlocked(datastore.id, request.text("imageSetId"))
+    content_first = world.profile.checked_first == "content"
+    if not content_first:
+        world.check_version(image_set, request.text("latestVersionId"))
     targets = _study_of(world, image_set, updates) if study_wide else [image_set]
+    if content_first:
+        _outcome(world, request, updates, targets, study_wide=study_wide)  # refuses what cannot be applied
+        world.check_version(image_set, request.text("latestVersionId"))
     world.check_room(datastore, ACTION)
     documents, message = _outcome(world, request, updates, targets, study_wide=study_wide)
     if request.doom and request.doom.fails:
@@ -62,7 +68,7 @@ def _outcome(
             documents = [edited(target.latest.document, updates, world.profile) for target in targets]
         except Broken as broken:
             why = broken.message
-    if why is not None and world.profile.constraints == "sync":
+    if why is not None and (world.profile.constraints == "sync" or world.profile.checked_first == "content"):
         raise Invalid(why)
     return documents, why
 

@@ -126,12 +126,21 @@ class World:
 
         That it is locked is told before the version is looked at (reference section 9, decision 2).
         """
+        image_set = self.unlocked(datastore_id, image_set_id)
+        self.check_version(image_set, latest)
+        return image_set
+
+    def unlocked(self, datastore_id: str, image_set_id: str) -> ImageSet:
+        """The image set, if it takes a write at all."""
         image_set = self.image_set(datastore_id, image_set_id)
         self.check_there(image_set)
         self.check_unlocked(image_set)
+        return image_set
+
+    def check_version(self, image_set: ImageSet, latest: str) -> None:
+        """A write must name the latest version (update-image-set-metadata)."""
         if latest.lstrip("0") != str(image_set.number):
             raise Conflict(STALE) if self.profile.stale_version == "conflict" else NotFound(STALE)
-        return image_set
 
     def check_there(self, image_set: ImageSet) -> None:
         """Nothing but properties is left of a deleted image set."""

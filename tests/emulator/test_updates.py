@@ -73,6 +73,36 @@ class TestStates:
         one = service.add()
         assert service.update(one, in_study(StudyDescription="Y"), version=7) == ("ConflictException", STALE)
 
+    @pytest.mark.parametrize("constraints", ["async", "sync"])
+    @pytest.mark.parametrize(
+        ("first", "refusal"), [("version", "ResourceNotFoundException"), ("content", "ValidationException")]
+    )
+    def test_version_or_content_is_checked_first(
+        self, make_service: Callable[..., Service], first: str, refusal: str, constraints: str
+    ) -> None:
+        service = make_service(checked_first=first, constraints=constraints)
+        one = service.add()
+        removal = in_study(StudyDescription="CHEST")
+        assert service.outcome(one, removable=removal) == UPDATED
+        # the same request once more, as one that was lost and comes late: what it would remove is gone
+        assert service.update(one, removable=removal, version=1)[0] == refusal
+        assert service.update(one, in_study(PatientName="X"), version=1)[0] == refusal
+        assert service.send_update(one, {"revertToVersionId": "2"}, 1)[0] == refusal
+        # a content that could be applied
+        assert service.update(one, in_study(StudyDescription="Y"), version=1)[0] == "ResourceNotFoundException"
+
+    def test_where_content_is_checked_first_it_is_refused_at_once(self, make_service: Callable[..., Service]) -> None:
+        service = make_service(checked_first="content")
+        one = service.add()
+        assert service.update(one, removable=in_study(StudyDescription="OTHER"))[0] == "ValidationException"
+        assert (service.number(one), service.properties(one)["imageSetState"]) == (1, "ACTIVE")
+
+    def test_a_locked_image_set_is_told_before_version_and_content(self, make_service: Callable[..., Service]) -> None:
+        service = make_service(checked_first="content")
+        one = service.add()
+        service.update(one, in_study(StudyDescription="X"))
+        assert service.update(one, in_study(PatientName="X"), version=1)[0] == "ConflictException"
+
     def test_a_locked_image_set_takes_no_write_whatever_the_version(self, service: Service) -> None:
         one = service.add()
         service.update(one, in_study(StudyDescription="X"))
