@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.document import parse
@@ -20,6 +20,7 @@ from bulkedit.outcome import Outcome, Standing, outcome_of
 from tests.plan.reference import APPLIED, Reference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from bulkedit.emulator import Profile
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from bulkedit.planner import SavedPlan
 
 UPDATE = "UpdateImageSetMetadata"
-OURS, FAILED, STRANGERS = "ours", "failed", "a stranger's"
+OURS, SIBLINGS, FAILED, STRANGERS = "ours", "of a study-wide call of ours", "failed", "another writer's"
+_BEGUN = {"UPDATING": OURS, "UPDATING_FOR_STUDY_CONSISTENCY": SIBLINGS}
 
 
 @dataclass(slots=True)
@@ -62,37 +64,77 @@ class Sheet:
 
 
 def judge(server: Server, plan: SavedPlan, path: Path) -> Sheet:
-    """Hold ledger and service against each other. Raises AssertionError where they do not agree."""
+    """Hold ledger and service against each other. Raises AssertionError with all that does not agree."""
+    sheet, wrong = weigh(server, plan, path)
+    assert not wrong, "\n".join(wrong)
+    return sheet
+
+
+def weigh(server: Server, plan: SavedPlan, path: Path) -> tuple[Sheet, list[str]]:
+    """The balance sheet of a run, and all in which ledger and service do not agree."""
     server.catch_up()
     with Ledger.read(path) as ledger:
-        rows = {row["call"]: row for row in ledger.standings().iter_rows(named=True)}
-        parts = ledger.parts()
-    carried = _edits_by_call(plan, parts)
+        books = _Books.of(plan, ledger)
     sheet = Sheet(plan.counts["edits"])
-    made = _made(server, sheet)
-    image_set_of = dict(plan.calls().select("call", "image_set_id").collect().iter_rows())
-    for part in parts:
-        image_set_of[part.call] = image_set_of[part.parent]
-
-    claimed: dict[tuple[str, int], int] = {}
-    open_: dict[tuple[str, int], int] = {}
-    for call, edits in carried.items():
-        standing = Standing(rows[call]["standing"]) if call in rows else Standing.PLANNED
+    for call, edits in books.carried.items():
+        standing = books.standing(call)
         sheet.standings[standing] += 1
         sheet.outcomes[outcome_of(standing)] += len(edits)
-        if standing is Standing.APPLIED:
-            version = (image_set_of[call], rows[call]["version"])
-            assert version not in claimed, f"calls {claimed[version]} and {call} claim one version"
-            assert rows[call]["base"] + 1 == rows[call]["version"]
-            claimed[version] = call
-        elif standing in {Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED}:
-            open_[image_set_of[call], rows[call]["base"] + 1] = call
     assert sum(sheet.outcomes.values()) == sheet.edits
+    made = _made(server, sheet)
+    wrong = [*books.wrong, *_untrue_claims(books, made), *_untrue_failures(books, made)]
+    return sheet, [*wrong, *_unfounded_versions(server, made, books)]
 
-    _hold_versions(server, made, {**open_, **claimed}, carried, plan)
-    missing = [call for version, call in claimed.items() if made.get(version[0], {}).get(version[1]) != OURS]
-    assert not missing, f"calls {missing} claim versions that are not ours"
-    return sheet
+
+@dataclass(slots=True)
+class _Books:
+    """What the ledger says: each version is named by its image set and number."""
+
+    carried: dict[int, list[dict[str, Any]]]  # call -> its edits
+    rows: dict[int, dict[str, Any]]
+    wide: set[int]  # study-wide calls, parts included
+    failures: set[tuple[str, int]]  # versions that failed updates of ours have left, as events tell
+    claimed: dict[tuple[str, int], int] = field(default_factory=dict)  # versions of applied calls
+    open: dict[tuple[str, int], int] = field(default_factory=dict)  # versions that calls under way may make
+    unclaimed: dict[tuple[str, int], int] = field(default_factory=dict)  # those after the base of calls that held
+    wrong: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, plan: SavedPlan, ledger: Ledger) -> _Books:
+        """Read them, and note what cannot be whatever the service says."""
+        parts = ledger.parts()
+        image_set_of = dict(plan.calls().select("call", "image_set_id").collect().iter_rows())
+        wide = set(plan.calls().filter("study_wide").select("call").collect().to_series())
+        for part in parts:
+            image_set_of[part.call] = image_set_of[part.parent]
+            wide |= {part.call} if part.parent in wide else set()
+        rows = {row["call"]: row for row in ledger.standings().iter_rows(named=True)}
+        failures = {
+            (image_set_of[event["call"]], event["version"])
+            for event in ledger.events()
+            if event["version"] is not None and event["standing"] != Standing.APPLIED
+        }
+        books = cls(_edits_by_call(plan, parts), rows, wide, failures)
+        for call in books.carried:
+            books._enter(call, image_set_of[call])
+        return books
+
+    def standing(self, call: int) -> Standing:
+        return Standing(self.rows[call]["standing"]) if call in self.rows else Standing.PLANNED
+
+    def _enter(self, call: int, image_set_id: str) -> None:
+        standing, row = self.standing(call), self.rows.get(call, {})
+        if standing in {Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED}:
+            self.open[image_set_id, row["base"] + 1] = call
+        elif standing is Standing.APPLIED and row["version"] is None:
+            self.unclaimed[image_set_id, row["base"] + 1] = call
+        elif standing is Standing.APPLIED:
+            version = (image_set_id, row["version"])
+            if version in self.claimed:
+                self.wrong.append(f"calls {self.claimed[version]} and {call} claim one version")
+            if row["base"] + 1 != row["version"]:
+                self.wrong.append(f"call {call} claims version {row['version']} after its base {row['base']}")
+            self.claimed[version] = call
 
 
 def _edits_by_call(plan: SavedPlan, parts: list[Any]) -> dict[int, list[dict[str, Any]]]:
@@ -104,10 +146,29 @@ def _edits_by_call(plan: SavedPlan, parts: list[Any]) -> dict[int, list[dict[str
     return carried
 
 
-def _made(server: Server, sheet: Sheet) -> dict[str, dict[int, str]]:
-    """Who made which version, from the journal: image set -> version -> maker."""
-    made: dict[str, dict[int, str]] = defaultdict(dict)
-    under_way: set[str] = set()
+class Version(NamedTuple):
+    """A version as the journal has it."""
+
+    maker: str
+    at: float
+
+
+@dataclass(slots=True)
+class Made:
+    """Who made which version, from the journal."""
+
+    versions: dict[str, dict[int, Version]] = field(default_factory=lambda: defaultdict(dict))  # by image set
+    failures: set[tuple[str, int]] = field(default_factory=set)  # what was the latest once an update of ours failed
+
+    def maker(self, version: tuple[str, int]) -> str | None:
+        """Who made a version of an image set; None if nobody did."""
+        found = self.versions.get(version[0], {}).get(version[1])
+        return found.maker if found else None
+
+
+def _made(server: Server, sheet: Sheet) -> Made:
+    made = Made()
+    under_way: dict[str, str] = {}
     begun = 0
     assert server.journal.dropped == 0
     for entry in server.journal.since():
@@ -117,16 +178,18 @@ def _made(server: Server, sheet: Sheet) -> dict[str, dict[int, str]]:
                 sheet.accepted += entry.version is not None
                 sheet.refused[entry.code or ""] += entry.code is not None
             sheet.struck.update((entry.fault or "").split(",") if entry.fault else ())
-        elif entry.workflow in {"UPDATING", "UPDATING_FOR_STUDY_CONSISTENCY"}:
+        elif entry.workflow in _BEGUN:
             begun += entry.workflow == "UPDATING"
-            under_way.add(entry.image_set_id or "")
+            under_way[entry.image_set_id or ""] = _BEGUN[entry.workflow]
         elif entry.image_set_id and entry.version and entry.workflow in {"UPDATED", "UPDATE_FAILED"}:
-            ours = entry.image_set_id in under_way
-            under_way.discard(entry.image_set_id)
-            maker = STRANGERS if not ours else OURS if entry.workflow == "UPDATED" else FAILED
-            if maker != FAILED or entry.version not in made[entry.image_set_id]:
-                made[entry.image_set_id][entry.version] = maker
-            sheet.updated += maker == OURS
+            maker = under_way.pop(entry.image_set_id, STRANGERS)
+            if entry.workflow == "UPDATE_FAILED":
+                maker = FAILED
+                made.failures.add((entry.image_set_id, entry.version))
+            versions = made.versions[entry.image_set_id]
+            if maker != FAILED or entry.version not in versions:
+                versions[entry.version] = Version(maker, entry.at)
+            sheet.updated += maker in {OURS, SIBLINGS}
             sheet.failed += maker == FAILED
             sheet.strangers += maker == STRANGERS
     # every write of ours was a request that the service has accepted, and the other way round
@@ -135,46 +198,95 @@ def _made(server: Server, sheet: Sheet) -> dict[str, dict[int, str]]:
     return made
 
 
-def _hold_versions(
-    server: Server,
-    made: dict[str, dict[int, str]],
-    call_of: dict[tuple[str, int], int],
-    carried: dict[int, list[dict[str, Any]]],
-    plan: SavedPlan,
-) -> None:
+def _untrue_claims(books: _Books, made: Made) -> Iterator[str]:
+    for version, call in books.claimed.items():
+        if (maker := made.maker(version)) != OURS:
+            yield f"call {call} claims version {version[1]} of {version[0]}, which is {maker or 'not there'}"
+
+
+def _untrue_failures(books: _Books, made: Made) -> Iterator[str]:
+    for image_set_id, version in sorted(books.failures - made.failures):
+        yield f"no failed update of ours has left version {version} of {image_set_id}"
+
+
+def _unfounded_versions(server: Server, made: Made, books: _Books) -> Iterator[str]:
     """Every version is accounted for, and its content follows from the one before."""
-    wide = set(plan.calls().filter("study_wide").select("call").collect().to_series())
-    profile = server.settings.profile
-    for image_set_id, image_set in server.world.datastores[DEFAULT_DATASTORE_ID].image_sets.items():
+    image_sets = server.world.datastores[DEFAULT_DATASTORE_ID].image_sets
+    founded = _Founded(server.settings.profile, made, books, {one: s.keys.study_uid for one, s in image_sets.items()})
+    for image_set_id, image_set in image_sets.items():
         if image_set.deleted_at is not None:
             continue
         documents = [parse(version.document) for version in image_set.versions]
-        makers = made.get(image_set_id, {})
         for number in range(2, image_set.settled + 1):
-            before, after = documents[number - 2], documents[number - 1]
-            where = f"version {number} of {image_set_id}"
-            if makers.get(number) == OURS and (call := call_of.get((image_set_id, number))) is not None:
-                assert after == _expected(carried[call], documents[: number - 1], profile), where
-            elif makers.get(number) == FAILED:
-                assert after == before, where
-            elif makers.get(number) == STRANGERS:
-                assert after == _rewritten(before), where
-            else:
-                # a sibling of a study-wide call
-                assert wide, f"{where} is nobody's"
-                assert makers.get(number) == OURS, f"{where} is nobody's"
+            if why := founded.why_not(image_set_id, documents[:number]):
+                yield f"version {number} of {image_set_id} {why}"
+        for (one, number), call in books.unclaimed.items():
+            if one == image_set_id and not _held_already(books.carried[call], documents[:number], founded.profile):
+                yield f"call {call} is applied without a version, but {one} did not hold it at its base {number - 1}"
 
 
-def _expected(edits: list[dict[str, Any]], history: list[dict[str, Any]], profile: Profile) -> dict[str, Any]:
-    """The content after the edits of one call."""
+class _Founded:
+    """Whether what a version holds follows from who made it."""
+
+    def __init__(self, profile: Profile, made: Made, books: _Books, studies: dict[str, str | None]) -> None:
+        self.profile = profile
+        self._made = made
+        self._books = books
+        self._studies = studies
+        self._call_of = {**books.unclaimed, **books.open, **books.claimed}
+        self._leads: dict[tuple[str | None, float], int] = {}  # study and time -> study-wide call
+        for (image_set_id, number), call in self._call_of.items():
+            version = made.versions.get(image_set_id, {}).get(number)
+            if call in books.wide and version is not None and version.maker == OURS:
+                self._leads[studies[image_set_id], version.at] = call
+
+    def why_not(self, image_set_id: str, documents: list[dict[str, Any]]) -> str | None:
+        """What is wrong with the last of an image set's documents."""
+        version = self._made.versions.get(image_set_id, {}).get(len(documents))
+        if version is None:
+            return "is nobody's"
+        if version.maker in {FAILED, STRANGERS}:
+            expected = rewritten(documents[-2]) if version.maker == STRANGERS else documents[-2]
+            return None if documents[-1] == expected else f"is {version.maker}, and not as that leaves it"
+        call = self._call_of.get((image_set_id, len(documents)))
+        if version.maker == SIBLINGS:
+            call = self._leads.get((self._studies[image_set_id], version.at))
+        if call is None:
+            return f"is {version.maker}, and no call claims it"
+        if self._books.unclaimed.get((image_set_id, len(documents))) == call:
+            return None  # looked at by `_held_already`
+        as_expected = documents[-1] == _expected(self._books.carried[call], documents[:-1], self.profile)
+        return None if as_expected else f"is not as call {call} leaves it"
+
+
+def _held_already(edits: list[dict[str, Any]], documents: list[dict[str, Any]], profile: Profile) -> bool:
+    """Whether the last but one document reads as the edits would leave it, and the last one as well."""
+    before, after = documents[-2], documents[-1]
+    return before == after and all(
+        _expected([edit], documents[:-1], profile) == before or _is_absent(edit, before) for edit in edits
+    )
+
+
+def _is_absent(edit: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Whether what an edit removes is not there."""
+    if not edit["action"].startswith("remove"):
+        return False
+    node: Any = document.get("Patient" if edit["level"] == "Patient" else "Study", {})
+    for name, uid in (("Series", edit["series_uid"]), ("Instances", edit["instance_uid"])):
+        node = node if uid is None else node.get(name, {}).get(uid, {})
+    return not node if edit["action"] != "remove" else edit["attribute"] not in node.get("DICOM", {})
+
+
+def _expected(edits: list[dict[str, Any]], history: list[dict[str, Any]], profile: Profile) -> dict[str, Any] | None:
+    """The content after the edits of one call; None if one that was sent cannot be applied."""
     any_value = profile.removal_match != "exact"
     reference = Reference(copy.deepcopy(history[-1]), list(history), any_value=any_value)
     for edit in edits:
         if edit["action"] == "revert":
             target: dict[str, Any] = history[edit["revert_to"] - 1]
             return target
-        outcome = reference.apply({**edit, "version": None})
-        assert outcome == APPLIED or not edit["sent"]
+        if reference.apply({**edit, "version": None}) != APPLIED and edit["sent"]:
+            return None
     return _renamed(reference.document) if profile.uid_keys == "renamed" else reference.document
 
 
@@ -187,7 +299,7 @@ def _renamed(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _rewritten(document: dict[str, Any]) -> dict[str, Any]:
+def rewritten(document: dict[str, Any]) -> dict[str, Any]:
     document = copy.deepcopy(document)
     for series in document["Study"]["Series"].values():
         series["DICOM"]["ProtocolName"] = "WRITTEN BY ANOTHER"
