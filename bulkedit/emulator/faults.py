@@ -34,6 +34,8 @@ class Kind(StrEnum):
     HANG = "hang"  # an accepted update, copy or deletion never ends: the image set stays LOCKED
     FOREIGN_BEFORE = "foreign-before"  # another writer was faster: the image set has a version more
     FOREIGN_AFTER = "foreign-after"  # another writer follows at once: a version more, right after ours
+    FOREIGN_FAILED = "foreign-failed"  # the same, but the other writer's update failed
+    LAGGING = "lagging"  # a read shows the version before the latest, as if the latest were not there yet
     EXPIRED = "expired"  # 403: the credentials have expired
     DENIED = "denied"  # 403: access denied
     CLOCK_SKEW = "clock-skew"  # the service's clock is `seconds` ahead: signatures beyond five minutes are refused
@@ -46,6 +48,8 @@ _ONLY: Final[dict[Kind, frozenset[str]]] = {
     Kind.HANG: WRITES,
     Kind.FOREIGN_BEFORE: frozenset({"UpdateImageSetMetadata"}),
     Kind.FOREIGN_AFTER: frozenset({"UpdateImageSetMetadata"}),
+    Kind.FOREIGN_FAILED: frozenset({"UpdateImageSetMetadata"}),
+    Kind.LAGGING: frozenset({"GetImageSet", "ListImageSetVersions"}),
 }
 
 

@@ -31,10 +31,16 @@ def _asked(image_set: ImageSet, request: Request) -> int | None:
     return number
 
 
+def _newest(image_set: ImageSet, request: Request) -> int:
+    """The latest version that the request sees."""
+    lags = request.doom is not None and request.doom.lags
+    return max(image_set.number - 1, 1) if lags else image_set.number
+
+
 def get_image_set(world: World, request: Request) -> Answer:
     """GetImageSet: the latest version, also while it is in the making. Not an access in the sense of storage tiers."""
     image_set = _found(world, request)
-    number = _asked(image_set, request) or image_set.number
+    number = _asked(image_set, request) or _newest(image_set, request)
     return views.image_set_properties(world, image_set, number, request.now)
 
 
@@ -70,8 +76,8 @@ def list_image_set_versions(world: World, request: Request) -> Answer:
     """ListImageSetVersions: newest first."""
     image_set = _found(world, request)
     size = request.params.get("maxResults", paging.LARGEST)
-    start = paging.number_of(request.params.get("nextToken"), scope=image_set.id, default=image_set.number)
-    start = min(start, image_set.number)
+    newest = _newest(image_set, request)
+    start = min(paging.number_of(request.params.get("nextToken"), scope=image_set.id, default=newest), newest)
     end = max(start - size, 0)
     items = [views.listed_version(image_set, number) for number in range(start, end, -1)]
     token = paging.token_of(end, scope=image_set.id) if end else None

@@ -26,10 +26,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Doom:
-    """What a fault has decided about the action that a request begins."""
+    """What a fault has decided about a request."""
 
-    fails: bool = False  # it ends as failed, for a reason of the service's own
-    hangs: bool = False  # it never ends
+    fails: bool = False  # the action that it begins ends as failed, for a reason of the service's own
+    hangs: bool = False  # that action never ends
+    lags: bool = False  # it does not see the latest version
 
 
 @dataclass(slots=True)

@@ -214,9 +214,9 @@ class Server:
         admit(self.world, operation.name, note["at"])
         params = wire.parameters(operation, params, signed.query, signed.body)
         _describe_version(note, params)
-        if Kind.FOREIGN_BEFORE in kinds:
-            self._write_as_another(params, note["at"])
-        doom = Doom(fails=Kind.FAIL in kinds, hangs=Kind.HANG in kinds)
+        if kinds & {Kind.FOREIGN_BEFORE, Kind.FOREIGN_FAILED}:
+            self._write_as_another(params, note["at"], fails=Kind.FOREIGN_BEFORE not in kinds)
+        doom = Doom(fails=Kind.FAIL in kinds, hangs=Kind.HANG in kinds, lags=Kind.LAGGING in kinds)
         answer = perform(self.world, Request(operation.name, params, note["at"], doom))
         if isinstance(answer, dict):
             self._follow_up(operation.name, answer, note)
@@ -237,10 +237,10 @@ class Server:
         if scale is not None and scale != self.world.quota.scale:
             self.world.quota.rescale(scale)
 
-    def _write_as_another(self, params: dict[str, Any], now: float) -> None:
+    def _write_as_another(self, params: dict[str, Any], now: float, *, fails: bool) -> None:
         datastore = self.world.datastores.get(params["datastoreId"])
         if datastore and (image_set := datastore.image_sets.get(params["imageSetId"])):
-            self.world.write_as_another(image_set, now)
+            self.world.write_as_another(image_set, now, fails=fails)
 
     def _start(self, job: Job) -> None:
         if job.status != "SUBMITTED" and job.ended_at is not None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STALE = "Requested version(s) of ImageSet(s) is not the latest."  # word for word as observed on the real service
 
+ANOTHERS_FAILURE = "INVALID_REQUEST: The update of another writer could not be completed"
 _ANOTHER = "another"  # on the agenda: a write by another writer
 
 
@@ -163,11 +164,20 @@ class World:
         self._resume(image_set)
         self.note(image_set, now)
 
-    def write_as_another(self, image_set: ImageSet, now: float) -> None:
-        """Another writer updates an image set, at once; nothing happens where it is locked or gone."""
+    def write_as_another(self, image_set: ImageSet, now: float, *, fails: bool = False) -> None:
+        """Another writer updates an image set, at once; nothing happens where it is locked or gone.
+
+        With ``fails`` its update fails: a version with the content of the one before, if failures leave any.
+        """
         if image_set.locked or image_set.deleted_at is not None:
             return
-        image_set.versions.append(Version("UPDATED", documents.rewritten(image_set.latest.document), now))
+        if not fails:
+            image_set.versions.append(Version("UPDATED", documents.rewritten(image_set.latest.document), now))
+        elif self.profile.failed_version == "consumed":
+            image_set.versions.append(Version("UPDATE_FAILED", image_set.latest.document, now, ANOTHERS_FAILURE))
+        else:
+            latest = image_set.latest
+            latest.status, latest.message, latest.updated_at = "UPDATE_FAILED", ANOTHERS_FAILURE, now
         image_set.touch(now)
         self.take_in(image_set, now)
         self.note(image_set, now)

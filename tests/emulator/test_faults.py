@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from bulkedit.emulator import ManualClock
 
+    from .hospital import Service
+
 UPDATE = "UpdateImageSetMetadata"
 
 
@@ -77,6 +79,7 @@ def hand(emulator: Emulator, client_of: Callable[..., Json], clock: ManualClock)
         (Kind.HANG, "UPDATING", (2, "UPDATING")),
         (Kind.FOREIGN_BEFORE, "ResourceNotFoundException", (2, "UPDATED")),
         (Kind.FOREIGN_AFTER, "UPDATING", (3, "UPDATED")),
+        (Kind.FOREIGN_FAILED, "ResourceNotFoundException", (2, "UPDATE_FAILED")),
         (Kind.EXPIRED, "ExpiredTokenException", (1, "CREATED")),
         (Kind.DENIED, "AccessDeniedException", (1, "CREATED")),
     ],
@@ -118,6 +121,28 @@ def test_a_late_request_is_carried_out_once_its_connection_is_gone(hand: Hand) -
     assert (drop.status, drop.version, drop.fault, drop.at) == (None, None, "late", before)
     assert (late.status, late.version, late.fault, late.at) == (200, 2, "late", before + 20)
     assert hand.state() == (2, "UPDATED")
+
+
+def test_a_failure_of_another_writer_may_leave_no_version(make_service: Callable[..., Service]) -> None:
+    service = make_service(failed_version="kept")
+    one = service.add()
+    service.world.write_as_another(service.world.image_set(DEFAULT_DATASTORE_ID, one), service.now, fails=True)
+    properties = service.properties(one)
+    assert (properties["versionId"], properties["imageSetWorkflowStatus"]) == ("1", "UPDATE_FAILED")
+    assert properties["updatedAt"] == service.now
+
+
+@pytest.mark.parametrize("under_way", [True, False])
+def test_a_lagging_read_shows_the_version_before(hand: Hand, under_way: bool) -> None:
+    hand.update()
+    if not under_way:
+        hand.clock.advance(1)
+    hand.set(kind=Kind.LAGGING)
+    names = {"datastoreId": DEFAULT_DATASTORE_ID, "imageSetId": hand.image_set_id}
+    seen = hand.client.get_image_set(**names)
+    assert (seen["versionId"], seen["imageSetState"]) == ("1", "ACTIVE")
+    assert [one["versionId"] for one in hand.client.list_image_set_versions(**names)["imageSetPropertiesList"]] == ["1"]
+    assert hand.client.get_image_set(versionId="2", **names)["versionId"] == "2"
 
 
 def test_another_writer_leaves_content_of_its_own(hand: Hand) -> None:

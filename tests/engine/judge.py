@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 UPDATE = "UpdateImageSetMetadata"
 OURS, SIBLINGS, FAILED, STRANGERS = "ours", "of a study-wide call of ours", "failed", "another writer's"
+FAILED_OF_ANOTHER = "failed, another writer's"
+_FAILURES = {FAILED, FAILED_OF_ANOTHER}
 _BEGUN = {"UPDATING": OURS, "UPDATING_FOR_STUDY_CONSISTENCY": SIBLINGS}
 
 
@@ -184,10 +186,11 @@ def _made(server: Server, sheet: Sheet) -> Made:
         elif entry.image_set_id and entry.version and entry.workflow in {"UPDATED", "UPDATE_FAILED"}:
             maker = under_way.pop(entry.image_set_id, STRANGERS)
             if entry.workflow == "UPDATE_FAILED":
-                maker = FAILED
-                made.failures.add((entry.image_set_id, entry.version))
+                if maker != STRANGERS:
+                    made.failures.add((entry.image_set_id, entry.version))
+                maker = FAILED if maker != STRANGERS else FAILED_OF_ANOTHER
             versions = made.versions[entry.image_set_id]
-            if maker != FAILED or entry.version not in versions:
+            if maker not in _FAILURES or entry.version not in versions:
                 versions[entry.version] = Version(maker, entry.at)
             sheet.updated += maker in {OURS, SIBLINGS}
             sheet.failed += maker == FAILED
@@ -245,7 +248,7 @@ class _Founded:
         version = self._made.versions.get(image_set_id, {}).get(len(documents))
         if version is None:
             return "is nobody's"
-        if version.maker in {FAILED, STRANGERS}:
+        if version.maker in {STRANGERS, *_FAILURES}:
             expected = rewritten(documents[-2]) if version.maker == STRANGERS else documents[-2]
             return None if documents[-1] == expected else f"is {version.maker}, and not as that leaves it"
         call = self._call_of.get((image_set_id, len(documents)))
