@@ -39,7 +39,7 @@ class Versions:
             return  # copies make no version of their source
         image_set_id = call.image_set_id
         left = left_by_failure(standing, version)
-        if standing is Standing.PLANNED and left is None:
+        if standing in {Standing.PLANNED, Standing.CONFLICTED} and left is None:
             self._follow(image_set_id, base)
         elif base is not None:
             self._name(image_set_id, base)
@@ -57,10 +57,11 @@ class Versions:
 
     def _name(self, image_set_id: str, base: int) -> None:
         """A request takes ``base`` for the latest version, or an outcome rests on it."""
-        new = range(self._followed.get(image_set_id, base) + 1, base + 1)
-        own = self._own[image_set_id]
-        if len(new) <= self._of_siblings(image_set_id) + len(own):
-            own.update(new)
+        followed, own = self._followed.get(image_set_id, base), self._own[image_set_id]
+        of_study = self._of_siblings(image_set_id)
+        if base - followed <= of_study + len(own):
+            new = set(range(followed + 1, base + 1)) - own
+            own.update(new if len(new) <= of_study else ())
         self._newest[image_set_id] = self._followed[image_set_id] = base
         self._counted[image_set_id] = self._of_study
 
