@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, Settle, profile
 from bulkedit.emulator.document import parse
 from bulkedit.engine import OnConflict, Strategy, resumption
 from bulkedit.engine.versions import Versions
@@ -20,7 +20,8 @@ from bulkedit.planner import PlannedCall
 from tests.emulator.hospital import document
 from tests.engine.harness import Passing, planned, row
 from tests.engine.judge import judge
-from tests.engine.troubled import Emulated, Kill, emulated, process
+from tests.engine.test_matrix import Following
+from tests.engine.troubled import SETTLE_S, Emulated, Kill, emulated, process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,8 +76,10 @@ class Scene:
     plan: plans.SavedPlan = field(init=False)
 
     @classmethod
-    def of(cls, folder: Path, *rows: dict[str, Any], merge: bool = False, **rules: str) -> Scene:
-        server = emulated(profile=profile(**rules))
+    def of(
+        cls, folder: Path, *rows: dict[str, Any], merge: bool = False, settle_s: float = SETTLE_S, **rules: str
+    ) -> Scene:
+        server = emulated(profile=profile(**rules), settle=Settle(seconds=settle_s))
         image_set_id = server.world.add_image_set(
             DEFAULT_DATASTORE_ID, document(study=STUDY), now=server.now(), primary=False
         )
@@ -277,7 +280,7 @@ def test_a_service_that_gives_a_number_twice_is_known_as_such_after_a_stop(tmp_p
 # -- a version is ours only if its whole document says so
 
 
-@pytest.mark.parametrize("loss", [Kind.DROP_AFTER, Kind.ERROR_AFTER])
+@pytest.mark.parametrize("loss", [Kind.DROP_BEFORE, Kind.ERROR_BEFORE])
 @pytest.mark.parametrize(
     "edit",
     [name("DOE^JANE"), {"attribute": "StudyDescription", "value": "CHEST"}],
@@ -288,8 +291,9 @@ def test_a_strangers_version_is_not_claimed_for_a_lost_request_that_would_change
     tmp_path: Path, loss: Kind, edit: dict[str, Any], policy: OnConflict
 ) -> None:
     scene = Scene.of(tmp_path, edit)
-    scene.trouble(struck(loss), struck(Kind.FOREIGN_BEFORE))
-    assert scene.go(on_conflict=policy) == ["applied" if policy is OnConflict.REBASE else "conflicted"]
+    scene.trouble(struck(loss))
+    follow = lambda client: Following(client, scene.server, {scene.image_set_id})  # noqa: E731
+    assert scene.go(wrap=follow, on_conflict=policy) == ["applied" if policy is OnConflict.REBASE else "conflicted"]
     assert scene.conflicts() == [1]
 
 
@@ -304,7 +308,7 @@ def test_an_edit_that_held_already_is_applied_and_no_version_is_claimed(tmp_path
 # -- a lost request that is carried out late, on a service that checks the content before the version
 
 
-@pytest.mark.parametrize("seconds", [0.01, 0.4, 3.0])
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("checked", ["version", "content"])
 @pytest.mark.parametrize("constraints", ["sync", "async"])
 @pytest.mark.parametrize(
@@ -320,7 +324,8 @@ def test_an_edit_that_held_already_is_applied_and_no_version_is_claimed(tmp_path
 def test_a_late_request_is_not_told_rejected(
     tmp_path: Path, edits: list[dict[str, Any]], seconds: float, checked: str, constraints: str
 ) -> None:
-    scene = Scene.of(tmp_path, *edits, merge=True, checked_first=checked, constraints=constraints)
+    rules = {"checked_first": checked, "constraints": constraints}
+    scene = Scene.of(tmp_path, *edits, merge=True, settle_s=0.01, **rules)  # its twin finds it done, not under way
     scene.trouble(struck(Kind.LATE, seconds=seconds))
     assert scene.go() == ["applied"]
     assert scene.versions() == ["CREATED", "UPDATED"]
