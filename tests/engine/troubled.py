@@ -221,12 +221,26 @@ class Mortal(Ledger):
             super().append(records)
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a process dies: nothing of it goes on, and nothing more is written."""
+
+    ledger: Mortal
+    scope: anyio.CancelScope
+
+    async def now(self) -> None:
+        """Does not return."""
+        self.ledger.dead = True
+        self.scope.cancel()
+        await anyio.sleep_forever()
+
+
 class Killing(Passing):
     """Kills the process at one of its requests, counted over all operations: before it is read, or after it is done."""
 
-    def __init__(self, inner: Client, ledger: Mortal, scope: anyio.CancelScope, *, at: int, done: bool) -> None:
+    def __init__(self, inner: Client, death: Death, *, at: int, done: bool) -> None:
         super().__init__(inner)
-        self._ledger, self._scope, self._left, self._done = ledger, scope, at, done
+        self._death, self._left, self._done = death, at, done
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         await self._die(before=True)
@@ -265,9 +279,7 @@ class Killing(Passing):
     async def _die(self, *, before: bool) -> None:
         self._left -= before
         if self._left <= 0 and before is not self._done:
-            self._ledger.dead = True
-            self._scope.cancel()
-            await anyio.sleep_forever()
+            await self._death.now()
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +305,7 @@ def process(
     *,
     kill: Kill | None = None,
     wrap: Callable[[Client], Client] = lambda client: client,
+    mortal: Callable[[Client, Death], Client] = lambda client, _: client,
     prepare: Callable[[Engine], None] = lambda _: None,
     seed: int = 7,
     sends_new: bool = True,
@@ -308,8 +321,10 @@ def process(
             assert isinstance(ledger, Mortal)
             client: Client = wrap(Direct(server))
             with anyio.CancelScope() as scope:
+                death = Death(ledger, scope)
+                client = mortal(client, death)
                 if kill is not None:
-                    client = Killing(client, ledger, scope, at=kill.at, done=kill.done)
+                    client = Killing(client, death, at=kill.at, done=kill.done)
                 rng = random.Random(seed)
                 engine = Engine(plan, client, ledger, chosen, key=KEY, rng=rng, clock=clock, sends_new=sends_new)
                 prepare(engine)
