@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
 from bulkedit.emulator.document import parse
-from bulkedit.engine import OnConflict
+from bulkedit.engine import OnConflict, Strategy, resumption
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Outcome, Standing, outcome_of
 from bulkedit.pacing import Operation, Rate
@@ -45,6 +45,9 @@ edits = st.one_of(
     st.fixed_dictionaries({"attribute": st.sampled_from(list(LEVELS)), "force": st.booleans()}),
     st.fixed_dictionaries({"attribute": st.just("AccessionNumber"), "action": st.just("remove")}),
     st.fixed_dictionaries({"attribute": st.just("PatientName"), "version": st.integers(1, 3)}),
+    st.fixed_dictionaries(
+        {"attribute": st.sampled_from(["PatientName", "StudyDescription"]), "order": st.integers(1, 3)}
+    ),
     st.fixed_dictionaries({"action": st.just("revert"), "revert_to": st.just(1)}),
 )
 
@@ -74,10 +77,21 @@ class Run(RuleBasedStateMachine):
         asked=st.lists(st.tuples(places, edits), min_size=3, max_size=12),
         reused=st.sampled_from(["not-found", "conflict"]),
         sync=st.sampled_from(["async", "sync"]),
+        first=st.sampled_from(["version", "content"]),
         policy=st.sampled_from(OnConflict),
+        merge=st.booleans(),
     )
-    def plan_it(self, asked: list[tuple[int, dict[str, Any]]], reused: str, sync: str, policy: OnConflict) -> None:
-        self.server = emulated(profile=profile(stale_version=reused, constraints=sync))
+    def plan_it(
+        self,
+        asked: list[tuple[int, dict[str, Any]]],
+        reused: str,
+        sync: str,
+        first: str,
+        policy: OnConflict,
+        *,
+        merge: bool,
+    ) -> None:
+        self.server = emulated(profile=profile(stale_version=reused, constraints=sync, checked_first=first))
         self.policy = policy
         for number in range(IMAGE_SETS):
             content = document(study=f"1.2.{number}")
@@ -88,7 +102,7 @@ class Run(RuleBasedStateMachine):
         for number, (place, fields) in enumerate(asked):
             value: Any = {} if fields.get("action") == "remove" else f"V{number}"
             rows.append(row(self.ids[place], **{"value": value, **fields}))
-        self.plan = planned(self.folder / "plan", DEFAULT_DATASTORE_ID, rows)
+        self.plan = planned(self.folder / "plan", DEFAULT_DATASTORE_ID, rows, merge=merge)
         self.ledger = self.folder / "ledger.sqlite"
 
     # -- what goes wrong
@@ -96,6 +110,11 @@ class Run(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(WRITE_TROUBLES), place=places, skip=st.integers(0, 2), times=st.integers(1, 3))
     def trouble_a_write(self, kind: Kind, place: int, skip: int, times: int) -> None:
         self._set(Fault(kind=kind, action=UPDATE, image_set_id=self.ids[place], skip=skip, times=times))
+
+    @rule(place=places, skip=st.integers(0, 2))
+    def fail_a_write_and_follow_it(self, place: int, skip: int) -> None:
+        for kind in (Kind.FAIL, Kind.FOREIGN_AFTER):
+            self._set(Fault(kind=kind, action=UPDATE, image_set_id=self.ids[place], skip=skip, times=1))
 
     @rule(place=places, seconds=st.sampled_from([0.01, 0.3, 0.7, 4.0, 60.0]))
     def delay_a_write(self, place: int, seconds: float) -> None:
@@ -147,6 +166,15 @@ class Run(RuleBasedStateMachine):
     def run_on(self) -> None:
         process(self.server, self.plan, self.ledger, **self._options())
 
+    @precondition(lambda self: self.ledger.exists())
+    @rule(strategy=st.sampled_from(Strategy), at=st.none() | st.integers(1, 25))
+    def resume(self, strategy: Strategy, at: int | None) -> None:
+        with Ledger.open(self.ledger) as ledger:
+            chosen = resumption(self.plan, ledger, strategy)
+            ledger.append(chosen.events(ledger, self.server.now()))
+        kill = None if at is None else Kill(at)
+        process(self.server, self.plan, self.ledger, kill=kill, sends_new=chosen.sends_new, **self._options())
+
     def _options(self) -> dict[str, Any]:
         rates = {**FAST, Operation.UPDATE: Rate(10.0, 5)}
         return {"rates": rates, "on_conflict": self.policy, "unlock_timeout_s": 600.0}
@@ -190,8 +218,7 @@ class Run(RuleBasedStateMachine):
             model |= {(one, "PatientName"): "DOE^JANE", (one, "StudyDescription"): "CHEST"}
             model |= {(one, "AccessionNumber"): "A1", (one, "StudyID"): "S1"}
         first = dict(model)
-        ordered = self.plan.edits().collect().sort("version", "edit", nulls_last=True)
-        for edit in ordered.iter_rows(named=True):
+        for edit in self.plan.edits().collect().sort("edit").iter_rows(named=True):
             if outcomes[edit["edit"]] is not Outcome.APPLIED:
                 continue
             where = edit["image_set_id"]
