@@ -26,6 +26,7 @@ from bulkedit.edit import EDITS, Action
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.errors import BulkeditError, UsageError
 from bulkedit.outcome import Refusal, Refused, Standing, State
+from bulkedit.own_versions import OwnVersions
 from bulkedit.pacing import Operation, pacer
 from bulkedit.printable import shell_word
 from bulkedit.reading import Reader, first_of, siblings_of
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from bulkedit.reading import Clock
     from bulkedit.runs import Run
 
-_TOGETHER_S: Final = 120.0  # versions that one study-wide call has made are this close in time
 _NAMED: Final = 5  # in an error
 _KEPT_S: Final = 30 * 86_400.0  # cost-optimization: an update keeps an image set in the frequent tier for so long
 _FREQUENT: Final = "FREQUENT_ACCESS"
@@ -79,7 +79,7 @@ class LeftOut:
 class Touched:
     """What the run has made of one image set."""
 
-    versions: dict[int, int] = field(default_factory=dict)  # version that a call made -> its base
+    own: OwnVersions = field(default_factory=OwnVersions)
     rows: set[int] = field(default_factory=set)
     edit_ids: set[str] = field(default_factory=set)
 
@@ -98,24 +98,33 @@ class Reversal:
 
 
 def decide(
-    image_set_id: str, made: Mapping[int, int], listed: Sequence[ImageSet], on_conflict: OnConflict = OnConflict.SKIP
+    image_set_id: str, own: OwnVersions, listed: Sequence[ImageSet], on_conflict: OnConflict = OnConflict.SKIP
 ) -> Target | LeftOut:
     """What to do with one image set.
 
-    ``made``: each version that the run made, with the version that it took for the latest; ``listed``: all versions of
-    the image set, newest first. Versions of failed updates hold what the one before them holds: they are nobody's
-    change, and nothing is brought back to them, but they count for which version is the latest.
+    ``own``: the versions that the run made; ``listed``: all versions of the image set, newest first. Versions of failed
+    updates hold what the one before them holds: they are nobody's change, and nothing is brought back to them, but they
+    count for which version is the latest. The same holds for a version that the run may have made or not, because it
+    changed nothing; an image set that has no other version of the run is left alone.
     """
     latest = listed[0]
     if latest.state is State.DELETED:
         return LeftOut(image_set_id, "gone", "has been deleted.")
     if latest.state is State.LOCKED:
         return LeftOut(image_set_id, "locked", "is locked: somebody is writing.", "Plan the revert again in a while.")
-    base = min(made.values())
-    others = sorted(v.version for v in listed if v.version > base and v.version not in made and not v.failed)
+    if not own.made:
+        return LeftOut(
+            image_set_id,
+            "unclaimed",
+            "was left alone: it held already what the run asks for, and whether the version after that is the run's "
+            "or another writer's cannot be told.",
+            "Nothing of the run is to be undone there: both versions hold the same.",
+        )
+    base = min(own.made.values())
+    others = own.others(listed, base)
     if others and on_conflict is not OnConflict.OVERWRITE:
         what = f"version {others[0]}" if len(others) == 1 else f"versions {', '.join(map(str, others))}"
-        when = "since" if others[0] > max(made) else "while it ran"
+        when = "since" if others[0] > max(own.made) else "while it ran"
         return LeftOut(
             image_set_id,
             "changed",
@@ -126,23 +135,6 @@ def decide(
     if before is None:
         return LeftOut(image_set_id, "no-version", f"has no version {base} or before to go back to.")
     return Target(image_set_id, before, latest.version)
-
-
-def made_with(lead: ImageSet, listed: Sequence[ImageSet], taken: Collection[int]) -> ImageSet | None:
-    """The version of a sibling that the study-wide call made which made version ``lead`` of the image set it named.
-
-    The service changes all image sets of a study in one stroke, so it is the version nearest in time; ``taken`` are
-    those that calls of the run made otherwise. None where there is none near.
-    """
-    if lead.updated_at is None:
-        return None
-    near = [
-        (abs(version.updated_at - lead.updated_at), version.version, version)
-        for version in listed
-        if version.updated_at is not None and not version.failed and version.version > 1
-        if version.version not in taken and abs(version.updated_at - lead.updated_at) <= _TOGETHER_S
-    ]
-    return min(near)[2] if near else None
 
 
 def tier_of(latest: ImageSet, epoch: float) -> str | None:
@@ -213,9 +205,8 @@ class _Reverting:
         self._undecided: set[str] = set()
         self._unprocessed = 0
         self._promoted: dict[str, str] = {}  # made by promoting a copy -> its original
-        self._wide: list[dict[str, Any]] = []  # applied study-wide calls: lead, version, row, members
+        self._wide: list[dict[str, Any]] = []  # rows of `STUDY_WIDE`, with rows and members
         self._listed: dict[str, list[ImageSet] | Refused] = {}
-        self._unknown: set[str] = set()  # siblings whose version of a study-wide call cannot be told
 
     def read(self) -> None:
         """What the ledger tells. Blocks."""
@@ -224,45 +215,46 @@ class _Reverting:
         for image_set_id, row in changes.undecided().iter_rows():
             self._undecided.add(image_set_id)
             self._touched.setdefault(image_set_id, Touched()).rows.add(row)
-        applied = changes.all().filter(pl.col("standing") == str(Standing.APPLIED))
-        names = ("image_set_id", "lead", "study_wide", "settled_by", "base", "version", "row", "edit_id")
         self._unprocessed = changes.unprocessed()
-        calls: dict[int, dict[str, Any]] = {}
+        wide = changes.study_wide().rows(named=True)
+        calls = {call["settled_by"]: {**call, "rows": set(), "members": {call["lead"]}} for call in wide}
+        self._wide = list(calls.values())
+        applied = changes.all().filter(pl.col("standing") == str(Standing.APPLIED))
+        names = ("image_set_id", "lead", "settled_by", "base", "version", "row", "edit_id")
         for row in applied.select(names).unique(maintain_order=True).collect().iter_rows(named=True):
             touched = self._touched.setdefault(row["image_set_id"], Touched())
             touched.rows.add(row["row"])
             if row["edit_id"] is not None:
                 touched.edit_ids.add(row["edit_id"])
             if row["lead"] == row["image_set_id"]:
-                touched.versions[row["version"]] = row["base"]
-            if row["study_wide"]:
-                call = calls.setdefault(row["settled_by"], {**row, "rows": set(), "members": set()})
+                touched.own.add(row["base"], row["version"])
+            if (call := calls.get(row["settled_by"])) is not None:
                 call["rows"].add(row["row"])
                 call["members"].add(row["image_set_id"])
-        self._wide = list(calls.values())
         for call in self._wide:
             # the call names an image set that its rows may not: it was changed all the same
             lead = self._touched.setdefault(call["lead"], Touched())
-            lead.versions[call["version"]] = call["base"]
-            call["members"].add(call["lead"])
+            lead.rows |= call["rows"]
+            if call["open"]:
+                self._undecided.add(call["lead"])
+            else:
+                lead.own.add(call["base"], call["version"])
 
     async def find_siblings(self) -> None:
         """The image sets that study-wide calls have changed beside the one they named, and their versions."""
+        reached: dict[str, list[dict[str, Any]]] = {}
         for call in self._wide:
             call["members"] |= set(await siblings_of(self._client, self._reader, self._searches, call["lead"]))
-            lead = await self._versions(call["lead"])
-            made = [] if isinstance(lead, Refused) else [v for v in lead if v.version == call["version"]]
             for sibling in sorted(call["members"] - {call["lead"]}):
-                listed = await self._versions(sibling)
-                touched = self._touched.setdefault(sibling, Touched())
-                touched.rows |= call["rows"]
-                found = (
-                    None if isinstance(listed, Refused) or not made else made_with(made[0], listed, touched.versions)
-                )
-                if found is None:
-                    self._unknown.add(sibling)
+                self._touched.setdefault(sibling, Touched()).rows.update(call["rows"])
+                if call["open"]:
+                    self._undecided.add(sibling)
                 else:
-                    touched.versions[found.version] = found.version - 1
+                    reached.setdefault(sibling, []).append(call)
+        for sibling, calls in reached.items():
+            listed = await self._versions(sibling)
+            own = self._touched[sibling].own
+            await own.add_study_wide([] if isinstance(listed, Refused) else listed, calls, self._versions)
 
     async def _versions(self, image_set_id: str) -> list[ImageSet] | Refused:
         if image_set_id not in self._listed:
@@ -339,13 +331,14 @@ class _Reverting:
                 f"was made from {self._promoted[image_set_id]} by way of a copy: it has no version from before.",
                 "If the original was kept, delete the new image set; a deleted original does not come back.",
             )
-        if image_set_id in self._unknown:
+        own = self._touched[image_set_id].own
+        if own.untold:
             return LeftOut(
                 image_set_id, "unknown-version", "was changed by a study-wide call, in which version cannot be told."
             )
         listed = await self._versions(image_set_id)
         if not isinstance(listed, Refused) and listed:
-            return decide(image_set_id, self._touched[image_set_id].versions, listed, on_conflict)
+            return decide(image_set_id, own, listed, on_conflict)
         if isinstance(listed, Refused) and listed.kind is not Refusal.NOT_FOUND:
             return LeftOut(image_set_id, "unread", f"could not be looked at ({listed.code}).")
         return LeftOut(image_set_id, "gone", "does not exist any more.")
@@ -401,7 +394,7 @@ class _Reverting:
         }
         saved = plans.save(plans.Plan(made.calls, made.edits, aside), folder, about)
         back = {one.image_set_id for one in targets}
-        undone = [call for call in self._wide if call["members"] & back]
+        undone = [call for call in self._wide if not call["open"] and call["members"] & back]
         return Reversal(
             plan=saved,
             left_out=pl.DataFrame(

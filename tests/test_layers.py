@@ -18,7 +18,7 @@ LAYERS = [
     },
     {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding"},
     {"verdict", "planner", "ledger", "aws", "aws_session", "transport", "emulator"},
-    {"connection", "full_messages", "runs", "reading", "changes", "recipe"},
+    {"connection", "full_messages", "runs", "reading", "changes", "own_versions", "recipe"},
     {"engine", "reports", "readback", "reversal", "leakcheck"},
     {"commands"},
     {"cli", "library"},

@@ -326,9 +326,9 @@ def _show_differences(done: Verification) -> None:
 
 
 _WHO: Final = {
-    "run": "in the version that the run made",
+    "run": "made by the run itself",
     "later writer": "made by a later writer",
-    "unknown": "by whom cannot be told",
+    "unknown": "it cannot be told by whom (a call of the run is open, or a version cannot be read)",
 }
 
 

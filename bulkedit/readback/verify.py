@@ -85,7 +85,18 @@ async def verify(
     rng = random.Random()  # noqa: S311 - of waits
     reader = Reader(client, rates, rng, clock)
     searches = pacer(rates[Operation.SEARCH], rng)
-    checker = Checker(run.plan, client, reader, searches, options, archived=archived)
+    undecided = (await to_thread.run_sync(changes.undecided)).get_column("image_set_id")
+    checker = Checker(
+        changes,
+        client,
+        reader,
+        searches,
+        options,
+        named=frozenset(image_sets),
+        chosen=chosen,
+        undecided=frozenset(undecided.to_list()),
+        archived=archived,
+    )
     seen = Seen(len(chosen), progress.counts)
     work = _Work(checker, progress, seen, reader, watch or (lambda _: None))
     began = time.time()
@@ -124,7 +135,7 @@ class _Work:
         """Check the chosen image sets."""
         try:
             async with anyio.create_task_group() as tasks:
-                send, receive = anyio.create_memory_object_stream[tuple[str, list[Any], dict[int, set[str]]]]()
+                send, receive = anyio.create_memory_object_stream[tuple[str, list[Any], set[str]]]()
                 async with send:
                     for _ in range(workers):
                         tasks.start_soon(self._worker, receive.clone())
@@ -134,7 +145,7 @@ class _Work:
                         members = _members(batch)
                         for image_set_id, found in batch:
                             if image_set_id in chosen:
-                                await send.send((image_set_id, found, members))
+                                await send.send((image_set_id, found, members.get(found[0]["lane"], set())))
         except* BulkeditError as group:
             raise first_of(group) from None
 
@@ -157,10 +168,10 @@ class _Work:
 
 
 def _members(batch: list[tuple[str, list[dict[str, Any]]]]) -> dict[int, set[str]]:
-    """The image sets of each study-wide call."""
+    """The image sets of each lane with study-wide calls."""
     members: dict[int, set[str]] = {}
     for image_set_id, changes in batch:
         for change in changes:
             if change["study_wide"]:
-                members.setdefault(change["call"], set()).add(image_set_id)
+                members.setdefault(change["lane"], set()).add(image_set_id)
     return members

@@ -150,10 +150,11 @@ class TestWhatOthersDid:
 
     def test_a_writer_in_the_midst_of_the_run_is_seen(self) -> None:
         """Going back to before the run would undo his change too, though the run's version is the latest."""
+        from bulkedit.own_versions import OwnVersions
         from bulkedit.reversal import LeftOut, decide
 
-        made = {2: 1, 4: 3}  # between them stands somebody's version 3
-        found = decide("x" * 32, made, [_version(number) for number in (4, 3, 2, 1)])
+        own = OwnVersions({2: 1, 4: 3})  # another writer made version 3
+        found = decide("x" * 32, own, [_version(number) for number in (4, 3, 2, 1)])
         assert isinstance(found, LeftOut)
         assert found.problem == "has been changed by another writer while it ran (version 3)."
 
