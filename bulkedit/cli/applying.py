@@ -17,7 +17,7 @@ from bulkedit import planner as plans
 from bulkedit import reports as report
 from bulkedit import runs
 from bulkedit.cli import options as o
-from bulkedit.cli.planning import Talk, plan_line, show_plan
+from bulkedit.cli.planning import Talk, plan_line, show_plan, show_warnings
 from bulkedit.cli.progress import bottleneck, watch
 from bulkedit.cli.reporting import closing_lines
 from bulkedit.cli.terminal import command, confirmed, err, interactive, json_line, plural
@@ -156,7 +156,9 @@ def apply(
         return
     own = [plan.folder] if plan.folder != Path(source) else []  # a plan that the user made stays in any case
     with removed_unless_started(own, typer.Abort, told=err().print):
-        if not as_json:
+        if as_json:
+            show_warnings(plan, err())
+        else:
             show_plan(plan)
         _require_agreement(plan, yes=yes, delete_originals=delete_originals)
 

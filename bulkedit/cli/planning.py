@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
+    from rich.console import Console
 
     from bulkedit.commands import Looked
     from bulkedit.destination import Destination
     from bulkedit.inventory import Tally
     from bulkedit.planner import SavedPlan
 
+_SHOWN_ROWS: Final = 5  # of a warning
 _LONG_S: Final = 3600.0  # a plan that takes longer is worth a request for a higher quota
 
 
@@ -185,6 +187,7 @@ def plan_line(saved: SavedPlan) -> dict[str, Any]:
         "digest": saved.digest,
         "datastore_id": saved.datastore_id,
         **saved.counts,
+        "warnings": saved.warnings,
         "quota_request": plans.quota_request(saved.counts, saved.datastore_id),
     }
 
@@ -229,6 +232,7 @@ def show_plan(saved: SavedPlan) -> None:
             ("digest", saved.digest),
         ]
     )
+    show_warnings(saved, console)
     if not counts["calls"]:
         console.print("\nNothing is left to do: all that the list asks for holds already.")
         return
@@ -240,6 +244,18 @@ def show_plan(saved: SavedPlan) -> None:
     if counts["seconds"] > _LONG_S and counts["raised_seconds"] < counts["seconds"]:
         console.print("\nTo ask AWS for a higher quota (Service Quotas, or a support case), you may write:\n")
         console.print(textwrap.indent(textwrap.fill(plans.quota_request(counts, saved.datastore_id), 100), "  "))
+
+
+def show_warnings(saved: SavedPlan, console: Console) -> None:
+    """What a plan does that is seldom meant."""
+    for warning in saved.warnings:
+        rows = warning["rows"]
+        shown = ", ".join(printable(row) for row in rows[:_SHOWN_ROWS])
+        more = len(rows) + warning["more"] - len(rows[:_SHOWN_ROWS])
+        where = f"{'row' if len(rows) == 1 and not more else 'rows'} {shown}" + (f" and {more:,} more" if more else "")
+        console.print(f"\nWarning ({where}): {printable(warning['problem'])}")
+        console.print(f"  {printable(warning['likely'])}")
+        console.print(f"  {printable(warning['hint'])}")
 
 
 def _skips(saved: SavedPlan) -> bool:

@@ -215,6 +215,7 @@ def plan_list(
             made, bad = settled(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_needless(made, _without_rows(good, bad), settings, known)
     now = datetime.now(UTC)
+    torn = plans.torn_by(made.edits, known)
     counts = {
         **plans.estimate(made, listing.quotas(), inventory=looked_up.inventory, known=known).as_json(),
         "rows": found.rows,
@@ -226,6 +227,7 @@ def plan_list(
         "satisfied": 0 if made.satisfied is None else made.satisfied.height,
         "image_sets_read": looked.read,
         "image_sets_not_read": looked.archived + looked.unread,
+        "torn_studies": torn.drop_nulls("attribute").get_column("study").n_unique(),
     }
     about: dict[str, Any] = {
         "tool": f"bulkedit {__version__}",
@@ -242,6 +244,7 @@ def plan_list(
             "skip_satisfied": listing.skip_satisfied,
         },
         "counts": counts,
+        "warnings": [asdict(warning) for warning in plans.warnings(torn)],
     }
     unplanned = pl.concat([bad, selected.skipped, editlist.asking_nothing(found.idle)]).sort("row", maintain_order=True)
     return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)

@@ -8,7 +8,8 @@ from bulkedit.planner.recipes import ViaCopy, wanting
 from bulkedit.planner.satisfied import holds, needless
 from bulkedit.planner.saved import MANIFEST, SavedPlan, copy, load, save
 from bulkedit.planner.split import part_of, parts
-from bulkedit.planner.studies import KNOWN, StudyWide, beyond_knowledge, is_top
+from bulkedit.planner.studies import KNOWN, StudyWide, beyond_knowledge, torn_by
+from bulkedit.planner.torn import is_top, warnings
 
 __all__ = [
     "CALLS",
@@ -42,5 +43,7 @@ __all__ = [
     "quota_request",
     "save",
     "seconds_at",
+    "torn_by",
     "wanting",
+    "warnings",
 ]

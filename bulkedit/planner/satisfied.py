@@ -16,7 +16,8 @@ import polars as pl
 from bulkedit.dicom import FORCED_UIDS
 from bulkedit.edit import STORED_VALUE, Action
 from bulkedit.holding import difference, held, old_name_stays
-from bulkedit.planner.studies import StudyWide, is_top, several_primaries
+from bulkedit.planner.studies import StudyWide, several_primaries
+from bulkedit.planner.torn import is_top
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

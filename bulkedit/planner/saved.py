@@ -69,6 +69,11 @@ _NUMBERS: Final[dict[str, tuple[type, ...]]] = {
     },
     **dict.fromkeys(("rows", "set_aside", "skipped", "empty"), (int,)),
 }
+_WARNING: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("code", "problem", "likely", "hint"), (str,)),
+    "rows": (list,),
+    "more": (int,),
+}
 _SHORT: Final = 16  # hex digits
 
 
@@ -110,6 +115,11 @@ class SavedPlan:
     def edits_of(self, call: int) -> pl.DataFrame:
         """The edits of one call (`PLANNED_EDITS`): they lie together, so only their row groups are read."""
         return self.edits().filter(pl.col("call") == call).collect()
+
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        """What the plan does that is seldom meant: code, problem, likely, hint, rows and more."""
+        return list(self.manifest.get("warnings", []))
 
     @property
     def payload_limit(self) -> int:
@@ -240,11 +250,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _require_kinds(manifest: dict[str, Any], where: str) -> None:
     """Raises ReceivedError if something that a manifest has is missing, or is of another kind."""
-    received.require(manifest, _KINDS, where)
+    received.require({"warnings": [], **manifest}, {**_KINDS, "warnings": (list,)}, where)
     counts, files = manifest["counts"], manifest["files"]
     received.require(manifest["settings"], {"payload_limit": (int,)}, where)
     received.require(manifest["list"], {"form": (str,), "rows": (int,), "sha256": (str,)}, where)
     received.require(counts, {**dict.fromkeys(counts, (float, NoneType)), **_NUMBERS}, where)
+    for warning in manifest.get("warnings", []):
+        received.require({"a warning": warning}, {"a warning": (dict,)}, where)
+        received.require(warning, _WARNING, where)
     if not re.fullmatch(IMAGE_SET_ID, manifest["datastore_id"]):
         raise ReceivedError("datastore_id is no id of a data store.", where=where)
     received.require(files, dict.fromkeys(files, (dict,)), where)

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.dicom import FORCED_UIDS, Level
+from bulkedit.dicom import FORCED_UIDS
 from bulkedit.edit import Action
 from bulkedit.editlist import SET_ASIDE
 from bulkedit.planner.checks import Contradictions
 from bulkedit.planner.merge import is_explicit
+from bulkedit.planner.torn import SHOWN, is_top, listed, torn
 
 if TYPE_CHECKING:
     from bulkedit.dicom import Rules
@@ -40,10 +41,8 @@ KNOWN: Final = pl.Schema(
 )
 
 _ID: Final = "image_set_id"
-_TOP: Final = [str(Level.PATIENT), str(Level.STUDY)]
 _LANE: Final = ["study", "own"]
 _ASKED: Final = ("action", "value", "vr", "force")
-_SHOWN: Final = 5
 
 
 class StudyWide(StrEnum):
@@ -68,11 +67,6 @@ class Shared:
     problems: pl.DataFrame  # SET_ASIDE: rows that cannot be planned; where there are any, the rest is empty
 
 
-def is_top() -> pl.Expr:
-    """An edit of one attribute at Patient or Study level."""
-    return pl.col("level").is_in(_TOP) & pl.col("attribute").is_not_null()
-
-
 def beyond_knowledge(edits: pl.DataFrame, known: pl.DataFrame | None) -> int:
     """How many Patient- and Study-level edits are of image sets whose study, or place in it, is not known."""
     single = edits.filter(is_top() & ~pl.col("study_wide"))
@@ -80,6 +74,11 @@ def beyond_knowledge(edits: pl.DataFrame, known: pl.DataFrame | None) -> int:
         return single.height
     told = known.filter(~pl.col("primary") | (pl.col("primary") & pl.col("study").is_not_null())).select(_ID)
     return single.join(told, on=_ID, how="anti").height
+
+
+def torn_by(edits: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
+    """The rows of a plan (`PLANNED_EDITS`) that take studies apart: schema `bulkedit.planner.torn.TORN`."""
+    return torn(edits, several_primaries(known))
 
 
 def restrictions(edits: pl.DataFrame, known: pl.DataFrame | None, rules: Rules) -> pl.DataFrame:
@@ -146,6 +145,8 @@ def shared(
         wanted = _in_one_order(wanted)
     wanted = _stood_for(wanted, whole_rows=whole_rows)
     wanted, beside, problems_ = _phased(wanted, beside)
+    if not problems_.height and mode is not StudyWide.OFF and contradictions is Contradictions.FAIL:
+        problems_ = _tearing(wanted, beside, members)
     if problems_.height:
         return Shared(_none(edits), _none(edits), _places([]), problems_)
     return _parted(edits, rest, wanted, beside)
@@ -268,8 +269,8 @@ def _differing(wanted: pl.DataFrame, chains: pl.DataFrame, mode: StudyWide) -> p
         return pl.DataFrame(schema=SET_ASIDE)
     wanted = wanted.join(chains, on="chain", how="semi")
     rows = wanted.select("chain", "row").unique().sort("row").group_by("chain")
-    said = rows.agg(first=pl.col("row").cast(pl.String).head(_SHOWN), more=pl.len())
-    said = said.select("chain", said=_listed("first"))
+    said = rows.agg(first=pl.col("row").cast(pl.String).head(SHOWN), more=pl.len())
+    said = said.select("chain", said=listed("first", pl.col("more")))
     resort = "or let the later row win: --on-contradiction last" if mode is StudyWide.ON else "or: --study-wide off"
     return _set_aside(
         wanted.join(said, on="chain").sort("edit"),
@@ -289,9 +290,9 @@ def _partial(wanted: pl.DataFrame, chains: pl.DataFrame, members: pl.DataFrame) 
         .join(wanted.select("chain", "member").unique(), on=["chain", "member"], how="anti")
         .sort(_ID)
         .group_by("chain")
-        .agg(missing=pl.col(_ID).head(_SHOWN), more=pl.len())
+        .agg(missing=pl.col(_ID).head(SHOWN), more=pl.len())
     )
-    said = chains.join(absent, on="chain").select("chain", "there", said=_listed("missing"))
+    said = chains.join(absent, on="chain").select("chain", "there", said=listed("missing", pl.col("more")))
     return _set_aside(
         wanted.join(said, on="chain").sort("edit"),
         "study-partial",
@@ -305,12 +306,6 @@ def _partial(wanted: pl.DataFrame, chains: pl.DataFrame, members: pl.DataFrame) 
     )
 
 
-def _listed(first: str) -> pl.Expr:
-    """The first few names (List of String), and how many more there are of the ``more`` in all."""
-    rest = pl.when(pl.col("more") > _SHOWN).then(pl.format(" and {} more", pl.col("more") - _SHOWN))
-    return pl.col(first).list.join(", ") + rest.otherwise(pl.lit(""))
-
-
 def _mixed(wanted: pl.DataFrame, beside: pl.DataFrame) -> pl.DataFrame:
     """Rows that are one call, and ask for what a study has together and for what an image set has alone."""
     return _set_aside(
@@ -320,6 +315,26 @@ def _mixed(wanted: pl.DataFrame, beside: pl.DataFrame) -> pl.DataFrame:
         "The study has several primary image sets, and a call for all of them takes Patient and Study level only.",
         "Make two rows of it, or send it as it stands: --study-wide off",
         column="updates",
+    )
+
+
+def _tearing(wanted: pl.DataFrame, beside: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Reverts that take back in some image sets of a study what other rows change in all of them."""
+    columns = ["edit", "row", _ID, "action", "level", "attribute", "value", "vr", "version", "same_as", "study_wide"]
+    whole = wanted.with_columns(study_wide=pl.lit(value=True))
+    alone = beside.with_columns(same_as=pl.lit(None, pl.UInt32))
+    found = torn(pl.concat([whole.select(columns), alone.select(columns)]), members)
+    return _set_aside(
+        found.drop_nulls("attribute"),
+        "study-torn",
+        pl.format(
+            "takes {} of row {} back in {} of the {} primary image sets of its study; not reverted: {}.",
+            *("attribute", "after", "there", "size", listed("missing", pl.col("size") - pl.col("there"))),
+        ),
+        _ALIKE,
+        "Revert all of them or none, or put the reverts into a list of their own and apply it first. To plan it as the "
+        "rows stand: --on-contradiction last",
+        column="revert_to",
     )
 
 

@@ -180,3 +180,64 @@ def test_only_the_image_set_that_a_study_wide_call_names_has_versions_to_tell(sh
         (5, third, "StudyDescription"): (None, None),
     }
     assert None not in found[6, third, "SeriesDescription"]
+
+
+class TestTorn:
+    """A list after which the image sets of a study differ at Patient or Study level."""
+
+    @pytest.fixture
+    def edits(self, shell: Shell) -> tuple[Path, list[str]]:
+        """A list that describes a study and reverts one of its image sets, which has a version to go back to."""
+        ((first, second, third),) = studies(shell, 1)
+        before = table(shell, "image_set_id,series_uid,SeriesDescription", f"{third},1.2.1.3,S")
+        assert shell.run("apply", before, "--yes", "--run", "before").exit_code == 0
+        assert shell.run("inventory", "-o", "i.parquet").exit_code == 0
+        rows = [*(f"{one},set,StudyDescription,HEAD" for one in (first, second, third)), f"{third},revert,,1"]
+        return table(shell, "image_set_id,action,attribute,value", *rows), [first, second, third]
+
+    def test_it_is_refused_and_says_what_to_type(self, shell: Shell, edits: tuple[Path, list[str]]) -> None:
+        path, (first, second, _) = edits
+        before = len(shell.requests())
+        result = shell.run("plan", path, "--inventory", "i.parquet")
+        assert result.exit_code == 2
+        assert (
+            "Row 5: takes StudyDescription of row 2 back in 1 of the 3 primary image sets of its study; not reverted: "
+            f"{', '.join(sorted((first, second)))}." in result.stderr
+        )
+        assert "--on-contradiction last" in result.stderr
+        assert "HEAD" not in result.stderr
+        assert shell.requests()[before:] == []
+
+    def test_if_the_later_row_is_to_win_the_plan_warns(self, shell: Shell, edits: tuple[Path, list[str]]) -> None:
+        path, ids = edits
+        words = ("--inventory", "i.parquet", "--on-contradiction", "last")
+        found = line(shell.run("plan", path, *words, "--json"))
+        assert found["torn_studies"] == 1
+        assert [(one["code"], one["rows"], one["more"]) for one in found["warnings"]] == [("study-torn", [5], 0)]
+        text = shell.run("plan", path, *words).stdout
+        assert "Warning (row 5): the study will have primary image sets that differ" in text
+        assert "Revert or edit all image sets of the study, or none." in text
+        applied = shell.run("apply", path, *words, "--yes", "--run", "r", "--json")
+        assert (applied.exit_code, "Warning (row 5)" in applied.stderr) == (0, True)
+        assert [shell.stored(one)[1] for one in ids] == ["HEAD", "HEAD", "CHEST"]
+        assert shell.run("verify", "r").exit_code == 0
+
+    def test_a_plan_without_such_rows_warns_of_nothing(self, shell: Shell, edits: tuple[Path, list[str]]) -> None:
+        found = line(shell.run("plan", by_id(shell, edits[1]), "--inventory", "i.parquet", "--json"))
+        assert (found["torn_studies"], found["warnings"]) == (0, [])
+
+    def test_warnings_of_a_plan_that_others_made_are_escaped_and_checked(
+        self, shell: Shell, edits: tuple[Path, list[str]]
+    ) -> None:
+        from bulkedit.planner.saved import _digest
+
+        path, _ = edits
+        assert (
+            shell.run("plan", path, "--inventory", "i.parquet", "--on-contradiction", "last", "-o", "p").exit_code == 0
+        )
+        manifest = json.loads((shell.folder / "p/manifest.json").read_text())
+        for problem, code in (("\x1b[2J", 0), (7, 2)):
+            manifest["warnings"][0]["problem"] = problem
+            (shell.folder / "p/manifest.json").write_text(json.dumps({**manifest, "digest": _digest(manifest)}))
+            result = shell.run("apply", "p", "--dry-run")
+            assert (result.exit_code, "\x1b" in result.stdout) == (code, False), result.stderr
