@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -164,6 +164,8 @@ def verify(
     if seen is not None and seen.archived and seen.verification is None and interactive() and _ask(seen):
         seen = work.run(archived=True, anew=False)
     if seen is None or seen.verification is None:
+        if as_json and (reached := seen or work.seen) is not None:
+            _json_so_far(found, reached, options, time.monotonic() - began)
         _left(seen, again)
         raise typer.Exit(EXIT_INTERRUPTED if seen is None else EXIT_STOPPED)
     _close(found, seen, seen.verification, time.monotonic() - began, as_json=as_json)
@@ -309,7 +311,30 @@ def _json(done: Verification, summary: dict[str, Any], seconds: float) -> None:
     named = ("run", "image_sets", "of_image_sets", "sample", "seed", "archived", "matching", "superseded")
     counts = ("differences", "by_later_writers", "by_run", "kept", "requests", "throttled", "faults")
     line = {name: summary[name] for name in (*named, *counts)}
-    json_line({"type": "verification", "verification": str(done.folder), **line, "seconds": round(seconds, 3)})
+    ending = {"unread": 0, "complete": True, "seconds": round(seconds, 3)}
+    json_line({"type": "verification", "verification": str(done.folder), **line, **ending})
+
+
+def _json_so_far(run: Run, seen: Seen, options: VerifyOptions, seconds: float) -> None:
+    """The closing line of a verification that has not read all: what was found so far."""
+    json_line(
+        {
+            "type": "verification",
+            "verification": str(seen.folder),
+            "run": str(run.folder),
+            "of_image_sets": seen.of,
+            "sample": str(options.sample) if options.sample else None,
+            "seed": seen.seed,
+            "archived": len(seen.archived),
+            **asdict(seen.counts),
+            "requests": seen.requests,
+            "throttled": seen.throttled,
+            "faults": seen.faults,
+            "unread": sum(seen.unread.values()),
+            "complete": False,
+            "seconds": round(seconds, 3),
+        }
+    )
 
 
 def _show_differences(done: Verification) -> None:

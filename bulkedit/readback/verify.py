@@ -20,6 +20,7 @@ from bulkedit.reading import Reader, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from bulkedit.client import Client
     from bulkedit.pacing import Auto, Rate
@@ -33,6 +34,9 @@ class Seen:
     """Where a verification stands."""
 
     total: int  # image sets to read
+    of: int  # image sets that the run has changed
+    folder: Path  # of the verification
+    seed: int
     counts: Counts
     archived: list[str] = field(default_factory=list)  # image sets left out, which reading would move
     unread: dict[str, int] = field(default_factory=dict)  # image sets that could not be read, by reason
@@ -97,7 +101,7 @@ async def verify(
         undecided=frozenset(undecided.to_list()),
         archived=archived,
     )
-    seen = Seen(len(chosen), progress.counts)
+    seen = Seen(len(chosen), len(image_sets), progress.folder, progress.seed, progress.counts)
     work = _Work(checker, progress, seen, reader, watch or (lambda _: None))
     began = time.time()
     try:

@@ -61,9 +61,14 @@ class TestDifferences:
         shell.emulator.do(lambda _: server.faults.add([denied], now=server.now()))
         result = shell.run("verify", "r")
         assert (result.exit_code, "1 image set could not be read" in result.stderr) == (5, True)
+        code, line, differences = verified(shell)
+        assert (code, line["complete"], line["unread"], line["image_sets"], differences) == (5, False, 1, 2, [])
         shell.emulator.do(lambda _: server.faults.clear())
         code, verification, _ = verified(shell)
         assert (code, verification["image_sets"], verification["matching"]) == (0, 3, 3)
+        assert (verification["complete"], verification["unread"]) == (True, 0)
+        assert verification["verification"] == line["verification"]  # which it went on with
+        assert verification.keys() == line.keys()
 
     def test_a_removal_whose_instance_is_gone_has_no_place(self, shell: Shell, image_sets: list[str]) -> None:
         columns = "image_set_id,action,attribute,series_uid,instance_uid,force"
