@@ -176,7 +176,12 @@ async def siblings_of(client: Client, reader: Reader, searches: Pacing, lead: st
     if isinstance(found, Refused):
         return []
     document = await reader.metadata(lead, found.version)
-    uid = {} if isinstance(document, Refused) else document.get("Study", {}).get("DICOM", {})
+    return [] if isinstance(document, Refused) else await in_study_of(client, searches, lead, document)
+
+
+async def in_study_of(client: Client, searches: Pacing, lead: str, document: Mapping[str, Any]) -> list[str]:
+    """As `siblings_of`, if the metadata of the image set has been read."""
+    uid = document.get("Study", {}).get("DICOM", {})
     keys = pl.DataFrame({"selector": ["study_instance_uid"], "key": [uid.get("StudyInstanceUID")]})
     inventory = await search_keys(client, keys.cast(pl.String).drop_nulls(), pacer=searches)
     primaries = inventory.filter("primary").get_column("image_set_id").unique().sort().to_list()

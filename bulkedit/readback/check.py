@@ -23,7 +23,7 @@ from bulkedit.holding import Difference, difference, expected_value, held, keeps
 from bulkedit.outcome import Refusal, Refused, State
 from bulkedit.own_versions import OwnVersions, own_versions
 from bulkedit.readback.saved import KEPT
-from bulkedit.reading import siblings_of
+from bulkedit.reading import in_study_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -52,6 +52,7 @@ class Checked:
     siblings: int = 0  # image sets of the study that the run's edits do not name
     differences: list[dict[str, Any]] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
+    document: dict[str, Any] | None = None  # of the image set itself, which tells its study; None if it is gone
 
     def line(self, image_set_id: str) -> dict[str, Any]:
         """As a line of the progress file."""
@@ -135,10 +136,13 @@ class Checker:
         left_out = await self._one(_Asked(image_set_id, changes), checked)
         if left_out is not None:
             return left_out
+        document, checked.document = checked.document, None
         wide = [change for change in changes if change["study_wide"] and change["lead"] == image_set_id]
-        if wide and (left_out := await self._siblings(image_set_id, wide, members, checked)) is not None:
-            return left_out
-        return checked
+        if wide and document is not None:
+            study = await in_study_of(self._client, self._searches, image_set_id, document)
+            others = [sibling for sibling in study if sibling not in members]
+            left_out = await self._siblings(image_set_id, wide, others, checked)
+        return left_out or checked
 
     async def _one(self, asked: _Asked, checked: Checked) -> LeftOut | None:
         image_set_id = asked.image_set_id
@@ -156,10 +160,11 @@ class Checker:
         if found.storage_tier == ARCHIVED and not self._archived:
             return LeftOut(archived=True)
         versions = _Versions(self._reader, image_set_id)
-        if await versions.read(found.version) is None:
+        checked.document = document = await versions.read(found.version)
+        if document is None:
             return LeftOut(reason="the metadata cannot be read")
         if await self._differing(asked, found, versions):
-            asked = await self._with_whole_study(asked)
+            asked = await self._with_whole_study(asked, document)
         edits = asked.edits()
         differing = await self._differing(asked, found, versions)
         checked.superseded += sum(one.superseded for one in edits)
@@ -187,7 +192,7 @@ class Checker:
                 differing.append((one, differs))
         return differing
 
-    async def _with_whole_study(self, asked: _Asked) -> _Asked:
+    async def _with_whole_study(self, asked: _Asked, document: dict[str, Any]) -> _Asked:
         """With what study-wide calls of other lanes did to the image set: its study was not known to the plan."""
         if asked.calls is not None:
             return asked
@@ -196,7 +201,7 @@ class Checker:
         if calls.height == self._study_wide.height:
             return replace(asked, calls=calls)
         image_set_id = asked.image_set_id
-        study = await siblings_of(self._client, self._reader, self._searches, image_set_id)
+        study = await in_study_of(self._client, self._searches, image_set_id, document)
         calls = self._calls_of([image_set_id, *study], lanes)
         others = calls.filter(~pl.col("open") & ~pl.col("lane").is_in(list(lanes)))
         if not others.height:
@@ -303,18 +308,17 @@ class Checker:
         ]
 
     async def _siblings(
-        self, lead: str, wide: list[dict[str, Any]], members: Collection[str], checked: Checked
+        self, lead: str, wide: list[dict[str, Any]], others: Collection[str], checked: Checked
     ) -> LeftOut | None:
         """Check the image sets of the study that study-wide calls have changed and the lane does not name.
 
-        Those that rows of another lane name have these rows checked in their own turn.
+        ``wide``: the changes by calls that name ``lead``; ``others``: these image sets. If rows of another lane name
+        one of them, what these rows ask for is checked in its own turn.
         """
-        study = await siblings_of(self._client, self._reader, self._searches, lead)
-        others = [sibling for sibling in study if sibling not in members]
         if not others:
             return None
         reported = {change["settled_by"] for change in wide}
-        calls = self._calls_of([lead, *study])
+        calls = self._calls_of([lead, *others], {change["lane"] for change in wide})
         beside = calls.filter(~pl.col("open") & ~pl.col("settled_by").is_in(list(reported)))
         more = await to_thread.run_sync(self._changes.of_calls, beside) if beside.height else []
         asked = once(sorted([*wide, *more], key=lambda change: change["edit"]))

@@ -53,7 +53,7 @@ def _row(image_set: int, updates: Row, *, wide: bool = False, version: int | Non
     }
 
 
-KNOWN = ("--inventory", "i.parquet")
+KNOWN = ("--inventory", "i.parquet", "--on-contradiction", "last")
 
 
 def apply(shell: Shell, study: list[str], rows: list[Row], *words: str, code: int = 0) -> None:
@@ -94,7 +94,7 @@ def note(shell: Shell, call: int, standing: Standing, **fields: Any) -> None:
     ledger.close()
 
 
-LAST_WINS = ("--study-wide", "on", "--on-contradiction", "last")
+ON = ("--study-wide", "on")
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ LAST_WINS = ("--study-wide", "on", "--on-contradiction", "last")
         ),
         pytest.param(
             [sets(0, DESCRIPTION, "ALL"), sets(1, DESCRIPTION, "LAST")],
-            (*KNOWN, *LAST_WINS, "--no-merge"),
+            (*KNOWN, *ON, "--no-merge"),
             id="two of an attribute, each of another image set",
         ),
         pytest.param(
             [sets(0, DESCRIPTION, "ALL", wide=False), sets(1, DESCRIPTION, "LAST", wide=False)],
-            (*KNOWN, *LAST_WINS),
+            (*KNOWN, *ON),
             id="two of an attribute in one call",
         ),
         pytest.param(
@@ -225,7 +225,7 @@ class TestOpen:
     @pytest.fixture
     def opened(self, shell: Shell, study: list[str]) -> list[str]:
         rows = [sets(1, DESCRIPTION, "FIRST"), sets(0, DESCRIPTION, "LAST")]
-        apply(shell, study, rows, *KNOWN, *LAST_WINS, "--no-merge")
+        apply(shell, study, rows, *KNOWN, *ON, "--no-merge")
         note(shell, 1, Standing.IN_DOUBT, base=2)
         return study
 
