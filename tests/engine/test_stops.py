@@ -111,6 +111,7 @@ class Play:
                 image_set = self.server.world.image_set(DEFAULT_DATASTORE_ID, self.image_set_id)
                 self.server.world.write_as_another(image_set, self.server.now())
                 self.server.catch_up()
+                self.sent += 1  # without the stop this request would be stale; now a look tells before it is sent
         self.server.wait(200)
         self.go()
 
@@ -168,8 +169,6 @@ class Scripted(Passing):
         if stop == "lost before":
             return Lost("as by a kill")
         kinds = set(play.script.troubles.get(number, ()) if stop in {None, "stopped"} else ())
-        if number in play.script.stranger_meanwhile:
-            kinds.discard(Kind.FOREIGN_BEFORE)
         play.server.faults.clear()
         faults = [Fault(kind=kind, action=UPDATE, times=1, seconds=2.0) for kind in kinds]
         play.server.faults.add(faults, now=play.server.now())
