@@ -99,16 +99,19 @@ def _overtaken(plan: SavedPlan, done: pl.DataFrame, parts: list[Part], wanted: l
     """Calls that would undo what a later edit of the same place has done since.
 
     A revert changes every place of its image set; a removal, those of the instance or series that it removes. A new UID
-    of an instance or series changes those under its old UID and those under its new one.
+    of an instance or series changes those under its old UID and those under its new one. A call of the whole study
+    changes its places in all image sets of its lane.
     """
     new_uid = pl.when(pl.col("attribute").is_in(list(_RENAMES))).then(pl.col("value").str.strip_chars('"'))
     edits = plan.edits().select("edit", "call", "action", *_PLACE, new_uid=new_uid).collect()
     last = {edit: part.call for part in parts for edit in part.edits}
     edits = edits.with_columns(
         order=pl.col("edit"),  # `bulkedit.edit.in_order`
+        root=pl.col("call"),  # of the plan
         call=pl.col("edit").replace_strict(last, default=None, return_dtype=pl.UInt32).fill_null(pl.col("call")),
         reach=pl.col("action").cast(pl.String),
     )
+    edits = _in_whole_studies(plan, edits)
     applied = done.filter(pl.col("standing") == Standing.APPLIED).select("call")
     failed = edits.filter(pl.col("call").is_in(wanted))
     made = edits.join(applied, on="call", how="semi").join(failed, on="image_set_id", how="semi")
@@ -118,6 +121,21 @@ def _overtaken(plan: SavedPlan, done: pl.DataFrame, parts: list[Part], wanted: l
         whole = pl.col("reach") == reach
         found += [_earlier(failed, made.filter(whole), place), _earlier(failed.filter(whole), made, place)]
     return set(pl.concat(found).to_list())
+
+
+def _in_whole_studies(plan: SavedPlan, edits: pl.DataFrame) -> pl.DataFrame:
+    """Edits, those of study-wide calls once for each image set of the call's lane."""
+    calls = plan.calls().select("lane", "image_set_id", "study_wide", root="call").collect()
+    wide = calls.filter("study_wide").select("root", "lane")
+    if wide.is_empty():
+        return edits
+    siblings = calls.select("lane", "image_set_id").unique(maintain_order=True)
+    reached = wide.join(siblings, on="lane", maintain_order="left").select("root", reached="image_set_id")
+    return (
+        edits.join(reached, on="root", how="left", maintain_order="left")
+        .with_columns(image_set_id=pl.coalesce("reached", "image_set_id"))
+        .unique(maintain_order=True)
+    )
 
 
 def _with_renames(edits: pl.DataFrame) -> pl.DataFrame:

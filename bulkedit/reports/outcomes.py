@@ -105,7 +105,7 @@ class Settlement:
             pl.col("cause").alias("reason"),
             "message",
             pl.col("base").alias("version_before"),
-            pl.col("version").alias("version_after"),
+            pl.when(pl.col("standing") == str(Standing.APPLIED)).then("version").alias("version_after"),
             "attempts",
             "throttles",
             "faults",

@@ -15,9 +15,9 @@ import pytest
 from bulkedit import dicom
 from bulkedit import planner as plans
 from bulkedit.emulator import Settings, Settle, profile
-from bulkedit.engine import Engine, OnConflict, Options
-from bulkedit.ledger import Ledger
-from bulkedit.outcome import Lost
+from bulkedit.engine import Engine, OnConflict, Options, Strategy, resumption
+from bulkedit.ledger import Event, Ledger
+from bulkedit.outcome import Lost, Standing
 from tests.emulator.hospital import Service, document, in_series
 from tests.engine.harness import FAST, KEY, about_plan, frame, row
 from tests.engine.inprocess import InProcess, run_virtual
@@ -278,3 +278,23 @@ def test_a_conflict_stops_its_image_set_and_its_study_but_no_sibling(
         for one, wide, what in standing.select("image_set_id", "study_wide", "standing").rows()
     }
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("failed", "again"),
+    [(row(B, action="revert", revert_to=1), False), (series(B, "before"), True)],
+    ids=["revert of a sibling", "edit of its series"],
+)
+def test_a_study_wide_call_overtakes_what_concerns_the_same_places_of_its_siblings(
+    tmp_path: Path, failed: dict[str, Any], *, again: bool
+) -> None:
+    plan = saved(tmp_path, [failed, row(A, "StudyDescription", "X", study_wide=True)])
+    assert plan.calls().select("image_set_id", "study_wide").collect().rows() == [(B, False), (A, True)]
+    with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
+        ledger.append(
+            [
+                Event(at=1.0, call=0, standing=Standing.FAILED),
+                Event(at=2.0, call=1, standing=Standing.APPLIED, base=1, version=2),
+            ]
+        )
+        assert resumption(plan, ledger, Strategy.FAILED).again == ((0,) if again else ())
