@@ -1,7 +1,8 @@
-"""The kill table: `python -m benchmarks.kills [RANDOM]`. Each point of a call's life, and so many random instants.
+"""The kill table: `python -m benchmarks.kills [KILLS]`. Half of them at writes of the ledger, its log and its anchor.
 
-Every kill is a SIGKILL of a real process at work; every run is then resumed to its end and judged from the service's
-side. Runs are killed up to five times before they are finished.
+Every kill is a SIGKILL of a real process at work: at a point of a call's life, at a random instant, or at a chosen
+write (before it, after half of its bytes, after it). Every run is then resumed to its end and judged from the
+service's side. Runs are killed up to five times before they are finished.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from collections import Counter
 from pathlib import Path
 
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
-from tests.cli.executioner import Point, Row, go_on, kill_once
+from tests.cli.executioner import COMPILER, Point, Row, go_on, kill_once
 from tests.cli.shell import Shell
 
 IMAGE_SETS, KILLS_A_RUN = 40, 5
+WRITES = 60  # a process of such a run makes more, if it is not killed
 
 
 def one_run(points: list[Point], rng: random.Random) -> list[Row]:
@@ -33,7 +35,7 @@ def one_run(points: list[Point], rng: random.Random) -> list[Row]:
         kills = 0
         for point in points:
             nth = 1 if point is Point.UNLOCK_WAIT else rng.randint(1, 4)  # the engine looks seldom before it must
-            if not kill_once(shell, words, point, nth, rng):
+            if not kill_once(shell, words, point, rng.randint(1, WRITES) if point is Point.WRITE else nth, rng):
                 break  # it had ended before
             kills += 1
             words = ("resume", run)
@@ -42,20 +44,31 @@ def one_run(points: list[Point], rng: random.Random) -> list[Row]:
         return rows * kills
 
 
+def points(rng: random.Random, kills: int) -> list[list[Point]]:
+    """The points of each run, in no order."""
+    writes = kills // 2 if COMPILER else 0
+    if not COMPILER:
+        print("There is no C compiler (cc): no kills at writes of the ledger.", file=sys.stderr)
+    wanted = dict.fromkeys((point for point in Point if point not in {Point.RANDOM, Point.WRITE}), KILLS_A_RUN)
+    wanted |= {Point.WRITE: writes, Point.RANDOM: kills - writes - sum(wanted.values())}
+    chosen = [[point] * KILLS_A_RUN for point, count in wanted.items() for _ in range(-(-count // KILLS_A_RUN))]
+    rng.shuffle(chosen)
+    return chosen
+
+
 def main() -> None:
     os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
-    instants = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 400
     rng = random.Random(7)
-    chosen = [[point] * KILLS_A_RUN for point in Point if point is not Point.RANDOM]
-    chosen += [[Point.RANDOM] * KILLS_A_RUN] * -(-instants // KILLS_A_RUN)
     table: Counter[tuple[Point, str]] = Counter()
-    for points in chosen:
-        for row in one_run(points, rng):
+    for chosen in points(rng, kills):
+        for row in one_run(chosen, rng):
             whole = row.exit_code == 0 and row.versions == row.calls == row.accepted
             table[row.point, "finished, each update made once" if whole else "WRONG"] += 1
     print(f"{'killed':40} {'kills':>6}  outcome after resume")
-    for (point, outcome), count in table.items():
+    for (point, outcome), count in sorted(table.items()):
         print(f"{point:40} {count:6}  {outcome}")
+    print(f"{'all':40} {sum(table.values()):6}")
     sys.exit(any(outcome == "WRONG" for _, outcome in table))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from bulkedit.ledger import STANDINGS, Ledger
+from bulkedit.ledger import STANDINGS, Ledger, missing
 from bulkedit.outcome import Standing
 from bulkedit.planner import Recipe
 from bulkedit.recipe import promotions
@@ -279,8 +279,11 @@ def _ledger_of(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Standings (`STANDINGS`), and the last part that carries each edit of a split call: edit, part UInt32."""
     schema = {"edit": pl.UInt32(), "part": pl.UInt32()}
     if not run.ledger.exists():
+        if run.is_begun:
+            raise missing(run.ledger)
         return pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=schema)
     with Ledger.read(run.ledger) as ledger:
+        ledger.require_whole()
         # a part has a higher number than what it is part of
         last = {edit: part.call for part in ledger.parts() for edit in part.edits}
         return ledger.standings(), pl.DataFrame(list(last.items()), schema=schema, orient="row")

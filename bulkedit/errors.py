@@ -113,5 +113,22 @@ class LedgerError(BulkeditError):
     """The ledger cannot be read or written."""
 
 
+class UnprovenLedgerError(LedgerError):
+    """The ledger does not hold all that the run has done."""
+
+    def __init__(
+        self,
+        what: str | None = None,
+        *,
+        where: str | None = None,
+        likely: str | None = None,
+        hint: str | None = None,
+        state: str = "damaged",
+    ) -> None:
+        """``state``: one of `bulkedit.ledger.State`."""
+        super().__init__(what, where=where, likely=likely, hint=hint)
+        self.state = state
+
+
 class RunHeldError(LedgerError):
     """Another process works on this run."""

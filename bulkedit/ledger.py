@@ -18,16 +18,21 @@ import re
 import socket
 import sqlite3
 import time
+import zlib
 from dataclasses import dataclass, fields
+from enum import StrEnum
+from hashlib import blake2b
 from operator import attrgetter
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import anyio
 import polars as pl
 from anyio import to_thread
 
+from bulkedit import anchor as anchors
 from bulkedit import received
-from bulkedit.errors import LedgerError, ReceivedError, RunHeldError
+from bulkedit.anchor import Anchor, Mark
+from bulkedit.errors import LedgerError, ReceivedError, RunHeldError, UnprovenLedgerError
 from bulkedit.files import draft
 from bulkedit.outcome import Standing
 
@@ -37,12 +42,8 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 2
 _LOOK_S: Final = 0.05  # longer than a look at the lock takes
-_MADE: Final = """CREATE TABLE IF NOT EXISTS made (
-    call         INTEGER NOT NULL,  -- number of a call that copies an image set to a new one
-    image_set_id TEXT NOT NULL,     -- the image set
-    ours         INTEGER NOT NULL   -- 1: what the call made; 0: was there before it, so it is not what the call made
-) STRICT;"""
-_BEGINNING: Final = """BEGIN;
+SETUP: Final = """
+BEGIN;
 CREATE TABLE event (
     seq        INTEGER PRIMARY KEY,  -- order of writing
     at         REAL NOT NULL,        -- epoch seconds
@@ -56,32 +57,85 @@ CREATE TABLE event (
     conflicts  INTEGER NOT NULL,     -- times another writer was there first
     cause      TEXT,                 -- error code or finding behind the standing
     message    TEXT,                 -- the service's words, without values
-    digest     TEXT"""
-_SINCE_2: Final = """,               -- keyed digest of the payload, on intents
-    base_updated_at REAL             -- updatedAt of the base when the request left, epoch seconds"""
-_REST: Final = f"""
+    digest     TEXT,                 -- keyed digest of the payload, on intents
+    base_updated_at REAL,            -- updatedAt of the base when the request left, epoch seconds
+    checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
 CREATE TABLE part (
     call       INTEGER PRIMARY KEY,  -- number of a call that is part of another; beyond those of the plan
     parent     INTEGER NOT NULL,     -- the call that was split
-    edits      TEXT NOT NULL         -- numbers of its edits in the plan, as a JSON array
+    edits      TEXT NOT NULL,        -- numbers of its edits in the plan, as a JSON array
+    checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
 CREATE TABLE pace (
     at         REAL NOT NULL,        -- epoch seconds
-    quota      REAL NOT NULL         -- updates a second that the run took for the quota from then on
+    quota      REAL NOT NULL,        -- updates a second that the run took for the quota from then on
+    checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
-{_MADE}
-PRAGMA user_version = """
-SETUP: Final = f"{_BEGINNING}{_SINCE_2}{_REST}{SCHEMA};\nCOMMIT;\n"
-_SETUPS: Final = {1: f"{_BEGINNING}{_REST}1;\nCOMMIT;\n", SCHEMA: SETUP}  # by version of the schema
-_MIGRATION: Final = f"""
-BEGIN IMMEDIATE;
-ALTER TABLE event ADD COLUMN base_updated_at REAL;
-PRAGMA user_version = {SCHEMA};
+CREATE TABLE made (
+    call         INTEGER NOT NULL,  -- number of a call that copies an image set to a new one
+    image_set_id TEXT NOT NULL,     -- the image set
+    ours         INTEGER NOT NULL,  -- 1: what the call made; 0: was there before it, so it is not what the call made
+    checksum     INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
+) STRICT;
+PRAGMA user_version = 2;
 COMMIT;
 """
+_MADE_1: Final = (
+    "CREATE TABLE IF NOT EXISTS made (call INTEGER NOT NULL, image_set_id TEXT NOT NULL, ours INTEGER NOT NULL) STRICT;"
+)
+SETUP_1: Final = f"""
+CREATE TABLE event (seq INTEGER PRIMARY KEY, at REAL NOT NULL, call INTEGER NOT NULL, standing TEXT NOT NULL,
+    base INTEGER, version INTEGER, attempts INTEGER NOT NULL, throttles INTEGER NOT NULL, faults INTEGER NOT NULL,
+    conflicts INTEGER NOT NULL, cause TEXT, message TEXT, digest TEXT) STRICT;
+CREATE TABLE part (call INTEGER PRIMARY KEY, parent INTEGER NOT NULL, edits TEXT NOT NULL) STRICT;
+CREATE TABLE pace (at REAL NOT NULL, quota REAL NOT NULL) STRICT;
+{_MADE_1}
+PRAGMA user_version = 1;
+"""
+_SETUPS: Final = {1: SETUP_1, SCHEMA: SETUP}
+_TABLES: Final = ("event", "part", "pace", "made")
+
+
+def _exact(real: str) -> str:
+    """A real number as two whole ones, which every version of SQLite writes alike."""
+    return f"CAST({real} AS INTEGER), CAST(({real} - CAST({real} AS INTEGER)) * {_FRACTION}.0 AS INTEGER)"
+
+
+_FRACTION: Final = 2**62
+# the text of a row that its checksum is of; `_text_of_event` and others write the same
+_EVENT_TEXT: Final = f"""'%d|%d|%s|%s|%s|%d|%d|%d|%d|%s|%s|%s|%d.%d|%s.%s', seq, call, standing, base, version,
+    attempts, throttles, faults, conflicts, cause, message, digest, {_exact("at")}, {_exact("base_updated_at")}"""
+_TEXTS: Final = {
+    "event": f"CAST(printf({_EVENT_TEXT}) AS BLOB)",
+    "part": "CAST(printf('%d|%d|%s', call, parent, edits) AS BLOB)",
+    "pace": f"CAST(printf('%d.%d|%d.%d', {_exact('at')}, {_exact('quota')}) AS BLOB)",
+    "made": "CAST(printf('%d|%s|%d', call, image_set_id, ours) AS BLOB)",
+}
+# what the digest of the events is of; one printf and not `||`, which takes twice as long
+_SEALED: Final = f"CAST(printf('%d|' || {_EVENT_TEXT.replace(', seq', ', checksum, seq', 1)}) AS BLOB)"
+_MIGRATION: Final = "\n".join(
+    [
+        "BEGIN IMMEDIATE;",
+        _MADE_1,
+        "ALTER TABLE event ADD COLUMN base_updated_at REAL;",
+        *(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;" for table in _TABLES),
+        *(f"UPDATE {table} SET checksum = crc32({_TEXTS[table]});" for table in _TABLES),  # noqa: S608 - our names
+        f"PRAGMA user_version = {SCHEMA};",
+        "COMMIT;",
+    ]
+)
 # what a ledger of version 1 is read through
-_VIEW: Final = "CREATE TEMP VIEW event AS SELECT *, NULL AS base_updated_at FROM main.event"
+_VIEWS_1: Final = {
+    "event": "SELECT *, NULL AS base_updated_at, 0 AS checksum FROM main.event",
+    **{table: f"SELECT rowid AS rowid, *, 0 AS checksum FROM main.{table}" for table in _TABLES[1:]},  # noqa: S608
+}
+# what a damaged ledger is read through: rows that are as they were written
+_WHOLE_ROWS: Final = {
+    table: f"SELECT rowid AS rowid, * FROM main.{table} WHERE checksum = crc32({text})"  # noqa: S608 - our names
+    for table, text in _TEXTS.items()
+}
+_CHECKPOINT_PAGES: Final = 100  # of the log, after which it is written to the ledger itself
 # rows that no ledger has, by table: what reads them takes numbers of 32 bits, and words of `Standing`
 _LARGEST: Final = 2**32 - 1
 _COUNTED: Final = ("base", "version", "attempts", "throttles", "faults", "conflicts")
@@ -108,10 +162,26 @@ _STEPS: Final = 100_000  # of SQLite's machine, between two looks at how many th
 _STEPS_PER_BYTE: Final = 100  # of a file that is checked; an honest one takes about two
 _LOCK_BYTES: Final = 4096
 _LOCKED: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_WITHOUT: Final = (
-    "Put the ledger back from a backup. Without one, make a plan of what does not hold yet: bulkedit plan EDITS "
-    "-d DATASTORE --skip-satisfied"
+ASSUME_UNKNOWN: Final = (
+    "bulkedit resume RUN --assume-unknown: it keeps this ledger under another name, and compares each call without "
+    "proof with its image set before anything is sent"
 )
+_WITHOUT: Final = (
+    "Nothing was sent. If a newer ledger.sqlite and ledger.sqlite-wal are still somewhere, put both back. Without "
+    f"them: {ASSUME_UNKNOWN}."
+)
+
+
+class State(StrEnum):
+    """What a ledger is worth, held against the anchor beside it (`bulkedit.anchor`)."""
+
+    NOT_BEGUN = "not begun"
+    WHOLE = "whole"
+    BEHIND = "behind"  # events that were written are not in it
+    DAMAGED = "damaged"  # rows of it are not as they were written
+    MISSING = "missing"
+    UNANCHORED = "unanchored"  # without an anchor nothing tells what should be in it
+    COPIED = "copied"  # whole, but what the run did elsewhere after it was copied is not in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +235,20 @@ Record = Event | Part | Pace | Made
 _CHUNK: Final = 50_000  # rows
 _NAMES: Final = [field.name for field in fields(Event)]
 _COLUMNS: Final = ", ".join(_NAMES)
-_INSERT: Final = f"INSERT INTO event ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - names
 _values: Final = attrgetter(*_NAMES)
+
+
+def _insert(table: str, *columns: str) -> str:
+    places = ", ".join("?" * (len(columns) + 1))
+    return f"INSERT INTO {table} ({', '.join(columns)}, checksum) VALUES ({places})"  # noqa: S608 - names of our own
+
+
+_INSERTS: Final = {
+    "event": _insert("event", "seq", *_NAMES),
+    "part": _insert("part", "call", "parent", "edits"),
+    "pace": _insert("pace", "at", "quota"),
+    "made": _insert("made", "call", "image_set_id", "ours"),
+}
 
 # One row a call: its last event.
 STANDINGS: Final = pl.Schema(
@@ -196,68 +278,140 @@ ACTIVITY: Final = pl.Schema(
 class Ledger:
     """The ledger of one run. Its methods block; `GroupCommit` carries them off the event loop."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[bytes] | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        lock: IO[bytes] | None,
+        content: _Content | None = None,
+        anchor: Anchor | None = None,
+    ) -> None:
         self.path = path
         self.damage: str | None = None  # what is wrong with a ledger that was opened to be read all the same
+        self.state = State.WHOLE
+        self.words = ""  # about the state, if it is not whole
         self._connection = connection
         self._lock = lock
         self._file = _identity(path)
+        self._content = content or _Content()
+        self._anchor = anchor
         self._read_once: tuple[int, pl.DataFrame] | None = None  # changes made so far, and `last_standings` then
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
-        """Start a new ledger and hold it. Raises LedgerError, RunHeldError."""
+        """Start a new ledger and hold it, with an anchor if there is none yet.
+
+        Raises RunHeldError, UnprovenLedgerError if there was a ledger before, LedgerError.
+        """
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(_hold(path))
+            anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run())))
+            if anchor.mark.begun and not received.there(path):
+                raise missing(path)
             with _explained(path):
                 _make(path)
                 connection = undo.enter_context(contextlib.closing(_connect(path)))
+                anchor.write(begun=True)
             undo.pop_all()
-        return cls(path, connection, lock)
+        return cls(path, connection, lock, anchor=anchor)
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """Go on with a ledger and hold it. Raises LedgerError where it is absent or damaged, RunHeldError."""
+        """Go on with a ledger and hold it.
+
+        Raises RunHeldError, UnprovenLedgerError if it does not hold what its anchor tells, LedgerError.
+        """
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(_hold(path))
+            told = _told(path)
+            if not received.there(path):
+                raise missing(path)
             connection, _ = _checked(path)
+            undo.enter_context(contextlib.closing(connection))
+            first = _version(connection) < SCHEMA
+            if told is None and not first:
+                raise _unproven(path, State.UNANCHORED)
             with _explained(path):
-                connection.execute(_MADE)  # a run that was begun before there was such a table
-                if _version(connection) < SCHEMA:
-                    connection.executescript(_MIGRATION)
+                if first:
+                    _read_as_newer(connection)
+                content, state, words = _held_against(connection, told.mark if told else None, path)
+            if told and told.is_copy:
+                state = State.COPIED
+            if state is not State.WHOLE:
+                raise _unproven(path, state, words)
+            anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run())))
+            with _explained(path):
+                anchor.write(begun=True, **content.told())  # before a migration, so that a kill in it is no damage
+                if first:
+                    _migrate(connection)
             undo.pop_all()
-        return cls(path, connection, lock)
+        return cls(path, connection, lock, content, anchor)
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
         """Look into a ledger, also while another process writes it. Raises LedgerError.
 
-        Of one that is damaged, `damage` says how, and what can still be read is read.
+        `state` says what it is worth. Of one that is damaged, `damage` says how, and what can still be read is read.
         """
+        told = _told(path)  # before the ledger, which may go on meanwhile
         connection, damage = _checked(path, tolerant=True)
         ledger = cls(path, connection, None)
-        ledger.damage = damage
-        with _explained(path):
-            if _version(connection) < SCHEMA:
-                connection.execute(_VIEW)
-        if damage is None:
-            connection.execute("PRAGMA query_only = ON")
+        try:
+            with _explained(path):
+                ledger._look_through(told, damage)
+        except BaseException:
+            connection.close()
+            raise
         return ledger
 
+    _last_look: ClassVar[tuple[Any, State, str] | None] = None
+
+    def _worth(self, mark: Mark | None) -> tuple[State, str]:
+        """As `_held_against`; one command reads a ledger several times, and a large one takes seconds."""
+        files = [self.path, self.path.with_name(self.path.name + "-wal")]
+        found = [(file.stat().st_ino, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+        key = (self.path.absolute(), repr(mark), found)
+        if Ledger._last_look is None or Ledger._last_look[0] != key:
+            _, state, words = _held_against(self._connection, mark, self.path)
+            Ledger._last_look = key, state, words
+        return Ledger._last_look[1], Ledger._last_look[2]
+
+    def require_whole(self) -> None:
+        """Raises UnprovenLedgerError if something that was written is not in it."""
+        if self.state in {State.BEHIND, State.DAMAGED}:
+            raise _unproven(self.path, self.state, self.words)
+
+    def _look_through(self, told: anchors.Told | None, damage: str | None) -> None:
+        first = _version(self._connection) < SCHEMA
+        if first:
+            _read_as_newer(self._connection)
+        if damage is None:
+            self.state, self.words = self._worth(told.mark if told else None)
+            if self.state is State.WHOLE:
+                self.state = State.COPIED if told and told.is_copy else self.state
+                self.state = State.UNANCHORED if told is None and not first else self.state
+            damage = self.words if self.state is State.DAMAGED else None
+        if damage is None:
+            self._connection.execute("PRAGMA query_only = ON")
+            return
+        self.damage, self.state, self.words = damage, State.DAMAGED, damage
+        if not first:
+            _view(self._connection, _WHOLE_ROWS)
+
     def append(self, records: Sequence[Record]) -> None:
-        """Write records; they are durable when this returns. Raises LedgerError, and then none of them is written."""
-        events = [_values(record) for record in records if isinstance(record, Event)]
-        parts = [(part.call, part.parent, json.dumps(part.edits)) for part in records if isinstance(part, Part)]
-        paces = [(pace.at, pace.quota) for pace in records if isinstance(pace, Pace)]
-        made = [(one.call, one.image_set_id, one.ours) for one in records if isinstance(one, Made)]
-        with _explained(self.path), self._connection:
-            if _identity(self.path) != self._file:
-                # SQLite would go on writing to a file that nobody can find any more
-                raise FileNotFoundError("it is not in its folder any more")
-            self._connection.executemany(_INSERT, events)
-            self._connection.executemany("INSERT INTO part (call, parent, edits) VALUES (?, ?, ?)", parts)
-            self._connection.executemany("INSERT INTO pace (at, quota) VALUES (?, ?)", paces)
-            self._connection.executemany("INSERT INTO made (call, image_set_id, ours) VALUES (?, ?, ?)", made)
+        """Write records; they are durable when this returns. Raises LedgerError: then nothing may rest on them."""
+        new = self._content.copy()
+        rows = new.take(records)
+        with _explained(self.path):
+            with self._connection:
+                if _identity(self.path) != self._file:
+                    # SQLite would go on writing to a file that nobody can find any more
+                    raise FileNotFoundError("it is not in its folder any more")
+                for table, values in rows.items():
+                    self._connection.executemany(_INSERTS[table], values)
+            if self._anchor is not None:
+                self._anchor.write(**new.told())
+        self._content = new
 
     def parts(self) -> list[Part]:
         """Every part of a split call, parents before their parts."""
@@ -383,6 +537,18 @@ class Ledger:
         with _explained(self.path):
             return bool(self._connection.execute(query).fetchone()[0])
 
+    def told(self) -> dict[str, Any]:
+        """What the anchor of this ledger has to tell: fields of `bulkedit.anchor.Mark`."""
+        return self._content.told()
+
+    def whole_events(self) -> Iterator[Event]:
+        """The events that are as they were written, in their order; others are left out."""
+        query = f"SELECT {_COLUMNS} FROM event ORDER BY seq"  # noqa: S608 - our names
+        with contextlib.suppress(sqlite3.DatabaseError):
+            for row in self._connection.execute(query):
+                found = dict(zip(_NAMES, row, strict=True))
+                yield Event(**{**found, "standing": Standing(found["standing"])})
+
     def _readable(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a damaged ledger, up to where it cannot be read."""
         rows: list[tuple[Any, ...]] = []
@@ -454,6 +620,9 @@ class Ledger:
         """Let go of the run."""
         with _explained(self.path):
             self._connection.close()
+        if self._anchor is not None:
+            self._anchor.close()
+            self._anchor = None
         if self._lock is not None:
             self._lock.close()
 
@@ -464,15 +633,259 @@ class Ledger:
         self.close()
 
 
+class _Content:
+    """What a ledger holds, as its anchor tells it."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.rows = dict.fromkeys(_TABLES[1:], 0)
+        self.digest = blake2b(digest_size=16)
+
+    def copy(self) -> _Content:
+        """The same, which goes its own way."""
+        other = _Content()
+        other.events, other.rows, other.digest = self.events, dict(self.rows), self.digest.copy()
+        return other
+
+    def told(self) -> dict[str, Any]:
+        """Fields of `bulkedit.anchor.Mark`."""
+        return {"events": self.events, "digest": self.digest.hexdigest(), "rows": dict(self.rows)}
+
+    def take(self, records: Sequence[Record]) -> dict[str, list[tuple[Any, ...]]]:
+        """Count records in, and return them as rows by table."""
+        found: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _TABLES}
+        for record in records:
+            if isinstance(record, Event):
+                self.events += 1
+                values = (self.events, *_values(record))
+                table, text = "event", _text_of_event(values)
+                self.digest.update(b"%d|%b\n" % (zlib.crc32(text), text))
+            else:
+                table, values, text = _row(record)
+                self.rows[table] += 1
+            found[table].append((*values, zlib.crc32(text)))
+        return found
+
+
+def _row(record: Part | Pace | Made) -> tuple[str, tuple[Any, ...], bytes]:
+    """Table, values, and the text that the checksum is of."""
+    if isinstance(record, Part):
+        edits = json.dumps(record.edits)
+        return "part", (record.call, record.parent, edits), f"{record.call}|{record.parent}|{edits}".encode()
+    if isinstance(record, Pace):
+        return "pace", (record.at, record.quota), f"{_whole(record.at)}|{_whole(record.quota)}".encode()
+    values = (record.call, record.image_set_id, int(record.ours))
+    return "made", values, "|".join(map(str, values)).encode()
+
+
+def _text_of_event(values: tuple[Any, ...]) -> bytes:
+    """As `_EVENT_TEXT`. ``values``: seq, and those of an event."""
+    seq, at, *others, base_updated_at = values
+    text = "|".join("" if other is None else str(other) for other in (seq, *others))
+    return f"{text}|{_whole(at)}|{'.' if base_updated_at is None else _whole(base_updated_at)}".encode()
+
+
+def _whole(real: float) -> str:
+    """As `_exact`."""
+    return f"{int(real)}.{int((real - int(real)) * _FRACTION)}"
+
+
+def _held_against(connection: sqlite3.Connection, mark: Mark | None, path: Path) -> tuple[_Content, State, str]:
+    """What a ledger holds, and what it is worth; without an anchor each row is held against its own checksum only.
+
+    Blocks for some seconds if there are millions of events.
+    """
+    content, expected = _Content(), 0 if mark is None else mark.events
+    first = _version(connection) < SCHEMA
+    sealed = _SEALED.replace(", checksum,", f", crc32({_TEXTS['event']}),") if first else _SEALED
+    with _bounded(connection, path):
+        cursor = connection.execute(f"SELECT {sealed} FROM event ORDER BY seq")  # noqa: S608 - our names
+        while content.events < expected:
+            rows = cursor.fetchmany(min(_SEALED_AT_ONCE, expected - content.events))
+            if not rows:
+                return content, State.BEHIND, f"it has {content.events:,} of {expected:,} events"
+            content.digest.update(b"".join([row[0] + b"\n" for row in rows]))
+            content.events += len(rows)
+        if mark is not None and content.digest.hexdigest() != mark.digest:
+            return content, State.DAMAGED, "its events are not those that were written"
+        for (row,) in cursor:  # at most what a kill kept from the anchor, unless there was none
+            content.events += 1
+            content.digest.update(row + b"\n")
+            number, _, text = row.partition(b"|")
+            if int(number) != zlib.crc32(text) or not text.startswith(b"%d|" % content.events):
+                return content, State.DAMAGED, f"event {content.events:,} is not as it was written"
+        for table in _TABLES[1:]:
+            damage, content.rows[table] = _rows_of(connection, table, first=first)
+            if damage:
+                return content, State.DAMAGED, f"a row of table {table} is not as it was written"
+            if mark is not None and content.rows[table] < mark.rows.get(table, 0):
+                return content, State.BEHIND, f"table {table} has {content.rows[table]:,} of {mark.rows[table]:,} rows"
+    return content, State.WHOLE, ""
+
+
+_SEALED_AT_ONCE: Final = 4096  # rows
+
+
+def _rows_of(connection: sqlite3.Connection, table: str, *, first: bool) -> tuple[bool, int]:
+    """Whether a row of a table is damaged, and how many rows it has."""
+    known = connection.execute("SELECT 1 FROM main.sqlite_master WHERE name = ?", (table,)).fetchone()
+    if not known:
+        return False, 0
+    checksum = f"crc32({_TEXTS[table]})" if first else "checksum"
+    query = f"SELECT coalesce(sum({checksum} IS NOT crc32({_TEXTS[table]})), 0), count(*) FROM {table}"  # noqa: S608
+    damaged, count = connection.execute(query).fetchone()
+    return bool(damaged), int(count)
+
+
+def _view(connection: sqlite3.Connection, views: dict[str, str]) -> None:
+    """Put views in the place of tables, for this connection only."""
+    there = {str(name) for (name,) in connection.execute("SELECT name FROM main.sqlite_master")}
+    for table, query in views.items():
+        if table in there:
+            connection.execute(f"DROP VIEW IF EXISTS temp.{table}")
+            connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
+
+
+def _read_as_newer(connection: sqlite3.Connection) -> None:
+    """Read a ledger of version 1 as if it were of this one."""
+    _view(connection, _VIEWS_1)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Make a ledger of version 1 one of this version: all of it or nothing."""
+    for table in _TABLES:
+        connection.execute(f"DROP VIEW IF EXISTS temp.{table}")
+    try:
+        connection.executescript(_MIGRATION)
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
+        raise
+
+
+def _anchor_of(path: Path, run: str) -> Anchor:
+    """The anchor of a ledger; a new one of this run if there is none. Raises UnprovenLedgerError, LedgerError."""
+    beside = anchors.beside(path)
+    with _explained(beside):
+        try:
+            return Anchor.open(beside) if received.there(beside) else Anchor.create(beside, run)
+        except anchors.IllegibleError:
+            raise _unproven(path, State.UNANCHORED) from None
+
+
+def _told(path: Path) -> anchors.Told | None:
+    """What the anchor of a ledger tells; None if there is none, or none that can be read. Raises LedgerError."""
+    beside = anchors.beside(path)
+    with _explained(beside):
+        try:
+            return anchors.read(beside)
+        except anchors.IllegibleError:
+            return None
+
+
+def missing(path: Path) -> UnprovenLedgerError:
+    """The error for the ledger of a run that was begun, and that is not there."""
+    return _unproven(path, State.MISSING)
+
+
+def _unproven(path: Path, state: State, words: str = "") -> UnprovenLedgerError:
+    what, likely, hint = _UNPROVEN[state]
+    return UnprovenLedgerError(what.format(words or state), where=str(path), likely=likely, hint=hint, state=str(state))
+
+
+_UNPROVEN: Final = {
+    State.MISSING: (
+        "the ledger of this run is missing, so nothing tells which calls were sent.",
+        "It was deleted, or it was left out when the folder was copied.",
+        _WITHOUT,
+    ),
+    State.BEHIND: (
+        "the ledger lacks events that were written to it: {}.",
+        "Its log (ledger.sqlite-wal) was lost or cut, or an older copy was put in its place.",
+        _WITHOUT,
+    ),
+    State.DAMAGED: (
+        "the ledger is damaged: {}.",
+        "The disk failed, the file was changed by hand, or the ledger of another run was put in its place.",
+        _WITHOUT,
+    ),
+    State.UNANCHORED: (
+        "ledger.anchor, which tells what the ledger has to hold, is missing or cannot be read.",
+        "It was deleted, or it was left out when the folder was copied.",
+        f"Nothing was sent. If it is still somewhere, put it back. Without it: {ASSUME_UNKNOWN}.",
+    ),
+    State.COPIED: (
+        "this folder is a copy: the run was begun in another place.",
+        (
+            "It was copied, put back from a backup, or moved to another disk. What the run sent from the other place "
+            "since is not in this ledger."
+        ),
+        (
+            "Nothing was sent. Go on in the other place. If you have moved the run, delete what is left of it there, "
+            f"so that only one goes on, and type: {ASSUME_UNKNOWN}."
+        ),
+    ),
+}
+
+
 def _make(path: Path) -> None:
     """Write an empty ledger; it appears under its name only when it is whole, so a kill leaves all of it or none."""
     if received.there(path):
         raise FileExistsError(path)
-    with draft(path) as new, contextlib.closing(sqlite3.connect(new)) as connection:
+    with draft(path) as new:
+        _set_up(new)
+
+
+def _set_up(new: Path) -> None:
+    with contextlib.closing(sqlite3.connect(new)) as connection:
         connection.execute("PRAGMA journal_mode = MEMORY")  # no second file that a kill could leave
         connection.executescript(SETUP)
-        # of a ledger under its own name there is never a rollback journal (`_FILES`)
+        # of a ledger under its own name there is never a rollback journal (`_require_files`)
         connection.execute("PRAGMA journal_mode = WAL")
+
+
+@contextlib.contextmanager
+def rebuilt(path: Path, *, run: str, stamp: str) -> Iterator[tuple[Ledger | None, Ledger]]:
+    """What is left of a ledger, None if nothing is, and an empty one that takes its place when the block ends well.
+
+    The run is held meanwhile. The former ledger is kept, with ``stamp`` in its name. ``run``: name of the run, for an
+    anchor that is missing. After a kill in it the ledger is as unproven as before, and the same can be done again.
+    Raises RunHeldError, LedgerError.
+    """
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(_hold(path))
+        left = _left_of(path)
+        if left is not None:
+            undo.enter_context(left)
+        with _explained(path), draft(path, replace=True) as new:
+            _set_up(new)
+            with Ledger(new, _connect(new), None) as ledger:
+                yield left, ledger
+            if left is not None:
+                left.close()
+            _put_aside(path, stamp)
+        if _told(path) is None and received.there(beside := anchors.beside(path)):
+            _put_aside(beside, stamp)
+        anchor = undo.enter_context(contextlib.closing(_anchor_of(path, run)))
+        with _explained(path):
+            anchor.settle(begun=True, **ledger.told())
+
+
+def _left_of(path: Path) -> Ledger | None:
+    if not received.there(path):
+        return None
+    try:
+        return Ledger.read(path)
+    except UnprovenLedgerError:  # there is nothing to read
+        return None
+
+
+def _put_aside(path: Path, stamp: str) -> None:
+    """Give a file and what SQLite has beside it another name, the log first: it must not be read into another file."""
+    for suffix in ("-wal", "-shm", ""):
+        file = path.with_name(path.name + suffix)
+        if received.there(file):
+            file.rename(path.with_name(f"{path.stem}-{stamp}{path.suffix}{suffix}"))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -480,6 +893,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     except sqlite3.Error:
         connection.close()
         raise
@@ -505,6 +919,9 @@ def _guarded(path: Path, way: str) -> sqlite3.Connection:
     # writes happen on worker threads, one at a time
     connection = sqlite3.connect(path.absolute().as_uri() + "?" + way, uri=True, check_same_thread=False)
     try:
+        connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
+        # of a damaged ledger texts can be anything
+        connection.text_factory = lambda text: text.decode(errors="replace")
         for limit, most in _LIMITS.items():
             connection.setlimit(limit, most)
         for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
@@ -538,8 +955,12 @@ def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
     """Raises LedgerError if this is no ledger of this version, or if it has more or other tables than one."""
     found = _version(connection)
     if found == 0:
-        raise LedgerError(
-            "this file is no ledger.", where=str(path), likely="It was emptied or replaced.", hint=_WITHOUT
+        raise UnprovenLedgerError(
+            "this file is no ledger.",
+            where=str(path),
+            likely="It was emptied or replaced.",
+            hint=_WITHOUT,
+            state=str(State.DAMAGED),
         )
     if found not in _SETUPS:
         raise LedgerError(
@@ -552,7 +973,7 @@ def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
         ours = _tables(own)
     # the name that no entry of a schema can take from SQLite: sqlite_schema is only an alias
     there = _tables(connection)
-    older = [table for table in ours if table[1] != "made"]  # a run that was begun before there was such a table
+    older = [table for table in ours if table[1] != "made" or found != 1]  # earlier runs have no such table
     if there not in (ours, older):
         names = [table[1] for table in (*there, *older) if table not in ours or table not in there]
         raise LedgerError(
@@ -634,7 +1055,9 @@ def _checked(path: Path, *, tolerant: bool = False) -> tuple[sqlite3.Connection,
             if damage and not tolerant:
                 raise sqlite3.DatabaseError(damage)
             if not damage:
-                _require_rows(connection, path)
+                damage = _require_rows(connection, path)
+                if damage and not tolerant:
+                    raise sqlite3.DatabaseError(damage)
         undo.pop_all()
     return connection, damage
 
@@ -644,25 +1067,34 @@ def _damage(connection: sqlite3.Connection) -> str | None:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.OperationalError:
         raise
+    except UnicodeDecodeError:
+        return "a text in it is no UTF-8"
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if verdict == "ok" else str(verdict).replace("\n", " ")
 
 
-def _require_rows(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises LedgerError for rows that no ledger has."""
+def _require_rows(connection: sqlite3.Connection, path: Path) -> str | None:
+    """What is wrong with rows that were damaged. Raises LedgerError for rows that were made so, which no ledger has."""
+    first, damage = _version(connection) < SCHEMA, None
     for table in (name for _, name, *_ in _tables(connection)):
         query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {_STRANGE[table]})"  # noqa: S608 - names of our own
-        if connection.execute(query).fetchone() != (0,):
+        if connection.execute(query).fetchone() == (0,):
+            continue
+        made = query[:-1].replace("WHERE ", "WHERE (") + f") AND checksum = crc32({_TEXTS[table]}))"
+        if first or connection.execute(made).fetchone() != (0,):
             raise _strange(path, table)
+        damage = f"a row of table {table} is not as it was written"
+    return damage
 
 
-def _strange(path: Path, table: str) -> LedgerError:
-    return LedgerError(
+def _strange(path: Path, table: str) -> UnprovenLedgerError:
+    return UnprovenLedgerError(
         f"table {table} has a row that no ledger has.",
         where=str(path),
         likely="The file was damaged, or changed by hand.",
         hint=_WITHOUT,
+        state=str(State.DAMAGED),
     )
 
 
@@ -680,12 +1112,15 @@ class _explained:  # noqa: N801 - reads as a statement
             raise LedgerError("there is a ledger already.", where=str(self._path)) from error
         if isinstance(error, ReceivedError):
             raise LedgerError(error.what, where=error.where, likely=error.likely, hint=error.hint) from error
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-            raise LedgerError(
-                f"the ledger is damaged ({error}).",
+        # SQLite's own words about a damaged file may quote it, and what is in it can be anything
+        no_text = isinstance(error, UnicodeDecodeError)
+        if no_text or (isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)):
+            raise UnprovenLedgerError(
+                f"the ledger is damaged ({'a text in it is no UTF-8' if no_text else error}).",
                 where=str(self._path),
                 likely="The disk failed, or the file was changed by hand.",
-                hint=f"What can still be read: sqlite3 ledger.sqlite .recover\n{_WITHOUT}",
+                hint=f"What can still be read of it: bulkedit report RUN\n{_WITHOUT}",
+                state=str(State.DAMAGED),
             ) from error
         if isinstance(error, sqlite3.Error) and _is_locked(error):
             raise LedgerError(

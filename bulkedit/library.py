@@ -21,6 +21,7 @@ from anyio import to_thread
 from bulkedit import planner as plans
 from bulkedit import readback, reports, reversal, runs
 from bulkedit.commands import (
+    GoingOn,
     ListOptions,
     RunOptions,
     Where,
@@ -157,12 +158,20 @@ async def apply(
         return await _carried_out(run_, where=where)
 
 
-async def resume(run: str | Path, strategy: Strategy = Strategy.NEW, *, where: Where | None = None) -> Report:
+async def resume(
+    run: str | Path,
+    strategy: Strategy = Strategy.NEW,
+    *,
+    assume_unknown: bool = False,
+    where: Where | None = None,
+) -> Report:
     """Go on with a run: first what is in doubt, then what the strategy says; as `bulkedit resume`.
 
-    ``where`` says what is otherwise than when the run was begun.
+    ``where`` says what is otherwise than when the run was begun. Raises `UnprovenLedgerError` if the ledger is missing,
+    behind, damaged or a copy; with ``assume_unknown`` each call that it does not prove is compared first.
     """
-    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)), strategy, where=where)
+    going_on = GoingOn(strategy, assume_unknown=assume_unknown)
+    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)), going_on, where=where)
 
 
 async def verify(
@@ -233,7 +242,7 @@ def _report(run: Run) -> Report:
     return Report(run.folder, reports.summary(run), reports.outcomes(run))
 
 
-async def _carried_out(run: Run, strategy: Strategy = Strategy.NEW, *, where: Where | None) -> Report:
-    async with connect(connection_of(run, where)) as client, engine_of(run, client, strategy) as engine:
+async def _carried_out(run: Run, going_on: GoingOn | None = None, *, where: Where | None) -> Report:
+    async with connect(connection_of(run, where)) as client, engine_of(run, client, going_on) as engine:
         await engine.run()
     return await to_thread.run_sync(_report, run)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import __version__, received
+from bulkedit import anchor as anchors
 from bulkedit import planner as plans
-from bulkedit.errors import ReceivedError, StalePlanError, UsageError
+from bulkedit.errors import ReceivedError, StalePlanError, UnprovenLedgerError, UsageError
 from bulkedit.files import draft_folder, write_private_json
 from bulkedit.printable import shell_word
 
@@ -51,6 +53,16 @@ class Run:
         return self.folder / "ledger.sqlite"
 
     @property
+    def is_begun(self) -> bool:
+        """Whether there has to be a ledger. Raises ReceivedError for an anchor that is no file of ours."""
+        try:
+            told = anchors.read(anchors.beside(self.ledger))
+        except anchors.IllegibleError:
+            return True
+        # a run has its anchor from the first moment, but for those of earlier versions, which had none
+        return told is None or told.mark.begun or self.ledger.exists()
+
+    @property
     def key(self) -> bytes:
         """The key of the ledger's payload digests."""
         return base64.b64decode(self.about["key"])
@@ -77,11 +89,14 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
     try:
         with draft_folder(folder) as draft:
             copied = plans.copy(plan, draft / "plan")
+            name = anchors.new_run()
+            anchors.Anchor.create(anchors.beside(draft / "ledger.sqlite"), name).close()
             about = {
                 "format": FORMAT,
                 "tool": f"bulkedit {__version__}",
                 "created": now.isoformat(timespec="seconds"),
                 "plan_digest": plan.digest,
+                "anchor": name,
                 "key": base64.b64encode(secrets.token_bytes(32)).decode(),
                 "settings": settings,
             }
@@ -116,6 +131,22 @@ def load(folder: Path) -> Run:
         raise ReceivedError("key is no Base64.", where=str(path)) from None
     received.require_folder(folder / "plan")
     plan = plans.load(folder / "plan")
+    if not isinstance(about.get("anchor", ""), str):
+        raise ReceivedError("anchor is no text.", where=str(path))
     if plan.digest != about["plan_digest"]:
         raise StalePlanError("the run's plan is not the one that it was started with.", where=str(folder))
     return Run(folder, plan, about)
+
+
+def require_own_anchor(run: Run) -> None:
+    """Raises UnprovenLedgerError if the anchor is that of another run."""
+    with contextlib.suppress(anchors.IllegibleError):  # which the ledger tells
+        told = anchors.read(path := anchors.beside(run.ledger))
+        if told is not None and told.mark.run != run.about.get("anchor", told.mark.run):
+            raise UnprovenLedgerError(
+                "this anchor is that of another run.",
+                where=str(path),
+                likely="Files of two runs were copied into one folder.",
+                hint="Nothing was sent. Put back the anchor and the ledger of this run.",
+                state="unanchored",
+            )

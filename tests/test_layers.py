@@ -16,7 +16,7 @@ LAYERS = [
         *("abreast", "destination", "dicom", "edit", "errors", "files"),
         *("pacing", "printable", "received", "service_messages"),
     },
-    {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding"},
+    {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding", "anchor"},
     {"verdict", "planner", "ledger", "aws", "aws_session", "transport", "emulator"},
     {"connection", "full_messages", "runs", "reading", "changes", "own_versions", "recipe"},
     {"engine", "reports", "readback", "reversal", "leakcheck"},

@@ -15,7 +15,7 @@ from bulkedit.emulator.faults import Fault, Kind
 from bulkedit.emulator.model import operations
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK
 from tests import generated
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, unbegin
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
@@ -82,14 +82,14 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         run("apply", str(by_study), "--yes", "--run", "a")
         run("apply", str(removal), "--yes", "--run", "b")
         run("apply", str(wide), "--yes", "--run", "w")
-        _undo_ledger(shell.folder / "b")
+        unbegin(shell.folder / "b")
         back = shell.write("n.csv", f"image_set_id,action,attribute,value\n{one},set,AccessionNumber,A1\n")
         run("apply", str(back), "--yes", "--run", "n")
         run("resume", "b")
         some = shell.image_sets(3)
         looks = shell.write("l.csv", "image_set_id,PatientName\n" + "".join(f"{each},L\n" for each in some))
         run("apply", str(looks), "--yes", "--run", "l", "--read-rate", "1/s")
-        _undo_ledger(shell.folder / "l")
+        unbegin(shell.folder / "l")
         run("resume", "l")
         run("verify", "a", "--history")
         run("verify", "w")
@@ -125,11 +125,6 @@ def _run_via_copy(shell: Shell, run: Callable[..., None]) -> None:
     shell.emulator.do(lambda _: shell.emulator.server.faults.add([expired], now=time.time()))
     run("apply", primary("1.3.2"), "--via-copy", "--yes", "--run", "c2", policy="apply-via-copy", stopped=True)
     run("resume", "c2", policy="resume-via-copy")
-
-
-def _undo_ledger(folder: Path) -> None:
-    """As a kill before the first request leaves it."""
-    (folder / "ledger.sqlite").unlink()
 
 
 @pytest.mark.parametrize("policy", [path.stem for path in POLICIES])

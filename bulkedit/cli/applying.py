@@ -23,7 +23,9 @@ from bulkedit.cli.reporting import closing_lines
 from bulkedit.cli.terminal import command, confirmed, err, interactive, json_line, plural
 from bulkedit.cli.working import agreed_connection, received_signals, short_collections
 from bulkedit.commands import (
+    GoingOn,
     ListOptions,
+    Reconciled,
     RunOptions,
     Where,
     engine_of,
@@ -178,6 +180,7 @@ def apply(
 def resume(
     run: o.RunFolder,
     strategy: o.ResumeStrategy = "new",
+    assume_unknown: o.AssumeUnknown = False,
     endpoint_url: o.EndpointUrl = None,
     allow_http: o.AllowHttp = False,
     as_json: o.AsJson = False,
@@ -191,12 +194,13 @@ def resume(
     found = runs.load(run)
     connection = agreed_connection(found, Where(endpoint_url=endpoint_url, allow_http=allow_http))
     with _naming_resume(found):
-        code = anyio.run(partial(_connected, connection, lambda: found, Strategy(strategy), as_json=as_json))
+        going_on = GoingOn(Strategy(strategy), assume_unknown=assume_unknown)
+        code = anyio.run(partial(_connected, connection, lambda: found, going_on, as_json=as_json))
     raise typer.Exit(code)
 
 
 async def _connected(
-    connection: Connection, begun: Callable[[], runs.Run], strategy: Strategy = Strategy.NEW, *, as_json: bool
+    connection: Connection, begun: Callable[[], runs.Run], going_on: GoingOn | None = None, *, as_json: bool
 ) -> int:
     """Say where requests go, begin, and run to an end: over one client, so that credentials are asked for once.
 
@@ -204,7 +208,7 @@ async def _connected(
     """
     async with connect(connection) as client:
         (await client.destination()).announce()
-        return await carry_out(begun(), client, strategy, as_json=as_json)
+        return await carry_out(begun(), client, going_on, as_json=as_json)
 
 
 def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: Where) -> SavedPlan:
@@ -255,11 +259,12 @@ def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
         raise typer.Exit(EXIT_OK)
 
 
-async def carry_out(run: runs.Run, client: AwsClient, strategy: Strategy = Strategy.NEW, *, as_json: bool) -> int:
+async def carry_out(run: runs.Run, client: AwsClient, going_on: GoingOn | None = None, *, as_json: bool) -> int:
     """Run to an end of whatever kind, say how it ended, and return the exit code."""
     err().print(f"Run {printable(run.folder)}")
     with _naming_resume(run):
-        async with engine_of(run, client, strategy, lambda found: err().print(resumption_line(found))) as engine:
+        told = _Told(run)
+        async with engine_of(run, client, going_on, told.resumption, told.reconciled) as engine:
             interrupted = await _run(engine, as_json=as_json)
             ended = engine.progress()
     summary = report.summary(run)
@@ -291,10 +296,39 @@ def _naming_resume(run: runs.Run) -> Iterator[None]:
     try:
         yield
     except BulkeditError as error:
-        if run.ledger.exists():
+        if run.is_begun:
             error.hint = error.hint and error.hint.replace(_RESUME, command("resume", run.folder))
             error.likely = error.likely and error.likely.replace(_REPORT, command("report", run.folder))
         raise
+
+
+class _Told:
+    """Says before a resume what it rests on and what it will do."""
+
+    def __init__(self, run: runs.Run) -> None:
+        self._run = run
+
+    def resumption(self, found: Resumption) -> None:
+        err().print(resumption_line(found))
+
+    def reconciled(self, found: Reconciled) -> None:
+        err().print(reconciliation_line(found))
+
+
+def reconciliation_line(found: Reconciled) -> str:
+    """What `--assume-unknown` has found, in one sentence."""
+    parts = [
+        f"{plural(found.made, 'call')} found made in a version of the image set",
+        f"{found.held:,} found there already",
+        f"{found.doubtful:,} not made, and in doubt as a request may still be on its way",
+        f"{found.overtaken:,} not made, though a later one was (failed)",
+        f"{found.unknown:,} that cannot be told (failed, and never sent again)",
+    ]
+    kept = f" The former ledger is kept with {found.stamp} in its name." if found.stamp else ""
+    return (
+        f"Compared: what is left of the ledger proves {plural(found.proven, 'call')}; of the others, "
+        f"{', '.join(parts)}, and {found.left:,} not made.{kept}"
+    )
 
 
 def resumption_line(found: Resumption) -> str:

@@ -449,6 +449,15 @@ ResumeStrategy = Annotated[
         "are never sent again.",
     ),
 ]
+AssumeUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--assume-unknown",
+        help="Go on although the ledger is missing, behind, damaged or a copy: each call of which it holds no "
+        "outcome is taken for one whose answer was lost, and compared with its image set before anything is sent. The "
+        "former ledger is kept under another name.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="BULKEDIT_YES", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", envvar="BULKEDIT_DRY_RUN", help="Plan and check; send nothing.")]
 RunOption = Annotated[

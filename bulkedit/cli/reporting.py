@@ -28,7 +28,7 @@ from bulkedit.cli.terminal import (
     rows,
 )
 from bulkedit.errors import UsageError
-from bulkedit.ledger import is_held
+from bulkedit.ledger import State, is_held
 from bulkedit.outcome import Outcome, Standing
 from bulkedit.printable import printable
 
@@ -45,7 +45,7 @@ def status(run: o.RunFolder, watch: o.Watch = False, every: o.Every = 2, as_json
     Example: bulkedit status runs/20260102-030405-1a2b --watch
     """
     found = runs.load(run)
-    _warn_of_damage(reports.damage(found))
+    _warn_of_ledger(*reports.ledger_state(found))
     if watch:
         _watch(found, every, as_json=as_json)
         return
@@ -109,10 +109,19 @@ def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
         console.print(f"\nNo process works on this run. To go on:  {command('resume', run.folder)}")
 
 
-def _warn_of_damage(damage: str | None) -> None:
-    """Numbers of a damaged ledger are those of the part that can be read."""
-    if damage:
-        err().print(f"warning: the ledger is damaged ({damage}); what follows is what can still be read of it.")
+def _warn_of_ledger(state: State, words: str) -> None:
+    """Numbers of a ledger that is not whole are those of the part that is there."""
+    if text := _WARNINGS.get(state):
+        err().print(f"warning: {text.format(printable(words))}")
+
+
+_WARNINGS: Final = {
+    State.BEHIND: "the ledger lacks events that were written to it ({}); what follows is older than the run.",
+    State.DAMAGED: "the ledger is damaged ({}); what follows is what can still be read of it.",
+    State.MISSING: "the ledger of this run is missing; nothing tells which calls were sent.",
+    State.UNANCHORED: "ledger.anchor is missing or cannot be read; nothing tells whether the ledger is whole.",
+    State.COPIED: "this folder is a copy; what the run has done in the other place since is not in it.",
+}
 
 
 def _call_counts(run: Run) -> dict[str, int]:
@@ -149,7 +158,7 @@ def report(
     _check_words(only, format_, results, include_values=include_values)
     found = runs.load(run)
     settlement = reports.Settlement.of(found)
-    _warn_of_damage(settlement.damage)
+    _warn_of_ledger(settlement.ledger, settlement.words)
     written = results and reports.write(found, results, format_=format_, values=include_values, settlement=settlement)
     if html is not None:
         reports.write_page(found, html, settlement=settlement)

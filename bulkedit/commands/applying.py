@@ -14,6 +14,7 @@ from anyio import to_thread
 
 from bulkedit import full_messages, received
 from bulkedit.answers import THEN_RESUME, systemic_error
+from bulkedit.commands.reconciling import Reconciled, reconcile
 from bulkedit.engine import Engine, Halt, OnConflict, Options, Resumption, Strategy, parse_max_errors, resumption
 from bulkedit.errors import (
     AccessError,
@@ -27,6 +28,7 @@ from bulkedit.ledger import Ledger
 from bulkedit.outcome import Datastore, Lost, Refusal
 from bulkedit.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
 from bulkedit.printable import printable
+from bulkedit.runs import require_own_anchor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -96,6 +98,14 @@ class RunOptions:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """How a run that was begun goes on."""
+
+    strategy: Strategy = Strategy.NEW
+    assume_unknown: bool = False  # compare each call without proof: the ledger is not what the run has written
+
+
 # as the flags have it
 _LEAST: Final = {
     **dict.fromkeys(("burst", "workers", "max_in_flight", "unlock_timeout", "min_sample", "max_attempts"), 1),
@@ -139,28 +149,36 @@ def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
 async def engine_of(
     run: Run,
     client: Client,
-    strategy: Strategy = Strategy.NEW,
+    going_on: GoingOn | None = None,
     told: Callable[[Resumption], None] | None = None,
+    reconciled: Callable[[Reconciled], None] | None = None,
 ) -> AsyncIterator[Engine]:
     """The engine that carries a run out, or goes on with it, ready to `run`.
 
     Before that the data store has been asked for, the ledger is this process's alone, and what a resume takes up has
-    been entered; ``told`` is told of it first. Raises LedgerError, UsageError, and what `require_datastore` raises.
+    been entered; ``told`` is told of it first, and ``reconciled`` of what was compared before. Raises
+    UnprovenLedgerError, LedgerError, UsageError, and what `require_datastore` raises.
     """
     wanted = RunOptions.of(run)
     options = wanted.engine()
     async with _keeping_messages(client, run, wanted) as keeping:
-        resumed = run.ledger.exists()
+        going_on = going_on or GoingOn()
+        await to_thread.run_sync(require_own_anchor, run)
+        resumed = run.is_begun
         await require_datastore(keeping, run.plan.datastore_id, resumed=resumed)
+        if resumed and going_on.assume_unknown:
+            found = await reconcile(run, keeping, wanted.read_rate)
+            if reconciled is not None:
+                reconciled(found)
         with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
             sends_new = True
             if resumed:
                 await to_thread.run_sync(ledger.require_calls, run.plan.counts["calls"])
-                found = await to_thread.run_sync(resumption, run.plan, ledger, strategy)
+                todo = await to_thread.run_sync(resumption, run.plan, ledger, going_on.strategy)
                 if told is not None:
-                    told(found)
-                await to_thread.run_sync(lambda: ledger.append(found.events(ledger, time.time())))
-                sends_new = found.sends_new
+                    told(todo)
+                await to_thread.run_sync(lambda: ledger.append(todo.events(ledger, time.time())))
+                sends_new = todo.sends_new
             rng = random.SystemRandom()
             yield Engine(run.plan, keeping, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
 

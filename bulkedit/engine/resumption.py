@@ -28,6 +28,7 @@ class Strategy(StrEnum):
     ALL = "all"  # both
 
 
+UNKNOWN_CAUSE: Final = "outcome unknown"  # how the causes begin of calls that may have been made, and nothing tells
 AGAIN: Final = (Standing.FAILED, Standing.CONFLICTED, Standing.REJECTED)
 _IN_DOUBT: Final = (Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED)
 _PLACE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
@@ -83,6 +84,8 @@ def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumptio
     done = standings.filter(standing.is_in([str(s) for s in Standing if s.settled]))
     total = plan.counts["calls"] + len(parts) - len(split)
     wanted = [] if strategy is Strategy.NEW else done.filter(standing.is_in(list(map(str, AGAIN))))["call"].to_list()
+    unknown = {row["call"] for row in ledger.rows_of(wanted) if (row["cause"] or "").startswith(UNKNOWN_CAUSE)}
+    wanted = [call for call in wanted if call not in unknown]
     overtaken = _overtaken(plan, done, parts, wanted) if wanted else set()
     again = tuple(call for call in wanted if call not in overtaken)
     return Resumption(

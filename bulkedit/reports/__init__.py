@@ -1,6 +1,6 @@
 """After the run: what became of every edit, as numbers, as files that are edit lists again, and as a page."""
 
-from bulkedit.reports.outcomes import OUTCOMES, Settlement, damage, outcomes, standings, summary
+from bulkedit.reports.outcomes import OUTCOMES, Settlement, ledger_state, outcomes, standings, summary
 from bulkedit.reports.page import write_page
 from bulkedit.reports.results import FORMATS, ResultFile, Results, write
 
@@ -10,7 +10,7 @@ __all__ = [
     "ResultFile",
     "Results",
     "Settlement",
-    "damage",
+    "ledger_state",
     "outcomes",
     "standings",
     "summary",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from bulkedit.ledger import BEGUN, STANDINGS, Ledger
+from bulkedit.ledger import BEGUN, STANDINGS, Ledger, State
 from bulkedit.outcome import Outcome, Standing, outcome_of
 from bulkedit.planner import Recipe
 from bulkedit.recipe import NOT_PROMOTED, promotions
@@ -50,12 +50,16 @@ def standings(run: Run) -> pl.DataFrame:
         return ledger.standings()
 
 
-def damage(run: Run) -> str | None:
-    """What is wrong with the run's ledger, None where nothing is."""
+def ledger_state(run: Run) -> tuple[State, str]:
+    """What the run's ledger is worth, and words about it if it is not whole."""
     if not run.ledger.exists():
-        return None
+        return _absent(run), ""
     with Ledger.read(run.ledger) as ledger:
-        return ledger.damage
+        return ledger.state, ledger.words
+
+
+def _absent(run: Run) -> State:
+    return State.MISSING if run.is_begun else State.NOT_BEGUN
 
 
 def outcomes(run: Run) -> pl.LazyFrame:
@@ -75,7 +79,8 @@ class Settlement:
     calls: pl.DataFrame
     parts: pl.DataFrame  # for edits of split calls: edit, and the smallest part that carries it
     leads: pl.DataFrame  # of study-wide calls of the plan: call, and lead String, the image set that the call names
-    damage: str | None = None  # what is wrong with the ledger; the rest is then what can be read of it
+    ledger: State = State.WHOLE  # what the ledger is worth; the rest is what can be read of it
+    words: str = ""  # about that, if it is not whole
 
     @classmethod
     def of(cls, run: Run, *, counts_only: bool = False) -> Settlement:
@@ -84,10 +89,10 @@ class Settlement:
         ``counts_only``: no reasons, words, versions and times, which take most of the memory; they are null.
         """
         found, begun, parts = pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=BEGUN), pl.DataFrame(schema=_PARTS)
-        damage, promoted, made = None, pl.DataFrame(), pl.DataFrame(schema=_MADE)
+        promoted, made, state, words = pl.DataFrame(), pl.DataFrame(schema=_MADE), State.WHOLE, ""
         if run.ledger.exists():
             with Ledger.read(run.ledger) as ledger:
-                damage = ledger.damage
+                state, words = ledger.state, ledger.words
                 found = ledger.standings(_COUNTS if counts_only else STANDINGS)
                 begun = begun if counts_only else ledger.beginnings()
                 # a part has a higher number than what it is part of
@@ -98,6 +103,8 @@ class Settlement:
                 )
             promoted = promotions(run.plan.calls(), split)
             parts = pl.DataFrame(list(last.items()), schema=_PARTS, orient="row")
+        else:
+            state = _absent(run)
         absent = [pl.lit(None, kind).alias(name) for name, kind in STANDINGS.items() if name not in found.columns]
         calls = found.with_columns(absent).select(
             "call",
@@ -120,7 +127,7 @@ class Settlement:
         if promoted.height:
             calls = _by_promotion(calls, promoted, made)
         leads = run.plan.calls().filter("study_wide").select("call", lead="image_set_id").collect()
-        return cls(calls, parts, leads, damage)
+        return cls(calls, parts, leads, state, words)
 
     def settle(self, edits: pl.LazyFrame) -> pl.LazyFrame:
         """Edits of the plan with what became of them; their order stays, ``call`` is the part that settles each.
@@ -173,6 +180,7 @@ def summary(run: Run, settlement: Settlement | None = None) -> dict[str, Any]:
     return {
         "type": "summary",
         "run": str(run.folder),
+        "ledger": str(settlement.ledger),
         "edits": run.plan.counts["edits"],
         "satisfied": run.plan.counts.get("satisfied", 0),
         **{str(outcome): int(edits.get(str(outcome), 0)) for outcome in Outcome},

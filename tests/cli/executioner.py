@@ -5,13 +5,18 @@ Used by `test_kill.py` and, for many random instants, by `benchmarks/kills.py`.
 
 from __future__ import annotations
 
+import functools
+import shutil
 import signal
+import subprocess
+import tempfile
 import textwrap
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import planner as plans
 from bulkedit.ledger import Ledger
@@ -21,9 +26,7 @@ from .shell import PATIENT_S, wait_for
 
 if TYPE_CHECKING:
     import random
-    import subprocess
     from collections.abc import Iterator
-    from pathlib import Path
 
     from bulkedit.emulator.faults import Fault
     from bulkedit.emulator.server import Server
@@ -41,6 +44,7 @@ class Point(StrEnum):
     AFTER_ANSWER = "after answering"
     UNLOCK_WAIT = "during the unlock wait"
     COMMIT = "while the ledger commits"
+    WRITE = "at a write of ledger, log or anchor"
     RANDOM = "at a random instant"
 
 
@@ -118,12 +122,28 @@ IN_COMMIT = """
 """
 
 
+COMPILER: Final = shutil.which("cc")
+HOW: Final = ("before", "half", "after")
+
+
+@functools.cache
+def killed_write() -> str:
+    """The library that kills a process at one of its writes, compiled; it stays until the tests end."""
+    library = Path(tempfile.mkdtemp(prefix="killed-write-")) / "killed_write.so"
+    source = Path(__file__).with_name("killed_write.c")
+    subprocess.run([COMPILER or "cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    return str(library)
+
+
 def kill_once(shell: Shell, words: tuple[Any, ...], point: Point, nth: int, rng: random.Random) -> bool:
     """Start the command, kill it at the point, and wait until it is dead; False where it had ended before."""
     start = ("-c", textwrap.dedent(IN_COMMIT), str(nth)) if point is Point.COMMIT else ("-m", "bulkedit")
     before = len(shell.requests())
-    with shell.started(*words, start=start) as process:
-        if point is Point.COMMIT:
+    env = {}
+    if point is Point.WRITE:
+        env = {"LD_PRELOAD": killed_write(), "KILL_AT": str(nth), "KILL_HOW": rng.choice(HOW)}
+    with shell.started(*words, start=start, env=env) as process:
+        if point in {Point.COMMIT, Point.WRITE}:
             process.wait(PATIENT_S)
         elif point is Point.RANDOM:
             wait_for(lambda: len(shell.requests()) > before or process.poll() is not None)
@@ -148,8 +168,10 @@ def _standing_at(shell: Shell, executioner: Executioner) -> Iterator[None]:
 
 def go_on(shell: Shell, run: Path, point: Point) -> Row:
     """What the ledger says after the kill; then resume to the end, and judge."""
-    with Ledger.read(run / "ledger.sqlite") as ledger:
-        standings = dict(ledger.standings().group_by("standing").len().iter_rows())
+    standings: dict[str, int] = {}
+    with Ledger.read(run / "ledger.sqlite") if (run / "ledger.sqlite").exists() else nullcontext() as ledger:
+        if ledger is not None:
+            standings = dict(ledger.standings().group_by("standing").len().iter_rows())
     result = shell.run("resume", run)
     plan = plans.load(run / "plan")
     sheet = shell.emulator.do(lambda _: judge(shell.emulator.server, plan, run / "ledger.sqlite"))

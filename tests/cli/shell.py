@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from typer.testing import CliRunner
 
+from bulkedit import anchor as anchors
 from bulkedit import planner as plans
 from bulkedit import runs
+from bulkedit.anchor import Anchor
 from bulkedit.cli.app import app
 from bulkedit.commands import RunOptions, Where
 from bulkedit.emulator.document import parse
@@ -144,6 +146,14 @@ class Shell:
             return image_set.number, parse(image_set.latest.document)["Study"]["DICOM"]["StudyDescription"]
 
         return self.emulator.do(look)
+
+
+def unbegin(run: Path) -> None:
+    """Make a run as a kill before its first request leaves it."""
+    for file in run.glob("ledger.*"):
+        file.unlink()
+    name = json.loads((run / "run.json").read_text("utf-8"))["anchor"]
+    Anchor.create(anchors.beside(run / "ledger.sqlite"), name).close()
 
 
 def wait_for(happened: Callable[[], bool]) -> None:

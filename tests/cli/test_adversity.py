@@ -110,7 +110,7 @@ def test_of_a_damaged_ledger_is_shown_what_can_be_read_and_nothing_goes_on_from_
     result = shell.run("resume", "r")
     assert result.exit_code == 4
     assert "the ledger is damaged" in result.stderr
-    assert ".recover" in result.stderr
+    assert "bulkedit resume r --assume-unknown" in result.stderr
 
 
 # -- credentials

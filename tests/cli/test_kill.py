@@ -13,7 +13,7 @@ import pytest
 
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 
-from .executioner import Point, go_on, kill_once
+from .executioner import COMPILER, Point, go_on, kill_once
 from .shell import Shell
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         yield Shell(tmp_path, emulator)
 
 
-@pytest.mark.parametrize("point", Point)
+@pytest.mark.parametrize("point", [point for point in Point if point is not Point.WRITE])
 def test_a_run_that_is_killed_anywhere_is_finished_by_a_resume_and_nothing_is_done_twice(
     shell: Shell, point: Point
 ) -> None:
@@ -41,3 +41,16 @@ def test_a_run_that_is_killed_anywhere_is_finished_by_a_resume_and_nothing_is_do
     row = go_on(shell, run, point)
     assert (row.exit_code, row.versions, row.calls, row.accepted) == (0, 8, 8, 8)
     assert [shell.stored(one) for one in image_sets] == [(2, f"T{i}") for i in range(8)]
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler (cc) to make what kills at a write")
+@pytest.mark.parametrize("nth", [2, 13, 29], ids=lambda nth: f"write {nth}")
+def test_a_run_that_is_killed_at_any_write_of_its_ledger_goes_on_without_a_word_of_damage(
+    shell: Shell, nth: int
+) -> None:
+    image_sets = shell.image_sets(8)
+    run = shell.folder / "r"
+    words = ("apply", shell.descriptions(image_sets), "--yes", "--run", run, "--rate", "40/s", "--burst", "4")
+    assert kill_once(shell, words, Point.WRITE, nth, random.Random(nth))
+    row = go_on(shell, run, Point.WRITE)
+    assert (row.exit_code, row.versions, row.calls, row.accepted) == (0, 8, 8, 8)

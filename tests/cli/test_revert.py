@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.emulator.document import parse
-from bulkedit.outcome import ImageSet, State
+from bulkedit.ledger import rebuilt
+from bulkedit.outcome import ImageSet, Standing, State
 from bulkedit.reversal import tier_of
 from tests.emulator.hospital import document
 
@@ -302,16 +303,12 @@ def test_a_study_wide_call_that_the_planner_chose_is_verified_and_undone(shell: 
 
 
 def test_a_call_whose_fate_is_open_is_left_alone(shell: Shell, image_sets: list[str]) -> None:
-    import sqlite3
-
-    ledger = shell.folder / "r" / "ledger.sqlite"
-    with sqlite3.connect(ledger) as connection:
+    with rebuilt(shell.folder / "r/ledger.sqlite", run="", stamp="before") as (left, ledger):
+        assert left is not None
+        events = list(left.whole_events())
         # as a kill leaves it: the last intent without an answer
-        connection.execute(
-            "DELETE FROM event WHERE seq > (SELECT max(seq) FROM event WHERE call = 1 AND standing = 'intended') "
-            "AND call = 1"
-        )
-    connection.close()
+        asked = max(n for n, one in enumerate(events) if (one.call, one.standing) == (1, Standing.INTENDED))
+        ledger.append([one for n, one in enumerate(events) if n <= asked or one.call != 1])
     line, lines = planned(shell, code=1)
     assert (line["image_sets"], line["unprocessed"]) == (2, 1)
     assert [found["code"] for found in lines] == ["in-doubt"]

@@ -10,7 +10,7 @@ import pytest
 from bulkedit.deid import ENVIRONMENT
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
-from tests.cli.shell import Shell, wait_for
+from tests.cli.shell import Shell, unbegin, wait_for
 from tests.deid.chart import KEY
 from tests.deid.test_real_files import imported
 from tests.emulator.hospital import document
@@ -137,7 +137,7 @@ def test_a_name_in_the_text_of_a_report_is_not_kept_with_its_structure(shell: Sh
 def test_what_was_not_done_is_named_and_scanned(shell: Shell) -> None:
     ids = [shell.emulator.add(document(study=f"1.2.{n}", patient=f"PATIENT{n}"), primary=False) for n in range(3)]
     de_identified(shell, "basic")
-    (shell.folder / "r" / "ledger.sqlite").unlink()  # as a run that was stopped before its first call
+    unbegin(shell.folder / "r")  # as a run that was stopped before its first call
     shell.emulator.add(document(study="1.2.9"))
     result = shell.run("deid", "--check", "r")
     assert result.exit_code == EXIT_DIFFERENCE

@@ -295,6 +295,8 @@ def beside(name: str, *, linked_to: bool) -> Callable[[Path], None]:
 LEDGERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a link": (linked("ledger.sqlite"), LINK),
     "a pipe": (fifo("ledger.sqlite"), PIPE),
+    "its anchor is a link": (linked("ledger.anchor"), LINK),
+    "its anchor is a pipe": (fifo("ledger.anchor"), PIPE),
     "its log is a link": (beside("-wal", linked_to=True), LINK),
     "its shared memory is a link": (beside("-shm", linked_to=True), LINK),
     "a journal": (beside("-journal", linked_to=False), "there is a rollback journal beside the ledger"),
