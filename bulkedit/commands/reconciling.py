@@ -188,7 +188,7 @@ class _Seen:
     document: dict[str, Any] | None = None  # of the latest version, if the run can have changed it
     made: dict[int, int] = field(default_factory=dict)  # call to version
     held: set[int] = field(default_factory=set)  # calls that had nothing to change when they were passed over
-    own: set[int] = field(default_factory=set)  # versions that the run has made
+    failed: set[int] = field(default_factory=set)  # versions that failed updates have left, whoever sent them
 
 
 class _UntoldError(Exception):
@@ -246,7 +246,6 @@ class _Examination:
         seen.latest = latest
         own = [call.call for call in self._planned if call.image_set_id == image_set_id]
         proven = [self._claimed[call] for call in own if call in self._claimed]
-        seen.own = set(proven)
         if not self._is_since(latest) or latest.version <= max(proven, default=0):
             return
         seen.document = await self._document(image_set_id, latest.version)
@@ -254,6 +253,7 @@ class _Examination:
         if isinstance(listed, Refused):
             raise _UntoldError(f"its versions cannot be listed ({listed.code})")
         seen.versions = sorted((one for one in listed if not one.failed), key=lambda one: one.version)
+        seen.failed = {one.version for one in listed if one.failed}
         await self._match(image_set_id, seen, after=max(proven, default=0))
 
     def _is_since(self, version: ImageSet) -> bool:
@@ -285,7 +285,6 @@ class _Examination:
                 call = seen.calls[place]
                 if follows(_request(call), old, new, await self._target(call)):
                     seen.made[call.call] = version.version
-                    seen.own.add(version.version)
                     seen.held |= {one.call for one in seen.calls[position:place] if await self._holds(one, old)}
                     position = place + 1
                     break
@@ -341,7 +340,8 @@ class _Examination:
         """Whether a request of the call can have named the latest version: its row may insist on another one."""
         if call.version is None:
             return True
-        return all(number in seen.own for number in range(call.version + 1, latest + 1))
+        beyond = {number for number in seen.failed if call.version < number <= latest}
+        return len(beyond) == latest - call.version
 
     async def _without_what_is_there(self, call: PlannedCall, document: dict[str, Any]) -> PlannedCall:
         """Of a call that was refused and made in parts: split off what is there; what is not is left to do."""

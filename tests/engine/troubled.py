@@ -14,7 +14,7 @@ import json
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -212,8 +212,8 @@ class Mortal(Ledger):
 
     dead = False
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[bytes] | None) -> None:
-        super().__init__(path, connection, lock)
+    def __init__(self, path: Path, connection: sqlite3.Connection, *parts: Any, **others: Any) -> None:
+        super().__init__(path, connection, *parts, **others)
         connection.execute("PRAGMA synchronous = OFF")  # a process dies here, never the machine
 
     def append(self, records: Sequence[Record]) -> None:
