@@ -142,10 +142,18 @@ class Play:
         return Scripted(client, self, death)
 
     def told(self) -> list[dict[str, Any]]:
-        """What the ledger says of each call in the end."""
+        """What the ledger says of each call in the end.
+
+        If a version holds what the one before holds, it depends on when a late request arrived whether it is claimed.
+        """
         wanted = ("call", "standing", "version", "conflicts")
         with Ledger.read(self.ledger) as ledger:
-            return [{name: one[name] for name in wanted} for one in ledger.standings().to_dicts()]
+            found = [{name: one[name] for name in wanted} for one in ledger.standings().to_dicts()]
+        documents = [None, *(document for _, document in self.stored())]
+        for one in found:
+            if one["version"] and documents[one["version"]] == documents[one["version"] - 1]:
+                one["version"] = None
+        return found
 
     def stored(self) -> list[tuple[str, Any]]:
         """What became of each version."""
