@@ -68,6 +68,14 @@ TYPOS = tuple({**THERE, "attribute": name, "instance_uid": "{study}.1.9"} for na
 NEW_UID = of("SeriesInstanceUID", "{study}.77", series_uid=SERIES, force=True)
 REVERT = (NAME, of(action="revert", revert_to=1))
 FORBIDDEN = of("StudyID", "needs force")
+REFUSED = of("StudyID", "needs force", version=1)
+VERSIONS = (of("PatientName", "X", version=1), of("StudyDescription", "Y", version=2))
+ORDERED = (  # the rows of a list from the last to the first; forced and unforced edits are not merged
+    of("StudyDescription", "three", order=3),
+    of("StudyDescription", "two", order=2, force=True),
+    of("StudyDescription", "one", order=1),
+)
+HOLDS = of("StudyDescription", "CHEST")
 
 LOSSES = {
     "dropped before": (once(Kind.DROP_BEFORE),),
@@ -149,10 +157,71 @@ TROUBLES: dict[str, Trouble] = {
     ),
     "removal by the wrong value": Trouble((of("StudyDescription", "WRONG", action="remove"),), applied=0),
     "locked for ever": Trouble((NAME,), (once(Kind.HANG),), applied=0),
+    # rows that name versions: those of our own failures and successes are nobody else's
+    "versions": Trouble(VERSIONS),
+    "versions, first failed": Trouble(VERSIONS, (once(Kind.FAIL),)),
+    "versions, first failed twice": Trouble(VERSIONS, (once(Kind.FAIL, times=2),)),
+    "versions, second failed": Trouble(VERSIONS, (once(Kind.FAIL, skip=1),)),
+    "versions, each failed": Trouble(VERSIONS, (once(Kind.FAIL), once(Kind.FAIL, skip=2))),
+    "versions, first failed and lost": Trouble(VERSIONS, (once(Kind.FAIL), once(Kind.DROP_AFTER))),
+    "versions, second lost": Trouble(VERSIONS, (once(Kind.DROP_AFTER, skip=1),)),
+    "versions, second late": Trouble(VERSIONS, (once(Kind.LATE, skip=1, times=2, seconds=0.6),)),
+    "versions, second overtaken": Trouble(VERSIONS, (once(Kind.FOREIGN_BEFORE, skip=1),), applied=1),
+    "versions, first followed": Trouble(VERSIONS, (once(Kind.FOREIGN_AFTER),), applied=1),
+    "versions, first followed, then one without": Trouble(
+        (*VERSIONS, of("AccessionNumber", "A7")), (once(Kind.FOREIGN_AFTER),), applied=2
+    ),
+    # the third: where failed updates leave no version behind, this has been learned by then
+    "versions, third failed and followed": Trouble(
+        (*VERSIONS, of("AccessionNumber", "A7", version=3), of("StudyDescription", "Z")),
+        (once(Kind.FAIL, skip=2), once(Kind.FOREIGN_AFTER, skip=2)),
+        applied=3,
+    ),
+    "versions, failed and overtaken": Trouble(
+        VERSIONS, (once(Kind.FAIL), once(Kind.FOREIGN_BEFORE, skip=1)), applied=0
+    ),
+    "versions, overtaken by a failure": Trouble(VERSIONS, (once(Kind.FOREIGN_FAILED),), applied=1),
+    "versions, first refused": Trouble((REFUSED, VERSIONS[1]), applied=1),
+    "a version once refused": Trouble(
+        (of("StudyID", "needs force", version=1), of("StudyDescription", "Y")), applied=1
+    ),
+    # a failed update moves the versions that rows name by one, an applied one does not
+    "a version named twice": Trouble((VERSIONS[0], of("StudyDescription", "Y", version=1)), applied=1),
+    "a version named twice, first refused": Trouble((REFUSED, of("StudyDescription", "Y", version=1)), applied=1),
+    "a version named twice, failed": Trouble(
+        (VERSIONS[0], of("StudyDescription", "Y", version=1)), (once(Kind.FAIL, skip=1),), applied=1
+    ),
+    "a version that is not there yet": Trouble((of("PatientName", "X", version=5), NAME), applied=1),
+    "order": Trouble(ORDERED),
+    "order, failed": Trouble(ORDERED, (once(Kind.FAIL, skip=1),)),
+    "order, twice late": Trouble(ORDERED, (once(Kind.LATE, skip=1, times=2, seconds=0.6),)),
+    "failed and overtaken": Trouble((NAME,), (once(Kind.FAIL), once(Kind.FOREIGN_BEFORE, skip=1))),
+    "overtaken by a failure": Trouble((NAME,), (once(Kind.FOREIGN_FAILED),)),
+    "overtaken by a failure and lost": Trouble((NAME,), (once(Kind.FOREIGN_FAILED), once(Kind.DROP_AFTER))),
+    "looks behind": Trouble(STEPS, (once(Kind.LAGGING, GET, skip=2, times=3),)),
+    # what the image set holds already
+    "holds, lost before, then a stranger": Trouble((HOLDS,), LOSSES["dropped before"], stranger=True),
+    "holds, lost after, then a stranger": Trouble((HOLDS,), LOSSES["dropped after"], stranger=True),
+    "holds, twice late": Trouble((HOLDS,), LOSSES["twice late"]),
+    # the second writer changes nothing: its version reads as ours would
+    "holds, overtaken, lost before, then a stranger": Trouble(
+        (HOLDS,), (once(Kind.FOREIGN_BEFORE), once(Kind.DROP_BEFORE, skip=1)), stranger=True
+    ),
+    "holds, overtaken, lost after, then a stranger": Trouble(
+        (HOLDS,), (once(Kind.FOREIGN_BEFORE), once(Kind.DROP_AFTER, skip=1)), stranger=True
+    ),
 }
 # what another decision of the service makes of it
 OTHERWISE: dict[tuple[str, str], dict[str, int]] = {
     ("removal_match", "any"): {"removal by the wrong value": 1},
+    # the first row has left no version for the second to name, or another writer has taken its number
+    ("failed_version", "kept"): {
+        "versions, first refused": 0,
+        "versions, failed and overtaken": 1,
+        "versions, overtaken by a failure": 2,
+    },
+    ("constraints", "sync"): {"versions, first refused": 0},
+    ("checked_first", "content"): {"versions, first refused": 0},
 }
 
 
@@ -187,7 +256,7 @@ class Scenario:
     watched: set[str]
 
     @classmethod
-    def under(cls, rules: Profile, folder: Path) -> Scenario:
+    def under(cls, rules: Profile, folder: Path, *, merge: bool = True) -> Scenario:
         server = emulated(profile=rules)
         names: dict[str, str] = {}
         rows: list[dict[str, Any]] = []
@@ -201,7 +270,7 @@ class Scenario:
             faults = [_of(fault, image_set_id) for fault in trouble.faults]
             server.faults.add(faults, now=server.now())
         rows += [row("0" * 32, "PatientName", "NOBODY")]
-        plan = planned(folder / "plan", DEFAULT_DATASTORE_ID, rows)
+        plan = planned(folder / "plan", DEFAULT_DATASTORE_ID, rows, merge=merge)
         watched = {one for one, name in names.items() if TROUBLES[name].stranger}
         return cls(server, plan, folder / "ledger.sqlite", names, watched)
 
@@ -288,6 +357,24 @@ def check(scenario: Scenario) -> Sheet:
     return sheet
 
 
+KILLED: dict[str, dict[str, str]] = {
+    "documented": {},
+    "stale is 409": {"stale_version": "conflict"},
+    "failures leave no version": {"failed_version": "kept"},
+    "refused at once": {"constraints": "sync"},
+    "content before version": {"checked_first": "content"},
+    "removals by the empty value": {"removal_match": "empty"},
+    "no metadata during updates": {"metadata_while_updating": "conflict"},
+}
+
+
+@pytest.mark.parametrize("rules", [profile(**choices) for choices in KILLED.values()], ids=KILLED)
+def test_every_edit_is_made_once_without_merging(rules: Profile, tmp_path: Path) -> None:
+    scenario = Scenario.under(rules, tmp_path, merge=False)
+    assert not scenario.process()
+    check(scenario)
+
+
 DECISIVE = (
     "stale_version",
     "constraints",
@@ -311,17 +398,6 @@ def test_every_edit_is_made_once_under_every_combination(rules: Profile, tmp_pat
     scenario = Scenario.under(rules, tmp_path)
     scenario.process()
     check(scenario)
-
-
-KILLED: dict[str, dict[str, str]] = {
-    "documented": {},
-    "stale is 409": {"stale_version": "conflict"},
-    "failures leave no version": {"failed_version": "kept"},
-    "refused at once": {"constraints": "sync"},
-    "content before version": {"checked_first": "content"},
-    "removals by the empty value": {"removal_match": "empty"},
-    "no metadata during updates": {"metadata_while_updating": "conflict"},
-}
 
 
 @pytest.mark.parametrize("rules", [profile(**choices) for choices in KILLED.values()], ids=KILLED)
