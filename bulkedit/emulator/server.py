@@ -151,7 +151,8 @@ class Server:
         if struck or late:
             note["fault"] = Kind.LATE if late else ",".join(fault.kind for fault in struck)
         self.journal.add(**note)
-        return reply, struck
+        # what was refused for its credentials does not come late
+        return reply, struck if reply is None else [one for one in struck if one.kind is not Kind.LATE]
 
     async def _arrive_late(self, signed: signing.Signed, seconds: float) -> None:
         await self.clock.sleep(seconds)

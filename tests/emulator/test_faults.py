@@ -145,6 +145,14 @@ def test_a_lagging_read_shows_the_version_before(hand: Hand, under_way: bool) ->
     assert hand.client.get_image_set(versionId="2", **names)["versionId"] == "2"
 
 
+def test_what_is_refused_for_its_credentials_does_not_come_late(hand: Hand) -> None:
+    hand.set(kind=Kind.LATE, seconds=0.0)
+    hand.set(kind=Kind.DENIED)
+    assert hand.update() == "AccessDeniedException"
+    time.sleep(0.01)
+    assert hand.state() == (1, "CREATED")
+
+
 def test_another_writer_leaves_content_of_its_own(hand: Hand) -> None:
     hand.set(kind=Kind.FOREIGN_BEFORE, times=1)
     hand.update()
