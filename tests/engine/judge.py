@@ -17,7 +17,7 @@ from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.document import parse
 from bulkedit.ledger import Ledger
 from bulkedit.outcome import Outcome, Standing, outcome_of
-from tests.plan.reference import APPLIED, Reference
+from tests.plan.reference import APPLIED, Reference, renamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,38 +72,46 @@ def judge(server: Server, plan: SavedPlan, path: Path) -> Sheet:
     return sheet
 
 
-def weigh(server: Server, plan: SavedPlan, path: Path) -> tuple[Sheet, list[str]]:
-    """The balance sheet of a run, and all in which ledger and service do not agree."""
+def weigh(server: Server, plan: SavedPlan, path: Path, *others: tuple[SavedPlan, Path]) -> tuple[Sheet, list[str]]:
+    """The balance sheet of a run, and all in which ledger and service do not agree.
+
+    ``others``: plans and ledgers of earlier runs, which have made versions too.
+    """
     server.catch_up()
-    with Ledger.read(path) as ledger:
-        books = _Books.of(plan, ledger)
+    books, *earlier = [Books.read(*run) for run in ((plan, path), *others)]
     sheet = Sheet(plan.counts["edits"])
     for call, edits in books.carried.items():
         standing = books.standing(call)
         sheet.standings[standing] += 1
         sheet.outcomes[outcome_of(standing)] += len(edits)
     assert sum(sheet.outcomes.values()) == sheet.edits
-    made = _made(server, sheet)
+    made = made_by(server, sheet)
     wrong = [*books.wrong, *_untrue_claims(books, made), *_untrue_failures(books, made)]
-    return sheet, [*wrong, *_unfounded_versions(server, made, books)]
+    return sheet, [*wrong, *_unfounded_versions(server, made, [*earlier, books])]
 
 
 @dataclass(slots=True)
-class _Books:
+class Books:
     """What the ledger says: each version is named by its image set and number."""
 
     carried: dict[int, list[dict[str, Any]]]  # call -> its edits
     rows: dict[int, dict[str, Any]]
     wide: set[int]  # study-wide calls, parts included
     failures: set[tuple[str, int]]  # versions that failed updates of ours have left, as events tell
+    doubtful: set[tuple[str, int]]  # versions that lost requests may have made, or failed to make
     claimed: dict[tuple[str, int], int] = field(default_factory=dict)  # versions of applied calls
     open: dict[tuple[str, int], int] = field(default_factory=dict)  # versions that calls under way may make
     unclaimed: dict[tuple[str, int], int] = field(default_factory=dict)  # those after the base of calls that held
     wrong: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, plan: SavedPlan, ledger: Ledger) -> _Books:
+    def read(cls, plan: SavedPlan, path: Path) -> Books:
         """Read them, and note what cannot be whatever the service says."""
+        with Ledger.read(path) as ledger:
+            return cls._of(plan, ledger)
+
+    @classmethod
+    def _of(cls, plan: SavedPlan, ledger: Ledger) -> Books:
         parts = ledger.parts()
         image_set_of = dict(plan.calls().select("call", "image_set_id").collect().iter_rows())
         wide = set(plan.calls().filter("study_wide").select("call").collect().to_series())
@@ -111,12 +119,14 @@ class _Books:
             image_set_of[part.call] = image_set_of[part.parent]
             wide |= {part.call} if part.parent in wide else set()
         rows = {row["call"]: row for row in ledger.standings().iter_rows(named=True)}
-        failures = {
-            (image_set_of[event["call"]], event["version"])
-            for event in ledger.events()
-            if event["version"] is not None and event["standing"] != Standing.APPLIED
-        }
-        books = cls(_edits_by_call(plan, parts), rows, wide, failures)
+        failures, doubtful = set(), set()
+        for event in ledger.events():
+            image_set_id = image_set_of[event["call"]]
+            if event["version"] is not None and event["standing"] != Standing.APPLIED:
+                failures.add((image_set_id, event["version"]))
+            if event["standing"] in {Standing.INTENDED, Standing.IN_DOUBT}:
+                doubtful.add((image_set_id, event["base"] + 1))
+        books = cls(_edits_by_call(plan, parts), rows, wide, failures, doubtful)
         for call in books.carried:
             books._enter(call, image_set_of[call])
         return books
@@ -168,7 +178,7 @@ class Made:
         return found.maker if found else None
 
 
-def _made(server: Server, sheet: Sheet) -> Made:
+def made_by(server: Server, sheet: Sheet) -> Made:
     made = Made()
     under_way: dict[str, str] = {}
     begun = 0
@@ -201,21 +211,24 @@ def _made(server: Server, sheet: Sheet) -> Made:
     return made
 
 
-def _untrue_claims(books: _Books, made: Made) -> Iterator[str]:
+def _untrue_claims(books: Books, made: Made) -> Iterator[str]:
     for version, call in books.claimed.items():
         if (maker := made.maker(version)) != OURS:
             yield f"call {call} claims version {version[1]} of {version[0]}, which is {maker or 'not there'}"
 
 
-def _untrue_failures(books: _Books, made: Made) -> Iterator[str]:
+def _untrue_failures(books: Books, made: Made) -> Iterator[str]:
+    """A lost request of ours may have left a failed version as well as another writer: which one cannot be told."""
     for image_set_id, version in sorted(books.failures - made.failures):
-        yield f"no failed update of ours has left version {version} of {image_set_id}"
+        doubtful = (image_set_id, version) in books.doubtful
+        if not doubtful or made.maker((image_set_id, version)) != FAILED_OF_ANOTHER:
+            yield f"no failed update of ours has left version {version} of {image_set_id}"
 
 
-def _unfounded_versions(server: Server, made: Made, books: _Books) -> Iterator[str]:
+def _unfounded_versions(server: Server, made: Made, runs: list[Books]) -> Iterator[str]:
     """Every version is accounted for, and its content follows from the one before."""
     image_sets = server.world.datastores[DEFAULT_DATASTORE_ID].image_sets
-    founded = _Founded(server.settings.profile, made, books, {one: s.keys.study_uid for one, s in image_sets.items()})
+    founded = _Founded(server.settings.profile, made, runs, {one: s.keys.study_uid for one, s in image_sets.items()})
     for image_set_id, image_set in image_sets.items():
         if image_set.deleted_at is not None:
             continue
@@ -223,25 +236,28 @@ def _unfounded_versions(server: Server, made: Made, books: _Books) -> Iterator[s
         for number in range(2, image_set.settled + 1):
             if why := founded.why_not(image_set_id, documents[:number]):
                 yield f"version {number} of {image_set_id} {why}"
-        for (one, number), call in books.unclaimed.items():
-            if one == image_set_id and not _held_already(books.carried[call], documents[:number], founded.profile):
-                yield f"call {call} is applied without a version, but {one} did not hold it at its base {number - 1}"
+        for books in runs:
+            for (one, number), call in books.unclaimed.items():
+                if one == image_set_id and not _held_already(books.carried[call], documents[:number], founded.profile):
+                    yield f"call {call} is applied without a version, but {one} did not hold it at {number - 1}"
 
 
 class _Founded:
     """Whether what a version holds follows from who made it."""
 
-    def __init__(self, profile: Profile, made: Made, books: _Books, studies: dict[str, str | None]) -> None:
+    def __init__(self, profile: Profile, made: Made, runs: list[Books], studies: dict[str, str | None]) -> None:
         self.profile = profile
         self._made = made
-        self._books = books
         self._studies = studies
-        self._call_of = {**books.unclaimed, **books.open, **books.claimed}
-        self._leads: dict[tuple[str | None, float], int] = {}  # study and time -> study-wide call
-        for (image_set_id, number), call in self._call_of.items():
+        self._call_of: dict[tuple[str, int], tuple[Books, int]] = {}
+        for books in runs:
+            found = {**books.unclaimed, **books.open, **books.claimed}
+            self._call_of |= {version: (books, call) for version, call in found.items()}
+        self._leads: dict[tuple[str | None, float], tuple[Books, int]] = {}  # study and time -> study-wide call
+        for (image_set_id, number), (books, call) in self._call_of.items():
             version = made.versions.get(image_set_id, {}).get(number)
             if call in books.wide and version is not None and version.maker == OURS:
-                self._leads[studies[image_set_id], version.at] = call
+                self._leads[studies[image_set_id], version.at] = books, call
 
     def why_not(self, image_set_id: str, documents: list[dict[str, Any]]) -> str | None:
         """What is wrong with the last of an image set's documents."""
@@ -251,14 +267,15 @@ class _Founded:
         if version.maker in {STRANGERS, *_FAILURES}:
             expected = rewritten(documents[-2]) if version.maker == STRANGERS else documents[-2]
             return None if documents[-1] == expected else f"is {version.maker}, and not as that leaves it"
-        call = self._call_of.get((image_set_id, len(documents)))
+        found = self._call_of.get((image_set_id, len(documents)))
         if version.maker == SIBLINGS:
-            call = self._leads.get((self._studies[image_set_id], version.at))
-        if call is None:
+            found = self._leads.get((self._studies[image_set_id], version.at))
+        if found is None:
             return f"is {version.maker}, and no call claims it"
-        if self._books.unclaimed.get((image_set_id, len(documents))) == call:
+        books, call = found
+        if books.unclaimed.get((image_set_id, len(documents))) == call:
             return None  # looked at by `_held_already`
-        as_expected = documents[-1] == _expected(self._books.carried[call], documents[:-1], self.profile)
+        as_expected = documents[-1] == _expected(books.carried[call], documents[:-1], self.profile)
         return None if as_expected else f"is not as call {call} leaves it"
 
 
@@ -266,7 +283,9 @@ def _held_already(edits: list[dict[str, Any]], documents: list[dict[str, Any]], 
     """Whether the last but one document reads as the edits would leave it, and the last one as well."""
     before, after = documents[-2], documents[-1]
     return before == after and all(
-        _expected([edit], documents[:-1], profile) == before or _is_absent(edit, before) for edit in edits
+        _expected([edit], documents[:-1], profile) == before or _is_absent(edit, before)
+        for edit in edits
+        if edit["sent"]
     )
 
 
@@ -282,24 +301,24 @@ def _is_absent(edit: dict[str, Any], document: dict[str, Any]) -> bool:
 
 def _expected(edits: list[dict[str, Any]], history: list[dict[str, Any]], profile: Profile) -> dict[str, Any] | None:
     """The content after the edits of one call; None if one that was sent cannot be applied."""
-    any_value = profile.removal_match != "exact"
-    reference = Reference(copy.deepcopy(history[-1]), list(history), any_value=any_value)
+    reference = reference_of(copy.deepcopy(history[-1]), list(history), profile)
     for edit in edits:
         if edit["action"] == "revert":
-            target: dict[str, Any] = history[edit["revert_to"] - 1]
-            return target
+            return history[edit["revert_to"] - 1] if edit["revert_to"] < len(history) else None
         if reference.apply({**edit, "version": None}) != APPLIED and edit["sent"]:
             return None
-    return _renamed(reference.document) if profile.uid_keys == "renamed" else reference.document
+    return renamed(reference.document) if profile.uid_keys == "renamed" else reference.document
 
 
-def _renamed(document: dict[str, Any]) -> dict[str, Any]:
-    """With the keys of Series and Instances as the UIDs inside say."""
-    for series in document["Study"]["Series"].values():
-        series["Instances"] = {one["DICOM"]["SOPInstanceUID"]: one for one in series["Instances"].values()}
-    named = {one["DICOM"]["SeriesInstanceUID"]: one for one in document["Study"]["Series"].values()}
-    document["Study"]["Series"] = named
-    return document
+def reference_of(document: dict[str, Any], versions: list[Any], profile: Profile) -> Reference:
+    """The reference under the rules of a service."""
+    return Reference(
+        document,
+        versions,
+        any_value=profile.removal_match != "exact",
+        absent=profile.removal_absent == "ignore",
+        free=profile.instance_removal == "free",
+    )
 
 
 def rewritten(document: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 APPLIED, REJECTED, CONFLICTED = "applied", "rejected", "conflicted"
-FORCED = {"StudyID", "SeriesInstanceUID", "OtherPatientNames", "RequestAttributesSequence"}
+FORCED = {"StudyID", "SeriesInstanceUID", "SOPInstanceUID", "OtherPatientNames", "RequestAttributesSequence"}
+_KEYS = {"SeriesInstanceUID", "SOPInstanceUID"}
 _ABSENT = object()
 
 
@@ -22,6 +23,9 @@ class Reference:
     document: dict[str, Any]
     versions: list[dict[str, Any] | None] = field(default_factory=list)  # None: a failed one
     any_value: bool = False  # a service that removes whatever is stored, whichever value is named
+    absent: bool = False  # a service that takes the removal of what is not there
+    free: bool = False  # a service that removes instances without force
+    renames_keys: bool = False  # a service whose keys of Series and Instances follow a changed UID
 
     def __post_init__(self) -> None:
         if not self.versions:
@@ -46,9 +50,13 @@ class Reference:
             return REJECTED  # nothing sent: there is no such series or instance
         elif edit["action"] == "remove" and edit["value"] == "{}" and self._stored(edit) is _ABSENT:
             return APPLIED  # nothing to remove, nothing sent
+        elif edit["action"] == "remove" and self.absent and self._is_absent(edit):
+            pass  # a version that changes nothing
         elif not self._change(changed, edit):
             self.versions.append(None)
             return REJECTED
+        if self.renames_keys and edit["attribute"] in _KEYS:
+            changed = renamed(changed)
         self.document = changed
         self.versions.append(copy.deepcopy(changed))
         return APPLIED
@@ -60,10 +68,15 @@ class Reference:
         place = _place(self.document, edit)
         return _ABSENT if place is None else place.get(edit["attribute"], _ABSENT)
 
+    def _is_absent(self, edit: dict[str, Any]) -> bool:
+        return _place(self.document, edit) is not None and self._stored(edit) is _ABSENT
+
     def _change(self, document: dict[str, Any], edit: dict[str, Any]) -> bool:
         """Change the document in place; False where the service would not."""
         if edit["action"] == "remove-instance":
-            return _remove_instance(document, edit)
+            return _remove_instance(document, edit, free=self.free)
+        if edit["action"] == "remove-series":
+            return _remove_series(document, edit)
         place = _place(document, edit)
         name = edit["attribute"]
         if place is None or ((name in FORCED or name[0].isdigit()) and not edit["force"]):
@@ -88,11 +101,26 @@ def _place(document: dict[str, Any], edit: dict[str, Any]) -> dict[str, Any] | N
     return found
 
 
-def _remove_instance(document: dict[str, Any], edit: dict[str, Any]) -> bool:
+def renamed(document: dict[str, Any]) -> dict[str, Any]:
+    """With the keys of Series and Instances as the UIDs inside say."""
+    for series in document["Study"]["Series"].values():
+        series["Instances"] = {one["DICOM"]["SOPInstanceUID"]: one for one in series["Instances"].values()}
+    named = {one["DICOM"]["SeriesInstanceUID"]: one for one in document["Study"]["Series"].values()}
+    document["Study"]["Series"] = named
+    return document
+
+
+def _remove_series(document: dict[str, Any], edit: dict[str, Any]) -> bool:
+    if len(document["Study"]["Series"]) == 1:
+        return False
+    return document["Study"]["Series"].pop(edit["series_uid"], None) is not None
+
+
+def _remove_instance(document: dict[str, Any], edit: dict[str, Any], *, free: bool) -> bool:
     series = document["Study"]["Series"].get(edit["series_uid"])
     if series is None or edit["instance_uid"] not in series["Instances"] or len(series["Instances"]) == 1:
         return False
-    if not edit["force"]:
+    if not edit["force"] and not free:
         return False
     del series["Instances"][edit["instance_uid"]]
     return True
