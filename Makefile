@@ -9,13 +9,17 @@ LOCKED := install --quiet --require-hashes --only-binary :all:
 WHEEL = dist/bulkedit-$$($(BIN)/python -m hatchling version)
 CLEAN := build/clean
 
-.PHONY: demo test lint types check wheel sbom lock clean
+.PHONY: demo test test-all lint types check wheel sbom lock clean
 
 demo: $(VENV)/.package
 	$(BIN)/bulkedit demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --quiet
+
+# With the long forms of tests that have a short one. They play new random scenarios, and name those that fail.
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 3 --dist loadfile --quiet -m "slow or not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -124,7 +124,7 @@ class Books:
             image_set_id = image_set_of[event["call"]]
             if event["version"] is not None and event["standing"] != Standing.APPLIED:
                 failures.add((image_set_id, event["version"]))
-            if event["standing"] in {Standing.INTENDED, Standing.IN_DOUBT}:
+            if event["standing"] == Standing.IN_DOUBT:
                 doubtful.add((image_set_id, event["base"] + 1))
         books = cls(_edits_by_call(plan, parts), rows, wide, failures, doubtful)
         for call in books.carried:
