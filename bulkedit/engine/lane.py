@@ -158,7 +158,7 @@ _FAILURES: Final = frozenset({Finding.FAILED_REQUEST, Finding.FAILED_SERVICE})
 _QUOTA: Final = frozenset({Finding.THROTTLED, Finding.TOO_MANY, Finding.READ_THROTTLED})
 EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # cause of calls that --on-conflict stop leaves
 BY_EMPTY_VALUE: Final = "refused with the stored value; sent anew with the empty one"  # cause
-_LOOKS_AFTER_INVALID: Final = 2  # apart, because reads may lag behind writes
+_LOOKS_AT_LEAST: Final = 2  # apart, because reads may lag behind writes
 
 
 def _left_by(reply: Reply) -> int | None:
@@ -380,7 +380,9 @@ class LaneRun:
     def _finding_of_look(self, found: ImageSet) -> Finding:
         books = self._held
         if books.standing is Standing.PLANNED:
-            behind = self._versions.is_behind(found)
+            # a version that a row names may be there already: reads may lag behind writes
+            unseen = found.version < (books.call.version or 0) and books.looks < _LOOKS_AT_LEAST
+            behind = unseen or self._versions.is_behind(found)
             return verdict.of_first_look(found, expected=self._is_expected(found), behind=behind)
         finding = verdict.of_look(
             found,
@@ -391,13 +393,13 @@ class LaneRun:
         )
         if books.invalid is None or finding is not Finding.UNMOVED:
             return finding
-        return Finding.UNMOVED_ONCE if books.looks < _LOOKS_AFTER_INVALID else Finding.INVALID_ON_BASE
+        return Finding.UNMOVED_ONCE if books.looks < _LOOKS_AT_LEAST else Finding.INVALID_ON_BASE
 
     def _is_expected(self, found: ImageSet) -> bool:
         """Whether no other writer has come before the call in hand."""
         named = self._held.call.version
         if named is not None:
-            return self._versions.is_named(named, found)
+            return self._versions.is_named(self._held.call, named, found)
         since = self._versions.followed(found.image_set_id)
         return since is None or not self._versions.others_since(since, found)
 
@@ -577,7 +579,8 @@ class LaneRun:
         wanted = [made, base] if target is None else [target, made, base]  # what a revert should make is its target
         missing = [version for version in wanted if version not in read]
         request, reverted = self._request(), read.get(target or 0)
-        told = made in read and not holds(request, read[made], reverted)
+        # a version is no target of a revert that is built on it, or on one before it
+        told = (target or 0) >= base or (made in read and not holds(request, read[made], reverted))
         if missing and not told:
             self.action = Read(books.call.image_set_id, missing[0])
             return

@@ -86,7 +86,9 @@ def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumptio
     wanted = [] if strategy is Strategy.NEW else done.filter(standing.is_in(list(map(str, AGAIN))))["call"].to_list()
     unknown = {row["call"] for row in ledger.rows_of(wanted) if (row["cause"] or "").startswith(UNKNOWN_CAUSE)}
     wanted = [call for call in wanted if call not in unknown]
-    overtaken = _overtaken(plan, done, parts, wanted) if wanted else set()
+    # what may have been made counts as made
+    made = standings.filter(standing.is_in([str(Standing.APPLIED), *map(str, _IN_DOUBT)])).select("call")
+    overtaken = _overtaken(plan, made, parts, wanted) if wanted else set()
     again = tuple(call for call in wanted if call not in overtaken)
     return Resumption(
         strategy=strategy,
@@ -98,7 +100,7 @@ def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumptio
     )
 
 
-def _overtaken(plan: SavedPlan, done: pl.DataFrame, parts: list[Part], wanted: list[int]) -> set[int]:
+def _overtaken(plan: SavedPlan, applied: pl.DataFrame, parts: list[Part], wanted: list[int]) -> set[int]:
     """Calls that would undo what a later edit of the same place has done since.
 
     A revert changes every place of its image set; a removal, those of the instance or series that it removes. A new UID
@@ -115,7 +117,6 @@ def _overtaken(plan: SavedPlan, done: pl.DataFrame, parts: list[Part], wanted: l
         reach=pl.col("action").cast(pl.String),
     )
     edits = _in_whole_studies(plan, edits)
-    applied = done.filter(pl.col("standing") == Standing.APPLIED).select("call")
     failed = edits.filter(pl.col("call").is_in(wanted))
     made = edits.join(applied, on="call", how="semi").join(failed, on="image_set_id", how="semi")
     failed, made = _with_renames(failed), _with_renames(made)

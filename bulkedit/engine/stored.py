@@ -159,13 +159,19 @@ def holds(request: UpdateRequest, document: dict[str, Any], target: dict[str, An
 def follows(
     request: UpdateRequest, before: dict[str, Any], after: dict[str, Any], target: dict[str, Any] | None = None
 ) -> bool:
-    """Whether ``after`` is the document ``before`` with the request applied to it, and with nothing else changed."""
+    """Whether ``after`` is the document ``before`` with the request applied to it, and with nothing else changed.
+
+    What removes an instance or series that is not there changes nothing, and is refused.
+    """
     if not holds(request, after, target):
         return False
     if request.revert_to is not None:
         return True
     changed = list(_places(json.loads(request.updatable or "{}")))
-    places = [path for path, _ in (*changed, *_places(json.loads(request.removable or "{}")))]
+    removed = list(_places(json.loads(request.removable or "{}")))
+    if any(value is None and _at(before, path, {}) is _ABSENT for path, value in removed if path[-2] != "DICOM"):
+        return False
+    places = [path for path, _ in (*changed, *removed)]
     places += [(*path[:-2], "DICOMVRs", path[-1]) for path in places if path[-2] == "DICOM"]
     old_uids = {new: old for old, new in _renamings(changed).items()}
     return _content(_without(before, _tree(places), {})) == _content(_without(after, _tree(places), old_uids))

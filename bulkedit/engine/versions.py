@@ -27,7 +27,8 @@ class Versions:
 
     def __init__(self) -> None:
         self._own: dict[str, set[int]] = defaultdict(set)
-        self._failed: dict[str, set[int]] = defaultdict(set)  # those that failed updates have left: they change nothing
+        # those that failed updates have left, which change nothing; and the call that was rejected with one, if it was
+        self._failed: dict[str, dict[int, int | None]] = defaultdict(dict)
         self._newest: dict[str, int] = {}  # that a request has named or made, or that a failed update has left
         self._followed: dict[str, int] = {}  # what is beyond this version of an image set is another writer's
         self._of_study = 0  # calls of the whole study that made versions of its other image sets too
@@ -49,7 +50,7 @@ class Versions:
         if made != base:  # else the service has kept the number for the next update
             self._own[image_set_id].add(made)
         if left is not None and left != base:
-            self._failed[image_set_id].add(left)
+            self._failed[image_set_id][left] = None if standing is Standing.PLANNED else call.call
         self._newest[image_set_id] = self._followed[image_set_id] = made
         if call.study_wide:
             self._of_study += 1
@@ -85,16 +86,17 @@ class Versions:
         """Whether a look shows less than what the run has named or made: reads may lag behind writes."""
         return found.version < self._newest.get(found.image_set_id, 0)
 
-    def is_named(self, version: int, found: ImageSet) -> bool:
-        """Whether a row that names ``version`` may be sent on the one that was found.
+    def is_named(self, call: PlannedCall, version: int, found: ImageSet) -> bool:
+        """Whether a call whose row names ``version`` may be sent on the one that was found.
 
-        What the row insists on is that no other writer came. A failed update of ours moves all later versions by one;
-        it does not matter whether whoever wrote the row has counted it.
+        What the row insists on is that no other writer came. A failed update of ours that was sent again moves all
+        later versions by one; it does not matter whether the row's author has counted it. The version that a rejected
+        call has left is one that other rows can name, so it moves only what that call itself names.
         """
-        own, failed = self._own.get(found.image_set_id, ()), self._failed.get(found.image_set_id, ())
+        own, failed = self._own.get(found.image_set_id, ()), self._failed.get(found.image_set_id, {})
         number, moved = found.version, 0
         while number in own:
-            moved += number in failed
+            moved += failed.get(number, -1) in {None, call.call}
             number -= 1
         return 0 <= found.version - version <= moved
 

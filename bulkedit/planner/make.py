@@ -179,7 +179,9 @@ def written(staged: pl.DataFrame, keys: Sequence[str] = _CALL) -> pl.DataFrame:
     alone = staged.select((pl.col("unit") == pl.col("edit")).all()).item()
     heads = staged.group_by("call", maintain_order=True).agg(
         pl.col(*keys, "version", "revert_to").first(),
-        pl.col("force", "study_wide").any(),
+        pl.col("study_wide").any(),
+        # an edit that another has taken the place of asks nothing of the service
+        force=(pl.col("force") & pl.col("sent")).any(),
         first=pl.col("row").min(),
         edits=pl.len(),
         units=pl.len() if alone else pl.col("unit").n_unique(),

@@ -28,6 +28,8 @@ def halves(
     ValueError if the call has one unit.
     """
     edits = edits.sort("edit")
+    if edits.get_column("force").n_unique() > 1:  # those that a removal took the place of come before it
+        guilty = lambda edit: edit["force"] != call.force  # noqa: E731
     units = edits.get_column("unit").unique(maintain_order=True)
     if len(units) < 2:
         raise ValueError(f"call {call.call} has one unit, which is not parted")
@@ -57,7 +59,7 @@ def part_of(call: PlannedCall, edits: pl.DataFrame, number: int) -> PlannedCall:
         updatable=text["updatable"],
         removable=text["removable"],
         revert_to=None,
-        force=call.force,
+        force=bool(merged.get_column("force").any()),
         study_wide=call.study_wide,
         lookup=text["lookup"],
         edits=edits.height,

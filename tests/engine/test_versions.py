@@ -395,7 +395,12 @@ MADE_THEN: list[Told] = [*FAILED_ONCE, ("intended", 2, None), ("applied", 2, 3)]
 def test_failed_versions_of_ours_move_what_rows_name_and_nothing_else_does(
     told: list[Told], found: int, named: set[int]
 ) -> None:
-    assert {version for version in range(7) if fold(*told).is_named(version, seen(found))} == named
+    assert {version for version in range(7) if fold(*told).is_named(call_of(), version, seen(found))} == named
+
+
+def test_the_version_that_a_rejected_call_has_left_is_one_that_other_rows_can_name() -> None:
+    versions, other = fold(("intended", 1, None), ("rejected", 1, 2)), replace(call_of(), call=1)
+    assert [version for version in range(7) if versions.is_named(other, version, seen(2))] == [2]
 
 
 @pytest.mark.parametrize(
@@ -434,7 +439,7 @@ def test_a_call_of_the_whole_study_makes_one_version_of_each_primary_image_set(*
     assert versions.others_since(2, seen(4, primary=primary))
     versions.take(call_of(), Standing.INTENDED, 3, None)
     assert versions.others_since(3, seen(4, primary=primary))
-    assert not versions.is_named(2, seen(3))
+    assert not versions.is_named(call_of(), 2, seen(3))
 
 
 def test_a_copy_makes_no_version_of_its_source() -> None:
@@ -445,5 +450,5 @@ def test_a_copy_makes_no_version_of_its_source() -> None:
 def test_a_version_far_away_is_counted_without_counting_up_to_it() -> None:
     versions = fold(*MADE_THEN)
     assert versions.others_since(3, seen(2**32 - 1))
-    assert not versions.is_named(3, seen(2**32 - 1))
+    assert not versions.is_named(call_of(), 3, seen(2**32 - 1))
     versions.take(call_of(), Standing.INTENDED, 2**32 - 1, None)
