@@ -135,6 +135,7 @@ class _Books:
     standing: Standing
     base: int | None = None
     base_updated_at: float | None = None  # epoch seconds, as the last look before the request told
+    doubtful: bool = False  # a request with this base was lost, so it may be carried out yet
     attempts: int = 0
     throttles: int = 0
     faults: int = 0
@@ -209,7 +210,9 @@ class LaneRun:
         self.quota_hit: Refused | None = None  # the last answer was about a quota
         self.to_split: PlannedCall | None = None  # a refused call; the lane goes on once `split` is told its edits
         self._misplaced: NoSuchPlace | None = None  # why the call is split, if it names places that are not there
-        self._rest = list(reversed(lane.calls))
+        # what is in doubt is found out first: until then nobody knows which versions are ours
+        in_order = sorted(lane.calls, key=lambda call: not self._is_begun(begun, call))
+        self._rest = in_order[::-1]
         self._options = options
         self._rng = rng
         self._key = key
@@ -229,6 +232,10 @@ class LaneRun:
         self._books: _Books | None = None
         self._events: list[Event | Part | Made] = []
         self._open_until_busy()
+
+    @staticmethod
+    def _is_begun(begun: Mapping[int, dict[str, Any]], call: PlannedCall) -> bool:
+        return call.call in begun and begun[call.call]["standing"] != Standing.PLANNED
 
     # what the shell asks
 
@@ -349,9 +356,14 @@ class LaneRun:
             was = Standing(begun["standing"])
             books.standing = Standing.IN_DOUBT if was is Standing.INTENDED else was
             books.base, books.base_updated_at = begun["base"], begun["base_updated_at"]
-            books.removal = Removal.EMPTY if begun["by_empty_value"] else None
+            books.doubtful = True
+            if call.lookup:
+                books.removal = Removal.EMPTY if begun["by_empty_value"] else Removal.STORED
             self.action = self._look()
-        elif self._latest is None or self._latest.state is not State.ACTIVE:
+            return
+        if begun is not None and begun["by_empty_value"]:
+            books.removal = Removal.EMPTY
+        if self._latest is None or self._latest.state is not State.ACTIVE:
             self.action = self._look()
         else:
             self._examine(self._latest)
@@ -363,7 +375,13 @@ class LaneRun:
         self._held.read_repeats = None
         # reads may lag behind; but where a failed update leaves no version, the latest may have a lower number
         newest = not isinstance(performed, Look) or performed.version is None
-        if self._latest is None or found.version >= self._latest.version or (newest and found.failed):
+        known = self._latest
+        # what was locked may have failed since, and left no version
+        if (
+            known is None
+            or found.version >= known.version
+            or (newest and (found.failed or known.state is State.LOCKED))
+        ):
             self._seen[self._held.call.image_set_id] = found
         self._examine(found, performed)
 
@@ -458,6 +476,7 @@ class LaneRun:
         latest = self._latest
         if latest is None:
             raise LookupError("a call is sent only once its image set was seen")
+        books.doubtful = books.doubtful and books.base == latest.version
         books.base, books.base_updated_at = latest.version, latest.updated_at
         self._prepare()
 
@@ -486,7 +505,15 @@ class LaneRun:
         self._prepare()
 
     def _send_anew(self, finding: Finding, reply: Reply) -> None:
-        self._plan_anew(*self._why(finding, reply), left=_left_by(reply))
+        books, left = self._held, _left_by(reply)
+        if books.doubtful and left == books.base:
+            # the service has kept the number, so the lost request may win yet
+            books.standing = Standing.IN_DOUBT
+            self._note(*self._why(finding, reply), version=left)
+            if self._wait_for_fault(finding):
+                self._send_again(Finding.THROTTLED)
+            return
+        self._plan_anew(*self._why(finding, reply), left=left)
         if self._wait_for_fault(finding):
             self._follow_latest()
 
@@ -513,6 +540,7 @@ class LaneRun:
         books = self._held
         if finding in {Finding.LOST, Finding.DENIED, Finding.UNKNOWN} and books.standing is Standing.INTENDED:
             books.standing = Standing.IN_DOUBT
+            books.doubtful = True
             books.faults += 1
             self._note(*self._why(finding, reply))
         if finding is Finding.INVALID and isinstance(reply, Refused):

@@ -84,7 +84,8 @@ class Versions:
 
     def is_behind(self, found: ImageSet) -> bool:
         """Whether a look shows less than what the run has named or made: reads may lag behind writes."""
-        return found.version < self._newest.get(found.image_set_id, 0)
+        known = max(self._newest.get(found.image_set_id, 0), self._followed.get(found.image_set_id, 0))
+        return found.version < known
 
     def is_named(self, call: PlannedCall, version: int, found: ImageSet) -> bool:
         """Whether a call whose row names ``version`` may be sent on the one that was found.
