@@ -54,10 +54,10 @@ class Run:
 
     @property
     def is_begun(self) -> bool:
-        """Whether there has to be a ledger. Raises ReceivedError for an anchor that is no file of ours."""
+        """Whether there has to be a ledger."""
         try:
             told = anchors.read(anchors.beside(self.ledger))
-        except anchors.IllegibleError:
+        except (ReceivedError, OSError):  # the ledger, when it is opened, says what is wrong with its anchor
             return True
         # a run has its anchor from the first moment, but for those of earlier versions, which had none
         return told is None or told.mark.begun or self.ledger.exists()
@@ -140,7 +140,7 @@ def load(folder: Path) -> Run:
 
 def require_own_anchor(run: Run) -> None:
     """Raises UnprovenLedgerError if the anchor is that of another run."""
-    with contextlib.suppress(anchors.IllegibleError):  # which the ledger tells
+    with contextlib.suppress(ReceivedError, OSError):  # the ledger, when it is opened, says what is wrong with it
         told = anchors.read(path := anchors.beside(run.ledger))
         if told is not None and told.mark.run != run.about.get("anchor", told.mark.run):
             raise UnprovenLedgerError(

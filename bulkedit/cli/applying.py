@@ -297,9 +297,13 @@ def _naming_resume(run: runs.Run) -> Iterator[None]:
         yield
     except BulkeditError as error:
         if run.is_begun:
-            error.hint = error.hint and error.hint.replace(_RESUME, command("resume", run.folder))
-            error.likely = error.likely and error.likely.replace(_REPORT, command("report", run.folder))
+            error.hint = error.hint and _naming(error.hint, run)
+            error.likely = error.likely and _naming(error.likely, run)
         raise
+
+
+def _naming(text: str, run: runs.Run) -> str:
+    return text.replace(_RESUME, command("resume", run.folder)).replace(_REPORT, command("report", run.folder))
 
 
 class _Told:

@@ -6,16 +6,20 @@ import json
 import os
 import shutil
 import sqlite3
+import zlib
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
-from bulkedit import readback, runs
+from bulkedit import anchor, readback, runs
+from bulkedit.anchor import Anchor
 from bulkedit.changes import Changes
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_STALE_PLAN, EXIT_USAGE
+from bulkedit.ledger import _TEXTS, SETUP_1, Event, Ledger
+from bulkedit.outcome import Standing
 from bulkedit.readback.saved import FORMAT
 from tests.cli.shell import Shell
 from tests.received.handmade import VICTIM, change, link, outside, schema, sign, sign_run, sql, tamper
@@ -46,6 +50,8 @@ def shell(made: Shell, tmp_path: Path) -> Shell:
     """The same in a folder of its own."""
     for name in ("p", "r"):
         shutil.copytree(made.folder / name, tmp_path / name)
+    with closing(Anchor.open(anchor.beside(tmp_path / "r/ledger.sqlite"))) as own:
+        own.settle()
     return Shell(tmp_path, made.emulator)
 
 
@@ -280,6 +286,19 @@ def rows(*statements: str) -> Callable[[Path], None]:
     return lambda run: sql(run / "ledger.sqlite", *statements)
 
 
+def sealed(table: str, *statements: str) -> Callable[[Path], None]:
+    """Rows with checksums that are right, as somebody makes them who knows how."""
+
+    def spoil(run: Path) -> None:
+        with closing(sqlite3.connect(run / "ledger.sqlite")) as connection:
+            connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
+            for statement in (*statements, f"UPDATE {table} SET checksum = crc32({_TEXTS[table]})"):  # noqa: S608
+                connection.execute(statement)
+            connection.commit()
+
+    return spoil
+
+
 def says_of_itself(old: str, new: str) -> Callable[[Path], None]:
     return lambda run: schema(run / "ledger.sqlite", (old, new))
 
@@ -330,14 +349,23 @@ LEDGERS: dict[str, tuple[Callable[[Path], None], str]] = {
         says_of_itself("cause      TEXT", "cause      TEXT DEFAULT '--'"),
         TABLE + "'event'",
     ),
-    "a strange standing": (rows("UPDATE event SET standing = 'x'"), "table event has a row that no ledger has"),
-    "a call below nothing": (rows("UPDATE event SET call = -1"), "table event has a row that no ledger has"),
-    "a call beyond all": (rows("UPDATE event SET call = 1000000000000"), "table event has a row that no ledger has"),
+    "a strange standing": (
+        sealed("event", "UPDATE event SET standing = 'x'"),
+        "table event has a row that no ledger has",
+    ),
+    "a call below nothing": (sealed("event", "UPDATE event SET call = -1"), "table event has a row that no ledger has"),
+    "a call beyond all": (
+        sealed("event", "UPDATE event SET call = 1000000000000"),
+        "table event has a row that no ledger has",
+    ),
     "parts in a circle": (
-        rows("INSERT INTO part VALUES (3, 4, '[0]'), (4, 3, '[1]')"),
+        sealed("part", "INSERT INTO part (call, parent, edits) VALUES (3, 4, '[0]'), (4, 3, '[1]')"),
         "table part has a row that no ledger has",
     ),
-    "parts of nothing": (rows("INSERT INTO part VALUES (3, 1, '[[[]]]')"), "table part has a row that no ledger has"),
+    "parts of nothing": (
+        sealed("part", "INSERT INTO part (call, parent, edits) VALUES (3, 1, '[[[]]]')"),
+        "table part has a row that no ledger has",
+    ),
 }
 
 
@@ -359,14 +387,24 @@ def test_a_ledger_that_was_handed_over(shell: Shell, kind: str) -> None:
 
 
 def test_a_ledger_with_a_part_of_an_older_version_is_read(shell: Shell) -> None:
-    rows("DROP TABLE made")(shell.folder / "r")
+    run = shell.folder / "r"
+    with Ledger.read(run / "ledger.sqlite") as ledger:
+        found = [tuple(row.values())[:13] for row in ledger.events()]
+    for file in run.glob("ledger.*"):
+        file.unlink()
+    with closing(sqlite3.connect(run / "ledger.sqlite")) as connection:
+        connection.executescript(SETUP_1)
+        connection.execute("DROP TABLE made")
+        connection.executemany(f"INSERT INTO event VALUES ({', '.join('?' * 13)})", found)  # noqa: S608
+        connection.commit()
     assert shell.run("status", "r").exit_code == 0
     assert shell.run("resume", "r").exit_code == 0
 
 
 def test_the_ledger_of_another_run_is_not_gone_on_with(shell: Shell) -> None:
     """A number far beyond the plan's would take gigabytes."""
-    rows("UPDATE event SET call = 4000000000")(shell.folder / "r")
+    with Ledger.open(shell.folder / "r/ledger.sqlite") as ledger:
+        ledger.append([Event(at=0.0, call=4_000_000_000, standing=Standing.APPLIED)])
     refused(shell, OF_RUN["resume"], "calls that the plan of its run does not have", EXIT_FATAL)
 
 
