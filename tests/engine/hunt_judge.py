@@ -133,16 +133,21 @@ class _Outcomes:
         """A row that names a version is applied only to that one, or to what failed updates of ours have made of it."""
         base, lead = self._books.rows[call]["base"], self._leads[call]
         for version in {edit["version"] for edit in edits} - {None}:
-            if base is None or not self._is_named(version, lead, base):
+            if base is None or not self._is_named(call, version, lead, base):
                 yield f"call {call} names version {version} and is applied to version {base}"
 
-    def _is_named(self, version: int, image_set_id: str, latest: int) -> bool:
-        """Whether a row that names a version may be sent while another is the latest."""
+    def _is_named(self, call: int, version: int, image_set_id: str, latest: int) -> bool:
+        """Whether a call whose row names a version may be sent while another is the latest."""
         number, moved = latest, 0
         while (maker := self._maker(image_set_id, number)) in _MINE:
-            moved += maker == FAILED
+            moved += maker == FAILED and self._moves(call, image_set_id, number)
             number -= 1
         return 0 <= latest - version <= moved
+
+    def _moves(self, call: int, image_set_id: str, failed: int) -> bool:
+        """Whether a failed version moves what the call names: not if another call was rejected with it."""
+        of = [e for e in self._events if e["version"] == failed and self._leads.get(e["call"]) == image_set_id]
+        return all(e["standing"] == Standing.PLANNED or e["call"] == call for e in of)
 
     def _untrue_rejection(self, call: int, edits: list[dict[str, Any]]) -> Iterator[str]:
         """What is rejected would have been refused alone, at the version that it was sent to."""
@@ -203,7 +208,7 @@ class _Outcomes:
         stops = self._played.scenario.on_conflict is OnConflict.STOP
         if named is None and not stops:
             yield f"call {call} is conflicted, though it names no version and nothing says stop"
-        if named is not None and not all(self._is_named(named, lead, n) for n in range(latest[0], latest[1] + 1)):
+        if named is not None and not all(self._is_named(call, named, lead, n) for n in range(latest[0], latest[1] + 1)):
             return
         if not stops or not self._study_has_others(lead):
             yield f"call {call} is conflicted, and no version of another is in its way"
@@ -263,7 +268,8 @@ class _Outcomes:
             counted = sum(row["conflicts"] for row in rows)
             named = sum(any(e["version"] for e in self._books.carried.get(call, ())) for call in calls)
             all_theirs = sum(v.maker in _THEIRS for v in self._made.versions.get(image_set_id, {}).values())
-            if not least <= counted <= all_theirs + named:
+            # a row can name just the version that another has made
+            if not least - named <= counted <= all_theirs + named:
                 yield (
                     f"{counted} conflicts are counted in {image_set_id}, not {least} to {all_theirs} "
                     f"and {named} of rows that name versions"

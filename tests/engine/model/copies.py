@@ -115,6 +115,7 @@ def fingerprint(value: Any) -> Any:
     if hasattr(value, "__dict__"):
         return tuple([fingerprint(value.__dict__[name]) for name in _decisive(tuple(value.__dict__))])
     found = [fingerprint(getattr(value, name)) for name in _decisive(_slots(value.__class__))]
-    if getattr(value, "invalid", None) is not None:
-        found.append(min(value.looks, 2))  # looks after an invalid request are counted
+    call = getattr(value, "call", None)
+    if getattr(value, "invalid", None) is not None or getattr(call, "version", None) is not None:
+        found.append(min(value.looks, 2))  # they are counted after an invalid request, and where a row names a version
     return tuple(found)
