@@ -185,9 +185,9 @@ TROUBLES: dict[str, Trouble] = {
     "a version once refused": Trouble(
         (of("StudyID", "needs force", version=1), of("StudyDescription", "Y")), applied=1
     ),
-    # a failed update moves the versions that rows name by one, an applied one does not
+    # a failed update that is sent again moves the versions that rows name by one, any other does not
     "a version named twice": Trouble((VERSIONS[0], of("StudyDescription", "Y", version=1)), applied=1),
-    "a version named twice, first refused": Trouble((REFUSED, of("StudyDescription", "Y", version=1)), applied=1),
+    "a version named twice, first refused": Trouble((REFUSED, of("StudyDescription", "Y", version=1)), applied=0),
     "a version named twice, failed": Trouble(
         (VERSIONS[0], of("StudyDescription", "Y", version=1)), (once(Kind.FAIL, skip=1),), applied=1
     ),
@@ -217,11 +217,12 @@ OTHERWISE: dict[tuple[str, str], dict[str, int]] = {
     # the first row has left no version for the second to name, or another writer has taken its number
     ("failed_version", "kept"): {
         "versions, first refused": 0,
+        "a version named twice, first refused": 1,
         "versions, failed and overtaken": 1,
         "versions, overtaken by a failure": 2,
     },
-    ("constraints", "sync"): {"versions, first refused": 0},
-    ("checked_first", "content"): {"versions, first refused": 0},
+    ("constraints", "sync"): {"versions, first refused": 0, "a version named twice, first refused": 1},
+    ("checked_first", "content"): {"versions, first refused": 0, "a version named twice, first refused": 1},
 }
 
 
