@@ -116,12 +116,17 @@ class Anchor:
 
     def write(self, **told: Any) -> None:  # noqa: ANN401 - fields of Mark
         """Tell what the ledger holds now; it is on the disk when this returns."""
-        if not os.path.samestat(self.path.stat(), os.fstat(self._descriptor)):
+        if not self._is_in_its_folder():
             raise FileNotFoundError("it is not in its folder any more")
         mark = replace(self.mark, turn=self.mark.turn + 1, **told)
         os.pwrite(self._descriptor, _slot(mark), _SLOT * (mark.turn % 2))
         _SYNC(self._descriptor)
         self.mark = mark
+
+    def _is_in_its_folder(self) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
+        return False
 
     def settle(self, **told: Any) -> None:  # noqa: ANN401 - fields of Mark
         """As `write`, and from here on this file is the one that was made for the run."""

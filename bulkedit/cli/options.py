@@ -453,6 +453,7 @@ AssumeUnknown = Annotated[
     bool,
     typer.Option(
         "--assume-unknown",
+        envvar="BULKEDIT_ASSUME_UNKNOWN",
         help="Go on although the ledger is missing, behind, damaged or a copy: each call of which it holds no "
         "outcome is taken for one whose answer was lost, and compared with its image set before anything is sent. The "
         "former ledger is kept under another name.",
