@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pydicom.dataset import Dataset
 
-from bulkedit import deid, dicom
-from bulkedit import planner as plans
+from bulkedit import deid, plans
 from bulkedit.deid import documents, keys, record
-from bulkedit.edit import EDITS, json_text
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.edits.edit import EDITS, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

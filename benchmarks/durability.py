@@ -21,16 +21,18 @@ from typing import TYPE_CHECKING
 import anyio
 import polars as pl
 
-from bulkedit import planner as plans
+from bulkedit import plans
+from bulkedit.client.pacing import Operation, Rate
+from bulkedit.client.responses import Accepted, Datastore, ImageSet, Standing, State
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
-from bulkedit.engine import Engine, Options, Strategy, resumption
-from bulkedit.ledger import Event, Ledger
-from bulkedit.outcome import Accepted, Datastore, ImageSet, Standing, State
-from bulkedit.pacing import Operation, Rate
-from tests.engine.harness import FAST, KEY, about_plan, planned, row
+from bulkedit.runs.engine import Engine
+from bulkedit.runs.ledger import Event, Ledger
+from bulkedit.runs.options import Options
+from bulkedit.runs.resume import Strategy, resumption
+from tests.runs.harness import FAST, KEY, about_plan, planned, row
 
 if TYPE_CHECKING:
-    from bulkedit.client import UpdateRequest
+    from bulkedit.client.contract import UpdateRequest
 
 RATE, BURST, CALLS, PAIRS = 500.0, 50, 6_000, 3
 LEDGER_CALLS = 1_000_000

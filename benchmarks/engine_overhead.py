@@ -28,10 +28,10 @@ from botocore.config import Config
 
 from benchmarks import canned, figures, instant
 from benchmarks.growth import OPTIONS
-from bulkedit import planner as plans
-from bulkedit.connection import Connection, connect
-from bulkedit.engine import Engine
-from bulkedit.ledger import Ledger
+from bulkedit import plans
+from bulkedit.client.connect import Connection, connect
+from bulkedit.runs.engine import Engine
+from bulkedit.runs.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,15 +19,20 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import linear_regression
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import figures, instant, watch
-from bulkedit import planner as plans
-from bulkedit import reports, runs
-from bulkedit.cli.working import short_collections
-from bulkedit.engine import Engine, Options, Tally
-from bulkedit.ledger import Ledger
-from bulkedit.pacing import Operation, Rate
+from bulkedit import plans
+from bulkedit.after import report as reports
+from bulkedit.cli._working import short_collections
+from bulkedit.client.pacing import Operation, Rate
+from bulkedit.runs import folder as runs
+from bulkedit.runs.engine import Engine
+from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.options import Options
+
+if TYPE_CHECKING:
+    from bulkedit.runs.counters import Tally
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 # no quota; and in-flight room for a service whose settled updates are looked at only after a moment

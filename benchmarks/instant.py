@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from anyio.lowlevel import checkpoint
 
-from bulkedit import planner as plans
-from bulkedit.editlist import SET_ASIDE
-from bulkedit.outcome import (
+from bulkedit import plans
+from bulkedit.client.responses import (
     Accepted,
     Copied,
     Datastore,
@@ -22,19 +21,20 @@ from bulkedit.outcome import (
     Refused,
     State,
 )
-from bulkedit.planner import CALLS, PLANNED_EDITS
+from bulkedit.edits import SET_ASIDE
+from bulkedit.plans import CALLS, PLANNED_EDITS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkedit.client import CopyRequest, UpdateRequest
+    from bulkedit.client.contract import CopyRequest, UpdateRequest
 
 DATASTORE = "emulated000000000000000000000001"
 UPDATABLE = '{"SchemaVersion":1.1,"Study":{"DICOM":{"StudyDescription":"BENCHMARK"}}}'
 
 
 class Instant:
-    """`bulkedit.client.Client` whose updates are done as soon as they are accepted. Image sets are named by number.
+    """A `Client` whose updates are done as soon as they are accepted. Image sets are named by number.
 
     Each request lets other tasks run once, as one over a network does at the least.
     """

@@ -25,12 +25,12 @@ from typing import Any
 
 import polars as pl
 
-from bulkedit import planner as plans
-from bulkedit import runs
-from bulkedit.edit import LEVEL
-from bulkedit.editlist import SET_ASIDE
-from bulkedit.ledger import Ledger
-from bulkedit.planner.make import written
+from bulkedit import plans
+from bulkedit.edits import SET_ASIDE
+from bulkedit.edits.edit import LEVEL
+from bulkedit.plans.build import written
+from bulkedit.runs import folder as runs
+from bulkedit.runs.ledger import Ledger
 
 ATTRIBUTES = ["PatientName", "PatientID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"]
 ENDS = [*["applied"] * 90, *["rejected"] * 4, *["conflicted"] * 2, *["failed"] * 2, *["planned"] * 2]

@@ -2,7 +2,7 @@
 
     python -m benchmarks.simulations [--only 5/10] [--changes]
 
-Deterministic, on a virtual clock: the real engine against the emulated service (`tests/engine/simulation.py`).
+Deterministic, on a virtual clock: the real engine against the emulated service (`tests/runs/simulation.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 
-from tests.engine.simulation import CHANGES, HEAD, STEADY, simulate
+from tests.runs.simulation import CHANGES, HEAD, STEADY, simulate
 
 
 def main() -> None:

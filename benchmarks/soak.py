@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.engine.soak import soak
+from tests.runs.soak import soak
 
 
 def main() -> None:

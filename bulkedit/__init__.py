@@ -1,6 +1,6 @@
 """Bulk edits of AWS HealthImaging metadata: fewest calls, exactly at the quota, every row accounted for.
 
-The commands as functions (`bulkedit.library`); what they need is imported when one of them is first asked for.
+The commands as functions (`bulkedit.api`); what they need is imported when one of them is first asked for.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from bulkedit._version import __version__
+
 # the program that imports this decides what is shown
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
-    from bulkedit.library import (
+    from bulkedit.api import (
         Archived,
         ListOptions,
         OnConflict,
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
         revert,
         verify,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Archived",
@@ -57,7 +57,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bulkedit import library
+    from bulkedit import api as library
 
     return getattr(library, name)
 

@@ -6,7 +6,7 @@ where the raiser has nothing better. No text here ever carries the value of an e
 
 from typing import ClassVar
 
-from bulkedit.printable import printable
+from bulkedit._printable import printable
 
 EXIT_OK = 0
 EXIT_NOT_ALL_APPLIED = 1
@@ -125,7 +125,7 @@ class UnprovenLedgerError(LedgerError):
         hint: str | None = None,
         state: str = "damaged",
     ) -> None:
-        """``state``: one of `bulkedit.ledger.State`."""
+        """``state``: one of `bulkedit.runs.ledger.State`."""
         super().__init__(what, where=where, likely=likely, hint=hint)
         self.state = state
 

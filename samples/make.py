@@ -19,7 +19,7 @@ import polars as pl
 import xlsxwriter
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, serve
-from bulkedit.emulator.dicom_import import read_folder
+from bulkedit.emulator.dicom_import.importer import read_folder
 
 HERE = Path(__file__).parent
 Row = dict[str, str]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from typer.main import get_command
 
-from bulkedit import ledger, recipe
 from bulkedit.cli.app import app
-from bulkedit.verdict import lifecycle
+from bulkedit.runs import copy_transitions as recipe
+from bulkedit.runs import ledger
+from bulkedit.runs.transitions import lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from bulkedit import __version__
+from bulkedit._version import __version__
 from tests.locks import FOLDER, pins
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import anyio
 
 from benchmarks import figures, growth, instant, planner, watch
-from bulkedit import planner as plans
-from bulkedit import runs
-from bulkedit.engine import UPDATES_IN_FLIGHT, Engine
-from bulkedit.ledger import Ledger
-from bulkedit.planner.saved import _BATCH
+from bulkedit import plans
+from bulkedit.plans.folder import _BATCH
+from bulkedit.runs import folder as runs
+from bulkedit.runs.engine import Engine
+from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.options import UPDATES_IN_FLIGHT
 
 if TYPE_CHECKING:
     import pytest

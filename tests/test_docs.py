@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit import errors
+from bulkedit.client.responses import Outcome, Standing
 from bulkedit.deid import ENVIRONMENT
-from bulkedit.ledger import Ledger
-from bulkedit.outcome import Outcome, Standing
-
-from . import generated
-from .cli.shell import Shell
-from .emulator.hospital import document
-from .engine.test_progress import NUMBERS as MINUTE
-from .test_layers import LAYERS
+from bulkedit.runs.ledger import Ledger
+from tests import generated
+from tests.cli.shell import Shell
+from tests.emulator.hospital import document
+from tests.runs.test_progress import NUMBERS as MINUTE
+from tests.test_layers import ROOMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,10 +227,9 @@ def test_every_page_has_one_title_and_closes_its_code(path: Path) -> None:
 # -- architecture
 
 
-def test_the_layers_are_those_that_a_test_holds() -> None:
-    rows = re.findall(r"^\| ([\d½]+) \| (.+) \|$", page("docs/architecture.md"), re.MULTILINE)
-    written = [set(re.findall(r"`(\w+)`", names)) for _, names in reversed(rows)]
-    assert written == [{name for name in names if there(name)} for names in LAYERS]
+def test_the_rooms_are_those_that_a_test_holds() -> None:
+    table = page("docs/architecture.md").partition("| room | what is in it |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == ROOMS
 
 
 def test_the_tables_of_the_ledger_have_the_columns_that_are_written_down(tmp_path: Path) -> None:
@@ -247,8 +245,3 @@ def test_the_tables_of_the_ledger_have_the_columns_that_are_written_down(tmp_pat
         (table.split("\n", 1)[0], name) for table in tables for name in re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
     ]
     assert written == found
-
-
-def there(module: str) -> bool:
-    package = ROOT / "bulkedit"
-    return (package / f"{module}.py").exists() or (package / module).is_dir()

@@ -1,8 +1,10 @@
-"""Imports between the modules of bulkedit point down only, and the two heavy libraries stay in one module each."""
+"""The rooms of bulkedit: imports between them point down only, no modules import one another in a circle, and the heavy
+libraries are imported in one room each."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,63 +13,37 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "bulkedit"
 
-LAYERS = [
-    {
-        *("abreast", "destination", "dicom", "edit", "errors", "files"),
-        *("pacing", "printable", "received", "service_messages"),
-    },
-    {"outcome", "answers", "client", "editlist", "inventory", "deid", "leaks", "holding", "anchor"},
-    {"verdict", "planner", "ledger", "aws", "aws_session", "transport", "emulator"},
-    {"connection", "full_messages", "runs", "reading", "changes", "own_versions", "recipe"},
-    {"engine", "reports", "readback", "reversal", "leakcheck"},
-    {"commands"},
-    {"cli", "library"},
-    {"__main__"},
+# from the top; a room may import those below it, and nothing beside it
+ROOMS = [
+    *("__main__", "cli", "api"),
+    *("audits", "deid", "after", "runs", "plans", "inventory", "edits"),
+    *("emulator", "client", "dicom"),
+    *("_concurrency", "_files", "_received", "errors", "_printable", "_version"),
 ]
-LEVEL_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
-# beside one another in the lowest layers, where the order inside the layer is written here
-ALLOWED_SIDEWAYS = {
-    ("edit", "dicom"),
-    ("service_messages", "dicom"),
-    ("client", "outcome"),
-    ("answers", "outcome"),
-    ("aws", "aws_session"),
-    ("aws", "transport"),
-    ("aws_session", "transport"),
-    ("edit", "errors"),
-    ("errors", "printable"),
-    ("destination", "errors"),
-    ("received", "errors"),
-    ("dicom", "errors"),
-    ("pacing", "errors"),
-    ("inventory", "answers"),
-    ("deid", "answers"),
-    ("inventory", "client"),
-    ("inventory", "outcome"),
-    ("inventory", "editlist"),
-    ("changes", "runs"),
-    ("changes", "recipe"),
-    ("deid", "client"),
-    ("deid", "outcome"),
-    ("deid", "inventory"),
-}
-ONLY_IMPORTERS = {
-    "aioboto3": {"aws", "aws_session"},
-    "botocore": {"aws", "aws_session", "transport", "emulator"},
-    "aiobotocore": {"aws", "aws_session", "transport"},
-    "tenacity": {"engine"},
+HEIGHT = {room: -place for place, room in enumerate(ROOMS)}
+ONLY_IMPORTERS = {  # modules, or rooms
+    "aioboto3": {"client.aws", "client.aws_session"},
+    "botocore": {"client.aws", "client.aws_session", "client.transport", "emulator"},
+    "aiobotocore": {"client.aws", "client.aws_session", "client.transport"},
+    "tenacity": {"runs.retry"},
 }
 
 
-def modules() -> list[tuple[str, Path]]:
-    found = []
+def modules() -> dict[str, Path]:
+    """By name inside the package: cli.app, errors."""
+    found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        place = path.relative_to(PACKAGE)
-        found.append((place.parts[0].removesuffix(".py"), path))
-    return [(module, path) for module, path in found if module != "__init__"]
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+INSIDE = [(name, path) for name, path in MODULES.items() if name]  # all but the package's own face
 
 
 def imports(path: Path) -> set[str]:
+    """What a module imports, also for types only and inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -77,31 +53,44 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda x: str(x).removeprefix(str(PACKAGE)))
-def test_imports_point_down_only(module: str, path: Path) -> None:
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] != "bulkedit" or len(parts) == 1 or parts[1] not in LEVEL_OF or parts[1] == module:
-            continue
-        down = LEVEL_OF[parts[1]] < LEVEL_OF[module]
-        assert down or (module, parts[1]) in ALLOWED_SIDEWAYS, f"{path} imports {name}"
+def imported_modules(path: Path) -> set[str]:
+    """Modules of the package that a module imports."""
+    own = {name.removeprefix("bulkedit.") for name in imports(path) if name.startswith("bulkedit.")}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in own}
 
 
-@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda x: str(x).removeprefix(str(PACKAGE)))
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize(("module", "path"), INSIDE, ids=[name for name, _ in INSIDE])
+def test_imports_between_rooms_point_down(module: str, path: Path) -> None:
+    room = room_of(module)
+    for other in {room_of(name) for name in imported_modules(path)} - {room}:
+        assert HEIGHT[other] < HEIGHT[room], f"{module} imports of {other}"
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    graph = {name: imported_modules(path) - {name} for name, path in INSIDE}
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_every_module_is_in_a_room() -> None:
+    assert {room_of(name) for name, _ in INSIDE} == set(ROOMS)
+
+
+@pytest.mark.parametrize(("module", "path"), INSIDE, ids=[name for name, _ in INSIDE])
 def test_each_heavy_library_has_one_importer(module: str, path: Path) -> None:
     for name in imports(path):
         library = name.split(".")[0]
-        assert module in ONLY_IMPORTERS.get(library, {module}), f"{path} imports {name}"
+        allowed = ONLY_IMPORTERS.get(library, {module})
+        assert {module, room_of(module)} & allowed, f"{module} imports {name}"
 
 
-def test_every_module_has_a_layer() -> None:
-    assert {module for module, _ in modules()} <= set(LEVEL_OF)
-
-
-def test_engine_and_emulator_do_not_know_each_other() -> None:
-    for module, path in modules():
-        for name in imports(path):
-            assert (module, name.split(".")[1:2]) not in [("engine", ["emulator"]), ("emulator", ["engine"])]
+def test_runs_and_emulator_do_not_know_each_other() -> None:
+    for name, path in INSIDE:
+        rooms = {room_of(name), *(room_of(other) for other in imported_modules(path))}
+        assert not {"runs", "emulator"} <= rooms or room_of(name) in {"cli", "api"}, name
 
 
 def test_what_asks_nothing_of_aws_does_not_load_it() -> None:

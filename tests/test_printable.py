@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from bulkedit.cli.terminal import SafeConsole, json_line
+from bulkedit._printable import printable, printable_json, printable_lines, shell_word
+from bulkedit.cli._console import SafeConsole, json_line
 from bulkedit.errors import UsageError
-from bulkedit.printable import printable, printable_json, printable_lines, shell_word
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 UNSAFE = [*map(chr, [*range(0x20), *range(0x7F, 0xA0)]), *BIDI, "\u2028", "\u2029", "\udc80"]

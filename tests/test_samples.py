@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.emulator import UNTHROTTLED, Emulator, Settings, Settle, serve
-from bulkedit.emulator.dicom_import import read_folder
-from bulkedit.emulator.document import parse
+from bulkedit.emulator.dicom_import.importer import read_folder
+from bulkedit.emulator.state.document import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

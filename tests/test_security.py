@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
-from bulkedit.emulator.faults import Fault, Kind
-from bulkedit.emulator.model import operations
+from bulkedit.emulator.api.model import operations
+from bulkedit.emulator.state.faults import Fault, Kind
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK
 from tests import generated
 from tests.cli.shell import Shell, unbegin

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import rich_utils
 
-from bulkedit import __version__
-from bulkedit.cli.applying import apply, resume
-from bulkedit.cli.cleaning import clean, remove_leftovers_here
+from bulkedit._version import __version__
+from bulkedit.cli._console import SafeConsole, colourless, err, show_error
+from bulkedit.cli._help import Manual
+from bulkedit.cli._working import ended_by_signals
+from bulkedit.cli.apply import apply, resume
+from bulkedit.cli.clean import clean, remove_leftovers_here
 from bulkedit.cli.deid import deid
 from bulkedit.cli.demo import demo
 from bulkedit.cli.emulate import emulate
 from bulkedit.cli.inventory import inventory
-from bulkedit.cli.manual import Manual
-from bulkedit.cli.planning import plan
-from bulkedit.cli.reporting import report, status
-from bulkedit.cli.reverting import revert
-from bulkedit.cli.terminal import SafeConsole, colourless, err, show_error
-from bulkedit.cli.verifying import verify
-from bulkedit.cli.working import ended_by_signals
+from bulkedit.cli.plan import plan
+from bulkedit.cli.report import report, status
+from bulkedit.cli.revert import revert
+from bulkedit.cli.verify import verify
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
 
 if TYPE_CHECKING:

@@ -16,25 +16,27 @@ import anyio
 import polars as pl
 import typer
 
+from bulkedit import _received as received
 from bulkedit import deid as deids
-from bulkedit import dicom, received
 from bulkedit import inventory as inventories
-from bulkedit.cli import checking
-from bulkedit.cli import options as o
-from bulkedit.cli.planning import Talk, apply_command, plan_line, show_plan
-from bulkedit.cli.terminal import confirmed, duration, err, interactive, json_line, out, plural, print_rows
-from bulkedit.cli.working import worked
-from bulkedit.commands import ListOptions, Where, plan_list
-from bulkedit.connection import Connection, connect
+from bulkedit._printable import printable
+from bulkedit.cli import _options as o
+from bulkedit.cli import audit as checking
+from bulkedit.cli._console import confirmed, duration, err, interactive, json_line, out, plural, print_rows
+from bulkedit.cli._working import worked
+from bulkedit.cli.plan import Talk, apply_command, plan_line, show_plan
+from bulkedit.client.connect import Connection, connect
+from bulkedit.client.pacing import DOCUMENTED, Operation, Pacer, Rate, parse_rate
+from bulkedit.client.responses import ImageSet
+from bulkedit.client.where import Where
 from bulkedit.deid.documents import files_of, read_files
-from bulkedit.edit import SELECTORS
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.edits.edit import SELECTORS
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, BulkeditError, EndpointError, UsageError
-from bulkedit.outcome import ImageSet
-from bulkedit.pacing import DOCUMENTED, Operation, Pacer, Rate, parse_rate
-from bulkedit.printable import printable
+from bulkedit.plans.from_list import ListOptions, plan_list
 
 if TYPE_CHECKING:
-    from bulkedit.client import Client
+    from bulkedit.client.contract import Client
 
 _METADATA: Final = DOCUMENTED[Operation.METADATA]
 DEFAULT_RATE: Final = f"{_METADATA.per_second:g}/s"

@@ -15,16 +15,20 @@ import polars as pl
 import typer
 from rich.table import Table
 
-from bulkedit import planner as plans
-from bulkedit import reports as report
-from bulkedit import runs
-from bulkedit.cli.applying import carry_out
-from bulkedit.cli.planning import Talk, show_plan
-from bulkedit.cli.terminal import command, err, out, plural
-from bulkedit.commands import ListOptions, RunOptions, Where, connection_of, plan_list
-from bulkedit.connection import Connection, connect
+from bulkedit import plans
+from bulkedit._files import new_id
+from bulkedit.after import report
+from bulkedit.cli._console import command, err, out, plural
+from bulkedit.cli.apply import carry_out
+from bulkedit.cli.plan import Talk, show_plan
+from bulkedit.client.connect import Connection, connect
+from bulkedit.client.responses import Metadata, Outcome
+from bulkedit.client.where import Where
 from bulkedit.errors import BulkeditError
-from bulkedit.outcome import Metadata, Outcome
+from bulkedit.plans.from_list import ListOptions, plan_list
+from bulkedit.runs import folder as runs
+from bulkedit.runs.connection import connection_of
+from bulkedit.runs.start import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +58,7 @@ def demo(run: RunDir = None) -> None:
     """
     with _hospital() as emulator, _without_account(emulator):
         now = datetime.now(UTC)
-        folder = run or Path("runs") / f"demo-{runs.new_id(now)}"
+        folder = run or Path("runs") / f"demo-{new_id(now)}"
         out().print(f"Edit list: {_sample().name}")
         plan = plan_list(
             str(_sample()),
@@ -84,7 +88,7 @@ async def _carried_out(run: runs.Run, emulator: Emulator) -> int:
 def _hospital() -> Iterator[Emulator]:
     """A local HealthImaging that holds the DICOM files which pydicom carries."""
     from bulkedit.emulator import Settings, Settle, serve
-    from bulkedit.emulator.dicom_import import read_folder
+    from bulkedit.emulator.dicom_import.importer import read_folder
 
     files = resources.files("pydicom").joinpath("data/test_files")
     with (

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bulkedit.cli.terminal import plural
+from bulkedit._printable import printable, printable_json, shell_word
+from bulkedit.cli._console import plural
 from bulkedit.errors import UsageError
-from bulkedit.printable import printable, printable_json, shell_word
 
 if TYPE_CHECKING:
     from bulkedit.emulator import Credentials, Emulator, Fault, Profile, Settings
@@ -204,7 +204,7 @@ def emulate(
 
 def _warn(settings: Settings, host: str, *, secret_shown: bool) -> None:
     """Say who else may get in."""
-    from bulkedit.emulator.gate import is_loopback
+    from bulkedit.emulator.http.gate import is_loopback
 
     if secret_shown:
         _talk("Warning: other users of this machine can see --secret-key in the list of processes.")
@@ -270,7 +270,7 @@ async def _serve(settings: Settings, host: str, port: int, imports: list[Path], 
 
 
 async def _import(emulator: Emulator, folders: list[Path]) -> None:
-    from bulkedit.emulator.dicom_import import read_folder
+    from bulkedit.emulator.dicom_import.importer import read_folder
 
     known = emulator.do(lambda world: len(world.datastores[emulator.datastore_id].image_sets))
     if folders and known:

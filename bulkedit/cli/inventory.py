@@ -12,17 +12,17 @@ import anyio
 import typer
 
 from bulkedit import inventory as inventories
-from bulkedit.cli import options as o
-from bulkedit.cli.terminal import command, duration, err, json_line, out, plural
-from bulkedit.cli.working import worked
-from bulkedit.connection import Connection, connect
+from bulkedit._printable import printable
+from bulkedit.cli import _options as o
+from bulkedit.cli._console import command, duration, err, json_line, out, plural
+from bulkedit.cli._working import worked
+from bulkedit.client.connect import Connection, connect
+from bulkedit.client.pacing import AUTO, pacer, parse_read_pace
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
 from bulkedit.inventory import Snapshot, Tally
-from bulkedit.pacing import AUTO, pacer, parse_read_pace
-from bulkedit.printable import printable
 
 if TYPE_CHECKING:
-    from bulkedit.pacing import Auto, Rate
+    from bulkedit.client.pacing import Auto, Rate
 
 File = Annotated[
     Path,

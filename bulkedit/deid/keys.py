@@ -18,8 +18,8 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from bulkedit._files import open_private
 from bulkedit.errors import KeyFileError, ProfileError
-from bulkedit.files import open_private
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from bulkedit import dicom
 from bulkedit.deid.pseudonyms import Identifiers
 from bulkedit.deid.table import EDITIONS, NEWER, Action, Mask, parse_mask, private_element
+from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
 
 SHIPPED: Final = ("basic", "research-dates-shifted", "research-dates-kept", "minimal-phi")

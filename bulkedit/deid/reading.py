@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from bulkedit.answers import systemic_error
+from bulkedit.client.pacing import FAULT
+from bulkedit.client.parsing import systemic_error
+from bulkedit.client.responses import Metadata, Refusal, Refused
 from bulkedit.errors import AccessError, BulkeditError, DatastoreError, EndpointError
 from bulkedit.inventory import Clock
-from bulkedit.outcome import Metadata, Refusal, Refused
-from bulkedit.pacing import FAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bulkedit.client import Client
-    from bulkedit.outcome import Lost
-    from bulkedit.pacing import Pacer
+    from bulkedit.client.contract import Client
+    from bulkedit.client.pacing import Pacer
+    from bulkedit.client.responses import Lost
 
 WORKERS: Final = 16  # reads under way at once: at 50/s enough for answers that take a third of a second
 _ATTEMPTS: Final = 10  # of one read that meets faults; throttles do not count

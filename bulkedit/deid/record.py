@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import polars as pl
 
-from bulkedit import received
+from bulkedit import _received as received
+from bulkedit._files import NOT_WRITTEN, draft_file, reason_of, remove_leftovers, write_private_json
 from bulkedit.errors import ReceivedError, UsageError
-from bulkedit.files import NOT_WRITTEN, draft_file, reason_of, remove_leftovers, write_private_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from bulkedit import dicom
 from bulkedit.deid.profile import OPTIONS, Override, Profile, Reach
 from bulkedit.deid.table import GROUP_2, NEWER, STATEFUL, Action, Options, Table, options, safe_private, table
+from bulkedit.dicom import dictionary as dicom
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _CLEANED: Final = "**"  # in a path: some sequences, one of which is cleaned

@@ -7,7 +7,7 @@ from typing import IO, Final
 
 import polars as pl
 
-from bulkedit.edit import SELECTORS
+from bulkedit.edits.edit import SELECTORS
 from bulkedit.errors import UsageError
 
 _STDIN: Final = "@-"

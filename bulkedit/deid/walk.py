@@ -13,12 +13,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from bulkedit import dicom
 from bulkedit.deid import dates
 from bulkedit.deid.pseudonyms import is_ours
 from bulkedit.deid.table import Action
-from bulkedit.dicom import Kind, Level
-from bulkedit.edit import json_text
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.dicom.dictionary import Kind, Level
+from bulkedit.edits.edit import json_text
 from bulkedit.errors import MetadataError
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bulkedit.emulator.clock import Clock, ManualClock, ScaledClock, SystemClock
     from bulkedit.emulator.embedding import Emulator, serve, serve_async
-    from bulkedit.emulator.faults import Fault, Kind, fault
-    from bulkedit.emulator.journal import Entry
+    from bulkedit.emulator.http.signing import Credentials
     from bulkedit.emulator.settings import (
         DEFAULT_DATASTORE_ID,
         PROFILES,
@@ -31,8 +30,9 @@ if TYPE_CHECKING:
         profile,
         switches,
     )
-    from bulkedit.emulator.signing import Credentials
-    from bulkedit.emulator.world import World
+    from bulkedit.emulator.state.faults import Fault, Kind, fault
+    from bulkedit.emulator.state.journal import Entry
+    from bulkedit.emulator.state.world import World
 
 __all__ = [
     "DEFAULT_DATASTORE_ID",
@@ -61,13 +61,13 @@ __all__ = [
 _MODULES = {
     "clock": ("Clock", "ManualClock", "ScaledClock", "SystemClock"),
     "embedding": ("Emulator", "serve", "serve_async"),
-    "faults": ("Fault", "Kind", "fault"),
-    "journal": ("Entry",),
+    "state.faults": ("Fault", "Kind", "fault"),
+    "state.journal": ("Entry",),
     "settings": (
         *("DEFAULT_DATASTORE_ID", "PROFILES", "UNTHROTTLED", "Profile", "Settings", "Settle", "profile", "switches"),
     ),
-    "signing": ("Credentials",),
-    "world": ("World",),
+    "http.signing": ("Credentials",),
+    "state.world": ("World",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

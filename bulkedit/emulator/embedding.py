@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from aiohttp import web
 
-from bulkedit.emulator.server import Server
+from bulkedit.emulator.http.server import Server
+from bulkedit.emulator.http.signing import Credentials
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID, Settings
-from bulkedit.emulator.signing import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from bulkedit.emulator.clock import Clock
-    from bulkedit.emulator.journal import Entry
-    from bulkedit.emulator.world import World
+    from bulkedit.emulator.state.journal import Entry
+    from bulkedit.emulator.state.world import World
 
 _T = TypeVar("_T")
 

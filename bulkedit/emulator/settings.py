@@ -13,15 +13,15 @@ import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from bulkedit.emulator.gate import check_host_name
-from bulkedit.emulator.quota import LIMITS
+from bulkedit.emulator.http.gate import check_host_name
+from bulkedit.emulator.state.quota import LIMITS
 
 if TYPE_CHECKING:
     import random
     from pathlib import Path
 
-    from bulkedit.emulator.faults import Fault
-    from bulkedit.emulator.signing import Credentials
+    from bulkedit.emulator.http.signing import Credentials
+    from bulkedit.emulator.state.faults import Fault
 
 ACCOUNT: Final = "000000000000"
 REGION: Final = "us-east-1"

@@ -1,6 +1,5 @@
 """What SearchImageSets tells of a data store: taken as a file, looked up for a list, resolved to image sets."""
 
-from bulkedit.inventory.asking import PAGE, Clock, Tally
 from bulkedit.inventory.folder import folder_of
 from bulkedit.inventory.frame import INVENTORY, trimmed
 from bulkedit.inventory.lookup import Lookup, complete_studies, lookup, lookup_in_file, search_keys
@@ -15,6 +14,7 @@ from bulkedit.inventory.resolve import (
     resolve,
 )
 from bulkedit.inventory.saved import Snapshot, load
+from bulkedit.inventory.search import PAGE, Clock, Tally
 from bulkedit.inventory.take import take
 
 __all__ = [

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import polars as pl
 
-from bulkedit import received
+from bulkedit import _received as received
 from bulkedit.inventory import saved
 from bulkedit.inventory.folder import (
     FORMAT,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from bulkedit import received
+from bulkedit import _received as received
+from bulkedit._files import NOT_WRITTEN, open_private, reason_of, write_private_json
 from bulkedit.errors import ReceivedError, UsageError
-from bulkedit.files import NOT_WRITTEN, open_private, reason_of, write_private_json
 from bulkedit.inventory import saved
 from bulkedit.inventory.frame import INVENTORY
 

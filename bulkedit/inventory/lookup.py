@@ -12,19 +12,19 @@ import anyio
 import polars as pl
 from anyio import to_thread
 
+from bulkedit.client.responses import Refused
 from bulkedit.errors import BulkeditError, EndpointError
-from bulkedit.inventory.asking import Clock, Searcher, Tally, refused_search
 from bulkedit.inventory.frame import FILTERS, INVENTORY, PADDED, empty, frame_of, trimmed
 from bulkedit.inventory.saved import load
-from bulkedit.outcome import Refused
+from bulkedit.inventory.search import Clock, Searcher, Tally, refused_search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from bulkedit.client import Client
+    from bulkedit.client.contract import Client
+    from bulkedit.client.pacing import Pacing
     from bulkedit.inventory.frame import Row
-    from bulkedit.pacing import Pacing
 
 WORKERS: Final = 16  # searches under way at once: at 25/s enough for answers that take half a second
 _TRIES: Final = 3  # of one key whose next page is refused
@@ -55,7 +55,7 @@ async def lookup(
     watch: Callable[[Tally], None] | None = None,
     pages_at_most: int | None = None,
 ) -> Lookup:
-    """Find what the selectors of ``edits`` (`bulkedit.edit.EDITS`) name, for `resolve`.
+    """Find what the selectors of ``edits`` (`bulkedit.edits.edit.EDITS`) name, for `resolve`.
 
     With an inventory file nothing is asked of the service. Without one it is the cheaper of two ways: a search for
     each key (see `search_keys`), or all pages of the data store, 50 image sets each. How many pages there are is not
@@ -83,7 +83,7 @@ async def lookup(
 
 
 def lookup_in_file(path: Path, edits: pl.DataFrame, datastore_id: str) -> Lookup:
-    """Find what the selectors of ``edits`` (`bulkedit.edit.EDITS`) name in an inventory file.
+    """Find what the selectors of ``edits`` (`bulkedit.edits.edit.EDITS`) name in an inventory file.
 
     Raises what `load` raises.
     """

@@ -25,8 +25,8 @@ from typing import Final
 
 import polars as pl
 
-from bulkedit.edit import EDITS, SELECTOR
-from bulkedit.editlist import SET_ASIDE
+from bulkedit.edits import SET_ASIDE
+from bulkedit.edits.edit import EDITS, SELECTOR
 from bulkedit.inventory.frame import trimmed
 
 
@@ -95,10 +95,10 @@ def resolve(
 ) -> Resolved:
     """Say which image sets each edit means.
 
-    ``edits``: `bulkedit.edit.EDITS`, in the order of the list; the edits of a row share selector, key and version.
-    ``inventory``: `INVENTORY`, each image set once. It must hold all image sets that the selectors name and may hold
-    more; what it says is taken for the truth, so its age is the caller's to judge. Its memory is that of the rows that
-    the list names.
+    ``edits``: `bulkedit.edits.edit.EDITS`, in the order of the list; the edits of a row share selector, key and
+    version. ``inventory``: `INVENTORY`, each image set once. It must hold all image sets that the selectors name and
+    may hold more; what it says is taken for the truth, so its age is the caller's to judge. Its memory is that of the
+    rows that the list names.
     """
     options = options or ResolveOptions()
     if (edits.get_column("selector") == _ID).all():

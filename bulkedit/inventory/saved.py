@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from bulkedit import received
-from bulkedit.editlist.pages import sizes
+from bulkedit import _received as received
+from bulkedit.edits.parquet_pages import sizes
 from bulkedit.errors import UsageError
 from bulkedit.inventory.frame import INVENTORY
 

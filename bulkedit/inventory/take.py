@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from bulkedit.client.responses import Refused
 from bulkedit.errors import EndpointError
-from bulkedit.inventory.asking import Clock, Searcher, Tally, refused_search
 from bulkedit.inventory.draft import CHECKPOINT_PAGES, Draft
 from bulkedit.inventory.saved import load
-from bulkedit.outcome import Refused
+from bulkedit.inventory.search import Clock, Searcher, Tally, refused_search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bulkedit.client import Client
+    from bulkedit.client.contract import Client
+    from bulkedit.client.pacing import Pacing
     from bulkedit.inventory.saved import Snapshot
-    from bulkedit.pacing import Pacing
 
 
 async def take(

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from .cases import BOMBS
+from tests.bombs.cases import BOMBS
 
 _MEGA = 2**20
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import files
-from .server import ENDLESS, Answer, answering
+from tests.bombs import files
+from tests.bombs.server import ENDLESS, Answer, answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

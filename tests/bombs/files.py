@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
-from . import parquet
+from tests.bombs import parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable

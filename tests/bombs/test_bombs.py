@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .cases import BOMBS, MOST, Bomb
+from tests.bombs.cases import BOMBS, MOST, Bomb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .cases import Ended, Trial
+    from tests.bombs.cases import Ended, Trial
 
 _AT_ONCE = 2  # each process has a peak of its own
 

@@ -18,22 +18,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit import planner as plans
-from bulkedit.ledger import Ledger
-from tests.engine.judge import judge
-
-from .shell import PATIENT_S, wait_for
+from bulkedit import plans
+from bulkedit.runs.ledger import Ledger
+from tests.cli.shell import PATIENT_S, wait_for
+from tests.runs.judge import judge
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
 
-    from bulkedit.emulator.faults import Fault
-    from bulkedit.emulator.server import Server
-    from bulkedit.emulator.signing import Signed
-    from bulkedit.emulator.wire import Reply
-
-    from .shell import Shell
+    from bulkedit.emulator.http.server import Server
+    from bulkedit.emulator.http.signing import Signed
+    from bulkedit.emulator.http.wire import Reply
+    from bulkedit.emulator.state.faults import Fault
+    from tests.cli.shell import Shell
 
 
 class Point(StrEnum):

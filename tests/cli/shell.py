@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from typer.testing import CliRunner
 
-from bulkedit import anchor as anchors
-from bulkedit import planner as plans
-from bulkedit import runs
-from bulkedit.anchor import Anchor
+from bulkedit import plans
 from bulkedit.cli.app import app
-from bulkedit.commands import RunOptions, Where
-from bulkedit.emulator.document import parse
+from bulkedit.client.where import Where
+from bulkedit.emulator.state.document import parse
+from bulkedit.runs import anchor as anchors
+from bulkedit.runs import folder as runs
+from bulkedit.runs.anchor import Anchor
+from bulkedit.runs.start import RunOptions
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.emulator import Emulator, World
-    from bulkedit.emulator.journal import Entry
+    from bulkedit.emulator.state.journal import Entry
 
     Env = Mapping[str, str | None]  # None takes a variable away
 

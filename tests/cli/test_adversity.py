@@ -11,16 +11,15 @@ import polars as pl
 import pytest
 
 from bulkedit.emulator import Fault, Kind, World
-from bulkedit.emulator.document import parse
+from bulkedit.emulator.state.document import parse
+from tests.cli.shell import wait_for
 from tests.emulator.hospital import document
 from tests.privileges import as_anybody
-
-from .shell import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 UPDATE = "UpdateImageSetMetadata"
 

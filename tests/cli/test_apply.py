@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from bulkedit.emulator.faults import Fault, Kind
+from bulkedit.client.responses import Standing
+from bulkedit.emulator.state.faults import Fault, Kind
 from bulkedit.errors import EXIT_NOT_ALL_APPLIED
-from bulkedit.ledger import Event, Ledger
-from bulkedit.outcome import Standing
-
-from .shell import PATIENT_S
+from bulkedit.runs.ledger import Event, Ledger
+from tests.cli.shell import PATIENT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 REJECTED = "INVALID_REQUEST: StudyDescription to remove is not in the metadata"
 

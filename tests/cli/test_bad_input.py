@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.planner import load
+from bulkedit.plans import load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 ID = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 CANARY = "CANARY"  # in every cell that is wrong, and in its neighbours

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit import planner as plans
+from bulkedit import plans
+from bulkedit._files import Holder, draft_file, draft_folder, drafts_under, remove_leftover, write_private_json
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from bulkedit.files import Holder, draft_file, draft_folder, drafts_under, remove_leftover, write_private_json
+from tests.cli.shell import PATIENT_S, wait_for
 from tests.emulator.hospital import document
-
-from .shell import PATIENT_S, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 CANARY = "RIVERA^CANARY"
 # the command, with a signal to itself (or a wait for a file) when a draft is whole and about to get its name
@@ -365,7 +364,7 @@ def test_a_draft_that_is_taken_for_a_leftover_while_it_is_made_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cleaner comes between the making of the draft and its lock."""
-    from bulkedit import files
+    from bulkedit import _files as files
 
     plain, made = files._open, []
 

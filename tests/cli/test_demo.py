@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .shell import PATIENT_S
+from tests.cli.shell import PATIENT_S
 
 if TYPE_CHECKING:
     from pathlib import Path

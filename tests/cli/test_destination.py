@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .test_apply import on_terminal
+from tests.cli.test_apply import on_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .shell import Env, Shell
+    from tests.cli.shell import Env, Shell
 
 ELSEWHERE = "https://example.org/x"
 FOLLOWERS = [

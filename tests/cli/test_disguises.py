@@ -20,9 +20,9 @@ import polars as pl
 import pytest
 
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
-from bulkedit.emulator.faults import Fault, Kind
-from bulkedit.emulator.updating import SERVICE_FAULT
-from bulkedit.full_messages import FILE
+from bulkedit.emulator.api.updating import SERVICE_FAULT
+from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.runs.full_messages import FILE
 from tests.cli.shell import Shell
 from tests.emulator.hospital import document
 

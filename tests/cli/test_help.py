@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.main import get_command
 
-from bulkedit import __version__
+from bulkedit._version import __version__
 from bulkedit.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 GROUP: Any = get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands

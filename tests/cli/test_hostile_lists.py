@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from tests.editlist.lists import Formula, workbook
+from tests.edits.lists import Formula, workbook
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 ID = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 CANARY = "CANARY"  # in cells; it is in no text

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkedit.client.responses import Outcome
 from bulkedit.deid import ENVIRONMENT
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
-from bulkedit.outcome import Outcome
+from tests.cli.shell import Shell, wait_for
+from tests.cli.test_via_copy import DEID
 from tests.deid.chart import KEY
 from tests.emulator.hospital import document
-
-from .shell import Shell, wait_for
-from .test_via_copy import DEID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from bulkedit import planner as plans
-from bulkedit.edit import EDITS, in_order
-from bulkedit.emulator.document import parse
-from tests.engine.harness import about_plan
+from bulkedit import plans
+from bulkedit.edits.edit import EDITS, in_order
+from bulkedit.emulator.state.document import parse
+from tests.runs.harness import about_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 HEADER = "image_set_id,action,attribute,value,order,version"
 FIRST, LAST = "FIRST", "LAST"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.ledger import Event, Ledger
-from bulkedit.outcome import Standing
+from bulkedit.client.responses import Standing
+from bulkedit.runs.ledger import Event, Ledger
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 DESCRIPTION, ACCESSION = "StudyDescription", "AccessionNumber"
 Row = dict[str, Any]

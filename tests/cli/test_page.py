@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from .browser import CHROMIUM, REQUIRED, Page, browser
-from .shell import Shell
+from tests.cli.browser import CHROMIUM, REQUIRED, Page, browser
+from tests.cli.shell import Shell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from bulkedit import __version__
+from bulkedit._version import __version__
 from bulkedit.errors import EXIT_USAGE
-from bulkedit.planner import CALLS, PLANNED_EDITS
+from bulkedit.plans import CALLS, PLANNED_EDITS
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 
 @pytest.fixture

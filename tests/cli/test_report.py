@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .shell import wait_for
+from tests.cli.shell import wait_for
 
 if TYPE_CHECKING:
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 FIELDS = {
     "type",

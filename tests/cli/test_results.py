@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from bulkedit import dicom, editlist, planner, runs
-from bulkedit.edit import EDITS
-from bulkedit.editlist import results as cells
-from bulkedit.reports import Settlement, results
+from bulkedit import plans as planner
+from bulkedit.after.report import Settlement, results
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.edits import ReadOptions
+from bulkedit.edits import read as read_list
+from bulkedit.edits import result_files as cells
+from bulkedit.edits.edit import EDITS
+from bulkedit.runs import folder as runs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 FILES = ["succeeded", "unprocessed", "conflicted", "failed"]
 # of a wide list: blank cells leave alone; the last row asks for nothing
@@ -307,7 +311,7 @@ def test_every_planned_value_comes_back_as_it_was(tmp_path: Path, form: str) -> 
         lines.write_parquet(path)
     else:
         lines.write_ndjson(path)
-    read = editlist.read(path, editlist.ReadOptions())
+    read = read_list(path, ReadOptions())
     assert read.set_aside.rows() == []
     assert [json.loads(text) for text in read.edits["value"]] == [json.loads(value) for _, _, value, _ in VALUES]
     assert read.edits["action"].to_list() == [action for action, *_ in VALUES]
@@ -327,11 +331,11 @@ class TestValueJson:
     def test_what_cannot_stand_there_is_a_problem_of_the_row(self, tmp_path: Path, row: str, code: str) -> None:
         path = tmp_path / "edits.csv"
         path.write_text(f"image_set_id,action,attribute,value,value_json\n{'0' * 32},{row}\n")
-        read = editlist.read(path, editlist.ReadOptions(force=code == "extra-cell"))
+        read = read_list(path, ReadOptions(force=code == "extra-cell"))
         assert code in read.set_aside["code"].to_list()
         assert read.edits.height == 0
 
     def test_a_tidy_row_may_ask_for_the_study(self, tmp_path: Path) -> None:
         path = tmp_path / "edits.csv"
         path.write_text(f"image_set_id,attribute,value,include_study_image_sets\n{'0' * 32},StudyDescription,A,true\n")
-        assert editlist.read(path, editlist.ReadOptions()).edits["study_wide"].to_list() == [True]
+        assert read_list(path, ReadOptions()).edits["study_wide"].to_list() == [True]

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkedit.client.responses import Standing
 from bulkedit.emulator import UNTHROTTLED, Fault, Kind, ManualClock, Settings, Settle, serve
-from bulkedit.ledger import Event, Ledger
-from bulkedit.outcome import Standing
+from bulkedit.runs.ledger import Event, Ledger
+from tests.cli.shell import PATIENT_S, Shell, wait_for
 from tests.received.handmade import change
-
-from .shell import PATIENT_S, Shell, wait_for
 
 if TYPE_CHECKING:
     import subprocess

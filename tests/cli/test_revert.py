@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.emulator.document import parse
-from bulkedit.ledger import rebuilt
-from bulkedit.outcome import ImageSet, Standing, State
-from bulkedit.reversal import tier_of
+from bulkedit.after.revert import tier_of
+from bulkedit.client.responses import ImageSet, Standing, State
+from bulkedit.emulator.state.document import parse
+from bulkedit.runs.ledger import rebuilt
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 
 @pytest.fixture
@@ -151,8 +151,8 @@ class TestWhatOthersDid:
 
     def test_a_writer_in_the_midst_of_the_run_is_seen(self) -> None:
         """Going back to before the run would undo his change too, though the run's version is the latest."""
-        from bulkedit.own_versions import OwnVersions
-        from bulkedit.reversal import LeftOut, decide
+        from bulkedit.after.revert import LeftOut, decide
+        from bulkedit.runs.own_versions import OwnVersions
 
         own = OwnVersions({2: 1, 4: 3})  # another writer made version 3
         found = decide("x" * 32, own, [_version(number) for number in (4, 3, 2, 1)])
@@ -170,8 +170,8 @@ class TestWhatOthersDid:
         assert content(shell, one) == content(shell, one, 1)
 
     def test_a_deleted_image_set_is_left_out(self, shell: Shell, image_sets: list[str]) -> None:
-        from bulkedit.emulator.actions import perform
-        from bulkedit.emulator.request import Request
+        from bulkedit.emulator.api.actions import perform
+        from bulkedit.emulator.api.request import Request
 
         params = {"datastoreId": shell.emulator.datastore_id, "imageSetId": image_sets[2]}
         shell.emulator.do(lambda world: perform(world, Request("DeleteImageSet", params, shell.emulator.clock.now())))
@@ -180,7 +180,7 @@ class TestWhatOthersDid:
 
 
 def _version(number: int, **fields: Any) -> Any:
-    from bulkedit.outcome import ImageSet, State
+    from bulkedit.client.responses import ImageSet, State
 
     return ImageSet(image_set_id="x" * 32, version=number, state=State.ACTIVE, status="UPDATED", **fields)
 

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.emulator import World
-
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 
 @pytest.fixture

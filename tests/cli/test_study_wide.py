@@ -12,7 +12,7 @@ from tests.emulator.hospital import document
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .shell import Result, Shell
+    from tests.cli.shell import Result, Shell
 
 
 def studies(shell: Shell, count: int = 2, series: int = 3) -> list[list[str]]:
@@ -229,7 +229,7 @@ class TestTorn:
     def test_warnings_of_a_plan_that_others_made_are_escaped_and_checked(
         self, shell: Shell, edits: tuple[Path, list[str]]
     ) -> None:
-        from bulkedit.planner.saved import _digest
+        from bulkedit.plans.folder import _digest
 
         path, _ = edits
         assert (

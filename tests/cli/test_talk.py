@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.cli.terminal import command, duration, plural, rows
-from bulkedit.edit import json_text
-
-from .shell import wait_for
+from bulkedit.cli._console import command, duration, plural, rows
+from bulkedit.edits.edit import json_text
+from tests.cli.shell import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 # as the command, but with a line of progress every moment instead of every minute
 IMPATIENT = (
     "-c",
-    "import bulkedit.cli.progress as p; p._LINE_S = 0.05; from bulkedit.cli.app import app; app()",
+    "import bulkedit.cli._progress as p; p._LINE_S = 0.05; from bulkedit.cli.app import app; app()",
 )
 NUMBERS = re.compile(
     r"\d+/20 calls · \d+ edits? applied · \d+ in flight · \d+\.\d\d/s of \d+\.\d\d/s · 0\.0% throttled"
@@ -31,7 +30,7 @@ NUMBERS = re.compile(
 
 class TestProgress:
     def test_it_is_one_line_a_minute_where_standard_error_is_no_terminal(self) -> None:
-        from bulkedit.cli import progress
+        from bulkedit.cli import _progress as progress
 
         assert progress._LINE_S == 60.0
 
@@ -65,7 +64,7 @@ class TestProgress:
             assert [line for line in result.stdout.splitlines() if line != line.rstrip()] == []
 
     def test_on_a_terminal_the_line_is_redrawn(self, shell: Shell) -> None:
-        from .test_apply import on_terminal
+        from tests.cli.test_apply import on_terminal
 
         edits = shell.descriptions(shell.image_sets(3))
         code, screen = on_terminal(shell, "y\n", "Run r", "apply", str(edits), "--run", "r", "--rate", "4/s")
@@ -162,7 +161,7 @@ class TestValues:
         def broken(text: str) -> None:
             raise RuntimeError(text + CANARIES[0])
 
-        monkeypatch.setattr("bulkedit.commands.planning.plans.make", lambda *_: broken(canaries.read_text()))
+        monkeypatch.setattr("bulkedit.plans.from_list.plans.make", lambda *_: broken(canaries.read_text()))
         result = shell.run("plan", canaries)
         assert (result.exit_code, seen(result.stderr)) == (4, [])
         assert "error: bulkedit met a defect of its own: RuntimeError" in result.stderr

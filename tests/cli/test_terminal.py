@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from bulkedit.cli.progress import parts, picture
-from bulkedit.cli.terminal import err, fitted, lines_of_edits, packed, redrawn, rows
-from tests.engine.test_progress import NUMBERS
+from bulkedit.cli._console import err, fitted, lines_of_edits, packed, redrawn, rows
+from bulkedit.cli._progress import parts, picture
+from tests.runs.test_progress import NUMBERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .shell import Env, Shell
+    from tests.cli.shell import Env, Shell
 
 STYLE = re.compile(r"\x1b\[[\d;]*m")
 CODES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")

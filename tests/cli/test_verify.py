@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from bulkedit.emulator.document import parse
-from bulkedit.emulator.faults import Fault, Kind
+from bulkedit.emulator.state.document import parse
+from bulkedit.emulator.state.faults import Fault, Kind
+from tests.cli.shell import wait_for
 from tests.emulator.hospital import document
 from tests.privileges import as_anybody
-
-from .shell import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .shell import Shell
+    from tests.cli.shell import Shell
 
 
 @pytest.fixture
@@ -113,8 +112,8 @@ class TestDifferences:
         assert (code, line["by_run"], [found["origin"] for found in lines]) == (7, 1, ["run"])
 
     def test_a_deleted_image_set_is_a_difference(self, shell: Shell, image_sets: list[str]) -> None:
-        from bulkedit.emulator.actions import perform
-        from bulkedit.emulator.request import Request
+        from bulkedit.emulator.api.actions import perform
+        from bulkedit.emulator.api.request import Request
 
         params = {"datastoreId": shell.emulator.datastore_id, "imageSetId": image_sets[2]}
         shell.emulator.do(lambda world: perform(world, Request("DeleteImageSet", params, shell.emulator.clock.now())))
@@ -252,12 +251,12 @@ class TestReading:
     def test_an_image_set_that_stays_locked_is_left_for_another_time(
         self, shell: Shell, image_sets: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from bulkedit import reading
+        from bulkedit.client import reader as reading
 
         monkeypatch.setattr(reading, "ATTEMPTS", 1)
 
         def lock(world: Any, locked: bool) -> None:
-            from bulkedit.emulator.image_set import NEVER, Pending
+            from bulkedit.emulator.state.image_set import NEVER, Pending
 
             image_set = world.image_set(shell.emulator.datastore_id, image_sets[0])
             image_set.pending = Pending("UpdateImageSetMetadata", NEVER, "UPDATED", None) if locked else None
@@ -312,7 +311,7 @@ class TestArchived:
         ids=["yes", "no"],
     )
     def test_on_a_terminal_it_asks(self, shell: Shell, archived: str, answer: str, said: str, code: int) -> None:
-        from .test_apply import on_terminal
+        from tests.cli.test_apply import on_terminal
 
         exit_code, _ = on_terminal(shell, answer, said, "verify", "r")
         assert (exit_code, self.tier(shell, archived)) == (code, code == 5)

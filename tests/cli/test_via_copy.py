@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from bulkedit.deid import ENVIRONMENT
-from bulkedit.emulator.document import parse
+from bulkedit.emulator.state.document import parse
 from bulkedit.errors import EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tests.cli.shell import Shell
 from tests.deid.chart import KEY

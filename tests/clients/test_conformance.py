@@ -32,7 +32,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from bulkedit.emulator import UNTHROTTLED, Credentials, Emulator, Entry, Settings, Settle, profile, serve
-from bulkedit.emulator.document import assemble
+from bulkedit.emulator.state.document import assemble
 
 if TYPE_CHECKING:
     from collections.abc import Callable

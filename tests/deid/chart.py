@@ -6,8 +6,9 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
-from bulkedit import deid, dicom
+from bulkedit import deid
 from bulkedit.deid import keys, profile
+from bulkedit.dicom import dictionary as dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

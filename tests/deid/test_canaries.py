@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from bulkedit import dicom
 from bulkedit.deid.table import EDITIONS, table
+from bulkedit.dicom import dictionary as dicom
 from tests.deid.chart import ID, applied, document, level_of, made, walker
 
 OPTIONS = [

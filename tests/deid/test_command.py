@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from bulkedit.deid import ENVIRONMENT, SELECTION, Record, folder_of
-from bulkedit.emulator.document import parse
+from bulkedit.emulator.state.document import parse
 from bulkedit.errors import EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_USAGE
 from tests.cli.shell import Shell, wait_for
 from tests.deid.chart import KEY

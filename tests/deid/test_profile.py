@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bulkedit import deid, dicom
+from bulkedit import deid
 from bulkedit.deid.table import Action
+from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
 from tests.deid.chart import made
 

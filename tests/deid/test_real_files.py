@@ -10,13 +10,15 @@ from typing import Any
 import pydicom
 import pytest
 
-from bulkedit import deid, dicom, editlist
-from bulkedit import planner as plans
-from bulkedit.emulator.dicom_import import read_folder
+from bulkedit import deid, plans
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.edits import ReadOptions
+from bulkedit.edits import read as read_list
+from bulkedit.emulator.dicom_import.importer import read_folder
 from tests.deid.chart import KEY, walker
 from tests.emulator.hospital import Service
 from tests.emulator.hospital import settings as hospital_settings
-from tests.plan.test_proof import execute, without_ids
+from tests.plans.test_proof import execute, without_ids
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
 IDENTIFYING = (
@@ -58,7 +60,7 @@ def test_real_files_are_de_identified_by_calls_that_the_service_takes(tmp_path: 
         counts = making.finish()
     assert counts["image_sets"] == counts["changed"] == len(before) > 30
 
-    found = editlist.read(tmp_path / "edits.csv", editlist.ReadOptions())
+    found = read_list(tmp_path / "edits.csv", ReadOptions())
     assert found.set_aside.height == 0
     assert found.edits.height == counts["edits"]
     edits = found.edits.with_columns(image_set_id=found.edits["key"])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkedit import dicom
 from bulkedit.deid import documents
+from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import MetadataError
 from tests.deid.chart import ID, applied, document, level_of, made, walker
 

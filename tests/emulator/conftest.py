@@ -11,13 +11,12 @@ from botocore.config import Config
 
 import bulkedit
 from bulkedit.emulator import Emulator, ManualClock, serve
-
-from .hospital import Service, settings
+from tests.emulator.hospital import Service, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .hospital import Json
+    from tests.emulator.hospital import Json
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle, World, profile
-from bulkedit.emulator.actions import admit, perform
-from bulkedit.emulator.failures import ServiceError
-from bulkedit.emulator.model import operations
-from bulkedit.emulator.request import Blob, Request
+from bulkedit.emulator.api.actions import admit, perform
+from bulkedit.emulator.api.failures import ServiceError
+from bulkedit.emulator.api.model import operations
+from bulkedit.emulator.api.request import Blob, Request
 
 Json = Any  # what crosses the wire
 

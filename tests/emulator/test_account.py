@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
-from bulkedit.emulator.image_set import Tier
-from bulkedit.emulator.quota import LIMITS, Quota
-
-from .hospital import document, in_study
+from bulkedit.emulator.state.image_set import Tier
+from bulkedit.emulator.state.quota import LIMITS, Quota
+from tests.emulator.hospital import document, in_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .hospital import Service
+    from tests.emulator.hospital import Service
 
 ARN = f"arn:aws:medical-imaging:us-east-1:000000000000:datastore/{DEFAULT_DATASTORE_ID}"
 

@@ -14,8 +14,7 @@ import pytest_asyncio
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, serve
 from tests.cli.browser import CHROMIUM, REQUIRED, Page, browser
-
-from .hospital import settings
+from tests.emulator.hospital import settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit import dicom
-
-from .hospital import Json, document, in_instance, in_patient, in_series, in_study
+from bulkedit.dicom import dictionary as dicom
+from tests.emulator.hospital import Json, document, in_instance, in_patient, in_series, in_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .hospital import Service
+    from tests.emulator.hospital import Service
 
 UPDATED = ("UPDATED", None)
 ONE = "1.2.3.1.1"

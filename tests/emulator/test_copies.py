@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .hospital import Json, document, in_patient, in_study
+from tests.emulator.hospital import Json, document, in_patient, in_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .hospital import Service
+    from tests.emulator.hospital import Service
 
 
 def send_copy(

@@ -24,9 +24,9 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from bulkedit import dicom
-from bulkedit.dicom import Kind, Level
-from bulkedit.emulator.dicom_import import GROUPING, Imported, read_folder
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.dicom.dictionary import Kind, Level
+from bulkedit.emulator.dicom_import.importer import GROUPING, Imported, read_folder
 from bulkedit.errors import UsageError
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"

@@ -11,7 +11,7 @@ import typer
 
 from bulkedit.cli.emulate import DEFAULT_PORT, emulate
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, PROFILES, Entry, Fault, Kind, Settings, Settle, switches
-from bulkedit.emulator.control import _ACTIONS
+from bulkedit.emulator.http.control import _ACTIONS
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "emulator.md").read_text("utf-8")

@@ -32,13 +32,12 @@ from bulkedit.emulator import (
     switches,
 )
 from bulkedit.errors import UsageError
-
-from .hospital import document
+from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .hospital import Json
+    from tests.emulator.hospital import Json
 
 
 class TestInAThread:

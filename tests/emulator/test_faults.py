@@ -10,16 +10,14 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, HTTPClientError
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, Fault, Kind, fault, serve
-from bulkedit.emulator.faults import Faults, from_dict
-
-from .hospital import Json, document, in_study, settings
+from bulkedit.emulator.state.faults import Faults, from_dict
+from tests.emulator.hospital import Json, document, in_study, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bulkedit.emulator import ManualClock
-
-    from .hospital import Service
+    from tests.emulator.hospital import Service
 
 UPDATE = "UpdateImageSetMetadata"
 

@@ -19,16 +19,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, ManualClock, Settings, Settle
-from bulkedit.emulator.model import operations, service_model
-from bulkedit.emulator.server import Server
-from bulkedit.emulator.signing import Signed
-
-from .hospital import NOW, document
+from bulkedit.emulator.api.model import operations, service_model
+from bulkedit.emulator.http.server import Server
+from bulkedit.emulator.http.signing import Signed
+from tests.emulator.hospital import NOW, document
 
 if TYPE_CHECKING:
     from botocore.model import Shape
 
-    from bulkedit.emulator.model import Operation
+    from bulkedit.emulator.api.model import Operation
 
     Request = tuple[str, str, str, bytes]  # method, path, query, body
 

@@ -12,7 +12,7 @@ import pytest
 from multidict import CIMultiDict
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Credentials, Settings, serve
-from bulkedit.emulator.gate import FromWebPage, Gate, NoHost, UnknownHost, UnsupportedType, is_loopback
+from bulkedit.emulator.http.gate import FromWebPage, Gate, NoHost, UnknownHost, UnsupportedType, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

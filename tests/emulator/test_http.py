@@ -12,19 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, Fault, Kind
-from bulkedit.emulator.failures import (
-    Conflict,
-    Denied,
-    Invalid,
-    NotFound,
-    QuotaExceeded,
-    ServiceError,
-    Throttled,
-)
-from bulkedit.emulator.model import service_model
-from bulkedit.emulator.server import LARGEST_BODY
-
-from .hospital import Json, blob, document, in_study
+from bulkedit.emulator.api.failures import Conflict, Denied, Invalid, NotFound, QuotaExceeded, ServiceError, Throttled
+from bulkedit.emulator.api.model import service_model
+from bulkedit.emulator.http.server import LARGEST_BODY
+from tests.emulator.hospital import Json, blob, document, in_study
 
 if TYPE_CHECKING:
     from bulkedit.emulator import ManualClock

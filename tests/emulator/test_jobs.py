@@ -16,8 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, serve
-
-from .hospital import Json, settings
+from tests.emulator.hospital import Json, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,9 +14,8 @@ from botocore.exceptions import ClientError
 from botocore.model import ListShape, MapShape, StructureShape
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
-from bulkedit.emulator.model import check_of, operations, service_model
-
-from .hospital import Json, document, in_study
+from bulkedit.emulator.api.model import check_of, operations, service_model
+from tests.emulator.hospital import Json, document, in_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .hospital import NOW, Json, document, in_patient, in_study
+from tests.emulator.hospital import NOW, Json, document, in_patient, in_study
 
 if TYPE_CHECKING:
-    from .hospital import Service
+    from tests.emulator.hospital import Service
 
 
 def equal(**wanted: Json) -> Json:

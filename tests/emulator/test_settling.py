@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkedit.emulator import Settings, Settle
-
-from .hospital import Json, Service, document, in_study
+from tests.emulator.hospital import Json, Service, document, in_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,8 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.exceptions import ClientError
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Credentials, Emulator, Settings, SystemClock, serve
-from bulkedit.emulator.signing import BadSignature, IncompleteSignature, check_time
-
-from .hospital import Json, document
+from bulkedit.emulator.http.signing import BadSignature, IncompleteSignature, check_time
+from tests.emulator.hospital import Json, document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, World
-from bulkedit.emulator.document import dump, parse
-
-from .hospital import NOW, Service, document, in_instance, in_study, settings
+from bulkedit.emulator.state.document import dump, parse
+from tests.emulator.hospital import NOW, Service, document, in_instance, in_study, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

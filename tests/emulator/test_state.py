@@ -19,9 +19,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, ManualClock, serve
-from bulkedit.emulator.state import StateError
-
-from .hospital import Json, blob, document, in_series, in_study, settings
+from bulkedit.emulator.state.saved import StateError
+from tests.emulator.hospital import Json, blob, document, in_series, in_study, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

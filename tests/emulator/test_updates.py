@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .hospital import Json, blob, document, in_instance, in_patient, in_series, in_study, without_instance
+from tests.emulator.hospital import Json, blob, document, in_instance, in_patient, in_series, in_study, without_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .hospital import Service
+    from tests.emulator.hospital import Service
 
 UPDATED = ("UPDATED", None)
 STALE = "Requested version(s) of ImageSet(s) is not the latest."

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
+from bulkedit.client.pacing import Pacer, Rate
 from bulkedit.inventory import Clock, folder_of, take
-from bulkedit.pacing import Pacer, Rate
-
-from .shelf import STORE, Shelf, item
+from tests.inventory.shelf import STORE, Shelf, item
 
 if TYPE_CHECKING:
-    from bulkedit.client import Client
-    from bulkedit.outcome import Lost, Page, Refused
+    from bulkedit.client.contract import Client
+    from bulkedit.client.responses import Lost, Page, Refused
 
 COUNT = 530
 CHECKPOINT_PAGES = 3

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from bulkedit.connection import Connection, connect
+from bulkedit.client.connect import Connection, connect
+from bulkedit.client.pacing import Pacer, Rate
+from bulkedit.client.responses import Lost, Page, Refusal, Refused
 from bulkedit.inventory import Clock, Tally, take
-from bulkedit.outcome import Lost, Page, Refusal, Refused
-from bulkedit.pacing import Pacer, Rate
 from tests.emulator.hospital import document
-from tests.engine.harness import Passing
-
-from .shelf import CANARY
+from tests.inventory.shelf import CANARY
+from tests.runs.harness import Passing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from bulkedit.client import Client
+    from bulkedit.client.contract import Client
     from bulkedit.emulator import Emulator
     from bulkedit.inventory import Snapshot
 

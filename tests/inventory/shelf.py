@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.lowlevel
 
-from bulkedit.outcome import Page
+from bulkedit.client.responses import Page
 
 if TYPE_CHECKING:
-    from bulkedit.outcome import Lost, Refused
+    from bulkedit.client.responses import Lost, Refused
 
 CANARY = "CANARY"  # begins every patient id, accession number and study id
 STORE = "5" * 32

@@ -20,9 +20,8 @@ from bulkedit.cli.inventory import _Taking, inventory
 from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from bulkedit.inventory import Tally, folder_of, load
-
-from .hospital import NAME, content, fill, searches, taken
-from .shelf import CANARY, STORE
+from tests.inventory.hospital import NAME, content, fill, searches, taken
+from tests.inventory.shelf import CANARY, STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,20 +7,30 @@ from typing import TYPE_CHECKING, Any, cast
 import polars as pl
 import pytest
 
-from bulkedit.edit import EDITS, SELECTORS
+from bulkedit.client.pacing import Rate
+from bulkedit.edits.edit import EDITS, SELECTORS
 from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
 from bulkedit.errors import AccessError, DatastoreError, UsageError
 from bulkedit.inventory import INVENTORY, Lookup, OnMany, OnMissing, ResolveOptions, lookup, resolve, search_keys
-from bulkedit.pacing import Rate
-
-from .hospital import FAST, HASTY, ForgetsToken, Tallies, client_of, content, fill, pacer, searches, taken
-from .shelf import STORE, Shelf, item
+from tests.inventory.hospital import (
+    FAST,
+    HASTY,
+    ForgetsToken,
+    Tallies,
+    client_of,
+    content,
+    fill,
+    pacer,
+    searches,
+    taken,
+)
+from tests.inventory.shelf import STORE, Shelf, item
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bulkedit.client import Client
+    from bulkedit.client.contract import Client
     from bulkedit.emulator import Emulator
 
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkedit.edit import EDITS, SELECTOR, SELECTORS
-from bulkedit.editlist import SET_ASIDE
+from bulkedit.edits import SET_ASIDE
+from bulkedit.edits.edit import EDITS, SELECTOR, SELECTORS
 from bulkedit.inventory import (
     COUNTS,
     INVENTORY,

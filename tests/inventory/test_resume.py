@@ -16,15 +16,14 @@ import pytest
 
 from bulkedit.errors import ReceivedError, UsageError
 from bulkedit.inventory import INVENTORY, folder_of, load, take
-
-from .crash import CHECKPOINT_PAGES, COUNT, Counted, shelf
-from .hospital import HASTY, ForgetsToken, GoneError, InterruptedAfter, fill, pacer, searches, taken
-from .shelf import STORE, Shelf, item
+from tests.inventory.crash import CHECKPOINT_PAGES, COUNT, Counted, shelf
+from tests.inventory.hospital import HASTY, ForgetsToken, GoneError, InterruptedAfter, fill, pacer, searches, taken
+from tests.inventory.shelf import STORE, Shelf, item
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from bulkedit.client import Client
+    from bulkedit.client.contract import Client
     from bulkedit.emulator import Emulator
 
 PAGES = -(-COUNT // 50)

@@ -11,14 +11,13 @@ import pytest
 from bulkedit.errors import EXIT_USAGE, UsageError
 from bulkedit.inventory import INVENTORY, load, take
 from bulkedit.inventory.saved import KEY
-
-from .hospital import pacer
-from .shelf import STORE, Shelf, item
+from tests.inventory.hospital import pacer
+from tests.inventory.shelf import STORE, Shelf, item
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkedit.client import Client
+    from bulkedit.client.contract import Client
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 
 from bulkedit import inventory
+from bulkedit.client.pacing import Rate
+from bulkedit.client.responses import Lost, Page, Refusal, Refused
 from bulkedit.emulator import (
     DEFAULT_DATASTORE_ID,
     UNTHROTTLED,
@@ -32,12 +34,8 @@ from bulkedit.errors import (
     UsageError,
 )
 from bulkedit.inventory import INVENTORY, folder_of, take
-from bulkedit.inventory.asking import ATTEMPTS
-from bulkedit.outcome import Lost, Page, Refusal, Refused
-from bulkedit.pacing import Rate
-from tests.engine.harness import Passing
-
-from .hospital import (
+from bulkedit.inventory.search import ATTEMPTS
+from tests.inventory.hospital import (
     HASTY,
     NAME,
     ForgetsToken,
@@ -51,13 +49,14 @@ from .hospital import (
     searches,
     taken,
 )
-from .shelf import CANARY, STORE, Shelf, item
+from tests.inventory.shelf import CANARY, STORE, Shelf, item
+from tests.runs.harness import Passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bulkedit.client import Client
+    from bulkedit.client.contract import Client
     from bulkedit.emulator import Emulator, World
 
 
@@ -476,7 +475,7 @@ async def _take(shelf: Shelf, path: Path, **options: Any) -> inventory.Snapshot:
 
 
 def test_a_refusal_never_brings_its_words_along() -> None:
-    from bulkedit.inventory.asking import _hopeless, refused_search
+    from bulkedit.inventory.search import _hopeless, refused_search
 
     for kind in Refusal:
         refused = Refused(kind, "SomeException", f"the service quotes {CANARY}")

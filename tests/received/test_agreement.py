@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from bulkedit import dicom
-from bulkedit import planner as plans
+from bulkedit import plans
+from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ReceivedError, StalePlanError
-from bulkedit.planner import agreement
-from tests.engine import test_recipes, test_study_lanes
-from tests.engine.harness import about_plan, frame, row
+from bulkedit.plans import agreement
 from tests.received.handmade import change, sign, tamper
+from tests.runs import test_copy_lane as test_recipes
+from tests.runs import test_study_lanes
+from tests.runs.harness import about_plan, frame, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable

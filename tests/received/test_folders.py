@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from bulkedit import anchor, readback, runs
-from bulkedit.anchor import Anchor
-from bulkedit.changes import Changes
+from bulkedit.after.verify import VerifyOptions
+from bulkedit.after.verify.folder import FORMAT
+from bulkedit.client.responses import Standing
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_STALE_PLAN, EXIT_USAGE
-from bulkedit.ledger import _TEXTS, SETUP_1, Event, Ledger
-from bulkedit.outcome import Standing
-from bulkedit.readback.saved import FORMAT
+from bulkedit.runs import anchor
+from bulkedit.runs import folder as runs
+from bulkedit.runs.anchor import Anchor
+from bulkedit.runs.changes import Changes
+from bulkedit.runs.ledger import _TEXTS, SETUP_1, Event, Ledger
 from tests.cli.shell import Shell
 from tests.received.handmade import VICTIM, change, link, outside, schema, sign, sign_run, sql, tamper
 
@@ -467,7 +469,7 @@ def interrupted_verification(shell: Shell) -> Path:
     shutil.rmtree(done)
     folder.mkdir(parents=True)
     run = runs.load(shell.folder / "r")
-    wanted = {"format": FORMAT, "events": Changes(run).events, **readback.VerifyOptions().as_json(), "seed": 1}
+    wanted = {"format": FORMAT, "events": Changes(run).events, **VerifyOptions().as_json(), "seed": 1}
     (folder / "begun.json").write_text(json.dumps(wanted))
     return folder
 

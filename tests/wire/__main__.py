@@ -12,8 +12,8 @@ import pytest
 from aiobotocore.config import AioConfig
 from botocore.exceptions import HTTPClientError, SSLError
 
-from .cases import CASES, CLIENTS, Verdict, try_case
-from .servers import DATASTORE
+from tests.wire.cases import CASES, CLIENTS, Verdict, try_case
+from tests.wire.servers import DATASTORE
 
 
 async def _aioboto3(profile: str | None, *, at_aws: bool) -> Verdict:

@@ -13,12 +13,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import SSLError
 
-from bulkedit.aws import connect
-from bulkedit.client import Connection
+from bulkedit.client.aws import connect
+from bulkedit.client.contract import Connection
+from bulkedit.client.responses import Datastore, Refusal, Refused
 from bulkedit.errors import UntrustedServerError
-from bulkedit.outcome import Datastore, Refusal, Refused
-
-from .servers import DATASTORE, Authority, Certificate, Server, proxying, serving
+from tests.wire.servers import DATASTORE, Authority, Certificate, Server, proxying, serving
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,8 @@ import pytest
 
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from tests.cli.shell import Result, Shell
-
-from .cases import CONFIG
-from .servers import Authority, Certificate, Server, fronting, proxying
+from tests.wire.cases import CONFIG
+from tests.wire.servers import Authority, Certificate, Server, fronting, proxying
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -13,13 +13,12 @@ from botocore.credentials import SSOProvider
 from botocore.tokens import SSOTokenProvider
 from botocore.utils import ContainerMetadataFetcher
 
-from bulkedit.aws import connect
-from bulkedit.client import Connection
+from bulkedit.client.aws import connect
+from bulkedit.client.contract import Connection
+from bulkedit.client.responses import Datastore
 from bulkedit.errors import CredentialsError, UntrustedServerError
-from bulkedit.outcome import Datastore
-
-from .cases import CONFIG, lead_to
-from .servers import DATASTORE, NAMED, Authority, Certificate, http, serving
+from tests.wire.cases import CONFIG, lead_to
+from tests.wire.servers import DATASTORE, NAMED, Authority, Certificate, http, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable

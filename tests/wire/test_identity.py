@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.connection import Connection, destination_of
-from bulkedit.destination import Identity
+from bulkedit.client.connect import Connection, destination_of
+from bulkedit.client.destination import Identity
 from bulkedit.errors import UsageError
-
-from .servers import http, serving
+from tests.wire.servers import http, serving
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from bulkedit.aws import connect
-from bulkedit.client import Connection
+from bulkedit.client.aws import connect
+from bulkedit.client.contract import Connection
+from bulkedit.client.responses import Datastore, Lost, Refusal, Refused
+from bulkedit.client.transport import _context
 from bulkedit.errors import UntrustedServerError, UsageError
-from bulkedit.outcome import Datastore, Lost, Refusal, Refused
-from bulkedit.transport import _context
-
-from .servers import DATASTORE, Authority, Certificate, http, proxying, serving
+from tests.wire.servers import DATASTORE, Authority, Certificate, http, proxying, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .cases import CASES, Case, Verdict, try_case
-from .servers import Certificate
+from tests.wire.cases import CASES, Case, Verdict, try_case
+from tests.wire.servers import Certificate
 
 if TYPE_CHECKING:
     from pathlib import Path

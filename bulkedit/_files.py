@@ -1,0 +1,219 @@
+"""Files that hold values of edits or metadata: for their owner's eyes only, and written whole or not at all.
+
+What is written whole begins as a *draft* beside its target: `.NAME.1a2b3c4d.bulkedit-draft`, a file or a folder. Its
+maker holds a lock on it (flock), which the operating system drops if the maker dies, even by SIGKILL. So a draft that
+no process holds is a leftover, and the next draft in the same folder removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from polars.exceptions import PolarsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+_SUFFIX: Final = ".bulkedit-draft"
+_DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.bulkedit-draft", re.DOTALL)
+_LONGEST_NAME: Final = 200  # bytes of the target's name in that of its draft; file systems take 255 in all
+
+
+# what a write raises if the disk is full or gone: polars wraps some of it
+NOT_WRITTEN: Final = (OSError, PolarsError)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something could not be written, in the words of the operating system."""
+    if text := getattr(error, "strerror", None):
+        return str(text)
+    number = re.search(r"os error (\d+)", str(error))
+    return os.strerror(int(number[1])) if number else type(error).__name__
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """Create a file that only its owner can read, for writing bytes."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def write_private_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON for its owner's eyes; the file is replaced whole or not at all."""
+    with draft_file(path, replace=True) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def draft_folder(target: Path) -> Iterator[Path]:
+    """A private folder that becomes ``target`` when the block ends well; otherwise nothing of it stays.
+
+    Raises OSError, also if there is something at the target by then.
+    """
+    with draft(target, folder=True) as path:
+        yield path
+
+
+@contextlib.contextmanager
+def draft_file(target: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
+    """A private file that becomes ``target``, and is on the disk, when the block ends well; otherwise nothing stays.
+
+    Raises OSError; without ``replace`` FileExistsError if there is something at the target by then.
+    """
+    with draft(target, replace=replace) as path, path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def draft(target: Path, *, folder: bool = False, replace: bool = False) -> Iterator[Path]:
+    """As `draft_file` and `draft_folder`, for what is written by its path."""
+    remove_leftovers(target.parent)
+    if folder:
+        if target.parent.is_file():  # mkdir would say that it exists
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target.parent))
+        target.parent.mkdir(parents=True, exist_ok=True)
+    path, lock = _begun(target, folder=folder)
+    try:
+        yield path
+        if folder or replace:
+            path.rename(target)
+        else:
+            _rename_new(path, target)
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path) if folder else path.unlink()
+        os.close(lock)
+
+
+def _begun(target: Path, *, folder: bool) -> tuple[Path, int]:
+    """A new draft, and the descriptor that holds it until it is closed."""
+    name = target.name.encode(errors="surrogateescape")[:_LONGEST_NAME].decode(errors="ignore")
+    while True:
+        path = target.with_name(f".{name}.{secrets.token_hex(4)}{_SUFFIX}")
+        if folder:
+            path.mkdir(mode=0o700)
+        else:
+            open_private(path).close()
+        # between its making and the lock it may be taken for a leftover: then once more
+        with contextlib.suppress(FileNotFoundError):
+            lock = _open(path, folder=folder)
+            if _hold(lock) is not Holder.OTHER and _is_there(path, lock):
+                return path, lock
+            os.close(lock)
+
+
+def _rename_new(path: Path, target: Path) -> None:
+    """Rename a file, but replace none: a plain rename would."""
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        raise
+    except OSError as error:  # this file system has no hard links
+        if os.path.lexists(target):
+            raise FileExistsError(str(target)) from error
+        path.rename(target)
+
+
+# -- leftovers -------------------------------------------------------------------------------------------------------
+
+
+class Holder(StrEnum):
+    """Who works on a draft."""
+
+    NOBODY = "nobody"
+    OTHER = "a process that runs"
+    UNKNOWN = "not known"  # the file system has no locks, or the draft is another user's
+
+
+def drafts_in(folder: Path) -> list[Path]:
+    """The drafts in a folder, by name; symbolic links are none. Empty if the folder cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [folder / entry.name for entry in entries if _is_draft(entry)]
+    except OSError:
+        return []
+    return sorted(found)
+
+
+def drafts_under(folder: Path) -> Iterator[Path]:
+    """The drafts in a folder and in all folders within it. Links are not followed, and drafts not looked into."""
+    for place, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _DRAFT.fullmatch(name))
+        yield from drafts_in(Path(place))
+
+
+def _is_draft(entry: os.DirEntry[str]) -> bool:
+    if not _DRAFT.fullmatch(entry.name):
+        return False
+    return entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove the drafts of a folder that no process works on. Returns those that were removed."""
+    return [path for path in drafts_in(folder) if remove_leftover(path) is Holder.NOBODY]
+
+
+def remove_leftover(path: Path, *, dry_run: bool = False) -> Holder:
+    """Remove a draft if no process works on it. Returns who does. With ``dry_run`` it stays."""
+    try:
+        found = path.lstat()
+        folder = stat.S_ISDIR(found.st_mode)
+        if found.st_uid != os.geteuid() or not (folder or stat.S_ISREG(found.st_mode)):
+            return Holder.UNKNOWN
+        lock = _open(path, folder=folder)
+    except OSError:
+        return Holder.UNKNOWN
+    try:
+        holder = _hold(lock)
+        if holder is Holder.NOBODY and not _is_there(path, lock):
+            return Holder.OTHER  # it has just become its target
+        if holder is Holder.NOBODY and not dry_run:
+            shutil.rmtree(path) if folder else path.unlink()
+    except OSError:
+        return Holder.UNKNOWN
+    else:
+        return holder
+    finally:
+        os.close(lock)
+
+
+def _open(path: Path, *, folder: bool) -> int:
+    """A descriptor to lock a draft by. Raises OSError."""
+    # NFS locks only what is open for writing, and a folder never is: there, drafts of folders have no lock
+    return os.open(path, os.O_NOFOLLOW | (os.O_RDONLY | os.O_DIRECTORY if folder else os.O_RDWR))
+
+
+def _hold(lock: int) -> Holder:
+    """Take the lock if no process has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Holder.OTHER
+    except OSError:
+        return Holder.UNKNOWN
+    return Holder.NOBODY
+
+
+def _is_there(path: Path, lock: int) -> bool:
+    """Whether the path still leads to what was opened."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(lock))
+    except OSError:
+        return False
+
+
+def new_id(now: datetime) -> str:
+    """An id that sorts by time and that two runs of one second do not share."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

@@ -1,0 +1,1 @@
+"""What follows a run: its report, its verification, its undoing."""

@@ -1,0 +1,19 @@
+"""After the run: what became of every edit, as numbers, as files that are edit lists again, and as a page."""
+
+from bulkedit.after.report.outcomes import OUTCOMES, Settlement, ledger_state, outcomes, standings, summary
+from bulkedit.after.report.page import write_page
+from bulkedit.after.report.results import FORMATS, ResultFile, Results, write
+
+__all__ = [
+    "FORMATS",
+    "OUTCOMES",
+    "ResultFile",
+    "Results",
+    "Settlement",
+    "ledger_state",
+    "outcomes",
+    "standings",
+    "summary",
+    "write",
+    "write_page",
+]

@@ -1,0 +1,324 @@
+"""The report page: one HTML file that opens offline, asks for nothing, and holds no value of an edit.
+
+It names rows, image sets' numbers, attributes and reasons; never a value, the user's own names of rows, the list's
+name, or a folder's name that a person has chosen.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit._files import draft_file
+from bulkedit._printable import printable
+from bulkedit._version import __version__
+from bulkedit.after.report.outcomes import Settlement, summary
+from bulkedit.client.pacing import Rate, parse_rate
+from bulkedit.client.responses import Outcome, Standing
+from bulkedit.errors import UsageError
+from bulkedit.plans import seconds_at
+from bulkedit.plans.estimate import DOLLARS_PER_CALL
+from bulkedit.runs.ledger import ACTIVITY, PACES, Ledger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bulkedit.runs.folder import Run
+
+_MOST_BARS: Final = 72  # of the chart over time
+_PER_BAR: Final = 4  # calls; with fewer, chance would look like unrest
+_REASONS: Final = 100  # shown; the result files have all
+_RANGES: Final = 24  # of rows, of one reason
+_OWN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")  # `bulkedit.runs.folder.new_id`; other names may tell something
+
+
+def write_page(run: Run, path: Path, *, settlement: Settlement | None = None) -> None:
+    """Write the page of a run to a new file, for its owner's eyes. Raises UsageError."""
+    text = page(run, settlement or Settlement.of(run))
+    try:
+        with draft_file(path) as file:
+            file.write(text.encode())
+    except FileExistsError as error:
+        raise UsageError("there is something there already.", where=str(path), hint="Give another file.") from error
+    except OSError as error:
+        raise UsageError(f"the page cannot be written ({error.strerror}).", where=str(path)) from error
+
+
+def page(run: Run, settlement: Settlement) -> str:
+    """The page as HTML. Raises UsageError where jinja2 is not installed."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise UsageError(
+            "the report page needs a package that is not installed.", hint="Install it: pip install 'bulkedit[report]'"
+        ) from error
+    files = resources.files("bulkedit.after.report") / "page"
+    texts = {name: (files / name).read_text("utf-8") for name in ("page.html", "page.css", "page.js")}
+    environment = jinja2.Environment(
+        autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # a Markup is a text of our own
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": lambda number: f"{number:,}", "duration": duration, "share": share}
+    style, script = texts["page.css"], texts["page.js"]
+    return environment.from_string(texts["page.html"]).render(
+        style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), **facts(run, settlement)
+    )
+
+
+def _hash(text: str) -> str:
+    """As a content security policy names an inline text that may be used."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def facts(run: Run, settlement: Settlement) -> dict[str, Any]:
+    """All that the page shows."""
+    numbers = summary(run, settlement)
+    bins = max(12, min(_MOST_BARS, settlement.calls.height // _PER_BAR))
+    activity, paces, settle = _of_ledger(run, bins)
+    return {
+        "version": __version__,
+        "run_id": run.id if _OWN_ID.fullmatch(run.id) else None,
+        "created": f"{datetime.fromisoformat(run.about['created']):%Y-%m-%d %H:%M} UTC",
+        "datastore_id": run.plan.datastore_id,
+        "digest": run.plan.digest,
+        "summary": numbers,
+        "counts": run.plan.counts,
+        "outcomes": [(str(outcome), numbers[outcome]) for outcome in Outcome],
+        "beside": _estimate(run, numbers, settlement),
+        "pace": _pace(run, activity, paces, bins, numbers["seconds"]),
+        "settle": _settle(settle),
+        "reasons": _reasons(run, settlement),
+        "unplanned": _unplanned(run),
+        "attributes": _attributes(run, settlement),
+        "most_reasons": _REASONS,
+    }
+
+
+def _of_ledger(run: Run, bins: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
+    if not run.ledger.exists():
+        return pl.DataFrame(schema=ACTIVITY), pl.DataFrame(schema=PACES), pl.Series("seconds", dtype=pl.Float64)
+    with Ledger.read(run.ledger) as ledger:
+        return ledger.activity(bins), ledger.paces(bins), ledger.settle_times()
+
+
+# -- numbers beside each other
+
+
+def _rate(run: Run) -> float | None:
+    """The rate that the run was started with, where it is a number."""
+    try:
+        return parse_rate(str(run.settings["options"]["rate"])).per_second
+    except (KeyError, UsageError):
+        return None
+
+
+def _estimate(run: Run, numbers: dict[str, Any], settlement: Settlement) -> list[tuple[str, str, str]]:
+    """What, as planned, as it was."""
+    counts, rate = run.plan.counts, _rate(run)
+    calls, seconds = counts["calls"], numbers["seconds"]
+    made = settlement.calls.filter(pl.col("outcome") == str(Outcome.APPLIED)).height
+    planned = f"{duration(counts['seconds'])} at {counts['rate_per_second']:g}/s"
+    if rate:
+        planned = f"{duration(seconds_at(calls, Rate(rate)))} at {rate:g}/s"
+    sent = numbers["requests"] - numbers["throttled"]
+    return [
+        ("Requests", f"{calls:,}", f"{numbers['requests']:,}, of these {numbers['throttled']:,} throttled"),
+        ("Calls applied", f"{calls:,}", f"{made:,}"),
+        ("Time", planned, duration(seconds)),
+        ("Requests per second", f"{rate:g}" if rate else "not fixed", f"{sent / seconds:.2f}" if seconds else "0"),
+        ("Price of the calls", f"${counts['api_dollars']:,.4f}", f"${sent * DOLLARS_PER_CALL:,.4f}"),
+    ]
+
+
+# -- charts: what the template draws
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a chart of 720 by 160, y downwards."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    title: str
+
+
+_WIDTH, _HEIGHT = 720.0, 160.0
+
+
+def _bars(values: list[float], top: float, titles: list[str]) -> list[Bar]:
+    step = _WIDTH / len(values)
+    return [
+        Bar(
+            round(i * step, 2),
+            round(_HEIGHT - value / top * _HEIGHT, 2),
+            round(max(step - 1.5, 1), 2),
+            round(value / top * _HEIGHT, 2),
+            titles[i],
+        )
+        for i, value in enumerate(values)
+        if value
+    ]
+
+
+def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seconds: float) -> dict[str, Any] | None:
+    """Accepted calls a second over time, the rate asked for or else the quota as it was learned, and throttles."""
+    if not activity.height or seconds <= 0:
+        return None
+    width = seconds / bins
+    accepted, throttles = [0] * bins, [0] * bins
+    for bin_, standing, events, new in activity.iter_rows():
+        throttles[bin_] += new
+        accepted[bin_] += events if standing == Standing.ACCEPTED else 0
+    rates = [count / width for count in accepted]
+    rate = _rate(run)
+    highest = max(rates)
+    # a rate far above what was reached would press the bars flat
+    shown = rate is not None and rate <= 4 * highest
+    learned = [] if rate else [(bin_, min(quota, 4 * highest)) for bin_, quota in paces.iter_rows()]
+    top = max(highest, rate if shown and rate else 0, *(quota for _, quota in learned)) * 1.1 or 1
+    when = [duration(i * width) for i in range(bins)]
+    return {
+        "bars": _bars(rates, top, [f"after {when[i]}: {rates[i]:.2f}/s" for i in range(bins)]),
+        "line": round(_HEIGHT - rate / top * _HEIGHT, 2) if shown and rate else None,
+        "rate": f"{rate:g}/s" if rate else None,
+        "learned": _steps(learned, bins, top),
+        "quota": f"{learned[-1][1]:.3g}/s" if learned else None,
+        "highest": f"{highest:.2f}/s",
+        "mean": f"{sum(accepted) / seconds:.2f}/s",
+        "accepted": sum(accepted),
+        "throttled": sum(throttles),
+        "throttles": _bars(
+            list(map(float, throttles)),
+            max(*throttles, 1),
+            [f"after {when[i]}: {throttles[i]:,} throttled" for i in range(bins)],
+        ),
+        "end": duration(seconds),
+    }
+
+
+def _steps(learned: list[tuple[int, float]], bins: int, top: float) -> str | None:
+    """The points of a line that keeps each bin's value until the next that has one; None where there is none."""
+    points = []
+    ends = [bin_ for bin_, _ in learned[1:]] + [bins]
+    for (bin_, quota), end in zip(learned, ends, strict=False):
+        y = round(_HEIGHT - quota / top * _HEIGHT, 2)
+        points += [f"{round(at * _WIDTH / bins, 2)},{y}" for at in (bin_, end)]
+    return " ".join(points) or None
+
+
+def _settle(times: pl.Series) -> dict[str, Any] | None:
+    """How long updates took, as a histogram up to the 99th percentile."""
+    if not times.len():
+        return None
+    quantiles = {name: float(times.quantile(q) or 0) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+    longest = float(times.cast(pl.Float64).max() or 0)  # type: ignore[arg-type]
+    top = max(quantiles["p99"], 1e-3)
+    bins = max(8, min(36, times.len() // _PER_BAR))
+    places = (times.clip(0, top * 0.999999) / top * bins).cast(pl.Int64)
+    counts = dict(places.value_counts().iter_rows())
+    values = [float(counts.get(i, 0)) for i in range(bins)]
+    titles = [f"{i * top / bins:.2f} to {(i + 1) * top / bins:.2f} s: {values[i]:,.0f} calls" for i in range(bins)]
+    return {
+        "bars": _bars(values, max(values) * 1.1, titles),
+        "calls": times.len(),
+        "longest": _short(longest),
+        "top": _short(top),
+        **{name: _short(value) for name, value in quantiles.items()},
+    }
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)
+
+
+# -- tables
+
+
+def _reasons(run: Run, settlement: Settlement) -> list[dict[str, Any]]:
+    """Edits that were not applied, by reason, the most frequent first, with their rows."""
+    edits = run.plan.edits().select("edit", "row", "call", "image_set_id", "attribute")
+    found = (
+        settlement.settle(edits)
+        .filter(~pl.col("outcome").is_in([str(Outcome.APPLIED)]))
+        .group_by("outcome", "reason", "message")
+        .agg(edits=pl.len(), rows=pl.col("row").unique().sort().head(_RANGES * 50), all=pl.col("row").n_unique())
+        .sort("edits", "outcome", "reason", descending=[True, False, False])
+        .collect()
+    )
+    return [{**row, "rows": _ranges(row["rows"], row["all"])} for row in found.head(_REASONS).iter_rows(named=True)]
+
+
+def _unplanned(run: Run) -> list[dict[str, Any]]:
+    """Rows that the plan has no edits for, by reason."""
+    found = (
+        run.plan.set_aside()
+        .group_by("code")
+        .agg(rows=pl.col("row").unique().sort().head(_RANGES * 50), all=pl.col("row").n_unique())
+        .sort("all", "code", descending=[True, False])
+        .collect()
+    )
+    return [{**row, "rows": _ranges(row["rows"], row["all"])} for row in found.iter_rows(named=True)]
+
+
+def _ranges(rows: list[int], count: int) -> str:
+    """Sorted numbers of rows as `3, 5-9`, and how many more there are."""
+    ranges: list[list[int]] = []
+    for row in rows:
+        if ranges and row == ranges[-1][1] + 1:
+            ranges[-1][1] = row
+        else:
+            ranges.append([row, row])
+    shown = ranges[:_RANGES]
+    text = ", ".join(f"{low:,}" if low == high else f"{low:,}\N{EN DASH}{high:,}" for low, high in shown)
+    more = count - sum(high - low + 1 for low, high in shown)
+    return f"{text} and {more:,} more" if more else text
+
+
+def _attributes(run: Run, settlement: Settlement) -> list[dict[str, Any]]:
+    """Edits by attribute and outcome, the most frequent first."""
+    edits = run.plan.edits().select("edit", "call", "image_set_id", "action", "attribute", "level")
+    what = pl.coalesce("attribute", pl.col("action").cast(pl.String))
+    found = (
+        settlement.settle(edits)
+        .group_by(what.alias("attribute"), pl.col("level").cast(pl.String))
+        .agg(pl.len().alias("edits"), *((pl.col("outcome") == str(name)).sum().alias(str(name)) for name in Outcome))
+        .sort("edits", "attribute", descending=[True, False])
+        .collect()
+    )
+    return found.to_dicts()
+
+
+# -- words
+
+
+def share(part: int, whole: int) -> str:
+    """A part of a whole in per cent; neither all nor nothing by rounding."""
+    if not whole or part in {0, whole}:
+        return "100 %" if whole and part == whole else "0 %"
+    return f"{min(max(part / whole * 100, 0.1), 99.9):.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    if days:
+        return f"{days} d {h:02} h"
+    if hours:
+        return f"{hours} h {m:02} min"
+    return f"{m} min {s:02} s" if minutes else f"{s} s"

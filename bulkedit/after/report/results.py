@@ -1,0 +1,311 @@
+"""Result files: what became of every row of the edit list, as lists that can be planned again.
+
+| file | rows |
+|---|---|
+| succeeded | all of whose edits are applied, or held already (satisfied) when the plan was made |
+| unprocessed | with an edit that is not settled, and none that is worse off; rows that were never planned |
+| conflicted | with an edit that another writer was before, and none that is worse off |
+| failed | with an edit that was rejected, or given up |
+
+One line an edit of a row on an image set, so a wide row, or one that names several image sets, has several lines; all
+of them are in the file of the row's worst edit, and each says what became of it. So every row is in one file only, no
+edit is left out, and what is applied is not planned again when the file is (`bulkedit.edits.result_files`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit._files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
+from bulkedit._version import __version__
+from bulkedit.after.report.outcomes import Settlement
+from bulkedit.client.responses import Outcome
+from bulkedit.edits import result_files as cells
+from bulkedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bulkedit.runs.folder import Run
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+
+# file -> the outcomes of a row's worst edit that put it there, from the best to the worst
+FILES: Final[dict[str, tuple[Outcome, ...]]] = {
+    "succeeded": (Outcome.APPLIED,),
+    "unprocessed": (Outcome.UNPROCESSED,),
+    "conflicted": (Outcome.CONFLICTED,),
+    "failed": (Outcome.FAILED, Outcome.REJECTED),
+}
+_RANKS: Final = {
+    cells.SATISFIED: 0,
+    **{str(outcome): rank for rank, outcomes in enumerate(FILES.values()) for outcome in outcomes},
+}
+
+# One line an edit of a row on an image set, in the order of the list. A row that was not planned is one line without
+# an edit. Columns that only result files have are those of `bulkedit.edits.result_files.COLUMNS`.
+RESULTS: Final = pl.Schema(
+    {
+        "row": pl.UInt32(),
+        "edit_id": pl.String(),
+        "image_set_id": pl.String(),
+        "action": pl.String(),
+        "level": pl.String(),
+        "series_uid": pl.String(),
+        "instance_uid": pl.String(),
+        "attribute": pl.String(),
+        "value": pl.String(),  # this and the next with the values only
+        "value_json": pl.String(),
+        "vr": pl.String(),
+        "force": pl.Boolean(),
+        "version": pl.UInt32(),  # the version that the row insists on
+        "order": pl.UInt32(),  # of the row; a list that is made of the file is applied in the same order
+        "include_study_image_sets": pl.Boolean(),
+        "outcome": pl.String(),
+        "reason": pl.String(),  # error code, finding, or code of a row that was not planned
+        "message": pl.String(),  # the service's words without values, or why the row was not planned
+        "call": pl.UInt32(),
+        "made_image_set_id": pl.String(),  # the promoted image set that the edit is in, or the copy, not promoted
+        "version_before": pl.UInt32(),
+        "version_after": pl.UInt32(),
+        "attempts": pl.UInt32(),
+        "conflicts": pl.UInt32(),
+        "superseded": pl.Boolean(),  # a later edit of the same call has taken its place
+        "started_at": pl.Datetime("ms", "UTC"),  # first event of the call
+        "ended_at": pl.Datetime("ms", "UTC"),  # last event of the call
+        "row_edits": pl.UInt32(),  # lines of the row
+        "row_applied": pl.UInt32(),  # of these, applied
+    }
+)
+_TIMES: Final = ("started_at", "ended_at")
+_CHUNK: Final = 1_000_000  # edits in memory at once, about
+
+
+class _Text:
+    """Lines appended to a text file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open_private(path)
+        self._first = True
+
+    def add(self, lines: pl.DataFrame) -> None:
+        lines = lines.with_columns(pl.col(_TIMES).dt.to_string("iso:strict"))
+        self._append(lines, header=self._first)
+        self._first = False
+
+    def _append(self, lines: pl.DataFrame, *, header: bool) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Csv(_Text):
+    def _append(self, lines: pl.DataFrame, *, header: bool) -> None:
+        safe = cells.guarded(lines.lazy(), but=cells.VALUES).collect()  # values are written so that they are safe
+        safe.write_csv(self._file, include_header=header)
+
+
+class _JsonLines(_Text):
+    def _append(self, lines: pl.DataFrame, *, header: bool) -> None:
+        del header
+        lines.write_ndjson(self._file)
+
+
+class _Parquet:
+    """Chunks beside the file, brought together at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._chunks: list[Path] = []
+
+    def add(self, lines: pl.DataFrame) -> None:
+        chunk = self._path.with_name(f".{self._path.name}.{len(self._chunks)}")
+        with open_private(chunk) as file:
+            lines.write_parquet(file, compression="lz4")
+        self._chunks.append(chunk)
+
+    def close(self) -> None:
+        open_private(self._path).close()
+        pl.concat([pl.scan_parquet(chunk, glob=False) for chunk in self._chunks]).sink_parquet(self._path)
+        for chunk in self._chunks:
+            chunk.unlink()
+
+
+FORMATS: Final[dict[str, type[_Csv | _JsonLines | _Parquet]]] = {
+    "csv": _Csv,
+    "parquet": _Parquet,
+    "jsonl": _JsonLines,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """One result file as written."""
+
+    name: str
+    rows: int  # of the edit list
+    lines: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The result files of a run as written, by name (`FILES`)."""
+
+    folder: Path
+    format: str
+    values: bool
+    files: dict[str, ResultFile]
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON line of type ``results``."""
+        files = {
+            file.name: {"rows": file.rows, "lines": file.lines, "bytes": file.bytes, "sha256": file.sha256}
+            for file in self.files.values()
+        }
+        return {
+            "type": "results",
+            "folder": str(self.folder),
+            "format": self.format,
+            "values": self.values,
+            "rows": sum(file.rows for file in self.files.values()),
+            "files": files,
+        }
+
+
+def write(
+    run: Run, folder: Path, *, format_: str = "csv", values: bool = False, settlement: Settlement | None = None
+) -> Results:
+    """Write the four result files and their manifest to a new folder, for their owner's eyes only.
+
+    ``format_`` is one of `FORMATS`. With ``values`` the files hold health data and can be planned again. The folder
+    appears under its name only when all of it is written. Raises UsageError where it exists or cannot be written.
+    """
+    if folder.exists():
+        raise UsageError("there is something there already.", where=str(folder), hint="Give another folder.")
+    try:
+        with draft_folder(folder) as draft:
+            files = _write(run, settlement or Settlement.of(run), draft, format_, values=values)
+            done = Results(folder, format_, values, files)
+            write_private_json(draft / MANIFEST, _manifest(run, done))
+    except NOT_WRITTEN as error:
+        raise UsageError(f"the result files cannot be written ({reason_of(error)}).", where=str(folder)) from error
+    return done
+
+
+def _manifest(run: Run, done: Results) -> dict[str, Any]:
+    line = done.as_json()
+    return {
+        "format": FORMAT,
+        "tool": f"bulkedit {__version__}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": run.id,
+        "plan_digest": run.plan.digest,
+        "list_sha256": run.plan.manifest["list"]["sha256"],
+        **{name: line[name] for name in ("values", "rows", "files")},
+    }
+
+
+def _write(run: Run, settlement: Settlement, draft: Path, format_: str, *, values: bool) -> dict[str, ResultFile]:
+    """The files, chunk by chunk in the order of the list; a row is never parted."""
+    writers = {name: FORMATS[format_](draft / f"{name}.{format_}") for name in FILES}
+    rows, lines = dict.fromkeys(FILES, 0), dict.fromkeys(FILES, 0)
+    for chunk in _chunks(run, settlement, values=values, spreadsheet=format_ == "csv"):
+        for (name, writer), rank in zip(writers.items(), range(len(FILES)), strict=True):
+            part = chunk.filter(pl.col("rank") == rank).drop("rank")
+            writer.add(part)
+            rows[name] += part.get_column("row").n_unique()
+            lines[name] += part.height
+    for writer in writers.values():
+        writer.close()
+    return {name: _described(draft / f"{name}.{format_}", rows[name], lines[name]) for name in FILES}
+
+
+def _described(path: Path, rows: int, lines: int) -> ResultFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ResultFile(path.name, rows, lines, path.stat().st_size, digest)
+
+
+def _chunks(run: Run, settlement: Settlement, *, values: bool, spreadsheet: bool) -> Iterator[pl.DataFrame]:
+    """Lines (`RESULTS`) of ranges of rows, with ``rank`` UInt8: the place of their file in `FILES`."""
+    unplanned = _unplanned(run).collect()
+    edits = run.plan.edits()
+    satisfied = _satisfied(run)
+    first, last = _span(edits, pl.concat([unplanned.select("row"), satisfied.select("row")]))
+    step = max(1, (last + 1 - first) * _CHUNK // max(1, run.plan.counts["edits"]))
+    schema = RESULTS if values else {name: dtype for name, dtype in RESULTS.items() if name not in cells.VALUES}
+    for start in range(first, last + 1, step):
+        within = pl.col("row").is_between(start, start + step - 1)
+        settled = settlement.settle(edits.filter(within).sort("edit"))
+        if satisfied.height:
+            settled = pl.concat([settled, satisfied.lazy().filter(within)], how="diagonal")
+        if values:
+            settled = cells.values(settled, spreadsheet=spreadsheet)
+        planned = _lines(settled).select([*schema, "rank"])
+        both = pl.concat([planned, unplanned.lazy().filter(within)], how="diagonal_relaxed")
+        yield both.select([*schema, "rank"]).sort("row", maintain_order=True).collect()
+
+
+def _lines(settled: pl.LazyFrame) -> pl.LazyFrame:
+    """Edits with what became of them as lines of result files."""
+    rank = pl.col("outcome").replace_strict(_RANKS, return_dtype=pl.UInt8)
+    return settled.with_columns(
+        rank.max().over("row").alias("rank"),
+        pl.len().over("row").alias("row_edits"),
+        (pl.col("outcome") == str(Outcome.APPLIED)).sum().over("row").alias("row_applied"),
+        pl.col("action", "level").cast(pl.String),
+        (~pl.col("sent") & pl.col("same_as").is_null()).alias("superseded"),
+        pl.col("study_wide").alias("include_study_image_sets"),
+        _time("begun").alias("started_at"),
+        _time("at").alias("ended_at"),
+    )
+
+
+def _time(name: str) -> pl.Expr:
+    return (pl.col(name) * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC"))
+
+
+def _unplanned(run: Run) -> pl.LazyFrame:
+    """The rows that the plan has no edits for, a line each."""
+    return (
+        run.plan.set_aside()
+        .group_by("row", maintain_order=True)
+        .agg(reason=pl.col("code").unique(maintain_order=True).str.join(", "), message=pl.col("problem").str.join(" "))
+        .with_columns(
+            outcome=pl.lit(str(Outcome.UNPROCESSED)),
+            row_edits=pl.lit(0, pl.UInt32),
+            row_applied=pl.lit(0, pl.UInt32),
+            rank=pl.lit(_RANKS[Outcome.UNPROCESSED], pl.UInt8),
+        )
+    )
+
+
+def _satisfied(run: Run) -> pl.DataFrame:
+    """The edits that the plan does without because they held already, as `Settlement.settle` has others."""
+    nothing = pl.lit(0, pl.UInt32)
+    # the store stands for them, no later edit has taken their place
+    return (
+        run.plan.satisfied()
+        .collect()
+        .with_columns(outcome=pl.lit(cells.SATISFIED), attempts=nothing, conflicts=nothing, same_as=pl.col("edit"))
+    )
+
+
+def _span(edits: pl.LazyFrame, unplanned: pl.DataFrame) -> tuple[int, int]:
+    """The first and the last row of the list."""
+    row = pl.col("row")
+    ends = pl.concat(
+        [edits.select("row").select(row.min(), high=row.max()), unplanned.lazy().select(row.min(), high=row.max())]
+    )
+    low, high = ends.select(row.min(), pl.col("high").max()).collect().row(0)
+    return int(low), int(high)

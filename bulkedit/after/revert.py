@@ -1,0 +1,489 @@
+"""Undo a run: a plan that brings each image set back to its version before the run.
+
+A revert makes a new version with the content of an old one (UpdateImageSetMetadata with revertToVersionId), so it
+undoes a whole version: every edit of the run in that image set, and every change that came after. So an image set is
+planned only while the run's last version still is its latest, and the planned call names that version: if somebody
+writes in between, the service refuses the call. A study-wide call is undone set by set, because a revert does not go
+with includeStudyImageSets. Nothing here writes to the store; whoever reads the plan applies it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import polars as pl
+from anyio import to_thread
+
+from bulkedit import plans
+from bulkedit._printable import shell_word
+from bulkedit._version import __version__
+from bulkedit.client.pacing import Operation, pacer
+from bulkedit.client.reader import Reader, first_of
+from bulkedit.client.responses import Refusal, Refused, Standing, State
+from bulkedit.dicom.dictionary import RULES
+from bulkedit.edits import SET_ASIDE
+from bulkedit.edits.edit import EDITS, Action
+from bulkedit.errors import BulkeditError, UsageError
+from bulkedit.inventory.siblings import siblings_of
+from bulkedit.runs.changes import Changes
+from bulkedit.runs.own_versions import OwnVersions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from bulkedit.client.contract import Client
+    from bulkedit.client.pacing import Auto, Pacing, Rate
+    from bulkedit.client.reader import Clock
+    from bulkedit.client.responses import ImageSet
+    from bulkedit.plans import SavedPlan
+    from bulkedit.runs.folder import Run
+
+_NAMED: Final = 5  # in an error
+_KEPT_S: Final = 30 * 86_400.0  # cost-optimization: an update keeps an image set in the frequent tier for so long
+_FREQUENT: Final = "FREQUENT_ACCESS"
+
+
+class OnConflict(StrEnum):
+    """What to do with an image set that somebody else has changed since the run, or in its midst."""
+
+    SKIP = "skip"  # leave it out of the plan, and say so
+    FAIL = "fail"  # plan nothing
+    OVERWRITE = "overwrite"  # plan it: the other writer's changes are undone too
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How an image set is brought back."""
+
+    image_set_id: str
+    revert_to: int
+    latest: int  # the version that has to be the latest
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Why an image set is not brought back."""
+
+    image_set_id: str
+    code: str
+    problem: str
+    hint: str | None = None
+
+
+@dataclass(slots=True)
+class Touched:
+    """What the run has made of one image set."""
+
+    own: OwnVersions = field(default_factory=OwnVersions)
+    rows: set[int] = field(default_factory=set)
+    edit_ids: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """A plan that undoes a run, and what there is to know before it is applied."""
+
+    plan: SavedPlan
+    left_out: pl.DataFrame  # image_set_id, code, problem, hint: image sets of the run that the plan leaves as they are
+    study_wide_calls: int  # of the run, that are undone
+    study_wide_reverts: int  # calls that takes
+    torn: dict[str, list[str]]  # image set of a study-wide call that is brought back -> those of its study that are not
+    other_rows: list[int]  # rows that nobody named, undone with those that somebody named
+    unprocessed: int  # edits that a later resume of the run would still apply
+
+
+def decide(
+    image_set_id: str, own: OwnVersions, listed: Sequence[ImageSet], on_conflict: OnConflict = OnConflict.SKIP
+) -> Target | LeftOut:
+    """What to do with one image set.
+
+    ``own``: the versions that the run made; ``listed``: all versions of the image set, newest first. Versions of failed
+    updates hold what the one before them holds: they are nobody's change, and nothing is brought back to them, but they
+    count for which version is the latest. The same holds for a version that the run may have made or not, because it
+    changed nothing; an image set that has no other version of the run is left alone.
+    """
+    latest = listed[0]
+    if latest.state is State.DELETED:
+        return LeftOut(image_set_id, "gone", "has been deleted.")
+    if latest.state is State.LOCKED:
+        return LeftOut(image_set_id, "locked", "is locked: somebody is writing.", "Plan the revert again in a while.")
+    if not own.made:
+        return LeftOut(
+            image_set_id,
+            "unclaimed",
+            "was left alone: it held already what the run asks for, and whether the version after that is the run's "
+            "or another writer's cannot be told.",
+            "Nothing of the run is to be undone there: both versions hold the same.",
+        )
+    base = min(own.made.values())
+    others = own.others(listed, base)
+    if others and on_conflict is not OnConflict.OVERWRITE:
+        what = f"version {others[0]}" if len(others) == 1 else f"versions {', '.join(map(str, others))}"
+        when = "since" if others[0] > max(own.made) else "while it ran"
+        return LeftOut(
+            image_set_id,
+            "changed",
+            f"has been changed by another writer {when} ({what}).",
+            "Bring it back all the same, and undo that too: --on-conflict overwrite",
+        )
+    before = next((v.version for v in listed if v.version <= base and not v.failed), None)
+    if before is None:
+        return LeftOut(image_set_id, "no-version", f"has no version {base} or before to go back to.")
+    return Target(image_set_id, before, latest.version)
+
+
+def tier_of(latest: ImageSet, epoch: float) -> str | None:
+    """The storage tier of an image set as its latest version tells it, None where it does not.
+
+    ListImageSetVersions need not name tiers, but whatever was updated in the last 30 days is in the frequent one.
+    """
+    if latest.storage_tier is not None:
+        return latest.storage_tier
+    return _FREQUENT if latest.updated_at is not None and epoch - latest.updated_at < _KEPT_S else None
+
+
+async def revert(
+    run: Run,
+    client: Client,
+    folder: Path,
+    *,
+    now: datetime,
+    rates: Mapping[Operation, Rate | Auto],
+    rows: Collection[int] | None = None,
+    image_sets: Collection[str] | None = None,
+    whole_image_sets: bool = False,
+    on_conflict: OnConflict = OnConflict.SKIP,
+    workers: int = 16,
+    clock: Clock | None = None,
+    watch: Callable[[int, int], None] | None = None,
+) -> Reversal:
+    """Plan the undoing of a run, of the image sets of some of its rows, or of some of its image sets.
+
+    Asks ListImageSetVersions once for each image set; of study-wide calls also reads the metadata of the image set
+    that the call named, and searches for its study. ``rates`` has a rate of every read; ``watch`` is told how many
+    image sets of how many have been looked at. ``folder`` is that of the plan.
+
+    With ``rows``, image sets where other rows were applied too are refused, unless ``whole_image_sets`` takes these
+    rows along: a revert undoes a whole version. If all image sets are left out, the plan has no calls. Raises
+    UsageError for the choice, and under ``OnConflict.FAIL``; and what `Reader` raises.
+    """
+    rng = random.Random()  # noqa: S311 - of waits
+    reader = Reader(client, rates, rng, clock)
+    planner = _Reverting(run, client, reader, pacer(rates[Operation.SEARCH], rng), workers=workers, watch=watch)
+    await to_thread.run_sync(planner.read)
+    await planner.find_siblings()
+    chosen, other_rows = planner.choose(rows, image_sets, whole_image_sets=whole_image_sets)
+    decided = await planner.decide_all(chosen, on_conflict)
+    return await to_thread.run_sync(lambda: planner.plan(decided, folder, now, on_conflict, other_rows))
+
+
+class _Reverting:
+    """One planning of a revert."""
+
+    def __init__(
+        self,
+        run: Run,
+        client: Client,
+        reader: Reader,
+        searches: Pacing,
+        *,
+        workers: int,
+        watch: Callable[[int, int], None] | None,
+    ) -> None:
+        self._run = run
+        self._client = client
+        self._reader = reader
+        self._searches = searches
+        self._workers = workers
+        self._watch = watch or (lambda _done, _of: None)
+        self._touched: dict[str, Touched] = {}
+        self._undecided: set[str] = set()
+        self._unprocessed = 0
+        self._promoted: dict[str, str] = {}  # made by promoting a copy -> its original
+        self._wide: list[dict[str, Any]] = []  # rows of `STUDY_WIDE`, with rows and members
+        self._listed: dict[str, list[ImageSet] | Refused] = {}
+
+    def read(self) -> None:
+        """What the ledger tells. Blocks."""
+        changes = Changes(self._run)
+        self._promoted = changes.promoted
+        for image_set_id, row in changes.undecided().iter_rows():
+            self._undecided.add(image_set_id)
+            self._touched.setdefault(image_set_id, Touched()).rows.add(row)
+        self._unprocessed = changes.unprocessed()
+        wide = changes.study_wide().rows(named=True)
+        calls = {call["settled_by"]: {**call, "rows": set(), "members": {call["lead"]}} for call in wide}
+        self._wide = list(calls.values())
+        applied = changes.all().filter(pl.col("standing") == str(Standing.APPLIED))
+        names = ("image_set_id", "lead", "settled_by", "base", "version", "row", "edit_id")
+        for row in applied.select(names).unique(maintain_order=True).collect().iter_rows(named=True):
+            touched = self._touched.setdefault(row["image_set_id"], Touched())
+            touched.rows.add(row["row"])
+            if row["edit_id"] is not None:
+                touched.edit_ids.add(row["edit_id"])
+            if row["lead"] == row["image_set_id"]:
+                touched.own.add(row["base"], row["version"])
+            if (call := calls.get(row["settled_by"])) is not None:
+                call["rows"].add(row["row"])
+                call["members"].add(row["image_set_id"])
+        for call in self._wide:
+            # the call names an image set that its rows may not: it was changed all the same
+            lead = self._touched.setdefault(call["lead"], Touched())
+            lead.rows |= call["rows"]
+            if call["open"]:
+                self._undecided.add(call["lead"])
+            else:
+                lead.own.add(call["base"], call["version"])
+
+    async def find_siblings(self) -> None:
+        """The image sets that study-wide calls have changed beside the one they named, and their versions."""
+        reached: dict[str, list[dict[str, Any]]] = {}
+        for call in self._wide:
+            call["members"] |= set(await siblings_of(self._client, self._reader, self._searches, call["lead"]))
+            for sibling in sorted(call["members"] - {call["lead"]}):
+                self._touched.setdefault(sibling, Touched()).rows.update(call["rows"])
+                if call["open"]:
+                    self._undecided.add(sibling)
+                else:
+                    reached.setdefault(sibling, []).append(call)
+        for sibling, calls in reached.items():
+            listed = await self._versions(sibling)
+            own = self._touched[sibling].own
+            await own.add_study_wide([] if isinstance(listed, Refused) else listed, calls, self._versions)
+
+    async def _versions(self, image_set_id: str) -> list[ImageSet] | Refused:
+        if image_set_id not in self._listed:
+            self._listed[image_set_id] = await self._reader.versions(image_set_id)
+        return self._listed[image_set_id]
+
+    def choose(
+        self, rows: Collection[int] | None, image_sets: Collection[str] | None, *, whole_image_sets: bool
+    ) -> tuple[list[str], list[int]]:
+        """The image sets to bring back, and the rows that go with them though nobody named them."""
+        if not self._touched:
+            raise UsageError(
+                "this run has applied nothing that could be undone.",
+                where=str(self._run.folder),
+                hint="Where it stands: bulkedit status RUN",
+            )
+        if image_sets is not None:
+            unknown = sorted(set(image_sets) - self._touched.keys())
+            if unknown:
+                raise UsageError(f"the run has not changed {_some(unknown, 'image set')}.")
+            return [one for one in self._touched if one in set(image_sets)], []
+        if rows is None:
+            return list(self._touched), []
+        wanted = set(rows)
+        chosen = [one for one, touched in self._touched.items() if touched.rows & wanted]
+        along = sorted({row for one in chosen for row in self._touched[one].rows} - wanted)
+        missing = sorted(wanted - {row for touched in self._touched.values() for row in touched.rows})
+        if missing:
+            raise UsageError(f"the run has applied nothing of {_some(missing, 'row')}.")
+        if along and not whole_image_sets:
+            raise UsageError(
+                f"{_some(along, 'other row')} changed the same image sets: a revert undoes a whole version, and "
+                f"{'it' if len(along) == 1 else 'they'} would be undone too.",
+                hint=f"Undo all of them: --rows {ranges(sorted(wanted | set(along)))}, or --whole-image-sets.\n"
+                "To undo some of them only, apply an edit list with the values of before.",
+            )
+        return chosen, along
+
+    async def decide_all(self, chosen: Sequence[str], on_conflict: OnConflict) -> list[Target | LeftOut]:
+        """What to do with each image set."""
+        found: dict[str, Target | LeftOut] = {}
+        try:
+            async with anyio.create_task_group() as tasks:
+                send, receive = anyio.create_memory_object_stream[str]()
+
+                async def work(own: Any) -> None:  # noqa: ANN401 - anyio's receive stream
+                    async with own:
+                        async for image_set_id in own:
+                            found[image_set_id] = await self._decide(image_set_id, on_conflict)
+                            self._watch(len(found), len(chosen))
+
+                async with send:
+                    for _ in range(self._workers):
+                        tasks.start_soon(work, receive.clone())
+                    receive.close()
+                    for image_set_id in chosen:
+                        await send.send(image_set_id)
+        except* BulkeditError as group:
+            raise first_of(group) from None
+        return [found[image_set_id] for image_set_id in chosen]
+
+    async def _decide(self, image_set_id: str, on_conflict: OnConflict) -> Target | LeftOut:
+        if image_set_id in self._undecided:
+            return LeftOut(
+                image_set_id,
+                "in-doubt",
+                "has a call of the run whose fate is open.",
+                f"Settle it first: bulkedit resume {shell_word(self._run.folder)}",
+            )
+        if image_set_id in self._promoted:
+            return LeftOut(
+                image_set_id,
+                "via-copy",
+                f"was made from {self._promoted[image_set_id]} by way of a copy: it has no version from before.",
+                "If the original was kept, delete the new image set; a deleted original does not come back.",
+            )
+        own = self._touched[image_set_id].own
+        if own.untold:
+            return LeftOut(
+                image_set_id, "unknown-version", "was changed by a study-wide call, in which version cannot be told."
+            )
+        listed = await self._versions(image_set_id)
+        if not isinstance(listed, Refused) and listed:
+            return decide(image_set_id, own, listed, on_conflict)
+        if isinstance(listed, Refused) and listed.kind is not Refusal.NOT_FOUND:
+            return LeftOut(image_set_id, "unread", f"could not be looked at ({listed.code}).")
+        return LeftOut(image_set_id, "gone", "does not exist any more.")
+
+    def plan(
+        self,
+        decided: list[Target | LeftOut],
+        folder: Path,
+        now: datetime,
+        on_conflict: OnConflict,
+        other_rows: list[int],
+    ) -> Reversal:
+        """Write the plan. Blocks."""
+        targets = [one for one in decided if isinstance(one, Target)]
+        left_out = [one for one in decided if isinstance(one, LeftOut)]
+        changed = [one.image_set_id for one in left_out if one.code == "changed"]
+        if changed and on_conflict is OnConflict.FAIL:
+            raise UsageError(
+                f"{_some(changed, 'image set')} {'has' if len(changed) == 1 else 'have'} been changed by another "
+                "writer; nothing was planned.",
+                hint="Leave them as they are: --on-conflict skip",
+            )
+        rules = RULES["2026"]
+        settings = plans.Settings(rules=rules, payload_limit=rules.payload_limit)
+        made = plans.make(self._edits(targets), settings)
+        aside = self._set_aside(left_out)
+        about: dict[str, Any] = {
+            "tool": f"bulkedit {__version__}",
+            "created": now.isoformat(timespec="seconds"),
+            "datastore_id": self._run.plan.datastore_id,
+            "list": {
+                "name": str(self._run.folder),
+                "sha256": self._run.plan.digest,
+                "form": "revert",
+                "rows": len({row for one in targets for row in self._touched[one.image_set_id].rows}),
+            },
+            "settings": {
+                "rules": rules.age,
+                "payload_limit": settings.payload_limit,
+                "force": False,
+                "merge": settings.merge,
+                "study_wide": str(plans.StudyWide.OFF),  # the service has no study-wide revert
+            },
+            "counts": {
+                **plans.estimate(made, inventory=self._tiers(targets, now)).as_json(),
+                "rows": len(decided),
+                "set_aside": len(left_out),
+                "skipped": 0,
+                "empty": 0,
+                "searches": 0,
+                "beyond_knowledge": 0,
+            },
+        }
+        saved = plans.save(plans.Plan(made.calls, made.edits, aside), folder, about)
+        back = {one.image_set_id for one in targets}
+        undone = [call for call in self._wide if not call["open"] and call["members"] & back]
+        return Reversal(
+            plan=saved,
+            left_out=pl.DataFrame(
+                [(one.image_set_id, one.code, one.problem, one.hint) for one in left_out],
+                schema=dict.fromkeys(("image_set_id", "code", "problem", "hint"), pl.String()),
+                orient="row",
+            ),
+            study_wide_calls=len(undone),
+            study_wide_reverts=len({one for call in undone for one in call["members"] & back}),
+            torn={
+                min(call["members"] & back): sorted(call["members"] - back) for call in undone if call["members"] - back
+            },
+            other_rows=other_rows,
+            unprocessed=self._unprocessed,
+        )
+
+    def _tiers(self, targets: list[Target], now: datetime) -> pl.DataFrame:
+        """What is known of storage tiers: image_set_id, storage_tier String."""
+        epoch, tiers = now.timestamp(), []
+        for one in targets:
+            listed = self._listed[one.image_set_id]
+            tiers.append((one.image_set_id, None if isinstance(listed, Refused) else tier_of(listed[0], epoch)))
+        return pl.DataFrame(tiers, schema={"image_set_id": pl.String(), "storage_tier": pl.String()}, orient="row")
+
+    def _edits(self, targets: list[Target]) -> pl.DataFrame:
+        """One revert an image set: columns `EDITS` and image_set_id, by the first row that it undoes."""
+        edits = []
+        for one in targets:
+            touched = self._touched[one.image_set_id]
+            edits.append(
+                {
+                    "row": min(touched.rows, default=0),
+                    "edit_id": next(iter(touched.edit_ids))
+                    if len(touched.rows) == len(touched.edit_ids) == 1
+                    else None,
+                    "selector": "image_set_id",
+                    "key": one.image_set_id,
+                    "action": str(Action.REVERT),
+                    "revert_to": one.revert_to,
+                    "force": False,
+                    "version": one.latest,
+                    "study_wide": False,
+                }
+            )
+        frame = pl.DataFrame(edits, schema=EDITS).with_columns(image_set_id=pl.col("key"))
+        return frame.sort("row", "image_set_id")
+
+    def _set_aside(self, left_out: list[LeftOut]) -> pl.DataFrame:
+        lines = [
+            (
+                min(self._touched[one.image_set_id].rows, default=0),
+                None,
+                one.code,
+                f"image set {one.image_set_id} {one.problem}",
+                None,
+                one.hint,
+            )
+            for one in left_out
+        ]
+        return pl.DataFrame(lines, schema=SET_ASIDE, orient="row").sort("row", maintain_order=True)
+
+
+def _some(things: Sequence[object], one: str) -> str:
+    """`row 5`, `rows 5, 6 and 3 more`."""
+    shown = ", ".join(map(str, things[:_NAMED]))
+    more = f" and {len(things) - _NAMED:,} more" if len(things) > _NAMED else ""
+    return f"{one if len(things) == 1 else one + 's'} {shown}{more}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Sorted numbers as --rows takes them: `2-5,9`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
+
+
+def parse_ranges(text: str) -> set[int]:
+    """Read `812` or `2-5,9`. Raises UsageError."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise UsageError(
+                "the rows are not understood.", hint="Write them as 812 or 2-5,9, as the edit list has them."
+            )
+        found |= set(range(int(first), int(last or first) + 1))
+    return found

@@ -1,0 +1,265 @@
+"""A verification as a folder: `RUN/verifications/<id>/`, with its progress while it runs and its files when it is done.
+
+While it runs, `progress.jsonl` gets one line for each image set that has been read, so that the same command goes on
+where it was stopped. At the end come `differences` and, with history, `kept`, each as Parquet and CSV, and
+`verification.json` with the numbers. All are 0600 in a folder that is 0700; they hold values only where asked to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import IO, TYPE_CHECKING, Any, Final, Self
+
+import polars as pl
+
+from bulkedit import _received as received
+from bulkedit._files import NOT_WRITTEN, open_private, reason_of, write_private_json
+from bulkedit.edits.result_files import guarded
+from bulkedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from bulkedit.after.verify.options import VerifyOptions
+    from bulkedit.runs.folder import Run
+
+FORMAT: Final = 1
+FOLDER: Final = "verifications"
+_ABOUT: Final = "begun.json"
+_PROGRESS: Final = "progress.jsonl"
+_RESULT: Final = "verification.json"
+_ROW_GROUP: Final = 65_536
+
+_PLACE: Final[dict[str, Any]] = {
+    "row": pl.UInt32(),  # as in the edit list
+    "edit_id": pl.String(),
+    "image_set_id": pl.String(),
+    "action": pl.String(),
+    "level": pl.String(),
+    "series_uid": pl.String(),
+    "instance_uid": pl.String(),
+    "attribute": pl.String(),
+    "call": pl.UInt32(),
+}
+# One row for each applied edit that the store does not hold, by image set.
+DIFFERENCES: Final = pl.Schema(
+    {
+        **_PLACE,
+        "difference": pl.String(),  # a word of `bulkedit.edits.compare.Difference`
+        "origin": pl.String(),  # `later writer`, `run`, or `unknown` where the version of the run cannot be read
+        "version": pl.UInt32(),  # that the run made
+        "latest": pl.UInt32(),  # that was read; null where the image set is gone
+        "expected": pl.String(),  # JSON text; this and the next only where values were asked for
+        "found": pl.String(),
+    }
+)
+# One row for each applied edit whose former value, instance or series older versions still have.
+KEPT: Final = pl.Schema({**_PLACE, "versions": pl.List(pl.UInt32()), "primary": pl.Boolean()})
+
+_LINE: Final = pl.Schema(
+    {
+        "image_set_id": pl.String(),
+        "differences": pl.List(pl.Struct(dict(DIFFERENCES))),
+        "kept": pl.List(pl.Struct(dict(KEPT))),
+    }
+)
+
+
+_LINE_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "image_set_id": (str,),
+    **dict.fromkeys(("matching", "superseded", "siblings"), (int,)),
+    **dict.fromkeys(("differences", "kept"), (list,)),
+}
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was found so far: edits unless said otherwise."""
+
+    image_sets: int = 0  # read
+    matching: int = 0
+    superseded: int = 0  # by a later edit of the run
+    differences: int = 0
+    by_later_writers: int = 0  # of the differences
+    by_run: int = 0
+    kept: int = 0  # whose former value older versions still have
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Count an image set."""
+        for name in ("matching", "superseded"):
+            setattr(self, name, getattr(self, name) + line[name])
+        self.image_sets += 1 + line["siblings"]
+        self.differences += len(line["differences"])
+        self.by_later_writers += sum(one["origin"] == "later writer" for one in line["differences"])
+        self.by_run += sum(one["origin"] == "run" for one in line["differences"])
+        self.kept += len(line["kept"])
+
+
+class Progress:
+    """A verification that is under way, or was interrupted."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.counts = Counts()
+        self.done: set[str] = set()  # image sets that have been read
+        self._file: IO[bytes] | None = None
+
+    @classmethod
+    def open(cls, run: Run, name: str, options: VerifyOptions, events: int, *, fresh: bool) -> Self:
+        """Go on with the verification of a run that was interrupted under the same options, or begin one.
+
+        ``events``: a count that grows whenever the run does; a verification of less than the run is not gone on with.
+        """
+        wanted = {"format": FORMAT, "events": events, **options.as_json()}
+        if not fresh:
+            for folder in reversed(received.subfolders(run.folder / FOLDER)):
+                about = _read(folder / _ABOUT)
+                same = about is not None and {**about, "seed": None} == {**wanted, "seed": None}
+                if about is None or not same or received.there(folder / _RESULT):
+                    continue
+                received.require(about, {"seed": (int,)}, str(folder / _ABOUT))
+                if options.seed in {None, about["seed"]}:
+                    found = cls(folder, about["seed"])
+                    found._take_up()
+                    return found
+        folder = run.folder / FOLDER / name
+        seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(4), "big")
+        received.require_folder(folder.parent)
+        with _explained(folder):
+            folder.mkdir(mode=0o700, parents=True)
+            write_private_json(folder / _ABOUT, {**wanted, "seed": seed})
+        return cls(folder, seed)
+
+    def _take_up(self) -> None:
+        path = self.folder / _PROGRESS
+        if not received.there(path):
+            return
+        whole = 0
+        with received.opened_to_write(path) as file:
+            for text in file:
+                if not text.endswith(b"\n"):
+                    break  # a kill has cut it short
+                whole += len(text)
+                line = received.json_object(text, str(path))
+                received.require(line, _LINE_KINDS, str(path))
+                for one in line["differences"]:
+                    received.require({"a difference": one}, {"a difference": (dict,)}, str(path))
+                    received.require(one, {"origin": (str,)}, str(path))
+                self.done.add(line["image_set_id"])
+                self.counts.add(line)
+            file.truncate(whole)
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Keep what was found in one image set."""
+        with _explained(self.folder):
+            if self._file is None:
+                self._file = received.opened_to_write(self.folder / _PROGRESS)
+            self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+        self.done.add(line["image_set_id"])
+        self.counts.add(line)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._file is not None:
+            self._file.close()
+
+    def finish(self, about: dict[str, Any], *, history: bool) -> Verification:
+        """Write the files of a verification that has read all it was to read. ``about``: more for its numbers."""
+        self.close()
+        files = {"differences": DIFFERENCES, **({"kept": KEPT} if history else {})}
+        with _explained(self.folder):
+            if not (path := self.folder / _PROGRESS).exists():
+                open_private(path).close()
+            digests: dict[str, str] = {}
+            for name, schema in files.items():
+                digests |= self._write(name, schema)
+            result = {**about, **asdict(self.counts), "seed": self.seed, "files": digests}
+            write_private_json(self.folder / _RESULT, result)
+            path.unlink()
+            (self.folder / _ABOUT).unlink()
+        return Verification(self.folder, result)
+
+    def _write(self, name: str, schema: pl.Schema) -> dict[str, str]:
+        received.require_file(self.folder / _PROGRESS)
+        lines = pl.scan_ndjson(self.folder / _PROGRESS, schema=_LINE)
+        rows = lines.select(pl.col(name).explode(empty_as_null=False)).unnest(name).select(schema.names())
+        rows = rows.cast(schema).sort("row", "image_set_id", maintain_order=True)
+        parquet, csv = self.folder / f"{name}.parquet", self.folder / f"{name}.csv"
+        for path in (parquet, csv):
+            path.unlink(missing_ok=True)
+        with open_private(parquet) as file:
+            rows.sink_parquet(file, row_group_size=_ROW_GROUP)
+        flat = pl.scan_parquet(parquet, glob=False)
+        if name == "kept":
+            flat = flat.with_columns(pl.col("versions").cast(pl.List(pl.String)).list.join(" "))
+        with open_private(csv) as file:
+            guarded(flat).sink_csv(file)
+        return {path.name: _sha256(path) for path in (parquet, csv)}
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A verification that is done."""
+
+    folder: Path
+    summary: dict[str, Any]  # `verification.json`
+
+    def differences(self) -> pl.LazyFrame:
+        """Applied edits that the store does not hold: columns `DIFFERENCES`, by row."""
+        return received.parquet(self.folder / "differences.parquet", DIFFERENCES)
+
+    def kept(self) -> pl.LazyFrame:
+        """Edits whose former values older versions still have: columns `KEPT`. Empty without history."""
+        path = self.folder / "kept.parquet"
+        return received.parquet(path, KEPT) if received.there(path) else pl.LazyFrame(schema=KEPT)
+
+
+def load(folder: Path) -> Verification:
+    """Open the folder of a verification that is done. Raises UsageError."""
+    result = _read(folder / _RESULT)
+    if result is None:
+        raise UsageError("this is no verification that is done.", where=str(folder))
+    received.require(result, dict.fromkeys(("differences", "image_sets"), (int,)), str(folder / _RESULT))
+    return Verification(folder, result)
+
+
+def verifications(run: Run) -> Iterable[Verification]:
+    """The verifications of a run that are done, oldest first."""
+    for folder in received.subfolders(run.folder / FOLDER):
+        if received.there(folder / _RESULT):
+            yield load(folder)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The object in a file, None if there is none. Raises ReceivedError."""
+    try:
+        return received.read_json(path)
+    except FileNotFoundError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with received.opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _explained:  # noqa: N801 - reads as a statement
+    """Turns faults of the disk into UsageError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, NOT_WRITTEN):
+            raise UsageError(
+                f"the verification cannot be written ({reason_of(error)}).", where=str(self._folder)
+            ) from error

@@ -1,0 +1,394 @@
+"""Read an image set that a run has changed, and hold every applied edit against it.
+
+One image set at a time is looked at (GetImageSet), read at its latest version (GetImageSetMetadata), and if an edit is
+not as the run left it, read again at versions between: that tells whether the run made the difference, by the update
+itself or by a later one, or a later writer. An archived image set is not read unless that is asked for, because reading
+moves it to the frequent tier for 30 days.
+
+What a study-wide call did to image sets that its rows do not name is told from the plan if the study was known when it
+was made. If it was not, the study is searched for: at the image set that the call names, and at each difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+from anyio import to_thread
+
+from bulkedit.after.verify.folder import KEPT
+from bulkedit.client.responses import Refusal, Refused, State
+from bulkedit.edits.compare import Difference, difference, expected_value, held, keeps_former, value_in
+from bulkedit.edits.edit import Action
+from bulkedit.inventory.siblings import in_study_of
+from bulkedit.runs.changes import in_study, once
+from bulkedit.runs.own_versions import OwnVersions, own_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from bulkedit.after.verify.options import VerifyOptions
+    from bulkedit.client.contract import Client
+    from bulkedit.client.pacing import Pacing
+    from bulkedit.client.reader import Reader
+    from bulkedit.client.responses import ImageSet
+    from bulkedit.edits.compare import Held
+    from bulkedit.runs.changes import Changes
+
+ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
+_SEEN_BACK: Final = 20  # versions that are read to find one that held the edit, if it is not known which should
+_PLACE: Final = [name for name in KEPT if name not in {"image_set_id", "versions", "primary"}]
+
+LATER, OURS, UNKNOWN = "later writer", "run", "unknown"
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was found in one image set."""
+
+    matching: int = 0
+    superseded: int = 0
+    siblings: int = 0  # image sets of the study that the run's edits do not name
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    document: dict[str, Any] | None = None  # of the image set itself, which tells its study; None if it is gone
+
+    def line(self, image_set_id: str) -> dict[str, Any]:
+        """As a line of the progress file."""
+        return {
+            "image_set_id": image_set_id,
+            "matching": self.matching,
+            "superseded": self.superseded,
+            "siblings": self.siblings,
+            "differences": self.differences,
+            "kept": self.kept,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An image set that was not read."""
+
+    archived: bool = False  # it would have moved to the frequent tier
+    reason: str = ""  # error code, or `locked`
+
+
+@dataclass(slots=True)
+class _Own:
+    """Which versions of an image set are the run's own."""
+
+    versions: OwnVersions
+    by_call: dict[int, int]  # versions made by study-wide calls that name another image set, by `settled_by`
+    open: bool  # a call of the run may still be carried out, or has been
+
+    def origin(self, version: int) -> str:
+        """Who made a version."""
+        if version in self.versions.made:
+            return OURS
+        return UNKNOWN if self.versions.untold or self.open else LATER
+
+    def one_writer_since(self, version: int) -> str | None:
+        """Who made all versions after this one; None if more than one writer may have."""
+        several = self.versions.untold or self.open or any(made > version for made in self.versions.made)
+        return None if several else LATER
+
+
+class Checker:
+    """Checks image sets, any number at once."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        client: Client,
+        reader: Reader,
+        searches: Pacing,
+        options: VerifyOptions,
+        *,
+        named: Collection[str],
+        chosen: Collection[str],
+        undecided: Collection[str],
+        archived: bool,
+    ) -> None:
+        """``named``: the image sets that the run's edits name, ``chosen``: those of them that are checked.
+
+        ``undecided``: those with a call of the run that may still be carried out; ``archived``: read archived ones too.
+        """
+        self._changes = changes
+        self._client = client
+        self._reader = reader
+        self._searches = searches
+        self._options = options
+        self._named = named
+        self._chosen = chosen
+        self._undecided = undecided
+        self._archived = archived
+        self._study_wide = changes.study_wide()
+
+    async def check(
+        self, image_set_id: str, changes: Sequence[dict[str, Any]], members: Collection[str]
+    ) -> Checked | LeftOut:
+        """Hold the changes (`bulkedit.runs.changes.CHANGES`) of an image set against it.
+
+        ``members``: the image sets of its lane, if the lane has study-wide calls.
+        """
+        checked = Checked()
+        left_out = await self._one(_Asked(image_set_id, changes), checked)
+        if left_out is not None:
+            return left_out
+        document, checked.document = checked.document, None
+        wide = [change for change in changes if change["study_wide"] and change["lead"] == image_set_id]
+        if wide and document is not None:
+            study = await in_study_of(self._client, self._searches, image_set_id, document)
+            others = [sibling for sibling in study if sibling not in members]
+            left_out = await self._siblings(image_set_id, wide, others, checked)
+        return left_out or checked
+
+    async def _one(self, asked: _Asked, checked: Checked) -> LeftOut | None:
+        image_set_id = asked.image_set_id
+        found = await self._reader.settled(image_set_id)
+        if _is_gone(found):
+            edits = asked.edits()
+            seen = [one for one in edits if not one.superseded]
+            checked.superseded += len(edits) - len(seen)
+            checked.differences += [self._difference(one, image_set_id, Difference.IMAGE_SET, LATER) for one in seen]
+            return None
+        if isinstance(found, Refused):
+            return LeftOut(reason=found.code)
+        if found.state is State.LOCKED:
+            return LeftOut(reason="locked")
+        if found.storage_tier == ARCHIVED and not self._archived:
+            return LeftOut(archived=True)
+        versions = _Versions(self._reader, image_set_id)
+        checked.document = document = await versions.read(found.version)
+        if document is None:
+            return LeftOut(reason="the metadata cannot be read")
+        if await self._differing(asked, found, versions):
+            asked = await self._with_whole_study(asked, document)
+        edits = asked.edits()
+        differing = await self._differing(asked, found, versions)
+        checked.superseded += sum(one.superseded for one in edits)
+        checked.matching += sum(not one.superseded for one in edits) - len(differing)
+        if differing:
+            own = await self._own(asked)
+            for one, differs in differing:
+                checked.differences.append(await self._explained(one, differs, found, versions, own))
+        if self._options.history:
+            checked.kept += await self._history(found, edits, versions)
+        return None
+
+    async def _differing(self, asked: _Asked, found: ImageSet, versions: _Versions) -> list[tuple[Held, Difference]]:
+        """The edits that are to be seen in the image set and are not."""
+        differing = []
+        for one in asked.edits():
+            if one.superseded:
+                continue
+            document = await versions.read(found.version) or {}
+            made = _made(one)
+            if one.whole and one.followed and made is not None:
+                # what came after it was the run's own: the revert itself is seen in the version that it made
+                document = await versions.read(made) or document
+            if (differs := difference(one, document, await versions.target(one))) is not None:
+                differing.append((one, differs))
+        return differing
+
+    async def _with_whole_study(self, asked: _Asked, document: dict[str, Any]) -> _Asked:
+        """With what study-wide calls of other lanes did to the image set: its study was not known to the plan."""
+        if asked.calls is not None:
+            return asked
+        lanes = {change["lane"] for change in asked.changes}
+        calls = self._study_wide.filter(pl.col("lane").is_in(list(lanes)))
+        if calls.height == self._study_wide.height:
+            return replace(asked, calls=calls)
+        image_set_id = asked.image_set_id
+        study = await in_study_of(self._client, self._searches, image_set_id, document)
+        calls = self._calls_of([image_set_id, *study], lanes)
+        others = calls.filter(~pl.col("open") & ~pl.col("lane").is_in(list(lanes)))
+        if not others.height:
+            return replace(asked, calls=calls)
+        wide = await to_thread.run_sync(self._changes.of_calls, others)
+        changes = in_study(image_set_id, asked.changes, once(wide))
+        return _Asked(image_set_id, changes, {change["settled_by"] for change in asked.changes}, calls)
+
+    def _calls_of(self, study: Collection[str], lanes: Collection[int] = ()) -> pl.DataFrame:
+        """The study-wide calls of the run that name an image set of a study, or are of these lanes."""
+        return self._study_wide.filter(pl.col("lead").is_in(list(study)) | pl.col("lane").is_in(list(lanes)))
+
+    async def _own(self, asked: _Asked) -> _Own:
+        calls = self._study_wide.clear() if asked.calls is None else asked.calls
+        own = own_versions(asked.image_set_id, asked.changes)
+        others = calls.filter(~pl.col("open") & (pl.col("lead") != asked.image_set_id))
+        found: dict[int, int] = {}
+        if others.height:
+            listed = await self._reader.versions(asked.image_set_id)
+            listed = [] if isinstance(listed, Refused) else listed
+            found = await own.add_study_wide(listed, others.rows(named=True), self._reader.versions)
+        open_ = asked.image_set_id in self._undecided or bool(calls.get_column("open").any())
+        return _Own(own, found, open_)
+
+    async def _explained(
+        self, one: Held, differs: Difference, found: ImageSet, versions: _Versions, own: _Own
+    ) -> dict[str, Any]:
+        document = await versions.read(found.version)
+        origin = await self._origin(one, found, versions, own)
+        made = own.by_call.get(one.change["settled_by"])
+        return self._difference(
+            one, found.image_set_id, differs, origin, made=made, latest=found.version, document=document
+        )
+
+    async def _origin(self, one: Held, found: ImageSet, versions: _Versions, own: _Own) -> str:
+        """Who made a difference: the run, or a later writer."""
+        made, target = _made(one), await versions.target(one)
+        if made is None:
+            made = own.by_call.get(one.change["settled_by"])
+        if made is not None:
+            if made >= found.version:
+                return OURS
+            if (then := await versions.read(made)) is None:
+                return UNKNOWN
+            if difference(one, then, target) is not None:
+                return OURS
+            if (writer := own.one_writer_since(made)) is not None:
+                return writer
+        oldest = made if made is not None else max(found.version - _SEEN_BACK, 1)
+        newer = found.version
+        for number in range(found.version - 1, oldest - 1, -1):
+            then = await versions.read(number)
+            if then is None:
+                continue
+            if difference(one, then, target) is None:
+                return own.origin(newer)
+            newer = number
+        return OURS if oldest == 1 else UNKNOWN
+
+    def _difference(
+        self,
+        one: Held,
+        image_set_id: str,
+        differs: Difference,
+        origin: str,
+        *,
+        made: int | None = None,
+        latest: int | None = None,
+        document: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        values = self._options.include_values
+        return {
+            **{name: one.change[name] for name in _PLACE},
+            "image_set_id": image_set_id,
+            "difference": str(differs),
+            "origin": origin,
+            "version": one.change["version"] if one.change["lead"] == image_set_id else made,
+            "latest": latest,
+            "expected": expected_value(one) if values else None,
+            "found": value_in(one, document) if values and document is not None else None,
+        }
+
+    async def _history(self, found: ImageSet, edits: list[Held], versions: _Versions) -> list[dict[str, Any]]:
+        """The versions before each edit that still have what it has replaced or removed."""
+        listed = await self._reader.versions(found.image_set_id)
+        if isinstance(listed, Refused):
+            return []
+        kept: dict[int, list[int]] = {}
+        for number in sorted(version.version for version in listed if version.version < found.version):
+            document = await versions.read(number, keep=False)
+            for position, one in enumerate(edits):
+                made = _made(one)
+                before = number < made if made is not None and one.change["version"] is not None else True
+                if document is not None and before and _has_former(one, number, document):
+                    kept.setdefault(position, []).append(number)
+        return [
+            {
+                **{name: edits[position].change[name] for name in _PLACE},
+                "image_set_id": found.image_set_id,
+                "versions": numbers,
+                "primary": found.primary,
+            }
+            for position, numbers in sorted(kept.items())
+        ]
+
+    async def _siblings(
+        self, lead: str, wide: list[dict[str, Any]], others: Collection[str], checked: Checked
+    ) -> LeftOut | None:
+        """Check the image sets of the study that study-wide calls have changed and the lane does not name.
+
+        ``wide``: the changes by calls that name ``lead``; ``others``: these image sets. If rows of another lane name
+        one of them, what these rows ask for is checked in its own turn.
+        """
+        if not others:
+            return None
+        reported = {change["settled_by"] for change in wide}
+        calls = self._calls_of([lead, *others], {change["lane"] for change in wide})
+        beside = calls.filter(~pl.col("open") & ~pl.col("settled_by").is_in(list(reported)))
+        more = await to_thread.run_sync(self._changes.of_calls, beside) if beside.height else []
+        asked = once(sorted([*wide, *more], key=lambda change: change["edit"]))
+        named = [sibling for sibling in others if sibling in self._named]
+        own = await to_thread.run_sync(self._changes.of_image_sets, named)
+        leads = set(calls.filter(~pl.col("open")).get_column("lead").to_list()) & {*self._chosen}
+        for sibling in others:
+            changes = in_study(sibling, own.get(sibling, ()), asked)
+            left_out = await self._one(_Asked(sibling, changes, reported, calls), checked)
+            if left_out is not None:
+                return left_out
+            # it is read at each image set that a call names, and counted at the first
+            checked.siblings += sibling not in self._named and lead == min(leads, default=lead)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """All that a run has done to one image set, and what of it is checked now. Holds values: never log it."""
+
+    image_set_id: str
+    changes: Sequence[dict[str, Any]]  # rows of `bulkedit.runs.changes.CHANGES`, in the order that the list asks for
+    reported: Collection[int] | None = None  # the calls whose edits are checked; None: all
+    calls: pl.DataFrame | None = None  # the study-wide calls of its study (`STUDY_WIDE`), once they have been found
+
+    def edits(self) -> list[Held]:
+        """The edits that are checked."""
+        found = held(self.changes)
+        return [one for one in found if self.reported is None or one.change["settled_by"] in self.reported]
+
+
+def _is_gone(found: ImageSet | Refused) -> bool:
+    if isinstance(found, Refused):
+        return found.kind in {Refusal.NOT_FOUND, Refusal.STALE}
+    return found.state is State.DELETED
+
+
+def _made(one: Held) -> int | None:
+    """The version in which the edit is to be seen first; None in an image set that the call does not name."""
+    change = one.change
+    if change["lead"] != change["image_set_id"]:
+        return None
+    made: int | None = change["version"] if change["version"] is not None else change["base"]
+    return made
+
+
+def _has_former(one: Held, number: int, document: dict[str, Any]) -> bool:
+    if one.action is Action.REVERT:
+        return bool(number > one.change["revert_to"])  # what it took back
+    return keeps_former(one, document)
+
+
+class _Versions:
+    """The metadata of versions of one image set, each read once."""
+
+    def __init__(self, reader: Reader, image_set_id: str) -> None:
+        self._reader = reader
+        self._image_set_id = image_set_id
+        self._read: dict[int, dict[str, Any] | None] = {}
+
+    async def target(self, one: Held) -> dict[str, Any] | None:
+        """The document that a revert went back to; None for other edits."""
+        return await self.read(one.change["revert_to"]) if one.whole else None
+
+    async def read(self, version: int, *, keep: bool = True) -> dict[str, Any] | None:
+        """The document of a version; None where the service will not give it."""
+        if version in self._read:
+            return self._read[version]
+        answer = await self._reader.metadata(self._image_set_id, version)
+        found = None if isinstance(answer, Refused) else answer
+        if keep:
+            self._read[version] = found
+        return found

@@ -1,0 +1,27 @@
+"""What still identifies a patient after a de-identification run: an independent scan of metadata documents.
+
+Pure. It has rules of its own and imports nothing of `bulkedit.deid`: a mistake there must not hide itself here. It
+holds a document as it was before the run against the document as it is now. Pixels are never looked at.
+"""
+
+from bulkedit.audits.check import RISKS, Check
+from bulkedit.audits.originals import Kind
+from bulkedit.audits.references import Closure, References
+from bulkedit.audits.risks import Risk, risks
+from bulkedit.audits.scan import FINDINGS, Finding, scan
+from bulkedit.audits.texts import SURVIVORS, FreeTexts
+
+__all__ = [
+    "FINDINGS",
+    "RISKS",
+    "SURVIVORS",
+    "Check",
+    "Closure",
+    "Finding",
+    "FreeTexts",
+    "Kind",
+    "References",
+    "Risk",
+    "risks",
+    "scan",
+]

@@ -1,0 +1,135 @@
+"""What identified the patient: collected from a document as it was before the run, by rules of this package alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkedit.audits.values import Spot, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Kind(StrEnum):
+    """What a value tells. A run that keeps a kind on purpose is not asked about it."""
+
+    NAME = "name"  # of any person
+    IDENTIFIER = "identifier"  # of the patient, the visit, the order; addresses and telephone numbers
+    DATE = "date"
+    UID = "uid"  # of instances and what they refer to; classes and registered UIDs are none
+    DEVICE = "device"
+    INSTITUTION = "institution"
+
+
+REGISTERED: Final = "1.2.840.10008."  # PS3.6 annex A: classes, transfer syntaxes, coding schemes
+_NO_INSTANCE: Final = re.compile(
+    r"(ClassUID|TransferSyntaxUID|CodingSchemeUID|MappingResourceUID|ContextUID|ContextGroupExtensionCreatorUID"
+    r"|TransferSyntaxUIDs?|ClassUIDs|ImplementationClassUID|LongCodeValue)$"
+)
+_IDENTIFIERS: Final = re.compile(
+    r"^(PatientID|OtherPatientIDs|AccessionNumber|StudyID|AdmissionID|ServiceEpisodeID|MedicalRecordLocator"
+    r"|RequestedProcedureID|ScheduledProcedureStepID|PerformedProcedureStepID|IssuerOf\w*|InsurancePlanIdentification"
+    r"|RequestingService|ConsultingPhysician\w*|\w*PlacerOrder\w*|\w*FillerOrder\w*|ImagingServiceRequest\w*Number"
+    r"|PatientAddress|PatientTelephoneNumbers|PatientTelecomInformation|PersonAddress|PersonTelephoneNumbers"
+    r"|PatientReligiousPreference|BranchOfService|MilitaryRank|EthnicGroup|Occupation|CurrentPatientLocation"
+    r"|PatientInstitutionResidence|RegionOfResidence|CountryOfResidence|SpecimenIdentifier|ContainerIdentifier"
+    r"|SpecimenAccessionNumber|ClinicalTrialSubjectID|ClinicalTrialSubjectReadingID|CodeValueOfPatient\w*)$"
+)
+_DEVICES: Final = re.compile(
+    r"^(DeviceSerialNumber|StationName|DeviceUID|PlateID|DetectorID|GantryID|CassetteID|GeneratorID|DeviceID"
+    r"|ScheduledStationName|ScheduledStationAETitle|PerformedStationName|PerformedStationAETitle"
+    r"|SourceApplicationEntityTitle|SendingApplicationEntityTitle|ReceivingApplicationEntityTitle|RetrieveAETitle)$"
+)
+_INSTITUTIONS: Final = re.compile(
+    r"^(InstitutionName|InstitutionAddress|InstitutionalDepartmentName|InstitutionalDepartmentTypeCodeMeaning"
+    r"|ResponsibleOrganization|ClinicalTrialSiteName|ClinicalTrialSiteID|ScheduledProcedureStepLocation"
+    r"|PerformedLocation)$"
+)
+TITLES: Final = frozenset(
+    {"dr", "mr", "mrs", "ms", "md", "prof", "phd", "jr", "sr", "von", "van", "der", "the", "unknown", "none", "null"}
+)
+_SHORTEST_NAME: Final = 3  # letters of a token that is looked for inside texts; two where they are ideographs
+_SHORTEST_IDENTIFIER: Final = 5  # shorter ones are in every text; they are still compared where they stood
+_WORD: Final = re.compile(r"[^\W_]+")
+
+
+@dataclass(slots=True)
+class Originals:
+    """What to look for, each with its kind. Holds health data: never log it."""
+
+    whole: dict[str, Kind] = field(default_factory=dict)  # folded values
+    tokens: dict[str, Kind] = field(default_factory=dict)  # folded words of them
+    phrases: dict[str, Kind] = field(default_factory=dict)  # folded values of more than one word, none of them names
+    dates: set[str] = field(default_factory=set)  # YYYYMMDD
+    uids: set[str] = field(default_factory=set)
+    places: dict[tuple[str, str], Kind] = field(default_factory=dict)  # (path, folded value): what stood where
+
+
+def kind_of(spot: Spot, value: Any) -> Kind | None:  # noqa: ANN401 - any JSON value
+    """What an original value tells by its attribute; None where nothing that this scan knows of."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    if spot.vr == "PN":
+        return Kind.NAME
+    if spot.vr == "UI":
+        free = value.strip(" \0").startswith(REGISTERED) or _NO_INSTANCE.search(spot.name)
+        return None if free else Kind.UID
+    if spot.vr in {"DA", "DT"}:
+        return Kind.DATE
+    for kind, names in ((Kind.IDENTIFIER, _IDENTIFIERS), (Kind.DEVICE, _DEVICES), (Kind.INSTITUTION, _INSTITUTIONS)):
+        if names.match(spot.name):
+            return kind
+    return None
+
+
+def originals(document: dict[str, Any], kept: frozenset[Kind] = frozenset()) -> Originals:
+    """Collect what identifies from a document as it was, but for the kinds that are ``kept`` on purpose."""
+    found = Originals()
+    for each in values(document):
+        kind = kind_of(each.spot, each.value)
+        if kind is None or kind in kept:
+            continue
+        text = folded(each.value)
+        found.places.setdefault((bare(each.spot.path), text), kind)
+        if kind is Kind.UID:
+            found.uids.add(text)
+        elif kind is Kind.DATE:
+            found.dates.update(day for day in [text[:8]] if day.isdigit() and len(day) == 8)
+        else:
+            _add(found, text, kind)
+    return found
+
+
+def _add(found: Originals, text: str, kind: Kind) -> None:
+    words = list(tokens(text))
+    if kind is Kind.NAME:
+        whole = " ".join(words)
+        if len(words) > 1:
+            found.whole.setdefault(whole, kind)
+        for word in words:
+            found.tokens.setdefault(word, kind)
+    elif len(text) >= _SHORTEST_IDENTIFIER:
+        found.whole.setdefault(text, kind)
+        (found.tokens if text.isalnum() else found.phrases).setdefault(text, kind)
+
+
+def folded(value: str) -> str:
+    """A text as it is compared: without padding, small letters."""
+    return value.strip(" \0").casefold()
+
+
+def bare(path: str) -> str:
+    """A path without the numbers of items, so that an item that is gone does not hide the next."""
+    return re.sub(r"\[\d+\]", "", path)
+
+
+def tokens(text: str) -> Iterator[str]:
+    """The words of a folded name that are long enough to be told from chance."""
+    for word in _WORD.findall(text):
+        if word in TITLES or word.isdigit():
+            continue
+        if len(word) >= (_SHORTEST_NAME if word.isascii() else 2):
+            yield word

@@ -1,0 +1,116 @@
+"""Whether references still lead where they led: one new UID for each old one, over a whole run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit.audits.originals import Kind, bare, kind_of
+from bulkedit.audits.values import values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHUNK: Final = 1_000_000  # pairs, before those seen already are dropped
+_PAIRS: Final = pl.Schema({"old": pl.UInt64(), "new": pl.UInt64(), "image_set": pl.UInt32()})
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """What the references of a run come to."""
+
+    uids: int  # distinct UIDs before the run
+    parted: int  # of these, with more than one UID now: references between them no longer meet
+    joined: int  # UIDs now that several had before: what was apart is one
+    image_sets: tuple[str, ...]  # that have a part in either
+
+
+@dataclass(slots=True)
+class References:
+    """Pairs of old and new UIDs, as 64-bit digests: ten million take about 200 MB."""
+
+    _pairs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PAIRS))
+    _new: list[tuple[int, int, int]] = field(default_factory=list)
+    _ids: list[str] = field(default_factory=list)
+
+    def add(self, image_set_id: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Take the UIDs of one image set, each with the one that stands at its place now."""
+        number = len(self._ids)
+        self._ids.append(image_set_id)
+        self._new += [(_digest(old), _digest(new), number) for old, new in pairs(before, after)]
+        if len(self._new) >= _CHUNK:
+            self._pack()
+
+    def closure(self) -> Closure:
+        """Hold all pairs against one another."""
+        self._pack()
+        parted = self._pairs.group_by("old").agg(pl.col("new").n_unique()).filter(pl.col("new") > 1)
+        joined = self._pairs.group_by("new").agg(pl.col("old").n_unique()).filter(pl.col("old") > 1)
+        touched = pl.concat(
+            [self._pairs.join(parted, on="old", how="semi"), self._pairs.join(joined, on="new", how="semi")]
+        )
+        numbers = touched.get_column("image_set").unique().sort()
+        return Closure(
+            uids=self._pairs.get_column("old").n_unique(),
+            parted=parted.height,
+            joined=joined.height,
+            image_sets=tuple(self._ids[number] for number in numbers),
+        )
+
+    def _pack(self) -> None:
+        fresh = pl.DataFrame(self._new, schema=_PAIRS, orient="row")
+        self._pairs = pl.concat([self._pairs, fresh]).unique(["old", "new"], keep="first", maintain_order=True)
+        self._new = []
+
+
+def pairs(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Old and new UIDs that stand at the same place, where both documents have as many there.
+
+    Series and instances are matched by number (SeriesNumber, InstanceNumber) where these tell them apart, else by
+    their order: their UIDs are what a run changes.
+    """
+    old, new = _by_place(before), _by_place(after)
+    for place, uids in old.items():
+        now = new.get(place, [])
+        if len(now) == len(uids):
+            yield from zip(uids, now, strict=True)
+
+
+def _by_place(document: dict[str, Any]) -> dict[tuple[str, str, str], list[str]]:
+    series_labels = _labels(document.get("Study"), "Series", "SeriesNumber")
+    instance_labels: dict[str | None, dict[str, str]] = {None: {}}
+    inner = document.get("Study", {}).get("Series") if isinstance(document.get("Study"), dict) else None
+    for uid, series in inner.items() if isinstance(inner, dict) else ():
+        instance_labels[uid] = _labels(series, "Instances", "InstanceNumber")
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for each in values(document):
+        if each.spot.vr != "UI" or kind_of(each.spot, each.value) is not Kind.UID:
+            continue
+        series = each.spot.series_uid
+        instance = instance_labels.get(series, {}).get(each.spot.instance_uid or "", "")
+        place = (series_labels.get(series or "", ""), instance, bare(each.spot.path))
+        found.setdefault(place, []).append(each.value.strip(" \0"))
+    return found
+
+
+def _labels(node: Any, name: str, number: str) -> dict[str, str]:  # noqa: ANN401 - any JSON value
+    """What to call each series or instance, so that it is found again under another UID."""
+    members = node.get(name) if isinstance(node, dict) else None
+    if not isinstance(members, dict):
+        return {}
+    numbers = [_text(inner, number) for inner in members.values()]
+    told = None not in numbers and len(set(numbers)) == len(numbers)
+    return {uid: f"#{text}" if told else str(i) for i, (uid, text) in enumerate(zip(members, numbers, strict=True))}
+
+
+def _text(node: Any, name: str) -> str | None:  # noqa: ANN401
+    dataset = node.get("DICOM") if isinstance(node, dict) else None
+    value = dataset.get(name) if isinstance(dataset, dict) else None
+    return None if value is None else str(value).strip()
+
+
+def _digest(uid: str) -> int:
+    return int.from_bytes(blake2b(uid.encode(), digest_size=8).digest(), "little")

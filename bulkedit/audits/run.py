@@ -1,0 +1,261 @@
+"""The check of a de-identification run: its image sets are read, and each is held against what it was before.
+
+Reads only, with the rules of `bulkedit.audits`, which know nothing of how the edits were derived. *Before* is the
+version on which the first call that the run applied to an image set was built; where it applied none that names the
+image set, the first version there is; where the edits were made in a copy, the original. Whatever the run was to
+change and did not is checked too, and named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import polars as pl
+from anyio import to_thread
+
+from bulkedit import _received as received
+from bulkedit._files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
+from bulkedit.audits import FINDINGS, RISKS, SURVIVORS, Check, Kind
+from bulkedit.client.reader import Reader, first_of
+from bulkedit.client.responses import Refused
+from bulkedit.edits.result_files import guarded
+from bulkedit.errors import BulkeditError, UsageError
+from bulkedit.runs.changes import Changes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from bulkedit.audits import Closure
+    from bulkedit.client.contract import Client
+    from bulkedit.client.pacing import Auto, Operation, Rate
+    from bulkedit.client.reader import Clock
+    from bulkedit.runs.folder import Run
+
+FOLDER: Final = "checks"
+WORKERS: Final = 16  # image sets under way at once, each with two documents
+ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
+# image sets that the run was to change and did not, or not wholly
+_NO_ORIGINAL: Final = "its original is deleted, so there is nothing to hold it against"
+UNDONE: Final = pl.Schema({"image_set_id": pl.String(), "edits": pl.UInt32(), "not_applied": pl.UInt32()})
+TARGETS: Final = pl.Schema(
+    {
+        "image_set_id": pl.String(),
+        "edits": pl.UInt32(),  # of the plan
+        "not_applied": pl.UInt32(),  # of these
+        "base": pl.UInt32(),  # version before the first call that named it; null where none did
+        "promoted": pl.String(),  # the image set that holds its edits, where they were made in a copy
+    }
+)
+
+
+@dataclass(slots=True)
+class Seen:
+    """Where a check stands."""
+
+    total: int  # image sets to read
+    check: Check
+    undone: pl.DataFrame  # `UNDONE`
+    set_aside: int  # rows of the list that the plan has no edit for
+    archived: list[str] = field(default_factory=list)  # image sets left out, which reading would move
+    unread: dict[str, int] = field(default_factory=dict)  # image sets that could not be read, by reason
+    requests: int = 0
+    throttled: int = 0
+
+    @property
+    def read(self) -> int:
+        """Image sets done with, read or not."""
+        return self.check.image_sets + len(self.archived) + sum(self.unread.values())
+
+
+def targets(run: Run) -> pl.DataFrame:
+    """The image sets that a run was to change: columns `TARGETS`, in the order of the plan."""
+    changes = Changes(run)
+    applied = changes.all().select("edit", "image_set_id", "lead", "base")
+    own = applied.filter(pl.col("image_set_id") == pl.col("lead"))
+    bases = own.group_by("image_set_id").agg(pl.col("base").min())
+    copies = {"image_set_id": list(changes.promoted.values()), "promoted": list(changes.promoted)}
+    promoted = pl.LazyFrame(copies, schema={"image_set_id": pl.String(), "promoted": pl.String()})
+    done = applied.select("edit", done=True)
+    planned = run.plan.edits().select("edit", "image_set_id").join(done, on="edit", how="left")
+    return (
+        planned.group_by("image_set_id", maintain_order=True)
+        .agg(edits=pl.len(), not_applied=pl.col("done").is_null().sum())
+        .join(bases, on="image_set_id", how="left", maintain_order="left")
+        .join(promoted, on="image_set_id", how="left", maintain_order="left")
+        .select(TARGETS.names())
+        .cast(TARGETS)
+        .collect()
+    )
+
+
+async def check(
+    run: Run,
+    client: Client,
+    *,
+    rates: Mapping[Operation, Rate | Auto],
+    kept: Iterable[Kind] = (),
+    archived: bool = False,
+    clock: Clock | None = None,
+    watch: Callable[[Seen], None] | None = None,
+) -> Seen:
+    """Read what a run was to change, and look for what identified the patients before it.
+
+    ``kept``: kinds that were to stay. An archived image set is read only with ``archived``, because that moves it to
+    the frequent tier for 30 days. Memory holds the findings and `WORKERS` image sets. ``watch`` is called on the
+    caller's task after every image set. Raises UsageError where the run has no edits, and what `Reader` raises.
+    """
+    chosen = await to_thread.run_sync(targets, run)
+    if not chosen.height:
+        raise UsageError("this run has no edits.", where=str(run.folder), hint="Name the folder of a run that has.")
+    undone = chosen.filter(pl.col("not_applied") > 0).select(UNDONE.names())
+    set_aside = int(run.plan.set_aside().select(pl.len()).collect().item())
+    seen = Seen(chosen.height, Check(frozenset(kept)), undone, set_aside)
+    reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
+    waiting = iter(chosen.select("image_set_id", "base", "promoted").iter_rows())
+
+    async def work() -> None:
+        for image_set_id, base, promoted in waiting:
+            if promoted is None:
+                await _one(reader, seen, image_set_id, base, archived=archived)
+            else:
+                await _copied(reader, seen, image_set_id, promoted, archived=archived)
+            seen.requests, seen.throttled = reader.reads.requests, reader.reads.throttled
+            if watch is not None:
+                watch(seen)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(WORKERS):
+                tasks.start_soon(work)
+    except* BulkeditError as group:
+        raise first_of(group) from None
+    return seen
+
+
+async def _one(reader: Reader, seen: Seen, image_set_id: str, base: int | None, *, archived: bool) -> None:
+    """Read one image set and take it into the check; or say why it cannot be read."""
+    now = await reader.settled(image_set_id)
+    if isinstance(now, Refused):
+        return _unread(seen, now)
+    if now.storage_tier == ARCHIVED and not archived:
+        seen.archived.append(image_set_id)
+        return None
+    versions = await reader.versions(image_set_id)
+    if isinstance(versions, Refused):
+        return _unread(seen, versions)
+    older = [one.version for one in versions if one.version < now.version]
+    after = await reader.metadata(image_set_id, now.version)
+    if isinstance(after, Refused):
+        return _unread(seen, after)
+    first = base or min(older, default=now.version)
+    before = after if first >= now.version else await reader.metadata(image_set_id, first)
+    if isinstance(before, Refused):
+        return _unread(seen, before)
+    seen.check.add(image_set_id, before, after, older=len(older))
+    return None
+
+
+async def _copied(reader: Reader, seen: Seen, original: str, promoted: str, *, archived: bool) -> None:
+    """The same for edits that were made in a copy: the promoted image set is held against its original."""
+    was, now = await reader.settled(original), await reader.settled(promoted)
+    if isinstance(was, Refused) or was.state == "DELETED":
+        seen.unread[_NO_ORIGINAL] = seen.unread.get(_NO_ORIGINAL, 0) + 1
+        return None
+    if isinstance(now, Refused):
+        return _unread(seen, now)
+    if ARCHIVED in {was.storage_tier, now.storage_tier} and not archived:
+        seen.archived.append(promoted)
+        return None
+    before, after = await reader.metadata(original, was.version), await reader.metadata(promoted, now.version)
+    versions = await reader.versions(original)
+    if isinstance(before, Refused):
+        return _unread(seen, before)
+    if isinstance(after, Refused):
+        return _unread(seen, after)
+    seen.check.add(promoted, before, after, older=0 if isinstance(versions, Refused) else len(versions))
+    return None
+
+
+def _unread(seen: Seen, refused: Refused) -> None:
+    reason = refused.code or str(refused.kind)
+    seen.unread[reason] = seen.unread.get(reason, 0) + 1
+
+
+# -- what it leaves ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A check that is done."""
+
+    folder: Path
+    summary: dict[str, Any]  # `check.json`: counts, and the SHA-256 of each file
+    findings: pl.DataFrame  # `bulkedit.audits.FINDINGS`
+    risks: pl.DataFrame  # `bulkedit.audits.RISKS`
+    undone: pl.DataFrame  # `UNDONE`
+
+
+def finish(run: Run, seen: Seen, name: str, kept: Iterable[Kind]) -> Result:
+    """Write the files of a check under its run, for their owner's eyes: `checks/NAME/`. Raises UsageError.
+
+    `texts` holds values: the texts that stand as they did, for a person to read. No other file does.
+    """
+    found, closure = seen.check, seen.check.closure()
+    frames = {
+        "findings": (found.findings(), FINDINGS),
+        "risks": (found.risks(), RISKS),
+        "undone": (seen.undone, UNDONE),
+        "texts": (found.texts.frame(), SURVIVORS),
+    }
+    folder = run.folder / FOLDER / name
+    received.require_folder(folder.parent)
+    try:
+        with draft_folder(folder) as draft:
+            digests: dict[str, str] = {}
+            for kind, (frame, schema) in frames.items():
+                digests |= _write(draft, kind, frame.select(schema.names()))
+            summary = {**_summary(run, seen, closure, kept), "files": digests}
+            write_private_json(draft / "check.json", summary)
+    except NOT_WRITTEN as error:
+        raise UsageError(f"the check cannot be written ({reason_of(error)}).", where=str(folder)) from error
+    return Result(folder, summary, frames["findings"][0], frames["risks"][0], seen.undone)
+
+
+def _summary(run: Run, seen: Seen, closure: Closure, kept: Iterable[Kind]) -> dict[str, Any]:
+    found = seen.check
+    return {
+        "run": str(run.folder),
+        "datastore_id": run.plan.datastore_id,
+        "kept": sorted(map(str, kept)),
+        "image_sets": found.image_sets,
+        "with_findings": found.with_findings,
+        "findings": found.by_kind.total(),
+        "by_kind": dict(sorted(found.by_kind.items())),
+        "undone": seen.undone.height,
+        "set_aside": seen.set_aside,
+        "uids": closure.uids,
+        "uids_parted": closure.parted,
+        "uids_joined": closure.joined,
+        "older_versions": found.older_versions,
+        "risks": dict(sorted(found.by_risk.items())),
+        "texts": found.texts.frame().height,
+        "texts_untold": found.texts.untold,
+        "archived": len(seen.archived),
+        "unread": sum(seen.unread.values()),
+    }
+
+
+def _write(folder: Path, kind: str, frame: pl.DataFrame) -> dict[str, str]:
+    digests = {}
+    safe = guarded(frame.lazy()).collect()
+    for path, write in ((folder / f"{kind}.parquet", frame.write_parquet), (folder / f"{kind}.csv", safe.write_csv)):
+        with open_private(path) as file:
+            write(file)
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests

@@ -1,0 +1,148 @@
+"""One image set: the document as it was before the run, held against the document as it is now."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit.audits.originals import Kind, Originals, bare, folded, kind_of, originals
+from bulkedit.audits.values import Found, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Match(StrEnum):
+    """How an original was found again."""
+
+    UNCHANGED = "unchanged"  # where it stood
+    WHOLE = "whole"  # the whole value of another attribute
+    INSIDE = "inside"  # a part of a text
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An original that is still there. Names its place, never the value."""
+
+    kind: Kind
+    match: Match
+    series_uid: str | None
+    instance_uid: str | None
+    path: str
+
+
+FINDINGS: Final = pl.Schema(
+    {
+        "image_set_id": pl.String(),
+        "kind": pl.String(),  # `Kind`
+        "match": pl.String(),  # `Match`
+        "series_uid": pl.String(),  # as it is now; null at Patient and Study level
+        "instance_uid": pl.String(),
+        "path": pl.String(),  # keywords from the level down, no value
+    }
+)
+
+_UID: Final = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
+_COMPACT: Final = re.compile(r"(?<!\d)((?:19|20)\d{6})(?!\d)")
+_ISO: Final = re.compile(r"(?<!\d)((?:19|20)\d\d)[-./ ](\d{1,2})[-./ ](\d{1,2})(?!\d)")
+_LOCAL: Final = re.compile(r"(?<!\d)(\d{1,2})[-./ ](\d{1,2})[-./ ]((?:19|20)\d\d)(?!\d)")
+_DAY_MONTH: Final = re.compile(r"(?<!\d)(\d{1,2})\.?[ -]*([a-z]{3})[a-z]*\.?,?[ -]*((?:19|20)\d\d)(?!\d)")
+_MONTH_DAY: Final = re.compile(
+    r"(?<![a-z])([a-z]{3})[a-z]*\.?[ -]*(\d{1,2})(?:st|nd|rd|th)?,?[ -]*((?:19|20)\d\d)(?!\d)"
+)
+_MONTHS: Final = {
+    name: number
+    for number, names in enumerate(
+        ("jan", "feb", "mar mär", "apr avr", "may mai", "jun", "jul", "aug aoû", "sep", "oct okt", "nov", "dec dez"), 1
+    )
+    for name in names.split()
+}
+_WORD: Final = re.compile(r"[^\W_]+")
+# beside VR CS: terms, and the names of makers and of coding schemes; a word of them is nobody's name
+_TERMS: Final = frozenset({"CodingSchemeDesignator", "CodingSchemeVersion", "MappingResource", "Manufacturer"})
+_BINARY: Final = frozenset({"UN", "OB", "OW"})
+_SHORTEST_BINARY: Final = 8
+_NO_TEXT: Final = frozenset({"DA", "DT", "TM", "AS", "DS", "IS", "UI"})
+
+
+def scan(before: dict[str, Any], after: dict[str, Any], *, kept: frozenset[Kind] = frozenset()) -> list[Finding]:
+    """Find what identified the patient before, but for the kinds ``kept`` on purpose, anywhere in the document now.
+
+    As whole values, as words of a text, dates in the usual ways of writing, UIDs inside texts, and all these inside
+    base64 of binary elements. A date of the patient that a shift has brought to another place by chance is none.
+    """
+    sought = originals(before, kept)
+    return [
+        Finding(kind, match, each.spot.series_uid, each.spot.instance_uid, each.spot.path)
+        for each in values(after)
+        if isinstance(each.value, str) and (hit := _hit(each, sought)) is not None
+        for kind, match in [hit]
+    ]
+
+
+def _hit(each: Found, sought: Originals) -> tuple[Kind, Match] | None:
+    """What a value of the document now gives away, if anything."""
+    text, vr = folded(each.value), each.spot.vr
+    if not text:
+        return None
+    if kind := sought.places.get((bare(each.spot.path), text)):
+        return kind, Match.UNCHANGED
+    if vr == "UI":
+        return (Kind.UID, Match.WHOLE) if text in sought.uids and kind_of(each.spot, each.value) else None
+    if vr == "CS" or each.spot.name in _TERMS:
+        return _whole(text, sought)
+    if vr in _NO_TEXT:
+        return None
+    return next((hit for form in _forms(text, each.value, vr) if (hit := _in_text(form, sought))), None)
+
+
+def _forms(text: str, value: str, vr: str | None) -> Iterator[str]:
+    """A text, and what it says in base64 where it may be that of a binary element."""
+    yield text
+    if (vr in _BINARY or vr is None) and len(value) >= _SHORTEST_BINARY:
+        try:
+            raw = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            return
+        yield folded(raw.decode("latin-1"))
+
+
+def _whole(text: str, sought: Originals) -> tuple[Kind, Match] | None:
+    kind = sought.whole.get(text) or sought.whole.get(" ".join(_WORD.findall(text)))
+    return (kind, Match.WHOLE) if kind else None
+
+
+def _in_text(text: str, sought: Originals) -> tuple[Kind, Match] | None:
+    return _whole(text, sought) or next(((kind, Match.INSIDE) for kind in _parts(text, sought)), None)
+
+
+def _parts(text: str, sought: Originals) -> Iterator[Kind]:
+    """The kinds of what a text has inside it."""
+    yield from (kind for word in _WORD.findall(text) if (kind := sought.tokens.get(word)))
+    yield from (kind for part, kind in sought.phrases.items() if part in text)
+    if sought.uids and any(uid in sought.uids for uid in _UID.findall(text)):
+        yield Kind.UID
+    if sought.dates and not sought.dates.isdisjoint(_dates(text)):
+        yield Kind.DATE
+
+
+def _dates(text: str) -> Iterator[str]:
+    """Every day that a text may name, as YYYYMMDD; 03/04/2024 is two days."""
+    yield from _COMPACT.findall(text)
+    for year, month, day in _ISO.findall(text):
+        yield f"{year}{int(month):02}{int(day):02}"
+    for first, second, year in _LOCAL.findall(text):
+        yield f"{year}{int(second):02}{int(first):02}"
+        yield f"{year}{int(first):02}{int(second):02}"
+    for day, month, year in _DAY_MONTH.findall(text):
+        if number := _MONTHS.get(month):
+            yield f"{year}{number:02}{int(day):02}"
+    for month, day, year in _MONTH_DAY.findall(text):
+        if number := _MONTHS.get(month):
+            yield f"{year}{number:02}{int(day):02}"

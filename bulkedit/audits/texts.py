@@ -1,0 +1,64 @@
+"""Free text that a run has left as it was, for a person to read."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+
+from bulkedit.audits.originals import bare
+from bulkedit.audits.values import values
+
+_VRS: Final = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "PN"})
+_MOST: Final = 10_000  # distinct values of one attribute that are kept; more are counted
+
+# Holds health data: the file is for whoever reads it, and no one else.
+SURVIVORS: Final = pl.Schema(
+    {
+        "path": pl.String(),  # keywords from the level down
+        "value": pl.String(),
+        "image_sets": pl.UInt32(),
+    }
+)
+
+
+@dataclass(slots=True)
+class FreeTexts:
+    """Distinct texts of each attribute that are as they were before."""
+
+    _counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    untold: int = 0  # times that a further distinct value was left out
+
+    def add(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Take the texts of one image set."""
+        known = {each.value.strip() for each in values(before) if isinstance(each.value, str)}
+        found = {
+            (bare(each.spot.path), text)
+            for each in values(after)
+            if (each.spot.vr in _VRS or each.spot.vr is None)
+            and isinstance(each.value, str)
+            and (text := each.value.strip()) in known
+            and any(letter.isalpha() for letter in text)
+        }
+        for path, text in found:
+            counter = self._counts[path]
+            if text in counter or len(counter) < _MOST:
+                counter[text] += 1
+            else:
+                self.untold += 1
+
+    @property
+    def attributes(self) -> int:
+        """How many attributes have such texts."""
+        return len(self._counts)
+
+    def frame(self) -> pl.DataFrame:
+        """`SURVIVORS`, by attribute, the most frequent first."""
+        rows = [
+            (path, text, count)
+            for path, counter in sorted(self._counts.items())
+            for text, count in counter.most_common()
+        ]
+        return pl.DataFrame(rows, schema=SURVIVORS, orient="row")

@@ -1,0 +1,83 @@
+"""Every value of a metadata document, at any depth, with its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from bulkedit.dicom import dictionary as dicom
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a value stands. Holds UIDs of the document as it is now, no other value."""
+
+    series_uid: str | None = None
+    instance_uid: str | None = None
+    path: str = ""  # keywords, or hex digits of private elements, from the level down: A[0].B[1].C
+    name: str = ""  # the last of them
+    vr: str | None = None
+    depth: int = 0  # how many sequences it is inside
+
+    def inside(self, name: str, vr: str | None, *, item: int | None = None) -> Spot:
+        """The spot of a member of a dataset at this spot."""
+        below = f"{self.path}[{item}].{name}" if item is not None else name
+        return replace(self, path=below, name=name, vr=vr, depth=self.depth + (item is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One value that is no sequence. Holds health data: never log it."""
+
+    spot: Spot
+    value: Any  # a string or a number
+
+
+def values(document: dict[str, Any]) -> Iterator[Found]:
+    """Every single value of a document (the shape of GetImageSetMetadata), in the order of the document."""
+    yield from _level(document.get("Patient"), Spot())
+    study = document.get("Study")
+    yield from _level(study, Spot())
+    for series_uid, series in _members(study, "Series"):
+        here = Spot(series_uid=series_uid)
+        yield from _level(series, here)
+        for instance_uid, instance in _members(series, "Instances"):
+            yield from _level(instance, replace(here, instance_uid=instance_uid))
+
+
+def _members(node: Any, name: str) -> list[tuple[str, Any]]:  # noqa: ANN401 - any JSON value
+    inner = node.get(name) if isinstance(node, dict) else None
+    return list(inner.items()) if isinstance(inner, dict) else []
+
+
+def _level(node: Any, spot: Spot) -> Iterator[Found]:  # noqa: ANN401
+    vrs = dict(_members(node, "DICOMVRs"))
+    for name, value in _members(node, "DICOM"):
+        vr = vrs.get(name)
+        yield from _value(value, spot.inside(name, vr if isinstance(vr, str) else vr_of(name)))
+
+
+def _value(value: Any, spot: Spot) -> Iterator[Found]:  # noqa: ANN401
+    """A stack, not recursion: nesting may be deeper than Python's."""
+    stack = [(value, spot, 0)]
+    while stack:
+        node, here, item = stack.pop()
+        if isinstance(node, list):
+            stack += [(inner, here, number) for number, inner in reversed(list(enumerate(node)))]
+        elif isinstance(node, dict):
+            stack += [
+                (inner, here.inside(name, vr_of(name), item=item), 0) for name, inner in reversed(list(node.items()))
+            ]
+        elif node is not None and not isinstance(node, bool):
+            yield Found(here, node)
+
+
+@lru_cache(maxsize=8192)
+def vr_of(name: str) -> str | None:
+    """The VR that the standard has for a keyword or a tag's hex digits; None where it has none."""
+    found = dicom.attribute(name)
+    return found.vr if found is not None else None

@@ -1,0 +1,131 @@
+"""Where long work stands, while it runs: a line that is redrawn on a terminal, one line a minute elsewhere."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from bulkedit.cli._console import duration, err, json_line, packed, redrawn, redraws
+from bulkedit.client.responses import Outcome
+from bulkedit.errors import BulkeditError
+from bulkedit.runs.scheduler import Held
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from rich.console import RenderableType
+
+    from bulkedit.runs.engine import Engine
+    from bulkedit.runs.progress import Progress as Numbers
+
+_REDRAW_S: Final = 0.2
+_LINE_S: Final = 60.0
+_BAR: Final = 24  # columns
+
+
+async def show(numbers_: Callable[[], str]) -> None:
+    """Show a line of numbers, of work whose end nobody knows, until cancelled."""
+    console = err()
+    if not redraws(console):
+        await _each_minute(lambda: console.print(numbers_()))
+    spinner = Spinner("dots")
+    with redrawn(console) as live:
+        while True:
+            spinner.update(text=Text("\n".join(packed(numbers_().split(" · "), console.width - 2))))
+            live.update(spinner, refresh=True)
+            await anyio.sleep(_REDRAW_S)
+
+
+@asynccontextmanager
+async def showing(numbers_: Callable[[], str]) -> AsyncIterator[None]:
+    """`show` for as long as the block takes; an error of the block leaves as it is, in no group."""
+    stopped: BulkeditError | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(show, numbers_)
+        try:
+            yield
+        except BulkeditError as error:
+            stopped = error  # out of the group, which would wrap it
+        tasks.cancel_scope.cancel()
+    if stopped is not None:
+        raise stopped
+
+
+async def watch(engine: Engine, *, as_json: bool) -> None:
+    """Show the run's numbers until cancelled; ``as_json`` adds a line a minute on standard output."""
+    async with anyio.create_task_group() as tasks:
+        if as_json:
+            tasks.start_soon(_each_minute, lambda: json_line(engine.progress().as_json()))
+        if redraws(err()):
+            tasks.start_soon(_redraw, engine)
+        elif not as_json:
+            tasks.start_soon(_each_minute, lambda: err().print(" · ".join(parts(engine.progress()))))
+
+
+async def _each_minute(show: Callable[[], None]) -> None:
+    while True:
+        await anyio.sleep(_LINE_S)
+        show()
+
+
+async def _redraw(engine: Engine) -> None:
+    console = err()
+    with redrawn(console) as live:
+        try:
+            while True:
+                live.update(picture(engine.progress(), console.width), refresh=True)
+                await anyio.sleep(_REDRAW_S)
+        finally:
+            live.update(picture(engine.progress(), console.width), refresh=True)
+
+
+def picture(numbers: Numbers, width: int) -> RenderableType:
+    """A bar of the calls settled and the run's numbers: beside it where there is room, else below."""
+    bar = ProgressBar(total=max(numbers.calls, 1), completed=numbers.settled, width=min(_BAR, width))
+    shown = packed(parts(numbers), width)
+    drawn = Table.grid(padding=(0, 1))
+    if len(shown) == 1 and len(shown[0]) + 1 + _BAR <= width:
+        drawn.add_row(bar, Text(shown[0]))
+    else:
+        drawn.add_row(bar)
+        drawn.add_row(Text("\n".join(shown)))
+    return drawn
+
+
+def parts(numbers: Numbers) -> list[str]:
+    """Calls settled of all, edits applied and not, in flight, rate, throttles, settle times, time left."""
+    shown = [
+        f"{numbers.settled:,}/{numbers.calls:,} calls",
+        f"{numbers.outcomes.get(Outcome.APPLIED, 0):,} edits applied",
+        *(f"{count:,} {outcome}" for outcome, count in numbers.outcomes.items() if count and outcome != "applied"),
+        f"{numbers.in_flight} in flight",
+        f"{numbers.per_second:.2f}/s of {numbers.quota_per_second:.2f}/s",
+        f"{numbers.throttled_share:.1%} throttled",
+    ]
+    if numbers.settle_p50_s is not None and numbers.settle_p95_s is not None:
+        shown.append(f"settle p50 {numbers.settle_p50_s:.1f} s, p95 {numbers.settle_p95_s:.1f} s")
+    if numbers.left and (left := numbers.seconds_left) is not None:
+        shown.append(f"{duration(left)} left")
+    return shown
+
+
+def bottleneck(numbers: Numbers) -> str | None:
+    """What to know where something else than the quota of updates held a run back."""
+    if numbers.limited_by is Held.READS:
+        return (
+            "Reads were the bottleneck: GetImageSet and ListImageSetVersions have quotas of their own (25/s each "
+            "unless AWS has raised them), and each update needs one or two looks. Ask AWS to raise them along with "
+            "that of updates."
+        )
+    if numbers.limited_by is Held.IN_FLIGHT:
+        return (
+            "Updates in flight were the bottleneck: a data store takes 100 at once unless AWS has raised it. "
+            "After that, raise --max-in-flight."
+        )
+    return None

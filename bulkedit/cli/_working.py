@@ -1,0 +1,110 @@
+"""What commands share while they work: numbers, the end by a signal where they only read, short collections."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import typer
+
+from bulkedit.cli._console import confirmed, err, interactive
+from bulkedit.cli._progress import show
+from bulkedit.client.destination import is_aws, is_loopback, without_password
+from bulkedit.errors import EXIT_OK, BulkeditError
+from bulkedit.runs.connection import connection_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from bulkedit.client.connect import Connection
+    from bulkedit.client.where import Where
+    from bulkedit.runs.folder import Run
+
+
+async def worked(work: Callable[[], Awaitable[None]], numbers: Callable[[], str]) -> None:
+    """Do the work and show its numbers meanwhile, until it is done, or Ctrl-C or SIGTERM stops it.
+
+    Nothing has to be waited for then: what such commands have read is kept as it comes in.
+    """
+    stopped: BulkeditError | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+        tasks.start_soon(show, numbers)
+        try:
+            await work()
+        except BulkeditError as error:
+            stopped = error  # out of the group, which would wrap it
+        tasks.cancel_scope.cancel()
+    if stopped is not None:
+        raise stopped
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+    with received_signals() as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def agreed_connection(run: Run, where: Where) -> Connection:
+    """How to reach the run's data store; asks a person first if the run's endpoint is neither AWS's nor this machine's.
+
+    A run folder may come from others. Raises as `bulkedit.runs.connection.connection_of`, which refuses if no person is
+    asked.
+    """
+    return connection_of(run, _with_consent(run, where))
+
+
+def _with_consent(run: Run, where: Where) -> Where:
+    url = run.settings["connection"].get("endpoint_url")
+    if where.endpoint_url is not None or url is None or is_aws(url) or is_loopback(url) or not interactive():
+        return where
+    if confirmed(f"This run's endpoint is {without_password(url)}, which is neither AWS nor this machine. Send there?"):
+        return replace(where, endpoint_url=url)
+    err().print("Nothing was sent.")
+    raise typer.Exit(EXIT_OK)
+
+
+@contextlib.contextmanager
+def received_signals() -> Iterator[AsyncIterator[signal.Signals]]:
+    """Ctrl-C and SIGTERM as they come in. Afterwards they interrupt, as in `ended_by_signals`."""
+    try:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            yield signals
+    finally:
+        _let_sigterm_interrupt()  # the event loop leaves Python's default, which is to die at once
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within, SIGTERM raises KeyboardInterrupt, as Ctrl-C does: what is being written is then removed."""
+    former = signal.getsignal(signal.SIGTERM)
+    _let_sigterm_interrupt()
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)
+
+
+def _let_sigterm_interrupt() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def short_collections() -> Iterator[None]:
+    """Garbage collections look at nothing that is there already.
+
+    All that was imported is, and to go through it would hold up the event loop for 50 ms and more.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

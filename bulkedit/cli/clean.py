@@ -1,0 +1,65 @@
+"""`bulkedit clean`, and what every other command removes when it starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from bulkedit._files import Holder, drafts_under, remove_leftover, remove_leftovers
+from bulkedit._printable import printable
+from bulkedit.cli import _options as o
+from bulkedit.cli._console import err, json_line, out, plural
+from bulkedit.errors import UsageError
+
+_DEFAULT_PLACES: Final = (Path(), Path("plans"), Path("runs"))  # where commands write if no place is named
+_WHY_LEFT: Final = {
+    Holder.OTHER: "a running process works on it",
+    Holder.UNKNOWN: "another user's, or on a file system without locks: it may be in use",
+}
+
+
+def clean(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Where to look, with all folders within.", show_default=False)
+    ] = Path(),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", envvar="BULKEDIT_DRY_RUN", help="List the drafts; remove nothing.")
+    ] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Remove drafts that a kill or a power cut has left. They hold values of edits or metadata.
+
+    A draft is named .NAME.1a2b3c4d.bulkedit-draft. One that a running process works on is left alone, as are
+    finished plans, runs, lists and inventories, and whatever an interrupted command goes on with.
+
+    Example: bulkedit clean --dry-run
+    """
+    if not folder.is_dir():
+        raise UsageError("there is no such folder.", where=str(folder), hint="Name the folder to look in.")
+    done = "would be removed" if dry_run else "removed"
+    counts: Counter[str] = Counter()
+    for draft in drafts_under(folder):
+        holder = remove_leftover(draft, dry_run=dry_run)
+        outcome = done if holder is Holder.NOBODY else "left"
+        counts[outcome] += 1
+        if as_json:
+            json_line({"type": "draft", "draft": str(draft), "outcome": outcome, "in_use_by": str(holder)})
+        else:
+            why = f" ({_WHY_LEFT[holder]})" if outcome == "left" else ""
+            out().print(f"{outcome.capitalize()}: {printable(draft)}{why}")
+    if as_json:
+        numbers = {"removed": counts[done], "left": counts["left"]}
+        json_line({"type": "clean", "folder": str(folder), **numbers, "dry_run": dry_run})
+    elif not counts:
+        out().print(f"No drafts in {folder.absolute()}.")
+
+
+def remove_leftovers_here() -> None:
+    """Remove drafts that no process works on from the working folder and the default folders in it, and say so."""
+    gone = [draft for place in _DEFAULT_PLACES for draft in remove_leftovers(place)]
+    if gone:
+        names = ", ".join(map(printable, gone))
+        err().print(f"Removed {plural(len(gone), 'draft')} that a killed command had left: {names}")

@@ -1,0 +1,311 @@
+"""`bulkedit plan`, and what a plan looks like."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from bulkedit import plans
+from bulkedit._printable import printable
+from bulkedit.cli import _options as o
+from bulkedit.cli._console import command, duration, err, json_line, out, plural, print_rows
+from bulkedit.cli._progress import showing
+from bulkedit.client.connect import Connection, destination_of
+from bulkedit.client.pacing import AUTO, DOCUMENTED, Operation, Rate
+from bulkedit.client.where import Where
+from bulkedit.errors import BulkeditError
+from bulkedit.plans.from_list import (
+    DEFAULT_QUOTA,
+    DEFAULT_RAISED_QUOTA,
+    Listener,
+    ListOptions,
+    plan_list,
+    problems_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    import polars as pl
+    from rich.console import Console
+
+    from bulkedit.client.destination import Destination
+    from bulkedit.inventory import Tally
+    from bulkedit.plans import SavedPlan
+    from bulkedit.plans.read_first import Looked
+
+_SHOWN_ROWS: Final = 5  # of a warning
+_LONG_S: Final = 3600.0  # a plan that takes longer is worth a request for a higher quota
+
+
+def plan(
+    edits: o.Edits,
+    datastore: o.DatastoreId = None,
+    out_: o.Out = None,
+    region: o.Region = None,
+    profile: o.AwsProfile = None,
+    endpoint_url: o.EndpointUrl = None,
+    allow_http: o.AllowHttp = False,
+    client_cert: o.ClientCert = None,
+    client_key: o.ClientKey = None,
+    map_: o.Map = None,
+    ignore: o.Ignore = None,
+    empty: o.Empty = "keep",
+    force: o.Force = False,
+    rules: o.Rules = "2026",
+    format_: o.Format = None,
+    payload_limit: o.PayloadLimit = None,
+    bad_rows: o.BadRows = None,
+    no_merge: o.NoMerge = False,
+    on_contradiction: o.OnContradiction = "fail",
+    inventory: o.Inventory = None,
+    on_missing: o.OnMissing = "fail",
+    on_many: o.OnMany = "fail",
+    primary_only: o.PrimaryOnly = False,
+    study_wide: o.StudyWide = "auto",
+    via_copy: o.ViaCopy = False,
+    delete_originals: o.DeleteOriginals = False,
+    skip_satisfied: o.SkipSatisfied = False,
+    read_rate: o.ReadRate = AUTO,
+    quota: o.Quota = DEFAULT_QUOTA,
+    raised_quota: o.RaisedQuota = DEFAULT_RAISED_QUOTA,
+    as_json: o.AsJson = False,
+) -> None:
+    """Check an edit list and plan its calls. Sends nothing that writes.
+
+    Example: bulkedit plan edits.csv -d 0123456789abcdef0123456789abcdef
+    """
+    listing = ListOptions(
+        map=map_,
+        ignore=ignore,
+        empty=empty,
+        force=force,
+        rules=rules,
+        format=format_,
+        payload_limit=payload_limit,
+        bad_rows=bad_rows,
+        no_merge=no_merge,
+        on_contradiction=on_contradiction,
+        inventory=inventory,
+        on_missing=on_missing,
+        on_many=on_many,
+        primary_only=primary_only,
+        study_wide=study_wide,
+        via_copy=via_copy,
+        delete_originals=delete_originals,
+        skip_satisfied=skip_satisfied,
+        read_rate=read_rate,
+        quota=quota,
+        raised_quota=raised_quota,
+    )
+    where = Where(
+        region=region,
+        profile=profile,
+        endpoint_url=endpoint_url,
+        allow_http=allow_http,
+        client_cert=client_cert,
+        client_key=client_key,
+    )
+    saved = plan_list(edits, datastore, listing, folder=out_, where=where, listener=Talk())
+    destination = _destination(saved, where)
+    if as_json:
+        json_line({**plan_line(saved), "destination": destination and destination.as_json()})
+        return
+    show_plan(saved)
+    if destination is not None:
+        out().print(f"\nIt would go to {destination}.")
+    if saved.counts["calls"]:
+        out().print(f"\nTo apply it:  {apply_command(saved)}")
+
+
+def _destination(saved: SavedPlan, where: Where) -> Destination | None:
+    """Where the calls would go, as whom; None, and said why, if that cannot be known here. A plan needs no account."""
+    try:
+        return anyio.run(destination_of, Connection(datastore_id=saved.datastore_id, **asdict(where)))
+    except BulkeditError as error:
+        err().print(f"Destination not known: {error.what}")
+        return None
+
+
+class Talk(Listener):
+    """Tells a person what happens while a list is planned."""
+
+    def left_out(self, applied: int, planless: int) -> None:
+        """Which lines of a result file are not planned again."""
+        if applied:
+            again = "To plan them too: --ignore-column outcome"
+            err().print(f"{plural(applied, 'line')} left out: applied already. {again}")
+        if planless:
+            err().print(f"{plural(planless, 'line')} left out: set aside when first planned; mend them in your list.")
+
+    def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
+        """Which rows are left out, and where they are."""
+        err().print(f"{problems_text(bad)}\n")
+        err().print(f"{plural(bad.get_column('row').n_unique(), 'row')} set aside, written to {file}.")
+
+    def looking_up(self, tally: Callable[[], Tally]) -> AbstractAsyncContextManager[None]:
+        """Searches and what they found, in a line of numbers."""
+
+        def numbers() -> str:
+            now = tally()
+            return (
+                f"looking image sets up: {now.searches:,} searches · {now.image_sets:,} image sets · "
+                f"{now.throttled:,} throttled"
+            )
+
+        return showing(numbers)
+
+    def will_read(self, looked: Looked) -> None:
+        """What the reading costs."""
+        count = looked.total
+        err().print(
+            f"Reading {plural(count, 'image set')} first, for what holds already: {count:,} GetImageSet and {count:,} "
+            f"GetImageSetMetadata, at least {duration(looked.seconds())} at the default quotas."
+        )
+
+    def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
+        """How far the reading is, in a line of numbers."""
+
+        def numbers() -> str:
+            now = looked()
+            done = now.read + now.archived + now.unread
+            return f"reading: {done:,}/{now.total:,} image sets · {now.throttled:,} throttled"
+
+        return showing(numbers)
+
+
+def plan_line(saved: SavedPlan) -> dict[str, Any]:
+    """The JSON line of type ``plan``."""
+    return {
+        "type": "plan",
+        "plan": str(saved.folder),
+        "digest": saved.digest,
+        "datastore_id": saved.datastore_id,
+        **saved.counts,
+        "warnings": saved.warnings,
+        "quota_request": plans.quota_request(saved.counts, saved.datastore_id),
+    }
+
+
+def apply_command(saved: SavedPlan) -> str:
+    """What to type to apply a plan."""
+    agreed = ("--delete-originals",) if saved.counts.get("originals_deleted") else ()
+    return command("apply", saved.folder, *agreed)
+
+
+def _recipes_text(counts: dict[str, Any]) -> str:
+    text = (
+        f"{plural(counts['via_copy'], 'image set')}: {counts['copies']:,} CopyImageSet, {counts['deletions']:,} "
+        f"DeleteImageSet; storage of the copies at least ${counts['copy_dollars_at_least']:,.2f}. "
+    )
+    if deleted := counts["originals_deleted"]:
+        return text + f"{plural(deleted, 'original')} deleted for good (--delete-originals): not to be undone"
+    return text + "Originals are kept"
+
+
+def show_plan(saved: SavedPlan) -> None:
+    """What a plan will do, how long it takes and what it costs."""
+    counts, listed = saved.counts, saved.manifest["list"]
+    aside = plural(counts["set_aside"], "row")
+    if counts["skipped"]:
+        aside += f", and {plural(counts['skipped'], 'row')} skipped that name nothing in the data store"
+    if counts["empty"]:
+        aside += f", and {plural(counts['empty'], 'row')} that ask for nothing"
+    console = out()
+    console.print(f"Plan {printable(saved.folder)} for data store {printable(saved.datastore_id)}")
+    print_rows(
+        [
+            ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),
+            ("image sets", f"{counts['image_sets']:,}" + _studies_text(counts)),
+            ("calls", _calls_text(counts)),
+            *([("via copy", _recipes_text(counts))] if counts.get("via_copy") else []),
+            ("set aside", aside),
+            *([("satisfied", _satisfied_text(counts))] if _skips(saved) else []),
+            ("time", _time_text(counts)),
+            ("API cost", f"${counts['api_dollars']:,.4f}"),
+            ("storage cost", _tier_text(saved)),
+            ("digest", saved.digest),
+        ]
+    )
+    show_warnings(saved, console)
+    if not counts["calls"]:
+        console.print("\nNothing is left to do: all that the list asks for holds already.")
+        return
+    # the plan of a revert has no such edits
+    beyond = counts.get("beyond_knowledge", 0)
+    if beyond and saved.manifest["settings"].get("study_wide") == plans.StudyWide.AUTO:
+        edits = plural(beyond, "Patient- or Study-level edit")
+        console.print(f"\n{edits} of image sets whose studies are not known. One call a study: --inventory FILE")
+    if counts["seconds"] > _LONG_S and counts["raised_seconds"] < counts["seconds"]:
+        console.print("\nTo ask AWS for a higher quota (Service Quotas, or a support case), you may write:\n")
+        console.print(textwrap.indent(textwrap.fill(plans.quota_request(counts, saved.datastore_id), 100), "  "))
+
+
+def show_warnings(saved: SavedPlan, console: Console) -> None:
+    """What a plan does that is seldom meant."""
+    for warning in saved.warnings:
+        rows = warning["rows"]
+        shown = ", ".join(printable(row) for row in rows[:_SHOWN_ROWS])
+        more = len(rows) + warning["more"] - len(rows[:_SHOWN_ROWS])
+        where = f"{'row' if len(rows) == 1 and not more else 'rows'} {shown}" + (f" and {more:,} more" if more else "")
+        console.print(f"\nWarning ({where}): {printable(warning['problem'])}")
+        console.print(f"  {printable(warning['likely'])}")
+        console.print(f"  {printable(warning['hint'])}")
+
+
+def _skips(saved: SavedPlan) -> bool:
+    return bool(saved.manifest["settings"].get("skip_satisfied"))
+
+
+def _satisfied_text(counts: dict[str, Any]) -> str:
+    text = f"{plural(counts['satisfied'], 'edit')} left out: held already"
+    if not_read := counts["image_sets_not_read"]:
+        return f"{text}; {plural(not_read, 'image set')} not read (archived, locked or not there), so theirs stay"
+    return text
+
+
+def _calls_text(counts: dict[str, Any]) -> str:
+    kinds = {
+        "by merging": counts["saved_by_merging"],
+        "by study-wide calls": counts["saved_by_study_wide"],
+        "by rows that later ones replace": counts["saved_by_superseding"],
+    }
+    saved = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count > 0)
+    text = f"{counts['calls']:,}, at most {counts['longest_lane']:,} one after another"
+    return f"{text}; saved: {saved}" if saved else text
+
+
+def _studies_text(counts: dict[str, Any]) -> str:
+    return "" if counts["studies"] is None else f" of {plural(counts['studies'], 'study', 'studies')}"
+
+
+def _time_text(counts: dict[str, Any]) -> str:
+    current = Rate(counts["rate_per_second"])
+    which = "the default quota" if current == DOCUMENTED[Operation.UPDATE] else "the quota"
+    return (
+        f"{duration(counts['seconds'])} at {current} ({which}), "
+        f"{duration(counts['raised_seconds'])} at {Rate(counts['raised_rate_per_second'])}"
+    )
+
+
+def _tier_text(saved: SavedPlan) -> str:
+    """What it costs that an update moves an archived image set to the frequent tier."""
+    counts = saved.counts
+    archived, unknown = counts["archived_image_sets"], counts["unknown_tier_image_sets"]
+    if archived is None and saved.manifest["list"]["form"] == "revert":
+        # their last update was too long ago to keep them in the frequent tier
+        return f"not known; storage tiers are in {command('inventory', '-d', saved.datastore_id, '-o', 'FILE')}"
+    if archived is None:
+        return "not known: --inventory tells which image sets are archived"
+    text = "none: no image set is archived"
+    if archived:
+        text = (
+            f"at least ${counts['tier_dollars_at_least']:,.2f} (${counts['tier_dollars_per_gb']:.3f}/GB): "
+            f"{archived:,} archived, moved to the frequent tier for 30 days"
+        )
+    return f"{text}; of {unknown:,} the tier is not known" if unknown else text

@@ -1,0 +1,386 @@
+"""The client over aioboto3: HealthImaging at AWS, or anything that speaks its protocol at another address.
+
+SDK retries are off: a 500 or a timeout of an update may have been applied, and a silent repeat would come back as a
+stale version (healthimaging reference, error table). What came back is mapped to `Accepted`, `Refused` or `Lost` by
+`bulkedit.client.parsing`; what happens next is decided elsewhere. What is imported here takes a third of a second, so
+it is imported when something is asked (`bulkedit.client.connect`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import platform
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+from aiobotocore.config import AioConfig
+from anyio import to_thread
+from botocore import __version__ as botocore_version
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from bulkedit._version import __version__
+from bulkedit.client.aws_session import open_session
+from bulkedit.client.destination import Destination, Identity, check_endpoint, is_default, principal, source_of
+from bulkedit.client.parsing import WRONG_SHAPE, copied_of, datastore_of, found_of, image_set_of, refusal_of, untrusted
+from bulkedit.client.responses import (
+    Accepted,
+    Copied,
+    Datastore,
+    Deleting,
+    ImageSet,
+    Lost,
+    Metadata,
+    Page,
+    Refusal,
+    Refused,
+)
+from bulkedit.client.service_messages import code_without_values
+from bulkedit.client.transport import METADATA_BYTES, AnswerTooLargeError, PlainHttpError, UnverifiedError
+from bulkedit.errors import CredentialsError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    import aioboto3
+
+    from bulkedit.client.contract import Connection, CopyRequest, UpdateRequest
+
+_T = TypeVar("_T")
+_TRY_CREDENTIALS: Final = "Renew them (for example: aws sso login). To try them: aws sts get-caller-identity"
+_STS_S: Final = 5.0  # of GetCallerIdentity, which only tells more
+_THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the event loop
+
+_EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_NEVER_SENT: Final = (
+    boto.ParamValidationError,
+    UnverifiedError,
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.UnauthorizedSSOTokenError,
+    boto.SSOError,
+)
+# what STS and SSO lead to beside a ClientError: no answer, or one that cannot be read
+_NO_CREDENTIALS: Final = (boto.BotoCoreError, ResponseParserError)
+_NO_ANSWER: Final = (*_NO_CREDENTIALS, OSError)
+_UNREADABLE: Final = "unreadable answer"
+_BAD_BODY: Final = (EOFError, zlib.error, ValueError)  # ValueError: no JSON, no UTF-8, endless digits
+
+
+@contextlib.asynccontextmanager
+async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
+    """Open a client; connections are reused until the context ends.
+
+    Raises UsageError for an unknown profile or a missing region, CredentialsError where there are no credentials.
+    """
+    if connection.endpoint_url is not None:
+        check_endpoint(connection.endpoint_url, connection.endpoint_from, allow_http=connection.allow_http)
+    async with contextlib.AsyncExitStack() as stack:
+        with _explained():
+            session = open_session(connection)
+            await _require_credentials(session)
+            api = await stack.enter_async_context(_api(session, connection, host_prefix=True))
+            destination = _destination(session, connection, api)
+            if not destination.is_aws:
+                # botocore would call runtime-<host>, which exists only at AWS
+                api = await stack.enter_async_context(_api(session, connection, host_prefix=False))
+        # with one attempt a request there is nothing for botocore's retry handler to decide
+        name = api.meta.service_model.service_name
+        api.meta.events.unregister(f"needs-retry.{name}", unique_id=f"retry-config-{name}")
+        yield AwsClient(api, connection.datastore_id, _Chain(session, api), destination)
+
+
+def _destination(session: aioboto3.Session, connection: Connection, api: Any) -> Destination:  # noqa: ANN401 - untyped
+    """Where requests will go. Logs an endpoint that is not AWS's. Raises UsageError for one that nothing may go to."""
+    url, region = str(api.meta.endpoint_url), api.meta.region_name
+    source = None
+    if connection.endpoint_url is not None or not is_default(url, region):
+        option = connection.endpoint_from if connection.endpoint_url is not None else None
+        source = source_of(option, session.profile_name)
+    check_endpoint(url, source, allow_http=connection.allow_http)
+    destination = Destination(endpoint_url=url, region=region, source=source)
+    if not destination.is_aws:
+        destination.announce()
+    return destination
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """What botocore finds wrong with the settings, in words."""
+    try:
+        yield
+    except boto.ProfileNotFound as error:
+        raise UsageError(
+            "the AWS profile does not exist in ~/.aws/config or ~/.aws/credentials.",
+            hint="List the profiles that exist: aws configure list-profiles",
+        ) from error
+    except boto.NoRegionError as error:
+        raise UsageError(
+            "no AWS region is set.", hint="Give one, for example: --region us-east-1 (or set AWS_REGION)."
+        ) from error
+    except ValueError as error:
+        if "endpoint" not in str(error):
+            raise
+        raise UsageError(
+            "--endpoint-url is not an address.", hint="Write it as http://127.0.0.1:8086 or https://host."
+        ) from error
+
+
+async def _require_credentials(session: aioboto3.Session) -> None:
+    try:
+        found = await session.get_credentials()
+        if found is not None:
+            await found.get_frozen_credentials()  # those of a role are asked for only now
+    except UnverifiedError as error:
+        raise untrusted(_not_sent(error)) from error
+    except PlainHttpError as error:
+        raise UsageError(
+            f"an endpoint that gives credentials is another machine, and http is not encrypted: {error.host}.",
+            likely="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS or the profile names it.",
+            hint="Use https. If the network is yours alone, such as that of containers: --allow-http",
+        ) from error
+    except (boto.ProfileNotFound, boto.NoRegionError):
+        raise  # no matter of credentials: `_explained` has the words
+    except _NO_CREDENTIALS as error:
+        raise CredentialsError(
+            f"the AWS credentials could not be read ({type(error).__name__}).", hint=_TRY_CREDENTIALS
+        ) from error
+    except boto.ClientError as error:  # of STS or SSO
+        raise CredentialsError(f"AWS did not give credentials ({_code(error)}).", hint=_TRY_CREDENTIALS) from error
+    if found is None:
+        raise CredentialsError(
+            "no AWS credentials were found.",
+            likely="Neither the environment, ~/.aws, nor an instance role offers any.",
+            hint="Give --profile NAME, run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY. For a local emulator any two words will do.",
+        )
+
+
+class _Chain:
+    """The credential chain of an open client: it can be asked anew for a process, a role, a file written since."""
+
+    def __init__(self, session: aioboto3.Session, api: Any) -> None:  # noqa: ANN401 - untyped
+        self._session = session
+        self._region = api.meta.region_name
+        self._signer = api._request_signer  # noqa: SLF001 - no public way
+        self._asking = anyio.Lock()
+
+    async def used(self) -> tuple[str, str | None]:
+        """What tells the credentials in use from others."""
+        return await _known_by(self._signer._credentials)  # noqa: SLF001
+
+    async def renew(self, expired: tuple[str, str | None]) -> bool:
+        """Whether there are others in use now than those that have expired."""
+        async with self._asking:
+            try:
+                if await self.used() != expired:
+                    return True  # another request has asked
+                provider = self._session._session.get_component("credential_provider")  # noqa: SLF001
+                found = await provider.load_credentials()
+                if found is None or await _known_by(found) == expired:
+                    return False
+            except (*_NO_CREDENTIALS, boto.ClientError):
+                return False
+            self._signer._credentials = found  # noqa: SLF001
+            return True
+
+    async def identity(self) -> Identity | None:
+        """GetCallerIdentity, which needs no permission; None if a policy denies it, or STS is out of reach."""
+        config = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=_STS_S, read_timeout=_STS_S)
+        try:
+            async with self._session.client("sts", region_name=self._region, config=config) as sts:
+                found = await sts.get_caller_identity()
+            return Identity(str(found["Account"]), principal(str(found["Arn"])))
+        except (*_NO_ANSWER, boto.ClientError, *WRONG_SHAPE):
+            return None
+
+
+async def _known_by(credentials: Any) -> tuple[str, str | None]:  # noqa: ANN401 - untyped
+    frozen = await credentials.get_frozen_credentials()
+    return frozen.access_key, frozen.token
+
+
+def _api(session: aioboto3.Session, connection: Connection, *, host_prefix: bool) -> Any:  # noqa: ANN401 - untyped
+    return session.client(
+        "medical-imaging",
+        endpoint_url=connection.endpoint_url,
+        config=AioConfig(
+            retries={"total_max_attempts": 1},
+            inject_host_prefix=host_prefix,
+            max_pool_connections=connection.max_connections,
+            # botocore's own tells of each request, and takes a tenth of its time to build
+            user_agent=f"bulkedit/{__version__} md/Botocore#{botocore_version} lang/python#{platform.python_version()}",
+        ),
+    )
+
+
+class AwsClient:
+    """`bulkedit.client.contract.Client` over an aioboto3 client."""
+
+    def __init__(self, api: Any, datastore_id: str, chain: _Chain, destination: Destination) -> None:  # noqa: ANN401
+        self._api = api  # aioboto3 has no types
+        self._datastore_id = datastore_id
+        self._chain = chain
+        self._destination = destination
+        self._knows_sender = False
+
+    async def destination(self) -> Destination:
+        """Where requests go; the sender is asked of AWS if the endpoint is its own. Sends nothing anywhere else."""
+        if self._destination.is_aws and not self._knows_sender:
+            self._knows_sender = True
+            self._destination = replace(self._destination, identity=await self._chain.identity())
+        return self._destination
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        """UpdateImageSetMetadata."""
+        params: dict[str, Any] = {
+            "imageSetId": request.image_set_id,
+            "latestVersionId": str(request.base),
+            "updateImageSetMetadataUpdates": _updates(request),
+        }
+        if request.force:
+            params["force"] = True
+        if request.include_study:
+            params["includeStudyImageSets"] = True
+        answer = await self._ask("update_image_set_metadata", **params)
+        return _understood(answer, lambda found: Accepted(int(found["latestVersionId"])))
+
+    async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
+        """CopyImageSet."""
+        answer = await self._ask(
+            "copy_image_set",
+            sourceImageSetId=request.image_set_id,
+            copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.base)}},
+            **({"promoteToPrimary": True} if request.promote else {}),
+        )
+        return _understood(answer, copied_of)
+
+    async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
+        """DeleteImageSet."""
+        return _understood(await self._ask("delete_image_set", imageSetId=image_set_id), lambda _: Deleting())
+
+    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+        """GetImageSet."""
+        answer = await self._ask("get_image_set", imageSetId=image_set_id, **_version(version))
+        return _understood(answer, image_set_of)
+
+    async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
+        """GetImageSetMetadata, decompressed and parsed."""
+        answer = await self._ask("get_image_set_metadata", imageSetId=image_set_id, **_version(version))
+        if not isinstance(answer, dict):
+            return answer
+        try:
+            async with answer["imageSetMetadataBlob"] as body:
+                packed = await body.read()
+            if len(packed) > _THREAD_BYTES:
+                return Metadata(await to_thread.run_sync(_unpack, packed))
+            return Metadata(_unpack(packed))
+        except (*_NO_ANSWER, *_BAD_BODY) as error:
+            return Lost(type(error).__name__)
+        except RecursionError:  # JSON that is nested too deep
+            return Lost(_UNREADABLE)
+
+    async def list_versions(
+        self, image_set_id: str, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        """ListImageSetVersions, one page."""
+        more = {"nextToken": next_token} if next_token else {}
+        answer = await self._ask("list_image_set_versions", imageSetId=image_set_id, maxResults=limit, **more)
+        return _understood(answer, lambda found: Page(found["imageSetPropertiesList"], found.get("nextToken")))
+
+    async def search(
+        self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
+    ) -> Page | Refused | Lost:
+        """SearchImageSets, one page."""
+        more: dict[str, Any] = {"nextToken": next_token} if next_token else {}
+        if criteria:
+            more["searchCriteria"] = criteria
+        answer = await self._ask("search_image_sets", maxResults=limit, **more)
+        return _understood(answer, found_of)
+
+    async def get_datastore(self) -> Datastore | Refused | Lost:
+        """GetDatastore."""
+        return _understood(await self._ask("get_datastore"), datastore_of)
+
+    async def _ask(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
+        """Send one request, once more with other credentials where those have expired; the raw answer, or why none."""
+        try:
+            used = await self._chain.used()
+        except _NO_CREDENTIALS as error:  # they are being renewed, and could not be
+            return _not_sent(error)
+        except boto.ClientError as error:  # of STS or SSO
+            return Refused(Refusal.CREDENTIALS, _code(error))
+        answer = await self._send(operation, **params)
+        # a request that was refused so has done nothing
+        if isinstance(answer, Refused) and answer.code in _EXPIRED and await self._chain.renew(used):
+            return await self._send(operation, **params)
+        return answer
+
+    async def _send(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
+        try:
+            answer: dict[str, Any] = await getattr(self._api, operation)(datastoreId=self._datastore_id, **params)
+        except boto.ClientError as error:
+            return refusal_of(error.response)
+        except _NEVER_SENT as error:
+            return _not_sent(error)
+        except _NO_ANSWER as error:
+            return Lost(type(error).__name__)
+        except WRONG_SHAPE:
+            # botocore's parser trusts the JSON of an answer
+            return Lost(_UNREADABLE)
+        return answer
+
+
+def _understood(answer: dict[str, Any] | Refused | Lost, record: Callable[[dict[str, Any]], _T]) -> _T | Refused | Lost:
+    """An answer as its record; one without what the service's model requires does not tell, so it is lost."""
+    if not isinstance(answer, dict):
+        return answer
+    try:
+        return record(answer)
+    except WRONG_SHAPE:
+        return Lost(_UNREADABLE)
+
+
+def _code(error: boto.ClientError) -> str:
+    meta = error.response.get("ResponseMetadata", {})
+    return code_without_values(str(error.response.get("Error", {}).get("Code", "")), int(meta.get("HTTPStatusCode", 0)))
+
+
+def _not_sent(error: boto.BotoCoreError | ResponseParserError) -> Refused:
+    """What a request comes to that the SDK did not send; the texts of its errors quote values, so only names go on."""
+    if isinstance(error, UnverifiedError):
+        return Refused(Refusal.UNTRUSTED, error.what)
+    kind = Refusal.INVALID if isinstance(error, boto.ParamValidationError) else Refusal.CREDENTIALS
+    return Refused(kind, type(error).__name__)
+
+
+def _updates(request: UpdateRequest) -> dict[str, Any]:
+    if request.revert_to is not None:
+        return {"revertToVersionId": str(request.revert_to)}
+    blobs = {"updatableAttributes": request.updatable, "removableAttributes": request.removable}
+    return {"DICOMUpdates": {name: text.encode() for name, text in blobs.items() if text is not None}}
+
+
+def _version(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"versionId": str(version)}
+
+
+def _unpack(packed: bytes) -> dict[str, Any]:
+    """The body is gzip whatever the request accepts (get-image-set-metadata); plain JSON is read too."""
+    plain = packed
+    if packed.startswith(b"\x1f\x8b"):
+        # a megabyte of gzip can hold a gigabyte
+        plain = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(METADATA_BYTES + 1)
+        if len(plain) > METADATA_BYTES:
+            raise AnswerTooLargeError(METADATA_BYTES)
+    document = json.loads(plain)
+    if not isinstance(document, dict):
+        raise EOFError  # noqa: TRY004 - a body of the wrong form is a broken answer, like one cut short
+    return document

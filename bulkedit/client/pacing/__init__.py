@@ -1,0 +1,43 @@
+"""How fast, and how many at once: pure decisions, with the clock passed in.
+
+The documented quotas are far below one call per second (UpdateImageSetMetadata: 0.25/s, burst 1), so everything here
+counts in seconds per request rather than in requests per second.
+"""
+
+from bulkedit.client.pacing.adaptive import Learner
+from bulkedit.client.pacing.backoff import FAULT, LOOK, Backoff
+from bulkedit.client.pacing.in_flight import Window
+from bulkedit.client.pacing.rates import (
+    AUTO,
+    DOCUMENTED,
+    WRITES,
+    Auto,
+    Operation,
+    Rate,
+    parse_pace,
+    parse_rate,
+    parse_read_pace,
+)
+from bulkedit.client.pacing.settle_times import SettleTimes
+from bulkedit.client.pacing.token_bucket import Pacer, Pacing, pacer
+
+__all__ = [
+    "AUTO",
+    "DOCUMENTED",
+    "FAULT",
+    "LOOK",
+    "WRITES",
+    "Auto",
+    "Backoff",
+    "Learner",
+    "Operation",
+    "Pacer",
+    "Pacing",
+    "Rate",
+    "SettleTimes",
+    "Window",
+    "pacer",
+    "parse_pace",
+    "parse_rate",
+    "parse_read_pace",
+]

@@ -1,0 +1,176 @@
+"""What an answer of the service says, as a record or as the error to raise: two tables and a few readings.
+
+An error is told by its code, and by its status where the code is none of the service's model or of request signing.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from typing import Any, Final
+
+from bulkedit.client.responses import Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
+from bulkedit.client.service_messages import HIDDEN, code_without_values
+from bulkedit.errors import AccessError, BulkeditError, CredentialsError, UntrustedServerError
+
+# error code -> kind; codes of the service's model first, then those of AWS request signing
+_KINDS: Final[dict[str, Refusal]] = {
+    "ThrottlingException": Refusal.THROTTLED,
+    "Throttling": Refusal.THROTTLED,
+    "TooManyRequestsException": Refusal.THROTTLED,
+    "RequestLimitExceeded": Refusal.THROTTLED,
+    "ServiceQuotaExceededException": Refusal.TOO_MANY,
+    "ConflictException": Refusal.CONFLICT,
+    "ResourceNotFoundException": Refusal.NOT_FOUND,
+    "ValidationException": Refusal.INVALID,
+    "AccessDeniedException": Refusal.ACCESS_DENIED,
+    "ExpiredToken": Refusal.CREDENTIALS,
+    "ExpiredTokenException": Refusal.CREDENTIALS,
+    "IncompleteSignature": Refusal.CREDENTIALS,
+    "IncompleteSignatureException": Refusal.CREDENTIALS,
+    "InvalidClientTokenId": Refusal.CREDENTIALS,
+    "InvalidSignatureException": Refusal.CREDENTIALS,
+    "MissingAuthenticationToken": Refusal.CREDENTIALS,
+    "MissingAuthenticationTokenException": Refusal.CREDENTIALS,
+    "RequestExpired": Refusal.CREDENTIALS,
+    "RequestTimeTooSkewed": Refusal.CREDENTIALS,
+    "SignatureDoesNotMatch": Refusal.CREDENTIALS,
+    "UnrecognizedClientException": Refusal.CREDENTIALS,
+}
+# for a code that the table does not know
+_KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
+    401: Refusal.CREDENTIALS,
+    402: Refusal.TOO_MANY,
+    403: Refusal.ACCESS_DENIED,
+    404: Refusal.NOT_FOUND,
+    409: Refusal.CONFLICT,
+    429: Refusal.THROTTLED,
+}
+# the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
+_STALE_WORDS: Final = "not the latest"
+_SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_IMAGE_SET_ID: Final = re.compile(r"[0-9a-z]{32}")  # the service's model
+_STORE_STATUSES: Final = frozenset({"CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED"})
+THEN_RESUME: Final = ", then go on with: bulkedit resume RUN"
+# what reading an answer raises that lacks what the service's model requires
+WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, RecursionError)  # the last: nested too deep
+
+
+def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's error response
+    """An error answer of the service as `Refused`, or `Lost` for a 5xx, after which the update may have been made."""
+    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
+    status = int(meta.get("HTTPStatusCode", 0))
+    known = code_without_values(code, status)
+    if status >= 500 or status < 400:
+        return Lost(known)
+    kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status, Refusal.UNKNOWN)
+    if kind is Refusal.NOT_FOUND and _STALE_WORDS in message:
+        kind = Refusal.STALE
+    return Refused(kind, known, message, _retry_after(meta))
+
+
+def systemic_error(
+    refused: Refused, *, denied: AccessError, in_run: bool = False, profile_option: str = "--profile"
+) -> BulkeditError | None:
+    """The error for an answer that no request of its kind can get past; None for any other answer.
+
+    ``denied``: the error if access is denied, which names the permission. ``in_run``: whether a run is stopped by it,
+    which can be resumed. ``profile_option``: the command's option for the AWS profile.
+    """
+    if refused.kind is Refusal.CREDENTIALS:
+        then = THEN_RESUME if in_run else f", or choose others with {profile_option}."
+        return CredentialsError(
+            f"AWS did not accept the credentials ({refused.code}).",
+            likely="They have expired, or belong to another account.",
+            hint=f"Renew them (for example: aws sso login){then}",
+        )
+    if refused.kind is Refusal.UNTRUSTED:
+        return untrusted(refused, in_run=in_run)
+    return denied if refused.kind is Refusal.ACCESS_DENIED else None
+
+
+def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError:
+    """The error for a server whose certificate could not be verified. Nothing was sent to the server."""
+    return UntrustedServerError(
+        f"the server's certificate could not be verified ({refused.code}). Nothing was sent to the server.",
+        likely="A proxy inspects TLS, the address is another server's, or the CA file is not the right one.",
+        hint="If your network has a CA of its own, name the PEM file of its certificate in AWS_CA_BUNDLE"
+        + (THEN_RESUME if in_run else "."),
+    )
+
+
+def _retry_after(meta: dict[str, Any]) -> float | None:
+    """Seconds that an answer asks to wait: a number, or a date after that of the answer (RFC 9110, section 10.2.3).
+
+    None if it asks for none, or in no way that the standard has. Any number is possible; pacers cap it.
+    """
+    headers = meta.get("HTTPHeaders", {})
+    text = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        until, now = (email.utils.parsedate_to_datetime(date) for date in (text, headers.get("date", "")))
+        return max(0.0, (until - now).total_seconds())
+    except (IndexError, OverflowError, TypeError, ValueError):
+        return None
+
+
+def copied_of(answer: dict[str, Any]) -> Copied:
+    """An answer of CopyImageSet: the new image set. Raises `WRONG_SHAPE`, also for a malformed id: ids are shown."""
+    made = answer["destinationImageSetProperties"]
+    return Copied(id_of(made), int(made["latestVersionId"]))
+
+
+def id_of(properties: dict[str, Any]) -> str:
+    """The id of an image set in an answer. Raises ValueError for any other text."""
+    found = str(properties["imageSetId"])
+    if not _IMAGE_SET_ID.fullmatch(found):
+        raise ValueError
+    return found
+
+
+def image_set_of(answer: dict[str, Any]) -> ImageSet:
+    """An answer of GetImageSet, or an item of ListImageSetVersions, which spells one key with a capital I."""
+    updated = answer.get("updatedAt")
+    return ImageSet(
+        image_set_id=id_of(answer),
+        version=int(answer["versionId"]),
+        state=State(answer["imageSetState"]),
+        status=answer.get("imageSetWorkflowStatus") or answer.get("ImageSetWorkflowStatus") or "",
+        full_message=str(answer.get("message", "")),
+        updated_at=updated.timestamp() if updated else None,
+        primary=answer.get("isPrimary"),
+        storage_tier=answer.get("storageTier"),
+    )
+
+
+def found_of(answer: dict[str, Any]) -> Page:
+    """An answer of SearchImageSets. Raises `WRONG_SHAPE`, also for an item without an image set's id."""
+    items = answer["imageSetsMetadataSummaries"]
+    for item in items:
+        id_of(item)
+    return Page(items, answer.get("nextToken"))
+
+
+def newest_of(page: Page) -> ImageSet | None:
+    """The latest version on the first page of ListImageSetVersions; None where the page does not tell.
+
+    That newest come first is shown by an example only (list-image-set-versions), so a page has to show it as well,
+    with its first two versions, unless it is the only one.
+    """
+    try:
+        found = [image_set_of(item) for item in page.items]
+    except WRONG_SHAPE:
+        return None
+    versions = [one.version for one in found]
+    if len(found) > 1 and versions == sorted(versions, reverse=True):
+        return found[0]
+    return max(found, key=lambda one: one.version, default=None) if page.next_token is None else None
+
+
+def datastore_of(answer: dict[str, Any]) -> Datastore:
+    """An answer of GetDatastore."""
+    found = answer["datastoreProperties"]
+    status = found["datastoreStatus"]
+    return Datastore(found["datastoreId"], status if status in _STORE_STATUSES else HIDDEN, found.get("datastoreName"))

@@ -1,0 +1,272 @@
+"""HTTP for the SDK: the server proves who it is before anything is sent to it, and every answer has a limit.
+
+aiobotocore 2.25, which aioboto3 15.5 requires, checks no certificate behind an HTTPS proxy, and no host name without a
+proxy (aiobotocore/httpsession.py: ``ssl=ssl_context or False``, ``check_hostname`` off). `Transport` replaces its HTTP
+session, by aiobotocore's own setting ``AioConfig(http_session_cls=...)``, and guarantees:
+
+- The certificate and the host name are always checked, with and without a proxy, and there is no way to turn that off.
+- A redirect is an answer like any other: it is never followed, because a request holds patients' data and credentials.
+- An answer ends: after ``answer_timeout_s``, at `METADATA_BYTES` or `ANSWER_BYTES`, whatever the server does.
+- Cookies are not kept.
+
+Certificates are trusted as boto3 trusts them: those of the file in AWS_CA_BUNDLE, the profile's ``ca_bundle`` or
+REQUESTS_CA_BUNDLE (the SDK resolves these in that order), else the SDK's own list.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import aiohttp
+from aiobotocore.awsrequest import AioAWSResponse
+from botocore import exceptions as boto
+from botocore.httpsession import ProxyConfiguration, get_cert_path, mask_proxy_url
+from multidict import CIMultiDict
+from yarl import URL
+
+from bulkedit.client.destination import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from botocore.awsrequest import AWSPreparedRequest
+
+METADATA_BYTES: Final = 50 * 1024 * 1024  # the service's quota for one metadata document (endpoints and quotas)
+ANSWER_BYTES: Final = 8 * 1024 * 1024  # any other answer: the largest is a page of 50 versions with their messages
+_KEEPALIVE_S: Final = 12.0  # as the SDK's class
+
+
+class UnverifiedError(boto.HTTPClientError):
+    """The server's certificate, or the files to verify it with, could not be used. Nothing was sent to the server.
+
+    No `botocore.exceptions.SSLError`, because the SDK repeats a request to STS after that.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(error=what)
+        self.what = what  # host or file, and the reason in the words of OpenSSL or of the system; never a value
+
+
+class PlainHttpError(boto.HTTPClientError):
+    """The request would go to another machine without TLS, which was not agreed to. Nothing was sent."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(error=f"{host} is another machine, and http is not encrypted")
+        self.host = host
+
+
+class AnswerTooLargeError(boto.HTTPClientError):
+    """The answer is larger than any that the service gives."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(error=f"the answer has more than {limit} bytes")
+
+
+class Transport:
+    """The HTTP session of an SDK client; the form is that of `aiobotocore.httpsession.AIOHTTPSession`.
+
+    Arguments are the SDK's, which makes the object. ``verify``: True, or the path of a file of CA certificates (PEM);
+    an empty text counts as True. ``timeout``: seconds, or seconds to connect and seconds between two pieces of an
+    answer. ``client_cert``: path of a certificate with its key, or paths of both. ``answer_timeout_s``: seconds from
+    the request to the end of its answer. ``allow_http``: requests may go to another machine without TLS.
+
+    Raises ValueError for ``verify=False``, and for ``proxies_config``, which aiohttp cannot keep apart from the
+    settings for the server itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        answer_timeout_s: float,
+        allow_http: bool = False,
+        verify: bool | str = True,
+        proxies: dict[str, str] | None = None,
+        timeout: float | tuple[float, float] | None = None,
+        max_pool_connections: int = 10,
+        socket_options: list[Any] | None = None,  # noqa: ARG002 - the SDK passes it, and aiohttp takes none
+        client_cert: str | tuple[str, str] | None = None,
+        proxies_config: dict[str, Any] | None = None,
+        connector_args: dict[str, Any] | None = None,
+    ) -> None:
+        if verify is False:
+            raise ValueError("certificates are always verified")
+        if any(value is not None for value in (proxies_config or {}).values()):
+            raise ValueError("proxies_config is not supported")
+        self._allow_http = allow_http
+        connect_s, read_s = timeout if isinstance(timeout, tuple | list) else (timeout, timeout)
+        self._timeout = aiohttp.ClientTimeout(total=answer_timeout_s, sock_connect=connect_s, sock_read=read_s)
+        self._ca_certificates = verify if isinstance(verify, str) and verify else str(get_cert_path(verify=True))
+        self._client_cert = (client_cert,) if isinstance(client_cert, str) else client_cert
+        self._proxies = ProxyConfiguration(proxies=proxies)
+        self._connections = max_pool_connections
+        self._keepalive_s = (connector_args or {}).get("keepalive_timeout", _KEEPALIVE_S)
+        self._open: dict[bool, aiohttp.ClientSession] = {}  # by whether server or proxy speak TLS
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; the next request opens new ones."""
+        self._open.clear()
+        stack, self._stack = self._stack, AsyncExitStack()
+        await stack.aclose()
+
+    async def send(self, request: AWSPreparedRequest) -> AioAWSResponse:
+        """Send one request, and read its answer to the end.
+
+        Raises the botocore exceptions that the SDK's class raises, `UnverifiedError`, `PlainHttpError` and
+        `AnswerTooLargeError`.
+        """
+        url = URL(request.url, encoded=True)
+        if url.scheme != "https" and not self._allow_http and not is_loopback(request.url):
+            raise PlainHttpError(url.host or "")
+        proxy = self._proxies.proxy_url_for(request.url)
+        headers = CIMultiDict((name, _text(value)) for name, value in request.headers.items())
+        headers["Accept-Encoding"] = "identity"
+        session = await self._session(secure="https" in {url.scheme, (proxy or "").partition(":")[0]})
+        try:
+            async with session.request(
+                request.method,
+                url,
+                headers=headers,
+                data=request.body,
+                allow_redirects=False,
+                proxy=proxy,
+                proxy_headers=self._proxies.proxy_headers_for(request.url) if proxy else None,
+            ) as answer:
+                body = await _body(answer, METADATA_BYTES if request.stream_output else ANSWER_BYTES)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise UnverifiedError(f"{error.host}: {_reason(error.certificate_error)}") from error
+        except aiohttp.ClientSSLError as error:
+            raise boto.SSLError(endpoint_url=request.url, error=error) from error
+        except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
+            raise boto.ProxyConnectionError(proxy_url=mask_proxy_url(proxy), error=error) from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError) as error:
+            raise boto.ConnectionClosedError(endpoint_url=request.url, request=request, error=error) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise boto.ConnectTimeoutError(endpoint_url=request.url, error=error) from error
+        except TimeoutError as error:
+            raise boto.ReadTimeoutError(endpoint_url=request.url, error=error) from error
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            raise boto.EndpointConnectionError(endpoint_url=request.url, error=error) from error
+        except (aiohttp.ClientError, ValueError) as error:  # no HTTP, or an address that aiohttp does not take
+            raise boto.HTTPClientError(error=type(error).__name__) from error
+        # the SDK looks its headers up in lower case
+        found = {_text(name).lower(): _text(text) for name, text in answer.raw_headers}
+        return AioAWSResponse(str(answer.url), answer.status, found, _Body(body))
+
+    async def _session(self, *, secure: bool) -> aiohttp.ClientSession:
+        """The session with or without TLS, because loading certificates takes time that an emulator has no use for."""
+        if secure not in self._open:
+            context = _context(self._ca_certificates, self._client_cert) if secure else True
+            connector = aiohttp.TCPConnector(limit=self._connections, ssl=context, keepalive_timeout=self._keepalive_s)
+            self._open[secure] = await self._stack.enter_async_context(
+                aiohttp.ClientSession(
+                    connector=connector,
+                    timeout=self._timeout,
+                    skip_auto_headers={"Content-Type"},
+                    auto_decompress=False,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                )
+            )
+        return self._open[secure]
+
+
+class SharedTransport(Transport):
+    """A transport for the SDK's readers of instance and container credentials.
+
+    They open it for each reading, by the method that `aiobotocore.utils` expects of the session that it is given.
+    These endpoints are http on link-local addresses; the SDK refuses others.
+    """
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of Transport
+        super().__init__(allow_http=True, **settings)
+        self._users = 0
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Self]:
+        """Keep connections open while anybody uses them."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            if not self._users:
+                await self.close()
+
+
+class _Body:
+    """The body of an answer that has been read, in the form that the SDK takes for one that is still to be read."""
+
+    def __init__(self, body: bytes) -> None:
+        self._rest = io.BytesIO(body)
+        self.content = self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def read(self, size: int = -1) -> bytes:
+        return self._rest.read(size)
+
+
+async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    if answer.content_length is not None:
+        if answer.content_length > limit:
+            raise AnswerTooLargeError(limit)
+        return await answer.read()
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > limit:
+            raise AnswerTooLargeError(limit)
+    return bytes(body)
+
+
+def _context(ca_certificates: str, client_cert: tuple[str, ...] | None) -> ssl.SSLContext:
+    """Check certificates against these, and show this one. Raises UnverifiedError."""
+    try:
+        context = ssl.create_default_context(cafile=ca_certificates)
+    except OSError as error:  # ssl.SSLError is one
+        raise _unusable(ca_certificates, _reason(error)) from error
+    if client_cert:
+        try:
+            key = client_cert[-1]  # which may be in the file of the certificate
+            context.load_cert_chain(client_cert[0], key, password=lambda: _no_password(key))
+        except OSError as error:
+            raise _unusable(" with ".join(client_cert), _reason(error)) from error
+    return context
+
+
+def _unusable(path: str, reason: str) -> UnverifiedError:
+    return UnverifiedError(f"certificate file {path}: {reason}")
+
+
+def _no_password(path: str) -> str:
+    """OpenSSL would ask for it on the terminal, in the middle of a run."""
+    raise _unusable(path, "the key is encrypted")
+
+
+def _reason(error: Exception) -> str:
+    """Why, in the words of OpenSSL or of the system."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return error.reason or type(error).__name__
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,1 @@
+"""DICOM's dictionary, and the service's constraints as data."""

@@ -1,0 +1,122 @@
+"""What is known of the attributes that a batch names, for its rows to gather.
+
+A list names few distinct attributes, however many rows it has. Each distinct name is looked up once, in Python; the
+rows gather what was found by a small integer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.dicom.dictionary import Kind
+from bulkedit.edits.columns import is_identifier
+from bulkedit.edits.edit import LEVEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How values are typed and checked: the same for all attributes that share VR, VM and length."""
+
+    vr: str | None  # None: a private element of unknown VR, kept as text
+    vm: str = "1"
+    longest: int | None = None  # characters of one value
+
+    @property
+    def rule(self) -> dicom.Vr:
+        """What PS3.5 asks of one value."""
+        return dicom.VRS[self.vr] if self.vr else dicom.Vr(Kind.STRING)
+
+    @property
+    def free(self) -> bool:
+        """Whether the value is one text of all that `bulkedit.dicom.dictionary.PLAIN_TEXT` lets pass."""
+        return not self.multi and self.vr in dicom.FREE_TEXT
+
+    @property
+    def multi(self) -> bool:
+        """Whether the value is an array."""
+        return self.vm != "1" and self.rule.kind is not Kind.SEQUENCE
+
+
+TEXT: Final = Spec(None)
+
+
+def _spec_of_private(vr: str) -> Spec:
+    """A private element's VM is not known; the service cannot know it either, so it is one value."""
+    return Spec(vr, "1", dicom.VRS[vr].max_length)
+
+
+# private elements by the VR that a row gives
+PRIVATE: Final = {name: _spec_of_private(name) for name in dicom.VRS if len(name) == 2}
+
+_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+    "attribute": pl.String,  # the key in the metadata document; null where the name is not known
+    "label": pl.String,  # see `label_of`
+    "level": LEVEL,
+    "standard_vr": pl.String,  # null for a private element
+    "private": pl.Boolean,
+    "never": pl.Boolean,
+    "identifier": pl.Boolean,
+    "reason": pl.String,  # why it needs force; null where it does not
+    "spec": pl.UInt16,  # index into `specs`; null for private elements and unknown names
+    "free": pl.Boolean,  # `Spec.free`; null where there is no spec
+    "longest": pl.UInt32,  # `Spec.longest`
+}
+
+
+def label_of(known: dicom.Attribute) -> str:
+    """What texts call an attribute: its keyword. Eight hex digits may be somebody's number in the wrong column."""
+    return "this element" if known.private or known.name[0].isdigit() else known.name
+
+
+class Known:
+    """The attributes of one batch: a column of facts per attribute, gathered per row."""
+
+    def __init__(self, names: pl.Series) -> None:
+        """``names`` are the attribute cells of a batch, String, null where empty."""
+        distinct = names.drop_nulls().unique()
+        self.specs: list[Spec] = [TEXT, *PRIVATE.values()]
+        self._facts = pl.DataFrame(list(self._rows(distinct)), schema=_SCHEMA, orient="row")
+        self._codes = names.cast(pl.Enum(distinct)).to_physical()
+
+    def facts(self) -> pl.DataFrame:
+        """Facts for each row; null where the cell is empty or its name is not known."""
+        return self._facts.select(pl.all().gather(self._codes))
+
+    def _rows(self, names: Iterable[str]) -> Iterable[tuple[object, ...]]:
+        index = {spec: i for i, spec in enumerate(self.specs)}
+        for name in names:
+            known = dicom.attribute(name)
+            if known is not None and not known.private:
+                spec = _spec_of(known)
+                yield (*_facts_of(known), index.setdefault(spec, len(index)), spec.free, spec.longest)
+            elif known is not None:
+                yield (*_facts_of(known), None, None, None)
+            elif name in dicom.NEVER_EDITABLE:
+                yield (name, name, None, None, None, True, *(None,) * 5)
+            else:
+                yield (None,) * len(_SCHEMA)
+        self.specs = list(index)
+
+
+def _spec_of(known: dicom.Attribute) -> Spec:
+    return Spec(known.vr, known.vm, dicom.MAX_LENGTHS.get(known.name, dicom.VRS[known.vr].max_length))
+
+
+def _facts_of(known: dicom.Attribute) -> tuple[object, ...]:
+    return (
+        known.name,
+        label_of(known),
+        str(known.level),
+        None if known.private else known.vr,
+        known.private,
+        known.name in dicom.NEVER_EDITABLE,
+        is_identifier(known),
+        dicom.force_reason(known),
+    )

@@ -1,0 +1,206 @@
+"""The call form: rows that hold the JSON which the AWS CLI takes, taken apart into single edits.
+
+One row may hold many edits: one for each attribute, and one for each instance or series that is removed. What the
+document removes comes before what it sets, as one call has it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.dicom.dictionary import Level
+from bulkedit.edits.attributes import label_of
+from bulkedit.edits.columns import is_identifier
+from bulkedit.edits.common_columns import DAMAGED, UID
+from bulkedit.edits.edit import Action, json_text
+from bulkedit.edits.problems import HINT_OF_VR, one
+from bulkedit.edits.strict_json import strict_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_COLUMN: Final = "updates"
+_BLOBS: Final = {"removableAttributes": Action.REMOVE, "updatableAttributes": Action.SET}  # in the order of the edits
+_UID: Final = re.compile(UID)
+_DAMAGED: Final = re.compile(DAMAGED)
+
+CELLS: Final[dict[str, type[pl.DataType]]] = {
+    "row": pl.UInt32,
+    "action": pl.String,
+    "attribute": pl.String,
+    "value": pl.String,  # of a revert: the version
+    "json": pl.String,  # of set and remove: the value, as it stands in the document
+    "level": pl.String,  # where the document has it
+    "series_uid": pl.String,
+    "instance_uid": pl.String,
+    "vr": pl.String,
+}
+
+
+class _UnfitError(ValueError):
+    """A row that cannot be taken apart; the code of the problem, then its text."""
+
+    def __init__(self, code: str, text: str, hint: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.hint = hint
+
+
+def taken_apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """``rows`` has row, updates, force and study_wide; what comes back is cells (schema CELLS) and problems."""
+    cells: list[tuple[Any, ...]] = []
+    problems = []
+    for row, updates, force, study_wide in rows.select("row", "updates", "force", "study_wide").iter_rows():
+        try:
+            cells += [(row, *edit) for edit in _edits(updates, force=force, study_wide=study_wide)]
+        except _UnfitError as unfit:
+            problems.append(one(row, unfit.code, str(unfit), _COLUMN, hint=unfit.hint))
+    return pl.DataFrame(cells, schema=CELLS, orient="row"), problems
+
+
+def _edits(updates: str | None, *, force: bool, study_wide: bool) -> list[tuple[Any, ...]]:
+    """Cells of one row, without its number."""
+    if updates is None:
+        raise _UnfitError("no-edit", "updates is empty.")
+    request = _json(updates, "updates")
+    if (
+        not isinstance(request, dict)
+        or len(request) != 1
+        or not request.keys() <= {"DICOMUpdates", "revertToVersionId"}
+    ):
+        raise _UnfitError("updates", "updates is not an object of either DICOMUpdates or revertToVersionId.")
+    if "revertToVersionId" in request:
+        return [_revert(request["revertToVersionId"], study_wide=study_wide)]
+    blobs = request["DICOMUpdates"]
+    if not isinstance(blobs, dict) or not blobs.keys() <= _BLOBS.keys():
+        raise _UnfitError("updates", f"DICOMUpdates is not an object of {' and '.join(_BLOBS)}.")
+    edits = [
+        edit
+        for name, action in _BLOBS.items()
+        if name in blobs
+        for edit in _Document(_document(blobs[name], name), action, force=force).edits()
+    ]
+    if not edits:
+        raise _UnfitError("no-edit", "updates holds no edit.")
+    if len({(edit[1], *edit[4:7]) for edit in edits}) < len(edits):
+        raise _UnfitError("same-twice", "updates sets and removes the same attribute.")
+    return edits
+
+
+def _revert(version: Any, *, study_wide: bool) -> tuple[Any, ...]:  # noqa: ANN401 - any JSON value
+    if study_wide:
+        raise _UnfitError("updates", "a revert cannot include the image sets of the study.")
+    return (Action.REVERT, None, str(version) if isinstance(version, str | int) else "", None, None, None, None, None)
+
+
+def _document(blob: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    """An attributes blob: an object, JSON text, or base64 of JSON text."""
+    if isinstance(blob, str):
+        text = blob if blob.lstrip().startswith("{") else _unpacked(blob, name)
+        blob = _json(text, name)
+    if not isinstance(blob, dict):
+        raise _UnfitError("updates", f"{name} is not an object.")
+    if str(blob.get("SchemaVersion")) != str(dicom.SCHEMA_VERSION):
+        raise _UnfitError("schema-version", f"{name} does not have SchemaVersion {dicom.SCHEMA_VERSION}.")
+    return blob
+
+
+def _unpacked(blob: str, name: str) -> str:
+    try:
+        return base64.b64decode(blob, validate=True).decode()
+    except (binascii.Error, ValueError):
+        pass
+    raise _UnfitError("updates", f"{name} is neither JSON nor base64 of JSON.")
+
+
+def _json(text: str, name: str) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return strict_json(text)
+    except ValueError as error:
+        why = str(error)
+    file = text.lstrip().startswith(("file://", "fileb://"))
+    hint = "The cell names a file; put the JSON that is in the file into the cell." if file else None
+    raise _UnfitError("not-json", f"{name} is not valid JSON: {why}.", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """One attributes document and what it does to the attributes in it."""
+
+    root: dict[str, Any]
+    action: Action
+    force: bool
+
+    def edits(self) -> Iterator[tuple[Any, ...]]:
+        """Rows of CELLS without the row's number."""
+        _only(self.root, {"SchemaVersion", "Patient", "Study"}, "the document")
+        yield from self._attributes(_part(self.root, "Patient"), Level.PATIENT, None, None, {"DICOM", "DICOMVRs"})
+        study = _part(self.root, "Study")
+        yield from self._attributes(study, Level.STUDY, None, None, {"DICOM", "DICOMVRs", "Series"})
+        for series_uid, series in _keyed(study, "Series"):
+            if not series and self.action is Action.REMOVE:
+                yield (Action.REMOVE_SERIES, None, None, None, None, series_uid, None, None)
+            yield from self._attributes(series, Level.SERIES, series_uid, None, {"DICOM", "DICOMVRs", "Instances"})
+            for uid, instance in _keyed(series, "Instances"):
+                if not instance and self.action is Action.REMOVE:
+                    yield (Action.REMOVE_INSTANCE, None, None, None, None, series_uid, uid, None)
+                yield from self._attributes(instance, Level.INSTANCE, series_uid, uid, {"DICOM", "DICOMVRs"})
+
+    def _attributes(
+        self, part: dict[str, Any], level: Level, series_uid: str | None, uid: str | None, keys: set[str]
+    ) -> Iterator[tuple[Any, ...]]:
+        _only(part, keys, f"the {level} level")
+        vrs = _part(part, "DICOMVRs")
+        for name, value in _part(part, "DICOM").items():
+            known = dicom.attribute(name)
+            if known is not None:
+                self._check(known, value)
+            vr = vrs.get(name)
+            if vr is not None and not isinstance(vr, str):
+                raise _UnfitError("updates", "a VR in DICOMVRs is not text.")
+            yield (self.action, name, None, json_text(value), level, series_uid, uid, vr)
+
+    def _check(self, known: dicom.Attribute, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """What is in the store may break any rule, and is removed as it stands; `force` switches the checks off."""
+        if self.action is Action.REMOVE or known.private:
+            return
+        if isinstance(value, str) and is_identifier(known) and _DAMAGED.fullmatch(value):
+            raise _UnfitError("damaged-identifier", f"the value of {label_of(known)} looks damaged by a spreadsheet.")
+        if not self.force and (why := dicom.why_unfit(known, value)):
+            raise _UnfitError(
+                "value-form", f"the value of {label_of(known)} is not fit: {why}.", HINT_OF_VR.get(known.vr)
+            )
+
+
+def _part(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    part = parent.get(key, {})
+    if not isinstance(part, dict):
+        raise _UnfitError("updates", f"{key} is not an object.")
+    return part
+
+
+def _keyed(parent: dict[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects below Series or Instances by their UIDs."""
+    for uid, child in _part(parent, key).items():
+        if not _UID.fullmatch(uid):
+            raise _UnfitError("uid", f"a key below {key} is not a UID.")
+        if not isinstance(child, dict):
+            raise _UnfitError("updates", f"what stands below a UID of {key} is not an object.")
+        yield uid, child
+
+
+def _only(part: dict[str, Any], keys: set[str], where: str) -> None:
+    """Nothing but these keys; an attribute beside DICOM instead of below it is the usual slip."""
+    strange = part.keys() - keys
+    if not strange:
+        return
+    slip = any(dicom.attribute(key) for key in strange)
+    text = f"{where} has an attribute beside DICOM, not below it." if slip else f"{where} has a key of no meaning."
+    raise _UnfitError("updates", text, f"The keys there are {', '.join(sorted(keys))}.")

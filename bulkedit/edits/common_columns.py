@@ -1,0 +1,186 @@
+"""What a row says apart from its edits: which image sets, which version, whether it may use force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from bulkedit.edits.edit import IMAGE_SET_ID, SELECTOR, SELECTORS
+from bulkedit.edits.problems import Check, found, said
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What a spreadsheet makes of a long number, and Excel's reader of a date. The plus sign is always there, so that an
+# identifier such as 12E3 passes.
+DAMAGED: Final = (
+    r"^(?:[+-]?[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]{1,3}|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})$"
+)
+# The service's model is looser than PS3.5 here, and stored UIDs may be as well: they are to be found, not judged.
+UID: Final = r"^[0-9.]{1,256}$"
+_VERSION: Final = r"^0*[1-9][0-9]{0,8}$"
+_ORDER: Final = r"^[0-9]{1,9}$"
+_YES: Final = ("true", "yes", "1")
+_NO: Final = ("false", "no", "0")
+_UID_COLUMNS: Final = ("study_instance_uid", "series_instance_uid", "series_uid", "instance_uid")
+# cells where blanks around the text cannot be part of it
+_STRIPPED: Final = (
+    *("image_set_id", "datastore_id", *_UID_COLUMNS),
+    *("action", "attribute", "level", "vr", "force", "order"),
+    *("version", "latest_version_id", "include_study_image_sets"),
+)
+
+
+def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """Check and type the columns that all forms have.
+
+    ``frame`` has ``row`` UInt32 and String columns under canonical names; ``version`` is the name of the one with the
+    version. What comes back has in addition ``selector`` Enum and ``key`` String (null where the row names none),
+    ``force`` Boolean, ``order`` and ``version`` UInt32, and ``series_uid``, ``instance_uid``, ``edit_id`` String, which
+    are null where the file lacks them; beside it the problems, as SET_ASIDE frames.
+    """
+    selectors = [name for name in SELECTORS if name in frame.columns]
+    sound = [name for name in selectors if name == "image_set_id" and _all_are_ids(frame.get_column(name))]
+    stripped = [name for name in _STRIPPED if name in frame.columns and name not in sound]
+    frame = frame.with_columns(_without_blanks(name) for name in stripped)
+    optional = ("series_uid", "instance_uid", "edit_id", "force", "order", version)
+    absent = [name for name in optional if name not in frame.columns]
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
+    scalars = [yes_no_check("force"), _version_check(version), _order_check()]
+    problems = found(frame, [*_selector_checks(selectors, sound), *_uid_checks(frame), *scalars])
+    return (
+        frame.with_columns(
+            _filled(selectors).alias("selector"),
+            pl.coalesce(selectors).alias("key"),
+            yes("force") | pl.lit(force),
+            pl.col("order").cast(pl.UInt32, strict=False),
+            pl.col(version).cast(pl.UInt32, strict=False).alias("version"),
+        ).drop(selectors),
+        problems,
+    )
+
+
+def _all_are_ids(cells: pl.Series) -> bool:
+    """Whether every filled cell is an id; an id has no sign, so it is none of `DAMAGED` either.
+
+    The rows of an image set mostly stand together: one of each run is looked at.
+    """
+    heads = cells.filter(cells.ne_missing(cells.shift()))  # the first row too, unless it is null
+    return bool(heads.to_frame().select(is_id(pl.first()).all()).item())
+
+
+def _filled(selectors: Sequence[str]) -> pl.Expr:
+    """The first selector that a row fills."""
+    return pl.coalesce(pl.when(pl.col(name).is_not_null()).then(pl.lit(name, SELECTOR)) for name in selectors)
+
+
+def _without_blanks(name: str) -> pl.Expr:
+    stripped = pl.col(name).str.strip_chars()
+    return pl.when(stripped != "").then(stripped).alias(name)
+
+
+def yes(name: str) -> pl.Expr:
+    """Whether a cell says yes; an empty one says no."""
+    return pl.col(name).str.to_lowercase().is_in(_YES).fill_null(value=False)
+
+
+def yes_no_check(name: str) -> Check:
+    """A cell that is to say yes or no, and says neither."""
+    return Check(
+        "force",
+        ~pl.col(name).str.to_lowercase().is_in([*_YES, *_NO]),
+        said(f"{name} is neither true nor false."),
+        name,
+        hint=said(f"Fill the column {name} with true or false, or leave it empty."),
+    )
+
+
+def _version_check(name: str) -> Check:
+    return Check("version", ~pl.col(name).str.contains(_VERSION), said(f"{name} is not a version number."), name)
+
+
+def _order_check() -> Check:
+    return Check("order", ~pl.col("order").str.contains(_ORDER), said("order is not a whole number."), "order")
+
+
+def is_id(column: pl.Expr) -> pl.Expr:
+    """Whether text is of the form of the service's ids."""
+    return column.str.contains(f"^{IMAGE_SET_ID}$")
+
+
+def is_version(column: pl.Expr) -> pl.Expr:
+    """Whether text is a version of an image set."""
+    return column.str.contains(_VERSION)
+
+
+def is_damaged(column: pl.Expr) -> pl.Expr:
+    """Whether text is a number in a spreadsheet's scientific notation."""
+    return column.str.contains(DAMAGED)
+
+
+def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[Check]:
+    """``sound``: selectors whose form is known to be right, so that nothing can be wrong but where they stand."""
+    filled = pl.sum_horizontal(pl.col(name).is_not_null() for name in selectors)
+    one, many = selectors[0], " and ".join(selectors)
+    checks = [
+        Check(
+            "no-selector",
+            filled == 0,
+            said(f"{one} is empty." if len(selectors) == 1 else f"none of {many} is filled."),
+            one if len(selectors) == 1 else None,
+            hint=said(f"Fill {' or '.join(selectors)}."),
+        )
+    ]
+    if len(selectors) > 1:
+        checks.append(Check("many-selectors", filled > 1, said(f"more than one of {many} is filled.")))
+    unsure = [name for name in selectors if name not in sound]
+    checks += [_damaged_check(name) for name in unsure]
+    if "image_set_id" in unsure:
+        checks += _image_set_id_checks()
+    return checks
+
+
+def _image_set_id_checks() -> list[Check]:
+    name = "image_set_id"
+    column = pl.col(name)
+    length = column.str.len_chars()
+    sound = is_id(column) | is_damaged(column)
+    shape = "ids are 32 characters of 0-9 a-z."
+    return [
+        Check("image-set-id", ~sound & (length != 32), _characters(name, length, shape), name),
+        Check(
+            "image-set-id",
+            ~sound & (length == 32),
+            said(f"{name} has a character that is not in 0-9 a-z; {shape}"),
+            name,
+            likely=said("An id in capital letters is not the same id."),
+            hint=said("Copy the id from HealthImaging."),
+        ),
+    ]
+
+
+def _characters(name: str, length: pl.Expr, rest: str) -> pl.Expr:
+    return pl.format("{} has {} {}; {}", said(name), length, _plural(length, "character"), said(rest))
+
+
+def _plural(count: pl.Expr, word: str) -> pl.Expr:
+    return pl.when(count == 1).then(said(word)).otherwise(said(f"{word}s"))
+
+
+def _damaged_check(name: str) -> Check:
+    """An identifier that a spreadsheet has turned into scientific notation."""
+    return Check("damaged-identifier", is_damaged(pl.col(name)), said(f"{name} looks damaged by a spreadsheet."), name)
+
+
+def _uid_checks(frame: pl.DataFrame) -> list[Check]:
+    return [
+        Check(
+            "uid",
+            ~pl.col(name).str.contains(UID) & ~is_damaged(pl.col(name)),
+            said(f"{name} is not a UID."),
+            name,
+        )
+        for name in _UID_COLUMNS
+        if name in frame.columns
+    ] + [_damaged_check(name) for name in ("series_uid", "instance_uid")]

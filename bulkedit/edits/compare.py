@@ -1,0 +1,251 @@
+"""What edits should leave in an image set, and how a metadata document differs from that.
+
+Pure: edits and documents in, differences out. Both hold health data.
+
+An edit is held against the document as it should stand after *all* edits of the run: one whose attribute a later edit
+of the run sets or removes, or whose instance or series one removes, is *superseded* and has nothing left to be seen.
+A UID that the run changes moves the paths of everything inside it (healthimaging reference, section 3.2), so edits
+are looked for under the new UID, and under the old one where the service has left it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkedit.edits.edit import STORED_VALUE, Action, json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ABSENT: Final = object()
+_RENAMES: Final = {"SeriesInstanceUID": "series_uid", "SOPInstanceUID": "instance_uid"}
+
+
+class Difference(StrEnum):
+    """How the store differs from what an applied edit should have left."""
+
+    ABSENT = "absent"  # what was set is not there
+    PRESENT = "present"  # what was removed is there
+    VALUE = "other value"
+    VR = "other VR"  # of a private element
+    CONTENT = "other content"  # than the version that a revert went back to
+    PLACE = "place gone"  # the series or instance that the attribute was set or removed in is not there
+    IMAGE_SET = "image set gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One change of the run, and where its effect is to be seen. Holds values: never log it."""
+
+    change: Mapping[str, Any]  # a row of `bulkedit.runs.changes.CHANGES`
+    superseded: bool
+    followed: bool  # later edits of the run changed the same image set
+    series: tuple[str, ...] = ()  # UIDs under which the series may be found, best first
+    instance: tuple[str, ...] = ()
+
+    @property
+    def action(self) -> Action:
+        """What the edit does."""
+        return Action(self.change["action"])
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a revert, which is seen in the whole document."""
+        return self.action is Action.REVERT
+
+
+@dataclass(slots=True)
+class _Later:
+    """What the later edits of the run do, while its edits are gone through from the last to the first."""
+
+    taken: set[tuple[Any, ...]] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)  # UIDs of series and instances removed whole
+    renamed: dict[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)  # old UID -> new UID, of all edits of the run
+    reverted: bool = False
+
+
+def held(changes: Sequence[Mapping[str, Any]]) -> list[Held]:
+    """The changes of one image set, in the order in which they were made, with what became of each later on."""
+    given = _given(changes)
+    later, last = _Later(given=given), len(changes) - 1
+    found = [_place(changes[position], later, followed=position < last) for position in range(last, -1, -1)]
+    return found[::-1]
+
+
+def _renaming(change: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The old and the new UID of an edit that gives a series or instance another one."""
+    attribute = change["attribute"]
+    if Action(change["action"]) is not Action.SET or attribute not in _RENAMES:
+        return None
+    old, new = change[_RENAMES[attribute]], json.loads(change["value"])
+    return (old, new) if old is not None and isinstance(new, str) and new != old else None
+
+
+def _given(changes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The new UID of each old one that the edits change."""
+    renamings = map(_renaming, changes)
+    return dict(renaming for renaming in renamings if renaming is not None)
+
+
+def _place(change: Mapping[str, Any], later: _Later, *, followed: bool) -> Held:
+    action, attribute = Action(change["action"]), change["attribute"]
+    if (renaming := _renaming(change)) is not None:
+        old, new = renaming
+        later.renamed[old] = later.renamed.get(new, new)
+    series, instance = (_names(change[name], later) for name in ("series_uid", "instance_uid"))
+    key = (change["level"], series[:1], instance[:1], attribute)
+    superseded = later.reverted or key in later.taken or any(uid in later.gone for uid in (*series, *instance))
+    if action is Action.REVERT:
+        later.reverted = True
+    elif attribute is None:
+        later.gone.update(instance or series)
+    else:
+        later.taken.add(key)
+    return Held(change, superseded, followed, series, instance)
+
+
+def _names(uid: str | None, later: _Later) -> tuple[str, ...]:
+    if uid is None:
+        return ()
+    new = later.renamed.get(uid)
+    if new is not None:
+        return new, uid
+    # an edit may name the old UID after the change of it, if both are in one call
+    names = [uid]
+    while (given := later.given.get(names[-1])) is not None and given not in names:
+        names.append(given)
+    return tuple(names)
+
+
+def difference(one: Held, document: Mapping[str, Any], target: Mapping[str, Any] | None = None) -> Difference | None:
+    """How a document differs from what the edit should have left in it; None where it does not.
+
+    ``target``: the document that a revert went back to.
+    """
+    if one.action is Action.REVERT:
+        same = target is not None and all(document.get(part) == target.get(part) for part in ("Patient", "Study"))
+        return None if same else Difference.CONTENT
+    part = _part(one, document)
+    if one.action in {Action.REMOVE_INSTANCE, Action.REMOVE_SERIES}:
+        return None if part is None else Difference.PRESENT
+    if part is None:
+        return Difference.PLACE
+    if one.action is Action.REMOVE:
+        return None if one.change["attribute"] not in _members(part, "DICOM") else Difference.PRESENT
+    return _set_differs(one.change, part)
+
+
+def _set_differs(change: Mapping[str, Any], part: Mapping[str, Any]) -> Difference | None:
+    stored = _members(part, "DICOM").get(change["attribute"], ABSENT)
+    if stored is ABSENT:
+        return Difference.ABSENT
+    if stored != json.loads(change["value"]):
+        return Difference.VALUE
+    vr = change["vr"]
+    return Difference.VR if vr is not None and _members(part, "DICOMVRs").get(change["attribute"]) != vr else None
+
+
+def old_name_stays(one: Held, document: Mapping[str, Any]) -> bool:
+    """Whether the edit gives a series or instance another UID, and the document has one of the old UID too."""
+    names = one.instance if one.change["attribute"] == "SOPInstanceUID" else one.series
+    renames = one.action is Action.SET and one.change["attribute"] in _RENAMES and len(names) > 1
+    if not renames:
+        return False
+    study = _members(document, "Study")
+    if one.change["attribute"] == "SeriesInstanceUID":
+        return names[-1] in _members(study, "Series")
+    series = _first(_members(study, "Series"), one.series, older=False)
+    return series is not None and names[-1] in _members(series, "Instances")
+
+
+def misplaced(edits: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> list[str | None]:
+    """Of each edit: `series` or `instance`, if it is of an attribute inside one that the document does not have.
+
+    ``edits``: all those of one image set, in the order in which they are to be made; rows of
+    `bulkedit.edits.edit.EDITS`. Nothing is told of what the edits themselves bring (a UID that one gives, a revert) or
+    remove.
+    """
+    removed = {edit["instance_uid"] or edit["series_uid"] for edit in edits if edit["attribute"] is None}
+    given = set(_given(edits).values())
+    if any(Action(edit["action"]) is Action.REVERT for edit in edits):
+        return [None] * len(edits)
+    return [
+        None
+        if edit["attribute"] is None
+        or removed.intersection((*one.series, *one.instance))
+        or given.intersection((edit["series_uid"], edit["instance_uid"]))
+        else _lacking(one, document)
+        for edit, one in zip(edits, held(edits), strict=True)
+    ]
+
+
+def _lacking(one: Held, document: Mapping[str, Any]) -> str | None:
+    if _part(one, document) is not None:
+        return None
+    series = _first(_members(_members(document, "Study"), "Series"), one.series, older=False)
+    return "series" if series is None else "instance"
+
+
+def value_in(one: Held, document: Mapping[str, Any]) -> str | None:
+    """The value that the document has where the edit is seen, as JSON text; None where it has none."""
+    part = _part(one, document)
+    if part is None or one.change["attribute"] is None:
+        return None
+    stored = _members(part, "DICOM").get(one.change["attribute"], ABSENT)
+    return None if stored is ABSENT else json_text(stored)
+
+
+def expected_value(one: Held) -> str | None:
+    """The value that the edit has set, as JSON text."""
+    return one.change["value"] if one.action is Action.SET else None
+
+
+def keeps_former(one: Held, document: Mapping[str, Any]) -> bool:
+    """Whether an older document still has what the edit has replaced or removed.
+
+    An attribute that was empty, or had the value already, has nothing to keep.
+    """
+    part = _part(one, document, older=True)
+    if part is None:
+        return False
+    if one.change["attribute"] is None:
+        return True
+    stored = _members(part, "DICOM").get(one.change["attribute"])
+    if stored is None or stored in ("", []):
+        return False
+    if one.action is Action.REMOVE:
+        return one.change["value"] in {None, STORED_VALUE} or stored == json.loads(one.change["value"])
+    return bool(stored != json.loads(one.change["value"]))
+
+
+def _part(one: Held, document: Mapping[str, Any], *, older: bool = False) -> Mapping[str, Any] | None:
+    """The object of a document that has the DICOM of the edit's place; None where there is none.
+
+    ``older``: of a version before the edit, where a UID that was changed since still has its old name.
+    """
+    if one.change["level"] == "Patient":
+        return _members(document, "Patient")
+    study = _members(document, "Study")
+    if not one.series:
+        return study
+    series = _first(_members(study, "Series"), one.series, older=older)
+    if series is None or not one.instance:
+        return series
+    return _first(_members(series, "Instances"), one.instance, older=older)
+
+
+def _first(places: Mapping[str, Any], uids: tuple[str, ...], *, older: bool) -> Mapping[str, Any] | None:
+    for uid in reversed(uids) if older else uids:
+        if isinstance(places.get(uid), dict):
+            found: Mapping[str, Any] = places[uid]
+            return found
+    return None
+
+
+def _members(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = node.get(name)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,242 @@
+"""Attribute documents held against a metadata document: values to remove filled in, effects recognised.
+
+Pure functions over parsed JSON. What goes in and comes out holds health data.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkedit.edits.edit import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bulkedit.client.contract import UpdateRequest
+
+_ABSENT: Final = object()
+_KEYS: Final = {"SeriesInstanceUID", "SOPInstanceUID"}  # the keys of Series and Instances
+_PADDING: Final = " \0"
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchPlace:
+    """Series and instances that removals without a value name, and that the image set does not have: health data."""
+
+    series: frozenset[str]
+    instances: frozenset[tuple[str, str]]  # SeriesInstanceUID, SOPInstanceUID; their series is there
+    alone: bool  # nothing else is asked for
+
+    @property
+    def cause(self) -> str:
+        """For the ledger, without UIDs."""
+        kinds = [name for name, found in (("series", self.series), ("instance", self.instances)) if found]
+        return f"no such {' or '.join(kinds)}"
+
+    def has(self, edit: Mapping[str, Any]) -> bool:
+        """Whether an edit (a row of `bulkedit.edits.edit.EDITS`) is in one of these places."""
+        series, instance = edit["series_uid"], edit["instance_uid"]
+        return series in self.series or (series, instance) in self.instances
+
+
+def no_such_place(request: UpdateRequest, document: dict[str, Any]) -> NoSuchPlace | None:
+    """The places of removals without a value that a document does not have; None if it has them all.
+
+    The service refuses every other edit of such a place itself. A removal without a value would not be sent, because
+    there is no value to name, and so a typo in a UID would pass for done.
+    """
+    asked = list(_places(json.loads(request.removable or "{}")))
+    series, instances, there = set(), set(), 0
+    for path, value in asked:
+        missing = _missing(path, document) if value == {} else None
+        if missing is None:
+            there += 1
+        elif isinstance(missing, str):
+            series.add(missing)
+        else:
+            instances.add(missing)
+    if not series and not instances:
+        return None
+    return NoSuchPlace(frozenset(series), frozenset(instances), alone=not there and not request.updatable)
+
+
+def _missing(path: tuple[str, ...], document: dict[str, Any]) -> str | tuple[str, str] | None:
+    """The series, or the series and instance, of an attribute's path that a document does not have."""
+    if path[:2] != ("Study", "Series"):
+        return None
+    if not isinstance(_at(document, path[:3], {}), dict):
+        return path[2]
+    return (path[2], path[4]) if path[3] == "Instances" and not isinstance(_at(document, path[:5], {}), dict) else None
+
+
+def fill_stored(request: UpdateRequest, document: dict[str, Any]) -> UpdateRequest | None:
+    """Put the stored values into a removal that names none, because key and value must match.
+
+    Attributes that the image set does not have are left out; None where nothing is left to do. What names a series or
+    instance that is not there is told by `no_such_place`.
+    """
+    removable = _filled(json.loads(request.removable or "{}"), document)
+    if any(True for _ in _places(removable)):
+        return replace(request, removable=json_text(removable))
+    return replace(request, removable=None) if request.updatable else None
+
+
+def _filled(wanted: dict[str, Any], document: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """``wanted`` with each empty value of a DICOM object taken from the same place of ``document``.
+
+    A place whose every attribute turned out absent is dropped with all that is around it: left empty, it would ask
+    for the removal of a whole instance or series.
+    """
+    filled: dict[str, Any] = {}
+    for key, inner in wanted.items():
+        stored = document.get(key, _ABSENT) if isinstance(document, dict) else _ABSENT
+        if key == "DICOM":
+            present = stored if isinstance(stored, dict) else {}
+            values = {name: present.get(name, _ABSENT) if value == {} else value for name, value in inner.items()}
+            left = {name: value for name, value in values.items() if value is not _ABSENT}
+        elif isinstance(inner, dict) and inner:
+            left = _filled(inner, stored)
+        else:
+            filled[key] = inner  # SchemaVersion, or an instance or series that is to be removed whole
+            continue
+        if left:
+            filled[key] = left
+    return filled
+
+
+def with_empty_values(filled: UpdateRequest, wanted: UpdateRequest) -> UpdateRequest:
+    """The removal with the empty string wherever ``wanted`` names no value, for a service that wants it so."""
+    if filled.removable is None:
+        return filled
+    emptied = _emptied(json.loads(filled.removable), json.loads(wanted.removable or "{}"))
+    return replace(filled, removable=json_text(emptied))
+
+
+def _emptied(filled: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: {name: "" if wanted[key][name] == {} else value for name, value in inner.items()}
+        if key == "DICOM"
+        else _emptied(inner, wanted[key])
+        if isinstance(inner, dict)
+        else inner
+        for key, inner in filled.items()
+    }
+
+
+def _places(document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every attribute, and every instance or series named whole, with its path."""
+    for key, inner in document.items():
+        here = (*path, key)
+        if key in {"SchemaVersion", "DICOMVRs"}:
+            continue
+        if key == "DICOM":
+            yield from (((*here, name), value) for name, value in inner.items())
+        elif isinstance(inner, dict):
+            if inner:
+                yield from _places(inner, here)
+            elif len(here) > 1 and here[-2] in {"Series", "Instances"}:
+                yield here, None
+
+
+def holds(request: UpdateRequest, document: dict[str, Any], target: dict[str, Any] | None = None) -> bool:
+    """Whether a document looks as the request would leave it: what is set is there, what is removed is not.
+
+    After a revert it is as its ``target``, the document of the version that the revert goes back to.
+    """
+    if request.revert_to is not None:
+        return target is not None and all(document.get(part) == target.get(part) for part in ("Patient", "Study"))
+    updatable = json.loads(request.updatable or "{}")
+    removable = json.loads(request.removable or "{}")
+    wanted = list(_places(updatable))
+    uids = _renamings(wanted)
+    return all(_alike(_at(document, path, uids), value) for path, value in wanted) and all(
+        _at(document, path, uids) is _ABSENT for path, _ in _places(removable)
+    )
+
+
+def follows(
+    request: UpdateRequest, before: dict[str, Any], after: dict[str, Any], target: dict[str, Any] | None = None
+) -> bool:
+    """Whether ``after`` is the document ``before`` with the request applied to it, and with nothing else changed.
+
+    What removes an instance or series that is not there changes nothing, and is refused.
+    """
+    if not holds(request, after, target):
+        return False
+    if request.revert_to is not None:
+        return True
+    changed = list(_places(json.loads(request.updatable or "{}")))
+    removed = list(_places(json.loads(request.removable or "{}")))
+    if any(value is None and _at(before, path, {}) is _ABSENT for path, value in removed if path[-2] != "DICOM"):
+        return False
+    places = [path for path, _ in (*changed, *removed)]
+    places += [(*path[:-2], "DICOMVRs", path[-1]) for path in places if path[-2] == "DICOM"]
+    old_uids = {new: old for old, new in _renamings(changed).items()}
+    return _content(_without(before, _tree(places), {})) == _content(_without(after, _tree(places), old_uids))
+
+
+def reads_the_same(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether two documents of an image set hold the same."""
+    return _content(before) == _content(after)
+
+
+def _content(document: dict[str, Any]) -> tuple[Any, Any]:
+    """What of a document is an update's to change."""
+    return document.get("Patient"), document.get("Study")
+
+
+def _tree(places: list[tuple[str, ...]]) -> dict[str, Any]:
+    """Paths as nested keys; what is at the end of a path is None."""
+    tree: dict[str, Any] = {}
+    for path in sorted(places, key=len, reverse=True):  # an instance that is removed whole is the end of its path
+        inner = tree
+        for key in path[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[path[-1]] = None
+    return tree
+
+
+def _without(document: dict[str, Any], places: dict[str, Any], old_uids: dict[str, str]) -> dict[str, Any]:
+    """A document without these places, nor the objects around them that are empty then.
+
+    ``old_uids``: by new UID, where the document may have an instance or series under its new one.
+    """
+    left: dict[str, Any] = {}
+    for found, inner in document.items():
+        old = old_uids.get(found)
+        key = old if old in places and old not in document else found
+        if key not in places:
+            left[key] = inner
+        elif isinstance(inner, dict) and places[key] is not None:
+            if rest := _without(inner, places[key], old_uids):
+                left[key] = rest
+        elif places[key] is not None:
+            left[key] = inner
+    return left
+
+
+def _renamings(wanted: list[tuple[tuple[str, ...], Any]]) -> dict[str, str]:
+    """The UIDs that a request changes: the keys of the document may have followed, or not."""
+    return {path[-3]: value for path, value in wanted if path[-1] in _KEYS and isinstance(value, str) and len(path) > 3}
+
+
+def _alike(stored: Any, wanted: Any) -> bool:  # noqa: ANN401 - JSON
+    """Equal but for the padding of text, which the service may have added (PS3.5, 6.2)."""
+    if isinstance(stored, str) and isinstance(wanted, str):
+        return stored.rstrip(_PADDING) == wanted.rstrip(_PADDING)
+    return bool(stored == wanted)
+
+
+def _at(document: Any, path: tuple[str, ...], uids: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+    for key in path:
+        if not isinstance(document, dict):
+            return _ABSENT
+        found = document.get(key, _ABSENT)
+        if found is _ABSENT and key in uids:
+            found = document.get(uids[key], _ABSENT)
+        if found is _ABSENT:
+            return _ABSENT
+        document = found
+    return document

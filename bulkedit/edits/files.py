@@ -1,0 +1,179 @@
+"""A file by its name: which format it has, whether its content agrees, and the digest of its bytes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Self, cast
+
+from bulkedit.edits.bounds import TEXT_FLOOR, Growth
+from bulkedit.errors import EditListError, UsageError
+
+if TYPE_CHECKING:
+    from bulkedit.edits.options import ReadOptions
+
+_SUFFIXES: Final = {
+    ".csv": "csv",
+    ".csv.gz": "csv.gz",
+    ".parquet": "parquet",
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl.gz",
+    ".ndjson": "jsonl",
+    ".xlsx": "xlsx",
+}
+FORMATS: Final = tuple(dict.fromkeys(_SUFFIXES.values()))
+# what a file begins with, what that is, and the formats that begin so
+_MAGIC: Final[tuple[tuple[bytes, str, tuple[str, ...]], ...]] = (
+    (b"PAR1", "Parquet", ("parquet",)),
+    (b"PK\x03\x04", "an Excel workbook or another zip archive", ("xlsx",)),
+    (b"\x1f\x8b", "gzip", ("csv.gz", "jsonl.gz")),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook of the old kind", ()),
+    (b"\xff\xfe", "text in UTF-16", ()),
+    (b"\xfe\xff", "text in UTF-16", ()),
+)
+_LONGEST_MAGIC: Final = 4
+_CHUNK: Final = 16 * 2**20
+
+
+class Hashing:
+    """A stream that keeps the SHA-256 of what was read from it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._sha256 = hashlib.sha256()
+        self.count = 0  # bytes that have been read
+        self.begin = self._fetch(_LONGEST_MAGIC)  # the first bytes; they are read again by `read`
+        self._held = self.begin
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes, fewer only at the end of the stream."""
+        if not self._held:
+            return self._fetch(size)
+        held, self._held = self._held, b""
+        if 0 <= size < len(held):
+            held, self._held = held[:size], held[size:]
+            return held
+        return held + self._fetch(size if size < 0 else size - len(held))
+
+    def _fetch(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        while 0 < len(data) < size and (more := self._stream.read(size - len(data))):
+            data += more  # a pipe gives what it has
+        self._sha256.update(data)
+        self.count += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
+    def digest(self) -> str:
+        """SHA-256 of the whole stream, hex; what is left of it is read."""
+        while self.read(_CHUNK):
+            pass
+        return self._sha256.hexdigest()
+
+
+class _Gunzipped:
+    """What a gzip stream holds; one that is damaged, or unpacks to far more than itself, is an error of the list."""
+
+    def __init__(self, stream: Hashing) -> None:
+        self._file = gzip.GzipFile(fileobj=cast("IO[bytes]", stream))
+        self._growth = Growth(lambda: stream.count, TEXT_FLOOR)
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            data = self._file.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise EditListError(
+                "the compressed file is damaged or cut short.", hint="Copy it again, or pack it again with gzip."
+            ) from None
+        self._growth.add(len(data))
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An opened edit list."""
+
+    format: str
+    path: Path | None  # None: a stream, which can be read once
+    hashing: Hashing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file; a stream belongs to the caller."""
+        if self.path:
+            self.hashing.close()
+
+    @property
+    def text(self) -> IO[bytes]:
+        """The bytes of a text format, unpacked."""
+        return cast("IO[bytes]", _Gunzipped(self.hashing) if self.format.endswith(".gz") else self.hashing)
+
+
+def opened(source: str | Path | IO[bytes], options: ReadOptions) -> Source:
+    """Open a file or take a stream, and hold its first bytes against its format."""
+    path = Path(source) if isinstance(source, str | Path) else None
+    format_ = options.format or (_format_of(path) if path else "csv")
+    if format_ not in FORMATS:
+        raise UsageError(f"the format is none of {', '.join(FORMATS)}.")
+    hashing = Hashing(_open(path) if path else cast("IO[bytes]", source))
+    try:
+        _check_magic(hashing.begin, format_)
+    except EditListError:
+        if path:
+            hashing.close()
+        raise
+    return Source(format_, path, hashing)
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.is_fifo() or path.is_socket() or path.is_char_device():
+        raise EditListError(
+            "it is a pipe or a device, not a file.",
+            hint="Give what it holds on standard input: - in place of its name.",
+        )
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        what = "there is no such file."
+    except IsADirectoryError:
+        what = "it is a folder, not a file."
+    except OSError as error:
+        what = f"the file cannot be read: {error.strerror or type(error).__name__}."
+    raise EditListError(what)
+
+
+def _format_of(path: Path) -> str:
+    name = path.name.lower()
+    if path.is_dir():
+        raise EditListError("it is a folder, not a file.")
+    for suffix, format_ in _SUFFIXES.items():
+        if name.endswith(suffix):
+            return format_
+    raise EditListError(
+        "its suffix tells no format.", hint=f"Rename it to one of {', '.join(_SUFFIXES)}, or say --format."
+    )
+
+
+def _check_magic(begin: bytes, format_: str) -> None:
+    if not begin:
+        raise EditListError("the file is empty.", hint="An edit list has at least one row.")
+    held = next((known for known in _MAGIC if begin.startswith(known[0])), None)
+    binary = any(format_ in formats for _, _, formats in _MAGIC)
+    if held and format_ not in held[2]:
+        raise EditListError(
+            f"the file holds {held[1]}, not {format_}.", hint="Give it the suffix of what it holds, or save it again."
+        )
+    if binary and not held:
+        raise EditListError(
+            f"the file does not hold {format_}.",
+            likely="It may be a text file under another name, or cut short.",
+            hint="Give it the suffix of what it holds, or export it again.",
+        )

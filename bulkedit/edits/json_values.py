@@ -1,0 +1,54 @@
+"""Values that a tidy list gives as JSON, exactly as they stand in the metadata document: the column ``value_json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.edits.attributes import label_of
+from bulkedit.edits.edit import json_text
+from bulkedit.edits.problems import HINT_OF_VR, lines, one
+from bulkedit.edits.strict_json import strict_json
+
+_COLUMN = "value_json"
+
+
+def checked(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """Hold the cells of ``value_json`` against JSON and their attribute; what comes back has them as compact JSON.
+
+    ``named`` is what `rows.common` makes of a batch of the tidy form. Few lists have such cells, and those that have
+    them have few: they are looked at one by one.
+    """
+    names = ("row", "action", "attribute", "value", _COLUMN, "force")
+    absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in named.columns]
+    filled = named.with_columns(*absent).filter(pl.col(_COLUMN).is_not_null()).select(names)
+    texts: dict[int, str] = {}
+    problems: list[dict[str, Any]] = []
+    for row, action, attribute, value, text, force in filled.iter_rows():
+        if value is not None:
+            problems.append(one(row, "extra-cell", "value and value_json are both filled.", _COLUMN))
+            continue
+        lenient = force or (action or "").lower() == "remove"
+        try:
+            texts[row], why = _read(text, dicom.attribute(attribute or ""), lenient=lenient)
+        except ValueError as error:
+            hint = "Write the value as JSON, text in quotation marks."
+            problems.append(one(row, "not-json", f"value_json is not valid JSON: {error}.", _COLUMN, hint=hint))
+            continue
+        if why:
+            problems.append(one(row, "value-form", why[0], _COLUMN, hint=why[1]))
+    new = pl.DataFrame(
+        {"row": list(texts), _COLUMN: list(texts.values())}, schema={"row": pl.UInt32, _COLUMN: pl.String}
+    )
+    compact = named.drop(_COLUMN).join(new, on="row", how="left", maintain_order="left")
+    return compact, [lines(problems)] if problems else []
+
+
+def _read(text: str, known: dicom.Attribute | None, *, lenient: bool) -> tuple[str, tuple[str, str | None] | None]:
+    """Compact JSON, and why the attribute cannot hold it with a hint. Raises ValueError for what is no JSON."""
+    value = strict_json(text)
+    if known is None or known.private or lenient or not (why := dicom.why_unfit(known, value)):
+        return json_text(value), None
+    return json_text(value), (f"the value of {label_of(known)} is not fit: {why}.", HINT_OF_VR.get(known.vr))

@@ -1,0 +1,141 @@
+"""JSON lines: one object per line, its keys being the columns.
+
+Every value becomes text, as it would stand in a CSV file: a number by its digits, an array or an object as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit.edits.bounds import CELLS_AT_ONCE, LONGEST_ROW, MOST_COLUMNS, MOST_EMPTY, size_of
+from bulkedit.edits.edit import json_text
+from bulkedit.edits.problems import one
+from bulkedit.edits.strict_json import check_text, strict_json
+from bulkedit.edits.table import Table
+from bulkedit.errors import EditListError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+BLOCK: Final = 8 * 2**20
+LONGEST: Final = LONGEST_ROW
+_HINT: Final = 'Write one JSON object per line, such as {"image_set_id":"…","attribute":"…","value":"…"}.'
+
+_KEY: Final = "key "  # before the columns of a batch that are keys of the file, one of which may be `row`
+
+
+class JsonLines(Table):
+    """A JSON lines file. Lines that hold no object of plain values are ``problems``; they make all-null rows."""
+
+    def __init__(self, stream: IO[bytes], flags: Collection[str]) -> None:
+        """``flags`` are the keys whose values may be true and false."""
+        super().__init__()
+        self._flags = flags
+        self._keys: dict[str, None] = {}
+        self._lines = self._bytes = 0
+        self._empty = 0  # cells of keys that a line has not, and others of its frame have
+        # all lines are read before the first batch goes out: any of them may bring a new column
+        self._frames = [frame for number, lines in _numbered(stream) for frame in self._framed(number, lines)]
+        self.header = list(self._keys)
+        if self._lines and self._lines == len(self.problems):
+            raise EditListError(
+                "no line of the file is a JSON object.",
+                likely="The file may hold one JSON document over several lines, or something else.",
+                hint=_HINT,
+            )
+        if not self._lines:
+            raise EditListError("the file is empty.", hint="An edit list has at least one row.")
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """The lines, numbered from 1."""
+        names = {key: f"c{i}" for i, key in enumerate(self.header)}
+        while self._frames:
+            frame = self._frames.pop(0)
+            missing = [pl.lit(None, pl.String).alias(_KEY + key) for key in names if _KEY + key not in frame.columns]
+            whole = {name: pl.col(_KEY + key) for key, name in names.items()}
+            for piece in frame.iter_slices(max(1, CELLS_AT_ONCE // max(1, len(names)))):
+                batch = piece.with_columns(missing).select("row", **whole)
+                size_of(batch.drop("row"), batch["row"].item)
+                yield batch
+
+    def _framed(self, first: int, lines: list[str]) -> Iterator[pl.DataFrame]:
+        """Lines as frames of all keys that they have, so that a frame is never large for what is not there."""
+        rows: list[dict[str, str | None]] = []
+        numbers: list[int] = []
+        keys: dict[str, None] = {}
+        self._bytes += sum(map(len, lines))
+        for number, line in enumerate(lines, first):
+            if not line.strip():
+                continue
+            row = self._texts(number, line)
+            if rows and (len(keys) + len(row)) * len(rows) > CELLS_AT_ONCE:
+                yield self._frame(numbers, rows, keys)
+                rows, numbers, keys = [], [], {}
+            rows.append(row)
+            numbers.append(number)
+            if not row.keys() <= keys.keys():
+                keys |= dict.fromkeys(row)
+        yield self._frame(numbers, rows, keys)
+
+    def _frame(self, numbers: list[int], rows: list[dict[str, str | None]], keys: dict[str, None]) -> pl.DataFrame:
+        self._lines += len(rows)
+        self._keys |= keys
+        self._empty += len(keys) * len(rows) - sum(map(len, rows))
+        if len(self._keys) > MOST_COLUMNS:
+            raise EditListError(f"its lines have more than {MOST_COLUMNS:,} different keys.")
+        if self._empty > MOST_EMPTY + self._bytes // 2:
+            raise EditListError(
+                "its lines have few keys in common, so that nearly all cells of the table are empty.",
+                hint='Write one attribute a line: {"image_set_id":"…","attribute":"…","value":"…"}.',
+            )
+        texts = {_KEY + key: pl.Series([row.get(key) for row in rows], dtype=pl.String) for key in keys}
+        return pl.DataFrame({"row": pl.Series(numbers, dtype=pl.UInt32)} | texts)
+
+    def _texts(self, number: int, line: str) -> dict[str, str | None]:
+        try:
+            found = strict_json(line)
+        except ValueError as error:
+            self.problems.append(one(number, "not-json", f"the line is not valid JSON: {error}.", hint=_HINT))
+            return {}
+        if not isinstance(found, dict):
+            self.problems.append(one(number, "not-an-object", "the line is no JSON object.", hint=_HINT))
+            return {}
+        return self._row(number, found)
+
+    def _row(self, number: int, found: dict[str, Any]) -> dict[str, str | None]:
+        texts: dict[str, str | None] = {}
+        for key, value in found.items():
+            if value is None or isinstance(value, str):
+                texts[key] = value
+            elif isinstance(value, bool) and key not in self._flags:
+                self.problems.append(one(number, "not-text", "the line has true or false where text belongs."))
+                return {}
+            else:
+                texts[key] = json_text(value)
+        return texts
+
+
+def _numbered(stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """Lines by the block, each with the number of its first line, from 1."""
+    number = 1
+    tail = b""
+    while data := stream.read(BLOCK):
+        if number == 1 and not tail:
+            data = data.removeprefix(b"\xef\xbb\xbf")
+        block, end, rest = (tail + data).rpartition(b"\n")
+        tail = rest
+        if len(tail) > LONGEST:
+            raise EditListError(f"it is longer than {LONGEST // 2**20} MiB.", where=f"row {number:,}")
+        if end:
+            lines = _decoded(block, number)
+            yield number, lines
+            number += len(lines)
+    if tail:
+        yield number, _decoded(tail, number)
+
+
+def _decoded(block: bytes, number: int) -> list[str]:
+    check_text(block, lambda place: number + block.count(b"\n", 0, place))
+    return block.decode().split("\n")

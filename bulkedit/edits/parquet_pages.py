@@ -1,0 +1,181 @@
+"""What a Parquet file unpacks to, from the headers of its pages, before anything is unpacked.
+
+polars takes as much memory for a page as the page's header says, and the sizes in the file's footer may say less. So
+the headers are read here. They are in Thrift's compact protocol (thrift-compact-protocol.md; the fields are those of
+parquet.thrift), of which numbers are kept and texts are passed over.
+"""
+
+from __future__ import annotations
+
+import mmap
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from bulkedit.edits.bounds import CELL, CELL_GROWTH, FLOOR, GROWTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    _Bytes = bytes | mmap.mmap
+
+_MAGIC: Final = b"PAR1"
+_TAIL: Final = 8  # bytes after the footer: its length, and the magic
+_FOOTER_VALUES: Final = 2_000_000  # a column of a row group has about 25
+_PAGE_VALUES: Final = 100  # a header has about 20
+_DEEPEST: Final = 16  # values in values; the format has 6
+_LONGEST_VARINT: Final = 10  # bytes of a number of 64 bits
+
+# types of the compact protocol
+_YES, _NO, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+# fields of FileMetaData, RowGroup, ColumnChunk, ColumnMetaData
+_SCHEMA, _ROW_GROUPS = 2, 4
+_COLUMNS = 1
+_META = 3
+_CHUNK_VALUES, _CHUNK_PACKED, _DATA_AT, _DICTIONARY_AT = 5, 7, 9, 11
+# fields of PageHeader, and of its headers of data pages
+_PAGE_UNPACKED, _PAGE_PACKED, _DATA_PAGE, _DATA_PAGE_V2 = 2, 3, 5, 8
+_VALUES = 1
+
+
+class Sizes(NamedTuple):
+    """What a file unpacks to."""
+
+    packed: int  # bytes of the file
+    pages: int  # bytes of its pages, unpacked
+    cells: int  # bytes that polars takes for the cells in them, beside their texts
+    columns: int
+
+    def above(self, times: int = 1) -> int | None:
+        """How many times its size it unpacks to at least, if that is more than a list may; None if it is not.
+
+        ``times``: as often as that.
+        """
+        for unpacked, growth in ((self.pages, GROWTH * times), (self.cells, CELL_GROWTH * times)):
+            if unpacked > max(FLOOR, growth * self.packed):
+                return growth
+        return None
+
+
+def sizes(source: Path | bytes) -> Sizes:
+    """Add up the pages of a file. Raises ValueError if it is damaged or no Parquet, OSError if it cannot be read."""
+    with _mapped(source) as data:
+        try:
+            return _sizes(data)
+        except (IndexError, KeyError, TypeError, AttributeError):  # it ends too early, or a field is missing
+            raise ValueError("damaged") from None
+
+
+@contextmanager
+def _mapped(source: Path | bytes) -> Iterator[_Bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def _sizes(data: _Bytes) -> Sizes:
+    end = len(data) - _TAIL
+    start = end - int.from_bytes(data[end : end + 4], "little")
+    if start < len(_MAGIC) or data[end + 4 :] != _MAGIC:
+        raise ValueError("no footer")
+    footer = _Thrift(data, start, _FOOTER_VALUES)
+    columns = pages = cells = 0
+    for number, kind in footer.fields():
+        if number == _ROW_GROUPS and kind == _LIST:
+            for chunk in (chunk[_META] for group in footer.items() for chunk in group[_COLUMNS]):
+                more, values = _chunk_size(data, chunk)
+                pages, cells = pages + more, cells + values * CELL
+        elif number == _SCHEMA and kind == _LIST:
+            columns = sum(1 for _ in footer.items()) - 1  # the first is the root
+        else:
+            footer.value(kind)
+    return Sizes(len(data), pages, cells, columns)
+
+
+def _chunk_size(data: _Bytes, chunk: dict[int, Any]) -> tuple[int, int]:
+    """Bytes and values of a column of a row group: its dictionary and its pages, as far as polars reads them."""
+    at = min(chunk[_DATA_AT], chunk.get(_DICTIONARY_AT) or chunk[_DATA_AT])
+    end = at + chunk[_CHUNK_PACKED]
+    values = unpacked = 0
+    while values < chunk[_CHUNK_VALUES] and at < end:
+        reading = _Thrift(data, at, _PAGE_VALUES)
+        header = reading.value(_STRUCT)
+        page = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_V2) or {}
+        sizes_ = header[_PAGE_UNPACKED], header[_PAGE_PACKED], page.get(_VALUES, 0)
+        if min(sizes_) < 0:
+            raise ValueError("negative size")
+        unpacked += sizes_[0]
+        values += sizes_[2]
+        at = reading.at + sizes_[1]
+    return unpacked, values
+
+
+class _Thrift:
+    """Values of the compact protocol, one after another from a place on: numbers, lists, and fields by their number."""
+
+    def __init__(self, data: _Bytes, at: int, most: int) -> None:
+        """``most``: values that may be read; ValueError above."""
+        self._data = data
+        self.at = at
+        self._left = most
+
+    def fields(self, depth: int = 0) -> Iterator[tuple[int, int]]:
+        """Number and type of each field of a struct; whoever takes one reads its value."""
+        number = 0
+        while head := self._byte():
+            delta, kind = head >> 4, head & 0xF
+            number = number + delta if delta else self._number()
+            if depth > _DEEPEST:
+                raise ValueError("too deep")
+            yield number, kind
+
+    def items(self, depth: int = 0) -> Iterator[Any]:
+        """The values of a list."""
+        head = self._byte()
+        size, kind = head >> 4, head & 0xF
+        for _ in range(self._varint() if size == 0xF else size):
+            yield self._byte() if kind in {_YES, _NO} else self.value(kind, depth)
+
+    def value(self, kind: int, depth: int = 0) -> Any:  # noqa: ANN401 - of any type
+        """A value; None for one that is no number, list or struct. Raises ValueError for what the format has not."""
+        self._left -= 1
+        if self._left < 0 or depth > _DEEPEST:
+            raise ValueError("too many values")
+        match kind:
+            case 1 | 2:
+                return None
+            case 3:
+                return self._byte()
+            case 4 | 5 | 6:
+                return self._number()
+            case 7:
+                self.at += 8
+            case 8:
+                length = self._varint()  # which moves on itself
+                self.at += length
+            case 9 | 10:
+                return list(self.items(depth + 1))
+            case 12:
+                return {number: self.value(kind, depth + 1) for number, kind in self.fields()}
+            case _:
+                raise ValueError("no such type")
+        return None
+
+    def _byte(self) -> int:
+        self.at += 1
+        return self._data[self.at - 1]
+
+    def _varint(self) -> int:
+        number = 0
+        for place in range(_LONGEST_VARINT):
+            byte = self._byte()
+            number |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:
+                return number
+        raise ValueError("too long")
+
+    def _number(self) -> int:
+        number = self._varint()
+        return number >> 1 ^ -(number & 1)

@@ -1,0 +1,239 @@
+"""The way from a file to its edits: batch by batch, so that memory is for what comes out, not for the way there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import IO, TYPE_CHECKING
+
+import polars as pl
+
+from bulkedit._concurrency import abreast
+from bulkedit.edits.columns import is_identifier_column, layout_of, letter
+from bulkedit.edits.csv import Csv
+from bulkedit.edits.edit import EDITS
+from bulkedit.edits.excel import Excel
+from bulkedit.edits.files import opened
+from bulkedit.edits.forms import understood
+from bulkedit.edits.jsonl import JsonLines
+from bulkedit.edits.options import EditList
+from bulkedit.edits.parquet import Parquet
+from bulkedit.edits.problems import SET_ASIDE, lines, one
+from bulkedit.edits.result_files import SATISFIED, unguarded
+from bulkedit.errors import EditListError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bulkedit.edits.columns import Layout
+    from bulkedit.edits.files import Source
+    from bulkedit.edits.options import ReadOptions
+    from bulkedit.edits.table import Table
+    from bulkedit.edits.validation import Cells
+
+_CELL_FAULTS = {
+    "cell-error": "holds an error of the spreadsheet, such as #N/A.",
+    "cell-formula": "holds a formula without a result.",
+    "cell-merged": "is one of several that are merged.",
+}
+_FLAGS = {"force": "force", "include_study_image_sets": "includeStudyImageSets"}
+
+
+def read(source: str | Path | IO[bytes], options: ReadOptions) -> EditList:
+    """Read an edit list.
+
+    Raises `EditListError` where the file as a whole cannot be read. What is wrong with single rows is in
+    ``set_aside``; such rows make no edits.
+    """
+    name = str(source) if isinstance(source, str | PurePath) else "-"
+    try:
+        with opened(source, options) as file:
+            return _Reading(_table(file, options), options).finish(name, file)
+    except EditListError as error:
+        place = "standard input" if name == "-" else name
+        error.where = f"{place}, {error.where}" if error.where else place
+        raise
+
+
+def _table(file: Source, options: ReadOptions) -> Table:
+    match file.format:
+        case "csv" | "csv.gz":
+            return Csv(file.text)
+        case "jsonl" | "jsonl.gz":
+            flags = {options.map.get(name, name) for name in _FLAGS} | {*_FLAGS.values(), "superseded"}
+            return JsonLines(file.text, flags)
+        case "parquet":
+            return Parquet(file.path or file.text.read())
+        case _:
+            return Excel(file.text.read())
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A batch of a table before it is understood."""
+
+    batch: pl.DataFrame  # as the table has it
+    broken: pl.DataFrame  # SET_ASIDE: rows that cannot be taken for what they hold
+    filled: pl.DataFrame  # rows that are not blank, under canonical names
+    whole: pl.DataFrame  # those of them that are not broken
+
+
+class _Reading:
+    """What has come of a table so far."""
+
+    def __init__(self, table: Table, options: ReadOptions) -> None:
+        self._table = table
+        self._options = options
+        self._layout: Layout = layout_of(table.header, options)
+        _check_kinds(table, self._layout)
+        # a result file that a spreadsheet may have been through
+        self._guarded = self._layout.outcome is not None and isinstance(table, Csv | Excel)
+        self._kept = pl.Series("row", list(options.keep_rows), dtype=pl.UInt32)
+        self._rows = 0
+        self._applied = self._planless = 0
+        self._idle = [pl.DataFrame(schema={"row": pl.UInt32})]
+        self._datastores: set[str] = set()
+        self._edits = [pl.DataFrame(schema=EDITS)]
+        self._problems = [pl.DataFrame(schema=SET_ASIDE)]
+        self._names = _names_of_raw(table.header, self._layout)
+        self._raw = [pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(self._names, pl.String)})]
+        self._broken = lines([*table.problems, *_cell_errors(table, self._layout)])
+
+    def finish(self, name: str, file: Source) -> EditList:
+        batches = (self._opened(batch) for batch in self._table.batches() if batch.height)
+        for piece, done in abreast(self._understood, batches):
+            self._take(piece, done)
+        if not self._rows:
+            raise self._nothing()
+        return EditList(
+            edits=pl.concat(self._edits, rechunk=True),  # once: polars copies a frame in pieces again and again
+            set_aside=pl.concat(self._problems),
+            rows=self._rows,
+            form=self._layout.form,
+            digest=file.hashing.digest(),
+            source=name,
+            raw=pl.concat(self._raw),
+            datastore_id=next(iter(self._datastores), None),
+            idle=pl.concat(self._idle),
+            applied=self._applied,
+            planless=self._planless,
+        )
+
+    def _nothing(self) -> EditListError:
+        if self._applied or self._planless:
+            return EditListError(
+                "nothing in this result file is left to be planned.",
+                likely="Its edits are applied; rows that were set aside when they were planned hold none.",
+                hint="To plan the applied ones once more: --ignore-column outcome",
+            )
+        return EditListError("the file has a header and no rows.", hint="An edit list has at least one row.")
+
+    def _opened(self, batch: pl.DataFrame) -> _Opened:
+        within = pl.col("row").is_between(batch.item(0, "row"), batch.item(-1, "row"))
+        broken = self._broken.filter(within)
+        filled = self._filled(self._open(batch), broken)
+        if self._guarded and "edit_id" in filled.columns:
+            filled = filled.with_columns(unguarded("edit_id"))
+        self._rows += filled.height
+        whole = filled.filter(~_is_in(broken["row"]))
+        self._note_datastores(whole)
+        return _Opened(batch, broken, filled, whole)
+
+    def _understood(self, opened: _Opened) -> tuple[_Opened, Cells]:
+        return opened, understood(opened.whole, self._layout, self._options)
+
+    def _take(self, opened: _Opened, done: Cells) -> None:
+        problems = pl.concat([opened.broken, *done.problems])
+        bad = problems["row"].unique()
+        if self._layout.form == "wide":  # each row of the other forms makes an edit or has a problem
+            self._idle.append(opened.filled.select("row").filter(~_is_in(bad), ~_is_in(done.edits["row"])))
+        self._edits.append(done.edits.filter(~_is_in(bad)) if bad.len() else done.edits)
+        if bad.len():
+            self._problems.append(problems.sort("row", maintain_order=True))
+        kept = pl.concat([bad, self._kept])
+        if kept.len():
+            self._raw.append(opened.batch.filter(_is_in(kept)).select("row", **self._names))
+
+    def _open(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """The lines of a result file that are still to be planned; all lines of any other list."""
+        if self._layout.outcome is None:
+            return batch
+        outcome, action = pl.col(f"c{self._layout.outcome}"), pl.lit(None, pl.String)
+        if "action" in self._layout.names:
+            action = pl.col(f"c{self._layout.names.index('action')}")
+        applied = outcome.is_in(["applied", SATISFIED]).fill_null(value=False)
+        planless = (outcome.fill_null("") != "") & (action.fill_null("") == "")
+        kinds = batch.select(applied=applied, planless=planless & ~applied)
+        self._applied += int(kinds["applied"].sum())
+        self._planless += int(kinds["planless"].sum())
+        return batch.filter(~(kinds["applied"] | kinds["planless"]))
+
+    def _filled(self, batch: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
+        """The rows that are not blank, under canonical names; empty text and no text are one: null."""
+        texts = pl.col(pl.String)
+        batch = batch.with_columns(pl.when(texts != "").then(texts))
+        batch = batch.filter(pl.any_horizontal(texts.is_not_null()) | _is_in(broken["row"]))
+        for i in self._layout.unnamed:
+            if batch[f"c{i}"].count():
+                raise EditListError(
+                    f"column {letter(i)} has no name, and its cells are filled.",
+                    where="row 1",
+                    hint="Give the column a name, or take it out.",
+                )
+        return batch.select("row", **{name: f"c{i}" for i, name in enumerate(self._layout.names) if name})
+
+    def _note_datastores(self, rows: pl.DataFrame) -> None:
+        if "datastore_id" not in rows.columns:
+            return
+        self._datastores |= set(rows["datastore_id"].drop_nulls().unique())
+        if len(self._datastores) > 1:
+            raise EditListError(
+                "the rows name more than one data store.", hint="Split the list: a run works on one data store."
+            )
+
+
+def _names_of_raw(header: list[str], layout: Layout) -> dict[str, str]:
+    """The columns of `EditList.raw` beside ``row``, and where they are in a batch."""
+    kept = [i for i, name in enumerate(header) if name and (name != "row" or layout.names[i])]
+    return {"row of the file" if header[i] == "row" else header[i]: f"c{i}" for i in kept}
+
+
+def _is_in(rows: pl.Series) -> pl.Expr:
+    return pl.col("row").is_in(rows.implode())
+
+
+def _check_kinds(table: Table, layout: Layout) -> None:
+    """Refuse columns whose type has lost what the text was, or has no text."""
+    for i, kind in table.kinds.items():
+        name = layout.names[i]
+        if name is None:
+            continue
+        if kind == "date":
+            raise EditListError(
+                f"column {name} holds dates or times, not text.",
+                hint="Write them as text, as DICOM does: YYYYMMDD, HHMMSS.",
+            )
+        if kind == "nested":
+            raise EditListError(
+                f"column {name} holds values that are not plain.",
+                hint="Write them as text: arrays and objects as JSON.",
+            )
+        if is_identifier_column(name):
+            raise EditListError(
+                f"column {name} holds floating-point numbers, not text.",
+                likely="A missing value has turned whole numbers into floating-point ones; leading zeros are lost.",
+                hint="Export the column as text.",
+            )
+
+
+def _cell_errors(table: Table, layout: Layout) -> list[dict[str, object]]:
+    return [
+        one(
+            row,
+            code,
+            f"cell {letter(i)}{row} {_CELL_FAULTS[code]}",
+            layout.names[i],
+        )
+        for row, i, code in table.faults
+        if i < len(layout.names) and layout.names[i]
+    ]

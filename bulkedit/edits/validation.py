@@ -1,0 +1,326 @@
+"""From cells to edits: what each cell asks for, whether the service allows it, and its place in the edits' frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from bulkedit.edits.attributes import PRIVATE, Known
+from bulkedit.edits.columns import suggestions
+from bulkedit.edits.common_columns import is_damaged, is_version
+from bulkedit.edits.edit import ACTION, EDITS, LEVEL, STORED_VALUE, Action
+from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, Check, found, report, said
+from bulkedit.edits.values import as_strings, is_plain, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bulkedit.dicom import dictionary as dicom
+
+_SUGGESTED_NAMES = 50  # distinct unknown names of a batch that are looked up; a list with more has another fault
+
+_action = pl.col("action")
+_named_action = _action.str.to_lowercase().cast(ACTION, strict=False)  # null where there is no such action
+_REMOVALS = [Action.REMOVE_INSTANCE, Action.REMOVE_SERIES]
+_on_attribute = _action.is_in([Action.SET, Action.REMOVE])
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What comes of a batch: edits, and problems as SET_ASIDE frames."""
+
+    edits: pl.DataFrame
+    problems: list[pl.DataFrame]
+
+
+def edits_of(cells: pl.DataFrame, *, rules: dicom.Rules, wide: bool) -> Cells:
+    """Check and type cells.
+
+    ``cells`` has what `rows.common` makes, ``study_wide`` Boolean, and String columns ``action``, ``attribute``,
+    ``value``, ``level``, ``vr`` as they stand in the file, null where empty; in the wide form the attribute is a
+    column's name. Where it has ``json`` or ``value_json``, the values there are typed and checked already. Cells of
+    one row that has a problem still make edits here: the caller drops what belongs to a row with any problem.
+    """
+    problems = found(cells, [_action_check()])
+    cells = cells.with_columns(
+        pl.when(_action.is_null()).then(pl.lit(str(Action.SET), ACTION)).otherwise(_named_action).alias("action"),
+        pl.col("vr").str.to_uppercase(),
+    )
+    known = Known(cells["attribute"])
+    cells = cells.hstack(known.facts().select(pl.all().name.prefix("known_")))
+    problems += found(cells, _checks(rules, exact="value_json" in cells.columns))
+    problems += _unknown_attributes(cells)
+    values, faults = (cells["json"], []) if "json" in cells.columns else _type(cells, known, wide=wide)
+    if "value_json" in cells.columns:
+        values = cells.select(pl.coalesce("value_json", pl.lit(values))).to_series()
+    return Cells(_edits(cells, values), [*problems, *faults])
+
+
+def _action_check() -> Check:
+    unknown = _named_action.is_null() & _action.is_not_null()
+    return Check("action", unknown, said("action is none that bulkedit knows."), "action")
+
+
+def _checks(rules: dicom.Rules, *, exact: bool) -> list[Check]:
+    return [*_shape_checks(exact=exact), *_attribute_checks(), *_place_checks(), *_force_checks(rules)]
+
+
+def _shape_checks(*, exact: bool) -> list[Check]:
+    """Which cells go with which action."""
+    revert, instance, series = (
+        _action == str(a) for a in (Action.REVERT, Action.REMOVE_INSTANCE, Action.REMOVE_SERIES)
+    )
+    version = _target_version()
+    bad_version = revert & ~is_version(version).fill_null(value=False)
+    superfluous = {
+        "attribute": ~_on_attribute,
+        "level": revert,
+        "vr": ~_on_attribute,
+        "value": instance | series,
+        **({"value_json": ~_on_attribute} if exact else {}),
+        "series_uid": revert,
+        "instance_uid": revert | series,
+    }
+    return [
+        Check("no-attribute", _on_attribute & pl.col("attribute").is_null(), said("attribute is empty."), "attribute"),
+        Check("revert-version", bad_version, said("value is not the version to go back to."), "value"),
+        Check(
+            "no-series-uid",
+            series & pl.col("series_uid").is_null(),
+            said("remove-series needs a series_uid."),
+            "series_uid",
+        ),
+        Check(
+            "no-instance-uid",
+            instance & (pl.col("series_uid").is_null() | pl.col("instance_uid").is_null()),
+            said("remove-instance needs a series_uid and an instance_uid."),
+            "instance_uid",
+        ),
+        *(
+            Check(
+                "extra-cell",
+                when & pl.col(name).is_not_null(),
+                pl.format("{} is filled, and {} takes none.", said(name), _action.cast(pl.String)),
+                name,
+            )
+            for name, when in superfluous.items()
+        ),
+    ]
+
+
+def _target_version() -> pl.Expr:
+    """What a revert goes back to, as it stands in the cell."""
+    return pl.when(_action == str(Action.REVERT)).then("value").str.strip_chars()
+
+
+def _attribute_checks() -> list[Check]:
+    label = pl.col("known_label")
+    given = pl.col("level").str.to_titlecase().cast(LEVEL, strict=False)
+    home = (
+        pl.when(_action == str(Action.REMOVE_INSTANCE))
+        .then(pl.lit("Instance", LEVEL))
+        .when(_action == str(Action.REMOVE_SERIES))
+        .then(pl.lit("Series", LEVEL))
+        .when(_on_attribute)
+        .then("known_level")
+    )
+    what = pl.when(_on_attribute).then(label).otherwise(_action.cast(pl.String))
+    private = pl.col("known_private")
+    return [
+        Check("never-editable", pl.col("known_never"), pl.format("{} cannot be edited.", label), "attribute"),
+        Check(
+            "level-name",
+            pl.col("level").is_not_null() & given.is_null(),
+            said("level is none that DICOM has."),
+            "level",
+        ),
+        Check("level", given != home, pl.format("{} is at {} level.", what, home), "level"),
+        Check("vr", private & ~pl.col("vr").is_in(list(PRIVATE)), said("vr is none that DICOM has."), "vr"),
+        Check(
+            "vr-differs",
+            ~private
+            & pl.col("vr").is_not_null()
+            & ~pl.col("known_standard_vr").str.contains(pl.col("vr"), literal=True),
+            pl.format("vr is not that of {}.", label),
+            "vr",
+        ),
+    ]
+
+
+def _place_checks() -> list[Check]:
+    """Which cells an attribute of the Series or Instance level needs."""
+    level, label = pl.col("known_level"), pl.col("known_label")
+    on_instance = _on_attribute & (level == "Instance")
+    no_series, no_instance = pl.col("series_uid").is_null(), pl.col("instance_uid").is_null()
+    return [
+        Check(
+            "no-series-uid",
+            _on_attribute & (level == "Series") & no_series,
+            pl.format("{} is at Series level, and series_uid is empty.", label),
+            "series_uid",
+        ),
+        Check(
+            "no-instance-uid",
+            on_instance & (no_series | no_instance),
+            pl.format(
+                "{} is at Instance level, and {} empty.",
+                label,
+                pl.when(no_series & no_instance)
+                .then(said("series_uid and instance_uid are"))
+                .when(no_series)
+                .then(said("series_uid is"))
+                .otherwise(said("instance_uid is")),
+            ),
+            "instance_uid",
+        ),
+    ]
+
+
+def _force_checks(rules: dicom.Rules) -> list[Check]:
+    unforced = ~pl.col("force")
+    checks = [
+        Check(
+            "needs-force",
+            unforced & _on_attribute & pl.col("known_reason").is_not_null() & ~pl.col("known_never"),
+            pl.format("{} needs force: {}.", pl.col("known_label"), pl.col("known_reason")),
+            "force",
+        )
+    ]
+    if rules.instance_removal_forced:
+        removal = _action == str(Action.REMOVE_INSTANCE)
+        checks.append(Check("needs-force", unforced & removal, said("remove-instance needs force."), "force"))
+    below = pl.col("known_level").is_in(["Series", "Instance"]) | _action.is_in(_REMOVALS)
+    checks += [
+        Check(
+            "study-wide",
+            pl.col("study_wide") & below if rules.study_wide else pl.col("study_wide"),
+            said(
+                "include_study_image_sets is for the Patient and Study level only."
+                if rules.study_wide
+                else f"the service of {rules.age} knows no include_study_image_sets."
+            ),
+            "include_study_image_sets",
+        )
+    ]
+    if not rules.series_removal:
+        series = _action == str(Action.REMOVE_SERIES)
+        checks.append(Check("series-removal", series, said("a whole series cannot be removed."), "action"))
+    return checks
+
+
+def _unknown_attributes(cells: pl.DataFrame) -> list[pl.DataFrame]:
+    """Names that are no attribute, with what they may stand for."""
+    unknown = cells.filter(_on_attribute & pl.col("attribute").is_not_null() & pl.col("known_attribute").is_null())
+    if unknown.is_empty():
+        return []
+    names = unknown["attribute"].unique(maintain_order=True).head(_SUGGESTED_NAMES)
+    near = {name: f"Did you mean {close[0]}?" for name in names if (close := suggestions(name, columns=False))}
+    likely = pl.col("attribute").replace_strict(near, default=None, return_dtype=pl.String) if near else None
+    text = said("attribute is neither a DICOM keyword nor the eight hex digits of a private element.")
+    return [report(unknown, Check("attribute", pl.lit(value=True), text, "attribute", likely=likely))]
+
+
+# -- values -------------------------------------------------------------------------------------------------------
+
+
+def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, list[pl.DataFrame]]:
+    """The JSON text of each cell, and the cells that have none."""
+    identifying = pl.when((_action == str(Action.SET)) & pl.col("known_identifier")).then("value")
+    damaged = cells.select(is_damaged(identifying).fill_null(value=False)).to_series()
+    private_spec = pl.col("vr").replace_strict(
+        {name: 1 + i for i, name in enumerate(PRIVATE)}, default=0, return_dtype=pl.UInt16
+    )
+    columns = cells.select(
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias("i"),
+        "value",
+        # what stands in the store may break any rule, and is to be removed as it stands
+        (pl.col("force") | (_action == str(Action.REMOVE))).alias("lenient"),
+        pl.when(_on_attribute & pl.col("value").is_not_null() & ~pl.lit(damaged))
+        .then(pl.when(pl.col("known_private")).then(private_spec).otherwise(pl.col("known_spec")))
+        .alias("spec"),
+        plain=is_plain("value", free=pl.col("known_free"), longest=pl.col("known_longest")),
+    ).with_columns(pl.col("plain") & pl.col("spec").is_not_null())
+    problems = found(cells, [_damaged_check(pl.lit(damaged), wide=wide)])
+    if columns["plain"].all():
+        return as_strings(columns["value"]), problems
+    plain = columns.filter("plain")
+    pieces, faults = [plain.select("i", json=as_strings(plain["value"]))], []
+    for (code,), part in columns.filter(~pl.col("plain")).partition_by("spec", as_dict=True, include_key=False).items():
+        if code is None:
+            pieces.append(part.select("i", json=pl.lit(None, pl.String)))
+            continue
+        spec = known.specs[code]
+        done = typed(part, spec)
+        pieces.append(part.select("i", json=done.json))
+        faults += [_of_vr(fault, spec.vr) for fault in done.faults]
+    return pl.concat(pieces).sort("i")["json"], [*problems, *_faulty(cells, faults, wide=wide)]
+
+
+def _of_vr(fault: pl.DataFrame, vr: str | None) -> pl.DataFrame:
+    return fault.with_columns(hint=pl.lit(HINT_OF_VR.get(vr or ""), pl.String))
+
+
+def _column(*, wide: bool) -> pl.Expr:
+    """The column that a value stands in."""
+    return pl.col("attribute") if wide else said("value")
+
+
+def _damaged_check(damaged: pl.Expr, *, wide: bool) -> Check:
+    text = pl.format("the value of {} looks damaged by a spreadsheet.", pl.col("known_label"))
+    return Check("damaged-identifier", damaged, text, _column(wide=wide))
+
+
+def _faulty(cells: pl.DataFrame, faults: Sequence[pl.DataFrame], *, wide: bool) -> list[pl.DataFrame]:
+    """What `values.typed` found, as problems."""
+    if not faults:
+        return []
+    each = pl.concat(faults).unique("i", keep="first", maintain_order=True).sort("i")
+    rows = cells.select("row", "known_label", column=_column(wide=wide))[each["i"]].hstack(each)
+    hints = {code: advice.hint for code, advice in ADVICE.items()}
+    general = pl.col("code").replace_strict(hints, return_dtype=pl.String)
+    return [
+        rows.select(
+            "row",
+            "column",
+            "code",
+            pl.format("the value of {} {}", "known_label", "why").alias("problem"),
+            pl.lit(None, pl.String).alias("likely"),
+            pl.when(pl.col("code") == "value-form").then("hint").otherwise(general).alias("hint"),
+        ).select(*SET_ASIDE)
+    ]
+
+
+# -- the edits' frame ---------------------------------------------------------------------------------------------
+
+
+def _edits(cells: pl.DataFrame, values: pl.Series) -> pl.DataFrame:
+    setting, removing = (_action == str(a) for a in (Action.SET, Action.REMOVE))
+    level = (
+        pl.when(_action == str(Action.REMOVE_INSTANCE))
+        .then(pl.lit("Instance", LEVEL))
+        .when(_action == str(Action.REMOVE_SERIES))
+        .then(pl.lit("Series", LEVEL))
+        .otherwise(pl.col("known_level"))
+    )
+    in_series = level.is_in(["Series", "Instance"])
+    empty = pl.when(setting).then(said("null")).when(removing).then(said(STORED_VALUE))
+    return cells.select(
+        pl.col("row"),
+        pl.col("edit_id"),
+        pl.col("selector"),
+        pl.col("key"),
+        _action,
+        level.alias("level"),
+        pl.when(in_series).then("series_uid").alias("series_uid"),
+        pl.when(level == "Instance").then("instance_uid").alias("instance_uid"),
+        pl.col("known_attribute").alias("attribute"),
+        pl.coalesce(pl.lit(values), empty).alias("value"),
+        pl.when(setting & pl.col("known_private")).then("vr").alias("vr"),
+        _target_version().cast(pl.UInt32, strict=False).alias("revert_to"),
+        pl.col("force"),
+        pl.col("order"),
+        pl.col("version"),
+        pl.col("study_wide"),
+    ).select(*EDITS)

@@ -1,0 +1,207 @@
+"""The service's model as botocore ships it, with bulkedit's additions: routes, and the check of parameters.
+
+botocore's clients enforce neither lengths, patterns nor ranges for this service, so the server has to
+(reference section 1.3). Refusals are worded as the service's framework does and never quote a value.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.loaders import Loader
+from botocore.model import ListShape, MapShape, ServiceModel, StringShape, StructureShape
+
+from bulkedit.emulator.api.failures import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from botocore.model import OperationModel, Shape
+
+    Check = Callable[[Any, str], None]
+
+SERVICE: Final = "medical-imaging"
+# An import reads a local folder: what the model does not know, the emulator allows.
+_ALSO_ALLOWED: Final = {"S3Uri": r"|file:///.*"}
+
+
+@functools.cache
+def service_model() -> ServiceModel:
+    """The model that requests and answers are held to."""
+    loader = Loader(extra_search_paths=[str(resources.files("bulkedit").joinpath("data/botocore"))])
+    return ServiceModel(loader.load_service_model(SERVICE, "service-2"), SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the wire needs to know of one operation."""
+
+    name: str
+    method: str
+    segments: tuple[str, ...]  # of the path; "{name}" is a parameter
+    query: dict[str, tuple[str, str]]  # name on the wire -> (parameter, type)
+    payload: str | None  # the parameter that is the whole body
+    body: frozenset[str]  # parameters that are members of the body
+    check: Check
+
+
+@functools.cache
+def operations() -> dict[str, Operation]:
+    """Every operation of the model."""
+    model = service_model()
+    return {name: _operation(model.operation_model(name)) for name in model.operation_names}
+
+
+def _operation(model: OperationModel) -> Operation:
+    shape = model.input_shape
+    members = shape.members if isinstance(shape, StructureShape) else {}
+    payload = shape.serialization.get("payload") if shape else None
+    query = {
+        member.serialization["name"]: (name, member.type_name)
+        for name, member in members.items()
+        if member.serialization.get("location") == "querystring"
+    }
+    body = frozenset(n for n, m in members.items() if "location" not in m.serialization and n != payload)
+    segments = tuple(model.http["requestUri"].partition("?")[0].strip("/").split("/"))
+    check = check_of(shape) if shape else _anything
+    return Operation(model.name, model.http["method"], segments, query, payload, body, check)
+
+
+def check_of(shape: Shape) -> Check:
+    """The check of a value against a shape: raises ValidationException that names the place and the constraint."""
+    if isinstance(shape, StructureShape):
+        return _structure(shape)
+    if isinstance(shape, ListShape):
+        return _list(shape)
+    if isinstance(shape, MapShape):
+        return _map(shape)
+    if isinstance(shape, StringShape):
+        return _string(shape)
+    return {"integer": _integer, "boolean": _boolean, "timestamp": _timestamp, "blob": _blob}[shape.type_name](shape)
+
+
+def fail(path: str, constraint: str) -> Invalid:
+    """The refusal of a value, worded as the service's framework does."""
+    return Invalid(
+        f"1 validation error detected. Value at '{path or '/'}' failed to satisfy constraint: Member must {constraint}"
+    )
+
+
+def _anything(_value: object, _path: str) -> None:
+    return
+
+
+def _structure(shape: StructureShape) -> Check:
+    checks = {name: check_of(member) for name, member in shape.members.items()}
+    required, union = list(shape.required_members), shape.metadata.get("union", False)
+
+    def check(value: Any, path: str) -> None:  # noqa: ANN401 - any JSON value
+        if not isinstance(value, dict):
+            raise fail(path, "be a structure")
+        for name in required:
+            if value.get(name) is None:
+                raise fail(f"{path}/{name}", "not be null")
+        given = [name for name, member in value.items() if member is not None]
+        if union and (len(given) != 1 or given[0] not in checks):
+            raise fail(path, f"have exactly one of {', '.join(checks)}")
+        for name in given:
+            if name in checks:  # members that the model does not know are ignored
+                checks[name](value[name], f"{path}/{name}")
+
+    return check
+
+
+def _list(shape: ListShape) -> Check:
+    member, length = check_of(shape.member), _length(shape)
+
+    def check(value: Any, path: str) -> None:  # noqa: ANN401
+        if not isinstance(value, list):
+            raise fail(path, "be a list")
+        length(len(value), path)
+        for place, one in enumerate(value, 1):
+            member(one, f"{path}/{place}/member")
+
+    return check
+
+
+def _map(shape: MapShape) -> Check:
+    key, member, length = check_of(shape.key), check_of(shape.value), _length(shape)
+
+    def check(value: Any, path: str) -> None:  # noqa: ANN401
+        if not isinstance(value, dict):
+            raise fail(path, "be a map")
+        length(len(value), path)
+        for name, one in value.items():
+            key(name, f"{path}/key")
+            member(one, f"{path}/value")
+
+    return check
+
+
+def _length(shape: Shape) -> Callable[[int, str], None]:
+    low, high = shape.metadata.get("min", 0), shape.metadata.get("max", math.inf)
+
+    def check(length: int, path: str) -> None:
+        if not low <= length <= high:
+            raise fail(path, f"have length between {low} and {high}, inclusive")
+
+    return check
+
+
+def _string(shape: StringShape) -> Check:
+    length, choices = _length(shape), list(shape.enum)
+    pattern = shape.metadata.get("pattern")
+    compiled = re.compile(_python_pattern(pattern) + _ALSO_ALLOWED.get(shape.name, "")) if pattern else None
+
+    def check(value: Any, path: str) -> None:  # noqa: ANN401
+        if not isinstance(value, str):
+            raise fail(path, "be a string")
+        length(len(value), path)
+        if choices and value not in choices:
+            raise fail(path, f"satisfy enum value set: [{', '.join(choices)}]")
+        if compiled and not compiled.fullmatch(value):
+            raise fail(path, f"satisfy regular expression pattern: {pattern}")
+
+    return check
+
+
+def _python_pattern(pattern: str) -> str:
+    return "(?a:" + pattern.replace(r"\p{ASCII}", r"[\x00-\x7f]") + ")"
+
+
+def _integer(shape: Shape) -> Check:
+    low, high = shape.metadata.get("min", -(2**31)), shape.metadata.get("max", 2**31 - 1)
+
+    def check(value: Any, path: str) -> None:  # noqa: ANN401
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise fail(path, "be an integer")
+        if not low <= value <= high:
+            raise fail(path, f"be between {low} and {high}, inclusive")
+
+    return check
+
+
+def _boolean(_shape: Shape) -> Check:
+    def check(value: Any, path: str) -> None:  # noqa: ANN401
+        if not isinstance(value, bool):
+            raise fail(path, "be a boolean")
+
+    return check
+
+
+def _timestamp(_shape: Shape) -> Check:
+    def check(value: Any, path: str) -> None:  # noqa: ANN401
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
+            raise fail(path, "be a timestamp in epoch seconds")
+
+    return check
+
+
+def _blob(_shape: Shape) -> Check:
+    # attributes blobs are decoded, measured and judged by `updates`, under the profile's limit
+    return _anything

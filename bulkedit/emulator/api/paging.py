@@ -1,0 +1,55 @@
+"""Next tokens: opaque to the client, bound to what they page through."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from bulkedit.emulator.api.failures import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_T = TypeVar("_T")
+
+LARGEST: Final = 50  # maxResults of every paginated operation
+
+
+def token_of(position: Any, *, scope: str) -> str:  # noqa: ANN401 - numbers, text and lists of them
+    """A token for the page that begins after ``position``. ``scope`` says of what; a digest of it is kept."""
+    return base64.urlsafe_b64encode(json.dumps([_digest(scope), position]).encode()).decode()
+
+
+def position_of(token: str, *, scope: str) -> Any:  # noqa: ANN401
+    """The position in a token. ValidationException where the token was not made for this scope."""
+    try:
+        digest, position = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        raise Invalid("nextToken is not valid") from None
+    if digest != _digest(scope):
+        raise Invalid("nextToken belongs to another request")
+    return position
+
+
+def number_of(token: str | None, *, scope: str, default: int) -> int:
+    """The position in a token that pages through numbers."""
+    if token is None:
+        return default
+    position = position_of(token, scope=scope)
+    if not isinstance(position, int) or isinstance(position, bool) or position < 0:
+        raise Invalid("nextToken is not valid")
+    return position
+
+
+def _digest(scope: str) -> int:
+    return zlib.crc32(scope.encode("utf-8", "backslashreplace"))
+
+
+def page_of(found: Sequence[_T], params: dict[str, Any], *, scope: str) -> tuple[Sequence[_T], str | None]:
+    """The page of a short list that a request asks for, and the token of the next."""
+    start = number_of(params.get("nextToken"), scope=scope, default=0)
+    end = start + params.get("maxResults", LARGEST)
+    return found[start:end], token_of(end, scope=scope) if end < len(found) else None

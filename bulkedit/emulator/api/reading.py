@@ -1,0 +1,84 @@
+"""The actions that read image sets: GetImageSet, GetImageSetMetadata, ListImageSetVersions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bulkedit.emulator.api import paging, views
+from bulkedit.emulator.api.failures import Conflict, NotFound
+from bulkedit.emulator.api.request import Blob
+from bulkedit.emulator.state.document import assemble
+
+if TYPE_CHECKING:
+    from bulkedit.emulator.api.request import Request
+    from bulkedit.emulator.api.views import Answer
+    from bulkedit.emulator.state.image_set import ImageSet
+    from bulkedit.emulator.state.world import World
+
+
+def _found(world: World, request: Request) -> ImageSet:
+    return world.image_set(request.text("datastoreId"), request.text("imageSetId"))
+
+
+def _asked(image_set: ImageSet, request: Request) -> int | None:
+    """The version that the request names, None where it names none."""
+    text = request.params.get("versionId")
+    if text is None:
+        return None
+    number = int(text) if len(text) <= 18 else 0
+    if not 1 <= number <= image_set.number:
+        raise NotFound("The requested version of the image set does not exist.")
+    return number
+
+
+def _newest(image_set: ImageSet, request: Request) -> int:
+    """The latest version that the request sees."""
+    lags = request.doom is not None and request.doom.lags
+    return max(image_set.number - 1, 1) if lags else image_set.number
+
+
+def get_image_set(world: World, request: Request) -> Answer:
+    """GetImageSet: the latest version, also while it is in the making. Not an access in the sense of storage tiers."""
+    image_set = _found(world, request)
+    number = _asked(image_set, request) or _newest(image_set, request)
+    return views.image_set_properties(world, image_set, number, request.now)
+
+
+def get_image_set_metadata(world: World, request: Request) -> Blob:
+    """GetImageSetMetadata: counts as access and brings an archived image set to the frequent tier."""
+    image_set = _found(world, request)
+    world.check_there(image_set)
+    number = _asked(image_set, request)
+    document = image_set.versions[_readable(world, image_set, number) - 1].document
+    image_set.touch(request.now)
+    world.touched(image_set)
+    return Blob(assemble(document, image_set.datastore_id, image_set.id))
+
+
+def _readable(world: World, image_set: ImageSet, asked: int | None) -> int:
+    """The version to read. That in the making is not ready (409); by default its predecessor answers for it."""
+    switch = world.profile.metadata_while_updating
+    wanted = asked or image_set.number
+    if wanted <= image_set.settled or switch == "new":
+        return wanted
+    if asked is None and switch == "previous" and image_set.settled:
+        return image_set.settled
+    raise Conflict("The metadata of the image set is still being processed. Try again in a few seconds.")
+
+
+def get_image_frame(world: World, request: Request) -> Answer:
+    """GetImageFrame: the emulator keeps no pixel data."""
+    world.check_there(_found(world, request))
+    raise NotFound("The emulator keeps no image frames.")
+
+
+def list_image_set_versions(world: World, request: Request) -> Answer:
+    """ListImageSetVersions: newest first."""
+    image_set = _found(world, request)
+    size = request.params.get("maxResults", paging.LARGEST)
+    newest = _newest(image_set, request)
+    start = min(paging.number_of(request.params.get("nextToken"), scope=image_set.id, default=newest), newest)
+    end = max(start - size, 0)
+    items = [views.listed_version(image_set, number) for number in range(start, end, -1)]
+    token = paging.token_of(end, scope=image_set.id) if end else None
+    return views.without_nothing({"imageSetPropertiesList": items, "nextToken": token})

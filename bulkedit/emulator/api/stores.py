@@ -1,0 +1,69 @@
+"""The actions on data stores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bulkedit.emulator.api import paging, views
+from bulkedit.emulator.api.failures import Conflict, QuotaExceeded
+
+if TYPE_CHECKING:
+    from bulkedit.emulator.api.request import Request
+    from bulkedit.emulator.api.views import Answer
+    from bulkedit.emulator.state.records import Datastore
+    from bulkedit.emulator.state.world import World
+
+MOST: Final = 100  # data stores of an account; one page says 10, the general reference says 100
+
+
+def create_datastore(world: World, request: Request) -> Answer:
+    """CreateDatastore: CREATING, then ACTIVE. The same client token answers the same data store."""
+    token = f"datastore {request.text('clientToken')}"
+    if (known := world.tokens.get(token)) is not None:
+        return _status(world.datastores[known])
+    if sum(d.status != "DELETED" for d in world.datastores.values()) >= MOST:
+        raise QuotaExceeded("The limit of data stores is reached.")
+    params, new_id = request.params, world.new_id()
+    world.add_datastore(
+        params.get("datastoreName") or f"datastore-{new_id[:8]}",
+        now=request.now,
+        datastore_id=new_id,
+        tags=dict(params.get("tags") or {}),
+        kms_key_arn=params.get("kmsKeyArn"),
+        lambda_authorizer_arn=params.get("lambdaAuthorizerArn"),
+        lossless_storage_format=params.get("losslessStorageFormat"),
+        token=token,
+    )
+    datastore = world.datastores[new_id]
+    world.begin_datastore(datastore, "CREATING", ends="ACTIVE", now=request.now)
+    return _status(datastore)
+
+
+def get_datastore(world: World, request: Request) -> Answer:
+    """GetDatastore."""
+    datastore = world.datastore(request.text("datastoreId"), runtime=False)
+    return {"datastoreProperties": views.datastore_properties(world, datastore)}
+
+
+def list_datastores(world: World, request: Request) -> Answer:
+    """ListDatastores: in the order of their making."""
+    status = request.params.get("datastoreStatus")
+    found = [d for d in world.datastores.values() if status is None or d.status == status]
+    page, token = paging.page_of(found, request.params, scope=f"datastores {status}")
+    items = [views.datastore_summary(world, datastore) for datastore in page]
+    return views.without_nothing({"datastoreSummaries": items, "nextToken": token})
+
+
+def delete_datastore(world: World, request: Request) -> Answer:
+    """DeleteDatastore: all image sets must have been deleted first."""
+    datastore = world.datastore(request.text("datastoreId"), runtime=False)
+    if datastore.status != "ACTIVE":
+        raise Conflict("The data store is not active.")
+    if any(image_set.deleted_at is None for image_set in datastore.image_sets.values()):
+        raise Conflict("The data store has image sets. Delete them first.")
+    world.begin_datastore(datastore, "DELETING", ends="DELETED", now=request.now)
+    return _status(datastore)
+
+
+def _status(datastore: Datastore) -> Answer:
+    return {"datastoreId": datastore.id, "datastoreStatus": datastore.status}

@@ -1,0 +1,55 @@
+"""Tags of data stores and image sets. Not an access in the sense of storage tiers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bulkedit.emulator.api import views
+from bulkedit.emulator.api.failures import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from bulkedit.emulator.api.request import Request
+    from bulkedit.emulator.api.views import Answer
+    from bulkedit.emulator.state.image_set import ImageSet
+    from bulkedit.emulator.state.records import Datastore
+    from bulkedit.emulator.state.world import World
+
+MOST: Final = 50  # understanding-image-sets
+
+
+def tag_resource(world: World, request: Request) -> Answer:
+    """TagResource: adds or overwrites."""
+    thing = _resource(world, request)
+    tags = (thing.tags or {}) | request.params["tags"]
+    if len(tags) > MOST:
+        raise Invalid(f"A resource has at most {MOST} tags.")
+    thing.tags = tags
+    world.touched(thing)
+    return {}
+
+
+def untag_resource(world: World, request: Request) -> Answer:
+    """UntagResource: keys that are not there do not matter."""
+    thing = _resource(world, request)
+    gone = set(request.params["tagKeys"])
+    thing.tags = {key: value for key, value in (thing.tags or {}).items() if key not in gone}
+    world.touched(thing)
+    return {}
+
+
+def list_tags_for_resource(world: World, request: Request) -> Answer:
+    """ListTagsForResource."""
+    return {"tags": dict(_resource(world, request).tags or {})}
+
+
+def _resource(world: World, request: Request) -> Datastore | ImageSet:
+    """The resource of an ARN; its form has been checked against the model."""
+    arn = request.text("resourceArn")
+    _, datastore_id, *rest = arn.rpartition(":")[2].split("/")
+    if arn.startswith(views.datastore_arn(world, datastore_id)):
+        datastore = world.datastore(datastore_id, runtime=False)
+        if not rest:
+            return datastore
+        if (image_set := datastore.image_sets.get(rest[1])) is not None and image_set.deleted_at is None:
+            return image_set
+    raise NotFound("The requested resource does not exist.")

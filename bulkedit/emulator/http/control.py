@@ -1,0 +1,155 @@
+"""The control endpoint ``/_emulator``: what tests ask of the emulator, beside the service's own API.
+
+| request | answer |
+|---|---|
+| GET /_emulator | the settings and how much there is |
+| GET /_emulator/journal?since=N&limit=N | entries after N, oldest first, `last`, and how many were `dropped` |
+| GET /_emulator/faults | the faults that are set, each with how often it `struck` |
+| POST /_emulator/faults | set more: one fault, or a list of them |
+| DELETE /_emulator/faults | set none |
+| POST /_emulator/quota | `{"scale": 4}`: quotas from now on |
+| POST /_emulator/image-sets?datastoreId=… | import the metadata document in the body; `imageSetId` |
+
+Answers loopback only, and only with the key pair if the emulator has one. It is never throttled, struck by a fault or
+written to the journal.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hmac
+import json
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import parse_qs
+
+from bulkedit._version import __version__
+from bulkedit.emulator.api.failures import Denied, Invalid, NotFound, ServiceError
+from bulkedit.emulator.http.wire import JSON, Reply, refusal
+from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID
+from bulkedit.emulator.state import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bulkedit.emulator.http.running import Running
+    from bulkedit.emulator.http.signing import Credentials
+
+PREFIX: Final = "/_emulator"
+_LOOPBACK: Final = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+class NoKey(Denied):
+    """A control request without the key pair of an emulator that has one."""
+
+    code: ClassVar[str] = "UnauthorizedException"
+    status: ClassVar[int] = 401
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Basic realm="bulkedit emulator", charset="UTF-8"'}
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The control endpoint needs the emulator's keys, as user and password of HTTP Basic authentication: "
+            'curl -u "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
+        )
+
+
+def check_access(remote: str | None, authorization: str | None, credentials: Credentials | None) -> None:
+    """Refuse who may not control the emulator: other machines and, if it has a key pair, requests without it.
+
+    ``remote``: the address that the request came from; ``authorization``: the header, of HTTP Basic (RFC 7617). Raises
+    Denied or NoKey.
+    """
+    if remote not in _LOOPBACK:
+        raise Denied("The control endpoint answers on loopback only.")
+    if credentials is None:
+        return
+    pair = f"{credentials.access_key}:{credentials.secret_key}"
+    scheme, _, given = (authorization or "").partition(" ")
+    expected = base64.b64encode(pair.encode())
+    if scheme.lower() != "basic" or not hmac.compare_digest(given.strip().encode("utf-8", "replace"), expected):
+        raise NoKey
+
+
+def answer(server: Running, method: str, target: tuple[str, str], body: bytes) -> Reply:
+    """Answer a control request that `check_access` has let in: ``target`` is path and query."""
+    try:
+        path, query = target[0].removeprefix(PREFIX).strip("/"), {k: v[-1] for k, v in parse_qs(target[1]).items()}
+        if (action := _ACTIONS.get((method, path))) is None:
+            raise NotFound("The control endpoint has no such path and method.")
+        content = json.dumps(action(server, query, body)).encode()
+        server.catch_up()
+    except ServiceError as error:
+        return refusal(error)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        # ValueErrors of ours name fields and choices; of a JSON parser, positions
+        return refusal(Invalid(str(error) if isinstance(error, ValueError) else "The request is malformed."))
+    return Reply(200, content, {"Content-Type": JSON})
+
+
+def _status(server: Running, _query: dict[str, str], _body: bytes) -> dict[str, Any]:
+    world, settings = server.world, server.settings
+    return {
+        "version": __version__,
+        "profile": dataclasses.asdict(settings.profile),
+        "scale": str(world.quota.scale),
+        "settle": dataclasses.asdict(settings.settle),
+        "seed": settings.seed,
+        "now": server.now(),
+        "datastores": {d.id: {"name": d.name, "imageSets": len(d.image_sets)} for d in world.datastores.values()},
+        "journal": {"last": server.journal.last, "dropped": server.journal.dropped},
+    }
+
+
+def _journal(server: Running, query: dict[str, str], _body: bytes) -> dict[str, Any]:
+    server.catch_up()
+    entries = server.journal.since(int(query.get("since", "0")))[: int(query.get("limit", "100000"))]
+    return {
+        "entries": [entry.as_dict() for entry in entries],
+        "last": entries[-1].seq if entries else server.journal.last,
+        "dropped": server.journal.dropped,
+    }
+
+
+def _faults(server: Running, _query: dict[str, str], _body: bytes) -> dict[str, Any]:
+    return {"faults": server.faults.as_dicts()}
+
+
+def _set_faults(server: Running, query: dict[str, str], body: bytes) -> dict[str, Any]:
+    given = json.loads(body)
+    server.faults.add(
+        [faults.from_dict(one) for one in (given if isinstance(given, list) else [given])], now=server.now()
+    )
+    return _faults(server, query, body)
+
+
+def _clear_faults(server: Running, query: dict[str, str], body: bytes) -> dict[str, Any]:
+    server.faults.clear()
+    return _faults(server, query, body)
+
+
+def _quota(server: Running, _query: dict[str, str], body: bytes) -> dict[str, Any]:
+    scale = float(json.loads(body)["scale"])
+    if not scale > 0:
+        raise Invalid("scale is above 0")
+    server.world.quota.rescale(scale)
+    return {"scale": str(scale)}
+
+
+def _add_image_set(server: Running, query: dict[str, str], body: bytes) -> dict[str, Any]:
+    document = json.loads(body)
+    if not isinstance(document, dict) or not {"Patient", "Study"} <= document.keys():
+        raise Invalid("The body is not a metadata document: it has Patient and Study.")
+    datastore = server.world.datastore(query.get("datastoreId", DEFAULT_DATASTORE_ID))
+    server.catch_up()
+    return {"imageSetId": server.world.add_image_set(datastore.id, document, now=server.now())}
+
+
+_ACTIONS: Final[dict[tuple[str, str], Callable[[Running, dict[str, str], bytes], dict[str, Any]]]] = {
+    ("GET", ""): _status,
+    ("GET", "journal"): _journal,
+    ("GET", "faults"): _faults,
+    ("POST", "faults"): _set_faults,
+    ("DELETE", "faults"): _clear_faults,
+    ("POST", "quota"): _quota,
+    ("POST", "image-sets"): _add_image_set,
+}

@@ -1,0 +1,332 @@
+"""The HTTP shell: reads a request, has the world carry it out, writes the answer and the journal.
+
+Everything here runs on one event loop, and a request is carried out without an await, so the world sees one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+import uuid
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from bulkedit.emulator.api.actions import admit, perform
+from bulkedit.emulator.api.failures import Conflict, Denied, ServiceError, Throttled
+from bulkedit.emulator.api.importing import UNDER_WAY
+from bulkedit.emulator.api.model import operations
+from bulkedit.emulator.api.request import Request
+from bulkedit.emulator.clock import Clock, SystemClock
+from bulkedit.emulator.http import control, signing, wire
+from bulkedit.emulator.http import import_jobs as jobs
+from bulkedit.emulator.http.gate import Gate
+from bulkedit.emulator.settings import Settings
+from bulkedit.emulator.state.faults import Faults, Kind
+from bulkedit.emulator.state.journal import Journal
+from bulkedit.emulator.state.records import Doom
+from bulkedit.emulator.state.saved import State
+from bulkedit.emulator.state.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from aiohttp.web_request import BaseRequest
+
+    from bulkedit.emulator.api.model import Operation
+    from bulkedit.emulator.http.wire import Reply
+    from bulkedit.emulator.state.faults import Fault
+    from bulkedit.emulator.state.records import Job
+
+LARGEST_BODY: Final = 2 * 1024 * 1024  # the largest legitimate one: 260,000 characters of copiableAttributes, escaped
+LARGEST_CONTROL_BODY: Final = 64 * 1024 * 1024  # a metadata document may have 50 MB (endpoints-quotas)
+
+_log = logging.getLogger("bulkedit.emulator")
+
+
+class TooLarge(ServiceError):  # noqa: N818
+    """The request body is larger than any operation takes."""
+
+    code, status = "RequestEntityTooLargeException", 413
+
+
+class Dropped(Exception):  # noqa: N818 - not an error: a fault that was asked for
+    """The connection is to be dropped."""
+
+
+class Server:
+    """One emulator: a world behind HTTP."""
+
+    def __init__(
+        self, settings: Settings | None = None, *, clock: Clock | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        """``host``: the address that it is to listen on."""
+        self.settings = settings or Settings()
+        self.clock = clock or SystemClock()
+        self._gate = Gate(self.settings.allowed_hosts, bound=host)
+        self.journal = Journal(self.settings.journal_limit)
+        self.faults = Faults(self.settings.seed, self.settings.faults, now=self.now())
+        self.state = State(self.settings.state) if self.settings.state else None
+        self.world = World(self.settings, random.Random(self.settings.seed))  # noqa: S311 - reproducible, not secret
+        self._tasks: set[asyncio.Task[None]] = set()
+        if self.state:
+            self.state.load(self.world)
+        self.world.add_default_datastore(self.now())
+        self.catch_up()
+        operations()  # read the model now, not at the first request
+
+    def now(self) -> float:
+        """The time of a request: milliseconds, as the service answers them."""
+        return round(self.clock.now(), 3)
+
+    def catch_up(self) -> None:
+        """Let happen what is due, write down what happened, and keep it."""
+        self.world.advance(self.now())
+        self._keep()
+
+    def resume_jobs(self) -> None:
+        """Go on with the import jobs that a kill has interrupted."""
+        for job in self.world.jobs.values():
+            if job.status in UNDER_WAY:
+                self._start(job)
+
+    async def close(self) -> None:
+        """Stop the import jobs and late requests, and let the state file go."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.state:
+            self.state.close()
+
+    async def handle(self, http: BaseRequest) -> web.StreamResponse:
+        """Answer one HTTP request."""
+        path, _, query = http.raw_path.partition("?")
+        controls = path == control.PREFIX or path.startswith(control.PREFIX + "/")
+        try:
+            self._gate.check(http.headers, _own_address(http))
+            if controls:
+                control.check_access(http.remote, http.headers.get("Authorization"), self.settings.credentials)
+            body = await _body(http, LARGEST_CONTROL_BODY if controls else LARGEST_BODY)
+        except ServiceError as error:
+            if not controls:
+                self.journal.add(at=self.now(), kind="request", status=error.status, code=error.code)
+            return _response(wire.refusal(error))
+        if controls:
+            return _response(control.answer(self, http.method, (path, query), body))
+        return await self._serve(http, signing.Signed(http.method, path, query, http.headers, body))
+
+    async def _serve(self, http: BaseRequest, signed: signing.Signed) -> web.StreamResponse:
+        reply, struck = self.answer(signed)
+        await self._delay(struck)
+        for fault in struck:
+            if fault.kind is Kind.LATE:
+                self._begin_task(self._arrive_late(signed, fault.seconds))
+        if reply is None:
+            if http.transport is not None:
+                http.transport.abort()
+            return web.Response()  # goes nowhere
+        return _response(reply, self._date(struck))
+
+    def answer(self, signed: signing.Signed, *, late: bool = False) -> tuple[Reply | None, list[Fault]]:
+        """Carry one request out and write the journal: the answer, None where the connection is dropped.
+
+        With the answer come the faults that struck; what takes time in them (`Kind.SLOW`, `Kind.LATE`) is left to the
+        caller. ``late``: this is a request that comes late, which no other fault strikes.
+        """
+        note: dict[str, Any] = {"at": self.now(), "kind": "request", "bytes": len(signed.body)}
+        struck: list[Fault] = []
+        try:
+            reply = self._answer(signed, note, struck, late=late)
+            note["status"] = reply.status
+        except Dropped:
+            reply = None
+        try:
+            self._keep()
+        except sqlite3.Error:
+            # what is not kept must not be answered as done
+            note["status"], note["code"] = ServiceError.status, ServiceError.code
+            reply = wire.refusal(ServiceError("The state file of the emulator cannot be written."))
+        if struck or late:
+            note["fault"] = Kind.LATE if late else ",".join(fault.kind for fault in struck)
+        self.journal.add(**note)
+        # what was refused for its credentials does not come late
+        return reply, struck if reply is None else [one for one in struck if one.kind is not Kind.LATE]
+
+    async def _arrive_late(self, signed: signing.Signed, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+        self.catch_up()
+        self.answer(signed, late=True)
+
+    async def _delay(self, struck: list[Fault]) -> None:
+        for fault in struck:
+            if fault.kind is Kind.SLOW:
+                await self.clock.sleep(fault.seconds)
+
+    def _date(self, struck: list[Fault]) -> str | None:
+        skew = next((fault.seconds for fault in struck if fault.kind is Kind.CLOCK_SKEW), None)
+        return None if skew is None else formatdate(self.now() + skew, usegmt=True)
+
+    def _answer(
+        self, signed: signing.Signed, note: dict[str, Any], struck: list[Fault], *, late: bool = False
+    ) -> Reply:
+        try:
+            operation, params = wire.route(signed.method, signed.path)
+            _describe(note, operation, params)
+            if not late:
+                key = signing.access_key_of(signed)
+                struck += self.faults.strike(operation.name, note.get("image_set_id"), note["at"], key)
+            self._check_access(signed, note["at"], struck)
+            return self._carry_out(operation, params, signed, note, struck)
+        except ServiceError as error:
+            note["code"] = error.code
+            return wire.refusal(error)
+        except Dropped:
+            raise
+        except Exception as error:  # noqa: BLE001 - any fault of the emulator is a 500, and never stops it
+            # said without text and traceback, which could hold health data
+            _log.error("%s while carrying out %s", type(error).__name__, note.get("action"))
+            note["code"] = ServiceError.code
+            return wire.refusal(ServiceError("Internal error of the emulator."))
+
+    def _check_access(self, signed: signing.Signed, now: float, struck: list[Fault]) -> None:
+        kinds = {fault.kind: fault for fault in struck}
+        if Kind.CLOCK_SKEW in kinds:
+            signing.check_time(signed.headers, now + kinds[Kind.CLOCK_SKEW].seconds)
+        elif self.settings.credentials:
+            signing.verify(signed, self.settings.credentials, now)
+        if Kind.EXPIRED in kinds:
+            raise signing.ExpiredToken
+        if Kind.DENIED in kinds:
+            raise Denied("You do not have sufficient access to perform this action.")
+
+    def _carry_out(
+        self,
+        operation: Operation,
+        params: dict[str, Any],
+        signed: signing.Signed,
+        note: dict[str, Any],
+        struck: list[Fault],
+    ) -> Reply:
+        kinds = {fault.kind for fault in struck}
+        self._step_quota(note["at"])
+        _fail_before(kinds)
+        admit(self.world, operation.name, note["at"])
+        params = wire.parameters(operation, params, signed.query, signed.body)
+        _describe_version(note, params)
+        if kinds & {Kind.FOREIGN_BEFORE, Kind.FOREIGN_FAILED}:
+            self._write_as_another(params, note["at"], fails=Kind.FOREIGN_BEFORE not in kinds)
+        doom = Doom(fails=Kind.FAIL in kinds, hangs=Kind.HANG in kinds, lags=Kind.LAGGING in kinds)
+        answer = perform(self.world, Request(operation.name, params, note["at"], doom))
+        if isinstance(answer, dict):
+            self._follow_up(operation.name, answer, note)
+        if Kind.FOREIGN_AFTER in kinds:
+            image_set = self.world.image_set(params["datastoreId"], params["imageSetId"])
+            self.world.write_as_another_after(image_set)
+        _fail_after(kinds)
+        return wire.reply(answer)
+
+    def _follow_up(self, action: str, answer: dict[str, Any], note: dict[str, Any]) -> None:
+        if version := answer.get("latestVersionId") or answer.get("versionId"):
+            note["version"] = int(version)
+        if action == "StartDICOMImportJob":
+            self._start(self.world.jobs[answer["jobId"]])
+
+    def _step_quota(self, now: float) -> None:
+        scale = self.faults.scale(now)
+        if scale is not None and scale != self.world.quota.scale:
+            self.world.quota.rescale(scale)
+
+    def _write_as_another(self, params: dict[str, Any], now: float, *, fails: bool) -> None:
+        datastore = self.world.datastores.get(params["datastoreId"])
+        if datastore and (image_set := datastore.image_sets.get(params["imageSetId"])):
+            self.world.write_as_another(image_set, now, fails=fails)
+
+    def _start(self, job: Job) -> None:
+        if job.status != "SUBMITTED" and job.ended_at is not None:
+            return
+        self._begin_task(jobs.run(self, job))
+
+    def _begin_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _keep(self) -> None:
+        changes, self.world.changes = self.world.changes, []
+        self.journal.add_changes(changes)
+        if self.world.dirty:
+            if self.state:
+                self.state.save(self.world.dirty.values())
+            self.world.dirty.clear()
+
+
+def _fail_before(kinds: set[Kind]) -> None:
+    """The faults that keep a request from being carried out (now, or at all)."""
+    if kinds & {Kind.DROP_BEFORE, Kind.LATE}:
+        raise Dropped
+    if Kind.ERROR_BEFORE in kinds:
+        raise ServiceError("An internal error occurred.")
+    if Kind.THROTTLE in kinds:
+        raise Throttled("Rate exceeded")
+    if Kind.CONFLICT in kinds:
+        raise Conflict("The image set is still being processed. Try again in a few seconds.")
+
+
+def _fail_after(kinds: set[Kind]) -> None:
+    """The faults that keep a client from learning that its request was carried out."""
+    if Kind.DROP_AFTER in kinds:
+        raise Dropped
+    if Kind.ERROR_AFTER in kinds:
+        raise ServiceError("An internal error occurred.")
+
+
+def _describe(note: dict[str, Any], operation: Operation, params: dict[str, Any]) -> None:
+    note["action"] = operation.name
+    for name, kept in (
+        ("datastoreId", "datastore_id"),
+        ("imageSetId", "image_set_id"),
+        ("sourceImageSetId", "image_set_id"),
+    ):
+        # what is no id could be anything: it is not kept
+        if (value := params.get(name)) and len(value) == 32 and value.isalnum():
+            note[kept] = value
+
+
+def _describe_version(note: dict[str, Any], params: dict[str, Any]) -> None:
+    version = params.get("latestVersionId") or params.get("versionId")
+    if isinstance(version, str) and len(version) <= 18:
+        note["base"] = int(version)
+    note["force"] = params.get("force") is True
+    note["study_wide"] = params.get("includeStudyImageSets") is True
+
+
+def _own_address(http: BaseRequest) -> str | None:
+    """The address of this machine that a request arrived at."""
+    address = http.transport.get_extra_info("sockname") if http.transport else None
+    return str(address[0]) if address else None
+
+
+async def _body(http: BaseRequest, largest: int) -> bytes:
+    """Read the body, within bounds."""
+    if not http.body_exists:
+        return b""
+    if http.headers.get("Expect", "").lower() == "100-continue":
+        await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        http.writer.output_size = 0
+    chunks, size = [], 0
+    async for chunk in http.content.iter_any():
+        size += len(chunk)
+        if size > largest:
+            raise TooLarge("The request body is too large.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _response(reply: Reply, date: str | None = None) -> web.Response:
+    headers = reply.headers | {"x-amzn-RequestId": str(uuid.uuid4())}
+    if date is not None:
+        headers["Date"] = date
+    return web.Response(status=reply.status, body=reply.body, headers=headers)

@@ -1,0 +1,1 @@
+"""What the service holds: data stores, image sets, versions, jobs, quotas."""

@@ -1,0 +1,87 @@
+"""Carry an update out on a document: removals first, then updates; all of it or nothing (`Broken`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.emulator.api.failures import Broken
+from bulkedit.emulator.state.document import Document, Draft, Place
+from bulkedit.emulator.state.rules import PREFIX, why_not_new_private
+
+if TYPE_CHECKING:
+    from bulkedit.emulator.settings import Profile
+    from bulkedit.emulator.state.updates import AttributeDocument, Change, Updates
+
+
+def edited(document: Document, updates: Updates, profile: Profile) -> Document:
+    """The document after an update. `Broken` says why the update fails, in words without values."""
+    draft = Draft(document)
+    for place in (*updates.removable.places, *updates.updatable.places):
+        if place.level != "Instance" or place not in updates.removable.bare:
+            draft.check_place(place)
+    _remove(draft, updates.removable, profile)
+    _set(draft, updates.updatable)
+    result = draft.finish(rename_keys=profile.uid_keys == "renamed")
+    if updates.removable.bare and not result.instance_count:
+        raise Broken(PREFIX + "The last instance of an image set cannot be removed")
+    return result
+
+
+def _remove(draft: Draft, removable: AttributeDocument, profile: Profile) -> None:
+    for change in removable.changes:
+        _remove_attribute(draft, change, profile)
+    for place in removable.bare:
+        if place.instance is not None and place.series is not None:
+            draft.remove_instance(place.series, place.instance)
+        elif place.series is not None:
+            draft.remove_series(place.series)
+
+
+def _remove_attribute(draft: Draft, change: Change, profile: Profile) -> None:
+    part = draft.part(change.place)
+    name, stored = change.name, part.setdefault("DICOM", {})
+    if name not in stored:
+        if profile.removal_absent == "ignore":
+            return
+        raise Broken(f"{PREFIX}{_said(name)} to remove is not in the metadata")
+    wanted = {"exact": stored[name], "empty": ""}.get(profile.removal_match, change.value)
+    if not _same(change.value, wanted):
+        raise Broken(f"{PREFIX}The value of {_said(name)} to remove does not match the metadata")
+    del stored[name]
+    part.get("DICOMVRs", {}).pop(name, None)
+
+
+def _set(draft: Draft, updatable: AttributeDocument) -> None:
+    vrs = {(place, name): vr for place, name, vr in updatable.vrs}
+    for change in updatable.changes:
+        name, part = change.name, draft.part(change.place)
+        known = dicom.attribute(name)
+        if known is not None and known.private:
+            _set_vr(part, change.place, name, vrs.get((change.place, name)))
+        part.setdefault("DICOM", {})[name] = change.value
+
+
+def _set_vr(part: dict[str, Any], place: Place, name: str, vr: object) -> None:
+    stored = part.setdefault("DICOMVRs", {})
+    if vr is None and name in stored:
+        return  # an update keeps the VR (example 6)
+    if why := why_not_new_private(place, name, vr):
+        raise Broken(why)
+    stored[name] = vr
+
+
+def _said(name: str) -> str:
+    """An attribute's name where it is one; a key that is none is not echoed, it may be anything."""
+    return name if dicom.attribute(name) else "An attribute"
+
+
+def _same(a: Any, b: Any) -> bool:  # noqa: ANN401 - any JSON values
+    """JSON equality: true is not 1, and 1 is 1.0."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    return bool(a == b)

@@ -1,0 +1,179 @@
+"""Read the attribute documents of an update: what can be judged without the image set is judged here.
+
+`parse_updates` turns the body's union into `Updates`, or refuses with ValidationException. What needs the stored
+metadata, and the constraints on attributes, are the business of ``rules``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkedit.emulator.api.failures import Invalid
+from bulkedit.emulator.state.document import PATIENT, STUDY, Place, dump, load
+
+if TYPE_CHECKING:
+    from bulkedit.emulator.settings import Profile
+
+MODEL_LIMIT: Final = 30_000  # shape DICOMAttribute of the service's model; no profile goes beyond
+
+
+_HEX: Final = re.compile(r"[0-9A-Fa-f]{8}")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One attribute to set or to remove. Holds health data: never log it."""
+
+    place: Place
+    name: str  # keyword, or eight upper-case hex digits
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeDocument:
+    """The content of one attributes blob."""
+
+    changes: tuple[Change, ...] = ()
+    places: tuple[Place, ...] = ()  # every level that the document mentions
+    vrs: tuple[tuple[Place, str, Any], ...] = ()  # of DICOMVRs
+    bare: tuple[Place, ...] = ()  # series and instances named with nothing inside: `{}`
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """A checked request body: attributes, or the version to go back to."""
+
+    updatable: AttributeDocument = AttributeDocument()
+    removable: AttributeDocument = AttributeDocument()
+    revert_to: int | None = None
+
+    @property
+    def levels(self) -> set[str]:
+        """The levels that the request mentions."""
+        return {place.level for document in (self.updatable, self.removable) for place in document.places}
+
+
+def parse_updates(body: Any, profile: Profile) -> Updates:  # noqa: ANN401 - any JSON value
+    """Read the request body (shape MetadataUpdates, a union). ValidationException where it is malformed."""
+    if not isinstance(body, dict):
+        raise Invalid("updateImageSetMetadataUpdates must be a JSON object")
+    given = {name: value for name, value in body.items() if value is not None}
+    if len(given) != 1 or not given.keys() <= {"DICOMUpdates", "revertToVersionId"}:
+        raise Invalid("Exactly one of DICOMUpdates and revertToVersionId must be given")
+    if "revertToVersionId" in given:
+        return Updates(revert_to=_version(given["revertToVersionId"]))
+    return _parse_dicom_updates(given["DICOMUpdates"], profile)
+
+
+def _version(value: object) -> int:
+    if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise Invalid("revertToVersionId must be a version number as a string")
+    return int(value)
+
+
+def _parse_dicom_updates(blobs: object, profile: Profile) -> Updates:
+    if not isinstance(blobs, dict) or not blobs.keys() <= {"updatableAttributes", "removableAttributes"}:
+        raise Invalid("DICOMUpdates holds updatableAttributes and removableAttributes only")
+    documents = {name: parse_blob(name, blob, profile) for name, blob in blobs.items() if blob is not None}
+    if not documents:
+        raise Invalid("DICOMUpdates must hold updatableAttributes or removableAttributes")
+    nothing = AttributeDocument()
+    updates = Updates(documents.get("updatableAttributes", nothing), documents.get("removableAttributes", nothing))
+    set_ = {(change.place, change.name) for change in updates.updatable.changes}
+    if any((change.place, change.name) in set_ for change in updates.removable.changes):
+        raise Invalid("The same attribute is in updatableAttributes and in removableAttributes")
+    return updates
+
+
+def parse_blob(name: str, blob: object, profile: Profile) -> AttributeDocument:
+    """Decode one attributes blob: base64 of a UTF-8 JSON document with a SchemaVersion, within the payload limit."""
+    if not isinstance(blob, str):
+        raise Invalid(f"{name} must be a base64 string")
+    try:
+        raw = base64.b64decode(blob.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise Invalid(f"{name} is not valid base64") from None
+    counted = len(raw) if profile.payload_counted == "raw" else len(blob)
+    if not raw or len(raw) > MODEL_LIMIT or counted > profile.payload_limit:
+        raise Invalid(
+            f"Value at {name} failed to satisfy constraint: Member must have length between 1 and "
+            f"{profile.payload_limit}, inclusive"
+        )
+    return _parse_document(name, _load(name, raw))
+
+
+def _load(name: str, raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        document = load(raw.decode("utf-8"))
+        dump(document)  # numbers beyond a double and halves of surrogate pairs pass the parser, but are no JSON text
+    except (ValueError, RecursionError):
+        raise Invalid(f"{name} is not a valid JSON document") from None
+    return document
+
+
+def _parse_document(name: str, document: object) -> AttributeDocument:
+    if not isinstance(document, dict):
+        raise Invalid(f"{name} is not a JSON object")
+    # all examples send the number; the AWS viewer sample sends the string, and the metadata document holds one
+    if document.get("SchemaVersion") not in (1.1, "1.1"):
+        raise Invalid(f"{name} must have SchemaVersion 1.1")
+    reader = _Reader(name)
+    reader.members(document, {"SchemaVersion", "Patient", "Study"})
+    if "Patient" in document:
+        reader.level(document["Patient"], PATIENT, {"DICOM"})
+    if "Study" in document:
+        reader.study(document["Study"])
+    return AttributeDocument(tuple(reader.changes), tuple(reader.places), tuple(reader.vrs), tuple(reader.bare))
+
+
+def stored_key(name: str) -> str:
+    """The key under which the metadata document has an element: hex digits are upper case there."""
+    return name.upper() if _HEX.fullmatch(name) else name
+
+
+class _Reader:
+    """Walks one attribute document."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.changes: list[Change] = []
+        self.places: list[Place] = []
+        self.vrs: list[tuple[Place, str, Any]] = []
+        self.bare: list[Place] = []
+
+    def members(self, node: object, allowed: set[str]) -> dict[str, Any]:
+        if not isinstance(node, dict):
+            raise Invalid(f"{self._name} does not have the structure of a metadata document")
+        if not node.keys() <= allowed:
+            raise Invalid(f"{self._name} holds a key that is not allowed at its level")
+        return node
+
+    def level(self, node: object, place: Place, allowed: set[str]) -> dict[str, Any]:
+        members = self.members(node, allowed | {"DICOMVRs"})
+        self.places.append(place)
+        for name, value in self._map(members, "DICOM").items():
+            self.changes.append(Change(place, stored_key(name), value))
+        for name, vr in self._map(members, "DICOMVRs").items():
+            self.vrs.append((place, stored_key(name), vr))
+        if not members and place.series is not None:
+            self.bare.append(place)
+        return members
+
+    def study(self, node: object) -> None:
+        members = self.members(node, {"DICOM", "DICOMVRs", "Series"})
+        if members.keys() - {"Series"}:
+            self.level({k: v for k, v in members.items() if k != "Series"}, STUDY, {"DICOM"})
+        for uid, series in self._map(members, "Series").items():
+            inner = self.level(series, Place("Series", uid), {"DICOM", "Instances"})
+            for sop_uid, instance in self._map(inner, "Instances").items():
+                self.level(instance, Place("Instance", uid, sop_uid), {"DICOM"})
+
+    def _map(self, members: dict[str, Any], name: str) -> dict[str, Any]:
+        found = members.get(name, {})
+        if not isinstance(found, dict):
+            raise Invalid(f"{self._name} does not have the structure of a metadata document")
+        return found

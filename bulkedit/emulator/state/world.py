@@ -1,0 +1,347 @@
+"""The world of one emulator: data stores, image sets, import jobs. A pure state machine.
+
+No I/O, no clock, no sleep: time is an argument (epoch seconds), randomness a generator given at the start. What takes
+time in the service is entered with the moment it will be done, and every entry point first brings the world up to
+``now``. The API actions are functions over a world, one module for each group; `actions` is their front door.
+
+Whatever changes is noted: as a `Change` for the journal, and in ``dirty`` for whoever keeps the state on disk.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bulkedit.emulator.api.failures import Conflict, Denied, NotFound, QuotaExceeded
+from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID, DEFAULT_DATASTORE_NAME, Settings
+from bulkedit.emulator.state import document as documents
+from bulkedit.emulator.state.document import Document, Keys
+from bulkedit.emulator.state.image_set import NEVER, ImageSet, Pending, Tier, Version
+from bulkedit.emulator.state.quota import Quota
+from bulkedit.emulator.state.records import Change, Datastore, Doom, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STALE = "Requested version(s) of ImageSet(s) is not the latest."  # word for word as observed on the real service
+
+ANOTHERS_FAILURE = "INVALID_REQUEST: The update of another writer could not be completed"
+_ANOTHER = "another"  # on the agenda: a write by another writer
+
+
+class World:
+    """Everything that the emulated service knows."""
+
+    def __init__(self, settings: Settings | None = None, rng: random.Random | None = None) -> None:
+        self.settings = settings or Settings()
+        self.profile = self.settings.profile
+        self.rng = rng or random.Random(self.settings.seed)  # noqa: S311 - reproducible, not secret
+        self.quota = Quota(self.settings.scale, self.settings.quotas)
+        self.datastores: dict[str, Datastore] = {}
+        self.jobs: dict[str, Job] = {}
+        self.tokens: dict[str, str] = {}  # client token of a data store or job -> its id
+        self.changes: list[Change] = []
+        self.dirty: dict[int, ImageSet | Datastore | Job] = {}
+        self._agenda: list[tuple[float, int, ImageSet | Datastore, Pending | str | None]] = []
+        self._count = itertools.count()
+
+    # -- time
+
+    def advance(self, now: float) -> None:
+        """Let happen what is due by ``now``, in order."""
+        while self._agenda and self._agenda[0][0] <= now:
+            due, _, thing, what = heapq.heappop(self._agenda)
+            if isinstance(thing, Datastore):
+                self._settle_datastore(thing, str(what), due)
+            elif what is None:
+                self._file(thing)
+            elif what is _ANOTHER:
+                self.write_as_another(thing, due)
+            elif isinstance(what, Pending) and thing.pending is what:
+                self._settle(thing, what)
+
+    # -- data stores
+
+    def add_datastore(self, name: str, *, now: float, datastore_id: str | None = None, **extras: Any) -> str:  # noqa: ANN401
+        """Make a data store, active at once."""
+        datastore = Datastore(datastore_id or self.new_id(), name, now, now, **extras)
+        self.enter_datastore(datastore)
+        self.touched(datastore)
+        return datastore.id
+
+    def enter_datastore(self, datastore: Datastore) -> None:
+        """Put a data store into the world."""
+        self.datastores[datastore.id] = datastore
+        if datastore.token:
+            self.tokens[datastore.token] = datastore.id
+
+    def add_job(self, job: Job) -> None:
+        """Put an import job into the world."""
+        self.jobs[job.id] = job
+        self.tokens[job.token] = job.id
+        self.touched(job)
+
+    def add_default_datastore(self, now: float) -> str:
+        """Make the data store that every emulator starts with."""
+        if DEFAULT_DATASTORE_ID not in self.datastores:
+            self.add_datastore(DEFAULT_DATASTORE_NAME, now=now, datastore_id=DEFAULT_DATASTORE_ID)
+        return DEFAULT_DATASTORE_ID
+
+    def begin_datastore(self, datastore: Datastore, status: str, *, ends: str, now: float) -> None:
+        """Let a data store be in the making, or in deletion."""
+        datastore.status, datastore.updated_at = status, now
+        self.touched(datastore)
+        self._enter(self.settle_time(0, now, None), datastore, ends)
+
+    def _settle_datastore(self, datastore: Datastore, status: str, now: float) -> None:
+        datastore.status, datastore.updated_at = status, now
+        self.touched(datastore)
+
+    def datastore(self, datastore_id: str, *, runtime: bool = True) -> Datastore:
+        """The data store, or the refusal: image set operations (``runtime``) have been seen to answer either way."""
+        found = self.datastores.get(datastore_id)
+        if found is not None and (found.status == "ACTIVE" or not runtime):
+            return found
+        if runtime and self.profile.unknown_datastore == "access-denied":
+            raise Denied("You do not have sufficient access to perform this action.")
+        raise NotFound("The requested data store does not exist.")
+
+    # -- image sets
+
+    def image_set(self, datastore_id: str, image_set_id: str) -> ImageSet:
+        """The image set, or the refusal."""
+        found = self.datastore(datastore_id).image_sets.get(image_set_id)
+        if found is None or (found.deleted_at is not None and self.profile.deleted == "gone"):
+            raise NotFound("The requested image set does not exist.")
+        return found
+
+    def primaries_of(self, datastore_id: str, study_uid: str | None) -> list[ImageSet]:
+        """The primary image sets of a study."""
+        return self.datastores[datastore_id].primaries.get(study_uid) if study_uid is not None else []
+
+    def writable(self, datastore_id: str, image_set_id: str, latest: str) -> ImageSet:
+        """The image set, if it takes a write that names this version as the latest.
+
+        That it is locked is told before the version is looked at (reference section 9, decision 2).
+        """
+        image_set = self.unlocked(datastore_id, image_set_id)
+        self.check_version(image_set, latest)
+        return image_set
+
+    def unlocked(self, datastore_id: str, image_set_id: str) -> ImageSet:
+        """The image set, if it takes a write at all."""
+        image_set = self.image_set(datastore_id, image_set_id)
+        self.check_there(image_set)
+        self.check_unlocked(image_set)
+        return image_set
+
+    def check_version(self, image_set: ImageSet, latest: str) -> None:
+        """A write must name the latest version (update-image-set-metadata)."""
+        if latest.lstrip("0") != str(image_set.number):
+            raise Conflict(STALE) if self.profile.stale_version == "conflict" else NotFound(STALE)
+
+    def check_there(self, image_set: ImageSet) -> None:
+        """Nothing but properties is left of a deleted image set."""
+        if image_set.deleted_at is not None:
+            raise NotFound("The requested image set does not exist.")
+
+    def check_unlocked(self, image_set: ImageSet) -> None:
+        """No other write may run on a LOCKED image set (update-image-set-metadata, copy-image-set)."""
+        if image_set.locked:
+            raise Conflict("The image set is locked by another action. Updating or deleting it could be inconsistent.")
+
+    def check_room(self, datastore: Datastore, action: str) -> None:
+        """At most so many updates, copies and deletions are under way in a data store (endpoints-quotas)."""
+        if datastore.under_way[action] >= self.settings.concurrent:
+            raise QuotaExceeded(f"The limit of concurrent {action} requests of the data store is reached.")
+
+    def begin(self, image_set: ImageSet, pending: Pending, *, now: float) -> None:
+        """Lock an image set for an action."""
+        image_set.pending = pending
+        self._resume(image_set)
+        self.note(image_set, now)
+
+    def write_as_another(self, image_set: ImageSet, now: float, *, fails: bool = False) -> None:
+        """Another writer updates an image set, at once; nothing happens where it is locked or gone.
+
+        With ``fails`` its update fails: a version with the content of the one before, if failures leave any.
+        """
+        if image_set.locked or image_set.deleted_at is not None:
+            return
+        if not fails:
+            image_set.versions.append(Version("UPDATED", documents.rewritten(image_set.latest.document), now))
+        elif self.profile.failed_version == "consumed":
+            image_set.versions.append(Version("UPDATE_FAILED", image_set.latest.document, now, ANOTHERS_FAILURE))
+        else:
+            latest = image_set.latest
+            latest.status, latest.message, latest.updated_at = "UPDATE_FAILED", ANOTHERS_FAILURE, now
+        image_set.touch(now)
+        self.take_in(image_set, now)
+        self.note(image_set, now)
+
+    def write_as_another_after(self, image_set: ImageSet) -> None:
+        """Another writer updates an image set right after the action that is under way."""
+        if image_set.pending is not None and image_set.pending.due != NEVER:
+            self._enter(image_set.pending.due, image_set, _ANOTHER)
+
+    def settle_time(self, size: int, now: float, doom: Doom | None) -> float:
+        """When an action on a document of this size will be done."""
+        return NEVER if doom and doom.hangs else now + self.settings.settle.draw(self.rng, size)
+
+    def _settle(self, image_set: ImageSet, pending: Pending) -> None:
+        datastore = self.datastores[image_set.datastore_id]
+        image_set.pending = None
+        if pending.counted:
+            datastore.under_way[pending.action] -= 1
+        if pending.drops_version:
+            image_set.versions.pop()
+        latest = image_set.latest
+        latest.status, latest.message = pending.status, pending.message
+        if pending.status == "DELETED":
+            self._bury(datastore, image_set, pending.due)
+        elif pending.makes_version:
+            latest.updated_at = pending.due
+            self.take_in(image_set, pending.due)
+        self.note(image_set, pending.due)
+
+    def _bury(self, datastore: Datastore, image_set: ImageSet, now: float) -> None:
+        image_set.deleted_at = now
+        datastore.catalog.strike(image_set)
+        if image_set.primary:
+            datastore.primaries.discard(image_set.keys.study_uid, image_set)
+        # nothing can be read of it any more; the properties of its versions stay
+        bare = Document(b"{}", b"{}", {})
+        image_set.versions = [replace(version, document=bare) for version in image_set.versions]
+
+    def take_in(self, image_set: ImageSet, now: float) -> None:
+        """Let a settled content be found: at once among its study's, after the lag by search."""
+        datastore = self.datastores[image_set.datastore_id]
+        keys = self._keys(image_set)
+        if image_set.primary and (image_set.listing is None or keys.study_uid != image_set.keys.study_uid):
+            datastore.primaries.discard(image_set.keys.study_uid, image_set)
+            datastore.primaries.add(keys.study_uid, image_set)
+        image_set.keys = keys
+        if self.settings.search_lag:
+            self._enter(now + self.settings.search_lag, image_set, None)
+        else:
+            self._file(image_set)
+
+    def _keys(self, image_set: ImageSet) -> Keys:
+        """The keys of the latest version, without parsing what did not change."""
+        if image_set.number == 1:
+            return image_set.keys  # read when the image set was made
+        if documents.same_keys(image_set.latest.document, image_set.versions[-2].document):
+            return image_set.keys
+        return documents.keys_of(image_set.latest.document)
+
+    def _file(self, image_set: ImageSet) -> None:
+        if image_set.deleted_at is None:
+            self.datastores[image_set.datastore_id].catalog.file(image_set)
+
+    def _enter(self, due: float, thing: ImageSet | Datastore, what: Pending | str | None) -> None:
+        heapq.heappush(self._agenda, (due, next(self._count), thing, what))
+
+    # -- adding image sets
+
+    def add_image_set(
+        self,
+        datastore_id: str,
+        document: Mapping[str, Any] | Document,
+        *,
+        now: float,
+        image_set_id: str | None = None,
+        primary: bool | None = None,
+        storage_tier: str = Tier.FREQUENT,
+    ) -> str:
+        """Import a metadata document, at once; the answer is the image set's id.
+
+        Without an id, the id follows from the grouping keys. Without ``primary`` the documented rule decides: data
+        that agrees with the study's primary image sets is primary, and is merged into the one with the same keys.
+        """
+        if not isinstance(document, Document):
+            document = documents.split(document)
+        keys = documents.keys_of(document)
+        siblings = self.primaries_of(datastore_id, keys.study_uid)
+        same = next((s for s in siblings if s.keys.grouping == keys.grouping and not s.locked), None)
+        if same is not None and image_set_id is None and primary is not False:
+            return self._import_onto(same, document, now)
+        if primary is None:
+            primary = not any(documents.conflicting(s.keys, keys) for s in siblings)
+        image_set_id = image_set_id or self._free_id(datastore_id, keys)
+        if image_set_id in self.datastores[datastore_id].image_sets:
+            raise ValueError("an image set with this id exists")
+        version = Version("CREATED", document)
+        image_set = self.place(ImageSet(image_set_id, datastore_id, now, primary, now, keys, versions=[version]))
+        image_set.archived = storage_tier == Tier.ARCHIVE
+        self.take_in(image_set, now)
+        self.note(image_set, now)
+        return image_set_id
+
+    def place(self, image_set: ImageSet) -> ImageSet:
+        """Put a new image set into its data store."""
+        self.datastores[image_set.datastore_id].image_sets[image_set.id] = image_set
+        return image_set
+
+    def _import_onto(self, image_set: ImageSet, document: Document, now: float) -> str:
+        """An instance imported again takes the place of the old one, in a new version (understanding-image-sets)."""
+        merged = documents.merged(image_set.latest.document, document)
+        image_set.versions.append(Version("IMPORTED", merged, now))
+        image_set.touch(now)
+        self.take_in(image_set, now)
+        self.note(image_set, now)
+        return image_set.id
+
+    def _free_id(self, datastore_id: str, keys: Keys) -> str:
+        taken = self.datastores[datastore_id].image_sets
+        ids = (documents.image_set_id_of(datastore_id, keys, nth) for nth in itertools.count())
+        return next(one for one in ids if one not in taken)
+
+    # -- a world that was kept
+
+    def restore(self, image_sets: list[tuple[ImageSet, int | None]]) -> None:
+        """Take up image sets that were placed, each with its position among updates; None was not listed yet."""
+        for datastore in self.datastores.values():
+            mine = [(s, order) for s, order in image_sets if s.datastore_id == datastore.id and s.deleted_at is None]
+            datastore.catalog.restore([(s, order) for s, order in mine if order is not None])
+            for image_set, order in mine:
+                if image_set.primary and image_set.settled:
+                    datastore.primaries.add(image_set.keys.study_uid, image_set)
+                if order is None and image_set.settled:
+                    datastore.catalog.file(image_set)
+                self._resume(image_set)
+            if datastore.status in {"CREATING", "DELETING"}:
+                ends = "ACTIVE" if datastore.status == "CREATING" else "DELETED"
+                self._enter(datastore.updated_at + self.settings.settle.seconds, datastore, ends)
+
+    def _resume(self, image_set: ImageSet) -> None:
+        if (pending := image_set.pending) is None:
+            return
+        if pending.counted:
+            self.datastores[image_set.datastore_id].under_way[pending.action] += 1
+        if pending.due != NEVER:
+            self._enter(pending.due, image_set, pending)
+
+    # -- notes
+
+    def note(self, image_set: ImageSet, now: float) -> None:
+        """Note the state that an image set has come to."""
+        self.changes.append(
+            Change(
+                now, image_set.datastore_id, image_set.id, image_set.number, image_set.state, image_set.latest.status
+            )
+        )
+        self.touched(image_set)
+
+    def touched(self, thing: ImageSet | Datastore | Job) -> None:
+        """Remember that something has changed since the state was last kept."""
+        self.dirty[id(thing)] = thing
+
+    def new_id(self) -> str:
+        """32 characters that nothing has for its id."""
+        while True:
+            new = f"{self.rng.getrandbits(128):032x}"
+            if not any(new in d.image_sets for d in self.datastores.values()) and new not in self.jobs:
+                return new

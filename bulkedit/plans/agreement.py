@@ -1,0 +1,208 @@
+"""Whether the calls of a plan say what its edits say.
+
+A plan holds everything twice: the edits, by which reports and a later reader know what was asked, and the calls, which
+are sent. Here each call is made again from its edits, as `bulkedit.plans.build` makes it, and compared. This does not
+tell whether the edits are those that someone wanted: only the plan's digest, compared by another way, tells that.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit._concurrency import abreast
+from bulkedit.plans.build import written
+from bulkedit.plans.schema import CALLS, Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CALLS: Final = 2**15  # of a batch
+_NUMBER: Final = pl.lit(1, pl.UInt32)
+# what a step of a recipe that carries no edit has in common with all others (`bulkedit.plans.via_copy`)
+_STEP: Final = {
+    **dict.fromkeys(("version", "updatable", "removable", "revert_to")),
+    **dict.fromkeys(("force", "study_wide", "lookup"), False),
+    "edits": 0,
+    "units": 1,
+    "bytes": 0,
+}
+_MADE: Final = (*_STEP,)
+_ORDER: Final = {str(step): place for place, step in enumerate(Recipe)}
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """The first call that is not what its edits say."""
+
+    call: int
+    row: int | None  # of the edit list: the first that the call carries; None if it carries none
+    what: str  # a sentence without values
+
+
+class _FoundError(Exception):
+    def __init__(self, call: int, row: int | None, what: str) -> None:
+        super().__init__(what)
+        self.found = Disagreement(call, row, what)
+
+
+def disagreement(calls: pl.LazyFrame, edits: pl.LazyFrame) -> Disagreement | None:
+    """The first call that differs from what its edits say, None if there is none.
+
+    ``calls`` and ``edits``: columns `CALLS` and `PLANNED_EDITS` of a whole plan. Memory holds two batches of calls.
+    """
+    try:
+        for _ in abreast(_compare, _batches(calls, edits)):
+            pass
+        _require_lanes(calls, edits)
+    except _FoundError as error:
+        return error.found
+    return None
+
+
+def counts(calls: pl.LazyFrame, edits: pl.LazyFrame) -> dict[str, int]:
+    """What a manifest says of calls and edits, counted again: names as in `bulkedit.plans.estimate.Estimate`."""
+    steps = dict(calls.group_by("recipe").len().collect().iter_rows())
+    deleted = steps.get(Recipe.DELETE_ORIGINAL, 0)
+    longest = calls.group_by("lane").len().select(pl.col("len").max()).collect().item()
+    touched = edits.filter("study_wide").select("image_set_id"), calls.select("image_set_id")
+    return {
+        "calls": sum(steps.values()),
+        "edits": edits.select(pl.len()).collect().item(),
+        "image_sets": pl.concat(touched).select(pl.col("image_set_id").hash().n_unique()).collect().item(),
+        "longest_lane": longest or 0,
+        "via_copy": steps.get(Recipe.COPY, 0),
+        "copies": steps.get(Recipe.COPY, 0) + steps.get(Recipe.PROMOTE, 0),
+        "deletions": steps.get(Recipe.DELETE_COPY, 0) + deleted,
+        "originals_deleted": deleted,
+    }
+
+
+# -- calls
+
+
+def _batches(calls: pl.LazyFrame, edits: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame]]:
+    """Calls, the number that the first of them should have, and as many edits as they say that they carry."""
+    total = edits.select(pl.len()).collect().item()
+    begin = 0
+    for first in itertools.count(0, _CALLS):
+        batch = calls.slice(first, _CALLS).collect()
+        if not batch.height:
+            break
+        length = int(batch.get_column("edits").cast(pl.UInt64).sum())
+        if begin + length > total:
+            raise _FoundError(int(batch.item(0, "call")), None, "more edits are counted than the plan has")
+        yield first, batch, edits.slice(begin, length).collect()
+        begin += length
+    if begin != total:
+        raise _FoundError(first, None, "edits are left that no call carries")
+
+
+def _compare(batch: tuple[int, pl.DataFrame, pl.DataFrame]) -> None:
+    """Raises _FoundError for the first call of a batch that is not what its edits say."""
+    first, calls, edits = batch
+    numbers = pl.int_range(first, first + calls.height, dtype=pl.UInt32, eager=True)
+    _require(calls, edits, calls.get_column("call") == numbers, "calls are not numbered in their order")
+    step = pl.col("recipe").is_not_null() & (pl.col("recipe") != Recipe.EDIT)
+    empty = pl.all_horizontal(pl.col(name).eq_missing(pl.lit(value, CALLS[name])) for name, value in _STEP.items())
+    _require(calls, edits, calls.select(~step | empty).to_series(), "a step beside edits carries something")
+    carrying = calls.filter(~step)
+    number = edits.get_column("call")
+    if not number.is_sorted() or not number.unique(maintain_order=True).equals(carrying.get_column("call")):
+        raise _FoundError(first, _row(edits), "edits are not in the order of their calls")
+    made = written(edits, [])
+    for name in _MADE:
+        same = made.get_column(name).cast(CALLS[name]).eq_missing(carrying.get_column(name))
+        _require(carrying, edits, same, f"{_SAID.get(name, name)} is not what the edits come to")
+    _require_target(carrying, edits)
+
+
+_SAID: Final = {
+    "updatable": "what it sets",
+    "removable": "what it removes",
+    "revert_to": "the version that it goes back to",
+    "study_wide": "whether it is for the whole study",
+    "lookup": "whether stored values are read first",
+    "edits": "its number of edits",
+    "units": "its number of units",
+    "bytes": "its size",
+}
+
+
+def _require_target(carrying: pl.DataFrame, edits: pl.DataFrame) -> None:
+    """Raises _FoundError if a call names an image set that its edits do not. Study-wide calls: `_require_leads`."""
+    counted = carrying.get_column("edits")
+    places = pl.int_range(carrying.height, dtype=pl.UInt32, eager=True).repeat_by(counted).explode()
+    named = carrying.get_column("image_set_id").gather(places)
+    same = edits.select((pl.col("image_set_id") == named) | pl.col("study_wide")).to_series()
+    if not same.all():
+        call, row = edits.select("call", "row").row(int((~same.fill_null(value=False)).arg_true()[0]))
+        raise _FoundError(call, row, "the image set that it names is not the one of its edits")
+
+
+def _require(calls: pl.DataFrame, edits: pl.DataFrame, good: pl.Series, what: str) -> None:
+    if good.all() and not good.null_count():
+        return
+    call = calls.item(int((~good.fill_null(value=False)).arg_true()[0]), "call")
+    raise _FoundError(call, _row(edits.filter(pl.col("call") == call)), what)
+
+
+def _row(edits: pl.DataFrame) -> int | None:
+    found: Any = edits.get_column("row").min()
+    return None if found is None else int(found)
+
+
+# -- lanes
+
+
+def _require_lanes(calls: pl.LazyFrame, edits: pl.LazyFrame) -> None:
+    """Raises _FoundError if calls of one image set could run at once, or a recipe is not one."""
+    image_set = pl.col("image_set_id").hash().alias("image_set")
+    laned = calls.select("call", "lane", image_set, "study_wide", step="recipe").collect()
+    lane = laned.get_column("lane")
+    rises = (lane.cast(pl.Int64).diff().fill_null(0)).is_between(0, 1)
+    nobody = edits.clear().collect()
+    _require(laned, nobody, rises & (lane.first() in {0, None}), "lanes are not numbered in their order")
+    pairs = laned.select("call", "lane", "image_set")
+    if laned.get_column("study_wide").any():
+        wide = edits.filter("study_wide").select("call", "edit", "version", image_set).collect()
+        wide = wide.join(laned.select("call", "lane"), on="call")
+        _require_leads(laned, wide)
+        pairs = pl.concat([pairs, wide.select("call", "lane", "image_set")])
+    # of one image set that is in two lanes, the lanes differ
+    parted = pairs.select(good=pl.col("lane").min().over("image_set") == pl.col("lane")).to_series()
+    _require(pairs, nobody, parted, "calls of one image set are in two lanes, so they would run at once")
+    _require_recipes(laned.filter(pl.col("step").is_not_null().any().over("lane")), nobody)
+
+
+def _require_leads(laned: pl.DataFrame, wide: pl.DataFrame) -> None:
+    """Raises _FoundError if a study-wide call does not name the image set of the first such edit of its lane."""
+    # a call with rows that name a version is of the image set whose version that is
+    own = pl.when(pl.col("version").is_not_null()).then("image_set")
+    leads = wide.with_columns(own=own).select(
+        "call", lead=pl.col("image_set").sort_by("edit").first().over("lane", "own")
+    )
+    named = laned.filter("study_wide").join(leads.unique("call"), on="call", how="left")
+    good = named.get_column("image_set").eq_missing(named.get_column("lead"))
+    _require(named, laned.clear().with_columns(row=_NUMBER), good, "the image set that it names is not the study's")
+
+
+def _require_recipes(steps: pl.DataFrame, nobody: pl.DataFrame) -> None:
+    """Raises _FoundError if the steps of a lane are not a recipe, from copy to deletion, of one image set."""
+    if not steps.height:
+        return
+    place = pl.col("step").replace_strict(_ORDER, default=None, return_dtype=pl.Int8)
+    judged = steps.with_columns(place=place).with_columns(
+        good=pl.col("place").is_not_null().all().over("lane")
+        & (pl.col("place").diff().fill_null(0) >= 0).all().over("lane")
+        & (pl.col("image_set").n_unique().over("lane") == 1)
+        & pl.all_horizontal(
+            (pl.col("step") == str(one)).sum().over("lane") == 1
+            for one in (Recipe.COPY, Recipe.PROMOTE, Recipe.DELETE_COPY)
+        )
+        & ((pl.col("step") == str(Recipe.DELETE_ORIGINAL)).sum().over("lane") <= 1)
+    )
+    _require(judged, nobody, judged.get_column("good"), "the steps by way of a copy are not in their order")

@@ -1,0 +1,337 @@
+"""From edits to lanes of calls."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from bulkedit._concurrency import abreast
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.edits import SET_ASIDE
+from bulkedit.edits.edit import STORED_VALUE, Action, in_order
+from bulkedit.plans import conflicts as checks
+from bulkedit.plans import merge
+from bulkedit.plans import study_wide as studies
+from bulkedit.plans import via_copy as recipes
+from bulkedit.plans.batches import by_image_set, numbers
+from bulkedit.plans.documents import documents, in_order_of
+from bulkedit.plans.packing import Piece, Unit, pack
+from bulkedit.plans.schema import CALLS, PLANNED_EDITS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bulkedit.dicom.dictionary import Rules
+
+_STAGE: Final = ["image_set_id", "segment", "stage"]
+_CALL: Final = [*_STAGE, "bin"]
+# Bytes kept free for a stored value that is read just before the call: its VR's length, most of it ASCII, and no more
+# than a long line. A call whose values turn out longer is split when they are read.
+_BYTES_PER_CHARACTER: Final = 2
+_ALLOWANCE: Final = 256
+_RENAMES: Final = {"SOPInstanceUID": 1, "SeriesInstanceUID": 2, "StudyInstanceUID": 3}  # see `Unit.renames`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a plan is made with, beside the edit list."""
+
+    rules: Rules
+    payload_limit: int  # bytes of each attributes document
+    merge: bool = True  # False: one call per row
+    whole_rows: bool = False  # a row's edits are never parted: the call form
+    contradictions: checks.Contradictions = checks.Contradictions.FAIL
+    study_wide: studies.StudyWide = studies.StudyWide.AUTO
+    via_copy: recipes.ViaCopy | None = None  # None: what is not done to a primary image set in place is set aside
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Calls (`CALLS`), their edits (`PLANNED_EDITS`) and the rows that planning had to set aside (`SET_ASIDE`)."""
+
+    calls: pl.DataFrame
+    edits: pl.DataFrame
+    set_aside: pl.DataFrame
+    satisfied: pl.DataFrame | None = None  # `PLANNED_EDITS` without a call: what held already and was left out
+
+
+def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = None) -> Plan:
+    """Plan the calls for edits: schema `EDITS` and image_set_id String, in the order of the list or of `in_order`.
+
+    ``known``: `bulkedit.plans.study_wide.KNOWN`, what is known of the image sets, None where nothing is. What is
+    decided of an image set depends on its own edits alone (of a study, once its shared edits are found), so they are
+    planned in batches. A row that no call can carry is set aside whole.
+    """
+    edits = in_order(edits)
+    told = known
+    chosen = recipes.originals(edits, known if settings.via_copy else None)
+    known = recipes.as_copies(known, chosen)
+    found = list(abreast(lambda batch: checks.problems(batch, settings.contradictions), by_image_set(edits)))
+    found.append(recipes.restrictions(edits, chosen))
+    found.append(studies.restrictions(edits, known, settings.rules))
+    once = pl.concat(found).unique(["row", "code"], keep="first", maintain_order=True)
+    problems = once.sort("row", maintain_order=True)
+    good = _without(edits, problems)
+    whole_rows = settings.whole_rows or not settings.merge
+    numbered = good.with_row_index("edit").with_columns(unit=pl.col("row") if whole_rows else _units())
+    shared = studies.shared(
+        numbered,
+        known,
+        mode=settings.study_wide if settings.rules.study_wide else studies.StudyWide.OFF,
+        contradictions=settings.contradictions,
+        whole_rows=settings.whole_rows,
+    )
+    bad = shared.problems
+    if not bad.height:
+        done = list(abreast(lambda batch: _planned(batch, shared.echoes, settings), by_image_set(shared.edits)))
+        bad = pl.concat([batch.large for batch in done]).unique("row").sort("row")
+    if bad.height:
+        # without these rows, others may no longer be asked of a whole study
+        again = make(_without(good, bad), settings, told)
+        return Plan(again.calls, again.edits, pl.concat([problems, bad, again.set_aside]).sort("row"))
+    plan = _joined(good, done, shared.places, problems)
+    if settings.via_copy is None:
+        return plan
+    calls, chained = recipes.chained(plan.calls, plan.edits, chosen, settings.via_copy)
+    return Plan(calls, chained, problems)
+
+
+def _units() -> pl.Expr:
+    """Each edit for itself; but what one row asks of a version is one write, because there is that version once."""
+    together = pl.col("edit").min().over("row", "image_set_id")
+    return pl.when(pl.col("version").is_null()).then("edit").otherwise(together)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The plan of some image sets."""
+
+    calls: pl.DataFrame  # keys `_CALL`, call UInt32 (0, 1, … in the batch), and the columns that come from edits
+    carried: pl.DataFrame  # columns `_CARRIED`: one row an edit
+    large: pl.DataFrame  # SET_ASIDE: rows that no call can carry
+
+
+_CARRIED: Final = ["edit", "unit", "call", "sent", "same_as", "study_wide"]  # what planning says of an edit
+
+
+def _planned(edits: pl.DataFrame, echoes: pl.DataFrame, settings: Settings) -> _Batch:
+    staged = merge.stages(edits) if settings.merge else merge.each_alone(edits)
+    calls, staged = _packed(_with_echoes(staged, echoes), settings.payload_limit)
+    large = _too_large(calls, staged, settings.payload_limit)
+    return _Batch(calls, staged.select(_CARRIED), large)
+
+
+def _with_echoes(staged: pl.DataFrame, echoes: pl.DataFrame) -> pl.DataFrame:
+    """Put the edits that another stands for into its stage."""
+    if not echoes.height:
+        return staged
+    of_theirs = staged.select("segment", "stage", same_as="edit")
+    follow = echoes.join(of_theirs, on="same_as").with_columns(sent=pl.lit(value=False))
+    return pl.concat([staged, follow], how="diagonal")
+
+
+def _without(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
+    return edits.join(bad.select("row"), on="row", how="anti", maintain_order="left") if bad.height else edits
+
+
+def _packed(staged: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Calls with their documents, and the edits with ``bin`` UInt32: which call of its stage carries each.
+
+    Calls: keys `_CALL`, ``call`` UInt32 (0, 1, …), and the columns of `CALLS` that come from edits. The edits have
+    ``call`` too.
+    """
+    staged = _numbered(staged.with_columns(bin=pl.lit(0, pl.UInt32)))
+    calls = written(staged)
+    over = calls.filter(pl.col("bytes") > limit)
+    if not over.height:
+        return calls, staged
+    tight = _numbered(_binned(staged.join(over, on="call", how="semi").drop("call"), limit))
+    tight = tight.with_columns(pl.col("call") + calls.height)
+    staged = pl.concat([staged.join(over, on="call", how="anti"), tight], how="diagonal")
+    calls = pl.concat([calls.join(over, on="call", how="anti"), written(tight)])
+    return _renumbered(calls, staged)
+
+
+def _numbered(staged: pl.DataFrame) -> pl.DataFrame:
+    """Adds call UInt32, and sorts by it: edits of one call (`_CALL`) have one number."""
+    # mostly a call takes all edits of its image set, so there is no more to compare
+    parted = [name for name in _CALL[1:] if staged.get_column(name).max() != 0]
+    numbered = staged.with_columns(call=numbers(staged.select("image_set_id", *parted)))
+    # edits in their order, so that the same payload is made again of a saved plan (`bulkedit.plans.agreement`)
+    return in_order_of("call", numbered if _rising(numbered.get_column("edit")) else numbered.sort("edit"))
+
+
+def _renumbered(calls: pl.DataFrame, staged: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The numbers of calls without gaps."""
+    new = calls.select("call").with_row_index("number")
+    return (
+        calls.drop("call").with_row_index("call"),
+        staged.join(new, on="call").drop("call").rename({"number": "call"}),
+    )
+
+
+def written(staged: pl.DataFrame, keys: Sequence[str] = _CALL) -> pl.DataFrame:
+    """One row a call in order of their numbers, with documents and their size; values still to be read are allowed for.
+
+    ``staged`` has ``call`` UInt32, and is sorted by it, then by edit; ``keys``: columns that are kept as they are.
+    """
+    # where each edit is a unit of its own, they need not be counted apart
+    alone = staged.select((pl.col("unit") == pl.col("edit")).all()).item()
+    heads = staged.group_by("call", maintain_order=True).agg(
+        pl.col(*keys, "version", "revert_to").first(),
+        pl.col("study_wide").any(),
+        # an edit that another has taken the place of asks nothing of the service
+        force=(pl.col("force") & pl.col("sent")).any(),
+        first=pl.col("row").min(),
+        edits=pl.len(),
+        units=pl.len() if alone else pl.col("unit").n_unique(),
+    )
+    sent = staged if staged["sent"].all() else staged.filter("sent")
+    sizes = heads.join(documents(sent), on="call", how="left", maintain_order="left")
+    sizes = sizes.join(_allowance(sent), on="call", how="left", maintain_order="left")
+    removable = pl.col("removable").str.len_bytes() + pl.col("allowance").fill_null(0)
+    return sizes.with_columns(
+        pl.col("lookup").fill_null(value=False),
+        bytes=pl.max_horizontal(pl.col("updatable").str.len_bytes(), removable).fill_null(0),
+    ).drop("allowance")
+
+
+def _allowance(sent: pl.DataFrame) -> pl.DataFrame:
+    """Bytes to keep free in each call for stored values that are read just before it: call, allowance UInt32."""
+    lookups = sent.lazy().filter((pl.col("action") == Action.REMOVE) & (pl.col("value") == STORED_VALUE))
+    lengths = dicom.dictionary().lazy().select("attribute", "max_length")
+    return (
+        lookups.join(lengths, on="attribute", how="left")
+        .group_by("call")
+        .agg(allowance=pl.min_horizontal(pl.col("max_length") * _BYTES_PER_CHARACTER, pl.lit(_ALLOWANCE)).sum())
+        .collect()
+    )
+
+
+def _binned(staged: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """Give the edits of stages that are over the limit their bins."""
+    lengths = {row[0]: row[1] for row in dicom.dictionary().select("attribute", "max_length").iter_rows()}
+    parts = []
+    for _, stage in staged.group_by(_STAGE, maintain_order=True):
+        units: dict[int, Unit] = {}
+        for edit in stage.filter("sent").iter_rows(named=True):
+            unit = units.setdefault(edit["unit"], Unit(edit["unit"], [], []))
+            unit.renames = max(unit.renames, _RENAMES.get(edit["attribute"], 0))
+            pieces = unit.updates if edit["action"] == Action.SET else unit.removals
+            pieces += _pieces(edit, lengths)
+        bins = {unit: number for number, call in enumerate(pack(list(units.values()), limit)) for unit in call}
+        parts.append(_follow(stage.with_columns(bin=pl.col("unit").replace_strict(bins, default=None))))
+    return pl.concat(parts).with_columns(pl.col("bin").cast(pl.UInt32))
+
+
+def _follow(stage: pl.DataFrame) -> pl.DataFrame:
+    """An edit that is not sent goes where the one went that took its place."""
+    sent = stage.filter("sent").select(*merge.ATTRIBUTE, taken=pl.col("bin"))
+    followed = stage.join(sent.unique(merge.ATTRIBUTE, keep="last"), on=merge.ATTRIBUTE, how="left", nulls_equal=True)
+    return followed.with_columns(bin=pl.coalesce("bin", "taken", pl.lit(0))).drop("taken")
+
+
+def _pieces(edit: dict[str, object], lengths: dict[str, int | None]) -> list[Piece]:
+    """An edit as members of a document."""
+    series, instance, name = edit["series_uid"], edit["instance_uid"], edit["attribute"]
+    path: tuple[str, ...] = ("Patient",) if edit["level"] == dicom.Level.PATIENT else ("Study",)
+    if series is not None:
+        path = (*path, "Series", str(series))
+    if instance is not None:
+        path = (*path, "Instances", str(instance))
+    if name is None:
+        return [Piece(path[:-1], path[-1], 2)]
+    size = len(str(edit["value"]).encode())
+    if edit["action"] == Action.REMOVE and edit["value"] == STORED_VALUE:
+        size += min((lengths.get(str(name)) or _ALLOWANCE) * _BYTES_PER_CHARACTER, _ALLOWANCE)
+    pieces = [Piece((*path, "DICOM"), str(name), size)]
+    if edit["action"] == Action.SET and edit["vr"] is not None:
+        pieces.append(Piece((*path, "DICOMVRs"), str(name), len(str(edit["vr"])) + 2))
+    return pieces
+
+
+def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """Rows whose call is over the payload limit though nothing else is in it."""
+    asked = staged.filter(pl.col("sent") | pl.col("same_as").is_not_null())
+    over = calls.filter(pl.col("bytes") > limit).select("call", "bytes").join(asked, on="call")
+    return (
+        over.unique("row")
+        .sort("row")
+        .select(
+            "row",
+            column=pl.lit(None, pl.String),
+            code=pl.lit("payload-too-large"),
+            problem=pl.format("asks for a call of {} bytes; the service takes {} at most.", "bytes", pl.lit(limit)),
+            likely=pl.lit("The quota on the payload of UpdateImageSetMetadata is 10 KB unless AWS has raised it."),
+            hint=pl.lit("Split the row, or give the raised quota with --payload-limit."),
+        )
+        .cast(SET_ASIDE)
+    )
+
+
+def _laned(calls: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+    """Adds to calls what they are in order of: lane_of String, phase, kind; and lead String, the image set they name.
+
+    ``image_set_id`` may be a place (`bulkedit.plans.study_wide.Shared`) until the calls are numbered.
+    """
+    if not places.height:
+        first = pl.lit(0, pl.UInt32)
+        return calls.with_columns(lane_of="image_set_id", phase=first, kind=first, lead="image_set_id")
+    placed = calls.join(places, left_on="image_set_id", right_on="place", how="left", maintain_order="left")
+    return placed.with_columns(
+        pl.col("phase", "kind").fill_null(0),
+        lane_of=pl.coalesce("lane", "image_set_id"),
+        lead=pl.coalesce("lead", "image_set_id"),
+    ).drop("lane")
+
+
+def _joined(good: pl.DataFrame, done: list[_Batch], places: pl.DataFrame, problems: pl.DataFrame) -> Plan:
+    """Number lanes and calls. Longer lanes come first, so that the end of a run is not one long lane.
+
+    ``good``: the edits by their number.
+    """
+    before = itertools.accumulate((batch.calls.height for batch in done), initial=0)
+    carried = pl.concat(
+        [batch.carried.with_columns(pl.col("call") + n) for batch, n in zip(done, before, strict=False)], rechunk=True
+    )
+    calls = pl.concat([batch.calls for batch in done], rechunk=True).drop("call").with_row_index("found")
+    ordered = _ordered(_laned(calls, places)).with_row_index("call")
+    number = ordered.sort("found").get_column("call")
+    carried = carried.with_columns(call=number.gather(carried.get_column("call")))
+    listed = good.drop("selector", "key", "study_wide")
+    in_place = carried.height == listed.height and _rising(carried.get_column("edit"))
+    if not (in_place and carried.get_column("call").is_sorted()):
+        carried = carried.sort("call", "edit")
+        listed = _gathered(listed, carried.get_column("edit"))
+    edits = listed.hstack(carried)
+    return Plan(
+        ordered.with_columns(image_set_id="lead", recipe=pl.lit(None, pl.String)).select(CALLS.names()).cast(CALLS),
+        edits.select(PLANNED_EDITS.names()).cast(PLANNED_EDITS),
+        problems,
+    )
+
+
+def _ordered(calls: pl.DataFrame) -> pl.DataFrame:
+    """Calls in the order in which they are sent, lanes numbered: adds lane UInt32."""
+    if _rising(calls.get_column("first")) and calls.get_column("lane_of").n_unique() == calls.height:
+        # lanes of one call, in the order of the list
+        return calls.with_columns(lane=pl.int_range(pl.len(), dtype=pl.UInt32))
+    order = ["lane_of", "phase", "kind", *_CALL]
+    sizes = calls.with_columns(length=pl.len().over("lane_of"), lane_first=pl.col("first").min().over("lane_of"))
+    sorted_ = sizes.sort("length", "lane_first", *order, descending=[True, *[False] * 8])
+    return sorted_.with_columns(lane=pl.col("lane_of").rle_id())
+
+
+def _rising(numbers: pl.Series) -> bool:
+    """Whether each number is larger than the one before."""
+    return numbers.is_sorted() and bool((numbers != numbers.shift()).all())
+
+
+def _gathered(frame: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    """Rows by their places. A column without a value costs memory when it is gathered, and none when it is made."""
+    empty = [column.name for column in frame if column.null_count() == frame.height]
+    filled = frame.select(pl.exclude(empty).gather(places))
+    return filled.with_columns(pl.lit(None, frame.schema[name]).alias(name) for name in empty)

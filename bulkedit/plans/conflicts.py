@@ -1,0 +1,191 @@
+"""What can be wrong between rows, found before anything is sent."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from bulkedit.edits import SET_ASIDE
+from bulkedit.edits.edit import Action
+from bulkedit.plans.merge import ATTRIBUTE, WHOLE, none_named_twice, same_attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RENAMED: Final = ("SeriesInstanceUID", "SOPInstanceUID")
+
+
+class Contradictions(StrEnum):
+    """What to do where two rows want different things of one attribute and neither says which comes last."""
+
+    FAIL = "fail"
+    LAST = "last"  # the later row wins
+
+
+def problems(edits: pl.DataFrame, contradictions: Contradictions) -> pl.DataFrame:
+    """Rows that contradict others or come too late: schema `SET_ASIDE`, one line per row and kind.
+
+    ``edits``: schema `EDITS` and image_set_id String, in the order of `bulkedit.edits.edit.in_order`.
+    """
+    found = [_after_removal(edits), _cyclic_renames(edits)]
+    if contradictions is Contradictions.FAIL:
+        found += [_contradictions(edits), _versions_twice(edits)]
+    return pl.concat(found).sort("row", maintain_order=True)
+
+
+def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
+    """Rows that want different things of one attribute of one image set, unless all of them say in which order.
+
+    A version says it too: a row that names one is applied to that version.
+    """
+    free = edits.filter(pl.col("version").is_null() & pl.col("attribute").is_not_null())
+    wanted = pl.struct("action", "value")
+    crowded = free.clear() if none_named_twice(free) else free.filter(same_attribute(free).is_duplicated())
+    unordered = pl.col("order").is_null().any().over(ATTRIBUTE)
+    against = crowded.filter(unordered & (wanted.n_unique().over(ATTRIBUTE) > 1)).with_columns(
+        others=pl.col("row").n_unique().over(ATTRIBUTE) - 1, first=pl.col("row").min().over(ATTRIBUTE)
+    )
+    problem = pl.format(
+        "wants something else of {} in this image set than {} of the list (the first is row {}).",
+        "attribute",
+        pl.when(pl.col("others") == 1).then(pl.lit("another row")).otherwise(pl.format("{} other rows", "others")),
+        "first",
+    )
+    return _set_aside(
+        against,
+        "contradiction",
+        problem,
+        "Nothing says which of them comes last.",
+        "Take one out, give each its order or version, or let the later row win: --on-contradiction last",
+        column="value",
+    )
+
+
+def _versions_twice(edits: pl.DataFrame) -> pl.DataFrame:
+    """Rows that name a version of an image set that an earlier row names, and that is the latest no more after it."""
+    named = edits.filter(pl.col("version").is_not_null())
+    named = named.with_columns(first=pl.col("row").first().over("image_set_id", "version"))
+    return _set_aside(
+        named.filter(pl.col("row") != pl.col("first")),
+        "version-twice",
+        pl.format("names version {} of this image set, as row {} does.", "version", "first"),
+        "A row is applied only to the version that it names, and the first of these rows makes a newer one.",
+        "Put what is for one version into one row (a column an attribute), or leave the version of the later rows out.",
+        column="version",
+    )
+
+
+def _after_removal(edits: pl.DataFrame) -> pl.DataFrame:
+    """Edits inside an instance or series that an earlier row of the list removes, unless a revert brings it back."""
+    removing = edits.filter(pl.col("action").is_in(WHOLE)).select("image_set_id").unique()
+    there = edits.join(removing, on="image_set_id", how="semi", maintain_order="left")
+    there = there.with_columns(reverts=(pl.col("action") == Action.REVERT).cum_sum().over("image_set_id"))
+    series = ["image_set_id", "reverts", "series_uid"]
+    late = _removed_before(Action.REMOVE_SERIES, series) | _removed_before(
+        Action.REMOVE_INSTANCE, [*series, "instance_uid"]
+    )
+    return _set_aside(
+        there.filter(pl.col("series_uid").is_not_null() & late),
+        "inside-removed",
+        pl.lit("is inside an instance or series that an earlier row removes."),
+        None,
+        "Take one of the two rows out.",
+        column="instance_uid",
+    )
+
+
+def other_series(edits: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
+    """Rows that name another series than that of their image set: schema `SET_ASIDE`.
+
+    ``series``: image_set_id, series String without padding. An image set is of one series. Nothing is said of image
+    sets that the list reverts or whose SeriesInstanceUID it changes: the UID that counts is another one then.
+    """
+    # first what costs little: of most lists nothing is left
+    named = edits.filter(pl.col("series_uid").is_not_null())
+    told = named.join(series.drop_nulls().unique("image_set_id"), on="image_set_id", maintain_order="left")
+    others = told.filter(pl.col("series_uid") != pl.col("series"))
+    changes = (pl.col("attribute") == "SeriesInstanceUID") | (pl.col("action") == Action.REVERT)
+    changed = edits.filter(changes.fill_null(value=False)).select("image_set_id").unique()
+    return _set_aside(
+        others.join(changed, on="image_set_id", how="anti", maintain_order="left"),
+        "no-such-series",
+        pl.lit("names a series that its image set does not have."),
+        "The inventory has this image set with another SeriesInstanceUID.",
+        "Correct series_uid or the image set of the row; if the UID is new, take the inventory again.",
+        column="series_uid",
+    )
+
+
+def no_such_place(edits: pl.DataFrame) -> pl.DataFrame:
+    """Rows that name a series or instance that the metadata of their image set does not have: schema `SET_ASIDE`.
+
+    ``edits``: columns row, and missing String (`bulkedit.edits.compare.misplaced`).
+    """
+    return pl.concat(
+        _set_aside(
+            edits.filter(pl.col("missing") == kind),
+            f"no-such-{kind}",
+            pl.lit(f"names {article} {kind} that its image set does not have."),
+            "A UID has a typo, belongs to another image set, or has changed since the list was made.",
+            f"Correct {kind}_uid or the image set of the row.",
+            column=f"{kind}_uid",
+        )
+        for kind, article in (("series", "a"), ("instance", "an"))
+    ).unique("row", keep="first", maintain_order=True)
+
+
+def _cyclic_renames(edits: pl.DataFrame) -> pl.DataFrame:
+    """Rows that give the series or instances of one image set each other's UIDs.
+
+    Applied one after another, the first of them would give two of them the same UID.
+    """
+    name = pl.col("attribute")
+    renames = edits.filter(name.is_in(list(_RENAMED)) & (pl.col("action") == Action.SET)).with_columns(
+        old=pl.when(name == "SeriesInstanceUID").then("series_uid").otherwise("instance_uid"),
+        new=pl.col("value").str.strip_chars('"'),
+    )
+    keys = ["image_set_id", "attribute"]
+    rows: list[int] = []
+    for _, same in renames.filter(pl.col("old") != pl.col("new")).group_by(keys):
+        new = dict(same.select("old", "new").iter_rows())
+        rows += [row for row, old in same.select("row", "old").iter_rows() if _comes_back(old, new)]
+    return _set_aside(
+        renames.filter(pl.col("row").is_in(rows)),
+        "cyclic-rename",
+        pl.format("gives {} a UID that another row takes away again in a circle.", "attribute"),
+        "Rows are applied one after another, and two of a kind cannot have one UID in between.",
+        "Rename to a UID that is not in use.",
+        column="value",
+    )
+
+
+def _comes_back(old: str, new: dict[str, str]) -> bool:
+    at, seen = new[old], {old}
+    while at in new and at not in seen:
+        seen.add(at)
+        at = new[at]
+    return at == old
+
+
+def _removed_before(action: Action, place: Sequence[str]) -> pl.Expr:
+    removals = (pl.col("action") == action).cast(pl.UInt32)
+    return (removals.cum_sum() - removals).over(place) > 0
+
+
+def _set_aside(
+    rows: pl.DataFrame, code: str, problem: pl.Expr, likely: str | None, hint: str, *, column: str
+) -> pl.DataFrame:
+    return (
+        rows.select(
+            "row",
+            column=pl.lit(column),
+            code=pl.lit(code),
+            problem=problem,
+            likely=pl.lit(likely, pl.String),
+            hint=pl.lit(hint),
+        )
+        .unique("row", keep="first", maintain_order=True)
+        .cast(SET_ASIDE)
+    )

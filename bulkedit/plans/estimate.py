@@ -1,0 +1,196 @@
+"""What a plan will take: calls, time at a quota, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit.client.pacing import DOCUMENTED, Operation, Rate
+from bulkedit.plans.batches import by_image_set
+from bulkedit.plans.schema import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bulkedit.plans.build import Plan
+
+# The pricing page, us-east-1.
+DOLLARS_PER_CALL: Final = 0.005 / 1000
+DOLLARS_PER_GB_MOVED: Final = 0.099  # 0.105 - 0.006: the tier's 30 days in Frequent, not Archive Instant Access
+_DOLLARS_PER_GB_MONTH: Final = 0.105  # Frequent Access
+_BILLED_GB: Final = 0.005  # of an image set at least
+_ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
+RAISED: Final = Rate(5.0)  # a quota that migrations ask for, to compare with
+_LOOKS_PER_CALL: Final = 1.5  # GetImageSet, at most on average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """The update quota of the account, and one that could be asked for."""
+
+    current: Rate = DOCUMENTED[Operation.UPDATE]
+    raised: Rate = RAISED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Counts, and what follows from them.
+
+    Calls and the three kinds saved add up to one for each row and image set; to two where a part of the row's edits of
+    an image set is made of the whole study.
+    """
+
+    edits: int
+    image_sets: int
+    studies: int | None  # of these image sets; None where one of them is of a study that is not known
+    calls: int
+    saved_by_merging: int  # calls: edits of an image set that share one
+    saved_by_study_wide: int  # calls: image sets that share one with others of their study
+    saved_by_superseding: int  # calls: rows that a later one has taken the place of whole
+    longest_lane: int  # calls that can only run one after another
+    seconds: float  # at `rate_per_second`; waiting for unlocks comes on top where one lane is most of the plan
+    rate_per_second: float
+    raised_seconds: float
+    raised_rate_per_second: float
+    api_dollars: float  # of the updates themselves
+    archived_image_sets: int | None  # an update moves them to the frequent tier; None where no storage tier is known
+    unknown_tier_image_sets: int
+    tier_dollars_at_least: float | None  # of that move, image sets of 5 MB or less taken
+    tier_dollars_per_gb: float = DOLLARS_PER_GB_MOVED
+    via_copy: int = 0  # image sets that are changed by way of a copy
+    copies: int = 0  # CopyImageSet requests among the calls: of each such image set one to edit and one to promote
+    deletions: int = 0  # DeleteImageSet requests among the calls
+    originals_deleted: int = 0  # image sets that are deleted for good, once their copies are promoted
+    copy_dollars_at_least: float = 0.0  # storage of those copies for 30 days, the least time that is billed
+
+    def as_json(self) -> dict[str, Any]:
+        """Fields as they stand in the manifest."""
+        return asdict(self)
+
+
+def estimate(
+    plan: Plan,
+    quotas: Quotas | None = None,
+    *,
+    inventory: pl.DataFrame | None = None,
+    known: pl.DataFrame | None = None,
+) -> Estimate:
+    """Count a plan; time is (updates - burst) / rate, below which no run can be; copies and deletions run beside.
+
+    ``inventory``: what is known of storage tiers, image_set_id String and storage_tier String
+    (`bulkedit.inventory.INVENTORY`); ``known``: what is known of studies (`bulkedit.plans.KNOWN`).
+    """
+    quotas = quotas or Quotas()
+    calls = plan.calls.height
+    steps = dict(plan.calls.group_by("recipe").len().iter_rows())
+    via_copy = steps.get(Recipe.COPY, 0)
+    copies, originals = via_copy + steps.get(Recipe.PROMOTE, 0), steps.get(Recipe.DELETE_ORIGINAL, 0)
+    deletions = steps.get(Recipe.DELETE_COPY, 0) + originals
+    updates = calls - copies - deletions
+    beside = max(seconds_at(copies, DOCUMENTED[Operation.COPY]), seconds_at(deletions, DOCUMENTED[Operation.DELETE]))
+    longest = plan.calls.group_by("lane").agg(pl.len()).select(pl.col("len").max()).item()
+    alone, sent = _calls_one_by_one(plan.edits)
+    study_wide = _saved_by_study_wide(plan)
+    touched = _touched(plan)
+    archived, unknown = _tiers(touched, inventory)
+    return Estimate(
+        edits=plan.edits.height,
+        image_sets=touched.len(),
+        studies=_studies(touched, known),
+        calls=calls,
+        saved_by_merging=sent - updates - study_wide,
+        saved_by_study_wide=study_wide,
+        saved_by_superseding=alone - sent,
+        longest_lane=longest or 0,
+        seconds=max(beside, seconds_at(updates, quotas.current)),
+        rate_per_second=quotas.current.per_second,
+        raised_seconds=max(beside, seconds_at(updates, quotas.raised)),
+        raised_rate_per_second=quotas.raised.per_second,
+        api_dollars=calls * DOLLARS_PER_CALL,
+        archived_image_sets=archived,
+        unknown_tier_image_sets=unknown,
+        tier_dollars_at_least=None if archived is None else archived * _BILLED_GB * DOLLARS_PER_GB_MOVED,
+        via_copy=via_copy,
+        copies=copies,
+        deletions=deletions,
+        originals_deleted=originals,
+        copy_dollars_at_least=copies * _BILLED_GB * _DOLLARS_PER_GB_MONTH,
+    )
+
+
+def seconds_at(calls: int, rate: Rate) -> float:
+    """The least time that a number of calls takes at a quota."""
+    return max(0.0, calls - rate.burst) / rate.per_second
+
+
+def quota_request(counts: Mapping[str, Any], datastore_id: str) -> str:
+    """A paragraph for the request to AWS Support. ``counts``: those of a plan's manifest."""
+    now, then = Rate(counts["rate_per_second"]), Rate(counts["raised_rate_per_second"])
+    looks, allowed = then.per_second * _LOOKS_PER_CALL, DOCUMENTED[Operation.GET].per_second
+    reads = (
+        f"and of GetImageSet from {allowed:g} to {looks:g} " if looks > allowed else ""
+    )  # each update is followed by looks until the image set is unlocked
+    return (
+        f"Please raise the throttling limit of AWS HealthImaging UpdateImageSetMetadata from {now.per_second:g} to "
+        f"{then.per_second:g} transactions per second {reads}for this account and Region. We are about to edit the "
+        f"metadata of {counts['image_sets']:,} image sets in data store {datastore_id}. Merged as far as the API "
+        f"allows, that takes {counts['calls']:,} UpdateImageSetMetadata calls: at least {_hours(counts['seconds'])} at "
+        f"{now.per_second:g} per second, {_hours(counts['raised_seconds'])} at {then.per_second:g} per second. The "
+        "client sends no faster than the limit, backs off with jitter when it is throttled, and stays within the quota "
+        "of 100 concurrent updates per data store."
+    )
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 2 * 60:
+        return f"{seconds:.0f} seconds"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours" if seconds < 2 * 86_400 else f"{seconds / 86_400:.1f} days"
+
+
+def _touched(plan: Plan) -> pl.Series:
+    """The image sets that are edited, once each."""
+    # a study-wide call edits more image sets than the one that it names
+    frame = plan.edits if plan.calls.get_column("study_wide").any() else plan.calls
+    return frame.get_column("image_set_id").unique()
+
+
+def _calls_one_by_one(edits: pl.DataFrame) -> tuple[int, int]:
+    """Calls that one for each row and image set would take, and how many of them carry an edit that is sent."""
+    # an edit that another of its study stands for is sent in that one
+    sent = pl.col("sent") | pl.col("same_as").is_not_null()
+    if edits.get_column("row").n_unique() == edits.height:  # a row is one edit of one image set
+        return edits.height, int(edits.select(sent.sum()).item())
+    made = sent.any().alias("made")
+    counts = [
+        batch.group_by("row", "image_set_id", "study_wide").agg(made).select(pl.len(), pl.col("made").sum()).row(0)
+        for batch in by_image_set(edits.select("row", "image_set_id", "study_wide", "sent", "same_as"))
+    ]
+    return sum(alone for alone, _ in counts), sum(sent for _, sent in counts)
+
+
+def _saved_by_study_wide(plan: Plan) -> int:
+    shared = plan.edits.lazy().filter("study_wide").group_by("call").agg(pl.col("image_set_id").n_unique())
+    return int(shared.select((pl.col("image_set_id") - 1).sum()).collect().item())
+
+
+def _studies(touched: pl.Series, known: pl.DataFrame | None) -> int | None:
+    """How many studies the image sets are of, None where that is not known of all of them."""
+    if known is None:
+        return None
+    found = known.filter(pl.col("study").is_not_null() & pl.col("image_set_id").is_in(touched.implode()))
+    found = found.unique("image_set_id")
+    return found.get_column("study").n_unique() if found.height == touched.len() else None
+
+
+def _tiers(touched: pl.Series, inventory: pl.DataFrame | None) -> tuple[int | None, int]:
+    """How many image sets are archived, None where nothing is known, and of how many it is not known."""
+    if inventory is None or not inventory.height:
+        return None, touched.len()
+    known = inventory.filter(pl.col("storage_tier").is_not_null() & pl.col("image_set_id").is_in(touched.implode()))
+    if not known.height:
+        return None, touched.len()
+    return known.filter(pl.col("storage_tier") == _ARCHIVED).height, touched.len() - known.height

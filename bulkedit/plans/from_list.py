@@ -1,0 +1,449 @@
+"""From an edit list to a saved plan: read, check, look selectors up, merge, estimate, save."""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+import anyio
+import polars as pl
+
+from bulkedit import inventory as inventories
+from bulkedit import plans
+from bulkedit._files import NOT_WRITTEN, draft_file, new_id, reason_of
+from bulkedit._version import __version__
+from bulkedit.client.connect import Connection, connect
+from bulkedit.client.pacing import AUTO, pacer, parse_rate, parse_read_pace
+from bulkedit.client.reader import Reader, read_paces
+from bulkedit.client.responses import Refused
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.edits import ReadOptions, asking_nothing
+from bulkedit.edits import read as read_list
+from bulkedit.edits.edit import in_order
+from bulkedit.errors import BadRowsError, EditListError, UsageError
+from bulkedit.plans.read_first import Looked, held_against_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+
+    from bulkedit.client.where import Where
+    from bulkedit.edits import EditList
+    from bulkedit.plans import SavedPlan
+
+DEFAULT_QUOTA: Final = str(plans.Quotas().current)
+DEFAULT_RAISED_QUOTA: Final = str(plans.Quotas().raised)
+UNNAMED: Final = "the frame"  # a list that is neither a file nor standard input
+_SHOWN_PER_PROBLEM: Final = 5
+_EMPTY: Final = ("keep", "null", "remove")
+
+
+class Listener:
+    """Who is told of what happens while a list is planned; this one keeps it to itself."""
+
+    def left_out(self, applied: int, planless: int) -> None:
+        """So many lines of a result file are not planned again: applied already, or never planned."""
+
+    def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
+        """Rows with problems (`bulkedit.edits.SET_ASIDE`) are left out of the plan, and written to a file."""
+
+    def looking_up(self, tally: Callable[[], inventories.Tally]) -> AbstractAsyncContextManager[None]:
+        """Entered while image sets are looked up; ``tally`` tells how far that is."""
+        del tally
+        return nullcontext()
+
+    def will_read(self, looked: Looked) -> None:
+        """So many image sets are to be read first, to find what holds already."""
+
+    def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
+        """Entered while they are read; ``looked`` tells how far that is."""
+        del looked
+        return nullcontext()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """How an edit list is to be read and planned; names, words and defaults are those of `bulkedit plan`'s flags."""
+
+    map: list[str] | None = None
+    ignore: list[str] | None = None
+    empty: str = "keep"
+    force: bool = False
+    rules: str = "2026"
+    format: str | None = None
+    payload_limit: int | None = None
+    bad_rows: Path | None = None
+    no_merge: bool = False
+    on_contradiction: str = "fail"
+    inventory: Path | None = None
+    on_missing: str = "fail"
+    on_many: str = "fail"
+    primary_only: bool = False
+    study_wide: str = "auto"
+    via_copy: bool = False
+    delete_originals: bool = False
+    skip_satisfied: bool = False
+    read_rate: str = AUTO
+    quota: str = DEFAULT_QUOTA
+    raised_quota: str = DEFAULT_RAISED_QUOTA
+
+    def reading(self) -> ReadOptions:
+        """The reader's options. Raises UsageError."""
+        return ReadOptions(
+            map=_mapping(self.map or []),
+            ignore=self.ignore or [],
+            empty=cast('Literal["keep", "null", "remove"]', _one_of("--empty", self.empty, _EMPTY)),
+            force=self.force,
+            rules=self._rules(),
+            format=self.format,
+        )
+
+    def selecting(self) -> inventories.ResolveOptions:
+        """Which image sets a row may mean. Raises UsageError."""
+        return inventories.ResolveOptions(
+            on_missing=inventories.OnMissing(_one_of("--on-missing", self.on_missing, inventories.OnMissing)),
+            on_many=inventories.OnMany(_one_of("--on-many", self.on_many, inventories.OnMany)),
+            primary_only=self.primary_only,
+        )
+
+    def planning(self, form: str) -> plans.Settings:
+        """The planner's settings for a list of this form. Raises UsageError."""
+        if self.delete_originals and not self.via_copy:
+            raise UsageError("--delete-originals goes with --via-copy.")
+        rules = self._rules()
+        contradictions = _one_of("--on-contradiction", self.on_contradiction, plans.Contradictions)
+        study_wide = plans.StudyWide(_one_of("--study-wide", self.study_wide, plans.StudyWide))
+        if study_wide is plans.StudyWide.ON and not rules.study_wide:
+            raise UsageError(
+                f"the service of {rules.age} has no study-wide calls.",
+                hint="Leave --study-wide out, or plan for a newer service: --rules 2026",
+            )
+        return plans.Settings(
+            rules=rules,
+            payload_limit=self.payload_limit or rules.payload_limit,
+            merge=not self.no_merge,
+            whole_rows=form == "call",
+            contradictions=plans.Contradictions(contradictions),
+            study_wide=study_wide if rules.study_wide else plans.StudyWide.OFF,
+            via_copy=plans.ViaCopy(delete_originals=self.delete_originals) if self.via_copy else None,
+        )
+
+    def quotas(self) -> plans.Quotas:
+        """What to estimate with. Raises UsageError."""
+        return plans.Quotas(current=parse_rate(self.quota), raised=parse_rate(self.raised_quota))
+
+    def check(self) -> None:
+        """Raises UsageError for a flag that is not understood, before anything is read."""
+        self.reading(), self.selecting(), self.planning("tidy"), self.quotas(), parse_read_pace(self.read_rate)
+
+    def _rules(self) -> dicom.Rules:
+        return dicom.RULES[_one_of("--rules", self.rules, dicom.RULES)]
+
+
+def _one_of(flag: str, word: str, words: Iterable[str]) -> str:
+    if word not in set(words):
+        raise UsageError(f"{flag} is one of {', '.join(words)}.")
+    return word
+
+
+def _mapping(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError("--map is written NAME=COLUMN.", hint="For example: --map accession_number=Acc")
+    return {name.strip(): column for name, column in (pair.split("=", 1) for pair in pairs)}
+
+
+def plan_list(
+    source: str | io.BytesIO,
+    datastore_id: str | None,
+    listing: ListOptions,
+    *,
+    folder: Path | None,
+    where: Where,
+    listener: Listener | None = None,
+) -> SavedPlan:
+    """Read, check, look selectors up, plan and save. Blocks.
+
+    ``source``: a file, ``-`` for standard input, or the bytes of a file that has no name; ``folder``: that of the
+    plan, ``plans/<id>`` where None. Raises EditListError and BadRowsError for the list, UsageError for the options, and
+    what `connect` raises where selectors have to be searched for.
+    """
+    listing.check()
+    listener = listener or Listener()
+    file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
+    source = source if isinstance(source, str) else UNNAMED
+    found = _read(file, listing.reading(), source)
+    if found.applied or found.planless:
+        listener.left_out(found.applied, found.planless)
+    datastore_id = _datastore(datastore_id, found)
+    settings = listing.planning(found.form)
+    selected, looked_up = _selected(found.edits, datastore_id, listing, settings, where=where, listener=listener)
+    known = _known(looked_up.inventory)
+    if settings.via_copy is not None:
+        known = _with_primaries(selected.edits, known, datastore_id, listing, where)
+    if settings.study_wide is plans.StudyWide.ON and plans.beyond_knowledge(selected.edits, known):
+        raise UsageError(
+            "which image sets are primary, and of which studies, is not known of all that the list names.",
+            where=source,
+            likely="--study-wide on needs to know all image sets of a study.",
+            hint="Take an inventory (bulkedit inventory -o FILE) and plan with it: --inventory FILE",
+        )
+    elsewhere = plans.other_series(selected.edits, _series(looked_up.inventory))
+    edits = _without_rows(selected.edits, elsewhere)
+    refused = pl.concat([found.set_aside, selected.set_aside, elsewhere])
+
+    def settled(edits: pl.DataFrame, refused: pl.DataFrame) -> tuple[plans.Plan, pl.DataFrame]:
+        """The plan of edits, and all rows that are set aside."""
+        made = plans.make(edits, settings, known)
+        bad = pl.concat([refused, made.set_aside]).sort("row", maintain_order=True)
+        _settle_bad_rows(found, bad, listing, file, source=source, listener=listener)
+        if not made.calls.height:
+            raise BadRowsError("no row of the list can be planned.", where=source)
+        return made, bad
+
+    made, bad = settled(edits, refused)
+    looked = Looked(0)
+    if listing.skip_satisfied:
+        good, looked = _read_store(_without_rows(edits, bad), datastore_id, listing, where=where, listener=listener)
+        misplaced = plans.no_such_place(good)
+        if misplaced.height:
+            made, bad = settled(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
+        made = _without_needless(made, _without_rows(good, bad), settings, known)
+    now = datetime.now(UTC)
+    torn = plans.torn_by(made.edits, known)
+    counts = {
+        **plans.estimate(made, listing.quotas(), inventory=looked_up.inventory, known=known).as_json(),
+        "rows": found.rows,
+        "set_aside": bad.get_column("row").n_unique(),
+        "skipped": selected.skipped.get_column("row").n_unique(),
+        "searches": looked_up.tally.searches,
+        "beyond_knowledge": plans.beyond_knowledge(made.edits, known),
+        "empty": found.idle.height,
+        "satisfied": 0 if made.satisfied is None else made.satisfied.height,
+        "image_sets_read": looked.read,
+        "image_sets_not_read": looked.archived + looked.unread,
+        "torn_studies": torn.drop_nulls("attribute").get_column("study").n_unique(),
+    }
+    about: dict[str, Any] = {
+        "tool": f"bulkedit {__version__}",
+        "created": now.isoformat(timespec="seconds"),
+        "datastore_id": datastore_id,
+        "list": {"name": source, "sha256": found.digest, "form": found.form, "rows": found.rows},
+        "settings": {
+            "rules": settings.rules.age,
+            "payload_limit": settings.payload_limit,
+            "force": listing.force,
+            "merge": settings.merge,
+            "study_wide": str(settings.study_wide),
+            "via_copy": listing.via_copy,
+            "skip_satisfied": listing.skip_satisfied,
+        },
+        "counts": counts,
+        "warnings": [asdict(warning) for warning in plans.warnings(torn)],
+    }
+    unplanned = pl.concat([bad, selected.skipped, asking_nothing(found.idle)]).sort("row", maintain_order=True)
+    return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)
+
+
+def _read(file: str | io.BytesIO, options: ReadOptions, source: str) -> EditList:
+    try:
+        return read_list(file, options)
+    except EditListError as error:
+        if source == UNNAMED:
+            error.where = (error.where or "").replace("standard input", UNNAMED)
+        raise
+
+
+def _without_rows(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
+    return edits.join(bad.select("row"), on="row", how="anti", maintain_order="left") if bad.height else edits
+
+
+def _read_store(
+    edits: pl.DataFrame, datastore_id: str, listing: ListOptions, *, where: Where, listener: Listener
+) -> tuple[pl.DataFrame, Looked]:
+    """The edits in the order in which they are made, with what their image sets tell of them (`held_against_store`)."""
+    looked = Looked(edits.get_column("image_set_id").n_unique())
+    listener.will_read(looked)
+    told = held_against_store(
+        in_order(edits),
+        datastore_id=datastore_id,
+        read_rate=listing.read_rate,
+        where=where,
+        looked=looked,
+        showing=listener.reading,
+    )
+    return told, looked
+
+
+def _without_needless(
+    made: plans.Plan, good: pl.DataFrame, settings: plans.Settings, known: pl.DataFrame | None
+) -> plans.Plan:
+    """The plan without the edits that hold already.
+
+    ``made``: that with all of them; ``good``: its edits in the order in which they are made, and ``holds`` Boolean.
+    Edits are left out only where that leaves all others as good as they were (`bulkedit.plans.needless`); should one
+    of these be found wanting now, nothing is left out.
+    """
+    needless_ = plans.needless(good, known, settings)
+    good = good.drop("holds", "missing")
+    rest = plans.make(good.filter(~needless_), settings, known)
+    if rest.set_aside.height:
+        return made
+    left_out = good.with_row_index("edit").filter(needless_)
+    absent = {name: dtype for name, dtype in plans.PLANNED_EDITS.items() if name not in left_out.columns}
+    left_out = left_out.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name != "sent"
+    ).with_columns(sent=pl.lit(value=False))
+    satisfied = left_out.select(plans.PLANNED_EDITS.names()).cast(plans.PLANNED_EDITS)
+    return replace(rest, satisfied=satisfied)
+
+
+def _selected(
+    edits: pl.DataFrame,
+    datastore_id: str,
+    listing: ListOptions,
+    settings: plans.Settings,
+    *,
+    where: Where,
+    listener: Listener,
+) -> tuple[inventories.Resolved, inventories.Lookup]:
+    """The image sets that the rows name, and what was found out about them.
+
+    Asks the service only where rows name them otherwise than by id and there is no inventory file.
+    """
+    selecting = listing.selecting()
+    if listing.inventory is not None:
+        found = inventories.lookup_in_file(listing.inventory, edits, datastore_id)
+    elif (edits.get_column("selector") != "image_set_id").any():
+        found = anyio.run(partial(_looked_up, edits, datastore_id, listing, settings, where=where, listener=listener))
+    else:
+        nothing = pl.DataFrame(schema=inventories.INVENTORY)
+        found = inventories.Lookup(nothing, "none", inventories.Tally(), whole_studies=False)
+    return inventories.resolve(edits, found.inventory, selecting), found
+
+
+async def _looked_up(
+    edits: pl.DataFrame,
+    datastore_id: str,
+    listing: ListOptions,
+    settings: plans.Settings,
+    *,
+    where: Where,
+    listener: Listener,
+) -> inventories.Lookup:
+    paced = pacer(parse_read_pace(listing.read_rate), random.SystemRandom())
+    watched = inventories.Tally()
+
+    def watch(tally: inventories.Tally) -> None:
+        nonlocal watched
+        watched = tally
+
+    connection = Connection(datastore_id=datastore_id, **asdict(where))
+    async with connect(connection) as client, listener.looking_up(lambda: watched):
+        found = await inventories.lookup(client, edits, datastore_id=datastore_id, pacer=paced, watch=watch)
+        if settings.study_wide is plans.StudyWide.OFF:
+            return found
+        meant = inventories.resolve(edits, found.inventory, listing.selecting()).edits.filter(plans.is_top())
+        return await inventories.complete_studies(client, found, meant, pacer=paced, watch=watch)
+
+
+def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
+    """What an inventory tells of studies (`bulkedit.plans.KNOWN`)."""
+    study = inventories.trimmed("study_instance_uid")
+    return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
+
+
+def _series(inventory: pl.DataFrame) -> pl.DataFrame:
+    """The series of the image sets of an inventory: image_set_id, series String without padding."""
+    return inventory.select("image_set_id", series=inventories.trimmed("series_instance_uid"))
+
+
+def _with_primaries(
+    edits: pl.DataFrame, known: pl.DataFrame | None, datastore_id: str, listing: ListOptions, where: Where
+) -> pl.DataFrame | None:
+    """What is known, and of those with edits of a UID whether they are primary (GetImageSet where it must be asked)."""
+    told = [] if known is None else known.filter(pl.col("primary").is_not_null()).get_column("image_set_id").to_list()
+    open_ = [one for one in plans.wanting(edits).to_list() if one not in set(told)]
+    if not open_:
+        return known
+    asked = anyio.run(_primaries, open_, datastore_id, listing, where)
+    kept = pl.DataFrame(schema=plans.KNOWN) if known is None else known.filter(~pl.col("image_set_id").is_in(open_))
+    return pl.concat([kept.select(plans.KNOWN.names()).cast(plans.KNOWN), asked])
+
+
+async def _primaries(ids: list[str], datastore_id: str, listing: ListOptions, where: Where) -> pl.DataFrame:
+    found: list[tuple[str, None, bool | None]] = []
+    async with connect(Connection(datastore_id=datastore_id, **asdict(where))) as client:
+        reader = Reader(client, read_paces(listing.read_rate), random.SystemRandom())
+        for image_set_id in ids:
+            answer = await reader.image_set(image_set_id)
+            found.append((image_set_id, None, None if isinstance(answer, Refused) else answer.primary))
+    return pl.DataFrame(found, schema=plans.KNOWN, orient="row")
+
+
+def _datastore(given: str | None, found: EditList) -> str:
+    named = found.datastore_id
+    if given and named and given != named:
+        raise UsageError(
+            "the rows of the list name another data store than --datastore.", hint="Leave --datastore out."
+        )
+    if not (datastore_id := given or named):
+        raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
+    return datastore_id
+
+
+def _settle_bad_rows(
+    found: EditList,
+    bad: pl.DataFrame,
+    listing: ListOptions,
+    file: str | io.BytesIO,
+    *,
+    source: str,
+    listener: Listener,
+) -> None:
+    """Refuse rows that cannot be planned, or write them away where --bad-rows accepts them."""
+    if not bad.height:
+        return
+    rows_ = bad.get_column("row").unique()
+    count = len(rows_)
+    if listing.bad_rows is None:
+        rows = f"{count:,} {'row' if count == 1 else 'rows'} of {found.rows:,}"
+        raise BadRowsError(
+            f"{rows} cannot be planned; nothing was sent.\n\n{problems_text(bad)}\n",
+            where=source,
+            hint="Mend the list, or go on without these rows: --bad-rows bad.csv",
+        )
+    raw = found.raw
+    if raw.height < count:
+        # rows that only the planner found wanting: the reader is asked for them once more
+        if isinstance(file, io.BytesIO):
+            file.seek(0)
+        raw = read_list(file, replace(listing.reading(), keep_rows=rows_.to_list())).raw
+    try:
+        with draft_file(listing.bad_rows) as target:
+            raw.write_csv(target)
+    except NOT_WRITTEN as error:
+        raise UsageError(
+            f"the rows set aside cannot be written ({reason_of(error)}).", where=str(listing.bad_rows)
+        ) from error
+    listener.set_aside(bad, listing.bad_rows)
+
+
+def problems_text(bad: pl.DataFrame) -> str:
+    """Problems (`SET_ASIDE`), those of one kind together, with the advice once."""
+    parts = []
+    for (_,), same in bad.group_by(["code"], maintain_order=True):
+        shown = same.head(_SHOWN_PER_PROBLEM)
+        lines = [f"Row {row['row']:,}: {row['problem']}" for row in shown.iter_rows(named=True)]
+        if (more := same.height - shown.height) > 0:
+            lines.append(f"… and {more:,} more like these.")
+        lines += [text for text in (same.item(0, "likely"), same.item(0, "hint")) if text]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)

@@ -1,0 +1,344 @@
+"""Which edits share a call: the fewest calls that leave every image set as if its edits had been applied one by one.
+
+The edits of one image set, in the order of `bulkedit.edits.edit.in_order`, fall into *segments* at barriers:
+a row that names its own version, a revert, the end of a change of UID (the paths of what follows have changed), and
+the removal of an instance or series in which something is removed by value. Changes of UID that end the list of an
+image set, instances before series before study, are no barriers to one another: no path of theirs has changed.
+Inside a segment, edits of different attributes commute. Edits of one attribute make a *chain*; along it a later set
+takes the place of an earlier one, and a set that of a removal, so that only the last is sent. Two kinds of neighbours
+are not merged and begin a new *block*:
+
+*   a removal that names its value, beside anything: only the service can tell whether that value is stored, so it is
+    sent, and what comes after it must see what it left;
+*   forced beside unforced: `force` switches the service's checks off, so neither may decide for the other. Where the
+    two alternate, each is sent once, the last word last.
+
+The blocks of all chains of a segment are laid over one another: the *stages* of a segment are the shortest sequence of
+forced and unforced calls in which every chain finds its blocks in order (a shortest common supersequence). One stage
+is one call, or as many as its documents need under the payload limit (`bulkedit.plans.packing`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from bulkedit.dicom.dictionary import FORCED_UIDS
+from bulkedit.edits.edit import STORED_VALUE, Action
+from bulkedit.plans.batches import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+WHOLE: Final = [str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
+ATTRIBUTE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
+_SEGMENT: Final = ["image_set_id", "segment"]
+_CHAIN: Final = ["segment", *ATTRIBUTE]
+_CHOICES: Final = 64  # of orders of blocks that say the same, tried at most
+_EXACT_STATES: Final = 20_000  # of the search for a shortest common supersequence; beyond it, a greedy one
+
+
+def stages(edits: pl.DataFrame) -> pl.DataFrame:
+    """Adds to edits the call-to-be that each belongs to, before packing.
+
+    ``edits``: columns of `PLANNED_EDITS` but call, and ``unit`` UInt32 (edits of one unit are never parted), by
+    ``edit``. Adds segment UInt32, stage UInt32 (calls of an image set are sent in the order of segment, then
+    stage) and sent Boolean (False for an edit whose place a later one has taken). The order of rows is free.
+    """
+    hard_ones = _hard(edits)
+    if not hard_ones.height:
+        return _at_once(edits)
+    easy = edits.join(hard_ones, on="image_set_id", how="anti")
+    hard = edits.join(hard_ones, on="image_set_id", how="semi")
+    return pl.concat([_at_once(easy), _with_care(hard)], how="diagonal")
+
+
+def _at_once(edits: pl.DataFrame) -> pl.DataFrame:
+    """Image sets that one call serves, but for the payload limit."""
+    return edits.with_columns(segment=pl.lit(0, pl.UInt32), stage=pl.lit(0, pl.UInt32), sent=_last_of_attribute(edits))
+
+
+def none_named_twice(edits: pl.DataFrame) -> bool:
+    """Whether no two edits are of one attribute of one place (`ATTRIBUTE`): true only where that is sure.
+
+    Different hashes are of different attributes.
+    """
+    return edits.select(ATTRIBUTE).hash_rows().n_unique() == edits.height
+
+
+def same_attribute(edits: pl.DataFrame) -> pl.Series:
+    """A number for each edit, the same for edits of one attribute of one place (`ATTRIBUTE`): UInt64 or UInt32."""
+    if edits.select(pl.col("series_uid", "instance_uid").is_null().all()).row(0) != (True, True):
+        return numbers(edits.select(ATTRIBUTE))
+    sets = numbers(edits.select("image_set_id")).cast(pl.UInt64)
+    names = edits.get_column("attribute").cast(pl.Categorical).to_physical().fill_null(2**32 - 1)
+    levels = edits.get_column("level").to_physical().fill_null(2**4 - 1)
+    return (sets * 2**36 + names.cast(pl.UInt64) * 2**4 + levels.cast(pl.UInt64)).alias("same")
+
+
+def _last_of_attribute(edits: pl.DataFrame) -> pl.Series | pl.Expr:
+    """Whether an edit is the last of its attribute: true of all where none is named twice, as in most lists."""
+    if none_named_twice(edits):
+        return pl.lit(value=True)
+    return edits.select(pl.col("edit") == pl.col("edit").max().over(same_attribute(edits))).to_series()
+
+
+def each_alone(edits: pl.DataFrame) -> pl.DataFrame:
+    """As `stages`, with each unit a call of its own, in the order of the first edits of the units."""
+    first = pl.col("edit").min().over("image_set_id", "unit")
+    ordered = edits.sort("image_set_id", first, "edit")
+    begins = (pl.col("unit") != pl.col("unit").shift()).fill_null(value=True)
+    return ordered.with_columns(
+        segment=begins.cum_sum().over("image_set_id").cast(pl.UInt32),
+        stage=pl.lit(0, pl.UInt32),
+        sent=pl.lit(value=True),
+    )
+
+
+def is_explicit() -> pl.Expr:
+    """A removal that names the value it removes."""
+    return (pl.col("action") == Action.REMOVE) & (pl.col("value") != STORED_VALUE)
+
+
+def _hard(edits: pl.DataFrame) -> pl.DataFrame:
+    """Image sets (image_set_id String) whose edits are more than unversioned sets and removals, all of one force."""
+    hard = (
+        pl.col("version").is_not_null()
+        | (pl.col("action") == Action.REVERT)
+        | pl.col("action").is_in(WHOLE)
+        | is_explicit()
+        | pl.col("attribute").is_in(list(FORCED_UIDS))
+        | (pl.col("unit") == pl.col("unit").shift())
+    ).fill_null(value=False)
+    some = edits.filter(hard).select("image_set_id")
+    forced = edits.filter("force").select("image_set_id")
+    mixed = forced.join(edits.filter(~pl.col("force")), on="image_set_id", how="semi")
+    return pl.concat([some, mixed]).unique()
+
+
+def _with_care(edits: pl.DataFrame) -> pl.DataFrame:
+    ordered = edits.sort("image_set_id", "edit")
+    parted = _gone(_segments(ordered))
+    blocks = _blocks(parted.filter(~pl.col("gone")).drop("gone"))
+    twisted = (pl.col("block") > 0).any().over(_SEGMENT)
+    # one block in every chain: unforced first, then forced where there are both
+    plain = blocks.filter(~twisted).with_columns(
+        stage=(pl.col("force") & (~pl.col("force")).any().over(_SEGMENT)).cast(pl.UInt32)
+    )
+    staged = pl.concat([plain, _laid_over(blocks.filter(twisted))]).drop("block")
+    gone = parted.filter("gone").drop("gone")
+    return pl.concat([staged, _with_their_removal(gone, staged)]) if gone.height else staged
+
+
+def _with_their_removal(gone: pl.DataFrame, staged: pl.DataFrame) -> pl.DataFrame:
+    """Edits that are not sent go to the call that removes what they are inside of."""
+    series = [*_SEGMENT, "series_uid"]
+    removals = staged.filter(pl.col("action").is_in(WHOLE) & pl.col("sent"))
+    of_series = removals.filter(pl.col("action") == Action.REMOVE_SERIES).select(*series, by_series="stage")
+    of_instance = removals.filter(pl.col("action") == Action.REMOVE_INSTANCE).select(
+        *series, "instance_uid", by_instance="stage"
+    )
+    return (
+        gone.join(of_series, on=series, how="left")
+        .join(of_instance, on=[*series, "instance_uid"], how="left")
+        .with_columns(stage=pl.coalesce("by_series", "by_instance"), sent=pl.lit(value=False))
+        .drop("by_series", "by_instance")
+        .select(staged.columns)
+    )
+
+
+def _segments(edits: pl.DataFrame) -> pl.DataFrame:
+    """Number the stretches between barriers: adds segment UInt32."""
+    unit = ["image_set_id", "unit"]
+    inside_series = ["image_set_id", "series_uid"]
+    inside_instance = [*inside_series, "instance_uid"]
+    alone = (
+        pl.col("version").is_not_null()
+        | (pl.col("action") == Action.REVERT)
+        | ((pl.col("action") == Action.REMOVE_INSTANCE) & is_explicit().any().over(inside_instance))
+        | ((pl.col("action") == Action.REMOVE_SERIES) & is_explicit().any().over(inside_series))
+        # a unit of many that shares an attribute with another unit is kept whole by standing alone
+        | ((pl.len().over(unit) > 1) & (pl.col("unit").n_unique().over(ATTRIBUTE) > 1))
+    )
+    renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
+    edits = edits.join(_last_renames(edits), on="edit", how="left", maintain_order="left")
+    renames &= pl.col("last_rename").is_null()
+    begins = (pl.col("unit") != pl.col("unit").shift().over("image_set_id")).fill_null(value=True)
+    # in two steps: a window inside of a window would see the rows of the outer one only
+    flagged = edits.with_columns(alone=alone, ends=alone | renames, begins=begins)
+    flagged = flagged.with_columns(pl.col("alone", "ends").any().over(unit))
+    after_barrier = pl.col("ends").shift().over("image_set_id").fill_null(value=False)
+    barrier = pl.col("begins") & (pl.col("alone") | after_barrier)
+    return flagged.with_columns(segment=barrier.cum_sum().over("image_set_id").cast(pl.UInt32)).drop(
+        "alone", "ends", "begins", "last_rename"
+    )
+
+
+def _last_renames(edits: pl.DataFrame) -> pl.DataFrame:
+    """Changes of UID after which nothing changes the paths they use: edit UInt32, last_rename Boolean (true).
+
+    They end the edits of their image set, go from instances to series to study, none is to a UID that another one is
+    from, and no attribute of the image set is named twice (so that every edit before them is in a stage before theirs).
+    """
+    each = ["image_set_id"]
+    renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
+    last = (~renames).cum_sum(reverse=True).over(each) == 0
+    tail = edits.filter(last).select(
+        *each, "edit", "value", depth=pl.col("level").to_physical(), old=pl.coalesce("instance_uid", "series_uid")
+    )
+    if not tail.height:
+        return tail.select("edit", last_rename=pl.lit(value=True))
+    rising = tail.filter((pl.col("depth") > pl.col("depth").shift()).over(each)).select(each)
+    chained = tail.join(
+        tail.select(*each, value=pl.lit('"') + pl.col("old") + pl.lit('"')), on=[*each, "value"], how="semi"
+    ).select(each)
+    twice = edits.filter(pl.struct(ATTRIBUTE).is_duplicated()).select(each)
+    versioned = edits.filter(pl.col("version").is_not_null()).select(each)
+    unfit = pl.concat([rising, chained, twice, versioned]).unique()
+    return tail.join(unfit, on=each, how="anti").select("edit", last_rename=pl.lit(value=True))
+
+
+def _gone(edits: pl.DataFrame) -> pl.DataFrame:
+    """Adds gone Boolean: the edit is inside an instance or series that the same segment removes, so it is not sent."""
+    series = [*_SEGMENT, "series_uid"]
+    instance_goes = (pl.col("action") == Action.REMOVE_INSTANCE).any().over([*series, "instance_uid"])
+    series_goes = (pl.col("action") == Action.REMOVE_SERIES).any().over(series)
+    inside_instance = pl.col("instance_uid").is_not_null() & ~pl.col("action").is_in(WHOLE)
+    inside_series = pl.col("series_uid").is_not_null() & (pl.col("action") != Action.REMOVE_SERIES)
+    return edits.with_columns(gone=(inside_instance & instance_goes) | (inside_series & series_goes))
+
+
+def _blocks(edits: pl.DataFrame) -> pl.DataFrame:
+    """Adds block UInt32 (place in the chain of its attribute) and sent Boolean."""
+    turns = (is_explicit() | is_explicit().shift()).over(_CHAIN).fill_null(value=False)
+    run = [*_CHAIN, "run"]
+    in_runs = edits.with_columns(run=turns.cum_sum().over(_CHAIN)).with_columns(
+        last_force=pl.col("force") == pl.col("force").last().over(run)
+    )
+    # a run in which forced and unforced alternate is two blocks: the last word comes last
+    width = 1 + (~pl.col("last_force")).any().over(run).cast(pl.UInt32)
+    opens = pl.int_range(pl.len()).over(run) == 0
+    before = pl.when(opens).then(width).otherwise(0).cum_sum().over(_CHAIN) - width
+    placed = in_runs.with_columns(
+        block=(before + pl.when(pl.col("last_force")).then(width - 1).otherwise(0)).cast(pl.UInt32)
+    )
+    last = pl.col("edit") == pl.col("edit").last().over([*_CHAIN, "block"])
+    return placed.with_columns(sent=last).drop("run", "last_force")
+
+
+def _laid_over(edits: pl.DataFrame) -> pl.DataFrame:
+    """Adds stage UInt32 where chains have several blocks: one segment at a time, and few are so."""
+    if not edits.height:
+        return edits.with_columns(stage=pl.lit(0, pl.UInt32))
+    parts = []
+    for _, segment in edits.group_by(_SEGMENT, maintain_order=True):
+        # one edit of each block is sent: the letters of the chain's word, and which neighbours say the same
+        sent = segment.filter("sent").sort("block")
+        again = (pl.struct("action", "value") == pl.struct("action", "value").shift()) & ~is_explicit()
+        chains = sent.group_by(_CHAIN, maintain_order=True).agg(letters="force", again=again.fill_null(value=False))
+        kinds = sorted({(tuple(letters), tuple(same)) for letters, same in chains.select("letters", "again").rows()})
+        orders, over = _shortest(kinds)
+        places = {
+            kind: dict(zip(order, embedding(_word(kind, order), over), strict=True))
+            for kind, order in zip(kinds, orders, strict=True)
+        }
+        staged = segment.join(chains, on=_CHAIN, how="left", nulls_equal=True, maintain_order="left")
+        stage = [
+            places[tuple(letters), tuple(same)][block]
+            for letters, same, block in staged.select("letters", "again", "block").iter_rows()
+        ]
+        parts.append(staged.drop("letters", "again").with_columns(stage=pl.Series(stage, dtype=pl.UInt32)))
+    return pl.concat(parts)
+
+
+Word = tuple[bool, ...]
+Kind = tuple[Word, tuple[bool, ...]]  # the letters of a chain's blocks, and for each whether it says what the last said
+
+
+def _shortest(kinds: list[Kind]) -> tuple[tuple[tuple[int, ...], ...], Word]:
+    """An order of blocks for each kind of chain, and the shortest sequence in which all are found.
+
+    Two neighbouring blocks that say the same can stand in either order.
+    """
+    choices = itertools.islice(itertools.product(*map(_orders, kinds)), _CHOICES)
+    found = (
+        (orders, supersequence({_word(kind, order) for kind, order in zip(kinds, orders, strict=True)}))
+        for orders in choices
+    )
+    return min(found, key=lambda choice: len(choice[1]))
+
+
+def _orders(kind: Kind) -> list[tuple[int, ...]]:
+    """The orders in which the blocks of a chain can stand, that of the list first."""
+    orders = [tuple(range(len(kind[0])))]
+    for at, again in enumerate(kind[1]):
+        if again:
+            orders += [(*order[: at - 1], order[at], order[at - 1], *order[at + 1 :]) for order in orders]
+    return orders
+
+
+def _word(kind: Kind, order: tuple[int, ...]) -> Word:
+    return tuple(kind[0][block] for block in order)
+
+
+def supersequence(words: Collection[Word]) -> Word:
+    """The shortest sequence in which every word is found in order (A* over how far each word is).
+
+    Beyond `_EXACT_STATES` states a greedy one (the letter that most of what is left wants) is taken.
+    """
+    todo = sorted(_longest_only(words))
+    start = (0,) * len(todo)
+    goal = tuple(map(len, todo))
+    queue: list[tuple[int, int, tuple[int, ...], Word]] = [(0, 0, start, ())]
+    seen = {start}
+    for number in itertools.count(1):
+        _, _, at, done = heapq.heappop(queue)
+        if at == goal:
+            return done
+        if number > _EXACT_STATES:
+            return _greedy(todo)
+        for letter in (False, True):
+            after = tuple(place + (place < len(w) and w[place] is letter) for w, place in zip(todo, at, strict=True))
+            if after == at or after in seen:
+                continue
+            seen.add(after)
+            left = max((len(w) - place for w, place in zip(todo, after, strict=True)), default=0)
+            heapq.heappush(queue, (len(done) + 1 + left, number * 2 + letter, after, (*done, letter)))
+    raise AssertionError("the search ends at the goal")
+
+
+def _longest_only(words: Collection[Word]) -> set[Word]:
+    """Words that are not found in another: those are found wherever the other is."""
+    kept: list[Word] = []
+    for word in sorted(set(words), key=len, reverse=True):
+        if not any(_within(word, other) for other in kept):
+            kept.append(word)
+    return set(kept)
+
+
+def _within(word: Word, other: Word) -> bool:
+    rest = iter(other)
+    return all(letter in rest for letter in word)
+
+
+def _greedy(words: list[Word]) -> Word:
+    left = [list(word) for word in words]
+    done: list[bool] = []
+    while left := [word for word in left if word]:
+        weight = {letter: sum(len(word) for word in left if word[0] is letter) for letter in (False, True)}
+        letter = weight[True] > weight[False]
+        done.append(letter)
+        left = [word[1:] if word[0] is letter else word for word in left]
+    return tuple(done)
+
+
+def embedding(word: Word, over: Word) -> list[int]:
+    """Where each letter of a word is found first in its supersequence."""
+    places, at = [], -1
+    for letter in word:
+        at = over.index(letter, at + 1)
+        places.append(at)
+    return places

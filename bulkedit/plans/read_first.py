@@ -1,0 +1,127 @@
+"""`--skip-satisfied`: read what the image sets of a list hold: what holds already, and which places are not there."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import polars as pl
+
+from bulkedit import plans
+from bulkedit.client.connect import Connection, connect
+from bulkedit.client.pacing import DOCUMENTED, Operation
+from bulkedit.client.reader import Reader, first_of, read_paces
+from bulkedit.client.responses import Refused, State
+from bulkedit.edits.compare import misplaced
+from bulkedit.errors import BulkeditError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from bulkedit.client.contract import Client
+    from bulkedit.client.where import Where
+
+ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
+_WORKERS: Final = 32  # image sets read side by side; their documents are what memory is for
+_ID: Final = "image_set_id"
+
+
+@dataclass(slots=True)
+class Looked:
+    """How far the reading has come."""
+
+    total: int  # image sets
+    read: int = 0
+    archived: int = 0  # not read: reading would move them to the frequent tier for 30 days
+    unread: int = 0  # not there, locked for long, or without metadata
+    throttled: int = 0
+
+    def seconds(self) -> float:
+        """The least time that the reads take at the documented quotas."""
+        return self.total / min(DOCUMENTED[Operation.GET].per_second, DOCUMENTED[Operation.METADATA].per_second)
+
+
+def held_against_store(
+    edits: pl.DataFrame,
+    *,
+    datastore_id: str,
+    read_rate: str,
+    where: Where,
+    looked: Looked,
+    showing: Callable[[Callable[[], Looked]], AbstractAsyncContextManager[None]],
+) -> pl.DataFrame:
+    """The edits, with what their image sets tell of them: holds Boolean, missing String. Blocks.
+
+    ``edits``: schema `EDITS` and image_set_id String, in the order in which they are made, none of a row that is set
+    aside. ``holds``: what the edit asks for holds already (`bulkedit.plans.holds`); ``missing``: the kind of place
+    that it names and the image set does not have (`bulkedit.edits.compare.misplaced`). One GetImageSet and one
+    GetImageSetMetadata an image set; of an image set that is archived or cannot be read nothing is known: false and
+    null. Raises what `connect` and `Reader` raise.
+    """
+
+    async def read() -> pl.DataFrame:
+        connection = Connection(datastore_id=datastore_id, **asdict(where))
+        async with connect(connection) as client, showing(lambda: looked):
+            return await _told(client, edits, read_rate, looked)
+
+    return edits.hstack(anyio.run(read))
+
+
+async def _told(client: Client, edits: pl.DataFrame, read_rate: str, looked: Looked) -> pl.DataFrame:
+    """Of each edit: whether its place is as it is to be (holds), and what it names that is not there (missing)."""
+    reader = Reader(client, read_paces(read_rate), random.SystemRandom())
+    flags = bytearray(edits.height)
+    missing: dict[int, str] = {}  # mostly empty: a list of all edits would take far more memory
+    image_sets = _by_image_set(edits)
+
+    async def work() -> None:
+        # the workers share the iterator: each takes the next image set when it is done with the last
+        for image_set_id, places, rows in image_sets:
+            document = await _document(reader, image_set_id, looked)
+            looked.throttled = reader.reads.throttled
+            if document is None:
+                continue
+            for place, holds, kind in zip(places, plans.holds(rows, document), misplaced(rows, document), strict=True):
+                flags[place] = holds
+                if kind is not None:
+                    missing[place] = kind
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(_WORKERS):
+                tasks.start_soon(work)
+    except* BulkeditError as group:
+        raise first_of(group) from None
+    holds_ = pl.Series("holds", list(flags), dtype=pl.UInt8).cast(pl.Boolean)
+    kinds = pl.Series("missing", [missing.get(place) for place in range(edits.height)], dtype=pl.String)
+    return pl.DataFrame([holds_, kinds])
+
+
+def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[dict[str, Any]]]]:
+    """Image set by image set: its id, where its edits are in the frame, and the edits themselves."""
+    order = edits.select(_ID).with_row_index("place").sort(_ID, "place")
+    runs = order.select(pl.col(_ID).rle()).unnest(_ID)
+    start = 0
+    for length, image_set_id in runs.iter_rows():
+        places = order.get_column("place").slice(start, length)
+        start += length
+        yield image_set_id, places.to_list(), edits[places].to_dicts()
+
+
+async def _document(reader: Reader, image_set_id: str, looked: Looked) -> dict[str, Any] | None:
+    found = await reader.settled(image_set_id)
+    if isinstance(found, Refused) or found.state is not State.ACTIVE:
+        looked.unread += 1
+        return None
+    if found.storage_tier == ARCHIVED:
+        looked.archived += 1
+        return None
+    document = await reader.metadata(image_set_id, found.version)
+    if isinstance(document, Refused):
+        looked.unread += 1
+        return None
+    looked.read += 1
+    return document

@@ -1,0 +1,83 @@
+"""A refused call in two parts, to find the edits that are to blame.
+
+Halving isolates g guilty units among n in at most 2·g·⌈log2 n⌉ calls beyond the refused one. Where the guilty ones are
+known beforehand, they are one part, and all others the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from bulkedit.plans.documents import documents
+from bulkedit.plans.merge import stages
+from bulkedit.plans.schema import PlannedCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def halves(
+    call: PlannedCall, edits: pl.DataFrame, guilty: Callable[[Mapping[str, Any]], bool] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The edits of a call (`PLANNED_EDITS`) in two, by units, in the order of the list.
+
+    ``guilty``: whether an edit is known to be to blame; the units of such edits are the first part, so that they meet
+    the image set as it was when they were found out. If all units are such, or none, the call is halved. Raises
+    ValueError if the call has one unit.
+    """
+    edits = edits.sort("edit")
+    if edits.get_column("force").n_unique() > 1:  # those that a removal took the place of come before it
+        guilty = lambda edit: edit["force"] != call.force  # noqa: E731
+    units = edits.get_column("unit").unique(maintain_order=True)
+    if len(units) < 2:
+        raise ValueError(f"call {call.call} has one unit, which is not parted")
+    first = units.head((len(units) + 1) // 2)
+    if guilty is not None:
+        to_blame = {edit["unit"] for edit in edits.iter_rows(named=True) if guilty(edit)}
+        first = units.filter(units.is_in(to_blame)) if 0 < len(to_blame) < len(units) else first
+    inside = pl.col("unit").is_in(first.implode())
+    return edits.filter(inside), edits.filter(~inside)
+
+
+def part_of(call: PlannedCall, edits: pl.DataFrame, number: int) -> PlannedCall:
+    """The call that carries some of the edits of another.
+
+    Edits of one call are of one stage, and so is any part of them; what another took the place of may be sent now.
+    """
+    # of a study-wide call's edits, those that are sent may name different image sets
+    own = edits.filter(pl.col("same_as").is_null()).with_columns(image_set_id=pl.lit(call.image_set_id))
+    merged = stages(own.drop("sent", "call")).filter("sent").with_columns(call=pl.lit(number, pl.UInt32))
+    text = documents(merged).row(0, named=True)
+    sizes = [len(text[name].encode()) for name in ("updatable", "removable") if text[name]]
+    return PlannedCall(
+        call=number,
+        lane=call.lane,
+        image_set_id=call.image_set_id,
+        version=call.version,
+        updatable=text["updatable"],
+        removable=text["removable"],
+        revert_to=None,
+        force=bool(merged.get_column("force").any()),
+        study_wide=call.study_wide,
+        lookup=text["lookup"],
+        edits=edits.height,
+        units=edits.get_column("unit").n_unique(),
+        bytes=max(sizes),
+        recipe=call.recipe,
+    )
+
+
+def parts(
+    call: PlannedCall,
+    edits: pl.DataFrame,
+    number: Callable[[], int],
+    *,
+    guilty: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> list[tuple[PlannedCall, list[int]]]:
+    """The two parts of a refused call (`halves`), each with the numbers of its edits."""
+    return [
+        (part_of(call, half, number()), half.sort("edit").get_column("edit").to_list())
+        for half in halves(call, edits, guilty)
+    ]

@@ -1,0 +1,205 @@
+"""Studies that a list tears apart: after it, their primary image sets hold different Patient or Study attributes.
+
+HealthImaging keeps these attributes the same in all primary image sets of a study (update-image-set-metadata). What
+takes them apart is a revert of a part of the image sets, because it brings a whole version back, and, with
+``--study-wide off`` and a service that lets it pass, an edit of a part of them. Nothing is read from the store: an
+attribute is followed from row to row, and what an older version holds is not known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from bulkedit.dicom.dictionary import Level
+from bulkedit.edits.edit import Action
+
+_ID: Final = "image_set_id"
+_TOP: Final = [str(Level.PATIENT), str(Level.STUDY)]
+_KEY: Final = ["study", "level", "attribute"]
+_LATE: Final = 2**32  # what rows without a version come after (`bulkedit.edits.edit.IN_ORDER`)
+_BEFORE, _REVERTED = "before", "reverted"  # an attribute that no row has changed since the beginning, or since a revert
+SHOWN: Final = 5
+
+# One row for each row of the list that takes a study apart.
+TORN: Final = pl.Schema(
+    {
+        "row": pl.UInt32(),
+        "study": pl.String(),
+        "reverts": pl.Boolean(),  # the row is a revert
+        "attribute": pl.String(),  # one that differs afterwards; null if that depends on what the older version holds
+        "after": pl.UInt32(),  # the first row of the list that has changed it; null with attribute
+        "there": pl.UInt32(),  # primary image sets of the study that are reverted, or changed by such rows
+        "size": pl.UInt32(),  # all of them
+        "missing": pl.List(pl.String()),  # the first few others
+    }
+)
+
+
+def is_top() -> pl.Expr:
+    """An edit of one attribute at Patient or Study level."""
+    return pl.col("level").is_in(_TOP) & pl.col("attribute").is_not_null()
+
+
+def torn(edits: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """The rows after which image sets of a study differ: schema `TORN`, certain ones and possible ones.
+
+    ``edits``: columns edit, row, same_as, study_wide and those of `EDITS`, each of its image set; ``members``: the
+    primary image sets of studies that have several (`bulkedit.plans.study_wide.several_primaries`).
+    """
+    alone = (pl.col("action") == Action.REVERT) | (is_top() & ~pl.col("study_wide"))
+    suspects = edits.filter(alone).select(_ID).unique()
+    studies = members.join(suspects, on=_ID, how="semi").select("study").unique()
+    if not studies.height:
+        return pl.DataFrame(schema=TORN)
+    members = members.join(studies, on="study", how="semi").select(_ID, "study", "size")
+    placed = edits.join(members, on=_ID).with_columns(at=_at(pl.col("version").is_null()))
+    reverts = placed.filter(pl.col("action") == Action.REVERT)
+    reverts = reverts.sort("at").group_by(_ID).agg(reverted_at=pl.col("at").last(), reverted_by=pl.col("row").last())
+    ends = _ends(_writes(placed, members), members, reverts)
+    differing = ends.filter(pl.col("end").n_unique().over(_KEY) > 1)
+    certain = _certain(differing, members)
+    possible = _possible(reverts, members, certain)
+    return pl.concat([certain, possible]).unique("row", keep="first", maintain_order=True).sort("row")
+
+
+def _at(late: pl.Expr) -> pl.Expr:
+    """The place of an edit among those of its image set."""
+    return pl.col("edit").cast(pl.UInt64) + pl.when(late).then(_LATE).otherwise(0).cast(pl.UInt64)
+
+
+def _writes(placed: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Every write of a Patient or Study attribute in every image set: those of the study also in those not named."""
+    value = pl.concat_str(pl.col("action", "value", "vr").cast(pl.String).fill_null(""), separator=" ")
+    end = pl.when(pl.col("action") == Action.SET).then(value).otherwise(pl.col("action").cast(pl.String))
+    writes = placed.filter(is_top()).with_columns(end=end, node=pl.coalesce("same_as", "edit"))
+    columns = [_ID, *_KEY, "row", "at", "end", "study_wide"]
+    sent = writes.filter(pl.col("study_wide") & (pl.col("edit") == pl.col("node"))).with_columns(
+        at=_at(pl.lit(value=True))
+    )
+    meant = (
+        sent.drop(_ID, "size")
+        .join(members, on="study")
+        .join(writes.filter("study_wide").select(_ID, "node"), on=[_ID, "node"], how="anti")
+    )
+    return pl.concat([writes.select(columns), meant.select(columns)]).with_columns(pl.col("level").cast(pl.String))
+
+
+def _ends(writes: pl.DataFrame, members: pl.DataFrame, reverts: pl.DataFrame) -> pl.DataFrame:
+    """How each attribute that the list changes ends in each image set of its study: end String, and by which rows."""
+    last = writes.sort("at").group_by(_ID, *_KEY).agg(pl.col("at", "end", "row", "study_wide").last())
+    first = writes.group_by(_KEY).agg(after=pl.col("row").min())
+    grid = first.join(members, on="study").join(last, on=[_ID, *_KEY], how="left").join(reverts, on=_ID, how="left")
+    taken_back = pl.col("reverted_at").is_not_null() & (pl.col("at").is_null() | (pl.col("reverted_at") > pl.col("at")))
+    state = pl.when(taken_back).then(pl.lit(_REVERTED)).otherwise(pl.col("end").fill_null(_BEFORE))
+    return grid.with_columns(end=state, reverts=taken_back)
+
+
+def _certain(differing: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Rows that leave some image sets without what the list has asked of others. ``differing``: as of `_ends`."""
+    asked = ~pl.col("end").is_in([_BEFORE, _REVERTED])
+    known = differing.filter(asked.any().over(_KEY))
+    blamed = known.filter(pl.col("reverts") | (asked & ~pl.col("study_wide"))).with_columns(
+        by=pl.when("reverts").then("reverted_by").otherwise("row")
+    )
+    first = blamed.sort("by", "after", "attribute").group_by("by", "study", maintain_order=True)
+    rows = first.agg(pl.col("reverts", "attribute", "after", "size").first()).rename({"by": "row"})
+    touched = blamed.select("study", "reverts", _ID).unique()
+    return _told(rows, touched, members)
+
+
+def _possible(reverts: pl.DataFrame, members: pl.DataFrame, certain: pl.DataFrame) -> pl.DataFrame:
+    """Reverts of a part of a study: whether their versions hold other Patient or Study attributes is not known."""
+    found = reverts.join(members, on=_ID).join(certain, on="study", how="anti")
+    part = found.filter(pl.len().over("study") < pl.col("size"))
+    rows = part.select(
+        "study",
+        "size",
+        row="reverted_by",
+        reverts=pl.lit(value=True),
+        attribute=pl.lit(None, pl.String),
+        after=pl.lit(None, pl.UInt32),
+    ).unique(["row", "study"], maintain_order=True)
+    return _told(rows, part.select("study", _ID, reverts=pl.lit(value=True)), members)
+
+
+def _told(rows: pl.DataFrame, touched: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Adds how many image sets of the study are touched, and which are not, to rows: schema `TORN`."""
+    kinds = touched.select("study", "reverts").unique()
+    others = members.join(kinds, on="study").join(touched, on=["study", "reverts", _ID], how="anti")
+    missing = others.sort(_ID).group_by("study", "reverts").agg(missing=pl.col(_ID).head(SHOWN))
+    there = touched.group_by("study", "reverts").agg(there=pl.len())
+    return (
+        rows.join(there, on=["study", "reverts"], how="left")
+        .join(missing, on=["study", "reverts"], how="left")
+        .with_columns(pl.col("missing").fill_null([]))
+        .select(TORN.names())
+        .cast(TORN)
+    )
+
+
+def listed(first: str, count: pl.Expr) -> pl.Expr:
+    """The first `SHOWN` names (List of String), and how many more of ``count`` in all there are."""
+    rest = pl.when(count > SHOWN).then(pl.format(" and {} more", count - SHOWN))
+    return pl.col(first).list.join(", ") + rest.otherwise(pl.lit(""))
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWarning:
+    """What a plan does that is seldom meant, and is planned all the same."""
+
+    code: str
+    problem: str  # a sentence without values
+    likely: str
+    hint: str
+    rows: list[int]  # of the edit list, the first of them
+    more: int  # rows beside these
+
+
+def warnings(found: pl.DataFrame) -> list[PlanWarning]:
+    """What to tell of rows that take studies apart. ``found``: `TORN`."""
+    told = []
+    for code, rows in (("study-torn", found.drop_nulls("attribute")), ("study-part-reverted", _unknown(found))):
+        if not rows.height:
+            continue
+        studies = rows.get_column("study").n_unique()
+        missing = rows.select(said=listed("missing", pl.col("size") - pl.col("there"))).item(0, "said")
+        numbers = rows.get_column("row").unique().sort().to_list()
+        told.append(
+            PlanWarning(
+                code,
+                _PROBLEMS[code].format(
+                    studies="the study" if studies == 1 else f"{studies:,} studies",
+                    attribute=rows.item(0, "attribute"),
+                    there=f"{rows.item(0, 'there'):,}",
+                    size=f"{rows.item(0, 'size'):,}",
+                    missing=missing or "none",
+                ),
+                _ALIKE,
+                _HINTS[code],
+                numbers[:_MOST_ROWS],
+                max(len(numbers) - _MOST_ROWS, 0),
+            )
+        )
+    return told
+
+
+def _unknown(found: pl.DataFrame) -> pl.DataFrame:
+    return found.filter(pl.col("attribute").is_null())
+
+
+_MOST_ROWS: Final = 100  # of one warning
+_ALIKE: Final = "HealthImaging keeps Patient and Study attributes the same in all primary image sets of a study."
+_PROBLEMS: Final = {
+    "study-torn": "{studies} will have primary image sets that differ at Patient or Study level: the first in "
+    "{attribute}, which {there} of its {size} have otherwise than the rest ({missing}).",
+    "study-part-reverted": "only a part of the primary image sets of {studies} is reverted, of the first {there} of "
+    "{size}: not {missing}. If their versions differ at Patient or Study level, the image sets will too.",
+}
+_HINTS: Final = {
+    "study-torn": "Revert or edit all image sets of the study, or none.",
+    "study-part-reverted": "To keep the study together, revert all of them. After the run, compare Patient and Study "
+    "attributes of these image sets.",
+}

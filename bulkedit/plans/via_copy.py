@@ -1,0 +1,111 @@
+"""Primary image sets that are changed by way of a copy (`bulkedit.plans.Recipe`), for what is not done in place.
+
+The UIDs of a primary image set are changed by nothing but this (update-image-set-metadata). Its original stays as it
+is until the copy is promoted, so only an image set that becomes one of another study is taken: what keeps its
+StudyInstanceUID would stand against its own original, and could be promoted only once that is deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from bulkedit.dicom.dictionary import FORCED_UIDS
+from bulkedit.edits import SET_ASIDE
+from bulkedit.edits.edit import Action
+from bulkedit.plans.schema import CALLS, PLANNED_EDITS, Recipe
+
+_ID: Final = "image_set_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViaCopy:
+    """That primary image sets are changed by way of a copy where need be."""
+
+    delete_originals: bool = False  # once the copy is promoted; it cannot be undone
+
+
+def wanting(edits: pl.DataFrame) -> pl.Series:
+    """The image sets that could only be changed by way of a copy, if they are primary: those with edits of a UID."""
+    return edits.filter(pl.col("attribute").is_in([*FORCED_UIDS])).get_column(_ID).unique(maintain_order=True)
+
+
+def originals(edits: pl.DataFrame, known: pl.DataFrame | None) -> pl.Series:
+    """The image sets that are changed by way of a copy: known to be primary, and becoming of another study."""
+    moves = (pl.col("attribute") == "StudyInstanceUID") & (pl.col("action") == Action.SET)
+    moved = edits.filter(moves).select(_ID).unique(maintain_order=True)
+    if known is None:
+        return moved.head(0).get_column(_ID)
+    primary = known.filter("primary").select(_ID).unique()
+    return moved.join(primary, on=_ID, how="semi", maintain_order="left").get_column(_ID)
+
+
+def as_copies(known: pl.DataFrame | None, chosen: pl.Series) -> pl.DataFrame | None:
+    """What is known of the image sets that are edited: a copy is not primary."""
+    if known is None or not len(chosen):
+        return known
+    return known.with_columns(primary=pl.col("primary") & ~pl.col(_ID).is_in(chosen.implode()))
+
+
+def restrictions(edits: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
+    """Rows that cannot be done to a copy: schema `SET_ASIDE`."""
+    inside = edits.filter(pl.col(_ID).is_in(chosen.implode()))
+    whole_study = pl.col("study_wide") & (pl.col("action") != Action.REVERT) & pl.col("version").is_null()
+    of_version = (pl.col("action") == Action.REVERT) | pl.col("version").is_not_null()
+    return pl.concat(
+        [
+            inside.filter(condition).select(
+                "row",
+                column=pl.lit(None, pl.String),
+                code=pl.lit("via-copy"),
+                problem=pl.lit(problem),
+                likely=pl.lit("It changes its StudyInstanceUID, so the list is applied to a copy of it (--via-copy)."),
+                hint=pl.lit(hint),
+            )
+            for condition, problem, hint in (
+                (of_version, "names a version of an image set that is changed by way of a copy.", _OWN_LIST),
+                (whole_study, "is for a whole study, and changes an image set by way of a copy.", _OWN_LIST),
+            )
+        ]
+    ).cast(SET_ASIDE)
+
+
+_OWN_LIST: Final = "Put the row into a list of its own, or leave out what it asks beside the change."
+
+
+def chained(
+    calls: pl.DataFrame, edits: pl.DataFrame, chosen: pl.Series, asked: ViaCopy
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Put the updates of the chosen image sets into recipes: columns `CALLS` and `PLANNED_EDITS` with new numbers."""
+    inside = pl.col(_ID).is_in(chosen.implode())
+    if not calls.filter(inside).height:
+        return calls, edits
+    marked = calls.with_columns(recipe=pl.when(inside).then(pl.lit(str(Recipe.EDIT))))
+    after = [Recipe.PROMOTE, *([Recipe.DELETE_ORIGINAL] if asked.delete_originals else []), Recipe.DELETE_COPY]
+    lanes = calls.filter(inside).select("lane", _ID).unique("lane", keep="first", maintain_order=True)
+    ordered = pl.concat(
+        [
+            marked.with_columns(place=pl.lit(1, pl.UInt8), before="call"),
+            _step(lanes, Recipe.COPY, 0),
+            *(_step(lanes, step, place) for place, step in enumerate(after, 2)),
+        ]
+    ).sort("lane", "place", "before")
+    # longer lanes come first, so that the end of a run is not one long lane
+    ordered = ordered.with_columns(length=pl.len().over("lane"))
+    ordered = ordered.sort("length", "lane", "place", "before", descending=[True, False, False, False])
+    ordered = ordered.with_columns(lane=pl.col("lane").rle_id()).drop("call").with_row_index("call")
+    number = ordered.filter(pl.col("before").is_not_null()).select(pl.col("before").alias("call"), now="call")
+    renumbered = edits.join(number, on="call", how="left").with_columns(call="now").sort("call", "edit")
+    return ordered.select(CALLS.names()).cast(CALLS), renumbered.select(PLANNED_EDITS.names()).cast(PLANNED_EDITS)
+
+
+def _step(lanes: pl.DataFrame, step: Recipe, place: int) -> pl.DataFrame:
+    """One call of each lane, which carries no edit."""
+    empty = {name: pl.lit(None, dtype) for name, dtype in CALLS.items() if name not in {"lane", _ID}}
+    filled = {"recipe": str(step), "force": False, "study_wide": False, "lookup": False}
+    counted = {"edits": 0, "units": 1, "bytes": 0}
+    calls = lanes.with_columns(**{**empty, **{name: pl.lit(value) for name, value in {**filled, **counted}.items()}})
+    numbered = calls.select(CALLS.names()).cast(CALLS)
+    return numbered.with_columns(place=pl.lit(place, pl.UInt8), before=pl.lit(None, pl.UInt32))

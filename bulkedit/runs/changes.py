@@ -1,0 +1,289 @@
+"""What a run has done to each image set, from its plan and its ledger alone.
+
+One *change* is one edit that the run has applied to one image set, with the version that its call built on and the
+version that it became. Whoever looks back on a run (`bulkedit.after.verify`, `bulkedit.after.revert`) begins here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit.client.responses import Standing
+from bulkedit.plans import Recipe
+from bulkedit.runs.copy_transitions import promotions
+from bulkedit.runs.ledger import STANDINGS, Ledger, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from bulkedit.plans import Lane
+    from bulkedit.runs.folder import Run
+
+# One row a change, in the order of lanes and calls. Holds values: never log it.
+CHANGES: Final = pl.Schema(
+    {
+        "edit": pl.UInt32(),  # number of the edit in the plan
+        "row": pl.UInt32(),
+        "edit_id": pl.String(),
+        "image_set_id": pl.String(),
+        "lead": pl.String(),  # the image set that the call names; another one where the call was study-wide
+        "study_wide": pl.Boolean(),
+        "call": pl.UInt32(),  # of the plan
+        "lane": pl.UInt32(),
+        "same_as": pl.UInt32(),  # the edit of the call that stands for it in other image sets of the study, else null
+        "asked_version": pl.UInt32(),  # that the row names, null if it names none
+        "settled_by": pl.UInt32(),  # that call, or the part of it that carried the edit
+        "standing": pl.String(),  # applied, or skipped where there was nothing to remove
+        "base": pl.UInt32(),  # of the lead: version before
+        "version": pl.UInt32(),  # of the lead: version after; null if nothing was sent, or if none can be claimed
+        "at": pl.Float64(),  # epoch seconds when it was settled
+        "action": pl.String(),
+        "level": pl.String(),
+        "series_uid": pl.String(),
+        "instance_uid": pl.String(),
+        "attribute": pl.String(),
+        "value": pl.String(),
+        "vr": pl.String(),
+        "revert_to": pl.UInt32(),
+    }
+)
+# The study-wide calls that a run has made, or of which a request may still be carried out.
+STUDY_WIDE: Final = pl.Schema(
+    {
+        "call": pl.UInt32(),  # of the plan
+        "lane": pl.UInt32(),
+        "settled_by": pl.UInt32(),  # that call, or the part of it
+        "lead": pl.String(),
+        "base": pl.UInt32(),
+        "version": pl.UInt32(),  # of the lead; null if it claims none, or is open
+        "open": pl.Boolean(),  # whether it was made is not known
+    }
+)
+_DONE: Final = [str(Standing.APPLIED), str(Standing.SKIPPED)]
+_SETTLED: Final = [str(standing) for standing in Standing if standing.settled]
+_OPEN: Final = [str(Standing.INTENDED), str(Standing.IN_DOUBT), str(Standing.ACCEPTED)]
+_BATCH: Final = 2_048  # calls
+
+
+class Changes:
+    """The changes of one run as its ledger tells them now. Blocks while it reads."""
+
+    def __init__(self, run: Run) -> None:
+        self._plan = run.plan
+        standings, parts = _ledger_of(run)
+        recipes = _recipes_of(run, standings)
+        self.promoted: dict[str, str] = dict(recipes.select("promoted", "original").drop_nulls().iter_rows())
+        self.events = 0 if standings.is_empty() else int(standings.get_column("attempts").sum())
+        self._standings = standings
+        self._parts = parts
+        self._done = standings.filter(pl.col("standing").is_in(_DONE)).select(
+            pl.col("call").alias("settled_by"), "standing", "base", "version", "at"
+        )
+        if recipes.height:  # what is in a copy is a change of nobody's before the copy is promoted
+            waiting = recipes.filter(pl.col("promoted").is_null()).select("settled_by")
+            self._done = self._done.join(waiting, on="settled_by", how="anti")
+        self._recipes = recipes.select("settled_by", "promoted", made_as="version")
+        self._study_wide: pl.DataFrame | None = None
+
+    def of(self, edits: pl.LazyFrame, calls: pl.LazyFrame) -> pl.LazyFrame:
+        """The changes (`CHANGES`) among edits (`PLANNED_EDITS`) of calls (`bulkedit.plans.CALLS`)."""
+        named = calls.select("call", "lane", "study_wide", lead="image_set_id")
+        return (
+            self._numbered(edits)
+            .drop("study_wide")  # of the row
+            .rename({"version": "asked_version"})  # the ledger knows the versions that were
+            .join(named, on="call", how="left", maintain_order="left")
+            .join(self._done.lazy(), on="settled_by", how="inner", maintain_order="left")
+            .join(self._recipes.lazy(), on="settled_by", how="left", maintain_order="left")
+            .with_columns(
+                image_set_id=pl.coalesce("promoted", "image_set_id"),
+                lead=pl.coalesce("promoted", "lead"),
+                base=pl.coalesce("made_as", "base"),
+                version=pl.coalesce("made_as", "version"),
+            )
+            .select(CHANGES.names())
+            .cast(CHANGES)
+        )
+
+    def all(self) -> pl.LazyFrame:
+        """Every change of the run."""
+        return self.of(self._plan.edits(), self._plan.calls())
+
+    def image_sets(self) -> list[str]:
+        """The image sets that the run has changed and that its plan names, in the order of the plan.
+
+        Those of a study that a study-wide call has changed are among them, whichever of its rows was applied.
+        """
+        found = [self.all().select("image_set_id")]
+        if (wide := self.study_wide().filter(~pl.col("open"))).height:
+            lanes = wide.lazy().select("lane").unique()
+            laned = self._plan.calls().select("call", "lane", "study_wide", "image_set_id")
+            laned = laned.join(lanes, on="lane", how="semi")
+            named = self._plan.edits().join(laned, on="call", how="semi").select("image_set_id")
+            found += [named, laned.filter("study_wide").select("image_set_id")]
+        unique = pl.concat(found).select(pl.col("image_set_id").unique(maintain_order=True))
+        return unique.collect().get_column("image_set_id").to_list()
+
+    def study_wide(self) -> pl.DataFrame:
+        """The study-wide calls that were applied, or may have been: columns `STUDY_WIDE`."""
+        if self._study_wide is None:
+            self._study_wide = self._read_study_wide()
+        return self._study_wide
+
+    def _read_study_wide(self) -> pl.DataFrame:
+        calls = self._plan.calls().filter("study_wide").select("call", "lane", lead="image_set_id").collect()
+        if not calls.height:
+            return pl.DataFrame(schema=STUDY_WIDE)
+        edits = self._plan.edits().select("edit", "call").filter(pl.col("call").is_in(calls["call"].implode()))
+        carried = self._numbered(edits).select("call", "settled_by").unique().collect().sort("settled_by")
+        there = self._standings.filter(pl.col("standing").is_in([str(Standing.APPLIED), *_OPEN]))
+        there = there.select("base", "version", settled_by="call", open=pl.col("standing") != str(Standing.APPLIED))
+        there = there.with_columns(version=pl.when(~pl.col("open")).then("version"))
+        found = carried.join(calls, on="call").join(there, on="settled_by", maintain_order="left")
+        return found.select(STUDY_WIDE.names()).cast(STUDY_WIDE)
+
+    def of_calls(self, calls: pl.DataFrame) -> list[dict[str, Any]]:
+        """The changes of some study-wide calls (`STUDY_WIDE`), in the order that the list asks for. Blocks."""
+        numbers = calls.get_column("call").unique().implode()
+        within = pl.col("call").is_in(numbers)
+        found = self.of(self._plan.edits().filter(within), self._plan.calls().filter(within)).collect()
+        return found.join(calls, on="settled_by", how="semi").sort("edit").rows(named=True)
+
+    def of_image_sets(self, image_sets: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+        """The changes that the rows of some image sets ask for, in the order that the list asks for. Blocks."""
+        found: dict[str, list[dict[str, Any]]] = {one: [] for one in image_sets}
+        if image_sets:
+            edits = self._plan.edits().filter(pl.col("image_set_id").is_in(list(image_sets)))
+            for row in self.of(edits, self._plan.calls()).collect().sort("edit").iter_rows(named=True):
+                if row["image_set_id"] in found:  # not the image set that a copy was promoted to
+                    found[row["image_set_id"]].append(row)
+        return found
+
+    def undecided(self) -> pl.DataFrame:
+        """Edits of calls whose fate is open, as a request may still be carried out: image_set_id, row."""
+        open_ = self._standings.filter(pl.col("standing").is_in(_OPEN)).select(settled_by="call")
+        edits = self._numbered(self._plan.edits().select("edit", "call", "image_set_id", "row"))
+        found = edits.join(open_.lazy(), on="settled_by", how="semi").select("image_set_id", "row")
+        return found.unique(maintain_order=True).collect()
+
+    def unprocessed(self) -> int:
+        """Edits that have no outcome yet: a later resume of the run may still apply them."""
+        settled = self._standings.filter(pl.col("standing").is_in(_SETTLED)).select(settled_by="call")
+        waiting = self._recipes.filter(pl.col("promoted").is_null()).select("settled_by")
+        settled = settled.join(waiting, on="settled_by", how="anti")
+        edits = self._numbered(self._plan.edits().select("edit", "call"))
+        return int(edits.join(settled.lazy(), on="settled_by", how="anti").select(pl.len()).collect().item())
+
+    def _numbered(self, edits: pl.LazyFrame) -> pl.LazyFrame:
+        """Adds settled_by: the call, or the part of it, that carries each edit."""
+        if not self._parts.height:
+            return edits.with_columns(settled_by="call")
+        return (
+            edits.join(self._parts.lazy(), on="edit", how="left", maintain_order="left")
+            .with_columns(settled_by=pl.coalesce("part", "call"))
+            .drop("part")
+        )
+
+    def by_image_set(self, *, batch: int = _BATCH) -> Iterator[list[tuple[str, list[dict[str, Any]]]]]:
+        """The changes of each image set in the order that the list asks for, lists of whole lanes at a time.
+
+        That is `bulkedit.edits.edit.in_order`, not the order of the calls: an image set is compared with what the list
+        asks for, also if a plan has its calls in another order. A study-wide call has changed each image set of its
+        lane, also one whose rows do not ask for it (`in_study`). Memory holds the changes of about ``batch`` calls.
+        """
+        for lanes in self._plan.lanes(batch=batch):
+            if not lanes:
+                continue
+            within = pl.col("call").is_between(lanes[0].calls[0].call, lanes[-1].calls[-1].call)
+            edits = self._plan.edits().filter(within)
+            changes = self.of(edits, self._plan.calls().filter(within)).collect()
+            parts = changes.sort("edit").partition_by("image_set_id", maintain_order=True)
+            found = {part.item(0, "image_set_id"): part.rows(named=True) for part in parts}
+            if changes.get_column("study_wide").any():
+                self._share(found, changes, lanes, edits.select("call", "image_set_id").collect())
+            yield list(found.items())
+
+    @staticmethod
+    def _share(
+        found: dict[str, list[dict[str, Any]]], changes: pl.DataFrame, lanes: list[Lane], edits: pl.DataFrame
+    ) -> None:
+        """Give what study-wide calls did to every image set of their lanes. ``found``: changes by image set."""
+        wide: dict[int, list[dict[str, Any]]] = {}
+        for change in changes.filter("study_wide").sort("edit").iter_rows(named=True):
+            wide.setdefault(change["lane"], []).append(change)
+        lane_of = {call.call: lane.number for lane in lanes for call in lane.calls}
+        leads = [(call.call, call.image_set_id) for lane in lanes for call in lane.calls if call.study_wide]
+        members = dict.fromkeys((lane_of[call], one) for call, one in (*edits.iter_rows(), *leads))
+        asked = {lane: once(same) for lane, same in wide.items()}
+        for lane, image_set_id in members:
+            if lane in asked:
+                found[image_set_id] = in_study(image_set_id, found.get(image_set_id, []), asked[lane])
+
+
+def once(wide: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What study-wide calls have sent: of one attribute of a call, the last. ``wide``: rows of `CHANGES`, by edit."""
+    return list({_asked(change): change for change in wide}.values())
+
+
+def in_study(image_set_id: str, own: Iterable[dict[str, Any]], wide: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The changes of one image set of a study: those of its own rows, and those of study-wide calls for other rows.
+
+    ``own``, ``wide``: rows of `CHANGES`. They are in the order that the list asks for. A version that a row of another
+    image set names puts nothing before the rows that name a version of this one (`bulkedit.plans.study_wide`).
+    """
+    own = list(own)
+    said = {(*_asked(change), _sent_as(change)) for change in own if change["study_wide"]}
+    placed = [((change["asked_version"] is None, change["edit"]), change) for change in own]
+    placed += [
+        ((True, _sent_as(change)), {**change, "image_set_id": image_set_id})
+        for change in wide
+        if (*_asked(change), _sent_as(change)) not in said
+    ]
+    return [change for _, change in sorted(placed, key=lambda pair: pair[0])]
+
+
+def _asked(change: dict[str, Any]) -> tuple[Any, ...]:
+    return change["settled_by"], change["level"], change["attribute"]
+
+
+def _sent_as(change: dict[str, Any]) -> int:
+    """The edit that the call has sent for it."""
+    sent: int = change["edit"] if change["same_as"] is None else change["same_as"]
+    return sent
+
+
+def _recipes_of(run: Run, standings: pl.DataFrame) -> pl.DataFrame:
+    """Calls whose edits went into a copy: settled_by UInt32, original String, promoted String and version UInt32.
+
+    The last two are of the image set that the copy was promoted to, null where it was not.
+    """
+    schema = {"settled_by": pl.UInt32(), "original": pl.String(), "promoted": pl.String(), "version": pl.UInt32()}
+    if not run.ledger.exists():
+        return pl.DataFrame(schema=schema)
+    with Ledger.read(run.ledger) as ledger:
+        calls, made = promotions(run.plan.calls(), ledger.parts()), ledger.made()
+    if not calls.height:
+        return pl.DataFrame(schema=schema)
+    new = {one.call: one.image_set_id for one in made if one.ours}
+    ends = standings.filter(pl.col("standing") == str(Standing.APPLIED)).select(promote="call", version="version")
+    found = ends.with_columns(promoted=pl.col("promote").replace_strict(new, default=None, return_dtype=pl.String))
+    originals = run.plan.calls().filter(pl.col("recipe") == Recipe.PROMOTE)
+    names = originals.select(promote="call", original="image_set_id").collect()
+    joined = calls.join(names, on="promote").join(found, on="promote", how="left")
+    return joined.rename({"call": "settled_by"}).select(list(schema)).cast(pl.Schema(schema))
+
+
+def _ledger_of(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Standings (`STANDINGS`), and the last part that carries each edit of a split call: edit, part UInt32."""
+    schema = {"edit": pl.UInt32(), "part": pl.UInt32()}
+    if not run.ledger.exists():
+        if run.is_begun:
+            raise missing(run.ledger)
+        return pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=schema)
+    with Ledger.read(run.ledger) as ledger:
+        ledger.require_whole()
+        # a part has a higher number than what it is part of
+        last = {edit: part.call for part in ledger.parts() for edit in part.edits}
+        return ledger.standings(), pl.DataFrame(list(last.items()), schema=schema, orient="row")

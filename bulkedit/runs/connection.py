@@ -1,0 +1,33 @@
+"""How to reach the data store of a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from bulkedit import _received as received
+from bulkedit.client.connect import Connection
+from bulkedit.client.destination import OPTION, RUN_FILE, require_consent
+from bulkedit.client.where import Where
+
+if TYPE_CHECKING:
+    from bulkedit.runs.folder import Run
+
+
+def connection_of(run: Run, where: Where | None = None) -> Connection:
+    """How to reach the run's data store: as the run did, but for what is given.
+
+    Raises ReceivedError, and UsageError if the run names an endpoint that is neither AWS's nor this machine's, and
+    ``where`` does not.
+    """
+    where = where or Where()
+    kept = received.record(Where, run.settings["connection"], str(run.folder / "run.json"))
+    given = {name: value for name, value in where.as_settings().items() if value is not None}
+    if where.endpoint_url is None:
+        require_consent(kept.endpoint_url, str(run.folder))
+    reached = replace(kept, **given, allow_http=where.allow_http)
+    return Connection(
+        datastore_id=run.plan.datastore_id,
+        endpoint_from=RUN_FILE if where.endpoint_url is None else OPTION,
+        **asdict(reached),
+    )

@@ -1,0 +1,82 @@
+"""Where a run stands, in numbers that are always true: read by progress, summary and tests."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from bulkedit.client.responses import Outcome, Standing, outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bulkedit.runs.scheduler import Held
+
+_WINDOW_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one run, the processes before this one included."""
+
+    calls: int  # in the plan
+    edits: int  # in the plan
+    settled_calls: int = 0
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))  # edits
+    requests: int = 0  # updates sent by this process
+    throttled: int = 0  # requests of any operation refused for a quota
+    updates_throttled: int = 0
+    reads: int = 0
+    faults: int = 0
+    conflicts: int = 0
+    in_flight: int = 0  # image sets with an update under way
+    parked: int = 0  # lanes that ended with calls unsettled: locked for too long, or out of reach
+    started: float = 0.0  # monotonic
+    held_s: dict[Held, float] = field(default_factory=dict)  # how long a lane that was due was held back, and by what
+    # [second, calls settled in it], of the last minute: as long however fast the run is
+    _settled_in: deque[list[int]] = field(default_factory=deque, repr=False)
+
+    def settled(self, standing: Standing, edits: int, now: float | None = None, *, calls: int = 1) -> None:
+        """A call, or so many, and all their edits are settled; ``now`` is None for those of an earlier process."""
+        self.settled_calls += calls
+        self.outcomes[outcome_of(standing)] += edits
+        if now is None:
+            return
+        second = math.floor(now)
+        if self._settled_in and self._settled_in[-1][0] == second:
+            self._settled_in[-1][1] += 1
+        else:
+            self._settled_in.append([second, 1])
+            self._forget(now)
+
+    def waited(self, held: Iterable[Held], seconds: float) -> None:
+        """Nothing could go out for so long, with lanes due that these held back."""
+        for one in held:
+            self.held_s[one] = self.held_s.get(one, 0.0) + seconds
+
+    @property
+    def bottleneck(self) -> Held | None:
+        """What held lanes back for longest; None where nothing did."""
+        return max(self.held_s, key=self.held_s.__getitem__, default=None)
+
+    @property
+    def applied(self) -> int:
+        """Edits applied."""
+        return self.outcomes[Outcome.APPLIED]
+
+    @property
+    def unprocessed(self) -> int:
+        """Edits that have no outcome yet."""
+        return self.edits - sum(self.outcomes.values())
+
+    def rate(self, now: float) -> float:
+        """Calls settled per second over the last minute."""
+        self._forget(now)
+        span = min(_WINDOW_S, now - self.started)
+        return sum(count for _, count in self._settled_in) / span if span > 0 else 0.0
+
+    def _forget(self, now: float) -> None:
+        while self._settled_in and self._settled_in[0][0] < now - _WINDOW_S:
+            self._settled_in.popleft()

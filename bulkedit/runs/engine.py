@@ -1,0 +1,560 @@
+"""The async shell: opens lanes, hands their actions to workers when quotas allow, and keeps the ledger.
+
+It performs and decides nothing: lanes decide what comes next, the agenda and the pacers decide when. One task opens
+lanes and dispatches, a bounded number of workers perform one action at a time, one task commits the ledger. A lane
+that waits, for a quota or for an unlock, is an entry on the agenda and holds no worker.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from anyio import lowlevel, to_thread
+
+from bulkedit.client.pacing import Operation, SettleTimes, Window, pacer
+from bulkedit.client.parsing import newest_of, systemic_error
+from bulkedit.client.responses import (
+    Accepted,
+    Copied,
+    Datastore,
+    Deleting,
+    ImageSet,
+    Lost,
+    Page,
+    Refusal,
+    Refused,
+    State,
+    outcome_of,
+)
+from bulkedit.errors import (
+    AccessError,
+    BudgetSpentError,
+    BulkeditError,
+    DatastoreError,
+    EndpointError,
+)
+from bulkedit.runs.budget import ErrorBudget, Halt, RetryBudget
+from bulkedit.runs.copy_lane import RecipeRun, series_criteria, unsafe
+from bulkedit.runs.counters import Tally
+from bulkedit.runs.denials import AccessDenial, Denials
+from bulkedit.runs.history import History, Lanes
+from bulkedit.runs.lane import WRITES, AskStore, Copy, Delete, LaneRun, List, Look, Read, Send
+from bulkedit.runs.ledger import Event, GroupCommit, Pace, Part
+from bulkedit.runs.progress import Progress
+from bulkedit.runs.scheduler import Agenda
+from bulkedit.runs.service_quirks import Learned
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from bulkedit.client.contract import Client
+    from bulkedit.plans import Lane, PlannedCall, SavedPlan
+    from bulkedit.runs.lane import Action, Reply
+    from bulkedit.runs.ledger import Ledger
+    from bulkedit.runs.options import Options
+
+_STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be there
+_PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02  # when the pace is written down; seconds, and a share
+_RECIPES_AHEAD: Final = 8  # lanes of recipes: they wait for three quotas in turn
+_AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
+_OPENED_AT_ONCE: Final = 64  # lanes, some milliseconds
+_TAIL: Final = 2.0  # times as long as one lane takes: what is left then is opened at once, so that lanes end together
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where time comes from. Waiting is anyio's, so a loop with another clock changes both."""
+
+    monotonic: Callable[[], float] = anyio.current_time
+    epoch: Callable[[], float] = time.time
+
+
+@dataclass(slots=True)
+class Stop:
+    """How a run is told to stop: `drain` sends nothing new and waits for what is under way."""
+
+    draining: bool = False
+    _changed: Callable[[], None] = field(default=lambda: None)
+
+    def drain(self) -> None:
+        """Send nothing new."""
+        self.draining = True
+        self._changed()
+
+
+class Engine:
+    """One run of one plan."""
+
+    def __init__(
+        self,
+        plan: SavedPlan,
+        client: Client,
+        ledger: Ledger,
+        options: Options,
+        *,
+        key: bytes,
+        rng: random.Random,
+        clock: Clock | None = None,
+        sends_new: bool = True,
+    ) -> None:
+        """Begin a run, or go on with one.
+
+        ``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out. Without
+        ``sends_new``, calls that were never begun are left alone (`Strategy.FAILED`).
+        """
+        self._payload_limit = plan.payload_limit
+        self._client = client
+        self._options = options
+        self._key = key
+        self._rng = rng
+        self._clock = clock or Clock()
+        self._commit = GroupCommit(ledger)
+        self.pacers = {operation: pacer(rate, rng) for operation, rate in options.rates.items()}
+        self.settle = SettleTimes()
+        self._window = Window(options.max_in_flight)
+        self._agenda = Agenda(self.pacers)
+        self._retries = RetryBudget()
+        self._denials = Denials()
+        self._errors = ErrorBudget(options.max_errors, options.min_sample)
+        self._store: tuple[float, Datastore] | None = None  # when it was last seen
+        self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
+        self._history = History(plan, ledger, self.tally, sends_new=sends_new)
+        self._learned = Learned(versions_reused=self._history.versions_reused)
+        self._lanes = Lanes(plan, self._history)
+        self._noted = Pace(-math.inf, 0.0)
+        self._open_lanes = 0
+        self._runs: dict[int, LaneRun] = {}  # open lanes by number
+        self._calls_ahead = self.tally.calls - self.tally.settled_calls  # of the lanes that are not open yet
+        self._longest_ahead: int = plan.counts.get("longest_lane", 0)  # calls; of the lanes that are not open yet
+        self._in_flight: set[int] = set()  # lane numbers
+        self._busy = 0  # actions at the workers
+        self._news = anyio.Event()
+        self._fatal: BulkeditError | None = None
+        self.stop = Stop(_changed=self._wake)
+
+    async def run(self) -> Tally:
+        """Run to the end, or to a drained stop; cancelling leaves at once, with every answer in hand written.
+
+        Raises AccessError, CredentialsError, DatastoreError or EndpointError where the whole run is turned away,
+        LedgerError where the ledger cannot be written, BudgetSpentError where too many edits were not applied and some
+        are left. Whatever happens, the run can go on later.
+        """
+        self.tally.started = self._clock.monotonic()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._commit.run)
+                await self._work()
+                tasks.cancel_scope.cancel()
+        except* BulkeditError as group:
+            raise _first(group) from None
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._commit.finish()
+        if self._fatal is not None:
+            raise self._fatal
+        if self.stop.draining and self._errors.spent and self.tally.unprocessed:
+            raise _too_many_errors(self._errors.spent)
+        return self.tally
+
+    def progress(self) -> Progress:
+        """Where the run stands now."""
+        now, tally = self._clock.monotonic(), self.tally
+        updates = self.pacers[Operation.UPDATE]
+        return Progress(
+            calls=tally.calls,
+            settled=tally.settled_calls,
+            outcomes=dict(tally.outcomes),
+            in_flight=tally.in_flight,
+            per_second=tally.rate(now),
+            quota_per_second=updates.rate.per_second,
+            requests=tally.requests + tally.reads,
+            throttled=tally.throttled,
+            limited_by=tally.bottleneck,
+            longest_lane=max((lane.calls_left for lane in self._runs.values()), default=0),
+            longest_ahead=0 if self._lanes.ended else self._longest_ahead,
+            settle_p50_s=self.settle.quantile(0.5),
+            settle_p95_s=self.settle.quantile(0.95),
+        )
+
+    # opening lanes and dispatching
+
+    async def _work(self) -> None:
+        send, receive = anyio.create_memory_object_stream[LaneRun](math.inf)
+        free = anyio.Semaphore(self._options.workers)
+        # the stream outlives the workers: a task that is cancelled from outside would close it under them
+        async with send, receive, anyio.create_task_group() as workers:
+            for _ in range(self._options.workers):
+                workers.start_soon(self._worker, receive, free)
+            while True:
+                await free.acquire()  # a free worker first, so that no permit is held while waiting for one
+                lane = await self._next()
+                if lane is None:
+                    break
+                self._busy += 1
+                send.send_nowait(lane)
+            workers.cancel_scope.cancel()
+
+    async def _next(self) -> LaneRun | None:
+        """Wait for a lane whose action may go out; None when the run is over."""
+        while True:
+            if self._news.is_set():
+                self._news = anyio.Event()
+            if self._stopping:
+                self._withdraw()
+                self._lanes.end()
+            opened = 0
+            while self._room and (lane := await self._lanes.next()):
+                self._open(lane)
+                opened += 1
+                if opened % _OPENED_AT_ONCE == 0:
+                    await lowlevel.checkpoint()  # answers that have come are not kept waiting
+            found = self._take()
+            if isinstance(found, LaneRun):
+                return found
+            if found is None and not self._busy and not len(self._agenda) and self._lanes.ended:
+                if not self._denials:
+                    return None
+                await self._judge_denials()
+                continue
+            began = self._clock.monotonic()
+            with anyio.move_on_after(found):
+                await self._news.wait()
+            self.tally.waited(self._agenda.held, self._clock.monotonic() - began)
+
+    @property
+    def _stopping(self) -> bool:
+        return self.stop.draining or self._fatal is not None
+
+    @property
+    def _room(self) -> bool:
+        """Whether to open a lane: a little ahead of the quota, for a look long before the send would be stale."""
+        ahead = max(2, math.ceil(self.pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
+        if self._history.has_recipes:
+            ahead = max(ahead, _RECIPES_AHEAD)
+        if self._near_the_end:
+            ahead = self._options.max_in_flight
+        return self._open_lanes - len(self._in_flight) < min(ahead, self._options.max_in_flight)
+
+    @property
+    def _near_the_end(self) -> bool:
+        """Whether the lanes that are not open yet take hardly longer than one of them, call after call.
+
+        From then on the calls of a lane are what a run waits for: all lanes are to be at the same call.
+        """
+        length, settles_s = self._lanes.next_length, self.settle.first_look()
+        if length < 2 or not len(self.settle):
+            return False
+        at_once = min(self.pacers[Operation.UPDATE].rate.per_second * settles_s, self._options.max_in_flight)
+        return self._calls_ahead <= _TAIL * length * at_once
+
+    def _open(self, lane: Lane) -> None:
+        self._open_lanes += 1
+        self._calls_ahead -= len(lane.calls)
+        past, now = self._history.recipe_of(lane), self._clock.monotonic()
+        run = (LaneRun if past is None else partial(RecipeRun, past))(
+            lane,
+            self._options,
+            self._rng,
+            key=self._key,
+            learned=self._learned,
+            settle=self.settle,
+            budget=self._retries,
+            begun=self._history.begun,
+            new_call=self._history.new_call,
+            payload_limit=self._payload_limit,
+            now=now,
+            epoch=self._clock.epoch(),
+            versions=self._history.versions_of(lane),
+            conflicted=self._history.conflicted_in(lane),
+        )
+        self._runs[lane.number] = run
+        self._follow(run, now)
+
+    def _take(self) -> LaneRun | float | None:
+        """As `Agenda.take`. An update counts as in flight from here on, before anybody else can take another."""
+        found = self._agenda.take(self._clock.monotonic(), self._admit)
+        if isinstance(found, LaneRun) and isinstance(found.action, WRITES):
+            self._flies(found, flies=True)
+        return found
+
+    def _admit(self, lane: LaneRun) -> bool:
+        """At most so many image sets are in flight; one that is already may go on."""
+        if not isinstance(lane.action, WRITES) or lane.number in self._in_flight:
+            return True
+        return len(self._in_flight) < self._window.size
+
+    def _withdraw(self) -> None:
+        """Stopping: lanes with nothing under way end here, and no request is sent again."""
+        fatal = self._fatal is not None
+        for lane in self._agenda.drop(lambda lane: fatal or isinstance(lane.action, WRITES) or not lane.under_way):
+            self._end(lane, lane.withdraw(self._clock.epoch()))
+        for denied in self._denials.take():
+            self._open_lanes += 1
+            self._end(denied.lane, denied.lane.withdraw_denied(self._clock.epoch()))
+
+    def _end(self, lane: LaneRun, event: Event | None) -> None:
+        if event is not None:
+            self._commit.note(event)
+        self._left(lane)
+
+    # performing
+
+    async def _worker(self, lanes: Any, free: anyio.Semaphore) -> None:  # noqa: ANN401 - anyio's receive stream
+        async for lane in lanes:
+            found: LaneRun | None = lane
+            while found is not None:
+                await self._perform(found)
+                found = self._at_hand()
+            self._busy -= 1
+            free.release()
+            self._wake()
+
+    def _at_hand(self) -> LaneRun | None:
+        """A lane whose action may go out now: the worker goes on with it, which spares two switches of tasks.
+
+        While stopping, or when lanes must be read from the plan, the worker reports to the dispatcher instead.
+        """
+        if self._stopping:
+            return None
+        for _ in range(_OPENED_AT_ONCE):
+            if not self._room:
+                break
+            if (lane := self._lanes.at_hand()) is not None:
+                self._open(lane)
+            elif self._lanes.ended:
+                break
+            else:
+                return None
+        found = self._take()
+        return found if isinstance(found, LaneRun) else None
+
+    async def _perform(self, lane: LaneRun) -> None:
+        action = lane.action
+        if action is None:
+            raise LookupError("a lane without an action was dispatched")
+        if isinstance(action, WRITES) and (intent := lane.begin(self._clock.epoch())):
+            await self._commit.write(intent)
+        sent = self._clock.monotonic()
+        lane.leaves(sent)
+        reply = await self._ask(action, through := lane.through or action.operation)
+        # an answer in hand is written, whatever else happens
+        now = self._clock.monotonic()
+        if isinstance(reply, Refused) and reply.kind is Refusal.ACCESS_DENIED and not isinstance(action, AskStore):
+            self.pacers[through].answered(now, sent)
+            self._retries.answered()
+            self._set_aside(action.operation, lane, reply)
+            return
+        lane.absorb(reply, now=now, epoch=self._clock.epoch())
+        if lane.to_split is not None:
+            with anyio.CancelScope(shield=True):
+                await self._split(lane, lane.to_split)
+        self._pace(through, lane, reply, sent, now)
+        self._follow(lane, now)
+        if not isinstance(reply, Refused | Lost):
+            self._denied_alone(self._denials.allowed(action.operation))
+
+    def _set_aside(self, operation: Operation, lane: LaneRun, refused: Refused) -> None:
+        """The lane was denied access; until that is judged it holds neither a worker nor a place in flight."""
+        self._open_lanes -= 1
+        self._flies(lane, flies=False)
+        if lane.call is None:
+            raise LookupError("a lane without a call was denied access")
+        if self._denials.hold(operation, lane.call.image_set_id, AccessDenial(lane, refused)):
+            self._fatal = self._fatal or _systemic(refused)
+
+    def _denied_alone(self, denials: list[AccessDenial]) -> None:
+        """The denials were those of their own image sets."""
+        for lane, refused in denials:
+            self._open_lanes += 1
+            now = self._clock.monotonic()
+            lane.absorb(refused, now=now, epoch=self._clock.epoch())
+            self._follow(lane, now)
+
+    async def _judge_denials(self) -> None:
+        """Nothing else is left to do: all that were denied are denied as a whole, or each is its image set's own."""
+        store = await self._ask_store()
+        if isinstance(store, Refused) and store.kind is Refusal.ACCESS_DENIED:
+            self._fatal = self._fatal or _systemic(store)
+        elif (denied := self._denials.of_all()) is not None:
+            self._fatal = self._fatal or _systemic(denied.refused)
+        else:
+            self._denied_alone(self._denials.take())
+
+    async def _split(self, lane: LaneRun, call: PlannedCall) -> None:
+        """Read the edits of a refused call, so that the lane can go on with its halves."""
+        edits = await to_thread.run_sync(self._history.edits_of, call.call)
+        lane.split(edits, now=self._clock.monotonic(), epoch=self._clock.epoch())
+        self.tally.calls += 1
+
+    async def _ask(self, action: Action, through: Operation) -> Reply:
+        if isinstance(action, Delete):
+            return await self._delete(action)
+        if isinstance(action, WRITES):
+            self.tally.requests += 1
+        else:
+            self.tally.reads += 1
+        match action:
+            case Send():
+                reply: Reply = await self._client.update(action.request)
+            case Copy():
+                reply = await self._client.copy(action.request)
+            case AskStore():
+                reply = await self._ask_store()
+            case Look() if through is Operation.VERSIONS:
+                reply = await self._look_by_list(action)
+            case Look():
+                reply = await self._client.get_image_set(action.image_set_id, action.version)
+            case List():
+                reply = await self._client.search(series_criteria(action.series_uid), next_token=action.next_token)
+            case Read():
+                reply = await self._client.get_metadata(action.image_set_id, action.version)
+        return reply
+
+    async def _delete(self, action: Delete) -> Reply:
+        """Delete an image set if all is as it must be right now; the two looks are few beside the quota of looks."""
+        for image_set_id in (action.promoted, action.image_set_id):
+            self.tally.reads += 1
+            found = await self._client.get_image_set(image_set_id)
+            if not isinstance(found, ImageSet) or unsafe(action, found):
+                return found
+        self.tally.requests += 1
+        return await self._client.delete(action.image_set_id)
+
+    async def _look_by_list(self, action: Look) -> Reply:
+        """The latest version, of a page of ListImageSetVersions; where that does not tell all, GetImageSet is asked.
+
+        So whatever is not plainly locked or active, and any refusal but a throttle, is said by GetImageSet alone.
+        """
+        found = await self._client.list_versions(action.image_set_id, limit=2)
+        if isinstance(found, Lost) or (isinstance(found, Refused) and found.kind is Refusal.THROTTLED):
+            return found
+        newest = newest_of(found) if isinstance(found, Page) else None
+        if newest is not None and newest.state is not State.DELETED and not newest.failed:
+            return newest
+        if newest is None and not (isinstance(found, Refused) and found.kind is Refusal.NOT_FOUND):
+            self._agenda.list_no_more()
+        self.tally.reads += 1
+        return await self._client.get_image_set(action.image_set_id)
+
+    async def _ask_store(self) -> Reply:
+        """Many image sets that are gone need one answer."""
+        now = self._clock.monotonic()
+        if self._store is not None and now - self._store[0] < _STORE_S:
+            return self._store[1]
+        found = await self._client.get_datastore()
+        if isinstance(found, Datastore) and found.status == "ACTIVE":
+            self._store = now, found
+        return found
+
+    def _pace(self, operation: Operation, lane: LaneRun, reply: Reply, sent: float, now: float) -> None:
+        paced = self.pacers[operation]
+        self.tally.faults += isinstance(reply, Lost) and lane.quota_hit is None
+        if isinstance(reply, Accepted | Copied | Deleting):
+            self._window.accepted()
+        if isinstance(reply, Lost):
+            self._lost(reply, now)
+        else:
+            self._retries.answered()
+        if lane.quota_hit is None:
+            paced.answered(now, sent)
+            return
+        self.tally.throttled += 1
+        self.tally.updates_throttled += operation is Operation.UPDATE
+        if lane.quota_hit.kind is Refusal.TOO_MANY:
+            paced.answered(now, sent)  # the quota of requests had room for it
+            self._window.refused(now, sent, len(self._in_flight) - 1)
+        else:
+            paced.throttled(now, sent, lane.quota_hit.retry_after_s)
+
+    def _lost(self, reply: Lost, now: float) -> None:
+        self._retries.lost(now)
+        if self._retries.silent_s(now) >= self._options.retry_for_s:
+            self._fatal = self._fatal or EndpointError(
+                f"the service has not answered for {self._options.retry_for_s:,.0f} s ({reply.cause}).",
+                likely="The network or the service is down; --retry-for says how long to try.",
+                hint="When it is back, go on with: bulkedit resume RUN",
+            )
+
+    def _note_pace(self) -> None:
+        """Write down what is taken for the quota: when it has changed, not too often, and now and then."""
+        at, quota = self._clock.epoch(), self.pacers[Operation.UPDATE].rate.per_second
+        since = at - self._noted.at
+        changed = abs(quota - self._noted.quota) > _PACE_CHANGE * self._noted.quota
+        if since >= _PACE_S or (changed and since >= _PACE_AT_MOST_S):
+            self._noted = Pace(at, quota)
+            self._commit.note(self._noted)
+
+    def _follow(self, lane: LaneRun, now: float) -> None:
+        """Write down what the lane has to say, and put it where it belongs next."""
+        for record in lane.take_events():
+            self._commit.note(record)
+            if isinstance(record, Part):
+                self._history.add(record)
+            elif isinstance(record, Event) and record.standing.settled:
+                self.tally.settled(record.standing, lane.edits[record.call], now)
+                self._errors.add(outcome_of(record.standing), lane.edits[record.call])
+                self._note_pace()
+        if lane.halted is not None:
+            self._fatal = self._fatal or _systemic(lane.halted)
+        self._flies(lane, flies=lane.flying)
+        if lane.action is None:
+            self._left(lane)
+        else:
+            self._agenda.put(lane, self.settle.first_look())
+        if (why := self._errors.spent) and self.tally.unprocessed:
+            if self._options.halt is Halt.NOW:
+                raise _too_many_errors(why)
+            self.stop.draining = True
+
+    def _left(self, lane: LaneRun) -> None:
+        self._open_lanes -= 1
+        self._runs.pop(lane.number, None)
+        self._flies(lane, flies=False)
+        self.tally.parked += lane.parked
+
+    def _flies(self, lane: LaneRun, *, flies: bool) -> None:
+        (self._in_flight.add if flies else self._in_flight.discard)(lane.number)
+        self.tally.in_flight = len(self._in_flight)
+
+    def _wake(self) -> None:
+        self._news.set()
+
+
+def _first(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, BulkeditError):
+        raise TypeError
+    return found
+
+
+def _too_many_errors(why: str) -> BudgetSpentError:
+    return BudgetSpentError(
+        f"stopped: {why}.",
+        likely="The list may be wrong as a whole. Why each failed: bulkedit report RUN",
+        hint="To go on all the same, with a budget anew: bulkedit resume RUN",
+    )
+
+
+def _systemic(refused: Refused) -> BulkeditError:
+    """The error for an answer that no call of the run can get past."""
+    if refused.kind is Refusal.NOT_FOUND:
+        return DatastoreError(
+            f"the data store is gone ({refused.code}).",
+            likely="It was deleted, or is being deleted.",
+            hint="Should it come back, go on with: bulkedit resume RUN",
+        )
+    denied = AccessError(
+        f"AWS denied access ({refused.code}).",
+        likely="The role lacks medical-imaging:UpdateImageSetMetadata or medical-imaging:GetImageSet; or, for a plan "
+        "made with --via-copy, CopyImageSet, DeleteImageSet, SearchImageSets or GetImageSetMetadata.",
+        hint="Add the permission, then go on with: bulkedit resume RUN",
+    )
+    return systemic_error(refused, denied=denied, in_run=True) or denied

@@ -1,0 +1,148 @@
+"""A run as a folder: its plan, its ledger, and `run.json` with what is needed to go on.
+
+The folder is 0700 and its files are 0600: the plan in it holds values of edits.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkedit import _received as received
+from bulkedit import plans
+from bulkedit._files import draft_folder, write_private_json
+from bulkedit._printable import shell_word
+from bulkedit._version import __version__
+from bulkedit.errors import ReceivedError, StalePlanError, UnprovenLedgerError, UsageError
+from bulkedit.runs import anchor as anchors
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from bulkedit.plans import SavedPlan
+
+FORMAT: Final = 1
+_ABOUT: Final = "run.json"
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("created", "plan_digest", "key"), (str,)),
+    "settings": (dict,),
+}
+_SETTINGS: Final[dict[str, tuple[type, ...]]] = {"connection": (dict,), "options": (dict,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One application of one plan."""
+
+    folder: Path
+    plan: SavedPlan
+    about: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def ledger(self) -> Path:
+        """Where the ledger is."""
+        return self.folder / "ledger.sqlite"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there has to be a ledger."""
+        try:
+            told = anchors.read(anchors.beside(self.ledger))
+        except (ReceivedError, OSError):  # the ledger, when it is opened, says what is wrong with its anchor
+            return True
+        # a run has its anchor from the first moment, but for those of earlier versions, which had none
+        return told is None or told.mark.begun or self.ledger.exists()
+
+    @property
+    def key(self) -> bytes:
+        """The key of the ledger's payload digests."""
+        return base64.b64decode(self.about["key"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run was started with: connection and options, never credentials."""
+        return dict(self.about["settings"])
+
+
+def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetime) -> Run:
+    """Make the folder of a new run, with a copy of the plan. Raises UsageError where there is something already."""
+    if folder.exists():
+        raise UsageError(
+            "there is something there already.",
+            where=str(folder),
+            hint=f"To go on with that run: bulkedit resume {shell_word(folder)}. To start another: --run DIR",
+        )
+    try:
+        with draft_folder(folder) as draft:
+            copied = plans.copy(plan, draft / "plan")
+            name = anchors.new_run()
+            anchors.Anchor.create(anchors.beside(draft / "ledger.sqlite"), name).close()
+            about = {
+                "format": FORMAT,
+                "tool": f"bulkedit {__version__}",
+                "created": now.isoformat(timespec="seconds"),
+                "plan_digest": plan.digest,
+                "anchor": name,
+                "key": base64.b64encode(secrets.token_bytes(32)).decode(),
+                "settings": settings,
+            }
+            write_private_json(draft / _ABOUT, about)
+    except OSError as error:
+        raise UsageError(f"the run cannot be written ({error.strerror}).", where=str(folder)) from error
+    return Run(folder, replace(copied, folder=folder / "plan"), about)
+
+
+def load(folder: Path) -> Run:
+    """Open a run.
+
+    Raises UsageError if it is none, ReceivedError if its files are not of the kind that a run has, and what
+    `bulkedit.plans.load` raises for its plan.
+    """
+    path = folder / _ABOUT
+    try:
+        about = received.read_json(path)
+    except OSError as error:
+        raise UsageError(
+            f"this is no run: its {_ABOUT} cannot be read ({error.strerror}).",
+            where=str(folder),
+            likely="A run is the folder that `bulkedit apply` names when it starts, such as runs/20260102-030405-1a2b.",
+        ) from error
+    if about.get("format") != FORMAT:
+        raise UsageError("this run was made by another version of bulkedit.", where=str(folder))
+    received.require(about, _KINDS, str(path))
+    received.require(about["settings"], _SETTINGS, str(path))
+    try:
+        base64.b64decode(about["key"], validate=True)
+    except (binascii.Error, ValueError):
+        raise ReceivedError("key is no Base64.", where=str(path)) from None
+    received.require_folder(folder / "plan")
+    plan = plans.load(folder / "plan")
+    if not isinstance(about.get("anchor", ""), str):
+        raise ReceivedError("anchor is no text.", where=str(path))
+    if plan.digest != about["plan_digest"]:
+        raise StalePlanError("the run's plan is not the one that it was started with.", where=str(folder))
+    return Run(folder, plan, about)
+
+
+def require_own_anchor(run: Run) -> None:
+    """Raises UnprovenLedgerError if the anchor is that of another run."""
+    with contextlib.suppress(ReceivedError, OSError):  # the ledger, when it is opened, says what is wrong with it
+        told = anchors.read(path := anchors.beside(run.ledger))
+        if told is not None and told.mark.run != run.about.get("anchor", told.mark.run):
+            raise UnprovenLedgerError(
+                "this anchor is that of another run.",
+                where=str(path),
+                likely="Files of two runs were copied into one folder.",
+                hint="Nothing was sent. Put back the anchor and the ledger of this run.",
+                state="unanchored",
+            )

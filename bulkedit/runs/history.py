@@ -1,0 +1,279 @@
+"""What earlier processes of a run have left, and the calls that are still to do."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from anyio import to_thread
+
+from bulkedit.client.responses import Standing
+from bulkedit.plans import Lane, Recipe, part_of
+from bulkedit.runs.copy_lane import Past
+from bulkedit.runs.copy_transitions import WELL, promotions
+from bulkedit.runs.lane import BY_EMPTY_VALUE, EARLIER_CONFLICT
+from bulkedit.runs.transitions import Finding
+from bulkedit.runs.versions import Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bulkedit.plans import PlannedCall, SavedPlan
+    from bulkedit.runs.counters import Tally
+    from bulkedit.runs.ledger import Ledger, Made, Part
+
+_SETTLED = [str(standing) for standing in Standing if standing.settled]
+
+
+class History:
+    """The ledger as it was when this process began, with the parts that calls have been split into since."""
+
+    def __init__(self, plan: SavedPlan, ledger: Ledger, tally: Tally, *, sends_new: bool = True) -> None:
+        """Counts what is settled into ``tally``. Without ``sends_new``, calls that were never begun are left alone."""
+        self._plan = plan
+        self._sends_new = sends_new
+        self._roots: dict[int, tuple[int, list[int]]] = {}  # part -> call of the plan, numbers of its edits
+        self._parts_of: dict[int, list[int]] = defaultdict(list)  # split call -> its parts
+        self._planned: int = plan.counts["calls"]
+        self._next: int = self._planned
+        # of calls begun and not settled: `bulkedit.runs.ledger.STANDINGS`, and `by_empty_value`: a removal goes by it
+        self.begun: dict[int, dict[str, Any]] = {}
+        self._settled = bytearray(self._planned)  # 1 for each settled call of the plan
+        self._settled_parts: set[int] = set()
+        for part in ledger.parts():
+            self.add(part)
+        promoted = promotions(plan.calls(), ledger.parts())
+        self._promotions = dict(promoted.select("call", "promote").iter_rows())
+        self._recipes: dict[int, Past] = {}  # of lanes that were read from the plan and are not opened yet
+        self._ended: dict[int, Standing] = {}  # settled calls and parts of recipes
+        self._bases: dict[int, int] = {}  # settled copies: version of the source
+        self._made: list[Made] = ledger.made() if self._promotions else []
+        self._conflicted: set[int] = set()  # calls of the plan that another writer has stopped
+        self._struck: dict[int, list[PlannedCall]] = {}  # those of lanes that were read and are not opened yet
+        self._told: dict[int, list[tuple[int, Standing, int | None, int | None]]] = {}  # events of lanes not read yet
+        self._versions: dict[int, Versions] = {}  # of lanes that were read and are not opened yet
+        self.versions_reused = False  # by the service, after failed updates
+        tally.calls += len(self._roots) - len(self._parts_of)
+        self._read(ledger, tally)
+
+    def _read(self, ledger: Ledger, tally: Tally) -> None:
+        standings = ledger.last_standings()
+        settled = pl.col("standing").is_in(_SETTLED)
+        done = standings.filter(settled)
+        planned = done.filter(pl.col("call") < self._planned)
+        if self._promotions:
+            self._read_recipes(ledger, done)
+            planned = self._by_promotion(planned)
+        if planned.height:
+            # a call's number is its row in the plan: to join them instead would take ten times the memory
+            edits = self._plan.calls().select("edits").collect().to_series().gather(planned["call"])
+            sums = planned.select("standing", edits=edits).group_by("standing").agg(pl.len(), pl.col("edits").sum())
+            for standing, calls, count in sums.iter_rows():
+                # what is in a copy that is not promoted has no outcome
+                tally.settled(Standing(standing or Standing.APPLIED), count if standing else 0, calls=calls)
+        for call in planned["call"]:
+            self._settled[call] = 1
+        for call, standing in done.filter(pl.col("call") >= self._planned).iter_rows():
+            self._settled_parts.add(call)
+            outcome = self._standing_by_promotion(call, standing)
+            tally.settled(outcome or Standing.APPLIED, len(self._roots[call][1]) if outcome else 0)
+        conflicted = done.filter(pl.col("standing") == str(Standing.CONFLICTED))["call"].to_list()
+        struck = [row["call"] for row in ledger.rows_of(conflicted) if row["cause"] != EARLIER_CONFLICT]
+        self._conflicted = {self._roots[call][0] if call in self._roots else call for call in struck}
+        begun = standings.filter(~settled & (pl.col("standing") != str(Standing.SPLIT)))
+        self.begun = {row["call"]: {**row, "by_empty_value": False} for row in ledger.rows_of(begun["call"].to_list())}
+        if standings.height:
+            self._read_versions(ledger, standings)
+
+    def _read_versions(self, ledger: Ledger, standings: pl.DataFrame) -> None:
+        """The events of the lanes that are begun and have calls left: few, even of a run of millions."""
+        self.versions_reused = ledger.has_reused_versions()
+        lanes = self._plan.calls().select("call", "lane").collect()
+        left = pl.Series("settled", list(self._settled), dtype=pl.UInt8) == 0
+        open_lanes = lanes.filter(left).get_column("lane").unique()
+        numbers = standings.get_column("call")
+        roots = pl.Series([self._roots[call][0] if call in self._roots else call for call in numbers], dtype=pl.UInt32)
+        begun = pl.DataFrame({"call": numbers, "lane": lanes.get_column("lane").gather(roots)})
+        lane_of = dict(begun.filter(pl.col("lane").is_in(open_lanes.implode())).iter_rows())
+        for call, standing, base, version, by_empty in ledger.versions_told(lane_of, cause=BY_EMPTY_VALUE):
+            self._told.setdefault(lane_of[call], []).append((call, Standing(standing), base, version))
+            if by_empty and call in self.begun:
+                self.begun[call]["by_empty_value"] = True
+
+    def _read_recipes(self, ledger: Ledger, done: pl.DataFrame) -> None:
+        of_recipes = self._plan.calls().filter(pl.col("recipe").is_not_null()).select("call", "recipe").collect()
+        inside = pl.col("call").is_in(of_recipes["call"].implode()) | pl.col("call").is_in(list(self._promotions))
+        self._ended = {call: Standing(standing) for call, standing in done.filter(inside).iter_rows()}
+        copies = of_recipes.filter(pl.col("recipe").is_in([str(Recipe.COPY), str(Recipe.PROMOTE)]))["call"]
+        made = [call for call in copies if self._ended.get(call) is Standing.APPLIED]
+        self._bases = {row["call"]: row["base"] for row in ledger.rows_of(made)}
+
+    def _standing_by_promotion(self, call: int, standing: str) -> Standing | None:
+        """The standing that the edits of a settled call have: of those in a copy, that of its promotion."""
+        if call not in self._promotions or Standing(standing) not in WELL:
+            return Standing(standing)
+        return self._ended.get(self._promotions[call])
+
+    def _by_promotion(self, settled: pl.DataFrame) -> pl.DataFrame:
+        found = [self._standing_by_promotion(call, standing) for call, standing in settled.iter_rows()]
+        return settled.with_columns(standing=pl.Series(found, dtype=pl.String))
+
+    @property
+    def has_recipes(self) -> bool:
+        """Whether there are lanes that are recipes."""
+        return bool(self._promotions)
+
+    def recipe_of(self, lane: Lane) -> Past | None:
+        """What there is to know of a lane that is a recipe, for whoever opens it."""
+        return self._recipes.pop(lane.number, None)
+
+    def conflicted_in(self, lane: Lane) -> list[PlannedCall]:
+        """The calls in which an earlier process met another writer, of a lane that opens."""
+        return self._struck.pop(lane.number, [])
+
+    def versions_of(self, lane: Lane) -> Versions:
+        """What the ledger tells of the versions of a lane that opens."""
+        return self._versions.pop(lane.number, None) or Versions()
+
+    def _fold(self, lane: Lane, copy: str | None) -> Versions:
+        """``lane``: whole, as it was planned; ``copy``: the image set that its recipe edits, if it is one."""
+        versions = Versions()
+        calls = {call.call: call for call in lane.calls}
+        for number, standing, base, version in self._told.pop(lane.number, ()):
+            call = calls[self._roots[number][0] if number in self._roots else number]
+            if call.recipe is not None:
+                call = replace(call, image_set_id=copy or call.image_set_id)
+            versions.take(call, standing, base, version)
+        return versions
+
+    def _past_of(self, lane: Lane) -> Past | None:
+        """``lane``: whole, as it was planned."""
+        steps = {call.recipe: call.call for call in lane.calls if call.recipe is not None}
+        if not steps:
+            return None
+        planned = frozenset(call.call for call in lane.calls)
+        copy, promote = steps[Recipe.COPY], steps[Recipe.PROMOTE]
+        mine = planned | {part for part, of in self._promotions.items() if of == promote} if self._roots else planned
+        counts = {call.call: call.edits for call in lane.calls} | {
+            part: len(self._roots[part][1]) for part in mine if part in self._roots
+        }
+        deletions = {steps.get(Recipe.DELETE_ORIGINAL), steps.get(Recipe.DELETE_COPY)}
+        badly = {call: s for call in mine - deletions if (s := self._ended.get(call)) is not None and s not in WELL}
+        of_steps = [standing for call, standing in badly.items() if call in {copy, promote}]
+        well = [call for call in mine - {copy, promote} - deletions if self._ended.get(call) in WELL]
+        made = [one for one in self._made if one.call in {copy, promote}]
+        return Past(
+            original=lane.calls[0].image_set_id,
+            copy=copy,
+            promote=promote,
+            planned=planned,
+            made={one.call: one.image_set_id for one in made if one.ours},
+            there={number: frozenset(o.image_set_id for o in made if o.call == number) for number in (copy, promote)},
+            bases={number: self._bases[number] for number in (copy, promote) if number in self._bases},
+            owed=sum(counts[call] for call in well),
+            ended=of_steps[0] if of_steps else Standing.FAILED if badly else None,
+        )
+
+    def in_doubt(self) -> set[int]:
+        """Calls of the plan of which an update may be under way, or of whose parts one may."""
+        doubtful = [call for call, row in self.begun.items() if row["standing"] != Standing.PLANNED]
+        return {self._roots[call][0] if call in self._roots else call for call in doubtful}
+
+    def denied(self) -> set[int]:
+        """Calls of the plan that were denied access when an earlier process of the run ended."""
+        denied = [call for call, row in self.begun.items() if row["cause"] == Finding.DENIED]
+        return {self._roots[call][0] if call in self._roots else call for call in denied}
+
+    def new_call(self) -> int:
+        """A number for a part, beyond all in use."""
+        self._next += 1
+        return self._next - 1
+
+    def add(self, part: Part) -> None:
+        """A call has been split."""
+        root, _ = self._roots.get(part.parent, (part.parent, []))
+        self._roots[part.call] = (root, part.edits)
+        self._parts_of[part.parent].append(part.call)
+        self._next = max(self._next, part.call + 1)
+
+    def edits_of(self, call: int) -> pl.DataFrame:
+        """The edits (`bulkedit.plans.PLANNED_EDITS`) of a call or part. Blocks: it reads the plan."""
+        root, numbers = self._roots.get(call, (call, None))
+        edits = self._plan.edits_of(root)
+        return edits if numbers is None else edits.filter(pl.col("edit").is_in(numbers))
+
+    def left_of(self, lane: Lane) -> Lane | None:
+        """The calls of a lane that are not settled, a split one as its parts. Blocks where there are such."""
+        calls = tuple(left for call in lane.calls for left in self._unsettled(call))
+        if calls and (struck := [call for call in lane.calls if call.call in self._conflicted]):
+            self._struck[lane.number] = struck
+        if calls and self._promotions and (past := self._past_of(lane)) is not None:
+            self._recipes[lane.number] = past
+        if calls and lane.number in self._told:
+            past = self._recipes.get(lane.number)
+            self._versions[lane.number] = self._fold(lane, past.made.get(past.copy) if past else None)
+        return Lane(lane.number, calls) if calls else None
+
+    def _unsettled(self, call: PlannedCall) -> list[PlannedCall]:
+        if (call.call < self._planned and self._settled[call.call]) or call.call in self._settled_parts:
+            return []
+        if call.call not in self._parts_of:
+            return [call] if self._sends_new or call.call in self.begun else []
+        parts = [part_of(call, self.edits_of(number), number) for number in self._parts_of[call.call]]
+        return [left for part in parts for left in self._unsettled(part)]
+
+
+class Lanes:
+    """Lanes of the plan that still have calls to do, read ahead off the event loop.
+
+    Those in doubt come first, those that were denied access last: they keep no other from its turn.
+    """
+
+    def __init__(self, plan: SavedPlan, history: History) -> None:
+        self._batches = self._in_order(plan, history)
+        self._history = history
+        self._ready: deque[Lane] = deque()
+        self.ended = False
+        self._last_length = 0
+
+    @property
+    def next_length(self) -> int:
+        """Calls of the next lane, which is the longest that is left; of the last one where the next is not read yet."""
+        return len(self._ready[0].calls) if self._ready else self._last_length
+
+    async def next(self) -> Lane | None:
+        """The next lane, None at the end."""
+        while not self._ready and not self.ended:
+            batch = await to_thread.run_sync(self._next_batch)
+            self.ended = batch is None
+            self._ready.extend(batch or ())
+        return self.at_hand()
+
+    def at_hand(self) -> Lane | None:
+        """The next lane of those that have been read; None where the plan must be read for it, and at the end."""
+        if not self._ready:
+            return None
+        self._last_length = len(self._ready[0].calls)
+        return self._ready.popleft()
+
+    def end(self) -> None:
+        """Open no more."""
+        self.ended = True
+        self._ready.clear()
+
+    @staticmethod
+    def _in_order(plan: SavedPlan, history: History) -> Iterator[list[Lane]]:
+        first = plan.lanes_with(history.in_doubt())
+        yield first
+        numbers = {lane.number for lane in first}
+        last = [lane for lane in plan.lanes_with(history.denied()) if lane.number not in numbers]
+        numbers |= {lane.number for lane in last}
+        for batch in plan.lanes():
+            yield [lane for lane in batch if lane.number not in numbers]
+        yield last
+
+    def _next_batch(self) -> list[Lane] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else [left for lane in batch if (left := self._history.left_of(lane))]

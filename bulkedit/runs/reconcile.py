@@ -1,0 +1,386 @@
+"""A run whose ledger does not tell all: each call without proof is held against its image set.
+
+Nothing is sent here. What is left of the ledger is carried over to a new one, with what the image sets themselves show:
+
+1.  A version since the run was begun whose whole document is that of the version before with the call applied is the
+    call's. Calls of one lane are made one after another, so their versions are in the same order.
+2.  A call that comes after all that were made so, and whose effect the image set has already, is made; no version is
+    claimed for it.
+3.  The next one was not made, but its request may still be on its way. It can only name the latest version as its
+    base, so the call is *in doubt* with that base: of it and the request that is sent now, at most one can win. Those
+    behind it have not been sent.
+4.  A call that was passed over, while a later one of its lane was made, had an outcome that is lost; it was not made.
+5.  What cannot be told, such as a copy, is said so, and is never sent again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from anyio import to_thread
+
+from bulkedit.client.contract import UpdateRequest
+from bulkedit.client.reader import Reader, first_of, read_paces
+from bulkedit.client.responses import ImageSet, Refusal, Refused, Standing, State
+from bulkedit.edits.document import follows, holds, reads_the_same
+from bulkedit.errors import BulkeditError
+from bulkedit.plans import part_of, parts
+from bulkedit.runs.counters import Tally
+from bulkedit.runs.history import History
+from bulkedit.runs.ledger import Event, Part, rebuilt
+from bulkedit.runs.resume import UNKNOWN_CAUSE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bulkedit.client.contract import Client
+    from bulkedit.plans import Lane, PlannedCall
+    from bulkedit.runs.folder import Run
+    from bulkedit.runs.ledger import Ledger, Made
+
+_SKEW_S: Final = 600.0  # as far as AWS lets two clocks be apart, twice
+_WORKERS: Final = 16
+_MADE: Final = "found made in this version, after the ledger was lost"
+_HELD: Final = "found in the image set already, after the ledger was lost"
+_DOUBTFUL: Final = "not found made, after the ledger was lost; a request may still be on its way"
+_LEFT: Final = "not found made, after the ledger was lost"
+_OVERTAKEN: Final = "not found made, though a later call was; what became of it was lost with the ledger"
+_COPY: Final = "what was made by a copy cannot be told from its image set"
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """Numbers of calls; parts of split calls are calls."""
+
+    proven: int = 0  # by what is left of the ledger
+    made: int = 0  # found in a version of their own
+    held: int = 0  # found in the image set, in no version of their own
+    doubtful: int = 0  # not made; a request may be on its way
+    left: int = 0  # not made, and not sent
+    overtaken: int = 0  # not made, though a later one was
+    unknown: int = 0  # nothing tells
+    stamp: str = ""  # in the name of the former ledger, if there was one
+
+
+async def reconcile(run: Run, client: Client, read_rate: str) -> Reconciled:
+    """Put a ledger that tells all in the place of what is left. ``read_rate``: as the flag.
+
+    Raises RunHeldError, LedgerError, and what `bulkedit.client.reader.Reader` raises; then nothing is changed.
+    """
+    reader = Reader(client, read_paces(read_rate), random.SystemRandom())
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    with rebuilt(run.ledger, run=run.about.get("anchor", ""), stamp=stamp) as (left, ledger):
+        return await _Reconciliation(run, reader, left, ledger, stamp).carry_out()
+
+
+class _Reconciliation:
+    def __init__(self, run: Run, reader: Reader, left: Ledger | None, ledger: Ledger, stamp: str) -> None:
+        self._plan = run.plan
+        self._reader = reader
+        self._left = left
+        self._ledger = ledger
+        begun = datetime.fromisoformat(run.about["created"]).timestamp()
+        self._since = begun - _SKEW_S  # no version before is the run's
+        self.found = Reconciled(stamp=stamp if left is not None else "")
+
+    async def carry_out(self) -> Reconciled:
+        await to_thread.run_sync(self._carry_over)
+        counts = self._plan.counts
+        history = await to_thread.run_sync(
+            lambda: History(self._plan, self._ledger, Tally(calls=counts["calls"], edits=counts["edits"]))
+        )
+        claimed = await to_thread.run_sync(self._claimed)
+        batches = self._plan.lanes()
+        while (batch := await to_thread.run_sync(lambda: next(batches, None))) is not None:
+            lanes = await to_thread.run_sync(_left_in, history, batch)
+            events = await self._examined([_Examination(lane, left, self, history, claimed) for lane, left in lanes])
+            await to_thread.run_sync(self._ledger.append, events)
+        return self.found
+
+    async def _examined(self, lanes: Sequence[_Examination]) -> list[Event | Part]:
+        found: list[list[Event | Part]] = [[] for _ in lanes]
+        limit = anyio.CapacityLimiter(_WORKERS)
+
+        async def examine(place: int) -> None:
+            async with limit:
+                found[place] = await lanes[place].events()
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for place in range(len(lanes)):
+                    tasks.start_soon(examine, place)
+        except* BulkeditError as group:
+            raise first_of(group) from None
+        return [event for events in found for event in events]
+
+    def _carry_over(self) -> None:
+        """What is left and whole, without what an earlier comparison could not tell."""
+        if self._left is None:
+            return
+        sound = self._sound_parts(self._left.parts())
+        numbers = set(range(self._plan.counts["calls"])) | {part.call for part in sound}
+        split = {part.parent for part in sound}
+        records: list[Event | Part | Made] = [*sound, *self._left.made()]
+        last: dict[int, Standing] = {}
+        for event in self._left.whole_events():
+            torn = event.standing is Standing.SPLIT and event.call not in split
+            if event.call in numbers and not torn and not (event.cause or "").startswith(UNKNOWN_CAUSE):
+                records.append(event)
+                last[event.call] = event.standing
+        self._ledger.append(records)
+        self.found.proven = sum(standing.settled for standing in last.values())
+
+    def _sound_parts(self, found: list[Part]) -> list[Part]:
+        """Parts of calls whose every edit is in one of their parts; of others nothing tells what was sent."""
+        split: dict[int, list[Part]] = defaultdict(list)
+        for part in found:
+            split[part.parent].append(part)
+        edits_of = {part.call: set(part.edits) for part in found}
+        torn: set[int] = set()
+        for parent in sorted(split):
+            whole = edits_of.get(parent)
+            if whole is None and parent < self._plan.counts["calls"]:
+                whole = set(self._plan.edits_of(parent).get_column("edit").to_list())
+            if parent in torn or whole != {edit for part in split[parent] for edit in part.edits}:
+                torn |= {part.call for part in split[parent]}
+        return [part for part in found if part.call not in torn]
+
+    def _claimed(self) -> dict[int, int]:
+        """Versions that calls and parts have made, by what is left."""
+        frame = self._ledger.standings(("standing", "version"))
+        applied = frame.filter((frame["standing"] == str(Standing.APPLIED)) & frame["version"].is_not_null())
+        by_part = dict(applied.select("call", "version").iter_rows())
+        parents = {part.call: part.parent for part in self._ledger.parts()}
+        found: dict[int, int] = {}
+        for call, version in by_part.items():
+            root = call
+            while root in parents:
+                root = parents[root]
+            found[root] = max(version, found.get(root, 0))
+        return found
+
+    @property
+    def reader(self) -> Reader:
+        """What asks the service."""
+        return self._reader
+
+    @property
+    def since(self) -> float:
+        """Epoch seconds before which the run has made nothing."""
+        return self._since
+
+
+def _left_in(history: History, lanes: list[Lane]) -> list[tuple[Lane, Lane]]:
+    """Lanes that have calls without proof, each as it was planned, and with those calls only."""
+    return [(lane, left) for lane in lanes if (left := history.left_of(lane))]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """An image set as it is, and its calls without proof, in order."""
+
+    calls: list[PlannedCall]
+    latest: ImageSet | None = None  # None: it is gone
+    versions: list[ImageSet] = field(default_factory=list)  # oldest first, without failed ones
+    document: dict[str, Any] | None = None  # of the latest version, if the run can have changed it
+    made: dict[int, int] = field(default_factory=dict)  # call to version
+    held: set[int] = field(default_factory=set)  # calls that had nothing to change when they were passed over
+    failed: set[int] = field(default_factory=set)  # versions that failed updates have left, whoever sent them
+
+
+class _UntoldError(Exception):
+    """The service does not tell what this takes."""
+
+
+class _Examination:
+    """One lane, whose calls are made one after another."""
+
+    def __init__(
+        self, planned: Lane, lane: Lane, whole: _Reconciliation, history: History, claimed: dict[int, int]
+    ) -> None:
+        self._planned = planned.calls
+        self._lane = lane
+        self._whole = whole
+        self._history = history
+        self._claimed = claimed
+        self._found = whole.found
+        self._events: list[Event | Part] = []
+        self._documents: dict[tuple[str, int], dict[str, Any]] = {}
+
+    async def events(self) -> list[Event | Part]:
+        """What the ledger is to hold of the lane."""
+        calls = self._lane.calls
+        if any(call.recipe is not None for call in calls):
+            return self._untold(_COPY)
+        seen: dict[str, _Seen] = {}
+        for call in calls:
+            seen.setdefault(call.image_set_id, _Seen([])).calls.append(call)
+        try:
+            for image_set_id, one in seen.items():
+                await self._look(image_set_id, one)
+            await self._decide(seen)
+        except _UntoldError as reason:
+            return self._untold(str(reason))
+        return self._events
+
+    def _untold(self, reason: str) -> list[Event | Part]:
+        self._found.unknown += len(self._lane.calls)
+        return [self._event(call, Standing.FAILED, f"{UNKNOWN_CAUSE}: {reason}") for call in self._lane.calls]
+
+    # what the service shows
+
+    async def _look(self, image_set_id: str, seen: _Seen) -> None:
+        reader = self._whole.reader
+        latest = await reader.settled(image_set_id)
+        if isinstance(latest, Refused):
+            if latest.kind not in {Refusal.NOT_FOUND, Refusal.STALE}:
+                raise _UntoldError(f"the image set cannot be read ({latest.code})")
+            return
+        if latest.state is State.LOCKED:
+            raise _UntoldError("the image set stays locked")
+        if latest.state is State.DELETED:
+            return
+        seen.latest = latest
+        own = [call.call for call in self._planned if call.image_set_id == image_set_id]
+        proven = [self._claimed[call] for call in own if call in self._claimed]
+        if not self._is_since(latest) or latest.version <= max(proven, default=0):
+            return
+        seen.document = await self._document(image_set_id, latest.version)
+        listed = await reader.versions(image_set_id)
+        if isinstance(listed, Refused):
+            raise _UntoldError(f"its versions cannot be listed ({listed.code})")
+        seen.versions = sorted((one for one in listed if not one.failed), key=lambda one: one.version)
+        seen.failed = {one.version for one in listed if one.failed}
+        await self._match(image_set_id, seen, after=max(proven, default=0))
+
+    def _is_since(self, version: ImageSet) -> bool:
+        return version.updated_at is None or version.updated_at >= self._whole.since
+
+    async def _document(self, image_set_id: str, version: int) -> dict[str, Any]:
+        key = image_set_id, version
+        if key not in self._documents:
+            found = await self._whole.reader.metadata(image_set_id, version)
+            if isinstance(found, Refused):
+                raise _UntoldError(f"version {version} cannot be read ({found.code})")
+            self._documents[key] = found
+        return self._documents[key]
+
+    async def _target(self, call: PlannedCall) -> dict[str, Any] | None:
+        return None if call.revert_to is None else await self._document(call.image_set_id, call.revert_to)
+
+    async def _match(self, image_set_id: str, seen: _Seen, *, after: int) -> None:
+        """Find each call's version among those since the run was begun."""
+        position = 0
+        for before, version in zip(seen.versions, seen.versions[1:], strict=False):
+            if version.version <= after or not self._is_since(version):
+                continue
+            old = await self._document(image_set_id, before.version)
+            new = await self._document(image_set_id, version.version)
+            if reads_the_same(old, new):
+                continue
+            for place in range(position, len(seen.calls)):
+                call = seen.calls[place]
+                if follows(_request(call), old, new, await self._target(call)):
+                    seen.made[call.call] = version.version
+                    seen.held |= {one.call for one in seen.calls[position:place] if await self._holds(one, old)}
+                    position = place + 1
+                    break
+
+    async def _holds(self, call: PlannedCall, document: dict[str, Any]) -> bool:
+        return holds(_request(call), document, await self._target(call))
+
+    # what it means
+
+    async def _decide(self, seen: dict[str, _Seen]) -> None:
+        calls = self._lane.calls
+        last = max((i for i, call in enumerate(calls) if call.call in seen[call.image_set_id].made), default=-1)
+        is_open = False  # whether a call was met that was not made
+        for place, call in enumerate(calls):
+            one = seen[call.image_set_id]
+            if (version := one.made.get(call.call)) is not None:
+                self._found.made += 1
+                self._note(call, Standing.APPLIED, _MADE, base=version - 1, version=version)
+            elif place < last:
+                await self._passed_over(call, one)
+            elif not is_open and one.document is not None and await self._holds(call, one.document):
+                self._held(call)
+            else:
+                await self._not_made(call, one, first=not is_open)
+                is_open = True
+
+    async def _passed_over(self, call: PlannedCall, seen: _Seen) -> None:
+        if call.call in seen.held or (
+            not seen.made and seen.document is not None and await self._holds(call, seen.document)
+        ):
+            self._held(call)
+        else:
+            self._found.overtaken += 1
+            self._note(call, Standing.FAILED, _OVERTAKEN)
+
+    def _held(self, call: PlannedCall) -> None:
+        self._found.held += 1
+        self._note(call, Standing.APPLIED, _HELD)
+
+    async def _not_made(self, call: PlannedCall, seen: _Seen, *, first: bool) -> None:
+        if first and call.units > 1 and seen.document is not None:
+            call = await self._without_what_is_there(call, seen.document)
+        latest = seen.latest
+        if first and latest is not None and self._may_name(call, seen, latest.version):
+            self._found.doubtful += 1
+            self._note(call, Standing.IN_DOUBT, _DOUBTFUL, base=latest.version, base_updated_at=latest.updated_at)
+            return
+        self._found.left += 1
+        if call.call in self._history.begun:
+            self._note(call, Standing.PLANNED, _LEFT)
+
+    def _may_name(self, call: PlannedCall, seen: _Seen, latest: int) -> bool:
+        """Whether a request of the call can have named the latest version: its row may insist on another one."""
+        if call.version is None:
+            return True
+        beyond = {number for number in seen.failed if call.version < number <= latest}
+        return len(beyond) == latest - call.version
+
+    async def _without_what_is_there(self, call: PlannedCall, document: dict[str, Any]) -> PlannedCall:
+        """Of a call that was refused and made in parts: split off what is there; what is not is left to do."""
+        edits = await to_thread.run_sync(self._history.edits_of, call.call)
+        there: set[int] = set()
+        for unit in edits.get_column("unit").unique(maintain_order=True):
+            one = await to_thread.run_sync(part_of, call, edits.filter(edits["unit"] == unit), call.call)
+            if await self._holds(one, document):
+                there.add(unit)
+        if not 0 < len(there) < call.units:
+            return call
+        (made, its), (left, others) = parts(
+            call, edits, self._history.new_call, guilty=lambda edit: edit["unit"] in there
+        )
+        self._note(call, Standing.SPLIT, _LEFT)
+        for part, numbers in ((made, its), (left, others)):
+            self._events.append(Part(part.call, call.call, numbers))
+        self._held(made)
+        return left
+
+    def _note(self, call: PlannedCall, standing: Standing, cause: str, **told: Any) -> None:  # noqa: ANN401 - fields
+        self._events.append(self._event(call, standing, cause, **told))
+
+    def _event(self, call: PlannedCall, standing: Standing, cause: str, **told: Any) -> Event:  # noqa: ANN401
+        before = self._history.begun.get(call.call, {})
+        counters = {name: before.get(name, 0) for name in ("attempts", "throttles", "faults", "conflicts")}
+        return Event(at=time.time(), call=call.call, standing=standing, cause=cause, **counters, **told)
+
+
+def _request(call: PlannedCall) -> UpdateRequest:
+    return UpdateRequest(
+        image_set_id=call.image_set_id,
+        base=0,
+        updatable=call.updatable,
+        removable=call.removable,
+        revert_to=call.revert_to,
+        force=call.force,
+        include_study=call.study_wide,
+    )

@@ -1,0 +1,159 @@
+"""What a resume does: which calls it settles, sends for the first time, sends again, or leaves alone.
+
+Under every strategy the calls in doubt come first, and a call that was applied is never sent again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from bulkedit.client.responses import Standing
+from bulkedit.edits.edit import Action
+from bulkedit.runs.ledger import Event
+
+if TYPE_CHECKING:
+    from bulkedit.plans import SavedPlan
+    from bulkedit.runs.ledger import Ledger, Part
+
+
+class Strategy(StrEnum):
+    """Which calls a resume takes up, beside those in doubt."""
+
+    NEW = "new"  # those never settled. Safe: no edit that has an outcome is touched
+    FAILED = "failed"  # those that ended rejected, conflicted or failed. Safe: nothing of them was made
+    ALL = "all"  # both
+
+
+UNKNOWN_CAUSE: Final = "outcome unknown"  # how the causes begin of calls that may have been made, and nothing tells
+AGAIN: Final = (Standing.FAILED, Standing.CONFLICTED, Standing.REJECTED)
+_IN_DOUBT: Final = (Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED)
+_PLACE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
+_REACHES: Final = {  # what an action changes as a whole: all places that agree in these columns
+    str(Action.REVERT): ["image_set_id"],
+    str(Action.REMOVE_SERIES): ["image_set_id", "series_uid"],
+    str(Action.REMOVE_INSTANCE): ["image_set_id", "series_uid", "instance_uid"],
+}
+_RENAMES: Final = {  # a new UID changes the names of all places inside, as if these were removed
+    "SeriesInstanceUID": (str(Action.REMOVE_SERIES), "series_uid"),
+    "SOPInstanceUID": (str(Action.REMOVE_INSTANCE), "instance_uid"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """Numbers of calls (parts of split calls are calls), and what the ledger is to hold of it."""
+
+    strategy: Strategy
+    in_doubt: int  # looked at first
+    again: tuple[int, ...]  # calls that are sent again
+    new: int  # never settled, nor in doubt; sent unless the strategy is `failed`
+    overtaken: int  # not sent again, because a later edit of the same place was applied since
+    settled: int  # left alone, those overtaken included
+
+    @property
+    def sends_new(self) -> bool:
+        """Whether calls that were never settled are sent."""
+        return self.strategy is not Strategy.FAILED
+
+    def events(self, ledger: Ledger, epoch: float) -> list[Event]:
+        """The calls that are sent again, planned anew; their counters go on."""
+        cause = f"resumed with --strategy {self.strategy}"
+        counters = ("attempts", "throttles", "faults", "conflicts")
+        return [
+            Event(
+                at=epoch,
+                call=row["call"],
+                standing=Standing.PLANNED,
+                cause=cause,
+                **{name: row[name] for name in counters},
+            )
+            for row in ledger.rows_of(self.again)
+        ]
+
+
+def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumption:
+    """What a resume will do. Blocks: it reads the ledger, and the plan where it must."""
+    standings, parts = ledger.last_standings(), ledger.parts()
+    split = {part.parent for part in parts}
+    standing = pl.col("standing")
+    in_doubt = standings.filter(standing.is_in(list(map(str, _IN_DOUBT)))).height
+    done = standings.filter(standing.is_in([str(s) for s in Standing if s.settled]))
+    total = plan.counts["calls"] + len(parts) - len(split)
+    wanted = [] if strategy is Strategy.NEW else done.filter(standing.is_in(list(map(str, AGAIN))))["call"].to_list()
+    unknown = {row["call"] for row in ledger.rows_of(wanted) if (row["cause"] or "").startswith(UNKNOWN_CAUSE)}
+    wanted = [call for call in wanted if call not in unknown]
+    # what may have been made counts as made
+    made = standings.filter(standing.is_in([str(Standing.APPLIED), *map(str, _IN_DOUBT)])).select("call")
+    overtaken = _overtaken(plan, made, parts, wanted) if wanted else set()
+    again = tuple(call for call in wanted if call not in overtaken)
+    return Resumption(
+        strategy=strategy,
+        in_doubt=in_doubt,
+        again=again,
+        new=total - in_doubt - done.height,
+        overtaken=len(overtaken),
+        settled=done.height - len(again),
+    )
+
+
+def _overtaken(plan: SavedPlan, applied: pl.DataFrame, parts: list[Part], wanted: list[int]) -> set[int]:
+    """Calls that would undo what a later edit of the same place has done since.
+
+    A revert changes every place of its image set; a removal, those of the instance or series that it removes. A new UID
+    of an instance or series changes those under its old UID and those under its new one. A call of the whole study
+    changes its places in all image sets of its lane.
+    """
+    new_uid = pl.when(pl.col("attribute").is_in(list(_RENAMES))).then(pl.col("value").str.strip_chars('"'))
+    edits = plan.edits().select("edit", "call", "action", *_PLACE, new_uid=new_uid).collect()
+    last = {edit: part.call for part in parts for edit in part.edits}
+    edits = edits.with_columns(
+        order=pl.col("edit"),  # `bulkedit.edits.edit.in_order`
+        root=pl.col("call"),  # of the plan
+        call=pl.col("edit").replace_strict(last, default=None, return_dtype=pl.UInt32).fill_null(pl.col("call")),
+        reach=pl.col("action").cast(pl.String),
+    )
+    edits = _in_whole_studies(plan, edits)
+    failed = edits.filter(pl.col("call").is_in(wanted))
+    made = edits.join(applied, on="call", how="semi").join(failed, on="image_set_id", how="semi")
+    failed, made = _with_renames(failed), _with_renames(made)
+    found = [_earlier(failed, made, _PLACE, nulls_equal=True)]
+    for reach, place in _REACHES.items():
+        whole = pl.col("reach") == reach
+        found += [_earlier(failed, made.filter(whole), place), _earlier(failed.filter(whole), made, place)]
+    return set(pl.concat(found).to_list())
+
+
+def _in_whole_studies(plan: SavedPlan, edits: pl.DataFrame) -> pl.DataFrame:
+    """Edits, those of study-wide calls once for each image set of the call's lane."""
+    calls = plan.calls().select("lane", "image_set_id", "study_wide", root="call").collect()
+    wide = calls.filter("study_wide").select("root", "lane")
+    if wide.is_empty():
+        return edits
+    siblings = calls.select("lane", "image_set_id").unique(maintain_order=True)
+    reached = wide.join(siblings, on="lane", maintain_order="left").select("root", reached="image_set_id")
+    return (
+        edits.join(reached, on="root", how="left", maintain_order="left")
+        .with_columns(image_set_id=pl.coalesce("reached", "image_set_id"))
+        .unique(maintain_order=True)
+    )
+
+
+def _with_renames(edits: pl.DataFrame) -> pl.DataFrame:
+    """Edits, and each change of a UID as two more: one that reaches all under the old UID, one all under the new."""
+    frames = [edits]
+    for attribute, (reach, uid) in _RENAMES.items():
+        renaming = (pl.col("attribute") == attribute) & (pl.col("action") == str(Action.SET))
+        old = edits.filter(renaming).with_columns(reach=pl.lit(reach))
+        frames += [old, old.with_columns(pl.col("new_uid").alias(uid))]
+    return pl.concat(frames)
+
+
+def _earlier(failed: pl.DataFrame, made: pl.DataFrame, place: list[str], *, nulls_equal: bool = False) -> pl.Series:
+    """Numbers of the calls of ``failed`` with an edit before one of ``made`` that agrees with it in these columns."""
+    latest = made.group_by(place).agg(latest=pl.col("order").max())
+    both = failed.join(latest, on=place, how="inner", nulls_equal=nulls_equal)
+    return both.filter(pl.col("latest") > pl.col("order"))["call"]

@@ -1,0 +1,67 @@
+"""The repeats of one request: decided by the verdict table, bounded and spaced by tenacity.
+
+The only importer of tenacity. Its retrying object is stepped by hand rather than run, so that a call that waits
+holds no worker: the wait that tenacity names becomes the time at which the lane is due again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import tenacity
+
+from bulkedit.client.pacing import FAULT
+
+if TYPE_CHECKING:
+    import random
+
+    from bulkedit.runs.budget import RetryBudget
+    from bulkedit.runs.options import Options
+
+_GIVE_UP: Final = -1.0
+
+
+class Repeats:
+    """Counts the faults of one call and says how long to wait before the next attempt."""
+
+    def __init__(self, options: Options, budget: RetryBudget, rng: random.Random, *, reads: bool = False) -> None:
+        """``reads``: reads change nothing, so only their time is limited, not their number."""
+        self._budget = budget
+        self._rng = rng
+        stop: tenacity.stop.stop_base = _StopAfter(options.retry_for_s)
+        if not reads:
+            stop |= tenacity.stop_after_attempt(options.max_attempts)
+        self._policy = tenacity.Retrying(
+            stop=stop,
+            wait=self._wait,
+            retry=tenacity.retry_always,
+            sleep=lambda _: None,
+            retry_error_callback=lambda _: _GIVE_UP,
+        )
+        self._state: tenacity.RetryCallState | None = None
+
+    def fault(self, now: float) -> float | None:
+        """A fault came at ``now`` (monotonic seconds): seconds until the next attempt, None to give up."""
+        if self._state is None:
+            self._policy.begin()
+            self._state = tenacity.RetryCallState(self._policy, None, (), {})
+            self._state.start_time = now
+        else:
+            self._state.prepare_for_next_attempt()
+        self._state.set_result(None)
+        self._state.outcome_timestamp = now
+        todo = self._policy.iter(retry_state=self._state)
+        return max(float(todo), self._budget.repeat(now)) if isinstance(todo, tenacity.DoSleep) else None
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        return FAULT.wait(state.attempt_number, self._rng)
+
+
+class _StopAfter(tenacity.stop.stop_base):
+    """As `tenacity.stop_after_delay`, on the clock that `Repeats.fault` is given."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __call__(self, state: tenacity.RetryCallState) -> bool:
+        return (state.seconds_since_start or 0.0) >= self._seconds

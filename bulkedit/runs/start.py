@@ -1,0 +1,270 @@
+"""From a run to an engine that is ready: options checked, the data store asked for, the ledger open."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import time
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from anyio import to_thread
+
+from bulkedit import _received as received
+from bulkedit._printable import printable
+from bulkedit.client.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
+from bulkedit.client.parsing import THEN_RESUME, systemic_error
+from bulkedit.client.responses import Datastore, Lost, Refusal
+from bulkedit.errors import (
+    AccessError,
+    BulkeditError,
+    DatastoreError,
+    EndpointError,
+    StalePlanError,
+    UsageError,
+)
+from bulkedit.runs import full_messages
+from bulkedit.runs.budget import Halt, parse_max_errors
+from bulkedit.runs.engine import Engine
+from bulkedit.runs.folder import require_own_anchor
+from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.options import OnConflict, Options
+from bulkedit.runs.reconcile import Reconciled, reconcile
+from bulkedit.runs.resume import Resumption, Strategy, resumption
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from bulkedit.client.contract import Client
+    from bulkedit.plans import SavedPlan
+    from bulkedit.runs.folder import Run
+
+_DEFAULT: Final = Options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run goes about its plan; names, words and defaults are those of the flags of `bulkedit apply`."""
+
+    rate: str = AUTO  # auto finds the quota and follows it; 0.25/s, 15/m or 900/h is kept
+    max_rate: str | None = None  # the most that auto sends
+    burst: float | None = None  # calls at once after a lull; 1 with a rate, and with auto what the quota allows
+    read_rate: str = AUTO
+    workers: int = _DEFAULT.workers  # requests at once
+    max_in_flight: int = _DEFAULT.max_in_flight  # image sets with an update under way at once
+    on_conflict: str = str(_DEFAULT.on_conflict)  # rebase or stop
+    unlock_timeout: float = _DEFAULT.unlock_timeout_s  # seconds
+    max_errors: str | None = None  # a number of edits, or a share such as 5%
+    min_sample: int = _DEFAULT.min_sample  # edits settled before a share counts
+    halt: str = str(_DEFAULT.halt)  # soon or now
+    max_attempts: int = _DEFAULT.max_attempts  # requests of one call that may meet faults; throttles do not count
+    retry_for: float = _DEFAULT.retry_for_s  # seconds
+    include_values: bool = False  # keep the service's full messages, which can quote values, in the run's plan
+
+    @classmethod
+    def of(cls, run: Run) -> RunOptions:
+        """Those a run was begun with. One that began before an option was there has its default.
+
+        Raises ReceivedError for what no run has.
+        """
+        return received.record(cls, run.settings["options"], str(run.folder / "run.json"))
+
+    def engine(self) -> Options:
+        """As the engine takes them. Raises UsageError for what is not understood."""
+        if self.on_conflict not in list(OnConflict):
+            raise UsageError("--on-conflict is rebase or stop.")
+        if self.halt not in list(Halt):
+            raise UsageError("--halt is soon or now.")
+        for name, least in _LEAST.items():
+            if (number := getattr(self, name)) is not None and not number >= least:
+                raise UsageError(f"--{name.replace('_', '-')} is at least {least}.")
+        paces = {
+            # the quotas of copies and deletions are their own: --rate is that of updates
+            operation: Auto(quota) if operation in WRITES else parse_read_pace(self.read_rate, operation)
+            for operation, quota in DOCUMENTED.items()
+        }
+        documented = DOCUMENTED[Operation.UPDATE]
+        paces[Operation.UPDATE] = parse_pace(self.rate, documented, burst=self.burst, most=self.max_rate)
+        return Options(
+            rates=paces,
+            workers=self.workers,
+            max_in_flight=self.max_in_flight,
+            on_conflict=OnConflict(self.on_conflict),
+            unlock_timeout_s=self.unlock_timeout,
+            max_attempts=self.max_attempts,
+            retry_for_s=self.retry_for,
+            max_errors=None if self.max_errors is None else parse_max_errors(self.max_errors),
+            min_sample=self.min_sample,
+            halt=Halt(self.halt),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """How a run that was begun goes on."""
+
+    strategy: Strategy = Strategy.NEW
+    assume_unknown: bool = False  # compare each call without proof: the ledger is not what the run has written
+
+
+# as the flags have it
+_LEAST: Final = {
+    **dict.fromkeys(("burst", "workers", "max_in_flight", "unlock_timeout", "min_sample", "max_attempts"), 1),
+    "retry_for": 0,
+}
+
+
+def require_digest(plan: SavedPlan, digest: str) -> None:
+    """Raises StalePlanError unless a plan has this digest, and UsageError for what is not a digest.
+
+    ``digest``: all hexadecimal digits, or at least the first 16, which no one can give to another plan by trying:
+    64 bits take 2**64 plans.
+    """
+    wanted = digest.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{16,64}", wanted):
+        raise UsageError(
+            "--digest is the 64 hexadecimal digits that `bulkedit plan` prints, or at least the first 16 of them."
+        )
+    if not plan.digest.startswith(wanted):
+        raise StalePlanError(
+            "this is not the plan with the digest that was asked for.",
+            where=str(plan.folder),
+            likely=f"It has digest {plan.digest}: it was planned again, or changed, after someone wrote the digest "
+            "down.",
+            hint="Nothing was sent. Ask who planned it for folder and digest, or review the plan and use its digest.",
+        )
+
+
+def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
+    """Raises UsageError where a plan deletes image sets for good, and nobody has said so by name."""
+    if (count := plan.counts.get("originals_deleted", 0)) and not delete_originals:
+        raise UsageError(
+            f"this plan deletes {count:,} original image {'set' if count == 1 else 'sets'} for good, once each is "
+            "copied and promoted.",
+            likely="It was planned with --delete-originals; --yes alone does not agree to that.",
+            hint="To agree: --delete-originals. To keep them: plan again without it.",
+        )
+
+
+@asynccontextmanager
+async def engine_of(
+    run: Run,
+    client: Client,
+    going_on: GoingOn | None = None,
+    told: Callable[[Resumption], None] | None = None,
+    reconciled: Callable[[Reconciled], None] | None = None,
+) -> AsyncIterator[Engine]:
+    """The engine that carries a run out, or goes on with it, ready to `run`.
+
+    Before that the data store has been asked for, the ledger is this process's alone, and what a resume takes up has
+    been entered; ``told`` is told of it first, and ``reconciled`` of what was compared before. Raises
+    UnprovenLedgerError, LedgerError, UsageError, and what `require_datastore` raises.
+    """
+    wanted = RunOptions.of(run)
+    options = wanted.engine()
+    async with _keeping_messages(client, run, wanted) as keeping:
+        going_on = going_on or GoingOn()
+        await to_thread.run_sync(require_own_anchor, run)
+        resumed = run.is_begun
+        await require_datastore(keeping, run.plan.datastore_id, resumed=resumed)
+        if resumed and going_on.assume_unknown:
+            found = await reconcile(run, keeping, wanted.read_rate)
+            if reconciled is not None:
+                reconciled(found)
+        with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
+            sends_new = True
+            if resumed:
+                await to_thread.run_sync(ledger.require_calls, run.plan.counts["calls"])
+                todo = await to_thread.run_sync(resumption, run.plan, ledger, going_on.strategy)
+                if told is not None:
+                    told(todo)
+                await to_thread.run_sync(lambda: ledger.append(todo.events(ledger, time.time())))
+                sends_new = todo.sends_new
+            rng = random.SystemRandom()
+            yield Engine(run.plan, keeping, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
+
+
+@asynccontextmanager
+async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> AsyncIterator[Client]:
+    """The client, with its messages kept beside the plan if values were asked for. Raises UsageError."""
+    if not options.include_values:
+        yield client
+        return
+    path = run.folder / "plan" / full_messages.FILE
+    try:
+        file = received.opened_to_write(path)
+    except OSError as error:
+        raise UsageError(f"the file for messages cannot be written ({error.strerror}).", where=str(path)) from error
+    with file:
+        yield full_messages.KeepingClient(client, file, time.time)
+
+
+@contextmanager
+def removed_unless_started(
+    folders: list[Path], *also: type[BaseException], told: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Remove the folders if the block fails before a run in one of them has a ledger: nothing was sent then.
+
+    They hold values. The block may add to them. Failures are errors, Ctrl-C, and ``also``. What was removed is in the
+    hint of an error; of another failure ``told`` is told.
+    """
+    failures: tuple[type[BaseException], ...] = (BulkeditError, KeyboardInterrupt, *also)
+    try:
+        yield
+    except failures as failure:
+        if folders and not any((folder / "ledger.sqlite").exists() for folder in folders):
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
+            text = f"Nothing was sent. Removed: {', '.join(map(printable, folders))}"
+            if isinstance(failure, BulkeditError):
+                failure.hint = "\n".join(filter(None, (failure.hint, text)))
+            elif told is not None:
+                told(text)
+        raise
+
+
+async def require_datastore(client: Client, datastore_id: str, *, resumed: bool = False) -> None:
+    """Raises DatastoreError, AccessError, CredentialsError or EndpointError where no call can succeed.
+
+    ``resumed``: whether it is for a run that was begun before, so that its data store was there.
+    """
+    found = await client.get_datastore()
+    if isinstance(found, Lost):
+        raise EndpointError(
+            f"the service could not be reached ({found.cause}).",
+            likely="The network is down, or --endpoint-url or --region is wrong.",
+            hint="Try: aws medical-imaging list-datastores",
+        )
+    if isinstance(found, Datastore):
+        if found.status != "ACTIVE":
+            raise DatastoreError(
+                f"data store {datastore_id} is {found.status}, not ACTIVE.",
+                likely="It is being created or deleted, or its creation has failed.",
+                hint=f"See how it goes on: aws medical-imaging get-datastore --datastore-id {datastore_id}",
+            )
+        return
+    if found.kind in {Refusal.THROTTLED, Refusal.TOO_MANY}:
+        return  # the first call will tell
+    if found.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
+        raise DatastoreError(
+            f"data store {datastore_id} does not exist in this account and region ({found.code}).",
+            likely="It was deleted since the run was begun, or these credentials are of another account."
+            if resumed
+            else "The id is mistyped, or the data store is in another region.",
+            hint="List those that exist: aws medical-imaging list-datastores",
+        )
+    if found.kind is Refusal.UNKNOWN:
+        raise EndpointError(
+            f"the endpoint refused GetDatastore ({found.code}).",
+            likely="It is another service than HealthImaging, or an emulator that does not answer for this host name.",
+            hint="Check --endpoint-url, --region and the proxy's settings.",
+        )
+    denied = AccessError(
+        f"AWS does not let these credentials read data store {datastore_id} ({found.code}).",
+        likely="The role lacks medical-imaging:GetDatastore, or the data store is another account's.",
+        hint=f"Add the permission, or use credentials that have it{THEN_RESUME if resumed else '.'}",
+    )
+    raise systemic_error(found, denied=denied, in_run=resumed) or denied

@@ -1,0 +1,595 @@
+"""The client over aioboto3 keeps its contract, against the emulator and against broken servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from bulkedit.client.aws import AwsClient, connect
+from bulkedit.client.contract import Connection, UpdateRequest
+from bulkedit.client.parsing import refusal_of
+from bulkedit.client.responses import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refusal, Refused, State
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Settings, Settle, serve
+from bulkedit.emulator.api.model import service_model
+from bulkedit.errors import CredentialsError, UsageError
+from tests.emulator.hospital import document, in_patient, in_study
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from bulkedit.emulator import Emulator
+
+ABSENT = "0" * 32
+CANARY = "CANARY^JANE"
+
+
+def connection(endpoint_url: str, **options: Any) -> Connection:
+    return Connection(datastore_id=DEFAULT_DATASTORE_ID, endpoint_url=str(endpoint_url), **options)
+
+
+def study_edit(image_set_id: str, base: int = 1, **attributes: Any) -> UpdateRequest:
+    text = json.dumps(in_study(**(attributes or {"StudyDescription": "HEAD"})))
+    return UpdateRequest(image_set_id=image_set_id, base=base, updatable=text)
+
+
+@pytest.fixture
+async def client(emulator: Emulator) -> AsyncIterator[AwsClient]:
+    async with connect(connection(emulator)) as opened:
+        yield opened
+
+
+async def settled(client: AwsClient, image_set_id: str) -> ImageSet:
+    """The image set once it is unlocked."""
+    while True:
+        found = await client.get_image_set(image_set_id)
+        assert isinstance(found, ImageSet)
+        if found.state is State.ACTIVE:
+            return found
+        await asyncio.sleep(0.005)
+
+
+async def changed(client: AwsClient, request: UpdateRequest) -> ImageSet:
+    """The image set after an update that is accepted."""
+    assert await client.update(request) == Accepted(request.base + 1)
+    return await settled(client, request.image_set_id)
+
+
+# -- the methods, against the emulator
+
+
+class TestUpdate:
+    async def test_an_accepted_update_names_the_version_to_come(self, emulator: Emulator, client: AwsClient) -> None:
+        assert await client.update(study_edit(emulator.add(document()))) == Accepted(2)
+
+    async def test_what_is_inserted_and_removed_is_in_the_next_version(
+        self, emulator: Emulator, client: AwsClient
+    ) -> None:
+        image_set_id = emulator.add(document(ReferringPhysicianName="A"))
+        request = UpdateRequest(
+            image_set_id=image_set_id,
+            base=1,
+            updatable=json.dumps(in_study(StudyDescription="HEAD")),
+            removable=json.dumps(in_study(ReferringPhysicianName="A")),
+        )
+        assert (await changed(client, request)).status == "UPDATED"
+        found = await client.get_metadata(image_set_id)
+        assert isinstance(found, Metadata)
+        after = found.document["Study"]["DICOM"]
+        assert (after["StudyDescription"], "ReferringPhysicianName" in after) == ("HEAD", False)
+
+    async def test_a_revert_names_the_version_to_go_back_to(self, emulator: Emulator, client: AwsClient) -> None:
+        image_set_id = emulator.add(document())
+        before = await client.get_metadata(image_set_id)
+        await changed(client, study_edit(image_set_id))
+        await changed(client, UpdateRequest(image_set_id=image_set_id, base=2, revert_to=1))
+        assert await client.get_metadata(image_set_id) == before
+
+    @pytest.mark.parametrize("force", [False, True], ids=["unforced", "forced"])
+    @pytest.mark.parametrize("include_study", [False, True], ids=["alone", "study-wide"])
+    async def test_force_and_include_study_image_sets_go_out_where_asked_for(
+        self, emulator: Emulator, client: AwsClient, force: bool, include_study: bool
+    ) -> None:
+        # the pinned botocore's model does not know includeStudyImageSets: the package brings it along
+        text = json.dumps(in_patient(PatientName="X"))
+        image_set_id = emulator.add(document())
+        await client.update(
+            UpdateRequest(image_set_id=image_set_id, base=1, updatable=text, force=force, include_study=include_study)
+        )
+        entry = next(entry for entry in emulator.journal() if entry.action == "UpdateImageSetMetadata")
+        assert (entry.force, entry.study_wide, entry.base) == (force, include_study, 1)
+
+    async def test_a_parameter_of_the_wrong_type_is_refused_without_showing_it(
+        self, emulator: Emulator, client: AwsClient
+    ) -> None:
+        request = UpdateRequest(image_set_id=cast("str", [CANARY]), base=1, updatable=CANARY)
+        assert await client.update(request) == Refused(Refusal.INVALID, "ParamValidationError")
+        assert [entry.action for entry in emulator.journal() if entry.kind == "request"] == []
+
+
+class TestReads:
+    async def test_an_image_set_has_version_state_and_status(self, emulator: Emulator, client: AwsClient) -> None:
+        image_set_id = emulator.add(document())
+        found = await client.get_image_set(image_set_id)
+        assert isinstance(found, ImageSet)
+        assert (found.image_set_id, found.version, found.state, found.status, found.primary, found.storage_tier) == (
+            image_set_id,
+            1,
+            State.ACTIVE,
+            "CREATED",
+            True,
+            "FREQUENT_ACCESS",
+        )
+
+    async def test_a_version_is_read_by_its_number(self, emulator: Emulator, client: AwsClient) -> None:
+        image_set_id = emulator.add(document())
+        await changed(client, study_edit(image_set_id))
+        versions = [await client.get_image_set(image_set_id, number) for number in (1, 2)]
+        assert [found.version for found in versions if isinstance(found, ImageSet)] == [1, 2]
+        documents = [await client.get_metadata(image_set_id, number) for number in (1, 2)]
+        texts = [
+            found.document["Study"]["DICOM"]["StudyDescription"] for found in documents if isinstance(found, Metadata)
+        ]
+        assert texts == ["CHEST", "HEAD"]
+
+    async def test_a_failed_update_is_seen_with_its_message(self, emulator: Emulator, client: AwsClient) -> None:
+        image_set_id = emulator.add(document())
+        found = await changed(client, study_edit(image_set_id, PatientName="AT THE WRONG LEVEL"))
+        assert (found.failed, found.version, found.message.startswith("INVALID_REQUEST")) == (True, 2, True)
+
+    @pytest.mark.parametrize("instances", [1, 2000], ids=["small", "large"])
+    async def test_metadata_comes_unpacked(self, emulator: Emulator, client: AwsClient, instances: int) -> None:
+        content = document(instances=instances)
+        (series,) = content["Study"]["Series"].values()
+        rng = random.Random(5)
+        for instance in series["Instances"].values():
+            instance["DICOM"]["ImageComments"] = rng.randbytes(40).hex()  # so that gzip cannot make it small
+        found = await client.get_metadata(emulator.add(content))
+        assert isinstance(found, Metadata)
+        (stored,) = found.document["Study"]["Series"].values()
+        assert stored["Instances"] == series["Instances"]
+
+    async def test_versions_come_in_pages_newest_first(self, emulator: Emulator, client: AwsClient) -> None:
+        image_set_id = emulator.add(document())
+        for base in range(1, 5):
+            await changed(client, study_edit(image_set_id, base))
+        pages = await pages_of(lambda token: client.list_versions(image_set_id, limit=2, next_token=token))
+        assert [[int(item["versionId"]) for item in page] for page in pages] == [[5, 4], [3, 2], [1]]
+
+    async def test_search_finds_all_image_sets_in_pages(self, emulator: Emulator, client: AwsClient) -> None:
+        ids = {emulator.add(document(study=f"1.2.{number}")) for number in range(5)}
+        pages = await pages_of(lambda token: client.search(limit=2, next_token=token))
+        assert [len(page) for page in pages] == [2, 2, 1]
+        assert {item["imageSetId"] for page in pages for item in page} == ids
+
+    async def test_search_criteria_go_out(self, emulator: Emulator, client: AwsClient) -> None:
+        wanted = emulator.add(document(patient="P7", study="1.2.7"))
+        emulator.add(document(patient="P8", study="1.2.8"))
+        criteria = {"filters": [{"operator": "EQUAL", "values": [{"DICOMPatientId": "P7"}]}]}
+        found = await client.search(criteria)
+        assert isinstance(found, Page)
+        assert [item["imageSetId"] for item in found.items] == [wanted]
+
+    async def test_the_data_store_is_the_one_that_the_client_is_bound_to(self, client: AwsClient) -> None:
+        found = await client.get_datastore()
+        assert isinstance(found, Datastore)
+        assert (found.datastore_id, found.status) == (DEFAULT_DATASTORE_ID, "ACTIVE")
+
+
+async def pages_of(fetch: Callable[[str | None], Coroutine[Any, Any, Page | Refused | Lost]]) -> list[list[Any]]:
+    pages = []
+    token: str | None = None
+    while True:
+        page = await fetch(token)
+        assert isinstance(page, Page)
+        pages.append(page.items)
+        token = page.next_token
+        if token is None:
+            return pages
+
+
+class TestRefusals:
+    async def test_an_image_set_that_does_not_exist_is_not_found(self, client: AwsClient) -> None:
+        answers = [
+            await client.update(study_edit(ABSENT)),
+            await client.get_image_set(ABSENT),
+            await client.get_metadata(ABSENT),
+            await client.list_versions(ABSENT),
+        ]
+        assert [kind_of(answer) for answer in answers] == [Refusal.NOT_FOUND] * 4
+
+    async def test_a_version_that_is_not_the_latest_is_stale(self, emulator: Emulator, client: AwsClient) -> None:
+        image_set_id = emulator.add(document())
+        await changed(client, study_edit(image_set_id))
+        assert kind_of(await client.update(study_edit(image_set_id, base=1))) == Refusal.STALE
+
+    async def test_a_request_that_can_never_be_accepted_is_invalid(self, emulator: Emulator, client: AwsClient) -> None:
+        request = UpdateRequest(image_set_id=emulator.add(document()), base=1, updatable="no JSON")
+        assert kind_of(await client.update(request)) == Refusal.INVALID
+
+    async def test_a_locked_image_set_is_a_conflict_and_one_too_many_is_its_own_kind(self) -> None:
+        settings = Settings(scale=100, concurrent=1, settle=Settle(seconds=60))
+        with serve(settings) as emulator:
+            first, second = (emulator.add(document(study=study)) for study in ("1.2.1", "1.2.2"))
+            async with connect(connection(emulator)) as client:
+                answers = [await client.update(study_edit(one)) for one in (first, first, second)]
+        assert answers[0] == Accepted(2)
+        assert [kind_of(answer) for answer in answers[1:]] == [Refusal.CONFLICT, Refusal.TOO_MANY]
+
+    async def test_a_request_above_the_quota_is_throttled(self) -> None:
+        with serve() as emulator:
+            image_set_id = emulator.add(document())
+            async with connect(connection(emulator)) as client:
+                answers = [await client.update(study_edit(image_set_id)) for _ in range(2)]
+        assert kind_of(answers[1]) == Refusal.THROTTLED
+
+
+def kind_of(answer: object) -> Refusal:
+    assert isinstance(answer, Refused), answer
+    return answer.kind
+
+
+# -- what an error answer means
+
+
+def error(status: int, code: str = "", message: str = "", **headers: str) -> dict[str, Any]:
+    """An error response as botocore hands it over."""
+    meta = {"HTTPStatusCode": status, "HTTPHeaders": {name.replace("_", "-"): text for name, text in headers.items()}}
+    return {"Error": {"Code": code, "Message": message}, "ResponseMetadata": meta}
+
+
+OF_THE_MODEL = {
+    "AccessDeniedException": Refusal.ACCESS_DENIED,
+    "BadRequestException": Refusal.UNKNOWN,  # of GetImageFrame only, as is the next
+    "ConflictException": Refusal.CONFLICT,
+    "InternalServerException": None,  # lost
+    "NotAcceptableException": Refusal.UNKNOWN,
+    "ResourceNotFoundException": Refusal.NOT_FOUND,
+    "ServiceQuotaExceededException": Refusal.TOO_MANY,
+    "ThrottlingException": Refusal.THROTTLED,
+    "ValidationException": Refusal.INVALID,
+}
+
+
+def shapes_of_errors() -> dict[str, int]:
+    shapes = (service_model().shape_for(name) for name in service_model().shape_names)
+    return {
+        shape.name: shape.metadata["error"]["httpStatusCode"] for shape in shapes if shape.metadata.get("exception")
+    }
+
+
+class TestRefusalOf:
+    def test_every_error_of_the_services_model_has_a_meaning(self) -> None:
+        assert sorted(OF_THE_MODEL) == sorted(shapes_of_errors())
+
+    @pytest.mark.parametrize(("code", "kind"), OF_THE_MODEL.items(), ids=list(OF_THE_MODEL))
+    def test_an_error_of_the_services_model_means(self, code: str, kind: Refusal | None) -> None:
+        found = refusal_of(error(shapes_of_errors()[code], code, "words"))
+        assert found == (Lost(code) if kind is None else Refused(kind, code, "words"))
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (400, Refusal.UNKNOWN),
+            (401, Refusal.CREDENTIALS),
+            (402, Refusal.TOO_MANY),
+            (403, Refusal.ACCESS_DENIED),
+            (404, Refusal.NOT_FOUND),
+            (409, Refusal.CONFLICT),
+            (413, Refusal.UNKNOWN),
+            (429, Refusal.THROTTLED),
+        ],
+    )
+    @pytest.mark.parametrize("code", ["", "SomethingNewException"], ids=["no-code", "new-code"])
+    def test_an_unknown_code_means_what_its_status_means(self, status: int, code: str, kind: Refusal) -> None:
+        assert refusal_of(error(status, code)) == Refused(kind, f"HTTP {status}")
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "IncompleteSignature",
+            "InvalidClientTokenId",
+            "InvalidSignatureException",
+            "MissingAuthenticationTokenException",
+            "RequestExpired",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClientException",
+        ],
+    )
+    def test_codes_of_request_signing_are_about_the_credentials(self, code: str) -> None:
+        assert refusal_of(error(403, code)) == Refused(Refusal.CREDENTIALS, code)
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+    @pytest.mark.parametrize("code", ["", "ThrottlingException", "ValidationException"])
+    def test_a_5xx_is_lost_whatever_its_code_because_the_update_may_have_been_made(
+        self, status: int, code: str
+    ) -> None:
+        assert refusal_of(error(status, code)) == Lost(code or f"HTTP {status}")
+
+    @pytest.mark.parametrize("status", [0, 200, 301], ids=["none", "success", "redirect"])
+    def test_a_status_that_is_no_refusal_is_lost(self, status: int) -> None:
+        assert refusal_of(error(status)) == Lost(f"HTTP {status}" if status else "no HTTP status")
+
+    @pytest.mark.parametrize(
+        ("status", "code", "message", "kind"),
+        [
+            (
+                404,
+                "ResourceNotFoundException",
+                "Requested version(s) of ImageSet(s) is not the latest.",
+                Refusal.STALE,
+            ),
+            (404, "", "… is not the latest …", Refusal.STALE),
+            (404, "ResourceNotFoundException", "The requested image set does not exist.", Refusal.NOT_FOUND),
+            (409, "ConflictException", "… is not the latest.", Refusal.CONFLICT),  # a look tells which of the two
+            (400, "ValidationException", "… is not the latest.", Refusal.INVALID),
+        ],
+        ids=["observed", "without-code", "absent", "conflict", "invalid"],
+    )
+    def test_a_404_is_stale_by_its_words(self, status: int, code: str, message: str, kind: Refusal) -> None:
+        assert kind_of(refusal_of(error(status, code, message))) == kind
+
+    @pytest.mark.parametrize(
+        ("text", "seconds"), [("7", 7.0), ("1.5", 1.5), ("soon", None), ("", None), ("-1", None), (".", None)]
+    )
+    def test_retry_after_is_a_number_of_seconds_or_nothing(self, text: str, seconds: float | None) -> None:
+        found = refusal_of(error(429, "ThrottlingException", retry_after=text))
+        assert isinstance(found, Refused)
+        assert found.retry_after_s == seconds
+
+    def test_a_response_that_lacks_everything_is_lost(self) -> None:
+        assert refusal_of({}) == Lost("no HTTP status")
+
+
+# -- servers with one wrong habit
+
+
+class Wire:
+    """A server that reads one request a connection and answers bytes, or never."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self._answer = answer
+        self._over = asyncio.Event()
+        self.requests: list[bytes] = []
+        self.url = ""
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.requests.append(head)
+        if self._answer is None:
+            await self._over.wait()
+        else:
+            writer.write(self._answer)
+        writer.close()
+
+    def end(self) -> None:
+        self._over.set()
+
+
+@asynccontextmanager
+async def answering(answer: bytes | None) -> AsyncIterator[Wire]:
+    wire = Wire(answer)
+    server = await asyncio.start_server(wire.handle, "127.0.0.1", 0)
+    wire.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield wire
+        wire.end()
+
+
+def http(status: int, body: bytes, *, length: int | None = None, code: str = "") -> bytes:
+    head = f"HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head += f"x-amzn-ErrorType: {code}\r\n" if code else ""
+    return f"{head}Content-Length: {len(body) if length is None else length}\r\n\r\n".encode() + body
+
+
+METHODS: dict[str, Callable[[AwsClient], Coroutine[Any, Any, object]]] = {
+    "update": lambda client: client.update(study_edit(ABSENT)),
+    "get_image_set": lambda client: client.get_image_set(ABSENT),
+    "get_metadata": lambda client: client.get_metadata(ABSENT),
+    "list_versions": lambda client: client.list_versions(ABSENT),
+    "search": lambda client: client.search(),
+    "get_datastore": lambda client: client.get_datastore(),
+}
+
+
+async def answers_of_each_method(client: AwsClient) -> dict[str, object]:
+    return {name: await method(client) for name, method in METHODS.items()}
+
+
+BROKEN = {
+    "closes at once": b"",
+    "cuts the head short": b"HTTP/1.1 20",
+    "cuts the body short": http(200, b'{"latestVersionId": "2"', length=100),
+    "is not HTTP": b"220 mail.example ESMTP\r\n",
+    "answers a page": http(200, b"<html>sign in</html>"),
+    "answers nothing": http(200, b""),
+    "answers another list": http(200, b"[]"),
+    "answers 500": http(500, b'{"message": "internal"}', code="InternalServerException"),
+    "answers 503": http(503, b"<html>busy</html>"),
+    "answers a 302": http(302, b""),
+}
+
+
+class TestLostAnswers:
+    @pytest.mark.parametrize("answer", BROKEN.values(), ids=list(BROKEN))
+    async def test_an_answer_that_does_not_tell_is_lost(self, answer: bytes) -> None:
+        async with answering(answer) as wire, connect(connection(wire.url)) as client:
+            found = await answers_of_each_method(client)
+        assert {name: type(one) for name, one in found.items()} == dict.fromkeys(METHODS, Lost)
+        # aiohttp repeats a GET, of which there is one, where the connection was closed; nothing that may write
+        assert [request.split()[0] for request in wire.requests].count(b"POST") == len(METHODS) - 1
+
+    @pytest.mark.parametrize(
+        ("method", "body"),
+        [
+            ("update", {"latestVersionId": "two"}),
+            ("update", {"datastoreId": ABSENT}),
+            ("get_image_set", {"imageSetId": ABSENT, "versionId": "one", "imageSetState": "ACTIVE"}),
+            ("get_image_set", {"imageSetId": ABSENT, "versionId": "1", "imageSetState": "MELTED"}),
+            ("get_image_set", {"imageSetId": ABSENT, "versionId": "1", "imageSetState": "ACTIVE", "updatedAt": "x"}),
+            ("get_metadata", ["no", "document"]),
+            ("get_datastore", {"datastoreProperties": {}}),
+        ],
+        ids=lambda x: x if isinstance(x, str) else json.dumps(x)[:40],
+    )
+    async def test_an_answer_that_cannot_be_read_is_lost(self, method: str, body: object) -> None:
+        async with answering(http(200, json.dumps(body).encode())) as wire, connect(connection(wire.url)) as client:
+            assert isinstance(await METHODS[method](client), Lost)
+
+    async def test_an_answer_that_never_comes_is_lost(self) -> None:
+        async with answering(None) as wire, connect(connection(wire.url, read_timeout_s=0.1)) as client:
+            found = await answers_of_each_method(client)
+        assert found == dict.fromkeys(METHODS, Lost("ReadTimeoutError"))
+        assert len(wire.requests) == len(METHODS)
+
+    async def test_where_nothing_listens_the_answer_is_lost(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        async with connect(connection(url)) as client:
+            assert await answers_of_each_method(client) == dict.fromkeys(METHODS, Lost("EndpointConnectionError"))
+
+    @pytest.mark.parametrize(
+        ("status", "code", "answer"),
+        [
+            (500, "InternalServerException", Lost("InternalServerException")),
+            (429, "ThrottlingException", Refused(Refusal.THROTTLED, "ThrottlingException", "slow")),
+        ],
+        ids=["500", "429"],
+    )
+    async def test_exactly_one_request_leaves_for_what_an_sdk_would_repeat(
+        self, status: int, code: str, answer: object
+    ) -> None:
+        async with (
+            answering(http(status, b'{"message": "slow"}', code=code)) as wire,
+            connect(connection(wire.url)) as client,
+        ):
+            assert await client.update(study_edit(ABSENT)) == answer
+        assert len(wire.requests) == 1
+
+    async def test_the_words_of_a_fault_never_carry_a_value(self) -> None:
+        async with answering(b"") as wire, connect(connection(wire.url)) as client:
+            found = await client.update(study_edit(ABSENT, StudyDescription=CANARY))
+        assert CANARY not in repr(found)
+
+
+# -- where the requests go
+
+
+class TestAddress:
+    async def test_no_prefix_is_put_before_the_host_of_another_endpoint(self) -> None:
+        # botocore would call runtime-127.0.0.1, which exists nowhere
+        async with answering(http(200, b"{}")) as wire, connect(connection(wire.url)) as client:
+            await client.get_image_set(ABSENT)
+        assert host_of(wire) == wire.url.removeprefix("http://")
+
+    async def test_no_prefix_is_put_before_the_host_of_an_endpoint_from_the_environment(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with answering(http(200, b"{}")) as wire:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", wire.url)
+            async with connect(Connection(datastore_id=DEFAULT_DATASTORE_ID)) as client:
+                await client.get_image_set(ABSENT)
+        assert host_of(wire) == wire.url.removeprefix("http://")
+
+    @pytest.mark.parametrize("given", [None, "https://medical-imaging.eu-west-1.amazonaws.com"], ids=["none", "given"])
+    async def test_at_aws_the_prefix_stays(self, given: str | None) -> None:
+        async with connect(
+            Connection(datastore_id=DEFAULT_DATASTORE_ID, region="eu-west-1", endpoint_url=given)
+        ) as client:
+            meta = client._api.meta
+        assert (meta.endpoint_url, meta.config.inject_host_prefix) == (
+            "https://medical-imaging.eu-west-1.amazonaws.com",
+            True,
+        )
+
+    @pytest.mark.parametrize(
+        ("aws_region", "aws_default_region", "option", "used"),
+        [
+            ("eu-west-1", None, None, "eu-west-1"),
+            (None, "us-west-2", None, "us-west-2"),
+            ("eu-west-1", "us-west-2", None, "eu-west-1"),
+            ("eu-west-1", "us-west-2", "ap-southeast-2", "ap-southeast-2"),
+        ],
+        ids=["AWS_REGION", "AWS_DEFAULT_REGION", "both", "option"],
+    )
+    async def test_the_region_comes_from_the_option_then_from_either_variable(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        aws_region: str | None,
+        aws_default_region: str | None,
+        option: str | None,
+        used: str,
+    ) -> None:
+        for name, region in (("AWS_REGION", aws_region), ("AWS_DEFAULT_REGION", aws_default_region)):
+            monkeypatch.delenv(name)
+            if region:
+                monkeypatch.setenv(name, region)
+        async with connect(Connection(datastore_id=DEFAULT_DATASTORE_ID, region=option)) as client:
+            assert client._api.meta.region_name == used
+
+
+def host_of(wire: Wire) -> str:
+    (head,) = wire.requests
+    lines = head.decode().split("\r\n")
+    return next(line for line in lines if line.lower().startswith("host:")).split(": ", 1)[1]
+
+
+# -- what must be there before anything is sent
+
+
+class TestConnecting:
+    async def test_without_credentials_the_error_says_how_to_give_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        with pytest.raises(CredentialsError) as caught:
+            await opened(connection("http://127.0.0.1:1"))
+        assert caught.value.exit_code == 4
+        assert {"--profile", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= words(caught.value)
+
+    async def test_half_of_the_credentials_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        with pytest.raises(CredentialsError, match="PartialCredentialsError"):
+            await opened(connection("http://127.0.0.1:1"))
+
+    async def test_without_a_region_the_error_says_how_to_give_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_REGION")
+        monkeypatch.delenv("AWS_DEFAULT_REGION")
+        with pytest.raises(UsageError) as caught:
+            await opened(Connection(datastore_id=DEFAULT_DATASTORE_ID))
+        assert {"--region", "AWS_REGION"} <= words(caught.value)
+
+    @pytest.mark.parametrize("by", ["option", "environment"])
+    async def test_an_unknown_profile_is_a_usage_error(self, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+        if by == "environment":
+            monkeypatch.setenv("AWS_PROFILE", "nobody")
+        with pytest.raises(UsageError, match="profile does not exist"):
+            await opened(connection("http://127.0.0.1:1", profile="nobody" if by == "option" else None))
+
+    @pytest.mark.parametrize("text", ["nonsense", "http://", "127.0.0.1:80", "http://a b"])
+    async def test_an_endpoint_that_is_no_address_is_a_usage_error(self, text: str) -> None:
+        with pytest.raises(UsageError, match="--endpoint-url: the endpoint is not an address"):
+            await opened(connection(text))
+
+    @pytest.mark.parametrize("fault", [ValueError("endpoint"), KeyError("x")], ids=["value", "key"])
+    async def test_what_the_caller_raises_is_left_as_it_is(self, emulator: Emulator, fault: Exception) -> None:
+        with pytest.raises(type(fault)) as caught:
+            async with connect(connection(emulator)):
+                raise fault
+        assert caught.value is fault
+
+
+async def opened(wanted: Connection) -> None:
+    async with connect(wanted):
+        pass
+
+
+def words(error: Exception) -> set[str]:
+    return {word.strip(".,:`()") for word in str(error).split()}

@@ -1,0 +1,294 @@
+"""A pacer sends no more than its rate allows, and no less."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkedit.client.pacing import (
+    DOCUMENTED,
+    Auto,
+    Backoff,
+    Learner,
+    Operation,
+    Pacer,
+    Rate,
+    SettleTimes,
+    Window,
+    parse_pace,
+    parse_rate,
+)
+from bulkedit.client.pacing import pacer as new_pacer
+from bulkedit.client.pacing.backoff import LONGEST_RETRY_AFTER_S
+from bulkedit.errors import UsageError
+
+
+def pacer(per_second: float, burst: float = 1.0, seed: int = 0) -> Pacer:
+    return Pacer(Rate(per_second, burst), random.Random(seed))
+
+
+def send_times(pacer: Pacer, count: int, start: float = 0.0) -> list[float]:
+    """When requests leave that are all ready at the start."""
+    now, times = start, []
+    for _ in range(count):
+        while (wait := pacer.wait(now)) > 0:
+            now += wait
+        pacer.take(now)
+        times.append(now)
+    return times
+
+
+@given(rate=st.floats(0.01, 1000), burst=st.integers(1, 50), count=st.integers(1, 200), start=st.floats(0, 1e6))
+def test_no_window_holds_more_than_burst_and_rate_allow(rate: float, burst: int, count: int, start: float) -> None:
+    times = send_times(pacer(rate, burst), count, start)
+    for first in range(0, len(times), 7):
+        for last in range(first, len(times), 5):
+            span = times[last] - times[first]
+            assert last - first + 1 <= burst + span * rate * (1 + 1e-6) + 1e-3
+
+
+@given(rate=st.floats(0.01, 1000), burst=st.integers(1, 50), count=st.integers(1, 200))
+def test_a_run_takes_no_longer_than_calls_less_burst_over_rate(rate: float, burst: int, count: int) -> None:
+    assert send_times(pacer(rate, burst), count)[-1] == pytest.approx(max(0, count - burst) / rate, rel=1e-6, abs=1e-6)
+
+
+def test_an_idle_pacer_saves_up_no_more_than_its_burst() -> None:
+    idle = pacer(1, 3)
+    send_times(idle, 3)
+    assert send_times(idle, 5, start=1000.0) == [1000.0, 1000.0, 1000.0, 1001.0, 1002.0]
+
+
+def test_a_throttle_holds_all_requests_back_longer_each_time() -> None:
+    held = pacer(1)
+    waits = []
+    for _ in range(3):
+        held.throttled(0.0, 0.0)
+        waits.append(held.wait(0.0))
+    assert waits == sorted(waits)
+    assert waits[0] >= 1.0
+    assert waits[2] >= 4.0
+
+
+def test_a_throttle_that_names_its_wait_is_obeyed() -> None:
+    held = pacer(1)
+    held.throttled(0.0, 0.0, retry_after_s=30.0)
+    assert 30.0 <= held.wait(0.0) <= 31.0
+
+
+@pytest.mark.parametrize("seconds", [1e9, math.inf, math.nan, -1e9, 0.0])
+@pytest.mark.parametrize("rate", [Rate(1), Auto(Rate(1))], ids=["given", "auto"])
+def test_no_answer_stops_a_run_by_the_wait_that_it_names(rate: Rate | Auto, seconds: float) -> None:
+    held = new_pacer(rate, random.Random(1))
+    held.take(0.0)
+    held.throttled(0.1, 0.0, retry_after_s=seconds)
+    assert 0.0 <= held.wait(0.1) <= LONGEST_RETRY_AFTER_S + 1.0
+
+
+def test_throttled_pacers_do_not_come_back_together() -> None:
+    """Jitter also at the cap."""
+    waits = set()
+    for seed in range(50):
+        one = pacer(1, seed=seed)
+        for _ in range(20):
+            one.throttled(0.0, 0.0)
+        waits.add(round(one.wait(0.0), 6))
+    assert len(waits) == 50
+
+
+@given(st.integers(1, 10_000), st.integers())
+def test_a_backoff_stays_between_half_its_step_and_its_cap(attempt: int, seed: int) -> None:
+    wait = Backoff(0.5, 30.0).wait(attempt, random.Random(seed))
+    step = min(30.0, 0.5 * 2 ** min(attempt - 1, 32))
+    assert step / 2 <= wait <= step
+
+
+def test_a_backoff_at_its_cap_still_has_jitter() -> None:
+    rng = random.Random(0)
+    assert len({Backoff(0.5, 30.0).wait(50, rng) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "per_second"),
+    [("0.25/s", 0.25), ("15/m", 0.25), ("900/h", 0.25), ("3", 3.0), (".5/s", 0.5), (" 2/s ", 2.0)],
+)
+def test_a_rate_is_read_as_written(text: str, per_second: float) -> None:
+    assert parse_rate(text).per_second == pytest.approx(per_second)
+
+
+@pytest.mark.parametrize("text", ["", "fast", "0/s", "-1/s", "1/d", "1 /s", "nan", "inf/s", "1e3/s"])
+def test_a_rate_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="not understood"):
+        parse_rate(text)
+
+
+def test_the_documented_quota_of_updates_is_one_every_four_seconds() -> None:
+    """throttling-limits."""
+    assert DOCUMENTED[Operation.UPDATE] == Rate(0.25, 1)
+
+
+# -- finding the quota
+
+
+def learner(start: float = 0.25, burst: float = 1, seed: int = 0, **limits: float) -> Learner:
+    return Learner(Auto(Rate(start, burst), **limits), random.Random(seed))
+
+
+def drive(pacer: Learner, count: int, quota: float, burst: float, start: float = 0.0) -> tuple[list[float], int]:
+    """When requests were let through by a bucket, with answers at once, and how many were throttled."""
+    now, level, at, throttled = start, burst, start, 0
+    times: list[float] = []
+    while len(times) < count:
+        while (wait := pacer.wait(now)) > 0:
+            now += wait
+        pacer.take(now)
+        level, at = min(burst, level + (now - at) * quota), now
+        if level >= 1 - 1e-9:
+            level -= 1
+            times.append(now)
+            pacer.answered(now, now)
+        else:
+            throttled += 1
+            pacer.throttled(now, now)
+    return times, throttled
+
+
+@settings(deadline=None, max_examples=50)
+@given(quota=st.floats(0.25, 50), share=st.floats(1, 2), seed=st.integers(0, 1000), start=st.floats(0, 1e6))
+def test_any_quota_is_found_and_held(quota: float, share: float, seed: int, start: float) -> None:
+    """Within 8 %, and few requests are throttled on the way, with bursts as throttling-limits has them."""
+    burst = max(1.0, quota * share)
+    pacer = learner(seed=seed)
+    count = int(600 + quota * 120 + burst)
+    times, throttled = drive(pacer, count, quota, burst, start)
+    half = times[len(times) // 2 :]
+    assert (len(half) - 1) / (half[-1] - half[0]) >= 0.92 * quota
+    assert throttled <= 0.05 * count
+
+
+def test_it_begins_at_the_documented_rate() -> None:
+    pacer = learner()
+    times, _ = drive(pacer, 2, 1000, 1000)
+    assert times == [0.0, pytest.approx(4.0)]
+
+
+def test_it_never_exceeds_the_rate_that_it_is_given_as_the_most() -> None:
+    times, throttled = drive(learner(most=2.0), 300, 1000, 1000)
+    assert throttled == 0
+    for first in range(len(times) - 1):
+        assert times[first + 1] - times[first] >= 0.5 - 1e-6
+
+
+def test_a_rate_that_nothing_wants_is_not_climbed_from() -> None:
+    """Requests that come slower than the rate lets them show nothing of the quota."""
+    pacer = learner()
+    for number in range(100):
+        now = number * 10.0
+        assert pacer.wait(now) == 0
+        pacer.take(now)
+        pacer.answered(now, now)
+    assert pacer.rate == Rate(0.25, 1)
+
+
+def test_the_burst_is_learned() -> None:
+    pacer = learner()
+    drive(pacer, 5000, 20, 40)
+    assert pacer.rate.per_second == pytest.approx(20, rel=0.02)
+    assert 20 <= pacer.rate.burst <= 50
+
+
+def test_throttles_of_requests_that_were_out_together_are_one() -> None:
+    one, many = learner(), learner()
+    for pacer, count in ((one, 1), (many, 50)):
+        drive(pacer, 100, 1000, 1000)
+        for _ in range(count):
+            pacer.take(100.0)
+        for _ in range(count):
+            pacer.throttled(101.0, 100.0)
+    assert many.rate == one.rate
+
+
+def test_a_wait_that_the_service_names_is_obeyed() -> None:
+    pacer = learner()
+    pacer.take(0.0)
+    pacer.throttled(0.1, 0.0, retry_after_s=30.0)
+    assert pacer.wait(0.1) >= 30.0
+
+
+def test_nothing_goes_through_and_few_ask() -> None:
+    """Five minutes without a quota cost a handful of requests, whatever the rate was, with jitter at the cap too."""
+    pacer = learner()
+    times, _ = drive(pacer, 2000, 20, 20)
+    now = start = times[-1]
+    asked = []
+    while now < start + 300:
+        while (wait := pacer.wait(now)) > 0:
+            now += wait
+        pacer.take(now)
+        asked.append(now)
+        now += 0.1
+        pacer.throttled(now, asked[-1])
+    assert len(asked) <= 30
+    assert len({round(later - earlier, 6) for earlier, later in zip(asked[-5:], asked[-4:], strict=False)}) == 4
+    back, _ = drive(pacer, 1000, 20, 20, now)
+    assert back[-1] - now <= 45 + 20 + 1000 / 20
+
+
+@pytest.mark.parametrize("text", ["auto", " auto "])
+def test_auto_is_a_rate(text: str) -> None:
+    assert parse_pace(text, Rate(0.25, 1), most="5/s") == Auto(Rate(0.25, 1), most=5.0)
+
+
+def test_the_most_of_a_rate_that_is_given_is_refused() -> None:
+    with pytest.raises(UsageError, match="--max-rate"):
+        parse_pace("1/s", Rate(0.25, 1), most="5/s")
+
+
+# -- in flight, settling
+
+
+def test_a_window_shrinks_once_for_refusals_that_were_out_together_and_grows_back() -> None:
+    window = Window(100)
+    for _ in range(10):
+        window.refused(1.0, 0.5, 60)
+    assert window.size == 60
+    window.refused(3.0, 2.0, 60)
+    assert window.size == 54
+    for _ in range(10_000):
+        window.accepted()
+        assert window.size <= 100
+    assert window.size == 100
+
+
+@given(st.integers(1, 3), st.lists(st.integers(0, 5), max_size=30))
+def test_a_window_never_closes(most: int, in_flight: list[int]) -> None:
+    window = Window(most)
+    for number, count in enumerate(in_flight):
+        window.refused(number + 0.5, float(number), count)
+        assert 1 <= window.size <= most
+
+
+def test_looks_come_when_updates_settle() -> None:
+    """Of updates that all take as long, nine in ten are found by their first look, hardly later than they settle."""
+    times, rng, looks, late = SettleTimes(), random.Random(0), 0, 0.0
+    for number in range(1000):
+        at, locked, count = times.first_look(), None, 1
+        while at < 7.0:
+            times.still_locked(at)
+            locked, count, at = at, count + 1, at + times.next_look(count, at, rng)
+        times.settled(at, locked)
+        if number >= 500:
+            looks, late = looks + count, late + at - 7.0
+    assert looks / 500 <= 1.25
+    assert late / 500 <= 0.04 * 7.0
+    assert times.quantile(0.5) == pytest.approx(7.0, rel=0.03)
+
+
+def test_before_anything_settled_looks_start_at_the_longest_lock_seen() -> None:
+    times = SettleTimes()
+    assert times.quantile(0.5) is None
+    times.still_locked(12.0)
+    assert times.first_look() == 12.0

@@ -1,0 +1,91 @@
+"""An answer that no request can get past is told once, with what to type; all other answers are no error."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bulkedit.client.parsing import copied_of, datastore_of, found_of, refusal_of, systemic_error
+from bulkedit.client.responses import Refusal, Refused
+from bulkedit.errors import AccessError, CredentialsError, UntrustedServerError
+
+DENIED = AccessError("AWS denied access.")
+SYSTEMIC = {
+    Refusal.CREDENTIALS: CredentialsError,
+    Refusal.UNTRUSTED: UntrustedServerError,
+    Refusal.ACCESS_DENIED: AccessError,
+}
+
+
+@pytest.mark.parametrize("kind", Refusal, ids=str)
+def test_a_refusal_is_systemic_or_no_error(kind: Refusal) -> None:
+    found = systemic_error(Refused(kind, "Code", "words"), denied=DENIED)
+    assert (found and type(found)) is SYSTEMIC.get(kind)
+
+
+@pytest.mark.parametrize("kind", [Refusal.CREDENTIALS, Refusal.UNTRUSTED], ids=str)
+def test_an_error_that_stops_a_run_ends_with_the_command_that_goes_on(kind: Refusal) -> None:
+    # nothing follows the command, so that it can be copied
+    found = systemic_error(Refused(kind, "Code"), denied=DENIED, in_run=True)
+    assert str(found).endswith(", then go on with: bulkedit resume RUN")
+    assert "resume" not in str(systemic_error(Refused(kind, "Code"), denied=DENIED))
+
+
+def test_the_option_for_the_aws_profile_is_that_of_the_command() -> None:
+    found = systemic_error(Refused(Refusal.CREDENTIALS, "Code"), denied=DENIED, profile_option="--aws-profile")
+    assert str(found).endswith("or choose others with --aws-profile.")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 30.0),
+        (" 30 ", 30.0),
+        ("0.5", 0.5),
+        ("1000000000", 1e9),
+        ("9" * 5_000, math.inf),
+        ("Fri, 01 Jan 2027 00:01:00 GMT", 60.0),
+        ("Thu, 31 Dec 2026 23:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 251_603_539_199.0),
+        ("Fri, 01 Jan 99999 00:00:00 GMT", None),
+        ("Fri, ² Jan 2027 00:00:00 GMT", None),
+        ("Fri, 01 Jan 2027 00:00:00", None),
+        ("²", None),
+        ("٣", None),
+        ("-30", None),
+        ("NaN", None),
+        ("inf", None),
+        ("1e9", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_the_wait_of_an_answer_is_read_as_the_standard_has_it(text: str, seconds: float | None) -> None:
+    """RFC 9110, section 10.2.3: a number of seconds, or a date, here beside that of the answer."""
+    headers = {"retry-after": text, "date": "Fri, 01 Jan 2027 00:00:00 GMT"}
+    found = refusal_of({"ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": headers}})
+    assert isinstance(found, Refused)
+    assert found.retry_after_s == seconds
+
+
+def test_a_date_is_no_wait_if_the_answer_has_none_itself() -> None:
+    headers = {"retry-after": "Fri, 01 Jan 2027 00:01:00 GMT"}
+    found = refusal_of({"ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": headers}})
+    assert isinstance(found, Refused)
+    assert found.retry_after_s is None
+
+
+def test_what_is_no_id_of_an_image_set_is_no_answer() -> None:
+    """Ids are shown and kept, so a text in their place could be a value."""
+    for text in ("DOE^JANE", "0" * 31, "A" * 32, ""):
+        with pytest.raises(ValueError):  # noqa: PT011 - as `WRONG_SHAPE` has it
+            copied_of({"destinationImageSetProperties": {"imageSetId": text, "latestVersionId": "1"}})
+        with pytest.raises(ValueError):  # noqa: PT011
+            found_of({"imageSetsMetadataSummaries": [{"imageSetId": "0" * 32}, {"imageSetId": text}]})
+
+
+@pytest.mark.parametrize(("status", "kept"), [("ACTIVE", "ACTIVE"), ("DELETING", "DELETING"), ("DOE^JANE", "…")])
+def test_the_status_of_a_data_store_is_one_of_the_model(status: str, kept: str) -> None:
+    answer = {"datastoreProperties": {"datastoreId": "0" * 32, "datastoreStatus": status}}
+    assert datastore_of(answer).status == kept

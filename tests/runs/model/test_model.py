@@ -1,0 +1,149 @@
+"""Every order of a few troubles, each state once, with the real code of the lane, of its history and of the resume.
+
+What is explored, and what must hold, is in docs/architecture.md. Wider: `python -m tests.runs.model --help`.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+import pytest
+
+from bulkedit.client.responses import Standing
+from bulkedit.runs import transitions as verdict
+from bulkedit.runs.options import OnConflict
+from bulkedit.runs.transitions import Finding, Step
+from bulkedit.runs.versions import Versions
+from tests.runs.model import cases
+from tests.runs.model.explore import Found, checked, replay
+from tests.runs.model.invariants import outcomes
+from tests.runs.model.service import Switches
+from tests.runs.model.state import Scope
+
+TWO = Scope(faults=2, writes=1, stops=2, again=1, troubles=2)
+THREE = Scope(faults=2, writes=1, stops=2, again=1, troubles=3)
+ALL = Scope(faults=2, writes=1, stops=2)
+
+
+def _explored(name: str, switches: Switches, policy: OnConflict, scope: Scope) -> Found:
+    case = cases.case(name, switches, policy)
+    found = checked(case, scope)
+    print(f"{name}: {found.line()}")
+    assert not found.wrong, found.told()
+    return found
+
+
+# each list, with the next policy and the next combination of switches
+IN_TURN = list(zip(cases.NAMES, cycle(OnConflict), cycle(cases.COVERING), strict=False))
+
+
+@pytest.mark.parametrize(("name", "policy", "switches"), IN_TURN, ids=lambda value: str(value)[:30])
+def test_two_troubles_in_any_order(name: str, policy: OnConflict, switches: Switches) -> None:
+    assert _explored(name, switches, policy, TWO).states > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("switches", cases.COVERING, ids=str)
+@pytest.mark.parametrize("policy", OnConflict)
+@pytest.mark.parametrize("name", cases.NAMES)
+def test_two_troubles_in_any_order_whatever_the_service(name: str, policy: OnConflict, switches: Switches) -> None:
+    _explored(name, switches, policy, TWO)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "policy", "switches"), IN_TURN, ids=lambda value: str(value)[:30])
+def test_three_troubles_in_any_order(name: str, policy: OnConflict, switches: Switches) -> None:
+    _explored(name, switches, policy, THREE)
+
+
+@pytest.mark.slow
+def test_two_faults_another_writer_and_two_stops_in_any_order() -> None:
+    _explored("two sets", Switches(), OnConflict.REBASE, ALL)
+
+
+# what explorations have found wrong, as the shortest script
+
+REPLAYED = [
+    ("two sets", "rebase", {}, "lose|write 0 both|answer|answer"),
+    ("what holds already", "rebase", {}, "lose|write 0 else|answer|answer"),
+    ("two sets", "rebase", {}, "answer|settle 0|answer|kill 2|resume new|lag"),
+    ("named one after the other", "rebase", {}, "fail by-service|settle 0|answer|answer|settle 0|kill 1|resume new"),
+    ("two removals", "rebase", {}, "answer|unknown|answer|kill sending|resume failed|answer|answer|answer|settle 0"),
+    ("two sets", "rebase", {}, "write 0 else|answer|answer|kill 1|resume new|lag"),
+    (
+        "two sets",
+        "rebase",
+        {"failed": "kept"},
+        "kill sending|resume new|answer|fail by-service|settle 0|answer|arrive 0",
+    ),
+    ("named and not", "rebase", {"failed": "kept"}, "lose|answer|fail by-service|settle 0|answer|arrive 0"),
+    (
+        "removal and set",
+        "rebase",
+        {"failed": "kept"},
+        "answer|lose|answer|fail by-service|settle 0|answer|answer|arrive 0",
+    ),
+    ("two sets", "rebase", {}, "unknown|kill sending|resume failed|answer|arrive 0|settle 0"),
+    ("two sets", "stop", {}, "unknown|kill sending|resume failed|answer|arrive 0|settle 0"),
+    ("two sets", "rebase", {}, "unknown|kill sending|resume failed|answer|answer|settle 0"),
+    ("one place twice", "rebase", {}, "unknown|answer|settle 0|kill 1|resume failed"),
+]
+
+
+@pytest.mark.parametrize(("name", "policy", "switches", "script"), REPLAYED)
+def test_what_was_wrong_once(name: str, policy: str, switches: dict[str, str], script: str) -> None:
+    case = cases.case(name, Switches(**switches), OnConflict(policy))
+    replay(case, ["resume new", "answer", *script.split("|")])
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "answer|answer|settle 0|kill 1",
+        "answer|answer|settle 0|answer|drain|withdraw",
+        "answer|answer|settle 0|answer|kill 3",
+    ],
+)
+def test_a_stop_does_not_keep_a_removal_from_its_second_try(script: str) -> None:
+    case = cases.case("removal and set", Switches(removal="empty"))
+    state = replay(case, ["resume new", "answer", *script.split("|")])
+    assert outcomes(state) == [(Standing.APPLIED, 3, 0), (Standing.APPLIED, 4, 0)]
+
+
+# the check itself: a lane with a defect is found out
+
+
+def _finds(name: str, scope: Scope, switches: Switches | None = None) -> str:
+    return checked(cases.case(name, switches), scope).told()
+
+
+def test_a_call_that_is_made_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.REACHED), Step.REBASE)
+    assert "carried out 2 times" in _finds("two sets", Scope(faults=1))
+
+
+def test_a_version_that_is_not_ours_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.REACHED), Step.APPLIED)
+    assert "its versions are []" in _finds("two sets", Scope(faults=1, writes=1))
+
+
+def test_an_outcome_that_is_not_true_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.INVALID), Step.REJECTED)
+    switches = Switches(checks="content-first")
+    assert "it was carried out" in _finds("removal and set", Scope(faults=1), switches)
+
+
+def test_a_run_that_does_not_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.UNMOVED), Step.LOOK_LATER)
+    assert "does not end" in _finds("two sets", Scope(faults=1))
+
+
+def test_a_pair_that_the_table_does_not_have_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.PASSED))
+    assert "cannot find" in _finds("two sets", Scope(faults=1, writes=1))
+
+
+def test_what_a_resume_forgets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another writer between two calls is no conflict to a process that does not know the first."""
+    monkeypatch.setattr("bulkedit.runs.history.History.versions_of", lambda _self, _lane: Versions())
+    assert "no run without stops ends so" in _finds("two sets", Scope(writes=1, stops=1))

@@ -1,0 +1,373 @@
+"""A run over HTTP: every edit lands, in order, once, and the ledger and the service agree about it."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from bulkedit.client.contract import UpdateRequest
+from bulkedit.client.pacing import Operation, Rate
+from bulkedit.client.responses import Lost, Outcome, Refusal, Refused, State
+from bulkedit.edits.edit import json_text
+from bulkedit.emulator import UNTHROTTLED, Emulator, Settings, Settle, World, profile, serve
+from bulkedit.emulator.state.document import parse
+from bulkedit.errors import UntrustedServerError
+from bulkedit.runs.options import OnConflict
+from tests.emulator.hospital import document, in_study
+from tests.runs.harness import FAST, Passing, row, run, updates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bulkedit.client.responses import Accepted, ImageSet
+    from bulkedit.runs.engine import Engine
+
+QUICK = Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with serve(QUICK) as running:
+        yield running
+
+
+def fill(emulator: Emulator, count: int) -> list[str]:
+    """Image sets of one series and study each."""
+    return [emulator.add(document(study=f"1.2.{number}")) for number in range(1, count + 1)]
+
+
+def stored(emulator: Emulator, image_set_id: str, version: int | None = None) -> dict[str, Any]:
+    def look(world: World) -> dict[str, Any]:
+        versions = world.image_set(emulator.datastore_id, image_set_id).versions
+        return parse(versions[version - 1 if version else -1].document)
+
+    return emulator.do(look)
+
+
+async def test_two_thousand_edits_on_500_image_sets_end_as_if_applied_one_by_one(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    """Versions strictly consecutive, final metadata equal to a plain sequential application."""
+    rng = random.Random(2)
+    ids = fill(emulator, 500)
+    levels = {"PatientName": "Patient", "PatientID": "Patient", "StudyDescription": "Study", "AccessionNumber": "Study"}
+    edits = [(rng.choice(ids), rng.choice(list(levels)), f"V{number}") for number in range(2_000)]
+    expected = {image_set_id: stored(emulator, image_set_id) for image_set_id in ids}
+    for image_set_id, attribute, value in edits:
+        expected[image_set_id][levels[attribute]]["DICOM"][attribute] = value
+
+    ended = await run(emulator, tmp_path, [row(*edit) for edit in edits])
+
+    assert {image_set_id: stored(emulator, image_set_id) for image_set_id in ids} == expected
+    assert ended.tally.outcomes[Outcome.APPLIED] == 2_000
+    assert len(updates(emulator)) == 2_000
+    for image_set_id in ids:
+        bases = [entry.base for entry in updates(emulator) if entry.image_set_id == image_set_id]
+        assert bases == list(range(1, len(bases) + 1))
+    assert ended.standings["attempts"].sum() == 2_000
+
+
+async def test_edits_of_one_image_set_run_in_the_order_of_their_versions_then_rows(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    (image_set_id,) = fill(emulator, 1)
+    rows = [
+        row(image_set_id, "StudyDescription", "fourth"),
+        row(image_set_id, "StudyDescription", "second", version=2),
+        row(image_set_id, "StudyDescription", "first", version=1),
+        row(image_set_id, "StudyDescription", "third", version=3),
+    ]
+    await run(emulator, tmp_path, rows)
+    history = [stored(emulator, image_set_id, version)["Study"]["DICOM"]["StudyDescription"] for version in range(2, 6)]
+    assert history == ["first", "second", "third", "fourth"]
+
+
+async def test_throttled_calls_are_repeated_until_they_are_accepted(tmp_path: Path) -> None:
+    """429 means that nothing happened: it costs a wait, no edit and no fault."""
+    with serve(Settings(scale=20, settle=Settle(seconds=0.01))) as emulator:  # 5 updates per second, 20 at once
+        ids = fill(emulator, 40)
+        rates = {**FAST, Operation.UPDATE: Rate(25, 25)}
+        ended = await run(emulator, tmp_path, [row(one, "PatientName", "X") for one in ids], rates=rates)
+        assert ended.tally.outcomes[Outcome.APPLIED] == 40
+        assert ended.tally.updates_throttled == len(updates(emulator, status=429)) > 0
+        assert ended.tally.faults == 0
+
+
+async def test_a_rejected_edit_takes_no_other_edit_with_it(emulator: Emulator, tmp_path: Path) -> None:
+    (image_set_id,) = fill(emulator, 1)
+    rows = [
+        row(image_set_id, "PatientName", "BEFORE"),
+        row(image_set_id, "StudyDescription", "not what is stored", action="remove"),
+        row(image_set_id, "StudyID", "needs force"),
+        row(image_set_id, "AccessionNumber", "AFTER"),
+    ]
+    ended = await run(emulator, tmp_path, rows)
+    assert ended.standing_of() == ["applied", "rejected", "rejected", "applied"]
+    final = stored(emulator, image_set_id)
+    assert final["Study"]["DICOM"]["AccessionNumber"] == "AFTER"
+    assert final["Study"]["DICOM"]["StudyDescription"] == "CHEST"
+    assert all(event["message"] for event in ended.events if event["standing"] == "rejected")
+
+
+async def test_a_removal_without_value_reads_the_stored_one(emulator: Emulator, tmp_path: Path) -> None:
+    """Key and value must match (update-image-set-metadata), padding included."""
+    image_set_id = emulator.add(document())
+    series = "1.2.3.1"
+    rows = [
+        row(image_set_id, "StudyDescription", {}, action="remove"),
+        row(image_set_id, "SeriesNumber", {}, action="remove", series_uid=series),
+        row(image_set_id, "KVP", {}, action="remove", series_uid=series, instance_uid=f"{series}.1"),
+    ]
+    ended = await run(emulator, tmp_path, rows)
+    final = stored(emulator, image_set_id)
+    assert ended.standing_of() == ["applied", "applied", "applied"]
+    assert "StudyDescription" not in final["Study"]["DICOM"]
+    assert "SeriesNumber" not in final["Study"]["Series"][series]["DICOM"]
+    assert "KVP" not in final["Study"]["Series"][series]["Instances"][f"{series}.1"]["DICOM"]
+    assert "KVP" in final["Study"]["Series"][series]["Instances"][f"{series}.2"]["DICOM"]
+
+
+async def test_a_removal_of_what_is_absent_sends_nothing(emulator: Emulator, tmp_path: Path) -> None:
+    (image_set_id,) = fill(emulator, 1)
+    ended = await run(emulator, tmp_path, [row(image_set_id, "PatientComments", {}, action="remove")])
+    assert (ended.standing_of(), updates(emulator)) == (["skipped"], [])
+    assert ended.tally.outcomes[Outcome.APPLIED] == 1
+
+
+async def test_a_revert_brings_the_whole_version_back(emulator: Emulator, tmp_path: Path) -> None:
+    (image_set_id,) = fill(emulator, 1)
+    before = stored(emulator, image_set_id)
+    rows = [
+        row(image_set_id, "PatientName", "CHANGED"),
+        row(image_set_id, "StudyDescription", "CHANGED"),
+        row(image_set_id, action="revert", revert_to=1),
+    ]
+    ended = await run(emulator, tmp_path, rows)
+    assert ended.standing_of() == ["applied"] * 3
+    assert stored(emulator, image_set_id) == before
+
+
+@pytest.mark.parametrize("policy", OnConflict)
+async def test_a_row_that_names_an_older_version_is_conflicted_whatever_the_policy(
+    emulator: Emulator, tmp_path: Path, policy: OnConflict
+) -> None:
+    (image_set_id,) = fill(emulator, 1)
+    rows = [
+        row(image_set_id, "PatientName", "first", version=1),
+        row(image_set_id, "PatientName", "late", version=1),
+    ]
+    ended = await run(emulator, tmp_path, rows, on_conflict=policy)
+    assert ended.standing_of() == ["applied", "conflicted"]
+    assert stored(emulator, image_set_id)["Patient"]["DICOM"]["PatientName"] == "first"
+
+
+@pytest.mark.parametrize("stale", ["not-found", "conflict"])
+@pytest.mark.parametrize(("policy", "standing"), [(OnConflict.REBASE, "applied"), (OnConflict.STOP, "conflicted")])
+async def test_another_writer_in_between_is_noticed_and_recorded(
+    tmp_path: Path, stale: str, policy: OnConflict, standing: str
+) -> None:
+    """Whether the service calls a stale version a 404 or a 409."""
+    with serve(
+        Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01), profile=profile(stale_version=stale))
+    ) as emulator:
+        (image_set_id,) = fill(emulator, 1)
+        ended = await run(
+            emulator,
+            tmp_path,
+            [row(image_set_id, "PatientName", "OURS")],
+            wrap=Overtaken,
+            on_conflict=policy,
+        )
+        assert ended.standing_of() == [standing]
+        assert ended.standings["conflicts"].to_list() == [1]
+        assert "another writer made version 2" in {event["cause"] for event in ended.events}
+
+
+class Overtaken(Passing):
+    """A stranger updates the image set after it was looked at and before the first request arrives."""
+
+    struck = False
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        if not self.struck:
+            self.struck = True
+            strangers = UpdateRequest(
+                image_set_id=request.image_set_id,
+                base=request.base,
+                updatable=json_text(in_study(StudyDescription="S")),
+            )
+            await self.inner.update(strangers)
+            while getattr(await self.inner.get_image_set(request.image_set_id), "state", None) is not State.ACTIVE:
+                await anyio.sleep(0.01)
+        return await self.inner.update(request)
+
+
+async def test_an_image_set_that_does_not_exist_rejects_its_edits_only(emulator: Emulator, tmp_path: Path) -> None:
+    (image_set_id,) = fill(emulator, 1)
+    rows = [row("0" * 32, "PatientName", "NOBODY"), row(image_set_id, "PatientName", "SOMEBODY")]
+    ended = await run(emulator, tmp_path, rows)
+    assert ended.standing_of() == ["rejected", "applied"]
+
+
+async def test_a_run_that_is_run_again_sends_nothing(emulator: Emulator, tmp_path: Path) -> None:
+    ids = fill(emulator, 5)
+    rows = [row(one, "PatientName", "X") for one in ids]
+    await run(emulator, tmp_path, rows)
+    again = await run(emulator, tmp_path, rows)
+    assert (again.tally.requests, again.tally.reads, again.tally.outcomes[Outcome.APPLIED]) == (0, 0, 5)
+
+
+class Intercepted(Passing):
+    """From the third update on, another server answers the handshake."""
+
+    sent = 0
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        self.sent += 1
+        if self.sent > 2:
+            return Refused(Refusal.UNTRUSTED, "host.example: self-signed certificate")
+        return await self.inner.update(request)
+
+
+async def test_a_server_that_is_not_the_service_any_more_stops_the_run_which_goes_on_later(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    rows = [row(one, "PatientName", "X") for one in fill(emulator, 6)]
+    with pytest.raises(UntrustedServerError, match="self-signed certificate") as caught:
+        await run(emulator, tmp_path, rows, wrap=Intercepted, workers=1)
+    assert str(caught.value).endswith("go on with: bulkedit resume RUN")
+    assert len(updates(emulator)) == 2
+    ended = await run(emulator, tmp_path, rows)
+    assert ended.tally.outcomes[Outcome.APPLIED] == 6
+    assert len(updates(emulator)) == 6
+
+
+async def test_a_drained_run_finishes_what_is_under_way_and_goes_on_later(emulator: Emulator, tmp_path: Path) -> None:
+    ids = fill(emulator, 50)
+    rows = [row(one, "PatientName", "X") for one in ids]
+
+    engines: list[Engine] = []
+
+    class StopAfterTen(Passing):
+        sent = 0
+
+        async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+            self.sent += 1
+            if self.sent == 10:
+                engines[0].stop.drain()
+            return await self.inner.update(request)
+
+    first = await run(emulator, tmp_path, rows, wrap=StopAfterTen, prepare=engines.append, workers=4)
+    applied = first.tally.outcomes[Outcome.APPLIED]
+    assert 10 <= applied < 50
+    assert set(first.standing_of()) <= {"applied", "planned"}
+    second = await run(emulator, tmp_path, rows)
+    assert second.tally.outcomes[Outcome.APPLIED] == 50
+    assert len(updates(emulator)) == 50
+
+
+async def test_no_more_image_sets_are_in_flight_than_allowed(tmp_path: Path) -> None:
+    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.05), concurrent=7)) as emulator:
+        ids = fill(emulator, 30)
+        rows = [row(one, "PatientName", "X") for one in ids]
+        ended = await run(emulator, tmp_path, rows, max_in_flight=7)
+        assert (ended.tally.outcomes[Outcome.APPLIED], updates(emulator, status=402)) == (30, [])
+
+
+async def test_workers_bound_the_requests_at_once(emulator: Emulator, tmp_path: Path) -> None:
+    ids = fill(emulator, 20)
+    under_way: list[int] = []
+
+    class Counting(Passing):
+        now = 0
+
+        async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+            self.now += 1
+            under_way.append(self.now)
+            await anyio.sleep(0.01)
+            self.now -= 1
+            return await self.inner.get_image_set(image_set_id, version)
+
+    await run(emulator, tmp_path, [row(one, "PatientName", "X") for one in ids], wrap=Counting, workers=3)
+    assert max(under_way) == 3
+
+
+async def test_the_intent_is_durable_before_the_request_leaves(emulator: Emulator, tmp_path: Path) -> None:
+    ids = fill(emulator, 10)
+    seen: list[list[tuple[str]]] = []
+
+    class Spying(Passing):
+        async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+            call = ids.index(request.image_set_id)
+            with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as reader:
+                seen.append(reader.execute("SELECT standing FROM event WHERE call = ?", (call,)).fetchall())
+            return await self.inner.update(request)
+
+    await run(emulator, tmp_path, [row(one, "PatientName", "X") for one in ids], wrap=Spying)
+    assert seen == [[("intended",)]] * 10
+
+
+async def test_no_value_of_an_edit_is_in_the_ledger(emulator: Emulator, tmp_path: Path) -> None:
+    (image_set_id,) = fill(emulator, 1)
+    rows = [row(image_set_id, "PatientName", "CANARY^ONE"), row(image_set_id, "StudyID", "CANARY-TWO")]
+    await run(emulator, tmp_path, rows)
+    for path in tmp_path.glob("ledger.sqlite*"):
+        assert b"CANARY" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["after it was taken", "before it arrived"])
+@pytest.mark.parametrize("stale", ["not-found", "conflict"])
+async def test_a_lost_answer_is_settled_by_looking_and_the_edit_is_made_once(
+    tmp_path: Path, arrives: bool, stale: str
+) -> None:
+    class Losing(Passing):
+        lost = 0
+
+        async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+            if self.lost >= 5:
+                return await self.inner.update(request)
+            self.lost += 1
+            if arrives:
+                await self.inner.update(request)
+            return Lost("connection reset")
+
+    with serve(replace(QUICK, profile=profile(stale_version=stale))) as emulator:
+        ids = fill(emulator, 5)
+        ended = await run(emulator, tmp_path, [row(one, "PatientName", "X") for one in ids], wrap=Losing)
+        assert ended.standing_of() == ["applied"] * 5
+        assert sorted(entry.image_set_id for entry in updates(emulator)) == sorted(ids)
+
+
+@pytest.mark.parametrize("struck", [True, False], ids=["overtaken", "taken"])
+async def test_a_revert_whose_answer_was_lost_is_told_from_a_strangers_write(
+    emulator: Emulator, tmp_path: Path, struck: bool
+) -> None:
+    """The version after the base is ours only where it is what the revert goes back to."""
+    (image_set_id,) = fill(emulator, 1)
+    (tmp_path / "first").mkdir()
+    await run(emulator, tmp_path / "first", [row(image_set_id, "PatientName", "CHANGED")])
+
+    class Losing(Passing):
+        lost = False
+
+        async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+            if self.lost:
+                return await self.inner.update(request)
+            self.lost = True
+            theirs = json_text(in_study(StudyDescription="THEIRS"))
+            sent = replace(request, revert_to=None, updatable=theirs) if struck else request
+            await self.inner.update(sent)
+            return Lost("connection reset")
+
+    ended = await run(emulator, tmp_path, [row(image_set_id, action="revert", revert_to=1)], wrap=Losing)
+    assert ended.standing_of() == ["applied"]
+    assert ended.standings["conflicts"].to_list() == [int(struck)]
+    assert stored(emulator, image_set_id) == stored(emulator, image_set_id, 1)
+    assert len(updates(emulator)) == (3 if struck else 2)

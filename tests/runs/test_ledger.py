@@ -1,0 +1,595 @@
+"""The ledger: rows are only ever appended, and what `write` has returned from survives everything.
+
+The invariant: the ledger of a run is a prefix of what was handed to it, whole groups only, whatever kills the process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+from contextlib import asynccontextmanager, closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from bulkedit.client.responses import Standing
+from bulkedit.errors import LedgerError, RunHeldError
+from bulkedit.runs.ledger import SCHEMA, SETUP_1, STANDINGS, Event, GroupCommit, Ledger, Pace
+from tests.privileges import as_anybody
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
+
+
+def event(call: int, standing: Standing = Standing.INTENDED, at: float = 0.0, **fields: Any) -> Event:
+    return Event(at=at, call=call, standing=standing, **fields)
+
+
+def calls_of(ledger: Ledger) -> list[int]:
+    return [row["call"] for row in ledger.events()]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    with Ledger.create(path) as created:
+        yield created
+
+
+# -- what is in it
+
+
+class TestRecord:
+    def test_every_event_stays_as_it_was_written_in_the_order_of_writing(self, ledger: Ledger) -> None:
+        intent = event(3, base=1, attempts=1, digest="d")
+        reply = event(3, Standing.ACCEPTED, at=2.5, base=1, version=2, attempts=2, throttles=1, faults=3, conflicts=4)
+        ledger.append([intent])
+        ledger.append([reply, event(1, Standing.REJECTED, cause="ValidationException", message="words")])
+        names = ("seq", "at", "call", "standing", "base", "version", "attempts", "throttles", "faults", "conflicts")
+        rows = list(ledger.events())
+        assert [tuple(row[name] for name in names) for row in rows] == [
+            (1, 0.0, 3, "intended", 1, None, 1, 0, 0, 0),
+            (2, 2.5, 3, "accepted", 1, 2, 2, 1, 3, 4),
+            (3, 0.0, 1, "rejected", None, None, 0, 0, 0, 0),
+        ]
+        assert [(row["cause"], row["message"], row["digest"]) for row in rows] == [
+            (None, None, "d"),
+            (None, None, None),
+            ("ValidationException", "words", None),
+        ]
+
+    def test_a_call_stands_where_its_last_event_says(self, ledger: Ledger) -> None:
+        ledger.append([event(7, base=1), event(2, base=4)])
+        ledger.append([event(7, Standing.ACCEPTED, base=1, attempts=1), event(2, Standing.IN_DOUBT, base=4)])
+        ledger.append([event(7, Standing.APPLIED, base=1, version=2, attempts=1)])
+        found = ledger.standings()
+        assert found.schema == STANDINGS
+        assert found.select("call", "standing", "base", "version", "attempts").rows() == [
+            (2, "in doubt", 4, None, 0),
+            (7, "applied", 1, 2, 1),
+        ]
+
+    def test_a_new_ledger_is_empty(self, ledger: Ledger) -> None:
+        assert (list(ledger.events()), ledger.standings().rows(), ledger.span_s()) == ([], [], 0.0)
+
+    def test_the_span_is_from_the_first_event_to_the_last(self, ledger: Ledger) -> None:
+        ledger.append([event(1, at=100.0), event(2, at=102.5), event(3, at=101.0)])
+        assert ledger.span_s() == 2.5
+
+    def test_an_append_of_nothing_is_nothing(self, ledger: Ledger) -> None:
+        ledger.append([])
+        assert calls_of(ledger) == []
+
+    def test_a_group_with_an_impossible_event_is_written_not_at_all(self, ledger: Ledger) -> None:
+        with pytest.raises(LedgerError):
+            ledger.append([event(1), event(2, attempts="many")])
+        assert calls_of(ledger) == []
+
+    def test_what_is_closed_is_there_when_opened_again(self, path: Path) -> None:
+        with Ledger.create(path) as first:
+            first.append([event(1), event(2)])
+        with Ledger.open(path) as second:
+            second.append([event(3)])
+            assert calls_of(second) == [1, 2, 3]
+
+
+class TestHealthData:
+    def test_no_column_is_made_for_a_value(self, ledger: Ledger) -> None:
+        ledger.append([event(1)])
+        (row,) = ledger.events()
+        assert list(row) == [
+            "seq",
+            "at",
+            "call",
+            "standing",
+            "base",
+            "version",
+            "attempts",
+            "throttles",
+            "faults",
+            "conflicts",
+            "cause",
+            "message",
+            "digest",
+            "base_updated_at",
+        ]
+
+    def test_its_files_are_for_their_owner_only(self, path: Path, ledger: Ledger) -> None:
+        ledger.append([event(1)])
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        assert modes == dict.fromkeys(
+            ("ledger.anchor", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "run.lock"), 0o600
+        )
+
+    def test_its_files_are_for_their_owner_only_whatever_the_umask(self, path: Path) -> None:
+        before = os.umask(0)
+        try:
+            Ledger.create(path).close()
+        finally:
+            os.umask(before)
+        assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+
+
+# -- a ledger of version 1, which a run of an earlier bulkedit has left
+
+
+@pytest.fixture
+def older(path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(SETUP_1)
+        connection.execute("PRAGMA journal_mode = WAL")
+        row = (1.0, 7, "applied", 1, 2, 1, 0, 0, 0, None, "words", "d")
+        columns = "at, call, standing, base, version, attempts, throttles, faults, conflicts, cause, message, digest"
+        connection.execute(f"INSERT INTO event ({columns}) VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+        connection.commit()
+    path.chmod(0o600)
+    return path
+
+
+class TestOlder:
+    def test_it_is_read_as_it_is(self, older: Path) -> None:
+        before = older.read_bytes()
+        with Ledger.read(older) as ledger:
+            assert calls_of(ledger) == [7]
+            assert ledger.rows_of([7])[0]["base_updated_at"] is None
+            assert ledger.standings().select("call", "version", "base_updated_at").rows() == [(7, 2, None)]
+        assert older.read_bytes() == before
+
+    def test_to_go_on_it_becomes_one_of_this_version_without_loss(self, older: Path) -> None:
+        with Ledger.open(older) as ledger:
+            ledger.append([event(8, base_updated_at=5.5)])
+        with Ledger.open(older) as ledger:
+            assert [(row["call"], row["message"], row["base_updated_at"]) for row in ledger.events()] == [
+                (7, "words", None),
+                (8, None, 5.5),
+            ]
+            assert [row["base_updated_at"] for row in ledger.rows_of([7, 8])] == [None, 5.5]
+
+    def test_its_tables_are_checked_as_strictly(self, older: Path) -> None:
+        with closing(sqlite3.connect(older)) as connection:
+            connection.execute("ALTER TABLE event ADD COLUMN base_updated_at REAL")
+        for way in (Ledger.read, Ledger.open):
+            with pytest.raises(LedgerError, match="not those of a ledger: 'event'"):
+                way(older)
+
+
+# -- durability
+
+WRITER = """
+    import os, signal, sys
+    from pathlib import Path
+    import anyio
+    from bulkedit.ledger import Event, GroupCommit, Ledger
+    from bulkedit.outcome import Standing
+
+    def event(call):
+        return Event(at=0.0, call=call, standing=Standing.INTENDED)
+
+    def say(text):
+        sys.stdout.write(f"{text}\\n")
+        sys.stdout.flush()
+
+    ledger = Ledger.create(Path(sys.argv[1]))
+"""
+
+
+@contextmanager
+def child(path: Path, program: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own that has created the ledger and carries a program out; killed when the block ends."""
+    code = textwrap.dedent(WRITER) + textwrap.dedent(program)
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+class TestKill:
+    @pytest.mark.parametrize("count", [1, 300], ids=["one", "many"])
+    def test_what_write_has_returned_from_is_there_after_a_kill_right_then(self, path: Path, count: int) -> None:
+        program = f"""
+            async def main():
+                commit = GroupCommit(ledger)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(commit.run)
+                    async with anyio.create_task_group() as writers:
+                        for call in range({count}):
+                            writers.start_soon(commit.write, event(call))
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            anyio.run(main)
+        """
+        with child(path, program) as process:
+            assert process.wait(30) == -signal.SIGKILL
+        with Ledger.open(path) as found:
+            assert calls_of(found) == list(range(count))
+
+    def test_a_kill_in_the_middle_leaves_a_prefix_of_whole_groups(self, path: Path) -> None:
+        program = """
+            for group in range(10**9):
+                ledger.append([event(call) for call in range(group * 100, group * 100 + 100)])
+                say(group)
+        """
+        with child(path, program) as process:
+            while (said := int(line_of(process))) < 5:
+                pass
+        with Ledger.open(path) as found:
+            calls = calls_of(found)
+        assert calls == list(range(len(calls)))
+        assert len(calls) % 100 == 0
+        assert len(calls) >= (said + 1) * 100
+
+    def test_commits_reach_the_disk_before_they_return(self, ledger: Ledger) -> None:
+        # a kill of the process cannot show this; loss of power would
+        settings = [
+            ledger._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+        ]
+        full = 2
+        assert settings == ["wal", full]
+
+
+class TestGroupCommit:
+    async def test_many_writes_at_once_make_far_fewer_commits_in_order(self, ledger: Ledger) -> None:
+        sizes: list[int] = []
+        async with committing(ledger, sizes) as commit, anyio.create_task_group() as writers:
+            for call in range(500):
+                writers.start_soon(commit.write, event(call))
+        assert calls_of(ledger) == list(range(500))
+        assert sum(sizes) == 500
+        assert len(sizes) <= 50
+
+    async def test_a_write_waits_for_its_own_commit(self, ledger: Ledger) -> None:
+        async with committing(ledger) as commit:
+            for call in range(5):
+                await commit.write(event(call))
+                assert calls_of(ledger) == list(range(call + 1))
+
+    async def test_what_was_noted_before_is_durable_when_a_later_write_returns(self, ledger: Ledger) -> None:
+        async with committing(ledger) as commit:
+            commit.note(event(1))
+            commit.note(event(2))
+            await commit.write(event(3))
+            assert calls_of(ledger) == [1, 2, 3]
+
+    async def test_what_was_noted_last_is_written_at_the_end(self, ledger: Ledger) -> None:
+        async with committing(ledger) as commit:
+            commit.note(event(1))
+        assert calls_of(ledger) == [1]
+
+    async def test_a_group_on_its_way_is_finished_although_the_task_is_cancelled(self, path: Path) -> None:
+        slow = SlowLedger(path)
+        commit = GroupCommit(slow)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(commit.run)
+            commit.note(event(1))
+            await slow.begun.wait()
+            tasks.cancel_scope.cancel()
+            slow.may_end.set()
+        assert slow.written == [1]
+        await commit.finish()
+        assert slow.written == [1]
+
+    async def test_after_a_fault_every_write_raises_it_and_nothing_more_is_written(self, ledger: Ledger) -> None:
+        fill_disk(ledger)
+        outcomes: list[str] = []
+
+        async def write(commit: GroupCommit, call: int) -> None:
+            try:
+                await commit.write(event(call, message="x" * 100_000))
+            except LedgerError as error:
+                outcomes.append(error.what)
+
+        commit = GroupCommit(ledger)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(commit.run)
+            async with anyio.create_task_group() as writers:
+                for call in range(3):
+                    writers.start_soon(write, commit, call)
+            await write(commit, 4)
+            with pytest.raises(LedgerError):
+                commit.note(event(5))
+            tasks.cancel_scope.cancel()
+        with pytest.raises(LedgerError):
+            await commit.finish()
+        assert outcomes == ["the ledger cannot be used (database or disk is full)."] * 4
+        assert calls_of(ledger) == []
+
+
+class SlowLedger(Ledger):
+    """Begins to append, and ends when it may."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.begun = anyio.Event()
+        self.may_end = anyio.Event()
+        self.written: list[int] = []
+
+    def append(self, records: Sequence[Any]) -> None:
+        anyio.from_thread.run_sync(self.begun.set)
+        anyio.from_thread.run(self.may_end.wait)
+        self.written += [event.call for event in records]
+
+
+@asynccontextmanager
+async def committing(ledger: Ledger, sizes: list[int] | None = None) -> AsyncIterator[GroupCommit]:
+    """A group commit at work, and finished when the block ends."""
+    commit = GroupCommit(ledger, committed=lambda size: sizes.append(size) if sizes is not None else None)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(commit.run)
+        yield commit
+        tasks.cancel_scope.cancel()
+    await commit.finish()
+
+
+def fill_disk(ledger: Ledger) -> None:
+    """From here on the file may not grow."""
+    (pages,) = ledger._connection.execute("PRAGMA page_count").fetchone()
+    ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+# -- one writer, many readers
+
+
+class TestOneWriter:
+    HOLD = """
+        ledger.append([event(1)])
+        say("held")
+        sys.stdin.readline()
+        signal.pause()
+    """
+
+    def test_a_second_process_is_refused_and_told_who_holds_the_run(self, path: Path) -> None:
+        with child(path, self.HOLD) as process:
+            line_of(process)
+            with pytest.raises(RunHeldError) as caught:
+                Ledger.open(path)
+            assert caught.value.exit_code == 4
+            assert re.search(rf"process {process.pid} on \S+ since \d{{4}}-\d\d-\d\d", caught.value.what)
+            assert caught.value.where == str(path.parent)
+
+    def test_the_run_of_a_dead_process_is_free(self, path: Path) -> None:
+        with child(path, self.HOLD) as process:
+            line_of(process)
+        with Ledger.open(path) as found:
+            assert calls_of(found) == [1]
+
+    def test_a_holder_that_has_not_said_its_name_is_another_process(self, path: Path, ledger: Ledger) -> None:
+        assert ledger.path == path
+        (path.parent / "run.lock").write_text("")
+        with pytest.raises(RunHeldError, match="held by another process"):
+            Ledger.open(path)
+
+    def test_a_closed_ledger_is_free(self, path: Path) -> None:
+        Ledger.create(path).close()
+        Ledger.open(path).close()
+
+    def test_a_ledger_that_could_not_be_opened_is_free(self, path: Path) -> None:
+        path.write_text("this is no database, and long enough to have a header of one")
+        for _ in range(2):
+            with pytest.raises(LedgerError) as caught:
+                Ledger.open(path)
+            assert not isinstance(caught.value, RunHeldError)
+
+    def test_readers_look_in_while_another_process_writes(self, path: Path) -> None:
+        program = """
+            for call in range(10**9):
+                ledger.append([event(call)])
+                if call in (10, 50):
+                    say(call)
+        """
+        with child(path, program) as process:
+            seen = []
+            for _ in range(2):
+                said = int(line_of(process))
+                with Ledger.read(path) as found:
+                    calls = calls_of(found)
+                assert calls == list(range(len(calls)))
+                assert len(calls) > said
+                seen.append(len(calls))
+            assert process.poll() is None
+        assert seen[0] < seen[1]
+
+    def test_a_reader_cannot_write(self, path: Path, ledger: Ledger) -> None:
+        ledger.append([event(1)])
+        with Ledger.read(path) as reader:
+            with pytest.raises(LedgerError):
+                reader.append([event(2)])
+            assert calls_of(reader) == [1]
+
+
+# -- what is no ledger, or no longer
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def overwrite(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096 : 4096 + 2000] = b"\xff" * 2000
+    path.write_bytes(data)
+
+
+def set_version(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    connection.close()
+
+
+def another_database(path: Path) -> None:
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE patient (name TEXT)")
+    connection.close()
+
+
+DAMAGE = {
+    "absent": (lambda path: path.unlink(), None),
+    "empty": (lambda path: os.truncate(path, 0), "this file is no ledger."),
+    "no database": (
+        lambda path: path.write_text("no database " * 50),
+        "the ledger is damaged (file is not a database).",
+    ),
+    "another database": (another_database, "this file is no ledger."),
+    "cut short": (cut_short, "the ledger is damaged (database disk image is malformed)."),
+    "overwritten": (overwrite, None),
+    "of another version": (set_version, "this ledger was written by another version of bulkedit."),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), None),
+}
+
+
+class TestDamage:
+    @pytest.mark.parametrize("way", [Ledger.open, Ledger.read], ids=["open", "read"])
+    @pytest.mark.parametrize(("damage", "what"), DAMAGE.values(), ids=list(DAMAGE))
+    def test_what_is_no_ledger_is_said_in_words(self, path: Path, way: Any, damage: Any, what: str | None) -> None:
+        with Ledger.create(path) as ledger:
+            ledger.append([event(call, message="words " * 20) for call in range(2000)])
+        damage(path)
+        with pytest.raises(LedgerError) as caught, way(path) as found:
+            raise LedgerError(found.damage and f"the ledger is damaged ({found.damage}).", where=str(path))
+        assert caught.value.exit_code == 4
+        assert caught.value.where == str(path)
+        assert (what or caught.value.what) == caught.value.what
+
+    def test_what_is_not_damaged_can_be_read_and_nothing_can_be_written(self, path: Path) -> None:
+        with Ledger.create(path) as ledger:
+            ledger.append([event(call, Standing.APPLIED, message="words " * 20) for call in range(2000)])
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2 : len(content) // 2 + 8192] = bytes(8192)
+        path.write_bytes(content)
+        with Ledger.read(path) as damaged:
+            calls = damaged.standings()["call"].to_list()
+            assert damaged.damage
+            assert 0 < len(calls) < 2000
+            assert calls == sorted(set(calls))
+            assert set(calls) < set(range(2000))
+        with pytest.raises(LedgerError, match="damaged"):
+            Ledger.open(path)
+
+    def test_a_ledger_that_is_gone_from_its_folder_is_not_written_to(self, path: Path, ledger: Ledger) -> None:
+        """The file would still be there for SQLite, and for nobody else."""
+        ledger.append([event(1)])
+        path.parent.rename(path.parent.with_name("elsewhere"))
+        with pytest.raises(LedgerError, match="not in its folder any more"):
+            ledger.append([event(2)])
+        with Ledger.read(path.parent.with_name("elsewhere") / path.name) as read:
+            assert calls_of(read) == [1]
+
+    def test_a_ledger_that_exists_is_not_made_again(self, path: Path) -> None:
+        with Ledger.create(path) as ledger:
+            ledger.append([event(1)])
+        with pytest.raises(LedgerError, match="there is a ledger already"):
+            Ledger.create(path)
+        with Ledger.open(path) as ledger:
+            assert calls_of(ledger) == [1]
+
+    def test_a_folder_that_does_not_exist_is_said_in_words(self, tmp_path: Path) -> None:
+        with pytest.raises(LedgerError, match="No such file or directory"):
+            Ledger.create(tmp_path / "absent" / "ledger.sqlite")
+
+    @pytest.mark.parametrize("way", [Ledger.create, Ledger.open], ids=["create", "open"])
+    def test_a_read_only_folder_is_said_in_words(self, path: Path, way: Any) -> None:
+        if way == Ledger.open:
+            Ledger.create(path).close()
+            (path.parent / "run.lock").chmod(0o400)
+        path.parent.chmod(0o500)
+        try:
+            with as_anybody(), pytest.raises(LedgerError) as caught:
+                way(path)
+        finally:
+            path.parent.chmod(0o700)
+        assert caught.value.exit_code == 4
+        assert "Permission denied" in caught.value.what
+
+    @pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+    def test_what_lies_in_a_read_only_folder_can_be_read(self, path: Path, tmp_path: Path, killed: bool) -> None:
+        with Ledger.create(path) as ledger:
+            ledger.append([event(1), event(2)])
+            kept = shutil.copytree(path.parent, tmp_path / "kept") if killed else path.parent
+        assert (kept / f"{path.name}-wal").exists() == killed
+        for file in kept.iterdir():
+            file.chmod(0o400)
+        kept.chmod(0o500)
+        try:
+            with as_anybody(), Ledger.read(kept / path.name) as ledger:
+                assert calls_of(ledger) == [1, 2]
+                assert ledger.damage is None
+                with pytest.raises(LedgerError):
+                    ledger.append([event(3)])
+        finally:
+            kept.chmod(0o700)
+
+    def test_a_full_disk_is_said_in_words_and_writes_nothing(self, ledger: Ledger) -> None:
+        fill_disk(ledger)
+        with pytest.raises(LedgerError) as caught:
+            ledger.append([event(call, message="x" * 1000) for call in range(100)])
+        assert caught.value.exit_code == 4
+        assert caught.value.what == "the ledger cannot be used (database or disk is full)."
+        assert calls_of(ledger) == []
+
+    def test_a_ledger_that_another_program_locks_is_no_full_disk(self, path: Path, ledger: Ledger) -> None:
+        ledger._connection.execute("PRAGMA busy_timeout = 0")  # SQLite waits 5 s for the other program
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LedgerError) as caught:
+                ledger.append([event(1)])
+        assert caught.value.what == "another program has the ledger open (database is locked)."
+        assert "Close that program" in str(caught.value)
+        assert "room" not in str(caught.value)
+        ledger.append([event(1)])
+        assert calls_of(ledger) == [1]
+
+    def test_a_ledger_is_made_whole_or_not_at_all(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bulkedit.runs.ledger.SETUP", "BEGIN; CREATE TABLE event (seq INTEGER); no SQL")
+        with pytest.raises(LedgerError):
+            Ledger.create(path)
+        assert sorted(file.name for file in path.parent.iterdir()) == ["ledger.anchor", "run.lock"]
+        monkeypatch.undo()
+        Ledger.create(path).close()
+
+
+def test_the_pace_of_a_run_is_kept_in_the_bins_of_its_activity(tmp_path: Path) -> None:
+    with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
+        ledger.append([Event(at=0.0, call=0, standing=Standing.INTENDED), Pace(0.0, 0.25), Pace(10.0, 0.5)])
+        ledger.append([Pace(90.0, 2.0), Event(at=100.0, call=0, standing=Standing.APPLIED), Pace(101.0, 4.0)])
+        assert ledger.paces(4).rows() == [(0, 0.5), (3, 4.0)]
+        assert ledger.standings().height == 1

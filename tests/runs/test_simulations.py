@@ -1,0 +1,129 @@
+"""A run comes within a few per cent of what its quota allows, without being told the quota.
+
+The first 60 s or 20 calls, whichever is longer, are the search. The limits: see `tests.runs.simulation`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from bulkedit.runs.scheduler import Held
+from tests.runs.simulation import CHANGES, STEADY, Result, Scenario, simulate
+
+
+def named(scenario: Scenario) -> str:
+    change = f" steps {scenario.steps[0].factor:g}" if scenario.steps else " tenant" if scenario.tenant else ""
+    where = f"{scenario.latency_s:g} s away, settles in {scenario.settle_s:g} s"
+    return f"{scenario.rate:g}/{scenario.burst:g} {where}{change}"
+
+
+def hold(result: Result) -> None:
+    """The bounds of a steady quota."""
+    assert result.ended.left == 0
+    assert result.ratio <= 1.05
+    assert result.throttled_steady <= 0.02
+    assert result.throttled <= 0.05
+    assert result.reached >= 0.9
+    assert result.longest_gap <= 10
+    assert result.reads_an_update <= 1.5
+
+
+OFTEN = [
+    Scenario(rate=0.25, burst=1),
+    Scenario(rate=1, burst=2, latency_s=0.02, settle_s=0.2),
+    Scenario(rate=1, burst=2, latency_s=1.0),
+    Scenario(rate=5, burst=10),
+]
+SELDOM = [scenario for scenario in STEADY if scenario not in OFTEN]
+
+
+@pytest.mark.parametrize("scenario", OFTEN, ids=named)
+def test_a_steady_quota_is_used_up(scenario: Scenario) -> None:
+    hold(simulate(scenario))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SELDOM, ids=named)
+def test_a_steady_quota_is_used_up_at_length(scenario: Scenario) -> None:
+    hold(simulate(scenario))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rate", "burst", "latency", "settle", "seed"),
+    [
+        (0.5, 2, 0.1, 2.0, 1),
+        (0.5, 2, 1.0, 7.0, 2),
+        (0.5, 2, 0.02, 20.0, 3),
+        (3, 7, 0.1, 7.0, 1),
+        (3, 7, 0.3, 2.0, 2),
+        (3, 7, 1.0, 20.0, 3),
+        (50, 50, 0.05, 0.5, 1),
+        (50, 50, 0.5, 7.0, 2),
+        (300, 100, 0.1, 2.0, 3),
+        (300, 100, 0.1, 7.0, 4),
+        (12, 30, 0.2, 4.0, 5),
+        (8, 1, 0.1, 2.0, 9),
+        (1, 5, 0.4, 10.0, 10),
+    ],
+)
+def test_other_quotas_are_used_up_as_well(rate: float, burst: float, latency: float, settle: float, seed: int) -> None:
+    hold(simulate(Scenario(rate=rate, burst=burst, latency_s=latency, settle_s=settle, seed=seed)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("rate", "burst"), [(0.25, 1), (1, 2), (5, 10)], ids=["0.25/1", "1/2", "5/10"])
+def test_no_luck_is_needed(rate: float, burst: float, seed: int) -> None:
+    hold(simulate(Scenario(rate=rate, burst=burst, seed=seed)))
+
+
+def hold_changing(result: Result) -> None:
+    """Everything is done, few requests are throttled, and the new quota is used."""
+    assert result.ended.left == 0
+    assert result.throttled <= 0.05
+    assert result.ratio <= 1.25
+
+
+@pytest.mark.parametrize("scenario", [one for one in CHANGES if one.rate < 1], ids=named)
+def test_a_quota_that_changes_is_followed(scenario: Scenario) -> None:
+    hold_changing(simulate(scenario))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", [one for one in CHANGES if one.rate >= 1], ids=named)
+def test_a_quota_that_changes_is_followed_at_length(scenario: Scenario) -> None:
+    hold_changing(simulate(scenario))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_a_quota_of_one_request_is_shared_without_luck(seed: int) -> None:
+    """Where every call of the other tenant takes the only one that is there."""
+    hold_changing(simulate(Scenario(rate=0.25, burst=1, tenant=0.5, seed=seed)))
+
+
+def test_reads_are_named_where_they_are_the_bottleneck() -> None:
+    result = simulate(Scenario(rate=1000, burst=1000, settle_s=0.2, calls=4000))
+    assert result.ended.limited_by is Held.READS
+    assert result.ended.quota_per_second > 20
+
+
+def test_updates_in_flight_are_named_where_they_are_the_bottleneck() -> None:
+    result = simulate(Scenario(rate=20, burst=20, settle_s=10.0, concurrent=20, calls=500))
+    assert result.ended.limited_by is Held.IN_FLIGHT
+
+
+def test_a_data_store_that_takes_fewer_at_once_is_heeded() -> None:
+    """402 is no throttle: the window shrinks, and the rate stays."""
+    result = simulate(Scenario(rate=20, burst=20, settle_s=2.0, concurrent=20, calls=1000))
+    assert result.ended.left == 0
+    assert result.throttled <= 0.05
+    assert result.ratio <= 1.25
+
+
+def test_a_simulation_tells_a_bad_pacer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a bound of the engine: of the simulation itself, which must be able to fail."""
+    monkeypatch.setattr("bulkedit.client.pacing.adaptive.Learner._measure", lambda *_: None)
+    result = simulate(Scenario(rate=1, burst=2))
+    assert result.throttled > 0.05 or result.ratio > 1.05

@@ -1,0 +1,301 @@
+"""`import bulkedit`: the commands as functions, one with them."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import dataclasses
+import inspect
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import chdir
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import polars as pl
+import pytest
+from typer.main import get_command
+
+import bulkedit
+from bulkedit.cli.app import app
+from bulkedit.errors import BadRowsError, DatastoreError, EditListError, StalePlanError, UsageError
+from bulkedit.runs.options import Options
+from tests.cli.shell import Shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bulkedit.emulator import Emulator
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+FAST = bulkedit.RunOptions(rate="1000/s", burst=1000, read_rate="1000/s")
+
+
+@pytest.fixture
+def shell(tmp_path: Path, emulator: Emulator) -> Iterator[Shell]:
+    with chdir(tmp_path):
+        yield Shell(tmp_path, emulator)
+
+
+def where(shell: Shell) -> bulkedit.Where:
+    return bulkedit.Where(endpoint_url=str(shell.emulator))
+
+
+def frame(image_sets: list[str]) -> pl.DataFrame:
+    return pl.DataFrame({"image_set_id": image_sets, "StudyDescription": [f"T{i}" for i, _ in enumerate(image_sets)]})
+
+
+async def test_a_frame_is_planned_without_a_file_of_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill would leave it, and it holds values."""
+    monkeypatch.setattr(tempfile, "tempdir", str(shell.folder / "nowhere"))
+    image_sets = shell.image_sets(1)
+    plan = await bulkedit.plan(frame(image_sets), shell.emulator.datastore_id, folder="p")
+    assert plan.manifest["list"]["name"] == "the frame"
+    with pytest.raises(EditListError) as raised:
+        await bulkedit.plan(pl.DataFrame({"nothing": ["x"]}), shell.emulator.datastore_id, folder="q")
+    assert str(raised.value).startswith("the frame")
+
+
+async def test_from_a_frame_to_the_store_and_back(shell: Shell) -> None:
+    image_sets = shell.image_sets(3)
+    store = shell.emulator.datastore_id
+    plan = await bulkedit.plan(frame(image_sets), store, folder="p", where=where(shell))
+    assert (plan.counts["edits"], plan.counts["calls"], shell.requests()) == (3, 3, [])
+    result = await bulkedit.apply(plan, run="r", options=FAST, where=where(shell))
+    assert (result.done, result.summary["applied"], result.run) == (True, 3, Path("r"))
+    assert result.edits.collect()["outcome"].to_list() == ["applied"] * 3
+    assert [shell.stored(one) for one in image_sets] == [(2, "T0"), (2, "T1"), (2, "T2")]
+    seen = await bulkedit.verify("r", bulkedit.VerifyOptions(history=True), read_rate="1000/s")
+    assert seen.verification is not None
+    assert (seen.verification.differences().collect().height, seen.verification.kept().collect().height) == (0, 3)
+    undo = await bulkedit.revert("r", folder="undo", read_rate="1000/s")
+    assert undo.left_out.height == 0
+    await bulkedit.apply(undo.plan, run="u", options=FAST, where=where(shell))
+    assert [shell.stored(one) for one in image_sets] == [(3, "CHEST")] * 3
+
+
+def test_plans_and_runs_are_those_of_the_commands(shell: Shell) -> None:
+    image_sets = shell.image_sets(2)
+    asyncio.run(bulkedit.plan(frame(image_sets), shell.emulator.datastore_id, folder="p"))
+    assert shell.run("apply", "p", "--yes", "--run", "r").exit_code == 0
+    assert bulkedit.report("r").summary["applied"] == 2
+    assert shell.run("plan", shell.descriptions(image_sets), "-o", "q").exit_code == 0
+    asyncio.run(bulkedit.apply("q", run="s", options=FAST, where=where(shell)))
+    assert shell.run("status", "s", "--json").json[0]["applied"] == 2
+
+
+async def test_a_run_that_was_cancelled_is_resumed(shell: Shell) -> None:
+    image_sets = shell.image_sets(20)
+    plan = await bulkedit.plan(frame(image_sets), shell.emulator.datastore_id, folder="p")
+    slow = bulkedit.RunOptions(rate="5/s", burst=1)
+    task = asyncio.create_task(bulkedit.apply(plan, run="r", options=slow, where=where(shell)))
+    while len(shell.accepted()) < 3:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not bulkedit.report("r").done
+    result = await bulkedit.resume("r")
+    assert (result.done, result.summary["applied"]) == (True, 20)
+    assert {shell.stored(one)[0] for one in image_sets} == {2}
+
+
+async def test_what_failed_is_tried_again(shell: Shell) -> None:
+    (one,) = shell.image_sets(1)
+    edits = pl.DataFrame(
+        {"image_set_id": [one], "action": ["remove"], "attribute": ["StudyDescription"], "value": ["X"]}
+    )
+    plan = await bulkedit.plan(edits, shell.emulator.datastore_id, folder="p")
+    assert (await bulkedit.apply(plan, run="r", options=FAST, where=where(shell))).summary["rejected"] == 1
+    other = await bulkedit.plan(
+        pl.DataFrame({"image_set_id": [one], "StudyDescription": ["X"]}), shell.emulator.datastore_id, folder="q"
+    )
+    await bulkedit.apply(other, run="s", options=FAST, where=where(shell))
+    assert (await bulkedit.resume("r")).summary["rejected"] == 1
+    assert (await bulkedit.resume("r", bulkedit.Strategy.ALL)).summary["applied"] == 1
+
+
+def flags(command: str) -> dict[str, Any]:
+    """The options of a command by the name of their flag, with their defaults."""
+    options: Any = get_command(app)
+    found = {one.opts[0]: one.default for one in options.commands[command].params}
+    return {name.removeprefix("--").replace("-", "_"): default for name, default in found.items() if name[0] == "-"}
+
+
+def fields_of(*options: Any) -> dict[str, Any]:
+    return {name: value for one in options for name, value in dataclasses.asdict(one).items()}
+
+
+def keywords(function: Any) -> set[str]:
+    """What a function takes, but for the objects that stand for several flags."""
+    return set(inspect.signature(function).parameters) - {"edits", "plan", "run", "options", "where", "watch"}
+
+
+class TestFlags:
+    """The functions can be told all that the commands can, in the same words, and do the same where told nothing."""
+
+    # of a command line alone: `json` and `yes` say how it talks, and a plan of code can be looked at before `apply`
+    TALK: ClassVar = {"json", "yes", "dry_run"}
+    ELSEWHERE: ClassVar = {"datastore", "digest", "out", "run"}  # arguments: datastore_id, digest, folder, run
+    LIST: ClassVar = {"ignore_column": "ignore"}  # flag -> field, where they differ
+
+    def test_plan_and_its_options(self) -> None:
+        wanted = {self.LIST.get(name, name): default for name, default in flags("plan").items()}
+        have = fields_of(bulkedit.ListOptions(), bulkedit.Where())
+        assert have == {name: wanted[name] for name in wanted.keys() - self.TALK - self.ELSEWHERE}
+
+    def test_apply_and_its_options(self) -> None:
+        wanted = {self.LIST.get(name, name): default for name, default in flags("apply").items()}
+        have = fields_of(bulkedit.RunOptions(), bulkedit.Where(), bulkedit.ListOptions())
+        only_plan = {"quota", "raised_quota"}
+        wanted = {name: wanted[name] for name in wanted.keys() - self.TALK - self.ELSEWHERE}
+        assert {name: have[name] for name in have.keys() - only_plan} == wanted
+
+    def test_what_the_options_of_a_run_mean_to_the_engine_by_default_is_its_own_default(self) -> None:
+        assert bulkedit.RunOptions().engine() == Options()
+
+    @pytest.mark.parametrize(
+        ("command", "options", "others"),
+        [
+            # --skip-archived and --yes are `archived`
+            ("verify", bulkedit.VerifyOptions(), {"skip_archived", "yes", "json"}),
+            ("revert", None, {"out", "json"}),
+            ("resume", None, {"json"}),
+        ],
+    )
+    def test_no_flag_of_the_others_is_without_an_argument(self, command: str, options: Any, others: set[str]) -> None:
+        function = getattr(bulkedit, command)
+        have = keywords(function) | set(
+            fields_of(options, bulkedit.Where()) if options else fields_of(bulkedit.Where())
+        )
+        assert flags(command).keys() - others <= have
+
+    @pytest.mark.parametrize(
+        ("chosen", "text"),
+        [
+            ({"rate": "fast"}, "rate"),
+            ({"rate": "5/s", "max_rate": "6/s"}, "--max-rate"),
+            ({"read_rate": "slow"}, "rate"),
+            ({"on_conflict": "win"}, "--on-conflict"),
+            ({"halt": "never"}, "--halt"),
+            ({"max_errors": "many"}, "--max-errors"),
+            ({"burst": 0}, "--burst is at least 1"),
+            ({"workers": 0}, "--workers is at least 1"),
+            ({"max_in_flight": 0}, "--max-in-flight is at least 1"),
+            ({"min_sample": 0}, "--min-sample is at least 1"),
+            ({"max_attempts": 0}, "--max-attempts is at least 1"),
+            ({"unlock_timeout": 0.5}, "--unlock-timeout is at least 1"),
+            ({"retry_for": -1}, "--retry-for is at least 0"),
+        ],
+        ids=str,
+    )
+    def test_what_a_flag_refuses_the_option_refuses(self, chosen: dict[str, Any], text: str) -> None:
+        with pytest.raises(UsageError, match=text):
+            bulkedit.RunOptions(**chosen).engine()
+
+
+async def test_nothing_is_printed(shell: Shell, capfd: pytest.CaptureFixture[str]) -> None:
+    """What the commands say of a list, of its looking up and of rows that are set aside is theirs alone."""
+    shell.image_sets(2)
+    edits = pl.DataFrame({"study_instance_uid": ["1.2.1", "1.2.2", "x"], "StudyDescription": ["A", "B", "C"]})
+    listing = bulkedit.ListOptions(bad_rows=Path("bad.csv"))
+    plan = await bulkedit.plan(edits, shell.emulator.datastore_id, folder="p", options=listing, where=where(shell))
+    assert (plan.counts["calls"], plan.counts["set_aside"]) == (2, 1)
+    await bulkedit.apply(plan, run="r", options=FAST, where=where(shell))
+    await bulkedit.resume("r")
+    await bulkedit.verify("r")
+    await bulkedit.revert("r")
+    assert capfd.readouterr() == ("", "")
+
+
+class TestErrors:
+    async def test_bad_edits(self, shell: Shell) -> None:
+        bad = pl.DataFrame({"image_set_id": ["x"], "StudyDescription": ["A"]})
+        with pytest.raises(BadRowsError, match="Row 1"):
+            await bulkedit.plan(bad, shell.emulator.datastore_id, folder="p")
+        assert not Path("p").exists()
+
+    async def test_a_plan_that_was_changed(self, shell: Shell) -> None:
+        await bulkedit.plan(frame(shell.image_sets(1)), shell.emulator.datastore_id, folder="p")
+        Path("p/edits.parquet").write_bytes(b"other")
+        with pytest.raises(StalePlanError):
+            await bulkedit.apply("p", run="r", where=where(shell))
+
+    async def test_a_data_store_that_is_not(self, shell: Shell) -> None:
+        await bulkedit.plan(frame(shell.image_sets(1)), "0" * 32, folder="p")
+        with pytest.raises(DatastoreError):
+            await bulkedit.apply("p", run="r", where=where(shell))
+
+    async def test_options_that_are_not_understood_leave_no_run(self, shell: Shell) -> None:
+        await bulkedit.plan(frame(shell.image_sets(1)), shell.emulator.datastore_id, folder="p")
+        with pytest.raises(UsageError, match="rate"):
+            await bulkedit.apply("p", run="r", options=bulkedit.RunOptions(rate="fast"))
+        assert not Path("r").exists()
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", bulkedit.__all__)
+    def test_every_name_is_there_and_in_the_docs(self, name: str) -> None:
+        assert getattr(bulkedit, name)
+        text = (SAMPLES.parent / "docs/library.md").read_text("utf-8")
+        assert name.startswith("_") or f"`{name}`" in text
+
+    def test_the_functions_are_typed_and_say_what_they_do(self) -> None:
+        for name in ("plan", "apply", "resume", "revert", "verify", "report"):
+            function = getattr(bulkedit, name)
+            signature = inspect.signature(function)
+            assert function.__doc__
+            assert signature.return_annotation is not inspect.Signature.empty
+            assert all(one.annotation is not inspect.Parameter.empty for one in signature.parameters.values())
+            assert inspect.iscoroutinefunction(function) == (name != "report")
+
+    def test_importing_it_imports_no_heavy_library(self) -> None:
+        code = "import sys, bulkedit; print(sorted({'polars', 'aioboto3', 'pydicom', 'typer'} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
+
+    def test_a_name_that_is_not_there(self) -> None:
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            _ = bulkedit.nothing
+
+
+# -- the samples
+
+
+@pytest.fixture
+def environment(shell: Shell) -> dict[str, str]:
+    return {**os.environ, **shell.emulator.environment(), "BULKEDIT_DATASTORE": shell.emulator.datastore_id}
+
+
+def job(shell: Shell, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, str(SAMPLES / "nightly.py"), ".", shell.emulator.datastore_id]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_scheduled_job_applies_each_list_once(shell: Shell, environment: dict[str, str]) -> None:
+    shell.descriptions(shell.image_sets(1), "a.csv")
+    shell.write("b.csv", "image_set_id,StudyDescription\nnot an id,X\n")
+    first = job(shell, environment)
+    assert (first.returncode, "a.csv: 1 of 1 edits applied" in first.stdout) == (2, True)
+    assert "b.csv" in first.stderr
+    (shell.folder / "b.csv").unlink()
+    assert job(shell, environment).returncode == 0
+    assert len(shell.accepted()) == 1
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(
+    shell: Shell, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = shell.image_sets(1)
+    shell.write("descriptions.csv", f"image_set_id,StudyDescription\n{one}, chest \n")
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    source = (SAMPLES / "notebook.py").read_text("utf-8")
+    code = compile(source, "notebook.py", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    cells: dict[str, Any] = {}
+    asyncio.run(eval(code, cells))  # noqa: S307 - as Jupyter does, which lets cells await
+    assert cells["result"].summary["applied"] == cells["undone"].summary["applied"] == 1
+    assert shell.stored(one) == (3, "CHEST")
+    assert source.count("# %%") > 8
