@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.lowlevel
 import pytest
 
-from bulkedit._concurrency import abreast
+from bulkedit._concurrency import abreast, first_error, for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterable, Iterator
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 10])
@@ -41,3 +44,104 @@ def test_pieces_are_not_taken_far_ahead() -> None:
     results = abreast(lambda piece: piece, pieces())
     next(results)
     assert len(taken) == 3
+
+
+class UnluckyError(Exception):
+    pass
+
+
+def done(pieces: Iterable[int] | AsyncGenerator[int], *, at_once: int = 4) -> list[int]:
+    """The pieces that tasks were given, in order."""
+    found: list[int] = []
+
+    async def work(piece: int) -> None:
+        await anyio.lowlevel.checkpoint()
+        found.append(piece)
+
+    anyio.run(functools.partial(for_each, work, pieces, at_once=at_once))
+    return sorted(found)
+
+
+async def counted(count: int) -> AsyncGenerator[int]:
+    for piece in range(count):
+        await anyio.lowlevel.checkpoint()
+        yield piece
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 20])
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_every_piece_is_worked_on_once(count: int, at_once: int) -> None:
+    assert done(range(count), at_once=at_once) == list(range(count))
+    assert done(counted(count), at_once=at_once) == list(range(count))
+
+
+def test_no_more_pieces_than_asked_for_are_taken_at_a_time() -> None:
+    under_way = [0]
+    most = [0]
+
+    async def work(piece: int) -> None:
+        most[0] = max(most[0], piece + 1 - under_way[0])
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+        under_way[0] += 1
+
+    anyio.run(functools.partial(for_each, work, range(50), at_once=3))
+    assert most == [3]
+
+
+def test_the_first_error_ends_the_others_and_is_raised_as_it_is() -> None:
+    ended: list[int] = []
+
+    async def work(piece: int) -> None:
+        if piece == 2:
+            raise UnluckyError from LookupError()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(piece)
+
+    with pytest.raises(UnluckyError) as caught:
+        anyio.run(functools.partial(for_each, work, range(100), at_once=3))
+    assert sorted(ended) == [0, 1]
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
+def test_an_error_of_the_pieces_is_raised_as_it_is() -> None:
+    async def pieces() -> AsyncGenerator[int]:
+        yield 1
+        raise UnluckyError
+
+    with pytest.raises(UnluckyError):
+        done(pieces())
+
+
+def test_pieces_that_are_not_taken_any_more_are_closed() -> None:
+    closed: list[bool] = []
+
+    async def pieces() -> AsyncGenerator[int]:
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.append(True)
+
+    async def fails(_: int) -> None:
+        raise UnluckyError
+
+    async def run() -> None:
+        with pytest.raises(UnluckyError):
+            await for_each(fails, pieces(), at_once=1)
+        assert closed
+
+    anyio.run(run)
+
+
+def test_what_ends_nested_groups_is_raised_as_it_is() -> None:
+    async def run() -> None:
+        with first_error():
+            async with anyio.create_task_group() as outer, anyio.create_task_group():
+                outer.start_soon(anyio.sleep_forever)
+                raise UnluckyError
+
+    with pytest.raises(UnluckyError):
+        anyio.run(run)

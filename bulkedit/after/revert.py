@@ -14,20 +14,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import polars as pl
 from anyio import to_thread
 
 from bulkedit import plans
+from bulkedit._concurrency import for_each
 from bulkedit._printable import shell_word
 from bulkedit._version import __version__
 from bulkedit.client.pacing import Operation, pacer
-from bulkedit.client.reader import Reader, first_of
+from bulkedit.client.reader import Reader
 from bulkedit.client.responses import Refusal, Refused, Standing, State
 from bulkedit.dicom.dictionary import RULES
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, Action
-from bulkedit.errors import BulkeditError, UsageError
+from bulkedit.errors import UsageError
 from bulkedit.inventory.siblings import siblings_of
 from bulkedit.runs.changes import Changes
 from bulkedit.runs.own_versions import OwnVersions
@@ -297,24 +297,12 @@ class _Reverting:
     async def decide_all(self, chosen: Sequence[str], on_conflict: OnConflict) -> list[Target | LeftOut]:
         """What to do with each image set."""
         found: dict[str, Target | LeftOut] = {}
-        try:
-            async with anyio.create_task_group() as tasks:
-                send, receive = anyio.create_memory_object_stream[str]()
 
-                async def work(own: Any) -> None:  # noqa: ANN401 - anyio's receive stream
-                    async with own:
-                        async for image_set_id in own:
-                            found[image_set_id] = await self._decide(image_set_id, on_conflict)
-                            self._watch(len(found), len(chosen))
+        async def one(image_set_id: str) -> None:
+            found[image_set_id] = await self._decide(image_set_id, on_conflict)
+            self._watch(len(found), len(chosen))
 
-                async with send:
-                    for _ in range(self._workers):
-                        tasks.start_soon(work, receive.clone())
-                    receive.close()
-                    for image_set_id in chosen:
-                        await send.send(image_set_id)
-        except* BulkeditError as group:
-            raise first_of(group) from None
+        await for_each(one, chosen, at_once=self._workers)
         return [found[image_set_id] for image_set_id in chosen]
 
     async def _decide(self, image_set_id: str, on_conflict: OnConflict) -> Target | LeftOut:

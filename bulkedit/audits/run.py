@@ -13,17 +13,17 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import polars as pl
 from anyio import to_thread
 
 from bulkedit import _received as received
+from bulkedit._concurrency import for_each
 from bulkedit._files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
 from bulkedit.audits import FINDINGS, RISKS, SURVIVORS, Check, Kind
-from bulkedit.client.reader import Reader, first_of
+from bulkedit.client.reader import Reader
 from bulkedit.client.responses import Refused
 from bulkedit.edits.result_files import guarded
-from bulkedit.errors import BulkeditError, UsageError
+from bulkedit.errors import UsageError
 from bulkedit.runs.changes import Changes
 
 if TYPE_CHECKING:
@@ -116,24 +116,18 @@ async def check(
     set_aside = int(run.plan.set_aside().select(pl.len()).collect().item())
     seen = Seen(chosen.height, Check(frozenset(kept)), undone, set_aside)
     reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
-    waiting = iter(chosen.select("image_set_id", "base", "promoted").iter_rows())
 
-    async def work() -> None:
-        for image_set_id, base, promoted in waiting:
-            if promoted is None:
-                await _one(reader, seen, image_set_id, base, archived=archived)
-            else:
-                await _copied(reader, seen, image_set_id, promoted, archived=archived)
-            seen.requests, seen.throttled = reader.reads.requests, reader.reads.throttled
-            if watch is not None:
-                watch(seen)
+    async def look_at(target: tuple[str, int | None, str | None]) -> None:
+        image_set_id, base, promoted = target
+        if promoted is None:
+            await _one(reader, seen, image_set_id, base, archived=archived)
+        else:
+            await _copied(reader, seen, image_set_id, promoted, archived=archived)
+        seen.requests, seen.throttled = reader.reads.requests, reader.reads.throttled
+        if watch is not None:
+            watch(seen)
 
-    try:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(WORKERS):
-                tasks.start_soon(work)
-    except* BulkeditError as group:
-        raise first_of(group) from None
+    await for_each(look_at, chosen.select("image_set_id", "base", "promoted").iter_rows(), at_once=WORKERS)
     return seen
 
 

@@ -11,9 +11,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from bulkedit._concurrency import first_error
 from bulkedit.cli._console import duration, err, json_line, packed, redrawn, redraws
 from bulkedit.client.responses import Outcome
-from bulkedit.errors import BulkeditError
 from bulkedit.runs.scheduler import Held
 
 if TYPE_CHECKING:
@@ -45,16 +45,11 @@ async def show(numbers_: Callable[[], str]) -> None:
 @asynccontextmanager
 async def showing(numbers_: Callable[[], str]) -> AsyncIterator[None]:
     """`show` for as long as the block takes; an error of the block leaves as it is, in no group."""
-    stopped: BulkeditError | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(show, numbers_)
-        try:
+    with first_error():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(show, numbers_)
             yield
-        except BulkeditError as error:
-            stopped = error  # out of the group, which would wrap it
-        tasks.cancel_scope.cancel()
-    if stopped is not None:
-        raise stopped
+            tasks.cancel_scope.cancel()
 
 
 async def watch(engine: Engine, *, as_json: bool) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import anyio
 import typer
 
+from bulkedit._concurrency import first_error
 from bulkedit.cli._console import confirmed, err, interactive
 from bulkedit.cli._progress import show
 from bulkedit.client.destination import is_aws, is_loopback, without_password
-from bulkedit.errors import EXIT_OK, BulkeditError
+from bulkedit.errors import EXIT_OK
 from bulkedit.runs.connection import connection_of
 
 if TYPE_CHECKING:
@@ -31,17 +32,12 @@ async def worked(work: Callable[[], Awaitable[None]], numbers: Callable[[], str]
 
     Nothing has to be waited for then: what such commands have read is kept as it comes in.
     """
-    stopped: BulkeditError | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-        tasks.start_soon(show, numbers)
-        try:
+    with first_error():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+            tasks.start_soon(show, numbers)
             await work()
-        except BulkeditError as error:
-            stopped = error  # out of the group, which would wrap it
-        tasks.cancel_scope.cancel()
-    if stopped is not None:
-        raise stopped
+            tasks.cancel_scope.cancel()
 
 
 async def _cancel_on_signal(scope: anyio.CancelScope) -> None:

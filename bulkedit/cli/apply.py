@@ -14,6 +14,7 @@ import anyio
 import typer
 
 from bulkedit import plans
+from bulkedit._concurrency import first_error
 from bulkedit._files import new_id
 from bulkedit._printable import printable
 from bulkedit.after import report
@@ -351,19 +352,14 @@ def resumption_line(found: Resumption) -> str:
 
 
 async def _run(engine: Engine, *, as_json: bool) -> bool:
-    fault: BulkeditError | None = None
-    async with anyio.create_task_group() as tasks:
-        signals = _Signals(engine, tasks.cancel_scope)
-        tasks.start_soon(signals.listen)
-        tasks.start_soon(partial(watch, engine, as_json=as_json))
-        try:
+    with first_error():
+        async with anyio.create_task_group() as tasks:
+            signals = _Signals(engine, tasks.cancel_scope)
+            tasks.start_soon(signals.listen)
+            tasks.start_soon(partial(watch, engine, as_json=as_json))
             with short_collections():
                 await engine.run()
-        except BulkeditError as error:
-            fault = error  # raised outside of the group, which would wrap it
-        tasks.cancel_scope.cancel()
-    if fault is not None:
-        raise fault
+            tasks.cancel_scope.cancel()
     return signals.count > 0
 
 

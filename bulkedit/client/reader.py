@@ -13,7 +13,7 @@ import anyio
 from bulkedit.client.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, pacer, parse_read_pace
 from bulkedit.client.parsing import image_set_of, systemic_error
 from bulkedit.client.responses import ImageSet, Lost, Metadata, Page, Refusal, Refused
-from bulkedit.errors import AccessError, BulkeditError, EndpointError
+from bulkedit.errors import AccessError, EndpointError
 
 if TYPE_CHECKING:
     import random
@@ -166,13 +166,3 @@ def _denied(operation: Operation, refused: Refused) -> AccessError:
     return AccessError(
         f"AWS denied access ({refused.code}).", likely=f"The role lacks medical-imaging:{_NAMES[operation]}."
     )
-
-
-def first_of(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:
-    """The error that ended a group of tasks."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    if not isinstance(found, BulkeditError):
-        raise TypeError
-    return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-
+from bulkedit._concurrency import for_each
 from bulkedit.client.pacing import FAULT
 from bulkedit.client.parsing import systemic_error
 from bulkedit.client.responses import Metadata, Refusal, Refused
@@ -51,24 +50,13 @@ async def read_all(
     past (CredentialsError, AccessError, EndpointError), and what ``take`` raises.
     """
     reader = _Reader(client, pacer, clock or Clock(), reads or Reads())
-    waiting = iter(image_set_ids)
-    failed: list[BulkeditError] = []
 
-    async def work() -> None:
-        try:
-            for image_set_id in waiting:
-                document = await reader.read(image_set_id)
-                if document is not None:
-                    take(image_set_id, document)
-        except BulkeditError as error:
-            failed.append(error)  # out of the group, which would wrap it
-            tasks.cancel_scope.cancel()
+    async def read(image_set_id: str) -> None:
+        document = await reader.read(image_set_id)
+        if document is not None:
+            take(image_set_id, document)
 
-    async with anyio.create_task_group() as tasks:
-        for _ in range(min(WORKERS, len(image_set_ids))):
-            tasks.start_soon(work)
-    if failed:
-        raise failed[0]
+    await for_each(read, image_set_ids, at_once=WORKERS)
     if reader.reads.gone and reader.reads.gone == len(image_set_ids):
         raise DatastoreError(
             "none of the image sets exists in the data store.",

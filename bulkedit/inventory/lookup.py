@@ -6,20 +6,20 @@ Nothing but SearchImageSets is called: it counts as no access, so archived image
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-import anyio
 import polars as pl
 from anyio import to_thread
 
+from bulkedit._concurrency import for_each
 from bulkedit.client.responses import Refused
-from bulkedit.errors import BulkeditError, EndpointError
+from bulkedit.errors import EndpointError
 from bulkedit.inventory.frame import FILTERS, INVENTORY, PADDED, empty, frame_of, trimmed
 from bulkedit.inventory.saved import load
 from bulkedit.inventory.search import Clock, Searcher, Tally, refused_search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from bulkedit.client.contract import Client
@@ -206,13 +206,8 @@ async def _all_pages(searcher: Searcher, limit: int, watch: Callable[[Tally], No
 
 
 async def _search(searcher: Searcher, forms: pl.DataFrame, watch: Callable[[Tally], None] | None) -> pl.DataFrame:
-    work = _Searches(searcher, forms.iter_rows(), watch)
-    try:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(min(WORKERS, forms.height)):
-                tasks.start_soon(work.run)
-    except* BulkeditError as group:
-        raise _first(group) from None
+    work = _Searches(searcher, watch)
+    await for_each(work.search, forms.iter_rows(), at_once=WORKERS)
     if work.refused is not None and work.accepted == 0:
         raise refused_search(work.refused)
     return await to_thread.run_sync(work.rows.frame)
@@ -220,23 +215,19 @@ async def _search(searcher: Searcher, forms: pl.DataFrame, watch: Callable[[Tall
 
 @dataclass(slots=True)
 class _Searches:
-    """Searches for keys, taken by any number of workers from one list."""
+    """Searches for keys, any number at once."""
 
     searcher: Searcher
-    forms: Iterator[tuple[Any, ...]]
     watch: Callable[[Tally], None] | None
     rows: _Rows = field(default_factory=_Rows)
     accepted: int = 0
     refused: Refused | None = None
 
-    async def run(self) -> None:
-        """Search for keys until none is left."""
-        for selector, form in self.forms:
-            values = [{FILTERS[selector]: form}]
-            await self._one({"filters": [{"values": values, "operator": "EQUAL"}], **_ORDER})
-
-    async def _one(self, criteria: dict[str, Any]) -> None:
-        """All pages of one key; from the first again where the service no longer takes the token of the next."""
+    async def search(self, key: tuple[str, str]) -> None:
+        """All pages of a key (selector, form); from the first again if the service refuses the token of the next."""
+        selector, form = key
+        values = [{FILTERS[selector]: form}]
+        criteria = {"filters": [{"values": values, "operator": "EQUAL"}], **_ORDER}
         for _ in range(_TRIES):
             token: str | None = None
             while not isinstance(found := await self.searcher.page(criteria, token), Refused):
@@ -279,12 +270,3 @@ def _in_file(inventory: pl.LazyFrame, keys: pl.DataFrame) -> pl.DataFrame:
         .select(INVENTORY.names())
         .collect(engine="streaming")
     )
-
-
-def _first(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    if not isinstance(found, BulkeditError):
-        raise TypeError
-    return found

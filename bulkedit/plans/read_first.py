@@ -10,12 +10,12 @@ import anyio
 import polars as pl
 
 from bulkedit import plans
+from bulkedit._concurrency import for_each
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import DOCUMENTED, Operation
-from bulkedit.client.reader import Reader, first_of, read_paces
+from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import Refused, State
 from bulkedit.edits.compare import misplaced
-from bulkedit.errors import BulkeditError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,26 +75,19 @@ async def _told(client: Client, edits: pl.DataFrame, read_rate: str, looked: Loo
     reader = Reader(client, read_paces(read_rate), random.SystemRandom())
     flags = bytearray(edits.height)
     missing: dict[int, str] = {}  # mostly empty: a list of all edits would take far more memory
-    image_sets = _by_image_set(edits)
 
-    async def work() -> None:
-        # the workers share the iterator: each takes the next image set when it is done with the last
-        for image_set_id, places, rows in image_sets:
-            document = await _document(reader, image_set_id, looked)
-            looked.throttled = reader.reads.throttled
-            if document is None:
-                continue
-            for place, holds, kind in zip(places, plans.holds(rows, document), misplaced(rows, document), strict=True):
-                flags[place] = holds
-                if kind is not None:
-                    missing[place] = kind
+    async def compare(image_set: tuple[str, list[int], list[dict[str, Any]]]) -> None:
+        image_set_id, places, rows = image_set
+        document = await _document(reader, image_set_id, looked)
+        looked.throttled = reader.reads.throttled
+        if document is None:
+            return
+        for place, holds, kind in zip(places, plans.holds(rows, document), misplaced(rows, document), strict=True):
+            flags[place] = holds
+            if kind is not None:
+                missing[place] = kind
 
-    try:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(_WORKERS):
-                tasks.start_soon(work)
-    except* BulkeditError as group:
-        raise first_of(group) from None
+    await for_each(compare, _by_image_set(edits), at_once=_WORKERS)
     holds_ = pl.Series("holds", list(flags), dtype=pl.UInt8).cast(pl.Boolean)
     kinds = pl.Series("missing", [missing.get(place) for place in range(edits.height)], dtype=pl.String)
     return pl.DataFrame([holds_, kinds])

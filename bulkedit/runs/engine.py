@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio import lowlevel, to_thread
 
+from bulkedit._concurrency import first_error
 from bulkedit.client.pacing import Operation, SettleTimes, Window, pacer
 from bulkedit.client.parsing import newest_of, systemic_error
 from bulkedit.client.responses import (
@@ -147,12 +148,11 @@ class Engine:
         """
         self.tally.started = self._clock.monotonic()
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._commit.run)
-                await self._work()
-                tasks.cancel_scope.cancel()
-        except* BulkeditError as group:
-            raise _first(group) from None
+            with first_error():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._commit.run)
+                    await self._work()
+                    tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._commit.finish()
@@ -524,15 +524,6 @@ class Engine:
 
     def _wake(self) -> None:
         self._news.set()
-
-
-def _first(group: BaseExceptionGroup[BulkeditError]) -> BulkeditError:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    if not isinstance(found, BulkeditError):
-        raise TypeError
-    return found
 
 
 def _too_many_errors(why: str) -> BudgetSpentError:

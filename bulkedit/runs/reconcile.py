@@ -22,14 +22,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 from anyio import to_thread
 
+from bulkedit._concurrency import for_each
 from bulkedit.client.contract import UpdateRequest
-from bulkedit.client.reader import Reader, first_of, read_paces
+from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import ImageSet, Refusal, Refused, Standing, State
 from bulkedit.edits.document import follows, holds, reads_the_same
-from bulkedit.errors import BulkeditError
 from bulkedit.plans import part_of, parts
 from bulkedit.runs.counters import Tally
 from bulkedit.runs.history import History
@@ -105,18 +104,11 @@ class _Reconciliation:
 
     async def _examined(self, lanes: Sequence[_Examination]) -> list[Event | Part]:
         found: list[list[Event | Part]] = [[] for _ in lanes]
-        limit = anyio.CapacityLimiter(_WORKERS)
 
         async def examine(place: int) -> None:
-            async with limit:
-                found[place] = await lanes[place].events()
+            found[place] = await lanes[place].events()
 
-        try:
-            async with anyio.create_task_group() as tasks:
-                for place in range(len(lanes)):
-                    tasks.start_soon(examine, place)
-        except* BulkeditError as group:
-            raise first_of(group) from None
+        await for_each(examine, range(len(lanes)), at_once=_WORKERS)
         return [event for events in found for event in events]
 
     def _carry_over(self) -> None:

@@ -7,19 +7,19 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from anyio import to_thread
 
+from bulkedit._concurrency import for_each
 from bulkedit.after.verify.folder import Progress
 from bulkedit.after.verify.image_set import Checked, Checker, LeftOut
 from bulkedit.after.verify.options import VerifyOptions
 from bulkedit.client.pacing import Operation, pacer
-from bulkedit.client.reader import Reader, first_of
-from bulkedit.errors import BulkeditError, UsageError
+from bulkedit.client.reader import Reader
+from bulkedit.errors import UsageError
 from bulkedit.runs.changes import Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from pathlib import Path
 
     from bulkedit.after.verify.folder import Counts, Verification
@@ -124,7 +124,7 @@ async def verify(
 
 
 class _Work:
-    """Workers that check one image set at a time, fed as they come free."""
+    """Checks image sets, and keeps what is found."""
 
     def __init__(
         self, checker: Checker, progress: Progress, seen: Seen, reader: Reader, watch: Callable[[Seen], None]
@@ -137,26 +137,10 @@ class _Work:
 
     async def all(self, changes: Changes, chosen: set[str], workers: int) -> None:
         """Check the chosen image sets."""
-        try:
-            async with anyio.create_task_group() as tasks:
-                send, receive = anyio.create_memory_object_stream[tuple[str, list[Any], set[str]]]()
-                async with send:
-                    for _ in range(workers):
-                        tasks.start_soon(self._worker, receive.clone())
-                    receive.close()
-                    batches = changes.by_image_set()
-                    while (batch := await to_thread.run_sync(next, batches, None)) is not None:
-                        members = _members(batch)
-                        for image_set_id, found in batch:
-                            if image_set_id in chosen:
-                                await send.send((image_set_id, found, members.get(found[0]["lane"], set())))
-        except* BulkeditError as group:
-            raise first_of(group) from None
+        await for_each(self._check, _changed(changes, chosen), at_once=workers)
 
-    async def _worker(self, receive: Any) -> None:  # noqa: ANN401 - anyio's receive stream
-        async with receive:
-            async for image_set_id, changes, members in receive:
-                self._keep(image_set_id, await self._checker.check(image_set_id, changes, members))
+    async def _check(self, changed: tuple[str, list[dict[str, Any]], set[str]]) -> None:
+        self._keep(changed[0], await self._checker.check(*changed))
 
     def _keep(self, image_set_id: str, found: Checked | LeftOut) -> None:
         seen = self._seen
@@ -169,6 +153,16 @@ class _Work:
         reads = self._reader.reads
         seen.requests, seen.throttled, seen.faults = reads.requests, reads.throttled, reads.faults
         self._watch(seen)
+
+
+async def _changed(changes: Changes, chosen: set[str]) -> AsyncGenerator[tuple[str, list[dict[str, Any]], set[str]]]:
+    """Each chosen image set, with its changes and the image sets of its lane."""
+    batches = changes.by_image_set()
+    while (batch := await to_thread.run_sync(next, batches, None)) is not None:
+        members = _members(batch)
+        for image_set_id, found in batch:
+            if image_set_id in chosen:
+                yield image_set_id, found, members.get(found[0]["lane"], set())
 
 
 def _members(batch: list[tuple[str, list[dict[str, Any]]]]) -> dict[int, set[str]]:
