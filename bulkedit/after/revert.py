@@ -23,7 +23,7 @@ from bulkedit._printable import shell_word
 from bulkedit._version import __version__
 from bulkedit.client.pacing import Operation, pacer
 from bulkedit.client.reader import Reader
-from bulkedit.client.responses import Refusal, Refused, Standing, State
+from bulkedit.client.responses import FREQUENT, Refusal, Refused, Standing, State
 from bulkedit.dicom.dictionary import RULES
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, Action
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 5  # in an error
 _KEPT_S: Final = 30 * 86_400.0  # cost-optimization: an update keeps an image set in the frequent tier for so long
-_FREQUENT: Final = "FREQUENT_ACCESS"
 
 
 class OnConflict(StrEnum):
@@ -145,7 +144,7 @@ def tier_of(latest: ImageSet, epoch: float) -> str | None:
     """
     if latest.storage_tier is not None:
         return latest.storage_tier
-    return _FREQUENT if latest.updated_at is not None and epoch - latest.updated_at < _KEPT_S else None
+    return FREQUENT if latest.updated_at is not None and epoch - latest.updated_at < _KEPT_S else None
 
 
 async def revert(

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "checks"
 WORKERS: Final = 16  # image sets under way at once, each with two documents
-ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
 # image sets that the run was to change and did not, or not wholly
 _NO_ORIGINAL: Final = "its original is deleted, so there is nothing to hold it against"
 UNDONE: Final = pl.Schema({"image_set_id": pl.String(), "edits": pl.UInt32(), "not_applied": pl.UInt32()})
@@ -136,7 +135,7 @@ async def _one(reader: Reader, seen: Seen, image_set_id: str, base: int | None, 
     now = await reader.settled(image_set_id)
     if isinstance(now, Refused):
         return _unread(seen, now)
-    if now.storage_tier == ARCHIVED and not archived:
+    if now.archived and not archived:
         seen.archived.append(image_set_id)
         return None
     versions = await reader.versions(image_set_id)
@@ -162,7 +161,7 @@ async def _copied(reader: Reader, seen: Seen, original: str, promoted: str, *, a
         return None
     if isinstance(now, Refused):
         return _unread(seen, now)
-    if ARCHIVED in {was.storage_tier, now.storage_tier} and not archived:
+    if (was.archived or now.archived) and not archived:
         seen.archived.append(promoted)
         return None
     before, after = await reader.metadata(original, was.version), await reader.metadata(promoted, now.version)

@@ -27,7 +27,7 @@ from bulkedit.cli._working import worked
 from bulkedit.cli.plan import Talk, apply_command, plan_line, show_plan
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import DOCUMENTED, Operation, Pacer, Rate, parse_rate
-from bulkedit.client.responses import ImageSet
+from bulkedit.client.responses import ARCHIVED, ImageSet
 from bulkedit.client.where import Where
 from bulkedit.deid.documents import files_of, read_files
 from bulkedit.dicom import dictionary as dicom
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 _METADATA: Final = DOCUMENTED[Operation.METADATA]
 DEFAULT_RATE: Final = f"{_METADATA.per_second:g}/s"
-_ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
 _PROFILE = "Profile and key"
 _WHICH = "Which image sets"
 
@@ -549,7 +548,7 @@ async def _looked_at(client: Client, ids: list[str]) -> pl.DataFrame:
 
 def _warn_of_archive(selection: pl.DataFrame, *, yes: bool) -> None:
     """Reading metadata counts as access (reference: cost-optimization)."""
-    count = selection.filter(pl.col("storage_tier") == _ARCHIVED).height
+    count = selection.filter(pl.col("storage_tier") == ARCHIVED).height
     if not count:
         return
     text = f"{plural(count, 'image set')} will move from the archive tier to frequent access for 30 days by being read."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from bulkedit.client.service_messages import message_without_values
 
@@ -74,6 +74,11 @@ class State(StrEnum):
     DELETED = "DELETED"
 
 
+# storageTier of the service's model
+FREQUENT: Final = "FREQUENT_ACCESS"
+ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
     """Properties of one version of an image set (GetImageSet, ListImageSetVersions)."""
@@ -91,6 +96,11 @@ class ImageSet:
     def message(self) -> str:
         """The service's message without values."""
         return message_without_values(self.full_message)
+
+    @property
+    def archived(self) -> bool:
+        """Whether reading its metadata moves it to the frequent tier for 30 days (cost-optimization)."""
+        return self.storage_tier == ARCHIVED
 
     @property
     def failed(self) -> bool:

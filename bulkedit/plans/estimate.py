@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit.client.pacing import DOCUMENTED, Operation, Rate
+from bulkedit.client.responses import ARCHIVED
 from bulkedit.plans.batches import by_image_set
 from bulkedit.plans.schema import Recipe
 
@@ -21,7 +22,6 @@ DOLLARS_PER_CALL: Final = 0.005 / 1000
 DOLLARS_PER_GB_MOVED: Final = 0.099  # 0.105 - 0.006: the tier's 30 days in Frequent, not Archive Instant Access
 _DOLLARS_PER_GB_MONTH: Final = 0.105  # Frequent Access
 _BILLED_GB: Final = 0.005  # of an image set at least
-_ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
 RAISED: Final = Rate(5.0)  # a quota that migrations ask for, to compare with
 _LOOKS_PER_CALL: Final = 1.5  # GetImageSet, at most on average
 
@@ -193,4 +193,4 @@ def _tiers(touched: pl.Series, inventory: pl.DataFrame | None) -> tuple[int | No
     known = inventory.filter(pl.col("storage_tier").is_not_null() & pl.col("image_set_id").is_in(touched.implode()))
     if not known.height:
         return None, touched.len()
-    return known.filter(pl.col("storage_tier") == _ARCHIVED).height, touched.len() - known.height
+    return known.filter(pl.col("storage_tier") == ARCHIVED).height, touched.len() - known.height

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bulkedit.client.contract import Client
     from bulkedit.client.where import Where
 
-ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
 _WORKERS: Final = 32  # image sets read side by side; their documents are what memory is for
 _ID: Final = "image_set_id"
 
@@ -109,7 +108,7 @@ async def _document(reader: Reader, image_set_id: str, looked: Looked) -> dict[s
     if isinstance(found, Refused) or found.state is not State.ACTIVE:
         looked.unread += 1
         return None
-    if found.storage_tier == ARCHIVED:
+    if found.archived:
         looked.archived += 1
         return None
     document = await reader.metadata(image_set_id, found.version)

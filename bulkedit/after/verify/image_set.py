@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from bulkedit.edits.compare import Held
     from bulkedit.runs.changes import Changes
 
-ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
 _SEEN_BACK: Final = 20  # versions that are read to find one that held the edit, if it is not known which should
 _PLACE: Final = [name for name in KEPT if name not in {"image_set_id", "versions", "primary"}]
 
@@ -157,7 +156,7 @@ class Checker:
             return LeftOut(reason=found.code)
         if found.state is State.LOCKED:
             return LeftOut(reason="locked")
-        if found.storage_tier == ARCHIVED and not self._archived:
+        if found.archived and not self._archived:
             return LeftOut(archived=True)
         versions = _Versions(self._reader, image_set_id)
         checked.document = document = await versions.read(found.version)
