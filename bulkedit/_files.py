@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -21,6 +22,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from polars.exceptions import PolarsError
+
+from bulkedit import _received as received
+from bulkedit.errors import BulkeditError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +45,21 @@ def reason_of(error: BaseException) -> str:
         return str(text)
     number = re.search(r"os error (\d+)", str(error))
     return os.strerror(int(number[1])) if number else type(error).__name__
+
+
+@contextlib.contextmanager
+def writing(what: str, target: Path, *, error: type[BulkeditError] = UsageError) -> Iterator[None]:
+    """Raises ``error`` if the block cannot write, because the disk is full or gone; ``what``: such as "the plan"."""
+    try:
+        yield
+    except NOT_WRITTEN as cause:
+        raise error(f"{what} cannot be written ({reason_of(cause)}).", where=str(target)) from cause
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex. Raises as `bulkedit._received.opened`."""
+    with received.opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_private(path: Path) -> IO[bytes]:
@@ -84,7 +103,7 @@ def draft(target: Path, *, folder: bool = False, replace: bool = False) -> Itera
         if target.parent.is_file():  # mkdir would say that it exists
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target.parent))
         target.parent.mkdir(parents=True, exist_ok=True)
-    path, lock = _begun(target, folder=folder)
+    path, descriptor = _begun(target, folder=folder)
     try:
         yield path
         if folder or replace:
@@ -94,7 +113,7 @@ def draft(target: Path, *, folder: bool = False, replace: bool = False) -> Itera
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(path) if folder else path.unlink()
-        os.close(lock)
+        os.close(descriptor)
 
 
 def _begun(target: Path, *, folder: bool) -> tuple[Path, int]:
@@ -108,10 +127,10 @@ def _begun(target: Path, *, folder: bool) -> tuple[Path, int]:
             open_private(path).close()
         # between its making and the lock it may be taken for a leftover: then once more
         with contextlib.suppress(FileNotFoundError):
-            lock = _open(path, folder=folder)
-            if _hold(lock) is not Holder.OTHER and _is_there(path, lock):
-                return path, lock
-            os.close(lock)
+            descriptor = _open(path, folder=folder)
+            if _hold(descriptor) is not Holder.OTHER and _is_there(path, descriptor):
+                return path, descriptor
+            os.close(descriptor)
 
 
 def _rename_new(path: Path, target: Path) -> None:
@@ -124,6 +143,31 @@ def _rename_new(path: Path, target: Path) -> None:
         if os.path.lexists(target):
             raise FileExistsError(str(target)) from error
         path.rename(target)
+
+
+# -- locks -----------------------------------------------------------------------------------------------------------
+
+
+def lock(file: IO[bytes] | int, *, shared: bool = False) -> None:
+    """Lock an open file or folder until it is closed; the operating system drops the lock of a dead process.
+
+    Raises BlockingIOError if another process holds it, and OSError if the file system has no locks.
+    """
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path, busy: str) -> Iterator[None]:
+    """Keep other processes out of a folder. Raises UsageError with the text ``busy`` if one works in it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            lock(descriptor)
+        except BlockingIOError:
+            raise UsageError(busy, where=str(folder), hint="Wait for it, or stop it.") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 # -- leftovers -------------------------------------------------------------------------------------------------------
@@ -172,12 +216,12 @@ def remove_leftover(path: Path, *, dry_run: bool = False) -> Holder:
         folder = stat.S_ISDIR(found.st_mode)
         if found.st_uid != os.geteuid() or not (folder or stat.S_ISREG(found.st_mode)):
             return Holder.UNKNOWN
-        lock = _open(path, folder=folder)
+        descriptor = _open(path, folder=folder)
     except OSError:
         return Holder.UNKNOWN
     try:
-        holder = _hold(lock)
-        if holder is Holder.NOBODY and not _is_there(path, lock):
+        holder = _hold(descriptor)
+        if holder is Holder.NOBODY and not _is_there(path, descriptor):
             return Holder.OTHER  # it has just become its target
         if holder is Holder.NOBODY and not dry_run:
             shutil.rmtree(path) if folder else path.unlink()
@@ -186,7 +230,7 @@ def remove_leftover(path: Path, *, dry_run: bool = False) -> Holder:
     else:
         return holder
     finally:
-        os.close(lock)
+        os.close(descriptor)
 
 
 def _open(path: Path, *, folder: bool) -> int:
@@ -195,10 +239,10 @@ def _open(path: Path, *, folder: bool) -> int:
     return os.open(path, os.O_NOFOLLOW | (os.O_RDONLY | os.O_DIRECTORY if folder else os.O_RDWR))
 
 
-def _hold(lock: int) -> Holder:
+def _hold(descriptor: int) -> Holder:
     """Take the lock if no process has it."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
     except BlockingIOError:
         return Holder.OTHER
     except OSError:
@@ -206,10 +250,10 @@ def _hold(lock: int) -> Holder:
     return Holder.NOBODY
 
 
-def _is_there(path: Path, lock: int) -> bool:
+def _is_there(path: Path, descriptor: int) -> bool:
     """Whether the path still leads to what was opened."""
     try:
-        return os.path.samestat(path.lstat(), os.fstat(lock))
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:
         return False
 

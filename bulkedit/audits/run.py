@@ -8,7 +8,6 @@ change and did not is checked too, and named.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +17,7 @@ from anyio import to_thread
 
 from bulkedit import _received as received
 from bulkedit._concurrency import for_each
-from bulkedit._files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
+from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json, writing
 from bulkedit.audits import FINDINGS, RISKS, SURVIVORS, Check, Kind
 from bulkedit.client.reader import Reader
 from bulkedit.client.responses import Refused
@@ -207,15 +206,12 @@ def finish(run: Run, seen: Seen, name: str, kept: Iterable[Kind]) -> Result:
     }
     folder = run.folder / FOLDER / name
     received.require_folder(folder.parent)
-    try:
-        with draft_folder(folder) as draft:
-            digests: dict[str, str] = {}
-            for kind, (frame, schema) in frames.items():
-                digests |= _write(draft, kind, frame.select(schema.names()))
-            summary = {**_summary(run, seen, closure, kept), "files": digests}
-            write_private_json(draft / "check.json", summary)
-    except NOT_WRITTEN as error:
-        raise UsageError(f"the check cannot be written ({reason_of(error)}).", where=str(folder)) from error
+    with writing("the check", folder), draft_folder(folder) as draft:
+        digests: dict[str, str] = {}
+        for kind, (frame, schema) in frames.items():
+            digests |= _write(draft, kind, frame.select(schema.names()))
+        summary = {**_summary(run, seen, closure, kept), "files": digests}
+        write_private_json(draft / "check.json", summary)
     return Result(folder, summary, frames["findings"][0], frames["risks"][0], seen.undone)
 
 
@@ -249,6 +245,5 @@ def _write(folder: Path, kind: str, frame: pl.DataFrame) -> dict[str, str]:
     for path, write in ((folder / f"{kind}.parquet", frame.write_parquet), (folder / f"{kind}.csv", safe.write_csv)):
         with open_private(path) as file:
             write(file)
-        with path.open("rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        digests[path.name] = sha256_of(path)
     return digests

@@ -15,15 +15,13 @@ UIDs are health data. The key is never here.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
-import os
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import polars as pl
 
 from bulkedit import _received as received
-from bulkedit._files import NOT_WRITTEN, draft_file, reason_of, remove_leftovers, write_private_json
+from bulkedit._files import draft_file, held_folder, remove_leftovers, write_private_json, writing
 from bulkedit.errors import ReceivedError, UsageError
 
 if TYPE_CHECKING:
@@ -103,11 +101,11 @@ class Record:
         Raises UsageError where the target is there already, was begun with other settings, or cannot be written.
         """
         folder = folder_of(target)
-        with explained(target), contextlib.ExitStack() as stack:
+        with writing("the edit list", target), contextlib.ExitStack() as stack:
             if target.exists() and not fresh:
                 raise UsageError("there is something there already.", where=str(target), hint="To replace it: --fresh")
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stack.enter_context(_held(folder))
+            stack.enter_context(held_folder(folder, "another process is at work here."))
             remove_leftovers(folder)
             about = None if fresh else _read_about(folder)
             if (about is not None and about.get("counts")) or about is None:
@@ -156,7 +154,7 @@ class Record:
         """Keep what was taken in. The file that says so comes last."""
         if not self._done:
             return
-        with explained(self.target):
+        with writing("the edit list", self.target):
             for kind, rows in (("edits", self._edits), ("findings", self._findings), ("done", self._done)):
                 self._write(frame(rows, _KINDS[kind]), _part(kind, self._parts))
         self._parts += 1
@@ -165,7 +163,7 @@ class Record:
     def finish(self) -> dict[str, Any]:
         """Write the edit list under its name, and the counts; then the parts go."""
         self.checkpoint()
-        with explained(self.target):
+        with writing("the edit list", self.target):
             for kind, name in _WHOLE.items():
                 _sink(self._whole(kind), self.folder / name)
             counts = self._counts()
@@ -254,28 +252,3 @@ def _clear(folder: Path) -> None:
     ):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold the folder: the operating system lets go of a dead process's lock by itself."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                "another process is at work here.", where=str(folder), hint="Wait for it, or stop it."
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def explained(target: Path) -> Iterator[None]:
-    """Files that cannot be written, in words."""
-    try:
-        yield
-    except NOT_WRITTEN as error:
-        raise UsageError(f"the edit list cannot be written ({reason_of(error)}).", where=str(target)) from error

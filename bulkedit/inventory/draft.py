@@ -22,16 +22,14 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 import polars as pl
 
 from bulkedit import _received as received
+from bulkedit._files import held_folder, writing
 from bulkedit.inventory import saved
 from bulkedit.inventory.folder import (
     FORMAT,
-    WHOLE,
     State,
     clear,
     entry_of,
-    explained,
     folder_of,
-    held,
     is_there,
     iso,
     may_replace,
@@ -79,7 +77,7 @@ class Draft:
         held by another process, and where nothing can be written.
         """
         with contextlib.ExitStack() as stack:
-            with explained(target):
+            with writing("the inventory", target):
                 draft = cls._begun(target, stack, datastore_id, now=now, fresh=fresh)
                 stack.callback(draft.close)
             yield draft
@@ -90,7 +88,7 @@ class Draft:
         if not folder.exists():
             may_replace(target, fresh=fresh)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stack.enter_context(held(folder))
+        stack.enter_context(held_folder(folder, "another process is taking this inventory."))
         stack.callback(remove_if_empty, folder)
         state = None if fresh else read_state(folder)
         if state is None:
@@ -180,10 +178,8 @@ class Draft:
         """Make the pages since the last checkpoint a part."""
         if not self._pages:
             return
-        with explained(self._target):
-            draft = self._folder / WHOLE
-            write_parquet(frame_of(self._rows).lazy(), draft)
-            draft.rename(self._folder / part_name(self._state.parts))
+        with writing("the inventory", self._target):
+            write_parquet(frame_of(self._rows).lazy(), self._folder / part_name(self._state.parts))
             self._state.parts += 1
             write_state(self._folder, self._state)
             self._close_log(remove=True)
@@ -202,10 +198,8 @@ class Draft:
             "image_sets": state.image_sets,
             "pages": state.pages,
         }
-        whole = self._folder / WHOLE
-        with explained(self._target):
-            write_parquet(self._parts(), whole, metadata={saved.KEY: json.dumps(about)})
-            whole.replace(self._target)
+        with writing("the inventory", self._target):
+            write_parquet(self._parts(), self._target, metadata={saved.KEY: json.dumps(about)})
             self._go()
 
     def close(self) -> None:
@@ -295,7 +289,7 @@ class Draft:
         return self._folder / f"pages-{self._state.parts:05}.jsonl"
 
     def _write(self, entry: dict[str, Any]) -> None:
-        with explained(self._target):
+        with writing("the inventory", self._target):
             if self._log is None:
                 self._log = received.opened_to_write(self._log_path())
             self._log.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from types import NoneType
@@ -13,25 +11,23 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit import _received as received
-from bulkedit._files import NOT_WRITTEN, open_private, reason_of, write_private_json
+from bulkedit._files import draft_file, remove_leftovers, write_private_json
 from bulkedit.errors import ReceivedError, UsageError
 from bulkedit.inventory import saved
 from bulkedit.inventory.frame import INVENTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
 FORMAT: Final = 1
-WHOLE: Final = "whole.parquet"
 
 _STATE: Final = "state.json"
 _BEYOND: Final = 2**62  # microseconds since 1970, far beyond any time
 _CELLS: Final = [
     (str,) if kind == pl.String() else (bool,) if kind == pl.Boolean() else (int,) for kind in INVENTORY.values()
 ]
-_OURS: Final = (_STATE, f".{_STATE}.*", WHOLE, "part-*.parquet", "pages-*.jsonl")
+_OURS: Final = (_STATE, "part-*.parquet", "pages-*.jsonl")
 _ROW_GROUP: Final = 65_536
 
 
@@ -102,12 +98,9 @@ def _is_row(row: Any) -> bool:  # noqa: ANN401 - JSON
 
 
 def write_parquet(frame: pl.LazyFrame, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a frame without holding it in memory, for its owner's eyes, and have it on the disk."""
-    path.unlink(missing_ok=True)
-    with open_private(path) as file:
+    """Write a frame without holding it in memory, for its owner's eyes; the file is replaced whole or not at all."""
+    with draft_file(path, replace=True) as file:
         frame.sink_parquet(file, row_group_size=_ROW_GROUP, metadata=metadata)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_state(folder: Path) -> State | None:
@@ -133,6 +126,7 @@ def clear(folder: Path) -> None:
     for pattern in _OURS:
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
+    remove_leftovers(folder)
 
 
 def remove_if_empty(folder: Path) -> None:
@@ -167,28 +161,3 @@ def of_another(folder: Path) -> UsageError:
         where=str(folder),
         hint="Give the file another name, or drop that inventory: --fresh",
     )
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold the folder: the operating system lets go of a dead process's lock by itself."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                "another process is taking this inventory.", where=str(folder), hint="Wait for it, or stop it."
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def explained(target: Path) -> Iterator[None]:
-    """Files that cannot be written, in words."""
-    try:
-        yield
-    except NOT_WRITTEN as error:
-        raise UsageError(f"the inventory cannot be written ({reason_of(error)}).", where=str(target)) from error

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit import _received as received
-from bulkedit._files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
+from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json, writing
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import IMAGE_SET_ID
 from bulkedit.edits.parquet_pages import sizes
@@ -178,22 +178,17 @@ def save(plan: Plan, folder: Path, about: dict[str, Any]) -> SavedPlan:
     frames = dict(zip(_FILES, (plan.calls, plan.edits, plan.set_aside), strict=True))
     if plan.satisfied is not None and plan.satisfied.height:
         frames[_SATISFIED] = plan.satisfied
-    try:
-        with draft_folder(folder) as draft:
-            for name, frame in frames.items():
-                with open_private(draft / name) as file:
-                    frame.write_parquet(
-                        file, row_group_size=_ROW_GROUP, compression_level=_ZSTD, statistics=_STATISTICS
-                    )
-            manifest = _manifest(draft, frames, about)
-            write_private_json(draft / MANIFEST, manifest)
-    except NOT_WRITTEN as error:
-        raise PlanError(f"the plan cannot be written ({reason_of(error)}).", where=str(folder)) from error
+    with writing("the plan", folder, error=PlanError), draft_folder(folder) as draft:
+        for name, frame in frames.items():
+            with open_private(draft / name) as file:
+                frame.write_parquet(file, row_group_size=_ROW_GROUP, compression_level=_ZSTD, statistics=_STATISTICS)
+        manifest = _manifest(draft, frames, about)
+        write_private_json(draft / MANIFEST, manifest)
     return SavedPlan(folder, manifest)
 
 
 def _manifest(draft: Path, frames: dict[str, pl.DataFrame], about: dict[str, Any]) -> dict[str, Any]:
-    files = {name: {"rows": frame.height, "sha256": _sha256(draft / name)} for name, frame in frames.items()}
+    files = {name: {"rows": frame.height, "sha256": sha256_of(draft / name)} for name, frame in frames.items()}
     manifest = {"format": FORMAT, **about, "files": files}
     return {"digest": _digest(manifest), **manifest}
 
@@ -280,7 +275,7 @@ def _require_unchanged(folder: Path, manifest: dict[str, Any]) -> None:
     files = manifest["files"]
     for name in (*_FILES, *([_SATISFIED] if _SATISFIED in files else [])):
         there = name in files and received.there(folder / name)
-        if not there or _sha256(folder / name) != files[name]["sha256"]:
+        if not there or sha256_of(folder / name) != files[name]["sha256"]:
             raise StalePlanError(
                 f"{name} is not the file that was planned.",
                 where=str(folder),
@@ -342,12 +337,7 @@ def copy(plan: SavedPlan, folder: Path) -> SavedPlan:
     for name, about in plan.manifest["files"].items():
         with received.opened(plan.folder / name) as source, open_private(folder / name) as target:
             shutil.copyfileobj(source, target)
-        if _sha256(folder / name) != about["sha256"]:
+        if sha256_of(folder / name) != about["sha256"]:
             raise StalePlanError(f"{name} has changed since the plan was loaded.", where=str(plan.folder), hint=_AGAIN)
     write_private_json(folder / MANIFEST, plan.manifest)
     return SavedPlan(folder, plan.manifest)
-
-
-def _sha256(path: Path) -> str:
-    with received.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

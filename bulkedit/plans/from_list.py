@@ -17,7 +17,7 @@ import polars as pl
 
 from bulkedit import inventory as inventories
 from bulkedit import plans
-from bulkedit._files import NOT_WRITTEN, draft_file, new_id, reason_of
+from bulkedit._files import draft_file, new_id, writing
 from bulkedit._version import __version__
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import AUTO, pacer, parse_rate, parse_read_pace
@@ -426,13 +426,8 @@ def _settle_bad_rows(
         if isinstance(file, io.BytesIO):
             file.seek(0)
         raw = read_list(file, replace(listing.reading(), keep_rows=rows_.to_list())).raw
-    try:
-        with draft_file(listing.bad_rows) as target:
-            raw.write_csv(target)
-    except NOT_WRITTEN as error:
-        raise UsageError(
-            f"the rows set aside cannot be written ({reason_of(error)}).", where=str(listing.bad_rows)
-        ) from error
+    with writing("the rows set aside", listing.bad_rows), draft_file(listing.bad_rows) as target:
+        raw.write_csv(target)
     listener.set_aside(bad, listing.bad_rows)
 
 

@@ -11,7 +11,6 @@ for durability once, with all the calls beside it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -30,7 +29,7 @@ import polars as pl
 from anyio import to_thread
 
 from bulkedit import _received as received
-from bulkedit._files import draft
+from bulkedit._files import draft, lock
 from bulkedit.client.responses import Standing
 from bulkedit.errors import LedgerError, ReceivedError, RunHeldError, UnprovenLedgerError
 from bulkedit.runs import anchor as anchors
@@ -1146,36 +1145,36 @@ def _is_locked(error: sqlite3.Error) -> bool:
 def _hold(path: Path) -> IO[bytes]:
     """Hold the run: the operating system lets go of a dead process's lock by itself. Raises RunHeldError."""
     with _explained(path), contextlib.ExitStack() as undo:
-        lock = undo.enter_context(received.opened_to_write(path.with_name("run.lock")))
+        file = undo.enter_context(received.opened_to_write(path.with_name("run.lock")))
         try:
-            _lock(lock)
+            _lock(file)
         except BlockingIOError as error:
             raise RunHeldError(
-                f"this run is held by {_holder(lock)}.",
+                f"this run is held by {_holder(file)}.",
                 where=str(path.parent),
                 hint="Wait for it to end, or stop it (a first Ctrl-C there lets it finish what it has begun).",
             ) from error
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(lock.fileno(), 0)
-        os.write(lock.fileno(), json.dumps(holder).encode())
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), json.dumps(holder).encode())
         undo.pop_all()
-    return lock
+    return file
 
 
 def _lock(file: IO[bytes]) -> None:
     """Take the lock; once more after a moment, because `is_held` may be looking. Raises BlockingIOError."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file)
     except BlockingIOError:
         time.sleep(_LOOK_S)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file)
 
 
 def is_held(path: Path) -> bool:
     """Whether a process works on the run of this ledger now."""
     try:
-        with received.opened(path.with_name("run.lock")) as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with received.opened(path.with_name("run.lock")) as file:
+            lock(file, shared=True)
     except BlockingIOError:
         return True
     except OSError:
@@ -1183,9 +1182,9 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _holder(lock: IO[bytes]) -> str:
+def _holder(file: IO[bytes]) -> str:
     try:
-        found = received.json_object(lock.read(_LOCK_BYTES), "run.lock")
+        found = received.json_object(file.read(_LOCK_BYTES), "run.lock")
         text = f"process {found['pid']} on {found['host']} since {found['since']}"
     except (ReceivedError, KeyError):
         return "another process"

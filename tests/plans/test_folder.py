@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from bulkedit import plans
+from bulkedit._files import sha256_of
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import PlanError, StalePlanError
-from bulkedit.plans.folder import _digest, _sha256
+from bulkedit.plans.folder import _digest
 from tests.bombs import files
 from tests.runs.harness import frame, planned, row
 
@@ -63,7 +64,7 @@ def test_a_plan_that_somebody_made_to_take_all_memory_is_refused(saved: plans.Sa
     files.equal_records(saved.folder / "edits.parquet")
     path = saved.folder / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["files"]["edits.parquet"]["sha256"] = _sha256(saved.folder / "edits.parquet")
+    manifest["files"]["edits.parquet"]["sha256"] = sha256_of(saved.folder / "edits.parquet")
     path.write_text(json.dumps(manifest | {"digest": _digest(manifest)}))
     with pytest.raises(PlanError, match=r"edits\.parquet .* far more than its size"):
         plans.load(saved.folder)

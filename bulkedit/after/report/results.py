@@ -14,14 +14,13 @@ edit is left out, and what is applied is not planned again when the file is (`bu
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from bulkedit._files import NOT_WRITTEN, draft_folder, open_private, reason_of, write_private_json
+from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json, writing
 from bulkedit._version import __version__
 from bulkedit.after.report.outcomes import Settlement
 from bulkedit.client.responses import Outcome
@@ -192,13 +191,10 @@ def write(
     """
     if folder.exists():
         raise UsageError("there is something there already.", where=str(folder), hint="Give another folder.")
-    try:
-        with draft_folder(folder) as draft:
-            files = _write(run, settlement or Settlement.of(run), draft, format_, values=values)
-            done = Results(folder, format_, values, files)
-            write_private_json(draft / MANIFEST, _manifest(run, done))
-    except NOT_WRITTEN as error:
-        raise UsageError(f"the result files cannot be written ({reason_of(error)}).", where=str(folder)) from error
+    with writing("the result files", folder), draft_folder(folder) as draft:
+        files = _write(run, settlement or Settlement.of(run), draft, format_, values=values)
+        done = Results(folder, format_, values, files)
+        write_private_json(draft / MANIFEST, _manifest(run, done))
     return done
 
 
@@ -231,9 +227,7 @@ def _write(run: Run, settlement: Settlement, draft: Path, format_: str, *, value
 
 
 def _described(path: Path, rows: int, lines: int) -> ResultFile:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ResultFile(path.name, rows, lines, path.stat().st_size, digest)
+    return ResultFile(path.name, rows, lines, path.stat().st_size, sha256_of(path))
 
 
 def _chunks(run: Run, settlement: Settlement, *, values: bool, spreadsheet: bool) -> Iterator[pl.DataFrame]:

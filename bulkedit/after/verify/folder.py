@@ -7,7 +7,6 @@ where it was stopped. At the end come `differences` and, with history, `kept`, e
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 import polars as pl
 
 from bulkedit import _received as received
-from bulkedit._files import NOT_WRITTEN, open_private, reason_of, write_private_json
+from bulkedit._files import draft_file, open_private, sha256_of, write_private_json, writing
 from bulkedit.edits.result_files import guarded
 from bulkedit.errors import UsageError
 
@@ -130,7 +129,7 @@ class Progress:
         folder = run.folder / FOLDER / name
         seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(4), "big")
         received.require_folder(folder.parent)
-        with _explained(folder):
+        with writing("the verification", folder):
             folder.mkdir(mode=0o700, parents=True)
             write_private_json(folder / _ABOUT, {**wanted, "seed": seed})
         return cls(folder, seed)
@@ -156,7 +155,7 @@ class Progress:
 
     def add(self, line: dict[str, Any]) -> None:
         """Keep what was found in one image set."""
-        with _explained(self.folder):
+        with writing("the verification", self.folder):
             if self._file is None:
                 self._file = received.opened_to_write(self.folder / _PROGRESS)
             self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -173,7 +172,7 @@ class Progress:
         """Write the files of a verification that has read all it was to read. ``about``: more for its numbers."""
         self.close()
         files = {"differences": DIFFERENCES, **({"kept": KEPT} if history else {})}
-        with _explained(self.folder):
+        with writing("the verification", self.folder):
             if not (path := self.folder / _PROGRESS).exists():
                 open_private(path).close()
             digests: dict[str, str] = {}
@@ -191,16 +190,14 @@ class Progress:
         rows = lines.select(pl.col(name).explode(empty_as_null=False)).unnest(name).select(schema.names())
         rows = rows.cast(schema).sort("row", "image_set_id", maintain_order=True)
         parquet, csv = self.folder / f"{name}.parquet", self.folder / f"{name}.csv"
-        for path in (parquet, csv):
-            path.unlink(missing_ok=True)
-        with open_private(parquet) as file:
+        with draft_file(parquet, replace=True) as file:
             rows.sink_parquet(file, row_group_size=_ROW_GROUP)
         flat = pl.scan_parquet(parquet, glob=False)
         if name == "kept":
             flat = flat.with_columns(pl.col("versions").cast(pl.List(pl.String)).list.join(" "))
-        with open_private(csv) as file:
+        with draft_file(csv, replace=True) as file:
             guarded(flat).sink_csv(file)
-        return {path.name: _sha256(path) for path in (parquet, csv)}
+        return {path.name: sha256_of(path) for path in (parquet, csv)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,24 +239,3 @@ def _read(path: Path) -> dict[str, Any] | None:
         return received.read_json(path)
     except FileNotFoundError:
         return None
-
-
-def _sha256(path: Path) -> str:
-    with received.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class _explained:  # noqa: N801 - reads as a statement
-    """Turns faults of the disk into UsageError."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if isinstance(error, NOT_WRITTEN):
-            raise UsageError(
-                f"the verification cannot be written ({reason_of(error)}).", where=str(self._folder)
-            ) from error
