@@ -21,6 +21,7 @@ from bulkedit import plans
 from bulkedit._concurrency import for_each
 from bulkedit._printable import shell_word
 from bulkedit._version import __version__
+from bulkedit._words import noun
 from bulkedit.client.pacing import Operation, pacer
 from bulkedit.client.reader import Reader
 from bulkedit.client.responses import FREQUENT, Refusal, Refused, Standing, State
@@ -449,7 +450,7 @@ def _some(things: Sequence[object], one: str) -> str:
     """`row 5`, `rows 5, 6 and 3 more`."""
     shown = ", ".join(map(str, things[:_NAMED]))
     more = f" and {len(things) - _NAMED:,} more" if len(things) > _NAMED else ""
-    return f"{one if len(things) == 1 else one + 's'} {shown}{more}"
+    return f"{noun(len(things), one)} {shown}{more}"
 
 
 def ranges(numbers: Sequence[int]) -> str:

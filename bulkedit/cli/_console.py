@@ -194,26 +194,6 @@ def command(*words: str | Path) -> str:
     return " ".join(map(shell_word, ["bulkedit", *words]))
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: `45 s`, `14 min 02 s`, `3 h 05 min`, `4 d 15 h`."""
-    whole = round(seconds)
-    if whole < 1:
-        return f"{seconds:.1f} s"
-    minutes, s = divmod(whole, 60)
-    hours, m = divmod(minutes, 60)
-    days, h = divmod(hours, 24)
-    if days:
-        return f"{days} d {h:02} h"
-    if hours:
-        return f"{hours} h {m:02} min"
-    return f"{m} min {s:02} s" if minutes else f"{s} s"
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """`1 edit`, `2,000 edits`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def interactive() -> bool:
     """Whether somebody is there to be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkedit._concurrency import first_error
-from bulkedit.cli._console import duration, err, json_line, packed, redrawn, redraws
+from bulkedit._words import duration
+from bulkedit.cli._console import err, json_line, packed, redrawn, redraws
 from bulkedit.client.responses import Outcome
 from bulkedit.runs.scheduler import Held
 

@@ -17,9 +17,10 @@ from bulkedit import plans
 from bulkedit._concurrency import first_error
 from bulkedit._files import new_id
 from bulkedit._printable import printable
+from bulkedit._words import plural
 from bulkedit.after import report
 from bulkedit.cli import _options as o
-from bulkedit.cli._console import command, confirmed, err, interactive, json_line, plural
+from bulkedit.cli._console import command, confirmed, err, interactive, json_line
 from bulkedit.cli._progress import bottleneck, watch
 from bulkedit.cli._working import agreed_connection, received_signals, short_collections
 from bulkedit.cli.plan import Talk, plan_line, show_plan, show_warnings

@@ -13,9 +13,10 @@ import typer
 
 from bulkedit._files import new_id
 from bulkedit._printable import printable
+from bulkedit._words import duration, plural
 from bulkedit.audits import Kind
 from bulkedit.audits import run as leakcheck
-from bulkedit.cli._console import command, duration, err, json_line, out, plural, print_rows
+from bulkedit.cli._console import command, err, json_line, out, print_rows
 from bulkedit.cli._working import agreed_connection, worked
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.reader import read_paces

@@ -10,8 +10,9 @@ import typer
 
 from bulkedit._files import Holder, drafts_under, remove_leftover, remove_leftovers
 from bulkedit._printable import printable
+from bulkedit._words import plural
 from bulkedit.cli import _options as o
-from bulkedit.cli._console import err, json_line, out, plural
+from bulkedit.cli._console import err, json_line, out
 from bulkedit.errors import UsageError
 
 _DEFAULT_PLACES: Final = (Path(), Path("plans"), Path("runs"))  # where commands write if no place is named

@@ -20,9 +20,10 @@ from bulkedit import _received as received
 from bulkedit import deid as deids
 from bulkedit import inventory as inventories
 from bulkedit._printable import printable
+from bulkedit._words import duration, plural
 from bulkedit.cli import _options as o
 from bulkedit.cli import audit as checking
-from bulkedit.cli._console import confirmed, duration, err, interactive, json_line, out, plural, print_rows
+from bulkedit.cli._console import confirmed, err, interactive, json_line, out, print_rows
 from bulkedit.cli._working import worked
 from bulkedit.cli.plan import Talk, apply_command, plan_line, show_plan
 from bulkedit.client.connect import Connection, connect

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from bulkedit import plans
 from bulkedit._files import new_id
+from bulkedit._words import plural
 from bulkedit.after import report
-from bulkedit.cli._console import command, err, out, plural
+from bulkedit.cli._console import command, err, out
 from bulkedit.cli.apply import carry_out
 from bulkedit.cli.plan import Talk, show_plan
 from bulkedit.client.connect import Connection, connect

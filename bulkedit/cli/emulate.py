@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from bulkedit._printable import printable, printable_json, shell_word
-from bulkedit.cli._console import plural
+from bulkedit._words import plural
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:

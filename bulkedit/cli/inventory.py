@@ -13,8 +13,9 @@ import typer
 
 from bulkedit import inventory as inventories
 from bulkedit._printable import printable
+from bulkedit._words import duration, plural
 from bulkedit.cli import _options as o
-from bulkedit.cli._console import command, duration, err, json_line, out, plural
+from bulkedit.cli._console import command, err, json_line, out
 from bulkedit.cli._working import worked
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import AUTO, pacer, parse_read_pace

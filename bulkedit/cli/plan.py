@@ -10,8 +10,9 @@ import anyio
 
 from bulkedit import plans
 from bulkedit._printable import printable
+from bulkedit._words import duration, plural
 from bulkedit.cli import _options as o
-from bulkedit.cli._console import command, duration, err, json_line, out, plural, print_rows
+from bulkedit.cli._console import command, err, json_line, out, print_rows
 from bulkedit.cli._progress import showing
 from bulkedit.client.connect import Connection, destination_of
 from bulkedit.client.pacing import AUTO, DOCUMENTED, Operation, Rate

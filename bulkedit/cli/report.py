@@ -12,17 +12,16 @@ import typer
 from rich.text import Text
 
 from bulkedit._printable import printable
+from bulkedit._words import duration, plural
 from bulkedit.after import report as reports
 from bulkedit.cli import _options as o
 from bulkedit.cli._console import (
     command,
-    duration,
     err,
     fitted,
     json_line,
     lines_of_edits,
     out,
-    plural,
     print_rows,
     redrawn,
     redraws,

@@ -11,9 +11,10 @@ import anyio
 import typer
 
 from bulkedit._files import new_id
+from bulkedit._words import plural
 from bulkedit.after import revert as reversal
 from bulkedit.cli import _options as o
-from bulkedit.cli._console import command, err, json_line, out, plural
+from bulkedit.cli._console import command, err, json_line, out
 from bulkedit.cli._working import agreed_connection, worked
 from bulkedit.cli.plan import show_plan
 from bulkedit.client.connect import connect

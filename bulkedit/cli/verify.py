@@ -13,21 +13,11 @@ import typer
 
 from bulkedit._files import new_id
 from bulkedit._printable import printable, shell_word
+from bulkedit._words import duration, noun, plural
 from bulkedit.after.verify import VerifyOptions, parse_sample
 from bulkedit.after.verify import verify as verify_run
 from bulkedit.cli import _options as o
-from bulkedit.cli._console import (
-    command,
-    confirmed,
-    duration,
-    err,
-    interactive,
-    json_line,
-    lines_of_edits,
-    out,
-    plural,
-    print_rows,
-)
+from bulkedit.cli._console import command, confirmed, err, interactive, json_line, lines_of_edits, out, print_rows
 from bulkedit.cli._working import agreed_connection, worked
 from bulkedit.client.connect import connect
 from bulkedit.client.pacing import AUTO
@@ -368,7 +358,7 @@ def _show_kept(done: Verification) -> None:
     out().print("\nOlder versions that still have what was replaced or removed")
     for line, row in zip(lines_of_edits(head), head, strict=True):
         numbers = ", ".join(map(str, row["versions"]))
-        out().print(f"  {line}  {'version' if len(row['versions']) == 1 else 'versions'} {numbers}")
+        out().print(f"  {line}  {noun(len(row['versions']), 'version')} {numbers}")
     _more(kept.select("row").collect(engine="streaming").height)
     out().print(
         "HealthImaging has no call that purges a version. What rids you of them is a new image set: copy it "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.edits.edit import IMAGE_SET_ID, SELECTOR, SELECTORS
-from bulkedit.edits.problems import Check, found, said
+from bulkedit.edits.problems import Check, found, noun_of, said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,11 +161,7 @@ def _image_set_id_checks() -> list[Check]:
 
 
 def _characters(name: str, length: pl.Expr, rest: str) -> pl.Expr:
-    return pl.format("{} has {} {}; {}", said(name), length, _plural(length, "character"), said(rest))
-
-
-def _plural(count: pl.Expr, word: str) -> pl.Expr:
-    return pl.when(count == 1).then(said(word)).otherwise(said(f"{word}s"))
+    return pl.format("{} has {} {}; {}", said(name), length, noun_of(length, "character"), said(rest))
 
 
 def _damaged_check(name: str) -> Check:

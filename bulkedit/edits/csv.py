@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 import polars as pl
 
+from bulkedit._words import plural
 from bulkedit.edits.bounds import CELLS_AT_ONCE, LONGEST_ROW, MOST_BLANK, MOST_COLUMNS, size_of, too_many_columns
 from bulkedit.edits.strict_json import check_text
 from bulkedit.edits.table import Table
@@ -127,7 +128,7 @@ class Csv(Table):
             have = line.count(self._separator) + 1
             if have != want and line.rstrip(b"\r"):
                 raise EditListError(
-                    f"it has {have} {'cell' if have == 1 else 'cells'}, and the header has {want}.",
+                    f"it has {plural(have, 'cell')}, and the header has {want:,}.",
                     where=f"row {self._row + i:,}",
                     likely="A value with a separator in it may lack its quotation marks." if have > want else None,
                     hint="Save the list as CSV from a spreadsheet or with a CSV library again, or use Parquet.",

@@ -137,6 +137,11 @@ def said(text: str) -> pl.Expr:
     return pl.lit(text, pl.String)
 
 
+def noun_of(count: pl.Expr, one: str, many: str | None = None) -> pl.Expr:
+    """As `bulkedit._words.noun`, for each row."""
+    return pl.when(count == 1).then(said(one)).otherwise(said(many or f"{one}s"))
+
+
 def found(frame: pl.DataFrame, checks: Iterable[Check]) -> list[pl.DataFrame]:
     """Run checks over a frame with the column ``row``; one SET_ASIDE frame for each check that fails somewhere."""
     checks = list(checks)

@@ -27,6 +27,7 @@ import polars as pl
 
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, SELECTOR
+from bulkedit.edits.problems import noun_of
 from bulkedit.inventory.frame import trimmed
 
 
@@ -338,4 +339,4 @@ def _said(bad: pl.DataFrame) -> pl.DataFrame:
 
 
 def _plural(count: str, one: str, many: str) -> pl.Expr:
-    return pl.format("{} {}", pl.col(count), pl.when(pl.col(count) == 1).then(pl.lit(one)).otherwise(pl.lit(many)))
+    return pl.format("{} {}", pl.col(count), noun_of(pl.col(count), one, many))

@@ -19,6 +19,7 @@ from bulkedit import inventory as inventories
 from bulkedit import plans
 from bulkedit._files import draft_file, new_id, writing
 from bulkedit._version import __version__
+from bulkedit._words import plural
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import AUTO, pacer, parse_rate, parse_read_pace
 from bulkedit.client.reader import Reader, read_paces
@@ -414,7 +415,7 @@ def _settle_bad_rows(
     rows_ = bad.get_column("row").unique()
     count = len(rows_)
     if listing.bad_rows is None:
-        rows = f"{count:,} {'row' if count == 1 else 'rows'} of {found.rows:,}"
+        rows = f"{plural(count, 'row')} of {found.rows:,}"
         raise BadRowsError(
             f"{rows} cannot be planned; nothing was sent.\n\n{problems_text(bad)}\n",
             where=source,

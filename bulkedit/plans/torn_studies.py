@@ -13,6 +13,7 @@ from typing import Final
 
 import polars as pl
 
+from bulkedit._words import plural
 from bulkedit.dicom.dictionary import Level
 from bulkedit.edits.edit import Action
 
@@ -171,7 +172,7 @@ def warnings(found: pl.DataFrame) -> list[PlanWarning]:
             PlanWarning(
                 code,
                 _PROBLEMS[code].format(
-                    studies="the study" if studies == 1 else f"{studies:,} studies",
+                    studies="the study" if studies == 1 else plural(studies, "study", "studies"),
                     attribute=rows.item(0, "attribute"),
                     there=f"{rows.item(0, 'there'):,}",
                     size=f"{rows.item(0, 'size'):,}",

@@ -14,6 +14,7 @@ from anyio import to_thread
 
 from bulkedit import _received as received
 from bulkedit._printable import printable
+from bulkedit._words import plural
 from bulkedit.client.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
 from bulkedit.client.parsing import THEN_RESUME, systemic_error
 from bulkedit.client.responses import Datastore, Lost, Refusal
@@ -142,8 +143,7 @@ def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
     """Raises UsageError where a plan deletes image sets for good, and nobody has said so by name."""
     if (count := plan.counts.get("originals_deleted", 0)) and not delete_originals:
         raise UsageError(
-            f"this plan deletes {count:,} original image {'set' if count == 1 else 'sets'} for good, once each is "
-            "copied and promoted.",
+            f"this plan deletes {plural(count, 'original image set')} for good, once each is copied and promoted.",
             likely="It was planned with --delete-originals; --yes alone does not agree to that.",
             hint="To agree: --delete-originals. To keep them: plan again without it.",
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.cli._console import command, duration, plural, rows
+from bulkedit._words import duration, plural
+from bulkedit.cli._console import command, rows
 from bulkedit.edits.edit import json_text
 from tests.cli.shell import wait_for
 

@@ -11,11 +11,13 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from bulkedit import _words as words
 from bulkedit._files import draft_file
 from bulkedit._printable import printable
 from bulkedit._version import __version__
@@ -303,22 +305,12 @@ def _attributes(run: Run, settlement: Settlement) -> list[dict[str, Any]]:
 # -- words
 
 
+# a page has room for the tenths of short runs
+duration: Final = partial(words.duration, tenths_up_to=9.95)
+
+
 def share(part: int, whole: int) -> str:
     """A part of a whole in per cent; neither all nor nothing by rounding."""
     if not whole or part in {0, whole}:
         return "100 %" if whole and part == whole else "0 %"
     return f"{min(max(part / whole * 100, 0.1), 99.9):.1f} %"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    days, h = divmod(hours, 24)
-    if days:
-        return f"{days} d {h:02} h"
-    if hours:
-        return f"{hours} h {m:02} min"
-    return f"{m} min {s:02} s" if minutes else f"{s} s"

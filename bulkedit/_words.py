@@ -1,0 +1,27 @@
+"""Counts and durations as a person says them."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float, *, tenths_up_to: float = 0.5) -> str:
+    """Seconds as `45 s`, `14 min 02 s`, `3 h 05 min`, `4 d 15 h`; short ones, ``tenths_up_to`` seconds, as `0.3 s`."""
+    if seconds <= tenths_up_to:
+        return f"{seconds:.1f} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    if days:
+        return f"{days} d {h:02} h"
+    if hours:
+        return f"{hours} h {m:02} min"
+    return f"{m} min {s:02} s" if minutes else f"{s} s"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 edit`, `2,000 edits`."""
+    return f"{count:,} {noun(count, one, many)}"
+
+
+def noun(count: int, one: str, many: str | None = None) -> str:
+    """`edit` for one, `edits` for any other count."""
+    return one if count == 1 else many or f"{one}s"
