@@ -27,7 +27,6 @@ _T = TypeVar("_T", ImageSet, Metadata, Page)
 ATTEMPTS: Final = 10  # of one read that meets faults, about two minutes; throttles do not count
 # in a row, of different image sets, and the role lacks the permission; of an image set or two it is their policy
 _SEVERAL_DENIED: Final = 5
-_THROTTLES: Final = frozenset({Refusal.THROTTLED, Refusal.TOO_MANY})
 _NAMES: Final = {
     Operation.GET: "GetImageSet",
     Operation.METADATA: "GetImageSetMetadata",
@@ -124,7 +123,7 @@ class Reader:
             paced.take(sent)
             self.reads.requests += 1
             answer = await send()
-            if isinstance(answer, Refused) and answer.kind in _THROTTLES:
+            if isinstance(answer, Refused) and answer.throttled:
                 self.reads.throttled += 1
                 paced.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
                 continue

@@ -58,6 +58,11 @@ class Refused:
         """The service's message without values."""
         return message_without_values(self.full_message)
 
+    @property
+    def throttled(self) -> bool:
+        """Whether a quota is used up for now (429, 402): the same request will be taken later."""
+        return self.kind in {Refusal.THROTTLED, Refusal.TOO_MANY}
+
 
 @dataclass(frozen=True, slots=True)
 class Lost:

@@ -79,7 +79,7 @@ class _Reader:
         while True:
             sent = await self._turn()
             answer = await self._client.get_metadata(image_set_id)
-            if isinstance(answer, Refused) and answer.kind is Refusal.THROTTLED:
+            if isinstance(answer, Refused) and answer.throttled:
                 self.reads.throttled += 1
                 self._pacer.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
                 continue

@@ -74,7 +74,7 @@ class Searcher:
         while True:
             sent = await self._turn()
             answer = _read(await self._client.search(criteria, limit=PAGE, next_token=token))
-            if isinstance(answer, Refused) and answer.kind is Refusal.THROTTLED:
+            if isinstance(answer, Refused) and answer.throttled:
                 self.tally.throttled += 1
                 self._pacer.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
                 continue

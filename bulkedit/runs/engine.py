@@ -432,7 +432,7 @@ class Engine:
         So whatever is not plainly locked or active, and any refusal but a throttle, is said by GetImageSet alone.
         """
         found = await self._client.list_versions(action.image_set_id, limit=2)
-        if isinstance(found, Lost) or (isinstance(found, Refused) and found.kind is Refusal.THROTTLED):
+        if isinstance(found, Lost) or (isinstance(found, Refused) and found.throttled):
             return found
         newest = newest_of(found) if isinstance(found, Page) else None
         if newest is not None and newest.state is not State.DELETED and not newest.failed:

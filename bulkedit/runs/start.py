@@ -246,7 +246,7 @@ async def require_datastore(client: Client, datastore_id: str, *, resumed: bool 
                 hint=f"See how it goes on: aws medical-imaging get-datastore --datastore-id {datastore_id}",
             )
         return
-    if found.kind in {Refusal.THROTTLED, Refusal.TOO_MANY}:
+    if found.throttled:
         return  # the first call will tell
     if found.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
         raise DatastoreError(

@@ -163,7 +163,10 @@ async def test_at_the_quota_nothing_is_throttled(tmp_path: Path) -> None:
         assert searches(emulator, status=429) == 0
 
 
-async def test_after_throttles_the_next_search_waits_longer_and_an_answer_ends_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Refusal.THROTTLED, Refusal.TOO_MANY])
+async def test_after_throttles_the_next_search_waits_longer_and_an_answer_ends_that(
+    tmp_path: Path, kind: Refusal
+) -> None:
     """At one search a second: pauses of 1, 2 and 4 s, each with up to a second of jitter; after an answer 1 s again."""
     now = 0.0
     asked: list[float] = []
@@ -176,9 +179,9 @@ async def test_after_throttles_the_next_search_waits_longer_and_an_answer_ends_t
         async def search(self, *args: Any, **page: Any) -> Page | Refused | Lost:
             asked.append(now)
             if len(asked) in {1, 2, 3, 5}:
-                return Refused(Refusal.THROTTLED, "ThrottlingException")
+                return Refused(kind, "")
             if len(asked) == 7:
-                return Refused(Refusal.THROTTLED, "ThrottlingException", retry_after_s=30.0)
+                return Refused(kind, "", retry_after_s=30.0)
             return await super().search(*args, **page)
 
     client = cast("Client", Throttled([item(n) for n in range(150)]))
