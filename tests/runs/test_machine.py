@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +19,29 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from bulkedit.after.revert import revert
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import Outcome, Standing, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
 from bulkedit.emulator.state.document import parse
+from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import OnConflict
 from bulkedit.runs.resume import Strategy, resumption
 from tests.emulator.hospital import document
 from tests.runs.harness import FAST, Passing, planned, row
-from tests.runs.judge import judge
-from tests.runs.troubled import Kill, emulated, process
+from tests.runs.inprocess import run_virtual
+from tests.runs.judge import judge, weigh
+from tests.runs.troubled import Direct, Kill, emulated, in_place, process
 
 if TYPE_CHECKING:
+    from bulkedit.after.revert import Reversal
     from bulkedit.client.contract import UpdateRequest
     from bulkedit.client.responses import Accepted, Lost, Refused
     from bulkedit.runs.engine import Engine
 
 IMAGE_SETS = 4
+NOW = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # when the emulator's time begins
 LEVELS = {"PatientName": "Patient", "StudyDescription": "Study", "AccessionNumber": "Study", "StudyID": "Study"}
 UPDATE, GET, METADATA = "UpdateImageSetMetadata", "GetImageSet", "GetImageSetMetadata"
 LOSSES = [Kind.DROP_BEFORE, Kind.DROP_AFTER, Kind.ERROR_BEFORE, Kind.ERROR_AFTER]
@@ -81,6 +87,7 @@ class Run(RuleBasedStateMachine):
         first=st.sampled_from(["version", "content"]),
         policy=st.sampled_from(OnConflict),
         merge=st.booleans(),
+        undo=st.sampled_from([None, None, 3, 8]),
     )
     def plan_it(
         self,
@@ -91,7 +98,10 @@ class Run(RuleBasedStateMachine):
         policy: OnConflict,
         *,
         merge: bool,
+        undo: int | None,
     ) -> None:
+        """``undo``: the run is undone in the end, by a run that is killed at its request of this number."""
+        self.undo = undo
         self.server = emulated(profile=profile(stale_version=reused, constraints=sync, checked_first=first))
         self.policy = policy
         for number in range(IMAGE_SETS):
@@ -103,8 +113,9 @@ class Run(RuleBasedStateMachine):
         for number, (place, fields) in enumerate(asked):
             value: Any = {} if fields.get("action") == "remove" else f"V{number}"
             rows.append(row(self.ids[place], **{"value": value, **fields}))
-        self.plan = planned(self.folder / "plan", DEFAULT_DATASTORE_ID, rows, merge=merge)
-        self.ledger = self.folder / "ledger.sqlite"
+        made = planned(self.folder / "plan", DEFAULT_DATASTORE_ID, rows, merge=merge)
+        self.run = runs.create(self.folder / "run", made, {"connection": {}, "options": {}}, NOW)
+        self.plan, self.ledger = self.run.plan, self.run.ledger
 
     # -- what goes wrong
 
@@ -204,6 +215,28 @@ class Run(RuleBasedStateMachine):
             named = self.plan.edits().filter(pl.col("version").is_null()).collect()["edit"].to_list()
             assert {self._outcomes()[edit] for edit in named} <= {Outcome.APPLIED, Outcome.REJECTED}
         self._hold_to_the_dictionary()
+        if self.undo is not None:
+            self._undo(self.undo)
+
+    def _undo(self, kill: int) -> None:
+        """Afterwards each image set that no other writer has changed since reads as before the run."""
+
+        async def plan() -> Reversal:
+            return await revert(self.run, Direct(self.server), self.folder / "undo", now=NOW, rates=FAST)
+
+        with in_place():
+            found = run_virtual(plan())
+        if not found.plan.counts["calls"]:
+            return
+        undoing = runs.create(self.folder / "undoing", found.plan, {"connection": {}, "options": {}}, NOW)
+        self._set(Fault(kind=Kind.FAIL, action=UPDATE, times=1))
+        process(self.server, undoing.plan, undoing.ledger, kill=Kill(kill, done=True), **self._options())
+        self.server.wait(120)
+        process(self.server, undoing.plan, undoing.ledger, **self._options())
+        _, wrong = weigh(self.server, undoing.plan, undoing.ledger, (self.plan, self.ledger))
+        assert not wrong
+        with Ledger.read(undoing.ledger) as ledger:
+            assert set(ledger.standings()["standing"]) == {"applied"}
 
     def _outcomes(self) -> dict[int, Outcome]:
         with Ledger.read(self.ledger) as ledger:
