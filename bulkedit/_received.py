@@ -135,7 +135,8 @@ def _require_regular(found: os.stat_result, path: Path, *, own: bool) -> None:
         raise ReceivedError(
             "this file has another name elsewhere (a hard link), so writing to it would change that too.",
             where=str(path),
-            hint=f"Copy the folder, and go on with the copy: cp -R {path.parent} COPY",
+            hint=f"Copy the folder, and go on with the copy: cp -R {path.parent} COPY\n"
+            "Of a run that is: bulkedit resume COPY --assume-unknown",
         )
 
 

@@ -24,6 +24,7 @@ from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import Outcome, Standing, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
 from bulkedit.emulator.state.document import parse
+from bulkedit.errors import UsageError
 from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import OnConflict
@@ -224,8 +225,11 @@ class Run(RuleBasedStateMachine):
         async def plan() -> Reversal:
             return await revert(self.run, Direct(self.server), self.folder / "undo", now=NOW, rates=FAST)
 
-        with in_place():
-            found = run_virtual(plan())
+        try:
+            with in_place():
+                found = run_virtual(plan())
+        except UsageError:
+            return  # there is nothing to undo
         if not found.plan.counts["calls"]:
             return
         undoing = runs.create(self.folder / "undoing", found.plan, {"connection": {}, "options": {}}, NOW)
