@@ -98,7 +98,7 @@ class Executioner:
 # the command, killed by a thread of its own in the middle of its n-th commit
 IN_COMMIT = """
     import os, random, signal, sys, threading, time
-    from bulkedit.ledger import Ledger
+    from bulkedit.runs.ledger import Ledger
 
     left, whole = int(sys.argv.pop(1)), Ledger.append
 

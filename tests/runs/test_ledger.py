@@ -192,8 +192,8 @@ WRITER = """
     import os, signal, sys
     from pathlib import Path
     import anyio
-    from bulkedit.ledger import Event, GroupCommit, Ledger
-    from bulkedit.outcome import Standing
+    from bulkedit.runs.ledger import Event, GroupCommit, Ledger
+    from bulkedit.client.responses import Standing
 
     def event(call):
         return Event(at=0.0, call=call, standing=Standing.INTENDED)
