@@ -23,7 +23,7 @@ _OTHER_MODULES: Final = {"control", "importing", "stores", "tagging", "server"}
 
 def emulated() -> Iterator[str]:
     """The messages in the emulator's code, with `…` for what is filled in."""
-    for path in sorted((PACKAGE / "emulator").glob("*.py")):
+    for path in sorted((PACKAGE / "emulator").rglob("*.py")):
         if path.stem in _OTHER_MODULES:
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
