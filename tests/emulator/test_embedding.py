@@ -113,7 +113,7 @@ import bulkedit.emulator.plugin
 print(sorted(name for name in set(sys.modules) - before))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
-    assert done.stdout.strip() == "['bulkedit', 'bulkedit.emulator', 'bulkedit.emulator.plugin']"
+    assert done.stdout.strip() == "['bulkedit', 'bulkedit._version', 'bulkedit.emulator', 'bulkedit.emulator.plugin']"
 
 
 def test_every_public_name_is_there_and_no_other() -> None:
