@@ -351,7 +351,7 @@ class LaneRun:
         if begun is not None:
             for name in ("attempts", "throttles", "faults", "conflicts"):
                 setattr(books, name, begun[name])
-        if begun is not None and begun["standing"] != Standing.PLANNED:
+        if begun is not None and self._is_begun(self._begun, call):
             # an intent without an answer: the request may have left, or may still be on its way
             was = Standing(begun["standing"])
             books.standing = Standing.IN_DOUBT if was is Standing.INTENDED else was

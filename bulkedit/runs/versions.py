@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from bulkedit.plans import PlannedCall
 
 
-def left_by_failure(standing: Standing, version: int | None) -> int | None:
-    """The version that a failed update has left, of an event with this standing and ``version``; None if none has."""
-    return None if standing is Standing.APPLIED else version
-
-
 class Versions:
     """The versions that requests of one lane have named, made, or left when their updates failed."""
 
@@ -39,7 +34,7 @@ class Versions:
         if call.recipe not in {None, Recipe.EDIT}:
             return  # copies make no version of their source
         image_set_id = call.image_set_id
-        left = left_by_failure(standing, version)
+        left = None if standing is Standing.APPLIED else version  # by a failed update
         if standing in {Standing.PLANNED, Standing.CONFLICTED} and left is None:
             self._follow(image_set_id, base)
         elif base is not None:
