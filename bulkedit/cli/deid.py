@@ -28,12 +28,13 @@ from bulkedit.cli._working import worked
 from bulkedit.cli.plan import Talk, apply_command, plan_line, show_plan
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import DOCUMENTED, Operation, Pacer, Rate, parse_rate
-from bulkedit.client.responses import ARCHIVED, ImageSet
+from bulkedit.client.reader import Reader
+from bulkedit.client.responses import ARCHIVED
 from bulkedit.client.where import Where
 from bulkedit.deid.documents import files_of, read_files
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import SELECTORS
-from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, BulkeditError, EndpointError, UsageError
+from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, BulkeditError, UsageError
 from bulkedit.plans.from_list import ListOptions, plan_list
 
 if TYPE_CHECKING:
@@ -498,14 +499,17 @@ async def _selected(client: Client, work: _Work, record: deids.Record) -> pl.Dat
             else await inventories.take(client, path, datastore_id=datastore_id, pacer=pacer)
         )
         return snapshot.scan().collect()
-    by_id = work.keys.filter(pl.col("selector") == "image_set_id").get_column("key").to_list()
+    ids = work.keys.filter(pl.col("selector") == "image_set_id").get_column("key").to_list()
     found = await inventories.lookup(
         client, work.keys, datastore_id=datastore_id, inventory_path=work.inventory, pacer=pacer
     )
     named = _named(found.inventory, work.keys)
-    unknown = [one for one in by_id if one not in set(named.get_column("image_set_id"))]
-    looked = await _looked_at(client, unknown) if unknown else pl.DataFrame(schema=deids.SELECTION)
-    return pl.concat([named.select(deids.SELECTION.names()), looked])
+    known = set(named.get_column("image_set_id"))
+    unknown = [one for one in ids if one not in known]
+    rates = {Operation.GET: DOCUMENTED[Operation.GET]}
+    reader = Reader(client, rates, random.SystemRandom(), profile_option="--aws-profile")
+    by_id = await deids.selected_by_id(reader, unknown)
+    return pl.concat([named.select(deids.SELECTION.names()), by_id])
 
 
 def _named(inventory: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
@@ -527,24 +531,6 @@ def _named(inventory: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
                 likely="It is mistyped, of another data store, or newer than the inventory.",
             )
     return inventory.filter(kept)
-
-
-async def _looked_at(client: Client, ids: list[str]) -> pl.DataFrame:
-    """What GetImageSet tells of image sets; it moves nothing out of the archive."""
-    pacer = Pacer(DOCUMENTED[Operation.GET], random.SystemRandom())
-    found = []
-    for image_set_id in ids:
-        await anyio.sleep(pacer.wait(anyio.current_time()))
-        pacer.take(anyio.current_time())
-        answer = await client.get_image_set(image_set_id)
-        if not isinstance(answer, ImageSet):
-            raise EndpointError(
-                "an image set that is named cannot be looked at.",
-                likely="Its id is mistyped, or it is in another data store.",
-                hint="To pass over what is not there, select from an inventory: --inventory FILE",
-            )
-        found.append((answer.image_set_id, answer.version, answer.primary, answer.storage_tier))
-    return pl.DataFrame(found, schema=deids.SELECTION, orient="row")
 
 
 def _warn_of_archive(selection: pl.DataFrame, *, yes: bool) -> None:

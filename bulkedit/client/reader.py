@@ -65,9 +65,17 @@ class Reader:
     """
 
     def __init__(
-        self, client: Client, rates: Mapping[Operation, Rate | Auto], rng: random.Random, clock: Clock | None = None
+        self,
+        client: Client,
+        rates: Mapping[Operation, Rate | Auto],
+        rng: random.Random,
+        clock: Clock | None = None,
+        *,
+        profile_option: str = "--profile",
     ) -> None:
+        """``profile_option``: the command's option for the AWS profile, which an error names."""
         self._client = client
+        self._profile_option = profile_option
         self._pacers = {operation: pacer(rate, rng) for operation, rate in rates.items()}
         self._rng = rng
         self._clock = clock or Clock()
@@ -150,7 +158,8 @@ class Reader:
         """Raises CredentialsError, AccessError or UntrustedServerError if no read of this kind can succeed."""
         if self._is_denied_alone(operation, image_set_id, refused):
             return
-        if (error := systemic_error(refused, denied=_denied(operation, refused))) is not None:
+        denied = _denied(operation, refused)
+        if (error := systemic_error(refused, denied=denied, profile_option=self._profile_option)) is not None:
             raise error
 
     def _is_denied_alone(self, operation: Operation, image_set_id: str, refused: Refused) -> bool:

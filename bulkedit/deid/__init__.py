@@ -15,7 +15,7 @@ from bulkedit.deid.pseudonyms import load_mapping
 from bulkedit.deid.reading import Reads, read_all
 from bulkedit.deid.record import SELECTION, Record, folder_of
 from bulkedit.deid.rules import Rules
-from bulkedit.deid.selection import selected
+from bulkedit.deid.selection import selected, selected_by_id
 from bulkedit.deid.walk import KINDS, Derived, Edit, Finding, Mark, Walker
 
 __all__ = [
@@ -45,4 +45,5 @@ __all__ = [
     "make_key",
     "read_all",
     "selected",
+    "selected_by_id",
 ]

@@ -12,7 +12,8 @@ import pytest
 
 from bulkedit.deid import ENVIRONMENT, SELECTION, Record, folder_of
 from bulkedit.emulator.state.document import parse
-from bulkedit.errors import EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_USAGE
+from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.errors import EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_USAGE
 from tests.cli.shell import Shell, wait_for
 from tests.deid.chart import KEY
 from tests.deid.chart import document as of_one
@@ -140,6 +141,40 @@ def test_image_sets_named_by_id_or_in_a_file_or_looked_up_in_an_inventory(shell:
     nobody = shell.run(*words, "--select", "patient_id=NOBODY", "-o", "d.csv")
     assert nobody.exit_code == EXIT_USAGE
     assert "NOBODY" not in nobody.stderr
+
+
+def strike(shell: Shell, **fields: Any) -> None:
+    server = shell.emulator.server
+    fault = Fault(action="GetImageSet", **fields)
+    shell.emulator.do(lambda _: server.faults.add([fault], now=server.now()))
+
+
+@pytest.mark.parametrize("kind", [Kind.THROTTLE, Kind.DROP_BEFORE])
+def test_one_fault_does_not_end_a_selection_by_id(shell: Shell, kind: Kind) -> None:
+    ids = studies(shell, 2)
+    strike(shell, kind=kind, image_set_id=ids[0], times=1)
+    selects = [word for image_set_id in ids for word in ("--select", f"image_set_id={image_set_id}")]
+    done = shell.run("deid", "--profile", "basic", *selects, "-o", "edits.csv", "--json")
+    assert done.exit_code == EXIT_OK, done.stderr
+    assert done.json[0]["image_sets"] == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code", "told"),
+    [
+        (Kind.DENIED, EXIT_FATAL, "AWS denied access to an image set"),
+        (Kind.EXPIRED, EXIT_FATAL, "choose others with --aws-profile"),
+        (None, EXIT_USAGE, "The id is mistyped"),
+    ],
+)
+def test_a_selection_by_id_says_what_ends_it(shell: Shell, kind: Kind | None, exit_code: int, told: str) -> None:
+    image_set_id = studies(shell, 1)[0] if kind else "0" * 32
+    if kind:
+        strike(shell, kind=kind)
+    done = shell.run("deid", "--profile", "basic", "--select", f"image_set_id={image_set_id}", "-o", "edits.csv")
+    assert done.exit_code == exit_code
+    assert told in " ".join(done.stderr.split())
+    assert ("mistyped" in done.stderr) is (kind is None)
 
 
 def test_uids_of_primary_image_sets_are_named_as_unreachable(shell: Shell) -> None:
