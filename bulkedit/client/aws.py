@@ -25,7 +25,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from bulkedit._version import __version__
-from bulkedit.client.aws_session import open_session
+from bulkedit.client.aws_session import UnreadableError, open_session
 from bulkedit.client.destination import Destination, Identity, check_endpoint, is_default, principal, source_of
 from bulkedit.client.parsing import WRONG_SHAPE, copied_of, datastore_of, found_of, image_set_of, refusal_of, untrusted
 from bulkedit.client.responses import (
@@ -71,7 +71,9 @@ _NEVER_SENT: Final = (
 _NO_CREDENTIALS: Final = (boto.BotoCoreError, ResponseParserError)
 _NO_ANSWER: Final = (*_NO_CREDENTIALS, OSError)
 _UNREADABLE: Final = "unreadable answer"
-_BAD_BODY: Final = (EOFError, zlib.error, ValueError)  # ValueError: no JSON, no UTF-8, endless digits
+_NO_ADDRESS: Final = "Invalid endpoint"  # how the text of botocore's ValueError begins
+# OSError: no gzip; ValueError: no JSON, no UTF-8, endless digits
+_BAD_BODY: Final = (AnswerTooLargeError, EOFError, OSError, zlib.error, ValueError)
 
 
 @contextlib.asynccontextmanager
@@ -197,9 +199,21 @@ class _Chain:
         try:
             async with self._session.client("sts", region_name=self._region, config=config) as sts:
                 found = await sts.get_caller_identity()
-            return Identity(str(found["Account"]), principal(str(found["Arn"])))
-        except (*_NO_ANSWER, boto.ClientError, *WRONG_SHAPE):
+        except (*_NO_ANSWER, boto.ClientError):
             return None
+        except ValueError as error:  # the setting of the address of STS is no address
+            if not str(error).startswith(_NO_ADDRESS):
+                raise
+            return None
+        return _identity(found)
+
+
+def _identity(found: dict[str, Any]) -> Identity | None:
+    """An answer of GetCallerIdentity; None if it lacks what it should have."""
+    try:
+        return Identity(str(found["Account"]), principal(str(found["Arn"])))
+    except WRONG_SHAPE:
+        return None
 
 
 async def _known_by(credentials: Any) -> tuple[str, str | None]:  # noqa: ANN401 - untyped
@@ -279,13 +293,9 @@ class AwsClient:
         try:
             async with answer["imageSetMetadataBlob"] as body:
                 packed = await body.read()
-            if len(packed) > _THREAD_BYTES:
-                return Metadata(await to_thread.run_sync(_unpack, packed))
-            return Metadata(_unpack(packed))
-        except (*_NO_ANSWER, *_BAD_BODY) as error:
+        except _NO_ANSWER as error:
             return Lost(type(error).__name__)
-        except RecursionError:  # JSON that is nested too deep
-            return Lost(_UNREADABLE)
+        return await to_thread.run_sync(_metadata, packed) if len(packed) > _THREAD_BYTES else _metadata(packed)
 
     async def list_versions(
         self, image_set_id: str, *, limit: int = 50, next_token: str | None = None
@@ -330,11 +340,10 @@ class AwsClient:
             return refusal_of(error.response)
         except _NEVER_SENT as error:
             return _not_sent(error)
+        except UnreadableError:
+            return Lost(_UNREADABLE)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
-        except WRONG_SHAPE:
-            # botocore's parser trusts the JSON of an answer
-            return Lost(_UNREADABLE)
         return answer
 
 
@@ -370,6 +379,16 @@ def _updates(request: UpdateRequest) -> dict[str, Any]:
 
 def _version(version: int | None) -> dict[str, str]:
     return {} if version is None else {"versionId": str(version)}
+
+
+def _metadata(packed: bytes) -> Metadata | Lost:
+    """A body of GetImageSetMetadata as its record; one that cannot be unpacked or parsed is lost."""
+    try:
+        return Metadata(_unpack(packed))
+    except _BAD_BODY as error:
+        return Lost(type(error).__name__)
+    except RecursionError:  # JSON that is nested too deep
+        return Lost(_UNREADABLE)
 
 
 def _unpack(packed: bytes) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.parsers import AioResponseParserFactory
 from aiobotocore.session import AioSession
+from botocore.parsers import ResponseParserError
 from botocore.utils import parse_timestamp
 
+from bulkedit.client.parsing import WRONG_SHAPE
 from bulkedit.client.transport import SharedTransport, Transport
 from bulkedit.errors import UsageError
 
@@ -32,6 +35,28 @@ class _Config(AioConfig):  # type: ignore[misc] # aiobotocore has no types
         merged = super().merge(other_config)
         merged.http_session_cls = self.http_session_cls
         return merged
+
+
+class UnreadableError(ResponseParserError):
+    """The SDK's parser could not read the answer."""
+
+
+class _Parsers(AioResponseParserFactory):  # type: ignore[misc] # aiobotocore has no types
+    def create_parser(self, protocol_name: str) -> _Parser:
+        return _Parser(super().create_parser(protocol_name))
+
+
+class _Parser:
+    """The SDK's parser trusts the JSON of an answer; what it raises for other JSON is an `UnreadableError` here."""
+
+    def __init__(self, parser: Any) -> None:  # noqa: ANN401 - untyped
+        self._parser = parser
+
+    async def parse(self, response: Any, shape: Any) -> Any:  # noqa: ANN401 - untyped
+        try:
+            return await self._parser.parse(response, shape)
+        except WRONG_SHAPE as error:
+            raise UnreadableError from error
 
 
 def open_session(connection: Connection) -> aioboto3.Session:
@@ -55,7 +80,9 @@ def open_session(connection: Connection) -> aioboto3.Session:
     # the pinned botocore's model predates includeStudyImageSets; botocore merges this file into it
     core.get_component("data_loader").search_paths.insert(0, str(resources.files("bulkedit").joinpath("data/botocore")))
     # botocore tries dateutil on every timestamp; the service's are epoch seconds (reference, protocol)
-    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    parsers = _Parsers()
+    parsers.set_parser_defaults(timestamp_parser=_timestamp)
+    core.register_component("response_parser_factory", parsers)
     _secure_credential_endpoints(core, connection.answer_timeout_s)
     return session
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from bulkedit.client.aws import AwsClient, connect
+from bulkedit.client.connect import destination_of
 from bulkedit.client.contract import Connection, UpdateRequest
 from bulkedit.client.parsing import refusal_of
 from bulkedit.client.responses import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refusal, Refused, State
+from bulkedit.client.transport import Transport
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Settings, Settle, serve
 from bulkedit.emulator.api.model import service_model
 from bulkedit.errors import CredentialsError, UsageError
@@ -399,6 +401,13 @@ METHODS: dict[str, Callable[[AwsClient], Coroutine[Any, Any, object]]] = {
 }
 
 
+def broken(defect: type[Exception]) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def send(*_: Any) -> None:
+        raise defect
+
+    return send
+
+
 async def answers_of_each_method(client: AwsClient) -> dict[str, object]:
     return {name: await method(client) for name, method in METHODS.items()}
 
@@ -442,6 +451,21 @@ class TestLostAnswers:
     async def test_an_answer_that_cannot_be_read_is_lost(self, method: str, body: object) -> None:
         async with answering(http(200, json.dumps(body).encode())) as wire, connect(connection(wire.url)) as client:
             assert isinstance(await METHODS[method](client), Lost)
+
+    @pytest.mark.parametrize("defect", [AttributeError, LookupError, TypeError, ValueError, RecursionError])
+    async def test_a_defect_of_ours_is_no_lost_answer(
+        self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, defect: type[Exception]
+    ) -> None:
+        monkeypatch.setattr(Transport, "send", broken(defect))
+        async with connect(connection(emulator)) as client:
+            for method in METHODS.values():
+                with pytest.raises(defect):
+                    await method(client)
+
+    async def test_a_defect_of_ours_is_no_unknown_sender(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Transport, "send", broken(KeyError))
+        with pytest.raises(KeyError):
+            await destination_of(Connection(datastore_id=DEFAULT_DATASTORE_ID))
 
     async def test_an_answer_that_never_comes_is_lost(self) -> None:
         async with answering(None) as wire, connect(connection(wire.url, read_timeout_s=0.1)) as client:
