@@ -11,7 +11,7 @@ import hashlib
 import re
 import tomllib
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -37,12 +37,27 @@ OPTIONS: Final[dict[str, str]] = {
     "clean-structured-content": "113104",
     "clean-graphics": "113103",
 }
+
+
+class Reach(StrEnum):
+    """What an override is for."""
+
+    LEVEL = "level"
+    VR = "vr"
+    MASK = "mask"
+    ATTRIBUTE = "attribute"
+    PATH = "path"
+
+
+OVERRIDES: Final = {  # the first of several for an attribute decides
+    Reach.PATH: "an override by path",
+    Reach.ATTRIBUTE: "an override by attribute or tag",
+    Reach.MASK: "an override by mask",
+    Reach.VR: "an override by VR",
+    Reach.LEVEL: "an override by level",
+}
 PRECEDENCE: Final = (
-    "an override by path",
-    "an override by attribute or tag",
-    "an override by mask",
-    "an override by VR",
-    "an override by level",
+    *OVERRIDES.values(),
     "private elements: removed, but for the safe ones where retain-safe-private is on",
     *(f"the option {name}" for name in OPTIONS if name != "retain-safe-private"),
     "the Basic Profile of the edition",
@@ -56,16 +71,6 @@ _SECTIONS: Final = {
 _WHAT: Final = ("attribute", "tag", "mask", "vr", "path")
 _MOST_DAYS: Final = 36_525
 _WHOLE_LEVELS: Final = {level.lower(): level for level in dicom.Level}
-
-
-class Reach(IntEnum):
-    """How precisely an override says what it is for; the higher wins."""
-
-    LEVEL = 0
-    VR = 1
-    MASK = 2
-    ATTRIBUTE = 3
-    PATH = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from bulkedit.deid.profile import OPTIONS, Override, Profile, Reach
+from bulkedit.deid.profile import OPTIONS, OVERRIDES, Override, Profile, Reach
 from bulkedit.deid.table import GROUP_2, NEWER, STATEFUL, Action, Options, Table, options, safe_private, table
 from bulkedit.dicom import dictionary as dicom
 
@@ -29,7 +29,7 @@ RECORDED: Final = frozenset(
 )
 
 
-_TURNS: Final = {action: turn for turn, action in enumerate(Action)}
+_RANKS: Final = {reach: rank for rank, reach in enumerate(OVERRIDES)}
 _INTO_ITEMS: Final = frozenset({Action.KEEP, Action.UID, Action.CLEAN})
 
 
@@ -53,7 +53,6 @@ class Rule:
     keeps: bool = False  # KEEP: what is no sequence is passed over at once
     home: dicom.Level | None = None  # where an edit can name it; None where none can
     # what follows from the above, said once for the many values that a rule meets
-    turn: int = field(init=False)  # of the action in `Action`
     stateful: bool = field(init=False)
     into: bool = field(init=False)  # the action does not end at a sequence
     plain: bool = field(init=False)  # a text of it is a cell of an edit list as it stands
@@ -63,7 +62,6 @@ class Rule:
         kind = dicom.VRS[self.vr].kind
         plain = self.private or (kind in {dicom.Kind.STRING, dicom.Kind.BINARY} and not self.multi)
         for name, value in (
-            ("turn", _TURNS[self.action]),
             ("stateful", self.action in STATEFUL),
             ("into", self.action in _INTO_ITEMS),
             ("plain", plain),
@@ -116,8 +114,7 @@ class Rules:
         self._paths = [override for override in profile.overrides if override.reach is Reach.PATH]
         self._others = sorted(
             (override for override in profile.overrides if override.reach is not Reach.PATH),
-            key=lambda override: (override.reach, override.level is not None),
-            reverse=True,
+            key=lambda override: (_RANKS[override.reach], override.level is None),
         )
         self._items = {level: Place(self, level, ("*",)) for level in dicom.Level}
         self._items_cleaned = {level: Place(self, level, (_CLEANED,)) for level in dicom.Level}
@@ -185,7 +182,7 @@ class Rules:
         instead = self._instead(known, base)
         override = self._override(known, level, path)
         if override is not None:
-            return override.action, instead, f"override by {override.reach.name.lower()}", override.value
+            return override.action, instead, f"override by {override.reach}", override.value
         if known.private:
             return Action.REMOVE, instead, "private element", None
         if known.name in RECORDED:

@@ -224,18 +224,18 @@ class Walker:
             {"CodeValue": value, "CodingSchemeDesignator": _SCHEME, "CodeMeaning": meaning}
             for value, meaning in rules.profile.codes
         ]
-        self._of_text = (
-            self._kept,
-            self._removed,
-            self._emptied,
-            self._dummied,
-            self._renamed,
-            self._cleaned,
-            self._shifted,
-            self._pseudonymised,
-            self._capped,
-            self._replaced,
-        )
+        self._of_text = {
+            Action.KEEP: self._kept,
+            Action.REMOVE: self._removed,
+            Action.EMPTY: self._emptied,
+            Action.DUMMY: self._dummied,
+            Action.UID: self._renamed,
+            Action.CLEAN: self._cleaned,
+            Action.SHIFT: self._shifted,
+            Action.PSEUDONYM: self._pseudonymised,
+            Action.CAP: self._capped,
+            Action.REPLACE: self._replaced,
+        }
         self._codes_text, self._mark_text = json_text(self._codes), json_text([mark.text])
 
     def derive(self, image_set_id: str, document: dict[str, Any], *, primary: bool = False) -> Derived:
@@ -325,7 +325,7 @@ class Walker:
             if type(value) is str:
                 if rule.keeps or not value:
                     continue
-                new = of_text[rule.turn](value, rule, here)
+                new = of_text[rule.action](value, rule, here)
             elif value is None or (rule.keeps and type(value) is not list) or value == []:
                 continue
             else:
@@ -394,7 +394,7 @@ class Walker:
 
     # -- values -------------------------------------------------------------------------------------------------
 
-    # of one text that is not empty; in the order of `Action`
+    # of one text that is not empty; one for each `Action`, as `_of_text` has it
 
     def _kept(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
         return text
@@ -522,7 +522,7 @@ class Walker:
             if (rule.keeps and type(value) is not list) or value is None or value in _NOTHING:
                 continue
             of_text = type(value) is str
-            new = self._of_text[rule.turn](value, rule, here) if of_text else self._new_value(value, rule, here)
+            new = self._of_text[rule.action](value, rule, here) if of_text else self._new_value(value, rule, here)
             if new is not value and new != value:
                 changed[key] = new
         if not changed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from typing import Any
 
 import polars as pl
@@ -10,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkedit.deid import documents
+from bulkedit.deid import documents, making, rules
+from bulkedit.deid.table import Action
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import MetadataError
 from tests.deid.chart import ID, applied, document, level_of, made, walker
@@ -248,3 +251,27 @@ def test_a_document_that_is_too_large_is_refused_before_it_is_unpacked() -> None
 def test_what_is_no_metadata_document_is_refused(content: dict[str, Any]) -> None:
     with pytest.raises(MetadataError, match="no metadata document"):
         walker("basic").derive(ID, content)
+
+
+def test_the_order_of_the_actions_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    attributes = {
+        "PatientAddress": "X",
+        "StudyComments": "X",
+        "PatientAge": "095Y",
+        "ContentDate": "20200101",
+        "FrameOfReferenceUID": "1.2.9",
+        "SeriesDescription": "HEAD",
+    }
+    replaced = '[[override]]\nattribute = "StationName"\naction = "replace"\nvalue = "S"\n'
+    profile, content = made(SHIFTED + replaced), document({**attributes, "StationName": "CT1"})
+    before = walker(profile).derive(ID, content)
+    monkeypatch.setattr(Action, "_member_names_", Action._member_names_[::-1])
+    assert next(iter(Action)) is Action.REPLACE
+    spec = importlib.util.spec_from_file_location("rules_again", rules.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "rules_again", again)
+    spec.loader.exec_module(again)
+    monkeypatch.setattr(making, "Rules", again.Rules)
+    assert walker(profile).derive(ID, content) == before
