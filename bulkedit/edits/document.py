@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from bulkedit.edits.compare import is_as, set_difference
 from bulkedit.edits.edit import json_text
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _ABSENT: Final = object()
 _KEYS: Final = {"SeriesInstanceUID", "SOPInstanceUID"}  # the keys of Series and Instances
-_PADDING: Final = " \0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,12 @@ def holds(request: UpdateRequest, document: dict[str, Any], target: dict[str, An
     After a revert it is as its ``target``, the document of the version that the revert goes back to.
     """
     if request.revert_to is not None:
-        return target is not None and all(document.get(part) == target.get(part) for part in ("Patient", "Study"))
+        return is_as(document, target)
     updatable = json.loads(request.updatable or "{}")
     removable = json.loads(request.removable or "{}")
     wanted = list(_places(updatable))
     uids = _renamings(wanted)
-    return all(_alike(_at(document, path, uids), value) for path, value in wanted) and all(
+    return all(_is_set(path, value, updatable, document, uids) for path, value in wanted) and all(
         _at(document, path, uids) is _ABSENT for path, _ in _places(removable)
     )
 
@@ -222,11 +222,17 @@ def _renamings(wanted: list[tuple[tuple[str, ...], Any]]) -> dict[str, str]:
     return {path[-3]: value for path, value in wanted if path[-1] in _KEYS and isinstance(value, str) and len(path) > 3}
 
 
-def _alike(stored: Any, wanted: Any) -> bool:  # noqa: ANN401 - JSON
-    """Equal but for the padding of text, which the service may have added (PS3.5, 6.2)."""
-    if isinstance(stored, str) and isinstance(wanted, str):
-        return stored.rstrip(_PADDING) == wanted.rstrip(_PADDING)
-    return bool(stored == wanted)
+def _is_set(
+    path: tuple[str, ...],
+    value: Any,  # noqa: ANN401 - JSON
+    updatable: dict[str, Any],
+    document: dict[str, Any],
+    uids: dict[str, str],
+) -> bool:
+    """Whether a document has the value, and the VR if one is given, that ``updatable`` asks for at a path."""
+    *place, _, attribute = path
+    part, vr = _at(document, tuple(place), uids), _at(updatable, (*place, "DICOMVRs", attribute), {})
+    return isinstance(part, dict) and set_difference(part, attribute, value, None if vr is _ABSENT else vr) is None
 
 
 def _at(document: Any, path: tuple[str, ...], uids: dict[str, str]) -> Any:  # noqa: ANN401 - JSON

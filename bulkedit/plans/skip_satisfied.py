@@ -1,10 +1,10 @@
 """Which edits hold already in what the store has, and which of those a plan can do without (`--skip-satisfied`).
 
-Leaving edits out never changes the final documents. So what counts is what a place (an attribute, at its level, of its
-series and instance) holds after all edits of the list: if that is what it holds now, all edits of the place are
-needless together, the earlier ones included. Nothing is left out of an image set with rows that name a version or
-revert, because such rows tell versions apart. An image set with renamed UIDs or removed instances or series is left
-out whole or not at all, and so are the Patient- and Study-level edits of a study that one call may change.
+Leaving edits out never changes the final documents, but for padding. So what counts is what a place (an attribute, at
+its level, of its series and instance) holds after all edits of the list: if that is what it holds now, all edits of the
+place are needless together, the earlier ones included. Nothing is left out of an image set with rows that name a
+version or revert, because such rows tell versions apart. An image set with renamed UIDs or removed instances or series
+is left out whole or not at all, and so are the Patient- and Study-level edits of a study that one call may change.
 """
 
 from __future__ import annotations

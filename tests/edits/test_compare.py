@@ -35,7 +35,7 @@ SHOWN = "PatientName"
 ROWS = [
     ("what was set is there", change("set", "StudyDescription", "CHEST"), None),
     ("it has another value", change("set", "StudyDescription", "HEAD"), Difference.VALUE),
-    ("padding is a difference", change("set", "StudyDescription", "CHEST "), Difference.VALUE),
+    ("padding is no difference", change("set", "StudyDescription", "CHEST "), None),
     ("it is not there", change("set", "StudyComments", "X"), Difference.ABSENT),
     ("a patient's attribute is in Patient", change("set", "PatientID", "P1", level="Patient"), None),
     ("a list is a value", change("set", "OtherPatientNames", ["DOE^J"], level="Patient"), None),

@@ -1,0 +1,51 @@
+"""Whether two JSON values of an attribute are the same but for padding: the one answer to that question."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bulkedit.dicom.dictionary import attribute
+
+# PS3.5 section 6.2: the characters before and after a value that are no part of it, by VR (DA: of queries)
+PADDING: Final[dict[str, tuple[str, str]]] = {
+    **dict.fromkeys(("AE", "CS", "DS", "IS", "LO", "SH"), (" ", " ")),
+    **dict.fromkeys(("DA", "DT", "LT", "PN", "ST", "TM", "UC", "UR", "UT"), ("", " ")),
+    **dict.fromkeys(("AS", "AT"), ("", "")),
+    "UI": ("", "\0"),
+}
+_UNKNOWN: Final = ("", " \0")  # of a private element whose VR is not told: each VR's padding at the end
+
+
+def same_value(name: str, stored: Any, wanted: Any, vr: str | None = None) -> bool:  # noqa: ANN401 - JSON
+    """Whether a stored JSON value of an attribute is the wanted one, but for padding (PS3.5 section 6.2).
+
+    ``name``: a key of the metadata document; ``vr``: that of a private element, None if it is not told. Each value of
+    an array is compared with the one in its place, and so is each attribute of each item of a sequence.
+    """
+    left = [(name, vr, stored, wanted)]
+    while left:  # no recursion: sequences may be nested deep
+        name, vr, one, other = left.pop()
+        if isinstance(one, str) and isinstance(other, str):
+            padding = _padding(name, vr)
+            if _without(one, padding) != _without(other, padding):
+                return False
+        elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+            left += [(name, vr, *pair) for pair in zip(one, other, strict=True)]
+        elif isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+            left += [(key, None, one[key], other[key]) for key in one]
+        elif one != other:
+            return False
+    return True
+
+
+def _padding(name: str, vr: str | None) -> tuple[str, str]:
+    known = attribute(name)
+    if known is None:
+        return _UNKNOWN
+    found = vr if known.private and vr is not None else known.vr
+    return _UNKNOWN if found == "UN" else PADDING.get(found, ("", ""))
+
+
+def _without(text: str, padding: tuple[str, str]) -> str:
+    before, after = padding
+    return text.lstrip(before).rstrip(after) if before else text.rstrip(after)
