@@ -21,10 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from polars.exceptions import PolarsError
-
 from bulkedit import _received as received
-from bulkedit.errors import BulkeditError, UsageError
+from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,27 +31,6 @@ if TYPE_CHECKING:
 _SUFFIX: Final = ".bulkedit-draft"
 _DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.bulkedit-draft", re.DOTALL)
 _LONGEST_NAME: Final = 200  # bytes of the target's name in that of its draft; file systems take 255 in all
-
-
-# what a write raises if the disk is full or gone: polars wraps some of it
-NOT_WRITTEN: Final = (OSError, PolarsError)
-
-
-def reason_of(error: BaseException) -> str:
-    """Why something could not be written, in the words of the operating system."""
-    if text := getattr(error, "strerror", None):
-        return str(text)
-    number = re.search(r"os error (\d+)", str(error))
-    return os.strerror(int(number[1])) if number else type(error).__name__
-
-
-@contextlib.contextmanager
-def writing(what: str, target: Path, *, error: type[BulkeditError] = UsageError) -> Iterator[None]:
-    """Raises ``error`` if the block cannot write, because the disk is full or gone; ``what``: such as "the plan"."""
-    try:
-        yield
-    except NOT_WRITTEN as cause:
-        raise error(f"{what} cannot be written ({reason_of(cause)}).", where=str(target)) from cause
 
 
 def sha256_of(path: Path) -> str:

@@ -16,8 +16,6 @@ from dataclasses import MISSING, fields
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_type_hints
 
-import polars as pl
-
 from bulkedit.errors import ReceivedError
 
 if TYPE_CHECKING:
@@ -160,7 +158,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ReceivedError(
             f"the file is larger than {JSON_BYTES // 2**20} MiB; bulkedit writes a few thousand bytes.",
             where=str(path),
-            likely=_CHANGED,
+            likely=CHANGED,
         )
     return json_object(content, str(path))
 
@@ -170,21 +168,21 @@ def json_object(content: bytes | str, where: str) -> dict[str, Any]:
     try:
         found = json.loads(content, parse_constant=_no_constant, object_pairs_hook=_no_name_twice)
     except RecursionError:
-        raise ReceivedError("its JSON is nested too deep.", where=where, likely=_CHANGED) from None
+        raise ReceivedError("its JSON is nested too deep.", where=where, likely=CHANGED) from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise ReceivedError(f"this is no JSON ({place}).", where=where, likely=_CHANGED) from None
+        raise ReceivedError(f"this is no JSON ({place}).", where=where, likely=CHANGED) from None
     except UnicodeDecodeError as error:
-        raise ReceivedError(f"this is no JSON: no UTF-8 at byte {error.start}.", where=where, likely=_CHANGED) from None
+        raise ReceivedError(f"this is no JSON: no UTF-8 at byte {error.start}.", where=where, likely=CHANGED) from None
     except ValueError as error:  # of the two below, or of a number with too many digits
         reason = f" ({error})" if isinstance(error, _NotOursError) else ""
-        raise ReceivedError(f"this is no JSON that bulkedit writes{reason}.", where=where, likely=_CHANGED) from None
+        raise ReceivedError(f"this is no JSON that bulkedit writes{reason}.", where=where, likely=CHANGED) from None
     if not isinstance(found, dict):
-        raise ReceivedError(f"its JSON is {_word(found)}, not an object.", where=where, likely=_CHANGED)
+        raise ReceivedError(f"its JSON is {_word(found)}, not an object.", where=where, likely=CHANGED)
     return found
 
 
-_CHANGED: Final = "The file was damaged, or changed by hand."
+CHANGED: Final = "The file was damaged, or changed by hand."
 
 
 class _NotOursError(ValueError):
@@ -206,10 +204,10 @@ def require(content: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], w
     """Raises ReceivedError unless each name of ``kinds`` is there, and is of one of its types."""
     for name, allowed in kinds.items():
         if name not in content:
-            raise ReceivedError(f"{name} is missing.", where=where, likely=_CHANGED)
+            raise ReceivedError(f"{name} is missing.", where=where, likely=CHANGED)
         if not _fits(content[name], allowed):
             wanted = " or ".join(_WORDS[kind] for kind in allowed)
-            raise ReceivedError(f"{name} is {_word(content[name])}, not {wanted}.", where=where, likely=_CHANGED)
+            raise ReceivedError(f"{name} is {_word(content[name])}, not {wanted}.", where=where, likely=CHANGED)
 
 
 def record(kind: type[_T], content: Mapping[str, Any], where: str) -> _T:
@@ -217,7 +215,7 @@ def record(kind: type[_T], content: Mapping[str, Any], where: str) -> _T:
     hints = get_type_hints(kind)
     known = {field.name: get_args(hints[field.name]) or (hints[field.name],) for field in fields(kind)}  # type: ignore[arg-type]
     if strange := next((name for name in content if name not in known), None):
-        raise ReceivedError(f"bulkedit does not know {strange!a:.40}.", where=where, likely=_CHANGED)
+        raise ReceivedError(f"bulkedit does not know {strange!a:.40}.", where=where, likely=CHANGED)
     optional = {field.name for field in fields(kind) if field.default is not MISSING}  # type: ignore[arg-type]
     require(content, {name: kinds for name, kinds in known.items() if name in content or name not in optional}, where)
     return kind(**content)
@@ -230,25 +228,3 @@ def _fits(value: Any, allowed: tuple[type, ...]) -> bool:  # noqa: ANN401 - JSON
 
 def _word(value: Any) -> str:  # noqa: ANN401 - JSON
     return _WORDS[type(value)]
-
-
-# -- Parquet
-
-
-def parquet(path: Path, schema: pl.Schema) -> pl.LazyFrame:
-    """A file of a folder with exactly these columns. Raises ReceivedError."""
-    try:
-        require_file(path)
-        found = pl.read_parquet_schema(path)
-    except FileNotFoundError as error:
-        raise ReceivedError("this file is missing.", where=str(path), likely=_CHANGED) from error
-    except pl.exceptions.PolarsError as error:
-        raise damaged(path) from error
-    if found != schema:
-        raise ReceivedError("its columns are not those that bulkedit writes.", where=str(path), likely=_CHANGED)
-    return pl.scan_parquet(path, glob=False)
-
-
-def damaged(path: Path) -> ReceivedError:
-    """The error for a Parquet file that cannot be read."""
-    return ReceivedError("this is no Parquet file, or it is damaged.", where=str(path), likely=_CHANGED)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-from typer.main import get_command
 
-from bulkedit.cli.app import app
+from bulkedit.cli._commands import COMMANDS
+from bulkedit.cli.app import load_command
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ _TERMINAL = ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "NO_COLOR", "PY_COLORS"
 
 def switches() -> set[str]:
     """The variables that stand for options of the commands."""
-    commands: Any = get_command(app)
-    return {str(option.envvar) for command in commands.commands.values() for option in command.params}
+    options: list[Any] = [option for name in COMMANDS for option in load_command(name).params]
+    return {str(option.envvar) for option in options}
 
 
 # machines are shared and noisy: no test is judged by how long it takes

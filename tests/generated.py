@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from typer.main import get_command
-
-from bulkedit.cli.app import app
+from bulkedit.cli._commands import COMMANDS
+from bulkedit.cli.app import load_command
 from bulkedit.runs import copy_transitions as recipe
 from bulkedit.runs import ledger
 from bulkedit.runs.transitions import lifecycle
@@ -25,8 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 def commands() -> dict[str, Any]:
     """The commands by name, in the order of use."""
-    group: Any = get_command(app)
-    return dict(group.commands)
+    return {name: load_command(name) for name in COMMANDS}
 
 
 def _commands() -> str:

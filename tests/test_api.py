@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 import pytest
-from typer.main import get_command
 
 import bulkedit
-from bulkedit.cli.app import app
+from bulkedit.cli.app import load_command
 from bulkedit.errors import BadRowsError, DatastoreError, EditListError, StalePlanError, UsageError
 from bulkedit.runs.options import Options
 from tests.cli.shell import Shell
@@ -119,8 +118,7 @@ async def test_what_failed_is_tried_again(shell: Shell) -> None:
 
 def flags(command: str) -> dict[str, Any]:
     """The options of a command by the name of their flag, with their defaults."""
-    options: Any = get_command(app)
-    found = {one.opts[0]: one.default for one in options.commands[command].params}
+    found = {one.opts[0]: one.default for one in load_command(command).params}
     return {name.removeprefix("--").replace("-", "_"): default for name, default in found.items() if name[0] == "-"}
 
 

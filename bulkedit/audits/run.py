@@ -17,10 +17,11 @@ from anyio import to_thread
 
 from bulkedit import _received as received
 from bulkedit._concurrency import for_each
-from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json, writing
+from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json
 from bulkedit.audits import FINDINGS, RISKS, SURVIVORS, Check, Kind
 from bulkedit.client.reader import Reader
 from bulkedit.client.responses import Refused
+from bulkedit.edits.frame_files import writing
 from bulkedit.edits.result_files import guarded
 from bulkedit.errors import UsageError
 from bulkedit.runs.changes import Changes

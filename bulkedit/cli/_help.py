@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from rich.panel import Panel
 from rich.text import Text
+from typer._click.exceptions import ClickException
 from typer.core import TyperCommand
 
-from bulkedit.cli._console import out, rows
+from bulkedit.cli._console import SafeConsole, colourless, out, rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typer._click.core import Context
     from typer._click.formatting import HelpFormatter
 
 EXAMPLE: Final = "Example: "
+MARKUP: Final = "rich"
 
 # beside 0; which of them a command ends with is below
 _ENDS: Final = [
@@ -39,6 +44,31 @@ _ENVIRONMENT: Final = [
 ]
 
 
+@contextmanager
+def safe_texts(*, now: bool = False) -> Iterator[None]:
+    """Typer's own errors of the block, and its help if ``now``, are printed as `bulkedit.cli._console` prints.
+
+    They quote the arguments, which can be names of files. The module that prints them takes long to import, so that is
+    done when there is something to print.
+    """
+    try:
+        if now:
+            _make_safe()
+        yield
+    except ClickException:
+        _make_safe()
+        raise
+
+
+def _make_safe() -> None:
+    from typer import rich_utils
+
+    rich_utils.Console = SafeConsole  # type: ignore[attr-defined]
+    if colourless():
+        # without it typer's own --help and errors keep their bold and dim
+        rich_utils.COLOR_SYSTEM = None
+
+
 class Manual(TyperCommand):
     """A command whose --help ends with examples, exit codes and the environment."""
 
@@ -48,7 +78,8 @@ class Manual(TyperCommand):
         about, _, examples = whole.partition(EXAMPLE)
         self.help = about.strip()
         try:
-            super().format_help(ctx, formatter)
+            with safe_texts(now=True):
+                super().format_help(ctx, formatter)
         finally:
             self.help = whole
         console = out()

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from bulkedit.after import report as reports
-
 _SOURCE = "Edit list"
 _WHERE = "Where"
 _SELECT = "Image sets by study, series, accession number, patient or study id"
@@ -498,7 +496,7 @@ ResultsFormat = Annotated[
     str,
     typer.Option(
         "--format",
-        metavar="|".join(reports.FORMATS),
+        metavar="csv|parquet|jsonl",
         envvar="BULKEDIT_RESULTS_FORMAT",
         help="Format of these files.",
         rich_help_panel=_FILES,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import typer
 from bulkedit._concurrency import first_error
 from bulkedit.cli._console import confirmed, err, interactive
 from bulkedit.cli._progress import show
+from bulkedit.cli._signals import let_sigterm_interrupt
 from bulkedit.client.destination import is_aws, is_loopback, without_password
 from bulkedit.errors import EXIT_OK
 from bulkedit.runs.connection import connection_of
@@ -67,29 +67,12 @@ def _with_consent(run: Run, where: Where) -> Where:
 
 @contextlib.contextmanager
 def received_signals() -> Iterator[AsyncIterator[signal.Signals]]:
-    """Ctrl-C and SIGTERM as they come in. Afterwards they interrupt, as in `ended_by_signals`."""
+    """Ctrl-C and SIGTERM as they come in. Afterwards they interrupt, as in `bulkedit.cli._signals.ended_by_signals`."""
     try:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             yield signals
     finally:
-        _let_sigterm_interrupt()  # the event loop leaves Python's default, which is to die at once
-
-
-@contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Within, SIGTERM raises KeyboardInterrupt, as Ctrl-C does: what is being written is then removed."""
-    former = signal.getsignal(signal.SIGTERM)
-    _let_sigterm_interrupt()
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, former)
-
-
-def _let_sigterm_interrupt() -> None:
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        let_sigterm_interrupt()  # the event loop leaves Python's default, which is to die at once
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import os
 import traceback
@@ -10,38 +11,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer import rich_utils
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from bulkedit._version import __version__
-from bulkedit.cli._console import SafeConsole, colourless, err, show_error
-from bulkedit.cli._help import Manual
-from bulkedit.cli._working import ended_by_signals
-from bulkedit.cli.apply import apply, resume
-from bulkedit.cli.clean import clean, remove_leftovers_here
-from bulkedit.cli.deid import deid
-from bulkedit.cli.demo import demo
-from bulkedit.cli.emulate import emulate
-from bulkedit.cli.inventory import inventory
-from bulkedit.cli.plan import plan
-from bulkedit.cli.report import report, status
-from bulkedit.cli.revert import revert
-from bulkedit.cli.verify import verify
+from bulkedit.cli._commands import COMMANDS
+from bulkedit.cli._console import err, show_error
+from bulkedit.cli._help import MARKUP, Manual, safe_texts
+from bulkedit.cli._signals import ended_by_signals
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# typer's own errors quote the arguments, which can be names of files
-rich_utils.Console = SafeConsole  # type: ignore[attr-defined]
-if colourless():
-    # without it typer's own --help and errors keep their bold and dim
-    rich_utils.COLOR_SYSTEM = None
+    from typer._click.core import Command, Context
+    from typer._click.formatting import HelpFormatter
+
+
+class CommandGroup(TyperGroup):
+    """The commands, each imported when it is chosen: `--help` and completion need only their names and summaries."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - typer's
+        shown = {name: TyperCommand(name, help=place.summary) for name, place in COMMANDS.items()}
+        super().__init__(**{**settings, "commands": shown})
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """Name, the command itself, and its arguments."""
+        name, shown, rest = super().resolve_command(ctx, args)
+        return name, shown and load_command(str(shown.name)), rest
+
+    def make_context(self, *args: Any, **options: Any) -> Context:  # noqa: ANN401 - typer's
+        """As typer does it."""
+        with safe_texts():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - typer's
+        """As typer does it."""
+        with safe_texts():
+            return super().invoke(ctx)
+
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """As typer does it."""
+        with safe_texts(now=True):
+            super().format_help(ctx, formatter)
+
 
 app = typer.Typer(
     name="bulkedit",
+    cls=CommandGroup,
     help="Bulk edits of AWS HealthImaging metadata: fewest calls, exactly at the quota, every row accounted for.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=MARKUP,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -89,7 +109,9 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - typer has checked them
         try:
             with ended_by_signals():
-                if command is not clean:
+                if command.__name__ != "clean":
+                    from bulkedit.cli.clean import remove_leftovers_here
+
                     remove_leftovers_here()
                 command(*args, **kwargs)
         except BulkeditError as error:
@@ -112,8 +134,13 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _command in (demo, plan, apply, resume, status, report, verify, revert, inventory, deid, clean, emulate):
-    app.command(cls=Manual)(_guarded(_command))
+@functools.cache
+def load_command(name: str) -> Command:
+    """Import a command."""
+    function = getattr(importlib.import_module(f"bulkedit.cli.{COMMANDS[name].module}"), name)
+    one = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
+    one.command(name, cls=Manual)(_guarded(function))
+    return get_command(one)
 
 
 def _place(error: BaseException) -> str:

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import polars as pl
 
 from bulkedit import _received as received
-from bulkedit._files import draft_file, held_folder, remove_leftovers, write_private_json, writing
+from bulkedit._files import draft_file, held_folder, remove_leftovers, write_private_json
+from bulkedit.edits import frame_files
+from bulkedit.edits.frame_files import writing
 from bulkedit.errors import ReceivedError, UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ class Record:
     def selection(self) -> pl.DataFrame | None:
         """The image sets to read, as they were found; None where they were not looked for yet."""
         path = self.folder / "selection.parquet"
-        return received.parquet(path, SELECTION).collect() if received.there(path) else None
+        return frame_files.parquet(path, SELECTION).collect() if received.there(path) else None
 
     def select(self, frame: pl.DataFrame) -> None:
         """Keep the image sets to read."""
@@ -176,10 +178,10 @@ class Record:
 
     def findings(self) -> pl.DataFrame:
         """All findings of a finished run: columns `FINDINGS`."""
-        return received.parquet(self.folder / _WHOLE["findings"], FINDINGS).collect()
+        return frame_files.parquet(self.folder / _WHOLE["findings"], FINDINGS).collect()
 
     def _counts(self) -> dict[str, Any]:
-        done = received.parquet(self.folder / _WHOLE["done"], DONE).collect()
+        done = frame_files.parquet(self.folder / _WHOLE["done"], DONE).collect()
         changed = done.filter(pl.col("edits") > 0)
         return {
             "image_sets": done.height,
@@ -191,7 +193,7 @@ class Record:
 
     def _whole(self, kind: str) -> pl.LazyFrame:
         files = [self.folder / _part(kind, number) for number in range(self._parts)]
-        parts = [received.parquet(path, _KINDS[kind]) for path in files]
+        parts = [frame_files.parquet(path, _KINDS[kind]) for path in files]
         return pl.concat(parts) if parts else pl.LazyFrame(schema=_KINDS[kind])
 
     def _write(self, frame: pl.DataFrame, name: str) -> None:

@@ -22,7 +22,9 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 import polars as pl
 
 from bulkedit import _received as received
-from bulkedit._files import held_folder, writing
+from bulkedit._files import held_folder
+from bulkedit.edits import frame_files
+from bulkedit.edits.frame_files import writing
 from bulkedit.inventory import saved
 from bulkedit.inventory.folder import (
     FORMAT,
@@ -261,7 +263,7 @@ class Draft:
 
     def _parts(self) -> pl.LazyFrame:
         paths = [self._folder / part_name(number) for number in range(self._state.parts)]
-        parts = [received.parquet(path, INVENTORY) for path in paths]
+        parts = [frame_files.parquet(path, INVENTORY) for path in paths]
         return pl.concat(parts) if parts else pl.LazyFrame(schema=INVENTORY)
 
     def _resume(self) -> None:

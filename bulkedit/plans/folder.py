@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit import _received as received
-from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json, writing
-from bulkedit.edits import SET_ASIDE
+from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json
+from bulkedit.edits import SET_ASIDE, frame_files
 from bulkedit.edits.edit import IMAGE_SET_ID
+from bulkedit.edits.frame_files import writing
 from bulkedit.edits.parquet_pages import sizes
 from bulkedit.errors import PlanError, ReceivedError, StalePlanError
 from bulkedit.plans import agreement
@@ -217,11 +218,11 @@ def load(folder: Path) -> SavedPlan:
     _require_sound(folder, manifest)
     plan = SavedPlan(folder, manifest)
     for name in manifest["files"]:
-        received.parquet(folder / name, _SCHEMAS[name])
+        frame_files.parquet(folder / name, _SCHEMAS[name])
     try:
         _require_agreement(plan)
     except pl.exceptions.PolarsError as error:
-        raise received.damaged(folder) from error
+        raise frame_files.damaged(folder) from error
     return plan
 
 

@@ -18,7 +18,7 @@ import polars as pl
 from bulkedit import inventory as inventories
 from bulkedit import plans
 from bulkedit._concurrency import for_each
-from bulkedit._files import draft_file, new_id, writing
+from bulkedit._files import draft_file, new_id
 from bulkedit._version import __version__
 from bulkedit._words import plural
 from bulkedit.client.connect import Connection, connect
@@ -29,6 +29,7 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import ReadOptions, asking_nothing
 from bulkedit.edits import read as read_list
 from bulkedit.edits.edit import in_order
+from bulkedit.edits.frame_files import writing
 from bulkedit.errors import BadRowsError, EditListError, UsageError
 from bulkedit.plans.read_first import Looked, held_against_store
 

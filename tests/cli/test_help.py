@@ -6,18 +6,18 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.main import get_command
 
 from bulkedit._version import __version__
-from bulkedit.cli.app import app
+from bulkedit.after.report import FORMATS
+from bulkedit.cli._commands import COMMANDS as PLACES
+from bulkedit.cli.app import load_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.cli.shell import Shell
 
-GROUP: Any = get_command(app)
-COMMANDS: dict[str, Any] = GROUP.commands
+COMMANDS: dict[str, Any] = {name: load_command(name) for name in PLACES}
 
 
 def options() -> Iterator[tuple[str, Any]]:
@@ -76,6 +76,17 @@ def test_a_shell_can_complete_commands_and_options(shell: Shell, name: str) -> N
     start = ("-c", "from bulkedit.cli.app import app; app(prog_name='bulkedit')")
     with shell.started(env={**words, **more}, start=start) as process:
         assert "--include-values" in process.communicate()[0]
+
+
+def test_the_summaries_are_those_of_the_commands() -> None:
+    assert {name: place.summary for name, place in PLACES.items()} == {
+        name: command.help.splitlines()[0] for name, command in COMMANDS.items()
+    }
+
+
+def test_the_formats_of_result_files_are_all_named() -> None:
+    (option,) = [one for one in COMMANDS["report"].params if "--format" in one.opts]
+    assert option.metavar == "|".join(FORMATS)
 
 
 def test_without_words_help_is_shown(shell: Shell) -> None:

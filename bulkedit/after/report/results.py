@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json, writing
+from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json
 from bulkedit._version import __version__
 from bulkedit.after.report.outcomes import Settlement
 from bulkedit.client.responses import Outcome
 from bulkedit.edits import result_files as cells
+from bulkedit.edits.frame_files import writing
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:

@@ -15,7 +15,9 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 import polars as pl
 
 from bulkedit import _received as received
-from bulkedit._files import draft_file, open_private, sha256_of, write_private_json, writing
+from bulkedit._files import draft_file, open_private, sha256_of, write_private_json
+from bulkedit.edits import frame_files
+from bulkedit.edits.frame_files import writing
 from bulkedit.edits.result_files import guarded
 from bulkedit.errors import UsageError
 
@@ -209,12 +211,12 @@ class Verification:
 
     def differences(self) -> pl.LazyFrame:
         """Applied edits that the store does not hold: columns `DIFFERENCES`, by row."""
-        return received.parquet(self.folder / "differences.parquet", DIFFERENCES)
+        return frame_files.parquet(self.folder / "differences.parquet", DIFFERENCES)
 
     def kept(self) -> pl.LazyFrame:
         """Edits whose former values older versions still have: columns `KEPT`. Empty without history."""
         path = self.folder / "kept.parquet"
-        return received.parquet(path, KEPT) if received.there(path) else pl.LazyFrame(schema=KEPT)
+        return frame_files.parquet(path, KEPT) if received.there(path) else pl.LazyFrame(schema=KEPT)
 
 
 def load(folder: Path) -> Verification:

@@ -1,0 +1,57 @@
+"""Files of frames: what may go wrong when one is written, and those of a folder that others may have handed over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from bulkedit._received import CHANGED, require_file
+from bulkedit.errors import BulkeditError, ReceivedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# what a write raises if the disk is full or gone: polars wraps some of it
+NOT_WRITTEN: Final = (OSError, PolarsError)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something could not be written, in the words of the operating system."""
+    if text := getattr(error, "strerror", None):
+        return str(text)
+    number = re.search(r"os error (\d+)", str(error))
+    return os.strerror(int(number[1])) if number else type(error).__name__
+
+
+@contextlib.contextmanager
+def writing(what: str, target: Path, *, error: type[BulkeditError] = UsageError) -> Iterator[None]:
+    """Raises ``error`` if the block cannot write, because the disk is full or gone; ``what``: such as "the plan"."""
+    try:
+        yield
+    except NOT_WRITTEN as cause:
+        raise error(f"{what} cannot be written ({reason_of(cause)}).", where=str(target)) from cause
+
+
+def parquet(path: Path, schema: pl.Schema) -> pl.LazyFrame:
+    """A file of a folder with exactly these columns. Raises ReceivedError."""
+    try:
+        require_file(path)
+        found = pl.read_parquet_schema(path)
+    except FileNotFoundError as error:
+        raise ReceivedError("this file is missing.", where=str(path), likely=CHANGED) from error
+    except PolarsError as error:
+        raise damaged(path) from error
+    if found != schema:
+        raise ReceivedError("its columns are not those that bulkedit writes.", where=str(path), likely=CHANGED)
+    return pl.scan_parquet(path, glob=False)
+
+
+def damaged(path: Path) -> ReceivedError:
+    """The error for a Parquet file that cannot be read."""
+    return ReceivedError("this is no Parquet file, or it is damaged.", where=str(path), likely=CHANGED)
