@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import figures, instant, watch
 from bulkedit import plans
-from bulkedit.after import report as reports
 from bulkedit.cli._working import short_collections
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.runs import folder as runs
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import Options
+from bulkedit.runs.summary import summary
 
 if TYPE_CHECKING:
     from bulkedit.runs.counters import Tally
@@ -56,7 +56,7 @@ def measure(folder: Path, calls: int) -> dict[str, Any]:
     with Ledger.open(run.ledger) as ledger:
         again = Engine(plan, instant.Instant(1), ledger, OPTIONS, key=b"", rng=random.Random(7))
         assert again.tally.applied == calls
-    assert reports.summary(run)["applied"] == calls
+    assert summary(run)["applied"] == calls
     return {
         "calls": calls,
         "us_per_call": seconds / calls * 1e6,

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.columns import is_identifier
 from bulkedit.edits.common_columns import DAMAGED
-from bulkedit.edits.edit import IMAGE_SET_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -41,6 +41,7 @@ from bulkedit.runs.start import (
     require_deletion_asked,
     require_digest,
 )
+from bulkedit.runs.summary import summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -242,7 +243,7 @@ def report(run: str | Path) -> Report:
 
 
 def _report(run: Run) -> Report:
-    return Report(run.folder, reports.summary(run), reports.outcomes(run))
+    return Report(run.folder, summary(run), reports.outcomes(run))
 
 
 async def _carried_out(run: Run, going_on: GoingOn | None = None, *, where: Where | None) -> Report:

@@ -15,7 +15,7 @@ import anyio
 
 from benchmarks import figures, growth, instant, planner, watch
 from bulkedit import plans
-from bulkedit.plans.folder import _BATCH
+from bulkedit.plans.saved import _BATCH
 from bulkedit.runs import folder as runs
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger

@@ -94,8 +94,17 @@ def test_runs_and_emulator_do_not_know_each_other() -> None:
 
 
 def test_what_asks_nothing_of_aws_does_not_load_it() -> None:
-    """A third of a second of every `--help`, `status` and `plan` would go there."""
+    """A third of a second of every `plan` and `report` would go there."""
     heavy = {"aioboto3", "aiohttp", "boto3", "botocore"}
-    code = f"import sys, bulkedit.cli.app; print([name for name in sys.modules if name in {heavy}])"
+    load = "[load_command(name) for name in COMMANDS]"
+    code = f"import sys; from bulkedit.cli.app import COMMANDS, load_command; {load}; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_application_and_status_load_no_frames() -> None:
+    """What a run of `--help` and `status` loads beside is in tests/cli/test_start.py."""
+    heavy = {"polars", "pydicom", "numpy", "asyncio", "aiohttp", "botocore"}
+    code = f"import sys; import bulkedit.cli.app, bulkedit.cli.status; print({heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

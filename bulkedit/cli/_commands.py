@@ -30,7 +30,7 @@ COMMANDS: Final = {
         "Go on with a run that was stopped: first what is in doubt, then what is left.",
     ),
     "status": CommandPlace(
-        "report",
+        "status",
         "Where a run stands, also while it is running.",
     ),
     "report": CommandPlace(

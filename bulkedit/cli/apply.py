@@ -18,7 +18,6 @@ from bulkedit._concurrency import first_error
 from bulkedit._files import new_id
 from bulkedit._printable import printable
 from bulkedit._words import plural
-from bulkedit.after import report
 from bulkedit.cli import _options as o
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line
 from bulkedit.cli._progress import bottleneck, watch
@@ -41,6 +40,7 @@ from bulkedit.runs.start import (
     require_deletion_asked,
     require_digest,
 )
+from bulkedit.runs.summary import summary as summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -269,7 +269,7 @@ async def carry_out(run: runs.Run, client: AwsClient, going_on: GoingOn | None =
         async with engine_of(run, client, going_on, told.resumption, told.reconciled) as engine:
             interrupted = await _run(engine, as_json=as_json)
             ended = engine.progress()
-    summary = report.summary(run)
+    summary = summary_of(run)
     numbers = ended.as_json()
     summary |= {name: numbers[name] for name in ("quota_per_second", "limited_by")}
     summary["destination"] = (await client.destination()).as_json()

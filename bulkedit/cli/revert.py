@@ -18,10 +18,10 @@ from bulkedit.cli._console import command, err, json_line, out
 from bulkedit.cli._working import agreed_connection, worked
 from bulkedit.cli.plan import show_plan
 from bulkedit.client.connect import connect
+from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.client.pacing import AUTO
 from bulkedit.client.reader import read_paces
 from bulkedit.client.where import Where
-from bulkedit.edits.edit import IMAGE_SET_ID
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, UsageError
 from bulkedit.runs import folder as runs
 

@@ -9,6 +9,7 @@ import email.utils
 import re
 from typing import Any, Final
 
+from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.client.responses import Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
 from bulkedit.client.service_messages import HIDDEN, code_without_values
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, UntrustedServerError
@@ -49,7 +50,6 @@ _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
 # the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
 _STALE_WORDS: Final = "not the latest"
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_IMAGE_SET_ID: Final = re.compile(r"[0-9a-z]{32}")  # the service's model
 _STORE_STATUSES: Final = frozenset({"CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED"})
 THEN_RESUME: Final = ", then go on with: bulkedit resume RUN"
 # what reading an answer raises that lacks what the service's model requires
@@ -125,7 +125,7 @@ def copied_of(answer: dict[str, Any]) -> Copied:
 def id_of(properties: dict[str, Any]) -> str:
     """The id of an image set in an answer. Raises ValueError for any other text."""
     found = str(properties["imageSetId"])
-    if not _IMAGE_SET_ID.fullmatch(found):
+    if not re.fullmatch(IMAGE_SET_ID, found):
         raise ValueError
     return found
 

@@ -7,7 +7,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.edits.edit import IMAGE_SET_ID
+from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.errors import MetadataError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.edits.edit import IMAGE_SET_ID, SELECTOR, SELECTORS
+from bulkedit.client.contract import IMAGE_SET_ID
+from bulkedit.edits.edit import SELECTOR, SELECTORS
 from bulkedit.edits.problems import Check, found, noun_of, said
 
 if TYPE_CHECKING:

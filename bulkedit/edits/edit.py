@@ -10,8 +10,6 @@ import polars as pl
 
 from bulkedit.dicom.dictionary import Level
 
-IMAGE_SET_ID: Final = r"[0-9a-z]{32}"  # also of data stores: the service's model, patterns DatastoreId and ImageSetId
-
 
 class Action(StrEnum):
     """What an edit does to its image set."""

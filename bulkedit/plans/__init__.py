@@ -1,15 +1,27 @@
-"""Frames to lanes of calls, the estimate, and the plan as a folder."""
+"""Frames to lanes of calls, the estimate, and the plan as a folder.
 
-from bulkedit.plans.build import Plan, Settings, make
-from bulkedit.plans.conflicts import Contradictions, no_such_place, other_series
-from bulkedit.plans.estimate import RAISED, Estimate, Quotas, estimate, quota_request, seconds_at
-from bulkedit.plans.folder import MANIFEST, SavedPlan, copy, load, save
-from bulkedit.plans.schema import CALLS, PLANNED_EDITS, Lane, PlannedCall, Recipe
-from bulkedit.plans.skip_satisfied import holds, needless
-from bulkedit.plans.split import part_of, parts
-from bulkedit.plans.study_wide import KNOWN, StudyWide, beyond_knowledge, torn_by
-from bulkedit.plans.torn_studies import is_top, warnings
-from bulkedit.plans.via_copy import ViaCopy, wanting
+What builds plans needs polars; it is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from bulkedit.plans.build import Plan, Settings, make
+    from bulkedit.plans.calls import Lane, PlannedCall, Recipe
+    from bulkedit.plans.conflicts import Contradictions, no_such_place, other_series
+    from bulkedit.plans.counts import Estimate
+    from bulkedit.plans.estimates import RAISED, Quotas, estimate, quota_request, seconds_at
+    from bulkedit.plans.folder import copy, load, save
+    from bulkedit.plans.saved import MANIFEST, SavedPlan, load_manifest
+    from bulkedit.plans.schema import CALLS, PLANNED_EDITS
+    from bulkedit.plans.skip_satisfied import holds, needless
+    from bulkedit.plans.split import part_of, parts
+    from bulkedit.plans.study_wide import KNOWN, StudyWide, beyond_knowledge, torn_by
+    from bulkedit.plans.torn_studies import is_top, warnings
+    from bulkedit.plans.via_copy import ViaCopy, wanting
 
 __all__ = [
     "CALLS",
@@ -34,6 +46,7 @@ __all__ = [
     "holds",
     "is_top",
     "load",
+    "load_manifest",
     "make",
     "needless",
     "no_such_place",
@@ -47,3 +60,72 @@ __all__ = [
     "wanting",
     "warnings",
 ]
+
+_MODULES: Final = {
+    "build": (
+        "Plan",
+        "Settings",
+        "make",
+    ),
+    "calls": (
+        "Lane",
+        "PlannedCall",
+        "Recipe",
+    ),
+    "conflicts": (
+        "Contradictions",
+        "no_such_place",
+        "other_series",
+    ),
+    "counts": ("Estimate",),
+    "estimates": (
+        "RAISED",
+        "Quotas",
+        "estimate",
+        "quota_request",
+        "seconds_at",
+    ),
+    "folder": (
+        "copy",
+        "load",
+        "save",
+    ),
+    "saved": (
+        "MANIFEST",
+        "SavedPlan",
+        "load_manifest",
+    ),
+    "schema": (
+        "CALLS",
+        "PLANNED_EDITS",
+    ),
+    "skip_satisfied": (
+        "holds",
+        "needless",
+    ),
+    "split": (
+        "part_of",
+        "parts",
+    ),
+    "study_wide": (
+        "KNOWN",
+        "StudyWide",
+        "beyond_knowledge",
+        "torn_by",
+    ),
+    "torn_studies": (
+        "is_top",
+        "warnings",
+    ),
+    "via_copy": (
+        "ViaCopy",
+        "wanting",
+    ),
+}
+_MODULE_OF: Final = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

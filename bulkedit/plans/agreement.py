@@ -15,7 +15,8 @@ import polars as pl
 
 from bulkedit._concurrency import abreast
 from bulkedit.plans.build import written
-from bulkedit.plans.schema import CALLS, Recipe
+from bulkedit.plans.calls import Recipe
+from bulkedit.plans.schema import CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def disagreement(calls: pl.LazyFrame, edits: pl.LazyFrame) -> Disagreement | Non
 
 
 def counts(calls: pl.LazyFrame, edits: pl.LazyFrame) -> dict[str, int]:
-    """What a manifest says of calls and edits, counted again: names as in `bulkedit.plans.estimate.Estimate`."""
+    """What a manifest says of calls and edits, counted again: names as in `bulkedit.plans.counts.Estimate`."""
     steps = dict(calls.group_by("recipe").len().collect().iter_rows())
     deleted = steps.get(Recipe.DELETE_ORIGINAL, 0)
     longest = calls.group_by("lane").len().select(pl.col("len").max()).collect().item()

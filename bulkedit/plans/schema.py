@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 import polars as pl
 
 from bulkedit.edits.edit import EDITS
-
-
-class Recipe(StrEnum):
-    """What a call is of the recipe that changes a primary image set through a copy of it, in this order."""
-
-    COPY = "copy"  # CopyImageSet of the original to a new image set that is not primary
-    EDIT = "edit"  # UpdateImageSetMetadata of that copy
-    PROMOTE = "promote"  # CopyImageSet of the edited copy to a new primary image set
-    DELETE_ORIGINAL = "delete-original"  # DeleteImageSet: not to be undone, so only where it was asked for by name
-    DELETE_COPY = "delete-copy"  # DeleteImageSet of the copy, which the promoted image set holds
-
 
 # One row a call, sorted by lane, and inside a lane in the order in which the calls are sent.
 CALLS: Final = pl.Schema(
@@ -37,7 +24,7 @@ CALLS: Final = pl.Schema(
         "edits": pl.UInt32(),  # how many edits the call carries
         "units": pl.UInt32(),  # into how many parts it can be split
         "bytes": pl.UInt32(),  # of the larger of the two documents, in UTF-8
-        "recipe": pl.String(),  # `Recipe`; null where the call changes its image set in place
+        "recipe": pl.String(),  # `bulkedit.plans.calls.Recipe`; null where the call changes its image set in place
     }
 )
 
@@ -53,31 +40,3 @@ PLANNED_EDITS: Final = pl.Schema(
         **{name: dtype for name, dtype in EDITS.items() if name not in {"selector", "key"}},
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCall:
-    """One row of `CALLS`. Holds health data: never log it."""
-
-    call: int
-    lane: int
-    image_set_id: str
-    version: int | None
-    updatable: str | None
-    removable: str | None
-    revert_to: int | None
-    force: bool
-    study_wide: bool
-    lookup: bool
-    edits: int
-    units: int
-    bytes: int
-    recipe: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """Calls that run one after another."""
-
-    number: int
-    calls: tuple[PlannedCall, ...]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from bulkedit.plans.calls import PlannedCall
 from bulkedit.plans.documents import documents
 from bulkedit.plans.merge import stages
-from bulkedit.plans.schema import PlannedCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,7 +15,8 @@ import polars as pl
 from bulkedit.dicom.dictionary import FORCED_UIDS
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import Action
-from bulkedit.plans.schema import CALLS, PLANNED_EDITS, Recipe
+from bulkedit.plans.calls import Recipe
+from bulkedit.plans.schema import CALLS, PLANNED_EDITS
 
 _ID: Final = "image_set_id"
 

@@ -12,8 +12,10 @@ import polars as pl
 
 from bulkedit.client.responses import Standing
 from bulkedit.plans import Recipe
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.copy_transitions import promotions
-from bulkedit.runs.ledger import STANDINGS, Ledger, missing
+from bulkedit.runs.ledger import Ledger, missing
+from bulkedit.runs.ledger_frames import STANDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -286,4 +288,4 @@ def _ledger_of(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
         ledger.require_whole()
         # a part has a higher number than what it is part of
         last = {edit: part.call for part in ledger.parts() for edit in part.edits}
-        return ledger.standings(), pl.DataFrame(list(last.items()), schema=schema, orient="row")
+        return ledger_frames.standings(ledger), pl.DataFrame(list(last.items()), schema=schema, orient="row")

@@ -19,12 +19,14 @@ from bulkedit._printable import shell_word
 from bulkedit._version import __version__
 from bulkedit.errors import ReceivedError, StalePlanError, UnprovenLedgerError, UsageError
 from bulkedit.runs import anchor as anchors
+from bulkedit.runs import call_index
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from bulkedit.plans import SavedPlan
+    from bulkedit.runs.call_index import CallIndex
 
 FORMAT: Final = 1
 _ABOUT: Final = "run.json"
@@ -68,6 +70,12 @@ class Run:
         """The key of the ledger's payload digests."""
         return base64.b64decode(self.about["key"])
 
+    def call_index(self) -> CallIndex:
+        """What each call carries. Raises ReceivedError if the file is not the one that was written."""
+        if (sha256 := self.about.get("index")) is None:  # a run of an earlier version
+            return call_index.of_plan(self.plan)
+        return call_index.read(self.folder / call_index.NAME, sha256, self.plan.counts["calls"])
+
     @property
     def settings(self) -> dict[str, Any]:
         """What the run was started with: connection and options, never credentials."""
@@ -93,6 +101,7 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
                 "created": now.isoformat(timespec="seconds"),
                 "plan_digest": plan.digest,
                 "anchor": name,
+                "index": call_index.write(call_index.of_plan(copied), draft / call_index.NAME),
                 "key": base64.b64encode(secrets.token_bytes(32)).decode(),
                 "settings": settings,
             }
@@ -102,8 +111,8 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
     return Run(folder, replace(copied, folder=folder / "plan"), about)
 
 
-def load(folder: Path) -> Run:
-    """Open a run.
+def load(folder: Path, *, whole: bool = True) -> Run:
+    """Open a run. Without ``whole`` the frames of its plan are not looked into, if the run has an index of its calls.
 
     Raises UsageError if it is none, ReceivedError if its files are not of the kind that a run has, and what
     `bulkedit.plans.load` raises for its plan.
@@ -126,9 +135,10 @@ def load(folder: Path) -> Run:
     except (binascii.Error, ValueError):
         raise ReceivedError("key is no Base64.", where=str(path)) from None
     received.require_folder(folder / "plan")
-    plan = plans.load(folder / "plan")
-    if not isinstance(about.get("anchor", ""), str):
-        raise ReceivedError("anchor is no text.", where=str(path))
+    for name in ("anchor", "index"):
+        if not isinstance(about.get(name, ""), str):
+            raise ReceivedError(f"{name} is no text.", where=str(path))
+    plan = plans.load(folder / "plan") if whole or "index" not in about else plans.load_manifest(folder / "plan")
     if plan.digest != about["plan_digest"]:
         raise StalePlanError("the run's plan is not the one that it was started with.", where=str(folder))
     return Run(folder, plan, about)

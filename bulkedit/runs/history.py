@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from bulkedit.client.responses import Standing
 from bulkedit.plans import Lane, Recipe, part_of
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.copy_lane import Past
 from bulkedit.runs.copy_transitions import WELL, promotions
 from bulkedit.runs.lane import BY_EMPTY_VALUE, EARLIER_CONFLICT
@@ -38,7 +39,7 @@ class History:
         self._parts_of: dict[int, list[int]] = defaultdict(list)  # split call -> its parts
         self._planned: int = plan.counts["calls"]
         self._next: int = self._planned
-        # of calls begun and not settled: `bulkedit.runs.ledger.STANDINGS`, and `by_empty_value`: a removal goes by it
+        # of calls begun and not settled: `bulkedit.runs.ledger.LAST_ROW`, and `by_empty_value`: a removal goes by it
         self.begun: dict[int, dict[str, Any]] = {}
         self._settled = bytearray(self._planned)  # 1 for each settled call of the plan
         self._settled_parts: set[int] = set()
@@ -59,7 +60,7 @@ class History:
         self._read(ledger, tally)
 
     def _read(self, ledger: Ledger, tally: Tally) -> None:
-        standings = ledger.last_standings()
+        standings = ledger_frames.last_standings(ledger)
         settled = pl.col("standing").is_in(_SETTLED)
         done = standings.filter(settled)
         planned = done.filter(pl.col("call") < self._planned)

@@ -25,7 +25,6 @@ from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import anyio
-import polars as pl
 from anyio import to_thread
 
 from bulkedit import _received as received
@@ -249,29 +248,19 @@ _INSERTS: Final = {
     "made": _insert("made", "call", "image_set_id", "ours"),
 }
 
-# One row a call: its last event.
-STANDINGS: Final = pl.Schema(
-    {
-        "call": pl.UInt32(),
-        "standing": pl.String(),
-        "base": pl.UInt32(),
-        "version": pl.UInt32(),
-        "attempts": pl.UInt32(),
-        "throttles": pl.UInt32(),
-        "faults": pl.UInt32(),
-        "conflicts": pl.UInt32(),
-        "cause": pl.String(),
-        "message": pl.String(),
-        "at": pl.Float64(),
-        "base_updated_at": pl.Float64(),
-    }
+# what is asked of the last row of a call
+LAST_ROW: Final = (
+    *("call", "standing", "base", "version", "attempts", "throttles", "faults", "conflicts", "cause", "message", "at"),
+    "base_updated_at",
 )
-# One row a call: its first event.
-BEGUN: Final = pl.Schema({"call": pl.UInt32(), "begun": pl.Float64()})  # epoch seconds
-PACES: Final = pl.Schema({"bin": pl.UInt32(), "quota": pl.Float64()})
-ACTIVITY: Final = pl.Schema(
-    {"bin": pl.UInt32(), "standing": pl.String(), "events": pl.UInt32(), "throttles": pl.UInt32()}
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The standing of every call as a code: 0 for one that was never begun."""
+
+    names: dict[int, str]  # code to `Standing`
+    of_call: bytearray
 
 
 class Ledger:
@@ -294,7 +283,7 @@ class Ledger:
         self._file = _identity(path)
         self._content = content or _Content()
         self._anchor = anchor
-        self._read_once: tuple[int, pl.DataFrame] | None = None  # changes made so far, and `last_standings` then
+        self._read_once: tuple[int, Codes] | None = None  # changes made so far, and `last_codes` then
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
@@ -454,35 +443,33 @@ class Ledger:
                 rows = self._connection.execute(query).fetchall() if self._connection.execute(there).fetchone() else []
         return [Made(call, image_set_id, bool(ours)) for call, image_set_id, ours in rows]
 
-    def standings(self, wanted: Collection[str] = tuple(STANDINGS)) -> pl.DataFrame:
-        """Where every call stands that was ever begun: call and the wanted columns of `STANDINGS`, sorted by call."""
-        schema = pl.Schema({name: kind for name, kind in STANDINGS.items() if name in {"call", *wanted}})
-        columns = ", ".join(schema)
+    def last_rows(self, columns: Collection[str] = LAST_ROW) -> Iterator[list[tuple[Any, ...]]]:
+        """The last event of every call that was ever begun, in batches: ``columns`` of `LAST_ROW`; any order."""
+        names = ", ".join(name for name in LAST_ROW if name in columns)
         if self.damage:
-            found = self._readable(f"SELECT {columns} FROM event ORDER BY seq")  # noqa: S608 - constant names
-            frame = pl.DataFrame(found, schema=schema, orient="row")
-            return frame.unique("call", keep="last", maintain_order=True).sort("call")
+            found = self._readable(f"SELECT call, {names} FROM event ORDER BY seq")  # noqa: S608 - constant names
+            yield list({row[0]: row[1:] for row in found}.values())
+            return
         # SQLite takes the other columns from the row that holds the maximum
-        query = f"SELECT {columns}, max(seq) FROM event GROUP BY call ORDER BY call"  # noqa: S608 - constant names
-        return self._frame(query, pl.Schema({**schema, "seq": pl.UInt64()})).drop("seq")
+        query = f"SELECT {names}, max(seq) FROM event GROUP BY call ORDER BY call"  # noqa: S608 - constant names
+        for rows in self.batches(query):
+            yield [row[:-1] for row in rows]
 
-    def beginnings(self) -> pl.DataFrame:
-        """When every call was begun: columns `BEGUN`, sorted by call."""
-        return self._frame("SELECT call, min(at) FROM event GROUP BY call ORDER BY call", BEGUN)
+    def batches(self, query: str) -> Iterator[list[tuple[Any, ...]]]:
+        """What a query finds, fetched in batches: all rows at once take ten times as much memory as a frame of them.
 
-    def _frame(self, query: str, schema: pl.Schema) -> pl.DataFrame:
-        """What a query finds, fetched in batches: a row takes ten times as much memory in Python as in a frame."""
-        frames = [pl.DataFrame(schema=schema)]
+        Of a damaged ledger, what can be read of it.
+        """
         if self.damage:
-            return pl.DataFrame(self._readable(query), schema=schema, orient="row")
+            yield self._readable(query)
+            return
         with _explained(self.path):
             cursor = self._connection.execute(query)
             while rows := cursor.fetchmany(_CHUNK):
-                frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
-        return pl.concat(frames)
+                yield rows
 
-    def last_standings(self) -> pl.DataFrame:
-        """Where every call stands that was ever begun, and nothing more: call UInt32, standing String; any order.
+    def last_codes(self) -> Codes:
+        """Where every call stands that was ever begun, and nothing more.
 
         One pass over the ledger that holds a byte a call, so that a run of millions goes on in seconds.
         """
@@ -497,25 +484,19 @@ class Ledger:
                 if call >= len(last):
                     last.extend(bytes(max(call + 1 - len(last), len(last))))
                 last[call] = codes.setdefault(standing, len(codes) + 1)
-        frame = pl.DataFrame({"code": pl.Series(list(last), dtype=pl.UInt8)}).with_row_index("call")
-        names = {code: standing for standing, code in codes.items()}
-        begun = frame.filter(pl.col("code") > 0)
-        found = begun.select(
-            pl.col("call").cast(pl.UInt32),
-            standing=pl.col("code").replace_strict(names, return_dtype=pl.String) if names else pl.lit("", pl.String),
-        )
+        found = Codes({code: standing for standing, code in codes.items()}, last)
         self._read_once = changes, found
         return found
 
     def rows_of(self, calls: Collection[int]) -> list[dict[str, Any]]:
-        """The last row of each of these calls: `STANDINGS`."""
-        columns = ", ".join(STANDINGS)
+        """The last row of each of these calls, with the columns `LAST_ROW`."""
+        columns = ", ".join(LAST_ROW)
         query = f"SELECT {columns} FROM event WHERE call IN (SELECT value FROM json_each(?)) ORDER BY seq"  # noqa: S608
         if not calls:
             return []
         with _explained(self.path):
             rows = self._connection.execute(query, (json.dumps(sorted(calls)),))
-            last = {row[0]: dict(zip(STANDINGS, row, strict=True)) for row in rows}
+            last = {row[0]: dict(zip(LAST_ROW, row, strict=True)) for row in rows}
         return list(last.values())
 
     def versions_told(
@@ -568,43 +549,6 @@ class Ledger:
             names = [column[0] for column in cursor.description]
             for row in cursor:
                 yield dict(zip(names, row, strict=True))
-
-    def activity(self, bins: int) -> pl.DataFrame:
-        """What happened when: the run's time from first to last event in so many bins of equal width.
-
-        Columns bin UInt32, standing String, events UInt32 (that lead to it) and throttles UInt32 (refused for the
-        quota since the call's event before), sorted; bins without events are left out.
-        """
-        query = """
-            WITH span AS (SELECT min(at) AS first, max(max(at) - min(at), 1e-9) AS length FROM event),
-            step AS (SELECT at, standing, throttles - lag(throttles, 1, 0) OVER (PARTITION BY call ORDER BY seq) AS new
-                     FROM event)
-            SELECT min(CAST((at - first) / length * :bins AS INTEGER), :bins - 1), standing, count(*), sum(max(new, 0))
-            FROM step, span GROUP BY 1, 2 ORDER BY 1, 2
-        """
-        return self._frame(query.replace(":bins", str(int(bins))), ACTIVITY)
-
-    def paces(self, bins: int) -> pl.DataFrame:
-        """The quota of updates as the run took it to be, in the bins of `activity`: columns `PACES`, sorted by bin.
-
-        The last word of each bin; bins without one are left out.
-        """
-        query = """
-            WITH span AS (SELECT min(at) AS first, max(max(at) - min(at), 1e-9) AS length FROM event)
-            SELECT max(0, min(CAST((pace.at - first) / length * :bins AS INTEGER), :bins - 1)) AS bin, quota,
-                   max(pace.rowid)
-            FROM pace, span GROUP BY bin ORDER BY bin
-        """
-        columns = pl.Schema({**PACES, "last": pl.UInt64()})
-        return self._frame(query.replace(":bins", str(int(bins))), columns).drop("last")
-
-    def settle_times(self) -> pl.Series:
-        """Seconds from each applied call's acceptance to the look that found it applied: Float64."""
-        query = """
-            SELECT max(CASE standing WHEN 'applied' THEN at END) - max(CASE standing WHEN 'accepted' THEN at END) AS s
-            FROM event WHERE standing IN ('accepted', 'applied') GROUP BY call HAVING s IS NOT NULL
-        """
-        return self._frame(query, pl.Schema({"seconds": pl.Float64()})).to_series()
 
     def span_s(self) -> float:
         """Seconds from the first event to the last."""

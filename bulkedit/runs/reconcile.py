@@ -30,6 +30,7 @@ from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import ImageSet, Refusal, Refused, Standing, State
 from bulkedit.edits.document import follows, holds, reads_the_same
 from bulkedit.plans import part_of, parts
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.counters import Tally
 from bulkedit.runs.history import History
 from bulkedit.runs.ledger import Event, Part, rebuilt
@@ -145,7 +146,7 @@ class _Reconciliation:
 
     def _claimed(self) -> dict[int, int]:
         """Versions that calls and parts have made, by what is left."""
-        frame = self._ledger.standings(("standing", "version"))
+        frame = ledger_frames.standings(self._ledger, ("standing", "version"))
         applied = frame.filter((frame["standing"] == str(Standing.APPLIED)) & frame["version"].is_not_null())
         by_part = dict(applied.select("call", "version").iter_rows())
         parents = {part.call: part.parent for part in self._ledger.parts()}

@@ -13,6 +13,7 @@ import polars as pl
 
 from bulkedit.client.responses import Standing
 from bulkedit.edits.edit import Action
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Event
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Resumption:
 
 def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumption:
     """What a resume will do. Blocks: it reads the ledger, and the plan where it must."""
-    standings, parts = ledger.last_standings(), ledger.parts()
+    standings, parts = ledger_frames.last_standings(ledger), ledger.parts()
     split = {part.parent for part in parts}
     standing = pl.col("standing")
     in_doubt = standings.filter(standing.is_in(list(map(str, _IN_DOUBT)))).height

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import plans
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from tests.cli.shell import PATIENT_S, wait_for
 from tests.runs.judge import judge
@@ -169,7 +170,7 @@ def go_on(shell: Shell, run: Path, point: Point) -> Row:
     standings: dict[str, int] = {}
     with Ledger.read(run / "ledger.sqlite") if (run / "ledger.sqlite").exists() else nullcontext() as ledger:
         if ledger is not None:
-            standings = dict(ledger.standings().group_by("standing").len().iter_rows())
+            standings = dict(ledger_frames.standings(ledger).group_by("standing").len().iter_rows())
     result = shell.run("resume", run)
     plan = plans.load(run / "plan")
     sheet = shell.emulator.do(lambda _: judge(shell.emulator.server, plan, run / "ledger.sqlite"))

@@ -229,7 +229,7 @@ class TestTorn:
     def test_warnings_of_a_plan_that_others_made_are_escaped_and_checked(
         self, shell: Shell, edits: tuple[Path, list[str]]
     ) -> None:
-        from bulkedit.plans.folder import _digest
+        from bulkedit.plans.saved import digest_of
 
         path, _ = edits
         assert (
@@ -238,6 +238,6 @@ class TestTorn:
         manifest = json.loads((shell.folder / "p/manifest.json").read_text())
         for problem, code in (("\x1b[2J", 0), (7, 2)):
             manifest["warnings"][0]["problem"] = problem
-            (shell.folder / "p/manifest.json").write_text(json.dumps({**manifest, "digest": _digest(manifest)}))
+            (shell.folder / "p/manifest.json").write_text(json.dumps({**manifest, "digest": digest_of(manifest)}))
             result = shell.run("apply", "p", "--dry-run")
             assert (result.exit_code, "\x1b" in result.stdout) == (code, False), result.stderr

@@ -13,7 +13,7 @@ from bulkedit import plans
 from bulkedit._files import sha256_of
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import PlanError, StalePlanError
-from bulkedit.plans.folder import _digest
+from bulkedit.plans.saved import digest_of
 from tests.bombs import files
 from tests.runs.harness import frame, planned, row
 
@@ -65,7 +65,7 @@ def test_a_plan_that_somebody_made_to_take_all_memory_is_refused(saved: plans.Sa
     path = saved.folder / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["files"]["edits.parquet"]["sha256"] = sha256_of(saved.folder / "edits.parquet")
-    path.write_text(json.dumps(manifest | {"digest": _digest(manifest)}))
+    path.write_text(json.dumps(manifest | {"digest": digest_of(manifest)}))
     with pytest.raises(PlanError, match=r"edits\.parquet .* far more than its size"):
         plans.load(saved.folder)
 

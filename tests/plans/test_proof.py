@@ -23,6 +23,7 @@ from bulkedit import plans
 from bulkedit.client.responses import Standing, outcome_of
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import json_text
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import Options
@@ -142,7 +143,7 @@ def execute(folder: Path, service: Service, plan: plans.Plan, limit: int) -> tup
 
 
 def outcomes_of(saved: plans.SavedPlan, ledger: Ledger) -> list[str]:
-    standing = {row["call"]: Standing(row["standing"]) for row in ledger.standings().iter_rows(named=True)}
+    standing = {row["call"]: Standing(row["standing"]) for row in ledger_frames.standings(ledger).iter_rows(named=True)}
     planned = saved.edits().collect().sort("row")
     call_of = dict(planned.select("edit", "call").iter_rows())
     for part in ledger.parts():

@@ -13,6 +13,7 @@ from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import EDITS, json_text
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import Options
@@ -146,7 +147,7 @@ async def run(
             engine = Engine(plan, wrap(client), ledger, chosen, key=KEY, rng=random.Random(7))
             prepare(engine)
             tally = await engine.run()
-            return Ended(tally, ledger.standings(), list(ledger.events()))
+            return Ended(tally, ledger_frames.standings(ledger), list(ledger.events()))
 
 
 def updates(emulator: Emulator, *, status: int = 200) -> list[Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bulkedit.client.responses import Outcome, Standing, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.state.document import parse
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from tests.plans.reference import APPLIED, Reference, renamed
 
@@ -118,7 +119,7 @@ class Books:
         for part in parts:
             image_set_of[part.call] = image_set_of[part.parent]
             wide |= {part.call} if part.parent in wide else set()
-        rows = {row["call"]: row for row in ledger.standings().iter_rows(named=True)}
+        rows = {row["call"]: row for row in ledger_frames.standings(ledger).iter_rows(named=True)}
         failures, doubtful = set(), set()
         for event in ledger.events():
             image_set_id = image_set_of[event["call"]]

@@ -16,7 +16,7 @@ import pytest
 
 from bulkedit.client.responses import Standing
 from bulkedit.errors import LedgerError, UnprovenLedgerError
-from bulkedit.runs import anchor
+from bulkedit.runs import anchor, ledger_frames
 from bulkedit.runs.anchor import Anchor
 from bulkedit.runs.ledger import SETUP_1, Event, Ledger, Made, Pace, Part, State
 
@@ -48,7 +48,7 @@ def written(path: Path) -> Path:
 
 
 def content(ledger: Ledger) -> list[Any]:
-    return [list(ledger.events()), ledger.parts(), ledger.made(), ledger.paces(10).rows()]
+    return [list(ledger.events()), ledger.parts(), ledger.made(), ledger_frames.paces(ledger, 10).rows()]
 
 
 def opened(path: Path) -> list[Any]:
@@ -98,7 +98,7 @@ class TestDamage:
             connection.commit()
         with Ledger.read(written) as ledger:
             assert (ledger.state, ledger.damage) == (State.DAMAGED, "its events are not those that were written")
-            assert set(ledger.standings()["standing"]) == {"applied"}
+            assert set(ledger_frames.standings(ledger)["standing"]) == {"applied"}
             assert len(list(ledger.whole_events())) == 589
 
 

@@ -19,6 +19,7 @@ from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.state.document import parse
 from bulkedit.emulator.state.faults import Fault, Kind
 from bulkedit.plans import Recipe
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.copy_transitions import LATEST_S
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.resume import Strategy, resumption
@@ -90,7 +91,7 @@ class Scene:
     def standings(self) -> dict[str, list[str]]:
         """By step of the recipe, in the order of the calls."""
         with Ledger.read(self.ledger) as ledger:
-            stands = dict(ledger.standings().select("call", "standing").iter_rows())
+            stands = dict(ledger_frames.standings(ledger).select("call", "standing").iter_rows())
         found: dict[str, list[str]] = {}
         for call, step in self.plan.calls().select("call", "recipe").collect().iter_rows():
             found.setdefault(step, []).append(stands.get(call, "planned"))
@@ -284,7 +285,7 @@ def test_two_new_image_sets_that_could_be_the_copy_are_both_named_and_none_is_ta
     assert tally.unprocessed == tally.edits
     assert scene.originals[0] in scene.there()
     with Ledger.read(scene.ledger) as ledger:
-        last = ledger.standings().filter(standing=str(Standing.IN_DOUBT)).row(0, named=True)
+        last = ledger_frames.standings(ledger).filter(standing=str(Standing.IN_DOUBT)).row(0, named=True)
     assert last["cause"] == "several new image sets may be its copy"
     assert len(last["message"].split(", ")) == 2
     assert scene.accepted(DELETE) == 0

@@ -22,7 +22,9 @@ import pytest
 
 from bulkedit.client.responses import Standing
 from bulkedit.errors import LedgerError, RunHeldError
-from bulkedit.runs.ledger import SCHEMA, SETUP_1, STANDINGS, Event, GroupCommit, Ledger, Pace
+from bulkedit.runs import ledger_frames
+from bulkedit.runs.ledger import SCHEMA, SETUP_1, Event, GroupCommit, Ledger, Pace
+from bulkedit.runs.ledger_frames import STANDINGS
 from tests.privileges import as_anybody
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class TestRecord:
         ledger.append([event(7, base=1), event(2, base=4)])
         ledger.append([event(7, Standing.ACCEPTED, base=1, attempts=1), event(2, Standing.IN_DOUBT, base=4)])
         ledger.append([event(7, Standing.APPLIED, base=1, version=2, attempts=1)])
-        found = ledger.standings()
+        found = ledger_frames.standings(ledger)
         assert found.schema == STANDINGS
         assert found.select("call", "standing", "base", "version", "attempts").rows() == [
             (2, "in doubt", 4, None, 0),
@@ -83,7 +85,7 @@ class TestRecord:
         ]
 
     def test_a_new_ledger_is_empty(self, ledger: Ledger) -> None:
-        assert (list(ledger.events()), ledger.standings().rows(), ledger.span_s()) == ([], [], 0.0)
+        assert (list(ledger.events()), ledger_frames.standings(ledger).rows(), ledger.span_s()) == ([], [], 0.0)
 
     def test_the_span_is_from_the_first_event_to_the_last(self, ledger: Ledger) -> None:
         ledger.append([event(1, at=100.0), event(2, at=102.5), event(3, at=101.0)])
@@ -165,7 +167,7 @@ class TestOlder:
         with Ledger.read(older) as ledger:
             assert calls_of(ledger) == [7]
             assert ledger.rows_of([7])[0]["base_updated_at"] is None
-            assert ledger.standings().select("call", "version", "base_updated_at").rows() == [(7, 2, None)]
+            assert ledger_frames.standings(ledger).select("call", "version", "base_updated_at").rows() == [(7, 2, None)]
         assert older.read_bytes() == before
 
     def test_to_go_on_it_becomes_one_of_this_version_without_loss(self, older: Path) -> None:
@@ -497,7 +499,7 @@ class TestDamage:
         content[len(content) // 2 : len(content) // 2 + 8192] = bytes(8192)
         path.write_bytes(content)
         with Ledger.read(path) as damaged:
-            calls = damaged.standings()["call"].to_list()
+            calls = ledger_frames.standings(damaged)["call"].to_list()
             assert damaged.damage
             assert 0 < len(calls) < 2000
             assert calls == sorted(set(calls))
@@ -591,5 +593,5 @@ def test_the_pace_of_a_run_is_kept_in_the_bins_of_its_activity(tmp_path: Path) -
     with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
         ledger.append([Event(at=0.0, call=0, standing=Standing.INTENDED), Pace(0.0, 0.25), Pace(10.0, 0.5)])
         ledger.append([Pace(90.0, 2.0), Event(at=100.0, call=0, standing=Standing.APPLIED), Pace(101.0, 4.0)])
-        assert ledger.paces(4).rows() == [(0, 0.5), (3, 4.0)]
-        assert ledger.standings().height == 1
+        assert ledger_frames.paces(ledger, 4).rows() == [(0, 0.5), (3, 4.0)]
+        assert ledger_frames.standings(ledger).height == 1

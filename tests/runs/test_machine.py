@@ -26,6 +26,7 @@ from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
 from bulkedit.emulator.state.document import parse
 from bulkedit.errors import UsageError
 from bulkedit.runs import folder as runs
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import OnConflict
 from bulkedit.runs.resume import Strategy, resumption
@@ -240,11 +241,11 @@ class Run(RuleBasedStateMachine):
         _, wrong = weigh(self.server, undoing.plan, undoing.ledger, (self.plan, self.ledger))
         assert not wrong
         with Ledger.read(undoing.ledger) as ledger:
-            assert set(ledger.standings()["standing"]) == {"applied"}
+            assert set(ledger_frames.standings(ledger)["standing"]) == {"applied"}
 
     def _outcomes(self) -> dict[int, Outcome]:
         with Ledger.read(self.ledger) as ledger:
-            standing = dict(ledger.standings().select("call", "standing").iter_rows())
+            standing = dict(ledger_frames.standings(ledger).select("call", "standing").iter_rows())
             call_of = dict(self.plan.edits().select("edit", "call").collect().iter_rows())
             call_of |= {edit: part.call for part in ledger.parts() for edit in part.edits}
         return {edit: outcome_of(Standing(standing[call])) for edit, call in call_of.items()}

@@ -17,6 +17,7 @@ import pytest
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import Lost, Outcome, Standing, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile, switches
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from tests.emulator.hospital import document
 from tests.runs.harness import FAST, Passing, planned, row
@@ -288,7 +289,7 @@ class Scenario:
     def applied(self) -> dict[str, int]:
         """Edits applied, by trouble."""
         with Ledger.read(self.ledger) as ledger:
-            standing = dict(ledger.standings().select("call", "standing").iter_rows())
+            standing = dict(ledger_frames.standings(ledger).select("call", "standing").iter_rows())
             call_of = {edit: part.call for part in ledger.parts() for edit in part.edits}
         counts = dict.fromkeys(TROUBLES, 0)
         for edit, call, image_set_id in self.plan.edits().select("edit", "call", "image_set_id").collect().iter_rows():

@@ -8,6 +8,7 @@ import pytest
 
 from bulkedit.client.responses import Outcome, Standing
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Event, Ledger, Part
 from bulkedit.runs.options import OnConflict
 from bulkedit.runs.resume import Strategy, resumption
@@ -224,7 +225,7 @@ def test_failed_calls_are_made_on_a_resume_and_all_others_are_left(tmp_path: Pat
     assert after.outcomes == {Outcome.APPLIED: 6}
     assert after.requests - before.requests == 3
     with Ledger.read(ledger) as read:
-        assert read.standings()["attempts"].to_list() == [3, 2, 2, 1, 1, 1]
+        assert ledger_frames.standings(read)["attempts"].to_list() == [3, 2, 2, 1, 1, 1]
 
 
 def test_the_failed_strategy_leaves_what_was_never_begun(tmp_path: Path) -> None:

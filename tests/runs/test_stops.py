@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from bulkedit.client.responses import Lost
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
 from bulkedit.emulator.state.document import parse
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import OnConflict
 from bulkedit.runs.resume import Strategy, resumption
@@ -149,7 +150,7 @@ class Play:
         """
         wanted = ("call", "standing", "version", "conflicts")
         with Ledger.read(self.ledger) as ledger:
-            found = [{name: one[name] for name in wanted} for one in ledger.standings().to_dicts()]
+            found = [{name: one[name] for name in wanted} for one in ledger_frames.standings(ledger).to_dicts()]
         documents = [None, *(document for _, document in self.stored())]
         for one in found:
             if one["version"] and documents[one["version"]] == documents[one["version"] - 1]:

@@ -16,6 +16,7 @@ from bulkedit import plans
 from bulkedit.client.responses import Lost, Standing
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator import Settings, Settle, profile
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Event, Ledger
 from bulkedit.runs.options import OnConflict, Options
@@ -78,7 +79,7 @@ class Ran:
 
     def standings(self) -> pl.DataFrame:
         with Ledger.read(self.path) as ledger:
-            return ledger.standings()
+            return ledger_frames.standings(ledger)
 
 
 def numbers(of: Service) -> list[int]:

@@ -14,6 +14,7 @@ from bulkedit.client.responses import ImageSet, Standing, State
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, Settle, profile
 from bulkedit.emulator.state.document import parse
 from bulkedit.plans import PlannedCall
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import OnConflict
 from bulkedit.runs.resume import Strategy, resumption
@@ -123,7 +124,7 @@ class Scene:
 
     def rows(self) -> list[dict[str, Any]]:
         with Ledger.read(self.ledger) as ledger:
-            return ledger.standings().to_dicts()
+            return ledger_frames.standings(ledger).to_dicts()
 
     def standings(self) -> list[str]:
         return [row["standing"] for row in self.rows()]

@@ -1,6 +1,6 @@
 """After the run: what became of every edit, as numbers, as files that are edit lists again, and as a page."""
 
-from bulkedit.after.report.outcomes import OUTCOMES, Settlement, ledger_state, outcomes, standings, summary
+from bulkedit.after.report.outcomes import OUTCOMES, Settlement, outcomes
 from bulkedit.after.report.page import write_page
 from bulkedit.after.report.results import FORMATS, ResultFile, Results, write
 
@@ -10,10 +10,7 @@ __all__ = [
     "ResultFile",
     "Results",
     "Settlement",
-    "ledger_state",
     "outcomes",
-    "standings",
-    "summary",
     "write",
     "write_page",
 ]

@@ -1,16 +1,18 @@
-"""What became of every edit, and the numbers. Reads plan and ledger, writes nothing."""
+"""What became of every edit. Reads plan and ledger, writes nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from bulkedit.client.responses import Outcome, Standing, outcome_of
-from bulkedit.plans import Recipe
+from bulkedit.runs import ledger_frames
 from bulkedit.runs.copy_transitions import NOT_PROMOTED, promotions
-from bulkedit.runs.ledger import BEGUN, STANDINGS, Ledger, State
+from bulkedit.runs.ledger import Ledger, State
+from bulkedit.runs.ledger_frames import BEGUN, STANDINGS
+from bulkedit.runs.summary import absent
 
 if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
@@ -37,29 +39,8 @@ OUTCOMES: Final = pl.Schema(
     }
 )
 _OUTCOME_OF: Final = {str(standing): str(outcome_of(standing)) for standing in Standing}
-_COUNTS: Final = ("standing", "attempts", "throttles", "faults", "conflicts")
 _MADE: Final = pl.Schema({"step": pl.UInt32(), "made": pl.String()})
 _PARTS: Final = pl.Schema({"edit": pl.UInt32(), "part": pl.UInt32()})
-
-
-def standings(run: Run) -> pl.DataFrame:
-    """Where the calls stand (`bulkedit.runs.ledger.STANDINGS`); empty before the run has begun."""
-    if not run.ledger.exists():
-        return pl.DataFrame(schema=STANDINGS)
-    with Ledger.read(run.ledger) as ledger:
-        return ledger.standings()
-
-
-def ledger_state(run: Run) -> tuple[State, str]:
-    """What the run's ledger is worth, and words about it if it is not whole."""
-    if not run.ledger.exists():
-        return _absent(run), ""
-    with Ledger.read(run.ledger) as ledger:
-        return ledger.state, ledger.words
-
-
-def _absent(run: Run) -> State:
-    return State.MISSING if run.is_begun else State.NOT_BEGUN
 
 
 def outcomes(run: Run) -> pl.LazyFrame:
@@ -83,18 +64,15 @@ class Settlement:
     words: str = ""  # about that, if it is not whole
 
     @classmethod
-    def of(cls, run: Run, *, counts_only: bool = False) -> Settlement:
-        """Read the ledger. Raises LedgerError.
-
-        ``counts_only``: no reasons, words, versions and times, which take most of the memory; they are null.
-        """
+    def of(cls, run: Run) -> Settlement:
+        """Read the ledger. Raises LedgerError."""
         found, begun, parts = pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=BEGUN), pl.DataFrame(schema=_PARTS)
         promoted, made, state, words = pl.DataFrame(), pl.DataFrame(schema=_MADE), State.WHOLE, ""
         if run.ledger.exists():
             with Ledger.read(run.ledger) as ledger:
                 state, words = ledger.state, ledger.words
-                found = ledger.standings(_COUNTS if counts_only else STANDINGS)
-                begun = begun if counts_only else ledger.beginnings()
+                found = ledger_frames.standings(ledger)
+                begun = ledger_frames.beginnings(ledger)
                 # a part has a higher number than what it is part of
                 split = ledger.parts()
                 last = {edit: part.call for part in split for edit in part.edits}
@@ -104,9 +82,8 @@ class Settlement:
             promoted = promotions(run.plan.calls(), split)
             parts = pl.DataFrame(list(last.items()), schema=_PARTS, orient="row")
         else:
-            state = _absent(run)
-        absent = [pl.lit(None, kind).alias(name) for name, kind in STANDINGS.items() if name not in found.columns]
-        calls = found.with_columns(absent).select(
+            state = absent(run)
+        calls = found.select(
             "call",
             pl.col("standing").replace_strict(_OUTCOME_OF, return_dtype=pl.String).alias("outcome"),
             pl.col("cause").alias("reason"),
@@ -120,10 +97,7 @@ class Settlement:
             "at",
             pl.lit(None, pl.String).alias("made_image_set_id"),
         )
-        if counts_only:
-            calls = calls.with_columns(begun=pl.lit(None, pl.Float64))
-        else:
-            calls = calls.join(begun, on="call", how="left", maintain_order="left")
+        calls = calls.join(begun, on="call", how="left", maintain_order="left")
         if promoted.height:
             calls = _by_promotion(calls, promoted, made)
         leads = run.plan.calls().filter("study_wide").select("call", lead="image_set_id").collect()
@@ -169,52 +143,3 @@ def _by_promotion(calls: pl.DataFrame, promoted: pl.DataFrame, made: pl.DataFram
         message=pl.when(short).then("words").otherwise("message"),
         made_image_set_id=pl.coalesce("promoted_id", "copy_id"),
     ).select(calls.columns)
-
-
-def summary(run: Run, settlement: Settlement | None = None) -> dict[str, Any]:
-    """The numbers of a run, as in the JSON line of type ``summary``; ``seconds`` from first to last event."""
-    settlement = settlement or Settlement.of(run, counts_only=True)
-    calls = settlement.calls
-    settled = settlement.settle(run.plan.edits().select("edit", "call", "image_set_id"))
-    edits = dict(settled.group_by("outcome").len().collect().iter_rows())
-    return {
-        "type": "summary",
-        "run": str(run.folder),
-        "ledger": str(settlement.ledger),
-        "edits": run.plan.counts["edits"],
-        "satisfied": run.plan.counts.get("satisfied", 0),
-        **{str(outcome): int(edits.get(str(outcome), 0)) for outcome in Outcome},
-        "calls": run.plan.counts["calls"],
-        "requests": int(calls["attempts"].sum()),
-        "throttled": int(calls["throttles"].sum()),
-        "faults": int(calls["faults"].sum()),
-        "conflicts": int(calls["conflicts"].sum()),
-        "seconds": round(_seconds(run), 3),
-        **_recipes(run, calls),
-    }
-
-
-def _recipes(run: Run, calls: pl.DataFrame) -> dict[str, int]:
-    """How far the image sets that are changed by way of a copy have come."""
-    steps = run.plan.calls().filter(pl.col("recipe").is_not_null()).select("call", "recipe").collect()
-    joined = steps.join(calls.select("call", "outcome"), on="call", how="left")
-    outcome = pl.col("outcome").fill_null(str(Outcome.UNPROCESSED))
-    done = joined.filter(outcome == str(Outcome.APPLIED))
-    made = dict(done.group_by("recipe").len().iter_rows())
-    own = joined.filter(pl.col("recipe") != Recipe.EDIT)
-    return {
-        "copied": made.get(Recipe.COPY, 0),
-        "promoted": made.get(Recipe.PROMOTE, 0),
-        "originals_deleted": made.get(Recipe.DELETE_ORIGINAL, 0),
-        "copies_deleted": made.get(Recipe.DELETE_COPY, 0),
-        "steps_left": own.filter(outcome == str(Outcome.UNPROCESSED)).height,
-        "steps_failed": own.filter(~outcome.is_in([str(Outcome.APPLIED), str(Outcome.UNPROCESSED)])).height,
-    }
-
-
-def _seconds(run: Run) -> float:
-    """From the first event of the run to the last."""
-    if not run.ledger.exists():
-        return 0.0
-    with Ledger.read(run.ledger) as ledger:
-        return ledger.span_s()

@@ -21,13 +21,16 @@ from bulkedit import _words as words
 from bulkedit._files import draft_file
 from bulkedit._printable import printable
 from bulkedit._version import __version__
-from bulkedit.after.report.outcomes import Settlement, summary
+from bulkedit.after.report.outcomes import Settlement
 from bulkedit.client.pacing import Rate, parse_rate
 from bulkedit.client.responses import Outcome, Standing
 from bulkedit.errors import UsageError
 from bulkedit.plans import seconds_at
-from bulkedit.plans.estimate import DOLLARS_PER_CALL
-from bulkedit.runs.ledger import ACTIVITY, PACES, Ledger
+from bulkedit.plans.estimates import DOLLARS_PER_CALL
+from bulkedit.runs import ledger_frames
+from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.ledger_frames import ACTIVITY, PACES
+from bulkedit.runs.summary import summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +87,7 @@ def _hash(text: str) -> str:
 
 def facts(run: Run, settlement: Settlement) -> dict[str, Any]:
     """All that the page shows."""
-    numbers = summary(run, settlement)
+    numbers = summary(run)
     bins = max(12, min(_MOST_BARS, settlement.calls.height // _PER_BAR))
     activity, paces, settle = _of_ledger(run, bins)
     return {
@@ -110,7 +113,11 @@ def _of_ledger(run: Run, bins: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.Seri
     if not run.ledger.exists():
         return pl.DataFrame(schema=ACTIVITY), pl.DataFrame(schema=PACES), pl.Series("seconds", dtype=pl.Float64)
     with Ledger.read(run.ledger) as ledger:
-        return ledger.activity(bins), ledger.paces(bins), ledger.settle_times()
+        return (
+            ledger_frames.activity(ledger, bins),
+            ledger_frames.paces(ledger, bins),
+            ledger_frames.settle_times(ledger),
+        )
 
 
 # -- numbers beside each other

@@ -1,0 +1,240 @@
+"""A plan on disk, and its manifest, which is read without the frames: polars is imported when a frame is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from dataclasses import MISSING, dataclass, fields
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkedit import _received as received
+from bulkedit._files import sha256_of
+from bulkedit.client.contract import IMAGE_SET_ID
+from bulkedit.errors import PlanError, ReceivedError, StalePlanError
+from bulkedit.plans.calls import Lane, PlannedCall
+from bulkedit.plans.counts import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    import polars as pl
+
+FORMAT: Final = 2
+MANIFEST: Final = "manifest.json"
+AGAIN: Final = "Make a new one: bulkedit plan EDITS -d DATASTORE"
+FILES: Final = ("calls.parquet", "edits.parquet", "set_aside.parquet")
+SATISFIED: Final = "satisfied.parquet"
+_BATCH: Final = 2_048
+_SHORT: Final = 16  # hex digits
+_FIELDS: Final = [field.name for field in fields(PlannedCall)]
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "digest": (str,),
+    "datastore_id": (str,),
+    "settings": (dict,),
+    "list": (dict,),
+    "counts": (dict,),
+    "files": (dict,),
+}
+# beside the estimate, what is said of the list
+_NUMBERS: Final[dict[str, tuple[type, ...]]] = {
+    **{
+        field.name: (float, NoneType) if "None" in str(field.type) else (float,)
+        for field in fields(Estimate)
+        if field.default is MISSING
+    },
+    **dict.fromkeys(("rows", "set_aside", "skipped", "empty"), (int,)),
+}
+_WARNING: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("code", "problem", "likely", "hint"), (str,)),
+    "rows": (list,),
+    "more": (int,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """A plan on disk, found complete and unchanged."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the manifest says but its time, the digests of the files among it: 64 hex digits."""
+        return str(self.manifest["digest"])
+
+    @property
+    def short_digest(self) -> str:
+        """The first 16 digits of `digest`."""
+        return self.digest[:_SHORT]
+
+    @property
+    def datastore_id(self) -> str:
+        """The data store that the plan was made for."""
+        return str(self.manifest["datastore_id"])
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Edits, image sets, calls and so on (`bulkedit.plans.counts.Estimate`), and rows set aside."""
+        return dict(self.manifest["counts"])
+
+    def calls(self) -> pl.LazyFrame:
+        """Columns `CALLS`."""
+        return _scan(self.folder / "calls.parquet")
+
+    def edits(self) -> pl.LazyFrame:
+        """Columns `PLANNED_EDITS`."""
+        return _scan(self.folder / "edits.parquet")
+
+    def edits_of(self, call: int) -> pl.DataFrame:
+        """The edits of one call (`PLANNED_EDITS`): they lie together, so only their row groups are read."""
+        return self.edits().filter(call=call).collect()
+
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        """What the plan does that is seldom meant: code, problem, likely, hint, rows and more."""
+        return list(self.manifest.get("warnings", []))
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes of each attributes document."""
+        return int(self.manifest["settings"]["payload_limit"])
+
+    def set_aside(self) -> pl.LazyFrame:
+        """Rows of the list that the plan has no edits for, and why: columns `SET_ASIDE`.
+
+        Beside those set aside: rows that name nothing (`--on-missing skip`) and rows that ask for nothing.
+        """
+        return _scan(self.folder / "set_aside.parquet")
+
+    def satisfied(self) -> pl.LazyFrame:
+        """Edits that held already when the plan was made, so that it does without them: columns `PLANNED_EDITS`.
+
+        Their ``call`` is null, and none is sent.
+        """
+        if SATISFIED not in self.manifest["files"]:
+            return self.edits().clear()
+        return _scan(self.folder / SATISFIED)
+
+    def lanes(self, *, batch: int = _BATCH) -> Iterator[list[Lane]]:
+        """Lanes in order, in lists of about ``batch`` calls, so that memory does not grow with the plan."""
+        waiting: list[PlannedCall] = []
+        offset = 0
+        while rows := self.calls().slice(offset, batch).select(_FIELDS).collect().rows():
+            offset += len(rows)
+            waiting += [PlannedCall(*row) for row in rows]
+            last = waiting[-1].lane
+            whole = [call for call in waiting if call.lane != last]
+            waiting = waiting[len(whole) :]
+            yield _grouped(whole)
+        yield _grouped(waiting)
+
+    def lanes_with(self, calls: Collection[int]) -> list[Lane]:
+        """The whole lanes that hold these calls, in order."""
+        if not calls:
+            return []
+        import polars as pl
+
+        numbers = self.calls().filter(pl.col("call").is_in(sorted(calls))).select("lane").unique()
+        rows = self.calls().join(numbers, on="lane", how="semi").sort("call").select(_FIELDS).collect().rows()
+        return _grouped([PlannedCall(*row) for row in rows])
+
+
+def _scan(path: Path) -> pl.LazyFrame:
+    import polars as pl  # takes longer to import than `status` takes
+
+    return pl.scan_parquet(path, glob=False)
+
+
+def _grouped(calls: list[PlannedCall]) -> list[Lane]:
+    return [Lane(number, tuple(group)) for number, group in itertools.groupby(calls, key=lambda call: call.lane)]
+
+
+def digest_of(manifest: dict[str, Any]) -> str:
+    """SHA-256 of a manifest as JSON with sorted names and without blanks, but for its own digest and its time.
+
+    Without the time, two people who plan the same list come to the same digest.
+    """
+    said = {name: value for name, value in manifest.items() if name not in {"digest", "created"}}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def load_manifest(folder: Path) -> SavedPlan:
+    """Open a plan folder whose frames are not looked into: their files are those that the manifest names.
+
+    Raises as `bulkedit.plans.load`, but for what only the frames tell.
+    """
+    try:
+        manifest = _read_manifest(folder)
+    except ReceivedError as error:
+        error.hint = error.hint or AGAIN
+        raise
+    _require_unchanged(folder, manifest)
+    return SavedPlan(folder, manifest)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = received.read_json(path)
+    except OSError as error:
+        raise PlanError(
+            f"this is no plan: its {MANIFEST} cannot be read ({error.strerror}).",
+            where=str(folder),
+            hint="Make one: bulkedit plan EDITS -d DATASTORE",
+        ) from error
+    if manifest.get("format") != FORMAT:
+        raise PlanError(
+            "this plan was made by another version of bulkedit.", where=str(folder), hint="Plan the list again."
+        )
+    _require_kinds(manifest, str(path))
+    return manifest
+
+
+def _require_kinds(manifest: dict[str, Any], where: str) -> None:
+    """Raises ReceivedError if something that a manifest has is missing, or is of another kind."""
+    received.require({"warnings": [], **manifest}, {**_KINDS, "warnings": (list,)}, where)
+    counts, files = manifest["counts"], manifest["files"]
+    received.require(manifest["settings"], {"payload_limit": (int,)}, where)
+    received.require(manifest["list"], {"form": (str,), "rows": (int,), "sha256": (str,)}, where)
+    received.require(counts, {**dict.fromkeys(counts, (float, NoneType)), **_NUMBERS}, where)
+    for warning in manifest.get("warnings", []):
+        received.require({"a warning": warning}, {"a warning": (dict,)}, where)
+        received.require(warning, _WARNING, where)
+    if not re.fullmatch(IMAGE_SET_ID, manifest["datastore_id"]):
+        raise ReceivedError("datastore_id is no id of a data store.", where=where)
+    received.require(files, dict.fromkeys(files, (dict,)), where)
+    for name, about in files.items():
+        if name not in (*FILES, SATISFIED):
+            # nothing of the kind is opened, wherever it is
+            raise ReceivedError(
+                f"it names {name!a:.80}, and no plan has such a file.",
+                where=where,
+                likely="Someone has changed the plan by hand.",
+                hint=AGAIN,
+            )
+        received.require(about, {"rows": (int,), "sha256": (str,)}, where)
+
+
+def _require_unchanged(folder: Path, manifest: dict[str, Any]) -> None:
+    files = manifest["files"]
+    for name in (*FILES, *([SATISFIED] if SATISFIED in files else [])):
+        there = name in files and received.there(folder / name)
+        if not there or sha256_of(folder / name) != files[name]["sha256"]:
+            raise StalePlanError(
+                f"{name} is not the file that was planned.",
+                where=str(folder),
+                likely="A plan is changed by planning again, never by hand.",
+                hint=AGAIN,
+            )
+    if manifest["digest"] != digest_of(manifest):
+        raise StalePlanError(
+            f"{MANIFEST} has been changed: it is not what its digest says.",
+            where=str(folder),
+            likely="A plan is changed by planning again, never by hand.",
+            hint=AGAIN,
+        )

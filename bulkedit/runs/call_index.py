@@ -1,0 +1,80 @@
+"""What the numbers of a run need of its plan: the edits that each call carries, and the steps of ways by a copy.
+
+A run keeps them as a file of its own, `calls.index`: `status` reads it instead of the plan's frames, because importing
+polars takes longer than all else that `status` does. Five bytes a call: the number of its edits (four bytes, little
+endian) for all calls, then the step of each (one byte, 0 for none).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from bulkedit import _received as received
+from bulkedit._files import open_private
+from bulkedit.errors import ReceivedError
+from bulkedit.plans import Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bulkedit.plans import SavedPlan
+
+NAME: Final = "calls.index"
+STEP: Final = {recipe: code for code, recipe in enumerate(Recipe, 1)}
+_BATCH: Final = 65_536  # calls
+
+
+@dataclass(frozen=True, slots=True)
+class CallIndex:
+    """By number of the call: how many edits it carries, and its code in `STEP`, 0 where it is in place."""
+
+    edits: array[int]
+    steps: bytes
+
+
+def of_plan(plan: SavedPlan) -> CallIndex:
+    """From the frames of a plan that was loaded whole."""
+    edits, steps = array("I"), bytearray()
+    for part in plan.calls().select("edits", "recipe").collect().iter_slices(_BATCH):
+        edits.extend(part["edits"].to_list())
+        steps.extend([0 if recipe is None else STEP[Recipe(recipe)] for recipe in part["recipe"].to_list()])
+    return CallIndex(edits, bytes(steps))
+
+
+def write(index: CallIndex, path: Path) -> str:
+    """Write a new file. Returns its SHA-256: 64 hex digits. Raises OSError."""
+    content = _swapped(index.edits).tobytes() + index.steps
+    with open_private(path) as file:
+        file.write(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read(path: Path, sha256: str, calls: int) -> CallIndex:
+    """Read the file of a plan with so many calls. Raises ReceivedError if it is not the one that was written."""
+    try:
+        with received.opened(path) as file:
+            # its size is known before it is read
+            content = file.read() if os.fstat(file.fileno()).st_size == 5 * calls else b""
+    except OSError as error:
+        raise ReceivedError(f"this file cannot be read ({error.strerror}).", where=str(path), hint=_HINT) from error
+    if len(content) != 5 * calls or hashlib.sha256(content).hexdigest() != sha256:
+        raise ReceivedError("this is not the file that was written.", where=str(path), hint=_HINT)
+    edits = array("I", content[: 4 * calls])
+    return CallIndex(_swapped(edits), content[4 * calls :])
+
+
+_HINT: Final = f"Put {NAME} back from a backup of the run."
+
+
+def _swapped(edits: array[int]) -> array[int]:
+    """To and from little endian."""
+    if sys.byteorder == "little":
+        return edits
+    other = array("I", edits)
+    other.byteswap()
+    return other

@@ -1,0 +1,171 @@
+"""The numbers of a run, from its ledger and the index of its calls. No frame is made, so polars is not imported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkedit.client.responses import Outcome, Standing, outcome_of
+from bulkedit.plans import Recipe
+from bulkedit.runs.call_index import STEP
+from bulkedit.runs.ledger import Ledger, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bulkedit.runs.folder import Run
+    from bulkedit.runs.ledger import Part
+
+_OUTCOMES: Final = [Outcome.UNPROCESSED, *(outcome for outcome in Outcome if outcome is not Outcome.UNPROCESSED)]
+_UNPROCESSED: Final = 0
+_APPLIED: Final = _OUTCOMES.index(Outcome.APPLIED)
+_CODE_OF: Final = {str(standing): _OUTCOMES.index(outcome_of(standing)) for standing in Standing}
+_COUNTED: Final = ("call", "standing", "attempts", "throttles", "faults", "conflicts")
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The numbers of a run, as in the JSON line of type ``summary``; ``seconds`` from first to last event.
+
+    Raises LedgerError, and ReceivedError if the run's index is not the one that was written.
+    """
+    return RunNumbers(run).as_json()
+
+
+def ledger_state(run: Run) -> tuple[State, str]:
+    """What the run's ledger is worth, and words about it if it is not whole."""
+    if not run.ledger.exists():
+        return absent(run), ""
+    with Ledger.read(run.ledger) as ledger:
+        return ledger.state, ledger.words
+
+
+def absent(run: Run) -> State:
+    """The state of a ledger that is not there."""
+    return State.MISSING if run.is_begun else State.NOT_BEGUN
+
+
+class RunNumbers:
+    """Plan and ledger folded together."""
+
+    def __init__(self, run: Run) -> None:
+        """Read the ledger. Raises as `summary`."""
+        self._run = run
+        self._index = run.call_index()
+        self._planned = bytearray(len(self._index.edits))  # place in `_OUTCOMES`, by call
+        self._of_parts: dict[int, int] = {}  # the same of parts
+        self._parts: list[Part] = []
+        self._begun: Counter[str] = Counter()  # by standing
+        self._begun_planned = 0  # calls of the plan among them
+        self._sums = [0, 0, 0, 0]  # attempts, throttles, faults, conflicts
+        self._seconds = 0.0
+        self._state = State.WHOLE
+        if run.ledger.exists():
+            with Ledger.read(run.ledger) as ledger:
+                self._read(ledger)
+        else:
+            self._state = absent(run)
+        self._settled = self._after_promotion()
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON line of type ``summary``."""
+        counts, edits = self._run.plan.counts, self._edits()
+        requests, throttled, faults, conflicts = self._sums
+        return {
+            "type": "summary",
+            "run": str(self._run.folder),
+            "ledger": str(self._state),
+            "edits": counts["edits"],
+            "satisfied": counts.get("satisfied", 0),
+            **{str(outcome): edits[_OUTCOMES.index(outcome)] for outcome in Outcome},
+            "calls": counts["calls"],
+            "requests": requests,
+            "throttled": throttled,
+            "faults": faults,
+            "conflicts": conflicts,
+            "seconds": round(self._seconds, 3),
+            **self._steps(),
+        }
+
+    def standings(self) -> dict[str, int]:
+        """How many calls have which standing; the parts of a call that was split are calls of their own."""
+        begun = Counter(self._begun)
+        begun[str(Standing.PLANNED)] += self._run.plan.counts["calls"] - self._begun_planned
+        return {standing: count for standing in map(str, Standing) if (count := begun[standing])}
+
+    def _read(self, ledger: Ledger) -> None:
+        self._state, self._parts = ledger.state, ledger.parts()
+        planned, begun = self._planned, self._begun
+        for rows in ledger.last_rows(_COUNTED):
+            for call, standing, *_ in rows:
+                begun[standing] += 1
+                if call < len(planned):
+                    planned[call] = _CODE_OF.get(standing, _UNPROCESSED)
+                    self._begun_planned += 1
+                else:
+                    self._of_parts[call] = _CODE_OF.get(standing, _UNPROCESSED)
+            for place in range(len(self._sums)):
+                self._sums[place] += sum(row[2 + place] or 0 for row in rows)
+        self._seconds = ledger.span_s()
+
+    def _promotions(self) -> Iterator[tuple[int, int]]:
+        """Each call that edits a copy, with the call that promotes the copy: the next such in the lane."""
+        edit, promote, copy = STEP[Recipe.EDIT], STEP[Recipe.PROMOTE], STEP[Recipe.COPY]
+        last: int | None = None
+        for call in range(len(self._index.steps) - 1, -1, -1) if any(self._index.steps) else ():
+            step = self._index.steps[call]
+            if step == promote:
+                last = call
+            elif step == copy:
+                last = None
+            elif step == edit and last is not None:
+                yield call, last
+
+    def _after_promotion(self) -> bytearray:
+        """The outcomes of planned calls, and into those of parts: what was applied to a copy has the promotion's."""
+        settled = bytearray(self._planned)
+        end_of: dict[int, int] = {}
+        for call, promotion in self._promotions():
+            end_of[call] = self._planned[promotion]
+            if settled[call] == _APPLIED:
+                settled[call] = end_of[call]
+        for part in self._parts if end_of else ():
+            if part.parent in end_of:
+                end_of[part.call] = end_of[part.parent]
+                if self._of_parts.get(part.call) == _APPLIED:
+                    self._of_parts[part.call] = end_of[part.call]
+        return settled
+
+    def _edits(self) -> list[int]:
+        """Edits by outcome, in the order of `_OUTCOMES`; an edit of a split call counts with the last part of it."""
+        totals = [0] * len(_OUTCOMES)
+        for code, count in zip(self._settled, self._index.edits, strict=True):
+            totals[code] += count
+        root: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for part in self._parts:  # parents before their parts
+            root[part.call] = root.get(part.parent, part.parent)
+            last |= dict.fromkeys(part.edits, part.call)
+        for call, count in Counter(last.values()).items():
+            if root[call] < len(self._settled):
+                totals[self._settled[root[call]]] -= count
+                totals[self._of_parts.get(call, _UNPROCESSED)] += count
+        return totals
+
+    def _steps(self) -> dict[str, int]:
+        """How far the image sets that are changed by way of a copy have come."""
+        done: Counter[int] = Counter()
+        left = failed = 0
+        for step, code in zip(self._index.steps, self._settled, strict=True):
+            if step:
+                done[step] += code == _APPLIED
+                own = step != STEP[Recipe.EDIT]
+                left += own and code == _UNPROCESSED
+                failed += own and code not in {_APPLIED, _UNPROCESSED}
+        return {
+            "copied": done[STEP[Recipe.COPY]],
+            "promoted": done[STEP[Recipe.PROMOTE]],
+            "originals_deleted": done[STEP[Recipe.DELETE_ORIGINAL]],
+            "copies_deleted": done[STEP[Recipe.DELETE_COPY]],
+            "steps_left": left,
+            "steps_failed": failed,
+        }
