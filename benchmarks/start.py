@@ -32,8 +32,9 @@ def main() -> None:
         cases = {
             "--help": ("-m", "bulkedit", "--help"),
             "--version": ("-m", "bulkedit", "--version"),
-            "completion": ("-m", "bulkedit"),
+            "completion": ("-c", "from bulkedit.cli.app import app; app(prog_name='bulkedit')"),
             "status": ("-m", "bulkedit", "status", "r"),
+            "typer's own --help": ("-c", MINIMAL, "--help"),
             "typer, one argument": ("-c", MINIMAL, "r"),
         }
         times: dict[str, list[float]] = {name: [] for name in ("import typer, rich", *cases)}
@@ -58,7 +59,7 @@ ENV = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_REGION": "us-east-1",
 }
-COMPLETING = {"_PYTHON _M BULKEDIT_COMPLETE": "complete_bash", "COMP_WORDS": "bulkedit sta", "COMP_CWORD": "1"}
+COMPLETING = {"_BULKEDIT_COMPLETE": "complete_bash", "COMP_WORDS": "bulkedit sta", "COMP_CWORD": "1"}
 
 
 def cpu_s(words: tuple[str, ...], folder: str, env: dict[str, str] | None = None) -> float:

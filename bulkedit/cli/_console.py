@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from bulkedit._printable import printable, printable_json, printable_lines, shell_word
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import ConsoleOptions, RenderableType
+    from rich.live import Live
     from rich.segment import Segment
 
     from bulkedit.errors import BulkeditError
@@ -84,6 +84,8 @@ _pictures: Final[list[Console]] = []
 @contextmanager
 def redrawn(console: Console, *, transient: bool = True) -> Iterator[Live]:
     """A picture that is drawn anew in place; ``transient`` leaves nothing of it in the end."""
+    from rich.live import Live
+
     # standard output may be a pipe to which lines of JSON go
     still: dict[str, Any] = {"auto_refresh": False, "redirect_stdout": False, "redirect_stderr": False}
     with Live(console=console, transient=transient, vertical_overflow="visible", **still) as live:
