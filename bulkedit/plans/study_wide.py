@@ -135,6 +135,7 @@ def shared(
     lanes = pl.concat([members.select(_ID, "study").join(wanted, on="study", how="semi"), alone])
     rest = edits.join(wanted.select("edit"), on="edit", how="anti", maintain_order="left")
     beside = rest.join(lanes, on=_ID, maintain_order="left").with_columns(barrier=_is_barrier())
+    wanted = _apart(wanted, beside.filter("barrier"), mode)
     wanted = _ranked(wanted, beside.filter("barrier").select("study").unique())
     problems = [_versioned(wanted), _uneven(wanted, members, mode, contradictions)]
     if whole_rows:
@@ -192,6 +193,23 @@ def _wanted(edits: pl.DataFrame, members: pl.DataFrame, mode: StudyWide) -> pl.D
 
 def _is_barrier() -> pl.Expr:
     return pl.col("version").is_not_null() | (pl.col("action") == Action.REVERT) | is_top()
+
+
+def _apart(wanted: pl.DataFrame, barriers: pl.DataFrame, mode: StudyWide) -> pl.DataFrame:
+    """Ends a chain at a barrier of any image set of its study, if every row of the chain means the whole study.
+
+    Such a row means also the image set that a row before it has named, and that was reverted since: it is not the same
+    edit. Rows that name a version come first, so they are no barrier between others.
+    """
+    between = barriers.filter(pl.col("version").is_null()).sort("edit")
+    if not between.height:
+        return wanted
+    between = between.select("study", "edit", ended=pl.int_range(1, pl.len() + 1).over("study"))
+    whole = pl.lit(mode is StudyWide.ON) | pl.col("study_wide").all().over("chain")
+    ended = pl.when(whole & pl.col("own").is_null()).then(pl.col("ended")).fill_null(0)
+    wanted = wanted.sort("edit").join_asof(between, on="edit", by="study").with_columns(ended=ended)
+    chains = wanted.select("chain", "ended").unique().with_row_index("of_stretch")
+    return wanted.join(chains, on=["chain", "ended"]).with_columns(chain="of_stretch").drop("ended", "of_stretch")
 
 
 def _ranked(wanted: pl.DataFrame, guarded: pl.DataFrame) -> pl.DataFrame:

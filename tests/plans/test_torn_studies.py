@@ -68,6 +68,14 @@ def test_what_leaves_the_study_alike_is_planned(rows: Rows) -> None:
     assert plans.torn_by(plan.edits, ABOUT).drop_nulls("attribute").height == 0
 
 
+@pytest.mark.parametrize("mode", [AUTO, ON, OFF])
+def test_a_row_that_means_the_study_after_a_revert_is_not_the_same_as_one_before_it(mode: plans.StudyWide) -> None:
+    """It means also the image set that has been reverted in between."""
+    plan = made([whole(one=1), revert(image_set(0, 1)), whole(one=0)], ABOUT, mode, contradictions=LAST)
+    assert plan.edits.sort("call").select("row", "sent").rows() == [(2, True), (3, True), (4, True)]
+    assert plans.torn_by(plan.edits, ABOUT).drop_nulls("attribute").height == 0
+
+
 def test_a_study_of_which_nothing_is_known_is_not_told_of() -> None:
     plan = made([whole(), revert(image_set(0, 2))], None)
     assert (codes(plan), plans.torn_by(plan.edits, None).height) == ([], 0)
