@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkedit._concurrency import first_error
+from bulkedit._log import utc
 from bulkedit._words import duration
 from bulkedit.cli._console import err, json_line, packed, redrawn, redraws
 from bulkedit.client.responses import Outcome
@@ -34,7 +36,7 @@ async def show(numbers_: Callable[[], str]) -> None:
     """Show a line of numbers, of work whose end nobody knows, until cancelled."""
     console = err()
     if not redraws(console):
-        await _each_minute(lambda: console.print(numbers_()))
+        await _each_minute(lambda: console.print(_stamped(numbers_())))
     spinner = Spinner("dots")
     with redrawn(console) as live:
         while True:
@@ -61,13 +63,18 @@ async def watch(engine: Engine, *, as_json: bool) -> None:
         if redraws(err()):
             tasks.start_soon(_redraw, engine)
         elif not as_json:
-            tasks.start_soon(_each_minute, lambda: err().print(" · ".join(parts(engine.progress()))))
+            tasks.start_soon(_each_minute, lambda: err().print(_stamped(" · ".join(parts(engine.progress())))))
 
 
 async def _each_minute(show: Callable[[], None]) -> None:
     while True:
         await anyio.sleep(_LINE_S)
         show()
+
+
+def _stamped(line: str, clock: Callable[[], float] = time.time) -> str:
+    """A line with the time before it, if it goes to a file or a pipe: nobody sees there when it came."""
+    return line if err().is_terminal else f"{utc(clock())}  {line}"
 
 
 async def _redraw(engine: Engine) -> None:

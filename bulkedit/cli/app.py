@@ -7,8 +7,9 @@ import importlib
 import logging
 import os
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -23,9 +24,13 @@ from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from typer._click.core import Command, Context
     from typer._click.formatting import HelpFormatter
+
+
+LOGGED: Final = frozenset({"apply", "audit", "deid", "emulate", "inventory", "plan", "resume", "revert", "verify"})
 
 
 class CommandGroup(TyperGroup):
@@ -96,24 +101,27 @@ class _Warnings(logging.Handler):
         self._shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name != "bulkedit":  # actions: `bulkedit._log` writes them where they belong
+            return
         text = record.getMessage()
         if text not in self._shown:
             self._shown.add(text)
             err().print(text)
 
 
-def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
     """The command, with every error said in words and turned into its exit code."""
 
     @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - typer has checked them
+    def run(*args: Any, verbose: int = 0, log_file: Path | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - typer has checked them
         try:
             with ended_by_signals():
-                if command.__name__ != "clean":
+                if name != "clean":
                     from bulkedit.cli.clean import remove_leftovers_here
 
                     remove_leftovers_here()
-                command(*args, **kwargs)
+                with _logged(name, verbose, log_file):
+                    command(*args, **kwargs)
         except BulkeditError as error:
             show_error(error)
             raise typer.Exit(error.exit_code) from None
@@ -127,11 +135,23 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user, and no text that may hold values
+            from bulkedit.cli._logging import tell_of_defect
+
             err().print(f"error: bulkedit met a defect of its own: {_place(error)}.")
-            err().print("Please report it. What was recorded is in the run's ledger; resume goes on from there.")
+            err().print("What was recorded is in the run's ledger; resume goes on from there.")
+            tell_of_defect(error)
             raise typer.Exit(EXIT_FATAL) from None
 
     return run
+
+
+def _logged(name: str, verbose: int, log_file: Path | None) -> AbstractContextManager[None]:
+    """The log of a command that works long; others start in a moment, and have none."""
+    if name not in LOGGED:
+        return nullcontext()
+    from bulkedit.cli._logging import logged
+
+    return logged(name, verbose, log_file)
 
 
 @functools.cache
@@ -139,8 +159,14 @@ def load_command(name: str) -> Command:
     """Import a command."""
     function = getattr(importlib.import_module(f"bulkedit.cli.{COMMANDS[name].module}"), name)
     one = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
-    one.command(name, cls=Manual)(_guarded(function))
-    return get_command(one)
+    one.command(name, cls=Manual)(function)
+    command = get_command(one)
+    if name in LOGGED:
+        from bulkedit.cli._logging import log_options
+
+        command.params += log_options()
+    command.callback = _guarded(name, cast("Callable[..., None]", command.callback))
+    return command
 
 
 def _place(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import gzip
 import io
 import json
 import platform
+import time
 import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -27,6 +28,7 @@ from botocore.parsers import ResponseParserError
 from bulkedit._version import __version__
 from bulkedit.client.aws_session import UnreadableError, open_session
 from bulkedit.client.destination import Destination, Identity, check_endpoint, is_default, principal, source_of
+from bulkedit.client.logged import log_request
 from bulkedit.client.parsing import WRONG_SHAPE, copied_of, datastore_of, found_of, image_set_of, refusal_of, untrusted
 from bulkedit.client.responses import (
     Accepted,
@@ -334,9 +336,20 @@ class AwsClient:
         return answer
 
     async def _send(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
+        began = time.perf_counter()
+        response: dict[str, Any] = {}
+        answer = await self._answer(operation, response, **params)
+        name = self._api.meta.method_to_api_mapping[operation]
+        image_set_id = params.get("imageSetId", params.get("sourceImageSetId"))
+        log_request(name, image_set_id, answer, response, seconds=time.perf_counter() - began)
+        return answer
+
+    async def _answer(self, operation: str, response: dict[str, Any], **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
+        """``response`` takes botocore's ResponseMetadata of the answer, if there is one."""
         try:
             answer: dict[str, Any] = await getattr(self._api, operation)(datastoreId=self._datastore_id, **params)
         except boto.ClientError as error:
+            response |= error.response.get("ResponseMetadata", {})
             return refusal_of(error.response)
         except _NEVER_SENT as error:
             return _not_sent(error)
@@ -344,6 +357,7 @@ class AwsClient:
             return Lost(_UNREADABLE)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
+        response |= answer.get("ResponseMetadata", {})
         return answer
 
 

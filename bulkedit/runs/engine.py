@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio import lowlevel, to_thread
 
+from bulkedit import _log
 from bulkedit._concurrency import first_error
 from bulkedit.client.pacing import Operation, SettleTimes, Window, pacer
 from bulkedit.client.parsing import newest_of, systemic_error
@@ -46,6 +47,7 @@ from bulkedit.runs.denials import AccessDenial, Denials
 from bulkedit.runs.history import History, Lanes
 from bulkedit.runs.lane import WRITES, AskStore, Copy, Delete, LaneRun, List, Look, Read, Send
 from bulkedit.runs.ledger import Event, GroupCommit, Pace, Part
+from bulkedit.runs.logged import RecordLog
 from bulkedit.runs.progress import Progress
 from bulkedit.runs.scheduler import Agenda
 from bulkedit.runs.service_quirks import Learned
@@ -115,7 +117,8 @@ class Engine:
         self._key = key
         self._rng = rng
         self._clock = clock or Clock()
-        self._commit = GroupCommit(ledger)
+        self._log = RecordLog()
+        self._commit = GroupCommit(ledger, noted=self._log.take)
         self.pacers = {operation: pacer(rate, rng) for operation, rate in options.rates.items()}
         self.settle = SettleTimes()
         self._window = Window(options.max_in_flight)
@@ -255,6 +258,7 @@ class Engine:
 
     def _open(self, lane: Lane) -> None:
         self._open_lanes += 1
+        self._log.opens(lane)
         self._calls_ahead -= len(lane.calls)
         past, now = self._history.recipe_of(lane), self._clock.monotonic()
         run = (LaneRun if past is None else partial(RecipeRun, past))(
@@ -342,7 +346,8 @@ class Engine:
             await self._commit.write(intent)
         sent = self._clock.monotonic()
         lane.leaves(sent)
-        reply = await self._ask(action, through := lane.through or action.operation)
+        with _log.bound(**lane.logged()):
+            reply = await self._ask(action, through := lane.through or action.operation)
         # an answer in hand is written, whatever else happens
         now = self._clock.monotonic()
         if isinstance(reply, Refused) and reply.kind is Refusal.ACCESS_DENIED and not isinstance(action, AskStore):
@@ -514,6 +519,7 @@ class Engine:
 
     def _left(self, lane: LaneRun) -> None:
         self._open_lanes -= 1
+        self._log.closes(lane.edits)
         self._runs.pop(lane.number, None)
         self._flies(lane, flies=False)
         self.tally.parked += lane.parked

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from bulkedit._log import Fields
     from bulkedit.client.pacing import SettleTimes
     from bulkedit.plans import Lane, PlannedCall
     from bulkedit.runs.budget import RetryBudget
@@ -254,6 +255,11 @@ class LaneRun:
     def call(self) -> PlannedCall | None:
         """The call in hand."""
         return self._books.call if self._books else None
+
+    def logged(self) -> Fields:
+        """Fields of the call in hand for the log."""
+        books = self._books
+        return {} if books is None else {"call": books.call.call, "attempt": books.attempts}
 
     def take_events(self) -> list[Event | Part | Made]:
         """Events not handed out yet, in order."""

@@ -1142,8 +1142,15 @@ class GroupCommit:
     durable. After a fault of the ledger both raise it, and nothing more is written.
     """
 
-    def __init__(self, ledger: Ledger, *, committed: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        noted: Callable[[Record], None] = lambda _: None,
+        committed: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._ledger = ledger
+        self._noted = noted  # told each record that is handed over
         self._committed = committed  # told the size of each group
         self._waiting: list[Record] = []
         self._wake = anyio.Event()
@@ -1178,6 +1185,7 @@ class GroupCommit:
         if self._fault is not None:
             raise self._fault
         self._waiting.append(event)
+        self._noted(event)
         self._wake.set()
 
     async def write(self, event: Event) -> None:

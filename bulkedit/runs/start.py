@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 
 from bulkedit import _received as received
+from bulkedit._log import run_log
 from bulkedit._printable import printable
 from bulkedit._words import plural
 from bulkedit.client.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
@@ -31,6 +32,7 @@ from bulkedit.runs.budget import Halt, parse_max_errors
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.folder import require_own_anchor
 from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.logged import logged_run
 from bulkedit.runs.options import OnConflict, Options
 from bulkedit.runs.reconcile import Reconciled, reconcile
 from bulkedit.runs.resume import Resumption, Strategy, resumption
@@ -163,6 +165,22 @@ async def engine_of(
     been entered; ``told`` is told of it first, and ``reconciled`` of what was compared before. Raises
     UnprovenLedgerError, LedgerError, UsageError, and what `require_datastore` raises.
     """
+    resumed = run.is_begun
+    with run_log(run.folder):
+        async with _ready(run, client, going_on, told, reconciled) as engine:
+            with logged_run(run.plan, engine.tally, resumed=resumed):
+                yield engine
+
+
+@asynccontextmanager
+async def _ready(
+    run: Run,
+    client: Client,
+    going_on: GoingOn | None,
+    told: Callable[[Resumption], None] | None,
+    reconciled: Callable[[Reconciled], None] | None,
+) -> AsyncIterator[Engine]:
+    """As `engine_of`, without the log."""
     wanted = RunOptions.of(run)
     options = wanted.engine()
     async with _keeping_messages(client, run, wanted) as keeping:

@@ -24,6 +24,7 @@ IMPATIENT = (
     "import bulkedit.cli._progress as p; p._LINE_S = 0.05; from bulkedit.cli.app import app; app()",
 )
 NUMBERS = re.compile(
+    r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ  "
     r"\d+/20 calls · \d+ edits? applied · \d+ in flight · \d+\.\d\d/s of \d+\.\d\d/s · 0\.0% throttled"
     r"( · settle p50 [\d.]+ s, p95 [\d.]+ s)?( · [\d.]+ (s|min \d\d s) left)?"
 )

@@ -1,0 +1,103 @@
+"""A run in its log: how it begins and ends, and each record that goes to the ledger.
+
+Of a call the log has its outcome, and each request (`bulkedit.client.logged`). The ledger has more, and alone counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from bulkedit._log import is_logged, log
+from bulkedit._version import __version__
+from bulkedit.client.responses import Outcome, Standing
+from bulkedit.runs.ledger import Event, Made, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bulkedit._log import Fields
+    from bulkedit.plans import Lane, SavedPlan
+    from bulkedit.runs.counters import Tally
+    from bulkedit.runs.ledger import Record
+
+# what each outcome and each answer says is in other lines
+_DETAILS: Final = frozenset({Standing.INTENDED, Standing.ACCEPTED, Standing.PLANNED})
+
+
+class RecordLog:
+    """Logs what goes to the ledger, with the image set of each call, which the ledger does not have."""
+
+    def __init__(self) -> None:
+        self._image_sets: dict[int, str] = {}  # by call, of open lanes
+
+    def opens(self, lane: Lane) -> None:
+        """The lane's calls come next."""
+        self._image_sets.update({call.call: call.image_set_id for call in lane.calls})
+
+    def closes(self, calls: Iterable[int]) -> None:
+        """Nothing more comes of these calls."""
+        for call in calls:
+            self._image_sets.pop(call, None)
+
+    def take(self, record: Record) -> None:
+        """Log a record."""
+        if isinstance(record, Event):
+            _log_event(record, self._image_sets.get(record.call))
+        elif isinstance(record, Part):
+            if (image_set_id := self._image_sets.get(record.parent)) is not None:
+                self._image_sets[record.call] = image_set_id
+            log("call.part", call=record.call, parent=record.parent, edits=len(record.edits))
+        elif isinstance(record, Made):
+            log("copy.made" if record.ours else "copy.found", call=record.call, image_set_id=record.image_set_id)
+        else:
+            log("run.pace", quota_per_second=round(record.quota, 4))
+
+
+def _log_event(event: Event, image_set_id: str | None) -> None:
+    level = logging.DEBUG if event.standing in _DETAILS else logging.INFO
+    if not is_logged(level):
+        return
+    fields: Fields = {"call": event.call, "attempts": event.attempts}
+    if image_set_id is not None:
+        fields["image_set_id"] = image_set_id
+    for name in ("throttles", "faults", "conflicts"):
+        if count := getattr(event, name):
+            fields[name] = count
+    if event.base is not None:
+        fields["base"] = event.base
+    if event.version is not None:
+        fields["made"] = event.version
+    if event.cause is not None:
+        fields["cause"] = event.cause
+    log(f"call.{event.standing.replace(' ', '_')}", level, **fields)
+
+
+@contextmanager
+def logged_run(plan: SavedPlan, tally: Tally, *, resumed: bool) -> Iterator[None]:
+    """Log that a run begins, and how it ends."""
+    began = time.monotonic()
+    log(
+        "run.resumed" if resumed else "run.begun",
+        version=__version__,
+        python=platform.python_version(),
+        pid=os.getpid(),
+        plan=plan.short_digest,
+        calls=plan.counts["calls"],
+        edits=plan.counts["edits"],
+    )
+    ended: Fields = {}
+    try:
+        yield
+    except BaseException as failure:
+        ended["error"] = type(failure).__name__
+        raise
+    finally:
+        for outcome in Outcome:
+            ended[outcome.value] = tally.unprocessed if outcome is Outcome.UNPROCESSED else tally.outcomes[outcome]
+        ended["seconds"] = round(time.monotonic() - began, 3)
+        log("run.stopped" if "error" in ended or tally.unprocessed else "run.done", **ended)
