@@ -2,10 +2,10 @@
 
     python -m benchmarks.engine_overhead [--quick] [--calls 3000] [--rounds 3] [--figure FILE]
 
-Three ways to send the same requests (one look, one update, one look for each of as many image sets) from 32 workers:
-the engine with its ledger, a bare aioboto3 loop, boto3 in threads. The service is `benchmarks.canned`, on the other
-core: the emulator, itself Python, would be the bottleneck. The ways take turns, round by round, and the best round of
-each counts, because other processes of a machine only ever add to a time.
+Ways to send the same requests (one look, one update, one look for each of as many image sets) from 32 workers: the
+engine with its ledger and run.log, the same without run.log, a bare aioboto3 loop, boto3 in threads. The service is
+`benchmarks.canned`, on the other core: the emulator, itself Python, would be the bottleneck. The ways take turns, round
+by round, and the best round of each counts, because other processes of a machine only ever add to a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import random
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ from botocore.config import Config
 from benchmarks import canned, figures, instant
 from benchmarks.growth import OPTIONS
 from bulkedit import plans
+from bulkedit._log import run_log
 from bulkedit.client.connect import Connection, connect
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
@@ -50,9 +53,13 @@ class Took:
     cpu_seconds: float
 
 
-def engine(url: str, plan: plans.SavedPlan) -> Took:
+def engine(url: str, plan: plans.SavedPlan, *, logs: bool = True) -> Took:
     async def run() -> Took:
-        with tempfile.TemporaryDirectory() as folder, Ledger.create(Path(folder) / "ledger.sqlite") as ledger:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Ledger.create(Path(folder) / "ledger.sqlite") as ledger,
+            run_log(Path(folder)) if logs else nullcontext(),
+        ):
             async with connect(Connection(datastore_id=instant.DATASTORE, endpoint_url=url)) as client:
                 engine = Engine(plan, client, ledger, OPTIONS, key=b"a key", rng=random.Random(7))
                 began = _Stopwatch()
@@ -105,6 +112,7 @@ def boto3_threads(url: str, plan: plans.SavedPlan) -> Took:
 
 WAYS: dict[str, Callable[[str, plans.SavedPlan], Took]] = {
     "bulkedit's engine": engine,
+    "without run.log": partial(engine, logs=False),
     "bare aioboto3 loop": bare_aioboto3,
     "boto3 in threads": boto3_threads,
 }

@@ -43,7 +43,7 @@ _HIDDEN: Final = "…"
 
 
 class Fields(TypedDict, total=False):
-    """All fields of a record; times in the unit that the name ends with. The forms of texts are in `_FORMS`."""
+    """All fields of a record; None is not written. The forms of texts are in `_FORMS`."""
 
     command: str
     version: str  # of bulkedit
@@ -51,21 +51,21 @@ class Fields(TypedDict, total=False):
     pid: int
     exit_code: int
     call: int  # number in the plan
-    image_set_id: str
-    operation: str  # of the service, such as UpdateImageSetMetadata
-    request_id: str  # that the service gave the request; AWS Support asks for it
-    status: int  # of HTTP
-    code: str  # documented error code, or the kind of fault if there was no answer
+    image_set_id: str | None
+    operation: str | None  # of the service, such as UpdateImageSetMetadata
+    request_id: str | None  # that the service gave the request; AWS Support asks for it
+    status: int | None  # of HTTP
+    code: str | None  # documented error code, or the kind of fault if there was no answer
     attempt: int  # of the update of this call, from 1
     duration_ms: float
-    retry_after_s: float
-    base: int  # version that the request takes for the latest
-    made: int  # version that the update has made
+    retry_after_s: float | None
+    base: int | None  # version that the request takes for the latest
+    made: int | None  # version that the update has made
     attempts: int
     throttles: int
     faults: int
     conflicts: int
-    cause: str  # as in the ledger
+    cause: str | None  # as in the ledger
     parent: int  # the call that was split
     quota_per_second: float
     plan: str  # the first 16 digits of its digest
@@ -93,7 +93,7 @@ _FORMS: Final = {
     "cause": r"[A-Za-z]{1,80}|HTTP \d{3}|[a-z-]+(?:[:;,]? [a-z-]+){0,24}",  # codes, and our words
     "plan": r"[0-9a-f]{16}",
     "error": r"[A-Za-z_]\w{0,79}",
-    "traceback": r"(?:caused by |one of it )?[A-Za-z_]\w*|  \S+(?::\d+ in \S+)?",
+    "traceback": r"(?:caused by |one of it )?[A-Za-z_]\w*|  (?:\S+:\d+ in \S+|…)",
 }
 _MATCHES: Final = {name: re.compile(form).fullmatch for name, form in _FORMS.items()}
 _NUMBERS: Final = frozenset(Fields.__annotations__) - _FORMS.keys()
@@ -265,7 +265,7 @@ class _Gate(QueueHandler):
 @contextmanager
 def written_to(handler: logging.Handler, run: object | None = None) -> Iterator[None]:
     """Write the records of the block, or of one run in it; all of them are written when it ends."""
-    gate = _Gate(handler.level, run)
+    gate = _Gate(handler.level or logging.DEBUG, run)
     listener = QueueListener(gate.queue, handler)
     listener.start()
     _RECORDS.addHandler(gate)

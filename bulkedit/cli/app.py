@@ -101,7 +101,7 @@ class _Warnings(logging.Handler):
         self._shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name != "bulkedit":  # actions: `bulkedit._log` writes them where they belong
+        if record.name == "bulkedit.log":  # `bulkedit._log` writes these where they belong
             return
         text = record.getMessage()
         if text not in self._shown:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bulkedit._log import is_logged, log
 from bulkedit.client.responses import Lost, Refused
-
-if TYPE_CHECKING:
-    from bulkedit._log import Fields
 
 _WRITES: Final = frozenset({"UpdateImageSetMetadata", "CopyImageSet", "DeleteImageSet"})
 
@@ -30,18 +27,20 @@ def log_request(
     level = logging.DEBUG if isinstance(answer, dict) and not writes else logging.INFO
     if not is_logged(level):
         return
-    fields: Fields = {"operation": operation, "duration_ms": round(seconds * 1000, 1)}
-    if image_set_id is not None:
-        fields["image_set_id"] = image_set_id
-    if "HTTPStatusCode" in response:
-        fields["status"] = response["HTTPStatusCode"]
-    if "RequestId" in response:
-        fields["request_id"] = response["RequestId"]
-    event = "sent" if writes else "answered"
+    event, code, retry_after_s = "sent" if writes else "answered", None, None
     if isinstance(answer, Refused):
-        event, fields["code"] = "throttled" if answer.throttled else "refused", answer.code
-        if answer.retry_after_s is not None:
-            fields["retry_after_s"] = answer.retry_after_s
+        event, code = "throttled" if answer.throttled else "refused", answer.code
+        retry_after_s = answer.retry_after_s
     elif isinstance(answer, Lost):
-        event, fields["code"] = "lost", answer.cause
-    log(f"{'call' if writes else 'read'}.{event}", level, **fields)
+        event, code = "lost", answer.cause
+    log(
+        f"{'call' if writes else 'read'}.{event}",
+        level,
+        operation=operation,
+        image_set_id=image_set_id,
+        status=response.get("HTTPStatusCode"),
+        code=code,
+        request_id=response.get("RequestId"),
+        duration_ms=round(seconds * 1000, 1),
+        retry_after_s=retry_after_s,
+    )

@@ -62,19 +62,19 @@ def _log_event(event: Event, image_set_id: str | None) -> None:
     level = logging.DEBUG if event.standing in _DETAILS else logging.INFO
     if not is_logged(level):
         return
-    fields: Fields = {"call": event.call, "attempts": event.attempts}
-    if image_set_id is not None:
-        fields["image_set_id"] = image_set_id
-    for name in ("throttles", "faults", "conflicts"):
-        if count := getattr(event, name):
-            fields[name] = count
-    if event.base is not None:
-        fields["base"] = event.base
-    if event.version is not None:
-        fields["made"] = event.version
-    if event.cause is not None:
-        fields["cause"] = event.cause
-    log(f"call.{event.standing.replace(' ', '_')}", level, **fields)
+    log(
+        f"call.{event.standing.replace(' ', '_')}",
+        level,
+        call=event.call,
+        image_set_id=image_set_id,
+        attempts=event.attempts,
+        throttles=event.throttles,
+        faults=event.faults,
+        conflicts=event.conflicts,
+        base=event.base,
+        made=event.version,
+        cause=event.cause,
+    )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from bulkedit._log import log, trace
 from bulkedit.emulator.api.actions import admit, perform
 from bulkedit.emulator.api.failures import Conflict, Denied, ServiceError, Throttled
 from bulkedit.emulator.api.importing import UNDER_WAY
@@ -152,6 +153,13 @@ class Server:
         if struck or late:
             note["fault"] = Kind.LATE if late else ",".join(fault.kind for fault in struck)
         self.journal.add(**note)
+        log(
+            "emulator.answered" if reply else "emulator.dropped",
+            operation=note.get("action"),
+            image_set_id=note.get("image_set_id"),
+            status=note.get("status"),
+            code=note.get("code"),
+        )
         # what was refused for its credentials does not come late
         return reply, struck if reply is None else [one for one in struck if one.kind is not Kind.LATE]
 
@@ -188,6 +196,7 @@ class Server:
         except Exception as error:  # noqa: BLE001 - any fault of the emulator is a 500, and never stops it
             # said without text and traceback, which could hold health data
             _log.error("%s while carrying out %s", type(error).__name__, note.get("action"))
+            log("defect", logging.ERROR, error=type(error).__name__, traceback=trace(error))
             note["code"] = ServiceError.code
             return wire.refusal(ServiceError("Internal error of the emulator."))
 
