@@ -119,6 +119,7 @@ async def test_what_failed_is_tried_again(shell: Shell) -> None:
 def flags(command: str) -> dict[str, Any]:
     """The options of a command by the name of their flag, with their defaults."""
     found = {one.opts[0]: one.default for one in load_command(command).params}
+    found = {name: found[name] for name in found.keys() - {"--verbose", "--log-file"}}  # a program has its own logging
     return {name.removeprefix("--").replace("-", "_"): default for name, default in found.items() if name[0] == "-"}
 
 

@@ -7,7 +7,7 @@ import os
 import platform
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -98,7 +98,8 @@ class _OnStandardError(logging.Handler):
     """Records as a person reads them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        err().print(f"{_log.utc(record.created)}  {record.getMessage()}")
+        with suppress(OSError):  # nobody reads any more
+            err().print(f"{_log.utc(record.created)}  {record.getMessage()}")
 
 
 def _opened(path: Path) -> _log.LogFile:

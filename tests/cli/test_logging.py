@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import bulkedit
 from bulkedit._log import LogFile, written_to
 from bulkedit.cli._commands import COMMANDS
 from bulkedit.cli.app import LOGGED
@@ -110,6 +111,13 @@ class TestRunLog:
         assert lost == {(None, "ConnectionClosedError"), (500, "InternalServerException")}
         hidden = [(line["action"], name) for line in found for name, value in line.items() if value == "…"]
         assert hidden == []
+
+    async def test_the_library_writes_it_too(self, shell: Shell) -> None:
+        edits, where = shell.descriptions(shell.image_sets(1)), bulkedit.Where(endpoint_url=str(shell.emulator))
+        plan = await bulkedit.plan(edits, shell.emulator.datastore_id, folder=shell.folder / "p", where=where)
+        await bulkedit.apply(plan, run=shell.folder / "r", where=where)
+        found = actions(shell.folder / "r/run.log")
+        assert (found[0], found[-1], "call.applied" in found) == ("run.begun", "run.done", True)
 
     def test_a_run_whose_log_has_no_room_ends_as_it_would(self, shell: Shell) -> None:
         edits = shell.descriptions(shell.image_sets(2))
