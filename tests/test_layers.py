@@ -25,7 +25,7 @@ ONLY_IMPORTERS = {  # modules, or rooms
     "aioboto3": {"client.aws", "client.aws_session"},
     "botocore": {"client.aws", "client.aws_session", "client.transport", "emulator"},
     "aiobotocore": {"client.aws", "client.aws_session", "client.transport"},
-    "tenacity": {"runs.retry"},
+    "tenacity": {"client.reader", "runs.retry"},
 }
 
 

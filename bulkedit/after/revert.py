@@ -22,7 +22,6 @@ from bulkedit._concurrency import for_each
 from bulkedit._printable import shell_word
 from bulkedit._version import __version__
 from bulkedit._words import noun
-from bulkedit.client.pacing import Operation, pacer
 from bulkedit.client.reader import Reader
 from bulkedit.client.responses import FREQUENT, Refusal, Refused, Standing, State
 from bulkedit.dicom.dictionary import RULES
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.client.contract import Client
-    from bulkedit.client.pacing import Auto, Pacing, Rate
+    from bulkedit.client.pacing import Auto, Operation, Rate
     from bulkedit.client.reader import Clock
     from bulkedit.client.responses import ImageSet
     from bulkedit.plans import SavedPlan
@@ -173,9 +172,8 @@ async def revert(
     rows along: a revert undoes a whole version. If all image sets are left out, the plan has no calls. Raises
     UsageError for the choice, and under ``OnConflict.FAIL``; and what `Reader` raises.
     """
-    rng = random.Random()  # noqa: S311 - of waits
-    reader = Reader(client, rates, rng, clock)
-    planner = _Reverting(run, client, reader, pacer(rates[Operation.SEARCH], rng), workers=workers, watch=watch)
+    reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
+    planner = _Reverting(run, reader, workers=workers, watch=watch)
     await to_thread.run_sync(planner.read)
     await planner.find_siblings()
     chosen, other_rows = planner.choose(rows, image_sets, whole_image_sets=whole_image_sets)
@@ -186,20 +184,9 @@ async def revert(
 class _Reverting:
     """One planning of a revert."""
 
-    def __init__(
-        self,
-        run: Run,
-        client: Client,
-        reader: Reader,
-        searches: Pacing,
-        *,
-        workers: int,
-        watch: Callable[[int, int], None] | None,
-    ) -> None:
+    def __init__(self, run: Run, reader: Reader, *, workers: int, watch: Callable[[int, int], None] | None) -> None:
         self._run = run
-        self._client = client
         self._reader = reader
-        self._searches = searches
         self._workers = workers
         self._watch = watch or (lambda _done, _of: None)
         self._touched: dict[str, Touched] = {}
@@ -245,7 +232,7 @@ class _Reverting:
         """The image sets that study-wide calls have changed beside the one they named, and their versions."""
         reached: dict[str, list[dict[str, Any]]] = {}
         for call in self._wide:
-            call["members"] |= set(await siblings_of(self._client, self._reader, self._searches, call["lead"]))
+            call["members"] |= set(await siblings_of(self._reader, call["lead"]))
             for sibling in sorted(call["members"] - {call["lead"]}):
                 self._touched.setdefault(sibling, Touched()).rows.update(call["rows"])
                 if call["open"]:

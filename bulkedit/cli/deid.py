@@ -27,8 +27,8 @@ from bulkedit.cli._console import confirmed, err, interactive, json_line, out, p
 from bulkedit.cli._working import worked
 from bulkedit.cli.plan import Talk, apply_command, plan_line, show_plan
 from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import DOCUMENTED, Operation, Pacer, Rate, parse_rate
-from bulkedit.client.reader import Reader
+from bulkedit.client.pacing import DOCUMENTED, Operation, Rate, parse_rate
+from bulkedit.client.reader import Reader, Reads
 from bulkedit.client.responses import ARCHIVED
 from bulkedit.client.where import Where
 from bulkedit.deid.documents import files_of, read_files
@@ -397,7 +397,7 @@ class _Work:
     yes: bool
     via_copy: bool = False  # the edits of a primary image set are those of a copy of it
     total: int = 0
-    reads: deids.Reads = field(default_factory=deids.Reads)
+    reads: Reads = field(default_factory=Reads)
 
     def asked(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
@@ -469,9 +469,11 @@ async def _read(work: _Work, record: deids.Record, making: deids.Making) -> bool
 async def _read_documents(work: _Work, record: deids.Record, making: deids.Making) -> None:
     assert work.connection is not None  # noqa: S101 - `_check_source` has seen to it
     async with connect(work.connection) as client:
+        reader = _reader(client, work.rate)
+        work.reads = reader.reads
         selection = record.selection()
         if selection is None:
-            selection = await _selected(client, work, record)
+            selection = await _selected(reader, work, record)
             record.select(selection)
         left = selection.filter(~pl.col("image_set_id").is_in(list(record.done)))
         _warn_of_archive(left, yes=work.yes)
@@ -479,16 +481,21 @@ async def _read_documents(work: _Work, record: deids.Record, making: deids.Makin
         making.expect(frozenset() if work.via_copy else frozenset(primary))
         work.total = left.height
         ids = left.get_column("image_set_id").to_list()
-        burst = max(1.0, _METADATA.burst / _METADATA.per_second * work.rate.per_second)
-        pacer = Pacer(Rate(work.rate.per_second, burst), random.SystemRandom())
-        await deids.read_all(client, ids, making.take, pacer=pacer, reads=work.reads)
+        await deids.read_all(reader, ids, making.take)
 
 
-async def _selected(client: Client, work: _Work, record: deids.Record) -> pl.DataFrame:
+def _reader(client: Client, rate: Rate) -> Reader:
+    """``rate``: of GetImageSetMetadata; the selection is read at the documented quotas."""
+    burst = max(1.0, _METADATA.burst / _METADATA.per_second * rate.per_second)
+    rates = {operation: DOCUMENTED[operation] for operation in (Operation.SEARCH, Operation.GET)}
+    rates[Operation.METADATA] = Rate(rate.per_second, burst)
+    return Reader(client, rates, random.SystemRandom(), profile_option="--aws-profile")
+
+
+async def _selected(reader: Reader, work: _Work, record: deids.Record) -> pl.DataFrame:
     """The image sets to read, with what is known of them: columns of `SELECTION` and more."""
     assert work.connection is not None  # noqa: S101
     datastore_id = work.connection.datastore_id
-    pacer = Pacer(DOCUMENTED[Operation.SEARCH], random.SystemRandom())
     if not work.keys.height:
         path = work.inventory or record.folder / "inventory.parquet"
         if work.inventory is None and received.there(path):
@@ -496,18 +503,14 @@ async def _selected(client: Client, work: _Work, record: deids.Record) -> pl.Dat
         snapshot = (
             inventories.load(path, datastore_id)
             if path.exists()
-            else await inventories.take(client, path, datastore_id=datastore_id, pacer=pacer)
+            else await inventories.take(reader, path, datastore_id=datastore_id)
         )
         return snapshot.scan().collect()
     ids = work.keys.filter(pl.col("selector") == "image_set_id").get_column("key").to_list()
-    found = await inventories.lookup(
-        client, work.keys, datastore_id=datastore_id, inventory_path=work.inventory, pacer=pacer
-    )
+    found = await inventories.lookup(reader, work.keys, datastore_id=datastore_id, inventory_path=work.inventory)
     named = _named(found.inventory, work.keys)
     known = set(named.get_column("image_set_id"))
     unknown = [one for one in ids if one not in known]
-    rates = {Operation.GET: DOCUMENTED[Operation.GET]}
-    reader = Reader(client, rates, random.SystemRandom(), profile_option="--aws-profile")
     by_id = await deids.selected_by_id(reader, unknown)
     return pl.concat([named.select(deids.SELECTION.names()), by_id])
 

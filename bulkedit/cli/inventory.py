@@ -18,7 +18,8 @@ from bulkedit.cli import _options as o
 from bulkedit.cli._console import command, err, json_line, out
 from bulkedit.cli._working import worked
 from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import AUTO, pacer, parse_read_pace
+from bulkedit.client.pacing import AUTO, Operation, parse_read_pace
+from bulkedit.client.reader import Reader
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
 from bulkedit.inventory import Snapshot, Tally
 
@@ -120,9 +121,9 @@ def _close(snapshot: Snapshot, tally: Tally, seconds: float, *, as_json: bool) -
                 "datastore_id": snapshot.datastore_id,
                 "image_sets": snapshot.image_sets,
                 "pages": snapshot.pages,
-                "searches": tally.searches,
-                "throttled": tally.throttled,
-                "faults": tally.faults,
+                "searches": tally.reads.requests,
+                "throttled": tally.reads.throttled,
+                "faults": tally.reads.faults,
                 "seconds": round(seconds, 3),
             }
         )
@@ -131,7 +132,7 @@ def _close(snapshot: Snapshot, tally: Tally, seconds: float, *, as_json: bool) -
     console.print(
         f"{printable(snapshot.path)}: {plural(snapshot.image_sets, 'image set')} of data store "
         f"{printable(snapshot.datastore_id)}, in {plural(snapshot.pages, 'page')} "
-        f"({tally.throttled:,} throttled). {duration(seconds)}."
+        f"({tally.reads.throttled:,} throttled). {duration(seconds)}."
     )
     console.print("It holds patient ids and accession numbers: only you can read it.")
 
@@ -155,10 +156,9 @@ class _Taking:
     async def _take(self) -> None:
         async with connect(self.connection) as client:
             self._taken = await inventories.take(
-                client,
+                Reader(client, {Operation.SEARCH: self.rate}, random.SystemRandom()),
                 self.file,
                 datastore_id=self.connection.datastore_id,
-                pacer=pacer(self.rate, random.SystemRandom()),
                 watch=self._note,
                 fresh=self.fresh,
             )
@@ -169,7 +169,7 @@ class _Taking:
     def _numbers(self) -> str:
         """Image sets, pages, throttles, and the day of creation that paging has come to: no search tells how many."""
         tally = self.tally
-        parts = [f"{tally.image_sets:,} image sets", f"{tally.pages:,} pages", f"{tally.throttled:,} throttled"]
+        parts = [f"{tally.image_sets:,} image sets", f"{tally.pages:,} pages", f"{tally.reads.throttled:,} throttled"]
         if tally.reached is not None:
             day = time.strftime("%Y-%m-%d", time.gmtime(tally.reached / 1e6))
             parts.append(f"created up to {day}")

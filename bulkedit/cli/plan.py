@@ -155,8 +155,8 @@ class Talk(Listener):
         def numbers() -> str:
             now = tally()
             return (
-                f"looking image sets up: {now.searches:,} searches · {now.image_sets:,} image sets · "
-                f"{now.throttled:,} throttled"
+                f"looking image sets up: {now.reads.requests:,} searches · {now.image_sets:,} image sets · "
+                f"{now.reads.throttled:,} throttled"
             )
 
         return showing(numbers)

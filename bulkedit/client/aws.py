@@ -16,7 +16,7 @@ import platform
 import time
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from aiobotocore.config import AioConfig
@@ -29,7 +29,17 @@ from bulkedit._version import __version__
 from bulkedit.client.aws_session import UnreadableError, open_session
 from bulkedit.client.destination import Destination, Identity, check_endpoint, is_default, principal, source_of
 from bulkedit.client.logged import log_request
-from bulkedit.client.parsing import WRONG_SHAPE, copied_of, datastore_of, found_of, image_set_of, refusal_of, untrusted
+from bulkedit.client.parsing import (
+    UNREADABLE,
+    WRONG_SHAPE,
+    copied_of,
+    datastore_of,
+    found_of,
+    image_set_of,
+    refusal_of,
+    understood,
+    untrusted,
+)
 from bulkedit.client.responses import (
     Accepted,
     Copied,
@@ -47,13 +57,12 @@ from bulkedit.client.transport import METADATA_BYTES, AnswerTooLargeError, Plain
 from bulkedit.errors import CredentialsError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     import aioboto3
 
     from bulkedit.client.contract import Connection, CopyRequest, UpdateRequest
 
-_T = TypeVar("_T")
 _TRY_CREDENTIALS: Final = "Renew them (for example: aws sso login). To try them: aws sts get-caller-identity"
 _STS_S: Final = 5.0  # of GetCallerIdentity, which only tells more
 _THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the event loop
@@ -72,7 +81,6 @@ _NEVER_SENT: Final = (
 # what STS and SSO lead to beside a ClientError: no answer, or one that cannot be read
 _NO_CREDENTIALS: Final = (boto.BotoCoreError, ResponseParserError)
 _NO_ANSWER: Final = (*_NO_CREDENTIALS, OSError)
-_UNREADABLE: Final = "unreadable answer"
 _NO_ADDRESS: Final = "Invalid endpoint"  # how the text of botocore's ValueError begins
 # OSError: no gzip; ValueError: no JSON, no UTF-8, endless digits
 _BAD_BODY: Final = (AnswerTooLargeError, EOFError, OSError, zlib.error, ValueError)
@@ -266,7 +274,7 @@ class AwsClient:
         if request.include_study:
             params["includeStudyImageSets"] = True
         answer = await self._ask("update_image_set_metadata", **params)
-        return _understood(answer, lambda found: Accepted(int(found["latestVersionId"])))
+        return understood(answer, lambda found: Accepted(int(found["latestVersionId"])))
 
     async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
         """CopyImageSet."""
@@ -276,16 +284,16 @@ class AwsClient:
             copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.base)}},
             **({"promoteToPrimary": True} if request.promote else {}),
         )
-        return _understood(answer, copied_of)
+        return understood(answer, copied_of)
 
     async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
         """DeleteImageSet."""
-        return _understood(await self._ask("delete_image_set", imageSetId=image_set_id), lambda _: Deleting())
+        return understood(await self._ask("delete_image_set", imageSetId=image_set_id), lambda _: Deleting())
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         """GetImageSet."""
         answer = await self._ask("get_image_set", imageSetId=image_set_id, **_version(version))
-        return _understood(answer, image_set_of)
+        return understood(answer, image_set_of)
 
     async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
         """GetImageSetMetadata, decompressed and parsed."""
@@ -305,7 +313,7 @@ class AwsClient:
         """ListImageSetVersions, one page."""
         more = {"nextToken": next_token} if next_token else {}
         answer = await self._ask("list_image_set_versions", imageSetId=image_set_id, maxResults=limit, **more)
-        return _understood(answer, lambda found: Page(found["imageSetPropertiesList"], found.get("nextToken")))
+        return understood(answer, lambda found: Page(found["imageSetPropertiesList"], found.get("nextToken")))
 
     async def search(
         self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
@@ -315,11 +323,11 @@ class AwsClient:
         if criteria:
             more["searchCriteria"] = criteria
         answer = await self._ask("search_image_sets", maxResults=limit, **more)
-        return _understood(answer, found_of)
+        return understood(answer, found_of)
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         """GetDatastore."""
-        return _understood(await self._ask("get_datastore"), datastore_of)
+        return understood(await self._ask("get_datastore"), datastore_of)
 
     async def _ask(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
         """Send one request, once more with other credentials where those have expired; the raw answer, or why none."""
@@ -354,21 +362,11 @@ class AwsClient:
         except _NEVER_SENT as error:
             return _not_sent(error)
         except UnreadableError:
-            return Lost(_UNREADABLE)
+            return Lost(UNREADABLE)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
         response |= answer.get("ResponseMetadata", {})
         return answer
-
-
-def _understood(answer: dict[str, Any] | Refused | Lost, record: Callable[[dict[str, Any]], _T]) -> _T | Refused | Lost:
-    """An answer as its record; one without what the service's model requires does not tell, so it is lost."""
-    if not isinstance(answer, dict):
-        return answer
-    try:
-        return record(answer)
-    except WRONG_SHAPE:
-        return Lost(_UNREADABLE)
 
 
 def _code(error: boto.ClientError) -> str:
@@ -402,7 +400,7 @@ def _metadata(packed: bytes) -> Metadata | Lost:
     except _BAD_BODY as error:
         return Lost(type(error).__name__)
     except RecursionError:  # JSON that is nested too deep
-        return Lost(_UNREADABLE)
+        return Lost(UNREADABLE)
 
 
 def _unpack(packed: bytes) -> dict[str, Any]:

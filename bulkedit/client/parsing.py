@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import email.utils
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.client.responses import Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
 from bulkedit.client.service_messages import HIDDEN, code_without_values
-from bulkedit.errors import AccessError, BulkeditError, CredentialsError, UntrustedServerError
+from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError, UntrustedServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # error code -> kind; codes of the service's model first, then those of AWS request signing
 _KINDS: Final[dict[str, Refusal]] = {
@@ -55,6 +58,20 @@ THEN_RESUME: Final = ", then go on with: bulkedit resume RUN"
 # what reading an answer raises that lacks what the service's model requires
 WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, RecursionError)  # the last: nested too deep
 
+UNREADABLE: Final = "unreadable answer"  # the cause of `Lost`
+_Raw = TypeVar("_Raw")
+_Record = TypeVar("_Record")
+
+
+def understood(answer: _Raw | Refused | Lost, record: Callable[[_Raw], _Record]) -> _Record | Refused | Lost:
+    """An answer as its record; one without what the service's model requires does not tell, so it is lost."""
+    if isinstance(answer, Refused | Lost):
+        return answer
+    try:
+        return record(answer)
+    except WRONG_SHAPE:
+        return Lost(UNREADABLE)
+
 
 def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's error response
     """An error answer of the service as `Refused`, or `Lost` for a 5xx, after which the update may have been made."""
@@ -88,6 +105,11 @@ def systemic_error(
     if refused.kind is Refusal.UNTRUSTED:
         return untrusted(refused, in_run=in_run)
     return denied if refused.kind is Refusal.ACCESS_DENIED else None
+
+
+def not_reached(problem: str, *, hint: str | None = None) -> EndpointError:
+    """The error for a service that gives no answer."""
+    return EndpointError(problem, likely="The network is down, or --endpoint-url or --region is wrong.", hint=hint)
 
 
 def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError:

@@ -1,36 +1,45 @@
-"""Reads of image sets: one at a time or side by side, each paced, repeated where that can help, and never an update.
+"""The reader: every read of the service outside a run's lanes, paced, repeated while that can help, never an update.
 
-A `Reader` is what looks at a store beside a run: before a revert is planned, and when a run is verified.
+Two rules, each one tenacity policy round the one below it:
+
+*   A request that a quota turns away (429, 402) is sent again for as long as it takes, when its pacer lets it go.
+*   A read that meets a fault (a lost answer, 409) is tried `ATTEMPTS` times, with the waits of `FAULT`.
+
+Any other refusal would be given again, so it is returned at once, or raised if no read of its kind can succeed.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
+import tenacity
 
+from bulkedit.client.denials import all_denied
 from bulkedit.client.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, pacer, parse_read_pace
-from bulkedit.client.parsing import image_set_of, systemic_error
-from bulkedit.client.responses import ImageSet, Lost, Metadata, Page, Refusal, Refused
-from bulkedit.errors import AccessError, EndpointError
+from bulkedit.client.parsing import image_set_of, not_reached, systemic_error, understood
+from bulkedit.client.responses import ImageSet, Lost, Metadata, Refusal, Refused, State
+from bulkedit.errors import AccessError
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Mapping
 
     from bulkedit.client.contract import Client
-    from bulkedit.client.pacing import Auto, Rate
+    from bulkedit.client.pacing import Auto, Backoff, Pacing, Rate
+    from bulkedit.client.responses import Page
 
-_T = TypeVar("_T", ImageSet, Metadata, Page)
+_T = TypeVar("_T")
 
 ATTEMPTS: Final = 10  # of one read that meets faults, about two minutes; throttles do not count
-# in a row, of different image sets, and the role lacks the permission; of an image set or two it is their policy
-_SEVERAL_DENIED: Final = 5
-_NAMES: Final = {
+ACTIONS: Final = {
     Operation.GET: "GetImageSet",
     Operation.METADATA: "GetImageSetMetadata",
     Operation.VERSIONS: "ListImageSetVersions",
+    Operation.SEARCH: "SearchImageSets",
 }
 
 
@@ -41,9 +50,10 @@ def read_paces(text: str) -> dict[Operation, Rate | Auto]:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where time comes from, and how to wait."""
+    """Where time comes from, and how to wait. Seconds."""
 
     monotonic: Callable[[], float] = anyio.current_time
+    epoch: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 
 
@@ -53,15 +63,16 @@ class Reads:
 
     requests: int = 0
     throttled: int = 0
-    faults: int = 0  # lost answers, and metadata that was not ready yet
+    faults: int = 0  # lost or unreadable answers, and what was not ready yet
 
 
 class Reader:
     """Reads within the quotas, any number at once.
 
     Each method returns what was asked for, or `Refused` if the service does not tell (no such image set or version,
-    access denied, metadata that is not ready after all attempts). Raises CredentialsError if no read can succeed,
-    AccessError if several image sets in a row are denied, or any list of versions, EndpointError if none is answered.
+    access denied, metadata that is not ready after all attempts, criteria that it does not accept). Raises
+    CredentialsError or UntrustedServerError if no read can succeed, AccessError if several image sets in a row are
+    denied, or any search or list of versions, EndpointError if no attempt is answered.
     """
 
     def __init__(
@@ -73,32 +84,32 @@ class Reader:
         *,
         profile_option: str = "--profile",
     ) -> None:
-        """``profile_option``: the command's option for the AWS profile, which an error names."""
+        """``rates``: of each operation that is read. ``profile_option``: that of the AWS profile, for errors."""
         self._client = client
-        self._profile_option = profile_option
-        self._pacers = {operation: pacer(rate, rng) for operation, rate in rates.items()}
         self._rng = rng
-        self._clock = clock or Clock()
-        self._denied: dict[Operation, set[str]] = {Operation.GET: set(), Operation.METADATA: set()}  # image sets
+        self.clock = clock or Clock()
         self.reads = Reads()
+        self._operations = {
+            operation: _ReadOperation(operation, pacer(rate, rng), self.reads, self.clock, profile_option)
+            for operation, rate in rates.items()
+        }
 
     async def image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused:
         """GetImageSet: no access in the sense of storage tiers."""
-        return await self._ask(Operation.GET, image_set_id, lambda: self._client.get_image_set(image_set_id, version))
+        return await self._operations[Operation.GET].ask(
+            lambda: self._client.get_image_set(image_set_id, version), image_set_id
+        )
 
     async def settled(self, image_set_id: str) -> ImageSet | Refused:
-        """GetImageSet, once more where the image set is locked; LOCKED where it stays so."""
-        for attempt in range(1, ATTEMPTS + 1):
-            found = await self.image_set(image_set_id)
-            if isinstance(found, Refused) or found.state != "LOCKED":
-                return found
-            await self._clock.sleep(LOOK.wait(attempt, self._rng))
-        return found
+        """GetImageSet, up to `ATTEMPTS` times while the image set is locked; LOCKED if it stays so."""
+        return await _repeated(
+            lambda: self.image_set(image_set_id), _is_locked, LOOK, attempts=ATTEMPTS, clock=self.clock, rng=self._rng
+        )
 
-    async def metadata(self, image_set_id: str, version: int) -> dict[str, Any] | Refused:
+    async def metadata(self, image_set_id: str, version: int | None = None) -> dict[str, Any] | Refused:
         """GetImageSetMetadata, the document. An access: an archived image set moves to the frequent tier."""
-        found = await self._ask(
-            Operation.METADATA, image_set_id, lambda: self._client.get_metadata(image_set_id, version)
+        found = await self._operations[Operation.METADATA].ask(
+            lambda: self._client.get_metadata(image_set_id, version), image_set_id
         )
         return found.document if isinstance(found, Metadata) else found
 
@@ -110,67 +121,151 @@ class Reader:
             page = await self._versions(image_set_id, token)
             if isinstance(page, Refused):
                 return page
-            found += [image_set_of(item) for item in page.items]
-            token = page.next_token
-            if token is None or not page.items or found[-1].version <= since:
+            listed, token = page
+            found += listed
+            if token is None or not listed or found[-1].version <= since:
                 return found
 
-    async def _versions(self, image_set_id: str, token: str | None) -> Page | Refused:
-        return await self._ask(
-            Operation.VERSIONS, image_set_id, lambda: self._client.list_versions(image_set_id, next_token=token)
+    async def _versions(self, image_set_id: str, token: str | None) -> tuple[list[ImageSet], str | None] | Refused:
+        async def send() -> tuple[list[ImageSet], str | None] | Refused | Lost:
+            return understood(await self._client.list_versions(image_set_id, next_token=token), _versions_of)
+
+        # without a list of versions nothing is known, so a denial is not set aside for the image set
+        return await self._operations[Operation.VERSIONS].ask(send)
+
+    async def search(
+        self, criteria: dict[str, Any], record: Callable[[Page], _T], *, limit: int, token: str | None = None
+    ) -> _T | Refused:
+        """SearchImageSets, one page of ``limit`` image sets at most, as ``record`` makes it.
+
+        A page for which ``record`` raises `bulkedit.client.parsing.WRONG_SHAPE` is an unreadable answer: asked again.
+        """
+
+        async def send() -> _T | Refused | Lost:
+            return understood(await self._client.search(criteria, limit=limit, next_token=token), record)
+
+        return await self._operations[Operation.SEARCH].ask(send)
+
+
+class _ReadOperation:
+    """One operation of the service, read within its quota."""
+
+    def __init__(self, operation: Operation, pacing: Pacing, reads: Reads, clock: Clock, profile_option: str) -> None:
+        self._action = ACTIONS[operation]
+        self._pacing = pacing
+        self._reads = reads
+        self._clock = clock
+        self._profile_option = profile_option
+        self._denied: set[str] = set()  # image sets in a row
+        self._allowed = False
+
+    async def ask(
+        self, send: Callable[[], Awaitable[_T | Refused | Lost]], image_set_id: str | None = None
+    ) -> _T | Refused:
+        """What ``send`` is answered. ``image_set_id``: the image set that a denial may be about alone.
+
+        Raises as `Reader` does.
+        """
+        answer = await _repeated(
+            partial(self._unthrottled, send),
+            _is_fault,
+            FAULT,
+            attempts=ATTEMPTS,
+            clock=self._clock,
+            rng=self._pacing.rng,
+        )
+        if isinstance(answer, Lost):
+            raise not_reached(
+                f"the service does not answer {self._action} ({answer.cause}, {ATTEMPTS} times in a row)."
+            )
+        if isinstance(answer, Refused):
+            self._require_hope(answer, image_set_id)
+        else:
+            self._allowed = True
+            self._denied.clear()
+        return answer
+
+    async def _unthrottled(self, send: Callable[[], Awaitable[_T | Refused | Lost]]) -> _T | Refused | Lost:
+        """The first answer that is no throttle."""
+        return await _repeated(
+            partial(self._once, send), _is_throttled, None, attempts=None, clock=self._clock, rng=self._pacing.rng
         )
 
-    async def _ask(
-        self, operation: Operation, image_set_id: str, send: Callable[[], Awaitable[_T | Refused | Lost]]
-    ) -> _T | Refused:
-        paced, attempt = self._pacers[operation], 0
-        while True:
-            while (seconds := paced.wait(self._clock.monotonic())) > 0:
-                await self._clock.sleep(seconds)
-            sent = self._clock.monotonic()
-            paced.take(sent)
-            self.reads.requests += 1
-            answer = await send()
-            if isinstance(answer, Refused) and answer.throttled:
-                self.reads.throttled += 1
-                paced.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
-                continue
-            paced.answered(self._clock.monotonic(), sent)
-            if isinstance(answer, Refused):
-                self._require_hope(operation, image_set_id, answer)
-                if answer.kind is not Refusal.CONFLICT:
-                    return answer
-            elif not isinstance(answer, Lost):
-                self._denied.get(operation, set()).clear()
-                return answer
-            self.reads.faults += 1
-            attempt += 1
-            if attempt >= ATTEMPTS:
-                if isinstance(answer, Refused):
-                    return answer
-                raise EndpointError(
-                    f"the service does not answer {_NAMES[operation]} ({answer.cause}, {attempt} times in a row).",
-                    likely="The network is down, or --endpoint-url or --region is wrong.",
-                )
-            await self._clock.sleep(FAULT.wait(attempt, self._rng))
+    async def _once(self, send: Callable[[], Awaitable[_T | Refused | Lost]]) -> _T | Refused | Lost:
+        """Send one request when the pacer lets it go, and tell the pacer what came of it."""
+        while (seconds := self._pacing.wait(self._clock.monotonic())) > 0:
+            await self._clock.sleep(seconds)
+        sent = self._clock.monotonic()
+        self._pacing.take(sent)
+        self._reads.requests += 1
+        answer = await send()
+        now = self._clock.monotonic()
+        if isinstance(answer, Refused) and answer.throttled:
+            self._reads.throttled += 1
+            self._pacing.throttled(now, sent, answer.retry_after_s)
+        else:
+            self._pacing.answered(now, sent)
+            self._reads.faults += _is_fault(answer)
+        return answer
 
-    def _require_hope(self, operation: Operation, image_set_id: str, refused: Refused) -> None:
+    def _require_hope(self, refused: Refused, image_set_id: str | None) -> None:
         """Raises CredentialsError, AccessError or UntrustedServerError if no read of this kind can succeed."""
-        if self._is_denied_alone(operation, image_set_id, refused):
-            return
-        denied = _denied(operation, refused)
+        if refused.kind is Refusal.ACCESS_DENIED and image_set_id is not None:
+            self._denied.add(image_set_id)
+            if not all_denied(len(self._denied), allowed_before=self._allowed):
+                return
+        denied = AccessError(
+            f"AWS denied access ({refused.code}).",
+            likely=f"The role lacks medical-imaging:{self._action}, or the data store is another account's.",
+        )
         if (error := systemic_error(refused, denied=denied, profile_option=self._profile_option)) is not None:
             raise error
 
-    def _is_denied_alone(self, operation: Operation, image_set_id: str, refused: Refused) -> bool:
-        """Whether only this image set is denied, as far as can be told; without a list of versions nothing is known."""
-        if refused.kind is not Refusal.ACCESS_DENIED or operation not in self._denied:
-            return False
-        self._denied[operation].add(image_set_id)
-        return len(self._denied[operation]) < _SEVERAL_DENIED
 
+async def _repeated(
+    read: Callable[[], Awaitable[_T]],
+    again: Callable[[_T], bool],
+    waits: Backoff | None,
+    *,
+    attempts: int | None,
+    clock: Clock,
+    rng: random.Random,
+) -> _T:
+    """The first answer that is not to be asked for ``again``, or the last of ``attempts`` (None: without end).
 
-def _denied(operation: Operation, refused: Refused) -> AccessError:
-    return AccessError(
-        f"AWS denied access ({refused.code}).", likely=f"The role lacks medical-imaging:{_NAMES[operation]}."
+    ``waits``: between two attempts; None if ``read`` itself waits for its turn.
+    """
+    policy = tenacity.AsyncRetrying(  # one for each call: its state is not for several at once
+        stop=tenacity.stop_never if attempts is None else tenacity.stop_after_attempt(attempts),
+        wait=tenacity.wait_none() if waits is None else lambda state: waits.wait(state.attempt_number, rng),
+        retry=tenacity.retry_if_result(again),
+        sleep=clock.sleep,
+        retry_error_callback=_last_answer,
     )
+
+    async def attempt() -> _T:  # tenacity awaits the answer of coroutine functions only
+        return await read()
+
+    return await policy(attempt)
+
+
+def _last_answer(state: tenacity.RetryCallState) -> Any:  # noqa: ANN401 - tenacity's
+    assert state.outcome is not None  # noqa: S101 - there was an attempt
+    return state.outcome.result()
+
+
+def _versions_of(page: Page) -> tuple[list[ImageSet], str | None]:
+    return [image_set_of(item) for item in page.items], page.next_token
+
+
+def _is_throttled(answer: object) -> bool:
+    return isinstance(answer, Refused) and answer.throttled
+
+
+def _is_fault(answer: object) -> bool:
+    """Whether the same request may be answered otherwise in a moment."""
+    return isinstance(answer, Lost) or (isinstance(answer, Refused) and answer.kind is Refusal.CONFLICT)
+
+
+def _is_locked(answer: ImageSet | Refused) -> bool:
+    return isinstance(answer, ImageSet) and answer.state is State.LOCKED

@@ -12,10 +12,10 @@ from bulkedit.deid.making import Making, Recipe
 from bulkedit.deid.profile import OPTIONS, PRECEDENCE, SHIPPED, Profile
 from bulkedit.deid.profile import load as load_profile
 from bulkedit.deid.pseudonyms import load_mapping
-from bulkedit.deid.reading import Reads, read_all
+from bulkedit.deid.reading import read_all, selected_by_id
 from bulkedit.deid.record import SELECTION, Record, folder_of
 from bulkedit.deid.rules import Rules
-from bulkedit.deid.selection import selected, selected_by_id
+from bulkedit.deid.selection import selected
 from bulkedit.deid.walk import KINDS, Derived, Edit, Finding, Mark, Walker
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "Making",
     "Mark",
     "Profile",
-    "Reads",
     "Recipe",
     "Record",
     "Rules",

@@ -1,121 +1,101 @@
-"""Metadata documents from the data store: within the quota, several at once, none held longer than its turn."""
+"""Image sets and their metadata documents from the data store: several at once, none held longer than its turn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import polars as pl
+
 from bulkedit._concurrency import for_each
-from bulkedit.client.pacing import FAULT
-from bulkedit.client.parsing import systemic_error
-from bulkedit.client.responses import Metadata, Refusal, Refused
-from bulkedit.errors import AccessError, BulkeditError, DatastoreError, EndpointError
-from bulkedit.inventory import Clock
+from bulkedit.client.pacing import Operation
+from bulkedit.client.reader import ACTIONS, ATTEMPTS
+from bulkedit.client.responses import Refusal, Refused
+from bulkedit.deid.record import SELECTION
+from bulkedit.errors import AccessError, DatastoreError, EndpointError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bulkedit.client.contract import Client
-    from bulkedit.client.pacing import Pacer
-    from bulkedit.client.responses import Lost
+    from bulkedit.client.reader import Reader
+    from bulkedit.client.responses import ImageSet
+    from bulkedit.errors import BulkeditError
 
 WORKERS: Final = 16  # reads under way at once: at 50/s enough for answers that take a third of a second
-_ATTEMPTS: Final = 10  # of one read that meets faults; throttles do not count
+_NOT_THERE: Final = frozenset({Refusal.NOT_FOUND, Refusal.INVALID})
 
 
-@dataclass(slots=True)
-class Reads:
-    """What has been asked so far."""
-
-    documents: int = 0
-    throttled: int = 0
-    faults: int = 0
-    gone: int = 0  # image sets that are there no more
-
-
-async def read_all(
-    client: Client,
-    image_set_ids: Sequence[str],
-    take: Callable[[str, dict[str, Any]], None],
-    *,
-    pacer: Pacer,
-    clock: Clock | None = None,
-    reads: Reads | None = None,
-) -> None:
+async def read_all(reader: Reader, image_set_ids: Sequence[str], take: Callable[[str, dict[str, Any]], None]) -> None:
     """Read the latest metadata of image sets and give each document to ``take``, in no particular order.
 
-    ``take`` is called on the caller's loop, one document at a time; at most `WORKERS` documents are held. A throttled
-    read is repeated for as long as it takes, a lost one `_ATTEMPTS` times, and so is one of an image set whose metadata
-    is not ready yet (409). An image set that is there no more is counted and passed over. Raises what no read can get
-    past (CredentialsError, AccessError, EndpointError), and what ``take`` raises.
+    ``take`` is called on the caller's loop, one document at a time; at most `WORKERS` documents are held. An image set
+    that is no longer there is passed over. Raises DatastoreError if none is there, AccessError for one that these
+    credentials may not read, EndpointError for any other refusal, what `Reader` raises, and what ``take`` raises.
     """
-    reader = _Reader(client, pacer, clock or Clock(), reads or Reads())
+    gone = 0
 
     async def read(image_set_id: str) -> None:
-        document = await reader.read(image_set_id)
-        if document is not None:
+        nonlocal gone
+        document = await reader.metadata(image_set_id)
+        if not isinstance(document, Refused):
             take(image_set_id, document)
+        elif document.kind in _NOT_THERE:
+            gone += 1
+        else:
+            raise _unreadable(image_set_id, Operation.METADATA, document)
 
     await for_each(read, image_set_ids, at_once=WORKERS)
-    if reader.reads.gone and reader.reads.gone == len(image_set_ids):
+    if gone and gone == len(image_set_ids):
         raise DatastoreError(
             "none of the image sets exists in the data store.",
             likely="The data store is another one, or in another region.",
         )
 
 
-class _Reader:
-    """Sends reads within the quota and counts them."""
+async def selected_by_id(reader: Reader, ids: list[str]) -> pl.DataFrame:
+    """What GetImageSet tells of image sets that are named by id: columns `SELECTION`, in the order of ``ids``.
 
-    def __init__(self, client: Client, pacer: Pacer, clock: Clock, reads: Reads) -> None:
-        self._client = client
-        self._pacer = pacer
-        self._clock = clock
-        self.reads = reads
+    Moves no image set out of the archive. Raises UsageError for an id that the data store does not have, AccessError
+    for an image set that these credentials may not read, EndpointError for any other refusal, and what `Reader` raises.
+    """
+    found: dict[str, ImageSet] = {}
 
-    async def read(self, image_set_id: str) -> dict[str, Any] | None:
-        """One document; None where the image set is gone."""
-        attempt = 0
-        while True:
-            sent = await self._turn()
-            answer = await self._client.get_metadata(image_set_id)
-            if isinstance(answer, Refused) and answer.throttled:
-                self.reads.throttled += 1
-                self._pacer.throttled(self._clock.monotonic(), sent, answer.retry_after_s)
-                continue
-            self._pacer.answered(self._clock.monotonic(), sent)
-            if isinstance(answer, Metadata):
-                self.reads.documents += 1
-                return answer.document
-            if isinstance(answer, Refused) and answer.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
-                self.reads.gone += 1
-                return None
-            self.reads.faults += 1
-            attempt += 1
-            if (error := _hopeless(answer, attempt)) is not None:
-                raise error
-            await self._clock.sleep(FAULT.wait(attempt, self._pacer.rng))
+    async def ask(image_set_id: str) -> None:
+        answer = await reader.image_set(image_set_id)
+        if not isinstance(answer, Refused):
+            found[image_set_id] = answer
+        elif answer.kind in _NOT_THERE:
+            raise UsageError(
+                "an image set that is selected by its id is not in the data store.",
+                where=image_set_id,
+                likely="The id is mistyped, or the image set is in another data store.",
+                hint="To pass over what is not there, select from an inventory: --inventory FILE",
+            )
+        else:
+            raise _unreadable(image_set_id, Operation.GET, answer)
 
-    async def _turn(self) -> float:
-        """Wait until the quota lets a read go out."""
-        while (seconds := self._pacer.wait(self._clock.monotonic())) > 0:
-            await self._clock.sleep(seconds)
-        sent = self._clock.monotonic()
-        self._pacer.take(sent)
-        return sent
+    await for_each(ask, ids, at_once=WORKERS)
+    told = [found[one] for one in ids]
+    rows = [(one.image_set_id, one.version, one.primary, one.storage_tier) for one in told]
+    return pl.DataFrame(rows, schema=SELECTION, orient="row")
 
 
-def _hopeless(answer: Refused | Lost, attempt: int) -> BulkeditError | None:
-    """The error where another attempt cannot help."""
-    if isinstance(answer, Refused):
-        denied = AccessError(
-            f"AWS does not let these credentials read metadata ({answer.code}).",
-            likely="The role lacks medical-imaging:GetImageSetMetadata, or the data store is another account's.",
-        )
-        error = systemic_error(answer, denied=denied, profile_option="--aws-profile")
-        if error is not None:
-            return error
-    if attempt < _ATTEMPTS:
-        return None
-    cause = answer.code if isinstance(answer, Refused) else answer.cause
-    return EndpointError(f"the service does not answer reads of metadata ({cause}, {attempt} times in a row).")
+def _unreadable(image_set_id: str, operation: Operation, refused: Refused) -> BulkeditError:
+    """Why an image set that is there cannot be read."""
+    action = ACTIONS[operation]
+    match refused.kind:
+        case Refusal.ACCESS_DENIED:
+            return AccessError(
+                f"AWS denied access to an image set that is selected ({refused.code}).",
+                where=image_set_id,
+                likely=f"The role lacks medical-imaging:{action}, or a policy denies it for this image set.",
+                hint="Have it allowed, or leave this image set out of the selection.",
+            )
+        case Refusal.CONFLICT:
+            return EndpointError(
+                f"an image set is not ready to be read ({refused.code}, {ATTEMPTS} times in a row).",
+                where=image_set_id,
+                likely="The service is still at work on it.",
+                hint="Give the same command again later.",
+            )
+        case _:
+            return EndpointError(f"the service refused {action} ({refused.code}).", where=image_set_id)

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 
 import polars as pl
 
-from bulkedit._concurrency import for_each
-from bulkedit.client.reader import ATTEMPTS
-from bulkedit.client.responses import Refusal, Refused
-from bulkedit.deid.record import SELECTION
 from bulkedit.edits.edit import SELECTORS
-from bulkedit.errors import AccessError, EndpointError, UsageError
-
-if TYPE_CHECKING:
-    from bulkedit.client.reader import Reader
-    from bulkedit.client.responses import ImageSet
-    from bulkedit.errors import BulkeditError
+from bulkedit.errors import UsageError
 
 _STDIN: Final = "@-"
-_WORKERS: Final = 16  # image sets asked at once: at 25/s enough for answers that take half a second
 _HOW: Final = (
     "Put one value on each line. A value that itself begins with @ goes into a file too: --select SELECTOR=@FILE"
 )
@@ -83,51 +73,3 @@ def _of_table(file: Path) -> list[tuple[str, str]]:
     if not keys.len():
         raise UsageError("the selection has no value.", where=str(file), hint="Put one value on each line.")
     return [(names[0], key) for key in keys]
-
-
-async def selected_by_id(reader: Reader, ids: list[str]) -> pl.DataFrame:
-    """What GetImageSet tells of image sets that are named by id: columns `SELECTION`, in the order of ``ids``.
-
-    Moves no image set out of the archive. Raises UsageError for an id that the data store does not have, AccessError
-    for an image set that these credentials may not read, EndpointError for any other refusal, and what `Reader` raises.
-    """
-    found: dict[str, ImageSet] = {}
-
-    async def ask(image_set_id: str) -> None:
-        answer = await reader.image_set(image_set_id)
-        if isinstance(answer, Refused):
-            raise _unselected(image_set_id, answer)
-        found[image_set_id] = answer
-
-    await for_each(ask, ids, at_once=_WORKERS)
-    told = [found[one] for one in ids]
-    rows = [(one.image_set_id, one.version, one.primary, one.storage_tier) for one in told]
-    return pl.DataFrame(rows, schema=SELECTION, orient="row")
-
-
-def _unselected(image_set_id: str, refused: Refused) -> BulkeditError:
-    """Why an image set that is named by id cannot be read."""
-    match refused.kind:
-        case Refusal.NOT_FOUND | Refusal.INVALID:
-            return UsageError(
-                "an image set that is selected by its id is not in the data store.",
-                where=image_set_id,
-                likely="The id is mistyped, or the image set is in another data store.",
-                hint="To pass over what is not there, select from an inventory: --inventory FILE",
-            )
-        case Refusal.ACCESS_DENIED:
-            return AccessError(
-                f"AWS denied access to an image set that is selected by its id ({refused.code}).",
-                where=image_set_id,
-                likely="The role lacks medical-imaging:GetImageSet, or a policy denies it for this image set.",
-                hint="Have it allowed, or leave this image set out of the selection.",
-            )
-        case Refusal.CONFLICT:
-            return EndpointError(
-                f"an image set is not ready to be read ({refused.code}, {ATTEMPTS} times in a row).",
-                where=image_set_id,
-                likely="The service is still at work on it.",
-                hint="Give the same command again later.",
-            )
-        case _:
-            return EndpointError(f"the service refused GetImageSet ({refused.code}).", where=image_set_id)

@@ -14,7 +14,7 @@ from bulkedit.inventory.resolve import (
     resolve,
 )
 from bulkedit.inventory.saved import Snapshot, load
-from bulkedit.inventory.search import PAGE, Clock, Tally
+from bulkedit.inventory.search import PAGE, Tally
 from bulkedit.inventory.take import take
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "INVENTORY",
     "PAGE",
     "RESOLVED",
-    "Clock",
     "Lookup",
     "OnMany",
     "OnMissing",

@@ -16,14 +16,13 @@ from bulkedit.client.responses import Refused
 from bulkedit.errors import EndpointError
 from bulkedit.inventory.frame import FILTERS, INVENTORY, PADDED, empty, frame_of, trimmed
 from bulkedit.inventory.saved import load
-from bulkedit.inventory.search import Clock, Searcher, Tally, refused_search
+from bulkedit.inventory.search import Searcher, Tally, refused_search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bulkedit.client.contract import Client
-    from bulkedit.client.pacing import Pacing
+    from bulkedit.client.reader import Reader
     from bulkedit.inventory.frame import Row
 
 WORKERS: Final = 16  # searches under way at once: at 25/s enough for answers that take half a second
@@ -45,13 +44,11 @@ class Lookup:
 
 
 async def lookup(
-    client: Client,
+    reader: Reader,
     edits: pl.DataFrame,
     *,
     datastore_id: str,
     inventory_path: Path | None = None,
-    pacer: Pacing,
-    clock: Clock | None = None,
     watch: Callable[[Tally], None] | None = None,
     pages_at_most: int | None = None,
 ) -> Lookup:
@@ -69,11 +66,11 @@ async def lookup(
     """
     if inventory_path is not None:
         return await to_thread.run_sync(lookup_in_file, inventory_path, edits, datastore_id)
-    tally = Tally()
+    tally = Tally(reader.reads)
     forms = _forms(edits.select("selector", "key").unique())
     if not forms.height:
         return Lookup(empty(), "none", tally, whole_studies=False)
-    searcher = Searcher(client, pacer, clock or Clock(), tally)
+    searcher = Searcher(reader, tally)
     limit = forms.height - 1 if pages_at_most is None else pages_at_most
     everything = await _all_pages(searcher, limit, watch)
     if everything is not None:
@@ -92,11 +89,9 @@ def lookup_in_file(path: Path, edits: pl.DataFrame, datastore_id: str) -> Lookup
 
 
 async def search_keys(
-    client: Client,
+    reader: Reader,
     keys: pl.DataFrame,
     *,
-    pacer: Pacing,
-    clock: Clock | None = None,
     watch: Callable[[Tally], None] | None = None,
     tally: Tally | None = None,
 ) -> pl.DataFrame:
@@ -107,17 +102,15 @@ async def search_keys(
     text of odd length is searched for with and without its blank: two searches. A key that the service calls invalid
     names nothing; where it calls all of them so, that is raised as DatastoreError. ``tally`` goes on counting.
     """
-    searcher = Searcher(client, pacer, clock or Clock(), tally or Tally())
+    searcher = Searcher(reader, tally or Tally(reader.reads))
     return await _search(searcher, _forms(keys), watch)
 
 
 async def complete_studies(
-    client: Client,
+    reader: Reader,
     found: Lookup,
     edits: pl.DataFrame,
     *,
-    pacer: Pacing,
-    clock: Clock | None = None,
     watch: Callable[[Tally], None] | None = None,
 ) -> Lookup:
     """Find the other image sets of the studies that ``edits`` are made in.
@@ -141,7 +134,7 @@ async def complete_studies(
     )
     if found.whole_studies or not keys.height:
         return found
-    rest = await search_keys(client, keys, pacer=pacer, clock=clock, watch=watch, tally=found.tally)
+    rest = await search_keys(reader, keys, watch=watch, tally=found.tally)
     whole = pl.concat([found.inventory, rest]).unique("image_set_id", keep="last", maintain_order=True)
     return Lookup(whole, found.source, found.tally, whole_studies=False)
 

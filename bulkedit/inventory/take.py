@@ -10,29 +10,26 @@ from bulkedit.client.responses import Refused
 from bulkedit.errors import EndpointError
 from bulkedit.inventory.draft import CHECKPOINT_PAGES, Draft
 from bulkedit.inventory.saved import load
-from bulkedit.inventory.search import Clock, Searcher, Tally, refused_search
+from bulkedit.inventory.search import Searcher, Tally, refused_search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bulkedit.client.contract import Client
-    from bulkedit.client.pacing import Pacing
+    from bulkedit.client.reader import Reader
     from bulkedit.inventory.saved import Snapshot
 
 
 async def take(
-    client: Client,
+    reader: Reader,
     path: Path,
     *,
     datastore_id: str,
-    pacer: Pacing,
-    clock: Clock | None = None,
     watch: Callable[[Tally], None] | None = None,
     fresh: bool = False,
     checkpoint_pages: int = CHECKPOINT_PAGES,
 ) -> Snapshot:
-    """Write what SearchImageSets tells of the data store that ``client`` is bound to, as a file of `INVENTORY`.
+    """Write what SearchImageSets tells of the data store that ``reader`` asks, as a file of `INVENTORY`.
 
     Whatever ends it (an error, a cancellation, a kill), the same call goes on where it stopped, and asks for one page
     again at most. What is created while it runs is found, as paging follows the order of creation; what is deleted or
@@ -45,9 +42,9 @@ async def take(
 
     Raises UsageError for the file, and what `Searcher.page` raises.
     """
-    clock, tally = clock or Clock(), Tally()
-    with Draft.open(path, datastore_id, now=clock.epoch(), fresh=fresh) as draft:
-        searcher = Searcher(client, pacer, clock, tally)
+    epoch, tally = reader.clock.epoch, Tally(reader.reads)
+    with Draft.open(path, datastore_id, now=epoch(), fresh=fresh) as draft:
+        searcher = Searcher(reader, tally)
         while not (draft.finished or draft.done):
             await _one_page(searcher, draft)
             tally.pages, tally.image_sets, tally.reached = draft.pages, draft.image_sets, draft.reached
@@ -56,7 +53,7 @@ async def take(
             if draft.pages_waiting >= checkpoint_pages:
                 await to_thread.run_sync(draft.checkpoint)
         if not draft.finished:
-            await to_thread.run_sync(draft.finish, clock.epoch())
+            await to_thread.run_sync(draft.finish, epoch())
     return load(path, datastore_id)
 
 

@@ -22,7 +22,7 @@ from bulkedit._files import draft_file, new_id
 from bulkedit._version import __version__
 from bulkedit._words import plural
 from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import AUTO, pacer, parse_rate, parse_read_pace
+from bulkedit.client.pacing import AUTO, parse_rate, parse_read_pace
 from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import Refused
 from bulkedit.dicom import dictionary as dicom
@@ -227,7 +227,7 @@ def plan_list(
         "rows": found.rows,
         "set_aside": bad.get_column("row").n_unique(),
         "skipped": selected.skipped.get_column("row").n_unique(),
-        "searches": looked_up.tally.searches,
+        "searches": looked_up.tally.reads.requests,
         "beyond_knowledge": plans.beyond_knowledge(made.edits, known),
         "empty": found.idle.height,
         "satisfied": 0 if made.satisfied is None else made.satisfied.height,
@@ -342,7 +342,6 @@ async def _looked_up(
     where: Where,
     listener: Listener,
 ) -> inventories.Lookup:
-    paced = pacer(parse_read_pace(listing.read_rate), random.SystemRandom())
     watched = inventories.Tally()
 
     def watch(tally: inventories.Tally) -> None:
@@ -351,11 +350,12 @@ async def _looked_up(
 
     connection = Connection(datastore_id=datastore_id, **asdict(where))
     async with connect(connection) as client, listener.looking_up(lambda: watched):
-        found = await inventories.lookup(client, edits, datastore_id=datastore_id, pacer=paced, watch=watch)
+        reader = Reader(client, read_paces(listing.read_rate), random.SystemRandom())
+        found = await inventories.lookup(reader, edits, datastore_id=datastore_id, watch=watch)
         if settings.study_wide is plans.StudyWide.OFF:
             return found
         meant = inventories.resolve(edits, found.inventory, listing.selecting()).edits.filter(plans.is_top())
-        return await inventories.complete_studies(client, found, meant, pacer=paced, watch=watch)
+        return await inventories.complete_studies(reader, found, meant, watch=watch)
 
 
 def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:

@@ -1,22 +1,20 @@
 """Denials of access: of one image set, or of all. Pure.
 
-IAM can deny a single image set (a policy on its ARN or its tags) or the operation as a whole, and the answer is the
-same. So a denied call is set aside until it is known which of the two it is. It is its own image set's failure once the
-same operation is allowed for another image set. It is the run's end once several image sets in a row are denied.
+The answer is the same for both (`bulkedit.client.denials`), so a denied call is set aside until it is known which of
+the two it is. It is its own image set's failure once the same operation is allowed for another image set. It is the
+run's end once several image sets in a row are denied.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from bulkedit.client.denials import all_denied
 
 if TYPE_CHECKING:
     from bulkedit.client.pacing import Operation
     from bulkedit.client.responses import Refused
     from bulkedit.runs.lane import LaneRun
-
-# image sets in a row
-_NEVER_ALLOWED: Final = 5  # of an operation that has not been allowed in this process
-_ALLOWED_BEFORE: Final = 10  # such image sets can stand together in a list
 
 
 class AccessDenial(NamedTuple):
@@ -40,7 +38,7 @@ class Denials:
         """Set a denied lane aside; True if so many in a row were denied that the run has to end."""
         held = self._held.setdefault(operation, {})
         held.setdefault(image_set_id, []).append(denied)
-        return len(held) >= (_ALLOWED_BEFORE if operation in self._allowed else _NEVER_ALLOWED)
+        return all_denied(len(held), allowed_before=operation in self._allowed)
 
     def allowed(self, operation: Operation) -> list[AccessDenial]:
         """The operation was allowed: the lanes whose denials were those of their own image sets."""

@@ -1,7 +1,8 @@
 """The repeats of one request: decided by the verdict table, bounded and spaced by tenacity.
 
-The only importer of tenacity. Its retrying object is stepped by hand rather than run, so that a call that waits
-holds no worker: the wait that tenacity names becomes the time at which the lane is due again.
+Reads outside lanes are repeated by `bulkedit.client.reader`. Here tenacity's retrying object is stepped by hand rather
+than run, so that a call that waits holds no worker: the wait that it names becomes the time at which the lane is due
+again.
 """
 
 from __future__ import annotations

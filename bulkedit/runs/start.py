@@ -17,7 +17,7 @@ from bulkedit._log import run_log
 from bulkedit._printable import printable
 from bulkedit._words import plural
 from bulkedit.client.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
-from bulkedit.client.parsing import THEN_RESUME, systemic_error
+from bulkedit.client.parsing import THEN_RESUME, not_reached, systemic_error
 from bulkedit.client.responses import Datastore, Lost, Refusal
 from bulkedit.errors import (
     AccessError,
@@ -251,10 +251,8 @@ async def require_datastore(client: Client, datastore_id: str, *, resumed: bool 
     """
     found = await client.get_datastore()
     if isinstance(found, Lost):
-        raise EndpointError(
-            f"the service could not be reached ({found.cause}).",
-            likely="The network is down, or --endpoint-url or --region is wrong.",
-            hint="Try: aws medical-imaging list-datastores",
+        raise not_reached(
+            f"the service could not be reached ({found.cause}).", hint="Try: aws medical-imaging list-datastores"
         )
     if isinstance(found, Datastore):
         if found.status != "ACTIVE":

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
-from bulkedit.client.pacing import Pacer, Rate
-from bulkedit.inventory import Clock, folder_of, take
+from bulkedit.client.pacing import Operation, Rate
+from bulkedit.client.reader import Reader
+from bulkedit.inventory import folder_of, take
 from tests.inventory.shelf import STORE, Shelf, item
 
 if TYPE_CHECKING:
@@ -68,11 +69,9 @@ def main(file: str, step: str, *options: str) -> None:
 
     async def run() -> None:
         await take(
-            cast("Client", store),
+            Reader(cast("Client", store), {Operation.SEARCH: Rate(1e6, 1e6)}, random.Random(1)),
             path,
             datastore_id=STORE,
-            pacer=Pacer(Rate(1e6, 1e6), random.Random(1)),
-            clock=Clock(),
             checkpoint_pages=CHECKPOINT_PAGES,
             fresh="--fresh" in options,
         )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import Pacer, Rate
+from bulkedit.client.pacing import Operation, Rate
+from bulkedit.client.reader import Clock, Reader
 from bulkedit.client.responses import Lost, Page, Refusal, Refused
-from bulkedit.inventory import Clock, Tally, take
+from bulkedit.inventory import Tally, take
 from tests.emulator.hospital import document
 from tests.inventory.shelf import CANARY
 from tests.runs.harness import Passing
@@ -30,8 +31,9 @@ NAME = "CANARYNAME^JANE"  # of every patient: stands in no file and no text
 HASTY = Clock(sleep=lambda seconds: anyio.sleep(seconds / 100))
 
 
-def pacer(rate: Rate = FAST) -> Pacer:
-    return Pacer(rate, random.Random(5))
+def reader_of(client: Any, rate: Rate = FAST, clock: Clock = HASTY) -> Reader:
+    """A reader that searches."""
+    return Reader(client, {Operation.SEARCH: rate}, random.Random(5), clock)
 
 
 def content(number: int, *, series_per_study: int = 5) -> dict[str, Any]:
@@ -67,12 +69,13 @@ async def taken(
     *,
     wrap: Callable[[Client], Client] = lambda client: client,
     rate: Rate = FAST,
+    clock: Clock = HASTY,
     **options: Any,
 ) -> Snapshot:
     """Take an inventory of an emulator's data store."""
     async with client_of(emulator) as client:
-        options = {"datastore_id": emulator.datastore_id, "clock": HASTY, **options}
-        return await take(wrap(client), path, pacer=pacer(rate), **options)
+        options = {"datastore_id": emulator.datastore_id, **options}
+        return await take(reader_of(wrap(client), rate, clock), path, **options)
 
 
 def searches(emulator: Emulator, *, status: int | None = 200) -> int:

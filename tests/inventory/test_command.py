@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from bulkedit.cli.app import app
 from bulkedit.cli.inventory import _Taking, inventory
+from bulkedit.client.reader import Reads
 from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from bulkedit.inventory import Tally, folder_of, load
@@ -194,7 +195,7 @@ def test_help_has_an_example_and_every_option() -> None:
 
 def test_progress_says_how_far_without_a_name() -> None:
     taking: Any = object.__new__(_Taking)
-    taking.tally = Tally(pages=1_000, image_sets=50_000, throttled=2, reached=1_700_000_000_000_000)
+    taking.tally = Tally(Reads(throttled=2), pages=1_000, image_sets=50_000, reached=1_700_000_000_000_000)
     assert taking._numbers() == "50,000 image sets · 1,000 pages · 2 throttled · created up to 2023-11-14"
 
 

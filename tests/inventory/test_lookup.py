@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -14,13 +14,12 @@ from bulkedit.errors import AccessError, DatastoreError, UsageError
 from bulkedit.inventory import INVENTORY, Lookup, OnMany, OnMissing, ResolveOptions, lookup, resolve, search_keys
 from tests.inventory.hospital import (
     FAST,
-    HASTY,
     ForgetsToken,
     Tallies,
     client_of,
     content,
     fill,
-    pacer,
+    reader_of,
     searches,
     taken,
 )
@@ -53,12 +52,12 @@ async def searched(
     **options: Any,
 ) -> pl.DataFrame:
     async with client_of(emulator) as client:
-        return await search_keys(wrap(client), asked, pacer=pacer(rate), clock=HASTY, **options)
+        return await search_keys(reader_of(wrap(client), rate), asked, **options)
 
 
 async def looked_up(emulator: Emulator, asked: pl.DataFrame, **options: Any) -> Lookup:
     async with client_of(emulator) as client:
-        return await lookup(client, asked, datastore_id=emulator.datastore_id, pacer=pacer(), clock=HASTY, **options)
+        return await lookup(reader_of(client), asked, datastore_id=emulator.datastore_id, **options)
 
 
 def actions(emulator: Emulator) -> set[str | None]:
@@ -197,7 +196,7 @@ async def test_whichever_is_fewer_calls(
     asked = edits(*(("study_instance_uid", f"1.2.840.{n}") for n in range(named)))
     found = await looked_up(emulator, asked)
     assert (found.source, searches(emulator)) == (source, cost)
-    assert found.tally.searches == cost
+    assert found.tally.reads.requests == cost
     # the promise of the docstring: fewer than twice the searches, and the pages where those are fewer
     assert cost < 2 * named
     pages = -(-image_sets // 50)
@@ -264,19 +263,15 @@ async def test_a_file_of_another_data_store_is_refused(emulator: Emulator, tmp_p
     snapshot = await taken(emulator, tmp_path / "i.parquet")
     async with client_of(emulator) as client:
         with pytest.raises(UsageError, match="of data store"):
-            await lookup(
-                client, edits(("study_id", "S")), datastore_id=STORE, inventory_path=snapshot.path, pacer=pacer()
-            )
+            await lookup(reader_of(client), edits(("study_id", "S")), datastore_id=STORE, inventory_path=snapshot.path)
 
 
 async def test_an_image_set_without_a_study_is_found_in_a_file_without_others(tmp_path: Path) -> None:
     from bulkedit.inventory import take
 
-    client = cast("Client", Shelf([item(n, second=n) for n in range(9)]))
-    snapshot = await take(client, tmp_path / "i.parquet", datastore_id=STORE, pacer=pacer())
-    found = await lookup(
-        client, edits(("patient_id", "CANARY4")), datastore_id=STORE, inventory_path=snapshot.path, pacer=pacer()
-    )
+    reader = reader_of(Shelf([item(n, second=n) for n in range(9)]))
+    snapshot = await take(reader, tmp_path / "i.parquet", datastore_id=STORE)
+    found = await lookup(reader, edits(("patient_id", "CANARY4")), datastore_id=STORE, inventory_path=snapshot.path)
     assert found.inventory["image_set_id"].to_list() == [f"{4:032x}"]
 
 

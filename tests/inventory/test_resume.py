@@ -17,7 +17,7 @@ import pytest
 from bulkedit.errors import ReceivedError, UsageError
 from bulkedit.inventory import INVENTORY, folder_of, load, take
 from tests.inventory.crash import CHECKPOINT_PAGES, COUNT, Counted, shelf
-from tests.inventory.hospital import HASTY, ForgetsToken, GoneError, InterruptedAfter, fill, pacer, searches, taken
+from tests.inventory.hospital import ForgetsToken, GoneError, InterruptedAfter, fill, reader_of, searches, taken
 from tests.inventory.shelf import STORE, Shelf, item
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def crash(path: Path, step: int, *options: str) -> subprocess.CompletedProcess[s
 
 
 async def _whole(path: Path) -> pl.DataFrame:
-    snapshot = await take(cast("Client", shelf()), path, datastore_id=STORE, pacer=pacer(), clock=HASTY)
+    snapshot = await take(reader_of(shelf()), path, datastore_id=STORE)
     return snapshot.scan().collect()
 
 
@@ -97,15 +97,12 @@ async def test_a_process_that_dies_at_any_step_leaves_what_the_next_one_needs(st
 
 async def _goes_on(path: Path, whole: pl.DataFrame) -> None:
     store = Counted(Path(f"{path}.asked"))
-    client = cast("Client", store)
     if path.exists() and not _has_state(path):
         assert load(path, STORE).scan().collect().equals(whole)  # it died at its very last steps
         with pytest.raises(UsageError, match="there is something there already"):
-            await take(client, path, datastore_id=STORE, pacer=pacer())
+            await take(reader_of(store), path, datastore_id=STORE)
     else:
-        snapshot = await take(
-            client, path, datastore_id=STORE, pacer=pacer(), clock=HASTY, checkpoint_pages=CHECKPOINT_PAGES
-        )
+        snapshot = await take(reader_of(store), path, datastore_id=STORE, checkpoint_pages=CHECKPOINT_PAGES)
         assert snapshot.scan().collect().equals(whole)
         assert (snapshot.pages, snapshot.image_sets) == (PAGES, COUNT)
     assert not folder_of(path).exists()
@@ -167,10 +164,10 @@ async def test_what_is_of_another_data_store_is_not_gone_on_with(tmp_path: Path)
     path = tmp_path / "i.parquet"
     with pytest.raises(GoneError):
         await _take(_interrupted(Shelf([item(n) for n in range(99)]), 1), path)
-    store = cast("Client", Shelf([item(1)]))
+    store = Shelf([item(1)])
     with pytest.raises(UsageError, match="of another data store"):
-        await take(store, path, datastore_id="6" * 32, pacer=pacer())
-    snapshot = await take(store, path, datastore_id="6" * 32, pacer=pacer(), fresh=True)
+        await take(reader_of(store), path, datastore_id="6" * 32)
+    snapshot = await take(reader_of(store), path, datastore_id="6" * 32, fresh=True)
     assert (snapshot.datastore_id, snapshot.image_sets) == ("6" * 32, 1)
 
 
@@ -231,6 +228,5 @@ def _interrupted(store: Shelf, pages: int) -> Shelf:
 
 
 async def _take(store: Shelf, path: Path, **options: Any) -> pl.DataFrame:
-    client = cast("Client", store)
-    snapshot = await take(client, path, datastore_id=STORE, pacer=pacer(), clock=HASTY, **options)
+    snapshot = await take(reader_of(store), path, datastore_id=STORE, **options)
     return snapshot.scan().collect()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
@@ -11,20 +11,18 @@ import pytest
 from bulkedit.errors import EXIT_USAGE, UsageError
 from bulkedit.inventory import INVENTORY, load, take
 from bulkedit.inventory.saved import KEY
-from tests.inventory.hospital import pacer
+from tests.inventory.hospital import reader_of
 from tests.inventory.shelf import STORE, Shelf, item
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from bulkedit.client.contract import Client
 
 
 @pytest.fixture
 async def path(tmp_path: Path) -> Path:
     """An inventory of two image sets."""
     found = tmp_path / "i.parquet"
-    await take(cast("Client", Shelf([item(1), item(2)])), found, datastore_id=STORE, pacer=pacer())
+    await take(reader_of(Shelf([item(1), item(2)])), found, datastore_id=STORE)
     return found
 
 

@@ -11,8 +11,8 @@ import anyio
 import polars as pl
 import pytest
 
-from bulkedit import inventory
 from bulkedit.client.pacing import Rate
+from bulkedit.client.reader import ATTEMPTS, Clock
 from bulkedit.client.responses import Lost, Page, Refusal, Refused
 from bulkedit.emulator import (
     DEFAULT_DATASTORE_ID,
@@ -34,9 +34,7 @@ from bulkedit.errors import (
     UsageError,
 )
 from bulkedit.inventory import INVENTORY, folder_of, take
-from bulkedit.inventory.search import ATTEMPTS
 from tests.inventory.hospital import (
-    HASTY,
     NAME,
     ForgetsToken,
     GoneError,
@@ -45,7 +43,7 @@ from tests.inventory.hospital import (
     client_of,
     content,
     fill,
-    pacer,
+    reader_of,
     searches,
     taken,
 )
@@ -58,6 +56,7 @@ if TYPE_CHECKING:
 
     from bulkedit.client.contract import Client
     from bulkedit.emulator import Emulator, World
+    from bulkedit.inventory import Snapshot
 
 
 async def test_every_image_set_stands_once_in_the_order_of_creation(emulator: Emulator, tmp_path: Path) -> None:
@@ -151,14 +150,14 @@ async def test_beyond_the_quota_throttles_are_waited_out_and_counted(tmp_path: P
         tallies = Tallies()
         snapshot = await taken(emulator, tmp_path / "i.parquet", watch=tallies, rate=Rate(50, 50))
         assert snapshot.scan().collect()["image_set_id"].to_list() == ids
-        assert tallies.last.throttled == searches(emulator, status=429) > 0
+        assert tallies.last.reads.throttled == searches(emulator, status=429) > 0
         assert searches(emulator) == 12
 
 
 async def test_at_the_quota_nothing_is_throttled(tmp_path: Path) -> None:
     with serve(Settings(scale=0.2)) as emulator:
         fill(emulator, 600)
-        snapshot = await taken(emulator, tmp_path / "i.parquet", rate=Rate(5, 9), clock=inventory.Clock())
+        snapshot = await taken(emulator, tmp_path / "i.parquet", rate=Rate(5, 9), clock=Clock())
         assert snapshot.image_sets == 600
         assert searches(emulator, status=429) == 0
 
@@ -185,13 +184,13 @@ async def test_after_throttles_the_next_search_waits_longer_and_an_answer_ends_t
             return await super().search(*args, **page)
 
     client = cast("Client", Throttled([item(n) for n in range(150)]))
-    clock = inventory.Clock(monotonic=lambda: now, sleep=sleep)
+    clock = Clock(monotonic=lambda: now, sleep=sleep)
     tallies = Tallies()
     path = tmp_path / "i.parquet"
-    await take(client, path, datastore_id=STORE, pacer=pacer(Rate(1, 1)), clock=clock, watch=tallies)
+    await take(reader_of(client, Rate(1, 1), clock), path, datastore_id=STORE, watch=tallies)
     waits = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert [int(wait) for wait in waits] == [1, 2, 4, 1, 1, 1, 30]
-    assert (tallies.last.throttled, tallies.last.searches) == (5, 8)
+    assert (tallies.last.reads.throttled, tallies.last.reads.requests) == (5, 8)
 
 
 # what happens in the data store meanwhile
@@ -266,7 +265,7 @@ async def test_faults_on_the_way_change_nothing_in_the_file(kind: Kind, tmp_path
         tallies = Tallies()
         snapshot = await taken(emulator, tmp_path / "i.parquet", watch=tallies)
         assert snapshot.scan().collect()["image_set_id"].to_list() == ids
-        assert (tallies.last.throttled if kind is Kind.THROTTLE else tallies.last.faults) > 0
+        assert (tallies.last.reads.throttled if kind is Kind.THROTTLE else tallies.last.reads.faults) > 0
 
 
 @pytest.mark.parametrize(
@@ -302,13 +301,13 @@ async def test_an_unknown_data_store_is_said(answer: str, error: type[BulkeditEr
     with serve(settings) as emulator:
         async with client_of(emulator, STORE) as client:
             with pytest.raises(error):
-                await take(client, tmp_path / "i.parquet", datastore_id=STORE, pacer=pacer())
+                await take(reader_of(client), tmp_path / "i.parquet", datastore_id=STORE)
 
 
 async def test_a_data_store_id_of_the_wrong_form_is_said(emulator: Emulator, tmp_path: Path) -> None:
     async with client_of(emulator, "no-id") as client:
         with pytest.raises(DatastoreError, match="does not accept the search"):
-            await take(client, tmp_path / "i.parquet", datastore_id="no-id", pacer=pacer())
+            await take(reader_of(client), tmp_path / "i.parquet", datastore_id="no-id")
 
 
 async def test_answers_that_cannot_be_read_are_no_image_sets(tmp_path: Path) -> None:
@@ -472,16 +471,14 @@ async def test_a_cancelled_call_lets_go_at_once(tmp_path: Path) -> None:
         assert searches(slow) == 5  # of four pages: the one on its way was asked for twice
 
 
-async def _take(shelf: Shelf, path: Path, **options: Any) -> inventory.Snapshot:
-    client = cast("Client", shelf)
-    return await take(client, path, datastore_id=STORE, pacer=pacer(), clock=HASTY, **options)
+async def _take(shelf: Shelf, path: Path, **options: Any) -> Snapshot:
+    return await take(reader_of(shelf), path, datastore_id=STORE, **options)
 
 
 def test_a_refusal_never_brings_its_words_along() -> None:
-    from bulkedit.inventory.search import _hopeless, refused_search
+    from bulkedit.inventory.search import _refused, refused_search
 
     for kind in Refusal:
         refused = Refused(kind, "SomeException", f"the service quotes {CANARY}")
-        for error in (_hopeless(refused, ATTEMPTS), refused_search(refused)):
-            assert error is not None
+        for error in (_refused(refused), refused_search(refused)):
             assert CANARY not in str(error)

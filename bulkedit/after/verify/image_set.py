@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from bulkedit.after.verify.options import VerifyOptions
-    from bulkedit.client.contract import Client
-    from bulkedit.client.pacing import Pacing
     from bulkedit.client.reader import Reader
     from bulkedit.client.responses import ImageSet
     from bulkedit.edits.compare import Held
@@ -99,9 +97,7 @@ class Checker:
     def __init__(
         self,
         changes: Changes,
-        client: Client,
         reader: Reader,
-        searches: Pacing,
         options: VerifyOptions,
         *,
         named: Collection[str],
@@ -114,9 +110,7 @@ class Checker:
         ``undecided``: those with a call of the run that may still be carried out; ``archived``: read archived ones too.
         """
         self._changes = changes
-        self._client = client
         self._reader = reader
-        self._searches = searches
         self._options = options
         self._named = named
         self._chosen = chosen
@@ -138,7 +132,7 @@ class Checker:
         document, checked.document = checked.document, None
         wide = [change for change in changes if change["study_wide"] and change["lead"] == image_set_id]
         if wide and document is not None:
-            study = await in_study_of(self._client, self._searches, image_set_id, document)
+            study = await in_study_of(self._reader, image_set_id, document)
             others = [sibling for sibling in study if sibling not in members]
             left_out = await self._siblings(image_set_id, wide, others, checked)
         return left_out or checked
@@ -200,7 +194,7 @@ class Checker:
         if calls.height == self._study_wide.height:
             return replace(asked, calls=calls)
         image_set_id = asked.image_set_id
-        study = await in_study_of(self._client, self._searches, image_set_id, document)
+        study = await in_study_of(self._reader, image_set_id, document)
         calls = self._calls_of([image_set_id, *study], lanes)
         others = calls.filter(~pl.col("open") & ~pl.col("lane").is_in(list(lanes)))
         if not others.height:

@@ -13,7 +13,6 @@ from bulkedit._concurrency import for_each
 from bulkedit.after.verify.folder import Progress
 from bulkedit.after.verify.image_set import Checked, Checker, LeftOut
 from bulkedit.after.verify.options import VerifyOptions
-from bulkedit.client.pacing import Operation, pacer
 from bulkedit.client.reader import Reader
 from bulkedit.errors import UsageError
 from bulkedit.runs.changes import Changes
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from bulkedit.after.verify.folder import Counts, Verification
     from bulkedit.client.contract import Client
-    from bulkedit.client.pacing import Auto, Rate
+    from bulkedit.client.pacing import Auto, Operation, Rate
     from bulkedit.client.reader import Clock
     from bulkedit.runs.folder import Run
 
@@ -86,15 +85,11 @@ async def verify(
         )
     progress = Progress.open(run, name, options, changes.events, fresh=fresh)
     chosen = options.sample.of(image_sets, progress.seed) if options.sample else set(image_sets)
-    rng = random.Random()  # noqa: S311 - of waits
-    reader = Reader(client, rates, rng, clock)
-    searches = pacer(rates[Operation.SEARCH], rng)
+    reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
     undecided = (await to_thread.run_sync(changes.undecided)).get_column("image_set_id")
     checker = Checker(
         changes,
-        client,
         reader,
-        searches,
         options,
         named=frozenset(image_sets),
         chosen=chosen,
