@@ -57,7 +57,7 @@ def report(
     _check_words(only, format_, results, include_values=include_values)
     found = runs.load(run)
     settlement = reports.Settlement.of(found)
-    warn_of_ledger(settlement.ledger, settlement.words)
+    warn_of_ledger(settlement.told.ledger, settlement.told.words)
     written = results and reports.write(found, results, format_=format_, values=include_values, settlement=settlement)
     if html is not None:
         reports.write_page(found, html, settlement=settlement)

@@ -12,10 +12,7 @@ import polars as pl
 
 from bulkedit.client.responses import Standing
 from bulkedit.plans import Recipe
-from bulkedit.runs import ledger_frames
-from bulkedit.runs.copy_transitions import promotions
-from bulkedit.runs.ledger import Ledger, missing
-from bulkedit.runs.ledger_frames import STANDINGS
+from bulkedit.runs.history import SETTLED, PlanAndLedger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -64,7 +61,6 @@ STUDY_WIDE: Final = pl.Schema(
     }
 )
 _DONE: Final = [str(Standing.APPLIED), str(Standing.SKIPPED)]
-_SETTLED: Final = [str(standing) for standing in Standing if standing.settled]
 _OPEN: Final = [str(Standing.INTENDED), str(Standing.IN_DOUBT), str(Standing.ACCEPTED)]
 _BATCH: Final = 2_048  # calls
 
@@ -74,31 +70,36 @@ class Changes:
 
     def __init__(self, run: Run) -> None:
         self._plan = run.plan
-        standings, parts = _ledger_of(run)
-        recipes = _recipes_of(run, standings)
-        self.promoted: dict[str, str] = dict(recipes.select("promoted", "original").drop_nulls().iter_rows())
-        self.events = 0 if standings.is_empty() else int(standings.get_column("attempts").sum())
-        self._standings = standings
-        self._parts = parts
-        self._done = standings.filter(pl.col("standing").is_in(_DONE)).select(
-            pl.col("call").alias("settled_by"), "standing", "base", "version", "at"
-        )
-        if recipes.height:  # what is in a copy is a change of nobody's before the copy is promoted
-            waiting = recipes.filter(pl.col("promoted").is_null()).select("settled_by")
-            self._done = self._done.join(waiting, on="settled_by", how="anti")
-        self._recipes = recipes.select("settled_by", "promoted", made_as="version")
+        self._run = PlanAndLedger.of(run, whole=True)
+        standings = self._run.calls
+        self.events = int(standings.get_column("attempts").sum())
+        done = pl.col("standing").is_in(_DONE) & pl.col("edits_stand").is_in(_DONE)
+        self._done = standings.filter(done).select("standing", "base", "version", "at", settled_by="call")
+        ends = standings.filter(pl.col("standing") == str(Standing.APPLIED)).select(promote="call", made_as="version")
+        promoted = self._run.in_copies.join(ends, on="promote")
+        promoted = promoted.rename({"call": "settled_by", "promoted_id": "promoted"})
+        self._promoted = promoted.select("settled_by", "promoted", "made_as")
+        self.promoted = self._originals(promoted)
         self._study_wide: pl.DataFrame | None = None
+
+    def _originals(self, promoted: pl.DataFrame) -> dict[str, str]:
+        """Image sets that were made by promoting a copy, and their originals."""
+        if promoted.is_empty():
+            return {}
+        steps = self._plan.calls().filter(pl.col("recipe") == Recipe.PROMOTE).select("image_set_id", promote="call")
+        named = promoted.join(steps.collect(), on="promote")
+        return dict(named.select("promoted", "image_set_id").drop_nulls().iter_rows())
 
     def of(self, edits: pl.LazyFrame, calls: pl.LazyFrame) -> pl.LazyFrame:
         """The changes (`CHANGES`) among edits (`PLANNED_EDITS`) of calls (`bulkedit.plans.CALLS`)."""
         named = calls.select("call", "lane", "study_wide", lead="image_set_id")
         return (
-            self._numbered(edits)
+            self._run.carried(edits)
             .drop("study_wide")  # of the row
             .rename({"version": "asked_version"})  # the ledger knows the versions that were
             .join(named, on="call", how="left", maintain_order="left")
             .join(self._done.lazy(), on="settled_by", how="inner", maintain_order="left")
-            .join(self._recipes.lazy(), on="settled_by", how="left", maintain_order="left")
+            .join(self._promoted.lazy(), on="settled_by", how="left", maintain_order="left")
             .with_columns(
                 image_set_id=pl.coalesce("promoted", "image_set_id"),
                 lead=pl.coalesce("promoted", "lead"),
@@ -139,8 +140,8 @@ class Changes:
         if not calls.height:
             return pl.DataFrame(schema=STUDY_WIDE)
         edits = self._plan.edits().select("edit", "call").filter(pl.col("call").is_in(calls["call"].implode()))
-        carried = self._numbered(edits).select("call", "settled_by").unique().collect().sort("settled_by")
-        there = self._standings.filter(pl.col("standing").is_in([str(Standing.APPLIED), *_OPEN]))
+        carried = self._run.carried(edits).select("call", "settled_by").unique().collect().sort("settled_by")
+        there = self._run.calls.filter(pl.col("standing").is_in([str(Standing.APPLIED), *_OPEN]))
         there = there.select("base", "version", settled_by="call", open=pl.col("standing") != str(Standing.APPLIED))
         there = there.with_columns(version=pl.when(~pl.col("open")).then("version"))
         found = carried.join(calls, on="call").join(there, on="settled_by", maintain_order="left")
@@ -165,28 +166,16 @@ class Changes:
 
     def undecided(self) -> pl.DataFrame:
         """Edits of calls whose fate is open, as a request may still be carried out: image_set_id, row."""
-        open_ = self._standings.filter(pl.col("standing").is_in(_OPEN)).select(settled_by="call")
-        edits = self._numbered(self._plan.edits().select("edit", "call", "image_set_id", "row"))
+        open_ = self._run.calls.filter(pl.col("standing").is_in(_OPEN)).select(settled_by="call")
+        edits = self._run.carried(self._plan.edits().select("edit", "call", "image_set_id", "row"))
         found = edits.join(open_.lazy(), on="settled_by", how="semi").select("image_set_id", "row")
         return found.unique(maintain_order=True).collect()
 
     def unprocessed(self) -> int:
         """Edits that have no outcome yet: a later resume of the run may still apply them."""
-        settled = self._standings.filter(pl.col("standing").is_in(_SETTLED)).select(settled_by="call")
-        waiting = self._recipes.filter(pl.col("promoted").is_null()).select("settled_by")
-        settled = settled.join(waiting, on="settled_by", how="anti")
-        edits = self._numbered(self._plan.edits().select("edit", "call"))
+        settled = self._run.calls.filter(pl.col("edits_stand").is_in(SETTLED)).select(settled_by="call")
+        edits = self._run.carried(self._plan.edits().select("edit", "call"))
         return int(edits.join(settled.lazy(), on="settled_by", how="anti").select(pl.len()).collect().item())
-
-    def _numbered(self, edits: pl.LazyFrame) -> pl.LazyFrame:
-        """Adds settled_by: the call, or the part of it, that carries each edit."""
-        if not self._parts.height:
-            return edits.with_columns(settled_by="call")
-        return (
-            edits.join(self._parts.lazy(), on="edit", how="left", maintain_order="left")
-            .with_columns(settled_by=pl.coalesce("part", "call"))
-            .drop("part")
-        )
 
     def by_image_set(self, *, batch: int = _BATCH) -> Iterator[list[tuple[str, list[dict[str, Any]]]]]:
         """The changes of each image set in the order that the list asks for, lists of whole lanes at a time.
@@ -254,38 +243,3 @@ def _sent_as(change: dict[str, Any]) -> int:
     """The edit that the call has sent for it."""
     sent: int = change["edit"] if change["same_as"] is None else change["same_as"]
     return sent
-
-
-def _recipes_of(run: Run, standings: pl.DataFrame) -> pl.DataFrame:
-    """Calls whose edits went into a copy: settled_by UInt32, original String, promoted String and version UInt32.
-
-    The last two are of the image set that the copy was promoted to, null where it was not.
-    """
-    schema = {"settled_by": pl.UInt32(), "original": pl.String(), "promoted": pl.String(), "version": pl.UInt32()}
-    if not run.ledger.exists():
-        return pl.DataFrame(schema=schema)
-    with Ledger.read(run.ledger) as ledger:
-        calls, made = promotions(run.plan.calls(), ledger.parts()), ledger.made()
-    if not calls.height:
-        return pl.DataFrame(schema=schema)
-    new = {one.call: one.image_set_id for one in made if one.ours}
-    ends = standings.filter(pl.col("standing") == str(Standing.APPLIED)).select(promote="call", version="version")
-    found = ends.with_columns(promoted=pl.col("promote").replace_strict(new, default=None, return_dtype=pl.String))
-    originals = run.plan.calls().filter(pl.col("recipe") == Recipe.PROMOTE)
-    names = originals.select(promote="call", original="image_set_id").collect()
-    joined = calls.join(names, on="promote").join(found, on="promote", how="left")
-    return joined.rename({"call": "settled_by"}).select(list(schema)).cast(pl.Schema(schema))
-
-
-def _ledger_of(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Standings (`STANDINGS`), and the last part that carries each edit of a split call: edit, part UInt32."""
-    schema = {"edit": pl.UInt32(), "part": pl.UInt32()}
-    if not run.ledger.exists():
-        if run.is_begun:
-            raise missing(run.ledger)
-        return pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=schema)
-    with Ledger.read(run.ledger) as ledger:
-        ledger.require_whole()
-        # a part has a higher number than what it is part of
-        last = {edit: part.call for part in ledger.parts() for edit in part.edits}
-        return ledger_frames.standings(ledger), pl.DataFrame(list(last.items()), schema=schema, orient="row")

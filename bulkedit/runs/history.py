@@ -1,10 +1,19 @@
-"""What earlier processes of a run have left, and the calls that are still to do."""
+"""Plan and ledger of a run folded together.
+
+`PlanAndLedger` is the fold of a run as it is now, for what looks back on it: reports, verification, undoing. `History`
+is that of a run that goes on: of what earlier processes have left, with the parts that come while it runs, and a lane
+at a time, so that a run of millions of calls begins in seconds. What both know is in one place: which part carries an
+edit (`bulkedit.runs.parts`), and that edits of a copy stand as its promotion does (`by_promotion`).
+
+Two folds are apart: `bulkedit.runs.summary` makes no frame, so that `status` does not import polars; and
+`bulkedit.runs.versions` is the fold of a lane's events, which a lane continues while it runs.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 from anyio import to_thread
@@ -15,6 +24,9 @@ from bulkedit.runs import ledger_frames
 from bulkedit.runs.copy_lane import Past
 from bulkedit.runs.copy_transitions import WELL, promotions
 from bulkedit.runs.lane import BY_EMPTY_VALUE, EARLIER_CONFLICT
+from bulkedit.runs.ledger import Ledger, State, missing
+from bulkedit.runs.parts import carriers
+from bulkedit.runs.summary import absent
 from bulkedit.runs.transitions import Finding
 from bulkedit.runs.versions import Versions
 
@@ -23,9 +35,89 @@ if TYPE_CHECKING:
 
     from bulkedit.plans import PlannedCall, SavedPlan
     from bulkedit.runs.counters import Tally
-    from bulkedit.runs.ledger import Ledger, Made, Part
+    from bulkedit.runs.folder import Run
+    from bulkedit.runs.ledger import Made, Part
 
-_SETTLED = [str(standing) for standing in Standing if standing.settled]
+SETTLED: Final = [str(standing) for standing in Standing if standing.settled]
+_WELL: Final = list(map(str, WELL))
+_CARRIERS: Final = pl.Schema({"edit": pl.UInt32(), "part": pl.UInt32()})
+_MADE: Final = pl.Schema({"step": pl.UInt32(), "made": pl.String()})
+_IN_COPIES: Final = pl.Schema(
+    {"call": pl.UInt32(), "promote": pl.UInt32(), "promoted_id": pl.String(), "copy_id": pl.String()}
+)
+
+
+def by_promotion(standings: pl.DataFrame, promoted: pl.DataFrame) -> pl.DataFrame:
+    """Standings (call, standing) with ``edits_stand`` String: the standing that the edits of each call have.
+
+    What a call has done to a copy is nobody's change before the copy is promoted. So its edits stand as the promotion
+    does, null while that is not settled. ``promoted``: as `bulkedit.runs.copy_transitions.promotions` has it.
+    """
+    if promoted.is_empty():
+        return standings.with_columns(edits_stand="standing")
+    ends = standings.filter(pl.col("standing").is_in(SETTLED)).select(promote="call", end="standing")
+    joined = standings.join(promoted.select("call", "promote"), on="call", how="left", maintain_order="left")
+    joined = joined.join(ends, on="promote", how="left", maintain_order="left")
+    in_copy = pl.col("promote").is_not_null() & pl.col("standing").is_in(_WELL)
+    return joined.select(*standings.columns, edits_stand=pl.when(in_copy).then("end").otherwise("standing"))
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAndLedger:
+    """A run as its plan and its ledger tell it now."""
+
+    # a row for each call that was begun, in order: `bulkedit.runs.ledger_frames.STANDINGS`, and edits_stand as
+    # `by_promotion` has it
+    calls: pl.DataFrame
+    begun: pl.DataFrame  # `bulkedit.runs.ledger_frames.BEGUN`, if it was asked for
+    # calls whose edits go into a copy: call, promote (the call that promotes it), promoted_id and copy_id (the image
+    # sets that were made, null before that)
+    in_copies: pl.DataFrame
+    carriers: pl.DataFrame  # the part that carries each edit of a split call: edit, part
+    ledger: State = State.WHOLE  # what the ledger is worth; the rest is what can be read of it
+    words: str = ""  # about that, if it is not whole
+
+    @classmethod
+    def of(cls, run: Run, *, times: bool = False, whole: bool = False) -> PlanAndLedger:
+        """Read the ledger once. ``times``: also when calls were begun. Blocks.
+
+        Raises LedgerError if the ledger cannot be read; with ``whole`` also if it is damaged, or if it is missing
+        though the run has begun.
+        """
+        calls = by_promotion(pl.DataFrame(schema=ledger_frames.STANDINGS), pl.DataFrame())
+        begun, carried = pl.DataFrame(schema=ledger_frames.BEGUN), pl.DataFrame(schema=_CARRIERS)
+        if not run.ledger.exists():
+            if whole and run.is_begun:
+                raise missing(run.ledger)
+            return cls(calls, begun, pl.DataFrame(schema=_IN_COPIES), carried, absent(run))
+        with Ledger.read(run.ledger) as ledger:
+            if whole:
+                ledger.require_whole()
+            parts, made = ledger.parts(), ledger.made()
+            calls = ledger_frames.standings(ledger)
+            begun = ledger_frames.beginnings(ledger) if times else begun
+            state, words = ledger.state, ledger.words
+        promoted = promotions(run.plan.calls(), parts)
+        carried = pl.DataFrame(list(carriers(parts).items()), _CARRIERS, orient="row")
+        return cls(by_promotion(calls, promoted), begun, _in_copies(promoted, made), carried, state, words)
+
+    def carried(self, edits: pl.LazyFrame) -> pl.LazyFrame:
+        """Adds settled_by: the call, or the part of it, that carries each edit. ``edits``: at least edit and call."""
+        if self.carriers.is_empty():
+            return edits.with_columns(settled_by="call")
+        return (
+            edits.join(self.carriers.lazy(), on="edit", how="left", maintain_order="left")
+            .with_columns(settled_by=pl.coalesce("part", "call"))
+            .drop("part")
+        )
+
+
+def _in_copies(promoted: pl.DataFrame, made: list[Made]) -> pl.DataFrame:
+    ours = pl.DataFrame([(one.call, one.image_set_id) for one in made if one.ours], _MADE, orient="row")
+    last = ours.unique("step", keep="last")
+    for step, name in (("promote", "promoted_id"), ("copy", "copy_id")):
+        promoted = promoted.join(last.rename({"step": step, "made": name}), on=step, how="left", maintain_order="left")
+    return promoted.select(_IN_COPIES.names())
 
 
 class History:
@@ -57,29 +149,27 @@ class History:
         self._versions: dict[int, Versions] = {}  # of lanes that were read and are not opened yet
         self.versions_reused = False  # by the service, after failed updates
         tally.calls += len(self._roots) - len(self._parts_of)
-        self._read(ledger, tally)
+        self._read(ledger, tally, promoted)
 
-    def _read(self, ledger: Ledger, tally: Tally) -> None:
+    def _read(self, ledger: Ledger, tally: Tally, promoted: pl.DataFrame) -> None:
         standings = ledger_frames.last_standings(ledger)
-        settled = pl.col("standing").is_in(_SETTLED)
-        done = standings.filter(settled)
+        settled = pl.col("standing").is_in(SETTLED)
+        done = by_promotion(standings.filter(settled), promoted)
         planned = done.filter(pl.col("call") < self._planned)
         if self._promotions:
             self._read_recipes(ledger, done)
-            planned = self._by_promotion(planned)
         if planned.height:
             # a call's number is its row in the plan: to join them instead would take ten times the memory
             edits = self._plan.calls().select("edits").collect().to_series().gather(planned["call"])
-            sums = planned.select("standing", edits=edits).group_by("standing").agg(pl.len(), pl.col("edits").sum())
-            for standing, calls, count in sums.iter_rows():
+            sums = planned.select("edits_stand", edits=edits).group_by("edits_stand").agg(pl.len(), pl.sum("edits"))
+            for stand, calls, count in sums.iter_rows():
                 # what is in a copy that is not promoted has no outcome
-                tally.settled(Standing(standing or Standing.APPLIED), count if standing else 0, calls=calls)
+                tally.settled(Standing(stand or Standing.APPLIED), count if stand else 0, calls=calls)
         for call in planned["call"]:
             self._settled[call] = 1
-        for call, standing in done.filter(pl.col("call") >= self._planned).iter_rows():
+        for call, stand in done.filter(pl.col("call") >= self._planned).select("call", "edits_stand").iter_rows():
             self._settled_parts.add(call)
-            outcome = self._standing_by_promotion(call, standing)
-            tally.settled(outcome or Standing.APPLIED, len(self._roots[call][1]) if outcome else 0)
+            tally.settled(Standing(stand or Standing.APPLIED), len(self._roots[call][1]) if stand else 0)
         conflicted = done.filter(pl.col("standing") == str(Standing.CONFLICTED))["call"].to_list()
         struck = [row["call"] for row in ledger.rows_of(conflicted) if row["cause"] != EARLIER_CONFLICT]
         self._conflicted = {self._roots[call][0] if call in self._roots else call for call in struck}
@@ -106,20 +196,10 @@ class History:
     def _read_recipes(self, ledger: Ledger, done: pl.DataFrame) -> None:
         of_recipes = self._plan.calls().filter(pl.col("recipe").is_not_null()).select("call", "recipe").collect()
         inside = pl.col("call").is_in(of_recipes["call"].implode()) | pl.col("call").is_in(list(self._promotions))
-        self._ended = {call: Standing(standing) for call, standing in done.filter(inside).iter_rows()}
+        self._ended = {call: Standing(standing) for call, standing, _ in done.filter(inside).iter_rows()}
         copies = of_recipes.filter(pl.col("recipe").is_in([str(Recipe.COPY), str(Recipe.PROMOTE)]))["call"]
         made = [call for call in copies if self._ended.get(call) is Standing.APPLIED]
         self._bases = {row["call"]: row["base"] for row in ledger.rows_of(made)}
-
-    def _standing_by_promotion(self, call: int, standing: str) -> Standing | None:
-        """The standing that the edits of a settled call have: of those in a copy, that of its promotion."""
-        if call not in self._promotions or Standing(standing) not in WELL:
-            return Standing(standing)
-        return self._ended.get(self._promotions[call])
-
-    def _by_promotion(self, settled: pl.DataFrame) -> pl.DataFrame:
-        found = [self._standing_by_promotion(call, standing) for call, standing in settled.iter_rows()]
-        return settled.with_columns(standing=pl.Series(found, dtype=pl.String))
 
     @property
     def has_recipes(self) -> bool:

@@ -2,7 +2,8 @@
 
 The ledger has the version that each call made of the image set that it names. A study-wide call changes the other
 primary image sets of the study too: they are found by a search, and the versions that it made of them by their times.
-Verification and the planning of a revert both ask here, so that they agree on what another writer has made.
+Verification and the planning of a revert both ask here, so that they agree on what another writer has made. This is no
+fold of events: it joins what `bulkedit.runs.changes` tells with the versions that the service lists.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from bulkedit.runs import ledger_frames
 from bulkedit.runs.counters import Tally
 from bulkedit.runs.history import History
 from bulkedit.runs.ledger import Event, Part, rebuilt
+from bulkedit.runs.parts import roots
 from bulkedit.runs.resume import UNKNOWN_CAUSE
 
 if TYPE_CHECKING:
@@ -148,13 +149,11 @@ class _Reconciliation:
         """Versions that calls and parts have made, by what is left."""
         frame = ledger_frames.standings(self._ledger, ("standing", "version"))
         applied = frame.filter((frame["standing"] == str(Standing.APPLIED)) & frame["version"].is_not_null())
-        by_part = dict(applied.select("call", "version").iter_rows())
-        parents = {part.call: part.parent for part in self._ledger.parts()}
+        by_part: dict[int, int] = dict(applied.select("call", "version").iter_rows())
+        planned = roots(self._ledger.parts())
         found: dict[int, int] = {}
         for call, version in by_part.items():
-            root = call
-            while root in parents:
-                root = parents[root]
+            root = planned.get(call, call)
             found[root] = max(version, found.get(root, 0))
         return found
 

@@ -15,6 +15,7 @@ from bulkedit.client.responses import Standing
 from bulkedit.edits.edit import Action
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Event
+from bulkedit.runs.parts import carriers
 
 if TYPE_CHECKING:
     from bulkedit.plans import SavedPlan
@@ -110,7 +111,7 @@ def _overtaken(plan: SavedPlan, applied: pl.DataFrame, parts: list[Part], wanted
     """
     new_uid = pl.when(pl.col("attribute").is_in(list(_RENAMES))).then(pl.col("value").str.strip_chars('"'))
     edits = plan.edits().select("edit", "call", "action", *_PLACE, new_uid=new_uid).collect()
-    last = {edit: part.call for part in parts for edit in part.edits}
+    last = carriers(parts)
     edits = edits.with_columns(
         order=pl.col("edit"),  # `bulkedit.edits.edit.in_order`
         root=pl.col("call"),  # of the plan

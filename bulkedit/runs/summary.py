@@ -9,6 +9,7 @@ from bulkedit.client.responses import Outcome, Standing, outcome_of
 from bulkedit.plans import Recipe
 from bulkedit.runs.call_index import STEP
 from bulkedit.runs.ledger import Ledger, State
+from bulkedit.runs.parts import carriers, roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ def absent(run: Run) -> State:
 
 
 class RunNumbers:
-    """Plan and ledger folded together."""
+    """Plan and ledger folded together, without frames: `bulkedit.runs.history` has the fold with them."""
 
     def __init__(self, run: Run) -> None:
         """Read the ledger. Raises as `summary`."""
@@ -140,12 +141,8 @@ class RunNumbers:
         totals = [0] * len(_OUTCOMES)
         for code, count in zip(self._settled, self._index.edits, strict=True):
             totals[code] += count
-        root: dict[int, int] = {}
-        last: dict[int, int] = {}
-        for part in self._parts:  # parents before their parts
-            root[part.call] = root.get(part.parent, part.parent)
-            last |= dict.fromkeys(part.edits, part.call)
-        for call, count in Counter(last.values()).items():
+        root = roots(self._parts)
+        for call, count in Counter(carriers(self._parts).values()).items():
             if root[call] < len(self._settled):
                 totals[self._settled[root[call]]] -= count
                 totals[self._of_parts.get(call, _UNPROCESSED)] += count

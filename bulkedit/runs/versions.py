@@ -1,7 +1,8 @@
 """Which versions of the image sets of a lane are the run's own.
 
 The books are a fold over the events of the lane in the order of the ledger, and over nothing else. So a process that
-goes on with a run knows what the process before it knew.
+goes on with a run knows what the process before it knew. They are apart from `bulkedit.runs.history`, which reads the
+last event of each call: a lane takes every event, in order, and goes on with this fold while it runs.
 """
 
 from __future__ import annotations

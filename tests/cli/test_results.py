@@ -19,6 +19,7 @@ from bulkedit.edits import read as read_list
 from bulkedit.edits import result_files as cells
 from bulkedit.edits.edit import EDITS
 from bulkedit.runs import folder as runs
+from bulkedit.runs.history import PlanAndLedger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,7 +142,8 @@ class TestFiles:
         leads = pl.DataFrame(schema={"call": pl.UInt32, "lead": pl.String})
         absent = ("reason", "message", "version_before", "version_after", "attempts", "conflicts", "begun", "at")
         nothing = [pl.lit(None, pl.UInt32).alias(name) for name in absent]
-        settled = Settlement(calls.with_columns(nothing), parts, leads)
+        told = PlanAndLedger(calls, calls, calls, parts)
+        settled = Settlement(calls.with_columns(nothing), leads, told)
         lines = results._lines(settled.settle(run.plan.edits().sort("edit"))).collect()
         ranks = lines.select("row", "rank", "outcome", "row_edits", "row_applied").rows()
         assert ranks == [(1, 1, "unprocessed", 2, 1), (1, 1, "applied", 2, 1), (2, 0, "applied", 1, 1)]

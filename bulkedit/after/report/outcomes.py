@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.client.responses import Outcome, Standing, outcome_of
-from bulkedit.runs import ledger_frames
-from bulkedit.runs.copy_transitions import NOT_PROMOTED, promotions
-from bulkedit.runs.ledger import Ledger, State
-from bulkedit.runs.ledger_frames import BEGUN, STANDINGS
-from bulkedit.runs.summary import absent
+from bulkedit.runs.copy_transitions import NOT_PROMOTED
+from bulkedit.runs.history import PlanAndLedger
 
 if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
@@ -39,8 +36,6 @@ OUTCOMES: Final = pl.Schema(
     }
 )
 _OUTCOME_OF: Final = {str(standing): str(outcome_of(standing)) for standing in Standing}
-_MADE: Final = pl.Schema({"step": pl.UInt32(), "made": pl.String()})
-_PARTS: Final = pl.Schema({"edit": pl.UInt32(), "part": pl.UInt32()})
 
 
 def outcomes(run: Run) -> pl.LazyFrame:
@@ -58,50 +53,33 @@ class Settlement:
     # throttles, faults, conflicts, begun Float64 and at Float64: epoch seconds of its first and its last event, and
     # made_image_set_id String: where its edits are by way of a copy, the promoted image set, or else the copy
     calls: pl.DataFrame
-    parts: pl.DataFrame  # for edits of split calls: edit, and the smallest part that carries it
     leads: pl.DataFrame  # of study-wide calls of the plan: call, and lead String, the image set that the call names
-    ledger: State = State.WHOLE  # what the ledger is worth; the rest is what can be read of it
-    words: str = ""  # about that, if it is not whole
+    told: PlanAndLedger
 
     @classmethod
     def of(cls, run: Run) -> Settlement:
         """Read the ledger. Raises LedgerError."""
-        found, begun, parts = pl.DataFrame(schema=STANDINGS), pl.DataFrame(schema=BEGUN), pl.DataFrame(schema=_PARTS)
-        promoted, made, state, words = pl.DataFrame(), pl.DataFrame(schema=_MADE), State.WHOLE, ""
-        if run.ledger.exists():
-            with Ledger.read(run.ledger) as ledger:
-                state, words = ledger.state, ledger.words
-                found = ledger_frames.standings(ledger)
-                begun = ledger_frames.beginnings(ledger)
-                # a part has a higher number than what it is part of
-                split = ledger.parts()
-                last = {edit: part.call for part in split for edit in part.edits}
-                made = pl.DataFrame(
-                    [(one.call, one.image_set_id) for one in ledger.made() if one.ours], _MADE, orient="row"
-                )
-            promoted = promotions(run.plan.calls(), split)
-            parts = pl.DataFrame(list(last.items()), schema=_PARTS, orient="row")
-        else:
-            state = absent(run)
-        calls = found.select(
+        told = PlanAndLedger.of(run, times=True)
+        calls = told.calls.select(
             "call",
-            pl.col("standing").replace_strict(_OUTCOME_OF, return_dtype=pl.String).alias("outcome"),
-            pl.col("cause").alias("reason"),
-            "message",
-            pl.col("base").alias("version_before"),
-            pl.when(pl.col("standing") == str(Standing.APPLIED)).then("version").alias("version_after"),
-            "attempts",
-            "throttles",
-            "faults",
-            "conflicts",
-            "at",
-            pl.lit(None, pl.String).alias("made_image_set_id"),
+            outcome=_outcome("edits_stand"),
+            own=_outcome("standing"),
+            reason="cause",
+            message="message",
+            version_before="base",
+            version_after=pl.when(pl.col("standing") == str(Standing.APPLIED)).then("version"),
+            attempts="attempts",
+            throttles="throttles",
+            faults="faults",
+            conflicts="conflicts",
+            at="at",
+            made_image_set_id=pl.lit(None, pl.String),
         )
-        calls = calls.join(begun, on="call", how="left", maintain_order="left")
-        if promoted.height:
-            calls = _by_promotion(calls, promoted, made)
+        calls = calls.join(told.begun, on="call", how="left", maintain_order="left")
+        if told.in_copies.height:
+            calls = _by_promotion(calls, told.in_copies)
         leads = run.plan.calls().filter("study_wide").select("call", lead="image_set_id").collect()
-        return cls(calls, parts, leads, state, words)
+        return cls(calls.drop("own"), leads, told)
 
     def settle(self, edits: pl.LazyFrame) -> pl.LazyFrame:
         """Edits of the plan with what became of them; their order stays, ``call`` is the part that settles each.
@@ -111,12 +89,7 @@ class Settlement:
         """
         leads = self.leads.lazy()
         edits = edits.join(leads, on="call", how="left", maintain_order="left") if self.leads.height else edits
-        if self.parts.height:
-            edits = (
-                edits.join(self.parts.lazy(), on="edit", how="left", maintain_order="left")
-                .with_columns(call=pl.coalesce("part", "call"))
-                .drop("part")
-            )
+        edits = self.told.carried(edits).with_columns(call="settled_by").drop("settled_by")
         settled = edits.join(self.calls.lazy(), on="call", how="left", maintain_order="left").with_columns(
             pl.col("outcome").fill_null(str(Outcome.UNPROCESSED)), pl.col("attempts", "conflicts").fill_null(0)
         )
@@ -126,19 +99,18 @@ class Settlement:
         return settled.with_columns(pl.when(own).then(pl.col("version_before", "version_after"))).drop("lead")
 
 
-def _by_promotion(calls: pl.DataFrame, promoted: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
-    """What was applied to a copy has the outcome of the copy's promotion, and none before that is settled."""
-    ends = calls.select(promote="call", end="outcome", why="reason", words="message")
-    last = made.unique("step", keep="last")
-    joined = calls.join(promoted, on="call", how="left", maintain_order="left")
-    for step, names in (("promote", "promoted_id"), ("copy", "copy_id")):
-        joined = joined.join(last.rename({"step": step, "made": names}), on=step, how="left", maintain_order="left")
+def _outcome(standing: str) -> pl.Expr:
+    outcome = pl.col(standing).replace_strict(_OUTCOME_OF, default=None, return_dtype=pl.String)
+    return outcome.fill_null(str(Outcome.UNPROCESSED))
+
+
+def _by_promotion(calls: pl.DataFrame, in_copies: pl.DataFrame) -> pl.DataFrame:
+    """Why what was done to a copy is not applied, and the image set where it is."""
+    ends = calls.select(promote="call", why="reason", words="message")
+    joined = calls.join(in_copies, on="call", how="left", maintain_order="left")
     joined = joined.join(ends, on="promote", how="left", maintain_order="left")
-    in_copy = pl.col("promote").is_not_null() & (pl.col("outcome") == str(Outcome.APPLIED))
-    end = pl.col("end").fill_null(str(Outcome.UNPROCESSED))
-    short = in_copy & (end != str(Outcome.APPLIED))
+    short = (pl.col("own") == str(Outcome.APPLIED)) & (pl.col("outcome") != str(Outcome.APPLIED))
     return joined.with_columns(
-        outcome=pl.when(in_copy).then(end).otherwise("outcome"),
         reason=pl.when(short).then(pl.coalesce("why", pl.lit(NOT_PROMOTED))).otherwise("reason"),
         message=pl.when(short).then("words").otherwise("message"),
         made_image_set_id=pl.coalesce("promoted_id", "copy_id"),

@@ -1,0 +1,26 @@
+"""Split calls and their parts: which call of the plan a part comes from, and which part carries an edit. Pure.
+
+A part can be split again. The ledger has parents before their parts, and a part has a higher number than its parent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bulkedit.runs.ledger import Part
+
+
+def roots(parts: Iterable[Part]) -> dict[int, int]:
+    """The call of the plan that each part comes from."""
+    found: dict[int, int] = {}
+    for part in parts:
+        found[part.call] = found.get(part.parent, part.parent)
+    return found
+
+
+def carriers(parts: Iterable[Part]) -> dict[int, int]:
+    """The last part that carries each edit (number in the plan) of a split call."""
+    return {edit: part.call for part in parts for edit in part.edits}
