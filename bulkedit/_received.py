@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_type_hints
 from bulkedit.errors import ReceivedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from io import BufferedRandom, BufferedReader
     from pathlib import Path
 
@@ -208,6 +208,21 @@ def require(content: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], w
         if not _fits(content[name], allowed):
             wanted = " or ".join(_WORDS[kind] for kind in allowed)
             raise ReceivedError(f"{name} is {_word(content[name])}, not {wanted}.", where=where, likely=CHANGED)
+
+
+def state_of(path: Path, format_: int, record: Callable[[dict[str, Any]], _T], *, hint: str) -> _T | None:
+    """What ``record`` makes of the file of something that was begun; None if nothing was, or in another format.
+
+    Raises ReceivedError, as ``record`` may, with ``hint``: how to drop what was begun.
+    """
+    try:
+        content = read_json(path)
+        return record(content) if content.get("format") == format_ else None
+    except FileNotFoundError:
+        return None
+    except ReceivedError as error:
+        error.hint = hint
+        raise
 
 
 def record(kind: type[_T], content: Mapping[str, Any], where: str) -> _T:

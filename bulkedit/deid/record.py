@@ -24,7 +24,7 @@ from bulkedit import _received as received
 from bulkedit._files import draft_file, held_folder, remove_leftovers, write_private_json
 from bulkedit.edits import frame_files
 from bulkedit.edits.frame_files import writing
-from bulkedit.errors import ReceivedError, UsageError
+from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -229,17 +229,12 @@ def _sink(frame: pl.LazyFrame, path: Path) -> None:
 def _read_about(folder: Path) -> dict[str, Any] | None:
     """What was begun, None where nothing was. Raises ReceivedError."""
     path = folder / _ABOUT
-    try:
-        about = received.read_json(path)
-        if about.get("format") != FORMAT:
-            return None
+
+    def checked(about: dict[str, Any]) -> dict[str, Any]:
         received.require(about, {"asked": (dict,)}, str(path))
-    except FileNotFoundError:
-        return None
-    except ReceivedError as error:
-        error.hint = "To drop what was begun, and begin again: --fresh"
-        raise
-    return about
+        return about
+
+    return received.state_of(path, FORMAT, checked, hint="To drop what was begun, and begin again: --fresh")
 
 
 def _clear(folder: Path) -> None:

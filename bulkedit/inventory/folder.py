@@ -106,16 +106,7 @@ def write_parquet(frame: pl.LazyFrame, path: Path, metadata: dict[str, str] | No
 def read_state(folder: Path) -> State | None:
     """The state of an interrupted snapshot; None where there is none that can go on. Raises ReceivedError."""
     path = folder / _STATE
-    try:
-        content = received.read_json(path)
-        if content.get("format") != FORMAT:
-            return None
-        return received.record(State, content, str(path))
-    except FileNotFoundError:
-        return None
-    except ReceivedError as error:
-        error.hint = _FRESH
-        raise
+    return received.state_of(path, FORMAT, lambda content: received.record(State, content, str(path)), hint=_FRESH)
 
 
 _FRESH: Final = "To drop what was begun, and take the inventory again: --fresh"

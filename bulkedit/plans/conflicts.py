@@ -53,7 +53,7 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
         pl.when(pl.col("others") == 1).then(pl.lit("another row")).otherwise(pl.format("{} other rows", "others")),
         "first",
     )
-    return _set_aside(
+    return rows_set_aside(
         against,
         "contradiction",
         problem,
@@ -67,7 +67,7 @@ def _versions_twice(edits: pl.DataFrame) -> pl.DataFrame:
     """Rows that name a version of an image set that an earlier row names, and that is the latest no more after it."""
     named = edits.filter(pl.col("version").is_not_null())
     named = named.with_columns(first=pl.col("row").first().over("image_set_id", "version"))
-    return _set_aside(
+    return rows_set_aside(
         named.filter(pl.col("row") != pl.col("first")),
         "version-twice",
         pl.format("names version {} of this image set, as row {} does.", "version", "first"),
@@ -86,7 +86,7 @@ def _after_removal(edits: pl.DataFrame) -> pl.DataFrame:
     late = _removed_before(Action.REMOVE_SERIES, series) | _removed_before(
         Action.REMOVE_INSTANCE, [*series, "instance_uid"]
     )
-    return _set_aside(
+    return rows_set_aside(
         there.filter(pl.col("series_uid").is_not_null() & late),
         "inside-removed",
         pl.lit("is inside an instance or series that an earlier row removes."),
@@ -108,7 +108,7 @@ def other_series(edits: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
     others = told.filter(pl.col("series_uid") != pl.col("series"))
     changes = (pl.col("attribute") == "SeriesInstanceUID") | (pl.col("action") == Action.REVERT)
     changed = edits.filter(changes.fill_null(value=False)).select("image_set_id").unique()
-    return _set_aside(
+    return rows_set_aside(
         others.join(changed, on="image_set_id", how="anti", maintain_order="left"),
         "no-such-series",
         pl.lit("names a series that its image set does not have."),
@@ -124,7 +124,7 @@ def no_such_place(edits: pl.DataFrame) -> pl.DataFrame:
     ``edits``: columns row, and missing String (`bulkedit.edits.compare.misplaced`).
     """
     return pl.concat(
-        _set_aside(
+        rows_set_aside(
             edits.filter(pl.col("missing") == kind),
             f"no-such-{kind}",
             pl.lit(f"names {article} {kind} that its image set does not have."),
@@ -151,7 +151,7 @@ def _cyclic_renames(edits: pl.DataFrame) -> pl.DataFrame:
     for _, same in renames.filter(pl.col("old") != pl.col("new")).group_by(keys):
         new = dict(same.select("old", "new").iter_rows())
         rows += [row for row, old in same.select("row", "old").iter_rows() if _comes_back(old, new)]
-    return _set_aside(
+    return rows_set_aside(
         renames.filter(pl.col("row").is_in(rows)),
         "cyclic-rename",
         pl.format("gives {} a UID that another row takes away again in a circle.", "attribute"),
@@ -174,9 +174,10 @@ def _removed_before(action: Action, place: Sequence[str]) -> pl.Expr:
     return (removals.cum_sum() - removals).over(place) > 0
 
 
-def _set_aside(
-    rows: pl.DataFrame, code: str, problem: pl.Expr, likely: str | None, hint: str, *, column: str
+def rows_set_aside(
+    rows: pl.DataFrame, code: str, problem: pl.Expr, likely: str | None, hint: str, *, column: str = "attribute"
 ) -> pl.DataFrame:
+    """Rows that cannot be planned, each once: schema `SET_ASIDE`. ``column``: the one that the problem is in."""
     return (
         rows.select(
             "row",

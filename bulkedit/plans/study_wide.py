@@ -23,7 +23,7 @@ import polars as pl
 from bulkedit.dicom.dictionary import FORCED_UIDS
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import Action
-from bulkedit.plans.conflicts import Contradictions
+from bulkedit.plans.conflicts import Contradictions, rows_set_aside
 from bulkedit.plans.merge import is_explicit
 from bulkedit.plans.torn_studies import SHOWN, is_top, listed, torn
 
@@ -95,14 +95,14 @@ def restrictions(edits: pl.DataFrame, known: pl.DataFrame | None, rules: Rules) 
     uid = pl.col("attribute").is_in([*FORCED_UIDS])
     return pl.concat(
         [
-            _set_aside(
+            rows_set_aside(
                 primary.filter(uid),
                 "primary-uid",
                 pl.format("changes {} of a primary image set, which not even force does.", "attribute"),
                 None,
                 "By way of a copy, if its StudyInstanceUID is changed too: --via-copy",
             ),
-            _set_aside(
+            rows_set_aside(
                 primary.filter(~uid),
                 "primary-level",
                 pl.format("changes {}, which is at {} level, of a primary image set.", "attribute", "level"),
@@ -247,7 +247,7 @@ def _is_new() -> pl.Expr:
 
 def _versioned(wanted: pl.DataFrame) -> pl.DataFrame:
     """Rows with a version: it is that of one image set, so it cannot be asked of a study, unless the row says so."""
-    return _set_aside(
+    return rows_set_aside(
         wanted.filter(pl.col("version").is_not_null() & ~pl.col("study_wide")),
         "study-version",
         pl.format(
@@ -290,7 +290,7 @@ def _differing(wanted: pl.DataFrame, chains: pl.DataFrame, mode: StudyWide) -> p
     said = rows.agg(first=pl.col("row").cast(pl.String).head(SHOWN), more=pl.len())
     said = said.select("chain", said=listed("first", pl.col("more")))
     resort = "or let the later row win: --on-contradiction last" if mode is StudyWide.ON else "or: --study-wide off"
-    return _set_aside(
+    return rows_set_aside(
         wanted.join(said, on="chain").sort("edit"),
         "study-differs",
         pl.format("does not ask the same of {} as other rows do in its study (rows {}).", "attribute", "said"),
@@ -311,7 +311,7 @@ def _partial(wanted: pl.DataFrame, chains: pl.DataFrame, members: pl.DataFrame) 
         .agg(missing=pl.col(_ID).head(SHOWN), more=pl.len())
     )
     said = chains.join(absent, on="chain").select("chain", "there", said=listed("missing", pl.col("more")))
-    return _set_aside(
+    return rows_set_aside(
         wanted.join(said, on="chain").sort("edit"),
         "study-partial",
         pl.format(
@@ -326,7 +326,7 @@ def _partial(wanted: pl.DataFrame, chains: pl.DataFrame, members: pl.DataFrame) 
 
 def _mixed(wanted: pl.DataFrame, beside: pl.DataFrame) -> pl.DataFrame:
     """Rows that are one call, and ask for what a study has together and for what an image set has alone."""
-    return _set_aside(
+    return rows_set_aside(
         wanted.join(beside.select("row").unique(), on="row", how="semi", maintain_order="left"),
         "study-mixed",
         pl.format("changes {} of a study together with what is of one image set.", "attribute"),
@@ -342,7 +342,7 @@ def _tearing(wanted: pl.DataFrame, beside: pl.DataFrame, members: pl.DataFrame) 
     whole = wanted.with_columns(study_wide=pl.lit(value=True))
     alone = beside.with_columns(same_as=pl.lit(None, pl.UInt32))
     found = torn(pl.concat([whole.select(columns), alone.select(columns)]), members)
-    return _set_aside(
+    return rows_set_aside(
         found.drop_nulls("attribute"),
         "study-torn",
         pl.format(
@@ -353,23 +353,6 @@ def _tearing(wanted: pl.DataFrame, beside: pl.DataFrame, members: pl.DataFrame) 
         "Revert all of them or none, or put the reverts into a list of their own and apply it first. To plan it as the "
         "rows stand: --on-contradiction last",
         column="revert_to",
-    )
-
-
-def _set_aside(
-    rows: pl.DataFrame, code: str, problem: pl.Expr, likely: str | None, hint: str, *, column: str = "attribute"
-) -> pl.DataFrame:
-    return (
-        rows.select(
-            "row",
-            column=pl.lit(column),
-            code=pl.lit(code),
-            problem=problem,
-            likely=pl.lit(likely, pl.String),
-            hint=pl.lit(hint),
-        )
-        .unique("row", keep="first", maintain_order=True)
-        .cast(SET_ASIDE)
     )
 
 
@@ -427,7 +410,7 @@ def _phased(wanted: pl.DataFrame, beside: pl.DataFrame) -> tuple[pl.DataFrame, p
     nodes, begins, twisted = _phases(stretches)
     if twisted.len():
         rows = wanted.filter(pl.col("study").is_in(twisted.implode()))
-        problem = _set_aside(
+        problem = rows_set_aside(
             rows,
             "study-order",
             pl.format(
