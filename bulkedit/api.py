@@ -1,7 +1,7 @@
 """The commands as functions, for notebooks and jobs: `import bulkedit` has them.
 
 They keep the promises of the commands, because both are one: a plan made here is applied by `bulkedit apply`, a run
-begun here is gone on with by `bulkedit resume`. Edits go in as files or polars frames, results come out as frames.
+begun here is gone on with by `bulkedit resume`. Edits go in as files or frames, results come out as frames.
 Errors are those of `bulkedit.errors`. Cancelling leaves at once, with every answer that came in the ledger; `resume`
 goes on.
 """
@@ -15,7 +15,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from anyio import to_thread
 
 from bulkedit import plans
@@ -29,6 +28,8 @@ from bulkedit.client.connect import connect
 from bulkedit.client.pacing import AUTO
 from bulkedit.client.reader import read_paces
 from bulkedit.client.where import Where
+from bulkedit.edits.frames import FROM_TEXT, frame_of
+from bulkedit.errors import UsageError
 from bulkedit.plans.from_list import ListOptions, plan_list
 from bulkedit.runs import folder as runs
 from bulkedit.runs.connection import connection_of
@@ -46,7 +47,10 @@ from bulkedit.runs.summary import summary
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    import polars as pl
+
     from bulkedit.after.verify import Seen
+    from bulkedit.edits.frames import EditFrame
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.folder import Run
 
@@ -93,7 +97,7 @@ class Report:
 
 
 async def plan(
-    edits: str | Path | pl.DataFrame,
+    edits: str | Path | EditFrame,
     datastore_id: str | None = None,
     *,
     folder: str | Path | None = None,
@@ -102,28 +106,37 @@ async def plan(
 ) -> SavedPlan:
     """Check edits and plan their calls; as `bulkedit plan`. Sends nothing that writes.
 
-    ``edits``: a file, or a frame with the columns of one of the three forms of edit lists, text as String; its rows are
-    counted from 1. ``folder``: where the plan goes, `plans/<id>` where not given. Raises EditListError and BadRowsError
-    for the edits, UsageError for options, and what `bulkedit.client.connect.connect` raises where rows have to be
-    looked up.
+    ``edits``: a file, or columns of one of the three forms of edit lists: as a frame of polars (eager or lazy), of
+    pandas, pyarrow or another library that speaks Arrow (``__arrow_c_stream__``), as a dict of lists, or as a list of
+    dicts. Text is str, and rows are counted from 1. Edits in memory are written into the plan only. ``folder``: where
+    the plan goes, `plans/<id>` if not given. Raises EditListError and BadRowsError for the edits, UsageError for
+    options and for edits of another type, and what `bulkedit.client.connect.connect` raises if rows are looked up.
     """
     target = Path(folder) if folder is not None else None
     return await to_thread.run_sync(_planned, edits, datastore_id, options or ListOptions(), target, where or Where())
 
 
 def _planned(
-    edits: str | Path | pl.DataFrame,
+    edits: str | Path | EditFrame,
     datastore_id: str | None,
     listing: ListOptions,
     folder: Path | None,
     where: Where,
 ) -> SavedPlan:
-    if not isinstance(edits, pl.DataFrame):
-        return plan_list(str(edits), datastore_id, listing, folder=folder, where=where)
+    if isinstance(edits, str | Path):
+        return plan_list(_path_of(edits), datastore_id, listing, folder=folder, where=where)
     file = io.BytesIO()  # not on a disk, where a kill would leave it
-    edits.write_parquet(file)
+    frame_of(edits).write_parquet(file)
     file.seek(0)
     return plan_list(file, datastore_id, replace(listing, format="parquet"), folder=folder, where=where)
+
+
+def _path_of(edits: str | Path) -> str:
+    """The name of a file. Raises UsageError, without the text, for a text that is a list itself."""
+    name = str(edits)
+    if "\n" in name:
+        raise UsageError("edits as a str are the name of a file, and this text has several lines.", hint=FROM_TEXT)
+    return name
 
 
 async def apply(

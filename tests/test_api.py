@@ -57,6 +57,23 @@ async def test_a_frame_is_planned_without_a_file_of_it(shell: Shell, monkeypatch
     assert str(raised.value).startswith("the frame")
 
 
+async def test_edits_are_taken_from_anything_that_has_columns(shell: Shell) -> None:
+    columns = frame(shell.image_sets(2))
+    store = shell.emulator.datastore_id
+    kinds: list[Any] = [columns, columns.lazy(), columns.to_dict(as_series=False), columns.to_dicts()]
+    plans = [await bulkedit.plan(edits, store, folder=f"p{number}") for number, edits in enumerate(kinds)]
+    calls = [plan.calls().collect() for plan in plans]
+    assert [found.equals(calls[0]) for found in calls] == [True] * 4
+    assert [plan.counts["edits"] for plan in plans] == [2] * 4
+
+
+@pytest.mark.parametrize("edits", ["image_set_id,PatientName\nx,DOE^JANE\n", {"DOE^JANE"}], ids=["text", "set"])
+async def test_what_is_no_edit_list_is_told_without_its_values(shell: Shell, edits: Any) -> None:
+    with pytest.raises(UsageError) as raised:
+        await bulkedit.plan(edits, shell.emulator.datastore_id, folder="p")
+    assert "DOE" not in str(raised.value)
+
+
 async def test_from_a_frame_to_the_store_and_back(shell: Shell) -> None:
     image_sets = shell.image_sets(3)
     store = shell.emulator.datastore_id
