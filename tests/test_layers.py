@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "bulkedit"
 # from the top; a room may import those below it, and nothing beside it
 ROOMS = [
     *("__main__", "cli", "api"),
-    *("audits", "deid", "after", "runs", "plans", "inventory", "edits"),
+    *("audits", "deids", "after", "runs", "plans", "inventories", "edits"),
     *("emulator", "client", "dicom"),
     *("_concurrency", "_log", "_files", "_received", "errors", "_printable", "_version", "_words"),
 ]

@@ -28,7 +28,7 @@ from bulkedit.dicom.dictionary import RULES
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, Action
 from bulkedit.errors import UsageError
-from bulkedit.inventory.siblings import siblings_of
+from bulkedit.inventories.siblings import siblings_of
 from bulkedit.runs.changes import Changes
 from bulkedit.runs.own_versions import OwnVersions
 

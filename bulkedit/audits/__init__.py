@@ -1,6 +1,6 @@
 """What still identifies a patient after a de-identification run: an independent scan of metadata documents.
 
-Pure. It has rules of its own and imports nothing of `bulkedit.deid`: a mistake there must not hide itself here. It
+Pure. It has rules of its own and imports nothing of `bulkedit.deids`: a mistake there must not hide itself here. It
 holds a document as it was before the run against the document as it is now. Pixels are never looked at.
 """
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bulkedit.audits.run import Result, Seen
     from bulkedit.client.pacing import Auto, Operation, Rate
-    from bulkedit.deid import Profile
+    from bulkedit.deids import Profile
     from bulkedit.runs.folder import Run
 
 _SHOWN: Final = 10  # lines of one kind

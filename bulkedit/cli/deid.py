@@ -17,8 +17,7 @@ import polars as pl
 import typer
 
 from bulkedit import _received as received
-from bulkedit import deid as deids
-from bulkedit import inventory as inventories
+from bulkedit import deids, inventories
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
 from bulkedit.cli import _options as o
@@ -31,7 +30,7 @@ from bulkedit.client.pacing import DOCUMENTED, Operation, Rate, parse_rate
 from bulkedit.client.reader import Reader, Reads
 from bulkedit.client.responses import ARCHIVED
 from bulkedit.client.where import Where
-from bulkedit.deid.documents import files_of, read_files
+from bulkedit.deids.documents import files_of, read_files
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import SELECTORS
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, BulkeditError, UsageError

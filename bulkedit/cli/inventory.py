@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 
-from bulkedit import inventory as inventories
+from bulkedit import inventories
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
 from bulkedit.cli import _options as o
@@ -21,7 +21,7 @@ from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import AUTO, Operation, parse_read_pace
 from bulkedit.client.reader import Reader
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
-from bulkedit.inventory import Snapshot, Tally
+from bulkedit.inventories import Snapshot, Tally
 
 if TYPE_CHECKING:
     from bulkedit.client.pacing import Auto, Rate

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bulkedit.client.destination import Destination
-    from bulkedit.inventory import Tally
+    from bulkedit.inventories import Tally
     from bulkedit.plans import SavedPlan
     from bulkedit.plans.read_first import Looked
 

@@ -44,7 +44,7 @@ def estimate(
     """Count a plan; time is (updates - burst) / rate, below which no run can be; copies and deletions run beside.
 
     ``inventory``: what is known of storage tiers, image_set_id String and storage_tier String
-    (`bulkedit.inventory.INVENTORY`); ``known``: what is known of studies (`bulkedit.plans.KNOWN`).
+    (`bulkedit.inventories.INVENTORY`); ``known``: what is known of studies (`bulkedit.plans.KNOWN`).
     """
     quotas = quotas or Quotas()
     calls = plan.calls.height

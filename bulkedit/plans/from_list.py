@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import anyio
 import polars as pl
 
-from bulkedit import inventory as inventories
-from bulkedit import plans
+from bulkedit import inventories, plans
 from bulkedit._concurrency import for_each
 from bulkedit._files import draft_file, new_id
 from bulkedit._version import __version__

@@ -21,7 +21,7 @@ from bulkedit.after.verify.folder import KEPT
 from bulkedit.client.responses import Refusal, Refused, State
 from bulkedit.edits.compare import Difference, difference, expected_value, held, keeps_former, value_in
 from bulkedit.edits.edit import Action
-from bulkedit.inventory.siblings import in_study_of
+from bulkedit.inventories.siblings import in_study_of
 from bulkedit.runs.changes import in_study, once
 from bulkedit.runs.own_versions import OwnVersions, own_versions
 

@@ -1,0 +1,48 @@
+"""De-identification: profiles and a key, metadata documents in, an ordinary edit list out.
+
+`table` and `profile` say what is to be done, `rules` looks it up, `walk` does it to one document; nothing of these
+performs I/O. `documents` and `reading` bring documents, `record` keeps what came of them.
+"""
+
+from bulkedit.deids.keys import ENVIRONMENT, Key
+from bulkedit.deids.keys import exposed as exposed_key
+from bulkedit.deids.keys import load as load_key
+from bulkedit.deids.keys import make as make_key
+from bulkedit.deids.making import Making, Recipe
+from bulkedit.deids.profile import OPTIONS, PRECEDENCE, SHIPPED, Profile
+from bulkedit.deids.profile import load as load_profile
+from bulkedit.deids.pseudonyms import load_mapping
+from bulkedit.deids.reading import read_all, selected_by_id
+from bulkedit.deids.record import SELECTION, Record, folder_of
+from bulkedit.deids.rules import Rules
+from bulkedit.deids.selection import selected
+from bulkedit.deids.walk import KINDS, Derived, Edit, Finding, Mark, Walker
+
+__all__ = [
+    "ENVIRONMENT",
+    "KINDS",
+    "OPTIONS",
+    "PRECEDENCE",
+    "SELECTION",
+    "SHIPPED",
+    "Derived",
+    "Edit",
+    "Finding",
+    "Key",
+    "Making",
+    "Mark",
+    "Profile",
+    "Recipe",
+    "Record",
+    "Rules",
+    "Walker",
+    "exposed_key",
+    "folder_of",
+    "load_key",
+    "load_mapping",
+    "load_profile",
+    "make_key",
+    "read_all",
+    "selected",
+    "selected_by_id",
+]

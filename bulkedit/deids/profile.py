@@ -1,0 +1,454 @@
+"""A de-identification profile: which edition of Annex E, which options, and what is different for this project.
+
+A profile is a TOML file; four are shipped (`SHIPPED`). What is wrong in one is found when it is read, before any
+metadata is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from bulkedit.deids.pseudonyms import Identifiers
+from bulkedit.deids.table import EDITIONS, NEWER, Action, Mask, parse_mask, private_element
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.errors import ProfileError
+
+SHIPPED: Final = ("basic", "research-dates-shifted", "research-dates-kept", "minimal-phi")
+
+# Options of PS3.15 section E.3 in the order of precedence: where two speak of one attribute, the first decides.
+# Dates come before what else is retained, so that a kept device does not keep unshifted calibration dates.
+OPTIONS: Final[dict[str, str]] = {
+    "retain-uids": "113110",
+    "retain-full-dates": "113106",
+    "retain-modified-dates": "113107",
+    "retain-patient-characteristics": "113108",
+    "retain-device-identity": "113109",
+    "retain-institution-identity": "113112",
+    "retain-safe-private": "113111",
+    "clean-descriptors": "113105",
+    "clean-structured-content": "113104",
+    "clean-graphics": "113103",
+}
+
+
+class Reach(StrEnum):
+    """What an override is for."""
+
+    LEVEL = "level"
+    VR = "vr"
+    MASK = "mask"
+    ATTRIBUTE = "attribute"
+    PATH = "path"
+
+
+OVERRIDES: Final = {  # the first of several for an attribute decides
+    Reach.PATH: "an override by path",
+    Reach.ATTRIBUTE: "an override by attribute or tag",
+    Reach.MASK: "an override by mask",
+    Reach.VR: "an override by VR",
+    Reach.LEVEL: "an override by level",
+}
+PRECEDENCE: Final = (
+    *OVERRIDES.values(),
+    "private elements: removed, but for the safe ones where retain-safe-private is on",
+    *(f"the option {name}" for name in OPTIONS if name != "retain-safe-private"),
+    "the Basic Profile of the edition",
+    "the rules for group 0002",
+    "unlisted: by VR, then free text in a sequence that is cleaned, then the default",
+)
+_EXCLUSIVE: Final = ("retain-full-dates", "retain-modified-dates")
+_SECTIONS: Final = {
+    "name", "description", "edition", "options", "unlisted", "dates", "identifiers", "clean", "safe_private", "override"
+}  # fmt: skip
+_WHAT: Final = ("attribute", "tag", "mask", "vr", "path")
+_MOST_DAYS: Final = 36_525
+_WHOLE_LEVELS: Final = {level.lower(): level for level in dicom.Level}
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One rule of the profile's own. Fields beside ``action`` and ``value`` say what it is for."""
+
+    reach: Reach
+    action: Action
+    value: str | None = None  # of REPLACE
+    tag: int | None = None
+    mask: Mask | None = None
+    vr: str | None = None
+    path: tuple[str, ...] = ()
+    level: dicom.Level | None = None
+
+    @property
+    def target(self) -> tuple[object, ...]:
+        """What it is for, as one value: two overrides with the same target contradict each other or repeat."""
+        return self.reach, self.tag, self.mask, self.vr, self.path, self.level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A profile, found to be sound."""
+
+    name: str
+    description: str
+    edition: str
+    options: frozenset[str]
+    unlisted: Action
+    unlisted_vr: dict[str, Action]
+    days: tuple[int, int]
+    seconds: bool
+    identifiers: Identifiers
+    vocabulary: frozenset[str]  # texts that `clean` keeps, in lower case without blanks around them
+    safe_private: frozenset[tuple[str, int, int]]
+    overrides: tuple[Override, ...]
+    digest: str = field(compare=False)  # SHA-256 of the file and its vocabulary, hex
+
+    @property
+    def codes(self) -> list[tuple[str, str]]:
+        """What was done, as CID 7050 (PS3.16) names it: code value and meaning in the scheme DCM."""
+        found = [("113100", "Basic Application Confidentiality Profile")]
+        return found + [(OPTIONS[name], _MEANINGS[name]) for name in OPTIONS if name in self.options]
+
+
+_MEANINGS: Final[dict[str, str]] = {
+    "retain-uids": "Retain UIDs Option",
+    "retain-full-dates": "Retain Longitudinal Temporal Information Full Dates Option",
+    "retain-modified-dates": "Retain Longitudinal Temporal Information Modified Dates Option",
+    "retain-patient-characteristics": "Retain Patient Characteristics Option",
+    "retain-device-identity": "Retain Device Identity Option",
+    "retain-institution-identity": "Retain Institution Identity Option",
+    "retain-safe-private": "Retain Safe Private Option",
+    "clean-descriptors": "Clean Descriptors Option",
+    "clean-structured-content": "Clean Structured Content Option",
+    "clean-graphics": "Clean Graphics Option",
+}
+
+
+def load(name: str) -> Profile:
+    """A shipped profile by its name, or one of a file. Raises ProfileError."""
+    if name in SHIPPED:
+        text = resources.files("bulkedit").joinpath(f"data/deid/profiles/{name}.toml").read_bytes()
+        return parse(text, where=name, folder=None)
+    path = Path(name)
+    if path.suffix != ".toml" and not path.exists():
+        raise ProfileError(
+            "there is no such profile.",
+            likely=_near(name, SHIPPED),
+            hint=f"Name one of {', '.join(SHIPPED)}, or a file: --profile mine.toml",
+        )
+    try:
+        return parse(path.read_bytes(), where=str(path), folder=path.parent)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ProfileError(f"the profile cannot be read ({reason}).", where=str(path)) from error
+
+
+def parse(text: bytes, *, where: str, folder: Path | None) -> Profile:
+    """Read a profile. ``folder`` is where its vocabulary lies. Raises ProfileError."""
+    try:
+        return _Parser(tomllib.loads(text.decode()), text, folder).profile()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(
+            f"the profile is no valid TOML ({getattr(error, 'msg', None) or error}).", where=where
+        ) from error
+    except ProfileError as error:
+        error.where = f"{where}, {error.where}" if error.where else where
+        raise
+
+
+class _Parser:
+    """Turns the content of a TOML file into a profile."""
+
+    def __init__(self, content: dict[str, Any], text: bytes, folder: Path | None) -> None:
+        self._content = content
+        self._folder = folder
+        self._sha256 = hashlib.sha256(text)
+
+    def profile(self) -> Profile:
+        content = self._content
+        _only(content, _SECTIONS, "the profile")
+        for required in ("name", "edition"):
+            if not isinstance(content.get(required), str):
+                raise ProfileError(f"{required} is missing.", hint=f'Write it first: {required} = "…"')
+        if content["edition"] not in EDITIONS:
+            raise ProfileError(
+                "the edition of Annex E is none that is known.", hint=f"Editions: {', '.join(EDITIONS)}."
+            )
+        unlisted, unlisted_vr = self._unlisted()
+        days, seconds = self._dates()
+        return Profile(
+            name=content["name"],
+            description=str(content.get("description", "")),
+            edition=content["edition"],
+            options=self._options(),
+            unlisted=unlisted,
+            unlisted_vr=unlisted_vr,
+            days=days,
+            seconds=seconds,
+            identifiers=self._identifiers(),
+            vocabulary=self._vocabulary(),
+            safe_private=self._safe_private(),
+            overrides=self._overrides(),
+            digest=self._sha256.hexdigest(),
+        )
+
+    def _options(self) -> frozenset[str]:
+        given = _list_of_text(self._content.get("options", []), "options")
+        for name in given:
+            if name not in OPTIONS:
+                raise ProfileError(
+                    "an option is none that is known.",
+                    where="options",
+                    likely=_near(name, OPTIONS),
+                    hint=f"Options: {', '.join(OPTIONS)}.",
+                )
+        if set(_EXCLUSIVE) <= set(given):
+            raise ProfileError(f"{' and '.join(_EXCLUSIVE)} contradict each other.", where="options")
+        return frozenset(given)
+
+    def _unlisted(self) -> tuple[Action, dict[str, Action]]:
+        section = self._section("unlisted", {"default", "vr"})
+        by_vr = section.get("vr", {})
+        _only(by_vr, set(dicom.VRS), "unlisted.vr")
+        plain = {Action.KEEP, Action.REMOVE, Action.EMPTY, Action.DUMMY, Action.UID, Action.SHIFT, Action.CLEAN}
+        default = _action(section.get("default", "keep"), "unlisted", plain - {Action.UID, Action.SHIFT, Action.CLEAN})
+        actions = {vr: _action(name, f"unlisted.vr.{vr}", plain) for vr, name in by_vr.items()}
+        for vr, action in actions.items():
+            _check_vr(action, vr, f"unlisted.vr.{vr}")
+        return default, actions
+
+    def _dates(self) -> tuple[tuple[int, int], bool]:
+        section = self._section("dates", {"days", "seconds"})
+        days, seconds = section.get("days", [-3650, -1]), section.get("seconds", False)
+        whole = isinstance(days, list) and len(days) == 2 and all(type(one) is int for one in days)
+        if not whole or not -_MOST_DAYS <= days[0] <= days[1] <= _MOST_DAYS:
+            raise ProfileError(
+                "days are the bounds of the shift: two whole numbers, the lower first, within a century.",
+                where="dates",
+                hint="For example: days = [-3650, -1]",
+            )
+        if not isinstance(seconds, bool):
+            raise ProfileError("seconds is true or false.", where="dates")
+        if days == [0, 0] and not seconds:
+            raise ProfileError(
+                "a shift of no days moves nothing.", where="dates", hint="For example: days = [-3650, -1]"
+            )
+        return (days[0], days[1]), seconds
+
+    def _identifiers(self) -> Identifiers:
+        section = self._section("identifiers", {"alphabet", "length", "prefix"})
+        defaults = Identifiers()
+        alphabet, prefix = section.get("alphabet", defaults.alphabet), section.get("prefix", "")
+        length = section.get("length", defaults.length)
+        if not isinstance(alphabet, str) or not isinstance(prefix, str) or type(length) is not int or length < 1:
+            raise ProfileError("alphabet and prefix are texts, length is a whole number.", where="identifiers")
+        made = Identifiers(alphabet, length, prefix)
+        if problem := made.problem():
+            raise ProfileError(problem, where="identifiers")
+        return made
+
+    def _vocabulary(self) -> frozenset[str]:
+        section = self._section("clean", {"allow", "allow_file"})
+        texts = _list_of_text(section.get("allow", []), "clean.allow")
+        if name := section.get("allow_file"):
+            if self._folder is None or not isinstance(name, str):
+                raise ProfileError("allow_file is the name of a file beside the profile.", where="clean")
+            try:
+                content = (self._folder / name).read_bytes()
+                texts = texts + content.decode("utf-8-sig").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+                raise ProfileError(f"the vocabulary cannot be read ({reason}).", where="clean.allow_file") from error
+            self._sha256.update(content)
+        return frozenset(plain for text in texts if (plain := text.strip().lower()))
+
+    def _safe_private(self) -> frozenset[tuple[str, int, int]]:
+        found = set()
+        for number, entry in enumerate(_tables(self._content.get("safe_private", []), "safe_private"), 1):
+            where = f"safe_private {number}"
+            _only(entry, {"creator", "element"}, where)
+            try:
+                group, element = private_element(entry["element"])
+                found.add((str(entry["creator"]).strip(), group, element))
+            except (KeyError, ValueError, AttributeError):
+                raise ProfileError(
+                    "a safe private element has a creator and an element.",
+                    where=where,
+                    hint='For example: creator = "SIEMENS MR HEADER", element = "0019,xx0C"',
+                ) from None
+        return frozenset(found)
+
+    def _overrides(self) -> tuple[Override, ...]:
+        found: dict[tuple[object, ...], tuple[int, Override]] = {}
+        for number, entry in enumerate(_tables(self._content.get("override", []), "override"), 1):
+            made = _override(entry, f"override {number}", self._identifiers())
+            if made.target in found:
+                other, earlier = found[made.target]
+                if (earlier.action, earlier.value) != (made.action, made.value):
+                    raise ProfileError(
+                        f"it contradicts override {other}, which is for the same.", where=f"override {number}"
+                    )
+            found[made.target] = (number, made)
+        return tuple(override for _, override in found.values())
+
+    def _section(self, name: str, known: set[str]) -> dict[str, Any]:
+        section = self._content.get(name, {})
+        if not isinstance(section, dict):
+            raise ProfileError(f"{name} is a table.", where=name, hint=f"Write it as [{name}].")
+        _only(section, known, name)
+        return section
+
+
+def _override(entry: dict[str, Any], where: str, identifiers: Identifiers) -> Override:
+    _only(entry, {*_WHAT, "level", "action", "value"}, where)
+    what = [name for name in _WHAT if name in entry]
+    if len(what) > 1 or not (what or "level" in entry):
+        raise ProfileError(f"it is for one of {', '.join(_WHAT)}; level may stand beside it, or alone.", where=where)
+    action = _action(entry.get("action"), where, set(Action))
+    if (action is Action.REPLACE) != isinstance(entry.get("value"), str):
+        raise ProfileError("a value goes with the action replace, and only with that.", where=where)
+    level = None
+    if "level" in entry:
+        level = _WHOLE_LEVELS.get(str(entry["level"]).lower())
+        if level is None:
+            raise ProfileError(
+                "the level is none that DICOM has.", where=where, hint="Patient, Study, Series or Instance."
+            )
+    made = _aimed(what[0], entry[what[0]], action, entry.get("value"), level, where) if what else None
+    made = made or Override(Reach.LEVEL, action, entry.get("value"), level=level)
+    _check(made, where, identifiers)
+    return made
+
+
+def _aimed(  # noqa: PLR0917 - the parts of one entry
+    what: str, target: object, action: Action, value: str | None, level: dicom.Level | None, where: str
+) -> Override:
+    text = str(target)
+    if what == "vr":
+        if text not in dicom.VRS:
+            raise ProfileError("the VR is none that DICOM has.", where=where)
+        _check_vr(action, text, where)
+        return Override(Reach.VR, action, value, vr=text, level=level)
+    if what == "mask":
+        try:
+            return Override(Reach.MASK, action, value, mask=parse_mask(text), level=level)
+        except ValueError:
+            raise ProfileError("the mask is not understood.", where=where, hint="Write it as 60xx,4000.") from None
+    if what == "path":
+        steps = tuple(_name(step, where) for step in text.split("."))
+        if len(steps) < 2:
+            raise ProfileError("a path has a sequence and what is inside it.", where=where, hint="A.B, or A.B.C")
+        for step in steps[:-1]:
+            known = dicom.attribute(step)
+            if known is None or (known.vr != "SQ" and not known.private):
+                raise ProfileError("a step of the path is no sequence.", where=where)
+        return Override(Reach.PATH, action, value, path=steps, level=level)
+    return Override(Reach.ATTRIBUTE, action, value, tag=_tag(text, what, where), level=level)
+
+
+def _tag(text: str, what: str, where: str) -> int:
+    if what == "attribute":
+        name = _name(text, where)
+        known = dicom.attribute(name)
+        return known.tag if known else NEWER[name]
+    digits = text.replace(",", "").strip("()")
+    if not re.fullmatch(r"[0-9A-Fa-f]{8}", digits):
+        raise ProfileError("the tag is not understood.", where=where, hint="Write it as 0010,0020.")
+    return int(digits, 16)
+
+
+def _name(text: str, where: str) -> str:
+    known = dicom.attribute(text)
+    if known is not None:
+        return known.name
+    if text in NEWER:
+        return text
+    raise ProfileError(
+        "an attribute is neither a DICOM keyword nor the eight hex digits of a private element.",
+        where=where,
+        likely=_near(text, dicom.keywords()),
+    )
+
+
+def _check(override: Override, where: str, identifiers: Identifiers) -> None:
+    """What an override must not ask for."""
+    if override.reach is not Reach.ATTRIBUTE:
+        return
+    known = dicom.attribute(dicom.key_of(override.tag or 0))
+    if known is None:
+        return
+    if known.name in dicom.FORCED_UIDS and override.action not in {Action.KEEP, Action.UID}:
+        raise ProfileError(
+            f"{known.name} identifies the image set: it can be kept, or become another UID.", where=where
+        )
+    if known.private:
+        return
+    _check_vr(override.action, known.vr, where)
+    longest = dicom.MAX_LENGTHS.get(known.name, dicom.VRS[known.vr].max_length) or 10_000
+    if override.action is Action.PSEUDONYM and len(identifiers.prefix) + identifiers.length > longest:
+        raise ProfileError(f"identifiers are longer than {known.name} allows ({longest} characters).", where=where)
+    if override.action is Action.REPLACE:
+        value: Any = [override.value] if known.multi else override.value
+        if dicom.VRS[known.vr].kind is not dicom.Kind.STRING or (why := dicom.why_unfit(known, value)):
+            why = why if dicom.VRS[known.vr].kind is dicom.Kind.STRING else "its VR is no text"
+            raise ProfileError(f"the value does not fit {known.name}: {why}.", where=where)
+
+
+_FITTING: Final[dict[Action, frozenset[str]]] = {
+    Action.UID: frozenset({"UI", "SQ"}),
+    Action.SHIFT: frozenset({"DA", "TM", "DT"}),
+    Action.CAP: frozenset({"AS"}),
+    Action.PSEUDONYM: frozenset({"PN", "LO", "SH", "LT", "ST", "UC", "UT", "CS", "AE"}),
+}
+
+
+def _check_vr(action: Action, vr: str, where: str) -> None:
+    fitting = _FITTING.get(action)
+    if fitting is not None and vr not in fitting:
+        raise ProfileError(
+            f"{action} does not go with VR {vr}.", where=where, hint=f"It is for {', '.join(sorted(fitting))}."
+        )
+
+
+def _action(name: object, where: str, allowed: set[Action]) -> Action:
+    if isinstance(name, str) and name in {str(action) for action in allowed}:
+        return Action(name)
+    words = sorted(str(action) for action in allowed)
+    raise ProfileError("the action is none that is known.", where=where, hint=f"Actions: {', '.join(words)}.")
+
+
+def _only(section: dict[str, Any], known: set[str], where: str) -> None:
+    if not isinstance(section, dict):
+        raise ProfileError("it is no table.", where=where)
+    for key in section:
+        if key not in known:
+            raise ProfileError(
+                "it has a key that is not known.",
+                where=where,
+                likely=_near(key, known),
+                hint=f"Keys: {', '.join(sorted(known))}." if len(known) < 20 else None,
+            )
+
+
+def _near(text: str, known: Any) -> str | None:  # noqa: ANN401 - any collection of names
+    found = difflib.get_close_matches(text, list(known), n=1, cutoff=0.7)
+    return f"Did you mean {found[0]}?" if found else None
+
+
+def _list_of_text(value: object, where: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ProfileError("it is a list of texts.", where=where)
+    return value
+
+
+def _tables(value: object, where: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ProfileError("it is a list of tables.", where=where, hint=f"Write each as [[{where}]].")
+    return value

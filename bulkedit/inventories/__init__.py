@@ -1,0 +1,42 @@
+"""What SearchImageSets tells of a data store: taken as a file, looked up for a list, resolved to image sets."""
+
+from bulkedit.inventories.folder import folder_of
+from bulkedit.inventories.frame import INVENTORY, trimmed
+from bulkedit.inventories.lookup import Lookup, complete_studies, lookup, lookup_in_file, search_keys
+from bulkedit.inventories.resolve import (
+    COUNTS,
+    RESOLVED,
+    OnMany,
+    OnMissing,
+    Resolved,
+    ResolveOptions,
+    Standing,
+    resolve,
+)
+from bulkedit.inventories.saved import Snapshot, load
+from bulkedit.inventories.search import PAGE, Tally
+from bulkedit.inventories.take import take
+
+__all__ = [
+    "COUNTS",
+    "INVENTORY",
+    "PAGE",
+    "RESOLVED",
+    "Lookup",
+    "OnMany",
+    "OnMissing",
+    "ResolveOptions",
+    "Resolved",
+    "Snapshot",
+    "Standing",
+    "Tally",
+    "complete_studies",
+    "folder_of",
+    "load",
+    "lookup",
+    "lookup_in_file",
+    "resolve",
+    "search_keys",
+    "take",
+    "trimmed",
+]

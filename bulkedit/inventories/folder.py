@@ -1,0 +1,154 @@
+"""The folder of an inventory that is being taken: its state, its lock, and how its files are written and removed."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from bulkedit import _received as received
+from bulkedit._files import draft_file, remove_leftovers, write_private_json
+from bulkedit.errors import ReceivedError, UsageError
+from bulkedit.inventories import saved
+from bulkedit.inventories.frame import INVENTORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+FORMAT: Final = 1
+
+_STATE: Final = "state.json"
+_BEYOND: Final = 2**62  # microseconds since 1970, far beyond any time
+_CELLS: Final = [
+    (str,) if kind == pl.String() else (bool,) if kind == pl.Boolean() else (int,) for kind in INVENTORY.values()
+]
+_OURS: Final = (_STATE, "part-*.parquet", "pages-*.jsonl")
+_ROW_GROUP: Final = 65_536
+
+
+@dataclass(slots=True)
+class State:
+    """What `state.json` says: where paging was when the last part was written."""
+
+    format: int
+    id: str  # of this snapshot; the finished file carries it too
+    datastore_id: str
+    begun: str  # ISO time
+    parts: int = 0
+    pages: int = 0
+    image_sets: int = 0
+    token: str | None = None
+    since: int | None = None  # microseconds: after a token was lost, paging began again from this time of creation
+    last: int | None = None  # microseconds: the latest time of creation so far
+    ordered: bool = True  # every image set so far had a time of creation, and none came before its turn
+    done: bool = False  # the last page is here
+    replaces: bool = False  # the file was there before, and the user wants it replaced
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Write the state, whole or not at all."""
+    write_private_json(folder / _STATE, asdict(state))
+
+
+def iso(epoch: float) -> str:
+    """Epoch seconds as ISO text."""
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")
+
+
+def folder_of(target: Path) -> Path:
+    """Where the snapshot is while it is being taken."""
+    return target.with_name(f"{target.name}.part")
+
+
+def part_name(number: int) -> str:
+    """The file of a part."""
+    return f"part-{number:05}.parquet"
+
+
+def entry_of(line: bytes, path: Path) -> dict[str, Any] | None:
+    """One line of the log at ``path``; None where a kill has cut it short. Raises ReceivedError."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        entry = received.json_object(line, str(path))
+    except ReceivedError:
+        return None
+    if "rows" not in entry:
+        received.require(entry, {"since": (int, NoneType)}, str(path))
+        return entry
+    received.require(entry, {"rows": (list,), "token": (str, NoneType)}, str(path))
+    if not all(_is_row(row) for row in entry["rows"]):
+        raise ReceivedError("a page has a row that is none of an inventory.", where=str(path))
+    return entry
+
+
+def _is_row(row: Any) -> bool:  # noqa: ANN401 - JSON
+    return (
+        isinstance(row, list)
+        and len(row) == len(INVENTORY)
+        and isinstance(row[0], str)
+        and all(type(cell) in {*kinds, NoneType} for cell, kinds in zip(row, _CELLS, strict=True))
+        and all(not isinstance(cell, int) or abs(cell) < _BEYOND for cell in row)
+    )
+
+
+def write_parquet(frame: pl.LazyFrame, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a frame without holding it in memory, for its owner's eyes; the file is replaced whole or not at all."""
+    with draft_file(path, replace=True) as file:
+        frame.sink_parquet(file, row_group_size=_ROW_GROUP, metadata=metadata)
+
+
+def read_state(folder: Path) -> State | None:
+    """The state of an interrupted snapshot; None where there is none that can go on. Raises ReceivedError."""
+    path = folder / _STATE
+    return received.state_of(path, FORMAT, lambda content: received.record(State, content, str(path)), hint=_FRESH)
+
+
+_FRESH: Final = "To drop what was begun, and take the inventory again: --fresh"
+
+
+def clear(folder: Path) -> None:
+    """Remove what is ours from the folder. The state goes first, so that what a kill leaves is never gone on with."""
+    for pattern in _OURS:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    remove_leftovers(folder)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder where nothing is left in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def is_there(target: Path, snapshot: str) -> bool:
+    """Whether the file is the finished snapshot of this id."""
+    try:
+        return bool(saved.about_of(target)["id"] == snapshot)
+    except UsageError:
+        return False
+
+
+def may_replace(target: Path, *, fresh: bool) -> None:
+    """Raises UsageError where a file is in the way: only an inventory is replaced, and only where that was asked."""
+    if not target.exists():
+        return
+    if not fresh:
+        raise UsageError(
+            "there is something there already.", where=str(target), hint="To take a new inventory in its place: --fresh"
+        )
+    saved.about_of(target)
+
+
+def of_another(folder: Path) -> UsageError:
+    """The error where the folder is of another data store."""
+    return UsageError(
+        "an inventory of another data store was interrupted here.",
+        where=str(folder),
+        hint="Give the file another name, or drop that inventory: --fresh",
+    )

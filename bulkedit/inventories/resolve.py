@@ -1,0 +1,342 @@
+"""From rows that name studies, patients or accession numbers to edits of image sets. Pure, and vectorised.
+
+An edit selects what its selector names; one with a series (Series- and Instance-level, and removals) only the image
+sets of that series among them. Its row stands or falls whole: it is *missing* where any of its edits selects nothing,
+and *many* where its edits together select more than one image set.
+
+| the row | on_missing / on_many | becomes |
+|---|---|---|
+| names its image set by image_set_id | | passes through, whatever the inventory says |
+| missing | fail | a problem |
+| missing | skip | skipped: reported, neither edited nor a problem |
+| many, and names a version | either | a problem: a version belongs to one image set |
+| many | fail | a problem that says how many |
+| many | all | each of its edits, once for each image set that it selects |
+| one | | its edits |
+
+Identifiers match exactly but for the padding at their end. No text here holds one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import polars as pl
+
+from bulkedit.edits import SET_ASIDE
+from bulkedit.edits.edit import EDITS, SELECTOR
+from bulkedit.edits.problems import noun_of
+from bulkedit.inventories.frame import trimmed
+
+
+class OnMissing(StrEnum):
+    """What to do with a row that names nothing in the data store."""
+
+    FAIL = "fail"  # the safe one: a mistyped identifier is found before anything is sent
+    SKIP = "skip"  # for lists that are wider than the data store
+
+
+class OnMany(StrEnum):
+    """What to do with a row that names more than one image set."""
+
+    FAIL = "fail"  # the safe one: an edit meant for one image set never reaches another
+    ALL = "all"  # edit each of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveOptions:
+    """Which image sets a row may mean."""
+
+    on_missing: OnMissing = OnMissing.FAIL
+    on_many: OnMany = OnMany.FAIL
+    primary_only: bool = False  # only those known to be primary
+
+
+class Standing(StrEnum):
+    """What became of a row."""
+
+    RESOLVED = "resolved"
+    SKIPPED = "skipped"
+    SET_ASIDE = "set aside"
+
+
+RESOLVED: Final = pl.Schema({**EDITS, "image_set_id": pl.String()})
+
+# One line a row of the list, in its order.
+COUNTS: Final = pl.Schema(
+    {
+        "row": pl.UInt32(),
+        "selector": SELECTOR,
+        "matches": pl.UInt32(),  # image sets that its edits select together
+        "studies": pl.UInt32(),  # of these image sets; null for an image_set_id
+        "standing": pl.Enum([str(s) for s in Standing]),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a list means in a data store. A row is in one of the first three only."""
+
+    edits: pl.DataFrame  # RESOLVED: an edit once for each image set, in the order of the list, then of the inventory
+    set_aside: pl.DataFrame  # SET_ASIDE: one line a row
+    skipped: pl.DataFrame  # SET_ASIDE: rows that name nothing, under on_missing skip
+    counts: pl.DataFrame  # COUNTS
+
+
+_ID: Final = "image_set_id"
+_EDIT: Final = "_edit"  # place of an edit in the list
+_LITTLE: Final = pl.UInt32
+
+
+def resolve(
+    edits: pl.DataFrame, inventory: pl.DataFrame | pl.LazyFrame, options: ResolveOptions | None = None
+) -> Resolved:
+    """Say which image sets each edit means.
+
+    ``edits``: `bulkedit.edits.edit.EDITS`, in the order of the list; the edits of a row share selector, key and
+    version. ``inventory``: `INVENTORY`, each image set once. It must hold all image sets that the selectors name and
+    may hold more; what it says is taken for the truth, so its age is the caller's to judge. Its memory is that of the
+    rows that the list names.
+    """
+    options = options or ResolveOptions()
+    if (edits.get_column("selector") == _ID).all():
+        return _given(edits)
+    placed = edits.with_row_index(_EDIT).with_columns(name=trimmed("key"), series=trimmed("series_uid"))
+    asked, parts = _numbered(placed.filter(pl.col("selector") != _ID))
+    given = placed.filter(pl.col("selector") == _ID).with_columns(image_set_id=pl.col("key"))
+    index = _index(parts, inventory, options)
+    selected = _selected(parts, index.filter("eligible"))
+    judged = _judged(_sized(asked, selected), parts, index, options)
+    bad = judged.filter(pl.col("standing") != Standing.RESOLVED)
+    good = asked.join(bad.select("row"), on="row", how="anti", maintain_order="left") if bad.height else asked
+    meant = good.join(selected.select("part", _ID), on="part", maintain_order="left_right")
+    return Resolved(
+        _in_order([meant, given]),
+        _said(bad.filter(pl.col("standing") == Standing.SET_ASIDE)),
+        _said(bad.filter(pl.col("standing") == Standing.SKIPPED)).with_columns(hint=pl.lit(None, pl.String)),
+        _counts(judged, given),
+    )
+
+
+def _given(edits: pl.DataFrame) -> Resolved:
+    """A list that names every image set by its id: nothing is copied."""
+    none = pl.DataFrame(schema=SET_ASIDE)
+    resolved = edits.with_columns(image_set_id="key").select(*RESOLVED)
+    return Resolved(resolved, none, none, _passed(edits))
+
+
+def _numbered(asked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Number what edits select, so that all else joins by number: ``asked`` with ``part`` UInt32.
+
+    The parts, each once: part UInt32, selector String, name String (null for an empty key), series String (null for
+    all that is named), group UInt32 (the same for the parts of one name; null where the name is).
+    """
+    what = ["selector", "name", "series"]
+    parts = asked.select(what).unique().with_row_index("part")
+    groups = parts.select("selector", "name").unique().drop_nulls().with_row_index("group")
+    parts = parts.join(groups, on=["selector", "name"], how="left")
+    numbers = parts.select(*what, "part")
+    return asked.join(numbers, on=what, how="left", nulls_equal=True, maintain_order="left"), parts
+
+
+def _index(parts: pl.DataFrame, inventory: pl.DataFrame | pl.LazyFrame, options: ResolveOptions) -> pl.DataFrame:
+    """The image sets of each group, in the order of the inventory.
+
+    group UInt32, series String, study String (both trimmed), image_set_id String, eligible Boolean.
+    """
+    eligible = pl.col("primary").fill_null(value=False) if options.primary_only else pl.lit(value=True)
+    groups = parts.select("selector", "name", "group").drop_nulls().unique()
+    found = [
+        inventory.lazy()
+        .select(
+            _ID,
+            name=trimmed(selector),
+            series=trimmed("series_instance_uid"),
+            study=trimmed("study_instance_uid"),
+            eligible=eligible,
+        )
+        .join(same.lazy().select("name", "group"), on="name", maintain_order="left")
+        .select("group", "series", "study", _ID, "eligible")
+        for (selector,), same in groups.group_by(["selector"])
+    ]
+    if found:
+        return pl.concat(pl.collect_all(found, engine="streaming"))
+    kinds = {"group": _LITTLE, "series": pl.String, "study": pl.String, _ID: pl.String, "eligible": pl.Boolean}
+    return pl.DataFrame(schema=kinds)
+
+
+def _selected(parts: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+    """The image sets of each part: part UInt32, image_set_id String, study String, in the order of the inventory."""
+    everything = pl.col("series").is_null()
+    whole = parts.filter(everything).join(index.drop("series"), on="group", maintain_order="left_right")
+    series = parts.filter(~everything).join(index, on=["group", "series"], maintain_order="left_right")
+    return pl.concat([found.select("part", _ID, "study") for found in (whole, series)])
+
+
+def _sized(asked: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
+    """How much each row selects: row, selector, part (its first), missing, versioned, matches, studies."""
+    sizes = selected.group_by("part").agg(size=pl.len(), size_studies=pl.col("study").n_unique())
+    rows = asked.select("row", "selector", "part", "version", everything=pl.col("series").is_null())
+    if rows.get_column("row").n_unique() < rows.height:
+        rows = rows.unique(["row", "part"], keep="first", maintain_order=True)
+    rows = rows.join(sizes, on="part", how="left", maintain_order="left").with_columns(
+        pl.col("size", "size_studies").fill_null(0), missing=pl.col("size").is_null()
+    )
+    if rows.get_column("row").n_unique() < rows.height:
+        rows = _together(rows, selected)
+    return rows.select(
+        "row",
+        "selector",
+        "part",
+        "missing",
+        versioned=pl.col("version").is_not_null(),
+        matches="size",
+        studies="size_studies",
+    )
+
+
+def _together(lines: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
+    """One line a row, where rows have a line for each part that they select.
+
+    Where a row selects all that it names, a series of it adds nothing. Different series share no image set, but they
+    may share a study, which counts once.
+    """
+    missing = lines.group_by("row").agg(pl.col("missing").any())
+    covering = lines.filter(pl.col("everything") | ~pl.col("everything").any().over("row"))
+    rows = (
+        covering.group_by("row", maintain_order=True)
+        .agg(pl.col("selector", "part", "version").first(), pl.col("size", "size_studies").sum(), several=pl.len() > 1)
+        .join(missing, on="row", how="left", maintain_order="left")
+    )
+    several = covering.join(rows.filter("several").select("row"), on="row", how="semi")
+    studies = (
+        several.select("row", "part")
+        .join(selected.select("part", "study").unique(), on="part")
+        .group_by("row")
+        .agg(true=pl.col("study").n_unique())
+    )
+    return rows.join(studies, on="row", how="left", maintain_order="left").with_columns(
+        size_studies=pl.coalesce("true", "size_studies")
+    )
+
+
+def _judged(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, options: ResolveOptions) -> pl.DataFrame:
+    """What becomes of each row, and why.
+
+    Adds to `_sized`: code String (null for a resolved row), standing Enum, and named UInt32 and eligible UInt32: the
+    image sets that its selector alone names, and those of them that may match (both 0 for rows that are not missing).
+    """
+    missing, many = pl.col("missing"), pl.col("matches") > 1
+    zero = pl.lit(0, _LITTLE)
+    counted = rows.with_columns(named=zero, eligible=zero)
+    if rows.get_column("missing").any():
+        by_group = index.group_by("group").agg(named=pl.len(), eligible=pl.col("eligible").sum())
+        by_part = parts.select("part", "group").join(by_group, on="group").drop("group")
+        counted = rows.join(by_part, on="part", how="left", maintain_order="left").with_columns(
+            pl.col("named", "eligible").fill_null(0)
+        )
+    code = (
+        pl.when(missing & (pl.col("named") == 0))
+        .then(pl.lit("no-match"))
+        .when(missing & (pl.col("eligible") == 0))
+        .then(pl.lit("no-primary-match"))
+        .when(missing)
+        .then(pl.lit("no-match-in-series"))
+        .when(many & pl.col("versioned"))
+        .then(pl.lit("version-of-many"))
+        .when(many & pl.lit(options.on_many is OnMany.FAIL))
+        .then(pl.lit("many-matches"))
+    )
+    standing = (
+        pl.when(missing & pl.lit(options.on_missing is OnMissing.SKIP))
+        .then(pl.lit(str(Standing.SKIPPED)))
+        .when(pl.col("code").is_not_null())
+        .then(pl.lit(str(Standing.SET_ASIDE)))
+        .otherwise(pl.lit(str(Standing.RESOLVED)))
+        .cast(COUNTS["standing"])
+    )
+    return counted.with_columns(code=code).with_columns(standing=standing)
+
+
+def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """Edits in the order of the list, then of the inventory."""
+    parts = [part.select(_EDIT, *RESOLVED) for part in parts if part.height]
+    if len(parts) > 1:
+        return pl.concat(parts).sort(_EDIT, maintain_order=True).drop(_EDIT)
+    return parts[0].drop(_EDIT) if parts else pl.DataFrame(schema=RESOLVED)
+
+
+def _counts(judged: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
+    counted = judged.select(COUNTS.names()).cast(COUNTS)
+    return pl.concat([counted, _passed(given)]).sort("row", maintain_order=True)
+
+
+def _passed(given: pl.DataFrame) -> pl.DataFrame:
+    """COUNTS of rows that name their image set by its id; the edits of a row lie together."""
+    rows = given.select("row", "selector")
+    return rows.filter((pl.col("row") != pl.col("row").shift()).fill_null(value=True)).with_columns(
+        matches=pl.lit(1, _LITTLE),
+        studies=pl.lit(None, _LITTLE),
+        standing=pl.lit(str(Standing.RESOLVED)).cast(COUNTS["standing"]),
+    )
+
+
+# code -> why likely, what to do
+_ADVICE: Final[dict[str, tuple[str, str]]] = {
+    "no-match": (
+        "It is mistyped, of another data store, or newer than the inventory.",
+        "Correct it, or pass over such rows: --on-missing skip",
+    ),
+    "no-primary-match": (
+        "Only primary image sets are looked at: --primary-only.",
+        "Leave --primary-only out, or pass over such rows: --on-missing skip",
+    ),
+    "no-match-in-series": (
+        "The series is of another study, or its series_uid is mistyped.",
+        "Correct series_uid, or pass over such rows: --on-missing skip",
+    ),
+    "many-matches": (
+        "A study has an image set for each of its series at least.",
+        "To edit all of them: --on-many all. To edit one, name it by image_set_id.",
+    ),
+    "version-of-many": (
+        "A version belongs to one image set.",
+        "Name the image set by image_set_id, or leave the version empty.",
+    ),
+}
+
+
+def _said(bad: pl.DataFrame) -> pl.DataFrame:
+    """Rows that do not resolve as SET_ASIDE."""
+    name, code = pl.col("selector"), pl.col("code")
+    many = pl.format("{} in {}", _plural("matches", "image set", "image sets"), _plural("studies", "study", "studies"))
+    problem = (
+        pl.when(code == "no-match")
+        .then(pl.format("{} names no image set of the data store.", name))
+        .when(code == "no-primary-match")
+        .then(pl.format("{} names {}, none of them primary.", name, _plural("named", "image set", "image sets")))
+        .when(code == "no-match-in-series")
+        .then(
+            pl.format(
+                "series_uid is in none of the {} that {} names.", _plural("eligible", "image set", "image sets"), name
+            )
+        )
+        .when(code == "version-of-many")
+        .then(pl.format("has a version, but means {}.", many))
+        .otherwise(pl.format("means {}.", many))
+    )
+    return bad.select(
+        "row",
+        column=name.cast(pl.String),
+        code=code,
+        problem=problem,
+        likely=code.replace_strict({key: advice[0] for key, advice in _ADVICE.items()}, return_dtype=pl.String),
+        hint=code.replace_strict({key: advice[1] for key, advice in _ADVICE.items()}, return_dtype=pl.String),
+    ).cast(SET_ASIDE)
+
+
+def _plural(count: str, one: str, many: str) -> pl.Expr:
+    return pl.format("{} {}", pl.col(count), noun_of(pl.col(count), one, many))

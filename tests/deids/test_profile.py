@@ -1,0 +1,129 @@
+"""What is wrong in a profile is said before anything is read; what its parts decide is in a fixed order."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulkedit import deids
+from bulkedit.deids.table import Action
+from bulkedit.dicom import dictionary as dicom
+from bulkedit.errors import ProfileError
+from tests.deids.chart import made
+
+BAD = {
+    "no TOML": ("options = [", "no valid TOML"),
+    "unknown key": ('optoins = ["retain-uids"]', "a key that is not known"),
+    "unknown option": ('options = ["retain-uid"]', "Did you mean retain-uids?"),
+    "both dates": ('options = ["retain-full-dates", "retain-modified-dates"]', "contradict each other"),
+    "unknown edition": ('edition = "1999"', "the edition of Annex E"),
+    "unknown attribute": ('[[override]]\nattribute = "PatientNane"\naction = "keep"', "Did you mean PatientName?"),
+    "bad tag": ('[[override]]\ntag = "0010"\naction = "keep"', "the tag is not understood"),
+    "bad mask": ('[[override]]\nmask = "60xx"\naction = "keep"', "the mask is not understood"),
+    "bad path": ('[[override]]\npath = "PatientName"\naction = "keep"', "a path has a sequence"),
+    "path through no sequence": ('[[override]]\npath = "PatientID.StudyID"\naction = "keep"', "no sequence"),
+    "bad VR": ('[[override]]\nvr = "XX"\naction = "keep"', "the VR is none"),
+    "bad level": ('[[override]]\nlevel = "Image"\naction = "keep"', "the level is none"),
+    "bad action": ('[[override]]\nattribute = "PatientID"\naction = "hash"', "the action is none"),
+    "no target": ('[[override]]\naction = "keep"', "it is for one of"),
+    "two targets": ('[[override]]\nvr = "PN"\nattribute = "PatientID"\naction = "keep"', "it is for one of"),
+    "contradiction": (
+        '[[override]]\nattribute = "PatientID"\naction = "keep"\n[[override]]\ntag = "0010,0020"\naction = "remove"',
+        "contradicts override 1",
+    ),
+    "UID that goes": ('[[override]]\nattribute = "SOPInstanceUID"\naction = "remove"', "identifies the image set"),
+    "shift of text": ('[[override]]\nattribute = "PatientID"\naction = "shift"', "shift does not go with VR LO"),
+    "value missing": ('[[override]]\nattribute = "PatientID"\naction = "replace"', "a value goes with"),
+    "value unfit": ('[[override]]\nattribute = "PatientSex"\naction = "replace"\nvalue = "lower case"', "does not fit"),
+    "days": ("[dates]\ndays = [5, 1]", "days are the bounds"),
+    "no days": ("[dates]\ndays = [0, 0]", "moves nothing"),
+    "alphabet": ('[identifiers]\nalphabet = "AA"', "twice"),
+    "short": ("[identifiers]\nlength = 3", "too few"),
+    "too long": (
+        '[identifiers]\nlength = 40\n[[override]]\nattribute = "AccessionNumber"\naction = "pseudonym"',
+        None,
+    ),
+    "vocabulary": ('[clean]\nallow_file = "none.txt"', "allow_file is the name"),
+    "safe private": ('[[safe_private]]\ncreator = "X"\nelement = "0018,xx01"', "a safe private element"),
+}
+
+
+@pytest.mark.parametrize(("text", "what"), BAD.values(), ids=BAD)
+def test_a_bad_profile_says_what_is_wrong(text: str, what: str | None) -> None:
+    if what is None:
+        made(text)  # AccessionNumber may have 256 characters: dicom-element-constraints
+        return
+    with pytest.raises(ProfileError) as raised:
+        made(text)
+    assert what in str(raised.value)
+    assert "test.toml" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", deids.SHIPPED)
+def test_shipped_profiles_are_sound_and_leave_nothing_identifying(name: str) -> None:
+    rules = deids.Rules(deids.load_profile(name))
+    for attribute in ("PatientName", "PatientID"):
+        assert rules.places[dicom.Level.PATIENT][attribute].action is Action.PSEUDONYM
+    for attribute in ("PatientAddress", "PatientTelephoneNumbers", "PatientMotherBirthName"):
+        assert rules.places[dicom.Level.INSTANCE][attribute].action is Action.REMOVE
+
+
+def test_an_unknown_name_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ProfileError) as raised:
+        deids.load_profile("basics")
+    assert "Did you mean basic?" in str(raised.value)
+
+
+PRECEDENCE = [
+    ("", "StudyDate", Action.EMPTY),
+    ('options = ["retain-full-dates"]', "StudyDate", Action.KEEP),
+    ('options = ["retain-modified-dates"]', "StudyDate", Action.SHIFT),
+    ('options = ["retain-modified-dates", "retain-device-identity"]', "DateOfLastCalibration", Action.SHIFT),
+    ('options = ["retain-device-identity"]', "DateOfLastCalibration", Action.KEEP),
+    ('options = ["retain-patient-characteristics"]', "PatientAge", Action.CAP),
+    ('[[override]]\nlevel = "Study"\naction = "keep"', "StudyDate", Action.KEEP),
+    (
+        '[[override]]\nlevel = "Study"\naction = "keep"\n[[override]]\nvr = "DA"\naction = "remove"',
+        "StudyDate",
+        Action.REMOVE,
+    ),
+    (
+        '[[override]]\nvr = "DA"\naction = "remove"\n[[override]]\nmask = "0008,002x"\naction = "dummy"',
+        "StudyDate",
+        Action.DUMMY,
+    ),
+    (
+        '[[override]]\nmask = "0008,002x"\naction = "dummy"\n[[override]]\nattribute = "StudyDate"\naction = "shift"',
+        "StudyDate",
+        Action.SHIFT,
+    ),
+    (
+        '[[override]]\nvr = "DA"\naction = "keep"\n[[override]]\nvr = "DA"\nlevel = "Study"\naction = "remove"',
+        "StudyDate",
+        Action.REMOVE,
+    ),
+    ("", "StudyInstanceUID", Action.UID),
+    ("", "BodyPartExamined", Action.KEEP),
+    ('[unlisted]\ndefault = "remove"', "BodyPartExamined", Action.REMOVE),
+    ("", "SourceApplicationEntityTitle", Action.REMOVE),
+    (
+        '[[override]]\nattribute = "SourceApplicationEntityTitle"\naction = "keep"',
+        "SourceApplicationEntityTitle",
+        Action.KEEP,
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "attribute", "expected"), PRECEDENCE)
+def test_what_decides_first(text: str, attribute: str, expected: Action) -> None:
+    known = dicom.attribute(attribute)
+    assert known is not None
+    assert deids.Rules(made(text)).places[known.level][attribute].action is expected
+
+
+def test_an_override_by_path_is_for_that_path_alone() -> None:
+    rules = deids.Rules(
+        made('[[override]]\npath = "RequestAttributesSequence.RequestedProcedureID"\naction = "keep"\n')
+    )
+    series = rules.places[dicom.Level.SERIES]
+    assert series.inside("RequestAttributesSequence")["RequestedProcedureID"].action is Action.KEEP
+    assert series.inside("ReferencedStudySequence")["RequestedProcedureID"].action is not Action.KEEP
