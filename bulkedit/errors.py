@@ -109,6 +109,12 @@ class UntrustedServerError(EndpointError):
     """The server's certificate could not be verified."""
 
 
+class StoppedError(BulkeditError):
+    """The work was stopped before its end."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 class LedgerError(BulkeditError):
     """The ledger cannot be read or written."""
 

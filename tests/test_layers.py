@@ -18,7 +18,7 @@ ROOMS = [
     *("__main__", "cli", "api"),
     *("audits", "deids", "after", "runs", "plans", "inventories", "edits"),
     *("emulator", "client", "dicom"),
-    *("_concurrency", "_log", "_files", "_received", "errors", "_printable", "_version", "_words"),
+    *("_progress", "_concurrency", "_log", "_files", "_received", "errors", "_printable", "_version", "_words"),
 ]
 HEIGHT = {room: -place for place, room in enumerate(ROOMS)}
 ONLY_IMPORTERS = {  # modules, or rooms
