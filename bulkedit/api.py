@@ -2,35 +2,39 @@
 
 They keep the promises of the commands, because both are one: a plan made here is applied by `bulkedit apply`, a run
 begun here is gone on with by `bulkedit resume`. Edits go in as files or frames, results come out as frames.
-Errors are those of `bulkedit.errors`. Cancelling leaves at once, with every answer that came in the ledger; `resume`
-goes on.
+Errors are those of `bulkedit.errors`. Each function takes ``progress``, which is called on the caller's loop and must
+not block, and ``stop``, which ends it early and well. Cancelling leaves at once, with every answer that came in the
+ledger; `resume` goes on.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import to_thread
 
 from bulkedit import plans
 from bulkedit._files import new_id
+from bulkedit._progress import Advance, Phase, StopSignal, WorkProgress, draining_by, ended_by, told_each
 from bulkedit.after import report as reports
-from bulkedit.after import revert as reversal
-from bulkedit.after.revert import OnConflict, Reversal
-from bulkedit.after.verify import Sample, VerifyOptions
+from bulkedit.after.revert import OnConflict, Reversal, RevertOptions, revert_run
+from bulkedit.after.verify import Archived, Sample, VerifyOptions
 from bulkedit.after.verify import verify as verify_run
+from bulkedit.audits.job import Audit, AuditOptions, audit_run
 from bulkedit.client.connect import connect
-from bulkedit.client.pacing import AUTO
-from bulkedit.client.reader import read_paces
 from bulkedit.client.where import Where
+from bulkedit.deids.job import Deidentified, DeidOptions, deidentify
 from bulkedit.edits.frames import FROM_TEXT, frame_of
 from bulkedit.errors import UsageError
-from bulkedit.plans.from_list import ListOptions, plan_list
+from bulkedit.inventories.job import InventoryOptions, InventoryProgress, TakenInventory, take_inventory
+from bulkedit.plans.from_list import Listener, ListOptions, plan_list
 from bulkedit.runs import folder as runs
 from bulkedit.runs.connection import connection_of
 from bulkedit.runs.resume import Strategy
@@ -45,41 +49,52 @@ from bulkedit.runs.start import (
 from bulkedit.runs.summary import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     import polars as pl
 
     from bulkedit.after.verify import Seen
     from bulkedit.edits.frames import EditFrame
+    from bulkedit.inventories import Tally
     from bulkedit.plans import SavedPlan
+    from bulkedit.plans.read_first import Looked
     from bulkedit.runs.folder import Run
 
+_TOLD_S: Final = 0.5  # between two records of progress
+
 __all__ = [
+    "Advance",
     "Archived",
+    "Audit",
+    "AuditOptions",
+    "DeidOptions",
+    "Deidentified",
+    "InventoryOptions",
+    "InventoryProgress",
     "ListOptions",
     "OnConflict",
     "Report",
     "Reversal",
+    "RevertOptions",
     "RunOptions",
     "Sample",
+    "StopSignal",
     "Strategy",
+    "TakenInventory",
     "VerifyOptions",
     "Where",
+    "WorkProgress",
     "apply",
+    "audit",
+    "deid",
+    "inventory",
     "plan",
     "report",
     "resume",
     "revert",
     "verify",
 ]
-
-
-class Archived(StrEnum):
-    """What `verify` does with archived image sets, which reading moves to the frequent tier for 30 days."""
-
-    LEAVE = "leave"  # read all others, and leave these for another time
-    READ = "read"
-    SKIP = "skip"  # leave them out for good
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +118,8 @@ async def plan(
     folder: str | Path | None = None,
     options: ListOptions | None = None,
     where: Where | None = None,
+    progress: Callable[[Advance], None] | None = None,
+    stop: StopSignal | None = None,
 ) -> SavedPlan:
     """Check edits and plan their calls; as `bulkedit plan`. Sends nothing that writes.
 
@@ -111,24 +128,68 @@ async def plan(
     dicts. Text is str, and rows are counted from 1. Edits in memory are written into the plan only. ``folder``: where
     the plan goes, `plans/<id>` if not given. Raises EditListError and BadRowsError for the edits, UsageError for
     options and for edits of another type, and what `bulkedit.client.connect.connect` raises if rows are looked up.
+
+    ``progress`` is called while image sets are looked up or read. ``stop`` ends that with StoppedError, and nothing is
+    planned.
     """
     target = Path(folder) if folder is not None else None
-    return await to_thread.run_sync(_planned, edits, datastore_id, options or ListOptions(), target, where or Where())
+    listener = _Telling(asyncio.get_running_loop(), progress, stop)
+    make = partial(_planned, folder=target, where=where or Where(), listener=listener)
+    return await to_thread.run_sync(make, edits, datastore_id, options or ListOptions())
 
 
 def _planned(
     edits: str | Path | EditFrame,
     datastore_id: str | None,
     listing: ListOptions,
+    *,
     folder: Path | None,
     where: Where,
+    listener: Listener,
 ) -> SavedPlan:
     if isinstance(edits, str | Path):
-        return plan_list(_path_of(edits), datastore_id, listing, folder=folder, where=where)
+        return plan_list(_path_of(edits), datastore_id, listing, folder=folder, where=where, listener=listener)
     file = io.BytesIO()  # not on a disk, where a kill would leave it
     frame_of(edits).write_parquet(file)
     file.seek(0)
-    return plan_list(file, datastore_id, replace(listing, format="parquet"), folder=folder, where=where)
+    listing = replace(listing, format="parquet")
+    return plan_list(file, datastore_id, listing, folder=folder, where=where, listener=listener)
+
+
+class _Telling(Listener):
+    """Tells the caller's loop of the requests of a plan, which is made in another thread, and ends them."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, progress: Callable[[Advance], None] | None, stop: StopSignal | None
+    ) -> None:
+        self._loop = loop
+        self._progress = progress
+        self._stop = stop
+
+    def looking_up(self, tally: Callable[[], Tally]) -> AbstractAsyncContextManager[None]:
+        """Tell of searches."""
+        return self._told(
+            lambda: WorkProgress(phase=Phase.SEARCHING, done=tally().image_sets, throttled=tally().reads.throttled)
+        )
+
+    def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
+        """Tell of image sets that are read."""
+
+        def record() -> WorkProgress:
+            now = looked()
+            done = now.read + now.archived + now.unread
+            return WorkProgress(phase=Phase.READING, done=done, total=now.total, throttled=now.throttled)
+
+        return self._told(record)
+
+    def _tell(self, progress: Advance) -> None:
+        if self._progress is not None:
+            self._loop.call_soon_threadsafe(self._progress, progress)
+
+    @asynccontextmanager
+    async def _told(self, record: Callable[[], WorkProgress]) -> AsyncIterator[None]:
+        async with ended_by(self._stop, kept="Nothing was planned."), told_each(_TOLD_S, record, self._tell):
+            yield
 
 
 def _path_of(edits: str | Path) -> str:
@@ -147,6 +208,8 @@ async def apply(
     where: Where | None = None,
     delete_originals: bool = False,
     digest: str | None = None,
+    progress: Callable[[Advance], None] | None = None,
+    stop: StopSignal | None = None,
 ) -> Report:
     """Apply a plan in a new run; as `bulkedit apply`. Sends without asking.
 
@@ -158,6 +221,9 @@ async def apply(
 
     ``run``: the run's folder, `runs/<id>` where not given. Returns when all is settled that can be. Raises what
     `Engine.run` raises; the run can go on afterwards: `resume`.
+
+    ``progress`` is called every half second with a `bulkedit.runs.progress.Progress`. Once ``stop`` is sent, nothing
+    new is sent to the service, what is under way is waited for, and the report is not `done`.
     """
     saved = await to_thread.run_sync(plans.load, Path(plan)) if isinstance(plan, str | Path) else plan
     if digest is not None:
@@ -172,7 +238,7 @@ async def apply(
     with removed_unless_started(own):
         run_ = await to_thread.run_sync(runs.create, folder, saved, settings, now)
         own.append(run_.folder)
-        return await _carried_out(run_, where=where)
+        return await _carried_out(run_, where=where, progress=progress, stop=stop)
 
 
 async def resume(
@@ -181,73 +247,105 @@ async def resume(
     *,
     assume_unknown: bool = False,
     where: Where | None = None,
+    progress: Callable[[Advance], None] | None = None,
+    stop: StopSignal | None = None,
 ) -> Report:
     """Go on with a run: first what is in doubt, then what the strategy says; as `bulkedit resume`.
 
     ``where`` says what is otherwise than when the run was begun. Raises `UnprovenLedgerError` if the ledger is missing,
-    behind, damaged or a copy; with ``assume_unknown`` each call that it does not prove is compared first.
+    behind, damaged or a copy; with ``assume_unknown`` each call that it does not prove is compared first. ``progress``
+    and ``stop`` are those of `apply`.
     """
     going_on = GoingOn(strategy, assume_unknown=assume_unknown)
-    return await _carried_out(await to_thread.run_sync(runs.load, Path(run)), going_on, where=where)
+    found = await to_thread.run_sync(runs.load, Path(run))
+    return await _carried_out(found, going_on, where=where, progress=progress, stop=stop)
 
 
 async def verify(
     run: str | Path,
     options: VerifyOptions | None = None,
     *,
-    archived: Archived = Archived.LEAVE,
-    anew: bool = False,
-    read_rate: str = AUTO,
     where: Where | None = None,
-    watch: Callable[[Seen], None] | None = None,
+    progress: Callable[[WorkProgress], None] | None = None,
+    stop: StopSignal | None = None,
 ) -> Seen:
     """Read back what a run has applied; as `bulkedit verify`.
 
-    The answer's ``verification`` has the differences as frames; it is None where image sets are left to read, which the
-    same call goes on with, and ``anew`` begins anew. ``where`` says what is otherwise than when the run was begun.
-    ``watch`` is called after every image set.
+    The answer's ``verification`` has the differences as frames; it is None if image sets are left to read, which the
+    same call goes on with. ``where`` says what is otherwise than when the run was begun. ``progress`` is called after
+    every image set. Raises as `bulkedit.after.verify.verify.verify`.
     """
     found = await to_thread.run_sync(runs.load, Path(run))
-    async with connect(connection_of(found, where)) as client:
-        return await verify_run(
-            found,
-            client,
-            options,
-            rates=read_paces(read_rate),
-            name=new_id(datetime.now(UTC)),
-            archived=archived is Archived.READ,
-            skip_archived=archived is Archived.SKIP,
-            fresh=anew,
-            watch=watch,
-        )
+    return await verify_run(found, options, where=where, progress=progress, stop=stop)
 
 
 async def revert(
     run: str | Path,
+    options: RevertOptions | None = None,
     *,
     folder: str | Path | None = None,
-    rows: Collection[int] | None = None,
-    image_sets: Collection[str] | None = None,
-    whole_image_sets: bool = False,
-    on_conflict: OnConflict = OnConflict.SKIP,
-    read_rate: str = AUTO,
     where: Where | None = None,
+    progress: Callable[[WorkProgress], None] | None = None,
+    stop: StopSignal | None = None,
 ) -> Reversal:
-    """Plan the undoing of a run; as `bulkedit revert`. Sends nothing that writes: `apply` the answer's ``plan``."""
+    """Plan the undoing of a run; as `bulkedit revert`. Sends nothing that writes: `apply` the answer's ``plan``.
+
+    ``folder``: where the plan goes, `plans/<id>` if not given. ``progress`` is called after every image set. Raises as
+    `bulkedit.after.revert.revert_run`.
+    """
     found = await to_thread.run_sync(runs.load, Path(run))
-    now = datetime.now(UTC)
-    async with connect(connection_of(found, where)) as client:
-        return await reversal.revert(
-            found,
-            client,
-            Path(folder) if folder is not None else Path("plans") / new_id(now),
-            now=now,
-            rates=read_paces(read_rate),
-            rows=rows,
-            image_sets=image_sets,
-            whole_image_sets=whole_image_sets,
-            on_conflict=on_conflict,
-        )
+    target = Path(folder) if folder is not None else None
+    return await revert_run(found, options, folder=target, where=where, progress=progress, stop=stop)
+
+
+async def inventory(
+    datastore_id: str,
+    file: str | Path,
+    options: InventoryOptions | None = None,
+    *,
+    where: Where | None = None,
+    progress: Callable[[InventoryProgress], None] | None = None,
+    stop: StopSignal | None = None,
+) -> TakenInventory:
+    """Take a snapshot of a data store; as `bulkedit inventory`.
+
+    What ends it early loses nothing: the same call goes on. ``progress`` is called after every page. Raises as
+    `bulkedit.inventories.job.take_inventory`.
+    """
+    return await take_inventory(datastore_id, Path(file), options, where=where, progress=progress, stop=stop)
+
+
+async def deid(
+    file: str | Path,
+    options: DeidOptions,
+    datastore_id: str | None = None,
+    *,
+    where: Where | None = None,
+    progress: Callable[[WorkProgress], None] | None = None,
+    stop: StopSignal | None = None,
+) -> Deidentified:
+    """Derive the edits that de-identify image sets, as an edit list for `plan`; as `bulkedit deid`.
+
+    ``file``: the list to write, Parquet or CSV; its record is the folder beside it. What ends it early loses nothing:
+    the same call goes on. ``progress`` is called after every image set. Raises as `bulkedit.deids.job.deidentify`.
+    """
+    return await deidentify(Path(file), options, datastore_id, where=where, progress=progress, stop=stop)
+
+
+async def audit(
+    run: str | Path,
+    options: AuditOptions | None = None,
+    *,
+    where: Where | None = None,
+    progress: Callable[[WorkProgress], None] | None = None,
+    stop: StopSignal | None = None,
+) -> Audit:
+    """Look for what still identifies patients after a run; as `bulkedit audit`.
+
+    ``progress`` is called after every image set. Raises as `bulkedit.audits.job.audit_run`.
+    """
+    found = await to_thread.run_sync(runs.load, Path(run))
+    return await audit_run(found, options, where=where, progress=progress, stop=stop)
 
 
 def report(run: str | Path) -> Report:
@@ -259,7 +357,19 @@ def _report(run: Run) -> Report:
     return Report(run.folder, summary(run), reports.outcomes(run))
 
 
-async def _carried_out(run: Run, going_on: GoingOn | None = None, *, where: Where | None) -> Report:
-    async with connect(connection_of(run, where)) as client, engine_of(run, client, going_on) as engine:
+async def _carried_out(
+    run: Run,
+    going_on: GoingOn | None = None,
+    *,
+    where: Where | None,
+    progress: Callable[[Advance], None] | None,
+    stop: StopSignal | None,
+) -> Report:
+    async with (
+        connect(connection_of(run, where)) as client,
+        engine_of(run, client, going_on) as engine,
+        draining_by(stop, engine.stop.drain),
+        told_each(_TOLD_S, engine.progress, progress),
+    ):
         await engine.run()
     return await to_thread.run_sync(_report, run)

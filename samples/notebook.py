@@ -31,10 +31,18 @@ plan.counts
 
 # %% [markdown]
 # ## Apply
-# Interrupting this cell loses nothing: `await bulkedit.resume("descriptions.run")` goes on.
+# Interrupting this cell loses nothing: `await bulkedit.resume("descriptions.run")` goes on. `stop.send()`, of a button
+# for example, ends it well: what is under way is waited for.
+
 
 # %%
-result = await bulkedit.apply(plan, run="descriptions.run")
+def show(progress: bulkedit.Advance) -> None:
+    """A line that is written over; a progress bar of any library does as well."""
+    print(f"{progress.phase}: {progress.done} of {progress.total}", end="\r")
+
+
+stop = bulkedit.StopSignal()
+result = await bulkedit.apply(plan, run="descriptions.run", progress=show, stop=stop)
 result.summary
 
 # %%

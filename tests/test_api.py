@@ -19,9 +19,12 @@ import pytest
 
 import bulkedit
 from bulkedit.cli.app import load_command
-from bulkedit.errors import BadRowsError, DatastoreError, EditListError, StalePlanError, UsageError
+from bulkedit.deids import ENVIRONMENT
+from bulkedit.errors import BadRowsError, DatastoreError, EditListError, StalePlanError, StoppedError, UsageError
 from bulkedit.runs.options import Options
 from tests.cli.shell import Shell
+from tests.deids.chart import KEY
+from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,10 +86,10 @@ async def test_from_a_frame_to_the_store_and_back(shell: Shell) -> None:
     assert (result.done, result.summary["applied"], result.run) == (True, 3, Path("r"))
     assert result.edits.collect()["outcome"].to_list() == ["applied"] * 3
     assert [shell.stored(one) for one in image_sets] == [(2, "T0"), (2, "T1"), (2, "T2")]
-    seen = await bulkedit.verify("r", bulkedit.VerifyOptions(history=True), read_rate="1000/s")
+    seen = await bulkedit.verify("r", bulkedit.VerifyOptions(history=True, read_rate="1000/s"))
     assert seen.verification is not None
     assert (seen.verification.differences().collect().height, seen.verification.kept().collect().height) == (0, 3)
-    undo = await bulkedit.revert("r", folder="undo", read_rate="1000/s")
+    undo = await bulkedit.revert("r", bulkedit.RevertOptions(read_rate="1000/s"), folder="undo")
     assert undo.left_out.height == 0
     await bulkedit.apply(undo.plan, run="u", options=FAST, where=where(shell))
     assert [shell.stored(one) for one in image_sets] == [(3, "CHEST")] * 3
@@ -146,7 +149,16 @@ def fields_of(*options: Any) -> dict[str, Any]:
 
 def keywords(function: Any) -> set[str]:
     """What a function takes, but for the objects that stand for several flags."""
-    return set(inspect.signature(function).parameters) - {"edits", "plan", "run", "options", "where", "watch"}
+    return set(inspect.signature(function).parameters) - {
+        "edits",
+        "plan",
+        "run",
+        "options",
+        "where",
+        "progress",
+        "stop",
+        "file",
+    }
 
 
 class TestFlags:
@@ -175,10 +187,22 @@ class TestFlags:
     @pytest.mark.parametrize(
         ("command", "options", "others"),
         [
-            # --skip-archived and --yes are `archived`
-            ("verify", bulkedit.VerifyOptions(), {"skip_archived", "yes", "json"}),
-            ("revert", None, {"out", "json"}),
+            # --skip-archived and --yes are `archived`, --anew is `fresh`
+            ("verify", bulkedit.VerifyOptions(), {"skip_archived", "yes", "json", "anew"}),
+            ("revert", bulkedit.RevertOptions(), {"out", "json"}),
             ("resume", None, {"json"}),
+            ("inventory", bulkedit.InventoryOptions(), {"datastore", "out", "json"}),
+            # --all is `everything`, --from `source`, --yes `read_archived`; --plan and --check are other functions
+            (
+                "deid",
+                bulkedit.DeidOptions(profile="basic"),
+                {
+                    *("datastore", "out", "json", "all", "from", "yes", "plan", "delete_originals", "check"),
+                    *("explain", "new_key", "aws_profile"),
+                },
+            ),
+            # --deid-profile is `profile`
+            ("audit", bulkedit.AuditOptions(), {"deid_profile", "json"}),
         ],
     )
     def test_no_flag_of_the_others_is_without_an_argument(self, command: str, options: Any, others: set[str]) -> None:
@@ -210,6 +234,139 @@ class TestFlags:
     def test_what_a_flag_refuses_the_option_refuses(self, chosen: dict[str, Any], text: str) -> None:
         with pytest.raises(UsageError, match=text):
             bulkedit.RunOptions(**chosen).engine()
+
+
+class TestProgressAndStop:
+    """Each function tells how far it is, and ends early and well."""
+
+    @pytest.fixture
+    def key(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(ENVIRONMENT, KEY.secret.decode())
+
+    async def test_plan(self, shell: Shell) -> None:
+        shell.image_sets(2)
+        edits = {"study_instance_uid": ["1.2.1", "1.2.2"], "StudyDescription": ["A", "B"]}
+        told: list[bulkedit.Advance] = []
+        store = shell.emulator.datastore_id
+        options = bulkedit.ListOptions(skip_satisfied=True)
+        await bulkedit.plan(edits, store, folder="p", options=options, where=where(shell), progress=told.append)
+        assert [(one.phase, one.done, one.total) for one in told if one.total][-1] == ("reading", 2, 2)
+        assert told[0].phase == "searching"
+        with pytest.raises(StoppedError):
+            await bulkedit.plan(edits, store, folder="q", where=where(shell), stop=sent())
+        assert not Path("q").exists()
+
+    async def test_apply_and_resume(self, shell: Shell) -> None:
+        image_sets = shell.image_sets(20)
+        plan = await bulkedit.plan(frame(image_sets), shell.emulator.datastore_id, folder="p")
+        stop, slow = bulkedit.StopSignal(), bulkedit.RunOptions(rate="5/s", burst=1)
+        result, _ = await asyncio.gather(
+            bulkedit.apply(plan, run="r", options=slow, where=where(shell), stop=stop), sent_later(shell, stop)
+        )
+        assert (result.done, result.summary["applied"]) == (False, len(shell.accepted()))
+        assert set(result.edits.collect()["outcome"]) == {"applied", "unprocessed"}
+        told: list[bulkedit.Advance] = []
+        assert (await bulkedit.resume("r", progress=told.append)).done
+        assert (told[-1].phase, told[-1].done, told[-1].total) == ("sending", 20, 20)
+
+    async def test_verify(self, shell: Shell) -> None:
+        await applied(shell, 3)
+        told: list[bulkedit.WorkProgress] = []
+        with pytest.raises(StoppedError):
+            await bulkedit.verify("r", stop=sent())
+        stop = bulkedit.StopSignal()
+
+        def first(progress: bulkedit.WorkProgress) -> None:
+            told.append(progress)
+            stop.send()
+
+        options = bulkedit.VerifyOptions(workers=1, read_rate="1000/s")
+        seen = await bulkedit.verify("r", options, progress=first, stop=stop)
+        assert (seen.stopped, seen.verification, told[-1].total) == (True, None, 3)
+        assert seen.counts.image_sets < 3
+        seen = await bulkedit.verify("r", options, progress=told.append)
+        assert seen.verification is not None
+        assert (told[-1].done, told[-1].found) == (3, 0)
+
+    async def test_revert(self, shell: Shell) -> None:
+        await applied(shell, 2)
+        told: list[bulkedit.WorkProgress] = []
+        with pytest.raises(StoppedError, match="Nothing was planned"):
+            await bulkedit.revert("r", folder="u", stop=sent())
+        assert not Path("u").exists()
+        undo = await bulkedit.revert("r", bulkedit.RevertOptions(rows=[1]), folder="u", progress=told.append)
+        assert (undo.plan.counts["calls"], told[-1].done, told[-1].total) == (1, 1, 1)
+
+    async def test_inventory(self, shell: Shell) -> None:
+        image_sets = shell.image_sets(60)  # two pages
+        store = shell.emulator.datastore_id
+        stop, told = bulkedit.StopSignal(), list[bulkedit.InventoryProgress]()
+
+        def first(progress: bulkedit.InventoryProgress) -> None:
+            told.append(progress)
+            stop.send()
+
+        with pytest.raises(StoppedError, match="the same call goes on"):
+            await bulkedit.inventory(store, "i.parquet", where=where(shell), progress=first, stop=stop)
+        assert [(one.pages, one.done) for one in told] == [(1, 50)]
+        taken = await bulkedit.inventory(store, "i.parquet", where=where(shell), progress=told.append)
+        assert set(taken.scan().collect()["image_set_id"]) == set(image_sets)
+        assert (taken.image_sets, taken.searches, told[-1].done) == (60, 1, 60)
+
+    @pytest.mark.usefixtures("key")
+    async def test_deid_and_audit(self, shell: Shell) -> None:
+        shell.image_sets(40)  # more than are read at once
+        store = shell.emulator.datastore_id
+        stop, told = bulkedit.StopSignal(), list[bulkedit.WorkProgress]()
+
+        def first(progress: bulkedit.WorkProgress) -> None:
+            told.append(progress)
+            if progress.phase == "reading" and progress.done:
+                stop.send()
+
+        options = bulkedit.DeidOptions(profile="basic", everything=True)
+        with pytest.raises(StoppedError):
+            await bulkedit.deid("d.parquet", options, store, where=where(shell), progress=first, stop=stop)
+        kept = told[-1].done
+        assert 0 < kept < 40
+        made = await bulkedit.deid("d.parquet", options, store, where=where(shell), progress=told.append)
+        assert (told[-1].done, made.image_sets, made.changed) == (40 - kept, 40, 40)
+        assert [one.phase for one in told[:2]] == ["searching", "reading"]
+        assert told[-1].found > 40  # edits
+        plan = await bulkedit.plan(made.file, store, folder="p", where=where(shell))
+        await bulkedit.apply(plan, run="r", options=FAST, where=where(shell))
+        with pytest.raises(StoppedError, match="Nothing is written"):
+            await bulkedit.audit("r", stop=sent())
+        assert not Path("r/checks").exists()
+        found = await bulkedit.audit("r", bulkedit.AuditOptions(profile="basic"), progress=told.append)
+        assert (found.complete, found.summary["image_sets"], told[-1].done, told[-1].total) == (True, 40, 40, 40)
+        assert found.clean == (shell.run("audit", "r", "--deid-profile", "basic").exit_code == 0)
+
+    @pytest.mark.usefixtures("key")
+    async def test_archived_image_sets_are_not_read_unasked(self, shell: Shell) -> None:
+        shell.emulator.add(document(), primary=False, storage_tier="ARCHIVE_INSTANT_ACCESS")
+        store, options = shell.emulator.datastore_id, bulkedit.DeidOptions(profile="basic", everything=True)
+        with pytest.raises(UsageError, match="1 image set will move"):
+            await bulkedit.deid("d.csv", options, store, where=where(shell))
+        agreed = dataclasses.replace(options, read_archived=True)
+        assert (await bulkedit.deid("d.csv", agreed, store, where=where(shell))).image_sets == 1
+
+
+def sent() -> bulkedit.StopSignal:
+    stop = bulkedit.StopSignal()
+    stop.send()
+    return stop
+
+
+async def sent_later(shell: Shell, stop: bulkedit.StopSignal) -> None:
+    while len(shell.accepted()) < 3:
+        await asyncio.sleep(0.01)
+    stop.send()
+
+
+async def applied(shell: Shell, count: int) -> None:
+    plan = await bulkedit.plan(frame(shell.image_sets(count)), shell.emulator.datastore_id, folder="p")
+    await bulkedit.apply(plan, run="r", options=FAST, where=where(shell))
 
 
 async def test_nothing_is_printed(shell: Shell, capfd: pytest.CaptureFixture[str]) -> None:
@@ -259,13 +416,14 @@ class TestNames:
         assert name.startswith("_") or f"`{name}`" in text
 
     def test_the_functions_are_typed_and_say_what_they_do(self) -> None:
-        for name in ("plan", "apply", "resume", "revert", "verify", "report"):
+        for name in ("plan", "apply", "resume", "revert", "verify", "inventory", "deid", "audit", "report"):
             function = getattr(bulkedit, name)
             signature = inspect.signature(function)
             assert function.__doc__
             assert signature.return_annotation is not inspect.Signature.empty
             assert all(one.annotation is not inspect.Parameter.empty for one in signature.parameters.values())
             assert inspect.iscoroutinefunction(function) == (name != "report")
+            assert name == "report" or {"progress", "stop", "where"} <= signature.parameters.keys()
 
     def test_importing_it_imports_no_heavy_library(self) -> None:
         code = "import sys, bulkedit; print(sorted({'polars', 'aioboto3', 'pydicom', 'typer'} & set(sys.modules)))"

@@ -169,7 +169,7 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("deid", "--profile", "basic", "--all", "-o", "d.csv", "--json", env=key).json
     yield from shell.run("deid", "--profile", "basic", "--explain", "--json").json[:1]
     yield from shell.run("deid", "--new-key", "deid.key", "--json").json
-    yield from shell.run("deid", "--check", "r", "--json").json
+    yield from shell.run("audit", "r", "--json").json
     (shell.folder / ".p.1a2b3c4d.bulkedit-draft").mkdir()
     yield from shell.run("clean", "--json").json
     with shell.started("emulate", "--port", "0", "--json") as process:

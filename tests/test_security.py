@@ -102,6 +102,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
             run("deid", "--profile", "basic", "--key", str(key), *chosen, "-o", f"deid{number}.parquet")
         run("apply", "deid1.parquet", "--yes", "--run", "d")
         run("deid", "--check", "d")
+        run("audit", "d")
         _run_via_copy(shell, run)
         run("deid", "--profile", "basic", "--key", str(key), "--all", "--via-copy", "-o", "c.parquet", "--plan", "e")
         run("status", "a")

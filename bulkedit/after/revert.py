@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -19,10 +21,14 @@ from anyio import to_thread
 
 from bulkedit import plans
 from bulkedit._concurrency import for_each
+from bulkedit._files import new_id
 from bulkedit._printable import shell_word
+from bulkedit._progress import Phase, WorkProgress, ended_by
 from bulkedit._version import __version__
 from bulkedit._words import noun
-from bulkedit.client.reader import Reader
+from bulkedit.client.connect import connect
+from bulkedit.client.pacing import AUTO
+from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import FREQUENT, Refusal, Refused, Standing, State
 from bulkedit.dicom.dictionary import RULES
 from bulkedit.edits import SET_ASIDE
@@ -30,17 +36,18 @@ from bulkedit.edits.edit import EDITS, Action
 from bulkedit.errors import UsageError
 from bulkedit.inventories.siblings import siblings_of
 from bulkedit.runs.changes import Changes
+from bulkedit.runs.connection import connection_of
 from bulkedit.runs.own_versions import OwnVersions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from datetime import datetime
-    from pathlib import Path
 
+    from bulkedit._progress import StopSignal
     from bulkedit.client.contract import Client
     from bulkedit.client.pacing import Auto, Operation, Rate
     from bulkedit.client.reader import Clock
     from bulkedit.client.responses import ImageSet
+    from bulkedit.client.where import Where
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.folder import Run
 
@@ -54,6 +61,23 @@ class OnConflict(StrEnum):
     SKIP = "skip"  # leave it out of the plan, and say so
     FAIL = "fail"  # plan nothing
     OVERWRITE = "overwrite"  # plan it: the other writer's changes are undone too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertOptions:
+    """What of a run to undo."""
+
+    rows: Collection[int] | None = None  # of the edit list; None: all that the run has applied
+    image_sets: Collection[str] | None = None  # ids; not together with rows
+    whole_image_sets: bool = False  # with rows, also undo the other rows that changed the same image sets
+    on_conflict: OnConflict = OnConflict.SKIP
+    read_rate: str = AUTO  # of every read: auto, N/s, N/m or N/h
+    workers: int = 16  # image sets asked at once
+
+    def check(self) -> None:
+        """Raises UsageError for options that do not go together."""
+        if self.rows is not None and self.image_sets is not None:
+            raise UsageError("--rows and --image-sets do not go together.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +205,47 @@ async def revert(
     return await to_thread.run_sync(lambda: planner.plan(decided, folder, now, on_conflict, other_rows))
 
 
+async def revert_run(
+    run: Run,
+    options: RevertOptions | None = None,
+    *,
+    folder: Path | None = None,
+    where: Where | None = None,
+    progress: Callable[[WorkProgress], None] | None = None,
+    stop: StopSignal | None = None,
+) -> Reversal:
+    """`revert` of a run over a connection of its own. Sends nothing that writes.
+
+    ``folder`` is that of the plan, `plans/<id>` if not given; ``where`` says what is otherwise than when the run was
+    begun. ``progress`` is called on the caller's task after every image set and must not block. Raises UsageError for
+    options, StoppedError once ``stop`` was sent (nothing is planned then), and what `connect` and `revert` raise.
+    """
+    options = options or RevertOptions()
+    options.check()
+    rates = read_paces(options.read_rate)
+    now = datetime.now(UTC)
+    connection = connection_of(run, where)
+
+    def watch(done: int, of: int) -> None:
+        if progress is not None:
+            progress(WorkProgress(phase=Phase.READING, done=done, total=of))
+
+    async with ended_by(stop, kept="Nothing was planned."), connect(connection) as client:
+        return await revert(
+            run,
+            client,
+            folder or Path("plans") / new_id(now),
+            now=now,
+            rates=rates,
+            rows=options.rows,
+            image_sets=options.image_sets,
+            whole_image_sets=options.whole_image_sets,
+            on_conflict=options.on_conflict,
+            workers=options.workers,
+            watch=watch,
+        )
+
+
 class _Reverting:
     """One planning of a revert."""
 
@@ -257,7 +322,7 @@ class _Reverting:
             raise UsageError(
                 "this run has applied nothing that could be undone.",
                 where=str(self._run.folder),
-                hint="Where it stands: bulkedit status RUN",
+                hint=f"Where it stands: bulkedit status {shell_word(self._run.folder)}",
             )
         if image_sets is not None:
             unknown = sorted(set(image_sets) - self._touched.keys())

@@ -1,7 +1,8 @@
 """What still identifies a patient after a de-identification run: an independent scan of metadata documents.
 
-Pure. It has rules of its own and imports nothing of `bulkedit.deids`: a mistake there must not hide itself here. It
-holds a document as it was before the run against the document as it is now. Pixels are never looked at.
+It compares a document as it was before the run with the document as it is now. The rules are the audit's own and pure,
+and import nothing of `bulkedit.deids`: a mistake there must not hide itself here. `run` reads the documents, `job` is
+the whole audit. Pixels are never looked at.
 """
 
 from bulkedit.audits.check import RISKS, Check

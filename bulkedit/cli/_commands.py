@@ -50,6 +50,9 @@ COMMANDS: Final = {
         "deid",
         "Derive the edits that de-identify image sets, as an edit list to review, plan and apply like any other.",
     ),
+    "audit": CommandPlace(
+        "audit", "Look for what still identifies patients after a de-identification run was applied."
+    ),
     "clean": CommandPlace(
         "clean", "Remove drafts that a kill or a power cut has left. They hold values of edits or metadata."
     ),

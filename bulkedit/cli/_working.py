@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 import typer
 
 from bulkedit._concurrency import first_error
+from bulkedit._progress import StopSignal
 from bulkedit.cli._console import confirmed, err, interactive
 from bulkedit.cli._progress import show
 from bulkedit.cli._signals import let_sigterm_interrupt
@@ -26,36 +27,53 @@ if TYPE_CHECKING:
     from bulkedit.client.where import Where
     from bulkedit.runs.folder import Run
 
+_P = TypeVar("_P")
+_R = TypeVar("_R")
 
-async def worked(work: Callable[[], Awaitable[None]], numbers: Callable[[], str]) -> None:
-    """Do the work and show its numbers meanwhile, until it is done, or Ctrl-C or SIGTERM stops it.
 
-    Nothing has to be waited for then: what such commands have read is kept as it comes in.
+@dataclass(slots=True)
+class Latest(Generic[_P]):
+    """The latest record of progress of some work."""
+
+    progress: _P
+
+    def note(self, progress: _P) -> None:
+        """Take in a newer one."""
+        self.progress = progress
+
+
+async def attended(work: Callable[..., Awaitable[_R]], words: Callable[[_P], str], latest: Latest[_P]) -> _R:
+    """Do work that tells its progress and can be stopped: its numbers are shown, and Ctrl-C or SIGTERM stops it.
+
+    ``work`` is called with ``progress`` and ``stop``; ``words`` says a record of progress in a line. Raises what
+    ``work`` raises, so StoppedError after a signal.
     """
+    stop = StopSignal()
     with first_error():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-            tasks.start_soon(show, numbers)
-            await work()
+            tasks.start_soon(_send_on_signal, stop)
+            tasks.start_soon(show, lambda: words(latest.progress))
+            result = await work(progress=latest.note, stop=stop)
             tasks.cancel_scope.cancel()
+    return result
 
 
-async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+async def _send_on_signal(stop: StopSignal) -> None:
     with received_signals() as signals:
         async for _ in signals:
-            scope.cancel()
+            stop.send()
 
 
 def agreed_connection(run: Run, where: Where) -> Connection:
+    """How to reach the run's data store, as `agreed_where` says. Raises as `connection_of`."""
+    return connection_of(run, agreed_where(run, where))
+
+
+def agreed_where(run: Run, where: Where) -> Where:
     """How to reach the run's data store; asks a person first if the run's endpoint is neither AWS's nor this machine's.
 
-    A run folder may come from others. Raises as `bulkedit.runs.connection.connection_of`, which refuses if no person is
-    asked.
+    A run folder may come from others. If no person is asked, `bulkedit.runs.connection.connection_of` refuses it.
     """
-    return connection_of(run, _with_consent(run, where))
-
-
-def _with_consent(run: Run, where: Where) -> Where:
     url = run.settings["connection"].get("endpoint_url")
     if where.endpoint_url is not None or url is None or is_aws(url) or is_loopback(url) or not interactive():
         return where

@@ -1,146 +1,139 @@
-"""`bulkedit deid --check`: what still identifies patients after a run."""
+"""`bulkedit audit`: what still identifies patients after a run. `bulkedit deid --check` is the same."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import anyio
 import polars as pl
 import typer
 
-from bulkedit._files import new_id
 from bulkedit._printable import printable
+from bulkedit._progress import Phase, WorkProgress
 from bulkedit._words import duration, plural
-from bulkedit.audits import Kind
-from bulkedit.audits import run as leakcheck
+from bulkedit.audits.job import Audit, AuditOptions, audit_run
+from bulkedit.cli import _options as o
 from bulkedit.cli._console import command, err, json_line, out, print_rows
-from bulkedit.cli._working import agreed_connection, worked
-from bulkedit.client.connect import Connection, connect
-from bulkedit.client.reader import read_paces
+from bulkedit.cli._working import Latest, agreed_where, attended
+from bulkedit.client.pacing import AUTO
 from bulkedit.client.where import Where
-from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED
+from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, StoppedError
 from bulkedit.runs import folder as runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from bulkedit.audits.run import Result, Seen
-    from bulkedit.client.pacing import Auto, Operation, Rate
-    from bulkedit.deids import Profile
     from bulkedit.runs.folder import Run
 
 _SHOWN: Final = 10  # lines of one kind
-# what an option of a profile keeps on purpose
-_KEPT: Final = {
-    "retain-uids": Kind.UID,
-    "retain-full-dates": Kind.DATE,
-    "retain-device-identity": Kind.DEVICE,
-    "retain-institution-identity": Kind.INSTITUTION,
-}
+
+DeidProfile = Annotated[
+    str | None,
+    typer.Option(
+        "--deid-profile",
+        metavar="NAME|FILE.toml",
+        envvar="BULKEDIT_AUDIT_DEID_PROFILE",
+        help="The de-identification profile that was applied: what it keeps on purpose is no finding.",
+        show_default=False,
+    ),
+]
+ReadArchived = Annotated[
+    bool,
+    typer.Option(
+        "--read-archived",
+        envvar="BULKEDIT_READ_ARCHIVED",
+        help="Read archived image sets too, which moves them to the frequent tier for 30 days.",
+    ),
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a check was asked for."""
+def audit(
+    run: o.RunFolder,
+    deid_profile: DeidProfile = None,
+    read_archived: ReadArchived = False,
+    region: o.Region = None,
+    profile: o.AwsProfile = None,
+    endpoint_url: o.EndpointUrl = None,
+    allow_http: o.AllowHttp = False,
+    client_cert: o.ClientCert = None,
+    client_key: o.ClientKey = None,
+    read_rate: o.ReadRate = AUTO,
+    as_json: o.AsJson = False,
+) -> None:
+    """Look for what still identifies patients after a de-identification run was applied.
 
-    run: Path
-    profile: Profile | None  # that was applied; None: nothing was to stay
-    read_rate: str  # of GetImageSet
-    where: Where
-    archived: bool
+    An independent scan: each image set is compared with what it was before the run, by rules of its own. Exit code 7
+    tells that something is left. Pixels are not looked at.
 
-    @property
-    def kept(self) -> frozenset[Kind]:
-        """The kinds that the profile keeps on purpose."""
-        options = self.profile.options if self.profile else ()
-        return frozenset(kind for option, kind in _KEPT.items() if option in options)
+    Example: bulkedit audit runs/20260102-030405-1a2b --deid-profile basic
+    """
+    where = Where(
+        region=region,
+        profile=profile,
+        endpoint_url=endpoint_url,
+        allow_http=allow_http,
+        client_cert=client_cert,
+        client_key=client_key,
+    )
+    options = AuditOptions(profile=deid_profile, read_rate=read_rate, read_archived=read_archived)
+    audited(run, options, where, as_json=as_json)
 
 
-def check(asked: Asked, *, as_json: bool) -> None:
-    """Check a run, say what was found, and exit: 0 where nothing was."""
-    run = runs.load(asked.run)
+def audited(folder: Path, options: AuditOptions, where: Where, *, as_json: bool) -> None:
+    """Audit a run, say what was found, and exit: 0 if nothing was."""
+    options.kept()  # what is wrong with the profile is said before a question
+    run = runs.load(folder)
     began = time.monotonic()
-    work = _Checking(run, asked, agreed_connection(run, asked.where), read_paces(asked.read_rate))
-    anyio.run(worked, work.read, work.numbers)
-    if not work.done or work.seen is None:
+    work = partial(audit_run, run, options, where=agreed_where(run, where))
+    try:
+        found = anyio.run(attended, work, _words, Latest(WorkProgress()))
+    except StoppedError:
         err().print("Interrupted. Nothing is written; the same command begins anew.")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    seen = work.seen
-    result = leakcheck.finish(run, seen, new_id(datetime.now(UTC)), asked.kept)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    seconds = time.monotonic() - began
     if as_json:
-        for row in result.findings.iter_rows(named=True):
-            json_line({"type": "leak", **row})
-        summary = {name: value for name, value in result.summary.items() if name != "files"}
-        seconds = round(time.monotonic() - began, 3)
-        counts = {"requests": seen.requests, "throttled": seen.throttled, "seconds": seconds}
-        json_line({"type": "check", "check": str(result.folder), **summary, **counts})
+        _json(found, seconds)
     else:
-        _show(run, result, time.monotonic() - began)
-    _left(seen, asked)
-    raise typer.Exit(_exit_code(result, seen))
+        _show(run, found, seconds)
+    _left(found, folder, options)
+    if not found.clean:
+        raise typer.Exit(EXIT_DIFFERENCE)
+    raise typer.Exit(EXIT_OK if found.complete else EXIT_STOPPED)
 
 
-def _exit_code(result: Result, seen: Seen) -> int:
-    summary = result.summary
-    if any(summary[name] for name in ("findings", "undone", "set_aside", "uids_parted", "uids_joined")):
-        return EXIT_DIFFERENCE
-    return EXIT_STOPPED if seen.archived or seen.unread else EXIT_OK
-
-
-@dataclass(slots=True)
-class _Checking:
-    """One run of the command."""
-
-    found: Run
-    asked: Asked
-    connection: Connection
-    rates: Mapping[Operation, Rate | Auto]
-    seen: Seen | None = None
-    done: bool = False
-
-    async def read(self) -> None:
-        """Read all that is to be read."""
-        async with connect(self.connection) as client:
-            self.seen = await leakcheck.check(
-                self.found,
-                client,
-                rates=self.rates,
-                kept=self.asked.kept,
-                archived=self.asked.archived,
-                watch=self._note,
-            )
-        self.done = True
-
-    def _note(self, seen: Seen) -> None:
-        self.seen = seen
-
-    def numbers(self) -> str:
-        """Image sets read of all, findings, throttles."""
-        if self.seen is None:
-            return "reading the run"
-        findings = plural(self.seen.check.by_kind.total(), "finding")
-        return f"{self.seen.read:,}/{self.seen.total:,} image sets · {findings} · {self.seen.throttled:,} throttled"
+def _words(progress: WorkProgress) -> str:
+    """Image sets read of all, findings, throttles."""
+    if progress.phase is Phase.PREPARING:
+        return "reading the run"
+    findings = plural(progress.found, "finding")
+    return f"{progress.done:,}/{progress.total:,} image sets · {findings} · {progress.throttled:,} throttled"
 
 
 # -- what is said -----------------------------------------------------------------------------------------------------
 
 
-def _show(run: Run, result: Result, seconds: float) -> None:
-    summary, console = result.summary, out()
+def _json(found: Audit, seconds: float) -> None:
+    for row in found.findings.iter_rows(named=True):
+        json_line({"type": "leak", **row})
+    summary = {name: value for name, value in found.summary.items() if name != "files"}
+    counts = {"requests": found.requests, "throttled": found.throttled, "seconds": round(seconds, 3)}
+    json_line({"type": "check", "check": str(found.folder), **summary, **counts})
+
+
+def _show(run: Run, found: Audit, seconds: float) -> None:
+    summary, console = found.summary, out()
     console.print(
         f"Run {run.id} checked: {plural(summary['image_sets'], 'image set')} held against what they were before it. "
         f"{duration(seconds)}."
     )
     print_rows(_table(summary))
-    _show_findings(result.findings)
-    _show_undone(result.undone)
+    _show_findings(found.findings)
+    _show_undone(found.undone)
     for risk, count in summary["risks"].items():
         console.print(f"Look at the images of {plural(count, 'image set')}: {risk}.")
-    console.print(f"\nAll of it, as Parquet and CSV:  {printable(result.folder)}")
+    console.print(f"\nAll of it, as Parquet and CSV:  {printable(found.folder)}")
     console.print("texts.csv there holds health data, for a person to read. Pixels are not looked at.")
 
 
@@ -193,12 +186,13 @@ def _show_undone(undone: pl.DataFrame) -> None:
 _HOW: Final = {"unchanged": "unchanged in", "whole": "as the value of", "inside": "inside"}
 
 
-def _left(seen: Seen, asked: Asked) -> None:
+def _left(found: Audit, folder: Path, options: AuditOptions) -> None:
     """What was not read, and what to type."""
-    if seen.archived:
-        count = len(seen.archived)
+    if found.archived:
+        count = len(found.archived)
         which = "image set is archived and was" if count == 1 else "image sets are archived and were"
         err().print(f"{count:,} {which} not read: reading moves to the frequent tier for 30 days.")
-        err().print(f"To read them too:  {command('deid', '--check', asked.run, '--yes')}")
-    for reason, count in seen.unread.items():
+        profile = ["--deid-profile", options.profile] if options.profile is not None else []
+        err().print(f"To read them too:  {command('audit', folder, *profile, '--read-archived')}")
+    for reason, count in found.unread.items():
         err().print(f"{plural(count, 'image set')} could not be read ({reason}).")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import time
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import anyio
 import typer
@@ -16,15 +15,11 @@ from bulkedit._printable import printable
 from bulkedit._words import duration, plural
 from bulkedit.cli import _options as o
 from bulkedit.cli._console import command, err, json_line, out
-from bulkedit.cli._working import worked
-from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import AUTO, Operation, parse_read_pace
-from bulkedit.client.reader import Reader
-from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, UsageError
-from bulkedit.inventories import Snapshot, Tally
-
-if TYPE_CHECKING:
-    from bulkedit.client.pacing import Auto, Rate
+from bulkedit.cli._working import Latest, attended
+from bulkedit.client.pacing import AUTO
+from bulkedit.client.where import Where
+from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, StoppedError
+from bulkedit.inventories.job import InventoryOptions, InventoryProgress, TakenInventory, take_inventory
 
 File = Annotated[
     Path,
@@ -61,58 +56,44 @@ def inventory(
 
     Example: bulkedit inventory -d 0123456789abcdef0123456789abcdef -o inventory.parquet
     """
-    if not datastore:
-        raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
-    taking = _Taking(
-        file=file,
-        connection=Connection(
-            datastore_id=datastore,
-            region=region,
-            profile=profile,
-            endpoint_url=endpoint_url,
-            allow_http=allow_http,
-            client_cert=client_cert,
-            client_key=client_key,
-        ),
-        rate=parse_read_pace(read_rate),
-        fresh=fresh,
+    where = Where(
+        region=region,
+        profile=profile,
+        endpoint_url=endpoint_url,
+        allow_http=allow_http,
+        client_cert=client_cert,
+        client_key=client_key,
     )
+    options = InventoryOptions(read_rate=read_rate, fresh=fresh)
+    latest = Latest(InventoryProgress())
     began = time.monotonic()
     try:
-        snapshot = anyio.run(taking.run)
+        taken = anyio.run(attended, partial(take_inventory, datastore, file, options, where=where), _words, latest)
+    except StoppedError:
+        kept = plural(latest.progress.done, "image set")
+        err().print(f"Interrupted, with {kept} kept. To go on: {_again(datastore, file, options, where)}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     except BulkeditError as error:
         if inventories.folder_of(file).exists():
-            error.hint = "\n".join(filter(None, (error.hint, f"To go on: {_again(taking, read_rate)}")))
+            error.hint = "\n".join(filter(None, (error.hint, f"To go on: {_again(datastore, file, options, where)}")))
         raise
-    if snapshot is None and taking.tally.pages and not inventories.folder_of(file).exists():
-        snapshot = inventories.load(file, datastore)  # the signal came after the last step
-    if snapshot is None:
-        kept = plural(taking.tally.image_sets, "image set")
-        err().print(f"Interrupted, with {kept} kept. To go on: {_again(taking, read_rate)}")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    _close(snapshot, taking.tally, time.monotonic() - began, as_json=as_json)
+    _close(taken, time.monotonic() - began, as_json=as_json)
 
 
-def _again(taking: _Taking, read_rate: str) -> str:
-    """The command that goes on: without --fresh, which would begin anew, where there is something to go on with."""
-    connection = taking.connection
-    given = {
-        "--region": connection.region,
-        "--profile": connection.profile,
-        "--endpoint-url": connection.endpoint_url,
-        "--client-cert": connection.client_cert,
-        "--client-key": connection.client_key,
-        "--read-rate": read_rate if read_rate != AUTO else None,
-    }
+def _again(datastore: str | None, file: Path, options: InventoryOptions, where: Where) -> str:
+    """The command that goes on: without --fresh, which would begin anew, if there is something to go on with."""
+    given = {f"--{name.replace('_', '-')}": value for name, value in where.as_settings().items()}
+    given["--read-rate"] = options.read_rate if options.read_rate != AUTO else None
     words = [word for name, value in given.items() if value is not None for word in (name, value)]
-    if connection.allow_http:
+    if where.allow_http:
         words.append("--allow-http")
-    if taking.fresh and not inventories.folder_of(taking.file).exists():
+    if options.fresh and not inventories.folder_of(file).exists():
         words.append("--fresh")
-    return command("inventory", "-d", connection.datastore_id, "-o", taking.file, *words)
+    return command("inventory", "-d", datastore or "", "-o", file, *words)
 
 
-def _close(snapshot: Snapshot, tally: Tally, seconds: float, *, as_json: bool) -> None:
+def _close(taken: TakenInventory, seconds: float, *, as_json: bool) -> None:
+    snapshot = taken.snapshot
     if as_json:
         json_line(
             {
@@ -121,9 +102,9 @@ def _close(snapshot: Snapshot, tally: Tally, seconds: float, *, as_json: bool) -
                 "datastore_id": snapshot.datastore_id,
                 "image_sets": snapshot.image_sets,
                 "pages": snapshot.pages,
-                "searches": tally.reads.requests,
-                "throttled": tally.reads.throttled,
-                "faults": tally.reads.faults,
+                "searches": taken.searches,
+                "throttled": taken.throttled,
+                "faults": taken.faults,
                 "seconds": round(seconds, 3),
             }
         )
@@ -132,45 +113,15 @@ def _close(snapshot: Snapshot, tally: Tally, seconds: float, *, as_json: bool) -
     console.print(
         f"{printable(snapshot.path)}: {plural(snapshot.image_sets, 'image set')} of data store "
         f"{printable(snapshot.datastore_id)}, in {plural(snapshot.pages, 'page')} "
-        f"({tally.reads.throttled:,} throttled). {duration(seconds)}."
+        f"({taken.throttled:,} throttled). {duration(seconds)}."
     )
     console.print("It holds patient ids and accession numbers: only you can read it.")
 
 
-@dataclass(slots=True)
-class _Taking:
-    """One run of the command."""
-
-    file: Path
-    connection: Connection
-    rate: Rate | Auto
-    fresh: bool
-    tally: Tally = field(default_factory=Tally)
-    _taken: Snapshot | None = None
-
-    async def run(self) -> Snapshot | None:
-        """Take the inventory; None where a signal stopped it."""
-        await worked(self._take, self._numbers)
-        return self._taken
-
-    async def _take(self) -> None:
-        async with connect(self.connection) as client:
-            self._taken = await inventories.take(
-                Reader(client, {Operation.SEARCH: self.rate}, random.SystemRandom()),
-                self.file,
-                datastore_id=self.connection.datastore_id,
-                watch=self._note,
-                fresh=self.fresh,
-            )
-
-    def _note(self, tally: Tally) -> None:
-        self.tally = tally
-
-    def _numbers(self) -> str:
-        """Image sets, pages, throttles, and the day of creation that paging has come to: no search tells how many."""
-        tally = self.tally
-        parts = [f"{tally.image_sets:,} image sets", f"{tally.pages:,} pages", f"{tally.reads.throttled:,} throttled"]
-        if tally.reached is not None:
-            day = time.strftime("%Y-%m-%d", time.gmtime(tally.reached / 1e6))
-            parts.append(f"created up to {day}")
-        return " · ".join(parts)
+def _words(progress: InventoryProgress) -> str:
+    """Image sets, pages, throttles, and the day of creation that paging has come to: no search tells how many."""
+    parts = [f"{progress.done:,} image sets", f"{progress.pages:,} pages", f"{progress.throttled:,} throttled"]
+    if progress.reached is not None:
+        day = time.strftime("%Y-%m-%d", time.gmtime(progress.reached / 1e6))
+        parts.append(f"created up to {day}")
+    return " · ".join(parts)

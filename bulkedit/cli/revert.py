@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
 import typer
 
-from bulkedit._files import new_id
+from bulkedit._progress import WorkProgress
 from bulkedit._words import plural
 from bulkedit.after import revert as reversal
 from bulkedit.cli import _options as o
 from bulkedit.cli._console import command, err, json_line, out
-from bulkedit.cli._working import agreed_connection, worked
+from bulkedit.cli._working import Latest, agreed_where, attended
 from bulkedit.cli.plan import show_plan
-from bulkedit.client.connect import connect
 from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.client.pacing import AUTO
-from bulkedit.client.reader import read_paces
 from bulkedit.client.where import Where
-from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, UsageError
+from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, StoppedError, UsageError
 from bulkedit.runs import folder as runs
 
 if TYPE_CHECKING:
@@ -97,14 +95,18 @@ def revert(
 
     Example: bulkedit revert runs/20260102-030405-1a2b -o plans/undo
     """
-    if rows is not None and image_sets is not None:
-        raise UsageError("--rows and --image-sets do not go together.")
     if on_conflict not in list(reversal.OnConflict):
         raise UsageError(f"--on-conflict is one of {', '.join(reversal.OnConflict)}.")
+    options = reversal.RevertOptions(
+        rows=reversal.parse_ranges(rows) if rows is not None else None,
+        image_sets=_ids(image_sets) if image_sets is not None else None,
+        whole_image_sets=whole_image_sets,
+        on_conflict=reversal.OnConflict(on_conflict),
+        read_rate=read_rate,
+    )
+    options.check()
     found = runs.load(run)
-    wanted = reversal.parse_ranges(rows) if rows is not None else None
-    ids = _ids(image_sets) if image_sets is not None else None
-    where = agreed_connection(
+    where = agreed_where(
         found,
         Where(
             region=region,
@@ -115,32 +117,12 @@ def revert(
             client_key=client_key,
         ),
     )
-    rates = read_paces(read_rate)
-    now = datetime.now(UTC)
-    looked, ended = [0, 0], []
-
-    async def work() -> None:
-        async with connect(where) as client:
-            ended.append(
-                await reversal.revert(
-                    found,
-                    client,
-                    out_ or Path("plans") / new_id(now),
-                    now=now,
-                    rates=rates,
-                    rows=wanted,
-                    image_sets=ids,
-                    whole_image_sets=whole_image_sets,
-                    on_conflict=reversal.OnConflict(on_conflict),
-                    watch=lambda done, of: looked.__setitem__(slice(None), [done, of]),
-                )
-            )
-
-    anyio.run(worked, work, lambda: f"{looked[0]:,}/{looked[1]:,} image sets looked at")
-    if not ended:
+    work = partial(reversal.revert_run, found, options, folder=out_, where=where)
+    try:
+        made = anyio.run(attended, work, _words, Latest(WorkProgress()))
+    except StoppedError:
         err().print("Interrupted. Nothing was planned.")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    made = ended[0]
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         _json(run, made)
     elif made.plan.counts["calls"]:
@@ -148,6 +130,10 @@ def revert(
         out().print(f"\nTo apply it:  {command('apply', made.plan.folder)}")
     _warn(made)
     raise typer.Exit(EXIT_NOT_ALL_APPLIED if made.left_out.height else EXIT_OK)
+
+
+def _words(progress: WorkProgress) -> str:
+    return f"{progress.done:,}/{progress.total or 0:,} image sets looked at"
 
 
 def _ids(text: str) -> list[str]:

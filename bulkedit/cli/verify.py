@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import anyio
 import typer
 
-from bulkedit._files import new_id
-from bulkedit._printable import printable, shell_word
+from bulkedit._printable import printable
+from bulkedit._progress import Phase, WorkProgress
 from bulkedit._words import duration, noun, plural
-from bulkedit.after.verify import VerifyOptions, parse_sample
+from bulkedit.after.verify import Archived, VerifyOptions, parse_sample
 from bulkedit.after.verify import verify as verify_run
 from bulkedit.cli import _options as o
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line, lines_of_edits, out, print_rows
-from bulkedit.cli._working import agreed_connection, worked
-from bulkedit.client.connect import connect
+from bulkedit.cli._working import Latest, agreed_where, attended
 from bulkedit.client.pacing import AUTO
-from bulkedit.client.reader import read_paces
 from bulkedit.client.where import Where
-from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, BulkeditError
+from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, StoppedError
 from bulkedit.runs import folder as runs
 
 if TYPE_CHECKING:
     from bulkedit.after.verify import Seen, Verification
-    from bulkedit.client.connect import Connection
-    from bulkedit.client.pacing import Auto, Operation, Rate
     from bulkedit.runs.folder import Run
 
 _SHOWN: Final = 10  # rows of one kind
@@ -137,9 +133,12 @@ def verify(
         seed=seed,
         history=history,
         include_values=include_values,
+        archived=Archived.READ if yes else Archived.SKIP if skip_archived else Archived.LEAVE,
+        fresh=anew,
+        read_rate=read_rate,
         workers=workers,
     )
-    where = agreed_connection(
+    where = agreed_where(
         found,
         Where(
             region=region,
@@ -150,19 +149,35 @@ def verify(
             client_key=client_key,
         ),
     )
-    work = _Verifying(found, options, where, read_paces(read_rate), skip_archived=skip_archived)
     again = command("verify", *_words(run, sample, seed, history=history, include_values=include_values))
     began = time.monotonic()
-    seen = work.run(archived=yes, anew=anew)
-    if seen is not None and seen.archived and seen.verification is None and interactive() and _ask(seen):
-        seen = work.run(archived=True, anew=False)
-    if seen is None or seen.verification is None:
-        if as_json and (reached := seen or work.seen) is not None:
-            _json_so_far(found, reached, options, time.monotonic() - began)
+    seen = _seen(found, options, where, again)
+    if seen.archived and seen.verification is None and not seen.stopped and interactive() and _ask(seen):
+        seen = _seen(found, replace(options, archived=Archived.READ, fresh=False), where, again)
+    if seen.verification is None:
+        if as_json:
+            _json_so_far(found, seen, options, time.monotonic() - began)
         _left(seen, again)
-        raise typer.Exit(EXIT_INTERRUPTED if seen is None else EXIT_STOPPED)
+        raise typer.Exit(EXIT_INTERRUPTED if seen.stopped else EXIT_STOPPED)
     _close(found, seen, seen.verification, time.monotonic() - began, as_json=as_json)
     raise typer.Exit(EXIT_DIFFERENCE if seen.counts.differences else EXIT_OK)
+
+
+def _seen(run: Run, options: VerifyOptions, where: Where, again: str) -> Seen:
+    """Read what is left to read, or until a signal."""
+    try:
+        return anyio.run(attended, partial(verify_run, run, options, where=where), _numbers, Latest(WorkProgress()))
+    except StoppedError:
+        err().print(f"Interrupted; nothing was read. To go on:  {again}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _numbers(progress: WorkProgress) -> str:
+    """Image sets read of all, differences, throttles."""
+    if progress.phase is Phase.PREPARING:
+        return "reading the run"
+    differences = plural(progress.found, "difference")
+    return f"{progress.done:,}/{progress.total:,} image sets · {differences} · {progress.throttled:,} throttled"
 
 
 def _words(run: Any, sample: str | None, seed: int | None, **switches: bool) -> list[str]:  # noqa: ANN401
@@ -172,61 +187,6 @@ def _words(run: Any, sample: str | None, seed: int | None, **switches: bool) -> 
     if seed is not None:
         words += ["--seed", str(seed)]
     return words + [f"--{name.replace('_', '-')}" for name, on in switches.items() if on]
-
-
-@dataclass(slots=True)
-class _Verifying:
-    """One run of the command."""
-
-    found: Run
-    options: VerifyOptions
-    connection: Connection
-    rates: dict[Operation, Rate | Auto]
-    skip_archived: bool
-    seen: Seen | None = None
-
-    def run(self, *, archived: bool, anew: bool) -> Seen | None:
-        """Read what is left to read; None where a signal stopped it."""
-        ended: list[Seen] = []
-
-        async def work() -> None:
-            async with connect(self.connection) as client:
-                ended.append(
-                    await verify_run(
-                        self.found,
-                        client,
-                        self.options,
-                        rates=self.rates,
-                        name=new_id(datetime.now(UTC)),
-                        archived=archived,
-                        skip_archived=self.skip_archived,
-                        fresh=anew,
-                        watch=self._note,
-                    )
-                )
-
-        try:
-            anyio.run(worked, work, self._numbers)
-        except BulkeditError as error:
-            error.hint = (error.hint or "").replace("RUN", shell_word(self.found.folder)) or None
-            raise
-        return ended[0] if ended else None
-
-    def _note(self, seen: Seen) -> None:
-        self.seen = seen
-
-    def _numbers(self) -> str:
-        """Image sets read of all, differences, throttles."""
-        if self.seen is None:
-            return "reading the run"
-        counts = self.seen.counts
-        return " · ".join(
-            (
-                f"{counts.image_sets:,}/{self.seen.total:,} image sets",
-                plural(counts.differences, "difference"),
-                f"{self.seen.throttled:,} throttled",
-            )
-        )
 
 
 def _ask(seen: Seen) -> bool:
@@ -241,10 +201,10 @@ def _archived(seen: Seen) -> str:
     return f"{what}: reading moves {'it' if count == 1 else 'them'} to the frequent tier for 30 days."
 
 
-def _left(seen: Seen | None, again: str) -> None:
+def _left(seen: Seen, again: str) -> None:
     """Why a verification has not ended, and the command that goes on."""
     console = err()
-    if seen is None:
+    if seen.stopped:
         console.print(f"Interrupted; what was read is kept. To go on:  {again}")
         return
     if seen.archived:

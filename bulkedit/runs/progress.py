@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bulkedit._progress import Phase
 from bulkedit.runs.scheduler import Held
 
 if TYPE_CHECKING:
@@ -28,6 +29,21 @@ class Progress:
     longest_ahead: int  # calls of the longest lane that may still be to open
     settle_p50_s: float | None  # from acceptance to settlement, as observed; of the latest 128 updates
     settle_p95_s: float | None
+
+    @property
+    def phase(self) -> Phase:
+        """What is being done; as `bulkedit._progress.Advance` has it, with `done` and `total`."""
+        return Phase.SENDING
+
+    @property
+    def done(self) -> int:
+        """Calls that are settled."""
+        return self.settled
+
+    @property
+    def total(self) -> int:
+        """Calls."""
+        return self.calls
 
     @property
     def left(self) -> int:

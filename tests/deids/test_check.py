@@ -109,7 +109,8 @@ def test_what_the_profile_keeps_is_not_asked_about(shell: Shell) -> None:
         shell.emulator.add(content, primary=False)
     de_identified(shell, "research-dates-kept")
     assert shell.run("deid", "--check", "r").exit_code == EXIT_DIFFERENCE
-    result = shell.run("deid", "--check", "r", "--profile", "research-dates-kept", "--json")
+    result = shell.run("audit", "r", "--deid-profile", "research-dates-kept", "--json")
+    assert result.exit_code == shell.run("deid", "--check", "r", "--profile", "research-dates-kept").exit_code
     assert "date" in result.json[-1]["kept"]
     assert "date" not in result.json[-1]["by_kind"]
 
@@ -155,9 +156,10 @@ def test_an_archived_image_set_is_read_only_when_asked_for(shell: Shell) -> None
     shell.emulator.do(archive)
     left = shell.run("deid", "--check", "r")
     assert left.exit_code == EXIT_STOPPED
-    assert "--yes" in left.stderr
+    assert "bulkedit audit r --read-archived" in left.stderr
     assert not shell.requests("GetImageSetMetadata")[1:]  # that of the derivation
-    assert shell.run("deid", "--check", "r", "--yes", "--json").json[-1]["image_sets"] == 1
+    for words in (("audit", "r", "--read-archived"), ("deid", "--check", "r", "--yes")):
+        assert shell.run(*words, "--json").json[-1]["image_sets"] == 1
 
 
 def test_a_run_without_edits_a_folder_that_is_none_and_no_profile_are_said(shell: Shell) -> None:

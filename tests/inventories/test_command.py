@@ -10,17 +10,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from bulkedit.cli.app import app
-from bulkedit.cli.inventory import _Taking, inventory
-from bulkedit.client.reader import Reads
+from bulkedit.cli.inventory import _words, inventory
 from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from bulkedit.inventories import Tally, folder_of, load
+from bulkedit.inventories import folder_of, load
+from bulkedit.inventories.job import InventoryProgress
 from tests.inventories.hospital import NAME, content, fill, searches, taken
 from tests.inventories.shelf import CANARY, STORE
 
@@ -194,9 +194,8 @@ def test_help_has_an_example_and_every_option() -> None:
 
 
 def test_progress_says_how_far_without_a_name() -> None:
-    taking: Any = object.__new__(_Taking)
-    taking.tally = Tally(Reads(throttled=2), pages=1_000, image_sets=50_000, reached=1_700_000_000_000_000)
-    assert taking._numbers() == "50,000 image sets · 1,000 pages · 2 throttled · created up to 2023-11-14"
+    progress = InventoryProgress(pages=1_000, done=50_000, throttled=2, reached=1_700_000_000_000_000)
+    assert _words(progress) == "50,000 image sets · 1,000 pages · 2 throttled · created up to 2023-11-14"
 
 
 def test_on_a_terminal_progress_is_a_line_that_goes(slow: Emulator, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ class Counts:
         self.kept += len(line["kept"])
 
 
-class Progress:
+class VerifyFolder:
     """A verification that is under way, or was interrupted."""
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -111,13 +111,13 @@ class Progress:
         self._file: IO[bytes] | None = None
 
     @classmethod
-    def open(cls, run: Run, name: str, options: VerifyOptions, events: int, *, fresh: bool) -> Self:
+    def open(cls, run: Run, name: str, options: VerifyOptions, events: int) -> Self:
         """Go on with the verification of a run that was interrupted under the same options, or begin one.
 
         ``events``: a count that grows whenever the run does; a verification of less than the run is not gone on with.
         """
         wanted = {"format": FORMAT, "events": events, **options.as_json()}
-        if not fresh:
+        if not options.fresh:
             for folder in reversed(received.subfolders(run.folder / FOLDER)):
                 about = _read(folder / _ABOUT)
                 same = about is not None and {**about, "seed": None} == {**wanted, "seed": None}

@@ -6,8 +6,10 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from bulkedit.client.pacing import AUTO
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +47,14 @@ def parse_sample(text: str) -> Sample:
     raise UsageError("the sample is not understood.", hint="Write it as 1% or as a number of image sets: --sample 500")
 
 
+class Archived(StrEnum):
+    """What to do with archived image sets, which reading moves to the frequent tier for 30 days."""
+
+    LEAVE = "leave"  # read all others, and leave these for another time
+    READ = "read"
+    SKIP = "skip"  # leave them out for good
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions:
     """What to read, and what to keep of it."""
@@ -53,7 +63,10 @@ class VerifyOptions:
     seed: int | None = None  # of the sample; None draws one, which is recorded
     history: bool = False  # look for former values in older versions too
     include_values: bool = False  # keep the values that differ
-    workers: int = 16  # image sets under way at once
+    archived: Archived = Archived.LEAVE
+    fresh: bool = False  # begin again, although a verification with these options was interrupted
+    read_rate: str = AUTO  # of every read: auto, N/s, N/m or N/h
+    workers: int = 32  # image sets under way at once
 
     def as_json(self) -> dict[str, Any]:
         """What a verification has to share with one that it goes on with."""

@@ -5,26 +5,31 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
 from bulkedit._concurrency import for_each
-from bulkedit.after.verify.folder import Progress
+from bulkedit._files import new_id
+from bulkedit._printable import shell_word
+from bulkedit._progress import Phase, WorkProgress, ended_by
+from bulkedit.after.verify.folder import VerifyFolder
 from bulkedit.after.verify.image_set import Checked, Checker, LeftOut
-from bulkedit.after.verify.options import VerifyOptions
-from bulkedit.client.reader import Reader
-from bulkedit.errors import UsageError
+from bulkedit.after.verify.options import Archived, VerifyOptions
+from bulkedit.client.connect import connect
+from bulkedit.client.reader import Reader, read_paces
+from bulkedit.errors import StoppedError, UsageError
 from bulkedit.runs.changes import Changes
+from bulkedit.runs.connection import connection_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
+    from bulkedit._progress import StopSignal
     from bulkedit.after.verify.folder import Counts, Verification
-    from bulkedit.client.contract import Client
-    from bulkedit.client.pacing import Auto, Operation, Rate
-    from bulkedit.client.reader import Clock
+    from bulkedit.client.where import Where
     from bulkedit.runs.folder import Run
 
 
@@ -42,6 +47,7 @@ class Seen:
     requests: int = 0
     throttled: int = 0
     faults: int = 0
+    stopped: bool = False  # by a `StopSignal`, before the end
     verification: Verification | None = None  # once nothing is left to read
 
     @property
@@ -52,58 +58,64 @@ class Seen:
 
 async def verify(
     run: Run,
-    client: Client,
     options: VerifyOptions | None = None,
     *,
-    rates: Mapping[Operation, Rate | Auto],
-    name: str,
-    archived: bool = False,
-    skip_archived: bool = False,
-    fresh: bool = False,
-    clock: Clock | None = None,
-    watch: Callable[[Seen], None] | None = None,
+    where: Where | None = None,
+    progress: Callable[[WorkProgress], None] | None = None,
+    stop: StopSignal | None = None,
 ) -> Seen:
-    """Read back what a run has changed and hold every applied edit against it.
+    """Read back what a run has changed and compare every applied edit with it.
 
-    ``client`` is bound to the run's data store, ``rates`` has a rate of every read. An archived image set is read only
-    with ``archived``, because that moves it to the frequent tier for 30 days; it is left for another time, or for good
-    with ``skip_archived``. What has been read is kept under the run as it comes in, so whatever ends a verification,
-    the next one with the same options reads only what is left; ``fresh`` begins anew. ``name`` is that of the folder
-    of a new one. Memory holds the image sets' ids and the changes of a few thousand calls, never all findings.
+    ``where`` says what is otherwise than when the run was begun. An archived image set is read only if the options say
+    so, because that moves it to the frequent tier for 30 days; it is left for another time, or for good. What has been
+    read is kept under the run as it comes in, so whatever ends a verification, the next one with the same options reads
+    only what is left. Memory holds the image sets' ids and the changes of a few thousand calls, never all findings.
 
-    ``watch`` is called on the caller's task after every image set and must not block. Raises UsageError where nothing
-    was applied or nothing can be written, and what `Reader` raises.
+    Returns how far it has come, once ``stop`` was sent too; `verification` is None unless nothing is left to read.
+    ``progress`` is called on the caller's task after every image set and must not block. Raises UsageError if nothing
+    was applied or nothing can be written, StoppedError if ``stop`` was sent before anything was read, and what
+    `connect` and `Reader` raise.
     """
     options = options or VerifyOptions()
+    rates = read_paces(options.read_rate)
+    connection = connection_of(run, where)
     changes = await to_thread.run_sync(Changes, run)
     image_sets = await to_thread.run_sync(changes.image_sets)
     if not image_sets:
         raise UsageError(
             "this run has applied nothing that could be read back.",
             where=str(run.folder),
-            hint="Where it stands: bulkedit status RUN",
+            hint=f"Where it stands: bulkedit status {shell_word(run.folder)}",
         )
-    progress = Progress.open(run, name, options, changes.events, fresh=fresh)
-    chosen = options.sample.of(image_sets, progress.seed) if options.sample else set(image_sets)
-    reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
     undecided = (await to_thread.run_sync(changes.undecided)).get_column("image_set_id")
-    checker = Checker(
-        changes,
-        reader,
-        options,
-        named=frozenset(image_sets),
-        chosen=chosen,
-        undecided=frozenset(undecided.to_list()),
-        archived=archived,
-    )
-    seen = Seen(len(chosen), len(image_sets), progress.folder, progress.seed, progress.counts)
-    work = _Work(checker, progress, seen, reader, watch or (lambda _: None))
     began = time.time()
+    seen: Seen | None = None
     try:
-        await work.all(changes, chosen - progress.done, options.workers)
-    finally:
-        progress.close()
-    if seen.unread or (seen.archived and not skip_archived):
+        async with ended_by(stop, kept="Nothing was read."), connect(connection) as client:
+            kept = VerifyFolder.open(run, new_id(datetime.now(UTC)), options, changes.events)
+            chosen = options.sample.of(image_sets, kept.seed) if options.sample else set(image_sets)
+            seen = Seen(len(chosen), len(image_sets), kept.folder, kept.seed, kept.counts)
+            reader = Reader(client, rates, random.Random())  # noqa: S311 - of waits
+            checker = Checker(
+                changes,
+                reader,
+                options,
+                named=frozenset(image_sets),
+                chosen=chosen,
+                undecided=frozenset(undecided.to_list()),
+                archived=options.archived is Archived.READ,
+            )
+            work = _Work(checker, kept, seen, reader, progress or (lambda _: None))
+            try:
+                await work.all(changes, chosen - kept.done, options.workers)
+            finally:
+                kept.close()
+    except StoppedError:
+        if seen is None:
+            raise
+        seen.stopped = True
+        return seen
+    if seen.unread or (seen.archived and options.archived is not Archived.SKIP):
         return seen
     about = {
         "run": str(run.folder),
@@ -114,7 +126,7 @@ async def verify(
         "sample": str(options.sample) if options.sample else None,
         "archived": len(seen.archived),
     }
-    seen.verification = await to_thread.run_sync(lambda: progress.finish(about, history=options.history))
+    seen.verification = await to_thread.run_sync(lambda: kept.finish(about, history=options.history))
     return seen
 
 
@@ -122,13 +134,18 @@ class _Work:
     """Checks image sets, and keeps what is found."""
 
     def __init__(
-        self, checker: Checker, progress: Progress, seen: Seen, reader: Reader, watch: Callable[[Seen], None]
+        self,
+        checker: Checker,
+        kept: VerifyFolder,
+        seen: Seen,
+        reader: Reader,
+        progress: Callable[[WorkProgress], None],
     ) -> None:
         self._checker = checker
-        self._progress = progress
+        self._kept = kept
         self._seen = seen
         self._reader = reader
-        self._watch = watch
+        self._progress = progress
 
     async def all(self, changes: Changes, chosen: set[str], workers: int) -> None:
         """Check the chosen image sets."""
@@ -140,14 +157,24 @@ class _Work:
     def _keep(self, image_set_id: str, found: Checked | LeftOut) -> None:
         seen = self._seen
         if isinstance(found, Checked):
-            self._progress.add(found.line(image_set_id))
+            self._kept.add(found.line(image_set_id))
         elif found.archived:
             seen.archived.append(image_set_id)
         else:
             seen.unread[found.reason] = seen.unread.get(found.reason, 0) + 1
         reads = self._reader.reads
         seen.requests, seen.throttled, seen.faults = reads.requests, reads.throttled, reads.faults
-        self._watch(seen)
+        self._progress(_moment(seen))
+
+
+def _moment(seen: Seen) -> WorkProgress:
+    return WorkProgress(
+        phase=Phase.READING,
+        done=seen.counts.image_sets,
+        total=seen.total,
+        found=seen.counts.differences,
+        throttled=seen.throttled,
+    )
 
 
 async def _changed(changes: Changes, chosen: set[str]) -> AsyncGenerator[tuple[str, list[dict[str, Any]], set[str]]]:

@@ -1,0 +1,130 @@
+"""Audit a de-identification run: read its image sets, look for what is left, and keep what was found under the run.
+
+Of the de-identification only the options of its profile are read, for what was to stay; all rules are the audit's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio import to_thread
+
+from bulkedit._files import new_id
+from bulkedit._progress import Phase, WorkProgress, ended_by
+from bulkedit.audits.originals import Kind
+from bulkedit.audits.run import check, finish
+from bulkedit.client.connect import connect
+from bulkedit.client.pacing import AUTO
+from bulkedit.client.reader import read_paces
+from bulkedit.deids.profile import load as load_profile
+from bulkedit.runs.connection import connection_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import polars as pl
+
+    from bulkedit._progress import StopSignal
+    from bulkedit.audits.run import Seen
+    from bulkedit.client.where import Where
+    from bulkedit.runs.folder import Run
+
+# what an option of a profile keeps on purpose
+_KEPT: Final = {
+    "retain-uids": Kind.UID,
+    "retain-full-dates": Kind.DATE,
+    "retain-device-identity": Kind.DEVICE,
+    "retain-institution-identity": Kind.INSTITUTION,
+}
+_FAULTS: Final = ("findings", "undone", "set_aside", "uids_parted", "uids_joined")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOptions:
+    """How to audit a run."""
+
+    profile: str | None = None  # de-identification profile that was applied; None: nothing was to stay
+    read_rate: str = AUTO  # of GetImageSet, GetImageSetMetadata and ListImageSetVersions: auto, N/s, N/m or N/h
+    read_archived: bool = False  # read archived image sets, which moves them to the frequent tier for 30 days
+
+    def kept(self) -> frozenset[Kind]:
+        """The kinds that the profile keeps on purpose. Blocks. Raises ProfileError."""
+        options = load_profile(self.profile).options if self.profile is not None else ()
+        return frozenset(kind for option, kind in _KEPT.items() if option in options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What an audit has found. No frame has values; of its files only `texts` has."""
+
+    folder: Path
+    summary: dict[str, Any]  # counts, and the SHA-256 of each file
+    findings: pl.DataFrame  # `bulkedit.audits.FINDINGS`
+    risks: pl.DataFrame  # `bulkedit.audits.RISKS`: image sets whose pixels or documents a person should look at
+    undone: pl.DataFrame  # `bulkedit.audits.run.UNDONE`: image sets with edits that were not applied
+    archived: tuple[str, ...]  # image sets left out, which reading would move
+    unread: dict[str, int]  # image sets that could not be read, by reason
+    requests: int
+    throttled: int
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is left in all that was read; see `complete`."""
+        return not any(self.summary[name] for name in _FAULTS)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image set of the run was read."""
+        return not (self.archived or self.unread)
+
+
+async def audit_run(
+    run: Run,
+    options: AuditOptions | None = None,
+    *,
+    where: Where | None = None,
+    progress: Callable[[WorkProgress], None] | None = None,
+    stop: StopSignal | None = None,
+) -> Audit:
+    """Look for what still identifies patients after a run; the files go to `checks/` under it.
+
+    ``where`` says what is otherwise than when the run was begun. ``progress`` is called on the caller's task after
+    every image set and must not block. Raises ProfileError, UsageError if the run has no edits, StoppedError once
+    ``stop`` was sent (nothing is written then), and what `connect` and `Reader` raise.
+    """
+    options = options or AuditOptions()
+    rates = read_paces(options.read_rate)
+    kept = await to_thread.run_sync(options.kept)
+    connection = connection_of(run, where)
+
+    def watch(seen: Seen) -> None:
+        if progress is not None:
+            progress(_moment(seen))
+
+    async with ended_by(stop, kept="Nothing is written; the same call begins again."), connect(connection) as client:
+        seen = await check(run, client, rates=rates, kept=kept, archived=options.read_archived, watch=watch)
+    done = await to_thread.run_sync(finish, run, seen, new_id(datetime.now(UTC)), kept)
+    return Audit(
+        folder=done.folder,
+        summary=done.summary,
+        findings=done.findings,
+        risks=done.risks,
+        undone=done.undone,
+        archived=tuple(seen.archived),
+        unread=dict(seen.unread),
+        requests=seen.requests,
+        throttled=seen.throttled,
+    )
+
+
+def _moment(seen: Seen) -> WorkProgress:
+    return WorkProgress(
+        phase=Phase.READING,
+        done=seen.read,
+        total=seen.total,
+        found=seen.check.by_kind.total(),
+        throttled=seen.throttled,
+    )

@@ -1,0 +1,115 @@
+"""Take an inventory of a data store, from the options to the file."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from bulkedit._progress import Phase, WorkProgress, ended_by
+from bulkedit.client.connect import Connection, connect
+from bulkedit.client.pacing import AUTO, Operation, parse_read_pace
+from bulkedit.client.reader import Reader
+from bulkedit.client.where import Where
+from bulkedit.errors import UsageError
+from bulkedit.inventories.search import Tally
+from bulkedit.inventories.take import take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import polars as pl
+
+    from bulkedit._progress import StopSignal
+    from bulkedit.inventories.saved import Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryOptions:
+    """How to take an inventory."""
+
+    read_rate: str = AUTO  # of SearchImageSets: auto, N/s, N/m or N/h
+    fresh: bool = False  # replace an inventory that is there, and drop one that was interrupted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryProgress(WorkProgress):
+    """One moment of an inventory; how many image sets there are is known at its end only."""
+
+    pages: int = 0
+    reached: int | None = None  # microseconds: image sets created up to this time have been read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenInventory:
+    """An inventory on disk, and what this call has asked for it."""
+
+    snapshot: Snapshot
+    searches: int
+    throttled: int
+    faults: int  # lost or unreadable answers
+
+    @property
+    def path(self) -> Path:
+        """The file: Parquet with patient ids and accession numbers."""
+        return self.snapshot.path
+
+    @property
+    def image_sets(self) -> int:
+        """How many it holds."""
+        return self.snapshot.image_sets
+
+    def scan(self) -> pl.LazyFrame:
+        """Columns `bulkedit.inventories.INVENTORY`, in the order of creation."""
+        return self.snapshot.scan()
+
+
+async def take_inventory(
+    datastore_id: str | None,
+    file: Path,
+    options: InventoryOptions | None = None,
+    *,
+    where: Where | None = None,
+    progress: Callable[[InventoryProgress], None] | None = None,
+    stop: StopSignal | None = None,
+) -> TakenInventory:
+    """Write what SearchImageSets tells of a data store to a Parquet file.
+
+    Whatever ends it, the same call goes on where it stopped. ``progress`` is called on the caller's task after every
+    page and must not block. Raises UsageError for options and the file, StoppedError once ``stop`` was sent, and what
+    `connect` and `bulkedit.inventories.search.Searcher.page` raise.
+    """
+    options = options or InventoryOptions()
+    if not datastore_id:
+        raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
+    rate = parse_read_pace(options.read_rate)
+    connection = Connection(datastore_id=datastore_id, **asdict(where or Where()))
+    last = Tally()
+
+    def watch(tally: Tally) -> None:
+        nonlocal last
+        last = tally
+        if progress is not None:
+            progress(_moment(tally))
+
+    async with ended_by(stop, kept="What was read is kept: the same call goes on."), connect(connection) as client:
+        snapshot = await take(
+            Reader(client, {Operation.SEARCH: rate}, random.SystemRandom()),
+            file,
+            datastore_id=datastore_id,
+            watch=watch,
+            fresh=options.fresh,
+        )
+    reads = last.reads
+    return TakenInventory(snapshot=snapshot, searches=reads.requests, throttled=reads.throttled, faults=reads.faults)
+
+
+def _moment(tally: Tally) -> InventoryProgress:
+    return InventoryProgress(
+        phase=Phase.SEARCHING,
+        done=tally.image_sets,
+        throttled=tally.reads.throttled,
+        pages=tally.pages,
+        reached=tally.reached,
+    )
