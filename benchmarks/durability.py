@@ -25,10 +25,11 @@ from bulkedit import plans
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import Accepted, Datastore, ImageSet, Standing, State
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
+from bulkedit.options.running import Strategy
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Event, Ledger
 from bulkedit.runs.options import Options
-from bulkedit.runs.resume import Strategy, resumption
+from bulkedit.runs.resume import resumption
 from tests.runs.harness import FAST, KEY, about_plan, planned, row
 
 if TYPE_CHECKING:

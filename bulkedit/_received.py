@@ -13,10 +13,11 @@ import os
 import stat
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
-from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_type_hints
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from bulkedit.errors import ReceivedError
+from bulkedit.errors import ReceivedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -228,12 +229,22 @@ def state_of(path: Path, format_: int, record: Callable[[dict[str, Any]], _T], *
 def record(kind: type[_T], content: Mapping[str, Any], where: str) -> _T:
     """A dataclass of names and plain values. Raises ReceivedError for a strange name, and as `require` does."""
     hints = get_type_hints(kind)
-    known = {field.name: get_args(hints[field.name]) or (hints[field.name],) for field in fields(kind)}  # type: ignore[arg-type]
+    known = {field.name: _plain(hints[field.name]) for field in fields(kind)}  # type: ignore[arg-type]
     if strange := next((name for name in content if name not in known), None):
         raise ReceivedError(f"bulkedit does not know {strange!a:.40}.", where=where, likely=CHANGED)
     optional = {field.name for field in fields(kind) if field.default is not MISSING}  # type: ignore[arg-type]
     require(content, {name: kinds for name, kinds in known.items() if name in content or name not in optional}, where)
-    return kind(**content)
+    try:
+        return kind(**content)
+    except UsageError as error:  # a word or a number that it does not take
+        raise ReceivedError(error.what, where=where, likely=CHANGED) from None
+
+
+def _plain(hint: Any) -> tuple[type, ...]:  # noqa: ANN401 - a type
+    """The types of JSON that a value of a type may have."""
+    if get_origin(hint) in {Union, UnionType}:
+        return tuple(kind for one in get_args(hint) for kind in _plain(one))
+    return (str,) if get_origin(hint) is Literal or issubclass(hint, StrEnum) else (hint,)
 
 
 def _fits(value: Any, allowed: tuple[type, ...]) -> bool:  # noqa: ANN401 - JSON

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import io
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,18 +29,19 @@ from bulkedit.after.verify import Archived, Sample, VerifyOptions
 from bulkedit.after.verify import verify as verify_run
 from bulkedit.audits.job import Audit, AuditOptions, audit_run
 from bulkedit.client.connect import connect
-from bulkedit.client.where import Where
 from bulkedit.deids.job import Deidentified, DeidOptions, deidentify
 from bulkedit.edits.frames import FROM_TEXT, frame_of
 from bulkedit.errors import UsageError
 from bulkedit.inventories.job import InventoryOptions, InventoryProgress, TakenInventory, take_inventory
-from bulkedit.plans.from_list import Listener, ListOptions, plan_list
+from bulkedit.options.listing import ListOptions
+from bulkedit.options.running import RunOptions, Strategy
+from bulkedit.options.where import Where
+from bulkedit.plans.from_list import Listener, plan_list
 from bulkedit.runs import folder as runs
 from bulkedit.runs.connection import connection_of
-from bulkedit.runs.resume import Strategy
+from bulkedit.runs.options import Options
 from bulkedit.runs.start import (
     GoingOn,
-    RunOptions,
     engine_of,
     removed_unless_started,
     require_deletion_asked,
@@ -230,8 +231,8 @@ async def apply(
         require_digest(saved, digest)
     require_deletion_asked(saved, delete_originals=delete_originals)
     options = options or RunOptions()
-    settings = {"connection": (where or Where()).as_settings(), "options": asdict(options)}
-    options.engine()  # what is wrong with them is said before anything else happens
+    settings = {"connection": (where or Where()).as_settings(), "options": options.as_settings()}
+    Options.of(options)  # what is wrong with them is said before anything else happens
     now = datetime.now(UTC)
     folder = Path(run) if run is not None else Path("runs") / new_id(now)
     own: list[Path] = []

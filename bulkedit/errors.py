@@ -2,8 +2,13 @@
 
 An error says what, where, why likely, and what to type. Its class carries the exit code; its docstring is the text
 where the raiser has nothing better. No text here ever carries the value of an edit or of metadata.
+
+Texts name an option by its field of the options' dataclass, in backticks and with the value to give it, if there is
+one: `rules=2026`. So they speak to the library; the command line words them as flags (`worded`).
 """
 
+import re
+from collections.abc import Mapping
 from typing import ClassVar
 
 from bulkedit._printable import printable
@@ -17,6 +22,21 @@ EXIT_STOPPED = 5
 EXIT_STALE_PLAN = 6
 EXIT_DIFFERENCE = 7
 EXIT_INTERRUPTED = 130
+
+
+def worded(text: str, flags: Mapping[str, str]) -> str:
+    """A text as the command line says it: `rules=2026` becomes --rules 2026, `via_copy` --via-copy.
+
+    ``flags``: the flag of each option by its field's name. Other words in backticks stay.
+    """
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found[1], found[2]
+        if name not in flags:
+            return found[0]
+        return flags[name] if value in {None, "True"} else f"{flags[name]} {value}"
+
+    return re.sub(r"`([a-z_]+)(?:=([^`]+))?`", flag, text)
 
 
 class BulkeditError(Exception):
@@ -84,7 +104,7 @@ class StalePlanError(BulkeditError):
 
 
 class BudgetSpentError(BulkeditError):
-    """More edits failed than --max-errors allows."""
+    """More edits failed than `max_errors` allows."""
 
     exit_code = EXIT_BUDGET
 

@@ -34,7 +34,7 @@ def _commands() -> str:
         about, _, example = command.help.partition("Example: ")
         parts += [f"## bulkedit {name}", "", about.strip(), "", "```", example.strip(), "```", ""]
         parts += ["| argument or option | variable | default | meaning |", "|---|---|---|---|"]
-        parts += [_row(parameter) for parameter in command.params]
+        parts += [_row(parameter) for parameter in command.params if parameter.expose_value]  # not --help-all
         parts.append("")
     return "\n".join(parts).strip()
 
@@ -45,7 +45,14 @@ def _row(parameter: Any) -> str:
     value = f" {parameter.metavar}" if parameter.metavar else "" if parameter.is_flag else " VALUE"
     names = ", ".join(_code(name + value if i == 0 else name) for i, name in enumerate(parameter.opts))
     default = parameter.default if parameter.show_default is True and not parameter.is_flag else None
-    return f"| {names} | `{parameter.envvar}` | {_code(default)} | {_text(parameter.help)} |"
+    variables = ", ".join(f"`{name}`" for name in variables_of(parameter))
+    return f"| {names} | {variables} | {_code(default)} | {_text(parameter.help)} |"
+
+
+def variables_of(parameter: Any) -> list[str]:
+    """The environment variables of an option."""
+    found = parameter.envvar
+    return [found] if isinstance(found, str) else list(found or [])
 
 
 def _text(text: str) -> str:

@@ -138,7 +138,7 @@ async def test_what_failed_is_tried_again(shell: Shell) -> None:
 
 def flags(command: str) -> dict[str, Any]:
     """The options of a command by the name of their flag, with their defaults."""
-    found = {one.opts[0]: one.default for one in load_command(command).params}
+    found = {one.opts[0]: one.default for one in load_command(command).params if one.expose_value}
     found = {name: found[name] for name in found.keys() - {"--verbose", "--log-file"}}  # a program has its own logging
     return {name.removeprefix("--").replace("-", "_"): default for name, default in found.items() if name[0] == "-"}
 
@@ -167,7 +167,7 @@ class TestFlags:
     # of a command line alone: `json` and `yes` say how it talks, and a plan of code can be looked at before `apply`
     TALK: ClassVar = {"json", "yes", "dry_run"}
     ELSEWHERE: ClassVar = {"datastore", "digest", "out", "run"}  # arguments: datastore_id, digest, folder, run
-    LIST: ClassVar = {"ignore_column": "ignore"}  # flag -> field, where they differ
+    LIST: ClassVar = {"ignore_column": "ignore", "aws_profile": "profile"}  # flag -> field, where they differ
 
     def test_plan_and_its_options(self) -> None:
         wanted = {self.LIST.get(name, name): default for name, default in flags("plan").items()}
@@ -177,12 +177,11 @@ class TestFlags:
     def test_apply_and_its_options(self) -> None:
         wanted = {self.LIST.get(name, name): default for name, default in flags("apply").items()}
         have = fields_of(bulkedit.RunOptions(), bulkedit.Where(), bulkedit.ListOptions())
-        only_plan = {"quota", "raised_quota"}
         wanted = {name: wanted[name] for name in wanted.keys() - self.TALK - self.ELSEWHERE}
-        assert {name: have[name] for name in have.keys() - only_plan} == wanted
+        assert have == wanted
 
     def test_what_the_options_of_a_run_mean_to_the_engine_by_default_is_its_own_default(self) -> None:
-        assert bulkedit.RunOptions().engine() == Options()
+        assert Options.of(bulkedit.RunOptions()) == Options()
 
     @pytest.mark.parametrize(
         ("command", "options", "others"),
@@ -210,30 +209,30 @@ class TestFlags:
         have = keywords(function) | set(
             fields_of(options, bulkedit.Where()) if options else fields_of(bulkedit.Where())
         )
-        assert flags(command).keys() - others <= have
+        assert {self.LIST.get(name, name) for name in flags(command)} - others <= have
 
     @pytest.mark.parametrize(
         ("chosen", "text"),
         [
             ({"rate": "fast"}, "rate"),
-            ({"rate": "5/s", "max_rate": "6/s"}, "--max-rate"),
+            ({"rate": "5/s", "max_rate": "6/s"}, "max_rate"),
             ({"read_rate": "slow"}, "rate"),
-            ({"on_conflict": "win"}, "--on-conflict"),
-            ({"halt": "never"}, "--halt"),
-            ({"max_errors": "many"}, "--max-errors"),
-            ({"burst": 0}, "--burst is at least 1"),
-            ({"workers": 0}, "--workers is at least 1"),
-            ({"max_in_flight": 0}, "--max-in-flight is at least 1"),
-            ({"min_sample": 0}, "--min-sample is at least 1"),
-            ({"max_attempts": 0}, "--max-attempts is at least 1"),
-            ({"unlock_timeout": 0.5}, "--unlock-timeout is at least 1"),
-            ({"retry_for": -1}, "--retry-for is at least 0"),
+            ({"on_conflict": "win"}, "`on_conflict` is rebase or stop"),
+            ({"halt": "never"}, "`halt`"),
+            ({"max_errors": "many"}, "max_errors"),
+            ({"burst": 0}, "`burst` is at least 1"),
+            ({"workers": 0}, "`workers` is at least 1"),
+            ({"max_in_flight": 0}, "`max_in_flight` is at least 1"),
+            ({"min_sample": 0}, "`min_sample` is at least 1"),
+            ({"max_attempts": 0}, "`max_attempts` is at least 1"),
+            ({"unlock_timeout": 0.5}, "`unlock_timeout` is at least 1"),
+            ({"retry_for": -1}, "`retry_for` is at least 0"),
         ],
         ids=str,
     )
     def test_what_a_flag_refuses_the_option_refuses(self, chosen: dict[str, Any], text: str) -> None:
         with pytest.raises(UsageError, match=text):
-            bulkedit.RunOptions(**chosen).engine()
+            Options.of(bulkedit.RunOptions(**chosen))
 
 
 class TestProgressAndStop:
@@ -389,6 +388,17 @@ class TestErrors:
         with pytest.raises(BadRowsError, match="Row 1"):
             await bulkedit.plan(bad, shell.emulator.datastore_id, folder="p")
         assert not Path("p").exists()
+
+    async def test_they_name_arguments_and_no_flags(self, shell: Shell) -> None:
+        twice = pl.DataFrame({"study_instance_uid": ["1.2.1", "9.9"], "StudyDescription": ["A", "B"]})
+        shell.image_sets(1)
+        with pytest.raises(BadRowsError) as raised:
+            await bulkedit.plan(twice, shell.emulator.datastore_id, folder="p", where=where(shell))
+        assert "`on_missing=skip`" in str(raised.value)
+        assert "`bad_rows=bad.csv`" in str(raised.value)
+        with pytest.raises(UsageError, match="`datastore_id=ID`") as unnamed:
+            await bulkedit.plan(twice)
+        assert "--" not in f"{raised.value}{unnamed.value}"
 
     async def test_a_plan_that_was_changed(self, shell: Shell) -> None:
         await bulkedit.plan(frame(shell.image_sets(1)), shell.emulator.datastore_id, folder="p")

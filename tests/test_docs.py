@@ -65,12 +65,14 @@ def test_every_option_and_variable_is_under_its_command(command: str) -> None:
     section = re.split(r"^## bulkedit ", page("docs/commands.md"), flags=re.MULTILINE)
     (text,) = [part for part in section if part.startswith(f"{command}\n")]
     options = [parameter for parameter in COMMANDS[command].params if parameter.param_type_name == "option"]
-    names = [name for option in options for name in (*option.opts, option.envvar)]
+    options = [option for option in options if option.expose_value]  # not --help-all
+    names = [name for option in options for name in (*option.opts, *generated.variables_of(option))]
     assert [name for name in names if not re.search(rf"`{name}[ `]", text)] == []
 
 
 def test_every_variable_in_the_docs_is_one_of_an_option() -> None:
-    known = {ENVIRONMENT} | {str(parameter.envvar) for command in COMMANDS.values() for parameter in command.params}
+    options = [parameter for command in COMMANDS.values() for parameter in command.params]
+    known = {ENVIRONMENT, *(name for option in options for name in generated.variables_of(option))}
     found = {name for path in PAGES for name in re.findall(r"\bBULKEDIT_[A-Z_]+\b", path.read_text("utf-8"))}
     assert found - known == set()
 
@@ -166,8 +168,8 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield MINUTE.as_json()  # comes once a minute only
     key = {ENVIRONMENT: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
     shell.emulator.add(document(study="1.2.99"), primary=True)
-    yield from shell.run("deid", "--profile", "basic", "--all", "-o", "d.csv", "--json", env=key).json
-    yield from shell.run("deid", "--profile", "basic", "--explain", "--json").json[:1]
+    yield from shell.run("deid", "--deid-profile", "basic", "--all", "-o", "d.csv", "--json", env=key).json
+    yield from shell.run("deid", "--deid-profile", "basic", "--explain", "--json").json[:1]
     yield from shell.run("deid", "--new-key", "deid.key", "--json").json
     yield from shell.run("audit", "r", "--json").json
     (shell.folder / ".p.1a2b3c4d.bulkedit-draft").mkdir()

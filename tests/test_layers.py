@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "bulkedit"
 ROOMS = [
     *("__main__", "cli", "api"),
     *("audits", "deids", "after", "runs", "plans", "inventories", "edits"),
+    "options",
     *("emulator", "client", "dicom"),
     *("_progress", "_concurrency", "_log", "_files", "_received", "errors", "_printable", "_version", "_words"),
 ]

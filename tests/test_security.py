@@ -99,12 +99,24 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         key = shell.write("deid.key", os.urandom(32).hex())
         key.chmod(0o600)
         for number, chosen in enumerate((("--all",), ("--select", f"image_set_id={one}"))):
-            run("deid", "--profile", "basic", "--key", str(key), *chosen, "-o", f"deid{number}.parquet")
+            run("deid", "--deid-profile", "basic", "--key", str(key), *chosen, "-o", f"deid{number}.parquet")
         run("apply", "deid1.parquet", "--yes", "--run", "d")
         run("deid", "--check", "d")
         run("audit", "d")
         _run_via_copy(shell, run)
-        run("deid", "--profile", "basic", "--key", str(key), "--all", "--via-copy", "-o", "c.parquet", "--plan", "e")
+        run(
+            "deid",
+            "--deid-profile",
+            "basic",
+            "--key",
+            str(key),
+            "--all",
+            "--via-copy",
+            "-o",
+            "c.parquet",
+            "--plan",
+            "e",
+        )
         run("status", "a")
         run("report", "a")
     return seen

@@ -8,6 +8,7 @@ import re
 import sys
 import textwrap
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -15,9 +16,10 @@ from rich.console import Console
 from rich.text import Text
 
 from bulkedit._printable import printable, printable_json, printable_lines, shell_word
+from bulkedit.errors import worded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from rich.console import ConsoleOptions, RenderableType
@@ -103,13 +105,31 @@ def redraws(console: Console) -> bool:
 
 def show_error(error: BulkeditError) -> None:
     """An error as a person reads it: what, then why likely and what to type."""
-    head, *rest = str(error).split("\n")
+    head, *rest = as_flags(str(error)).split("\n")
     console = err()
     width = width_of(console)
     first, *more = _wrapped(f"error: {head}", width) if width else [f"error: {head}"]
     console.print(Text.assemble(("error: ", "bold red"), first.removeprefix("error: ")))
     for line in (*more, *rest):
         console.print(line)
+
+
+_FLAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("flags")
+
+
+@contextmanager
+def speaking_of(flags: Mapping[str, str]) -> Iterator[None]:
+    """Within, texts that name options by their fields are worded with these flags."""
+    token = _FLAGS.set(flags)
+    try:
+        yield
+    finally:
+        _FLAGS.reset(token)
+
+
+def as_flags(text: str) -> str:
+    """A text from below the command line, with the flags of the command at hand in place of its options' fields."""
+    return worded(text, _FLAGS.get({}))
 
 
 def json_line(content: dict[str, Any]) -> None:

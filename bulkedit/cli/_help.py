@@ -1,25 +1,31 @@
-"""What --help says beside the options: examples, exit codes and the environment, in the manner of a manual page."""
+"""What --help says beside the options, what --help-all adds, and where a command's configuration is read."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import typer
 from rich.panel import Panel
 from rich.text import Text
 from typer._click.exceptions import ClickException
 from typer.core import TyperCommand
 
-from bulkedit.cli._console import SafeConsole, colourless, out, rows
+from bulkedit.cli import _config
+from bulkedit.cli._console import SafeConsole, colourless, out, rows, show_error, speaking_of
+from bulkedit.errors import UsageError
+from bulkedit.options.declaring import Argument, Declared, Option, all_declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from typer._click.core import Context
     from typer._click.formatting import HelpFormatter
 
 EXAMPLE: Final = "Example: "
 MARKUP: Final = "rich"
+_ALL: Final = "bulkedit.help_all"  # in the context
 
 # beside 0; which of them a command ends with is below
 _ENDS: Final = [
@@ -69,16 +75,61 @@ def _make_safe() -> None:
         rich_utils.COLOR_SYSTEM = None
 
 
+def show_all(context: typer.Context, wanted: bool) -> None:
+    """Show every option, and leave."""
+    if wanted and not context.resilient_parsing:
+        context.meta[_ALL] = True
+        context.get_help()
+        raise typer.Exit
+
+
 class Manual(TyperCommand):
-    """A command whose --help ends with examples, exit codes and the environment."""
+    """A command whose --help has the options most used, and whose --help-all has all of them."""
+
+    kind: ClassVar[type | None] = None  # its options
+    known: ClassVar[Mapping[str, Iterable[Declared]]] = {}  # those of all commands by their name in config.toml
+
+    @classmethod
+    def of(cls, kind: type) -> type[Manual]:
+        """The class of the command that has these options."""
+        return type(cls.__name__, (cls,), {"kind": kind})
+
+    @property
+    def declared(self) -> dict[str, Declared]:
+        """Its options by field."""
+        return all_declared(self.kind) if self.kind else {}
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Take the words, and `config.toml` for what they and the environment leave open."""
+        if self.kind is not None and not ctx.resilient_parsing:
+            words, _, _ = self.make_parser(ctx).parse_args(list(args))
+            if not words.get("help") and not words.get("help_all"):
+                ctx.default_map = self._filled(words)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - as click has it
+        """Carry the command out; errors name its options as it has them."""
+        others = {one.name: one.flags[0] for options in self.known.values() for one in options}
+        with speaking_of(others | {str(one.name): one.opts[0] for one in self.params}):
+            return super().invoke(ctx)
+
+    def _filled(self, words: Mapping[str, Any]) -> dict[str, Any]:
+        lists = [words.get(name) for name, one in self.declared.items() if _is_list(one)]
+        named = next((one for one in lists if one not in {None, "-"} and not Path(one).is_dir()), None)
+        try:
+            return _config.filled(self.declared, self.known, named)
+        except UsageError as error:
+            show_error(error)
+            raise typer.Exit(error.exit_code) from None
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """What typer shows, then the panels of this module."""
+        """What typer shows, an example, and either how to see more or the panels of this module."""
         whole = self.help or ""
         about, _, examples = whole.partition(EXAMPLE)
         self.help = about.strip()
+        short = self.kind is not None and not ctx.meta.get(_ALL)
         try:
-            with safe_texts(now=True):
+            with safe_texts(now=True), self._most_used() if short else nullcontext():
                 super().format_help(ctx, formatter)
         finally:
             self.help = whole
@@ -87,8 +138,32 @@ class Manual(TyperCommand):
         # a line to be copied stands bare, not in a box whose border would be copied with it
         console.print(Text("Example: " + shown[0] if len(shown) == 1 else "Examples:\n  " + "\n  ".join(shown)))
         console.print()
+        if short:
+            console.print(f"All options, their variables, and exit codes:  bulkedit {ctx.info_name} --help-all")
+            return
         own = _CODES.get(str(ctx.info_name), {"2", "4", "6"})
         codes = [("0", _DONE.get(str(ctx.info_name), "done")), *(code for code in _ENDS if code[0] in own)]
         for title, pairs in (("Exit codes", codes), ("Environment", _ENVIRONMENT)):
             text = rows(pairs, console.width - 4)
             console.print(Panel(text, title=title, title_align="left", border_style="dim"), soft_wrap=False)
+
+    @contextmanager
+    def _most_used(self) -> Iterator[None]:
+        """Within, the other options are hidden, and these have one name, the first sentence, and no variable."""
+        own: list[Any] = [one for one in self.params if one.param_type_name == "option"]
+        before = [(one, one.hidden, one.show_envvar, one.help, one.opts) for one in own]
+        for one in own:
+            said = self.declared[one.name].said if one.name in self.declared else None
+            one.hidden = isinstance(said, Option) and not said.common
+            one.show_envvar = False
+            one.help = one.help.partition(". ")[0].removesuffix(".") + "."
+            one.opts = [name for name in one.opts if name == one.opts[0] or not name.startswith("--")]
+        try:
+            yield
+        finally:
+            for one, one.hidden, one.show_envvar, one.help, one.opts in before:  # noqa: B007 - they are set so
+                pass
+
+
+def _is_list(one: Declared) -> bool:
+    return isinstance(one.said, Argument) and one.said.edit_list

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from bulkedit.client.connect import Connection
-    from bulkedit.client.where import Where
+    from bulkedit.options.where import Where
     from bulkedit.runs.folder import Run
 
 _P = TypeVar("_P")

@@ -156,10 +156,16 @@ def _logged(name: str, verbose: int, log_file: Path | None) -> AbstractContextMa
 
 @functools.cache
 def load_command(name: str) -> Command:
-    """Import a command."""
-    function = getattr(importlib.import_module(f"bulkedit.cli.{COMMANDS[name].module}"), name)
+    """A command with all that it takes; its module is imported when it is carried out."""
+    from bulkedit.cli import _parameters as parameters
+    from bulkedit.cli._declared import command as declared
+
+    Manual.known = parameters.known()
     one = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
-    one.command(name, cls=Manual)(function)
+    if (kind := parameters.TAKEN.get(name)) is None:
+        one.command(name, cls=Manual)(_function(name))
+    else:
+        one.command(name, cls=Manual.of(kind))(declared(kind, name, lambda: _function(name)))
     command = get_command(one)
     if name in LOGGED:
         from bulkedit.cli._logging import log_options
@@ -167,6 +173,10 @@ def load_command(name: str) -> Command:
         command.params += log_options()
     command.callback = _guarded(name, cast("Callable[..., None]", command.callback))
     return command
+
+
+def _function(name: str) -> Callable[..., None]:
+    return getattr(importlib.import_module(f"bulkedit.cli.{COMMANDS[name].module}"), name)  # type: ignore[no-any-return]
 
 
 def _place(error: BaseException) -> str:

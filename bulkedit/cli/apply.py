@@ -18,23 +18,22 @@ from bulkedit._concurrency import first_error
 from bulkedit._files import new_id
 from bulkedit._printable import printable
 from bulkedit._words import plural
-from bulkedit.cli import _options as o
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line
 from bulkedit.cli._progress import bottleneck, watch
 from bulkedit.cli._working import agreed_connection, received_signals, short_collections
 from bulkedit.cli.plan import Talk, plan_line, show_plan, show_warnings
 from bulkedit.cli.report import closing_lines
 from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import AUTO
-from bulkedit.client.where import Where
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
-from bulkedit.plans.from_list import ListOptions, plan_list
+from bulkedit.options.running import Strategy
+from bulkedit.options.where import Where
+from bulkedit.plans.from_list import plan_list
 from bulkedit.runs import folder as runs
+from bulkedit.runs.options import Options
 from bulkedit.runs.reconcile import Reconciled
-from bulkedit.runs.resume import Resumption, Strategy
+from bulkedit.runs.resume import Resumption
 from bulkedit.runs.start import (
     GoingOn,
-    RunOptions,
     engine_of,
     removed_unless_started,
     require_deletion_asked,
@@ -45,159 +44,55 @@ from bulkedit.runs.summary import summary as summary_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bulkedit.cli._parameters import ApplyCommand, ResumeCommand
     from bulkedit.client.aws import AwsClient
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.engine import Engine
 
-_DEFAULT: Final = RunOptions()
 _REPORT: Final = "bulkedit report RUN"
 _RESUME: Final = "bulkedit resume RUN"  # as the errors of ledger and engine say it, which do not know the folder
 
 
-def apply(
-    source: o.Source,
-    datastore: o.DatastoreId = None,
-    run: o.RunOption = None,
-    yes: o.Yes = False,
-    dry_run: o.DryRun = False,
-    digest: o.Digest = None,
-    region: o.Region = None,
-    profile: o.AwsProfile = None,
-    endpoint_url: o.EndpointUrl = None,
-    allow_http: o.AllowHttp = False,
-    client_cert: o.ClientCert = None,
-    client_key: o.ClientKey = None,
-    rate: o.Rate = AUTO,
-    max_rate: o.MaxRate = None,
-    burst: o.Burst = None,
-    read_rate: o.ReadRate = AUTO,
-    workers: o.Workers = _DEFAULT.workers,
-    max_in_flight: o.MaxInFlight = _DEFAULT.max_in_flight,
-    on_conflict: o.OnConflict = _DEFAULT.on_conflict,
-    unlock_timeout: o.UnlockTimeout = _DEFAULT.unlock_timeout,
-    max_errors: o.MaxErrors = None,
-    min_sample: o.MinSample = _DEFAULT.min_sample,
-    halt: o.Halt = _DEFAULT.halt,
-    max_attempts: o.MaxAttempts = _DEFAULT.max_attempts,
-    retry_for: o.RetryFor = _DEFAULT.retry_for,
-    include_values: o.KeepMessages = False,
-    map_: o.Map = None,
-    ignore: o.Ignore = None,
-    empty: o.Empty = "keep",
-    force: o.Force = False,
-    rules: o.Rules = "2026",
-    format_: o.Format = None,
-    payload_limit: o.PayloadLimit = None,
-    bad_rows: o.BadRows = None,
-    no_merge: o.NoMerge = False,
-    on_contradiction: o.OnContradiction = "fail",
-    inventory: o.Inventory = None,
-    on_missing: o.OnMissing = "fail",
-    on_many: o.OnMany = "fail",
-    primary_only: o.PrimaryOnly = False,
-    study_wide: o.StudyWide = "auto",
-    via_copy: o.ViaCopy = False,
-    delete_originals: o.DeleteOriginals = False,
-    skip_satisfied: o.SkipSatisfied = False,
-    as_json: o.AsJson = False,
-) -> None:
-    """Apply a plan, or an edit list at once. Asks first on a terminal.
-
-    Example: bulkedit apply plans/20260102-030405-1a2b --max-rate 5/s
-    """
-    where = Where(
-        region=region,
-        profile=profile,
-        endpoint_url=endpoint_url,
-        allow_http=allow_http,
-        client_cert=client_cert,
-        client_key=client_key,
-    )
-    options = RunOptions(
-        rate=rate,
-        max_rate=max_rate,
-        burst=burst,
-        read_rate=read_rate,
-        workers=workers,
-        max_in_flight=max_in_flight,
-        on_conflict=on_conflict,
-        unlock_timeout=unlock_timeout,
-        max_errors=max_errors,
-        min_sample=min_sample,
-        halt=halt,
-        max_attempts=max_attempts,
-        retry_for=retry_for,
-        include_values=include_values,
-    )
-    options.engine()  # what is wrong with them is said before anything else happens
-    listing = ListOptions(
-        map=map_,
-        ignore=ignore,
-        empty=empty,
-        force=force,
-        rules=rules,
-        format=format_,
-        payload_limit=payload_limit,
-        bad_rows=bad_rows,
-        no_merge=no_merge,
-        on_contradiction=on_contradiction,
-        inventory=inventory,
-        on_missing=on_missing,
-        on_many=on_many,
-        primary_only=primary_only,
-        study_wide=study_wide,
-        via_copy=via_copy,
-        delete_originals=delete_originals and not Path(source).is_dir(),
-        skip_satisfied=skip_satisfied,
-        read_rate=read_rate,
-    )
-    plan = _plan_of(source, datastore, listing, where)
-    if digest is not None:
-        require_digest(plan, digest)
-    if dry_run:
-        _show(plan, as_json=as_json)
+def apply(options: ApplyCommand, _: typer.Context) -> None:
+    """Carry `bulkedit apply` out."""
+    Options.of(options.running)  # what is wrong with them is said before anything else happens
+    plan = _plan_of(options)
+    if options.digest is not None:
+        require_digest(plan, options.digest)
+    if options.dry_run:
+        _show(plan, as_json=options.as_json)
         err().print("Nothing was sent: --dry-run.")
         return
-    own = [plan.folder] if plan.folder != Path(source) else []  # a plan that the user made stays in any case
+    own = [plan.folder] if plan.folder != Path(options.source) else []  # a plan that the user made stays in any case
     with removed_unless_started(own, typer.Abort, told=err().print):
-        if as_json:
+        if options.as_json:
             show_warnings(plan, err())
         else:
             show_plan(plan)
-        _require_agreement(plan, yes=yes, delete_originals=delete_originals)
+        agreed = {"yes": options.yes, "delete_originals": options.listing.delete_originals}
+        _require_agreement(plan, **agreed)
 
         def create() -> runs.Run:
-            _ask(plan, yes=yes, delete_originals=delete_originals)
+            _ask(plan, **agreed)
             now = datetime.now(UTC)
-            settings = {"connection": where.as_settings(), "options": asdict(options)}
-            started = runs.create(run or Path("runs") / new_id(now), plan, settings, now)
+            settings = {"connection": options.where.as_settings(), "options": options.running.as_settings()}
+            started = runs.create(options.run or Path("runs") / new_id(now), plan, settings, now)
             own.append(started.folder)
             return started
 
-        connection = Connection(datastore_id=plan.datastore_id, **asdict(where))
-        code = anyio.run(partial(_connected, connection, create, as_json=as_json))
+        connection = Connection(datastore_id=plan.datastore_id, **asdict(options.where))
+        code = anyio.run(partial(_connected, connection, create, as_json=options.as_json))
     raise typer.Exit(code)
 
 
-def resume(
-    run: o.RunFolder,
-    strategy: o.ResumeStrategy = "new",
-    assume_unknown: o.AssumeUnknown = False,
-    endpoint_url: o.EndpointUrl = None,
-    allow_http: o.AllowHttp = False,
-    as_json: o.AsJson = False,
-) -> None:
-    """Go on with a run that was stopped: first what is in doubt, then what is left.
-
-    Example: bulkedit resume runs/20260102-030405-1a2b
-    """
-    if strategy not in list(Strategy):
-        raise UsageError("--strategy is new, failed or all.")
-    found = runs.load(run)
-    connection = agreed_connection(found, Where(endpoint_url=endpoint_url, allow_http=allow_http))
+def resume(options: ResumeCommand, _: typer.Context) -> None:
+    """Carry `bulkedit resume` out."""
+    found = runs.load(options.run)
+    where = Where(endpoint_url=options.endpoint_url, allow_http=options.allow_http)
+    connection = agreed_connection(found, where)
     with _naming_resume(found):
-        going_on = GoingOn(Strategy(strategy), assume_unknown=assume_unknown)
-        code = anyio.run(partial(_connected, connection, lambda: found, going_on, as_json=as_json))
+        going_on = GoingOn(options.strategy, assume_unknown=options.assume_unknown)
+        code = anyio.run(partial(_connected, connection, lambda: found, going_on, as_json=options.as_json))
     raise typer.Exit(code)
 
 
@@ -213,17 +108,19 @@ async def _connected(
         return await carry_out(begun(), client, going_on, as_json=as_json)
 
 
-def _plan_of(source: str, datastore: str | None, listing: ListOptions, where: Where) -> SavedPlan:
-    folder = Path(source)
+def _plan_of(options: ApplyCommand) -> SavedPlan:
+    source, folder = options.source, Path(options.source)
     if source != "-" and not folder.exists() and not folder.suffix:
         raise UsageError(
             "there is neither a plan nor an edit list.", where=source, hint="Make a plan: bulkedit plan EDITS -o DIR"
         )
     if source == "-" or not folder.is_dir():
-        return plan_list(source, datastore, listing, folder=None, where=where, listener=Talk())
+        return plan_list(
+            source, options.datastore_id, options.listing, folder=None, where=options.where, listener=Talk()
+        )
     plan = plans.load(folder)
-    if datastore and datastore != plan.datastore_id:
-        raise UsageError("this plan was made for another data store.", where=source, hint="Leave --datastore out.")
+    if options.datastore_id and options.datastore_id != plan.datastore_id:
+        raise UsageError("this plan was made for another data store.", where=source, hint="Leave `datastore_id` out.")
     return plan
 
 

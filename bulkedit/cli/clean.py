@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from bulkedit._files import Holder, drafts_under, remove_leftover, remove_leftovers
 from bulkedit._printable import printable
 from bulkedit._words import plural
-from bulkedit.cli import _options as o
 from bulkedit.cli._console import err, json_line, out
 from bulkedit.errors import UsageError
+
+if TYPE_CHECKING:
+    import typer
+
+    from bulkedit.cli._parameters import CleanCommand
 
 _DEFAULT_PLACES: Final = (Path(), Path("plans"), Path("runs"))  # where commands write if no place is named
 _WHY_LEFT: Final = {
@@ -22,22 +24,9 @@ _WHY_LEFT: Final = {
 }
 
 
-def clean(
-    folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="Where to look, with all folders within.", show_default=False)
-    ] = Path(),
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", envvar="BULKEDIT_DRY_RUN", help="List the drafts; remove nothing.")
-    ] = False,
-    as_json: o.AsJson = False,
-) -> None:
-    """Remove drafts that a kill or a power cut has left. They hold values of edits or metadata.
-
-    A draft is named .NAME.1a2b3c4d.bulkedit-draft. One that a running process works on is left alone, as are
-    finished plans, runs, lists and inventories, and whatever an interrupted command goes on with.
-
-    Example: bulkedit clean --dry-run
-    """
+def clean(options: CleanCommand, _: typer.Context) -> None:
+    """Carry `bulkedit clean` out."""
+    folder, dry_run, as_json = options.folder, options.dry_run, options.as_json
     if not folder.is_dir():
         raise UsageError("there is no such folder.", where=str(folder), hint="Name the folder to look in.")
     done = "would be removed" if dry_run else "removed"

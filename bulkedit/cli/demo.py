@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import polars as pl
@@ -24,42 +23,30 @@ from bulkedit.cli.apply import carry_out
 from bulkedit.cli.plan import Talk, show_plan
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.responses import Metadata, Outcome
-from bulkedit.client.where import Where
 from bulkedit.errors import BulkeditError
-from bulkedit.plans.from_list import ListOptions, plan_list
+from bulkedit.options.listing import ListOptions
+from bulkedit.options.running import RunOptions
+from bulkedit.options.where import Where
+from bulkedit.plans.from_list import plan_list
 from bulkedit.runs import folder as runs
 from bulkedit.runs.connection import connection_of
-from bulkedit.runs.start import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bulkedit.cli._parameters import DemoCommand
     from bulkedit.emulator import Emulator
 
 _QUOTA_SCALE: Final = 8.0  # of the default quota of 0.25/s: 2 updates per second, 8 at once
 _RATE: Final = "4/s"  # above it, so that throttling is seen
 _SHOWN: Final = 8
 
-RunDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--run",
-        metavar="DIR",
-        envvar="BULKEDIT_RUN",
-        help="The run's folder; runs/demo-<id> where not given.",
-        show_default=False,
-    ),
-]
 
-
-def demo(run: RunDir = None) -> None:
-    """Watch an edit list become applied edits and a ledger: no account, no network, under a minute.
-
-    Example: bulkedit demo
-    """
+def demo(options: DemoCommand, _: typer.Context) -> None:
+    """Carry `bulkedit demo` out."""
     with _hospital() as emulator, _without_account(emulator):
         now = datetime.now(UTC)
-        folder = run or Path("runs") / f"demo-{new_id(now)}"
+        folder = options.run or Path("runs") / f"demo-{new_id(now)}"
         out().print(f"Edit list: {_sample().name}")
         plan = plan_list(
             str(_sample()),
@@ -135,7 +122,7 @@ def _sample() -> Path:
 
 def _settings(emulator: Emulator) -> dict[str, Any]:
     options = RunOptions(rate=_RATE, burst=4, read_rate="100/s", workers=16, unlock_timeout=60)
-    return {"connection": Where(endpoint_url=str(emulator)).as_settings(), "options": asdict(options)}
+    return {"connection": Where(endpoint_url=str(emulator)).as_settings(), "options": options.as_settings()}
 
 
 async def _documents(emulator: Emulator, plan: plans.SavedPlan) -> dict[str, dict[str, Any]]:

@@ -9,197 +9,43 @@ import signal
 import sys
 from collections import Counter
 from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from bulkedit._printable import printable, printable_json, shell_word
 from bulkedit._words import plural
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import typer
+
+    from bulkedit.cli._parameters import EmulateCommand
     from bulkedit.emulator import Credentials, Emulator, Fault, Profile, Settings
 
-DEFAULT_PORT = 8104  # 104 is DICOM's port
 _SHOWN_REASONS: Final = 5  # for files that were skipped
 
-_RULES, _TIME, _ACCESS = "Rules", "Quotas, time and faults", "Access"
 
-
-def emulate(
-    context: typer.Context,
-    imports: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--import",
-            metavar="DIR",
-            envvar="BULKEDIT_EMULATE_IMPORT",
-            help="Import the DICOM files of this folder at the start; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    port: Annotated[
-        int,
-        typer.Option(envvar="BULKEDIT_EMULATE_PORT", min=0, max=65535, help="Port to listen on; 0 takes a free one."),
-    ] = DEFAULT_PORT,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            envvar="BULKEDIT_EMULATE_STATE",
-            help="Keep everything in this SQLite file; it survives a kill. Without it, memory.",
-            show_default=False,
-        ),
-    ] = None,
-    age: Annotated[
-        str,
-        typer.Option(
-            metavar="2025|2026",
-            envvar="BULKEDIT_EMULATE_AGE",
-            help="Age of the service's documentation to keep to.",
-            rich_help_panel=_RULES,
-        ),
-    ] = "2026",
-    switch: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=CHOICE",
-            envvar="BULKEDIT_EMULATE_SWITCH",
-            help="Decide what the documentation leaves open; repeatable. A wrong name lists them all.",
-            rich_help_panel=_RULES,
-            show_default=False,
-        ),
-    ] = None,
-    scale: Annotated[
-        float,
-        typer.Option(
-            envvar="BULKEDIT_EMULATE_SCALE",
-            help="What the documented request rates are multiplied by; inf is no throttling.",
-            rich_help_panel=_TIME,
-        ),
-    ] = 1.0,
-    settle: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            envvar="BULKEDIT_EMULATE_SETTLE",
-            min=0,
-            help="How long an update, copy or deletion takes.",
-            rich_help_panel=_TIME,
-        ),
-    ] = 0.5,
-    settle_sigma: Annotated[
-        float,
-        typer.Option(
-            envvar="BULKEDIT_EMULATE_SETTLE_SIGMA",
-            min=0,
-            help="Spread that time lognormally by this much; 0 is fixed.",
-            rich_help_panel=_TIME,
-        ),
-    ] = 0.0,
-    settle_per_mb: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            envvar="BULKEDIT_EMULATE_SETTLE_PER_MB",
-            min=0,
-            help="Add so much for each MB of metadata.",
-            rich_help_panel=_TIME,
-        ),
-    ] = 0.0,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KIND[:NAME=VALUE,…]",
-            envvar="BULKEDIT_EMULATE_FAULT",
-            help="Let something go wrong, such as drop-after:rate=0.05; repeatable. A wrong kind lists them all.",
-            rich_help_panel=_TIME,
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            envvar="BULKEDIT_EMULATE_SEED",
-            help="Of ids, times and faults: the same seed, the same run.",
-            rich_help_panel=_TIME,
-        ),
-    ] = 0,
-    host: Annotated[
-        str,
-        typer.Option(
-            envvar="BULKEDIT_EMULATE_HOST",
-            help="Address to listen on. Anything but loopback lets others in.",
-            rich_help_panel=_ACCESS,
-        ),
-    ] = "127.0.0.1",
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            envvar="BULKEDIT_EMULATE_ALLOW_HOST",
-            help="Answer requests to this host name too, beside localhost and the machine's addresses; repeatable.",
-            rich_help_panel=_ACCESS,
-            show_default=False,
-        ),
-    ] = None,
-    access_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="BULKEDIT_EMULATE_ACCESS_KEY",
-            help="Take only requests signed with this key (SigV4), and --secret-key.",
-            rich_help_panel=_ACCESS,
-            show_default=False,
-        ),
-    ] = None,
-    secret_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="BULKEDIT_EMULATE_SECRET_KEY",
-            help="The secret of --access-key. Set the variable, because others can see the command line.",
-            rich_help_panel=_ACCESS,
-            show_default=False,
-        ),
-    ] = None,
-    import_root: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="DIR",
-            envvar="BULKEDIT_EMULATE_IMPORT_ROOT",
-            help="Let import jobs read and write below this folder, not below those of --import; repeatable.",
-            rich_help_panel=_ACCESS,
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", envvar="BULKEDIT_JSON", help="Say where it listens as one line of JSON.")
-    ] = False,
-) -> None:
-    """Run a local HealthImaging for any AWS SDK or the AWS CLI, until Ctrl-C.
-
-    The first line on standard output is its URL, written when it is ready.
-
-    Example: bulkedit emulate --import dicom/
-    """
+def emulate(options: EmulateCommand, context: typer.Context) -> None:
+    """Carry `bulkedit emulate` out."""
     from bulkedit.emulator import Settings, Settle
 
     try:
         settings = Settings(
-            profile=_profile(age, switch or []),
-            settle=Settle(seconds=settle, sigma=settle_sigma, seconds_per_mb=settle_per_mb),
-            scale=scale if not math.isnan(scale) else 0.0,
-            seed=seed,
-            faults=_faults(fault or []),
-            credentials=_credentials(access_key, secret_key),
-            allowed_hosts=tuple(allow_host or ()),
-            state=state,
-            import_roots=tuple(import_root or imports or ()),
+            profile=_profile(options.age, options.switch or []),
+            settle=Settle(seconds=options.settle, sigma=options.settle_sigma, seconds_per_mb=options.settle_per_mb),
+            scale=options.scale if not math.isnan(options.scale) else 0.0,
+            seed=options.seed,
+            faults=_faults(options.fault or []),
+            credentials=_credentials(options.access_key, options.secret_key),
+            allowed_hosts=tuple(options.allow_host or ()),
+            state=options.state,
+            import_roots=tuple(options.import_root or options.imports or ()),
         )
     except ValueError as error:
         raise UsageError(f"{error}.") from None
-    _warn(settings, host, secret_shown=_is_on_command_line(context, "secret_key"))
-    asyncio.run(_serve(settings, host, port, imports or [], as_json=as_json))
+    _warn(settings, options.host, secret_shown=_is_on_command_line(context, "secret_key"))
+    asyncio.run(_serve(settings, options.host, options.port, options.imports or [], as_json=options.as_json))
 
 
 def _warn(settings: Settings, host: str, *, secret_shown: bool) -> None:

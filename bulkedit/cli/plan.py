@@ -11,21 +11,13 @@ import anyio
 from bulkedit import plans
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
-from bulkedit.cli import _options as o
-from bulkedit.cli._console import command, err, json_line, out, print_rows
+from bulkedit.cli._console import as_flags, command, err, json_line, out, print_rows
 from bulkedit.cli._progress import showing
 from bulkedit.client.connect import Connection, destination_of
-from bulkedit.client.pacing import AUTO, DOCUMENTED, Operation, Rate
-from bulkedit.client.where import Where
+from bulkedit.client.pacing import DOCUMENTED, Operation, Rate
 from bulkedit.errors import BulkeditError
-from bulkedit.plans.from_list import (
-    DEFAULT_QUOTA,
-    DEFAULT_RAISED_QUOTA,
-    Listener,
-    ListOptions,
-    plan_list,
-    problems_text,
-)
+from bulkedit.options.where import Where
+from bulkedit.plans.from_list import Listener, plan_list, problems_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
+    import typer
     from rich.console import Console
 
+    from bulkedit.cli._parameters import PlanCommand
     from bulkedit.client.destination import Destination
     from bulkedit.inventories import Tally
     from bulkedit.plans import SavedPlan
@@ -44,77 +38,14 @@ _SHOWN_ROWS: Final = 5  # of a warning
 _LONG_S: Final = 3600.0  # a plan that takes longer is worth a request for a higher quota
 
 
-def plan(
-    edits: o.Edits,
-    datastore: o.DatastoreId = None,
-    out_: o.Out = None,
-    region: o.Region = None,
-    profile: o.AwsProfile = None,
-    endpoint_url: o.EndpointUrl = None,
-    allow_http: o.AllowHttp = False,
-    client_cert: o.ClientCert = None,
-    client_key: o.ClientKey = None,
-    map_: o.Map = None,
-    ignore: o.Ignore = None,
-    empty: o.Empty = "keep",
-    force: o.Force = False,
-    rules: o.Rules = "2026",
-    format_: o.Format = None,
-    payload_limit: o.PayloadLimit = None,
-    bad_rows: o.BadRows = None,
-    no_merge: o.NoMerge = False,
-    on_contradiction: o.OnContradiction = "fail",
-    inventory: o.Inventory = None,
-    on_missing: o.OnMissing = "fail",
-    on_many: o.OnMany = "fail",
-    primary_only: o.PrimaryOnly = False,
-    study_wide: o.StudyWide = "auto",
-    via_copy: o.ViaCopy = False,
-    delete_originals: o.DeleteOriginals = False,
-    skip_satisfied: o.SkipSatisfied = False,
-    read_rate: o.ReadRate = AUTO,
-    quota: o.Quota = DEFAULT_QUOTA,
-    raised_quota: o.RaisedQuota = DEFAULT_RAISED_QUOTA,
-    as_json: o.AsJson = False,
-) -> None:
-    """Check an edit list and plan its calls. Sends nothing that writes.
-
-    Example: bulkedit plan edits.csv -d 0123456789abcdef0123456789abcdef
-    """
-    listing = ListOptions(
-        map=map_,
-        ignore=ignore,
-        empty=empty,
-        force=force,
-        rules=rules,
-        format=format_,
-        payload_limit=payload_limit,
-        bad_rows=bad_rows,
-        no_merge=no_merge,
-        on_contradiction=on_contradiction,
-        inventory=inventory,
-        on_missing=on_missing,
-        on_many=on_many,
-        primary_only=primary_only,
-        study_wide=study_wide,
-        via_copy=via_copy,
-        delete_originals=delete_originals,
-        skip_satisfied=skip_satisfied,
-        read_rate=read_rate,
-        quota=quota,
-        raised_quota=raised_quota,
+def plan(options: PlanCommand, _: typer.Context) -> None:
+    """Carry `bulkedit plan` out."""
+    where = options.where
+    saved = plan_list(
+        options.edits, options.datastore_id, options.listing, folder=options.out, where=where, listener=Talk()
     )
-    where = Where(
-        region=region,
-        profile=profile,
-        endpoint_url=endpoint_url,
-        allow_http=allow_http,
-        client_cert=client_cert,
-        client_key=client_key,
-    )
-    saved = plan_list(edits, datastore, listing, folder=out_, where=where, listener=Talk())
     destination = _destination(saved, where)
-    if as_json:
+    if options.as_json:
         json_line({**plan_line(saved), "destination": destination and destination.as_json()})
         return
     show_plan(saved)
@@ -129,7 +60,7 @@ def _destination(saved: SavedPlan, where: Where) -> Destination | None:
     try:
         return anyio.run(destination_of, Connection(datastore_id=saved.datastore_id, **asdict(where)))
     except BulkeditError as error:
-        err().print(f"Destination not known: {error.what}")
+        err().print(f"Destination not known: {as_flags(error.what)}")
         return None
 
 
@@ -146,7 +77,7 @@ class Talk(Listener):
 
     def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
         """Which rows are left out, and where they are."""
-        err().print(f"{problems_text(bad)}\n")
+        err().print(f"{as_flags(problems_text(bad))}\n")
         err().print(f"{plural(bad.get_column('row').n_unique(), 'row')} set aside, written to {file}.")
 
     def looking_up(self, tally: Callable[[], Tally]) -> AbstractAsyncContextManager[None]:
@@ -188,7 +119,7 @@ def plan_line(saved: SavedPlan) -> dict[str, Any]:
         "digest": saved.digest,
         "datastore_id": saved.datastore_id,
         **saved.counts,
-        "warnings": saved.warnings,
+        "warnings": [{**one, "hint": as_flags(one["hint"])} for one in saved.warnings],
         "quota_request": plans.quota_request(saved.counts, saved.datastore_id),
     }
 
@@ -255,8 +186,8 @@ def show_warnings(saved: SavedPlan, console: Console) -> None:
         more = len(rows) + warning["more"] - len(rows[:_SHOWN_ROWS])
         where = f"{'row' if len(rows) == 1 and not more else 'rows'} {shown}" + (f" and {more:,} more" if more else "")
         console.print(f"\nWarning ({where}): {printable(warning['problem'])}")
-        console.print(f"  {printable(warning['likely'])}")
-        console.print(f"  {printable(warning['hint'])}")
+        console.print(f"  {as_flags(printable(warning['likely']))}")
+        console.print(f"  {as_flags(printable(warning['hint']))}")
 
 
 def _skips(saved: SavedPlan) -> bool:

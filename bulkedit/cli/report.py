@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
-import typer
 
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
 from bulkedit.after import report as reports
-from bulkedit.cli import _options as o
 from bulkedit.cli._console import (
     command,
     json_line,
@@ -26,69 +23,56 @@ from bulkedit.runs import folder as runs
 from bulkedit.runs.summary import summary as summary_of
 
 if TYPE_CHECKING:
+    import typer
+
+    from bulkedit.cli._parameters import ReportCommand
     from bulkedit.runs.folder import Run
 
 _SHOWN_REASONS: Final = 20
 _SHOWN_EDITS: Final = 10  # of one reason
 
 
-def report(
-    run: o.RunFolder,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            "--only",
-            metavar="|".join(Outcome),
-            envvar="BULKEDIT_ONLY",
-            help="Show the edits of one outcome.",
-            show_default=False,
-        ),
-    ] = None,
-    results: o.ResultsFolder = None,
-    format_: o.ResultsFormat = "csv",
-    include_values: o.IncludeValues = False,
-    html: o.Html = None,
-    as_json: o.AsJson = False,
-) -> None:
-    """What became of every edit: the numbers, and the edits that were not applied with the reason.
-
-    Example: bulkedit report runs/20260102-030405-1a2b --only rejected
-    """
-    _check_words(only, format_, results, include_values=include_values)
-    found = runs.load(run)
+def report(options: ReportCommand, _: typer.Context) -> None:
+    """Carry `bulkedit report` out."""
+    if options.include_values and options.results is None:
+        raise UsageError("`include_values` goes with `results=DIR`.")
+    found = runs.load(options.run)
     settlement = reports.Settlement.of(found)
     warn_of_ledger(settlement.told.ledger, settlement.told.words)
-    written = results and reports.write(found, results, format_=format_, values=include_values, settlement=settlement)
-    if html is not None:
-        reports.write_page(found, html, settlement=settlement)
+    written = _written(found, options, settlement)
     summary = summary_of(found)
-    if as_json:
-        if written:
-            json_line(written.as_json())
-        if html is not None:
-            json_line({"type": "page", "file": str(html)})
-        if only is not None:
-            for edit in _chosen(found, only).iter_rows(named=True):
-                json_line({"type": "edit", **edit})
+    if options.as_json:
+        _json(found, options, written)
         json_line(summary)
         return
     _headline(found, summary)
     if written:
         _say_written(found, written)
-    if html is not None:
-        out().print(f"Page:  {html}")
-    if only is not None or (results is None and html is None):
-        _show_edits(_chosen(found, only))
+    if options.html is not None:
+        out().print(f"Page:  {options.html}")
+    if options.only is not None or (options.results is None and options.html is None):
+        _show_edits(_chosen(found, options.only))
 
 
-def _check_words(only: str | None, format_: str, results: Path | None, *, include_values: bool) -> None:
-    """Raises UsageError."""
-    if only is not None and only not in list(Outcome):
-        raise UsageError(f"--only is one of {', '.join(Outcome)}.")
-    if format_ not in reports.FORMATS:
-        raise UsageError(f"--format is one of {', '.join(reports.FORMATS)}.")
-    if include_values and results is None:
-        raise UsageError("--include-values goes with --results DIR.")
+def _written(run: Run, options: ReportCommand, settlement: reports.Settlement) -> reports.Results | None:
+    """The result files, if they are asked for; the page is written too."""
+    made = None
+    if options.results is not None:
+        values = options.include_values
+        made = reports.write(run, options.results, format_=options.format, values=values, settlement=settlement)
+    if options.html is not None:
+        reports.write_page(run, options.html, settlement=settlement)
+    return made
+
+
+def _json(run: Run, options: ReportCommand, written: reports.Results | None) -> None:
+    if written:
+        json_line(written.as_json())
+    if options.html is not None:
+        json_line({"type": "page", "file": str(options.html)})
+    if options.only is not None:
+        for edit in _chosen(run, options.only).iter_rows(named=True):
+            json_line({"type": "edit", **edit})
 
 
 def _say_written(run: Run, written: reports.Results) -> None:

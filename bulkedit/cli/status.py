@@ -10,7 +10,6 @@ from rich.text import Text
 
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
-from bulkedit.cli import _options as o
 from bulkedit.cli._console import (
     command,
     err,
@@ -28,21 +27,21 @@ from bulkedit.runs.ledger import State, is_held
 from bulkedit.runs.summary import RunNumbers, ledger_state
 
 if TYPE_CHECKING:
+    import typer
+
+    from bulkedit.cli._parameters import StatusCommand
     from bulkedit.runs.folder import Run
 
 
-def status(run: o.RunFolder, watch: o.Watch = False, every: o.Every = 2, as_json: o.AsJson = False) -> None:
-    """Where a run stands, also while it is running.
-
-    Example: bulkedit status runs/20260102-030405-1a2b --watch
-    """
-    found = runs.load(run, whole=False)
+def status(options: StatusCommand, _: typer.Context) -> None:
+    """Carry `bulkedit status` out."""
+    found = runs.load(options.run, whole=False)
     warn_of_ledger(*ledger_state(found))
-    if watch:
-        _watch(found, every, as_json=as_json)
+    if options.watch:
+        _watch(found, options.every, as_json=options.as_json)
         return
     line = _status(found)
-    if as_json:
+    if options.as_json:
         json_line(line)
         return
     out().print(_status_head(found))

@@ -170,7 +170,7 @@ async def _require_credentials(session: aioboto3.Session) -> None:
         raise CredentialsError(
             "no AWS credentials were found.",
             likely="Neither the environment, ~/.aws, nor an instance role offers any.",
-            hint="Give --profile NAME, run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and "
+            hint="Give `profile=NAME`, run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY. For a local emulator any two words will do.",
         )
 

@@ -129,7 +129,7 @@ def check_endpoint(url: str, source: str | None, *, allow_http: bool) -> None:
             f"the endpoint {found.hostname} is another machine, and http is not encrypted.",
             where=where,
             likely="Everyone on the network between could read and change what is sent, names and signatures too.",
-            hint="Use https. If the network is yours alone, such as that of containers: --allow-http",
+            hint="Use https. If the network is yours alone, such as that of containers: `allow_http=True`",
         )
 
 
@@ -161,8 +161,8 @@ def require_consent(url: str | None, folder: str) -> None:
     raise UsageError(
         f"the run names an endpoint that is neither AWS nor this machine: {host}.",
         where=folder,
-        likely="The run was started with --endpoint-url, or another person has written its run.json.",
-        hint=f"If you trust it, give it yourself: --endpoint-url {without_password(url)}",
+        likely="The run was started with `endpoint_url`, or another person has written its run.json.",
+        hint=f"If you trust it, give it yourself: `endpoint_url={without_password(url)}`",
     )
 
 

@@ -87,16 +87,14 @@ def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's er
     return Refused(kind, known, message, _retry_after(meta))
 
 
-def systemic_error(
-    refused: Refused, *, denied: AccessError, in_run: bool = False, profile_option: str = "--profile"
-) -> BulkeditError | None:
+def systemic_error(refused: Refused, *, denied: AccessError, in_run: bool = False) -> BulkeditError | None:
     """The error for an answer that no request of its kind can get past; None for any other answer.
 
     ``denied``: the error if access is denied, which names the permission. ``in_run``: whether a run is stopped by it,
-    which can be resumed. ``profile_option``: the command's option for the AWS profile.
+    which can be resumed.
     """
     if refused.kind is Refusal.CREDENTIALS:
-        then = THEN_RESUME if in_run else f", or choose others with {profile_option}."
+        then = THEN_RESUME if in_run else ", or choose others: `profile=NAME`"
         return CredentialsError(
             f"AWS did not accept the credentials ({refused.code}).",
             likely="They have expired, or belong to another account.",
@@ -109,7 +107,7 @@ def systemic_error(
 
 def not_reached(problem: str, *, hint: str | None = None) -> EndpointError:
     """The error for a service that gives no answer."""
-    return EndpointError(problem, likely="The network is down, or --endpoint-url or --region is wrong.", hint=hint)
+    return EndpointError(problem, likely="The network is down, or `endpoint_url` or `region` is wrong.", hint=hint)
 
 
 def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError:

@@ -81,16 +81,14 @@ class Reader:
         rates: Mapping[Operation, Rate | Auto],
         rng: random.Random,
         clock: Clock | None = None,
-        *,
-        profile_option: str = "--profile",
     ) -> None:
-        """``rates``: of each operation that is read. ``profile_option``: that of the AWS profile, for errors."""
+        """``rates``: of each operation that is read."""
         self._client = client
         self._rng = rng
         self.clock = clock or Clock()
         self.reads = Reads()
         self._operations = {
-            operation: _ReadOperation(operation, pacer(rate, rng), self.reads, self.clock, profile_option)
+            operation: _ReadOperation(operation, pacer(rate, rng), self.reads, self.clock)
             for operation, rate in rates.items()
         }
 
@@ -150,12 +148,11 @@ class Reader:
 class _ReadOperation:
     """One operation of the service, read within its quota."""
 
-    def __init__(self, operation: Operation, pacing: Pacing, reads: Reads, clock: Clock, profile_option: str) -> None:
+    def __init__(self, operation: Operation, pacing: Pacing, reads: Reads, clock: Clock) -> None:
         self._action = ACTIONS[operation]
         self._pacing = pacing
         self._reads = reads
         self._clock = clock
-        self._profile_option = profile_option
         self._denied: set[str] = set()  # image sets in a row
         self._allowed = False
 
@@ -218,7 +215,7 @@ class _ReadOperation:
             f"AWS denied access ({refused.code}).",
             likely=f"The role lacks medical-imaging:{self._action}, or the data store is another account's.",
         )
-        if (error := systemic_error(refused, denied=denied, profile_option=self._profile_option)) is not None:
+        if (error := systemic_error(refused, denied=denied)) is not None:
             raise error
 
 

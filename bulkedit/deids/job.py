@@ -255,7 +255,7 @@ def _reader(client: Client, rate: Rate) -> Reader:
     burst = max(1.0, _METADATA.burst / _METADATA.per_second * rate.per_second)
     rates = {operation: DOCUMENTED[operation] for operation in (Operation.SEARCH, Operation.GET)}
     rates[Operation.METADATA] = Rate(rate.per_second, burst)
-    return Reader(client, rates, random.SystemRandom(), profile_option="--aws-profile")
+    return Reader(client, rates, random.SystemRandom())
 
 
 def _reading(work: _Work, making: Making, total: int) -> WorkProgress:

@@ -87,7 +87,7 @@ def load(path: Path | None) -> Key:
     if path is None:
         text = os.environ.get(ENVIRONMENT, "")
         if not text.strip():
-            raise KeyFileError("no key is given.", hint=f"Give it: --key FILE, or set {ENVIRONMENT}. {_HINT}")
+            raise KeyFileError("no key is given.", hint=f"Give it: `key=FILE`, or set {ENVIRONMENT}. {_HINT}")
         return checked(text.encode(errors="surrogateescape").strip(), ENVIRONMENT)
     try:
         with path.open("rb") as file:

@@ -141,7 +141,7 @@ def load(name: str) -> Profile:
         raise ProfileError(
             "there is no such profile.",
             likely=_near(name, SHIPPED),
-            hint=f"Name one of {', '.join(SHIPPED)}, or a file: --profile mine.toml",
+            hint=f"Name one of {', '.join(SHIPPED)}, or a file: `deid_profile=mine.toml`",
         )
     try:
         return parse(path.read_bytes(), where=str(path), folder=path.parent)

@@ -113,7 +113,7 @@ class Pseudonyms:
             if (found := self._mapping.get(bare)) is None:
                 raise HolesError(
                     "a patient id of the data is not in the mapping.",
-                    hint="Add the ids that are missing, or leave --mapping out.",
+                    hint="Add the ids that are missing, or leave `mapping` out.",
                 )
             self._note(purpose, bare, found)
             return found

@@ -68,7 +68,7 @@ async def selected_by_id(reader: Reader, ids: list[str]) -> pl.DataFrame:
                 "an image set that is selected by its id is not in the data store.",
                 where=image_set_id,
                 likely="The id is mistyped, or the image set is in another data store.",
-                hint="To pass over what is not there, select from an inventory: --inventory FILE",
+                hint="To pass over what is not there, select from an inventory: `inventory=FILE`",
             )
         else:
             raise _unreadable(image_set_id, Operation.GET, answer)

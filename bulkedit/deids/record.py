@@ -105,7 +105,9 @@ class Record:
         folder = folder_of(target)
         with writing("the edit list", target), contextlib.ExitStack() as stack:
             if target.exists() and not fresh:
-                raise UsageError("there is something there already.", where=str(target), hint="To replace it: --fresh")
+                raise UsageError(
+                    "there is something there already.", where=str(target), hint="To replace it: `fresh=True`"
+                )
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(held_folder(folder, "another process is at work here."))
             remove_leftovers(folder)
@@ -122,7 +124,7 @@ class Record:
                     raise UsageError(
                         f"what was interrupted here was begun with another {' and '.join(different)}.",
                         where=str(folder),
-                        hint="Give the file another name, or drop what was begun: --fresh",
+                        hint="Give the file another name, or drop what was begun: `fresh=True`",
                     )
                 write_private_json(folder / _ABOUT, about)
             yield cls(target, folder, about)
@@ -234,7 +236,7 @@ def _read_about(folder: Path) -> dict[str, Any] | None:
         received.require(about, {"asked": (dict,)}, str(path))
         return about
 
-    return received.state_of(path, FORMAT, checked, hint="To drop what was begun, and begin again: --fresh")
+    return received.state_of(path, FORMAT, checked, hint="To drop what was begun, and begin again: `fresh=True`")
 
 
 def _clear(folder: Path) -> None:

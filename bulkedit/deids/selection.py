@@ -12,7 +12,7 @@ from bulkedit.errors import UsageError
 
 _STDIN: Final = "@-"
 _HOW: Final = (
-    "Put one value on each line. A value that itself begins with @ goes into a file too: --select SELECTOR=@FILE"
+    "Put one value on each line. A value that itself begins with @ goes into a file too: `select=SELECTOR=@FILE`"
 )
 
 
@@ -25,12 +25,12 @@ def selected(texts: list[str], table: Path | None, standard_input: IO[bytes]) ->
     """
     pairs: list[tuple[str, str]] = []
     if sum(text.endswith(f"={_STDIN}") for text in texts) > 1:
-        raise UsageError("standard input can be read once only.", hint="Give one --select SELECTOR=@-")
+        raise UsageError("standard input can be read once only.", hint="Give one `select=SELECTOR=@-`")
     for text in texts:
         selector, found, value = text.partition("=")
         if not found or selector not in SELECTORS or value in {"", "@"}:
             raise UsageError(
-                "--select is written SELECTOR=VALUE, SELECTOR=@FILE or SELECTOR=@-.",
+                "`select` is written SELECTOR=VALUE, SELECTOR=@FILE or SELECTOR=@-.",
                 hint=f"Selectors: {', '.join(SELECTORS)}.",
             )
         values = _values(value, standard_input) if value.startswith("@") else [value]
@@ -49,12 +49,12 @@ def _values(source: str, standard_input: IO[bytes]) -> list[str]:
         text = content.decode("utf-8-sig")
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UsageError(f"the values of --select cannot be read ({reason}).", where=where, hint=_HOW) from error
+        raise UsageError(f"the values of `select` cannot be read ({reason}).", where=where, hint=_HOW) from error
     except UnicodeDecodeError as error:
-        raise UsageError("the values of --select are not UTF-8 text.", where=where, hint="Save it as UTF-8.") from error
+        raise UsageError("the values of `select` are not UTF-8 text.", where=where, hint="Save it as UTF-8.") from error
     values = [line.strip() for line in text.splitlines() if line.strip()]
     if not values:
-        raise UsageError("there is no value for --select.", where=where, hint=_HOW)
+        raise UsageError("there is no value for `select`.", where=where, hint=_HOW)
     return values
 
 

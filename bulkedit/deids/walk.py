@@ -103,7 +103,7 @@ class Kindred:
 
 
 KINDS: Final[dict[str, Kindred]] = {
-    "primary-uid": Kindred(True, "UIDs of a primary image set cannot be changed in place: --via-copy."),
+    "primary-uid": Kindred(True, "UIDs of a primary image set cannot be changed in place: `via_copy`."),
     "too-large": Kindred(True, "The cleaned sequence is larger than a call can carry."),
     "wrong-level": Kindred(True, "It stands at another level than the service keeps it at, and cannot be named there."),
     "private-above-instance": Kindred(True, "Private elements can be edited at Instance level only."),

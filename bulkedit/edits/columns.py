@@ -149,7 +149,7 @@ def _check_unknown(
         else f"columns {where} have names that bulkedit does not know.",
         where="row 1",
         likely="The file may have no header." if headless else _suggestion([header[i] for i in unknown[:5]]),
-        hint="To use a column under another name: --map name=column. To leave it out: --ignore-column.",
+        hint="To use a column under another name: `map=name=column`. To leave it out: `ignore`.",
     )
 
 
@@ -164,7 +164,7 @@ def _check_duplicates(names: Sequence[str | None]) -> None:
             raise EditListError(
                 f"columns {letter(names.index(name))} and {letter(i)} are both {name}.",
                 where="row 1",
-                hint="Take one of them out, or leave it out with --ignore-column.",
+                hint="Take one of them out, or leave it out with `ignore`.",
             )
 
 
@@ -178,7 +178,7 @@ def _form(names: Sequence[str | None], attributes: Sequence[str]) -> str:
             "no column says which image sets to edit.",
             where="row 1",
             likely="The first row may not be a header." if not any(names) else None,
-            hint=f"Name one column {', '.join(SELECTORS[:-1])} or {SELECTORS[-1]}; --map name=column renames.",
+            hint=f"Name one column {', '.join(SELECTORS[:-1])} or {SELECTORS[-1]}; `map=name=column` renames.",
         )
     kinds = [kind for kind in (tidy, call, list(attributes)) if kind]
     if len(kinds) > 1:

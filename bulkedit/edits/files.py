@@ -158,7 +158,7 @@ def _format_of(path: Path) -> str:
         if name.endswith(suffix):
             return format_
     raise EditListError(
-        "its suffix tells no format.", hint=f"Rename it to one of {', '.join(_SUFFIXES)}, or say --format."
+        "its suffix tells no format.", hint=f"Rename it to one of {', '.join(_SUFFIXES)}, or give `format`."
     )
 
 

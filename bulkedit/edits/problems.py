@@ -35,7 +35,7 @@ class Advice(NamedTuple):
     hint: str | None = None
 
 
-_FORCE = "Add --force, or a column named force, if that is what you want."
+_FORCE = "Add `force=True`, or a column named force, if that is what you want."
 _UIDS = "Fill the columns series_uid and instance_uid."
 
 ADVICE: Final[dict[str, Advice]] = {
@@ -72,7 +72,7 @@ ADVICE: Final[dict[str, Advice]] = {
     "revert-version": Advice(None, "Fill the column value with the version to go back to, such as 1."),
     # values
     "value-form": Advice(),
-    "value-length": Advice(None, "Shorten the value; --force switches the check off."),
+    "value-length": Advice(None, "Shorten the value; `force=True` switches the check off."),
     "value-range": Advice(),
     "value-count": Advice(None, "Separate several values by a backslash, or write them as a JSON array."),
     "value-json": Advice(None, 'Write a JSON array, such as ["A","B"].'),

@@ -124,7 +124,7 @@ class _Reading:
             return EditListError(
                 "nothing in this result file is left to be planned.",
                 likely="Its edits are applied; rows that were set aside when they were planned hold none.",
-                hint="To plan the applied ones once more: --ignore-column outcome",
+                hint="To plan the applied ones once more: `ignore=outcome`",
             )
         return EditListError("the file has a header and no rows.", hint="An edit list has at least one row.")
 

@@ -6,8 +6,6 @@ from bulkedit.inventories.lookup import Lookup, complete_studies, lookup, lookup
 from bulkedit.inventories.resolve import (
     COUNTS,
     RESOLVED,
-    OnMany,
-    OnMissing,
     Resolved,
     ResolveOptions,
     Standing,
@@ -23,8 +21,6 @@ __all__ = [
     "PAGE",
     "RESOLVED",
     "Lookup",
-    "OnMany",
-    "OnMissing",
     "ResolveOptions",
     "Resolved",
     "Snapshot",

@@ -109,7 +109,7 @@ def read_state(folder: Path) -> State | None:
     return received.state_of(path, FORMAT, lambda content: received.record(State, content, str(path)), hint=_FRESH)
 
 
-_FRESH: Final = "To drop what was begun, and take the inventory again: --fresh"
+_FRESH: Final = "To drop what was begun, and take the inventory again: `fresh=True`"
 
 
 def clear(folder: Path) -> None:
@@ -140,7 +140,9 @@ def may_replace(target: Path, *, fresh: bool) -> None:
         return
     if not fresh:
         raise UsageError(
-            "there is something there already.", where=str(target), hint="To take a new inventory in its place: --fresh"
+            "there is something there already.",
+            where=str(target),
+            hint="To take a new inventory in its place: `fresh=True`",
         )
     saved.about_of(target)
 
@@ -150,5 +152,5 @@ def of_another(folder: Path) -> UsageError:
     return UsageError(
         "an inventory of another data store was interrupted here.",
         where=str(folder),
-        hint="Give the file another name, or drop that inventory: --fresh",
+        hint="Give the file another name, or drop that inventory: `fresh=True`",
     )

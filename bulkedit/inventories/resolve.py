@@ -29,20 +29,7 @@ from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, SELECTOR
 from bulkedit.edits.problems import noun_of
 from bulkedit.inventories.frame import trimmed
-
-
-class OnMissing(StrEnum):
-    """What to do with a row that names nothing in the data store."""
-
-    FAIL = "fail"  # the safe one: a mistyped identifier is found before anything is sent
-    SKIP = "skip"  # for lists that are wider than the data store
-
-
-class OnMany(StrEnum):
-    """What to do with a row that names more than one image set."""
-
-    FAIL = "fail"  # the safe one: an edit meant for one image set never reaches another
-    ALL = "all"  # edit each of them
+from bulkedit.options.listing import OnMany, OnMissing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,19 +275,19 @@ def _passed(given: pl.DataFrame) -> pl.DataFrame:
 _ADVICE: Final[dict[str, tuple[str, str]]] = {
     "no-match": (
         "It is mistyped, of another data store, or newer than the inventory.",
-        "Correct it, or pass over such rows: --on-missing skip",
+        "Correct it, or pass over such rows: `on_missing=skip`",
     ),
     "no-primary-match": (
-        "Only primary image sets are looked at: --primary-only.",
-        "Leave --primary-only out, or pass over such rows: --on-missing skip",
+        "Only primary image sets are looked at: `primary_only`.",
+        "Leave `primary_only` out, or pass over such rows: `on_missing=skip`",
     ),
     "no-match-in-series": (
         "The series is of another study, or its series_uid is mistyped.",
-        "Correct series_uid, or pass over such rows: --on-missing skip",
+        "Correct series_uid, or pass over such rows: `on_missing=skip`",
     ),
     "many-matches": (
         "A study has an image set for each of its series at least.",
-        "To edit all of them: --on-many all. To edit one, name it by image_set_id.",
+        "To edit all of them: `on_many=all`. To edit one, name it by image_set_id.",
     ),
     "version-of-many": (
         "A version belongs to one image set.",

@@ -78,5 +78,5 @@ def refused_search(refused: Refused) -> BulkeditError:
     """The error where the service calls every search invalid."""
     return DatastoreError(
         f"the service does not accept the search ({refused.code}).",
-        likely="--datastore is not the id of a data store, or the endpoint is not AWS HealthImaging.",
+        likely="`datastore_id` is not the id of a data store, or the endpoint is not AWS HealthImaging.",
     )

@@ -9,17 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from bulkedit.options.listing import Contradictions, StudyWide
     from bulkedit.plans.build import Plan, Settings, make
     from bulkedit.plans.calls import Lane, PlannedCall, Recipe
-    from bulkedit.plans.conflicts import Contradictions, no_such_place, other_series
+    from bulkedit.plans.conflicts import no_such_place, other_series
     from bulkedit.plans.counts import Estimate
-    from bulkedit.plans.estimates import RAISED, Quotas, estimate, quota_request, seconds_at
+    from bulkedit.plans.estimates import Quotas, estimate, quota_request, seconds_at
     from bulkedit.plans.folder import copy, load, save
     from bulkedit.plans.saved import MANIFEST, SavedPlan, load_manifest
     from bulkedit.plans.schema import CALLS, PLANNED_EDITS
     from bulkedit.plans.skip_satisfied import holds, needless
     from bulkedit.plans.split import part_of, parts
-    from bulkedit.plans.study_wide import KNOWN, StudyWide, beyond_knowledge, torn_by
+    from bulkedit.plans.study_wide import KNOWN, beyond_knowledge, torn_by
     from bulkedit.plans.torn_studies import is_top, warnings
     from bulkedit.plans.via_copy import ViaCopy, wanting
 
@@ -28,7 +29,6 @@ __all__ = [
     "KNOWN",
     "MANIFEST",
     "PLANNED_EDITS",
-    "RAISED",
     "Contradictions",
     "Estimate",
     "Lane",
@@ -79,7 +79,6 @@ _MODULES: Final = {
     ),
     "counts": ("Estimate",),
     "estimates": (
-        "RAISED",
         "Quotas",
         "estimate",
         "quota_request",

@@ -12,6 +12,7 @@ from bulkedit._concurrency import abreast
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import STORED_VALUE, Action, in_order
+from bulkedit.options.listing import Contradictions, StudyWide
 from bulkedit.plans import conflicts as checks
 from bulkedit.plans import merge
 from bulkedit.plans import study_wide as studies
@@ -43,8 +44,8 @@ class Settings:
     payload_limit: int  # bytes of each attributes document
     merge: bool = True  # False: one call per row
     whole_rows: bool = False  # a row's edits are never parted: the call form
-    contradictions: checks.Contradictions = checks.Contradictions.FAIL
-    study_wide: studies.StudyWide = studies.StudyWide.AUTO
+    contradictions: Contradictions = Contradictions.FAIL
+    study_wide: StudyWide = StudyWide.AUTO
     via_copy: recipes.ViaCopy | None = None  # None: what is not done to a primary image set in place is set aside
 
 
@@ -80,7 +81,7 @@ def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = N
     shared = studies.shared(
         numbered,
         known,
-        mode=settings.study_wide if settings.rules.study_wide else studies.StudyWide.OFF,
+        mode=settings.study_wide if settings.rules.study_wide else StudyWide.OFF,
         contradictions=settings.contradictions,
         whole_rows=settings.whole_rows,
     )
@@ -266,7 +267,7 @@ def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.Data
             code=pl.lit("payload-too-large"),
             problem=pl.format("asks for a call of {} bytes; the service takes {} at most.", "bytes", pl.lit(limit)),
             likely=pl.lit("The quota on the payload of UpdateImageSetMetadata is 10 KB unless AWS has raised it."),
-            hint=pl.lit("Split the row, or give the raised quota with --payload-limit."),
+            hint=pl.lit("Split the row, or give the raised quota with `payload_limit`."),
         )
         .cast(SET_ASIDE)
     )

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import Action
+from bulkedit.options.listing import Contradictions
 from bulkedit.plans.merge import ATTRIBUTE, WHOLE, none_named_twice, same_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _RENAMED: Final = ("SeriesInstanceUID", "SOPInstanceUID")
-
-
-class Contradictions(StrEnum):
-    """What to do where two rows want different things of one attribute and neither says which comes last."""
-
-    FAIL = "fail"
-    LAST = "last"  # the later row wins
 
 
 def problems(edits: pl.DataFrame, contradictions: Contradictions) -> pl.DataFrame:
@@ -58,7 +51,7 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
         "contradiction",
         problem,
         "Nothing says which of them comes last.",
-        "Take one out, give each its order or version, or let the later row win: --on-contradiction last",
+        "Take one out, give each its order or version, or let the later row win: `on_contradiction=last`",
         column="value",
     )
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from bulkedit.client.pacing import DOCUMENTED, Operation, Rate
 from bulkedit.client.responses import ARCHIVED
+from bulkedit.options.listing import RAISED
 from bulkedit.plans.batches import by_image_set
 from bulkedit.plans.calls import Recipe
 from bulkedit.plans.counts import DOLLARS_PER_GB_MOVED, Estimate
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 DOLLARS_PER_CALL: Final = 0.005 / 1000
 _DOLLARS_PER_GB_MONTH: Final = 0.105  # Frequent Access
 _BILLED_GB: Final = 0.005  # of an image set at least
-RAISED: Final = Rate(5.0)  # a quota that migrations ask for, to compare with
 _LOOKS_PER_CALL: Final = 1.5  # GetImageSet, at most on average
 
 

@@ -6,11 +6,11 @@ import io
 import random
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import polars as pl
@@ -21,7 +21,7 @@ from bulkedit._files import draft_file, new_id
 from bulkedit._version import __version__
 from bulkedit._words import plural
 from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import AUTO, parse_rate, parse_read_pace
+from bulkedit.client.pacing import parse_rate, parse_read_pace
 from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import Refused
 from bulkedit.dicom import dictionary as dicom
@@ -33,19 +33,17 @@ from bulkedit.errors import BadRowsError, EditListError, UsageError
 from bulkedit.plans.read_first import Looked, held_against_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from bulkedit.client.where import Where
     from bulkedit.edits import EditList
+    from bulkedit.options.listing import ListOptions
+    from bulkedit.options.where import Where
     from bulkedit.plans import SavedPlan
 
-DEFAULT_QUOTA: Final = str(plans.Quotas().current)
-DEFAULT_RAISED_QUOTA: Final = str(plans.Quotas().raised)
 UNNAMED: Final = "the frame"  # a list that is neither a file nor standard input
 _SHOWN_PER_PROBLEM: Final = 5
 _WORKERS: Final = 16  # image sets asked at once: at 25/s enough for answers that take half a second
-_EMPTY: Final = ("keep", "null", "remove")
 
 
 class Listener:
@@ -71,95 +69,60 @@ class Listener:
         return nullcontext()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListOptions:
-    """How an edit list is to be read and planned; names, words and defaults are those of `bulkedit plan`'s flags."""
+def reading(listing: ListOptions) -> ReadOptions:
+    """The reader's options. Raises UsageError."""
+    return ReadOptions(
+        map=_mapping(listing.map or []),
+        ignore=listing.ignore or [],
+        empty=listing.empty,
+        force=listing.force,
+        rules=dicom.RULES[listing.rules],
+        format=listing.format,
+    )
 
-    map: list[str] | None = None
-    ignore: list[str] | None = None
-    empty: str = "keep"
-    force: bool = False
-    rules: str = "2026"
-    format: str | None = None
-    payload_limit: int | None = None
-    bad_rows: Path | None = None
-    no_merge: bool = False
-    on_contradiction: str = "fail"
-    inventory: Path | None = None
-    on_missing: str = "fail"
-    on_many: str = "fail"
-    primary_only: bool = False
-    study_wide: str = "auto"
-    via_copy: bool = False
-    delete_originals: bool = False
-    skip_satisfied: bool = False
-    read_rate: str = AUTO
-    quota: str = DEFAULT_QUOTA
-    raised_quota: str = DEFAULT_RAISED_QUOTA
 
-    def reading(self) -> ReadOptions:
-        """The reader's options. Raises UsageError."""
-        return ReadOptions(
-            map=_mapping(self.map or []),
-            ignore=self.ignore or [],
-            empty=cast('Literal["keep", "null", "remove"]', _one_of("--empty", self.empty, _EMPTY)),
-            force=self.force,
-            rules=self._rules(),
-            format=self.format,
+def _selecting(listing: ListOptions) -> inventories.ResolveOptions:
+    """Which image sets a row may mean."""
+    return inventories.ResolveOptions(
+        on_missing=listing.on_missing, on_many=listing.on_many, primary_only=listing.primary_only
+    )
+
+
+def _planning(listing: ListOptions, form: str) -> plans.Settings:
+    """The planner's settings for a list of this form. Raises UsageError."""
+    if listing.delete_originals and not listing.via_copy:
+        raise UsageError("`delete_originals` goes with `via_copy`.")
+    rules = dicom.RULES[listing.rules]
+    if listing.study_wide is plans.StudyWide.ON and not rules.study_wide:
+        raise UsageError(
+            f"the service of {rules.age} has no study-wide calls.",
+            hint="Leave `study_wide` out, or plan for a newer service: `rules=2026`",
         )
-
-    def selecting(self) -> inventories.ResolveOptions:
-        """Which image sets a row may mean. Raises UsageError."""
-        return inventories.ResolveOptions(
-            on_missing=inventories.OnMissing(_one_of("--on-missing", self.on_missing, inventories.OnMissing)),
-            on_many=inventories.OnMany(_one_of("--on-many", self.on_many, inventories.OnMany)),
-            primary_only=self.primary_only,
-        )
-
-    def planning(self, form: str) -> plans.Settings:
-        """The planner's settings for a list of this form. Raises UsageError."""
-        if self.delete_originals and not self.via_copy:
-            raise UsageError("--delete-originals goes with --via-copy.")
-        rules = self._rules()
-        contradictions = _one_of("--on-contradiction", self.on_contradiction, plans.Contradictions)
-        study_wide = plans.StudyWide(_one_of("--study-wide", self.study_wide, plans.StudyWide))
-        if study_wide is plans.StudyWide.ON and not rules.study_wide:
-            raise UsageError(
-                f"the service of {rules.age} has no study-wide calls.",
-                hint="Leave --study-wide out, or plan for a newer service: --rules 2026",
-            )
-        return plans.Settings(
-            rules=rules,
-            payload_limit=self.payload_limit or rules.payload_limit,
-            merge=not self.no_merge,
-            whole_rows=form == "call",
-            contradictions=plans.Contradictions(contradictions),
-            study_wide=study_wide if rules.study_wide else plans.StudyWide.OFF,
-            via_copy=plans.ViaCopy(delete_originals=self.delete_originals) if self.via_copy else None,
-        )
-
-    def quotas(self) -> plans.Quotas:
-        """What to estimate with. Raises UsageError."""
-        return plans.Quotas(current=parse_rate(self.quota), raised=parse_rate(self.raised_quota))
-
-    def check(self) -> None:
-        """Raises UsageError for a flag that is not understood, before anything is read."""
-        self.reading(), self.selecting(), self.planning("tidy"), self.quotas(), parse_read_pace(self.read_rate)
-
-    def _rules(self) -> dicom.Rules:
-        return dicom.RULES[_one_of("--rules", self.rules, dicom.RULES)]
+    return plans.Settings(
+        rules=rules,
+        payload_limit=listing.payload_limit or rules.payload_limit,
+        merge=not listing.no_merge,
+        whole_rows=form == "call",
+        contradictions=listing.on_contradiction,
+        study_wide=listing.study_wide if rules.study_wide else plans.StudyWide.OFF,
+        via_copy=plans.ViaCopy(delete_originals=listing.delete_originals) if listing.via_copy else None,
+    )
 
 
-def _one_of(flag: str, word: str, words: Iterable[str]) -> str:
-    if word not in set(words):
-        raise UsageError(f"{flag} is one of {', '.join(words)}.")
-    return word
+def _quotas(listing: ListOptions) -> plans.Quotas:
+    """What to estimate with. Raises UsageError."""
+    return plans.Quotas(current=parse_rate(listing.quota), raised=parse_rate(listing.raised_quota))
+
+
+def check(listing: ListOptions) -> None:
+    """Raises UsageError for an option that is not understood, before anything is read."""
+    reading(listing), _planning(listing, "tidy"), _quotas(listing), parse_read_pace(listing.read_rate)
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
-            raise UsageError("--map is written NAME=COLUMN.", hint="For example: --map accession_number=Acc")
+            raise UsageError("`map` is written NAME=COLUMN.", hint="For example: `map=accession_number=Acc`")
     return {name.strip(): column for name, column in (pair.split("=", 1) for pair in pairs)}
 
 
@@ -178,15 +141,15 @@ def plan_list(
     plan, ``plans/<id>`` where None. Raises EditListError and BadRowsError for the list, UsageError for the options, and
     what `connect` raises where selectors have to be searched for.
     """
-    listing.check()
+    check(listing)
     listener = listener or Listener()
     file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
     source = source if isinstance(source, str) else UNNAMED
-    found = _read(file, listing.reading(), source)
+    found = _read(file, reading(listing), source)
     if found.applied or found.planless:
         listener.left_out(found.applied, found.planless)
     datastore_id = _datastore(datastore_id, found)
-    settings = listing.planning(found.form)
+    settings = _planning(listing, found.form)
     selected, looked_up = _selected(found.edits, datastore_id, listing, settings, where=where, listener=listener)
     known = _known(looked_up.inventory)
     if settings.via_copy is not None:
@@ -195,8 +158,8 @@ def plan_list(
         raise UsageError(
             "which image sets are primary, and of which studies, is not known of all that the list names.",
             where=source,
-            likely="--study-wide on needs to know all image sets of a study.",
-            hint="Take an inventory (bulkedit inventory -o FILE) and plan with it: --inventory FILE",
+            likely="`study_wide=on` needs to know all image sets of a study.",
+            hint="Take an inventory (bulkedit inventory -o FILE) and plan with it: `inventory=FILE`",
         )
     elsewhere = plans.other_series(selected.edits, _series(looked_up.inventory))
     edits = _without_rows(selected.edits, elsewhere)
@@ -222,7 +185,7 @@ def plan_list(
     now = datetime.now(UTC)
     torn = plans.torn_by(made.edits, known)
     counts = {
-        **plans.estimate(made, listing.quotas(), inventory=looked_up.inventory, known=known).as_json(),
+        **plans.estimate(made, _quotas(listing), inventory=looked_up.inventory, known=known).as_json(),
         "rows": found.rows,
         "set_aside": bad.get_column("row").n_unique(),
         "skipped": selected.skipped.get_column("row").n_unique(),
@@ -321,7 +284,7 @@ def _selected(
 
     Asks the service only where rows name them otherwise than by id and there is no inventory file.
     """
-    selecting = listing.selecting()
+    selecting = _selecting(listing)
     if listing.inventory is not None:
         found = inventories.lookup_in_file(listing.inventory, edits, datastore_id)
     elif (edits.get_column("selector") != "image_set_id").any():
@@ -353,7 +316,7 @@ async def _looked_up(
         found = await inventories.lookup(reader, edits, datastore_id=datastore_id, watch=watch)
         if settings.study_wide is plans.StudyWide.OFF:
             return found
-        meant = inventories.resolve(edits, found.inventory, listing.selecting()).edits.filter(plans.is_top())
+        meant = inventories.resolve(edits, found.inventory, _selecting(listing)).edits.filter(plans.is_top())
         return await inventories.complete_studies(reader, found, meant, watch=watch)
 
 
@@ -405,10 +368,10 @@ def _datastore(given: str | None, found: EditList) -> str:
     named = found.datastore_id
     if given and named and given != named:
         raise UsageError(
-            "the rows of the list name another data store than --datastore.", hint="Leave --datastore out."
+            "the rows of the list name another data store than `datastore_id`.", hint="Leave `datastore_id` out."
         )
     if not (datastore_id := given or named):
-        raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
+        raise UsageError("no data store is named.", hint="Give it: `datastore_id=ID`")
     return datastore_id
 
 
@@ -421,7 +384,7 @@ def _settle_bad_rows(
     source: str,
     listener: Listener,
 ) -> None:
-    """Refuse rows that cannot be planned, or write them away where --bad-rows accepts them."""
+    """Refuse rows that cannot be planned, or write them away if there is a file for them."""
     if not bad.height:
         return
     rows_ = bad.get_column("row").unique()
@@ -431,14 +394,14 @@ def _settle_bad_rows(
         raise BadRowsError(
             f"{rows} cannot be planned; nothing was sent.\n\n{problems_text(bad)}\n",
             where=source,
-            hint="Mend the list, or go on without these rows: --bad-rows bad.csv",
+            hint="Mend the list, or go on without these rows: `bad_rows=bad.csv`",
         )
     raw = found.raw
     if raw.height < count:
         # rows that only the planner found wanting: the reader is asked for them once more
         if isinstance(file, io.BytesIO):
             file.seek(0)
-        raw = read_list(file, replace(listing.reading(), keep_rows=rows_.to_list())).raw
+        raw = read_list(file, replace(reading(listing), keep_rows=rows_.to_list())).raw
     with writing("the rows set aside", listing.bad_rows), draft_file(listing.bad_rows) as target:
         raw.write_csv(target)
     listener.set_aside(bad, listing.bad_rows)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from bulkedit.client.contract import Client
-    from bulkedit.client.where import Where
+    from bulkedit.options.where import Where
 
 _WORKERS: Final = 32  # image sets read side by side; their documents are what memory is for
 _ID: Final = "image_set_id"

@@ -16,7 +16,8 @@ import polars as pl
 from bulkedit.dicom.dictionary import FORCED_UIDS
 from bulkedit.edits.compare import difference, held, old_name_stays
 from bulkedit.edits.edit import STORED_VALUE, Action
-from bulkedit.plans.study_wide import StudyWide, several_primaries
+from bulkedit.options.listing import StudyWide
+from bulkedit.plans.study_wide import several_primaries
 from bulkedit.plans.torn_studies import is_top
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ the other way round, there is none.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -23,7 +22,8 @@ import polars as pl
 from bulkedit.dicom.dictionary import FORCED_UIDS
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import Action
-from bulkedit.plans.conflicts import Contradictions, rows_set_aside
+from bulkedit.options.listing import Contradictions, StudyWide
+from bulkedit.plans.conflicts import rows_set_aside
 from bulkedit.plans.merge import is_explicit
 from bulkedit.plans.torn_studies import SHOWN, is_top, listed, torn
 
@@ -43,14 +43,6 @@ KNOWN: Final = pl.Schema(
 _ID: Final = "image_set_id"
 _LANE: Final = ["study", "own"]
 _ASKED: Final = ("action", "value", "vr", "force")
-
-
-class StudyWide(StrEnum):
-    """When a call includes the other primary image sets of the study."""
-
-    AUTO = "auto"  # where the list asks the same of all of them; what asks for less is set aside
-    ON = "on"  # whatever the list asks of one of them
-    OFF = "off"  # where a row says so itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +92,14 @@ def restrictions(edits: pl.DataFrame, known: pl.DataFrame | None, rules: Rules) 
                 "primary-uid",
                 pl.format("changes {} of a primary image set, which not even force does.", "attribute"),
                 None,
-                "By way of a copy, if its StudyInstanceUID is changed too: --via-copy",
+                "By way of a copy, if its StudyInstanceUID is changed too: `via_copy=True`",
             ),
             rows_set_aside(
                 primary.filter(~uid),
                 "primary-level",
                 pl.format("changes {}, which is at {} level, of a primary image set.", "attribute", "level"),
                 f"The service of {rules.age} does not do that.",
-                "Copy the image set, edit the copy and promote it; or, where the service is newer: --rules 2026",
+                "Copy the image set, edit the copy and promote it; or, if the service is newer: `rules=2026`",
             ),
         ]
     )
@@ -254,7 +246,7 @@ def _versioned(wanted: pl.DataFrame) -> pl.DataFrame:
             "names a version and changes {} in one of the {} primary image sets of its study.", "attribute", "size"
         ),
         _ALIKE,
-        "Leave the version empty and edit the whole study, or send the row as it stands: --study-wide off",
+        "Leave the version empty and edit the whole study, or send the row as it stands: `study_wide=off`",
     )
 
 
@@ -289,7 +281,7 @@ def _differing(wanted: pl.DataFrame, chains: pl.DataFrame, mode: StudyWide) -> p
     rows = wanted.select("chain", "row").unique().sort("row").group_by("chain")
     said = rows.agg(first=pl.col("row").cast(pl.String).head(SHOWN), more=pl.len())
     said = said.select("chain", said=listed("first", pl.col("more")))
-    resort = "or let the later row win: --on-contradiction last" if mode is StudyWide.ON else "or: --study-wide off"
+    resort = "or let the later row win: `on_contradiction=last`" if mode is StudyWide.ON else "or: `study_wide=off`"
     return rows_set_aside(
         wanted.join(said, on="chain").sort("edit"),
         "study-differs",
@@ -319,8 +311,8 @@ def _partial(wanted: pl.DataFrame, chains: pl.DataFrame, members: pl.DataFrame) 
             *("attribute", "there", "size", "said"),
         ),
         _ALIKE,
-        "Name the study (study_instance_uid, with --on-many all), or let such rows mean the whole study: --study-wide "
-        "on. To send them as they stand: --study-wide off",
+        "Name the study (study_instance_uid, with `on_many=all`), or let such rows mean the whole study: "
+        "`study_wide=on`. To send them as they are: `study_wide=off`",
     )
 
 
@@ -331,7 +323,7 @@ def _mixed(wanted: pl.DataFrame, beside: pl.DataFrame) -> pl.DataFrame:
         "study-mixed",
         pl.format("changes {} of a study together with what is of one image set.", "attribute"),
         "The study has several primary image sets, and a call for all of them takes Patient and Study level only.",
-        "Make two rows of it, or send it as it stands: --study-wide off",
+        "Make two rows of it, or send it as it stands: `study_wide=off`",
         column="updates",
     )
 
@@ -351,7 +343,7 @@ def _tearing(wanted: pl.DataFrame, beside: pl.DataFrame, members: pl.DataFrame) 
         ),
         _ALIKE,
         "Revert all of them or none, or put the reverts into a list of their own and apply it first. To plan it as the "
-        "rows stand: --on-contradiction last",
+        "rows stand: `on_contradiction=last`",
         column="revert_to",
     )
 

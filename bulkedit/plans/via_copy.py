@@ -62,7 +62,7 @@ def restrictions(edits: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
                 column=pl.lit(None, pl.String),
                 code=pl.lit("via-copy"),
                 problem=pl.lit(problem),
-                likely=pl.lit("It changes its StudyInstanceUID, so the list is applied to a copy of it (--via-copy)."),
+                likely=pl.lit("It changes its StudyInstanceUID, so the list is applied to a copy of it (`via_copy`)."),
                 hint=pl.lit(hint),
             )
             for condition, problem, hint in (

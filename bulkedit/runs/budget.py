@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
 from bulkedit.client.responses import Outcome
@@ -19,13 +18,6 @@ from bulkedit.errors import UsageError
 
 TOKENS: Final = 100.0  # repeats in a row that are not slowed down
 TRICKLE_S: Final = 1.0  # between two repeats of the whole run, once the tokens are spent
-
-
-class Halt(StrEnum):
-    """How a run stops when its error budget is spent; either way it can go on later."""
-
-    SOON = "soon"  # send nothing new, and wait for what is under way
-    NOW = "now"  # leave at once; what was under way is in doubt, and looked at first when the run goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +35,7 @@ def parse_max_errors(text: str) -> MaxErrors:
     """Read ``20`` or ``5%``. Raises UsageError."""
     match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?) ?%", text.strip())
     if match is None or (match[2] and float(match[2]) > 100):
-        raise UsageError("--max-errors is not understood.", hint="Write a number of edits, or a share: 20 or 5%.")
+        raise UsageError("`max_errors` is not understood.", hint="Write a number of edits, or a share: 20 or 5%.")
     return MaxErrors(float(match[2]) / 100, share=True) if match[2] else MaxErrors(float(match[1]))
 
 

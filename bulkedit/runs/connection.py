@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bulkedit import _received as received
 from bulkedit.client.connect import Connection
 from bulkedit.client.destination import OPTION, RUN_FILE, require_consent
-from bulkedit.client.where import Where
+from bulkedit.options.where import Where
 
 if TYPE_CHECKING:
     from bulkedit.runs.folder import Run

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 from bulkedit.client.contract import CopyRequest
 from bulkedit.client.pacing import LOOK
 from bulkedit.client.responses import Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused, Standing
+from bulkedit.options.running import OnConflict
 from bulkedit.plans import Recipe
 from bulkedit.runs import copy_transitions as table
 from bulkedit.runs import transitions as verdict
 from bulkedit.runs.copy_transitions import LATEST_S, WELL, Finding, Step
 from bulkedit.runs.lane import AskStore, Copy, Delete, LaneRun, List, Look, Read, _Books
 from bulkedit.runs.ledger import Event, Made
-from bulkedit.runs.options import OnConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -40,7 +40,8 @@ from bulkedit.errors import (
     DatastoreError,
     EndpointError,
 )
-from bulkedit.runs.budget import ErrorBudget, Halt, RetryBudget
+from bulkedit.options.running import Halt
+from bulkedit.runs.budget import ErrorBudget, RetryBudget
 from bulkedit.runs.copy_lane import RecipeRun, series_criteria, unsafe
 from bulkedit.runs.counters import Tally
 from bulkedit.runs.denials import AccessDenial, Denials
@@ -482,7 +483,7 @@ class Engine:
         if self._retries.silent_s(now) >= self._options.retry_for_s:
             self._fatal = self._fatal or EndpointError(
                 f"the service has not answered for {self._options.retry_for_s:,.0f} s ({reply.cause}).",
-                likely="The network or the service is down; --retry-for says how long to try.",
+                likely="The network or the service is down; `retry_for` says how long to try.",
                 hint="When it is back, go on with: bulkedit resume RUN",
             )
 
@@ -551,7 +552,7 @@ def _systemic(refused: Refused) -> BulkeditError:
     denied = AccessError(
         f"AWS denied access ({refused.code}).",
         likely="The role lacks medical-imaging:UpdateImageSetMetadata or medical-imaging:GetImageSet; or, for a plan "
-        "made with --via-copy, CopyImageSet, DeleteImageSet, SearchImageSets or GetImageSetMetadata.",
+        "made with `via_copy`, CopyImageSet, DeleteImageSet, SearchImageSets or GetImageSetMetadata.",
         hint="Add the permission, then go on with: bulkedit resume RUN",
     )
     return systemic_error(refused, denied=denied, in_run=True) or denied

@@ -88,7 +88,7 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
         raise UsageError(
             "there is something there already.",
             where=str(folder),
-            hint=f"To go on with that run: bulkedit resume {shell_word(folder)}. To start another: --run DIR",
+            hint=f"To go on with that run: bulkedit resume {shell_word(folder)}. To start another: `run=DIR`",
         )
     try:
         with draft_folder(folder) as draft:

@@ -36,10 +36,10 @@ from bulkedit.edits.document import (
     reads_the_same,
     with_empty_values,
 )
+from bulkedit.options.running import OnConflict
 from bulkedit.plans import parts
 from bulkedit.runs import transitions as verdict
 from bulkedit.runs.ledger import Event, Made, Part
-from bulkedit.runs.options import OnConflict
 from bulkedit.runs.retry import Repeats
 from bulkedit.runs.service_quirks import Removal
 from bulkedit.runs.transitions import Finding, Step

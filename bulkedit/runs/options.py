@@ -1,25 +1,22 @@
-"""What a run is told."""
+"""What a run is told: by a user (`bulkedit.options.running`), and what the engine makes of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from bulkedit.client.pacing import DOCUMENTED, Auto, Operation, Rate
-from bulkedit.runs.budget import Halt, MaxErrors
+from bulkedit import _received as received
+from bulkedit.client.pacing import DOCUMENTED, WRITES, Auto, Operation, Rate, parse_pace, parse_read_pace
+from bulkedit.options.running import Halt, OnConflict, RunOptions
+from bulkedit.runs.budget import MaxErrors, parse_max_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-UPDATES_IN_FLIGHT: Final = 100  # endpoints-quotas: concurrent updates per data store
+    from bulkedit.runs.folder import Run
 
-
-class OnConflict(StrEnum):
-    """What to do where another writer has made a version in between."""
-
-    REBASE = "rebase"  # take the new version and go on, unless the row named its own; the ledger says that it happened
-    STOP = "stop"  # leave the image set as it is now; its edits are conflicted
+_DEFAULT: Final = RunOptions()
+UPDATES_IN_FLIGHT: Final = _DEFAULT.max_in_flight  # endpoints-quotas: concurrent updates per data store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +26,45 @@ class Options:
     rates: Mapping[Operation, Rate | Auto] = field(
         default_factory=lambda: {operation: Auto(rate) for operation, rate in DOCUMENTED.items()}
     )
-    workers: int = 128  # requests under way at once
+    workers: int = _DEFAULT.workers  # requests under way at once
     max_in_flight: int = UPDATES_IN_FLIGHT  # image sets with an update under way at once
-    on_conflict: OnConflict = OnConflict.REBASE
-    unlock_timeout_s: float = 3600  # an image set locked for longer is left alone, and reported
-    max_attempts: int = 10  # updates of one call that may meet faults; throttles do not count
-    retry_for_s: float = 3600  # from the first fault of a call to its last attempt; or of the service, for the run
+    on_conflict: OnConflict = _DEFAULT.on_conflict
+    unlock_timeout_s: float = _DEFAULT.unlock_timeout  # an image set locked for longer is left alone, and reported
+    max_attempts: int = _DEFAULT.max_attempts  # updates of one call that may meet faults; throttles do not count
+    retry_for_s: float = (
+        _DEFAULT.retry_for
+    )  # from a call's first fault to its last attempt; or of the service, for the run
     max_errors: MaxErrors | None = None  # edits that may be rejected or fail before the run stops
-    min_sample: int = 100  # edits settled before a share of errors counts
-    halt: Halt = Halt.SOON
+    min_sample: int = _DEFAULT.min_sample  # edits settled before a share of errors counts
+    halt: Halt = _DEFAULT.halt
+
+    @classmethod
+    def of(cls, wanted: RunOptions) -> Options:
+        """As the engine takes what a user wants. Raises UsageError for a rate or a limit that is not understood."""
+        paces = {
+            # the quotas of copies and deletions are their own: the rate is that of updates
+            operation: Auto(quota) if operation in WRITES else parse_read_pace(wanted.read_rate, operation)
+            for operation, quota in DOCUMENTED.items()
+        }
+        documented = DOCUMENTED[Operation.UPDATE]
+        paces[Operation.UPDATE] = parse_pace(wanted.rate, documented, burst=wanted.burst, most=wanted.max_rate)
+        return cls(
+            rates=paces,
+            workers=wanted.workers,
+            max_in_flight=wanted.max_in_flight,
+            on_conflict=wanted.on_conflict,
+            unlock_timeout_s=wanted.unlock_timeout,
+            max_attempts=wanted.max_attempts,
+            retry_for_s=wanted.retry_for,
+            max_errors=None if wanted.max_errors is None else parse_max_errors(wanted.max_errors),
+            min_sample=wanted.min_sample,
+            halt=wanted.halt,
+        )
+
+
+def begun_with(run: Run) -> RunOptions:
+    """The options that a run was begun with. One that began before an option was there has its default.
+
+    Raises ReceivedError for what no run has.
+    """
+    return received.record(RunOptions, run.settings["options"], str(run.folder / "run.json"))

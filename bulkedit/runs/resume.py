@@ -6,13 +6,13 @@ Under every strategy the calls in doubt come first, and a call that was applied 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from bulkedit.client.responses import Standing
 from bulkedit.edits.edit import Action
+from bulkedit.options.running import Strategy
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Event
 from bulkedit.runs.parts import carriers
@@ -20,14 +20,6 @@ from bulkedit.runs.parts import carriers
 if TYPE_CHECKING:
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.ledger import Ledger, Part
-
-
-class Strategy(StrEnum):
-    """Which calls a resume takes up, beside those in doubt."""
-
-    NEW = "new"  # those never settled. Safe: no edit that has an outcome is touched
-    FAILED = "failed"  # those that ended rejected, conflicted or failed. Safe: nothing of them was made
-    ALL = "all"  # both
 
 
 UNKNOWN_CAUSE: Final = "outcome unknown"  # how the causes begin of calls that may have been made, and nothing tells

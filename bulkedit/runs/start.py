@@ -8,7 +8,7 @@ import shutil
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
@@ -16,7 +16,6 @@ from bulkedit import _received as received
 from bulkedit._log import run_log
 from bulkedit._printable import printable
 from bulkedit._words import plural
-from bulkedit.client.pacing import AUTO, DOCUMENTED, WRITES, Auto, Operation, parse_pace, parse_read_pace
 from bulkedit.client.parsing import THEN_RESUME, not_reached, systemic_error
 from bulkedit.client.responses import Datastore, Lost, Refusal
 from bulkedit.errors import (
@@ -27,82 +26,24 @@ from bulkedit.errors import (
     StalePlanError,
     UsageError,
 )
+from bulkedit.options.running import Strategy
 from bulkedit.runs import full_messages
-from bulkedit.runs.budget import Halt, parse_max_errors
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.folder import require_own_anchor
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.logged import logged_run
-from bulkedit.runs.options import OnConflict, Options
+from bulkedit.runs.options import Options, begun_with
 from bulkedit.runs.reconcile import Reconciled, reconcile
-from bulkedit.runs.resume import Resumption, Strategy, resumption
+from bulkedit.runs.resume import Resumption, resumption
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from bulkedit.client.contract import Client
+    from bulkedit.options.running import RunOptions
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.folder import Run
-
-_DEFAULT: Final = Options()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a run goes about its plan; names, words and defaults are those of the flags of `bulkedit apply`."""
-
-    rate: str = AUTO  # auto finds the quota and follows it; 0.25/s, 15/m or 900/h is kept
-    max_rate: str | None = None  # the most that auto sends
-    burst: float | None = None  # calls at once after a lull; 1 with a rate, and with auto what the quota allows
-    read_rate: str = AUTO
-    workers: int = _DEFAULT.workers  # requests at once
-    max_in_flight: int = _DEFAULT.max_in_flight  # image sets with an update under way at once
-    on_conflict: str = str(_DEFAULT.on_conflict)  # rebase or stop
-    unlock_timeout: float = _DEFAULT.unlock_timeout_s  # seconds
-    max_errors: str | None = None  # a number of edits, or a share such as 5%
-    min_sample: int = _DEFAULT.min_sample  # edits settled before a share counts
-    halt: str = str(_DEFAULT.halt)  # soon or now
-    max_attempts: int = _DEFAULT.max_attempts  # requests of one call that may meet faults; throttles do not count
-    retry_for: float = _DEFAULT.retry_for_s  # seconds
-    include_values: bool = False  # keep the service's full messages, which can quote values, in the run's plan
-
-    @classmethod
-    def of(cls, run: Run) -> RunOptions:
-        """Those a run was begun with. One that began before an option was there has its default.
-
-        Raises ReceivedError for what no run has.
-        """
-        return received.record(cls, run.settings["options"], str(run.folder / "run.json"))
-
-    def engine(self) -> Options:
-        """As the engine takes them. Raises UsageError for what is not understood."""
-        if self.on_conflict not in list(OnConflict):
-            raise UsageError("--on-conflict is rebase or stop.")
-        if self.halt not in list(Halt):
-            raise UsageError("--halt is soon or now.")
-        for name, least in _LEAST.items():
-            if (number := getattr(self, name)) is not None and not number >= least:
-                raise UsageError(f"--{name.replace('_', '-')} is at least {least}.")
-        paces = {
-            # the quotas of copies and deletions are their own: --rate is that of updates
-            operation: Auto(quota) if operation in WRITES else parse_read_pace(self.read_rate, operation)
-            for operation, quota in DOCUMENTED.items()
-        }
-        documented = DOCUMENTED[Operation.UPDATE]
-        paces[Operation.UPDATE] = parse_pace(self.rate, documented, burst=self.burst, most=self.max_rate)
-        return Options(
-            rates=paces,
-            workers=self.workers,
-            max_in_flight=self.max_in_flight,
-            on_conflict=OnConflict(self.on_conflict),
-            unlock_timeout_s=self.unlock_timeout,
-            max_attempts=self.max_attempts,
-            retry_for_s=self.retry_for,
-            max_errors=None if self.max_errors is None else parse_max_errors(self.max_errors),
-            min_sample=self.min_sample,
-            halt=Halt(self.halt),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +52,6 @@ class GoingOn:
 
     strategy: Strategy = Strategy.NEW
     assume_unknown: bool = False  # compare each call without proof: the ledger is not what the run has written
-
-
-# as the flags have it
-_LEAST: Final = {
-    **dict.fromkeys(("burst", "workers", "max_in_flight", "unlock_timeout", "min_sample", "max_attempts"), 1),
-    "retry_for": 0,
-}
 
 
 def require_digest(plan: SavedPlan, digest: str) -> None:
@@ -129,7 +63,7 @@ def require_digest(plan: SavedPlan, digest: str) -> None:
     wanted = digest.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{16,64}", wanted):
         raise UsageError(
-            "--digest is the 64 hexadecimal digits that `bulkedit plan` prints, or at least the first 16 of them."
+            "`digest` is the 64 hexadecimal digits that `bulkedit plan` prints, or at least the first 16 of them."
         )
     if not plan.digest.startswith(wanted):
         raise StalePlanError(
@@ -146,8 +80,8 @@ def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
     if (count := plan.counts.get("originals_deleted", 0)) and not delete_originals:
         raise UsageError(
             f"this plan deletes {plural(count, 'original image set')} for good, once each is copied and promoted.",
-            likely="It was planned with --delete-originals; --yes alone does not agree to that.",
-            hint="To agree: --delete-originals. To keep them: plan again without it.",
+            likely="It was planned with `delete_originals`, and that is agreed to by name.",
+            hint="To agree: `delete_originals=True`. To keep them: plan again without it.",
         )
 
 
@@ -181,8 +115,8 @@ async def _ready(
     reconciled: Callable[[Reconciled], None] | None,
 ) -> AsyncIterator[Engine]:
     """As `engine_of`, without the log."""
-    wanted = RunOptions.of(run)
-    options = wanted.engine()
+    wanted = begun_with(run)
+    options = Options.of(wanted)
     async with _keeping_messages(client, run, wanted) as keeping:
         going_on = going_on or GoingOn()
         await to_thread.run_sync(require_own_anchor, run)
@@ -276,7 +210,7 @@ async def require_datastore(client: Client, datastore_id: str, *, resumed: bool 
         raise EndpointError(
             f"the endpoint refused GetDatastore ({found.code}).",
             likely="It is another service than HealthImaging, or an emulator that does not answer for this host name.",
-            hint="Check --endpoint-url, --region and the proxy's settings.",
+            hint="Check `endpoint_url`, `region` and the proxy's settings.",
         )
     denied = AccessError(
         f"AWS does not let these credentials read data store {datastore_id} ({found.code}).",

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from bulkedit import plans
 from bulkedit.cli.app import app
-from bulkedit.client.where import Where
 from bulkedit.emulator.state.document import parse
+from bulkedit.options.running import RunOptions
+from bulkedit.options.where import Where
 from bulkedit.runs import anchor as anchors
 from bulkedit.runs import folder as runs
 from bulkedit.runs.anchor import Anchor
-from bulkedit.runs.start import RunOptions
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Shell:
             "BULKEDIT_RATE": "1000/s",
             "BULKEDIT_BURST": "1000",
             "BULKEDIT_READ_RATE": "1000/s",
+            "XDG_CONFIG_HOME": str(folder / "config"),  # not that of whoever runs the tests
         }
 
     def run(self, *words: str | Path, stdin: str | bytes | None = None, env: Env | None = None) -> Result:
@@ -123,7 +124,7 @@ class Shell:
     def unbegun(self, edits: Path, name: str) -> Path:
         """A run as a kill leaves it before its ledger is there."""
         assert self.run("plan", edits, "-o", f"plan of {name}").exit_code == 0
-        settings = {"connection": asdict(Where(endpoint_url=str(self.emulator))), "options": asdict(RunOptions())}
+        settings = {"connection": asdict(Where(endpoint_url=str(self.emulator))), "options": RunOptions().as_settings()}
         plan = plans.load(self.folder / f"plan of {name}")
         return runs.create(self.folder / name, plan, settings, datetime.now(UTC)).folder
 

@@ -212,7 +212,7 @@ def test_without_credentials_nothing_is_sent_and_the_way_to_give_them_is_said(sh
     result = shell.run("apply", edits, "--yes", env=nothing)
     assert (result.exit_code, shell.requests()) == (4, [])
     assert "error: no AWS credentials were found." in result.stderr
-    assert "Give --profile NAME, run `aws configure` or `aws sso login`" in result.stderr
+    assert "Give --aws-profile NAME, run `aws configure` or `aws sso login`" in result.stderr
 
 
 def test_a_service_that_cannot_be_reached_is_fatal(shell: Shell) -> None:
@@ -228,7 +228,7 @@ def test_a_service_that_cannot_be_reached_is_fatal(shell: Shell) -> None:
         (["--rate", "fast"], "the rate is not understood"),
         (["--rate", "0/s"], "the rate is not understood"),
         (["--read-rate", "1/d"], "the rate is not understood"),
-        (["--on-conflict", "shrug"], "--on-conflict is rebase or stop"),
+        (["--on-conflict", "shrug"], "'rebase', 'stop'"),
         (["--workers", "0"], "--workers"),
         (["--burst", "0.5"], "--burst"),
         (["--endpoint-url", "nonsense"], "--endpoint-url: the endpoint is not an address"),

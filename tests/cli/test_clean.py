@@ -78,7 +78,7 @@ WRITERS = {
     "bad rows": ("bad.csv", ["plan", "more.csv", "--bad-rows", "bad.csv", "-o", "p"]),
     "run": ("r", ["apply", "plan", "--yes", "--run", "r"]),
     "results": ("out", ["report", "run", "--results", "out", "--include-values"]),
-    "deid": ("d.csv", ["deid", "--profile", "minimal-phi", "--all", "--key", "deid.key", "-o", "d.csv"]),
+    "deid": ("d.csv", ["deid", "--deid-profile", "minimal-phi", "--all", "--key", "deid.key", "-o", "d.csv"]),
 }
 
 

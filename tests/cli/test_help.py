@@ -11,6 +11,7 @@ from bulkedit._version import __version__
 from bulkedit.after.report import FORMATS
 from bulkedit.cli._commands import COMMANDS as PLACES
 from bulkedit.cli.app import load_command
+from tests.generated import variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +24,12 @@ COMMANDS: dict[str, Any] = {name: load_command(name) for name in PLACES}
 def options() -> Iterator[tuple[str, Any]]:
     for name, command in COMMANDS.items():
         for parameter in command.params:
-            if parameter.param_type_name == "option" and "--help" not in parameter.opts:
+            if parameter.param_type_name == "option" and "--help-all" not in parameter.opts:
                 yield name, parameter
 
 
 OPTIONS = list(options())
+HELP_ALL: dict[str, str] = dict.fromkeys(("verify", "revert", "inventory", "deid"), "--help")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -48,25 +50,44 @@ def test_every_parameter_is_explained_in_a_sentence(name: str) -> None:
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda x: x if isinstance(x, str) else x.opts[0])
 def test_every_option_has_an_environment_variable(command: str, option: Any) -> None:
-    assert option.envvar, f"{command} {option.opts[0]}"
-    assert option.envvar.startswith("BULKEDIT_")
+    assert variables_of(option), f"{command} {option.opts[0]}"
+    assert all(name.startswith("BULKEDIT_") for name in variables_of(option))
 
 
 def test_an_option_that_commands_share_means_the_same_in_each() -> None:
     of_envvar: dict[str, set[tuple[str, ...]]] = {}
     for _, option in OPTIONS:
-        of_envvar.setdefault(option.envvar, set()).add(tuple(option.opts))
+        for name in variables_of(option):
+            of_envvar.setdefault(name, set()).add(tuple(option.opts))
     assert {envvar: names for envvar, names in of_envvar.items() if len(names) > 1} == {}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("width", ["60", "80"])
 def test_help_has_exit_codes_and_environment_and_fits(shell: Shell, name: str, width: str) -> None:
-    text = shell.run(name, "--help", env={"COLUMNS": width}).stdout
+    text = shell.run(name, HELP_ALL.get(name, "--help-all"), env={"COLUMNS": width}).stdout
     assert "Exit codes" in text
     assert "AWS_PROFILE" in text
     boxes = [line for line in text.splitlines() if line.startswith(("│", "╭", "╰"))]
     assert {len(line) for line in boxes} == {int(width)}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - HELP_ALL))
+def test_help_fits_two_screens_and_says_how_to_see_all(shell: Shell, name: str) -> None:
+    short = shell.run(name, "--help", env={"COLUMNS": "80"}).stdout
+    assert f"bulkedit {name} --help-all" in short
+    assert len(short.splitlines()) <= 48
+    assert "BULKEDIT_" not in short
+    everything = shell.run(name, "--help-all", env={"COLUMNS": "80"}).stdout
+    for option in COMMANDS[name].params:
+        assert option.opts[-1] in everything or option.param_type_name == "argument"
+
+
+def test_help_shows_what_is_used_most_and_hides_the_rest_from_help_alone(shell: Shell) -> None:
+    short = shell.run("apply", "--help").stdout
+    assert ("--max-rate" in short, "--retry-for" in short) == (True, False)
+    assert "--retry-for" in shell.run("apply", "--help-all").stdout
+    assert not any(option.hidden for option in COMMANDS["apply"].params)
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])

@@ -96,10 +96,9 @@ class TestReport:
     def test_an_outcome_that_does_not_exist_is_a_usage_error(self, shell: Shell, image_sets: list[str]) -> None:
         assert image_sets
         result = shell.run("report", "r", "--only", "lost")
-        assert (result.exit_code, result.stderr) == (
-            2,
-            "error: --only is one of applied, rejected, conflicted, failed, unprocessed.\n",
-        )
+        assert result.exit_code == 2
+        assert "'--only'" in result.stderr
+        assert "'conflicted'" in result.stderr
 
 
 class TestWatch:

@@ -30,8 +30,14 @@ def said_and_loaded(shell: Shell, *words: str, env: Env | None = None) -> tuple[
 
 @pytest.mark.parametrize(
     ("words", "shown"),
-    [(("--help",), "inventory"), (("--version",), "bulkedit 0"), (("status", "--help"), "--watch"), ((), "Usage")],
-    ids=["help", "version", "help of status", "no words"],
+    [
+        (("--help",), "inventory"),
+        (("--version",), "bulkedit 0"),
+        (("apply", "--help"), "--max-rate"),
+        (("plan", "--help-all"), "--no-merge"),
+        ((), "Usage"),
+    ],
+    ids=["help", "version", "help of apply", "all of plan", "no words"],
 )
 def test_help_and_version(shell: Shell, words: tuple[str, ...], shown: str) -> None:
     stdout, loaded = said_and_loaded(shell, *words)
@@ -40,7 +46,15 @@ def test_help_and_version(shell: Shell, words: tuple[str, ...], shown: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("typed", "offered"), [("bulkedit inv", "inventory"), ("bulkedit status --w", "--watch")], ids=["command", "option"]
+    ("typed", "offered"),
+    [
+        ("bulkedit inv", "inventory"),
+        ("bulkedit status --w", "--watch"),
+        ("bulkedit apply --on-conflict re", "rebase"),
+        ("bulkedit plan --rules 2", "2026"),
+        ("bulkedit report --only rej", "rejected"),
+    ],
+    ids=lambda one: one if " " in one else "",
 )
 def test_completion(shell: Shell, typed: str, offered: str) -> None:
     count = str(len(typed.split()) - 1)

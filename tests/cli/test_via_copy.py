@@ -44,7 +44,7 @@ def there(shell: Shell) -> dict[str, tuple[bool, dict[str, Any]]]:
     return shell.emulator.do(look)
 
 
-DEID = ("deid", "--profile", "basic", "--all", "-o", "edits.parquet", "--plan", "plan")
+DEID = ("deid", "--deid-profile", "basic", "--all", "-o", "edits.parquet", "--plan", "plan")
 
 
 def test_without_it_the_uids_of_primary_image_sets_are_named_as_out_of_reach(shell: Shell) -> None:

@@ -576,7 +576,7 @@ class TestConnecting:
         with pytest.raises(CredentialsError) as caught:
             await opened(connection("http://127.0.0.1:1"))
         assert caught.value.exit_code == 4
-        assert {"--profile", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= words(caught.value)
+        assert {"profile=NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= words(caught.value)
 
     async def test_half_of_the_credentials_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")

@@ -32,9 +32,9 @@ def test_an_error_that_stops_a_run_ends_with_the_command_that_goes_on(kind: Refu
     assert "resume" not in str(systemic_error(Refused(kind, "Code"), denied=DENIED))
 
 
-def test_the_option_for_the_aws_profile_is_that_of_the_command() -> None:
-    found = systemic_error(Refused(Refusal.CREDENTIALS, "Code"), denied=DENIED, profile_option="--aws-profile")
-    assert str(found).endswith("or choose others with --aws-profile.")
+def test_other_credentials_are_chosen_with_an_option_and_not_with_a_flag() -> None:
+    found = systemic_error(Refused(Refusal.CREDENTIALS, "Code"), denied=DENIED)
+    assert str(found).endswith("or choose others: `profile=NAME`")
 
 
 @pytest.mark.parametrize(

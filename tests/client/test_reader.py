@@ -122,10 +122,10 @@ async def test_what_would_be_refused_again_is_not_repeated(operation: Operation,
 async def test_what_no_read_gets_past_ends_at_once(operation: Operation, kind: Refusal, error: type[Exception]) -> None:
     client = Scripted(Refused(kind, "Code"))
     with pytest.raises(error) as found:
-        await READS[operation](client.reader(profile_option="--aws-profile"))
+        await READS[operation](client.reader())
     assert client.asked == 1
     if error is CredentialsError:
-        assert "--aws-profile" in str(found.value)
+        assert "`profile=NAME`" in str(found.value)
 
 
 @pytest.mark.parametrize("operation", [Operation.SEARCH, Operation.VERSIONS], ids=ACTIONS.get)

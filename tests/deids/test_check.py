@@ -43,7 +43,7 @@ def shell(tmp_path: Path, emulator: Any) -> Shell:
 
 
 def de_identified(shell: Shell, profile: str | Path, run: str = "r", *more: str) -> None:
-    made = shell.run("deid", "--profile", profile, "--all", "-o", f"{run}.parquet", "--plan", f"{run}-plan")
+    made = shell.run("deid", "--deid-profile", profile, "--all", "-o", f"{run}.parquet", "--plan", f"{run}-plan")
     assert made.exit_code in {0, 1}, made.stderr
     shell.run("apply", f"{run}-plan", "--yes", "--run", run, *more)
 
@@ -110,7 +110,7 @@ def test_what_the_profile_keeps_is_not_asked_about(shell: Shell) -> None:
     de_identified(shell, "research-dates-kept")
     assert shell.run("deid", "--check", "r").exit_code == EXIT_DIFFERENCE
     result = shell.run("audit", "r", "--deid-profile", "research-dates-kept", "--json")
-    assert result.exit_code == shell.run("deid", "--check", "r", "--profile", "research-dates-kept").exit_code
+    assert result.exit_code == shell.run("deid", "--check", "r", "--deid-profile", "research-dates-kept").exit_code
     assert "date" in result.json[-1]["kept"]
     assert "date" not in result.json[-1]["by_kind"]
 
@@ -165,7 +165,7 @@ def test_an_archived_image_set_is_read_only_when_asked_for(shell: Shell) -> None
 def test_a_run_without_edits_a_folder_that_is_none_and_no_profile_are_said(shell: Shell) -> None:
     assert shell.run("deid", "--check", "nowhere").exit_code == EXIT_USAGE
     result = shell.run("deid", "--all")
-    assert (result.exit_code, "--profile basic" in result.stderr) == (EXIT_USAGE, True)
+    assert (result.exit_code, "--deid-profile basic" in result.stderr) == (EXIT_USAGE, True)
 
 
 def test_interrupted_it_says_so_and_writes_nothing(shell: Shell) -> None:

@@ -52,7 +52,7 @@ def stored(shell: Shell, image_set_id: str) -> dict[str, Any]:
 
 def test_all_of_a_data_store_read_planned_applied_and_then_nothing_is_left(shell: Shell) -> None:
     ids = studies(shell, 5)
-    done = shell.run("deid", "--profile", "basic", "--all", "-o", "edits.parquet", "--plan", "plan", "--json")
+    done = shell.run("deid", "--deid-profile", "basic", "--all", "-o", "edits.parquet", "--plan", "plan", "--json")
     assert done.exit_code == EXIT_OK, done.stderr
     line, plan = done.json
     assert (line["image_sets"], line["changed"], line["unreachable"], plan["calls"]) == (5, 5, 0, 5)
@@ -67,14 +67,14 @@ def test_all_of_a_data_store_read_planned_applied_and_then_nothing_is_left(shell
         text = json.dumps(stored(shell, image_set_id))
         assert CANARY not in text
         assert "GENESIS" not in text
-    again = shell.run("deid", "--profile", "basic", "--all", "-o", "again.parquet", "--plan", "plan2", "--json")
+    again = shell.run("deid", "--deid-profile", "basic", "--all", "-o", "again.parquet", "--plan", "plan2", "--json")
     assert [(one["type"], one["edits"]) for one in again.json] == [("deid", 0)]
     assert not (shell.folder / "plan2").exists()
 
 
 def test_files_are_private_and_an_interrupted_run_reads_only_what_is_left(shell: Shell) -> None:
     ids = studies(shell, 6)
-    words = ["deid", "--profile", "basic", "--all", "-o", "edits.parquet"]
+    words = ["deid", "--deid-profile", "basic", "--all", "-o", "edits.parquet"]
     assert shell.run(*words).exit_code == EXIT_OK
     target, folder = shell.folder / "edits.parquet", shell.folder / "edits.parquet.deid"
     whole = pl.read_parquet(target)
@@ -124,7 +124,7 @@ def test_files_are_private_and_an_interrupted_run_reads_only_what_is_left(shell:
 )
 def test_image_sets_are_chosen_by_a_selector(shell: Shell, select: str, count: int) -> None:
     studies(shell, 4)
-    done = shell.run("deid", "--profile", "basic", "--select", select, "-o", "edits.csv", "--json")
+    done = shell.run("deid", "--deid-profile", "basic", "--select", select, "-o", "edits.csv", "--json")
     assert done.exit_code == EXIT_OK, done.stderr
     assert done.json[0]["image_sets"] == count
 
@@ -133,7 +133,7 @@ def test_image_sets_named_by_id_or_in_a_file_or_looked_up_in_an_inventory(shell:
     ids = studies(shell, 3)
     assert shell.run("inventory", "-o", "inventory.parquet").exit_code == EXIT_OK
     shell.write("chosen.csv", "patient_id\nP1\nP3\n")
-    words = ["deid", "--profile", "basic", "--json"]
+    words = ["deid", "--deid-profile", "basic", "--json"]
     by_id = shell.run(*words, "--select", f"image_set_id={ids[0]}", "-o", "a.csv")
     by_file = shell.run(*words, "--select-file", "chosen.csv", "--inventory", "inventory.parquet", "-o", "b.csv")
     whole = shell.run(*words, "--inventory", "inventory.parquet", "-o", "c.csv")
@@ -154,7 +154,7 @@ def test_one_fault_does_not_end_a_selection_by_id(shell: Shell, kind: Kind) -> N
     ids = studies(shell, 2)
     strike(shell, kind=kind, image_set_id=ids[0], times=1)
     selects = [word for image_set_id in ids for word in ("--select", f"image_set_id={image_set_id}")]
-    done = shell.run("deid", "--profile", "basic", *selects, "-o", "edits.csv", "--json")
+    done = shell.run("deid", "--deid-profile", "basic", *selects, "-o", "edits.csv", "--json")
     assert done.exit_code == EXIT_OK, done.stderr
     assert done.json[0]["image_sets"] == 2
 
@@ -163,7 +163,7 @@ def test_one_fault_does_not_end_a_selection_by_id(shell: Shell, kind: Kind) -> N
     ("kind", "exit_code", "told"),
     [
         (Kind.DENIED, EXIT_FATAL, "AWS denied access to an image set"),
-        (Kind.EXPIRED, EXIT_FATAL, "choose others with --aws-profile"),
+        (Kind.EXPIRED, EXIT_FATAL, "choose others: --aws-profile NAME"),
         (None, EXIT_USAGE, "The id is mistyped"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_selection_by_id_says_what_ends_it(shell: Shell, kind: Kind | None, ex
     image_set_id = studies(shell, 1)[0] if kind else "0" * 32
     if kind:
         strike(shell, kind=kind)
-    done = shell.run("deid", "--profile", "basic", "--select", f"image_set_id={image_set_id}", "-o", "edits.csv")
+    done = shell.run("deid", "--deid-profile", "basic", "--select", f"image_set_id={image_set_id}", "-o", "edits.csv")
     assert done.exit_code == exit_code
     assert told in " ".join(done.stderr.split())
     assert ("mistyped" in done.stderr) is (kind is None)
@@ -179,12 +179,12 @@ def test_a_selection_by_id_says_what_ends_it(shell: Shell, kind: Kind | None, ex
 
 def test_uids_of_primary_image_sets_are_named_as_unreachable(shell: Shell) -> None:
     studies(shell, 1, primary=True)
-    done = shell.run("deid", "--profile", "basic", "--all", "-o", "edits.csv", "--json")
+    done = shell.run("deid", "--deid-profile", "basic", "--all", "-o", "edits.csv", "--json")
     assert done.exit_code == EXIT_NOT_ALL_APPLIED
     *findings, line = done.json
     assert {one["kind"] for one in findings} == {"primary-uid"}
     assert line["unreachable"] == 4  # study, series, and two instances
-    kept = shell.run("deid", "--profile", "minimal-phi", "--all", "-o", "kept.csv", "--json")
+    kept = shell.run("deid", "--deid-profile", "minimal-phi", "--all", "-o", "kept.csv", "--json")
     assert kept.exit_code == EXIT_OK
 
 
@@ -196,7 +196,7 @@ def test_documents_from_files(shell: Shell) -> None:
     (folder / f"{'2' * 32}.json.gz").write_bytes(gzip.compress(content, mtime=0))
     done = shell.run(
         "deid",
-        "--profile",
+        "--deid-profile",
         "basic",
         "--from",
         "documents",
@@ -224,7 +224,7 @@ def test_a_bad_document_names_its_file_and_leaves_no_list(shell: Shell, content:
     shell.write(f"{'1' * 32}.json", json.dumps(of_one()))
     shell.write(f"{'2' * 32}.json", content)
     done = shell.run(
-        "deid", "--profile", "basic", "--from", f"{'1' * 32}.json", "--from", f"{'2' * 32}.json", "-o", "edits.csv"
+        "deid", "--deid-profile", "basic", "--from", f"{'1' * 32}.json", "--from", f"{'2' * 32}.json", "-o", "edits.csv"
     )
     assert done.exit_code == EXIT_USAGE
     assert what in done.stderr
@@ -235,15 +235,17 @@ def test_a_bad_document_names_its_file_and_leaves_no_list(shell: Shell, content:
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["--profile", "basics", "--all"], "Did you mean basic?"),
-        (["--profile", "basic"], "say which image sets"),
-        (["--profile", "basic", "--all", "--select", "patient_id=P1"], "say which image sets"),
-        (["--profile", "basic", "--all", "-o", "edits.xlsx"], "Parquet or CSV"),
-        (["--profile", "basic", "--all", "--key", "none.key"], "the key cannot be read"),
-        (["--profile", "basic", "--all", "--reidentification-map", "map"], "go together"),
-        (["--profile", "basic", "--select", "patient=P1"], "--select is written"),
-        (["--profile", "basic", "--all", "--mapping", "none.csv"], "the mapping cannot be read"),
-        (["--profile", "basic", "--from", "nowhere"], "no such file"),
+        (["--deid-profile", "basics", "--all"], "Did you mean basic?"),
+        (["--profile", "basic", "--all"], "Give it so: --deid-profile basic"),
+        (["--profile", "mine.toml", "--all"], "Give it so: --deid-profile mine.toml"),
+        (["--deid-profile", "basic"], "say which image sets"),
+        (["--deid-profile", "basic", "--all", "--select", "patient_id=P1"], "say which image sets"),
+        (["--deid-profile", "basic", "--all", "-o", "edits.xlsx"], "Parquet or CSV"),
+        (["--deid-profile", "basic", "--all", "--key", "none.key"], "the key cannot be read"),
+        (["--deid-profile", "basic", "--all", "--reidentification-map", "map"], "go together"),
+        (["--deid-profile", "basic", "--select", "patient=P1"], "--select is written"),
+        (["--deid-profile", "basic", "--all", "--mapping", "none.csv"], "the mapping cannot be read"),
+        (["--deid-profile", "basic", "--from", "nowhere"], "no such file"),
     ],
 )
 def test_what_is_asked_for_wrongly_is_said(shell: Shell, words: list[str], what: str) -> None:
@@ -258,15 +260,15 @@ def test_going_on_with_another_key_or_profile_is_refused(shell: Shell) -> None:
     target = shell.folder / "edits.csv"
     with Record.open(target, {"profile": "x", "key": "y"}):
         pass
-    done = shell.run("deid", "--profile", "basic", "--all", "-o", "edits.csv")
+    done = shell.run("deid", "--deid-profile", "basic", "--all", "-o", "edits.csv")
     assert done.exit_code == EXIT_USAGE
     assert "begun with another profile and key" in done.stderr
-    assert shell.run("deid", "--profile", "basic", "--all", "-o", "edits.csv", "--fresh").exit_code == EXIT_OK
+    assert shell.run("deid", "--deid-profile", "basic", "--all", "-o", "edits.csv", "--fresh").exit_code == EXIT_OK
 
 
 def test_what_an_earlier_version_began_with_this_key_goes_on(shell: Shell) -> None:
     studies(shell, 1)
-    words = ["deid", "--profile", "basic", "--all", "-o", "edits.csv"]
+    words = ["deid", "--deid-profile", "basic", "--all", "-o", "edits.csv"]
     assert shell.run(*words).exit_code == EXIT_OK
     about = folder_of(shell.folder / "edits.csv") / "about.json"
     begun = json.loads(about.read_text())
@@ -281,7 +283,7 @@ def test_what_an_earlier_version_began_with_this_key_goes_on(shell: Shell) -> No
 
 def test_archived_image_sets_are_read_only_where_that_was_agreed_to(shell: Shell) -> None:
     shell.emulator.add(document(), primary=False, storage_tier="ARCHIVE_INSTANT_ACCESS")
-    words = ["deid", "--profile", "basic", "--all", "-o", "edits.csv"]
+    words = ["deid", "--deid-profile", "basic", "--all", "-o", "edits.csv"]
     refused = shell.run(*words)
     assert refused.exit_code == EXIT_USAGE
     assert "1 image set will move from the archive tier" in refused.stderr
@@ -290,10 +292,10 @@ def test_archived_image_sets_are_read_only_where_that_was_agreed_to(shell: Shell
 
 
 def test_a_profile_explains_itself(shell: Shell) -> None:
-    done = shell.run("deid", "--profile", "research-dates-shifted", "--explain")
+    done = shell.run("deid", "--deid-profile", "research-dates-shifted", "--explain")
     assert done.exit_code == EXIT_OK
     assert "What decides, first to last" in done.stdout
-    lines = shell.run("deid", "--profile", "basic", "--explain", "--json").json
+    lines = shell.run("deid", "--deid-profile", "basic", "--explain", "--json").json
     assert {
         "type": "deid-rule",
         "attribute": "PatientID",
@@ -305,7 +307,7 @@ def test_a_profile_explains_itself(shell: Shell) -> None:
 
 def test_a_kill_in_the_midst_leaves_nothing_half_written_and_the_same_command_ends_it(shell: Shell) -> None:
     studies(shell, 30)
-    words = ["deid", "--profile", "basic", "--all"]
+    words = ["deid", "--deid-profile", "basic", "--all"]
     with shell.started(*words, "-o", "killed.parquet", "--read-rate", "5/s") as process:
         wait_for(lambda: len(shell.requests("GetImageSetMetadata")) > 8)
         process.kill()
@@ -330,7 +332,7 @@ def test_a_document_of_fifty_megabytes_is_done_and_one_over_the_bound_is_said(sh
         assert (50_000_000 < len(data) < 64 * 2**20) is fits
         name = f"{count:032d}"
         (shell.folder / f"{name}.json.gz").write_bytes(gzip.compress(data, 1))
-        words = ["deid", "--profile", "basic", "--from", f"{name}.json.gz", "-o", f"{count}.parquet", "--json"]
+        words = ["deid", "--deid-profile", "basic", "--from", f"{name}.json.gz", "-o", f"{count}.parquet", "--json"]
         result = shell.run(*words)
         if fits:
             assert result.exit_code == EXIT_OK, result.stderr

@@ -187,9 +187,9 @@ def test_a_new_key_is_private_taken_and_never_written_over(shell: Shell) -> None
 
 
 def test_a_new_key_is_all_that_is_made(shell: Shell) -> None:
-    done = shell.run("deid", "--new-key", "deid.key", "--all", "--profile", "basic")
+    done = shell.run("deid", "--new-key", "deid.key", "--all", "--deid-profile", "basic")
     assert done.exit_code == EXIT_USAGE
-    assert "Leave out: --profile, --all." in done.stderr
+    assert "Leave out: --deid-profile, --all." in done.stderr
     assert list(shell.folder.iterdir()) == []
 
 
@@ -199,7 +199,7 @@ def test_a_key_that_others_can_read_is_warned_of(shell: Shell, mode: int, warned
     for name in ("deid.key", "map.key"):
         shell.write(name, base64.urlsafe_b64encode(RANDOM)).chmod(mode)
     words = ["--reidentification-map", "map", "--map-key", "map.key", "-o", "edits.csv"]
-    done = shell.run("deid", "--profile", "minimal-phi", "--all", "--key", "deid.key", *words)
+    done = shell.run("deid", "--deid-profile", "minimal-phi", "--all", "--key", "deid.key", *words)
     assert done.exit_code == EXIT_OK, done.stderr
     for name in ("deid.key", "map.key"):
         said = f"warning: {name}: other users of this machine can read or change this key (mode {mode:04o})."

@@ -57,9 +57,9 @@ def test_ways_to_select_add_up(tmp_path: Path) -> None:
         ("patient_id=@FILE", "P1\n".encode("utf-16"), "not UTF-8"),
         ("patient_id=@FILE.none", b"", "No such file"),
         ("patient_id=@-", b"", "there is no value"),
-        ("patient_id=@", b"", "--select is written"),
-        ("patient_id=", b"", "--select is written"),
-        ("patient=P1", b"", "--select is written"),
+        ("patient_id=@", b"", "`select` is written"),
+        ("patient_id=", b"", "`select` is written"),
+        ("patient=P1", b"", "`select` is written"),
     ],
 )
 def test_what_selects_nothing_is_refused(tmp_path: Path, text: str, content: bytes, what: str) -> None:
@@ -89,7 +89,7 @@ def test_the_command_takes_values_that_ps_does_not_show(tmp_path: Path, emulator
         emulator.add(document(study=f"1.2.{number}", patient=f"P{number}"))
     shell.write("deid.key", KEY.secret).chmod(0o600)
     shell.write("ids.txt", "P0\nP2\n")
-    words = ["deid", "--profile", "minimal-phi", "--key", "deid.key", "--json", "-o"]
+    words = ["deid", "--deid-profile", "minimal-phi", "--key", "deid.key", "--json", "-o"]
     by_file = shell.run(*words, "a.csv", "--select", "patient_id=@ids.txt")
     by_stdin = shell.run(*words, "b.csv", "--select", "patient_id=@-", stdin="P1\n")
     assert [done.exit_code for done in (by_file, by_stdin)] == [EXIT_OK, EXIT_OK], by_file.stderr + by_stdin.stderr

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 
-from bulkedit.cli.emulate import DEFAULT_PORT, emulate
+from bulkedit.cli._parameters import EMULATOR_PORT
+from bulkedit.cli.app import load_command
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, PROFILES, Entry, Fault, Kind, Settings, Settle, switches
 from bulkedit.emulator.http.control import _ACTIONS
 
@@ -49,19 +49,14 @@ def test_each_control_request_is_there(method: str, path: str) -> None:
 
 
 def test_each_option_is_there_and_no_other() -> None:
-    app = typer.Typer()
-    app.command()(emulate)
-    command = typer.main.get_command(app)
-    options = {option for parameter in command.params for option in parameter.opts} - {
-        *("--install-completion", "--show-completion", "--help"),
-    }
+    options = {name for one in load_command("emulate").params if one.expose_value for name in one.opts}
     section = PAGE.partition("## Every option")[2].partition("## What it does not do")[0]
     assert set(re.findall(r"`(--[a-z-]+)", section)) == options
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
     assert named(DEFAULT_DATASTORE_ID)
-    assert f"`--port N` | {DEFAULT_PORT};" in PAGE
+    assert f"`--port N` | {EMULATOR_PORT};" in PAGE
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+\.py(?:::\w+)?)`", PAGE))))

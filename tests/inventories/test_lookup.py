@@ -11,7 +11,8 @@ from bulkedit.client.pacing import Rate
 from bulkedit.edits.edit import EDITS, SELECTORS
 from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
 from bulkedit.errors import AccessError, DatastoreError, UsageError
-from bulkedit.inventories import INVENTORY, Lookup, OnMany, OnMissing, ResolveOptions, lookup, resolve, search_keys
+from bulkedit.inventories import INVENTORY, Lookup, ResolveOptions, lookup, resolve, search_keys
+from bulkedit.options.listing import OnMany, OnMissing
 from tests.inventories.hospital import (
     FAST,
     ForgetsToken,

@@ -15,16 +15,8 @@ from hypothesis import strategies as st
 
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, SELECTOR, SELECTORS
-from bulkedit.inventories import (
-    COUNTS,
-    INVENTORY,
-    RESOLVED,
-    OnMany,
-    OnMissing,
-    ResolveOptions,
-    Standing,
-    resolve,
-)
+from bulkedit.inventories import COUNTS, INVENTORY, RESOLVED, ResolveOptions, Standing, resolve
+from bulkedit.options.listing import OnMany, OnMissing
 
 FIELDS = [name for name in SELECTORS if name != "image_set_id"]
 Rows = list[dict[str, Any]]
@@ -244,9 +236,9 @@ def test_the_words_to_type_stand_in_the_problem() -> None:
         for rows in (of_row(None), of_row(None, key="CANARY"), of_row("CANARY"), of_row(None, version=1))
         for code, hint in resolve(edits(rows), SERIES).set_aside.select("code", "hint").rows()
     }
-    assert "--on-many all" in hints["many-matches"]
-    assert "--on-missing skip" in hints["no-match"]
-    assert "--on-missing skip" in hints["no-match-in-series"]
+    assert "`on_many=all`" in hints["many-matches"]
+    assert "`on_missing=skip`" in hints["no-match"]
+    assert "`on_missing=skip`" in hints["no-match-in-series"]
     assert "image_set_id" in hints["version-of-many"]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bulkedit import plans
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import in_order, json_text
-from bulkedit.plans import StudyWide
+from bulkedit.options.listing import StudyWide
 from tests.emulator.hospital import document
 from tests.plans.test_proof import STORED, an_edit, execute, hospital, plan_of, possible, rows_of, without_ids
 from tests.runs.harness import frame

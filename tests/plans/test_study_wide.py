@@ -174,7 +174,7 @@ def test_a_part_of_a_study_is_set_aside_with_the_image_sets_that_are_missing() -
     assert plan.set_aside["problem"][0] == (
         f"changes PatientID in 2 of the 8 primary image sets of its study; not named: {missing} and 1 more."
     )
-    assert all(word in plan.set_aside["hint"][0] for word in ("--on-many all", "--study-wide on", "--study-wide off"))
+    assert all(word in plan.set_aside["hint"][0] for word in ("`on_many=all`", "`study_wide=on`", "`study_wide=off`"))
     assert "NEW" not in str(plan.set_aside.rows())
 
 

@@ -45,7 +45,7 @@ def test_a_revert_of_a_part_of_what_is_edited_whole_is_refused(asked: Rows, mode
         "takes StudyDescription of row 2 back in 1 of the 3 primary image sets of its study; not reverted: "
         f"{image_set(0, 0)}, {image_set(0, 1)}."
     )
-    assert "--on-contradiction last" in said["hint"]
+    assert "`on_contradiction=last`" in said["hint"]
     assert "primary image sets of a study, or in none" in said["likely"]
     kept = made(rows, ABOUT, mode, contradictions=LAST)
     assert codes(kept) == []

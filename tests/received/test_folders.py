@@ -550,7 +550,7 @@ def test_an_inventory_that_was_handed_over(shell: Shell, kind: str) -> None:
 def deid(shell: Shell) -> tuple[str, ...]:
     key = shell.write("deid.key", os.urandom(32).hex())
     key.chmod(0o600)
-    return ("deid", "--profile", "basic", "--key", str(key), "--all", "-o", "e.parquet")
+    return ("deid", "--deid-profile", "basic", "--key", str(key), "--all", "-o", "e.parquet")
 
 
 RECORDS: dict[str, tuple[Callable[[Path], None], str]] = {

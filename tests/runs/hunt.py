@@ -30,10 +30,10 @@ from bulkedit.client.responses import Lost
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, Profile, profile, switches
 from bulkedit.errors import BulkeditError, UsageError
+from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import OnConflict
-from bulkedit.runs.resume import Strategy, resumption
+from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
 from tests.runs.harness import FAST, Passing, about_plan, frame, row
 from tests.runs.inprocess import run_virtual

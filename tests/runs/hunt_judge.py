@@ -21,9 +21,9 @@ from bulkedit.emulator.state.document import parse, split
 from bulkedit.emulator.state.editing import edited
 from bulkedit.emulator.state.rules import why_refused
 from bulkedit.emulator.state.updates import parse_updates
+from bulkedit.options.running import OnConflict
 from bulkedit.runs.lane import EARLIER_CONFLICT
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import OnConflict
 from tests.plans.reference import APPLIED
 from tests.runs.judge import (
     FAILED,

@@ -17,7 +17,8 @@ from bulkedit.errors import (
     EndpointError,
     UsageError,
 )
-from bulkedit.runs.budget import TOKENS, TRICKLE_S, ErrorBudget, Halt, MaxErrors, RetryBudget, parse_max_errors
+from bulkedit.options.running import Halt
+from bulkedit.runs.budget import TOKENS, TRICKLE_S, ErrorBudget, MaxErrors, RetryBudget, parse_max_errors
 from tests.emulator.hospital import document
 from tests.runs.harness import planned, row
 from tests.runs.judge import judge

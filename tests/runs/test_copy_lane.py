@@ -18,11 +18,12 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.state.document import parse
 from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.options.running import Strategy
 from bulkedit.plans import Recipe
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.copy_transitions import LATEST_S
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.resume import Strategy, resumption
+from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
 from tests.runs.harness import Passing, about_plan, frame, row
 from tests.runs.troubled import Emulated, Ended, Kill, emulated, process

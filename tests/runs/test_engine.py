@@ -18,7 +18,7 @@ from bulkedit.edits.edit import json_text
 from bulkedit.emulator import UNTHROTTLED, Emulator, Settings, Settle, World, profile, serve
 from bulkedit.emulator.state.document import parse
 from bulkedit.errors import UntrustedServerError
-from bulkedit.runs.options import OnConflict
+from bulkedit.options.running import OnConflict
 from tests.emulator.hospital import document, in_study
 from tests.runs.harness import FAST, Passing, row, run, updates
 

@@ -13,8 +13,8 @@ import pytest
 
 from bulkedit.client.responses import Standing
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
+from bulkedit.options.running import OnConflict
 from bulkedit.runs.ledger import Event, Ledger
-from bulkedit.runs.options import OnConflict
 from tests.runs.hunt import Holding, Life, Played, Scenario, draw, hunt, kind_of, play, shrunk
 from tests.runs.hunt_judge import of_run, of_undo
 

@@ -25,11 +25,11 @@ from bulkedit.client.responses import Outcome, Standing, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
 from bulkedit.emulator.state.document import parse
 from bulkedit.errors import UsageError
+from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import folder as runs
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import OnConflict
-from bulkedit.runs.resume import Strategy, resumption
+from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
 from tests.runs.harness import FAST, Passing, planned, row
 from tests.runs.inprocess import run_virtual

@@ -8,10 +8,10 @@ import pytest
 
 from bulkedit.client.responses import Outcome, Standing
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind
+from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Event, Ledger, Part
-from bulkedit.runs.options import OnConflict
-from bulkedit.runs.resume import Strategy, resumption
+from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
 from tests.runs.harness import planned, row
 from tests.runs.judge import judge

@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from bulkedit.client.responses import Lost
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
 from bulkedit.emulator.state.document import parse
+from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import OnConflict
-from bulkedit.runs.resume import Strategy, resumption
+from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
 from tests.runs.harness import Passing, planned, row
 from tests.runs.judge import judge

@@ -16,11 +16,12 @@ from bulkedit import plans
 from bulkedit.client.responses import Lost, Standing
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator import Settings, Settle, profile
+from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Event, Ledger
-from bulkedit.runs.options import OnConflict, Options
-from bulkedit.runs.resume import Strategy, resumption
+from bulkedit.runs.options import Options
+from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import Service, document, in_series
 from tests.runs.harness import FAST, KEY, about_plan, frame, row
 from tests.runs.inprocess import InProcess, run_virtual

@@ -13,11 +13,11 @@ import pytest
 from bulkedit.client.responses import ImageSet, Standing, State
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, Settle, profile
 from bulkedit.emulator.state.document import parse
+from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.plans import PlannedCall
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import OnConflict
-from bulkedit.runs.resume import Strategy, resumption
+from bulkedit.runs.resume import resumption
 from bulkedit.runs.versions import Versions
 from tests.emulator.hospital import document
 from tests.runs.harness import Passing, planned, row

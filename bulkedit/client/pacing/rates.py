@@ -89,7 +89,7 @@ def parse_pace(text: str, documented: Rate, *, burst: float | None = None, most:
     """
     if text.strip() != AUTO:
         if most is not None:
-            raise UsageError("--max-rate bounds what --rate auto finds; here the rate is given.", hint="Leave it out.")
+            raise UsageError("`max_rate` bounds what `rate=auto` finds; here the rate is given.", hint="Leave it out.")
         return parse_rate(text, burst=burst or 1.0)
     limit = math.inf if most is None else parse_rate(most).per_second
     return Auto(Rate(documented.per_second, min(documented.burst, burst or math.inf)), limit, burst or math.inf)

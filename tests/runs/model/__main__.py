@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from itertools import product
 
-from bulkedit.runs.options import OnConflict
+from bulkedit.options.running import OnConflict
 from tests.runs.model import cases
 from tests.runs.model.explore import checked
 from tests.runs.model.service import Switches

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, cast
 from bulkedit import plans
 from bulkedit.client.pacing import SettleTimes
 from bulkedit.dicom import dictionary as dicom
+from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.plans import PlannedCall, SavedPlan
 from bulkedit.runs.budget import RetryBudget
 from bulkedit.runs.counters import Tally
 from bulkedit.runs.history import History
 from bulkedit.runs.lane import LaneRun
 from bulkedit.runs.ledger import SETUP, Event, Ledger, Part
-from bulkedit.runs.options import OnConflict, Options
-from bulkedit.runs.resume import Strategy, resumption
+from bulkedit.runs.options import Options
+from bulkedit.runs.resume import resumption
 from bulkedit.runs.service_quirks import Learned
 from tests.runs.harness import KEY, about_plan, frame
 from tests.runs.model import service

@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from bulkedit import plans
-from bulkedit.runs.options import OnConflict
+from bulkedit.options.running import OnConflict
 from tests.runs.harness import row
 from tests.runs.model.case import Case
 from tests.runs.model.service import POISON, Switches

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.client.responses import Lost, Refusal, Refused
+from bulkedit.options.running import Strategy
 from bulkedit.runs.lane import AskStore, Look, Read, Send
 from bulkedit.runs.ledger import Event, Part
-from bulkedit.runs.resume import Strategy
 from tests.runs.model import service
 from tests.runs.model.case import plain
 from tests.runs.model.copies import clone

@@ -10,8 +10,8 @@ from itertools import cycle
 import pytest
 
 from bulkedit.client.responses import Standing
+from bulkedit.options.running import OnConflict
 from bulkedit.runs import transitions as verdict
-from bulkedit.runs.options import OnConflict
 from bulkedit.runs.transitions import Finding, Step
 from bulkedit.runs.versions import Versions
 from tests.runs.model import cases

@@ -1,0 +1,83 @@
+"""Commands whose parameters, environment and configuration come from a dataclass (`bulkedit.options`)."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import MISSING
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bulkedit.cli._help import show_all
+from bulkedit.options.declaring import Argument, Declared, Option, all_declared, made
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def command(
+    kind: type, name: str, carry_out: Callable[[], Callable[[Any, typer.Context], None]]
+) -> Callable[..., None]:
+    """A function for typer that makes a ``kind`` of the words, and gives it to the function that ``carry_out`` gets.
+
+    The docstring of ``kind`` is what `--help` says of the command.
+    """
+
+    def run(context: typer.Context, **values: Any) -> None:  # noqa: ANN401 - typer has checked them
+        carry_out()(made(kind, values), context)
+
+    words = [
+        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        *map(_parameter, all_declared(kind).values()),
+        _HELP_ALL,
+    ]
+    run.__signature__ = inspect.Signature(words)  # type: ignore[attr-defined]
+    run.__annotations__ = {}
+    run.__doc__ = inspect.getdoc(kind)
+    run.__name__ = name
+    return run
+
+
+_HELP_ALL = inspect.Parameter(
+    "help_all",
+    inspect.Parameter.KEYWORD_ONLY,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            "--help-all",
+            help="Show every option.",
+            metavar="",
+            is_eager=True,
+            expose_value=False,
+            callback=show_all,
+        ),
+    ],
+    default=False,
+)
+
+
+def _parameter(one: Declared) -> inspect.Parameter:
+    """A field as typer takes it."""
+    default = inspect.Parameter.empty if one.default is MISSING else one.default
+    kind = one.kind | None if default is None else one.kind
+    said = _option(one, one.said) if isinstance(one.said, Option) else _argument(one.said)
+    return inspect.Parameter(
+        one.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, said], default=default
+    )
+
+
+def _argument(said: Argument) -> Any:  # noqa: ANN401 - as typer has it
+    return typer.Argument(metavar=said.unit, help=said.help, show_default=False)
+
+
+def _option(one: Declared, said: Option) -> Any:  # noqa: ANN401 - as typer has it
+    return typer.Option(
+        *one.flags,
+        metavar=one.unit if one.kind is not bool else "",
+        envvar=one.variables if len(one.variables) > 1 else one.variables[0],
+        help=said.help,
+        min=said.least,
+        max=said.most,
+        rich_help_panel=None if said.common else said.group,
+        show_default=one.default not in {None, False},
+    )

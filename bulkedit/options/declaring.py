@@ -1,0 +1,198 @@
+"""How an option is declared, and how the declarations of a dataclass are read and checked.
+
+```python
+rate: Annotated[str, Option("Calls to send.", unit="auto|N/s", group=Group.PACE, common=True)] = "auto"
+```
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import Enum, StrEnum
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from bulkedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Group(StrEnum):
+    """Under which title `--help-all` has an option that is not among the most used."""
+
+    LIST = "Edit list"
+    SELECT = "Image sets by study, series, accession number, patient or study id"
+    ESTIMATE = "Estimate"
+    PACE = "Pace"
+    TROUBLE = "Conflicts and errors"
+    AWS = "AWS"
+    FILES = "Files"
+    RULES = "Rules"
+    TIME = "Quotas, time and faults"
+    ACCESS = "Access"
+    DEID = "Profile and key"
+    WHICH = "Which image sets"
+
+
+class Config(StrEnum):
+    """Which `config.toml` may set an option."""
+
+    ANY = "any"  # also one beside the edit list
+    OWN = "own"  # only that of the user: an edit list and its folder may come from others
+    NEVER = "never"  # what is agreed to, or is of one call of the command, is typed each time
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is said of an option beside its type and default.
+
+    ``unit``: what its value is, such as SECONDS; None: its choices, or what its type says. ``flags``: None: the name of
+    the field. ``variables``: without BULKEDIT_; None: ``prefix`` and the first flag. ``common``: whether `--help` shows
+    it, not only `--help-all`. ``least`` and ``most`` bound a number.
+    """
+
+    help: str
+    unit: str | None = None
+    flags: tuple[str, ...] | None = None
+    variables: tuple[str, ...] | None = None
+    group: Group | None = None
+    common: bool = False
+    least: float | None = None
+    most: float | None = None
+    config: Config = Config.ANY
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What is said of a word that is given without a flag. ``edit_list``: its folder may have a `config.toml`."""
+
+    help: str
+    unit: str
+    edit_list: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A field with what is declared of it."""
+
+    name: str
+    kind: Any  # its type, without None
+    said: Option | Argument
+    default: Any  # `dataclasses.MISSING` if it has to be given
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Its names on the command line; the one that texts use comes first."""
+        given = self.said.flags if isinstance(self.said, Option) else None
+        return given or (f"--{self.name.replace('_', '-')}",)
+
+    @property
+    def variables(self) -> list[str]:
+        """Its names in the environment; the one that texts use comes first."""
+        if isinstance(self.said, Argument):
+            return []
+        by_rule = self.said.prefix + self.flags[0].strip("-").replace("-", "_").upper()
+        return [f"BULKEDIT_{name}" for name in self.said.variables or (by_rule,)]
+
+    @property
+    def key(self) -> str:
+        """Its name in `config.toml`: the variable in small letters, without BULKEDIT_."""
+        return self.variables[0].removeprefix("BULKEDIT_").lower()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that it may be; none if it may be others."""
+        if isinstance(self.kind, type) and issubclass(self.kind, Enum):
+            return tuple(map(str, self.kind))
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+
+    @property
+    def unit(self) -> str | None:
+        """What its value is."""
+        return self.said.unit or "|".join(self.choices) or None
+
+    def problem(self, value: Any) -> str | None:  # noqa: ANN401 - whatever was given
+        """What is wrong with a value of the right type, without the value; None if nothing is."""
+        if self.choices and value not in self.choices:
+            return f"is {' or '.join(filter(None, (', '.join(self.choices[:-1]), self.choices[-1])))}"
+        if not isinstance(self.said, Option) or isinstance(value, str):
+            return None
+        if self.said.least is not None and not value >= self.said.least:
+            return f"is at least {self.said.least:g}"
+        if self.said.most is not None and not value <= self.said.most:
+            return f"is at most {self.said.most:g}"
+        return None
+
+
+_DECLARED: Final[dict[type, tuple[Declared | Part, ...]]] = {}  # read once
+
+
+def declared(kind: type) -> tuple[Declared | Part, ...]:
+    """The fields of a dataclass that are declared, in their order; a field that is such a dataclass is a `Part`."""
+    if (known := _DECLARED.get(kind)) is not None:
+        return known
+    hints = get_type_hints(kind, include_extras=True)
+    found: list[Declared | Part] = []
+    for field in fields(kind):
+        hint = hints[field.name]
+        if is_dataclass(hint) and isinstance(hint, type):
+            found.append(Part(field.name, hint))
+        elif get_origin(hint) is Annotated:
+            inner, *extras = get_args(hint)
+            default = field.default if field.default_factory is MISSING else field.default_factory()
+            said = [one for one in extras if isinstance(one, Option | Argument)]
+            found += [Declared(field.name, _without_none(inner), one, default) for one in said]
+    return _DECLARED.setdefault(kind, tuple(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A field of a command's options that holds options which other commands have too."""
+
+    name: str
+    kind: type
+
+
+def _without_none(hint: Any) -> Any:  # noqa: ANN401 - a type
+    if get_origin(hint) in {Union, UnionType}:
+        (hint,) = [one for one in get_args(hint) if one is not NoneType]
+    return hint
+
+
+def all_declared(kind: type) -> dict[str, Declared]:
+    """The declared fields of a dataclass and its parts by name. A name that parts share is one option."""
+    found: dict[str, Declared] = {}
+    for one in declared(kind):
+        more = {one.name: one} if isinstance(one, Declared) else all_declared(one.kind)
+        for name, declaration in more.items():
+            found.setdefault(name, declaration)
+    return found
+
+
+def made(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a ``kind``
+    """A dataclass from values by name, with its parts. Raises what it raises."""
+    parts = {one.name: made(one.kind, values) for one in declared(kind) if isinstance(one, Part)}
+    return kind(**parts, **{one.name: values[one.name] for one in declared(kind) if isinstance(one, Declared)})
+
+
+def check(options: Any) -> None:  # noqa: ANN401 - a dataclass with declarations
+    """Raises UsageError for a value that is not one of the choices or out of bounds; texts of an enum become its own.
+
+    To be called by ``__post_init__``: what is wrong is said before anything else happens.
+    """
+    for one in declared(type(options)):
+        if isinstance(one, Part) or (value := getattr(options, one.name)) is None:
+            continue
+        if problem := one.problem(value):
+            raise UsageError(f"`{one.name}` {problem}.")
+        if isinstance(one.kind, type) and issubclass(one.kind, Enum):
+            object.__setattr__(options, one.name, one.kind(value))
+
+
+def require_together(options: Any, names: Iterable[str]) -> None:  # noqa: ANN401 - a dataclass
+    """Raises UsageError if some of the options are given and others are not."""
+    names = list(names)
+    if len({getattr(options, name) is None for name in names}) > 1:
+        raise UsageError(f"{' and '.join(f'`{name}`' for name in names)} go together.")
