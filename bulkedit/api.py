@@ -24,17 +24,21 @@ from bulkedit import plans
 from bulkedit._files import new_id
 from bulkedit._progress import Advance, Phase, StopSignal, WorkProgress, draining_by, ended_by, told_each
 from bulkedit.after import report as reports
-from bulkedit.after.revert import OnConflict, Reversal, RevertOptions, revert_run
-from bulkedit.after.verify import Archived, Sample, VerifyOptions
-from bulkedit.after.verify import verify as verify_run
-from bulkedit.audits.job import Audit, AuditOptions, audit_run
+from bulkedit.after.revert import Reversal, revert_run
+from bulkedit.after.verify.verify import verify as verify_run
+from bulkedit.audits.job import Audit, audit_run
 from bulkedit.client.connect import connect
-from bulkedit.deids.job import Deidentified, DeidOptions, deidentify
+from bulkedit.deids.job import Deidentified, deidentify
 from bulkedit.edits.frames import FROM_TEXT, frame_of
 from bulkedit.errors import UsageError
-from bulkedit.inventories.job import InventoryOptions, InventoryProgress, TakenInventory, take_inventory
+from bulkedit.inventories.job import InventoryProgress, TakenInventory, take_inventory
+from bulkedit.options.audit import AuditOptions
+from bulkedit.options.deid import DeidOptions
+from bulkedit.options.inventory import InventoryOptions
 from bulkedit.options.listing import ListOptions
-from bulkedit.options.running import RunOptions, Strategy
+from bulkedit.options.revert import OnLaterChange, RevertOptions
+from bulkedit.options.running import Halt, OnConflict, RunOptions, Strategy
+from bulkedit.options.verify import Sample, VerifyOptions
 from bulkedit.options.where import Where
 from bulkedit.plans.from_list import Listener, plan_list
 from bulkedit.runs import folder as runs
@@ -66,15 +70,16 @@ _TOLD_S: Final = 0.5  # between two records of progress
 
 __all__ = [
     "Advance",
-    "Archived",
     "Audit",
     "AuditOptions",
     "DeidOptions",
     "Deidentified",
+    "Halt",
     "InventoryOptions",
     "InventoryProgress",
     "ListOptions",
     "OnConflict",
+    "OnLaterChange",
     "Report",
     "Reversal",
     "RevertOptions",

@@ -32,7 +32,7 @@ async def one(edits: Path, datastore_id: str) -> int:
     print(f"{edits.name}: {result.summary['applied']:,} of {result.summary['edits']:,} edits applied")
     if not result.summary["applied"]:
         return EXIT_NOT_ALL_APPLIED
-    sample = bulkedit.VerifyOptions(sample=bulkedit.Sample(share=0.01), archived=bulkedit.Archived.SKIP)
+    sample = bulkedit.VerifyOptions(sample=bulkedit.Sample(share=0.01), skip_archived=True)
     seen = await bulkedit.verify(run, sample)
     if seen.verification is not None and seen.counts.differences:
         return EXIT_DIFFERENCE

@@ -167,7 +167,12 @@ class TestFlags:
     # of a command line alone: `json` and `yes` say how it talks, and a plan of code can be looked at before `apply`
     TALK: ClassVar = {"json", "yes", "dry_run"}
     ELSEWHERE: ClassVar = {"datastore", "digest", "out", "run"}  # arguments: datastore_id, digest, folder, run
-    LIST: ClassVar = {"ignore_column": "ignore", "aws_profile": "profile"}  # flag -> field, where they differ
+    LIST: ClassVar = {
+        "ignore_column": "ignore",
+        "aws_profile": "profile",
+        "all": "everything",
+        "from": "source",
+    }  # flag -> field, where they differ
 
     def test_plan_and_its_options(self) -> None:
         wanted = {self.LIST.get(name, name): default for name, default in flags("plan").items()}
@@ -186,22 +191,19 @@ class TestFlags:
     @pytest.mark.parametrize(
         ("command", "options", "others"),
         [
-            # --skip-archived and --yes are `archived`, --anew is `fresh`
-            ("verify", bulkedit.VerifyOptions(), {"skip_archived", "yes", "json", "anew"}),
+            ("verify", bulkedit.VerifyOptions(), {"yes", "json"}),
             ("revert", bulkedit.RevertOptions(), {"out", "json"}),
             ("resume", None, {"json"}),
             ("inventory", bulkedit.InventoryOptions(), {"datastore", "out", "json"}),
-            # --all is `everything`, --from `source`, --yes `read_archived`; --plan and --check are other functions
+            # --plan, --check, --explain and --new-key are other functions
             (
                 "deid",
-                bulkedit.DeidOptions(profile="basic"),
+                bulkedit.DeidOptions(),
                 {
-                    *("datastore", "out", "json", "all", "from", "yes", "plan", "delete_originals", "check"),
-                    *("explain", "new_key", "aws_profile"),
+                    *("datastore", "out", "json", "yes", "plan", "delete_originals", "check", "explain", "new_key"),
                 },
             ),
-            # --deid-profile is `profile`
-            ("audit", bulkedit.AuditOptions(), {"deid_profile", "json"}),
+            ("audit", bulkedit.AuditOptions(), {"json"}),
         ],
     )
     def test_no_flag_of_the_others_is_without_an_argument(self, command: str, options: Any, others: set[str]) -> None:
@@ -323,7 +325,7 @@ class TestProgressAndStop:
             if progress.phase == "reading" and progress.done:
                 stop.send()
 
-        options = bulkedit.DeidOptions(profile="basic", everything=True)
+        options = bulkedit.DeidOptions(deid_profile="basic", everything=True)
         with pytest.raises(StoppedError):
             await bulkedit.deid("d.parquet", options, store, where=where(shell), progress=first, stop=stop)
         kept = told[-1].done
@@ -337,14 +339,14 @@ class TestProgressAndStop:
         with pytest.raises(StoppedError, match="Nothing is written"):
             await bulkedit.audit("r", stop=sent())
         assert not Path("r/checks").exists()
-        found = await bulkedit.audit("r", bulkedit.AuditOptions(profile="basic"), progress=told.append)
+        found = await bulkedit.audit("r", bulkedit.AuditOptions(deid_profile="basic"), progress=told.append)
         assert (found.complete, found.summary["image_sets"], told[-1].done, told[-1].total) == (True, 40, 40, 40)
         assert found.clean == (shell.run("audit", "r", "--deid-profile", "basic").exit_code == 0)
 
     @pytest.mark.usefixtures("key")
     async def test_archived_image_sets_are_not_read_unasked(self, shell: Shell) -> None:
         shell.emulator.add(document(), primary=False, storage_tier="ARCHIVE_INSTANT_ACCESS")
-        store, options = shell.emulator.datastore_id, bulkedit.DeidOptions(profile="basic", everything=True)
+        store, options = shell.emulator.datastore_id, bulkedit.DeidOptions(deid_profile="basic", everything=True)
         with pytest.raises(UsageError, match="1 image set will move"):
             await bulkedit.deid("d.csv", options, store, where=where(shell))
         agreed = dataclasses.replace(options, read_archived=True)

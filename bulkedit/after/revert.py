@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +26,6 @@ from bulkedit._progress import Phase, WorkProgress, ended_by
 from bulkedit._version import __version__
 from bulkedit._words import noun
 from bulkedit.client.connect import connect
-from bulkedit.client.pacing import AUTO
 from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import FREQUENT, Refusal, Refused, Standing, State
 from bulkedit.dicom.dictionary import RULES
@@ -35,6 +33,7 @@ from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, Action
 from bulkedit.errors import UsageError
 from bulkedit.inventories.siblings import siblings_of
+from bulkedit.options.revert import OnLaterChange, RevertOptions
 from bulkedit.runs.changes import Changes
 from bulkedit.runs.connection import connection_of
 from bulkedit.runs.own_versions import OwnVersions
@@ -47,37 +46,12 @@ if TYPE_CHECKING:
     from bulkedit.client.pacing import Auto, Operation, Rate
     from bulkedit.client.reader import Clock
     from bulkedit.client.responses import ImageSet
-    from bulkedit.client.where import Where
+    from bulkedit.options.where import Where
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.folder import Run
 
 _NAMED: Final = 5  # in an error
 _KEPT_S: Final = 30 * 86_400.0  # cost-optimization: an update keeps an image set in the frequent tier for so long
-
-
-class OnConflict(StrEnum):
-    """What to do with an image set that somebody else has changed since the run, or in its midst."""
-
-    SKIP = "skip"  # leave it out of the plan, and say so
-    FAIL = "fail"  # plan nothing
-    OVERWRITE = "overwrite"  # plan it: the other writer's changes are undone too
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevertOptions:
-    """What of a run to undo."""
-
-    rows: Collection[int] | None = None  # of the edit list; None: all that the run has applied
-    image_sets: Collection[str] | None = None  # ids; not together with rows
-    whole_image_sets: bool = False  # with rows, also undo the other rows that changed the same image sets
-    on_conflict: OnConflict = OnConflict.SKIP
-    read_rate: str = AUTO  # of every read: auto, N/s, N/m or N/h
-    workers: int = 16  # image sets asked at once
-
-    def check(self) -> None:
-        """Raises UsageError for options that do not go together."""
-        if self.rows is not None and self.image_sets is not None:
-            raise UsageError("--rows and --image-sets do not go together.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +96,7 @@ class Reversal:
 
 
 def decide(
-    image_set_id: str, own: OwnVersions, listed: Sequence[ImageSet], on_conflict: OnConflict = OnConflict.SKIP
+    image_set_id: str, own: OwnVersions, listed: Sequence[ImageSet], on_later_change: OnLaterChange = OnLaterChange.SKIP
 ) -> Target | LeftOut:
     """What to do with one image set.
 
@@ -146,14 +120,14 @@ def decide(
         )
     base = min(own.made.values())
     others = own.others(listed, base)
-    if others and on_conflict is not OnConflict.OVERWRITE:
+    if others and on_later_change is not OnLaterChange.OVERWRITE:
         what = f"version {others[0]}" if len(others) == 1 else f"versions {', '.join(map(str, others))}"
         when = "since" if others[0] > max(own.made) else "while it ran"
         return LeftOut(
             image_set_id,
             "changed",
             f"has been changed by another writer {when} ({what}).",
-            "Bring it back all the same, and undo that too: --on-conflict overwrite",
+            "Bring it back all the same, and undo that too: `on_later_change=overwrite`",
         )
     before = next((v.version for v in listed if v.version <= base and not v.failed), None)
     if before is None:
@@ -181,7 +155,7 @@ async def revert(
     rows: Collection[int] | None = None,
     image_sets: Collection[str] | None = None,
     whole_image_sets: bool = False,
-    on_conflict: OnConflict = OnConflict.SKIP,
+    on_later_change: OnLaterChange = OnLaterChange.SKIP,
     workers: int = 16,
     clock: Clock | None = None,
     watch: Callable[[int, int], None] | None = None,
@@ -194,15 +168,15 @@ async def revert(
 
     With ``rows``, image sets where other rows were applied too are refused, unless ``whole_image_sets`` takes these
     rows along: a revert undoes a whole version. If all image sets are left out, the plan has no calls. Raises
-    UsageError for the choice, and under ``OnConflict.FAIL``; and what `Reader` raises.
+    UsageError for the choice, and under ``OnLaterChange.FAIL``; and what `Reader` raises.
     """
     reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
     planner = _Reverting(run, reader, workers=workers, watch=watch)
     await to_thread.run_sync(planner.read)
     await planner.find_siblings()
     chosen, other_rows = planner.choose(rows, image_sets, whole_image_sets=whole_image_sets)
-    decided = await planner.decide_all(chosen, on_conflict)
-    return await to_thread.run_sync(lambda: planner.plan(decided, folder, now, on_conflict, other_rows))
+    decided = await planner.decide_all(chosen, on_later_change)
+    return await to_thread.run_sync(lambda: planner.plan(decided, folder, now, on_later_change, other_rows))
 
 
 async def revert_run(
@@ -221,7 +195,6 @@ async def revert_run(
     options, StoppedError once ``stop`` was sent (nothing is planned then), and what `connect` and `revert` raise.
     """
     options = options or RevertOptions()
-    options.check()
     rates = read_paces(options.read_rate)
     now = datetime.now(UTC)
     connection = connection_of(run, where)
@@ -240,7 +213,7 @@ async def revert_run(
             rows=options.rows,
             image_sets=options.image_sets,
             whole_image_sets=options.whole_image_sets,
-            on_conflict=options.on_conflict,
+            on_later_change=options.on_later_change,
             workers=options.workers,
             watch=watch,
         )
@@ -341,23 +314,23 @@ class _Reverting:
             raise UsageError(
                 f"{_some(along, 'other row')} changed the same image sets: a revert undoes a whole version, and "
                 f"{'it' if len(along) == 1 else 'they'} would be undone too.",
-                hint=f"Undo all of them: --rows {ranges(sorted(wanted | set(along)))}, or --whole-image-sets.\n"
+                hint=f"Undo all of them: `rows={ranges(sorted(wanted | set(along)))}`, or `whole_image_sets=True`.\n"
                 "To undo some of them only, apply an edit list with the values of before.",
             )
         return chosen, along
 
-    async def decide_all(self, chosen: Sequence[str], on_conflict: OnConflict) -> list[Target | LeftOut]:
+    async def decide_all(self, chosen: Sequence[str], on_later_change: OnLaterChange) -> list[Target | LeftOut]:
         """What to do with each image set."""
         found: dict[str, Target | LeftOut] = {}
 
         async def one(image_set_id: str) -> None:
-            found[image_set_id] = await self._decide(image_set_id, on_conflict)
+            found[image_set_id] = await self._decide(image_set_id, on_later_change)
             self._watch(len(found), len(chosen))
 
         await for_each(one, chosen, at_once=self._workers)
         return [found[image_set_id] for image_set_id in chosen]
 
-    async def _decide(self, image_set_id: str, on_conflict: OnConflict) -> Target | LeftOut:
+    async def _decide(self, image_set_id: str, on_later_change: OnLaterChange) -> Target | LeftOut:
         if image_set_id in self._undecided:
             return LeftOut(
                 image_set_id,
@@ -379,7 +352,7 @@ class _Reverting:
             )
         listed = await self._versions(image_set_id)
         if not isinstance(listed, Refused) and listed:
-            return decide(image_set_id, own, listed, on_conflict)
+            return decide(image_set_id, own, listed, on_later_change)
         if isinstance(listed, Refused) and listed.kind is not Refusal.NOT_FOUND:
             return LeftOut(image_set_id, "unread", f"could not be looked at ({listed.code}).")
         return LeftOut(image_set_id, "gone", "does not exist any more.")
@@ -389,18 +362,18 @@ class _Reverting:
         decided: list[Target | LeftOut],
         folder: Path,
         now: datetime,
-        on_conflict: OnConflict,
+        on_later_change: OnLaterChange,
         other_rows: list[int],
     ) -> Reversal:
         """Write the plan. Blocks."""
         targets = [one for one in decided if isinstance(one, Target)]
         left_out = [one for one in decided if isinstance(one, LeftOut)]
         changed = [one.image_set_id for one in left_out if one.code == "changed"]
-        if changed and on_conflict is OnConflict.FAIL:
+        if changed and on_later_change is OnLaterChange.FAIL:
             raise UsageError(
                 f"{_some(changed, 'image set')} {'has' if len(changed) == 1 else 'have'} been changed by another "
                 "writer; nothing was planned.",
-                hint="Leave them as they are: --on-conflict skip",
+                hint="Leave them as they are: `on_later_change=skip`",
             )
         rules = RULES["2026"]
         settings = plans.Settings(rules=rules, payload_limit=rules.payload_limit)
@@ -514,16 +487,3 @@ def ranges(numbers: Sequence[int]) -> str:
         else:
             runs.append([number])
     return ",".join("-".join(map(str, run)) for run in runs)
-
-
-def parse_ranges(text: str) -> set[int]:
-    """Read `812` or `2-5,9`. Raises UsageError."""
-    found: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise UsageError(
-                "the rows are not understood.", hint="Write them as 812 or 2-5,9, as the edit list has them."
-            )
-        found |= set(range(int(first), int(last or first) + 1))
-    return found

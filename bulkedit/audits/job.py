@@ -16,9 +16,9 @@ from bulkedit._progress import Phase, WorkProgress, ended_by
 from bulkedit.audits.originals import Kind
 from bulkedit.audits.run import check, finish
 from bulkedit.client.connect import connect
-from bulkedit.client.pacing import AUTO
 from bulkedit.client.reader import read_paces
 from bulkedit.deids.profile import load as load_profile
+from bulkedit.options.audit import AuditOptions
 from bulkedit.runs.connection import connection_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bulkedit._progress import StopSignal
     from bulkedit.audits.run import Seen
-    from bulkedit.client.where import Where
+    from bulkedit.options.where import Where
     from bulkedit.runs.folder import Run
 
 # what an option of a profile keeps on purpose
@@ -40,20 +40,6 @@ _KEPT: Final = {
     "retain-institution-identity": Kind.INSTITUTION,
 }
 _FAULTS: Final = ("findings", "undone", "set_aside", "uids_parted", "uids_joined")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditOptions:
-    """How to audit a run."""
-
-    profile: str | None = None  # de-identification profile that was applied; None: nothing was to stay
-    read_rate: str = AUTO  # of GetImageSet, GetImageSetMetadata and ListImageSetVersions: auto, N/s, N/m or N/h
-    read_archived: bool = False  # read archived image sets, which moves them to the frequent tier for 30 days
-
-    def kept(self) -> frozenset[Kind]:
-        """The kinds that the profile keeps on purpose. Blocks. Raises ProfileError."""
-        options = load_profile(self.profile).options if self.profile is not None else ()
-        return frozenset(kind for option, kind in _KEPT.items() if option in options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +67,12 @@ class Audit:
         return not (self.archived or self.unread)
 
 
+def kept_by(deid_profile: str | None) -> frozenset[Kind]:
+    """The kinds that a profile keeps on purpose. Blocks. Raises ProfileError."""
+    options = load_profile(deid_profile).options if deid_profile is not None else ()
+    return frozenset(kind for option, kind in _KEPT.items() if option in options)
+
+
 async def audit_run(
     run: Run,
     options: AuditOptions | None = None,
@@ -97,7 +89,7 @@ async def audit_run(
     """
     options = options or AuditOptions()
     rates = read_paces(options.read_rate)
-    kept = await to_thread.run_sync(options.kept)
+    kept = await to_thread.run_sync(kept_by, options.deid_profile)
     connection = connection_of(run, where)
 
     def watch(seen: Seen) -> None:

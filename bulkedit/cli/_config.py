@@ -56,8 +56,8 @@ def _read(
         if key not in known:
             raise _unknown(file, key, known)
         _require_allowed(file, key, known[key], beside=beside)
-        if not any(_fits(value, one.kind) for one in known[key]):
-            wanted = _word(next(iter(known[key])).kind)
+        if not any(_fits(value, one.typed) for one in known[key]):
+            wanted = _word(next(iter(known[key])).typed)
             raise UsageError(f"{key} is {wanted}.", where=str(file), hint="Write text in quotes, and nothing else.")
     given = {name: (one, content[one.key]) for name, one in options.items() if _may(one) and one.key in content}
     for one, value in given.values():
@@ -146,8 +146,8 @@ def _word(kind: Any) -> str:  # noqa: ANN401 - a type
 
 def _resolved(value: Any, one: Declared, folder: Path) -> Any:  # noqa: ANN401 - TOML
     """A path is from the folder of the file on."""
-    if one.kind is Path:
+    if one.typed is Path:
         return str(folder / value)
-    if Path in get_args(one.kind):
+    if Path in get_args(one.typed):
         return [str(folder / each) for each in value]
     return value

@@ -59,7 +59,9 @@ _HELP_ALL = inspect.Parameter(
 def _parameter(one: Declared) -> inspect.Parameter:
     """A field as typer takes it."""
     default = inspect.Parameter.empty if one.default is MISSING else one.default
-    kind = one.kind | None if default is None else one.kind
+    if default == ():
+        default = None
+    kind = one.typed | None if default is None else one.typed
     said = _option(one, one.said) if isinstance(one.said, Option) else _argument(one.said)
     return inspect.Parameter(
         one.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, said], default=default

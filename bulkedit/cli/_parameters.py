@@ -9,14 +9,24 @@ from typing import Annotated, Final, Literal
 
 from bulkedit.client.responses import Outcome
 from bulkedit.options import shared
+from bulkedit.options.audit import AuditOptions
 from bulkedit.options.declaring import Argument, Config, Declared, Group, Option, all_declared
+from bulkedit.options.deid import DeidOptions
+from bulkedit.options.inventory import InventoryOptions
 from bulkedit.options.listing import ListOptions
+from bulkedit.options.revert import RevertOptions
 from bulkedit.options.running import RunOptions, Strategy
-from bulkedit.options.where import AllowHttp, OtherEndpoint, Where
+from bulkedit.options.verify import VerifyOptions
+from bulkedit.options.where import Where
 
 EMULATOR_PORT: Final = 8104  # 104 is DICOM's port
 ResultFormat = Literal["csv", "parquet", "jsonl"]
 _EDITS = "CSV, CSV.gz, Parquet, JSON lines or Excel file; - is standard input."
+
+PlanFolder = Annotated[
+    Path | None,
+    Option("The plan's folder; plans/<id> if not given.", "DIR", ("--out", "-o"), common=True, config=Config.NEVER),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +38,7 @@ class PlanCommand:
 
     edits: Annotated[str, Argument(_EDITS, "EDITS", edit_list=True)]
     datastore_id: shared.Datastore = None
-    out: Annotated[
-        Path | None,
-        Option(
-            "The plan's folder; plans/<id> where not given.",
-            "DIR",
-            ("--out", "-o"),
-            common=True,
-            config=Config.NEVER,
-        ),
-    ] = None
+    out: PlanFolder = None
     where: Where
     listing: ListOptions
     as_json: shared.AsJson = False
@@ -105,8 +106,7 @@ class ResumeCommand:
             config=Config.NEVER,
         ),
     ] = False
-    endpoint_url: OtherEndpoint = None
-    allow_http: AllowHttp = False
+    where: Annotated[Where, Config.NEVER]
     as_json: shared.AsJson = False
 
 
@@ -183,6 +183,143 @@ class ReportCommand:
             config=Config.NEVER,
         ),
     ] = None
+    as_json: shared.AsJson = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyCommand:
+    """Read back what a run has changed, hold every applied edit against the store, and name each difference.
+
+    A difference is the run's own, or that of a later writer. Exit code 7 tells that there is one. Ctrl-C, and the
+    same command goes on where it stopped.
+
+    Example: bulkedit verify runs/20260102-030405-1a2b --sample 1% --history
+    """
+
+    run: shared.RunFolder
+    reading: VerifyOptions
+    yes: shared.Yes = False
+    where: Annotated[Where, Config.NEVER]  # a file that says something else than the run does not overrule it
+    as_json: shared.AsJson = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertCommand:
+    """Plan the undoing of a run: each image set back to its version before it. Sends nothing that writes.
+
+    The plan is reviewed and applied like any other. Image sets that somebody else has changed since are left out and
+    named, and exit code 1 tells that there are some.
+
+    Example: bulkedit revert runs/20260102-030405-1a2b -o plans/undo
+    """
+
+    run: shared.RunFolder
+    out: PlanFolder = None
+    undoing: RevertOptions
+    where: Annotated[Where, Config.NEVER]  # a file that says something else than the run does not overrule it
+    as_json: shared.AsJson = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryCommand:
+    """Take a snapshot of a data store: every image set with its study, patient and accession number.
+
+    Reads through SearchImageSets only, which leaves archived image sets where they are. An edit list that names its
+    image sets by study, series, accession number, patient or study id is looked up in it. Ctrl-C, and the same
+    command goes on where it stopped.
+
+    Example: bulkedit inventory -d 0123456789abcdef0123456789abcdef -o inventory.parquet
+    """
+
+    out: Annotated[
+        Path,
+        Option(
+            "The Parquet file to write.",
+            "FILE",
+            ("--out", "-o"),
+            ("INVENTORY_OUT",),
+            common=True,
+            config=Config.NEVER,
+        ),
+    ]
+    datastore_id: shared.Datastore = None
+    where: Where
+    taking: InventoryOptions
+    as_json: shared.AsJson = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeidCommand:
+    """Derive the edits that de-identify image sets, as an edit list to review, plan and apply like any other.
+
+    Reads metadata, writes nothing to the data store. UIDs, identifiers and dates come from the key: the same in every
+    run. Ctrl-C, and the same command goes on where it stopped. Older versions of an image set keep what is removed.
+
+    Once the run is applied, `bulkedit audit RUN` looks for what is left; --check RUN is the same.
+
+    Example: bulkedit deid -d 0123456789abcdef0123456789abcdef --all --deid-profile basic --key deid.key -o deid.parquet
+    """
+
+    deriving: DeidOptions
+    out: Annotated[
+        Path,
+        Option(
+            "The edit list to write: Parquet or CSV, as its suffix says. Its record is the folder FILE.deid.",
+            "FILE",
+            ("--out", "-o"),
+            ("DEID_OUT",),
+            common=True,
+            config=Config.NEVER,
+        ),
+    ] = Path("deid.parquet")
+    new_key: Annotated[
+        Path | None,
+        Option(
+            "Write a new random key to this new file, and do nothing else. Only you can read it.",
+            "FILE",
+            prefix="DEID_",
+            group=Group.DEID,
+            common=True,
+            config=Config.NEVER,
+        ),
+    ] = None
+    plan: Annotated[
+        Path | None,
+        Option("Plan the calls too, into this folder.", "DIR", prefix="DEID_", common=True, config=Config.NEVER),
+    ] = None
+    delete_originals: shared.DeleteOriginals = False
+    datastore_id: shared.Datastore = None
+    where: Where
+    explain: Annotated[
+        bool,
+        Option("Print what the profile does, and read nothing.", prefix="DEID_", config=Config.NEVER),
+    ] = False
+    check: Annotated[
+        Path | None,
+        Option(
+            "Derive nothing, and do what `bulkedit audit RUN` does.",
+            "RUN",
+            prefix="DEID_",
+            config=Config.NEVER,
+        ),
+    ] = None
+    yes: shared.Yes = False
+    as_json: shared.AsJson = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCommand:
+    """Look for what still identifies patients after a de-identification run was applied.
+
+    An independent scan: each image set is compared with what it was before the run, by rules of its own. Exit code 7
+    tells that something is left. Pixels are not looked at.
+
+    Example: bulkedit audit runs/20260102-030405-1a2b --deid-profile basic
+    """
+
+    run: shared.RunFolder
+    auditing: AuditOptions
+    where: Annotated[Where, Config.NEVER]  # a file that says something else than the run does not overrule it
     as_json: shared.AsJson = False
 
 
@@ -312,6 +449,11 @@ TAKEN: Final[dict[str, type]] = {
     "resume": ResumeCommand,
     "status": StatusCommand,
     "report": ReportCommand,
+    "verify": VerifyCommand,
+    "revert": RevertCommand,
+    "inventory": InventoryCommand,
+    "deid": DeidCommand,
+    "audit": AuditCommand,
     "clean": CleanCommand,
     "emulate": EmulateCommand,
 }

@@ -26,7 +26,6 @@ from bulkedit.cli.report import closing_lines
 from bulkedit.client.connect import Connection, connect
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
 from bulkedit.options.running import Strategy
-from bulkedit.options.where import Where
 from bulkedit.plans.from_list import plan_list
 from bulkedit.runs import folder as runs
 from bulkedit.runs.options import Options
@@ -88,8 +87,7 @@ def apply(options: ApplyCommand, _: typer.Context) -> None:
 def resume(options: ResumeCommand, _: typer.Context) -> None:
     """Carry `bulkedit resume` out."""
     found = runs.load(options.run)
-    where = Where(endpoint_url=options.endpoint_url, allow_http=options.allow_http)
-    connection = agreed_connection(found, where)
+    connection = agreed_connection(found, options.where)
     with _naming_resume(found):
         going_on = GoingOn(options.strategy, assume_unknown=options.assume_unknown)
         code = anyio.run(partial(_connected, connection, lambda: found, going_on, as_json=options.as_json))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import polars as pl
@@ -13,77 +13,31 @@ import typer
 from bulkedit._printable import printable
 from bulkedit._progress import Phase, WorkProgress
 from bulkedit._words import duration, plural
-from bulkedit.audits.job import Audit, AuditOptions, audit_run
-from bulkedit.cli import _options as o
+from bulkedit.audits.job import Audit, audit_run, kept_by
 from bulkedit.cli._console import command, err, json_line, out, print_rows
 from bulkedit.cli._working import Latest, agreed_where, attended
-from bulkedit.client.pacing import AUTO
-from bulkedit.client.where import Where
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, StoppedError
 from bulkedit.runs import folder as runs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bulkedit.cli._parameters import AuditCommand
+    from bulkedit.options.audit import AuditOptions
+    from bulkedit.options.where import Where
     from bulkedit.runs.folder import Run
 
 _SHOWN: Final = 10  # lines of one kind
 
-DeidProfile = Annotated[
-    str | None,
-    typer.Option(
-        "--deid-profile",
-        metavar="NAME|FILE.toml",
-        envvar="BULKEDIT_AUDIT_DEID_PROFILE",
-        help="The de-identification profile that was applied: what it keeps on purpose is no finding.",
-        show_default=False,
-    ),
-]
-ReadArchived = Annotated[
-    bool,
-    typer.Option(
-        "--read-archived",
-        envvar="BULKEDIT_READ_ARCHIVED",
-        help="Read archived image sets too, which moves them to the frequent tier for 30 days.",
-    ),
-]
 
-
-def audit(
-    run: o.RunFolder,
-    deid_profile: DeidProfile = None,
-    read_archived: ReadArchived = False,
-    region: o.Region = None,
-    profile: o.AwsProfile = None,
-    endpoint_url: o.EndpointUrl = None,
-    allow_http: o.AllowHttp = False,
-    client_cert: o.ClientCert = None,
-    client_key: o.ClientKey = None,
-    read_rate: o.ReadRate = AUTO,
-    as_json: o.AsJson = False,
-) -> None:
-    """Look for what still identifies patients after a de-identification run was applied.
-
-    An independent scan: each image set is compared with what it was before the run, by rules of its own. Exit code 7
-    tells that something is left. Pixels are not looked at.
-
-    Example: bulkedit audit runs/20260102-030405-1a2b --deid-profile basic
-    """
-    where = Where(
-        region=region,
-        profile=profile,
-        endpoint_url=endpoint_url,
-        allow_http=allow_http,
-        client_cert=client_cert,
-        client_key=client_key,
-    )
-    options = AuditOptions(profile=deid_profile, read_rate=read_rate, read_archived=read_archived)
-    audited(run, options, where, as_json=as_json)
+def audit(options: AuditCommand, _: typer.Context) -> None:
+    """Carry `bulkedit audit` out."""
+    audited(options.run, options.auditing, options.where, as_json=options.as_json)
 
 
 def audited(folder: Path, options: AuditOptions, where: Where, *, as_json: bool) -> None:
     """Audit a run, say what was found, and exit: 0 if nothing was."""
-    options.kept()  # what is wrong with the profile is said before a question
+    kept_by(options.deid_profile)  # what is wrong with the profile is said before a question
     run = runs.load(folder)
     began = time.monotonic()
     work = partial(audit_run, run, options, where=agreed_where(run, where))
@@ -192,7 +146,7 @@ def _left(found: Audit, folder: Path, options: AuditOptions) -> None:
         count = len(found.archived)
         which = "image set is archived and was" if count == 1 else "image sets are archived and were"
         err().print(f"{count:,} {which} not read: reading moves to the frequent tier for 30 days.")
-        profile = ["--deid-profile", options.profile] if options.profile is not None else []
+        profile = ["--deid-profile", options.deid_profile] if options.deid_profile is not None else []
         err().print(f"To read them too:  {command('audit', folder, *profile, '--read-archived')}")
     for reason, count in found.unread.items():
         err().print(f"{plural(count, 'image set')} could not be read ({reason}).")

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
 import polars as pl
@@ -20,298 +20,60 @@ from bulkedit import deids
 from bulkedit._printable import printable
 from bulkedit._progress import WorkProgress
 from bulkedit._words import duration, plural
-from bulkedit.audits.job import AuditOptions
-from bulkedit.cli import _options as o
-from bulkedit.cli._console import confirmed, err, interactive, json_line, out, print_rows
+from bulkedit.cli._console import as_flags, confirmed, err, interactive, json_line, out, print_rows
+from bulkedit.cli._parameters import DeidCommand
 from bulkedit.cli._working import Latest, attended
 from bulkedit.cli.audit import audited
 from bulkedit.cli.plan import Talk, apply_command, plan_line, show_plan
-from bulkedit.client.pacing import DOCUMENTED, Operation, parse_rate
-from bulkedit.client.where import Where
-from bulkedit.deids.job import DEFAULT_RATE, MOVES, Deidentified, DeidOptions, deidentify
+from bulkedit.deids.job import MOVES, Deidentified, deidentify
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.edits.edit import SELECTORS
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, StoppedError, UsageError
-from bulkedit.plans.from_list import ListOptions, plan_list
-
-_PROFILE = "Profile and key"
-_WHICH = "Which image sets"
-
-Profile = Annotated[
-    str | None,
-    typer.Option(
-        "--profile",
-        metavar="NAME|FILE.toml",
-        envvar="BULKEDIT_DEID_PROFILE",
-        help=f"The de-identification profile: {', '.join(deids.SHIPPED)}, or a file of your own.",
-        rich_help_panel=_PROFILE,
-        show_default=False,
-    ),
-]
-KeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--key",
-        metavar="FILE",
-        envvar="BULKEDIT_DEID_KEY_FILE",
-        help=f"The file with the secret key of the pseudonyms; without it the key is in {deids.ENVIRONMENT}.",
-        rich_help_panel=_PROFILE,
-        show_default=False,
-    ),
-]
-NewKey = Annotated[
-    Path | None,
-    typer.Option(
-        "--new-key",
-        metavar="FILE",
-        envvar="BULKEDIT_DEID_NEW_KEY",
-        help="Write a new random key to a new file that only you can read, and do nothing else.",
-        rich_help_panel=_PROFILE,
-        show_default=False,
-    ),
-]
-Mapping = Annotated[
-    Path | None,
-    typer.Option(
-        "--mapping",
-        metavar="FILE",
-        envvar="BULKEDIT_DEID_MAPPING",
-        help="A CSV file with the columns patient_id and pseudonym, for pseudonyms of your own.",
-        rich_help_panel=_PROFILE,
-        show_default=False,
-    ),
-]
-MapFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--reidentification-map",
-        metavar="FILE",
-        envvar="BULKEDIT_DEID_MAP",
-        help="Write which original stands behind each pseudonym, encrypted with --map-key.",
-        rich_help_panel=_PROFILE,
-        show_default=False,
-    ),
-]
-MapKey = Annotated[
-    Path | None,
-    typer.Option(
-        "--map-key",
-        metavar="FILE",
-        envvar="BULKEDIT_DEID_MAP_KEY",
-        help="The file with the Fernet key that encrypts the re-identification map.",
-        rich_help_panel=_PROFILE,
-        show_default=False,
-    ),
-]
-Everything = Annotated[
-    bool,
-    typer.Option("--all", envvar="BULKEDIT_DEID_ALL", help="All of the data store.", rich_help_panel=_WHICH),
-]
-Select = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--select",
-        metavar="SELECTOR=VALUE",
-        envvar="BULKEDIT_DEID_SELECT",
-        help=f"Those that a selector names: {', '.join(SELECTORS)}. May be given several times. SELECTOR=@FILE takes "
-        "the lines of a file, SELECTOR=@- those of standard input: `ps` shows what is typed, and shells keep it.",
-        rich_help_panel=_WHICH,
-    ),
-]
-SelectFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--select-file",
-        metavar="FILE",
-        envvar="BULKEDIT_DEID_SELECT_FILE",
-        help="A CSV file with one column, named by a selector: the image sets that its cells name.",
-        rich_help_panel=_WHICH,
-        show_default=False,
-    ),
-]
-Snapshot = Annotated[
-    Path | None,
-    typer.Option(
-        "--inventory",
-        metavar="FILE",
-        envvar="BULKEDIT_INVENTORY",
-        help="A snapshot from `bulkedit inventory`: all of it, or what is selected, is looked up there.",
-        rich_help_panel=_WHICH,
-        show_default=False,
-    ),
-]
-From = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--from",
-        metavar="PATH",
-        envvar="BULKEDIT_DEID_FROM",
-        help="Metadata documents from files or folders (JSON, also gzipped) instead of a data store.",
-        rich_help_panel=_WHICH,
-    ),
-]
-Out = Annotated[
-    Path,
-    typer.Option(
-        "--out",
-        "-o",
-        metavar="FILE",
-        envvar="BULKEDIT_DEID_OUT",
-        help="The edit list to write: Parquet or CSV, as its suffix says. Its record is the folder FILE.deid.",
-    ),
-]
-ForceNeeded = Annotated[
-    bool,
-    typer.Option(
-        "--force-needed-only",
-        envvar="BULKEDIT_DEID_FORCE_NEEDED_ONLY",
-        help="Give force to the edits alone that need it. It takes more calls: forced and unforced ones are apart.",
-    ),
-]
-PlanOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--plan",
-        metavar="DIR",
-        envvar="BULKEDIT_DEID_PLAN",
-        help="Plan the calls too, into this folder.",
-        show_default=False,
-    ),
-]
-Explain = Annotated[
-    bool,
-    typer.Option("--explain", envvar="BULKEDIT_DEID_EXPLAIN", help="Print what the profile does, and read nothing."),
-]
-ReadRate = Annotated[
-    str,
-    typer.Option(
-        "--read-rate",
-        metavar="N/s|N/m|N/h",
-        envvar="BULKEDIT_READ_RATE",
-        help=f"Reads of metadata to send (GetImageSetMetadata); the default quota is {DEFAULT_RATE}.",
-    ),
-]
-AwsProfile = Annotated[
-    str | None,
-    typer.Option("--aws-profile", envvar="BULKEDIT_AWS_PROFILE", help="Profile of ~/.aws/config.", show_default=False),
-]
-CheckOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--check",
-        metavar="RUN",
-        envvar="BULKEDIT_DEID_CHECK",
-        help="Derive nothing: look for what still identifies patients after this run. --profile says what was to stay.",
-        show_default=False,
-    ),
-]
-Fresh = Annotated[
-    bool,
-    typer.Option("--fresh", envvar="BULKEDIT_FRESH", help="Begin anew, and replace an edit list that is there."),
-]
+from bulkedit.options.audit import AuditOptions
+from bulkedit.options.deid import DeidOptions
+from bulkedit.options.listing import ListOptions
+from bulkedit.options.where import Where
+from bulkedit.plans import from_list
+from bulkedit.plans.from_list import plan_list
 
 
-def deid(
-    context: typer.Context,
-    profile: Profile = None,
-    file: Out = Path("deid.parquet"),
-    key: KeyFile = None,
-    new_key: NewKey = None,
-    mapping: Mapping = None,
-    reidentification_map: MapFile = None,
-    map_key: MapKey = None,
-    everything: Everything = False,
-    select: Select = None,
-    select_file: SelectFile = None,
-    inventory: Snapshot = None,
-    source: From = None,
-    plan: PlanOption = None,
-    via_copy: o.ViaCopy = False,
-    delete_originals: o.DeleteOriginals = False,
-    payload_limit: o.PayloadLimit = None,
-    force_needed_only: ForceNeeded = False,
-    rules: o.Rules = "2026",
-    datastore: o.DatastoreId = None,
-    region: o.Region = None,
-    aws_profile: AwsProfile = None,
-    endpoint_url: o.EndpointUrl = None,
-    allow_http: o.AllowHttp = False,
-    client_cert: o.ClientCert = None,
-    client_key: o.ClientKey = None,
-    read_rate: ReadRate = DEFAULT_RATE,
-    fresh: Fresh = False,
-    explain: Explain = False,
-    check: CheckOption = None,
-    yes: o.Yes = False,
-    as_json: o.AsJson = False,
-) -> None:
-    """Derive the edits that de-identify image sets, as an edit list to review, plan and apply like any other.
-
-    Reads metadata, writes nothing to the data store. UIDs, identifiers and dates come from the key: the same in every
-    run. Ctrl-C, and the same command goes on where it stopped. Older versions of an image set keep what is removed.
-
-    Once the run is applied, `bulkedit audit RUN` looks for what is left; --check RUN is the same.
-
-    Example: bulkedit deid -d 0123456789abcdef0123456789abcdef --all --profile basic --key deid.key -o deid.parquet
-    """
-    if new_key is not None:
-        _make_key(context, new_key, as_json=as_json)
+def deid(options: DeidCommand, context: typer.Context) -> None:
+    """Carry `bulkedit deid` out."""
+    deriving, where, datastore, as_json = options.deriving, options.where, options.datastore_id, options.as_json
+    if options.new_key is not None:
+        _make_key(context, options.new_key, as_json=as_json)
         return
-    where = Where(
-        region=region,
-        profile=aws_profile,
-        endpoint_url=endpoint_url,
-        allow_http=allow_http,
-        client_cert=client_cert,
-        client_key=client_key,
-    )
-    if check is not None:
-        audited(
-            check, AuditOptions(profile=profile, read_rate=_looks(read_rate), read_archived=yes), where, as_json=as_json
+    if options.check is not None:
+        auditing = AuditOptions(
+            deid_profile=deriving.deid_profile,
+            read_rate=deriving.read_rate,
+            read_archived=deriving.read_archived,
         )
-    if profile is None:
-        raise UsageError("no profile is named.", hint=f"Give it: --profile {deids.SHIPPED[0]}, or a file of your own.")
-    if explain:
-        _explain(deids.load_profile(profile), as_json=as_json)
+        audited(options.check, auditing, where, as_json=as_json)
+    if deriving.deid_profile is None:
+        _require_no_mistake(where.profile)
+    elif options.explain:
+        _explain(deids.load_profile(deriving.deid_profile), as_json=as_json)
         return
     listing = ListOptions(
-        rules=rules,
-        payload_limit=payload_limit,
-        inventory=inventory,
-        via_copy=via_copy,
-        delete_originals=delete_originals,
+        rules=deriving.rules,
+        payload_limit=deriving.payload_limit,
+        inventory=deriving.inventory,
+        via_copy=deriving.via_copy,
+        delete_originals=options.delete_originals,
+        read_rate=deriving.read_rate,
     )
-    listing.check()
-    if plan is not None and not datastore:
-        raise UsageError("a plan is for a data store.", hint="Give it: --datastore ID (or -d ID)")
-    options = DeidOptions(
-        profile=profile,
-        key=key,
-        mapping=mapping,
-        reidentification_map=reidentification_map,
-        map_key=map_key,
-        everything=everything,
-        select=tuple(select or ()),
-        select_file=select_file,
-        inventory=inventory,
-        source=tuple(source or ()),
-        via_copy=via_copy,
-        payload_limit=payload_limit,
-        force_needed_only=force_needed_only,
-        rules=rules,
-        read_rate=read_rate,
-        read_archived=yes,
-        fresh=fresh,
-    )
-    options.check(file, datastore)
+    from_list.check(listing)
+    if options.plan is not None and not datastore:
+        raise UsageError("a plan is for a data store.", hint="Give it: `datastore_id=ID`")
+    deriving.check_for(options.out, datastore)
     work = partial(
         deidentify,
-        file,
-        options,
+        options.out,
+        deriving,
         datastore,
         where=where,
-        standard_input=_standard_input(options),
-        agree=partial(_agreed, yes=yes),
+        standard_input=_standard_input(deriving),
+        agree=partial(_agreed, deriving, yes=options.yes),
     )
     began = time.monotonic()
     latest = Latest(WorkProgress())
@@ -321,8 +83,8 @@ def deid(
         err().print(f"Interrupted, with {plural(latest.progress.done, 'image set')} kept. The same command goes on.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _close(made, time.monotonic() - began, as_json=as_json)
-    if plan is not None and made.edits:
-        _plan(made, datastore, listing, plan, where, as_json=as_json)
+    if options.plan is not None and made.edits:
+        _plan(made, datastore, listing, options.plan, where, as_json=as_json)
     if made.unreachable:
         raise typer.Exit(EXIT_NOT_ALL_APPLIED)
 
@@ -339,12 +101,23 @@ def _words(progress: WorkProgress) -> str:
     return " · ".join([*parts, f"{progress.throttled:,} throttled"])
 
 
-def _agreed(count: int, *, yes: bool) -> bool:
-    """Whether archived image sets may be read; asks a person."""
-    if not (yes or interactive()):
+def _agreed(deriving: DeidOptions, count: int, *, yes: bool) -> bool:
+    """Whether archived image sets may be read; asks a person, unless that is not wanted."""
+    asks = interactive() and not yes
+    if not (deriving.read_archived or asks):
         return False
     err().print(f"{plural(count, 'image set')} {MOVES}.")
-    return yes or confirmed("Go on?", abort=True)
+    return deriving.read_archived or confirmed("Go on?", abort=True)
+
+
+def _require_no_mistake(profile: str | None) -> None:
+    """Raises UsageError if the AWS profile was meant as one of de-identification, which `--profile` once was."""
+    if profile is not None and (profile in deids.SHIPPED or profile.endswith(".toml")):
+        raise UsageError(
+            "--profile is the AWS profile.",
+            likely="A de-identification profile was meant.",
+            hint=f"Give it so: --deid-profile {profile}",
+        )
 
 
 def _plan(
@@ -388,12 +161,6 @@ def _is_typed(context: typer.Context, name: str | None) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _looks(read_rate: str) -> str:
-    """The rate of GetImageSet where so much metadata is read: two documents for each look."""
-    factor = parse_rate(read_rate).per_second / DOCUMENTED[Operation.METADATA].per_second
-    return f"{factor * DOCUMENTED[Operation.GET].per_second:g}/s"
-
-
 # -- what is said --------------------------------------------------------------------------------------------------
 
 
@@ -429,7 +196,7 @@ def _close(made: Deidentified, seconds: float, *, as_json: bool) -> None:
         kind = deids.KINDS[line["kind"]]
         head = "Unreachable" if kind.unreachable else "Note"
         count, where = plural(line["times"], "time"), plural(line["image_sets"], "image set")
-        console.print(f"{head}: {line['level']} {line['attribute']} ({count}, {where}): {kind.text}")
+        console.print(f"{head}: {line['level']} {line['attribute']} ({count}, {where}): {as_flags(kind.text)}")
     console.print("The list holds health data, as its record does: only you can read them.")
     console.print(
         "Editing purges nothing: older versions of an image set keep what is removed. Pixels are not looked at."

@@ -6,7 +6,7 @@ import signal
 import time
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import typer
@@ -14,149 +14,37 @@ import typer
 from bulkedit._printable import printable
 from bulkedit._progress import Phase, WorkProgress
 from bulkedit._words import duration, noun, plural
-from bulkedit.after.verify import Archived, VerifyOptions, parse_sample
-from bulkedit.after.verify import verify as verify_run
-from bulkedit.cli import _options as o
+from bulkedit.after.verify.verify import verify as verify_run
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line, lines_of_edits, out, print_rows
 from bulkedit.cli._working import Latest, agreed_where, attended
-from bulkedit.client.pacing import AUTO
-from bulkedit.client.where import Where
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, StoppedError
 from bulkedit.runs import folder as runs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bulkedit.after.verify import Seen, Verification
+    from bulkedit.cli._parameters import VerifyCommand
+    from bulkedit.options.verify import VerifyOptions
+    from bulkedit.options.where import Where
     from bulkedit.runs.folder import Run
 
 _SHOWN: Final = 10  # rows of one kind
 
-_READING = "Reading back"
-Sample = Annotated[
-    str | None,
-    typer.Option(
-        "--sample",
-        metavar="N|P%",
-        envvar="BULKEDIT_SAMPLE",
-        help="Read so many of the image sets, or this share of them, chosen by lot; all where not given.",
-        rich_help_panel=_READING,
-        show_default=False,
-    ),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        "--seed",
-        envvar="BULKEDIT_SEED",
-        min=0,
-        help="Of the lot; drawn and recorded where not given. The same seed draws the same image sets.",
-        rich_help_panel=_READING,
-        show_default=False,
-    ),
-]
-HistoryOption = Annotated[
-    bool,
-    typer.Option(
-        "--history",
-        envvar="BULKEDIT_HISTORY",
-        help="Also list the older versions that still have what was replaced or removed: editing does not purge them.",
-        rich_help_panel=_READING,
-    ),
-]
-IncludeValues = Annotated[
-    bool,
-    typer.Option(
-        "--include-values",
-        envvar="BULKEDIT_INCLUDE_VALUES",
-        help="Write expected and found values into the files of the verification.",
-        rich_help_panel=_READING,
-    ),
-]
-SkipArchived = Annotated[
-    bool,
-    typer.Option(
-        "--skip-archived",
-        envvar="BULKEDIT_SKIP_ARCHIVED",
-        help="Leave archived image sets out: reading would move them to the frequent tier for 30 days.",
-        rich_help_panel=_READING,
-    ),
-]
-YesArchived = Annotated[
-    bool,
-    typer.Option(
-        "--yes",
-        "-y",
-        envvar="BULKEDIT_YES",
-        help="Do not ask; read archived image sets too, which moves them to the frequent tier for 30 days.",
-        rich_help_panel=_READING,
-    ),
-]
-Anew = Annotated[
-    bool,
-    typer.Option(
-        "--anew",
-        envvar="BULKEDIT_ANEW",
-        help="Begin anew, where otherwise a verification that was interrupted would be gone on with.",
-        rich_help_panel=_READING,
-    ),
-]
 
-
-def verify(
-    run: o.RunFolder,
-    sample: Sample = None,
-    seed: Seed = None,
-    history: HistoryOption = False,
-    include_values: IncludeValues = False,
-    skip_archived: SkipArchived = False,
-    yes: YesArchived = False,
-    anew: Anew = False,
-    region: o.Region = None,
-    profile: o.AwsProfile = None,
-    endpoint_url: o.EndpointUrl = None,
-    allow_http: o.AllowHttp = False,
-    client_cert: o.ClientCert = None,
-    client_key: o.ClientKey = None,
-    read_rate: o.ReadRate = AUTO,
-    workers: o.Workers = 32,
-    as_json: o.AsJson = False,
-) -> None:
-    """Read back what a run has changed, hold every applied edit against the store, and name each difference.
-
-    A difference is the run's own, or that of a later writer. Exit code 7 tells that there is one. Ctrl-C, and the
-    same command goes on where it stopped.
-
-    Example: bulkedit verify runs/20260102-030405-1a2b --sample 1% --history
-    """
-    found = runs.load(run)
-    options = VerifyOptions(
-        sample=parse_sample(sample) if sample else None,
-        seed=seed,
-        history=history,
-        include_values=include_values,
-        archived=Archived.READ if yes else Archived.SKIP if skip_archived else Archived.LEAVE,
-        fresh=anew,
-        read_rate=read_rate,
-        workers=workers,
-    )
-    where = agreed_where(
-        found,
-        Where(
-            region=region,
-            profile=profile,
-            endpoint_url=endpoint_url,
-            allow_http=allow_http,
-            client_cert=client_cert,
-            client_key=client_key,
-        ),
-    )
-    again = command("verify", *_words(run, sample, seed, history=history, include_values=include_values))
+def verify(options: VerifyCommand, _: typer.Context) -> None:
+    """Carry `bulkedit verify` out."""
+    found, reading, as_json = runs.load(options.run), options.reading, options.as_json
+    where = agreed_where(found, options.where)
+    again = command("verify", *_words(options.run, reading))
     began = time.monotonic()
-    seen = _seen(found, options, where, again)
-    if seen.archived and seen.verification is None and not seen.stopped and interactive() and _ask(seen):
-        seen = _seen(found, replace(options, archived=Archived.READ, fresh=False), where, again)
+    seen = _seen(found, reading, where, again)
+    asks = interactive() and not options.yes
+    if seen.archived and seen.verification is None and not seen.stopped and asks and _ask(seen):
+        seen = _seen(found, replace(reading, read_archived=True, fresh=False), where, again)
     if seen.verification is None:
         if as_json:
-            _json_so_far(found, seen, options, time.monotonic() - began)
+            _json_so_far(found, seen, reading, time.monotonic() - began)
         _left(seen, again)
         raise typer.Exit(EXIT_INTERRUPTED if seen.stopped else EXIT_STOPPED)
     _close(found, seen, seen.verification, time.monotonic() - began, as_json=as_json)
@@ -180,13 +68,15 @@ def _numbers(progress: WorkProgress) -> str:
     return f"{progress.done:,}/{progress.total:,} image sets · {differences} · {progress.throttled:,} throttled"
 
 
-def _words(run: Any, sample: str | None, seed: int | None, **switches: bool) -> list[str]:  # noqa: ANN401
+def _words(run: Path, reading: VerifyOptions) -> list[str]:
+    """What goes on: without `--fresh`, which would begin again."""
     words = [str(run)]
-    if sample:
-        words += ["--sample", sample]
-    if seed is not None:
-        words += ["--seed", str(seed)]
-    return words + [f"--{name.replace('_', '-')}" for name, on in switches.items() if on]
+    if reading.sample:
+        words += ["--sample", str(reading.sample)]
+    if reading.seed is not None:
+        words += ["--seed", str(reading.seed)]
+    switches = {"--history": reading.history, "--include-values": reading.include_values}
+    return words + [name for name, on in switches.items() if on]
 
 
 def _ask(seen: Seen) -> bool:
@@ -209,7 +99,7 @@ def _left(seen: Seen, again: str) -> None:
         return
     if seen.archived:
         console.print(_archived(seen))
-        console.print(f"To read them:          {again} --yes")
+        console.print(f"To read them:          {again} --read-archived")
         console.print(f"To leave them out:     {again} --skip-archived")
     for reason, count in seen.unread.items():
         console.print(f"{plural(count, 'image set')} could not be read ({reason}).")

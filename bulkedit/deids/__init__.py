@@ -4,12 +4,12 @@
 performs I/O. `documents` and `reading` bring documents, `record` keeps what came of them.
 """
 
-from bulkedit.deids.keys import ENVIRONMENT, Key
+from bulkedit.deids.keys import Key
 from bulkedit.deids.keys import exposed as exposed_key
 from bulkedit.deids.keys import load as load_key
 from bulkedit.deids.keys import make as make_key
 from bulkedit.deids.making import Making, Recipe
-from bulkedit.deids.profile import OPTIONS, PRECEDENCE, SHIPPED, Profile
+from bulkedit.deids.profile import OPTIONS, PRECEDENCE, Profile
 from bulkedit.deids.profile import load as load_profile
 from bulkedit.deids.pseudonyms import load_mapping
 from bulkedit.deids.reading import read_all, selected_by_id
@@ -17,6 +17,7 @@ from bulkedit.deids.record import SELECTION, Record, folder_of
 from bulkedit.deids.rules import Rules
 from bulkedit.deids.selection import selected
 from bulkedit.deids.walk import KINDS, Derived, Edit, Finding, Mark, Walker
+from bulkedit.options.deid import ENVIRONMENT, SHIPPED
 
 __all__ = [
     "ENVIRONMENT",

@@ -21,10 +21,8 @@ from bulkedit import inventories
 from bulkedit._progress import Phase, WorkProgress, ended_by
 from bulkedit._words import plural
 from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import DOCUMENTED, Operation, Rate, parse_rate
-from bulkedit.client.reader import Reader, Reads
+from bulkedit.client.reader import Reader, Reads, read_paces
 from bulkedit.client.responses import ARCHIVED
-from bulkedit.client.where import Where
 from bulkedit.deids import keys as key_files
 from bulkedit.deids import profile as profiles
 from bulkedit.deids.documents import files_of, read_files
@@ -35,64 +33,18 @@ from bulkedit.deids.record import SELECTION, Record
 from bulkedit.deids.selection import selected
 from bulkedit.dicom.dictionary import RULES
 from bulkedit.errors import BulkeditError, UsageError
+from bulkedit.options.where import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from bulkedit._progress import StopSignal
-    from bulkedit.client.contract import Client
+    from bulkedit.options.deid import DeidOptions
 
 _log = logging.getLogger(__name__)
-_METADATA: Final = DOCUMENTED[Operation.METADATA]
-DEFAULT_RATE: Final = f"{_METADATA.per_second:g}/s"
-_SUFFIXES: Final = (".csv", ".parquet")
 MOVES: Final = "will move from the archive tier to frequent access for 30 days by being read"
 _KEPT: Final = "What was read is kept: the same call goes on."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeidOptions:
-    """What to de-identify, and how.
-
-    One of four says which image sets: everything, select (or select_file), inventory alone, or source.
-    """
-
-    profile: str  # the de-identification profile: the name of a shipped one, or a file of your own
-    key: Path | None = None  # file with the secret key of the pseudonyms; None: it is in BULKEDIT_DEID_KEY
-    mapping: Path | None = None  # CSV file with the columns patient_id and pseudonym, for pseudonyms of your own
-    reidentification_map: Path | None = None  # write which original is behind each pseudonym, encrypted with map_key
-    map_key: Path | None = None  # file with the Fernet key that encrypts the re-identification map
-    everything: bool = False  # all image sets of the data store
-    select: tuple[str, ...] = ()  # SELECTOR=VALUE, or SELECTOR=@FILE for the lines of a file
-    select_file: Path | None = None  # CSV file with one column, named by a selector
-    inventory: Path | None = None  # snapshot from `inventory`: all of it, or what is selected is looked up there
-    source: tuple[Path, ...] = ()  # metadata documents from files or folders (JSON, also gzipped), not a data store
-    via_copy: bool = False  # edits of a primary image set are those of a copy of it
-    payload_limit: int | None = None  # bytes of one attributes document; None: what the service takes
-    force_needed_only: bool = False  # give force only to the edits that need it, which takes more calls
-    rules: str = "2026"  # version of the service
-    read_rate: str = DEFAULT_RATE  # of GetImageSetMetadata: N/s, N/m or N/h
-    read_archived: bool = False  # read archived image sets, which moves them to the frequent tier for 30 days
-    fresh: bool = False  # begin again, and replace an edit list that is there
-
-    def check(self, file: Path, datastore_id: str | None) -> None:
-        """Raises UsageError for options that do not go together, before anything is read."""
-        if file.suffix not in _SUFFIXES:
-            raise UsageError("the edit list is a Parquet or CSV file.", where=str(file), hint="Name it FILE.parquet.")
-        if (self.reidentification_map is None) != (self.map_key is None):
-            raise UsageError("--reidentification-map and --map-key go together.")
-        if self.rules not in RULES:
-            raise UsageError(f"--rules is one of {', '.join(RULES)}.")
-        chosen = bool(self.select) or self.select_file is not None
-        alone = chosen or (self.inventory is not None and not self.everything)
-        if [self.everything, alone, bool(self.source)].count(True) != 1:
-            raise UsageError(
-                "say which image sets: --all, --select or --select-file, --inventory, or --from; one of them.",
-                hint="A selection may be looked up in an inventory: --select patient_id=… --inventory FILE",
-            )
-        if not self.source and datastore_id is None:
-            raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +114,7 @@ async def deidentify(
     Raises UsageError for options, ProfileError, KeyFileError and MetadataError for the files, StoppedError once
     ``stop`` was sent, and what `connect` and `read_all` raise.
     """
-    options.check(file, datastore_id)
+    options.check_for(file, datastore_id)
     recipe, keys, files = await to_thread.run_sync(_prepared, options, standard_input or io.BytesIO())
     connection = Connection(datastore_id=datastore_id, **asdict(where or Where())) if datastore_id else None
     work = _Work(recipe, keys, files, options, connection, agree, progress or (lambda _: None))
@@ -192,13 +144,13 @@ async def deidentify(
 def _prepared(options: DeidOptions, standard_input: IO[bytes]) -> tuple[Recipe, pl.DataFrame, list[Path]]:
     """What is read before anything is done: recipe, keys of the selection, files of documents."""
     recipe = Recipe(
-        profile=profiles.load(options.profile),
+        profile=profiles.load(str(options.deid_profile)),
         key=key_files.load(options.key),
         payload_limit=options.payload_limit or RULES[options.rules].payload_limit,
         together=not options.force_needed_only,
         mapping=load_mapping(options.mapping) if options.mapping else None,
     )
-    parse_rate(options.read_rate)
+    read_paces(options.read_rate)
     _warn_of_exposed(options.key, options.map_key)
     keys = selected(list(options.select), options.select_file, standard_input)
     return recipe, keys, files_of(options.source) if options.source else []
@@ -228,9 +180,9 @@ async def _read_files(work: _Work, making: Making) -> None:
 
 
 async def _read_store(work: _Work, record: Record, making: Making) -> None:
-    assert work.connection is not None  # noqa: S101 - `DeidOptions.check` has seen to it
+    assert work.connection is not None  # noqa: S101 - `DeidOptions.check_for` has seen to it
     async with connect(work.connection) as client:
-        reader = _reader(client, parse_rate(work.options.read_rate))
+        reader = Reader(client, read_paces(work.options.read_rate), random.SystemRandom())
         work.reads = reader.reads
         selection = record.selection()
         if selection is None:
@@ -248,14 +200,6 @@ async def _read_store(work: _Work, record: Record, making: Making) -> None:
 
         work.progress(_reading(work, making, len(ids)))
         await read_all(reader, ids, take)
-
-
-def _reader(client: Client, rate: Rate) -> Reader:
-    """``rate``: of GetImageSetMetadata; the selection is read at the documented quotas."""
-    burst = max(1.0, _METADATA.burst / _METADATA.per_second * rate.per_second)
-    rates = {operation: DOCUMENTED[operation] for operation in (Operation.SEARCH, Operation.GET)}
-    rates[Operation.METADATA] = Rate(rate.per_second, burst)
-    return Reader(client, rates, random.SystemRandom())
 
 
 def _reading(work: _Work, making: Making, total: int) -> WorkProgress:
@@ -276,7 +220,7 @@ def _require_agreement(left: pl.DataFrame, work: _Work) -> None:
     if not (work.options.read_archived if work.agree is None else work.agree(count)):
         raise UsageError(
             f"{plural(count, 'image set')} {MOVES}: that has its price, so it is asked for.",
-            hint="To agree: --yes",
+            hint="To agree: `read_archived=True`",
         )
 
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Final
 
 from bulkedit._files import open_private
 from bulkedit.errors import KeyFileError, ProfileError
+from bulkedit.options.deid import ENVIRONMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENVIRONMENT: Final = "BULKEDIT_DEID_KEY"
 BYTES: Final = 32
 _READ: Final = 1024  # bytes of a file; a key has far fewer
 _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{64}")

@@ -20,8 +20,7 @@ from bulkedit.deids.pseudonyms import Identifiers
 from bulkedit.deids.table import EDITIONS, NEWER, Action, Mask, parse_mask, private_element
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
-
-SHIPPED: Final = ("basic", "research-dates-shifted", "research-dates-kept", "minimal-phi")
+from bulkedit.options.deid import SHIPPED
 
 # Options of PS3.15 section E.3 in the order of precedence: where two speak of one attribute, the first decides.
 # Dates come before what else is retained, so that a kept device does not keep unshifted calibration dates.

@@ -7,8 +7,8 @@ from typing import IO, Final
 
 import polars as pl
 
-from bulkedit.edits.edit import SELECTORS
 from bulkedit.errors import UsageError
+from bulkedit.options.shared import SELECTORS
 
 _STDIN: Final = "@-"
 _HOW: Final = (

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import result_files as results
-from bulkedit.edits.edit import SELECTORS
 from bulkedit.errors import EditListError
+from bulkedit.options.shared import SELECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.client.contract import IMAGE_SET_ID
-from bulkedit.edits.edit import SELECTOR, SELECTORS
+from bulkedit.edits.edit import SELECTOR
 from bulkedit.edits.problems import Check, found, noun_of, said
+from bulkedit.options.shared import SELECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from bulkedit.dicom.dictionary import Level
+from bulkedit.options.shared import SELECTORS
 
 
 class Action(StrEnum):
@@ -20,15 +21,6 @@ class Action(StrEnum):
     REMOVE_SERIES = "remove-series"
     REVERT = "revert"  # back to an earlier version, whole
 
-
-SELECTORS: Final = (
-    "image_set_id",
-    "study_instance_uid",
-    "series_instance_uid",
-    "accession_number",
-    "patient_id",
-    "study_id",
-)
 
 SELECTOR: Final = pl.Enum(list(SELECTORS))
 ACTION: Final = pl.Enum([str(a) for a in Action])

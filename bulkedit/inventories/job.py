@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from bulkedit._progress import Phase, WorkProgress, ended_by
 from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import AUTO, Operation, parse_read_pace
+from bulkedit.client.pacing import Operation, parse_read_pace
 from bulkedit.client.reader import Reader
-from bulkedit.client.where import Where
 from bulkedit.errors import UsageError
 from bulkedit.inventories.search import Tally
 from bulkedit.inventories.take import take
+from bulkedit.options.inventory import InventoryOptions
+from bulkedit.options.where import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
 
     from bulkedit._progress import StopSignal
     from bulkedit.inventories.saved import Snapshot
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InventoryOptions:
-    """How to take an inventory."""
-
-    read_rate: str = AUTO  # of SearchImageSets: auto, N/s, N/m or N/h
-    fresh: bool = False  # replace an inventory that is there, and drop one that was interrupted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ rate: Annotated[str, Option("Calls to send.", unit="auto|N/s", group=Group.PACE,
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import Enum, StrEnum
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_arg
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Group(StrEnum):
@@ -33,6 +33,8 @@ class Group(StrEnum):
     ACCESS = "Access"
     DEID = "Profile and key"
     WHICH = "Which image sets"
+    READING = "Reading back"
+    UNDOING = "What to undo"
 
 
 class Config(StrEnum):
@@ -50,6 +52,7 @@ class Option:
     ``unit``: what its value is, such as SECONDS; None: its choices, or what its type says. ``flags``: None: the name of
     the field. ``variables``: without BULKEDIT_; None: ``prefix`` and the first flag. ``common``: whether `--help` shows
     it, not only `--help-all`. ``least`` and ``most`` bound a number.
+    ``parse`` reads what is typed, if the type is another than what a text is easily made to; it raises UsageError.
     """
 
     help: str
@@ -62,6 +65,7 @@ class Option:
     most: float | None = None
     config: Config = Config.ANY
     prefix: str = ""
+    parse: Callable[[str], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,19 @@ class Declared:
         """What its value is."""
         return self.said.unit or "|".join(self.choices) or None
 
+    @property
+    def typed(self) -> Any:  # noqa: ANN401 - a type
+        """The type of what is typed for it."""
+        if isinstance(self.said, Option) and self.said.parse is not None:
+            return str
+        return list[get_args(self.kind)[0]] if get_origin(self.kind) is tuple else self.kind  # type: ignore[misc]
+
+    def read(self, value: Any) -> Any:  # noqa: ANN401 - as typed, or in a file
+        """What is typed, as the field has it. Raises UsageError."""
+        if isinstance(self.said, Option) and self.said.parse is not None and isinstance(value, str):
+            return self.said.parse(value)
+        return tuple(value or ()) if get_origin(self.kind) is tuple else value
+
     def problem(self, value: Any) -> str | None:  # noqa: ANN401 - whatever was given
         """What is wrong with a value of the right type, without the value; None if nothing is."""
         if self.choices and value not in self.choices:
@@ -136,11 +153,12 @@ def declared(kind: type) -> tuple[Declared | Part, ...]:
     hints = get_type_hints(kind, include_extras=True)
     found: list[Declared | Part] = []
     for field in fields(kind):
-        hint = hints[field.name]
-        if is_dataclass(hint) and isinstance(hint, type):
-            found.append(Part(field.name, hint))
-        elif get_origin(hint) is Annotated:
-            inner, *extras = get_args(hint)
+        inner, *extras = (
+            get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else [hints[field.name]]
+        )
+        if is_dataclass(inner) and isinstance(inner, type):
+            found.append(Part(field.name, inner, next((one for one in extras if isinstance(one, Config)), None)))
+        else:
             default = field.default if field.default_factory is MISSING else field.default_factory()
             said = [one for one in extras if isinstance(one, Option | Argument)]
             found += [Declared(field.name, _without_none(inner), one, default) for one in said]
@@ -153,6 +171,7 @@ class Part:
 
     name: str
     kind: type
+    config: Config | None = None  # in place of that of each option
 
 
 def _without_none(hint: Any) -> Any:  # noqa: ANN401 - a type
@@ -165,16 +184,28 @@ def all_declared(kind: type) -> dict[str, Declared]:
     """The declared fields of a dataclass and its parts by name. A name that parts share is one option."""
     found: dict[str, Declared] = {}
     for one in declared(kind):
-        more = {one.name: one} if isinstance(one, Declared) else all_declared(one.kind)
+        more = {one.name: one} if isinstance(one, Declared) else _of_part(one)
         for name, declaration in more.items():
             found.setdefault(name, declaration)
     return found
 
 
+def _of_part(part: Part) -> dict[str, Declared]:
+    found = all_declared(part.kind)
+    if part.config is None:
+        return found
+    said = {name: (one, one.said) for name, one in found.items()}
+    return {
+        name: replace(one, said=replace(about, config=part.config)) if isinstance(about, Option) else one
+        for name, (one, about) in said.items()
+    }
+
+
 def made(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a ``kind``
     """A dataclass from values by name, with its parts. Raises what it raises."""
     parts = {one.name: made(one.kind, values) for one in declared(kind) if isinstance(one, Part)}
-    return kind(**parts, **{one.name: values[one.name] for one in declared(kind) if isinstance(one, Declared)})
+    own = {one.name: one.read(values[one.name]) for one in declared(kind) if isinstance(one, Declared)}
+    return kind(**parts, **own)
 
 
 def check(options: Any) -> None:  # noqa: ANN401 - a dataclass with declarations

@@ -11,6 +11,15 @@ from bulkedit.options.declaring import Argument, Config, Group, Option
 RATE_UNIT: Final = "RATE"
 SERVICE: Final = "2026"  # the newest age of the service's documentation
 
+SELECTORS: Final = (
+    "image_set_id",
+    "study_instance_uid",
+    "series_instance_uid",
+    "accession_number",
+    "patient_id",
+    "study_id",
+)
+
 ServiceAge = Literal["2025", "2026"]
 Datastore = Annotated[str | None, Option("The data store.", "ID", ("--datastore", "-d"), common=True)]
 ReadRate = Annotated[
@@ -57,6 +66,15 @@ DeleteOriginals = Annotated[
     Option(
         "With --via-copy: delete each original for good, once its copy is promoted and read back.",
         group=Group.SELECT,
+        config=Config.NEVER,
+    ),
+]
+
+ReadArchived = Annotated[
+    bool,
+    Option(
+        "Read archived image sets too, which moves them to the frequent tier for 30 days.",
+        common=True,
         config=Config.NEVER,
     ),
 ]

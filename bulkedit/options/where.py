@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,8 +12,6 @@ _KEPT: Final = ("client_cert", "client_key")
 _ENDPOINT: Final = Option(
     "Another address than AWS, such as a local emulator.", "URL", group=Group.AWS, config=Config.OWN
 )
-# of a run: a file that says something else than the run does not overrule it
-OtherEndpoint = Annotated[str | None, replace(_ENDPOINT, config=Config.NEVER)]
 AllowHttp = Annotated[
     bool,
     Option(
@@ -28,7 +26,7 @@ AllowHttp = Annotated[
 class Where:
     """How to reach AWS; None leaves a choice to its own configuration chain."""
 
-    region: Annotated[str | None, Option("AWS region.", group=Group.AWS, common=True)] = None
+    region: Annotated[str | None, Option("AWS region.", "NAME", group=Group.AWS, common=True)] = None
     profile: Annotated[
         str | None,
         Option(

@@ -65,7 +65,7 @@ def apply(shell: Shell, study: list[str], rows: list[Row], *words: str, code: in
 
 def told(shell: Shell) -> tuple[dict[str, Any], list[tuple[int, str, str]]]:
     """The closing line of `verify`; row, difference and origin of each difference."""
-    *lines, last = shell.run("verify", "r", "--json", "--anew").json
+    *lines, last = shell.run("verify", "r", "--json", "--fresh").json
     return last, [(line["row"], line["difference"], line["origin"]) for line in lines]
 
 

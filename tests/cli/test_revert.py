@@ -127,17 +127,17 @@ class TestWhatOthersDid:
         assert (result.exit_code, result.stdout) == (1, "")
         assert "Nothing can be brought back: all image sets are left out." in result.stderr
         assert all(f"{one} has been changed by another writer" in result.stderr for one in image_sets)
-        assert "--on-conflict overwrite" in result.stderr
+        assert "--on-later-change overwrite" in result.stderr
 
     def test_it_can_be_brought_back_all_the_same(self, shell: Shell, image_sets: list[str]) -> None:
         edit(shell, "s", f"{image_sets[1]},set,AccessionNumber,A9")
-        planned(shell, "-o", "back", "--on-conflict", "overwrite")
+        planned(shell, "-o", "back", "--on-later-change", "overwrite")
         applied(shell, "back", "b")
         assert content(shell, image_sets[1]) == content(shell, image_sets[1], 1)
 
     def test_nothing_is_planned_under_fail(self, shell: Shell, image_sets: list[str]) -> None:
         edit(shell, "s", f"{image_sets[1]},set,AccessionNumber,A9")
-        result = shell.run("revert", "r", "-o", "back", "--on-conflict", "fail")
+        result = shell.run("revert", "r", "-o", "back", "--on-later-change", "fail")
         assert (result.exit_code, image_sets[1] in result.stderr) == (2, True)
         assert not (shell.folder / "back").exists()
 
@@ -203,7 +203,7 @@ class TestChoice:
             (("--rows", "99"), "applied nothing of row 99"),
             (("--rows", "5-3"), "not understood"),
             (("--rows", "2", "--image-sets", "f" * 32), "do not go together"),
-            (("--on-conflict", "maybe"), "--on-conflict is one of skip, fail, overwrite"),
+            (("--on-later-change", "maybe"), "'overwrite'"),
         ],
         ids=lambda x: x if isinstance(x, str) else " ".join(x),
     )

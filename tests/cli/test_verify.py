@@ -78,7 +78,7 @@ class TestDifferences:
         whole = shell.write("y.csv", f"{columns}\n{image_sets[0]},remove-instance,,{inside},true\n")
         assert shell.run("apply", whole, "--yes", "--run", "y").exit_code == 0
         assert shell.run("verify", "y").exit_code == 0
-        result = shell.run("verify", "x", "--json", "--anew")
+        result = shell.run("verify", "x", "--json", "--fresh")
         found, last = result.json
         assert (result.exit_code, last["matching"], last["differences"]) == (7, 0, 1)
         assert (found["difference"], found["origin"]) == ("place gone", "later writer")
@@ -289,13 +289,13 @@ class TestArchived:
         result = shell.run("verify", "r")
         assert result.exit_code == 5
         assert "1 image set is archived: reading moves it to the frequent tier for 30 days." in result.stderr
-        assert "bulkedit verify r --yes" in result.stderr
+        assert "bulkedit verify r --read-archived" in result.stderr
         assert self.tier(shell, archived)
 
     def test_yes_reads_what_was_left(self, shell: Shell, archived: str) -> None:
         shell.run("verify", "r")
         read = len(shell.requests("GetImageSetMetadata"))
-        _, line, _ = verified(shell, "--yes")
+        _, line, _ = verified(shell, "--read-archived")
         assert (line["matching"], line["archived"]) == (3, 0)
         assert len(shell.requests("GetImageSetMetadata")) - read == 1
         assert not self.tier(shell, archived)

@@ -158,7 +158,7 @@ def test_an_archived_image_set_is_read_only_when_asked_for(shell: Shell) -> None
     assert left.exit_code == EXIT_STOPPED
     assert "bulkedit audit r --read-archived" in left.stderr
     assert not shell.requests("GetImageSetMetadata")[1:]  # that of the derivation
-    for words in (("audit", "r", "--read-archived"), ("deid", "--check", "r", "--yes")):
+    for words in (("audit", "r", "--read-archived"), ("deid", "--check", "r", "--read-archived")):
         assert shell.run(*words, "--json").json[-1]["image_sets"] == 1
 
 

@@ -288,7 +288,7 @@ def test_archived_image_sets_are_read_only_where_that_was_agreed_to(shell: Shell
     assert refused.exit_code == EXIT_USAGE
     assert "1 image set will move from the archive tier" in refused.stderr
     assert not shell.requests("GetImageSetMetadata")
-    assert shell.run(*words, "--yes").exit_code == EXIT_OK
+    assert shell.run(*words, "--read-archived").exit_code == EXIT_OK
 
 
 def test_a_profile_explains_itself(shell: Shell) -> None:

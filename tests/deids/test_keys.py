@@ -16,6 +16,7 @@ import pytest
 from bulkedit.deids import keys
 from bulkedit.deids.walk import Mark
 from bulkedit.errors import EXIT_OK, EXIT_USAGE, KeyFileError
+from bulkedit.options.deid import ENVIRONMENT
 from tests.cli.shell import Shell
 from tests.deids.chart import ID, KEY, applied, document, level_of, made, walker
 from tests.emulator.hospital import document as of_hospital
@@ -162,10 +163,10 @@ def test_a_key_never_shows_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert KEY.secret.decode() not in f"{KEY!r} {KEY} {KEY.fingerprint}"
     with pytest.raises(KeyFileError):
         keys.load(tmp_path / "none.key")
-    monkeypatch.delenv(keys.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
     with pytest.raises(KeyFileError, match="no key is given"):
         keys.load(None)
-    monkeypatch.setenv(keys.ENVIRONMENT, KEY.secret.decode() + "\n")
+    monkeypatch.setenv(ENVIRONMENT, KEY.secret.decode() + "\n")
     assert keys.load(None) == KEY
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bulkedit.after.verify.options import Sample, parse_sample
 from bulkedit.edits.compare import Difference, difference, held, keeps_former, value_in
 from bulkedit.edits.edit import STORED_VALUE, json_text
+from bulkedit.options.verify import Sample, parse_sample
 from tests.emulator.hospital import document
 
 SERIES, INSTANCE = "1.2.3.1", "1.2.3.1.1"

@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 
 from bulkedit.client.pacing import Rate
-from bulkedit.edits.edit import EDITS, SELECTORS
+from bulkedit.edits.edit import EDITS
 from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
 from bulkedit.errors import AccessError, DatastoreError, UsageError
 from bulkedit.inventories import INVENTORY, Lookup, ResolveOptions, lookup, resolve, search_keys
 from bulkedit.options.listing import OnMany, OnMissing
+from bulkedit.options.shared import SELECTORS
 from tests.inventories.hospital import (
     FAST,
     ForgetsToken,

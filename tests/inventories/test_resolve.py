@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkedit.edits import SET_ASIDE
-from bulkedit.edits.edit import EDITS, SELECTOR, SELECTORS
+from bulkedit.edits.edit import EDITS, SELECTOR
 from bulkedit.inventories import COUNTS, INVENTORY, RESOLVED, ResolveOptions, Standing, resolve
 from bulkedit.options.listing import OnMany, OnMissing
+from bulkedit.options.shared import SELECTORS
 
 FIELDS = [name for name in SELECTORS if name != "image_set_id"]
 Rows = list[dict[str, Any]]

@@ -31,7 +31,7 @@ def test_options_of_one_name_are_declared_alike_in_all_commands(kind: type) -> N
     for name, one in all_declared(kind).items():
         other = APPLY.get(name, one)
         if isinstance(one.said, Option) and isinstance(other.said, Option) and one.variables == other.variables:
-            assert (one.kind, one.default, one.said.unit) == (other.kind, other.default, other.said.unit)
+            assert (one.kind, one.flags, one.said.unit) == (other.kind, other.flags, other.said.unit)
 
 
 def test_names_follow_from_the_field_unless_others_are_given() -> None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from bulkedit.after.verify import VerifyOptions
 from bulkedit.after.verify.folder import FORMAT
 from bulkedit.client.responses import Standing
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_STALE_PLAN, EXIT_USAGE
+from bulkedit.options.verify import VerifyOptions
 from bulkedit.runs import anchor
 from bulkedit.runs import folder as runs
 from bulkedit.runs.anchor import Anchor

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from bulkedit.after.verify.options import VerifyOptions
+    from bulkedit.options.verify import VerifyOptions
     from bulkedit.runs.folder import Run
 
 FORMAT: Final = 1

@@ -28,10 +28,10 @@ from bulkedit.runs.own_versions import OwnVersions, own_versions
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from bulkedit.after.verify.options import VerifyOptions
     from bulkedit.client.reader import Reader
     from bulkedit.client.responses import ImageSet
     from bulkedit.edits.compare import Held
+    from bulkedit.options.verify import VerifyOptions
     from bulkedit.runs.changes import Changes
 
 _SEEN_BACK: Final = 20  # versions that are read to find one that held the edit, if it is not known which should

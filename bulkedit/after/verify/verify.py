@@ -16,10 +16,10 @@ from bulkedit._printable import shell_word
 from bulkedit._progress import Phase, WorkProgress, ended_by
 from bulkedit.after.verify.folder import VerifyFolder
 from bulkedit.after.verify.image_set import Checked, Checker, LeftOut
-from bulkedit.after.verify.options import Archived, VerifyOptions
 from bulkedit.client.connect import connect
 from bulkedit.client.reader import Reader, read_paces
 from bulkedit.errors import StoppedError, UsageError
+from bulkedit.options.verify import VerifyOptions
 from bulkedit.runs.changes import Changes
 from bulkedit.runs.connection import connection_of
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bulkedit._progress import StopSignal
     from bulkedit.after.verify.folder import Counts, Verification
-    from bulkedit.client.where import Where
+    from bulkedit.options.where import Where
     from bulkedit.runs.folder import Run
 
 
@@ -103,7 +103,7 @@ async def verify(
                 named=frozenset(image_sets),
                 chosen=chosen,
                 undecided=frozenset(undecided.to_list()),
-                archived=options.archived is Archived.READ,
+                archived=options.read_archived,
             )
             work = _Work(checker, kept, seen, reader, progress or (lambda _: None))
             try:
@@ -115,7 +115,7 @@ async def verify(
             raise
         seen.stopped = True
         return seen
-    if seen.unread or (seen.archived and options.archived is not Archived.SKIP):
+    if seen.unread or (seen.archived and not options.skip_archived):
         return seen
     about = {
         "run": str(run.folder),
