@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from bulkedit.errors import ReceivedError, UsageError
 
@@ -240,11 +240,13 @@ def record(kind: type[_T], content: Mapping[str, Any], where: str) -> _T:
         raise ReceivedError(error.what, where=where, likely=CHANGED) from None
 
 
-def _plain(hint: Any) -> tuple[type, ...]:  # noqa: ANN401 - a type
+def _plain(hint: object) -> tuple[type, ...]:
     """The types of JSON that a value of a type may have."""
     if get_origin(hint) in {Union, UnionType}:
         return tuple(kind for one in get_args(hint) for kind in _plain(one))
-    return (str,) if get_origin(hint) is Literal or issubclass(hint, StrEnum) else (hint,)
+    if not isinstance(hint, type) or issubclass(hint, StrEnum):
+        return (str,)  # a choice of words
+    return (hint,)
 
 
 def _fits(value: Any, allowed: tuple[type, ...]) -> bool:  # noqa: ANN401 - JSON

@@ -36,7 +36,7 @@ def own_file() -> Path:
 
 def filled(
     options: Mapping[str, Declared], known: Mapping[str, Iterable[Declared]], edit_list: str | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The values that the files give to a command's options, by field name; a file beside the list goes first.
 
     ``known``: the options of all commands by key: what is for another command is passed over. ``edit_list``: the path
@@ -50,7 +50,7 @@ def filled(
 
 def _read(
     file: Path, options: Mapping[str, Declared], known: Mapping[str, Iterable[Declared]], *, beside: bool
-) -> dict[str, Any]:
+) -> dict[str, object]:
     content = _parsed(file)
     for key, value in content.items():
         if key not in known:
@@ -127,27 +127,27 @@ def _may(one: Declared) -> bool:
     return isinstance(one.said, Option) and one.said.config is not Config.NEVER
 
 
-def _fits(value: Any, kind: Any) -> bool:  # noqa: ANN401 - TOML, and a type
+def _fits(value: object, kind: object) -> bool:
     wanted = _toml_type(kind)
     if wanted is list:
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
     return type(value) is wanted or (wanted is float and type(value) is int)
 
 
-def _toml_type(kind: Any) -> type:  # noqa: ANN401 - a type
+def _toml_type(kind: object) -> type:
     if get_origin(kind) is list:
         return list
-    return kind if kind in {bool, int, float} else str
+    return next((one for one in (bool, int, float) if kind is one), str)
 
 
-def _word(kind: Any) -> str:  # noqa: ANN401 - a type
+def _word(kind: object) -> str:
     return _WORDS[_toml_type(kind)]
 
 
-def _resolved(value: Any, one: Declared, folder: Path) -> Any:  # noqa: ANN401 - TOML
+def _resolved(value: object, one: Declared, folder: Path) -> object:
     """A path is from the folder of the file on."""
     if one.typed is Path:
-        return str(folder / value)
-    if Path in get_args(one.typed):
+        return str(folder / str(value))
+    if Path in get_args(one.typed) and isinstance(value, list):
         return [str(folder / each) for each in value]
     return value

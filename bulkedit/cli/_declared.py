@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import MISSING
+from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ def command(
     The docstring of ``kind`` is what `--help` says of the command.
     """
 
-    def run(context: typer.Context, **values: Any) -> None:  # noqa: ANN401 - typer has checked them
+    def run(context: typer.Context, **values: object) -> None:
         carry_out()(made(kind, values), context)
 
     words = [
@@ -61,18 +62,18 @@ def _parameter(one: Declared) -> inspect.Parameter:
     default = inspect.Parameter.empty if one.default is MISSING else one.default
     if default == ():
         default = None
-    kind = one.typed | None if default is None else one.typed
+    kind = or_(one.typed, None) if default is None else one.typed
     said = _option(one, one.said) if isinstance(one.said, Option) else _argument(one.said)
     return inspect.Parameter(
         one.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, said], default=default
     )
 
 
-def _argument(said: Argument) -> Any:  # noqa: ANN401 - as typer has it
+def _argument(said: Argument) -> object:
     return typer.Argument(metavar=said.unit, help=said.help, show_default=False)
 
 
-def _option(one: Declared, said: Option) -> Any:  # noqa: ANN401 - as typer has it
+def _option(one: Declared, said: Option) -> object:
     return typer.Option(
         *one.flags,
         metavar=one.unit if one.kind is not bool else "",

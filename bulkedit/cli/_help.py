@@ -113,7 +113,7 @@ class Manual(TyperCommand):
         with speaking_of(others | {str(one.name): one.opts[0] for one in self.params}):
             return super().invoke(ctx)
 
-    def _filled(self, words: Mapping[str, Any]) -> dict[str, Any]:
+    def _filled(self, words: Mapping[str, Any]) -> dict[str, object]:
         lists = [words.get(name) for name, one in self.declared.items() if _is_list(one)]
         named = next((one for one in lists if one not in {None, "-"} and not Path(one).is_dir()), None)
         try:

@@ -7,15 +7,19 @@ rate: Annotated[str, Option("Calls to send.", unit="auto|N/s", group=Group.PACE,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import Enum, StrEnum
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
+
+
+_T = TypeVar("_T")
 
 
 class Group(StrEnum):
@@ -118,23 +122,25 @@ class Declared:
         return self.said.unit or "|".join(self.choices) or None
 
     @property
-    def typed(self) -> Any:  # noqa: ANN401 - a type
+    def typed(self) -> object:
         """The type of what is typed for it."""
         if isinstance(self.said, Option) and self.said.parse is not None:
             return str
         return list[get_args(self.kind)[0]] if get_origin(self.kind) is tuple else self.kind  # type: ignore[misc]
 
-    def read(self, value: Any) -> Any:  # noqa: ANN401 - as typed, or in a file
+    def read(self, value: object) -> object:
         """What is typed, as the field has it. Raises UsageError."""
         if isinstance(self.said, Option) and self.said.parse is not None and isinstance(value, str):
             return self.said.parse(value)
-        return tuple(value or ()) if get_origin(self.kind) is tuple else value
+        if get_origin(self.kind) is tuple:
+            return tuple(value) if isinstance(value, Iterable) else ()
+        return value
 
-    def problem(self, value: Any) -> str | None:  # noqa: ANN401 - whatever was given
+    def problem(self, value: object) -> str | None:
         """What is wrong with a value of the right type, without the value; None if nothing is."""
         if self.choices and value not in self.choices:
             return f"is {' or '.join(filter(None, (', '.join(self.choices[:-1]), self.choices[-1])))}"
-        if not isinstance(self.said, Option) or isinstance(value, str):
+        if not isinstance(self.said, Option) or not isinstance(value, int | float):
             return None
         if self.said.least is not None and not value >= self.said.least:
             return f"is at least {self.said.least:g}"
@@ -143,21 +149,20 @@ class Declared:
         return None
 
 
-_DECLARED: Final[dict[type, tuple[Declared | Part, ...]]] = {}  # read once
+_DECLARED: Final[dict[type, tuple[Declared | Nested, ...]]] = {}  # read once
 
 
-def declared(kind: type) -> tuple[Declared | Part, ...]:
-    """The fields of a dataclass that are declared, in their order; a field that is such a dataclass is a `Part`."""
+def declared(kind: type) -> tuple[Declared | Nested, ...]:
+    """The fields of a dataclass that are declared, in their order; a field that is such a dataclass is a `Nested`."""
     if (known := _DECLARED.get(kind)) is not None:
         return known
     hints = get_type_hints(kind, include_extras=True)
-    found: list[Declared | Part] = []
+    found: list[Declared | Nested] = []
     for field in fields(kind):
-        inner, *extras = (
-            get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else [hints[field.name]]
-        )
+        hint = hints[field.name]
+        inner, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         if is_dataclass(inner) and isinstance(inner, type):
-            found.append(Part(field.name, inner, next((one for one in extras if isinstance(one, Config)), None)))
+            found.append(Nested(field.name, inner, next((one for one in extras if isinstance(one, Config)), None)))
         else:
             default = field.default if field.default_factory is MISSING else field.default_factory()
             said = [one for one in extras if isinstance(one, Option | Argument)]
@@ -166,7 +171,7 @@ def declared(kind: type) -> tuple[Declared | Part, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Nested:
     """A field of a command's options that holds options which other commands have too."""
 
     name: str
@@ -174,7 +179,7 @@ class Part:
     config: Config | None = None  # in place of that of each option
 
 
-def _without_none(hint: Any) -> Any:  # noqa: ANN401 - a type
+def _without_none(hint: object) -> object:
     if get_origin(hint) in {Union, UnionType}:
         (hint,) = [one for one in get_args(hint) if one is not NoneType]
     return hint
@@ -184,37 +189,37 @@ def all_declared(kind: type) -> dict[str, Declared]:
     """The declared fields of a dataclass and its parts by name. A name that parts share is one option."""
     found: dict[str, Declared] = {}
     for one in declared(kind):
-        more = {one.name: one} if isinstance(one, Declared) else _of_part(one)
+        more = {one.name: one} if isinstance(one, Declared) else _of_nested(one)
         for name, declaration in more.items():
             found.setdefault(name, declaration)
     return found
 
 
-def _of_part(part: Part) -> dict[str, Declared]:
-    found = all_declared(part.kind)
-    if part.config is None:
+def _of_nested(nested: Nested) -> dict[str, Declared]:
+    found = all_declared(nested.kind)
+    if nested.config is None:
         return found
     said = {name: (one, one.said) for name, one in found.items()}
     return {
-        name: replace(one, said=replace(about, config=part.config)) if isinstance(about, Option) else one
+        name: replace(one, said=replace(about, config=nested.config)) if isinstance(about, Option) else one
         for name, (one, about) in said.items()
     }
 
 
-def made(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a ``kind``
+def made(kind: type[_T], values: Mapping[str, object]) -> _T:
     """A dataclass from values by name, with its parts. Raises what it raises."""
-    parts = {one.name: made(one.kind, values) for one in declared(kind) if isinstance(one, Part)}
+    parts: dict[str, object] = {one.name: made(one.kind, values) for one in declared(kind) if isinstance(one, Nested)}
     own = {one.name: one.read(values[one.name]) for one in declared(kind) if isinstance(one, Declared)}
     return kind(**parts, **own)
 
 
-def check(options: Any) -> None:  # noqa: ANN401 - a dataclass with declarations
+def check(options: object) -> None:
     """Raises UsageError for a value that is not one of the choices or out of bounds; texts of an enum become its own.
 
     To be called by ``__post_init__``: what is wrong is said before anything else happens.
     """
     for one in declared(type(options)):
-        if isinstance(one, Part) or (value := getattr(options, one.name)) is None:
+        if isinstance(one, Nested) or (value := getattr(options, one.name)) is None:
             continue
         if problem := one.problem(value):
             raise UsageError(f"`{one.name}` {problem}.")
@@ -222,7 +227,7 @@ def check(options: Any) -> None:  # noqa: ANN401 - a dataclass with declarations
             object.__setattr__(options, one.name, one.kind(value))
 
 
-def require_together(options: Any, names: Iterable[str]) -> None:  # noqa: ANN401 - a dataclass
+def require_together(options: object, names: Iterable[str]) -> None:
     """Raises UsageError if some of the options are given and others are not."""
     names = list(names)
     if len({getattr(options, name) is None for name in names}) > 1:

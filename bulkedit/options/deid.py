@@ -80,9 +80,9 @@ class DeidOptions:
     select: Annotated[
         tuple[str, ...],
         _deid(
-            "Those that a selector names, such as patient_id=@ids.txt. May be given several times. SELECTOR=@FILE takes "
-            "the lines of a file, SELECTOR=@- those of standard input: `ps` shows what is typed, and shells keep it. "
-            f"Selectors: {', '.join(shared.SELECTORS)}.",
+            "Those that a selector names, such as patient_id=@ids.txt. May be given several times. SELECTOR=@FILE "
+            "takes the lines of a file, SELECTOR=@- those of standard input: `ps` shows what is typed, and shells keep "
+            f"it. Selectors: {', '.join(shared.SELECTORS)}.",
             "SELECTOR=VALUE",
             group=Group.WHICH,
             common=True,
