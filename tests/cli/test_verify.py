@@ -285,14 +285,15 @@ class TestArchived:
             shell.emulator.do(lambda world: world.image_set(shell.emulator.datastore_id, image_set_id).archived)
         )
 
-    def test_a_script_without_yes_moves_none(self, shell: Shell, archived: str) -> None:
-        result = shell.run("verify", "r")
+    @pytest.mark.parametrize("words", [(), ("--yes",)], ids=["", "not asked"])
+    def test_a_script_moves_none_unless_it_says_so(self, shell: Shell, archived: str, words: tuple[str, ...]) -> None:
+        result = shell.run("verify", "r", *words)
         assert result.exit_code == 5
         assert "1 image set is archived: reading moves it to the frequent tier for 30 days." in result.stderr
         assert "bulkedit verify r --read-archived" in result.stderr
         assert self.tier(shell, archived)
 
-    def test_yes_reads_what_was_left(self, shell: Shell, archived: str) -> None:
+    def test_what_was_left_is_read_where_that_is_said(self, shell: Shell, archived: str) -> None:
         shell.run("verify", "r")
         read = len(shell.requests("GetImageSetMetadata"))
         _, line, _ = verified(shell, "--read-archived")
@@ -303,6 +304,14 @@ class TestArchived:
     def test_they_can_be_left_out(self, shell: Shell, archived: str) -> None:
         code, line, _ = verified(shell, "--skip-archived")
         assert (code, line["matching"], line["archived"]) == (0, 2, 1)
+        assert self.tier(shell, archived)
+
+    def test_to_read_them_and_to_leave_them_out_is_refused(self, shell: Shell, archived: str) -> None:
+        result = shell.run("verify", "r", "--skip-archived", "--read-archived")
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "error: --read-archived and --skip-archived do not go together.\n",
+        )
         assert self.tier(shell, archived)
 
     @pytest.mark.parametrize(

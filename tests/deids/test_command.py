@@ -284,9 +284,11 @@ def test_what_an_earlier_version_began_with_this_key_goes_on(shell: Shell) -> No
 def test_archived_image_sets_are_read_only_where_that_was_agreed_to(shell: Shell) -> None:
     shell.emulator.add(document(), primary=False, storage_tier="ARCHIVE_INSTANT_ACCESS")
     words = ["deid", "--deid-profile", "basic", "--all", "-o", "edits.csv"]
-    refused = shell.run(*words)
-    assert refused.exit_code == EXIT_USAGE
-    assert "1 image set will move from the archive tier" in refused.stderr
+    for more in ([], ["--yes"]):
+        refused = shell.run(*words, *more)
+        assert refused.exit_code == EXIT_USAGE
+        assert "1 image set will move from the archive tier" in refused.stderr
+        assert "To agree: --read-archived" in refused.stderr
     assert not shell.requests("GetImageSetMetadata")
     assert shell.run(*words, "--read-archived").exit_code == EXIT_OK
 
