@@ -73,7 +73,7 @@ def test_another_machine(host: str) -> None:
     assert not is_loopback(url)
     with pytest.raises(UsageError, match="another machine, and http is not encrypted") as caught:
         check_endpoint(url, None, allow_http=False)
-    assert "--allow-http" in str(caught.value)
+    assert "`allow_http=True`" in str(caught.value)
     check_endpoint(url, None, allow_http=True)
     check_endpoint(url.replace("http:", "https:"), None, allow_http=False)
 
@@ -140,4 +140,4 @@ def test_an_endpoint_of_a_run_that_is_neither_is_asked_for(url: str) -> None:
     with pytest.raises(UsageError, match="neither AWS nor this machine") as caught:
         require_consent(url, "r")
     assert "SECRET" not in str(caught.value)
-    assert "--endpoint-url" in str(caught.value)
+    assert "`endpoint_url=" in str(caught.value)

@@ -243,7 +243,7 @@ def test_auto_is_a_rate(text: str) -> None:
 
 
 def test_the_most_of_a_rate_that_is_given_is_refused() -> None:
-    with pytest.raises(UsageError, match="--max-rate"):
+    with pytest.raises(UsageError, match="`max_rate`"):
         parse_pace("1/s", Rate(0.25, 1), most="5/s")
 
 

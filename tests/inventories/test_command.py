@@ -187,7 +187,7 @@ def test_words_that_do_not_fit_are_usage_errors(given: list[str], said: str) -> 
 
 
 def test_help_has_an_example_and_every_option() -> None:
-    result = CliRunner().invoke(app, ["inventory", "--help"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, ["inventory", "--help-all"], env={"COLUMNS": "200"})
     assert "Example: bulkedit inventory -d" in result.output
     for option in ("--datastore", "--out", "--region", "--profile", "--endpoint-url", "--fresh", "--json"):
         assert option in result.output

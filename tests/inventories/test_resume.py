@@ -207,7 +207,7 @@ async def test_a_state_that_cannot_be_read_is_told_and_dropped_only_when_asked(
     (folder_of(path) / "state.json").write_text(state)
     with pytest.raises(ReceivedError, match=what) as told:
         await _take(Shelf(items), path)
-    assert "--fresh" in str(told.value)
+    assert "`fresh=True`" in str(told.value)
     assert (folder_of(path) / "part-00000.parquet").exists()
     frame = await _take(Shelf(items), path, fresh=True)
     assert (frame.height, frame.schema) == (120, INVENTORY)

@@ -415,7 +415,7 @@ async def test_a_file_that_is_there_is_left_alone(emulator: Emulator, tmp_path: 
     before = path.read_bytes()
     with pytest.raises(UsageError, match="there is something there already") as raised:
         await taken(emulator, path)
-    assert "--fresh" in str(raised.value)
+    assert "`fresh=True`" in str(raised.value)
     assert (path.read_bytes(), searches(emulator)) == (before, 1)
 
 
