@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
@@ -67,13 +69,7 @@ def _read(
 
 
 def _parsed(file: Path) -> dict[str, Any]:
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise UsageError(f"the file cannot be read ({error.strerror}).", where=str(file)) from None
+    content = _content(file)
     try:
         if len(content) > _BYTES:
             raise UsageError(f"the file is larger than {_BYTES // 2**10} KiB.", where=str(file))
@@ -81,6 +77,19 @@ def _parsed(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
         hint = 'Write a line for each option: max_rate = "5/s"'
         raise UsageError("this is no TOML.", where=str(file), likely=_place(content), hint=hint) from None
+
+
+def _content(file: Path) -> bytes:
+    """What is in a file; nothing if there is none. A pipe in its place would keep the command waiting."""
+    try:
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise UsageError("this is no regular file.", where=str(file))
+            return opened.read(_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    except OSError as error:
+        raise UsageError(f"the file cannot be read ({error.strerror}).", where=str(file)) from None
 
 
 def _place(content: bytes) -> str | None:

@@ -11,6 +11,7 @@ from bulkedit.plans import load
 from bulkedit.runs import folder as runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cli.shell import Shell
@@ -108,6 +109,14 @@ def test_what_a_run_was_begun_with_goes_before_the_file(shell: Shell, edits: Pat
     own(shell, 'endpoint_url = "http://127.0.0.1:1"')
     done = shell.run("resume", run, env={"BULKEDIT_ENDPOINT_URL": None})
     assert (done.exit_code, len(shell.accepted())) == (0, 1)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_is_said_and_not_waited_for(shell: Shell, edits: Path, make: Callable[[Path], None]) -> None:
+    make(edits.parent / "config.toml")
+    done = shell.run("plan", edits)
+    assert (done.exit_code, shell.requests()) == (2, [])
+    assert "lists/config.toml: " in done.stderr
 
 
 def test_a_file_in_the_working_folder_is_none_of_the_list(shell: Shell, edits: Path) -> None:
