@@ -76,11 +76,12 @@ def _argument(said: Argument) -> object:
 def _option(one: Declared, said: Option) -> object:
     return typer.Option(
         *one.flags,
-        metavar=one.unit if one.kind is not bool else "",
+        metavar="" if one.kind is bool or said.count else one.unit,
         envvar=one.variables if len(one.variables) > 1 else one.variables[0],
         help=said.help,
+        count=said.count,
         min=said.least,
         max=said.most,
         rich_help_panel=None if said.common else said.group,
-        show_default=one.default not in {None, False},
+        show_default=one.default not in {None, False} and not said.count,
     )

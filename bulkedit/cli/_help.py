@@ -86,7 +86,7 @@ def show_all(context: typer.Context, wanted: bool) -> None:
 class Manual(TyperCommand):
     """A command whose --help has the options most used, and whose --help-all has all of them."""
 
-    kind: ClassVar[type | None] = None  # its options
+    kind: ClassVar[type]  # its options: a dataclass of `bulkedit.cli._parameters`
     known: ClassVar[Mapping[str, Iterable[Declared]]] = {}  # those of all commands by their name in config.toml
 
     @classmethod
@@ -97,11 +97,11 @@ class Manual(TyperCommand):
     @property
     def declared(self) -> dict[str, Declared]:
         """Its options by field."""
-        return all_declared(self.kind) if self.kind else {}
+        return all_declared(self.kind)
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Take the words, and `config.toml` for what they and the environment leave open."""
-        if self.kind is not None and not ctx.resilient_parsing:
+        if not ctx.resilient_parsing:
             words, _, _ = self.make_parser(ctx).parse_args(list(args))
             if not words.get("help") and not words.get("help_all"):
                 ctx.default_map = self._filled(words)
@@ -127,7 +127,7 @@ class Manual(TyperCommand):
         whole = self.help or ""
         about, _, examples = whole.partition(EXAMPLE)
         self.help = about.strip()
-        short = self.kind is not None and not ctx.meta.get(_ALL)
+        short = not ctx.meta.get(_ALL)
         try:
             with safe_texts(now=True), self._most_used() if short else nullcontext():
                 super().format_help(ctx, formatter)

@@ -10,10 +10,9 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
-from typer.main import get_command
 
 from bulkedit import _log
 from bulkedit._printable import printable
@@ -24,41 +23,7 @@ from bulkedit.errors import EXIT_OK, BulkeditError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from typer._click.core import Parameter
-
 _DETAILS: Final = 2  # -vv
-
-
-def log_options() -> list[Parameter]:
-    """The options, as typer has them."""
-
-    def options(
-        verbose: Annotated[
-            int,
-            typer.Option(
-                "--verbose",
-                "-v",
-                count=True,
-                envvar="BULKEDIT_VERBOSE",
-                help="Log to standard error too, without values; -vv also logs what goes well, and to all logs.",
-                show_default=False,
-            ),
-        ] = 0,
-        log_file: Annotated[
-            Path | None,
-            typer.Option(
-                "--log-file",
-                metavar="FILE",
-                envvar="BULKEDIT_LOG_FILE",
-                help="Append what happens to this file, without values, as lines of JSON.",
-                show_default=False,
-            ),
-        ] = None,
-    ) -> None: ...
-
-    one = typer.Typer(add_completion=False)
-    one.command()(options)
-    return list(get_command(one).params)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from bulkedit.options.declaring import Argument, Config, Declared, Group, Option
 from bulkedit.options.deid import DeidOptions
 from bulkedit.options.inventory import InventoryOptions
 from bulkedit.options.listing import ListOptions
+from bulkedit.options.logs import LogOptions
 from bulkedit.options.revert import RevertOptions
 from bulkedit.options.running import RunOptions, Strategy
 from bulkedit.options.verify import VerifyOptions
@@ -41,6 +42,7 @@ class PlanCommand:
     out: PlanFolder = None
     where: Where
     listing: ListOptions
+    log: LogOptions
     as_json: shared.AsJson = False
 
 
@@ -74,6 +76,7 @@ class ApplyCommand:
     where: Where
     running: RunOptions
     listing: ListOptions
+    log: LogOptions
     as_json: shared.AsJson = False
 
 
@@ -107,6 +110,7 @@ class ResumeCommand:
         ),
     ] = False
     where: Annotated[Where, Config.NEVER]
+    log: LogOptions
     as_json: shared.AsJson = False
 
 
@@ -200,6 +204,7 @@ class VerifyCommand:
     reading: VerifyOptions
     yes: shared.Yes = False
     where: Annotated[Where, Config.NEVER]  # a file that says something else than the run does not overrule it
+    log: LogOptions
     as_json: shared.AsJson = False
 
 
@@ -217,6 +222,7 @@ class RevertCommand:
     out: PlanFolder = None
     undoing: RevertOptions
     where: Annotated[Where, Config.NEVER]  # a file that says something else than the run does not overrule it
+    log: LogOptions
     as_json: shared.AsJson = False
 
 
@@ -245,6 +251,7 @@ class InventoryCommand:
     datastore_id: shared.Datastore = None
     where: Where
     taking: InventoryOptions
+    log: LogOptions
     as_json: shared.AsJson = False
 
 
@@ -304,6 +311,7 @@ class DeidCommand:
         ),
     ] = None
     yes: shared.Yes = False
+    log: LogOptions
     as_json: shared.AsJson = False
 
 
@@ -320,6 +328,7 @@ class AuditCommand:
     run: shared.RunFolder
     auditing: AuditOptions
     where: Annotated[Where, Config.NEVER]  # a file that says something else than the run does not overrule it
+    log: LogOptions
     as_json: shared.AsJson = False
 
 
@@ -436,6 +445,7 @@ class EmulateCommand:
             config=Config.OWN,
         ),
     ] = None
+    log: LogOptions
     as_json: Annotated[
         bool,
         Option("Say where it listens as one line of JSON.", None, ("--json",), common=True),

@@ -9,7 +9,7 @@ import os
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from typer._click.core import Command, Context
     from typer._click.formatting import HelpFormatter
-
-
-LOGGED: Final = frozenset({"apply", "audit", "deid", "emulate", "inventory", "plan", "resume", "revert", "verify"})
 
 
 class CommandGroup(TyperGroup):
@@ -113,15 +110,15 @@ def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
     """The command, with every error said in words and turned into its exit code."""
 
     @functools.wraps(command)
-    def run(*args: Any, verbose: int = 0, log_file: Path | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - typer has checked them
+    def run(*args: Any, **values: Any) -> None:  # noqa: ANN401 - typer has checked them
         try:
             with ended_by_signals():
                 if name != "clean":
                     from bulkedit.cli.clean import remove_leftovers_here
 
                     remove_leftovers_here()
-                with _logged(name, verbose, log_file):
-                    command(*args, **kwargs)
+                with _logged(name, values):
+                    command(*args, **values)
         except BulkeditError as error:
             show_error(error)
             raise typer.Exit(error.exit_code) from None
@@ -145,13 +142,13 @@ def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _logged(name: str, verbose: int, log_file: Path | None) -> AbstractContextManager[None]:
+def _logged(name: str, values: dict[str, Any]) -> AbstractContextManager[None]:
     """The log of a command that works long; others start in a moment, and have none."""
-    if name not in LOGGED:
+    if "verbose" not in values:
         return nullcontext()
     from bulkedit.cli._logging import logged
 
-    return logged(name, verbose, log_file)
+    return logged(name, values["verbose"], values["log_file"])
 
 
 @functools.cache
@@ -162,15 +159,9 @@ def load_command(name: str) -> Command:
 
     Manual.known = parameters.known()
     one = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
-    if (kind := parameters.TAKEN.get(name)) is None:
-        one.command(name, cls=Manual)(_function(name))
-    else:
-        one.command(name, cls=Manual.of(kind))(declared(kind, name, lambda: _function(name)))
+    kind = parameters.TAKEN[name]
+    one.command(name, cls=Manual.of(kind))(declared(kind, name, lambda: _function(name)))
     command = get_command(one)
-    if name in LOGGED:
-        from bulkedit.cli._logging import log_options
-
-        command.params += log_options()
     command.callback = _guarded(name, cast("Callable[..., None]", command.callback))
     return command
 

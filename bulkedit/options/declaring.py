@@ -56,7 +56,8 @@ class Option:
     ``unit``: what its value is, such as SECONDS; None: its choices, or what its type says. ``flags``: None: the name of
     the field. ``variables``: without BULKEDIT_; None: ``prefix`` and the first flag. ``common``: whether `--help` shows
     it, not only `--help-all`. ``least`` and ``most`` bound a number.
-    ``parse`` reads what is typed, if the type is another than what a text is easily made to; it raises UsageError.
+    ``count``: its value is how often it is given. ``parse`` reads what is typed, if a text is no value of the type; it
+    raises UsageError.
     """
 
     help: str
@@ -69,6 +70,7 @@ class Option:
     most: float | None = None
     config: Config = Config.ANY
     prefix: str = ""
+    count: bool = False
     parse: Callable[[str], Any] | None = None
 
 

@@ -50,6 +50,7 @@ def test_each_control_request_is_there(method: str, path: str) -> None:
 
 def test_each_option_is_there_and_no_other() -> None:
     options = {name for one in load_command("emulate").params if one.expose_value for name in one.opts}
+    options -= {"--verbose", "-v", "--log-file"}  # those of every command
     section = PAGE.partition("## Every option")[2].partition("## What it does not do")[0]
     assert set(re.findall(r"`(--[a-z-]+)", section)) == options
 
