@@ -93,7 +93,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         run("resume", "l")
         run("verify", "a", "--history")
         run("verify", "w")
-        run("revert", "a", "-o", "ra", "--on-conflict", "overwrite")
+        run("revert", "a", "-o", "ra", "--on-later-change", "overwrite")
         run("revert", "w", "-o", "rw")
         run("inventory", "-o", "i.parquet")
         key = shell.write("deid.key", os.urandom(32).hex())

@@ -99,7 +99,7 @@ async def test_after_all_attempts_a_lost_answer_is_an_error_and_409_is_told(oper
         EndpointError, match=f"does not answer {ACTIONS[operation]} .ReadTimeoutError, 10 times"
     ) as found:
         await READS[operation](client.reader())
-    assert "--endpoint-url" in (found.value.likely or "")
+    assert "`endpoint_url`" in (found.value.likely or "")
     assert (client.asked, len(client.slept)) == (ATTEMPTS, ATTEMPTS - 1)  # no wait after the last
     client = Scripted(refused := Refused(Refusal.CONFLICT, "ConflictException"))
     assert await READS[operation](client.reader()) is refused
