@@ -179,13 +179,20 @@ def test_a_draft_of_a_living_process_is_left_alone(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     ("writer", "number"),
-    [("plan", "SIGINT"), ("run", "SIGTERM"), ("deid", "SIGTERM")],
+    [("plan", "SIGINT"), ("run", "SIGTERM")],
 )
 def test_a_signal_leaves_no_draft(shell: Shell, writer: str, number: str) -> None:
     name, words = prepared(shell, writer)
     assert ends(shell, number, name, *words) == EXIT_INTERRUPTED
     assert drafts(shell) == []
     assert not (shell.folder / name).exists()
+
+
+def test_a_signal_when_only_the_list_is_left_to_write_leaves_it_whole(shell: Shell) -> None:
+    name, words = prepared(shell, "deid")
+    assert ends(shell, "SIGTERM", name, *words) == EXIT_OK
+    assert drafts(shell) == []
+    assert (shell.folder / name).read_text().count("OtherPatientNames") == 4  # instances
 
 
 # -- failed starts
