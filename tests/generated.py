@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bulkedit.cli._commands import COMMANDS
 from bulkedit.cli.app import load_command
-from bulkedit.runs import copy_transitions as recipe
 from bulkedit.runs import ledger
-from bulkedit.runs.transitions import lifecycle
+from bulkedit.runs.copy_transitions import COPIES, DELETIONS
+from bulkedit.runs.transitions import CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,9 +76,12 @@ def _ledger() -> str:
 
 SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/commands.md", "commands"): _commands,
-    ("docs/architecture.md", "lifecycle"): lifecycle,
-    ("docs/architecture.md", "copies"): lambda: recipe.lifecycle(recipe.OF_COPY),
-    ("docs/architecture.md", "deletions"): lambda: recipe.lifecycle(recipe.OF_DELETION),
+    ("docs/architecture.md", "picture of calls"): CALLS.picture,
+    ("docs/architecture.md", "calls"): CALLS.lines,
+    ("docs/architecture.md", "picture of copies"): COPIES.picture,
+    ("docs/architecture.md", "copies"): COPIES.lines,
+    ("docs/architecture.md", "picture of deletions"): DELETIONS.picture,
+    ("docs/architecture.md", "deletions"): DELETIONS.lines,
     ("docs/ledger.md", "ledger"): _ledger,
 }
 

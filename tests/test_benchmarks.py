@@ -70,7 +70,7 @@ async def test_only_the_lanes_under_way_are_held(tmp_path: Path) -> None:
         nonlocal most
         while True:
             await anyio.sleep(0.01)
-            most = max(most, len(engine._lanes._ready) + len(engine._agenda) + len(engine._commit._waiting))
+            most = max(most, len(engine._lanes._ready) + len(engine._scheduler) + len(engine._commit._waiting))
 
     gc.collect()
     gc.freeze()  # what other tests have left is not the engine's to collect

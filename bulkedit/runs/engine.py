@@ -1,8 +1,8 @@
-"""The async shell: opens lanes, hands their actions to workers when quotas allow, and keeps the ledger.
+"""The async shell: opens lanes, hands their requests to workers when quotas allow, and keeps the ledger.
 
-It performs and decides nothing: lanes decide what comes next, the agenda and the pacers decide when. One task opens
-lanes and dispatches, a bounded number of workers perform one action at a time, one task commits the ledger. A lane
-that waits, for a quota or for an unlock, is an entry on the agenda and holds no worker.
+It performs and decides nothing: lanes decide what comes next, the scheduler and the pacers decide when. One task opens
+lanes and dispatches, a bounded number of workers perform one request at a time, one task commits the ledger. A lane
+that waits, for a quota or for an unlock, is an entry of the scheduler and holds no worker.
 """
 
 from __future__ import annotations
@@ -42,15 +42,25 @@ from bulkedit.errors import (
 )
 from bulkedit.options.running import Halt
 from bulkedit.runs.budget import ErrorBudget, RetryBudget
-from bulkedit.runs.copy_lane import RecipeRun, series_criteria, unsafe
+from bulkedit.runs.copy_lane import ViaCopyRun, series_criteria, unsafe
 from bulkedit.runs.counters import Tally
 from bulkedit.runs.denials import AccessDenial, Denials
 from bulkedit.runs.history import History, Lanes
-from bulkedit.runs.lane import WRITES, AskStore, Copy, Delete, LaneRun, List, Look, Read, Send
+from bulkedit.runs.lane import LaneContext, LaneRun
 from bulkedit.runs.ledger import Event, GroupCommit, Pace, Part
 from bulkedit.runs.logged import RecordLog
 from bulkedit.runs.progress import Progress
-from bulkedit.runs.scheduler import Agenda
+from bulkedit.runs.requests import (
+    WRITES,
+    Copy,
+    Delete,
+    GetDatastore,
+    GetImageSet,
+    GetMetadata,
+    Search,
+    Update,
+)
+from bulkedit.runs.scheduler import Scheduler
 from bulkedit.runs.service_quirks import Learned
 
 if TYPE_CHECKING:
@@ -59,9 +69,9 @@ if TYPE_CHECKING:
 
     from bulkedit.client.contract import Client
     from bulkedit.plans import Lane, PlannedCall, SavedPlan
-    from bulkedit.runs.lane import Action, Reply
     from bulkedit.runs.ledger import Ledger
     from bulkedit.runs.options import Options
+    from bulkedit.runs.requests import LaneRequest, Reply
 
 _STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be there
 _PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02  # when the pace is written down; seconds, and a share
@@ -112,25 +122,32 @@ class Engine:
         ``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out. Without
         ``sends_new``, calls that were never begun are left alone (`Strategy.FAILED`).
         """
-        self._payload_limit = plan.payload_limit
         self._client = client
         self._options = options
-        self._key = key
-        self._rng = rng
         self._clock = clock or Clock()
         self._log = RecordLog()
         self._commit = GroupCommit(ledger, noted=self._log.take)
         self.pacers = {operation: pacer(rate, rng) for operation, rate in options.rates.items()}
         self.settle = SettleTimes()
         self._window = Window(options.max_in_flight)
-        self._agenda = Agenda(self.pacers)
+        self._scheduler = Scheduler(self.pacers)
         self._retries = RetryBudget()
         self._denials = Denials()
         self._errors = ErrorBudget(options.max_errors, options.min_sample)
         self._store: tuple[float, Datastore] | None = None  # when it was last seen
         self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
         self._history = History(plan, ledger, self.tally, sends_new=sends_new)
-        self._learned = Learned(versions_reused=self._history.versions_reused)
+        self._context = LaneContext(
+            options=options,
+            rng=rng,
+            key=key,
+            quirks=Learned(versions_reused=self._history.versions_reused),
+            budget=self._retries,
+            settle_times=self.settle,
+            begun=self._history.begun,
+            new_call=self._history.new_call,
+            payload_limit=plan.payload_limit,
+        )
         self._lanes = Lanes(plan, self._history)
         self._noted = Pace(-math.inf, 0.0)
         self._open_lanes = 0
@@ -138,7 +155,7 @@ class Engine:
         self._calls_ahead = self.tally.calls - self.tally.settled_calls  # of the lanes that are not open yet
         self._longest_ahead: int = plan.counts.get("longest_lane", 0)  # calls; of the lanes that are not open yet
         self._in_flight: set[int] = set()  # lane numbers
-        self._busy = 0  # actions at the workers
+        self._busy = 0  # requests at the workers
         self._news = anyio.Event()
         self._fatal: BulkeditError | None = None
         self.stop = Stop(_changed=self._wake)
@@ -205,7 +222,7 @@ class Engine:
             workers.cancel_scope.cancel()
 
     async def _next(self) -> LaneRun | None:
-        """Wait for a lane whose action may go out; None when the run is over."""
+        """Wait for a lane whose request may leave; None when the run is over."""
         while True:
             if self._news.is_set():
                 self._news = anyio.Event()
@@ -221,7 +238,7 @@ class Engine:
             found = self._take()
             if isinstance(found, LaneRun):
                 return found
-            if found is None and not self._busy and not len(self._agenda) and self._lanes.ended:
+            if found is None and not self._busy and not len(self._scheduler) and self._lanes.ended:
                 if not self._denials:
                     return None
                 await self._judge_denials()
@@ -229,7 +246,7 @@ class Engine:
             began = self._clock.monotonic()
             with anyio.move_on_after(found):
                 await self._news.wait()
-            self.tally.waited(self._agenda.held, self._clock.monotonic() - began)
+            self.tally.waited(self._scheduler.held, self._clock.monotonic() - began)
 
     @property
     def _stopping(self) -> bool:
@@ -237,7 +254,7 @@ class Engine:
 
     @property
     def _room(self) -> bool:
-        """Whether to open a lane: a little ahead of the quota, for a look long before the send would be stale."""
+        """Whether to open a lane: a little ahead of the quota, for a poll long before the send would be stale."""
         ahead = max(2, math.ceil(self.pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
         if self._history.has_recipes:
             ahead = max(ahead, _RECIPES_AHEAD)
@@ -262,46 +279,38 @@ class Engine:
         self._log.opens(lane)
         self._calls_ahead -= len(lane.calls)
         past, now = self._history.recipe_of(lane), self._clock.monotonic()
-        run = (LaneRun if past is None else partial(RecipeRun, past))(
+        run = (LaneRun if past is None else partial(ViaCopyRun, past))(
             lane,
-            self._options,
-            self._rng,
-            key=self._key,
-            learned=self._learned,
-            settle=self.settle,
-            budget=self._retries,
-            begun=self._history.begun,
-            new_call=self._history.new_call,
-            payload_limit=self._payload_limit,
-            now=now,
-            epoch=self._clock.epoch(),
+            self._context,
             versions=self._history.versions_of(lane),
             conflicted=self._history.conflicted_in(lane),
+            now=now,
+            epoch=self._clock.epoch(),
         )
         self._runs[lane.number] = run
         self._follow(run, now)
 
     def _take(self) -> LaneRun | float | None:
-        """As `Agenda.take`. An update counts as in flight from here on, before anybody else can take another."""
-        found = self._agenda.take(self._clock.monotonic(), self._admit)
-        if isinstance(found, LaneRun) and isinstance(found.action, WRITES):
+        """As `Scheduler.take`. An update counts as in flight from here on, before anybody else can take another."""
+        found = self._scheduler.take(self._clock.monotonic(), self._admit)
+        if isinstance(found, LaneRun) and isinstance(found.request, WRITES):
             self._flies(found, flies=True)
         return found
 
     def _admit(self, lane: LaneRun) -> bool:
         """At most so many image sets are in flight; one that is already may go on."""
-        if not isinstance(lane.action, WRITES) or lane.number in self._in_flight:
+        if not isinstance(lane.request, WRITES) or lane.number in self._in_flight:
             return True
         return len(self._in_flight) < self._window.size
 
     def _withdraw(self) -> None:
         """Stopping: lanes with nothing under way end here, and no request is sent again."""
         fatal = self._fatal is not None
-        for lane in self._agenda.drop(lambda lane: fatal or isinstance(lane.action, WRITES) or not lane.under_way):
+        for lane in self._scheduler.drop(lambda lane: fatal or isinstance(lane.request, WRITES) or not lane.under_way):
             self._end(lane, lane.withdraw(self._clock.epoch()))
         for denied in self._denials.take():
             self._open_lanes += 1
-            self._end(denied.lane, denied.lane.withdraw_denied(self._clock.epoch()))
+            self._end(denied.lane, denied.lane.withdraw(self._clock.epoch(), denied=True))
 
     def _end(self, lane: LaneRun, event: Event | None) -> None:
         if event is not None:
@@ -321,7 +330,7 @@ class Engine:
             self._wake()
 
     def _at_hand(self) -> LaneRun | None:
-        """A lane whose action may go out now: the worker goes on with it, which spares two switches of tasks.
+        """A lane whose request may leave now: the worker goes on with it, which spares two switches of tasks.
 
         While stopping, or when lanes must be read from the plan, the worker reports to the dispatcher instead.
         """
@@ -340,21 +349,21 @@ class Engine:
         return found if isinstance(found, LaneRun) else None
 
     async def _perform(self, lane: LaneRun) -> None:
-        action = lane.action
-        if action is None:
-            raise LookupError("a lane without an action was dispatched")
-        if isinstance(action, WRITES) and (intent := lane.begin(self._clock.epoch())):
+        request = lane.request
+        if request is None:
+            raise LookupError("a lane without a request was dispatched")
+        if isinstance(request, WRITES) and (intent := lane.begin(self._clock.epoch())):
             await self._commit.write(intent)
         sent = self._clock.monotonic()
         lane.leaves(sent)
         with _log.bound(**lane.logged()):
-            reply = await self._ask(action, through := lane.through or action.operation)
+            reply = await self._ask(request, through := lane.through or request.operation)
         # an answer in hand is written, whatever else happens
         now = self._clock.monotonic()
-        if isinstance(reply, Refused) and reply.kind is Refusal.ACCESS_DENIED and not isinstance(action, AskStore):
+        if isinstance(reply, Refused) and reply.kind is Refusal.ACCESS_DENIED and not isinstance(request, GetDatastore):
             self.pacers[through].answered(now, sent)
             self._retries.answered()
-            self._set_aside(action.operation, lane, reply)
+            self._set_aside(request.operation, lane, reply)
             return
         lane.absorb(reply, now=now, epoch=self._clock.epoch())
         if lane.to_split is not None:
@@ -363,7 +372,7 @@ class Engine:
         self._pace(through, lane, reply, sent, now)
         self._follow(lane, now)
         if not isinstance(reply, Refused | Lost):
-            self._denied_alone(self._denials.allowed(action.operation))
+            self._denied_alone(self._denials.allowed(request.operation))
 
     def _set_aside(self, operation: Operation, lane: LaneRun, refused: Refused) -> None:
         """The lane was denied access; until that is judged it holds neither a worker nor a place in flight."""
@@ -398,55 +407,55 @@ class Engine:
         lane.split(edits, now=self._clock.monotonic(), epoch=self._clock.epoch())
         self.tally.calls += 1
 
-    async def _ask(self, action: Action, through: Operation) -> Reply:
-        if isinstance(action, Delete):
-            return await self._delete(action)
-        if isinstance(action, WRITES):
+    async def _ask(self, request: LaneRequest, through: Operation) -> Reply:
+        if isinstance(request, Delete):
+            return await self._delete(request)
+        if isinstance(request, WRITES):
             self.tally.requests += 1
         else:
             self.tally.reads += 1
-        match action:
-            case Send():
-                reply: Reply = await self._client.update(action.request)
+        match request:
+            case Update():
+                reply: Reply = await self._client.update(request.update)
             case Copy():
-                reply = await self._client.copy(action.request)
-            case AskStore():
+                reply = await self._client.copy(request.copy)
+            case GetDatastore():
                 reply = await self._ask_store()
-            case Look() if through is Operation.VERSIONS:
-                reply = await self._look_by_list(action)
-            case Look():
-                reply = await self._client.get_image_set(action.image_set_id, action.version)
-            case List():
-                reply = await self._client.search(series_criteria(action.series_uid), next_token=action.next_token)
-            case Read():
-                reply = await self._client.get_metadata(action.image_set_id, action.version)
+            case GetImageSet() if through is Operation.VERSIONS:
+                reply = await self._poll_by_list(request)
+            case GetImageSet():
+                reply = await self._client.get_image_set(request.image_set_id, request.version)
+            case Search():
+                reply = await self._client.search(series_criteria(request.series_uid), next_token=request.next_token)
+            case GetMetadata():
+                reply = await self._client.get_metadata(request.image_set_id, request.version)
         return reply
 
-    async def _delete(self, action: Delete) -> Reply:
-        """Delete an image set if all is as it must be right now; the two looks are few beside the quota of looks."""
-        for image_set_id in (action.promoted, action.image_set_id):
+    async def _delete(self, request: Delete) -> Reply:
+        """Delete an image set if all is as it must be right now; the two polls are few beside the quota of polls."""
+        for image_set_id in (request.promoted, request.image_set_id):
             self.tally.reads += 1
             found = await self._client.get_image_set(image_set_id)
-            if not isinstance(found, ImageSet) or unsafe(action, found):
+            if not isinstance(found, ImageSet) or unsafe(request, found):
                 return found
         self.tally.requests += 1
-        return await self._client.delete(action.image_set_id)
+        return await self._client.delete(request.image_set_id)
 
-    async def _look_by_list(self, action: Look) -> Reply:
+    async def _poll_by_list(self, request: GetImageSet) -> Reply:
         """The latest version, of a page of ListImageSetVersions; where that does not tell all, GetImageSet is asked.
 
         So whatever is not plainly locked or active, and any refusal but a throttle, is said by GetImageSet alone.
         """
-        found = await self._client.list_versions(action.image_set_id, limit=2)
+        found = await self._client.list_versions(request.image_set_id, limit=2)
         if isinstance(found, Lost) or (isinstance(found, Refused) and found.throttled):
             return found
         newest = newest_of(found) if isinstance(found, Page) else None
         if newest is not None and newest.state is not State.DELETED and not newest.failed:
             return newest
         if newest is None and not (isinstance(found, Refused) and found.kind is Refusal.NOT_FOUND):
-            self._agenda.list_no_more()
+            self._scheduler.list_no_more()
         self.tally.reads += 1
-        return await self._client.get_image_set(action.image_set_id)
+        return await self._client.get_image_set(request.image_set_id)
 
     async def _ask_store(self) -> Reply:
         """Many image sets that are gone need one answer."""
@@ -509,10 +518,10 @@ class Engine:
         if lane.halted is not None:
             self._fatal = self._fatal or _systemic(lane.halted)
         self._flies(lane, flies=lane.flying)
-        if lane.action is None:
+        if lane.request is None:
             self._left(lane)
         else:
-            self._agenda.put(lane, self.settle.first_look())
+            self._scheduler.put(lane, self.settle.first_look())
         if (why := self._errors.spent) and self.tally.unprocessed:
             if self._options.halt is Halt.NOW:
                 raise _too_many_errors(why)
@@ -523,7 +532,7 @@ class Engine:
         self._log.closes(lane.edits)
         self._runs.pop(lane.number, None)
         self._flies(lane, flies=False)
-        self.tally.parked += lane.parked
+        self.tally.parked += lane.unresolved
 
     def _flies(self, lane: LaneRun, *, flies: bool) -> None:
         (self._in_flight.add if flies else self._in_flight.discard)(lane.number)

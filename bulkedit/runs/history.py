@@ -27,7 +27,7 @@ from bulkedit.runs.lane import BY_EMPTY_VALUE, EARLIER_CONFLICT
 from bulkedit.runs.ledger import Ledger, State, missing
 from bulkedit.runs.parts import carriers
 from bulkedit.runs.summary import absent
-from bulkedit.runs.transitions import Finding
+from bulkedit.runs.transitions import CallEvent
 from bulkedit.runs.versions import Versions
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ class History:
 
     def denied(self) -> set[int]:
         """Calls of the plan that were denied access when an earlier process of the run ended."""
-        denied = [call for call, row in self.begun.items() if row["cause"] == Finding.DENIED]
+        denied = [call for call, row in self.begun.items() if row["cause"] == CallEvent.DENIED]
         return {self._roots[call][0] if call in self._roots else call for call in denied}
 
     def new_call(self) -> int:

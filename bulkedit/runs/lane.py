@@ -1,17 +1,17 @@
 """One lane of calls as a machine that decides and does no I/O.
 
-`action` is what to perform next, `begin` is told when it starts, and `absorb` takes what came of it; `begin` and
-`absorb` hand out the events that the ledger must hold. What a reply means and which step follows stands in
-`bulkedit.runs.transitions`; here the steps are carried out on the books of the call in hand.
+`request` is what to perform next, `begin` is told when it starts, and `absorb` takes what came of it; `begin` and
+`absorb` hand out the rows that the ledger must hold. What a reply means, and which state and action follow, is in
+`bulkedit.runs.transitions`; here the actions are carried out on the books of the call in hand.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.client.contract import CopyRequest, UpdateRequest
+from bulkedit.client.contract import UpdateRequest
 from bulkedit.client.pacing import LOOK, Operation
 from bulkedit.client.responses import (
     Accepted,
@@ -39,10 +39,12 @@ from bulkedit.edits.document import (
 from bulkedit.options.running import OnConflict
 from bulkedit.plans import parts
 from bulkedit.runs import transitions as verdict
+from bulkedit.runs.copy_transitions import table_of
 from bulkedit.runs.ledger import Event, Made, Part
+from bulkedit.runs.requests import READS, WRITES, GetDatastore, GetImageSet, GetMetadata, Update
 from bulkedit.runs.retry import Repeats
 from bulkedit.runs.service_quirks import Removal
-from bulkedit.runs.transitions import Finding, Step
+from bulkedit.runs.transitions import FAILURES, PERHAPS_MADE, QUOTA, CallAction, CallEvent, Machine
 
 if TYPE_CHECKING:
     import random
@@ -55,77 +57,32 @@ if TYPE_CHECKING:
     from bulkedit.plans import Lane, PlannedCall
     from bulkedit.runs.budget import RetryBudget
     from bulkedit.runs.options import Options
+    from bulkedit.runs.requests import LaneRequest, Reply
     from bulkedit.runs.service_quirks import Learned
     from bulkedit.runs.versions import Versions
 
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send the update."""
-
-    request: UpdateRequest
-    operation: Operation = Operation.UPDATE
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """GetImageSet, of the latest version or of one; ``by_list``: a page of ListImageSetVersions may tell as well."""
-
-    image_set_id: str
-    version: int | None = None
-    by_list: bool = field(default=False, compare=False)
-    operation: Operation = Operation.GET
+Why = tuple[str | None, str | None]  # cause and message, as the ledger has them
+_UNDER_WAY: Final = frozenset({Standing.INTENDED, *PERHAPS_MADE})
+_READS_UNANSWERED: Final = frozenset({CallEvent.READ_THROTTLED, CallEvent.READ_LOST})
+_COUNTED_BEFORE: Final = frozenset({CallEvent.AT_EXPECTED, CallEvent.NONE_NEW})  # what led to that poll was a fault
+EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # cause of calls that --on-conflict stop leaves
+BY_EMPTY_VALUE: Final = "refused with the stored value; sent anew with the empty one"  # cause
+_POLLS_AT_LEAST: Final = 2  # apart, because reads may lag behind writes
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """GetImageSetMetadata of one version."""
+@dataclass(slots=True, kw_only=True)
+class LaneContext:
+    """What the lanes of one process share."""
 
-    image_set_id: str
-    version: int
-    operation: Operation = Operation.METADATA
-
-
-@dataclass(frozen=True, slots=True)
-class AskStore:
-    """GetDatastore: is it still there? Asked seldom, so it shares the quota of looks."""
-
-    operation: Operation = Operation.GET
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """Copy an image set to a new one."""
-
-    request: CopyRequest
-    operation: Operation = Operation.COPY
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Delete an image set, if ``promoted`` stands and it is at its ``version``; else what was seen is the reply.
-
-    Both are looked at when the quota lets the deletion out: it may have waited for long.
-    """
-
-    image_set_id: str
-    version: int
-    promoted: str
-    operation: Operation = Operation.DELETE
-
-
-@dataclass(frozen=True, slots=True)
-class List:
-    """SearchImageSets: one page of the image sets of a series. Holds health data: never log it."""
-
-    series_uid: str
-    next_token: str | None = None
-    operation: Operation = Operation.SEARCH
-
-
-Action = Send | Look | Read | AskStore | Copy | Delete | List
-Reply = Accepted | Copied | Deleting | ImageSet | Metadata | Datastore | Page | Refused | Lost
-WRITES: Final = (Send, Copy, Delete)
+    options: Options
+    rng: random.Random
+    key: bytes  # of the ledger's digests
+    quirks: Learned
+    budget: RetryBudget
+    settle_times: SettleTimes
+    begun: Mapping[int, dict[str, Any]]  # `bulkedit.runs.history.BEGUN` by call: what an earlier process left unsettled
+    new_call: Callable[[], int]  # numbers the parts of a call that is split
+    payload_limit: int  # bytes
 
 
 @dataclass(slots=True)
@@ -133,39 +90,61 @@ class _Books:
     """What is known of the call in hand."""
 
     call: PlannedCall
-    standing: Standing
-    base: int | None = None
-    base_updated_at: float | None = None  # epoch seconds, as the last look before the request told
-    doubtful: bool = False  # a request with this base was lost, so it may be carried out yet
+    machine: Machine
+    expected: int | None = None
+    expected_updated_at: float | None = None  # epoch seconds, as the last poll before the request told
+    doubtful: bool = False  # a request with this expected version was lost, so it may be carried out yet
     attempts: int = 0
     throttles: int = 0
     faults: int = 0
     conflicts: int = 0
-    looks: int = 0  # at the image set since the last request
-    request: UpdateRequest | None = None  # for the base in hand, with stored values filled in
+    polls: int = 0  # of the image set since the last request
+    update: UpdateRequest | None = None  # for the expected version in hand, with stored values filled in
     invalid: Refused | None = None  # the answer to the last request, which may be about a newer version
     documents: dict[int, dict[str, Any]] | None = None  # by version, while they are compared
     locked_since: float | None = None  # or accepted and not seen to move
-    accepted_at: float | None = None  # monotonic
-    locked_at: float | None = None  # when the last look left that found the accepted update not settled
+    sent_at: float | None = None  # epoch seconds
+    accepted_at: float | None = None  # monotonic; of updates
+    locked_at: float | None = None  # when the last poll left that found the accepted update not complete
     refused_since: float | None = None  # as a conflict, though its own image set is not locked: another of the study is
     removal: Removal | None = None  # what the removal in hand names where its rows name nothing
-    repeats: Repeats | None = None  # of updates
+    repeats: Repeats | None = None  # of writes
     read_repeats: Repeats | None = None  # since the last read that was answered
 
-
-_UNDER_WAY: Final = frozenset({Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED})
-_BY_CONTENT: Final = frozenset({Finding.INVALID_ON_BASE, Finding.FAILED_REQUEST})
-_FAILURES: Final = frozenset({Finding.FAILED_REQUEST, Finding.FAILED_SERVICE})
-_QUOTA: Final = frozenset({Finding.THROTTLED, Finding.TOO_MANY, Finding.READ_THROTTLED})
-EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # cause of calls that --on-conflict stop leaves
-BY_EMPTY_VALUE: Final = "refused with the stored value; sent anew with the empty one"  # cause
-_LOOKS_AT_LEAST: Final = 2  # apart, because reads may lag behind writes
+    @property
+    def state(self) -> Standing:
+        """Of the call."""
+        return self.machine.state
 
 
-def _left_by(reply: Reply) -> int | None:
-    """The version that a failed update has left, of the look that found it failed."""
-    return reply.version if isinstance(reply, ImageSet) else None
+@dataclass(frozen=True, slots=True)
+class Came:
+    """An event with what an action needs to know of it."""
+
+    event: CallEvent
+    reply: Reply | None
+    performed: LaneRequest | None
+    why: Why
+    version: int | None  # that a failed update has left, or that was made
+
+
+def meaning(
+    reply: Accepted | Copied | Deleting | Datastore | Refused | Lost, performed: LaneRequest | None
+) -> CallEvent:
+    """What a reply means that shows no image set and no metadata."""
+    if isinstance(reply, Accepted | Copied | Deleting):
+        return verdict.of_answer(reply)
+    if isinstance(reply, Datastore) or isinstance(performed, GetDatastore):
+        return verdict.of_store(reply)
+    return verdict.of_answer(reply) if isinstance(performed, WRITES) else verdict.of_failed_read(reply)
+
+
+def _why(event: CallEvent, reply: Reply | None) -> Why:
+    """Cause and message for the ledger, without values."""
+    if isinstance(reply, Lost):
+        return reply.cause, None
+    cause = reply.code if isinstance(reply, Refused) else str(event)
+    return cause, (reply.message or None) if isinstance(reply, Refused | ImageSet) else None
 
 
 def _stopped_by(call: PlannedCall) -> str | None:
@@ -179,76 +158,58 @@ class LaneRun:
     def __init__(
         self,
         lane: Lane,
-        options: Options,
-        rng: random.Random,
+        context: LaneContext,
         *,
-        key: bytes,
-        learned: Learned,
-        budget: RetryBudget,
-        begun: Mapping[int, dict[str, Any]],
-        new_call: Callable[[], int],
-        payload_limit: int,
-        settle: SettleTimes,
-        now: float,
-        epoch: float,
         versions: Versions,
         conflicted: Collection[PlannedCall] = (),
+        now: float,
+        epoch: float,
     ) -> None:
         """Begin with the first call.
 
-        ``begun``: rows of `bulkedit.runs.history.BEGUN` by call, for calls that an earlier process left unsettled;
-        ``versions``: what the lane's events have told so far; ``conflicted``: calls of the lane in which an earlier
-        process met another writer, and left it at that; ``new_call`` numbers the parts of a call that is split.
+        ``versions``: what the lane's rows of the ledger have told so far; ``conflicted``: calls of the lane in which
+        an earlier process met another writer, and left it at that; ``now``, ``epoch``: seconds.
         """
         self.number = lane.number
         self.calls_left = len(lane.calls)
         self.edits = {call.call: call.edits for call in lane.calls}
-        self.action: Action | None = None
-        self.through: Operation | None = None  # the operation under whose quota the action was let out
-        self.due = now  # monotonic seconds; the action waits until then
-        self.parked = False  # the lane ended with calls unsettled
+        self.request: LaneRequest | None = None
+        self.through: Operation | None = None  # the operation under whose quota the request was let out
+        self.due = now  # monotonic seconds; the request waits until then
+        self.unresolved = False  # the lane ended with calls that are not completed
         self.halted: Refused | None = None  # the answer that no call of this run can get past
         self.quota_hit: Refused | None = None  # the last answer was about a quota
         self.to_split: PlannedCall | None = None  # a refused call; the lane goes on once `split` is told its edits
         self._misplaced: NoSuchPlace | None = None  # why the call is split, if it names places that are not there
-        # what is in doubt is found out first: until then nobody knows which versions are ours
-        in_order = sorted(lane.calls, key=lambda call: not self._is_begun(begun, call))
-        self._rest = in_order[::-1]
-        self._options = options
-        self._rng = rng
-        self._key = key
-        self._learned = learned
-        self._budget = budget
-        self._begun = begun
-        self._new_call = new_call
-        self._payload_limit = payload_limit
-        self._settle_times = settle
-        self._sent = now  # when the action left
+        self._context = context
+        # unknown outcomes are found out first: until then nothing tells which versions are ours
+        self._rest = sorted(lane.calls, key=lambda call: not self._is_begun(call))[::-1]
+        self._sent = now  # when the request left
         self._now, self._epoch = now, epoch
         self._seen: dict[str, ImageSet] = {}  # the newest version that this lane has seen of each image set
         self._versions = versions
-        struck = conflicted if options.on_conflict is OnConflict.STOP else ()
+        struck = conflicted if context.options.on_conflict is OnConflict.STOP else ()
         self._stopped_before = frozenset(_stopped_by(call) for call in struck)
         self._stopped: set[str | None] = set()  # image sets in which --on-conflict stop has struck; None: the study
         self._books: _Books | None = None
         self._events: list[Event | Part | Made] = []
         self._open_until_busy()
 
-    @staticmethod
-    def _is_begun(begun: Mapping[int, dict[str, Any]], call: PlannedCall) -> bool:
-        return call.call in begun and begun[call.call]["standing"] != Standing.PLANNED
+    def _is_begun(self, call: PlannedCall) -> bool:
+        begun = self._context.begun.get(call.call)
+        return begun is not None and begun["standing"] != Standing.PLANNED
 
     # what the shell asks
 
     @property
     def under_way(self) -> bool:
-        """Whether an update of this lane may be under way at the service."""
-        return self._books is not None and self._books.standing in _UNDER_WAY
+        """Whether a write of this lane may be under way at the service."""
+        return self._books is not None and self._books.state in _UNDER_WAY
 
     @property
     def flying(self) -> bool:
         """Whether it counts as in flight: a request that was refused for a quota has left nothing under way."""
-        refused = self.quota_hit is not None and self._held.standing is Standing.INTENDED if self._books else False
+        refused = self.quota_hit is not None and self._books is not None and self._books.state is Standing.INTENDED
         return self.under_way and not refused
 
     @property
@@ -262,45 +223,34 @@ class LaneRun:
         return {} if books is None else {"call": books.call.call, "attempt": books.attempts}
 
     def take_events(self) -> list[Event | Part | Made]:
-        """Events not handed out yet, in order."""
+        """Rows for the ledger that are not handed out yet, in order."""
         events, self._events = self._events, []
         return events
 
     def leaves(self, now: float) -> None:
-        """The request of the action leaves now."""
+        """The request leaves now."""
         self._sent = now
 
     def begin(self, epoch: float) -> Event | None:
-        """The action starts now. For a request with a new base: its intent, to be durable before it leaves."""
-        if not isinstance(self.action, Send):
+        """The request starts now. What of it has to be durable before it leaves: the intent of a write."""
+        if not isinstance(self.request, WRITES):
             return None
         books = self._held
-        self._epoch = epoch
+        self._epoch = books.sent_at = epoch
         books.attempts += 1
-        books.looks = 0
+        books.polls = 0
         books.invalid = None
-        if books.standing is not Standing.PLANNED:
+        if books.machine.take(CallEvent.SENDING) is CallAction.NOTHING:
             return None
-        books.standing = Standing.INTENDED
-        return self._event(digest=self._digest(self.action.request))
+        return self._event(digest=self._digest(self.request.update) if isinstance(self.request, Update) else None)
 
     def absorb(self, reply: Reply, *, now: float, epoch: float) -> None:
-        """Take what came of the action."""
+        """Take what came of the request."""
         self._now = self.due = now
         self._epoch = epoch
         self.quota_hit = None
-        performed, self.action = self.action, None
-        if isinstance(performed, AskStore) and isinstance(reply, Datastore | Refused | Lost):
-            self._follow(verdict.of_store(reply), reply, performed)
-        elif isinstance(reply, Refused | Lost):
-            of = verdict.of_answer if isinstance(performed, Send) else verdict.of_failed_read
-            self._follow(of(reply), reply, performed)
-        elif isinstance(reply, Accepted):
-            self._follow(Finding.ACCEPTED, reply, performed)
-        elif isinstance(reply, ImageSet):
-            self._looked(reply, performed)
-        elif isinstance(reply, Metadata):
-            self._read(reply, performed)
+        performed, self.request = self.request, None
+        self._absorb(reply, performed)
         self._open_until_busy()
 
     def split(self, edits: pl.DataFrame, *, now: float, epoch: float) -> None:
@@ -310,7 +260,7 @@ class LaneRun:
         misplaced, self._misplaced = self._misplaced, None
         if call is None:
             raise LookupError("this lane has nothing to split")
-        halves = parts(call, edits, self._new_call, guilty=misplaced.has if misplaced else None)
+        halves = parts(call, edits, self._context.new_call, guilty=misplaced.has if misplaced else None)
         for part, numbers in halves:
             self.edits[part.call] = part.edits
             self._events.append(Part(part.call, call.call, numbers))
@@ -318,23 +268,20 @@ class LaneRun:
         self.calls_left += len(halves)
         self._open_until_busy()
 
-    def withdraw(self, epoch: float) -> Event | None:
-        """Nothing more is to be sent: a call that is surely not under way is planned again."""
-        self._epoch = epoch
-        if self._books is None or self._books.standing is not Standing.INTENDED:
-            return None
-        self._books.standing = Standing.PLANNED
-        return self._event(cause="withdrawn")
+    def withdraw(self, epoch: float, *, denied: bool = False) -> Event | None:
+        """Nothing more is to be sent: a call that is surely not under way is planned again.
 
-    def withdraw_denied(self, epoch: float) -> Event | None:
-        """As `withdraw`, of a call that was denied: a later process of the run takes it up last."""
+        ``denied``: it was denied access, so that a later process of the run takes it up last.
+        """
         self._epoch = epoch
-        if self._books is None or self._books.standing not in {Standing.PLANNED, Standing.INTENDED}:
+        if self._books is None:
             return None
-        self._books.standing = Standing.PLANNED
-        if self._books.base is None:
-            self._books.base = self._versions.followed(self._books.call.image_set_id)
-        return self._event(cause=str(Finding.DENIED))
+        event = CallEvent.WITHDRAWN_DENIED if denied else CallEvent.WITHDRAWN
+        if self._books.machine.take(event) is CallAction.NOTHING:
+            return None
+        if denied and self._books.expected is None:
+            self._books.expected = self._versions.followed(self._books.call.image_set_id)
+        return self._event(cause=str(CallEvent.DENIED) if denied else "withdrawn")
 
     # opening calls
 
@@ -345,42 +292,49 @@ class LaneRun:
         return self._books
 
     def _open_until_busy(self) -> None:
-        while self._books is None and self._rest and not self.parked and self.to_split is None:
+        while self._books is None and self._rest and not self.unresolved and self.to_split is None:
             self._open(self._rest.pop())
 
     def _open(self, call: PlannedCall) -> None:
-        books = self._books = _Books(call, Standing.PLANNED)
+        begun = self._context.begun.get(call.call)
         if self._is_stopped(call):
-            self._settle(Standing.CONFLICTED, cause=EARLIER_CONFLICT)
+            self._end_unsent(call, CallEvent.EARLIER_CONFLICTED, EARLIER_CONFLICT)
             return
-        begun = self._begun.get(call.call)
-        if begun is not None:
+        state = Standing(begun["standing"]) if begun else Standing.PLANNED
+        books = self._books = _Books(call, Machine(table_of(call.recipe), state))
+        if begun:
             for name in ("attempts", "throttles", "faults", "conflicts"):
                 setattr(books, name, begun[name])
-        if begun is not None and self._is_begun(self._begun, call):
-            # an intent without an answer: the request may have left, or may still be on its way
-            was = Standing(begun["standing"])
-            books.standing = Standing.IN_DOUBT if was is Standing.INTENDED else was
-            books.base, books.base_updated_at = begun["base"], begun["base_updated_at"]
+            if begun["by_empty_value"]:
+                books.removal = Removal.EMPTY
+        if begun and state is not Standing.PLANNED:
+            books.expected, books.expected_updated_at = begun["base"], begun["base_updated_at"]
+            books.sent_at = begun["at"]
             books.doubtful = True
-            if call.lookup:
-                books.removal = Removal.EMPTY if begun["by_empty_value"] else Removal.STORED
-            self.action = self._look()
-            return
-        if begun is not None and begun["by_empty_value"]:
-            books.removal = Removal.EMPTY
-        if self._latest is None or self._latest.state is not State.ACTIVE:
-            self.action = self._look()
-        else:
-            self._examine(self._latest)
+            if call.lookup and books.removal is None:
+                books.removal = Removal.STORED
+        self._take(CallEvent.OPENED)
+
+    def _end_unsent(self, call: PlannedCall, event: CallEvent, cause: str) -> None:
+        """What the call builds on has not been made."""
+        self._books = _Books(call, Machine(table_of(call.recipe)))
+        self._take(event, why=(cause, None))
 
     # what came back
 
-    def _looked(self, found: ImageSet, performed: Action | None) -> None:
-        self._held.looks += 1
+    def _absorb(self, reply: Reply, performed: LaneRequest | None) -> None:
+        if isinstance(reply, ImageSet):
+            self._polled(reply, performed)
+        elif isinstance(reply, Metadata):
+            self._read(reply, performed)
+        elif not isinstance(reply, Page):
+            self._take(meaning(reply, performed), reply, performed)
+
+    def _polled(self, found: ImageSet, performed: LaneRequest | None) -> None:
+        self._held.polls += 1
         self._held.read_repeats = None
         # reads may lag behind; but where a failed update leaves no version, the latest may have a lower number
-        newest = not isinstance(performed, Look) or performed.version is None
+        newest = not isinstance(performed, GetImageSet) or performed.version is None
         known = self._latest
         # what was locked may have failed since, and left no version
         if (
@@ -391,33 +345,49 @@ class LaneRun:
             self._seen[self._held.call.image_set_id] = found
         self._examine(found, performed)
 
-    def _examine(self, found: ImageSet, performed: Action | None = None) -> None:
-        books = self._held
-        finding = self._finding_of_look(found)
-        if books.standing is Standing.ACCEPTED and finding in _FAILURES and found.version == books.base:
-            self._learned.versions_reused = True
-        waits = finding is Finding.LOCKED or (finding is Finding.UNMOVED and books.standing is Standing.ACCEPTED)
+    def _examine(self, found: ImageSet, performed: LaneRequest | None = None) -> None:
+        books, quirks = self._held, self._context.quirks
+        event = self._event_of_poll(found)
+        failed, at_expected = event in FAILURES, found.version == books.expected
+        accepted = books.state is Standing.ACCEPTED
+        if accepted and failed and at_expected:
+            quirks.versions_reused = True
+        waits = event is CallEvent.LOCKED or (event is CallEvent.AT_EXPECTED and accepted)
         books.locked_since = (books.locked_since or self._now) if waits else None
-        self._settled_by_look(finding)
-        self._follow(finding, found, performed)
-
-    def _finding_of_look(self, found: ImageSet) -> Finding:
-        books = self._held
-        if books.standing is Standing.PLANNED:
-            # a version that a row names may be there already: reads may lag behind writes
-            unseen = found.version < (books.call.version or 0) and books.looks < _LOOKS_AT_LEAST
-            behind = unseen or self._versions.is_behind(found)
-            return verdict.of_first_look(found, expected=self._is_expected(found), behind=behind)
-        finding = verdict.of_look(
-            found,
-            standing=books.standing,
-            base=self._base,
-            base_updated_at=books.base_updated_at,
-            reused=self._learned.versions_reused,
+        if (failed or event is CallEvent.REACHED) and accepted and books.accepted_at is not None:
+            self._context.settle_times.settled(self._sent - books.accepted_at, books.locked_at)
+        if event is CallEvent.OTHER_WRITER:
+            self._meet_other_writer()
+            return
+        # no removal by the stored value has been made yet: the service may want the empty one
+        other_value = books.removal is Removal.STORED and quirks.removal is not Removal.STORED
+        refined = verdict.of_failed_update(
+            event,
+            books.state,
+            several=books.call.units > 1,
+            other_value=other_value,
+            kept=books.doubtful and at_expected,
         )
-        if books.invalid is None or finding is not Finding.UNMOVED:
-            return finding
-        return Finding.UNMOVED_ONCE if books.looks < _LOOKS_AT_LEAST else Finding.INVALID_ON_BASE
+        why = _why(event, books.invalid if event is CallEvent.INVALID_AT_EXPECTED else found)
+        self._take(refined, found, performed, why=why, version=found.version if failed else None)
+
+    def _event_of_poll(self, found: ImageSet) -> CallEvent:
+        books = self._held
+        if books.state is Standing.PLANNED:
+            # a version that a row names may be there already: reads may lag behind writes
+            unseen = found.version < (books.call.version or 0) and books.polls < _POLLS_AT_LEAST
+            behind = unseen or self._versions.is_behind(found)
+            return verdict.of_first_poll(found, expected=self._is_expected(found), behind=behind)
+        event = verdict.of_poll(
+            found,
+            state=books.state,
+            expected=self._expected,
+            expected_updated_at=books.expected_updated_at,
+            reused=self._context.quirks.versions_reused,
+        )
+        if books.invalid is None or event is not CallEvent.AT_EXPECTED:
+            return event
+        return CallEvent.AT_EXPECTED_ONCE if books.polls < _POLLS_AT_LEAST else CallEvent.INVALID_AT_EXPECTED
 
     def _is_expected(self, found: ImageSet) -> bool:
         """Whether no other writer has come before the call in hand."""
@@ -427,289 +397,278 @@ class LaneRun:
         since = self._versions.followed(found.image_set_id)
         return since is None or not self._versions.others_since(since, found)
 
-    def _read(self, metadata: Metadata, performed: Action | None) -> None:
+    def _meet_other_writer(self) -> None:
+        """Another writer was first: row and policy say whether the call may follow."""
+        books, latest, policy = self._held, self._latest, self._context.options.on_conflict
+        if latest is None:
+            raise LookupError("another writer's version is known only once the image set was seen")
+        # what is locked may fail yet, and a service may leave no version of that
+        books.expected = latest.version if latest.state is State.ACTIVE else latest.version - 1
+        cause = f"another writer made version {latest.version}"
+        if latest.version < (books.call.version or 0):
+            cause = f"the image set is at version {latest.version}, which is before the one that the row names"
+        if policy is OnConflict.STOP:
+            self._stopped.add(_stopped_by(books.call))
+        may_follow = books.call.version is None and policy is OnConflict.REBASE
+        self._take(verdict.of_other_writer(may_follow=may_follow), why=(cause, None))
+
+    def _read(self, metadata: Metadata, performed: LaneRequest | None) -> None:
         books = self._held
         books.read_repeats = None
-        if books.documents is not None and isinstance(performed, Read):
+        if books.documents is not None and isinstance(performed, GetMetadata):
             books.documents[performed.version] = metadata.document
-            self._compare_documents(metadata, performed)
+            self._compare_documents()
             return
-        wanted = self._request()
-        # of a call in doubt the places were there: the document is that of the same base
-        misplaced = no_such_place(wanted, metadata.document) if books.standing is Standing.PLANNED else None
+        wanted = self._update()
+        # if the outcome is unknown, the places were there: the document is that of the same expected version
+        misplaced = no_such_place(wanted, metadata.document) if books.state is Standing.PLANNED else None
         if misplaced is not None:
-            self._reject_misplaced(misplaced)
+            # nothing is sent to a series or instance that is not there; what else the call asks for goes on
+            several = books.call.units > 1 and not misplaced.alone
+            self._misplaced = misplaced if several else None
+            self._take(verdict.of_refusal(several=several, other_value=False), why=(misplaced.cause, None))
             return
-        books.request = fill_stored(wanted, metadata.document)
-        books.removal = books.removal or self._learned.first_removal
-        if books.request is not None and books.removal is Removal.EMPTY:
-            books.request = with_empty_values(books.request, wanted)
-        if books.request is None:
-            self._settle(Standing.SKIPPED, cause="nothing to remove: the attributes are absent")
-        elif books.call.units > 1 and len((books.request.removable or "").encode()) > self._payload_limit:
-            self._split("the stored values are longer than the plan allowed for")
+        books.update = fill_stored(wanted, metadata.document)
+        books.removal = books.removal or self._context.quirks.first_removal
+        if books.update is not None and books.removal is Removal.EMPTY:
+            books.update = with_empty_values(books.update, wanted)
+        if books.update is None:
+            self._take(CallEvent.NOTHING_TO_REMOVE, why=("nothing to remove: the attributes are absent", None))
+        elif books.call.units > 1 and len((books.update.removable or "").encode()) > self._context.payload_limit:
+            too_long = "the stored values are longer than the plan allowed for"
+            self._take(CallEvent.REFUSED_SEVERAL, why=(too_long, None))
         else:
-            self.action = Send(books.request)
+            self.request = Update(books.update)
 
-    def _follow(self, finding: Finding, reply: Reply, performed: Action | None) -> None:
-        """Carry out what the table says."""
+    def _take(
+        self,
+        event: CallEvent,
+        reply: Reply | None = None,
+        performed: LaneRequest | None = None,
+        *,
+        why: Why | None = None,
+        version: int | None = None,
+    ) -> None:
+        """Let the table decide, and do what it says. ``version``: the one that a failed update has left."""
         books = self._held
-        step = verdict.next_step(books.standing, finding)
-        if finding in _QUOTA and isinstance(reply, Refused):
+        before = books.state
+        action = books.machine.take(event)
+        books.conflicts += event in {CallEvent.OTHER_WRITER, CallEvent.KEEP_OUT}
+        if event in QUOTA and isinstance(reply, Refused):
             self.quota_hit = reply
-            books.throttles += isinstance(performed, Send)
-        carry_out: dict[Step, Callable[[], None]] = {
-            Step.SEND: self._send,
-            Step.SEND_AGAIN: lambda: self._send_again(finding),
-            Step.SEND_ANEW: lambda: self._send_anew(finding, reply),
-            Step.LOOK: lambda: self._look_now(finding, reply),
-            Step.LOOK_LATER: lambda: self._look_later(finding, reply, performed),
-            Step.ASK_STORE: self._ask_store,
-            Step.COMPARE: lambda: self._compare(performed),
-            Step.REBASE: self._rebase,
-            Step.APPLIED: lambda: self._applied(finding),
-            Step.REJECTED: lambda: self._reject(finding, books.invalid or reply),
-            Step.FAILED: lambda: self._settle(Standing.FAILED, *self._why(finding, reply)),
-            Step.LEAVE_OPEN: lambda: self._park(*self._why(finding, reply)),
-            Step.HALT: lambda: self._halt(reply),
+            books.throttles += isinstance(performed, WRITES)
+        invalid = books.invalid if books.state is Standing.REJECTED else None
+        came = Came(event, reply, performed, why or _why(event, invalid or reply), version)
+        if event is CallEvent.ACCEPTED:
+            books.locked_since, books.locked_at = self._now, None
+            books.accepted_at = self._now if isinstance(reply, Accepted) else None
+            self._note()
+        elif event is CallEvent.LOST and before is Standing.INTENDED:
+            books.doubtful = True
+            books.faults += 1
+            self._note(*came.why)
+        self._actions()[action](came)
+
+    # actions
+
+    def _actions(self) -> dict[CallAction, Callable[[Came], None]]:
+        return {
+            CallAction.START: self._start,
+            CallAction.START_NOW: self._start_now,
+            CallAction.START_LATER: self._start_later,
+            CallAction.START_WITH_EMPTY_VALUE: self._start_with_empty_value,
+            CallAction.SEND: self._send,
+            CallAction.SEND_AGAIN: self._send_again,
+            CallAction.RECORD_AND_SEND_AGAIN: self._record_and_send_again,
+            CallAction.POLL: self._poll,
+            CallAction.POLL_LATER: self._poll_later,
+            CallAction.POLL_OWN_VERSION: self._poll_own_version,
+            CallAction.COMPARE: self._compare,
+            CallAction.ASK_STORE: self._ask_store,
+            CallAction.CLAIM: self._claim,
+            CallAction.COMPLETE: self._complete,
+            CallAction.SPLIT: self._split_up,
+            CallAction.LEAVE_UNRESOLVED: self._leave_unresolved,
+            CallAction.HALT: self._halt,
         }
-        carry_out[step]()
 
-    # steps
+    def _start(self, _: Came) -> None:
+        """Send, wait for the image set to be unlocked, or find that another writer was first."""
+        if self._latest is None or self._latest.state is not State.ACTIVE:
+            self.request = self._latest_version()
+        else:
+            self._examine(self._latest)
 
-    def _send(self) -> None:
+    def _start_now(self, came: Came) -> None:
+        self._plan_again(came)
+        self._start(came)
+
+    def _start_later(self, came: Came) -> None:
+        self._plan_again(came)
+        if self._may_retry(came):
+            self._start(came)
+
+    def _start_with_empty_value(self, came: Came) -> None:
+        self._held.removal = Removal.EMPTY
+        self._start_now(replace(came, why=(BY_EMPTY_VALUE, came.why[1])))
+
+    def _plan_again(self, came: Came) -> None:
+        """The call has no request any more."""
         books = self._held
-        latest = self._latest
+        self._note(*came.why, version=came.version)
+        books.update = books.documents = None
+        if came.version is not None:
+            books.expected = came.version
+
+    def _send(self, _: Came) -> None:
+        books, latest = self._held, self._latest
         if latest is None:
             raise LookupError("a call is sent only once its image set was seen")
-        books.doubtful = books.doubtful and books.base == latest.version
-        books.base, books.base_updated_at = latest.version, latest.updated_at
+        books.doubtful = books.doubtful and books.expected == latest.version
+        books.expected, books.expected_updated_at = latest.version, latest.updated_at
         self._prepare()
 
     def _prepare(self) -> None:
         books = self._held
-        if books.call.lookup and books.request is None:
-            self.action = Read(books.call.image_set_id, self._base)
+        if books.call.lookup and books.update is None:
+            self.request = GetMetadata(books.call.image_set_id, self._expected)
         else:
-            self.action = Send(self._request())
+            self.request = Update(self._update())
 
-    def _send_again(self, finding: Finding) -> None:
+    def _record_and_send_again(self, came: Came) -> None:
+        self._note(*came.why, version=came.version)
+        self._send_again(came)
+
+    def _send_again(self, came: Came) -> None:
         books = self._held
-        if self._latest is not None and self._latest.version == books.base:
-            books.base_updated_at = self._latest.updated_at
-        if finding is Finding.UNMOVED and books.refused_since is not None:
+        if self._latest is not None and self._latest.version == books.expected:
+            books.expected_updated_at = self._latest.updated_at
+        if came.event is CallEvent.AT_EXPECTED and books.refused_since is not None:
             self._wait_for_siblings(books.refused_since)
-        elif finding in _QUOTA or self._wait_for_fault(finding):
+        elif came.event in QUOTA or self._may_retry(came):
             self._prepare()
 
     def _wait_for_siblings(self, since: float) -> None:
         """Send again after a wait: only the answer tells whether all image sets of the study are unlocked."""
-        if self._now - since > self._options.unlock_timeout_s:
-            self._park("unlock timeout")
+        if self._now - since > self._context.options.unlock_timeout_s:
+            self._take(CallEvent.LOCKED_TOO_LONG)
             return
-        self.due = self._now + LOOK.wait(self._held.attempts, self._rng)
+        self.due = self._now + LOOK.wait(self._held.attempts, self._context.rng)
         self._prepare()
 
-    def _send_anew(self, finding: Finding, reply: Reply) -> None:
-        books, left = self._held, _left_by(reply)
-        if books.doubtful and left == books.base:
-            # the service has kept the number, so the lost request may win yet
-            books.standing = Standing.IN_DOUBT
-            self._note(*self._why(finding, reply), version=left)
-            if self._wait_for_fault(finding):
-                self._send_again(Finding.THROTTLED)
-            return
-        self._plan_anew(*self._why(finding, reply), left=left)
-        if self._wait_for_fault(finding):
-            self._follow_latest()
+    def _latest_version(self) -> GetImageSet:
+        return GetImageSet(self._held.call.image_set_id, by_list=True)
 
-    def _plan_anew(self, cause: str, message: str | None = None, *, left: int | None = None) -> None:
-        """The call has no request any more. ``left``: the version that its failed update has left."""
+    def _poll(self, came: Came) -> None:
         books = self._held
-        books.standing = Standing.PLANNED
-        self._note(cause, message, version=left)
-        books.request = books.documents = None
-        if left is not None:
-            books.base = left
-
-    def _follow_latest(self) -> None:
-        """Send with the newest version as base, wait for it to be unlocked, or find that another writer has made it."""
-        if self._latest is None or self._latest.state is not State.ACTIVE:
-            self.action = self._look()
-        else:
-            self._examine(self._latest)
-
-    def _look(self, version: int | None = None) -> Look:
-        return Look(self._held.call.image_set_id, version, by_list=version is None)
-
-    def _look_now(self, finding: Finding, reply: Reply) -> None:
-        books = self._held
-        if finding in {Finding.LOST, Finding.DENIED, Finding.UNKNOWN} and books.standing is Standing.INTENDED:
-            books.standing = Standing.IN_DOUBT
-            books.doubtful = True
-            books.faults += 1
-            self._note(*self._why(finding, reply))
-        if finding is Finding.INVALID and isinstance(reply, Refused):
-            books.invalid = reply
-        conflict = finding is Finding.CONFLICT and books.call.study_wide
+        if came.event is CallEvent.INVALID and isinstance(came.reply, Refused):
+            books.invalid = came.reply
+        conflict = came.event is CallEvent.CONFLICT and books.call.study_wide
         books.refused_since = (books.refused_since or self._now) if conflict else None
-        # past the version that was promised: its own status tells what became of it
-        self.action = self._look(self._base + 1 if finding is Finding.PASSED else None)
+        self.request = self._latest_version()
 
-    def _look_later(self, finding: Finding, reply: Reply, performed: Action | None) -> None:
-        books = self._held
-        if isinstance(reply, Accepted):
-            books.standing = Standing.ACCEPTED
-            books.locked_since = books.accepted_at = self._now
-            books.locked_at = None
-            self._note()
-        if finding is Finding.READ_LOST and not self._wait_for_fault(finding):
+    def _poll_own_version(self, _: Came) -> None:
+        self.request = GetImageSet(self._held.call.image_set_id, self._expected + 1)
+
+    def _poll_later(self, came: Came) -> None:
+        if came.event is CallEvent.READ_LOST and not self._may_retry(came):
             return
-        if finding in {Finding.LOCKED, Finding.UNMOVED} and self._locked_too_long():
-            self._park("unlock timeout")
-            return
-        if finding not in _QUOTA | {Finding.READ_LOST}:
-            self.due = self._now + self._look_in()
-        self.action = performed if isinstance(performed, Look | Read | AskStore) else self._look()
+        if came.event not in _READS_UNANSWERED:
+            since = self._held.locked_since
+            if since is not None and self._now - since > self._context.options.unlock_timeout_s:
+                self._take(CallEvent.LOCKED_TOO_LONG)
+                return
+            self.due = self._now + self._poll_in()
+        self.request = came.performed if isinstance(came.performed, READS) else self._latest_version()
 
-    def _ask_store(self) -> None:
-        self.action = AskStore()
-
-    def _look_in(self) -> float:
-        """Seconds until the next look: our own updates settle as others of the run have, other locks as they like."""
-        books = self._held
-        if books.standing is not Standing.ACCEPTED or books.accepted_at is None:
-            return LOOK.wait(books.looks + 1, self._rng)
-        if books.looks == 0:
-            return self._settle_times.first_look()
+    def _poll_in(self) -> float:
+        """Seconds until the next poll: our own updates take as long as others of the run, other locks vary."""
+        books, times = self._held, self._context.settle_times
+        if books.state is not Standing.ACCEPTED or books.accepted_at is None:
+            return LOOK.wait(books.polls + 1, self._context.rng)
+        if books.polls == 0:
+            return times.first_look()
         books.locked_at = self._sent - books.accepted_at
-        self._settle_times.still_locked(books.locked_at)
-        return self._settle_times.next_look(books.looks, books.locked_at, self._rng)
+        times.still_locked(books.locked_at)
+        return times.next_look(books.polls, books.locked_at, self._context.rng)
 
-    def _settled_by_look(self, finding: Finding) -> None:
-        books = self._held
-        settled = finding in {Finding.REACHED, Finding.FAILED_REQUEST, Finding.FAILED_SERVICE}
-        if settled and books.standing is Standing.ACCEPTED and books.accepted_at is not None:
-            self._settle_times.settled(self._sent - books.accepted_at, books.locked_at)
+    def _ask_store(self, _: Came) -> None:
+        self.request = GetDatastore()
 
-    def _locked_too_long(self) -> bool:
-        since = self._held.locked_since
-        return since is not None and self._now - since > self._options.unlock_timeout_s
-
-    def _compare(self, performed: Action | None) -> None:
-        version = self._base + 1
+    def _compare(self, came: Came) -> None:
+        version, performed = self._expected + 1, came.performed
         at_version = self._latest is not None and self._latest.version == version
-        if at_version or (isinstance(performed, Look) and performed.version == version):
+        if at_version or (isinstance(performed, GetImageSet) and performed.version == version):
             self._held.documents = {}
-            self._compare_documents(None, performed)
+            self._compare_documents()
         else:
-            self.action = self._look(version)
+            self._poll_own_version(came)
 
-    def _compare_documents(self, reply: Metadata | None, performed: Action | None) -> None:
-        """Read the next document that is needed to tell whose the version after the base is, or tell it."""
+    def _compare_documents(self) -> None:
+        """Read the next document that is needed to tell who made the version after the expected one, or tell it."""
         books = self._held
         read = books.documents if books.documents is not None else {}
-        target, made, base = books.call.revert_to, self._base + 1, self._base
-        wanted = [made, base] if target is None else [target, made, base]  # what a revert should make is its target
+        target, made, expected = books.call.revert_to, self._expected + 1, self._expected
+        wanted = [made, expected] if target is None else [target, made, expected]  # what a revert makes is its target
         missing = [version for version in wanted if version not in read]
-        request, reverted = self._request(), read.get(target or 0)
+        update, reverted = self._update(), read.get(target or 0)
         # a version is no target of a revert that is built on it, or on one before it
-        told = (target or 0) >= base or (made in read and not holds(request, read[made], reverted))
+        told = (target or 0) >= expected or (made in read and not holds(update, read[made], reverted))
         if missing and not told:
-            self.action = Read(books.call.image_set_id, missing[0])
+            self.request = GetMetadata(books.call.image_set_id, missing[0])
             return
         books.documents = None
-        if told or not follows(request, read[base], read[made], reverted):
-            finding = Finding.STRANGERS
+        if told or not follows(update, read[expected], read[made], reverted):
+            self._meet_other_writer()
         else:
-            finding = Finding.UNCHANGED if reads_the_same(read[base], read[made]) else Finding.OURS
-        self._follow(finding, reply or Metadata({}), performed)
+            unchanged = reads_the_same(read[expected], read[made])
+            self._take(CallEvent.UNCHANGED if unchanged else CallEvent.OURS)
 
-    def _rebase(self) -> None:
+    def _claim(self, came: Came) -> None:
+        self._complete(replace(came, why=(None, None), version=self._expected + 1))
+
+    def _complete(self, came: Came) -> None:
         books = self._held
-        latest = self._latest
-        if latest is None:
-            raise LookupError("another writer's version is known only once the image set was seen")
-        books.conflicts += 1
-        # what is locked may fail yet, and a service may leave no version of that
-        books.base = latest.version if latest.state is State.ACTIVE else latest.version - 1
-        cause = f"another writer made version {latest.version}"
-        if books.call.version is None and self._options.on_conflict is OnConflict.REBASE:
-            self._plan_anew(cause)
-            self._follow_latest()
-            return
-        if self._options.on_conflict is OnConflict.STOP:
-            self._stopped.add(_stopped_by(books.call))
-        if latest.version < (books.call.version or 0):
-            cause = f"the image set is at version {latest.version}, which is before the one that the row names"
-        self._settle(Standing.CONFLICTED, cause)
+        if books.state is Standing.APPLIED and books.removal is not None:
+            self._context.quirks.removal = books.removal
+        self._note(*came.why, version=came.version)
+        if books.call.study_wide:  # it has made a version of its other image sets too: they are to be polled again
+            self._seen = {of: seen for of, seen in self._seen.items() if of == books.call.image_set_id}
+        self.calls_left -= 1
+        self._books = None
+        self.request = None
 
-    def _applied(self, finding: Finding) -> None:
-        if self._held.removal is not None:
-            self._learned.removal = self._held.removal
-        if finding is Finding.UNCHANGED:
-            self._settle(Standing.APPLIED, str(finding))  # an undo would undo what is not ours, if we claimed it
-        else:
-            self._settle(Standing.APPLIED, version=self._base + 1)
-
-    def _reject(self, finding: Finding, reply: Reply) -> None:
-        """Where several edits share a refused call, some may be innocent: each is to have its own truth."""
-        left = _left_by(reply) if finding is Finding.FAILED_REQUEST else None
-        if self._held.call.units > 1 and finding in _BY_CONTENT:
-            self._split(*self._why(finding, reply), version=left)
-        elif finding in _BY_CONTENT and self._may_want_empty_value():
-            _, words = self._why(finding, reply)
-            self._held.removal = Removal.EMPTY
-            self._plan_anew(BY_EMPTY_VALUE, words, left=left)
-            self._follow_latest()
-        else:
-            self._settle(Standing.REJECTED, *self._why(finding, reply), version=left)
-
-    def _reject_misplaced(self, misplaced: NoSuchPlace) -> None:
-        """Nothing is sent to a series or instance that is not there; what else the call asks for goes on."""
-        if self._held.call.units > 1 and not misplaced.alone:
-            self._misplaced = misplaced
-            self._split(misplaced.cause)
-        else:
-            self._settle(Standing.REJECTED, misplaced.cause)
-
-    def _may_want_empty_value(self) -> bool:
-        """No removal by the stored value has been made yet: the service may want the empty one."""
-        return self._held.removal is Removal.STORED and self._learned.removal is not Removal.STORED
-
-    def _split(self, cause: str, message: str | None = None, *, version: int | None = None) -> None:
+    def _split_up(self, came: Came) -> None:
         self.to_split = self._held.call
-        self._settle(Standing.SPLIT, cause, message, version=version)
+        self._complete(came)
 
-    def _halt(self, reply: Reply) -> None:
-        gone = Refused(Refusal.NOT_FOUND, reply.status) if isinstance(reply, Datastore) else None
-        self.halted = reply if isinstance(reply, Refused) else gone
-        self.parked = True
-        self.action = None
+    def _halt(self, came: Came) -> None:
+        gone = Refused(Refusal.NOT_FOUND, came.reply.status) if isinstance(came.reply, Datastore) else None
+        self.halted = came.reply if isinstance(came.reply, Refused) else gone
+        self.unresolved = True
 
-    def _park(self, cause: str, message: str | None = None) -> None:
-        self.parked = True
-        self._note(cause, message)
-        self.action = None
+    def _leave_unresolved(self, came: Came) -> None:
+        self.unresolved = True
+        self._note(*came.why)
+        self.request = None
 
-    def _wait_for_fault(self, finding: Finding) -> bool:
-        """Count a fault and put the next attempt off; False where the call was given up instead."""
+    def _may_retry(self, came: Came) -> bool:
+        """Count a fault and put the next attempt off; False, and the table decides, if no more is allowed."""
         books = self._held
-        books.faults += finding is not Finding.UNMOVED  # what led to that look has been counted
-        if finding is Finding.READ_LOST:
+        books.faults += came.event not in _COUNTED_BEFORE
+        if came.event is CallEvent.READ_LOST:
             repeats = books.read_repeats = books.read_repeats or self._repeats(reads=True)
         else:
             repeats = books.repeats = books.repeats or self._repeats(reads=False)
         wait = repeats.fault(self._now)
-        if wait is not None:
-            self.due = self._now + wait
-            return True
-        in_doubt = books.standing in {Standing.IN_DOUBT, Standing.ACCEPTED} and finding not in _FAILURES
-        if in_doubt or finding is Finding.READ_LOST:
-            self._park(f"left open after repeated: {finding}")
-        else:
-            self._settle(Standing.FAILED, f"given up after repeated: {finding}")
-        return False
+        if wait is None:
+            self._take(verdict.of_exhaustion(came.event), why=(f"given up after repeated: {came.event}", None))
+            return False
+        self.due = self._now + wait
+        return True
+
+    def _repeats(self, *, reads: bool) -> Repeats:
+        return Repeats(self._context.options, self._context.budget, self._context.rng, reads=reads)
 
     # the image sets of the lane
 
@@ -720,44 +679,26 @@ class LaneRun:
 
     def _is_stopped(self, call: PlannedCall) -> bool:
         """Whether what the call builds on has conflicted: its image set, or, of a study, any of them."""
-        begun = self._begun.get(call.call)
+        begun = self._context.begun.get(call.call)
         again = begun is not None and begun["standing"] == Standing.PLANNED and begun["base"] is None
         stopped = self._stopped if again else self._stopped | self._stopped_before
         return bool(stopped) if call.study_wide else not stopped.isdisjoint({None, call.image_set_id})
 
-    def _forget_siblings(self, call: PlannedCall) -> None:
-        """A call of the whole study has made a version of its other image sets too: they are to be looked at again."""
-        if call.study_wide:
-            self._seen = {call.image_set_id: seen} if (seen := self._seen.get(call.image_set_id)) else {}
-
-    def _repeats(self, *, reads: bool) -> Repeats:
-        return Repeats(self._options, self._budget, self._rng, reads=reads)
-
     # books
 
-    def _settle(
-        self, standing: Standing, cause: str | None = None, message: str | None = None, *, version: int | None = None
-    ) -> None:
-        self._held.standing = standing
-        self._note(cause, message, version=version)
-        self._forget_siblings(self._held.call)
-        self.calls_left -= 1
-        self._books = None
-        self.action = None
-
     @property
-    def _base(self) -> int:
-        base = self._held.base
-        if base is None:
-            raise LookupError("this call has no base yet")
-        return base
+    def _expected(self) -> int:
+        expected = self._held.expected
+        if expected is None:
+            raise LookupError("this call has no expected version yet")
+        return expected
 
-    def _request(self) -> UpdateRequest:
+    def _update(self) -> UpdateRequest:
         books = self._held
         call = books.call
-        return books.request or UpdateRequest(
+        return books.update or UpdateRequest(
             image_set_id=call.image_set_id,
-            base=self._base,
+            base=self._expected,
             updatable=call.updatable,
             removable=call.removable,
             revert_to=call.revert_to,
@@ -765,19 +706,11 @@ class LaneRun:
             include_study=call.study_wide,
         )
 
-    def _digest(self, request: UpdateRequest) -> str:
-        digest = hashlib.blake2b(key=self._key, digest_size=16)
-        for part in (request.updatable, request.removable, request.revert_to, request.force, request.include_study):
+    def _digest(self, update: UpdateRequest) -> str:
+        digest = hashlib.blake2b(key=self._context.key, digest_size=16)
+        for part in (update.updatable, update.removable, update.revert_to, update.force, update.include_study):
             digest.update(repr(part).encode())
         return digest.hexdigest()
-
-    def _why(self, finding: Finding, reply: Reply) -> tuple[str, str | None]:
-        """Cause and message for the ledger, without values."""
-        if isinstance(reply, Lost):
-            return reply.cause, None
-        cause = reply.code if isinstance(reply, Refused) else str(finding)
-        message = reply.message if isinstance(reply, Refused | ImageSet) else ""
-        return cause, message or None
 
     def _note(self, cause: str | None = None, message: str | None = None, *, version: int | None = None) -> None:
         self._events.append(self._event(cause=cause, message=message, version=version))
@@ -791,13 +724,13 @@ class LaneRun:
         digest: str | None = None,
     ) -> Event:
         books = self._held
-        self._versions.take(books.call, books.standing, books.base, version)
+        self._versions.take(books.call, books.state, books.expected, version)
         return Event(
             at=self._epoch,
             call=books.call.call,
-            standing=books.standing,
-            base=books.base,
-            base_updated_at=books.base_updated_at,
+            standing=books.state,
+            base=books.expected,
+            base_updated_at=books.expected_updated_at,
             version=version,
             attempts=books.attempts,
             throttles=books.throttles,

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from bulkedit.client.pacing import Operation
-from bulkedit.runs.lane import Look
+from bulkedit.runs.requests import GetImageSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ _LONGEST_START: Final = 8  # calls; of the head start
 _ORDER: Final[tuple[_Queue, ...]] = tuple((operation, flying) for operation in _BY for flying in (True, False))
 
 
-class Agenda:
+class Scheduler:
     """Lanes with something to do, now or later."""
 
     def __init__(self, pacers: Mapping[Operation, Pacing]) -> None:
@@ -72,7 +72,7 @@ class Agenda:
         self._lists = False
 
     def take(self, now: float, admit: Callable[[LaneRun], bool]) -> LaneRun | float | None:
-        """A lane whose action may go out now, else the seconds until one may, None when nothing but news can help.
+        """A lane whose request may leave now, else the seconds until one may, None when nothing but news can help.
 
         ``admit`` says whether a lane's update may add to those in flight.
         """
@@ -96,12 +96,12 @@ class Agenda:
         return wait
 
     def _ways(self, lane: LaneRun, operation: Operation) -> tuple[Operation, ...]:
-        """The operations that can perform the lane's action, the better one first.
+        """The operations that can perform the lane's request, the better one first.
 
-        ListImageSetVersions has a quota of its own, as large as that of GetImageSet (throttling-limits): a look that
-        the one has no room for goes out under the other.
+        ListImageSetVersions has a quota of its own, as large as that of GetImageSet (throttling-limits): a poll that
+        the one has no room for leaves under the other.
         """
-        also = self._lists and isinstance(lane.action, Look) and lane.action.by_list
+        also = self._lists and isinstance(lane.request, GetImageSet) and lane.request.by_list
         return (operation, Operation.VERSIONS) if also else (operation,)
 
     def drop(self, unwanted: Callable[[LaneRun], bool]) -> list[LaneRun]:
@@ -119,9 +119,9 @@ class Agenda:
     def _ripen(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:
             due, number, lane = heapq.heappop(self._later)
-            if lane.action is None:
+            if lane.request is None:
                 continue
             head_start = min(lane.calls_left, _LONGEST_START) * self._call_s
             turned_away = lane.under_way and not lane.flying  # it has waited before
             place = -math.inf if turned_away else due - head_start
-            heapq.heappush(self._due[lane.action.operation, lane.flying], (place, number, lane))
+            heapq.heappush(self._due[lane.request.operation, lane.flying], (place, number, lane))

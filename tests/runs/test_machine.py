@@ -2,7 +2,8 @@
 
 The invariant, after every step: the versions that our requests have made are those of the calls that the ledger calls
 applied, one for one (`tests.runs.judge`). And at the end each attribute of each image set has the value that the
-last edit applied to it has given it, as a dictionary says.
+last edit applied to it has given it, as a dictionary says. Each state that the ledger has of a call follows from the
+one before by a row of the table.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from bulkedit.errors import UsageError
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import folder as runs
 from bulkedit.runs import ledger_frames
-from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.ledger import Event, Ledger
 from bulkedit.runs.resume import resumption
+from bulkedit.runs.transitions import CALLS, OPEN
 from tests.emulator.hospital import document
 from tests.runs.harness import FAST, Passing, planned, row
 from tests.runs.inprocess import run_virtual
@@ -37,6 +39,8 @@ from tests.runs.judge import judge, weigh
 from tests.runs.troubled import Direct, Kill, emulated, in_place, process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bulkedit.after.revert import Reversal
     from bulkedit.client.contract import UpdateRequest
     from bulkedit.client.responses import Accepted, Lost, Refused
@@ -48,6 +52,11 @@ LEVELS = {"PatientName": "Patient", "StudyDescription": "Study", "AccessionNumbe
 UPDATE, GET, METADATA = "UpdateImageSetMetadata", "GetImageSet", "GetImageSetMetadata"
 LOSSES = [Kind.DROP_BEFORE, Kind.DROP_AFTER, Kind.ERROR_BEFORE, Kind.ERROR_AFTER]
 WRITE_TROUBLES = [*LOSSES, Kind.THROTTLE, Kind.CONFLICT, Kind.FAIL, Kind.FOREIGN_BEFORE, Kind.FOREIGN_AFTER]
+
+# What the ledger may have of a call one after the other. A process that takes up an intended call takes its outcome for
+# unknown, and does not write that down.
+_STEPS = {(state, following) for (state, _), (following, _) in CALLS.rows.items()}
+FOLLOWS = _STEPS | {(Standing.INTENDED, following) for state, following in _STEPS if state is Standing.IN_DOUBT}
 
 places = st.integers(0, IMAGE_SETS - 1)
 edits = st.one_of(
@@ -200,6 +209,12 @@ class Run(RuleBasedStateMachine):
         if self.ids and self.ledger.exists():
             judge(self.server, self.plan, self.ledger)
 
+    @invariant()
+    def each_state_follows_by_the_table(self) -> None:
+        if self.ids and self.ledger.exists():
+            with Ledger.read(self.ledger) as ledger:
+                assert strays(ledger.whole_events()) == []
+
     def teardown(self) -> None:
         try:
             if self.ids:
@@ -268,6 +283,25 @@ class Run(RuleBasedStateMachine):
         for (one, attribute), value in model.items():
             found = parse(self.server.world.image_set(DEFAULT_DATASTORE_ID, one).latest.document)
             assert found[LEVELS[attribute]]["DICOM"].get(attribute) == value
+
+
+def strays(events: Iterable[Event]) -> list[tuple[int, str, str]]:
+    """Call and two states, of which the later does not follow by the table. What a resume sends again begins anew."""
+    last: dict[int, Standing] = {}
+    found = []
+    for event in events:
+        before = last.get(event.call, Standing.PLANNED)
+        sent_again = before not in OPEN and event.standing is Standing.PLANNED
+        if (before, event.standing) not in FOLLOWS and not sent_again:
+            found.append((event.call, str(before), str(event.standing)))
+        last[event.call] = event.standing
+    return found
+
+
+def test_a_state_that_does_not_follow_by_the_table_is_found() -> None:
+    said = [(0, "planned"), (0, "intended"), (1, "accepted"), (0, "accepted"), (0, "skipped"), (0, "planned")]
+    found = strays(Event(at=0.0, call=call, standing=Standing(state)) for call, state in said)
+    assert found == [(1, "planned", "accepted"), (0, "accepted", "skipped")]
 
 
 HEALTH = list(HealthCheck)

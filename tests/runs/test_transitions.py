@@ -1,22 +1,24 @@
-"""The truth table of what happens next to a call."""
+"""The tables of what happens next to calls, copies and deletions, and the machine that follows them."""
 
 from __future__ import annotations
 
+import ast
 import itertools
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bulkedit.client.responses import Accepted, ImageSet, Lost, Refusal, Refused, Standing, State
 from bulkedit.runs import transitions as verdict
-from bulkedit.runs.transitions import NEXT, Finding, Step, next_step
+from bulkedit.runs.copy_transitions import COPIES, DELETIONS
+from bulkedit.runs.transitions import CALLS, OPEN, A, CallAction, CallEvent, E, Machine, S, TransitionTable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-S, F = Standing, Finding
-OPEN = (S.PLANNED, S.INTENDED, S.IN_DOUBT, S.ACCEPTED)
+TABLES = [CALLS, COPIES, DELETIONS]
 SENT = (S.INTENDED, S.IN_DOUBT)
+RUNS = Path(verdict.__file__).parent
+# what a function makes other events of before the table is asked
+REFINED = {E.INVALID_AT_EXPECTED}
 
 
 def image_set(
@@ -27,133 +29,252 @@ def image_set(
     )
 
 
-@pytest.mark.parametrize("standing", SENT)
+def takes(state: Standing, event: CallEvent, table: TransitionTable = CALLS) -> CallAction:
+    return Machine(table, state).take(event)
+
+
+def refined(event: CallEvent, state: Standing) -> set[CallEvent]:
+    """What the event can come to, whatever the call."""
+    every = itertools.product((True, False), repeat=3)
+    return {verdict.of_failed_update(event, state, several=s, other_value=o, kept=k) for s, o, k in every}
+
+
+@pytest.mark.parametrize("state", SENT)
 @pytest.mark.parametrize("reply", [Accepted(2), Lost("x"), *(Refused(kind, "x") for kind in Refusal)], ids=repr)
-def test_every_answer_to_an_update_has_a_next_step(standing: Standing, reply: Accepted | Refused | Lost) -> None:
-    assert next_step(standing, verdict.of_answer(reply)) in Step
+def test_every_answer_to_an_update_has_an_action(state: Standing, reply: Accepted | Refused | Lost) -> None:
+    assert takes(state, verdict.of_answer(reply)) in CallAction
 
 
-@pytest.mark.parametrize("standing", OPEN)
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.of)
+@pytest.mark.parametrize("state", OPEN)
 @pytest.mark.parametrize("reply", [Lost("x"), *(Refused(kind, "x") for kind in Refusal)], ids=repr)
-def test_every_failed_read_has_a_next_step(standing: Standing, reply: Refused | Lost) -> None:
-    assert next_step(standing, verdict.of_failed_read(reply)) in Step
+def test_every_failed_read_has_an_action(table: TransitionTable, state: Standing, reply: Refused | Lost) -> None:
+    assert takes(state, verdict.of_failed_read(reply), table) in CallAction
 
 
-@pytest.mark.parametrize("standing", OPEN)
+@pytest.mark.parametrize("state", OPEN)
 @pytest.mark.parametrize("version", [3, 4, 5, 6])
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("found_state", State)
 @pytest.mark.parametrize("status", ["UPDATED", "UPDATE_FAILED"])
-def test_every_look_has_a_next_step(standing: Standing, version: int, state: State, status: str) -> None:
-    found = image_set(version, state, status, updated_at=9.0)
-    if standing is S.PLANNED:
-        meanings = {verdict.of_first_look(found, expected=e, behind=b) for e in (True, False) for b in (True, False)}
+def test_every_poll_has_an_action(state: Standing, version: int, found_state: State, status: str) -> None:
+    found = image_set(version, found_state, status, updated_at=9.0)
+    if state is S.PLANNED:
+        meanings = {verdict.of_first_poll(found, expected=e, behind=b) for e in (True, False) for b in (True, False)}
     else:
-        chosen: list[Any] = [{"base_updated_at": at, "reused": r} for at in (None, 0.0) for r in (True, False)]
-        meanings = {verdict.of_look(found, standing=standing, base=4, **options) for options in chosen}
-    assert all(next_step(standing, meaning) in Step for meaning in meanings)
+        chosen: list[Any] = [{"expected_updated_at": at, "reused": r} for at in (None, 0.0) for r in (True, False)]
+        meanings = {verdict.of_poll(found, state=state, expected=4, **options) for options in chosen}
+    events = {event for meaning in meanings for event in refined(meaning, state)}
+    assert all(takes(state, event) in CallAction for event in events)
 
 
-def test_only_the_service_or_the_edit_ends_a_call() -> None:
-    """Throttles, stale versions, conflicts and lost answers never settle one."""
-    endings = {Step.APPLIED, Step.REJECTED, Step.FAILED}
-    ends = {finding for (_, finding), step in NEXT.items() if step in endings}
-    assert ends.isdisjoint({F.THROTTLED, F.TOO_MANY, F.STALE, F.CONFLICT, F.LOST, F.READ_LOST, F.READ_THROTTLED})
+def test_only_the_service_or_the_edit_completes_a_call() -> None:
+    """Throttles, stale versions, conflicts and lost answers never do."""
+    ends = {event for (_, event), (following, _) in CALLS.rows.items() if following not in OPEN}
+    assert ends.isdisjoint({E.THROTTLED, E.TOO_MANY, E.STALE, E.CONFLICT, E.LOST, E.READ_LOST, E.READ_THROTTLED})
 
 
-def test_a_call_in_doubt_is_applied_only_on_proof_and_rejected_only_on_the_services_word() -> None:
-    applied = [finding for (standing, finding), step in NEXT.items() if standing is S.IN_DOUBT and step is Step.APPLIED]
-    rejected = [
-        finding for (standing, finding), step in NEXT.items() if standing is S.IN_DOUBT and step is Step.REJECTED
-    ]
-    assert (applied, rejected) == ([F.OURS, F.UNCHANGED], [F.INVALID_ON_BASE])
+def test_an_unknown_outcome_becomes_applied_only_on_proof_and_rejected_only_on_the_services_word() -> None:
+    ends = {s: [e for (of, e), (to, _) in CALLS.rows.items() if of is S.IN_DOUBT and to is s] for s in Standing}
+    assert ends[S.APPLIED] == [E.OURS, E.UNCHANGED]
+    assert ends[S.REJECTED] == [E.REFUSED]
+    assert verdict.of_failed_update(
+        E.INVALID_AT_EXPECTED, S.IN_DOUBT, several=False, other_value=False, kept=False
+    ) == (E.REFUSED)
 
 
-def test_a_request_is_sent_again_only_where_nothing_newer_than_its_base_stands() -> None:
-    again = {finding for (_, finding), step in NEXT.items() if step is Step.SEND_AGAIN}
-    assert again == {F.THROTTLED, F.TOO_MANY, F.UNMOVED}
+def test_a_request_is_sent_again_only_if_nothing_is_newer_than_its_expected_version() -> None:
+    again = {event for (_, event), (_, action) in CALLS.rows.items() if action is A.SEND_AGAIN}
+    assert again == {E.THROTTLED, E.TOO_MANY, E.AT_EXPECTED}
 
 
-def test_a_systemic_answer_halts_wherever_the_call_is() -> None:
-    assert {NEXT[standing, F.SYSTEMIC] for standing in OPEN} == {Step.HALT}
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.of)
+def test_a_systemic_answer_halts_whatever_the_state(table: TransitionTable) -> None:
+    assert {table.rows[state, E.SYSTEMIC] for state in OPEN} == {(state, A.HALT) for state in OPEN}
 
 
-def test_a_pair_that_cannot_be_raises_and_names_both() -> None:
-    with pytest.raises(LookupError, match="planned cannot find: accepted"):
-        next_step(S.PLANNED, F.ACCEPTED)
+def test_a_pair_that_cannot_occur_raises_and_names_both() -> None:
+    machine = Machine(CALLS)
+    with pytest.raises(LookupError, match="a call that is planned cannot meet: accepted"):
+        machine.take(E.ACCEPTED)
+    assert machine.state is S.PLANNED
 
 
-LOOKS: list[tuple[Standing, int | None, ImageSet, Finding]] = [
-    (S.INTENDED, 4, image_set(5), F.REACHED),
-    (S.INTENDED, 4, image_set(6), F.PASSED),
-    (S.INTENDED, 4, image_set(6, State.LOCKED), F.LOCKED),
-    (S.IN_DOUBT, 4, image_set(3), F.LOCKED),
-    (S.IN_DOUBT, 4, image_set(6, State.LOCKED), F.PASSED),
-    (S.IN_DOUBT, 4, image_set(4), F.UNMOVED),
-    (S.IN_DOUBT, 4, image_set(4, State.LOCKED), F.LOCKED),
-    (S.IN_DOUBT, 4, image_set(5, State.LOCKED), F.LOCKED),
-    (S.IN_DOUBT, 4, image_set(5), F.REACHED),
-    (S.IN_DOUBT, 4, image_set(6), F.PASSED),
-    (S.ACCEPTED, 4, image_set(4), F.UNMOVED),
-    (S.ACCEPTED, 4, image_set(5, State.LOCKED), F.LOCKED),
-    (S.ACCEPTED, 4, image_set(5), F.REACHED),
-    (S.ACCEPTED, 4, image_set(7), F.PASSED),
-    (S.ACCEPTED, 4, image_set(5, status="UPDATE_FAILED", message="INVALID_REQUEST: no"), F.FAILED_REQUEST),
-    (S.ACCEPTED, 4, image_set(5, status="UPDATE_FAILED", message="INTERNAL_ERROR: no"), F.FAILED_SERVICE),
+def test_the_machine_goes_where_the_table_says() -> None:
+    for table in TABLES:
+        for (state, event), (following, action) in table.rows.items():
+            machine = Machine(table, state)
+            assert (machine.take(event), machine.state) == (action, following)
+
+
+# only the table sets states
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.Assign):
+        return [part for target in node.targets for part in ast.walk(target) if isinstance(part, ast.expr)]
+    return [node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else []
+
+
+def _is_own(target: ast.Attribute) -> bool:
+    return isinstance(target.value, ast.Name) and target.value.id == "self"
+
+
+def sets_of_states(source: str) -> list[str]:
+    """What assigns the state of a call by hand, or reaches into a machine. The ledger file has a state of its own."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        by_hand = any(
+            isinstance(t, ast.Attribute) and (t.attr == "standing" or (t.attr == "state" and not _is_own(t)))
+            for t in _targets(node)
+        )
+        by_name = isinstance(node, ast.Constant) and node.value in {"_state", "state"}
+        inside = isinstance(node, ast.Attribute) and node.attr == "_state" and not _is_own(node)
+        if by_hand or by_name or inside:
+            found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(RUNS.glob("*.py")), ids=lambda path: path.stem)
+def test_no_module_sets_a_state_by_hand(module: Path) -> None:
+    assert sets_of_states(module.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "books.standing = S.FAILED",
+        "books.machine.state = x",
+        "books.machine._state = x",
+        "a.state, b = 1, 2",
+        "setattr(machine, '_state', x)",
+    ],
+)
+def test_a_state_that_is_set_by_hand_is_found(line: str) -> None:
+    assert sets_of_states(line)
+
+
+def test_the_machine_sets_its_state_in_one_place() -> None:
+    """When it begins, and when it takes an event."""
+    tree = ast.parse((RUNS / "transitions.py").read_text("utf-8"))
+    (machine,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Machine"]
+    setting = {
+        method.name
+        for method in machine.body
+        if isinstance(method, ast.FunctionDef)
+        for node in ast.walk(method)
+        for target in _targets(node)
+        if isinstance(target, ast.Attribute) and target.attr == "_state"
+    }
+    assert setting == {"__init__", "take"}
+
+
+# what polls mean
+
+POLLS: list[tuple[Standing, int, ImageSet, CallEvent]] = [
+    (S.INTENDED, 4, image_set(5), E.OTHER_WRITER),
+    (S.INTENDED, 4, image_set(6), E.OTHER_WRITER),
+    (S.INTENDED, 4, image_set(5, status="UPDATE_FAILED"), E.OTHER_WRITER),
+    (S.INTENDED, 4, image_set(5, State.LOCKED), E.LOCKED),
+    (S.INTENDED, 4, image_set(6, State.LOCKED), E.LOCKED),
+    (S.IN_DOUBT, 4, image_set(3), E.LOCKED),
+    (S.IN_DOUBT, 4, image_set(6, State.LOCKED), E.PASSED),
+    (S.IN_DOUBT, 4, image_set(4), E.AT_EXPECTED),
+    (S.IN_DOUBT, 4, image_set(4, State.LOCKED), E.LOCKED),
+    (S.IN_DOUBT, 4, image_set(5, State.LOCKED), E.LOCKED),
+    (S.IN_DOUBT, 4, image_set(5), E.REACHED),
+    (S.IN_DOUBT, 4, image_set(6), E.PASSED),
+    (S.ACCEPTED, 4, image_set(4), E.AT_EXPECTED),
+    (S.ACCEPTED, 4, image_set(5, State.LOCKED), E.LOCKED),
+    (S.ACCEPTED, 4, image_set(5), E.REACHED),
+    (S.ACCEPTED, 4, image_set(7), E.PASSED),
+    (S.ACCEPTED, 4, image_set(5, status="UPDATE_FAILED", message="INVALID_REQUEST: no"), E.FAILED_REQUEST),
+    (S.ACCEPTED, 4, image_set(5, status="UPDATE_FAILED", message="INTERNAL_ERROR: no"), E.FAILED_SERVICE),
     # a service whose failed updates use no version up: told from a read that lags by its time
-    (S.ACCEPTED, 4, image_set(4, status="UPDATE_FAILED", updated_at=2.0), F.FAILED_REQUEST),
-    (S.ACCEPTED, 4, image_set(4, status="UPDATE_FAILED", updated_at=1.0), F.UNMOVED),
-    (S.ACCEPTED, 4, image_set(5, State.DELETED), F.GONE),
+    (S.ACCEPTED, 4, image_set(4, status="UPDATE_FAILED", updated_at=2.0), E.FAILED_REQUEST),
+    (S.ACCEPTED, 4, image_set(4, status="UPDATE_FAILED", updated_at=1.0), E.AT_EXPECTED),
+    (S.ACCEPTED, 4, image_set(5, State.DELETED), E.GONE),
 ]
 
 
 @pytest.mark.parametrize(
-    ("standing", "base", "found", "finding"),
-    LOOKS,
-    ids=[f"{s}-{b}-{f.version}-{f.state}-{f.status}" for s, b, f, _ in LOOKS],
+    ("state", "expected", "found", "event"),
+    POLLS,
+    ids=[f"{s}-{b}-{f.version}-{f.state}-{f.status}" for s, b, f, _ in POLLS],
 )
-def test_what_a_look_means(standing: Standing, base: int, found: ImageSet, finding: Finding) -> None:
-    assert verdict.of_look(found, standing=standing, base=base, base_updated_at=1.0) == finding
+def test_what_a_poll_means(state: Standing, expected: int, found: ImageSet, event: CallEvent) -> None:
+    assert verdict.of_poll(found, state=state, expected=expected, expected_updated_at=1.0) == event
 
 
 @pytest.mark.parametrize(
-    ("found", "expected", "behind", "finding"),
+    ("found", "expected", "behind", "event"),
     [
-        (image_set(4), True, False, F.UNMOVED),
-        (image_set(4), False, False, F.PASSED),
-        (image_set(4), True, True, F.LOCKED),
-        (image_set(4), False, True, F.LOCKED),
-        (image_set(4, State.LOCKED), True, False, F.LOCKED),
-        (image_set(4, State.LOCKED), False, False, F.LOCKED),
-        (image_set(4, State.DELETED), False, False, F.GONE),
+        (image_set(4), True, False, E.AT_EXPECTED),
+        (image_set(4), False, False, E.OTHER_WRITER),
+        (image_set(4), True, True, E.LOCKED),
+        (image_set(4), False, True, E.LOCKED),
+        (image_set(4, State.LOCKED), True, False, E.LOCKED),
+        (image_set(4, State.LOCKED), False, False, E.LOCKED),
+        (image_set(4, State.DELETED), False, False, E.GONE),
     ],
     ids=["free", "another writer's", "lagging", "lagging and another's", "locked", "locked by another", "gone"],
 )
-def test_what_a_look_before_the_request_means(found: ImageSet, expected: bool, behind: bool, finding: Finding) -> None:
-    assert verdict.of_first_look(found, expected=expected, behind=behind) == finding
+def test_what_a_poll_before_the_request_means(found: ImageSet, expected: bool, behind: bool, event: CallEvent) -> None:
+    assert verdict.of_first_poll(found, expected=expected, behind=behind) == event
 
 
 @pytest.mark.parametrize(
-    ("message", "finding"),
+    ("message", "event"),
     [
-        ("INVALID_REQUEST:  Series don't match.", F.FAILED_REQUEST),
-        ("", F.FAILED_REQUEST),
-        ("SERVICE_UNAVAILABLE: try again", F.FAILED_SERVICE),
+        ("INVALID_REQUEST:  Series don't match.", E.FAILED_REQUEST),
+        ("", E.FAILED_REQUEST),
+        ("SERVICE_UNAVAILABLE: try again", E.FAILED_SERVICE),
     ],
     ids=["by the request", "without words", "by the service"],
 )
-def test_whose_fault_a_failed_update_is(message: str, finding: Finding) -> None:
-    assert verdict.of_failure(message) == finding
+def test_whose_fault_a_failed_update_is(message: str, event: CallEvent) -> None:
+    assert verdict.of_failure(message) == event
 
 
-def test_the_lifecycle_lists_the_whole_table() -> None:
-    lines = verdict.lifecycle().splitlines()
-    assert len(lines) == 2 + len(NEXT)
-    assert "| in doubt | answer lost | look |" in lines
+@pytest.mark.parametrize(
+    ("event", "state", "facts", "comes_to"),
+    [
+        (E.INVALID_AT_EXPECTED, S.INTENDED, "", E.REFUSED),
+        (E.INVALID_AT_EXPECTED, S.INTENDED, "several other_value", E.REFUSED_SEVERAL),
+        (E.INVALID_AT_EXPECTED, S.IN_DOUBT, "other_value", E.REFUSED_STORED_VALUE),
+        (E.FAILED_REQUEST, S.ACCEPTED, "kept", E.REFUSED),
+        (E.FAILED_REQUEST, S.IN_DOUBT, "several", E.FAILED_REQUEST),
+        (E.FAILED_REQUEST, S.IN_DOUBT, "kept", E.FAILED_KEPT),
+        (E.FAILED_SERVICE, S.ACCEPTED, "several kept", E.FAILED_KEPT),
+        (E.FAILED_SERVICE, S.ACCEPTED, "several", E.FAILED_SERVICE),
+        (E.REACHED, S.ACCEPTED, "several other_value kept", E.REACHED),
+    ],
+)
+def test_what_a_failure_comes_to(event: CallEvent, state: Standing, facts: str, comes_to: CallEvent) -> None:
+    given = {fact: fact in facts.split() for fact in ("several", "other_value", "kept")}
+    assert verdict.of_failed_update(event, state, **given) == comes_to
 
 
-def test_every_finding_and_every_step_is_used() -> None:
-    used: Callable[[int], set[object]] = lambda place: {(*pair, step)[place] for pair, step in NEXT.items()}  # noqa: E731
-    assert used(1) == set(Finding)
-    assert used(2) == set(Step)
-    assert used(0) == set(OPEN)
-    assert len(set(itertools.chain(OPEN, Standing))) == len(Standing)
+def test_attempts_that_are_used_up_are_an_event_of_their_own() -> None:
+    spent = [verdict.of_exhaustion(event) for event in (E.READ_LOST, E.FAILED_SERVICE, E.AT_EXPECTED)]
+    assert spent == [E.READS_EXHAUSTED, E.EXHAUSTED_BY_FAILURES, E.EXHAUSTED]
+
+
+# the tables as documentation
+
+
+def test_the_lines_and_the_picture_have_the_whole_table() -> None:
+    for table in TABLES:
+        assert len(table.lines().splitlines()) == 2 + len(table.rows)
+    assert "| intended | answer lost | in doubt | poll |" in CALLS.lines().splitlines()
+    arrows = [line for line in CALLS.picture().splitlines() if " --> " in line and " : " in line]
+    assert len(arrows) == len({(of, to) for (of, _), (to, _) in CALLS.rows.items() if of is not to})
+    assert "    intended --> in_doubt : answer lost<br>taken up" in arrows
+
+
+def test_every_event_and_every_action_is_used() -> None:
+    rows = [(*pair, *row) for table in TABLES for pair, row in table.rows.items()]
+    states, events, following, actions = map(set, zip(*rows, strict=True))
+    assert events == set(CallEvent) - REFINED
+    assert actions == set(CallAction)
+    assert states == set(OPEN)
+    assert following == set(Standing)

@@ -17,7 +17,7 @@ from bulkedit.plans import PlannedCall, SavedPlan
 from bulkedit.runs.budget import RetryBudget
 from bulkedit.runs.counters import Tally
 from bulkedit.runs.history import History
-from bulkedit.runs.lane import LaneRun
+from bulkedit.runs.lane import LaneContext, LaneRun
 from bulkedit.runs.ledger import SETUP, Event, Ledger, Part
 from bulkedit.runs.options import Options
 from bulkedit.runs.resume import resumption
@@ -112,22 +112,19 @@ class Case:
             return events, None
         for call in left.calls:
             self.calls[call.call] = call
-        run = LaneRun(
-            left,
-            self.options,
-            random.Random(1),
+        context = LaneContext(
+            options=self.options,
+            rng=random.Random(1),
             key=KEY,
-            learned=Learned(versions_reused=history.versions_reused),
-            settle=SettleTimes(),
+            quirks=Learned(versions_reused=history.versions_reused),
             budget=RetryBudget(),
+            settle_times=SettleTimes(),
             begun=history.begun,
             new_call=Numbers(history.new_call()),
             payload_limit=self.plan.payload_limit,
-            now=0.0,
-            epoch=0.0,
-            versions=history.versions_of(left),
-            conflicted=history.conflicted_in(left),
         )
+        versions, conflicted = history.versions_of(left), history.conflicted_in(left)
+        run = LaneRun(left, context, versions=versions, conflicted=conflicted, now=0.0, epoch=0.0)
         return events, run
 
     def resume(self, ledger: Records, strategy: Strategy) -> tuple[Records, LaneRun | None]:

@@ -29,9 +29,9 @@ class Numbers:
 
 
 _NEUTRAL: Final = {  # times, waits, counters, and what is the same in all states
-    *("due", "through", "quota_hit", "locked_since", "accepted_at", "locked_at", "refused_since"),
-    *("attempts", "throttles", "faults", "looks", "repeats", "read_repeats", "calls_left", "edits", "number"),
-    *("_sent", "_now", "_epoch", "_rng", "_budget", "_settle_times", "_options", "_key", "_payload_limit"),
+    *("due", "through", "quota_hit", "locked_since", "sent_at", "accepted_at", "locked_at", "refused_since"),
+    *("attempts", "throttles", "faults", "polls", "repeats", "read_repeats", "calls_left", "edits", "number"),
+    *("_sent", "_now", "_epoch", "rng", "budget", "settle_times", "options", "key", "payload_limit"),
 }
 _SHARED: Final = (str, int, float, bool, type(None), Enum, random.Random, bytes, Options, SettleTimes, RetryBudget)
 _REPEATS: Final = {"repeats", "read_repeats"}  # they count, and time what comes next
@@ -117,5 +117,5 @@ def fingerprint(value: Any) -> Any:
     found = [fingerprint(getattr(value, name)) for name in _decisive(_slots(value.__class__))]
     call = getattr(value, "call", None)
     if getattr(value, "invalid", None) is not None or getattr(call, "version", None) is not None:
-        found.append(min(value.looks, 2))  # they are counted after an invalid request, and where a row names a version
+        found.append(min(value.polls, 2))  # they are counted after an invalid request, and where a row names a version
     return tuple(found)

@@ -3,7 +3,7 @@
 A choice is a word or a few; a script is a list of choices, from the state in which a run has not begun:
 
 settle P: the update of image set P ends. resume new, failed or all: a process begins. answer: the service answers the
-lane's action as its rules say. throttle: it refuses it for the quota. lose: the answer to an update is lost, its
+lane's request as its rules say. throttle: it refuses it for the quota. lose: the answer to an update is lost, its
 request is on its way. arrive N: the request number N of those is carried out. conflict, unknown: refusals. fail W,
 arrive N W: the update is accepted and will fail. lag: a look shows what was there before the last change. write P W:
 another writer makes a version. drain: the run is to stop, and withdraw: it has. kill N: it is killed; of what was noted
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bulkedit.client.responses import Accepted, Standing
-from bulkedit.runs.lane import Look, Send
 from bulkedit.runs.ledger import Event, Part
+from bulkedit.runs.requests import GetImageSet, Update
 from tests.runs.model import service
 from tests.runs.model.copies import fingerprint
 from tests.runs.model.service import BY_REQUEST, BY_SERVICE
@@ -75,7 +75,7 @@ def choices(case: Case, state: State, scope: Scope) -> Iterator[str]:
     elif withdraws(state):
         yield "withdraw"
     else:
-        yield from _answers(case, state, state.lane.action, troubles)
+        yield from _answers(case, state, state.lane.request, troubles)
     if state.lane is not None and "stops" in troubles:
         yield from (f"kill {count}" for count in range(len(state.tail) + 1))
         if not state.draining:
@@ -108,10 +108,10 @@ def _beginnings(case: Case, state: State, troubles: set[str]) -> Iterator[str]:
         yield from ("resume failed", "resume all")
 
 
-def _answers(case: Case, state: State, action: Any, troubles: set[str]) -> Iterator[str]:
-    """What may come of an action."""
+def _answers(case: Case, state: State, request: Any, troubles: set[str]) -> Iterator[str]:
+    """What may come of an request."""
     yield "answer"
-    sends = isinstance(action, Send)
+    sends = isinstance(request, Update)
     if sends:
         yield "throttle"
     if sends and "stops" in troubles:
@@ -120,10 +120,12 @@ def _answers(case: Case, state: State, action: Any, troubles: set[str]) -> Itera
         return
     if sends:
         yield from ("lose", "conflict", "unknown")
-        yield from (f"fail {why}" for why in _dooms(case, state, action.request))
-    elif isinstance(action, Look) and action.version is None:
-        stored = state.store[case.places[action.image_set_id]]
-        if (stored.number > 1 or stored.failures) and not _lag_cannot_be_told(case, state, stored, action.image_set_id):
+        yield from (f"fail {why}" for why in _dooms(case, state, request.update))
+    elif isinstance(request, GetImageSet) and request.version is None:
+        stored = state.store[case.places[request.image_set_id]]
+        if (stored.number > 1 or stored.failures) and not _lag_cannot_be_told(
+            case, state, stored, request.image_set_id
+        ):
             yield "lag"
 
 
@@ -134,7 +136,7 @@ def _lag_cannot_be_told(case: Case, state: State, stored: Stored, image_set_id: 
     image set that a call of the whole study has changed by the way; and both looks, apart, after an invalid request.
     """
     books = state.lane._books if state.lane else None
-    after_invalid = books is not None and books.invalid is not None and books.looks > 0
+    after_invalid = books is not None and books.invalid is not None and books.polls > 0
     if after_invalid or (stored.pending and stored.failures):
         return True
     maker = stored.pending.maker if stored.pending else stored.versions[-1].maker
@@ -169,7 +171,7 @@ def _dooms(case: Case, state: State, request: UpdateRequest) -> list[str]:
 def withdraws(state: State) -> bool:
     """Whether a run that is stopped ends here (`bulkedit.runs.engine.Engine._withdraw`)."""
     lane = state.lane
-    return lane is not None and state.draining and (isinstance(lane.action, Send) or not lane.under_way)
+    return lane is not None and state.draining and (isinstance(lane.request, Update) or not lane.under_way)
 
 
 def standings(state: State) -> dict[int, Event]:

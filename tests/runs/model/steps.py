@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.client.responses import Lost, Refusal, Refused
 from bulkedit.options.running import Strategy
-from bulkedit.runs.lane import AskStore, Look, Read, Send
 from bulkedit.runs.ledger import Event, Part
+from bulkedit.runs.requests import GetDatastore, GetImageSet, GetMetadata, Update
 from tests.runs.model import service
 from tests.runs.model.case import plain
 from tests.runs.model.copies import clone
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bulkedit.client.contract import UpdateRequest
-    from bulkedit.runs.lane import LaneRun, Reply
+    from bulkedit.runs.lane import LaneRun
+    from bulkedit.runs.requests import Reply
     from tests.runs.model.case import Case, Record, Records
     from tests.runs.model.state import State
 
@@ -111,15 +112,15 @@ def _sent(state: State) -> State:
     intent = lane.begin(0.0)
     if intent is not None:
         state = _flushed(state, intent)
-    return state._replace(lane=lane, late=(*state.late, (lane.action.request, call)))
+    return state._replace(lane=lane, late=(*state.late, (lane.request.update, call)))
 
 
 def _perform(case: Case, state: State, reply_of: Callable[[Any, Any, State], tuple[Reply, State]]) -> State:
     lane = clone(state.lane)
-    action = lane.action
-    if isinstance(action, Send) and (intent := lane.begin(0.0)):
+    request = lane.request
+    if isinstance(request, Update) and (intent := lane.begin(0.0)):
         state = _flushed(state, intent)
-    reply, state = reply_of(lane, action, state)
+    reply, state = reply_of(lane, request, state)
     lane.absorb(reply, now=0.0, epoch=0.0)
     if lane.to_split is not None:
         records = (*state.ledger, *(record for group in state.tail for record in group))
@@ -133,37 +134,37 @@ def _follow(state: State, lane: LaneRun) -> State:
     if events:
         state = state._replace(tail=(*state.tail, events))
     state = state._replace(lane=lane)
-    return _ended(_flushed(state)) if lane.action is None else state
+    return _ended(_flushed(state)) if lane.request is None else state
 
 
 def _answer(case: Case, state: State, *, lags: bool = False, doom: str | None = None) -> State:
-    def reply_of(lane: LaneRun, action: Any, state: State) -> tuple[Reply, State]:
-        if isinstance(action, AskStore):
+    def reply_of(lane: LaneRun, request: Any, state: State) -> tuple[Reply, State]:
+        if isinstance(request, GetDatastore):
             return service.STORE, state
-        if isinstance(action, Send):
-            request = action.request
+        if isinstance(request, Update):
+            update = request.update
             assert lane.call is not None
             reply, store = service.update(
-                state.store, request, case.places[request.image_set_id], lane.call.call, case.switches, doom=doom
+                state.store, update, case.places[update.image_set_id], lane.call.call, case.switches, doom=doom
             )
             return reply, state._replace(store=store)
-        place = case.places[action.image_set_id]
-        if isinstance(action, Look):
-            return service.look(state.store, place, action.image_set_id, action.version, lags=lags), state
-        assert isinstance(action, Read)
-        return service.read(state.store, place, action.version), state
+        place = case.places[request.image_set_id]
+        if isinstance(request, GetImageSet):
+            return service.look(state.store, place, request.image_set_id, request.version, lags=lags), state
+        assert isinstance(request, GetMetadata)
+        return service.read(state.store, place, request.version), state
 
     return _perform(case, state, reply_of)
 
 
 def _told(case: Case, state: State, reply: Reply, *, faults: int = 1) -> State:
-    return _perform(case, state._replace(faults=state.faults + faults), lambda _lane, _action, state: (reply, state))
+    return _perform(case, state._replace(faults=state.faults + faults), lambda _lane, _request, state: (reply, state))
 
 
 def _lose(case: Case, state: State) -> State:
-    def reply_of(lane: LaneRun, action: Any, state: State) -> tuple[Reply, State]:
+    def reply_of(lane: LaneRun, request: Any, state: State) -> tuple[Reply, State]:
         assert lane.call is not None
-        return Lost("timeout"), state._replace(late=(*state.late, (action.request, lane.call.call)))
+        return Lost("timeout"), state._replace(late=(*state.late, (request.update, lane.call.call)))
 
     return _perform(case, state._replace(faults=state.faults + 1), reply_of)
 

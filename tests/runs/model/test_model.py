@@ -11,8 +11,7 @@ import pytest
 
 from bulkedit.client.responses import Standing
 from bulkedit.options.running import OnConflict
-from bulkedit.runs import transitions as verdict
-from bulkedit.runs.transitions import Finding, Step
+from bulkedit.runs.transitions import CALLS, CallAction, CallEvent
 from bulkedit.runs.versions import Versions
 from tests.runs.model import cases
 from tests.runs.model.explore import Found, checked, replay
@@ -118,29 +117,31 @@ def _finds(name: str, scope: Scope, switches: Switches | None = None) -> str:
 
 
 def test_a_call_that_is_made_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.REACHED), Step.REBASE)
+    monkeypatch.setitem(CALLS.rows, (Standing.IN_DOUBT, CallEvent.REACHED), (Standing.PLANNED, CallAction.START_NOW))
     assert "carried out 2 times" in _finds("two sets", Scope(faults=1))
 
 
 def test_a_version_that_is_not_ours_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.REACHED), Step.APPLIED)
+    monkeypatch.setitem(CALLS.rows, (Standing.IN_DOUBT, CallEvent.REACHED), (Standing.APPLIED, CallAction.CLAIM))
     assert "its versions are []" in _finds("two sets", Scope(faults=1, writes=1))
 
 
 def test_an_outcome_that_is_not_true_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.INVALID), Step.REJECTED)
+    monkeypatch.setitem(CALLS.rows, (Standing.IN_DOUBT, CallEvent.INVALID), (Standing.REJECTED, CallAction.COMPLETE))
     switches = Switches(checks="content-first")
     assert "it was carried out" in _finds("removal and set", Scope(faults=1), switches)
 
 
 def test_a_run_that_does_not_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.UNMOVED), Step.LOOK_LATER)
+    monkeypatch.setitem(
+        CALLS.rows, (Standing.IN_DOUBT, CallEvent.AT_EXPECTED), (Standing.IN_DOUBT, CallAction.POLL_LATER)
+    )
     assert "does not end" in _finds("two sets", Scope(faults=1))
 
 
 def test_a_pair_that_the_table_does_not_have_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(verdict.NEXT, (Standing.IN_DOUBT, Finding.PASSED))
-    assert "cannot find" in _finds("two sets", Scope(faults=1, writes=1))
+    monkeypatch.delitem(CALLS.rows, (Standing.IN_DOUBT, CallEvent.PASSED))
+    assert "cannot meet" in _finds("two sets", Scope(faults=1, writes=1))
 
 
 def test_what_a_resume_forgets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,82 @@
+"""What a lane asks of the service, and what it may get in reply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from bulkedit.client.pacing import Operation
+from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
+
+if TYPE_CHECKING:
+    from bulkedit.client.contract import CopyRequest, UpdateRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """UpdateImageSetMetadata."""
+
+    update: UpdateRequest
+    operation: Operation = Operation.UPDATE
+
+
+@dataclass(frozen=True, slots=True)
+class GetImageSet:
+    """A poll of the latest version or of one; ``by_list``: a page of ListImageSetVersions may tell as well."""
+
+    image_set_id: str
+    version: int | None = None
+    by_list: bool = field(default=False, compare=False)
+    operation: Operation = Operation.GET
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetadata:
+    """GetImageSetMetadata of one version."""
+
+    image_set_id: str
+    version: int
+    operation: Operation = Operation.METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class GetDatastore:
+    """Is the data store still there? Asked seldom, so it shares the quota of GetImageSet."""
+
+    operation: Operation = Operation.GET
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """CopyImageSet, to a new image set."""
+
+    copy: CopyRequest
+    operation: Operation = Operation.COPY
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """DeleteImageSet, if ``promoted`` is there and the image set at its ``version``; else what was seen is the reply.
+
+    Both are polled when the quota lets the deletion out: it may have waited for long.
+    """
+
+    image_set_id: str
+    version: int
+    promoted: str
+    operation: Operation = Operation.DELETE
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """SearchImageSets: one page of the image sets of a series. Holds health data: never log it."""
+
+    series_uid: str
+    next_token: str | None = None
+    operation: Operation = Operation.SEARCH
+
+
+LaneRequest = Update | GetImageSet | GetMetadata | GetDatastore | Copy | Delete | Search
+Reply = Accepted | Copied | Deleting | ImageSet | Metadata | Datastore | Page | Refused | Lost
+WRITES: Final = (Update, Copy, Delete)
+READS: Final = (GetImageSet, GetMetadata, GetDatastore, Search)
