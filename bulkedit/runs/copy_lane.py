@@ -19,7 +19,7 @@ from bulkedit.options.running import OnConflict
 from bulkedit.plans import Recipe
 from bulkedit.runs import copy_transitions as copies
 from bulkedit.runs.copy_transitions import COPIES, DELETIONS, LATEST_S, WELL, table_of
-from bulkedit.runs.lane import LaneRun, meaning
+from bulkedit.runs.lane import READS_UNANSWERED, LaneRun, meaning
 from bulkedit.runs.ledger import Made
 from bulkedit.runs.requests import Copy, Delete, GetImageSet, GetMetadata, Search
 from bulkedit.runs.transitions import CALLS, CallAction, CallEvent
@@ -191,7 +191,6 @@ class ViaCopyRun(LaneRun):
             event = meaning(reply, performed)
             if event is CallEvent.GONE and self._is_of_candidate(performed):
                 event = CallEvent.COPY_GONE
-                books.polls += 1
                 if books.state is Standing.ACCEPTED:
                     books.locked_since = books.locked_since or self._now
             self._take(event, reply, performed)
@@ -327,6 +326,18 @@ class ViaCopyRun(LaneRun):
             self._read_source(came)
         elif isinstance(came.reply, ImageSet):
             self.request = GetMetadata(came.reply.image_set_id, came.reply.version)
+
+    def _poll_later(self, came: Came) -> None:
+        """Copies and deletions take longer than updates: the wait grows twice as fast."""
+        books = self._held
+        super()._poll_later(came)
+        if _is_own(books.call) and came.event not in READS_UNANSWERED:
+            books.polls += 1
+
+    def _is_locked_too_long(self, event: CallEvent) -> bool:
+        """A copy that is under way for too long is also left if polls of it are not answered."""
+        unanswered = _is_own(self._held.call) and event in READS_UNANSWERED
+        return super()._is_locked_too_long(CallEvent.LOCKED if unanswered else event)
 
     def _pass_over(self, came: Came) -> None:
         if self._candidate is not None:

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 Why = tuple[str | None, str | None]  # cause and message, as the ledger has them
 _UNDER_WAY: Final = frozenset({Standing.INTENDED, *PERHAPS_MADE})
-_READS_UNANSWERED: Final = frozenset({CallEvent.READ_THROTTLED, CallEvent.READ_LOST})
+READS_UNANSWERED: Final = frozenset({CallEvent.READ_THROTTLED, CallEvent.READ_LOST})
 _COUNTED_BEFORE: Final = frozenset({CallEvent.AT_EXPECTED, CallEvent.NONE_NEW})  # what led to that poll was a fault
 EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # cause of calls that --on-conflict stop leaves
 BY_EMPTY_VALUE: Final = "refused with the stored value; sent anew with the empty one"  # cause
@@ -573,13 +573,16 @@ class LaneRun:
     def _poll_later(self, came: Came) -> None:
         if came.event is CallEvent.READ_LOST and not self._may_retry(came):
             return
-        if came.event not in _READS_UNANSWERED:
-            since = self._held.locked_since
-            if since is not None and self._now - since > self._context.options.unlock_timeout_s:
-                self._take(CallEvent.LOCKED_TOO_LONG)
-                return
+        if self._is_locked_too_long(came.event):
+            self._take(CallEvent.LOCKED_TOO_LONG)
+            return
+        if came.event not in READS_UNANSWERED:
             self.due = self._now + self._poll_in()
         self.request = came.performed if isinstance(came.performed, READS) else self._latest_version()
+
+    def _is_locked_too_long(self, event: CallEvent) -> bool:
+        since = self._held.locked_since if event not in READS_UNANSWERED else None
+        return since is not None and self._now - since > self._context.options.unlock_timeout_s
 
     def _poll_in(self) -> float:
         """Seconds until the next poll: our own updates take as long as others of the run, other locks vary."""
