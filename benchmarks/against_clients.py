@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import figures
 from benchmarks.emulator_load import document
 from bulkedit.emulator import Emulator, ScaledClock, Settings, Settle, SystemClock, profile, serve
+from bulkedit.emulator.state.document import assemble
 from tests.clients import test_conformance as installed
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Hospital:
     def _document(self, image_set_id: str) -> dict[str, Any]:
         datastore = self.emulator.datastore_id
         text = self.emulator.do(
-            lambda world: installed.assemble(
+            lambda world: assemble(
                 world.datastores[datastore].image_sets[image_set_id].versions[-1].document, datastore, image_set_id
             )
         )

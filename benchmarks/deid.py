@@ -214,7 +214,7 @@ def calls(instances: int) -> dict[str, float]:
     ]
     frame = pl.DataFrame(rows, schema_overrides=EDITS).with_columns(image_set_id=pl.col("key"))
     missing = [pl.lit(None, kind).alias(name) for name, kind in EDITS.items() if name not in frame.columns]
-    edits = frame.with_columns(missing).select(*EDITS, "image_set_id").cast(dict(EDITS))
+    edits = frame.with_columns(missing).select(*EDITS, "image_set_id").cast(EDITS)
     plan = plans.make(edits, plans.Settings(rules=dicom.RULES["2026"], payload_limit=LIMIT))
     assert plan.set_aside.height == 0
     sizes = plan.calls.select(pl.col("updatable", "removable").str.len_bytes().sum())

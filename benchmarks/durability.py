@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 import anyio
 import polars as pl
 
+from benchmarks.instant import Instant
 from bulkedit import plans
 from bulkedit.client.pacing import Operation, Rate
-from bulkedit.client.responses import Accepted, Datastore, ImageSet, Standing, State
+from bulkedit.client.responses import Standing
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.options.running import Strategy
 from bulkedit.runs.engine import Engine
@@ -34,29 +35,22 @@ from tests.runs.harness import FAST, KEY, about_plan, planned, row
 
 if TYPE_CHECKING:
     from bulkedit.client.contract import UpdateRequest
+    from bulkedit.client.responses import Accepted, ImageSet, Lost, Refused
 
 RATE, BURST, CALLS, PAIRS = 500.0, 50, 6_000, 3
 LEDGER_CALLS = 1_000_000
 
 
-class Instant:
+class Slow(Instant):
     """A service that takes 20 ms to answer and no time to update."""
 
-    def __init__(self) -> None:
-        self.versions: dict[str, int] = {}
-
-    async def update(self, request: UpdateRequest) -> Accepted:
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         await anyio.sleep(0.02)
-        self.versions[request.image_set_id] = request.base + 1
-        return Accepted(request.base + 1)
+        return await super().update(request)
 
-    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet:
+    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         await anyio.sleep(0.02)
-        number = version or self.versions.get(image_set_id, 1)
-        return ImageSet(image_set_id=image_set_id, version=number, state=State.ACTIVE, status="UPDATED")
-
-    async def get_datastore(self) -> Datastore:
-        return Datastore(DEFAULT_DATASTORE_ID, "ACTIVE")
+        return await super().get_image_set(image_set_id, version)
 
 
 def throughput(plan: plans.SavedPlan, path: Path, *, synchronous: str) -> float:
@@ -70,7 +64,7 @@ def throughput(plan: plans.SavedPlan, path: Path, *, synchronous: str) -> float:
             options = replace(
                 Options(), rates={**FAST, Operation.UPDATE: Rate(RATE, BURST)}, workers=256, max_in_flight=1_000
             )
-            engine = Engine(plan, Instant(), ledger, options, key=KEY, rng=random.Random(1))
+            engine = Engine(plan, Slow(CALLS), ledger, options, key=KEY, rng=random.Random(1))
             began = time.perf_counter()
             tally = await engine.run()
             assert tally.applied == CALLS
@@ -131,7 +125,7 @@ def ready(folder: Path) -> None:
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         opened = time.perf_counter()
         found = resumption(plan, ledger, Strategy.NEW)
-        engine = Engine(plan, Instant(), ledger, Options(), key=KEY, rng=random.Random(1))
+        engine = Engine(plan, Instant(0), ledger, Options(), key=KEY, rng=random.Random(1))
         assert found.in_doubt == 100
         assert engine.tally.applied == LEDGER_CALLS - 100
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -88,7 +88,7 @@ def in_process(calls: int) -> dict[str, Any]:
 
 def slope(rows: list[dict[str, Any]], name: str) -> float:
     """How much a figure grows with each tenfold of calls, as a share of its mean."""
-    values = [row[name] for row in rows]
+    values: list[float] = [row[name] for row in rows]
     fitted = linear_regression([math.log10(row["calls"]) for row in rows], values).slope
     return fitted * len(values) / sum(values)
 

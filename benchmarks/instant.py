@@ -119,4 +119,4 @@ def save_plan(folder: Path, calls: int, *, lane: int = 1) -> None:
 def _filled(base: pl.DataFrame, columns: dict[str, pl.Expr], schema: pl.Schema) -> pl.DataFrame:
     """The columns of a schema, null where nothing is said of them."""
     absent = {name: pl.lit(None) for name in schema if name not in columns and name != "call"}
-    return base.with_columns(**columns, **absent).select(schema.names()).cast(dict(schema))
+    return base.with_columns(**columns, **absent).select(schema.names()).cast(schema)

@@ -49,7 +49,9 @@ def points(rng: random.Random, kills: int) -> list[list[Point]]:
     writes = kills // 2 if COMPILER else 0
     if not COMPILER:
         print("There is no C compiler (cc): no kills at writes of the ledger.", file=sys.stderr)
-    wanted = dict.fromkeys((point for point in Point if point not in {Point.RANDOM, Point.WRITE}), KILLS_A_RUN)
+    wanted: dict[Point, int] = dict.fromkeys(
+        (point for point in Point if point not in {Point.RANDOM, Point.WRITE}), KILLS_A_RUN
+    )
     wanted |= {Point.WRITE: writes, Point.RANDOM: kills - writes - sum(wanted.values())}
     chosen = [[point] * KILLS_A_RUN for point, count in wanted.items() for _ in range(-(-count // KILLS_A_RUN))]
     rng.shuffle(chosen)

@@ -66,7 +66,7 @@ def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
             **dict.fromkeys(NOTHING, pl.lit(None)),
         )
         .select(plans.PLANNED_EDITS.names())
-        .cast(dict(plans.PLANNED_EDITS))
+        .cast(plans.PLANNED_EDITS)
         .sort("call", "edit")
         .collect()
     )
@@ -75,7 +75,7 @@ def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
 def calls_of(planned: pl.DataFrame) -> pl.DataFrame:
     """The calls of the edits, a lane each."""
     calls = written(planned, ["image_set_id"]).with_columns(lane=pl.col("call"), recipe=pl.lit(None, pl.String))
-    return calls.select(plans.CALLS.names()).cast(dict(plans.CALLS))
+    return calls.select(plans.CALLS.names()).cast(plans.CALLS)
 
 
 def run_of(folder: Path, rows: int, per_call: int, *, shuffled: bool) -> runs.Run:
@@ -110,7 +110,7 @@ def _fill(run: runs.Run, calls: int) -> None:
                 if end == "planned":
                     continue
                 why = ("INVALID_REQUEST", MESSAGE) if end == "rejected" else (None, None)
-                events = [(at, call, "intended", None, 1, None, None, "d" * 32)]
+                events: list[tuple[Any, ...]] = [(at, call, "intended", None, 1, None, None, "d" * 32)]
                 if end in {"applied", "rejected"}:
                     events.append((at + 0.1, call, "accepted", None, 1, None, None, None))
                 events.append((at + 1.3, call, end, 2 if end == "applied" else None, 1, *why, None))

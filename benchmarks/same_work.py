@@ -143,13 +143,13 @@ def same_work_planner(source: Path, target: Path) -> None:
     planner = Same()
     if source.suffix == ".csv":
         with source.open(newline="", encoding="utf-8") as file:
-            rows = csv.reader(file, strict=True)
-            next(rows)
-            for row, cells in enumerate(rows, 2):
+            lines = csv.reader(file, strict=True)
+            next(lines)
+            for row, cells in enumerate(lines, 2):
                 planner.take(row, cells)
     else:
-        for row, cells in enumerate(pl.read_parquet(source).iter_rows(), 1):
-            planner.take(row, cells)
+        for row, values in enumerate(pl.read_parquet(source).iter_rows(), 1):
+            planner.take(row, values)
     with source.open("rb") as file:
         hashlib.file_digest(file, "sha256")
     planner.write(target)

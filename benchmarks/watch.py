@@ -61,7 +61,7 @@ def callbacks() -> Iterator[Callbacks]:
         seen.longest_s = max(seen.longest_s, took)
         seen.longest_cpu_s = max(seen.longest_cpu_s, cpu_took)
 
-    asyncio.Handle._run = run  # type: ignore[method-assign]
+    asyncio.Handle._run = run  # type: ignore[method-assign, assignment]
     try:
         yield seen
     finally:

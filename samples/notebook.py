@@ -54,8 +54,8 @@ result.edits.group_by("outcome", "reason").len().collect()
 
 # %%
 seen = await bulkedit.verify("descriptions.run", bulkedit.VerifyOptions(history=True))
-verification = seen.verification
-verification.differences().collect(), verification.kept().collect()
+assert seen.verification is not None  # it is None while image sets are left to read
+seen.verification.differences().collect(), seen.verification.kept().collect()
 
 # %% [markdown]
 # ## Undo it

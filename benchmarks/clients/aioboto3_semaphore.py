@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from typing import Any
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -11,17 +12,17 @@ from aiobotocore.config import AioConfig
 WORKERS, POLL_S = int(os.environ["WORKERS"]), float(os.environ["POLL_S"])
 
 
-async def unlocked(client, names):
+async def unlocked(client: Any, names: dict[str, str]) -> str:
     while True:
         found = await client.get_image_set(**names)
         if found["imageSetState"] == "ACTIVE":
             if found["imageSetWorkflowStatus"] == "UPDATE_FAILED":
                 raise RuntimeError(found.get("message"))
-            return found["versionId"]
+            return str(found["versionId"])
         await asyncio.sleep(POLL_S)
 
 
-async def apply(client, semaphore, line):
+async def apply(client: Any, semaphore: asyncio.Semaphore, line: dict[str, Any]) -> int:
     names = {"datastoreId": os.environ["DATASTORE"], "imageSetId": line["imageSetId"]}
     failed = 0
     async with semaphore:
@@ -38,7 +39,7 @@ async def apply(client, semaphore, line):
     return failed
 
 
-async def main():
+async def main() -> bool:
     with open(os.environ["EDITS"], encoding="utf-8") as file:  # noqa: ASYNC230, PTH123
         lines = [json.loads(line) for line in file]
     config = AioConfig(inject_host_prefix=False, max_pool_connections=WORKERS)

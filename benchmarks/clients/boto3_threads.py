@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -12,23 +13,22 @@ from botocore.config import Config
 WORKERS, POLL_S = int(os.environ["WORKERS"]), float(os.environ["POLL_S"])
 MODE = os.environ["MODE"]
 
-config = Config(
-    inject_host_prefix=False, max_pool_connections=WORKERS, retries=None if MODE == "default" else {"mode": MODE}
-)
+retries: Any = None if MODE == "default" else {"mode": MODE}
+config = Config(inject_host_prefix=False, max_pool_connections=WORKERS, retries=retries)
 client = boto3.client("medical-imaging", endpoint_url=os.environ["ENDPOINT"], config=config)
 
 
-def unlocked(names):
+def unlocked(names: dict[str, str]) -> str:
     while True:
         found = client.get_image_set(**names)
         if found["imageSetState"] == "ACTIVE":
             if found["imageSetWorkflowStatus"] == "UPDATE_FAILED":
                 raise RuntimeError(found.get("message"))
-            return found["versionId"]
+            return str(found["versionId"])
         time.sleep(POLL_S)
 
 
-def apply(line):
+def apply(line: dict[str, Any]) -> int:
     names = {"datastoreId": os.environ["DATASTORE"], "imageSetId": line["imageSetId"]}
     failed = 0
     for edit in line["edits"]:
