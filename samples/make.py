@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import xlsxwriter
 
+from bulkedit._json import object_in
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, serve
 from bulkedit.emulator.dicom_import.importer import read_folder
 
@@ -39,8 +40,8 @@ def places() -> dict[str, Place]:
     with resources.as_file(resources.files("pydicom").joinpath("data/test_files")) as folder, serve() as emulator:
         for image_set in read_folder(folder).image_sets:
             image_set_id = emulator.add(image_set.document)
-            (series_uid, series), *_ = image_set.document["Study"]["Series"].items()
-            for file, instance_uid in zip(image_set.files, series["Instances"], strict=True):
+            (series_uid, series), *_ = object_in(image_set.document, "Study", "Series").items()
+            for file, instance_uid in zip(image_set.files, object_in(series, "Instances"), strict=True):
                 found[file.name] = Place(image_set_id, series_uid, instance_uid)
     return found
 

@@ -7,17 +7,19 @@ import logging
 import threading
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from aiohttp import web
 
 from bulkedit.emulator.http.server import Server
 from bulkedit.emulator.http.signing import Credentials
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID, Settings
+from bulkedit.emulator.state.image_set import Tier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
+    from bulkedit._json import Json
     from bulkedit.emulator.clock import Clock
     from bulkedit.emulator.state.journal import Entry
     from bulkedit.emulator.state.world import World
@@ -79,10 +81,22 @@ class Emulator(str):
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
-    def add(self, document: Mapping[str, Any], datastore_id: str = DEFAULT_DATASTORE_ID, **options: Any) -> str:  # noqa: ANN401
+    def add(
+        self,
+        document: Mapping[str, Json],
+        datastore_id: str = DEFAULT_DATASTORE_ID,
+        *,
+        image_set_id: str | None = None,
+        primary: bool | None = None,
+        storage_tier: str = Tier.FREQUENT,
+    ) -> str:
         """Import one metadata document at once, and answer the image set's id (`World.add_image_set`)."""
         now = self.server.now()
-        return self.do(lambda world: world.add_image_set(datastore_id, document, now=now, **options))
+        return self.do(
+            lambda world: world.add_image_set(
+                datastore_id, document, now=now, image_set_id=image_set_id, primary=primary, storage_tier=storage_tier
+            )
+        )
 
     def journal(self, since: int = 0) -> list[Entry]:
         """Every request and every change of state after entry ``since``, oldest first."""

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import typing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from bulkedit.emulator.http.gate import check_host_name
 from bulkedit.emulator.state.quota import LIMITS
@@ -107,13 +107,13 @@ PROFILES: Final[dict[str, Profile]] = {
 }
 
 
-def profile(age: str = "2026", /, **changes: Any) -> Profile:  # noqa: ANN401 - each switch has its own type
+def profile(age: str = "2026", /, **changes: str | int) -> Profile:
     """The profile of an age, with some switches set otherwise. ValueError names a wrong switch or choice."""
     if age not in PROFILES:
         raise ValueError(f"age is one of {', '.join(PROFILES)}")
     if unknown := sorted(changes.keys() - switches().keys() | ({"age"} & changes.keys())):
         raise ValueError(f"no such switch: {', '.join(unknown)}. Switches: {', '.join(sorted(switches()))}")
-    return dataclasses.replace(PROFILES[age], **changes)
+    return Profile(**{**dataclasses.asdict(PROFILES[age]), **changes})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

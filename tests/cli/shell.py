@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from typer.testing import CliRunner
 
 from bulkedit import plans
+from bulkedit._json import object_in
 from bulkedit.cli.app import app
 from bulkedit.emulator.state.document import parse
 from bulkedit.options.running import RunOptions
@@ -145,7 +146,8 @@ class Shell:
         def look(world: World) -> tuple[int, str]:
             image_set = world.datastores[self.emulator.datastore_id].image_sets[image_set_id]
             assert not image_set.locked
-            return image_set.number, parse(image_set.latest.document)["Study"]["DICOM"]["StudyDescription"]
+            elements = object_in(parse(image_set.latest.document), "Study", "DICOM")
+            return image_set.number, str(elements["StudyDescription"])
 
         return self.emulator.do(look)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from bulkedit._json import object_in
 from bulkedit.emulator import Fault, Kind, World
 from bulkedit.emulator.state.document import parse
 from tests.cli.shell import wait_for
@@ -257,7 +258,7 @@ def test_the_canaries_reached_the_service(shell: Shell) -> None:
     assert shell.run("apply", path, "--yes", "--run", "r").exit_code == 0
 
     def look(world: World) -> Any:
-        return parse(world.image_set(shell.emulator.datastore_id, one).latest.document)["Patient"]["DICOM"]
+        return object_in(parse(world.image_set(shell.emulator.datastore_id, one).latest.document), "Patient", "DICOM")
 
     assert shell.emulator.do(look)["PatientName"] == "CANARY^NEW"
     with pytest.raises(AssertionError):

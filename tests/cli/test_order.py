@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from bulkedit import plans
+from bulkedit._json import object_in
 from bulkedit.edits.edit import EDITS, in_order
 from bulkedit.emulator.state.document import parse
 from tests.runs.harness import about_plan
@@ -56,9 +57,9 @@ def listed(shell: Shell, image_sets: list[str], name: str = "edits.csv") -> Any:
 
 
 def stored(shell: Shell, image_sets: Sequence[str]) -> dict[str, str | None]:
-    def look(world: Any) -> list[str | None]:
+    def look(world: Any) -> list[Any]:
         found = [world.image_set(shell.emulator.datastore_id, one) for one in image_sets]
-        return [parse(one.latest.document)["Study"]["DICOM"].get("StudyDescription") for one in found]
+        return [object_in(parse(one.latest.document), "Study", "DICOM").get("StudyDescription") for one in found]
 
     return dict(zip(CASES, shell.emulator.do(look), strict=True))
 

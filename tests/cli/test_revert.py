@@ -173,7 +173,7 @@ class TestWhatOthersDid:
         from bulkedit.emulator.api.actions import perform
         from bulkedit.emulator.api.request import Request
 
-        params = {"datastoreId": shell.emulator.datastore_id, "imageSetId": image_sets[2]}
+        params: dict[str, Any] = {"datastoreId": shell.emulator.datastore_id, "imageSetId": image_sets[2]}
         shell.emulator.do(lambda world: perform(world, Request("DeleteImageSet", params, shell.emulator.clock.now())))
         _, lines = planned(shell, code=1)
         assert [found["code"] for found in lines] == ["gone"]

@@ -24,6 +24,7 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
+from bulkedit._json import object_in
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import Kind, Level
 from bulkedit.emulator.dicom_import.importer import GROUPING, Imported, read_folder
@@ -232,7 +233,7 @@ def test_an_imported_document_has_the_keys_of_a_real_one_in_its_order(bundled: I
     real = reference("real-image-set.json")
     for image_set in bundled.image_sets:
         assert list(image_set.document) == [key for key in real if key not in {"DatastoreID", "ImageSetID"}]
-        assert list(image_set.document["Study"]) == ["DICOM", "Series"]
+        assert list(object_in(image_set.document, "Study")) == ["DICOM", "Series"]
 
 
 @pytest.mark.parametrize(
@@ -460,7 +461,7 @@ def test_instances_that_agree_in_the_seven_elements_become_one_image_set(tmp_pat
     (image_set,) = read_folder(tmp_path).image_sets
     assert image_set.key == ("", "", "P", STUDY, "", SERIES, "1")
     assert image_set.files == [tmp_path / f"{number}.dcm" for number in range(3)]
-    instances = image_set.document["Study"]["Series"][SERIES]["Instances"]
+    instances = object_in(image_set.document, "Study", "Series", SERIES, "Instances")
     assert list(instances) == [f"{SOP}.{number}" for number in range(3)]
 
 

@@ -255,7 +255,7 @@ def test_a_fault_that_makes_no_sense_is_told_by_name(text: str, word: str) -> No
 
 
 def test_faults_survive_json() -> None:
-    given = {"kind": "slow", "rate": 0.5, "image_set_id": None, "times": 3}
+    given: Json = {"kind": "slow", "rate": 0.5, "image_set_id": None, "times": 3}
     assert from_dict(given) == Fault(kind=Kind.SLOW, rate=0.5, times=3)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from botocore.model import Shape
 
     from bulkedit.emulator.api.model import Operation
+    from bulkedit.emulator.state.journal import Note
 
     Request = tuple[str, str, str, bytes]  # method, path, query, body
 
@@ -178,7 +179,8 @@ class Target:
 
     def send(self, request: Request) -> tuple[int, str | None, bytes]:
         method, path, query, body = request
-        reply = self.server._answer(Signed(method, path, query, {}, body), {"at": self.server.now()}, [])
+        note: Note = {"at": self.server.now(), "kind": "request"}
+        reply = self.server._answer(Signed(method, path, query, {}, body), note, [])
         return reply.status, reply.headers.get("x-amzn-ErrorType"), reply.body
 
     def holds(self) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit import plans
+from bulkedit._json import object_in
 from bulkedit.client.responses import Lost, Outcome, Standing
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
@@ -121,9 +122,9 @@ class Scene:
             image_set = self.there()[ident]
             content = parse(image_set.latest.document)
             assert image_set.primary
-            assert content["Patient"]["DICOM"]["PatientName"] == "ANON"
-            assert content["Study"]["DICOM"]["StudyInstanceUID"] == NEW
-        assert {tuple(parse(self.there()[one].latest.document)["Study"]["Series"]) for one in promoted} == {
+            assert object_in(content, "Patient", "DICOM")["PatientName"] == "ANON"
+            assert object_in(content, "Study", "DICOM")["StudyInstanceUID"] == NEW
+        assert {tuple(object_in(parse(self.there()[one].latest.document), "Study", "Series")) for one in promoted} == {
             (f"{NEW}.{n}",) for n in range(1, len(self.originals) + 1)
         }
         assert [one in self.there() for one in self.originals] == [not deleted] * len(self.originals)
@@ -295,7 +296,7 @@ def test_two_new_image_sets_that_could_be_the_copy_are_both_named_and_none_is_ta
 def _edited() -> dict[str, Any]:
     """What a stranger may have made of the promoted series."""
     content = document("1", study=NEW)
-    content["Patient"]["DICOM"]["PatientName"] = "ANON"
+    object_in(content, "Patient", "DICOM")["PatientName"] = "ANON"
     return content
 
 

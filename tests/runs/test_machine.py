@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from bulkedit._json import object_in
 from bulkedit.after.revert import revert
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import Outcome, Standing, outcome_of
@@ -282,7 +283,7 @@ class Run(RuleBasedStateMachine):
                 model[where, edit["attribute"]] = None if edit["action"] == "remove" else edit["value"].strip('"')
         for (one, attribute), value in model.items():
             found = parse(self.server.world.image_set(DEFAULT_DATASTORE_ID, one).latest.document)
-            assert found[LEVELS[attribute]]["DICOM"].get(attribute) == value
+            assert object_in(found, LEVELS[attribute], "DICOM").get(attribute) == value
 
 
 def strays(events: Iterable[Event]) -> list[tuple[int, str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bulkedit._json import object_in
 from bulkedit.client.responses import ImageSet, Standing, State
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, Settle, profile
 from bulkedit.emulator.state.document import parse
@@ -139,7 +140,7 @@ class Scene:
 
     def name(self) -> Any:
         image_set = self.server.world.image_set(DEFAULT_DATASTORE_ID, self.image_set_id)
-        return parse(image_set.latest.document)["Patient"]["DICOM"].get("PatientName")
+        return object_in(parse(image_set.latest.document), "Patient", "DICOM").get("PatientName")
 
 
 def name(value: str = "NEW^NAME", **fields: Any) -> dict[str, Any]:

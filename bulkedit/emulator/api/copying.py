@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, cast
 
 from bulkedit.emulator.api import views
 from bulkedit.emulator.api.failures import Broken, Invalid, QuotaExceeded
@@ -22,9 +22,30 @@ LARGEST_COPY: Final = 1_000  # image frames (endpoints-quotas)
 SERVICE_FAULT: Final = "INTERNAL_ERROR: The copy could not be completed"
 
 
+class _Copies(TypedDict):
+    copiableAttributes: str
+
+
+class _Source(TypedDict):
+    latestVersionId: str
+    DICOMCopies: NotRequired[_Copies]
+
+
+class _Target(TypedDict):
+    imageSetId: str
+    latestVersionId: str
+
+
+class _Information(TypedDict):
+    """Shape CopyImageSetInformation of the service's model."""
+
+    sourceImageSet: _Source
+    destinationImageSet: NotRequired[_Target]
+
+
 def copy_image_set(world: World, request: Request) -> Answer:
     """CopyImageSet: check, lock source and destination, and enter how it will end."""
-    information = request.params["copyImageSetInformation"]
+    information = _information(request)
     wanted = _wanted(information["sourceImageSet"].get("DICOMCopies"))
     datastore = world.datastore(request.text("datastoreId"))
     version = information["sourceImageSet"]["latestVersionId"]
@@ -37,7 +58,11 @@ def copy_image_set(world: World, request: Request) -> Answer:
     return _begin(world, request, source, destination, ending)
 
 
-def _wanted(copies: dict[str, Any] | None) -> made.Wanted | None:
+def _information(request: Request) -> _Information:
+    return cast("_Information", request.params["copyImageSetInformation"])  # the model has checked it
+
+
+def _wanted(copies: _Copies | None) -> made.Wanted | None:
     """Which instances to copy; None is all."""
     if copies is None:
         return None
@@ -53,7 +78,7 @@ def _wanted(copies: dict[str, Any] | None) -> made.Wanted | None:
 
 
 def _destination(world: World, request: Request, source: ImageSet) -> ImageSet | None:
-    given = request.params["copyImageSetInformation"].get("destinationImageSet")
+    given = _information(request).get("destinationImageSet")
     if given is None:
         return None
     if request.flag("promoteToPrimary"):

@@ -23,7 +23,6 @@ UNDER_WAY: Final = ("SUBMITTED", "IN_PROGRESS")
 
 def start_dicom_import_job(world: World, request: Request) -> Answer:
     """StartDICOMImportJob: SUBMITTED. The input is a local folder, as ``file://``."""
-    params = request.params
     datastore = world.datastore(request.text("datastoreId"), runtime=False)
     token = f"job {datastore.id} {request.text('clientToken')}"
     if (known := world.tokens.get(token)) is None:
@@ -31,7 +30,7 @@ def start_dicom_import_job(world: World, request: Request) -> Answer:
         job_id = known = world.new_id()
         job = Job(
             job_id,
-            params.get("jobName") or f"import-{job_id[:8]}",
+            request.optional_text("jobName") or f"import-{job_id[:8]}",
             datastore.id,
             request.text("dataAccessRoleArn"),
             request.text("inputS3Uri"),
@@ -70,9 +69,9 @@ def get_dicom_import_job(world: World, request: Request) -> Answer:
 def list_dicom_import_jobs(world: World, request: Request) -> Answer:
     """ListDICOMImportJobs: newest first."""
     datastore = world.datastore(request.text("datastoreId"), runtime=False)
-    status = request.params.get("jobStatus")
+    status = request.optional_text("jobStatus")
     jobs = [j for j in reversed(world.jobs.values()) if j.datastore_id == datastore.id and status in (None, j.status)]
-    page, token = paging.page_of(jobs, request.params, scope=f"jobs {datastore.id} {status}")
+    page, token = paging.page_of(jobs, request, scope=f"jobs {datastore.id} {status}")
     return views.without_nothing({"jobSummaries": [views.job_summary(job) for job in page], "nextToken": token})
 
 

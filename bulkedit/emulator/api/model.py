@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from botocore.model import OperationModel, Shape
 
+    from bulkedit._json import Json
+
     Check = Callable[[Any, str], None]
 
 SERVICE: Final = "medical-imaging"
@@ -100,7 +102,7 @@ def _structure(shape: StructureShape) -> Check:
     checks = {name: check_of(member) for name, member in shape.members.items()}
     required, union = list(shape.required_members), shape.metadata.get("union", False)
 
-    def check(value: Any, path: str) -> None:  # noqa: ANN401 - any JSON value
+    def check(value: Json, path: str) -> None:
         if not isinstance(value, dict):
             raise fail(path, "be a structure")
         for name in required:
@@ -119,7 +121,7 @@ def _structure(shape: StructureShape) -> Check:
 def _list(shape: ListShape) -> Check:
     member, length = check_of(shape.member), _length(shape)
 
-    def check(value: Any, path: str) -> None:  # noqa: ANN401
+    def check(value: Json, path: str) -> None:
         if not isinstance(value, list):
             raise fail(path, "be a list")
         length(len(value), path)
@@ -132,7 +134,7 @@ def _list(shape: ListShape) -> Check:
 def _map(shape: MapShape) -> Check:
     key, member, length = check_of(shape.key), check_of(shape.value), _length(shape)
 
-    def check(value: Any, path: str) -> None:  # noqa: ANN401
+    def check(value: Json, path: str) -> None:
         if not isinstance(value, dict):
             raise fail(path, "be a map")
         length(len(value), path)
@@ -158,7 +160,7 @@ def _string(shape: StringShape) -> Check:
     pattern = shape.metadata.get("pattern")
     compiled = re.compile(_python_pattern(pattern) + _ALSO_ALLOWED.get(shape.name, "")) if pattern else None
 
-    def check(value: Any, path: str) -> None:  # noqa: ANN401
+    def check(value: Json, path: str) -> None:
         if not isinstance(value, str):
             raise fail(path, "be a string")
         length(len(value), path)
@@ -177,7 +179,7 @@ def _python_pattern(pattern: str) -> str:
 def _integer(shape: Shape) -> Check:
     low, high = shape.metadata.get("min", -(2**31)), shape.metadata.get("max", 2**31 - 1)
 
-    def check(value: Any, path: str) -> None:  # noqa: ANN401
+    def check(value: Json, path: str) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
             raise fail(path, "be an integer")
         if not low <= value <= high:
@@ -187,7 +189,7 @@ def _integer(shape: Shape) -> Check:
 
 
 def _boolean(_shape: Shape) -> Check:
-    def check(value: Any, path: str) -> None:  # noqa: ANN401
+    def check(value: Json, path: str) -> None:
         if not isinstance(value, bool):
             raise fail(path, "be a boolean")
 
@@ -195,7 +197,7 @@ def _boolean(_shape: Shape) -> Check:
 
 
 def _timestamp(_shape: Shape) -> Check:
-    def check(value: Any, path: str) -> None:  # noqa: ANN401
+    def check(value: Json, path: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
             raise fail(path, "be a timestamp in epoch seconds")
 

@@ -6,27 +6,31 @@ import base64
 import binascii
 import json
 import zlib
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bulkedit.emulator.api.failures import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bulkedit._json import Json
+    from bulkedit.emulator.api.request import Request
+
 _T = TypeVar("_T")
 
 LARGEST: Final = 50  # maxResults of every paginated operation
 
 
-def token_of(position: Any, *, scope: str) -> str:  # noqa: ANN401 - numbers, text and lists of them
+def token_of(position: Json, *, scope: str) -> str:
     """A token for the page that begins after ``position``. ``scope`` says of what; a digest of it is kept."""
     return base64.urlsafe_b64encode(json.dumps([_digest(scope), position]).encode()).decode()
 
 
-def position_of(token: str, *, scope: str) -> Any:  # noqa: ANN401
+def position_of(token: str, *, scope: str) -> Json:
     """The position in a token. ValidationException where the token was not made for this scope."""
     try:
-        digest, position = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
+        content: tuple[int, Json] = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
+        digest, position = content
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise Invalid("nextToken is not valid") from None
     if digest != _digest(scope):
@@ -48,8 +52,8 @@ def _digest(scope: str) -> int:
     return zlib.crc32(scope.encode("utf-8", "backslashreplace"))
 
 
-def page_of(found: Sequence[_T], params: dict[str, Any], *, scope: str) -> tuple[Sequence[_T], str | None]:
+def page_of(found: Sequence[_T], request: Request, *, scope: str) -> tuple[Sequence[_T], str | None]:
     """The page of a short list that a request asks for, and the token of the next."""
-    start = number_of(params.get("nextToken"), scope=scope, default=0)
-    end = start + params.get("maxResults", LARGEST)
+    start = number_of(request.optional_text("nextToken"), scope=scope, default=0)
+    end = start + request.number("maxResults", LARGEST)
     return found[start:end], token_of(end, scope=scope) if end < len(found) else None

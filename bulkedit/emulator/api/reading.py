@@ -10,6 +10,7 @@ from bulkedit.emulator.api.request import Blob
 from bulkedit.emulator.state.document import assemble
 
 if TYPE_CHECKING:
+    from bulkedit._json import Json
     from bulkedit.emulator.api.request import Request
     from bulkedit.emulator.api.views import Answer
     from bulkedit.emulator.state.image_set import ImageSet
@@ -22,7 +23,7 @@ def _found(world: World, request: Request) -> ImageSet:
 
 def _asked(image_set: ImageSet, request: Request) -> int | None:
     """The version that the request names, None where it names none."""
-    text = request.params.get("versionId")
+    text = request.optional_text("versionId")
     if text is None:
         return None
     number = int(text) if len(text) <= 18 else 0
@@ -75,10 +76,10 @@ def get_image_frame(world: World, request: Request) -> Answer:
 def list_image_set_versions(world: World, request: Request) -> Answer:
     """ListImageSetVersions: newest first."""
     image_set = _found(world, request)
-    size = request.params.get("maxResults", paging.LARGEST)
+    size = request.number("maxResults", paging.LARGEST)
     newest = _newest(image_set, request)
-    start = min(paging.number_of(request.params.get("nextToken"), scope=image_set.id, default=newest), newest)
+    start = min(paging.number_of(request.optional_text("nextToken"), scope=image_set.id, default=newest), newest)
     end = max(start - size, 0)
-    items = [views.listed_version(image_set, number) for number in range(start, end, -1)]
+    items: list[Json] = [views.listed_version(image_set, number) for number in range(start, end, -1)]
     token = paging.token_of(end, scope=image_set.id) if end else None
     return views.without_nothing({"imageSetPropertiesList": items, "nextToken": token})

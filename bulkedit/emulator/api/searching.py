@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 from bulkedit.emulator.api import paging, views
 from bulkedit.emulator.api.failures import Invalid
@@ -16,6 +16,7 @@ from bulkedit.emulator.api.failures import Invalid
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from bulkedit._json import Json
     from bulkedit.emulator.api.request import Request
     from bulkedit.emulator.api.views import Answer
     from bulkedit.emulator.state.image_set import ImageSet
@@ -23,7 +24,22 @@ if TYPE_CHECKING:
     from bulkedit.emulator.state.world import World
 
     Test = Callable[[ImageSet], bool]
-    Place = tuple[Any, ...]  # of an image set in the order: what sorts it
+    Place = tuple[int | str, ...]  # of an image set in the order: what sorts it
+    _Bound = tuple[float | str, ...]  # epoch seconds, or date and time
+    _Wanted = str | bool | float | dict[str, str]  # text of a key, isPrimary, epoch seconds, or date and time
+
+
+class _Filter(TypedDict):
+    """Shape SearchFilter of the service's model."""
+
+    operator: str
+    values: list[dict[str, _Wanted | None]]
+
+
+class _Criteria(TypedDict, total=False):
+    filters: list[_Filter]
+    sort: dict[str, str]  # sortField, sortOrder
+
 
 _KEYS: Final = {
     "DICOMPatientId": "patient_id",
@@ -39,17 +55,17 @@ _DEFAULT_SORT: Final = {"sortField": "updatedAt", "sortOrder": "DESC"}
 def search_image_sets(world: World, request: Request) -> Answer:
     """SearchImageSets: the listed versions of image sets; sees primary and other image sets, and is no access."""
     datastore = world.datastore(request.text("datastoreId"))
-    criteria = request.params.get("searchCriteria") or {}
+    criteria = cast("_Criteria", request.params.get("searchCriteria") or {})  # the model has checked it
     filters = criteria.get("filters") or []
     sort = criteria.get("sort") or _DEFAULT_SORT
     scope = json.dumps([datastore.id, filters, sort], sort_keys=True)
-    start = _start(request.params.get("nextToken"), scope, sort["sortField"])
-    size = request.params.get("maxResults", paging.LARGEST)
+    start = _start(request.optional_text("nextToken"), scope, sort["sortField"])
+    size = request.number("maxResults", paging.LARGEST)
     found = list(islice(_matches(datastore, filters, sort, start), size + 1))
     page = found[:size]
-    token = paging.token_of(_place(page[-1], sort["sortField"]), scope=scope) if len(found) > size else None
-    items = [views.summary(world, image_set, request.now) for image_set in page]
-    return views.without_nothing({"imageSetsMetadataSummaries": items, "sort": sort, "nextToken": token})
+    token = paging.token_of(list(_place(page[-1], sort["sortField"])), scope=scope) if len(found) > size else None
+    items: list[Json] = [views.summary(world, image_set, request.now) for image_set in page]
+    return views.without_nothing({"imageSetsMetadataSummaries": items, "sort": {**sort}, "nextToken": token})
 
 
 def _start(token: str | None, scope: str, field: str) -> Place | None:
@@ -57,12 +73,16 @@ def _start(token: str | None, scope: str, field: str) -> Place | None:
         return None
     place = paging.position_of(token, scope=scope)
     kinds = (str, str, int) if field == "DICOMStudyDateAndTime" else (int,)
-    if not isinstance(place, list) or tuple(map(type, place)) != kinds or not 0 <= place[-1] < 2**63:
-        raise Invalid("nextToken is not valid")
-    return tuple(place)
+    if isinstance(place, list) and tuple(map(type, place)) == kinds:
+        *keys, number = place
+        if isinstance(number, int) and 0 <= number < 2**63:
+            return (*map(str, keys), number)
+    raise Invalid("nextToken is not valid")
 
 
-def _matches(datastore: Datastore, filters: list[Any], sort: dict[str, str], start: Place | None) -> Iterator[ImageSet]:
+def _matches(
+    datastore: Datastore, filters: list[_Filter], sort: dict[str, str], start: Place | None
+) -> Iterator[ImageSet]:
     """The image sets that pass every filter, in order, from beyond the start."""
     tests = [_test(one) for one in filters]
     descending = sort["sortOrder"] == "DESC"
@@ -70,7 +90,7 @@ def _matches(datastore: Datastore, filters: list[Any], sort: dict[str, str], sta
     if candidates is None and sort["sortField"] != "DICOMStudyDateAndTime":
         catalog = datastore.catalog
         order = catalog.by_update if sort["sortField"] == "updatedAt" else catalog.by_creation
-        walk = order.walk(start[0] if start else None, descending=descending)
+        walk = order.walk(int(start[0]) if start else None, descending=descending)
         ordered: Iterable[ImageSet] = (image_set for _, image_set in walk)
     else:
         everything = [s for s in datastore.image_sets.values() if s.listing] if candidates is None else candidates
@@ -96,7 +116,7 @@ def _place(image_set: ImageSet, field: str) -> Place:
     return (listing.keys.study_date or "", listing.keys.study_time or "", image_set.born)
 
 
-def _candidates(datastore: Datastore, filters: list[Any]) -> list[ImageSet] | None:
+def _candidates(datastore: Datastore, filters: list[_Filter]) -> list[ImageSet] | None:
     """What an index finds for the first filter on a key; None where no filter is on one."""
     for one in filters:
         names = {name for value in one["values"] for name in value}
@@ -105,13 +125,13 @@ def _candidates(datastore: Datastore, filters: list[Any]) -> list[ImageSet] | No
                 image_set.id: image_set
                 for value in one["values"]
                 for name, wanted in value.items()
-                for image_set in datastore.catalog.by_key[_KEYS[name]].get(wanted)
+                for image_set in datastore.catalog.by_key[_KEYS[name]].get(str(wanted))
             }
             return list(found.values())
     return None
 
 
-def _test(one: dict[str, Any]) -> Test:
+def _test(one: _Filter) -> Test:
     values = [_single(value) for value in one["values"]]
     if one["operator"] == "EQUAL":
         tests = [_equal(name, value) for name, value in values]
@@ -119,54 +139,54 @@ def _test(one: dict[str, Any]) -> Test:
     return _between(values)
 
 
-def _single(value: dict[str, Any]) -> tuple[str, Any]:
+def _single(value: dict[str, _Wanted | None]) -> tuple[str, _Wanted]:
     given = [(name, wanted) for name, wanted in value.items() if wanted is not None]
     if len(given) != 1:
         raise Invalid("Each value of a search filter must have exactly one member")
     return given[0]
 
 
-def _equal(name: str, wanted: Any) -> Test:  # noqa: ANN401 - as the model types it
+def _equal(name: str, wanted: _Wanted) -> Test:
     if name in _KEYS:
         key = _KEYS[name]
         return lambda image_set: image_set.listing is not None and getattr(image_set.listing.keys, key) == wanted
     if name == "isPrimary":
         return lambda image_set: image_set.primary is wanted
-    read, value = _reader(name), _bound(name, wanted)
+    read, value = _reader(name), _bound(wanted)
     return lambda image_set: read(image_set) == value
 
 
-def _between(values: list[tuple[str, Any]]) -> Test:
+def _between(values: list[tuple[str, _Wanted]]) -> Test:
     if len(values) != 2 or values[0][0] != values[1][0] or values[0][0] not in _ORDERED:
         raise Invalid("BETWEEN takes two values of createdAt, updatedAt or DICOMStudyDateAndTime: lower, upper")
     name = values[0][0]
-    read, (low, high) = _reader(name), (_bound(name, wanted) for _, wanted in values)
-    return lambda image_set: (value := read(image_set)) is not None and bool(low <= value <= high)
+    read, (low, high) = _reader(name), (_bound(wanted) for _, wanted in values)
+    return lambda image_set: (value := read(image_set)) is not None and low <= value <= high
 
 
-def _reader(name: str) -> Callable[[ImageSet], Any]:
+def _reader(name: str) -> Callable[[ImageSet], _Bound | None]:
     if name == "createdAt":
-        return lambda image_set: image_set.created_at
+        return lambda image_set: (image_set.created_at,)
     if name == "updatedAt":
         return _updated_at
     return _study_when
 
 
-def _updated_at(image_set: ImageSet) -> float:
+def _updated_at(image_set: ImageSet) -> _Bound:
     number = image_set.listing.number if image_set.listing else image_set.number
-    return image_set.versions[number - 1].updated_at or image_set.created_at
+    return (image_set.versions[number - 1].updated_at or image_set.created_at,)
 
 
-def _study_when(image_set: ImageSet) -> tuple[str, str] | None:
+def _study_when(image_set: ImageSet) -> _Bound | None:
     keys = image_set.listing.keys if image_set.listing else image_set.keys
     if keys.study_date is None:
         return None
     return keys.study_date.strip(), _padded(keys.study_time)
 
 
-def _bound(name: str, wanted: Any) -> Any:  # noqa: ANN401
-    if name != "DICOMStudyDateAndTime":
-        return wanted
+def _bound(wanted: _Wanted) -> _Bound:
+    if not isinstance(wanted, dict):
+        return (wanted,)
     # a missing time is the start of the day (search-image-sets)
     return wanted["DICOMStudyDate"], _padded(wanted.get("DICOMStudyTime"))
 

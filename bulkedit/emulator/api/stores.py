@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from bulkedit.emulator.api import paging, views
 from bulkedit.emulator.api.failures import Conflict, QuotaExceeded
+from bulkedit.emulator.state.records import Datastore
 
 if TYPE_CHECKING:
+    from bulkedit._json import Json
     from bulkedit.emulator.api.request import Request
     from bulkedit.emulator.api.views import Answer
-    from bulkedit.emulator.state.records import Datastore
     from bulkedit.emulator.state.world import World
 
 MOST: Final = 100  # data stores of an account; one page says 10, the general reference says 100
@@ -23,18 +24,19 @@ def create_datastore(world: World, request: Request) -> Answer:
         return _status(world.datastores[known])
     if sum(d.status != "DELETED" for d in world.datastores.values()) >= MOST:
         raise QuotaExceeded("The limit of data stores is reached.")
-    params, new_id = request.params, world.new_id()
-    world.add_datastore(
-        params.get("datastoreName") or f"datastore-{new_id[:8]}",
-        now=request.now,
-        datastore_id=new_id,
-        tags=dict(params.get("tags") or {}),
-        kms_key_arn=params.get("kmsKeyArn"),
-        lambda_authorizer_arn=params.get("lambdaAuthorizerArn"),
-        lossless_storage_format=params.get("losslessStorageFormat"),
+    new_id = world.new_id()
+    datastore = Datastore(
+        new_id,
+        request.optional_text("datastoreName") or f"datastore-{new_id[:8]}",
+        request.now,
+        request.now,
+        tags=request.texts("tags"),
+        kms_key_arn=request.optional_text("kmsKeyArn"),
+        lambda_authorizer_arn=request.optional_text("lambdaAuthorizerArn"),
+        lossless_storage_format=request.optional_text("losslessStorageFormat"),
         token=token,
     )
-    datastore = world.datastores[new_id]
+    world.enter_datastore(datastore)
     world.begin_datastore(datastore, "CREATING", ends="ACTIVE", now=request.now)
     return _status(datastore)
 
@@ -47,10 +49,10 @@ def get_datastore(world: World, request: Request) -> Answer:
 
 def list_datastores(world: World, request: Request) -> Answer:
     """ListDatastores: in the order of their making."""
-    status = request.params.get("datastoreStatus")
+    status = request.optional_text("datastoreStatus")
     found = [d for d in world.datastores.values() if status is None or d.status == status]
-    page, token = paging.page_of(found, request.params, scope=f"datastores {status}")
-    items = [views.datastore_summary(world, datastore) for datastore in page]
+    page, token = paging.page_of(found, request, scope=f"datastores {status}")
+    items: list[Json] = [views.datastore_summary(world, datastore) for datastore in page]
     return views.without_nothing({"datastoreSummaries": items, "nextToken": token})
 
 

@@ -20,7 +20,7 @@ MOST: Final = 50  # understanding-image-sets
 def tag_resource(world: World, request: Request) -> Answer:
     """TagResource: adds or overwrites."""
     thing = _resource(world, request)
-    tags = (thing.tags or {}) | request.params["tags"]
+    tags = (thing.tags or {}) | request.texts("tags")
     if len(tags) > MOST:
         raise Invalid(f"A resource has at most {MOST} tags.")
     thing.tags = tags
@@ -31,7 +31,8 @@ def tag_resource(world: World, request: Request) -> Answer:
 def untag_resource(world: World, request: Request) -> Answer:
     """UntagResource: keys that are not there do not matter."""
     thing = _resource(world, request)
-    gone = set(request.params["tagKeys"])
+    gone = request.params["tagKeys"]
+    assert isinstance(gone, list)  # noqa: S101 - the model has checked it
     thing.tags = {key: value for key, value in (thing.tags or {}).items() if key not in gone}
     world.touched(thing)
     return {}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from bulkedit.emulator.state.document import dicom_of
 from bulkedit.emulator.state.image_set import ACTIVE, DELETED, LOCKED, Tier
 
 if TYPE_CHECKING:
+    from bulkedit._json import JsonObject
     from bulkedit.emulator.state.image_set import ImageSet
     from bulkedit.emulator.state.records import Datastore, Job
     from bulkedit.emulator.state.world import World
 
-Answer = dict[str, Any]
+Answer: TypeAlias = "JsonObject"  # members as the service's model names them
 
 
 def without_nothing(answer: Answer) -> Answer:
@@ -127,7 +128,7 @@ def _tags(world: World, image_set: ImageSet, number: int) -> Answer:
     return without_nothing(tags)
 
 
-def _named(names: dict[str, str], elements: dict[str, Any]) -> Answer:
+def _named(names: dict[str, str], elements: JsonObject) -> Answer:
     return {tag: value for tag, keyword in names.items() if isinstance(value := elements.get(keyword), str)}
 
 

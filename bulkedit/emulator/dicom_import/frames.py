@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
+    from bulkedit._json import JsonObject
+
 _RLE: Final = "1.2.840.10008.1.2.5"
 _LARGEST_DECODED: Final = 64 * 2**20  # bytes; RLE unpacks to up to 64 times its size, and decoding takes a multiple
 _HTJ2K_RPCL_LOSSLESS: Final = "1.2.840.10008.1.2.4.202"
@@ -76,7 +78,7 @@ def stored_transfer_syntax(dataset: Dataset) -> str:
     return original if original in RETAINED or binary else _HTJ2K_RPCL_LOSSLESS
 
 
-def image_frames(dataset: Dataset, sop_uid: str) -> list[dict[str, Any]]:
+def image_frames(dataset: Dataset, sop_uid: str) -> list[JsonObject]:
     """One entry per frame that the file holds whole; a frame cut off by the file's end is not listed."""
     name = next((n for n in ("PixelData", *_FLOAT_CODES) if n in dataset), None)
     if name is None or (geometry := _geometry(dataset, name)) is None:
@@ -120,13 +122,13 @@ def _geometry(dataset: Dataset, name: str) -> _Geometry | None:
     return geometry if min(sizes) >= 1 else None
 
 
-def _native(_dataset: Dataset, data: bytes, geometry: _Geometry) -> Iterator[dict[str, Any]]:
+def _native(_dataset: Dataset, data: bytes, geometry: _Geometry) -> Iterator[JsonObject]:
     size = geometry.frame_bytes
     for start in range(0, min(len(data), size * geometry.frames) - size + 1, size):
         yield _decoded(data[start : start + size], geometry)
 
 
-def _decoded(frame: bytes, geometry: _Geometry) -> dict[str, Any]:
+def _decoded(frame: bytes, geometry: _Geometry) -> JsonObject:
     lowest: float
     highest: float
     lowest, highest = _range_allowed(geometry)
@@ -187,10 +189,10 @@ def _thinned(row: bytes, pixel: int, step: int) -> bytes:
     return bytes(thin)
 
 
-def _encapsulated(dataset: Dataset, data: bytes, geometry: _Geometry) -> Iterator[dict[str, Any]]:
+def _encapsulated(dataset: Dataset, data: bytes, geometry: _Geometry) -> Iterator[JsonObject]:
     from pydicom.encaps import generate_frames
 
-    nothing: Iterator[dict[str, Any]] = iter(())
+    nothing: Iterator[JsonObject] = iter(())
     is_rle = dataset.file_meta.get("TransferSyntaxUID") == _RLE and geometry.frame_bytes <= _LARGEST_DECODED
     decoded = _rle_decoded(dataset, geometry) if is_rle else nothing
     try:
@@ -200,9 +202,9 @@ def _encapsulated(dataset: Dataset, data: bytes, geometry: _Geometry) -> Iterato
         return
 
 
-def _encoded(frame: bytes, geometry: _Geometry) -> dict[str, Any]:
+def _encoded(frame: bytes, geometry: _Geometry) -> JsonObject:
     lowest, highest = _range_allowed(geometry)
-    full = {"Width": geometry.width, "Height": geometry.height, "Checksum": zlib.crc32(frame)}
+    full: JsonObject = {"Width": geometry.width, "Height": geometry.height, "Checksum": zlib.crc32(frame)}
     return {
         "PixelDataChecksumFromBaseToFullResolution": [full],
         "MinPixelValue": lowest,
@@ -211,7 +213,7 @@ def _encoded(frame: bytes, geometry: _Geometry) -> dict[str, Any]:
     }
 
 
-def _rle_decoded(dataset: Dataset, geometry: _Geometry) -> Iterator[dict[str, Any]]:
+def _rle_decoded(dataset: Dataset, geometry: _Geometry) -> Iterator[JsonObject]:
     """Ends at the first frame that pydicom refuses."""
     from pydicom.pixels.decoders.base import RLELosslessDecoder
 

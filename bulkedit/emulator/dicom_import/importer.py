@@ -11,7 +11,7 @@ import warnings
 import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import Level
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pydicom.dataset import Dataset
+
+    from bulkedit._json import JsonObject
 
 # understanding-image-sets: instances that agree in all of these become one image set
 GROUPING: Final = (
@@ -47,7 +49,7 @@ class ImportedImageSet:
     """One image set to be: instances of one series that agree in everything the service groups by."""
 
     key: tuple[str, ...]  # the values of GROUPING
-    document: dict[str, Any]  # the metadata document but for DatastoreID and ImageSetID
+    document: JsonObject  # the metadata document but for DatastoreID and ImageSetID
     files: list[Path]  # one per instance, in the document's order
 
 
@@ -68,8 +70,8 @@ class _UnreadableError(Exception):
 class _Instance:
     file: Path
     uid: str
-    levels: dict[Level, dict[str, Any]]
-    body: dict[str, Any]  # its entry in the document
+    levels: dict[Level, JsonObject]
+    body: JsonObject  # its entry in the document
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -108,11 +110,11 @@ def read_folder(folder: Path, *, within: Iterable[Path] | None = None) -> Import
 
 def _image_set(key: tuple[str, ...], instances: list[_Instance]) -> ImportedImageSet:
     levels = instances[0].levels
-    series = {
+    series: JsonObject = {
         "DICOM": levels[Level.SERIES],
         "Instances": {instance.uid: instance.body for instance in instances},
     }
-    document = {
+    document: JsonObject = {
         "SchemaVersion": str(dicom.SCHEMA_VERSION),
         "Patient": {"DICOM": levels[Level.PATIENT]},
         "Study": {
@@ -189,12 +191,12 @@ def _instance(file: Path, dataset: Dataset) -> _Instance:
         if not identified.get(name):
             raise _UnreadableError(f"it has no {name}")
     uid = str(own["SOPInstanceUID"])
-    body = {
+    body: JsonObject = {
         "DICOM": own,
-        "DICOMVRs": vrs,
+        "DICOMVRs": {**vrs},
         "StoredTransferSyntaxUID": stored_transfer_syntax(dataset),
         "ChecksumType": "DECOMPRESSED",
         # last, because asking pydicom for a value replaces the raw element it came from
-        "ImageFrames": image_frames(dataset, uid),
+        "ImageFrames": [*image_frames(dataset, uid)],
     }
     return _Instance(file, uid, levels, body)

@@ -29,12 +29,15 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import Kind, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.dataset import Dataset
 
+    from bulkedit._json import Json, JsonObject
+
     _Element = RawDataElement | DataElement
+    _Single = str | float | None  # one value of an element that is no sequence
 
 # understanding-import-jobs: larger binary values of private elements are stored apart. How the metadata shows them is
 # not documented; the published documents have an empty string for private elements whose value is not there.
@@ -65,9 +68,9 @@ class _Surroundings:
     signed: bool
 
 
-def split(dataset: Dataset) -> tuple[dict[Level, dict[str, Any]], dict[str, str]]:
+def split(dataset: Dataset) -> tuple[dict[Level, JsonObject], dict[str, str]]:
     """The elements by level, and the VRs of the private ones. Those of group 0002 come first, as in the file."""
-    levels: dict[Level, dict[str, Any]] = {level: {} for level in Level}
+    levels: dict[Level, JsonObject] = {level: {} for level in Level}
     vrs: dict[str, str] = {}
     surroundings = _surroundings(dataset, _Surroundings(["iso8859"], signed=False))
     for element in chain(_elements(dataset.file_meta), _elements(dataset)):
@@ -133,12 +136,12 @@ def _kind(vr: str) -> Kind:
     return dicom.VRS[vr].kind
 
 
-def _value(known: dicom.Attribute, vr: str, element: _Element, surroundings: _Surroundings) -> Any:  # noqa: ANN401 - JSON
+def _value(known: dicom.Attribute, vr: str, element: _Element, surroundings: _Surroundings) -> Json:
     """The element as the document has it."""
     if known.name in _PIXELS:
         return None
     if _kind(vr) is Kind.SEQUENCE:
-        return _items(element, surroundings) or None
+        return [*_items(element, surroundings)] or None
     if element.VR == "SQ":
         return None  # items, where the dictionary has plain values
     if _kind(vr) is Kind.BINARY:
@@ -146,15 +149,16 @@ def _value(known: dicom.Attribute, vr: str, element: _Element, surroundings: _Su
     return _shaped(known, vr, _values(vr, element, surroundings))
 
 
-def _shaped(known: dicom.Attribute, vr: str, values: list[Any]) -> Any:  # noqa: ANN401 - any JSON value
+def _shaped(known: dicom.Attribute, vr: str, found: Sequence[_Single]) -> Json:
     """None, one value or an array, as the VM wants it."""
+    values: list[Json] = [*found]
     if not values or values == [""]:
         return None
     if known.multi:
         return values
     if len(values) == 1:
         return values[0]
-    return "\\".join(values) if _kind(vr) is Kind.STRING and vr != "AT" else values
+    return "\\".join(map(str, values)) if _kind(vr) is Kind.STRING and vr != "AT" else values
 
 
 def _bytes(element: _Element) -> bytes:
@@ -166,7 +170,7 @@ def _bytes(element: _Element) -> bytes:
     return "\\".join(map(str, value)).encode() if several else str("" if value is None else value).encode()
 
 
-def _items(element: _Element, surroundings: _Surroundings) -> list[dict[str, Any]]:
+def _items(element: _Element, surroundings: _Surroundings) -> list[JsonObject]:
     from pydicom.values import convert_SQ
 
     value = element.value
@@ -181,7 +185,7 @@ def _items(element: _Element, surroundings: _Surroundings) -> list[dict[str, Any
     return [_item(item, surroundings) for item in value or ()]
 
 
-def _item(dataset: Dataset, outer: _Surroundings) -> dict[str, Any]:
+def _item(dataset: Dataset, outer: _Surroundings) -> JsonObject:
     surroundings = _surroundings(dataset, outer)
     item = {}
     for element in _elements(dataset):
@@ -190,7 +194,7 @@ def _item(dataset: Dataset, outer: _Surroundings) -> dict[str, Any]:
     return item
 
 
-def _binary(known: dicom.Attribute, vr: str, element: _Element) -> Any:  # noqa: ANN401 - any JSON value
+def _binary(known: dicom.Attribute, vr: str, element: _Element) -> Json:
     """Base64 of the value in little endian order."""
     value = _bytes(element)
     if known.private:
@@ -205,7 +209,7 @@ def _binary(known: dicom.Attribute, vr: str, element: _Element) -> Any:  # noqa:
     return [text] if known.multi else text
 
 
-def _values(vr: str, element: _Element, surroundings: _Surroundings) -> list[Any]:
+def _values(vr: str, element: _Element, surroundings: _Surroundings) -> Sequence[_Single]:
     """The values one by one, of the kind of ``vr``."""
     value = element.value
     if isinstance(value, int):
@@ -216,17 +220,17 @@ def _values(vr: str, element: _Element, surroundings: _Surroundings) -> list[Any
     return [_brought(one, _kind(vr)) for one in _decoded(named, element, surroundings)]
 
 
-def _brought(value: Any, kind: Kind) -> Any:  # noqa: ANN401 - text or number, both ways
+def _brought(value: _Single, kind: Kind) -> _Single:
     """A value of the kind the file's VR has, as one of the dictionary's kind; None if it cannot be."""
     if kind is Kind.STRING:
         return str(value)
     try:
-        return int(value) if kind is Kind.INTEGER else _number(float(value))
-    except (TypeError, ValueError):
+        return None if value is None else int(value) if kind is Kind.INTEGER else _number(float(value))
+    except ValueError:
         return None
 
 
-def _decoded(vr: str, element: _Element, surroundings: _Surroundings) -> list[Any]:
+def _decoded(vr: str, element: _Element, surroundings: _Surroundings) -> Sequence[_Single]:
     if vr == "AT":
         return [f"{group:04X}{number:04X}" for group, number in _unpacked("HH", element)]
     if vr in _NUMBERS:

@@ -20,7 +20,7 @@ import base64
 import dataclasses
 import hmac
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import parse_qs
 
 from bulkedit._version import __version__
@@ -32,6 +32,7 @@ from bulkedit.emulator.state import faults
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bulkedit._json import JsonObject
     from bulkedit.emulator.http.running import Running
     from bulkedit.emulator.http.signing import Credentials
 
@@ -86,7 +87,7 @@ def answer(server: Running, method: str, target: tuple[str, str], body: bytes) -
     return Reply(200, content, {"Content-Type": JSON})
 
 
-def _status(server: Running, _query: dict[str, str], _body: bytes) -> dict[str, Any]:
+def _status(server: Running, _query: dict[str, str], _body: bytes) -> JsonObject:
     world, settings = server.world, server.settings
     return {
         "version": __version__,
@@ -100,7 +101,7 @@ def _status(server: Running, _query: dict[str, str], _body: bytes) -> dict[str, 
     }
 
 
-def _journal(server: Running, query: dict[str, str], _body: bytes) -> dict[str, Any]:
+def _journal(server: Running, query: dict[str, str], _body: bytes) -> JsonObject:
     server.catch_up()
     entries = server.journal.since(int(query.get("since", "0")))[: int(query.get("limit", "100000"))]
     return {
@@ -110,11 +111,11 @@ def _journal(server: Running, query: dict[str, str], _body: bytes) -> dict[str, 
     }
 
 
-def _faults(server: Running, _query: dict[str, str], _body: bytes) -> dict[str, Any]:
-    return {"faults": server.faults.as_dicts()}
+def _faults(server: Running, _query: dict[str, str], _body: bytes) -> JsonObject:
+    return {"faults": [*server.faults.as_dicts()]}
 
 
-def _set_faults(server: Running, query: dict[str, str], body: bytes) -> dict[str, Any]:
+def _set_faults(server: Running, query: dict[str, str], body: bytes) -> JsonObject:
     given = json.loads(body)
     server.faults.add(
         [faults.from_dict(one) for one in (given if isinstance(given, list) else [given])], now=server.now()
@@ -122,12 +123,12 @@ def _set_faults(server: Running, query: dict[str, str], body: bytes) -> dict[str
     return _faults(server, query, body)
 
 
-def _clear_faults(server: Running, query: dict[str, str], body: bytes) -> dict[str, Any]:
+def _clear_faults(server: Running, query: dict[str, str], body: bytes) -> JsonObject:
     server.faults.clear()
     return _faults(server, query, body)
 
 
-def _quota(server: Running, _query: dict[str, str], body: bytes) -> dict[str, Any]:
+def _quota(server: Running, _query: dict[str, str], body: bytes) -> JsonObject:
     scale = float(json.loads(body)["scale"])
     if not scale > 0:
         raise Invalid("scale is above 0")
@@ -135,7 +136,7 @@ def _quota(server: Running, _query: dict[str, str], body: bytes) -> dict[str, An
     return {"scale": str(scale)}
 
 
-def _add_image_set(server: Running, query: dict[str, str], body: bytes) -> dict[str, Any]:
+def _add_image_set(server: Running, query: dict[str, str], body: bytes) -> JsonObject:
     document = json.loads(body)
     if not isinstance(document, dict) or not {"Patient", "Study"} <= document.keys():
         raise Invalid("The body is not a metadata document: it has Patient and Study.")
@@ -144,7 +145,7 @@ def _add_image_set(server: Running, query: dict[str, str], body: bytes) -> dict[
     return {"imageSetId": server.world.add_image_set(datastore.id, document, now=server.now())}
 
 
-_ACTIONS: Final[dict[tuple[str, str], Callable[[Running, dict[str, str], bytes], dict[str, Any]]]] = {
+_ACTIONS: Final[dict[tuple[str, str], Callable[[Running, dict[str, str], bytes], JsonObject]]] = {
     ("GET", ""): _status,
     ("GET", "journal"): _journal,
     ("GET", "faults"): _faults,

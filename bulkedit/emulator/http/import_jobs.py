@@ -11,7 +11,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from bulkedit.emulator.api.importing import begin_job, complete_job, fail_job
@@ -21,6 +21,7 @@ from bulkedit.emulator.state.document import Document, split
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from bulkedit._json import JsonObject
     from bulkedit.emulator.api.importing import Brought
     from bulkedit.emulator.http.running import Running
     from bulkedit.emulator.state.records import Job
@@ -100,20 +101,20 @@ def _write(output: Path, job: Job, found: _Found, results: list[Brought]) -> Non
         make_private_folder(each)
         if each.resolve() != each:  # a link that was there already
             raise OutsideError
-    successes = [
+    successes: list[JsonObject] = [
         {"inputFile": str(path), "importResponse": {"imageSetId": one.image_set_id, "isPrimary": one.primary}}
         for files, one in zip(found.files, results, strict=True)
         for path in files
     ]
-    exception = {"exceptionType": "ValidationException", "message": "DICOM import failed"}
-    failures = [{"inputFile": str(path), "exception": exception} for path in found.skipped]
+    exception: JsonObject = {"exceptionType": "ValidationException", "message": "DICOM import failed"}
+    failures: list[JsonObject] = [{"inputFile": str(path), "exception": exception} for path in found.skipped]
     _write_lines(folder / "SUCCESS" / "success.ndjson", successes)
     _write_lines(folder / "FAILURE" / "failure.ndjson", failures)
     summary = _summary(folder, job, found, results)
     replace_private(folder / "job-output-manifest.json", json.dumps({"jobSummary": summary}, indent=2) + "\n")
 
 
-def _summary(folder: Path, job: Job, found: _Found, results: list[Brought]) -> dict[str, Any]:
+def _summary(folder: Path, job: Job, found: _Found, results: list[Brought]) -> JsonObject:
     imported = sum(map(len, found.files))
     return {
         "jobId": job.id,
@@ -139,5 +140,5 @@ def _summary(folder: Path, job: Job, found: _Found, results: list[Brought]) -> d
     }
 
 
-def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+def _write_lines(path: Path, lines: list[JsonObject]) -> None:
     replace_private(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 
     from aiohttp.web_request import BaseRequest
 
+    from bulkedit._json import JsonObject
     from bulkedit.emulator.api.model import Operation
     from bulkedit.emulator.http.wire import Reply
     from bulkedit.emulator.state.faults import Fault
+    from bulkedit.emulator.state.journal import Note
     from bulkedit.emulator.state.records import Job
 
 LARGEST_BODY: Final = 2 * 1024 * 1024  # the largest legitimate one: 260,000 characters of copiableAttributes, escaped
@@ -137,7 +139,7 @@ class Server:
         With the answer come the faults that struck; what takes time in them (`Kind.SLOW`, `Kind.LATE`) is left to the
         caller. ``late``: this is a request that comes late, which no other fault strikes.
         """
-        note: dict[str, Any] = {"at": self.now(), "kind": "request", "bytes": len(signed.body)}
+        note: Note = {"at": self.now(), "kind": "request", "bytes": len(signed.body)}
         struck: list[Fault] = []
         try:
             reply = self._answer(signed, note, struck, late=late)
@@ -177,9 +179,7 @@ class Server:
         skew = next((fault.seconds for fault in struck if fault.kind is Kind.CLOCK_SKEW), None)
         return None if skew is None else formatdate(self.now() + skew, usegmt=True)
 
-    def _answer(
-        self, signed: signing.Signed, note: dict[str, Any], struck: list[Fault], *, late: bool = False
-    ) -> Reply:
+    def _answer(self, signed: signing.Signed, note: Note, struck: list[Fault], *, late: bool = False) -> Reply:
         try:
             operation, params = wire.route(signed.method, signed.path)
             _describe(note, operation, params)
@@ -214,44 +214,45 @@ class Server:
     def _carry_out(
         self,
         operation: Operation,
-        params: dict[str, Any],
+        params: dict[str, str],
         signed: signing.Signed,
-        note: dict[str, Any],
+        note: Note,
         struck: list[Fault],
     ) -> Reply:
         kinds = {fault.kind for fault in struck}
         self._step_quota(note["at"])
         _fail_before(kinds)
         admit(self.world, operation.name, note["at"])
-        params = wire.parameters(operation, params, signed.query, signed.body)
-        _describe_version(note, params)
-        if kinds & {Kind.FOREIGN_BEFORE, Kind.FOREIGN_FAILED}:
-            self._write_as_another(params, note["at"], fails=Kind.FOREIGN_BEFORE not in kinds)
         doom = Doom(fails=Kind.FAIL in kinds, hangs=Kind.HANG in kinds, lags=Kind.LAGGING in kinds)
-        answer = perform(self.world, Request(operation.name, params, note["at"], doom))
+        typed = wire.parameters(operation, params, signed.query, signed.body)
+        request = Request(operation.name, typed, note["at"], doom)
+        _describe_version(note, request)
+        if kinds & {Kind.FOREIGN_BEFORE, Kind.FOREIGN_FAILED}:
+            self._write_as_another(request, fails=Kind.FOREIGN_BEFORE not in kinds)
+        answer = perform(self.world, request)
         if isinstance(answer, dict):
             self._follow_up(operation.name, answer, note)
         if Kind.FOREIGN_AFTER in kinds:
-            image_set = self.world.image_set(params["datastoreId"], params["imageSetId"])
+            image_set = self.world.image_set(request.text("datastoreId"), request.text("imageSetId"))
             self.world.write_as_another_after(image_set)
         _fail_after(kinds)
         return wire.reply(answer)
 
-    def _follow_up(self, action: str, answer: dict[str, Any], note: dict[str, Any]) -> None:
+    def _follow_up(self, action: str, answer: JsonObject, note: Note) -> None:
         if version := answer.get("latestVersionId") or answer.get("versionId"):
-            note["version"] = int(version)
+            note["version"] = int(str(version))
         if action == "StartDICOMImportJob":
-            self._start(self.world.jobs[answer["jobId"]])
+            self._start(self.world.jobs[str(answer["jobId"])])
 
     def _step_quota(self, now: float) -> None:
         scale = self.faults.scale(now)
         if scale is not None and scale != self.world.quota.scale:
             self.world.quota.rescale(scale)
 
-    def _write_as_another(self, params: dict[str, Any], now: float, *, fails: bool) -> None:
-        datastore = self.world.datastores.get(params["datastoreId"])
-        if datastore and (image_set := datastore.image_sets.get(params["imageSetId"])):
-            self.world.write_as_another(image_set, now, fails=fails)
+    def _write_as_another(self, request: Request, *, fails: bool) -> None:
+        datastore = self.world.datastores.get(request.text("datastoreId"))
+        if datastore and (image_set := datastore.image_sets.get(request.text("imageSetId"))):
+            self.world.write_as_another(image_set, request.now, fails=fails)
 
     def _start(self, job: Job) -> None:
         if job.status != "SUBMITTED" and job.ended_at is not None:
@@ -292,24 +293,25 @@ def _fail_after(kinds: set[Kind]) -> None:
         raise ServiceError("An internal error occurred.")
 
 
-def _describe(note: dict[str, Any], operation: Operation, params: dict[str, Any]) -> None:
+def _describe(note: Note, operation: Operation, params: dict[str, str]) -> None:
     note["action"] = operation.name
-    for name, kept in (
-        ("datastoreId", "datastore_id"),
-        ("imageSetId", "image_set_id"),
-        ("sourceImageSetId", "image_set_id"),
-    ):
-        # what is no id could be anything: it is not kept
-        if (value := params.get(name)) and len(value) == 32 and value.isalnum():
-            note[kept] = value
+    if datastore_id := _id(params.get("datastoreId")):
+        note["datastore_id"] = datastore_id
+    if image_set_id := _id(params.get("sourceImageSetId")) or _id(params.get("imageSetId")):
+        note["image_set_id"] = image_set_id
 
 
-def _describe_version(note: dict[str, Any], params: dict[str, Any]) -> None:
-    version = params.get("latestVersionId") or params.get("versionId")
+def _id(text: str | None) -> str | None:
+    """An id; what is no id could be anything, and is not kept."""
+    return text if text and len(text) == 32 and text.isalnum() else None
+
+
+def _describe_version(note: Note, request: Request) -> None:
+    version = request.params.get("latestVersionId") or request.params.get("versionId")
     if isinstance(version, str) and len(version) <= 18:
         note["base"] = int(version)
-    note["force"] = params.get("force") is True
-    note["study_wide"] = params.get("includeStudyImageSets") is True
+    note["force"] = request.flag("force")
+    note["study_wide"] = request.flag("includeStudyImageSets")
 
 
 def _own_address(http: BaseRequest) -> str | None:

@@ -6,7 +6,7 @@ import functools
 import gzip
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import parse_qsl, unquote
 
 from bulkedit.emulator.api.failures import Invalid, ServiceError
@@ -15,6 +15,7 @@ from bulkedit.emulator.api.request import Blob
 from bulkedit.emulator.state.document import load
 
 if TYPE_CHECKING:
+    from bulkedit._json import Json, JsonObject
     from bulkedit.emulator.api.model import Operation
     from bulkedit.emulator.api.views import Answer
 
@@ -60,7 +61,7 @@ def _pattern(segments: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("*" if segment.startswith("{") else segment for segment in segments)
 
 
-def route(method: str, path: str) -> tuple[Operation, dict[str, Any]]:
+def route(method: str, path: str) -> tuple[Operation, dict[str, str]]:
     """The operation of a path as it came over the wire, and the parameters that are in the path."""
     segments = path.removeprefix("/").split("/")
     if segments[0] == "tags":  # an ARN has slashes; clients encode them, people do not
@@ -76,9 +77,9 @@ def route(method: str, path: str) -> tuple[Operation, dict[str, Any]]:
     return operation, {name[1:-1]: unquote(value) for name, value in pairs if name.startswith("{")}
 
 
-def parameters(operation: Operation, path_params: dict[str, Any], query: str, body: bytes) -> dict[str, Any]:
+def parameters(operation: Operation, path_params: dict[str, str], query: str, body: bytes) -> JsonObject:
     """All parameters of a request, typed and checked against the model. ValidationException where they are wrong."""
-    params = path_params | _query_params(operation, query)
+    params: JsonObject = {**path_params, **_query_params(operation, query)}
     if operation.payload:
         if body:
             params[operation.payload] = _load(body)
@@ -91,20 +92,21 @@ def parameters(operation: Operation, path_params: dict[str, Any], query: str, bo
     return {name: value for name, value in params.items() if value is not None}
 
 
-def _query_params(operation: Operation, query: str) -> dict[str, Any]:
-    params: dict[str, Any] = {}
+def _query_params(operation: Operation, query: str) -> JsonObject:
+    params: JsonObject = {}
     for wire_name, text in parse_qsl(query, keep_blank_values=True):
         if wire_name not in operation.query:
             continue
         name, kind = operation.query[wire_name]
         if kind == "list":
-            params.setdefault(name, []).append(text)
+            before = params.get(name)
+            params[name] = [*before, text] if isinstance(before, list) else [text]
         else:
             params[name] = _typed(name, kind, text)
     return params
 
 
-def _typed(name: str, kind: str, text: str) -> Any:  # noqa: ANN401 - as the model types it
+def _typed(name: str, kind: str, text: str) -> str | int | bool:
     if kind == "boolean":
         if text not in {"true", "false"}:
             raise Invalid(f"{name} must be true or false")
@@ -116,7 +118,7 @@ def _typed(name: str, kind: str, text: str) -> Any:  # noqa: ANN401 - as the mod
     return text
 
 
-def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
+def _load(body: bytes) -> Json:
     try:
         return load(body.decode("utf-8"))
     except (ValueError, RecursionError):

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeVar
 
+from bulkedit._json import object_in
 from bulkedit.emulator.api.failures import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from bulkedit._json import Json, JsonObject
 
 _T = TypeVar("_T")
 
@@ -82,14 +85,15 @@ class Document:
         return sum(len(s.instances) for s in self.series.values())
 
 
-def dump(part: Any) -> bytes:  # noqa: ANN401 - any JSON value
+def dump(part: Json) -> bytes:
     """A part as compact JSON. ValueError where it holds what JSON or UTF-8 cannot say."""
     return _ENCODER.encode(part).encode("utf-8")
 
 
-def load(text: str) -> Any:  # noqa: ANN401 - any JSON value
+def load(text: str) -> Json:
     """Parse JSON as the standard has it: NaN and infinity are none. ValueError, or RecursionError."""
-    return _DECODER.decode(text)
+    found: Json = _DECODER.decode(text)
+    return found
 
 
 def _no_constant(_: str) -> NoReturn:
@@ -101,16 +105,22 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), al
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def split(document: Mapping[str, Any]) -> Document:
+def split(document: Mapping[str, Json]) -> Document:
     """Take a metadata document (as GetImageSetMetadata answers it) apart."""
-    study = dict(document.get("Study", {}))
-    series = {uid: _split_series(one) for uid, one in study.pop("Series", {}).items()}
+    study = dict(_object(document.get("Study", {})))
+    series = {uid: _split_series(_object(one)) for uid, one in _object(study.pop("Series", {})).items()}
     return Document(dump(document.get("Patient", {"DICOM": {}})), dump(study or {"DICOM": {}}), series)
 
 
-def _split_series(series: Mapping[str, Any]) -> Series:
+def _split_series(series: Mapping[str, Json]) -> Series:
     part = {name: value for name, value in series.items() if name != "Instances"}
-    return Series(dump(part), {uid: dump(one) for uid, one in series.get("Instances", {}).items()})
+    return Series(dump(part), {uid: dump(one) for uid, one in _object(series.get("Instances", {})).items()})
+
+
+def _object(node: Json) -> JsonObject:
+    if not isinstance(node, dict):
+        raise TypeError("a level of a metadata document is an object")
+    return node
 
 
 def assemble(document: Document, datastore_id: str, image_set_id: str) -> bytes:
@@ -136,15 +146,15 @@ def _with_member(part: bytes, name: bytes, inner: bytes) -> bytes:
     return b"".join((part[:-1], comma, b'"', name, b'":{', inner, b"}}"))
 
 
-def parse(document: Document) -> dict[str, Any]:
+def parse(document: Document) -> JsonObject:
     """The document as `split` was given it, without the ids."""
-    whole: dict[str, Any] = json.loads(assemble(document, "", ""))
+    whole: JsonObject = json.loads(assemble(document, "", ""))
     return {name: value for name, value in whole.items() if name not in HEAD}
 
 
-def dicom_of(part: bytes) -> dict[str, Any]:
+def dicom_of(part: bytes) -> JsonObject:
     """The DICOM elements of a part."""
-    found: dict[str, Any] = json.loads(part).get("DICOM", {})
+    found: JsonObject = json.loads(part).get("DICOM", {})
     return found
 
 
@@ -175,24 +185,28 @@ def image_set_id_of(datastore_id: str, keys: Keys, nth: int = 0) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def object_at(part: JsonObject, name: str) -> JsonObject:
+    """The object under ``name`` in a part, to be changed in place; made if it is not there."""
+    return _object(part.setdefault(name, {}))
+
+
 class Draft:
     """A working copy of a document: parses the parts that are touched, shares the others."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._parts: dict[Place, dict[str, Any]] = {}
+        self._parts: dict[Place, JsonObject] = {}
         self._series = document.series
 
-    def part(self, place: Place) -> dict[str, Any]:
+    def part(self, place: Place) -> JsonObject:
         """The parsed part at a place, to be changed in place. `Broken` where the document has no such place."""
         if place not in self._parts:
             self._parts[place] = json.loads(self._stored(place))
         return self._parts[place]
 
-    def dicom(self, place: Place) -> dict[str, Any]:
+    def dicom(self, place: Place) -> JsonObject:
         """The DICOM elements at a place, to be changed in place."""
-        found: dict[str, Any] = self.part(place).setdefault("DICOM", {})
-        return found
+        return object_at(self.part(place), "DICOM")
 
     def _stored(self, place: Place) -> bytes:
         if place.series is None:
@@ -249,7 +263,7 @@ class Draft:
             if place.series is None:
                 continue
             keyword = "SeriesInstanceUID" if place.instance is None else "SOPInstanceUID"
-            old, new = place.instance or place.series, part.get("DICOM", {}).get(keyword)
+            old, new = place.instance or place.series, object_in(part, "DICOM").get(keyword)
             if not isinstance(new, str) or new == old:
                 continue
             if place.instance is None:

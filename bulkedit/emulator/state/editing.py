@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bulkedit._json import object_in
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator.api.failures import Broken
-from bulkedit.emulator.state.document import Document, Draft, Place
+from bulkedit.emulator.state.document import Document, Draft, Place, object_at
 from bulkedit.emulator.state.rules import PREFIX, why_not_new_private
 
 if TYPE_CHECKING:
+    from bulkedit._json import Json, JsonObject
     from bulkedit.emulator.settings import Profile
     from bulkedit.emulator.state.updates import AttributeDocument, Change, Updates
 
@@ -40,7 +42,7 @@ def _remove(draft: Draft, removable: AttributeDocument, profile: Profile) -> Non
 
 def _remove_attribute(draft: Draft, change: Change, profile: Profile) -> None:
     part = draft.part(change.place)
-    name, stored = change.name, part.setdefault("DICOM", {})
+    name, stored = change.name, object_at(part, "DICOM")
     if name not in stored:
         if profile.removal_absent == "ignore":
             return
@@ -49,7 +51,7 @@ def _remove_attribute(draft: Draft, change: Change, profile: Profile) -> None:
     if not _same(change.value, wanted):
         raise Broken(f"{PREFIX}The value of {_said(name)} to remove does not match the metadata")
     del stored[name]
-    part.get("DICOMVRs", {}).pop(name, None)
+    object_in(part, "DICOMVRs").pop(name, None)
 
 
 def _set(draft: Draft, updatable: AttributeDocument) -> None:
@@ -59,11 +61,11 @@ def _set(draft: Draft, updatable: AttributeDocument) -> None:
         known = dicom.attribute(name)
         if known is not None and known.private:
             _set_vr(part, change.place, name, vrs.get((change.place, name)))
-        part.setdefault("DICOM", {})[name] = change.value
+        object_at(part, "DICOM")[name] = change.value
 
 
-def _set_vr(part: dict[str, Any], place: Place, name: str, vr: object) -> None:
-    stored = part.setdefault("DICOMVRs", {})
+def _set_vr(part: JsonObject, place: Place, name: str, vr: Json) -> None:
+    stored = object_at(part, "DICOMVRs")
     if vr is None and name in stored:
         return  # an update keeps the VR (example 6)
     if why := why_not_new_private(place, name, vr):
@@ -76,7 +78,7 @@ def _said(name: str) -> str:
     return name if dicom.attribute(name) else "An attribute"
 
 
-def _same(a: Any, b: Any) -> bool:  # noqa: ANN401 - any JSON values
+def _same(a: Json, b: Json) -> bool:
     """JSON equality: true is not 1, and 1 is 1.0."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b

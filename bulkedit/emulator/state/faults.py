@@ -6,6 +6,7 @@ have been; not on how requests of different image sets are interleaved. So a run
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections import Counter
@@ -17,6 +18,8 @@ from bulkedit.emulator.state.quota import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from bulkedit._json import Json, JsonObject
 
 
 class Kind(StrEnum):
@@ -93,7 +96,7 @@ def fault(text: str) -> Fault:
     return from_dict({"kind": kind} | {name.strip(): value.strip() for name, _, value in pairs})
 
 
-def from_dict(given: Mapping[str, Any]) -> Fault:
+def from_dict(given: Mapping[str, Json]) -> Fault:
     """Read a fault as JSON has it; numbers may be text."""
     kinds = {field.name: str(field.type) for field in dataclasses.fields(Fault)}
     if unknown := given.keys() - kinds.keys():
@@ -103,20 +106,20 @@ def from_dict(given: Mapping[str, Any]) -> Fault:
         if value is not None and name != "kind":
             values[name] = _number(name, value, kinds[name])
     try:
-        return Fault(kind=Kind(given.get("kind", "")), **values)
+        return Fault(kind=Kind(str(given.get("kind", ""))), **values)
     except ValueError as error:
         if "is not a valid Kind" in str(error):
             raise ValueError(f"the kind of a fault is one of {', '.join(Kind)}") from None
         raise
 
 
-def _number(name: str, value: Any, kind: str) -> Any:  # noqa: ANN401 - any JSON value
-    try:
-        if kind.startswith("float"):
-            return float(value)
-        return int(value) if kind.startswith("int") else str(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is a number") from None
+def _number(name: str, value: Json, kind: str) -> float | str:
+    if not kind.startswith(("float", "int")):
+        return str(value)
+    if isinstance(value, str | int | float):
+        with contextlib.suppress(ValueError):
+            return float(value) if kind.startswith("float") else int(value)
+    raise ValueError(f"{name} is a number")
 
 
 @dataclass(slots=True)
@@ -147,7 +150,7 @@ class Faults:
         self._set.clear()
         self._counts.clear()
 
-    def as_dicts(self) -> list[dict[str, Any]]:
+    def as_dicts(self) -> list[JsonObject]:
         """What is set, and how often each has struck."""
         return [dataclasses.asdict(one.fault) | {"struck": one.struck} for one in self._set]
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Required, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Unpack
 
+    from bulkedit._json import JsonObject
     from bulkedit.emulator.state.records import Change
 
 
@@ -37,9 +39,29 @@ class Entry:
     state: str | None = None  # imageSetState
     workflow: str | None = None  # imageSetWorkflowStatus
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The entry for JSON, without what does not apply."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, False)}
+
+
+class Note(TypedDict, total=False):
+    """An `Entry` to be written, as it is filled in."""
+
+    at: Required[float]
+    kind: Required[str]
+    action: str
+    datastore_id: str
+    image_set_id: str
+    base: int
+    version: int
+    status: int
+    code: str
+    force: bool
+    study_wide: bool
+    bytes: int
+    fault: str
+    state: str
+    workflow: str
 
 
 class Journal:
@@ -59,7 +81,7 @@ class Journal:
         """How many entries are gone."""
         return self._last - len(self._entries)
 
-    def add(self, **fields: Any) -> None:  # noqa: ANN401 - the fields of Entry
+    def add(self, **fields: Unpack[Note]) -> None:
         """Write one entry."""
         self._last += 1
         self._entries.append(Entry(seq=self._last, **fields))

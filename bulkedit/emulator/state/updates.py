@@ -10,12 +10,13 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.emulator.api.failures import Invalid
 from bulkedit.emulator.state.document import PATIENT, STUDY, Place, dump, load
 
 if TYPE_CHECKING:
+    from bulkedit._json import Json, JsonObject
     from bulkedit.emulator.settings import Profile
 
 MODEL_LIMIT: Final = 30_000  # shape DICOMAttribute of the service's model; no profile goes beyond
@@ -30,7 +31,7 @@ class Change:
 
     place: Place
     name: str  # keyword, or eight upper-case hex digits
-    value: Any
+    value: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class AttributeDocument:
 
     changes: tuple[Change, ...] = ()
     places: tuple[Place, ...] = ()  # every level that the document mentions
-    vrs: tuple[tuple[Place, str, Any], ...] = ()  # of DICOMVRs
+    vrs: tuple[tuple[Place, str, Json], ...] = ()  # of DICOMVRs
     bare: tuple[Place, ...] = ()  # series and instances named with nothing inside: `{}`
 
 
@@ -57,7 +58,7 @@ class Updates:
         return {place.level for document in (self.updatable, self.removable) for place in document.places}
 
 
-def parse_updates(body: Any, profile: Profile) -> Updates:  # noqa: ANN401 - any JSON value
+def parse_updates(body: Json, profile: Profile) -> Updates:
     """Read the request body (shape MetadataUpdates, a union). ValidationException where it is malformed."""
     if not isinstance(body, dict):
         raise Invalid("updateImageSetMetadataUpdates must be a JSON object")
@@ -75,7 +76,7 @@ def _version(value: object) -> int:
     return int(value)
 
 
-def _parse_dicom_updates(blobs: object, profile: Profile) -> Updates:
+def _parse_dicom_updates(blobs: Json, profile: Profile) -> Updates:
     if not isinstance(blobs, dict) or not blobs.keys() <= {"updatableAttributes", "removableAttributes"}:
         raise Invalid("DICOMUpdates holds updatableAttributes and removableAttributes only")
     documents = {name: parse_blob(name, blob, profile) for name, blob in blobs.items() if blob is not None}
@@ -106,7 +107,7 @@ def parse_blob(name: str, blob: object, profile: Profile) -> AttributeDocument:
     return _parse_document(name, _load(name, raw))
 
 
-def _load(name: str, raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
+def _load(name: str, raw: bytes) -> Json:
     try:
         document = load(raw.decode("utf-8"))
         dump(document)  # numbers beyond a double and halves of surrogate pairs pass the parser, but are no JSON text
@@ -115,7 +116,7 @@ def _load(name: str, raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
     return document
 
 
-def _parse_document(name: str, document: object) -> AttributeDocument:
+def _parse_document(name: str, document: Json) -> AttributeDocument:
     if not isinstance(document, dict):
         raise Invalid(f"{name} is not a JSON object")
     # all examples send the number; the AWS viewer sample sends the string, and the metadata document holds one
@@ -142,17 +143,17 @@ class _Reader:
         self._name = name
         self.changes: list[Change] = []
         self.places: list[Place] = []
-        self.vrs: list[tuple[Place, str, Any]] = []
+        self.vrs: list[tuple[Place, str, Json]] = []
         self.bare: list[Place] = []
 
-    def members(self, node: object, allowed: set[str]) -> dict[str, Any]:
+    def members(self, node: Json, allowed: set[str]) -> JsonObject:
         if not isinstance(node, dict):
             raise Invalid(f"{self._name} does not have the structure of a metadata document")
         if not node.keys() <= allowed:
             raise Invalid(f"{self._name} holds a key that is not allowed at its level")
         return node
 
-    def level(self, node: object, place: Place, allowed: set[str]) -> dict[str, Any]:
+    def level(self, node: Json, place: Place, allowed: set[str]) -> JsonObject:
         members = self.members(node, allowed | {"DICOMVRs"})
         self.places.append(place)
         for name, value in self._map(members, "DICOM").items():
@@ -163,7 +164,7 @@ class _Reader:
             self.bare.append(place)
         return members
 
-    def study(self, node: object) -> None:
+    def study(self, node: Json) -> None:
         members = self.members(node, {"DICOM", "DICOMVRs", "Series"})
         if members.keys() - {"Series"}:
             self.level({k: v for k, v in members.items() if k != "Series"}, STUDY, {"DICOM"})
@@ -172,7 +173,7 @@ class _Reader:
             for sop_uid, instance in self._map(inner, "Instances").items():
                 self.level(instance, Place("Instance", uid, sop_uid), {"DICOM"})
 
-    def _map(self, members: dict[str, Any], name: str) -> dict[str, Any]:
+    def _map(self, members: JsonObject, name: str) -> JsonObject:
         found = members.get(name, {})
         if not isinstance(found, dict):
             raise Invalid(f"{self._name} does not have the structure of a metadata document")

@@ -13,7 +13,7 @@ import heapq
 import itertools
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bulkedit.emulator.api.failures import Conflict, Denied, NotFound, QuotaExceeded
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID, DEFAULT_DATASTORE_NAME, Settings
@@ -25,6 +25,8 @@ from bulkedit.emulator.state.records import Change, Datastore, Doom, Job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from bulkedit._json import Json
 
 STALE = "Requested version(s) of ImageSet(s) is not the latest."  # word for word as observed on the real service
 
@@ -65,9 +67,9 @@ class World:
 
     # -- data stores
 
-    def add_datastore(self, name: str, *, now: float, datastore_id: str | None = None, **extras: Any) -> str:  # noqa: ANN401
+    def add_datastore(self, name: str, *, now: float, datastore_id: str | None = None) -> str:
         """Make a data store, active at once."""
-        datastore = Datastore(datastore_id or self.new_id(), name, now, now, **extras)
+        datastore = Datastore(datastore_id or self.new_id(), name, now, now)
         self.enter_datastore(datastore)
         self.touched(datastore)
         return datastore.id
@@ -249,7 +251,7 @@ class World:
     def add_image_set(
         self,
         datastore_id: str,
-        document: Mapping[str, Any] | Document,
+        document: Mapping[str, Json] | Document,
         *,
         now: float,
         image_set_id: str | None = None,
