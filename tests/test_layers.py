@@ -19,7 +19,18 @@ ROOMS = [
     *("audits", "deids", "after", "runs", "plans", "inventories", "edits"),
     "options",
     *("emulator", "client", "dicom"),
-    *("_progress", "_concurrency", "_log", "_files", "_received", "errors", "_json", "_printable", "_version", "_words"),
+    *(
+        "_progress",
+        "_concurrency",
+        "_log",
+        "_files",
+        "_received",
+        "errors",
+        "_json",
+        "_printable",
+        "_version",
+        "_words",
+    ),
 ]
 HEIGHT = {room: -place for place, room in enumerate(ROOMS)}
 ONLY_IMPORTERS = {  # modules, or rooms

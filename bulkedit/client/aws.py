@@ -16,7 +16,7 @@ import platform
 import time
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 from aiobotocore.config import AioConfig
@@ -32,6 +32,7 @@ from bulkedit.client.logged import log_request
 from bulkedit.client.parsing import (
     UNREADABLE,
     WRONG_SHAPE,
+    accepted_of,
     copied_of,
     datastore_of,
     found_of,
@@ -39,6 +40,7 @@ from bulkedit.client.parsing import (
     refusal_of,
     understood,
     untrusted,
+    versions_of,
 )
 from bulkedit.client.responses import (
     Accepted,
@@ -58,10 +60,14 @@ from bulkedit.errors import CredentialsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     import aioboto3
 
-    from bulkedit.client.contract import Connection, CopyRequest, UpdateRequest
+    from bulkedit._json import JsonObject
+    from bulkedit.client.contract import Connection, CopyRequest, Criteria, UpdateRequest
+    from bulkedit.client.logged import ResponseMetadata
+    from bulkedit.client.responses import Answer
 
 _TRY_CREDENTIALS: Final = "Renew them (for example: aws sso login). To try them: aws sts get-caller-identity"
 _STS_S: Final = 5.0  # of GetCallerIdentity, which only tells more
@@ -84,6 +90,52 @@ _NO_ANSWER: Final = (*_NO_CREDENTIALS, OSError)
 _NO_ADDRESS: Final = "Invalid endpoint"  # how the text of botocore's ValueError begins
 # OSError: no gzip; ValueError: no JSON, no UTF-8, endless digits
 _BAD_BODY: Final = (AnswerTooLargeError, EOFError, OSError, zlib.error, ValueError)
+
+
+class _Frozen(Protocol):
+    access_key: str
+    token: str | None
+
+
+class Credentials(Protocol):
+    """The SDK's credentials, renewed by themselves."""
+
+    async def get_frozen_credentials(self) -> _Frozen:
+        """Those of this moment."""
+
+
+class _Signer(Protocol):
+    _credentials: Credentials
+
+
+class _Model(Protocol):
+    service_name: str
+
+
+class _Events(Protocol):
+    def unregister(self, event_name: str, *, unique_id: str) -> None: ...
+
+
+class _Meta(Protocol):
+    endpoint_url: str
+    region_name: str
+    service_model: _Model
+    method_to_api_mapping: dict[str, str]
+    events: _Events
+
+
+class HealthImaging(Protocol):
+    """The SDK's client, of which aioboto3 has no types. Operations are asked by name."""
+
+    meta: _Meta
+    _request_signer: _Signer
+
+
+class Body(Protocol):
+    """A body of an answer that is still to be read."""
+
+    async def read(self) -> bytes:
+        """All of it."""
 
 
 @contextlib.asynccontextmanager
@@ -109,7 +161,7 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
         yield AwsClient(api, connection.datastore_id, _Chain(session, api), destination)
 
 
-def _destination(session: aioboto3.Session, connection: Connection, api: Any) -> Destination:  # noqa: ANN401 - untyped
+def _destination(session: aioboto3.Session, connection: Connection, api: HealthImaging) -> Destination:
     """Where requests will go. Logs an endpoint that is not AWS's. Raises UsageError for one that nothing may go to."""
     url, region = str(api.meta.endpoint_url), api.meta.region_name
     source = None
@@ -178,7 +230,7 @@ async def _require_credentials(session: aioboto3.Session) -> None:
 class _Chain:
     """The credential chain of an open client: it can be asked anew for a process, a role, a file written since."""
 
-    def __init__(self, session: aioboto3.Session, api: Any) -> None:  # noqa: ANN401 - untyped
+    def __init__(self, session: aioboto3.Session, api: HealthImaging) -> None:
         self._session = session
         self._region = api.meta.region_name
         self._signer = api._request_signer  # noqa: SLF001 - no public way
@@ -218,7 +270,7 @@ class _Chain:
         return _identity(found)
 
 
-def _identity(found: dict[str, Any]) -> Identity | None:
+def _identity(found: Answer) -> Identity | None:
     """An answer of GetCallerIdentity; None if it lacks what it should have."""
     try:
         return Identity(str(found["Account"]), principal(str(found["Arn"])))
@@ -226,13 +278,15 @@ def _identity(found: dict[str, Any]) -> Identity | None:
         return None
 
 
-async def _known_by(credentials: Any) -> tuple[str, str | None]:  # noqa: ANN401 - untyped
+async def _known_by(credentials: Credentials) -> tuple[str, str | None]:
     frozen = await credentials.get_frozen_credentials()
     return frozen.access_key, frozen.token
 
 
-def _api(session: aioboto3.Session, connection: Connection, *, host_prefix: bool) -> Any:  # noqa: ANN401 - untyped
-    return session.client(
+def _api(
+    session: aioboto3.Session, connection: Connection, *, host_prefix: bool
+) -> AbstractAsyncContextManager[HealthImaging]:
+    opened: AbstractAsyncContextManager[HealthImaging] = session.client(
         "medical-imaging",
         endpoint_url=connection.endpoint_url,
         config=AioConfig(
@@ -243,13 +297,14 @@ def _api(session: aioboto3.Session, connection: Connection, *, host_prefix: bool
             user_agent=f"bulkedit/{__version__} md/Botocore#{botocore_version} lang/python#{platform.python_version()}",
         ),
     )
+    return opened
 
 
 class AwsClient:
     """`bulkedit.client.contract.Client` over an aioboto3 client."""
 
-    def __init__(self, api: Any, datastore_id: str, chain: _Chain, destination: Destination) -> None:  # noqa: ANN401
-        self._api = api  # aioboto3 has no types
+    def __init__(self, api: HealthImaging, datastore_id: str, chain: _Chain, destination: Destination) -> None:
+        self._api = api
         self._datastore_id = datastore_id
         self._chain = chain
         self._destination = destination
@@ -264,7 +319,7 @@ class AwsClient:
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         """UpdateImageSetMetadata."""
-        params: dict[str, Any] = {
+        params: dict[str, object] = {
             "imageSetId": request.image_set_id,
             "latestVersionId": str(request.base),
             "updateImageSetMetadataUpdates": _updates(request),
@@ -274,7 +329,7 @@ class AwsClient:
         if request.include_study:
             params["includeStudyImageSets"] = True
         answer = await self._ask("update_image_set_metadata", **params)
-        return understood(answer, lambda found: Accepted(int(found["latestVersionId"])))
+        return understood(answer, accepted_of)
 
     async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
         """CopyImageSet."""
@@ -298,10 +353,11 @@ class AwsClient:
     async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
         """GetImageSetMetadata, decompressed and parsed."""
         answer = await self._ask("get_image_set_metadata", imageSetId=image_set_id, **_version(version))
-        if not isinstance(answer, dict):
+        if isinstance(answer, Refused | Lost):
             return answer
+        blob = cast("AbstractAsyncContextManager[Body]", answer["imageSetMetadataBlob"])  # no JSON: the SDK makes it
         try:
-            async with answer["imageSetMetadataBlob"] as body:
+            async with blob as body:
                 packed = await body.read()
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
@@ -313,13 +369,13 @@ class AwsClient:
         """ListImageSetVersions, one page."""
         more = {"nextToken": next_token} if next_token else {}
         answer = await self._ask("list_image_set_versions", imageSetId=image_set_id, maxResults=limit, **more)
-        return understood(answer, lambda found: Page(found["imageSetPropertiesList"], found.get("nextToken")))
+        return understood(answer, versions_of)
 
     async def search(
-        self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
+        self, criteria: Criteria | None = None, *, limit: int = 50, next_token: str | None = None
     ) -> Page | Refused | Lost:
         """SearchImageSets, one page."""
-        more: dict[str, Any] = {"nextToken": next_token} if next_token else {}
+        more: dict[str, object] = {"nextToken": next_token} if next_token else {}
         if criteria:
             more["searchCriteria"] = criteria
         answer = await self._ask("search_image_sets", maxResults=limit, **more)
@@ -329,7 +385,7 @@ class AwsClient:
         """GetDatastore."""
         return understood(await self._ask("get_datastore"), datastore_of)
 
-    async def _ask(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
+    async def _ask(self, operation: str, **params: object) -> Answer | Refused | Lost:
         """Send one request, once more with other credentials where those have expired; the raw answer, or why none."""
         try:
             used = await self._chain.used()
@@ -343,21 +399,27 @@ class AwsClient:
             return await self._send(operation, **params)
         return answer
 
-    async def _send(self, operation: str, **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
+    async def _send(self, operation: str, **params: object) -> Answer | Refused | Lost:
         began = time.perf_counter()
-        response: dict[str, Any] = {}
+        response: ResponseMetadata = {}
         answer = await self._answer(operation, response, **params)
         name = self._api.meta.method_to_api_mapping[operation]
         image_set_id = params.get("imageSetId", params.get("sourceImageSetId"))
-        log_request(name, image_set_id, answer, response, seconds=time.perf_counter() - began)
+        log_request(
+            name,
+            None if image_set_id is None else str(image_set_id),
+            answer,
+            response,
+            seconds=time.perf_counter() - began,
+        )
         return answer
 
-    async def _answer(self, operation: str, response: dict[str, Any], **params: Any) -> dict[str, Any] | Refused | Lost:  # noqa: ANN401
+    async def _answer(self, operation: str, response: ResponseMetadata, **params: object) -> Answer | Refused | Lost:
         """``response`` takes botocore's ResponseMetadata of the answer, if there is one."""
         try:
-            answer: dict[str, Any] = await getattr(self._api, operation)(datastoreId=self._datastore_id, **params)
+            answer: Answer = await getattr(self._api, operation)(datastoreId=self._datastore_id, **params)
         except boto.ClientError as error:
-            response |= error.response.get("ResponseMetadata", {})
+            response.update(cast("ResponseMetadata", error.response.get("ResponseMetadata", {})))
             return refusal_of(error.response)
         except _NEVER_SENT as error:
             return _not_sent(error)
@@ -365,7 +427,7 @@ class AwsClient:
             return Lost(UNREADABLE)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
-        response |= answer.get("ResponseMetadata", {})
+        response.update(cast("ResponseMetadata", answer.get("ResponseMetadata", {})))  # botocore's own, not the wire's
         return answer
 
 
@@ -382,7 +444,7 @@ def _not_sent(error: boto.BotoCoreError | ResponseParserError) -> Refused:
     return Refused(kind, type(error).__name__)
 
 
-def _updates(request: UpdateRequest) -> dict[str, Any]:
+def _updates(request: UpdateRequest) -> dict[str, object]:
     if request.revert_to is not None:
         return {"revertToVersionId": str(request.revert_to)}
     blobs = {"updatableAttributes": request.updatable, "removableAttributes": request.removable}
@@ -403,7 +465,7 @@ def _metadata(packed: bytes) -> Metadata | Lost:
         return Lost(UNREADABLE)
 
 
-def _unpack(packed: bytes) -> dict[str, Any]:
+def _unpack(packed: bytes) -> JsonObject:
     """The body is gzip whatever the request accepts (get-image-set-metadata); plain JSON is read too."""
     plain = packed
     if packed.startswith(b"\x1f\x8b"):

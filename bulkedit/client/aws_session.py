@@ -10,7 +10,7 @@ import os
 from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -25,7 +25,10 @@ from bulkedit.client.transport import SharedTransport, Transport
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
+    from botocore.model import Shape
+
     from bulkedit.client.contract import Connection
+    from bulkedit.client.responses import Answer
 
 
 class _Config(AioConfig):  # type: ignore[misc] # aiobotocore has no types
@@ -46,13 +49,17 @@ class _Parsers(AioResponseParserFactory):  # type: ignore[misc] # aiobotocore ha
         return _Parser(super().create_parser(protocol_name))
 
 
+class _SdkParser(Protocol):
+    async def parse(self, response: dict[str, object], shape: Shape) -> Answer: ...
+
+
 class _Parser:
     """The SDK's parser trusts the JSON of an answer; what it raises for other JSON is an `UnreadableError` here."""
 
-    def __init__(self, parser: Any) -> None:  # noqa: ANN401 - untyped
+    def __init__(self, parser: _SdkParser) -> None:
         self._parser = parser
 
-    async def parse(self, response: Any, shape: Any) -> Any:  # noqa: ANN401 - untyped
+    async def parse(self, response: dict[str, object], shape: Shape) -> Answer:
         try:
             return await self._parser.parse(response, shape)
         except WRONG_SHAPE as error:
@@ -92,16 +99,23 @@ def _secure_credential_endpoints(core: AioSession, answer_timeout_s: float) -> N
     chain = core.get_component("credential_provider")
     ca_bundle = core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
     for provider, reader in (("container-role", "_fetcher"), ("iam-role", "_role_fetcher")):
-        fetcher = getattr(chain.get_provider(provider), reader)
-        replaced: Any = fetcher._session  # noqa: SLF001 - no public way
-        if not isinstance(replaced, AIOHTTPSession):
+        fetcher: _Fetcher = getattr(chain.get_provider(provider), reader)
+        if not isinstance(fetcher._session, AIOHTTPSession):  # noqa: SLF001 - no public way
             raise TypeError(f"aiobotocore's reader of {provider} credentials has another form than bulkedit knows")
         # never through a proxy: the proxy would get the credentials, or give its own
         transport = SharedTransport(answer_timeout_s=answer_timeout_s, timeout=_seconds(fetcher), verify=ca_bundle)
         fetcher._session = transport  # noqa: SLF001
 
 
-def _seconds(fetcher: Any) -> float:  # noqa: ANN401 - untyped
+class _Fetcher(Protocol):
+    """aiobotocore's reader of container or instance credentials."""
+
+    _session: object
+    _timeout: float | None  # the reader of container credentials has none
+    TIMEOUT_SECONDS: float  # the reader of instance credentials has none
+
+
+def _seconds(fetcher: _Fetcher) -> float:
     return float(getattr(fetcher, "_timeout", None) or fetcher.TIMEOUT_SECONDS)
 
 
@@ -113,5 +127,5 @@ def _client_certificate(connection: Connection) -> str | tuple[str, str] | None:
     return connection.client_cert, connection.client_key
 
 
-def _timestamp(value: Any) -> datetime:  # noqa: ANN401 - JSON
+def _timestamp(value: str | float) -> datetime:
     return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else parse_timestamp(value)

@@ -9,12 +9,14 @@ fate unknown, as a lost answer does. Methods may run at the same time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 
 IMAGE_SET_ID: Final = r"[0-9a-z]{32}"  # also of data stores: the service's model, patterns DatastoreId and ImageSetId
+# searchCriteria of SearchImageSets: filters and sort; times are datetimes
+Criteria: TypeAlias = "dict[str, object]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ class Client(Protocol):
         """ListImageSetVersions: one page, newest first; items are in the wire's form."""
 
     async def search(
-        self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
+        self, criteria: Criteria | None = None, *, limit: int = 50, next_token: str | None = None
     ) -> Page | Refused | Lost:
         """SearchImageSets: one page; items are in the wire's form."""
 

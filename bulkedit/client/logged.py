@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from bulkedit._log import is_logged, log
 from bulkedit.client.responses import Lost, Refused
 
+if TYPE_CHECKING:
+    from bulkedit.client.responses import Answer
+
 _WRITES: Final = frozenset({"UpdateImageSetMetadata", "CopyImageSet", "DeleteImageSet"})
+
+
+class ResponseMetadata(TypedDict, total=False):
+    """What botocore notes of an answer, of which these are used."""
+
+    HTTPStatusCode: int
+    RequestId: str
 
 
 def log_request(
     operation: str,
     image_set_id: str | None,
-    answer: dict[str, Any] | Refused | Lost,
-    response: dict[str, Any],
+    answer: Answer | Refused | Lost,
+    response: ResponseMetadata,
     *,
     seconds: float,
 ) -> None:
@@ -24,7 +34,7 @@ def log_request(
     ``response``: botocore's ResponseMetadata; empty if there was no answer.
     """
     writes = operation in _WRITES
-    level = logging.DEBUG if isinstance(answer, dict) and not writes else logging.INFO
+    level = logging.DEBUG if not isinstance(answer, Refused | Lost) and not writes else logging.INFO
     if not is_logged(level):
         return
     event, code, retry_after_s = "sent" if writes else "answered", None, None

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import email.utils
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bulkedit.client.contract import IMAGE_SET_ID
-from bulkedit.client.responses import Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
+from bulkedit.client.responses import Accepted, Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
 from bulkedit.client.service_messages import HIDDEN, code_without_values
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError, UntrustedServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+if TYPE_CHECKING:
+    from bulkedit.client.responses import Answer
 
 # error code -> kind; codes of the service's model first, then those of AWS request signing
 _KINDS: Final[dict[str, Refusal]] = {
@@ -73,11 +77,11 @@ def understood(answer: _Raw | Refused | Lost, record: Callable[[_Raw], _Record])
         return Lost(UNREADABLE)
 
 
-def refusal_of(response: Any) -> Refused | Lost:  # noqa: ANN401 - botocore's error response
+def refusal_of(response: Answer) -> Refused | Lost:
     """An error answer of the service as `Refused`, or `Lost` for a 5xx, after which the update may have been made."""
-    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
+    error, meta = _inner(response, "Error"), _inner(response, "ResponseMetadata")
     code, message = str(error.get("Code", "")), str(error.get("Message", ""))
-    status = int(meta.get("HTTPStatusCode", 0))
+    status = int(str(meta.get("HTTPStatusCode", 0)))
     known = code_without_values(code, status)
     if status >= 500 or status < 400:
         return Lost(known)
@@ -120,29 +124,57 @@ def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError
     )
 
 
-def _retry_after(meta: dict[str, Any]) -> float | None:
+def _retry_after(meta: Answer) -> float | None:
     """Seconds that an answer asks to wait: a number, or a date after that of the answer (RFC 9110, section 10.2.3).
 
     None if it asks for none, or in no way that the standard has. Any number is possible; pacers cap it.
     """
-    headers = meta.get("HTTPHeaders", {})
-    text = headers.get("retry-after", "").strip()
+    headers = _inner(meta, "HTTPHeaders")
+    text, now_text = (str(headers.get(name, "")).strip() for name in ("retry-after", "date"))
     if _SECONDS.fullmatch(text):
         return float(text)
     try:
-        until, now = (email.utils.parsedate_to_datetime(date) for date in (text, headers.get("date", "")))
+        until, now = (email.utils.parsedate_to_datetime(date) for date in (text, now_text))
         return max(0.0, (until - now).total_seconds())
     except (IndexError, OverflowError, TypeError, ValueError):
         return None
 
 
-def copied_of(answer: dict[str, Any]) -> Copied:
+def _inner(answer: Answer, name: str) -> Answer:
+    """What an answer has under a name; nothing if that is absent. Raises TypeError if it has no members."""
+    found = answer.get(name, {})
+    if not isinstance(found, dict):
+        raise TypeError
+    return found
+
+
+def _items(answer: Answer, name: str) -> list[Answer]:
+    found = answer[name]
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise TypeError
+    return found
+
+
+def _number(answer: Answer, name: str) -> int:
+    return int(str(answer[name]))
+
+
+def _text(answer: Answer, name: str) -> str | None:
+    return None if (found := answer.get(name)) is None else str(found)
+
+
+def accepted_of(answer: Answer) -> Accepted:
+    """An answer of UpdateImageSetMetadata."""
+    return Accepted(_number(answer, "latestVersionId"))
+
+
+def copied_of(answer: Answer) -> Copied:
     """An answer of CopyImageSet: the new image set. Raises `WRONG_SHAPE`, also for a malformed id: ids are shown."""
-    made = answer["destinationImageSetProperties"]
-    return Copied(id_of(made), int(made["latestVersionId"]))
+    made = _inner(answer, "destinationImageSetProperties")
+    return Copied(id_of(made), _number(made, "latestVersionId"))
 
 
-def id_of(properties: dict[str, Any]) -> str:
+def id_of(properties: Answer) -> str:
     """The id of an image set in an answer. Raises ValueError for any other text."""
     found = str(properties["imageSetId"])
     if not re.fullmatch(IMAGE_SET_ID, found):
@@ -150,27 +182,40 @@ def id_of(properties: dict[str, Any]) -> str:
     return found
 
 
-def image_set_of(answer: dict[str, Any]) -> ImageSet:
+def image_set_of(answer: Answer) -> ImageSet:
     """An answer of GetImageSet, or an item of ListImageSetVersions, which spells one key with a capital I."""
-    updated = answer.get("updatedAt")
+    updated, primary = answer.get("updatedAt"), answer.get("isPrimary")
+    if updated and not isinstance(updated, datetime):
+        raise TypeError
     return ImageSet(
         image_set_id=id_of(answer),
-        version=int(answer["versionId"]),
-        state=State(answer["imageSetState"]),
-        status=answer.get("imageSetWorkflowStatus") or answer.get("ImageSetWorkflowStatus") or "",
+        version=_number(answer, "versionId"),
+        state=State(str(answer["imageSetState"])),
+        status=_text(answer, "imageSetWorkflowStatus") or _text(answer, "ImageSetWorkflowStatus") or "",
         full_message=str(answer.get("message", "")),
-        updated_at=updated.timestamp() if updated else None,
-        primary=answer.get("isPrimary"),
-        storage_tier=answer.get("storageTier"),
+        updated_at=updated.timestamp() if isinstance(updated, datetime) else None,
+        primary=primary if isinstance(primary, bool) else None,
+        storage_tier=_text(answer, "storageTier"),
     )
 
 
-def found_of(answer: dict[str, Any]) -> Page:
+def found_of(answer: Answer) -> Page:
     """An answer of SearchImageSets. Raises `WRONG_SHAPE`, also for an item without an image set's id."""
-    items = answer["imageSetsMetadataSummaries"]
+    items = _items(answer, "imageSetsMetadataSummaries")
     for item in items:
         id_of(item)
-    return Page(items, answer.get("nextToken"))
+    return Page(items, _text(answer, "nextToken"))
+
+
+def versions_of(answer: Answer) -> Page:
+    """An answer of ListImageSetVersions."""
+    return Page(_items(answer, "imageSetPropertiesList"), _text(answer, "nextToken"))
+
+
+def primaries_of(page: Page) -> dict[str, bool | None]:
+    """Of each image set on a page of SearchImageSets, whether it is primary; None where the service does not tell."""
+    primaries = ((id_of(item), item.get("isPrimary")) for item in page.items)
+    return {image_set_id: found if isinstance(found, bool) else None for image_set_id, found in primaries}
 
 
 def newest_of(page: Page) -> ImageSet | None:
@@ -189,8 +234,9 @@ def newest_of(page: Page) -> ImageSet | None:
     return max(found, key=lambda one: one.version, default=None) if page.next_token is None else None
 
 
-def datastore_of(answer: dict[str, Any]) -> Datastore:
+def datastore_of(answer: Answer) -> Datastore:
     """An answer of GetDatastore."""
-    found = answer["datastoreProperties"]
-    status = found["datastoreStatus"]
-    return Datastore(found["datastoreId"], status if status in _STORE_STATUSES else HIDDEN, found.get("datastoreName"))
+    found = _inner(answer, "datastoreProperties")
+    status = str(found["datastoreStatus"])
+    known = status if status in _STORE_STATUSES else HIDDEN
+    return Datastore(str(found["datastoreId"]), known, _text(found, "datastoreName"))

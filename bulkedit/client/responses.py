@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bulkedit.client.service_messages import message_without_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bulkedit._json import JsonObject
+
+# what the SDK has parsed of an answer, by the names of the service's model; the values are whatever the server sent
+Answer: TypeAlias = "Mapping[str, object]"
 
 
 class Refusal(StrEnum):
@@ -117,7 +125,7 @@ class ImageSet:
 class Metadata:
     """A metadata document, decompressed and parsed. Holds health data: never log it."""
 
-    document: dict[str, Any]
+    document: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +141,7 @@ class Datastore:
 class Page:
     """One page of a paginated answer; ``next_token`` is None on the last."""
 
-    items: list[dict[str, Any]]
+    items: Sequence[Answer]
     next_token: str | None
 
 

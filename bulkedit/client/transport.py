@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 from aiobotocore.awsrequest import AioAWSResponse
@@ -87,10 +87,10 @@ class Transport:
         proxies: dict[str, str] | None = None,
         timeout: float | tuple[float, float] | None = None,
         max_pool_connections: int = 10,
-        socket_options: list[Any] | None = None,  # noqa: ARG002 - the SDK passes it, and aiohttp takes none
+        socket_options: list[object] | None = None,  # noqa: ARG002 - the SDK passes it, and aiohttp takes none
         client_cert: str | tuple[str, str] | None = None,
-        proxies_config: dict[str, Any] | None = None,
-        connector_args: dict[str, Any] | None = None,
+        proxies_config: dict[str, object] | None = None,
+        connector_args: dict[str, float] | None = None,
     ) -> None:
         if verify is False:
             raise ValueError("certificates are always verified")
@@ -189,8 +189,8 @@ class SharedTransport(Transport):
     These endpoints are http on link-local addresses; the SDK refuses others.
     """
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of Transport
-        super().__init__(allow_http=True, **settings)
+    def __init__(self, *, answer_timeout_s: float, timeout: float, verify: bool | str) -> None:
+        super().__init__(answer_timeout_s=answer_timeout_s, allow_http=True, timeout=timeout, verify=verify)
         self._users = 0
 
     @asynccontextmanager

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from bulkedit.client.contract import Criteria
+
 CHECKPOINT_PAGES: Final = 1_000
 
 _IN_VAIN: Final = 3
@@ -142,7 +144,7 @@ class Draft:
         return self._state.token
 
     @property
-    def criteria(self) -> dict[str, Any]:
+    def criteria(self) -> Criteria:
         """What to search for: the token belongs to it."""
         if self._state.since is None:
             return {"sort": _SORT}

@@ -7,12 +7,14 @@ descriptions are never taken over; the identifiers that are, are health data all
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
+
+    from bulkedit.client.responses import Answer
 
 # One row an image set, in the order of its creation.
 INVENTORY: Final = pl.Schema(
@@ -44,15 +46,18 @@ FILTERS: Final[dict[str, str]] = {
 # whose stored text may be padded: the service's model lets nothing but digits and dots into a UID
 PADDED: Final = ("accession_number", "patient_id", "study_id")
 
-Row: TypeAlias = "tuple[Any, ...]"  # in the order of INVENTORY; times in microseconds since 1970
-CREATED: Final = list(INVENTORY).index("created_at")
+# in the order of INVENTORY; times in microseconds since 1970
+Row: TypeAlias = (
+    "tuple[str, int | None, bool | None, str | None, int | None, int | None, *tuple[str | int | None, ...]]"
+)
+CREATED: Final = 4  # where created_at is in a row
 
 _TIMES: Final = ("created_at", "updated_at")
 _ROWS: Final = pl.Schema({name: pl.Int64() if name in _TIMES else kind for name, kind in INVENTORY.items()})
 _LARGEST: Final = 2**32 - 1
 
 
-def row_of(item: Mapping[str, Any]) -> Row:
+def row_of(item: Answer) -> Row:
     """One item of SearchImageSets as a row. Raises ValueError where it is none; its text holds no value."""
     image_set_id = item.get("imageSetId")
     if not isinstance(image_set_id, str) or not image_set_id:
@@ -61,6 +66,9 @@ def row_of(item: Mapping[str, Any]) -> Row:
     if not isinstance(tags, dict):
         tags = {}
     primary = item.get("isPrimary")
+    keys = [_text(tags.get(tag)) for tag in FILTERS.values()]
+    series = _whole(tags.get("DICOMNumberOfStudyRelatedSeries"))
+    described: tuple[str | int | None, ...] = (*keys, _text(tags.get("DICOMSeriesModality")), series)
     return (
         image_set_id,
         _whole(item.get("version")),
@@ -68,9 +76,7 @@ def row_of(item: Mapping[str, Any]) -> Row:
         _text(item.get("storageTier")),
         _micros(item.get("createdAt")),
         _micros(item.get("updatedAt")),
-        *(_text(tags.get(tag)) for tag in FILTERS.values()),
-        _text(tags.get("DICOMSeriesModality")),
-        _whole(tags.get("DICOMNumberOfStudyRelatedSeries")),
+        *described,
     )
 
 
@@ -98,7 +104,7 @@ def moment(micros: int) -> datetime:
     return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
 
 
-def frame_of(rows: Iterable[Sequence[Any]]) -> pl.DataFrame:
+def frame_of(rows: Iterable[Row]) -> pl.DataFrame:
     """Rows as a frame of the schema `INVENTORY`."""
     return pl.DataFrame(list(rows), schema=_ROWS, orient="row").cast(INVENTORY)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.client.contract import CopyRequest
 from bulkedit.client.pacing import LOOK
+from bulkedit.client.parsing import primaries_of
 from bulkedit.client.responses import Copied, ImageSet, Metadata, Page, Standing
 from bulkedit.options.running import OnConflict
 from bulkedit.plans import Recipe
@@ -257,7 +258,7 @@ class ViaCopyRun(LaneRun):
     def _listed(self, page: Page, performed: LaneRequest | None) -> None:
         books = self._held
         books.read_repeats = None
-        self._new |= {item["imageSetId"]: item.get("isPrimary") for item in page.items}
+        self._new |= primaries_of(page)
         if page.next_token is not None and isinstance(performed, Search):
             self.request = Search(performed.series_uid, page.next_token)
             return

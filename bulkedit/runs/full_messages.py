@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Final, TypeVar
 
 from bulkedit.client.responses import ImageSet, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bulkedit.client.contract import Client, CopyRequest, UpdateRequest
+    from bulkedit.client.contract import Client, CopyRequest, Criteria, UpdateRequest
     from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, Lost, Metadata, Page
 
 FILE: Final = "messages.jsonl"
@@ -58,7 +58,7 @@ class KeepingClient:
         return self._kept("ListImageSetVersions", image_set_id, answer)
 
     async def search(
-        self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
+        self, criteria: Criteria | None = None, *, limit: int = 50, next_token: str | None = None
     ) -> Page | Refused | Lost:
         """SearchImageSets."""
         answer = await self._client.search(criteria, limit=limit, next_token=next_token)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from bulkedit._json import object_in
 from bulkedit.client.aws import AwsClient, connect
 from bulkedit.client.connect import destination_of
 from bulkedit.client.contract import Connection, UpdateRequest
@@ -82,7 +83,7 @@ class TestUpdate:
         assert (await changed(client, request)).status == "UPDATED"
         found = await client.get_metadata(image_set_id)
         assert isinstance(found, Metadata)
-        after = found.document["Study"]["DICOM"]
+        after = object_in(found.document, "Study", "DICOM")
         assert (after["StudyDescription"], "ReferringPhysicianName" in after) == ("HEAD", False)
 
     async def test_a_revert_names_the_version_to_go_back_to(self, emulator: Emulator, client: AwsClient) -> None:
@@ -135,7 +136,9 @@ class TestReads:
         assert [found.version for found in versions if isinstance(found, ImageSet)] == [1, 2]
         documents = [await client.get_metadata(image_set_id, number) for number in (1, 2)]
         texts = [
-            found.document["Study"]["DICOM"]["StudyDescription"] for found in documents if isinstance(found, Metadata)
+            object_in(found.document, "Study", "DICOM")["StudyDescription"]
+            for found in documents
+            if isinstance(found, Metadata)
         ]
         assert texts == ["CHEST", "HEAD"]
 
@@ -153,8 +156,8 @@ class TestReads:
             instance["DICOM"]["ImageComments"] = rng.randbytes(40).hex()  # so that gzip cannot make it small
         found = await client.get_metadata(emulator.add(content))
         assert isinstance(found, Metadata)
-        (stored,) = found.document["Study"]["Series"].values()
-        assert stored["Instances"] == series["Instances"]
+        (stored,) = object_in(found.document, "Study", "Series").values()
+        assert object_in(stored, "Instances") == series["Instances"]
 
     async def test_versions_come_in_pages_newest_first(self, emulator: Emulator, client: AwsClient) -> None:
         image_set_id = emulator.add(document())
@@ -172,7 +175,7 @@ class TestReads:
     async def test_search_criteria_go_out(self, emulator: Emulator, client: AwsClient) -> None:
         wanted = emulator.add(document(patient="P7", study="1.2.7"))
         emulator.add(document(patient="P8", study="1.2.8"))
-        criteria = {"filters": [{"operator": "EQUAL", "values": [{"DICOMPatientId": "P7"}]}]}
+        criteria: dict[str, Any] = {"filters": [{"operator": "EQUAL", "values": [{"DICOMPatientId": "P7"}]}]}
         found = await client.search(criteria)
         assert isinstance(found, Page)
         assert [item["imageSetId"] for item in found.items] == [wanted]
@@ -184,12 +187,12 @@ class TestReads:
 
 
 async def pages_of(fetch: Callable[[str | None], Coroutine[Any, Any, Page | Refused | Lost]]) -> list[list[Any]]:
-    pages = []
+    pages: list[list[Any]] = []
     token: str | None = None
     while True:
         page = await fetch(token)
         assert isinstance(page, Page)
-        pages.append(page.items)
+        pages.append([*page.items])
         token = page.next_token
         if token is None:
             return pages
@@ -528,7 +531,7 @@ class TestAddress:
         async with connect(
             Connection(datastore_id=DEFAULT_DATASTORE_ID, region="eu-west-1", endpoint_url=given)
         ) as client:
-            meta = client._api.meta
+            meta: Any = client._api.meta
         assert (meta.endpoint_url, meta.config.inject_host_prefix) == (
             "https://medical-imaging.eu-west-1.amazonaws.com",
             True,

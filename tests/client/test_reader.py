@@ -54,7 +54,7 @@ class Scripted:
 
 
 def _ids(page: Page) -> list[str]:
-    return [one["imageSetId"] for one in page.items]
+    return [str(one["imageSetId"]) for one in page.items]
 
 
 READS: dict[Operation, Callable[[Reader], Awaitable[Any]]] = {

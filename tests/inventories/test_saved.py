@@ -10,6 +10,7 @@ import pytest
 
 from bulkedit.errors import EXIT_USAGE, UsageError
 from bulkedit.inventories import INVENTORY, load, take
+from bulkedit.inventories.frame import CREATED
 from bulkedit.inventories.saved import KEY
 from tests.inventories.hospital import reader_of
 from tests.inventories.shelf import STORE, Shelf, item
@@ -81,3 +82,7 @@ def test_parquet_of_another_kind_is_refused(
 
 async def test_polars_and_others_can_read_the_file(path: Path) -> None:
     assert pl.read_parquet(path)["image_set_id"].to_list() == [f"{n:032x}" for n in (1, 2)]
+
+
+def test_rows_have_the_time_of_creation_where_the_draft_looks_for_it() -> None:
+    assert list(INVENTORY).index("created_at") == CREATED
