@@ -25,6 +25,8 @@ from bulkedit.edits.common_columns import DAMAGED
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bulkedit._json import Json
+
 _ID = re.compile(IMAGE_SET_ID)
 _DAMAGED = re.compile(DAMAGED)
 _TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -50,7 +52,7 @@ class Same:
         if not _ID.fullmatch(image_set_id):
             problem = "image_set_id is not 32 characters of 0-9 a-z."
         if problem is None and attribute is not None:
-            value = (text.split("\\") if attribute.multi else text) if text else None
+            value: Json = ([*text.split("\\")] if attribute.multi else text) if text else None
             problem = dicom.why_unfit(attribute, value)
             if is_identifier(attribute) and _DAMAGED.fullmatch(text):
                 problem = f"{name} looks damaged by a spreadsheet."

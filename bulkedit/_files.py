@@ -19,13 +19,13 @@ import shutil
 import stat
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from bulkedit import _received as received
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
 _SUFFIX: Final = ".bulkedit-draft"
@@ -44,7 +44,7 @@ def open_private(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def write_private_json(path: Path, content: dict[str, Any]) -> None:
+def write_private_json(path: Path, content: Mapping[str, object]) -> None:
     """Write JSON for its owner's eyes; the file is replaced whole or not at all."""
     with draft_file(path, replace=True) as file:
         file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import bulkedit
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_NOT_ALL_APPLIED, EXIT_OK, BulkeditError
-from bulkedit.inventories import OnMany
+from bulkedit.options.listing import OnMany
 
 
 async def one(edits: Path, datastore_id: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from bulkedit.audits.scan import FINDINGS, scan
 from bulkedit.audits.texts import FreeTexts
 
 if TYPE_CHECKING:
+    from bulkedit._json import JsonObject
     from bulkedit.audits.risks import Risk
 
 RISKS: Final = pl.Schema({"image_set_id": pl.String(), "risk": pl.String()})  # `bulkedit.audits.risks.Risk`
@@ -37,7 +38,7 @@ class Check:
     _waiting: list[tuple[str | None, ...]] = field(default_factory=list)
     _risks: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, image_set_id: str, before: dict[str, Any], after: dict[str, Any], *, older: int = 0) -> None:
+    def add(self, image_set_id: str, before: JsonObject, after: JsonObject, *, older: int = 0) -> None:
         """Take one image set: its documents before the run and now, and how many older versions it has."""
         self.image_sets += 1
         self.older_versions += older

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from bulkedit._progress import StopSignal
-    from bulkedit.audits.run import Seen
+    from bulkedit.audits.run import CheckSummary, Seen
     from bulkedit.options.where import Where
     from bulkedit.runs.folder import Run
 
@@ -47,7 +47,7 @@ class Audit:
     """What an audit has found. No frame has values; of its files only `texts` has."""
 
     folder: Path
-    summary: dict[str, Any]  # counts, and the SHA-256 of each file
+    summary: CheckSummary
     findings: pl.DataFrame  # `bulkedit.audits.FINDINGS`
     risks: pl.DataFrame  # `bulkedit.audits.RISKS`: image sets whose pixels or documents a person should look at
     undone: pl.DataFrame  # `bulkedit.audits.run.UNDONE`: image sets with edits that were not applied

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.audits.values import Spot, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bulkedit._json import Json, JsonObject
 
 
 class Kind(StrEnum):
@@ -68,7 +70,7 @@ class Originals:
     places: dict[tuple[str, str], Kind] = field(default_factory=dict)  # (path, folded value): what stood where
 
 
-def kind_of(spot: Spot, value: Any) -> Kind | None:  # noqa: ANN401 - any JSON value
+def kind_of(spot: Spot, value: Json) -> Kind | None:
     """What an original value tells by its attribute; None where nothing that this scan knows of."""
     if not isinstance(value, str) or not value.strip():
         return None
@@ -85,14 +87,14 @@ def kind_of(spot: Spot, value: Any) -> Kind | None:  # noqa: ANN401 - any JSON v
     return None
 
 
-def originals(document: dict[str, Any], kept: frozenset[Kind] = frozenset()) -> Originals:
+def originals(document: JsonObject, kept: frozenset[Kind] = frozenset()) -> Originals:
     """Collect what identifies from a document as it was, but for the kinds that are ``kept`` on purpose."""
     found = Originals()
     for each in values(document):
         kind = kind_of(each.spot, each.value)
         if kind is None or kind in kept:
             continue
-        text = folded(each.value)
+        text = folded(str(each.value))
         found.places.setdefault((bare(each.spot.path), text), kind)
         if kind is Kind.UID:
             found.uids.add(text)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit._json import object_in
 from bulkedit.audits.originals import Kind, bare, kind_of
 from bulkedit.audits.values import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bulkedit._json import Json, JsonObject
 
 _CHUNK: Final = 1_000_000  # pairs, before those seen already are dropped
 _PAIRS: Final = pl.Schema({"old": pl.UInt64(), "new": pl.UInt64(), "image_set": pl.UInt32()})
@@ -36,7 +39,7 @@ class References:
     _new: list[tuple[int, int, int]] = field(default_factory=list)
     _ids: list[str] = field(default_factory=list)
 
-    def add(self, image_set_id: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    def add(self, image_set_id: str, before: JsonObject, after: JsonObject) -> None:
         """Take the UIDs of one image set, each with the one that stands at its place now."""
         number = len(self._ids)
         self._ids.append(image_set_id)
@@ -66,7 +69,7 @@ class References:
         self._new = []
 
 
-def pairs(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def pairs(before: JsonObject, after: JsonObject) -> Iterator[tuple[str, str]]:
     """Old and new UIDs that stand at the same place, where both documents have as many there.
 
     Series and instances are matched by number (SeriesNumber, InstanceNumber) where these tell them apart, else by
@@ -79,11 +82,10 @@ def pairs(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, 
             yield from zip(uids, now, strict=True)
 
 
-def _by_place(document: dict[str, Any]) -> dict[tuple[str, str, str], list[str]]:
+def _by_place(document: JsonObject) -> dict[tuple[str, str, str], list[str]]:
     series_labels = _labels(document.get("Study"), "Series", "SeriesNumber")
     instance_labels: dict[str | None, dict[str, str]] = {None: {}}
-    inner = document.get("Study", {}).get("Series") if isinstance(document.get("Study"), dict) else None
-    for uid, series in inner.items() if isinstance(inner, dict) else ():
+    for uid, series in object_in(document, "Study", "Series").items():
         instance_labels[uid] = _labels(series, "Instances", "InstanceNumber")
     found: dict[tuple[str, str, str], list[str]] = {}
     for each in values(document):
@@ -92,11 +94,11 @@ def _by_place(document: dict[str, Any]) -> dict[tuple[str, str, str], list[str]]
         series = each.spot.series_uid
         instance = instance_labels.get(series, {}).get(each.spot.instance_uid or "", "")
         place = (series_labels.get(series or "", ""), instance, bare(each.spot.path))
-        found.setdefault(place, []).append(each.value.strip(" \0"))
+        found.setdefault(place, []).append(str(each.value).strip(" \0"))
     return found
 
 
-def _labels(node: Any, name: str, number: str) -> dict[str, str]:  # noqa: ANN401 - any JSON value
+def _labels(node: Json, name: str, number: str) -> dict[str, str]:
     """What to call each series or instance, so that it is found again under another UID."""
     members = node.get(name) if isinstance(node, dict) else None
     if not isinstance(members, dict):
@@ -106,7 +108,7 @@ def _labels(node: Any, name: str, number: str) -> dict[str, str]:  # noqa: ANN40
     return {uid: f"#{text}" if told else str(i) for i, (uid, text) in enumerate(zip(members, numbers, strict=True))}
 
 
-def _text(node: Any, name: str) -> str | None:  # noqa: ANN401
+def _text(node: Json, name: str) -> str | None:
     dataset = node.get("DICOM") if isinstance(node, dict) else None
     value = dataset.get(name) if isinstance(dataset, dict) else None
     return None if value is None else str(value).strip()

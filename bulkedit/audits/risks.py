@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.audits.values import values
+
+if TYPE_CHECKING:
+    from bulkedit._json import JsonObject
 
 
 class Risk(StrEnum):
@@ -33,7 +36,7 @@ _CLASSES: Final = {
 }
 
 
-def risks(document: dict[str, Any]) -> set[Risk]:
+def risks(document: JsonObject) -> set[Risk]:
     """What of a document calls for a look at the pixels, which no scan of metadata can answer for."""
     found = set()
     for each in values(document):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import polars as pl
 from anyio import to_thread
@@ -182,12 +182,36 @@ def _unread(seen: Seen, refused: Refused) -> None:
 # -- what it leaves ---------------------------------------------------------------------------------------------------
 
 
+class CheckSummary(TypedDict):
+    """`check.json`: counts, and the SHA-256 of each file."""
+
+    run: str
+    datastore_id: str
+    kept: list[str]
+    image_sets: int
+    with_findings: int
+    findings: int
+    by_kind: dict[str, int]
+    undone: int  # image sets
+    set_aside: int  # rows
+    uids: int
+    uids_parted: int
+    uids_joined: int
+    older_versions: int
+    risks: dict[str, int]
+    texts: int
+    texts_untold: int
+    archived: int
+    unread: int
+    files: dict[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """A check that is done."""
 
     folder: Path
-    summary: dict[str, Any]  # `check.json`: counts, and the SHA-256 of each file
+    summary: CheckSummary
     findings: pl.DataFrame  # `bulkedit.audits.FINDINGS`
     risks: pl.DataFrame  # `bulkedit.audits.RISKS`
     undone: pl.DataFrame  # `UNDONE`
@@ -211,12 +235,12 @@ def finish(run: Run, seen: Seen, name: str, kept: Iterable[Kind]) -> Result:
         digests: dict[str, str] = {}
         for kind, (frame, schema) in frames.items():
             digests |= _write(draft, kind, frame.select(schema.names()))
-        summary = {**_summary(run, seen, closure, kept), "files": digests}
+        summary = _summary(run, seen, closure, kept, digests)
         write_private_json(draft / "check.json", summary)
     return Result(folder, summary, frames["findings"][0], frames["risks"][0], seen.undone)
 
 
-def _summary(run: Run, seen: Seen, closure: Closure, kept: Iterable[Kind]) -> dict[str, Any]:
+def _summary(run: Run, seen: Seen, closure: Closure, kept: Iterable[Kind], digests: dict[str, str]) -> CheckSummary:
     found = seen.check
     return {
         "run": str(run.folder),
@@ -237,6 +261,7 @@ def _summary(run: Run, seen: Seen, closure: Closure, kept: Iterable[Kind]) -> di
         "texts_untold": found.texts.untold,
         "archived": len(seen.archived),
         "unread": sum(seen.unread.values()),
+        "files": digests,
     }
 
 

@@ -7,7 +7,7 @@ import binascii
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -16,6 +16,8 @@ from bulkedit.audits.values import Found, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bulkedit._json import JsonObject
 
 
 class Match(StrEnum):
@@ -71,7 +73,7 @@ _SHORTEST_BINARY: Final = 8
 _NO_TEXT: Final = frozenset({"DA", "DT", "TM", "AS", "DS", "IS", "UI"})
 
 
-def scan(before: dict[str, Any], after: dict[str, Any], *, kept: frozenset[Kind] = frozenset()) -> list[Finding]:
+def scan(before: JsonObject, after: JsonObject, *, kept: frozenset[Kind] = frozenset()) -> list[Finding]:
     """Find what identified the patient before, but for the kinds ``kept`` on purpose, anywhere in the document now.
 
     As whole values, as words of a text, dates in the usual ways of writing, UIDs inside texts, and all these inside
@@ -81,14 +83,14 @@ def scan(before: dict[str, Any], after: dict[str, Any], *, kept: frozenset[Kind]
     return [
         Finding(kind, match, each.spot.series_uid, each.spot.instance_uid, each.spot.path)
         for each in values(after)
-        if isinstance(each.value, str) and (hit := _hit(each, sought)) is not None
+        if isinstance(each.value, str) and (hit := _hit(each, each.value, sought)) is not None
         for kind, match in [hit]
     ]
 
 
-def _hit(each: Found, sought: Originals) -> tuple[Kind, Match] | None:
+def _hit(each: Found, value: str, sought: Originals) -> tuple[Kind, Match] | None:
     """What a value of the document now gives away, if anything."""
-    text, vr = folded(each.value), each.spot.vr
+    text, vr = folded(value), each.spot.vr
     if not text:
         return None
     if kind := sought.places.get((bare(each.spot.path), text)):
@@ -99,7 +101,7 @@ def _hit(each: Found, sought: Originals) -> tuple[Kind, Match] | None:
         return _whole(text, sought)
     if vr in _NO_TEXT:
         return None
-    return next((hit for form in _forms(text, each.value, vr) if (hit := _in_text(form, sought))), None)
+    return next((hit for form in _forms(text, value, vr) if (hit := _in_text(form, sought))), None)
 
 
 def _forms(text: str, value: str, vr: str | None) -> Iterator[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from bulkedit.audits.originals import bare
 from bulkedit.audits.values import values
+
+if TYPE_CHECKING:
+    from bulkedit._json import JsonObject
 
 _VRS: Final = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "PN"})
 _MOST: Final = 10_000  # distinct values of one attribute that are kept; more are counted
@@ -31,7 +34,7 @@ class FreeTexts:
     _counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     untold: int = 0  # times that a further distinct value was left out
 
-    def add(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+    def add(self, before: JsonObject, after: JsonObject) -> None:
         """Take the texts of one image set."""
         known = {each.value.strip() for each in values(before) if isinstance(each.value, str)}
         found = {

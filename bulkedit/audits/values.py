@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bulkedit.dicom import dictionary as dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bulkedit._json import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,10 @@ class Found:
     """One value that is no sequence. Holds health data: never log it."""
 
     spot: Spot
-    value: Any  # a string or a number
+    value: str | float
 
 
-def values(document: dict[str, Any]) -> Iterator[Found]:
+def values(document: JsonObject) -> Iterator[Found]:
     """Every single value of a document (the shape of GetImageSetMetadata), in the order of the document."""
     yield from _level(document.get("Patient"), Spot())
     study = document.get("Study")
@@ -49,19 +51,19 @@ def values(document: dict[str, Any]) -> Iterator[Found]:
             yield from _level(instance, replace(here, instance_uid=instance_uid))
 
 
-def _members(node: Any, name: str) -> list[tuple[str, Any]]:  # noqa: ANN401 - any JSON value
+def _members(node: Json, name: str) -> list[tuple[str, Json]]:
     inner = node.get(name) if isinstance(node, dict) else None
     return list(inner.items()) if isinstance(inner, dict) else []
 
 
-def _level(node: Any, spot: Spot) -> Iterator[Found]:  # noqa: ANN401
+def _level(node: Json, spot: Spot) -> Iterator[Found]:
     vrs = dict(_members(node, "DICOMVRs"))
     for name, value in _members(node, "DICOM"):
         vr = vrs.get(name)
         yield from _value(value, spot.inside(name, vr if isinstance(vr, str) else vr_of(name)))
 
 
-def _value(value: Any, spot: Spot) -> Iterator[Found]:  # noqa: ANN401
+def _value(value: Json, spot: Spot) -> Iterator[Found]:
     """A stack, not recursion: nesting may be deeper than Python's."""
     stack = [(value, spot, 0)]
     while stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import polars as pl
@@ -22,6 +22,7 @@ from bulkedit.runs import folder as runs
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bulkedit.audits.run import CheckSummary
     from bulkedit.cli._parameters import AuditCommand
     from bulkedit.options.audit import AuditOptions
     from bulkedit.options.where import Where
@@ -91,7 +92,7 @@ def _show(run: Run, found: Audit, seconds: float) -> None:
     console.print("texts.csv there holds health data, for a person to read. Pixels are not looked at.")
 
 
-def _table(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _table(summary: CheckSummary) -> list[tuple[str, str]]:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary["by_kind"].items())
     found = f"{summary['findings']:,} in {plural(summary['with_findings'], 'image set')}: {kinds}"
     table = [("findings", found if summary["findings"] else "none")]

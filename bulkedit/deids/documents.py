@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.errors import MetadataError
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from bulkedit._json import JsonObject
+
 LARGEST: Final = 64 * 2**20  # bytes, unpacked; the service holds 50 MB of metadata an image set at most
 _GZIP: Final = b"\x1f\x8b"
 _SUFFIXES: Final = (".json", ".json.gz", ".gz")
 
 
-def parse(data: bytes, *, largest: int = LARGEST) -> dict[str, Any]:
+def parse(data: bytes, *, largest: int = LARGEST) -> JsonObject:
     """A metadata document. Raises MetadataError, whose text holds nothing of it."""
     text = _unpacked(data, largest) if data.startswith(_GZIP) else data
     if len(text) > largest:
@@ -72,7 +74,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     return sorted(set(found))
 
 
-def read_files(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_files(files: Sequence[Path]) -> Iterator[tuple[str, JsonObject]]:
     """Image set ids and documents. Raises MetadataError naming the file."""
     for file in files:
         try:
@@ -89,7 +91,7 @@ def read_files(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
             raise
 
 
-def _id_of(document: dict[str, Any], file: Path) -> str:
+def _id_of(document: JsonObject, file: Path) -> str:
     for name in (document.get("ImageSetID"), file.name.split(".")[0]):
         if isinstance(name, str) and re.fullmatch(IMAGE_SET_ID, name):
             return name

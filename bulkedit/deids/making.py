@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bulkedit.deids import reidentification
 from bulkedit.deids.pseudonyms import Pseudonyms
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bulkedit._json import JsonObject
     from bulkedit.deids.keys import Key
     from bulkedit.deids.profile import Profile
-    from bulkedit.deids.record import Record
+    from bulkedit.deids.record import DeidCounts, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ class Making:
         """Whether an image set was done before."""
         return image_set_id in self._done
 
-    def take(self, image_set_id: str, document: dict[str, Any]) -> None:
+    def take(self, image_set_id: str, document: JsonObject) -> None:
         """Derive the edits of one document and keep them. Raises MetadataError naming the image set."""
         if image_set_id in self._done:
             return
@@ -92,7 +93,7 @@ class Making:
             self._pairs.clear()
         self._record.checkpoint()
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> DeidCounts:
         """Write the edit list. Returns image_sets, changed, marked, edits and unreachable: how many of each."""
         self.checkpoint()
         return self._record.finish()

@@ -14,13 +14,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.deids.pseudonyms import Identifiers
 from bulkedit.deids.table import EDITIONS, NEWER, Action, Mask, parse_mask, private_element
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
 from bulkedit.options.deid import SHIPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 # Options of PS3.15 section E.3 in the order of precedence: where two speak of one attribute, the first decides.
 # Dates come before what else is retained, so that a kept device does not keep unshifted calibration dates.
@@ -436,7 +440,7 @@ def _only(section: dict[str, Any], known: set[str], where: str) -> None:
             )
 
 
-def _near(text: str, known: Any) -> str | None:  # noqa: ANN401 - any collection of names
+def _near(text: str, known: Iterable[str]) -> str | None:
     found = difflib.get_close_matches(text, list(known), n=1, cutoff=0.7)
     return f"Did you mean {found[0]}?" if found else None
 

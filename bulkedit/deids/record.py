@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypedDict
 
 import polars as pl
 
 from bulkedit import _received as received
 from bulkedit._files import draft_file, held_folder, remove_leftovers, write_private_json
+from bulkedit._json import object_in
 from bulkedit.edits import frame_files
 from bulkedit.edits.frame_files import writing
 from bulkedit.errors import UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from bulkedit._json import Json, JsonObject
     from bulkedit.deids.walk import Derived, Finding, Row
 
 FORMAT: Final = 1
@@ -79,10 +81,20 @@ _KINDS: Final = {"edits": EDITS, "findings": FINDINGS, "done": DONE}
 _WHOLE: Final = {"findings": "findings.parquet", "done": "image-sets.parquet"}
 
 
+class DeidCounts(TypedDict):
+    """What a de-identification came to."""
+
+    image_sets: int
+    changed: int  # image sets with edits
+    marked: int  # image sets that had the mark of this key already
+    edits: int
+    unreachable: int  # attributes that no edit can reach
+
+
 class Record:
     """Made by `open`, which holds the folder for this process."""
 
-    def __init__(self, target: Path, folder: Path, about: dict[str, Any]) -> None:
+    def __init__(self, target: Path, folder: Path, about: JsonObject) -> None:
         self.target = target
         self.folder = folder
         self.about = about
@@ -94,7 +106,7 @@ class Record:
     @classmethod
     @contextlib.contextmanager
     def open(
-        cls, target: Path, asked: dict[str, Any], *, former: Mapping[str, Any] | None = None, fresh: bool = False
+        cls, target: Path, asked: JsonObject, *, former: Mapping[str, Json] | None = None, fresh: bool = False
     ) -> Iterator[Self]:
         """Begin, or go on with what was interrupted. ``asked`` must be the same then: profile, key, selection.
 
@@ -117,10 +129,12 @@ class Record:
                 about = {"format": FORMAT, "asked": asked}
                 write_private_json(folder / _ABOUT, about)
             elif about["asked"] != asked:
-                found = about["asked"]
+                found = object_in(about, "asked")
                 same = {name: asked.get(name) for name, value in (former or {}).items() if found.get(name) == value}
-                if (about := {**about, "asked": {**found, **same}})["asked"] != asked:
-                    different = [name for name, value in asked.items() if about["asked"].get(name) != value]
+                going_on: JsonObject = {**found, **same}
+                about = {**about, "asked": going_on}
+                if going_on != asked:
+                    different = [name for name, value in asked.items() if going_on.get(name) != value]
                     raise UsageError(
                         f"what was interrupted here was begun with another {' and '.join(different)}.",
                         where=str(folder),
@@ -164,7 +178,7 @@ class Record:
         self._parts += 1
         self._edits, self._findings, self._done = [], [], []
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> DeidCounts:
         """Write the edit list under its name, and the counts; then the parts go."""
         self.checkpoint()
         with writing("the edit list", self.target):
@@ -182,7 +196,7 @@ class Record:
         """All findings of a finished run: columns `FINDINGS`."""
         return frame_files.parquet(self.folder / _WHOLE["findings"], FINDINGS).collect()
 
-    def _counts(self) -> dict[str, Any]:
+    def _counts(self) -> DeidCounts:
         done = frame_files.parquet(self.folder / _WHOLE["done"], DONE).collect()
         changed = done.filter(pl.col("edits") > 0)
         return {
@@ -211,7 +225,7 @@ def _part(kind: str, number: int) -> str:
     return f"{kind}-{number:05}.parquet"
 
 
-def frame(rows: Iterable[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
+def frame(rows: Iterable[tuple[object, ...]], schema: pl.Schema) -> pl.DataFrame:
     """Rows as a frame."""
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)  # by columns: rows would be looked at one by one
     return pl.DataFrame(
@@ -228,11 +242,11 @@ def _sink(frame: pl.LazyFrame, path: Path) -> None:
             frame.sink_parquet(file)
 
 
-def _read_about(folder: Path) -> dict[str, Any] | None:
+def _read_about(folder: Path) -> JsonObject | None:
     """What was begun, None where nothing was. Raises ReceivedError."""
     path = folder / _ABOUT
 
-    def checked(about: dict[str, Any]) -> dict[str, Any]:
+    def checked(about: JsonObject) -> JsonObject:
         received.require(about, {"asked": (dict,)}, str(path))
         return about
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bulkedit.errors import KeyFileError, MetadataError
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cryptography.fernet import Fernet
 
-def cipher(key_file: Path) -> Any:  # noqa: ANN401 - a Fernet, whose package is an extra
+
+def cipher(key_file: Path) -> Fernet:
     """The cipher of a key file: one line, as ``Fernet.generate_key`` makes it. Raises KeyFileError."""
     from cryptography.fernet import Fernet
 
@@ -31,7 +33,7 @@ def cipher(key_file: Path) -> Any:  # noqa: ANN401 - a Fernet, whose package is 
         raise KeyFileError("the key of the map is none of Fernet.", where=str(key_file), hint=hint) from error
 
 
-def append(path: Path, pairs: set[tuple[str, str, str]], fernet: Any) -> None:  # noqa: ANN401
+def append(path: Path, pairs: set[tuple[str, str, str]], fernet: Fernet) -> None:
     """Add pairs to the map. The file is for its owner's eyes."""
     if not pairs:
         return

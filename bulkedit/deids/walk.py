@@ -11,8 +11,9 @@ import base64
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeGuard
 
+from bulkedit._json import ABSENT
 from bulkedit.deids import dates
 from bulkedit.deids.pseudonyms import is_ours
 from bulkedit.deids.table import Action
@@ -22,6 +23,9 @@ from bulkedit.edits.edit import json_text
 from bulkedit.errors import MetadataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bulkedit._json import Absent, Json, JsonObject
     from bulkedit.deids.pseudonyms import Pseudonyms
     from bulkedit.deids.rules import Place, Rule, Rules
 
@@ -32,7 +36,7 @@ _YES: Final = "YES"
 # The dummy of each VR: short, of the VR's form, and the same everywhere, so that it tells nothing.
 _TEXT: Final = "REMOVED"
 _BINARY: Final = base64.b64encode(b"REMOVED ").decode()  # of even length
-DUMMIES: Final[dict[str, Any]] = {
+DUMMIES: Final[JsonObject] = {
     **dict.fromkeys(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"), _TEXT),
     **{vr: 0 for vr, rule in dicom.VRS.items() if rule.kind in {Kind.INTEGER, Kind.FLOAT}},
     **{vr: _BINARY for vr, rule in dicom.VRS.items() if rule.kind is Kind.BINARY},
@@ -47,9 +51,9 @@ DUMMIES: Final[dict[str, Any]] = {
     "SQ": [{}],
 }
 
-_GONE: Final = object()
+_GONE: Final = ABSENT
 _JSON_BEGINS: Final = frozenset("[{")
-_NOTHING: Final[tuple[Any, ...]] = ("", [])
+_NOTHING: Final[tuple[Json, ...]] = ("", [])
 
 _OWN_UIDS: Final = {
     Level.STUDY: "StudyInstanceUID",
@@ -80,6 +84,7 @@ class Edit(NamedTuple):
     reason: str  # of the rule; a reader of edit lists passes it over
 
 
+_New: TypeAlias = "Json | Absent"  # what becomes of a value; absent: the attribute goes
 # an `Edit` as a plain tuple, of which there are many
 Row: TypeAlias = "tuple[str, str, str, str | None, str | None, str | None, str | None, bool, str]"
 
@@ -179,13 +184,13 @@ class _At:
     instance: str | None = None
     done: bool = False  # stateful actions were carried out here before
     room: int = 0  # bytes that a document has for the one attribute it names
-    vrs: dict[str, Any] = field(default_factory=dict)  # DICOMVRs: of the private elements
+    vrs: JsonObject = field(default_factory=dict)  # DICOMVRs: of the private elements
 
 
 class _Here(NamedTuple):
     """The object at hand: a level's attributes, or an item of a sequence."""
 
-    around: dict[str, Any]
+    around: JsonObject
     place: Place
     path: tuple[str, ...]  # the sequences around it
     at: _At
@@ -220,7 +225,7 @@ class Walker:
         self._noted: Counter[tuple[str, str, str]] = Counter()
         self._shift = dates.Shift(0)
         self._primary = self._marked = self._forced_all = self._needs_force = False
-        self._codes = [
+        self._codes: list[JsonObject] = [
             {"CodeValue": value, "CodingSchemeDesignator": _SCHEME, "CodeMeaning": meaning}
             for value, meaning in rules.profile.codes
         ]
@@ -236,9 +241,9 @@ class Walker:
             Action.CAP: self._capped,
             Action.REPLACE: self._replaced,
         }
-        self._codes_text, self._mark_text = json_text(self._codes), json_text([mark.text])
+        self._codes_text, self._mark_text = json_text([*self._codes]), json_text([mark.text])
 
-    def derive(self, image_set_id: str, document: dict[str, Any], *, primary: bool = False) -> Derived:
+    def derive(self, image_set_id: str, document: JsonObject, *, primary: bool = False) -> Derived:
         """The edits of one document, in the order in which they are to be sent: UIDs last, innermost first.
 
         Raises MetadataError where it is no metadata document.
@@ -272,7 +277,7 @@ class Walker:
         place, room = self._rules.places[level], self._limit - frame
         return _At(level, place, series or None, instance or None, self._marked, room)
 
-    def _patient_of(self, patient: dict[str, Any], study: dict[str, Any]) -> str:
+    def _patient_of(self, patient: JsonObject, study: JsonObject) -> str:
         """Whose offset the dates of a document move by."""
         found = patient.get("PatientID")
         if isinstance(found, str) and found.strip(" \0"):
@@ -281,7 +286,7 @@ class Walker:
             self._noted[Level.PATIENT, "PatientID", "no-patient-id"] += 1
         return f"study {study.get('StudyInstanceUID')}"
 
-    def _instance(self, attributes: dict[str, Any], at: _At) -> None:
+    def _instance(self, attributes: JsonObject, at: _At) -> None:
         if self._marked and not self._was_done(attributes):
             # its patient's offset is known no more: what can be repeated is done, and the rest is named
             self._noted[Level.INSTANCE, "SOPInstanceUID", "left-undone"] += 1
@@ -290,13 +295,13 @@ class Walker:
         if attributes.get(name) != self._rules.dates:
             self._set(name, self._rules.dates, at, force=False, reason="record of the de-identification")
 
-    def _was_done(self, attributes: dict[str, Any]) -> bool:
+    def _was_done(self, attributes: JsonObject) -> bool:
         """Whether this instance of a marked image set was done too. The change of its UID is the last edit it gets."""
         if self._rules.maps_uids and not self._primary:
             return is_ours(attributes.get("SOPInstanceUID"))
         return attributes.get("LongitudinalTemporalInformationModified") == self._rules.dates
 
-    def _record(self, patient: dict[str, Any]) -> None:
+    def _record(self, patient: JsonObject) -> None:
         """What was done, as the Patient Identification module has it (PS3.3 section C.7.1.1, PS3.16 CID 7050)."""
         at = self._at(Level.PATIENT)
         reason = "record of the de-identification"
@@ -307,17 +312,18 @@ class Walker:
         if self._mark.text not in methods:
             methods.append(self._mark.text)
         if methods != found:
-            text = json_text(methods) if found else self._mark_text
+            text = json_text([*methods]) if found else self._mark_text
             self._set("DeidentificationMethod", text, at, force=True, reason=reason)
         name = "DeidentificationMethodCodeSequence"
-        coded = patient.get(name) or []
+        found_codes = patient.get(name)
+        coded = found_codes if isinstance(found_codes, list) else []
         there = {item.get("CodeValue") for item in coded if isinstance(item, dict)}
         missing = [item for item in self._codes if item["CodeValue"] not in there]
         if missing:
             text = json_text([*coded, *missing]) if coded else self._codes_text
             self._set(name, text, at, force=True, reason=reason)
 
-    def _level(self, attributes: dict[str, Any], at: _At) -> None:
+    def _level(self, attributes: JsonObject, at: _At) -> None:
         """The attributes of one level."""
         here, place, of_text = _Here(attributes, at.place, (), at), at.place, self._of_text
         for key, value in attributes.items():
@@ -333,7 +339,7 @@ class Walker:
             if new is not value and new != value:
                 self._emit(rule, value, new, at)
 
-    def _emit(self, rule: Rule, old: Any, new: Any, at: _At) -> None:  # noqa: ANN401 - JSON values
+    def _emit(self, rule: Rule, old: Json, new: _New, at: _At) -> None:
         """One edit, or why there can be none."""
         if (rule.home is not at.level or self._primary) and (kind := self._why_not(rule, at)) is not None:
             self._noted[at.level, rule.shown, kind] += 1
@@ -342,12 +348,12 @@ class Walker:
             self._remove(rule, old, at)
             return
         name, reason = rule.name, rule.because
+        text = new if new is None or isinstance(new, str) else _cell(new)
         if name in self._uids:
-            row = (self._id, "set", name, new, at.series, at.instance, None, True, reason)
+            row = (self._id, "set", name, text, at.series, at.instance, None, True, reason)
             self._needs_force = True
             self._renames[at.level].append(row)
             return
-        text = new if new is None or type(new) is str else _cell(new)
         if text is not None and not _fits(new, at.room - len(name)):
             if rule.base in {Action.REMOVE, Action.EMPTY, Action.DUMMY} and rule.action is not Action.KEEP:
                 self._noted[at.level, name, "emptied"] += 1
@@ -374,13 +380,14 @@ class Walker:
             return "primary-uid"
         return None
 
-    def _remove(self, rule: Rule, old: Any, at: _At) -> None:  # noqa: ANN401 - JSON value
+    def _remove(self, rule: Rule, old: Json, at: _At) -> None:
         """A removal that names the stored value, or empties what is too large to be named."""
         if not _fits(old, at.room - len(rule.name)):
             self._noted[at.level, rule.name, "emptied"] += 1
             self._set(rule.name, None, at, force=rule.forced, reason=rule.because)
             return
-        vr = at.vrs.get(rule.name) if rule.private and not isinstance(old, str) else None
+        stated = at.vrs.get(rule.name) if rule.private and not isinstance(old, str) else None
+        vr = stated if isinstance(stated, str) else None
         value = _named(rule, old, vr)
         place = (at.series, at.instance, vr if value is not None else None)
         self._needs_force |= rule.forced
@@ -396,25 +403,25 @@ class Walker:
 
     # of one text that is not empty; one for each `Action`, as `_of_text` has it
 
-    def _kept(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+    def _kept(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return text
 
-    def _removed(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+    def _removed(self, text: str, rule: Rule, here: _Here) -> _New:
         return text if rule.private and self._is_safe(rule, here.around) else _GONE
 
-    def _emptied(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+    def _emptied(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return None
 
-    def _dummied(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+    def _dummied(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return _dummy(rule)
 
-    def _renamed(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+    def _renamed(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return text if here.at.done else self._pseudonyms.uid(text)
 
-    def _cleaned(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+    def _cleaned(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return text if text.strip(" \0").lower() in self._vocabulary else _instead(rule)
 
-    def _shifted(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+    def _shifted(self, text: str, rule: Rule, here: _Here) -> _New:
         if here.at.done:
             return text
         if self._shift.seconds:
@@ -422,19 +429,19 @@ class Walker:
         moved = _moved(rule.vr, text, None, self._shift)
         return self._unreadable(rule, here) if moved is None else moved
 
-    def _pseudonymised(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+    def _pseudonymised(self, text: str, rule: Rule, here: _Here) -> _New:
         return text if here.at.done else self._pseudonyms.identifier(rule.name, text)
 
-    def _capped(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+    def _capped(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         capped = dates.age(text)
         return _instead(rule) if capped is None else capped
 
-    def _replaced(self, text: str, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, ARG002
+    def _replaced(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return [rule.value] if rule.multi else rule.value
 
     # of all else
 
-    def _new_value(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401, PLR0911 - JSON; one branch an action
+    def _new_value(self, value: Json, rule: Rule, here: _Here) -> _New:  # noqa: PLR0911
         """What becomes of a value that is not empty: the same object where nothing does, `_GONE` where it goes."""
         action = rule.action
         if action is Action.REMOVE:
@@ -454,11 +461,11 @@ class Walker:
             return self._unreadable(rule, here)
         return _instead(rule) if new is None else new
 
-    def _unreadable(self, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+    def _unreadable(self, rule: Rule, here: _Here) -> _New:
         self._noted[here.at.level, ".".join(here.path_to(rule)), "unreadable-date"] += 1
         return _instead(rule)
 
-    def _new_texts(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+    def _new_texts(self, value: str | list[Json], rule: Rule, here: _Here) -> _New:
         """What becomes of an array of text, or of text beside which there may be another; None where nothing fits."""
         match rule.action:
             case Action.UID:
@@ -473,21 +480,21 @@ class Walker:
                 capped = _each(value, dates.age)
                 return None if isinstance(capped, list) and None in capped else capped
 
-    def _moved_together(self, value: Any, rule: Rule, here: _Here) -> Any:  # noqa: ANN401
+    def _moved_together(self, value: str | list[Json], rule: Rule, here: _Here) -> _New:
         """Dates or times moved, each with the one beside it; None where one of them cannot be read."""
         beside = here.around.get(rule.partner) if rule.partner and self._shift.seconds else None
         if beside is not None and here.place[rule.partner or ""].action is not Action.SHIFT:
             beside = None  # it stays, or goes: then this one moves alone
         texts = _texts(value)
-        besides: list[Any] = _texts(beside) if beside is not None and _is_text(beside) else []
+        besides: list[str | None] = [*_texts(beside)] if beside is not None and _is_text(beside) else []
         if len(besides) != len(texts):
             besides = [None] * len(texts)
         moved = [_moved(rule.vr, one, other, self._shift) for one, other in zip(texts, besides, strict=True)]
         if None in moved:
             return None
-        return moved if isinstance(value, list) else moved[0]
+        return [*moved] if isinstance(value, list) else moved[0]
 
-    def _is_safe(self, rule: Rule, around: dict[str, Any]) -> bool:
+    def _is_safe(self, rule: Rule, around: JsonObject) -> bool:
         """Whether a private element is one of the safe ones, or the creator of a block that holds one."""
         group, element = rule.name[:4], int(rule.name[4:], 16)
         if element <= 0xFF:
@@ -501,39 +508,42 @@ class Walker:
         creator = around.get(f"{group}00{rule.name[4:6]}")
         return isinstance(creator, str) and creator.strip(" \0") in rule.safe
 
-    def _in_block(self, key: str, creator: Any, around: dict[str, Any]) -> bool:  # noqa: ANN401 - any JSON value
+    def _in_block(self, key: str, creator: Json, around: JsonObject) -> bool:
         """Whether an element of a block stays, so that the block's creator has to stay too."""
         rule = self._rules.places[Level.INSTANCE][key]
         if not rule.private or around[key] is None:
             return False
         return rule.action is not Action.REMOVE or (isinstance(creator, str) and creator.strip(" \0") in rule.safe)
 
-    def _items(self, items: list[Any], path: tuple[str, ...], place: Place, at: _At) -> list[Any]:
+    def _items(self, items: list[Json], path: tuple[str, ...], place: Place, at: _At) -> list[Json]:
         """The items of a sequence, cleaned; the same list where nothing changed."""
         if len(path) > DEEPEST:
             raise MetadataError(f"sequences are nested more than {DEEPEST} deep.")
         cleaned = [self._item(item, _Here(item, place, path, at)) if isinstance(item, dict) else item for item in items]
         return items if all(new is old for new, old in zip(cleaned, items, strict=True)) else cleaned
 
-    def _item(self, item: dict[str, Any], here: _Here) -> dict[str, Any]:
-        changed: dict[str, Any] = {}
+    def _item(self, item: JsonObject, here: _Here) -> JsonObject:
+        changed: dict[str, _New] = {}
         for key, value in item.items():
             rule = here.place[key]
             if (rule.keeps and type(value) is not list) or value is None or value in _NOTHING:
                 continue
-            of_text = type(value) is str
-            new = self._of_text[rule.action](value, rule, here) if of_text else self._new_value(value, rule, here)
+            if type(value) is str:
+                new = self._of_text[rule.action](value, rule, here)
+            else:
+                new = self._new_value(value, rule, here)
             if new is not value and new != value:
                 changed[key] = new
         if not changed:
             return item
-        return {key: value for key, value in {**item, **changed}.items() if value is not _GONE}
+        whole: dict[str, _New] = {**item, **changed}
+        return {key: value for key, value in whole.items() if value is not _GONE}
 
 
 # -- the document --------------------------------------------------------------------------------------------------
 
 
-def _parts(document: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:  # noqa: ANN401 - any JSON value is the question
+def _parts(document: Json) -> tuple[JsonObject, JsonObject, JsonObject]:
     """Patient.DICOM, Study.DICOM and Study.Series of a metadata document. Raises MetadataError."""
     if not isinstance(document, dict) or "Study" not in document:
         raise MetadataError(
@@ -543,11 +553,11 @@ def _parts(document: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any
     return _dicom(_member(document, "Patient")), _dicom(study), _member(study, "Series")
 
 
-def _dicom(level: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value is the question
+def _dicom(level: Json) -> JsonObject:
     return _member(level, "DICOM")
 
 
-def _member(node: Any, name: str) -> dict[str, Any]:  # noqa: ANN401
+def _member(node: Json, name: str) -> JsonObject:
     found = node.get(name) if isinstance(node, dict) else None
     if found is None and isinstance(node, dict):
         return {}
@@ -559,12 +569,12 @@ def _member(node: Any, name: str) -> dict[str, Any]:  # noqa: ANN401
 # -- values ---------------------------------------------------------------------------------------------------------
 
 
-def _method_texts(patient: dict[str, Any]) -> list[str]:
+def _method_texts(patient: JsonObject) -> list[str]:
     found = patient.get("DeidentificationMethod") or []
     return [text for text in (found if isinstance(found, list) else [found]) if isinstance(text, str)]
 
 
-def _has_items(value: Any) -> bool:  # noqa: ANN401
+def _has_items(value: Json) -> bool:
     if isinstance(value, list):
         for item in value:  # seldom more than a few: a generator would take longer
             if isinstance(item, dict):
@@ -572,32 +582,32 @@ def _has_items(value: Any) -> bool:  # noqa: ANN401
     return False
 
 
-def _is_text(value: Any) -> bool:  # noqa: ANN401
+def _is_text(value: Json) -> TypeGuard[str | list[Json]]:
     """Whether a value is text, or an array of text and nothing."""
     if isinstance(value, list):
         return all(one is None or isinstance(one, str) for one in value)
     return isinstance(value, str)
 
 
-def _texts(value: Any) -> list[str]:  # noqa: ANN401
-    return [one or "" for one in value] if isinstance(value, list) else [value]
+def _texts(value: str | list[Json]) -> list[str]:
+    return [one if isinstance(one, str) else "" for one in value] if isinstance(value, list) else [value]
 
 
-def _each(value: Any, change: Any) -> Any:  # noqa: ANN401
+def _each(value: str | list[Json], change: Callable[[str], str | None]) -> Json:
     """A text changed, or each text of an array that is not empty."""
     if isinstance(value, list):
-        return [one if not one else change(one) for one in value]
+        return [change(one) if isinstance(one, str) and one else one for one in value]
     return change(value)
 
 
-def _instead(rule: Rule) -> Any:  # noqa: ANN401
+def _instead(rule: Rule) -> _New:
     """What the Basic Profile does, where the action does not fit the value."""
     if rule.base is Action.REMOVE:
         return _GONE
     return _dummy(rule) if rule.base is Action.DUMMY else None
 
 
-def _dummy(rule: Rule) -> Any:  # noqa: ANN401
+def _dummy(rule: Rule) -> Json:
     dummy = DUMMIES[rule.vr]
     return [dummy] if rule.multi else dummy
 
@@ -613,7 +623,7 @@ def _moved(vr: str, text: str, beside: str | None, shift: dates.Shift) -> str | 
     return pair[0] if vr == "DA" else pair[1]
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401
+def _cell(value: Json) -> str:
     """A value as a cell of the edit list: arrays and sequences as JSON, numbers by their digits.
 
     Half of a surrogate pair is JSON, but no text that a file could hold.
@@ -622,14 +632,14 @@ def _cell(value: Any) -> str:  # noqa: ANN401
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _fits(value: Any, room: int) -> bool:  # noqa: ANN401
+def _fits(value: Json, room: int) -> bool:
     """Whether a value has room in a call of its own."""
     if isinstance(value, str) and len(value) * 6 + 2 < room:
         return True  # six bytes are the most that JSON makes of a character
     return len(json_text(value).encode("utf-8", "replace")) <= room
 
 
-def _named(rule: Rule, old: Any, vr: str | None) -> str | None:  # noqa: ANN401
+def _named(rule: Rule, old: Json, vr: str | None) -> str | None:
     """The stored value as a cell that the reader of edit lists turns into the same JSON again.
 
     None where a cell cannot say it exactly: then the engine reads what is stored just before the call.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.dicom.dictionary import attribute
+
+if TYPE_CHECKING:
+    from bulkedit._json import Json
 
 # PS3.5 section 6.2: the characters before and after a value that are no part of it, by VR (DA: of queries)
 PADDING: Final[dict[str, tuple[str, str]]] = {
@@ -16,7 +19,7 @@ PADDING: Final[dict[str, tuple[str, str]]] = {
 _UNKNOWN: Final = ("", " \0")  # of a private element whose VR is not told: each VR's padding at the end
 
 
-def same_value(name: str, stored: Any, wanted: Any, vr: str | None = None) -> bool:  # noqa: ANN401 - JSON
+def same_value(name: str, stored: Json, wanted: Json, vr: str | None = None) -> bool:
     """Whether a stored JSON value of an attribute is the wanted one, but for padding (PS3.5 section 6.2).
 
     ``name``: a key of the metadata document; ``vr``: that of a private element, None if it is not told. Each value of

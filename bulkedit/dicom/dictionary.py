@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import polars as pl
 
+    from bulkedit._json import Json
+
 SCHEMA_VERSION: Final = 1.1
 
 
@@ -358,7 +360,7 @@ def force_reason(a: Attribute) -> str | None:
     return None
 
 
-def why_unfit(a: Attribute, value: Any) -> str | None:  # noqa: ANN401 - any JSON value is the question
+def why_unfit(a: Attribute, value: Json) -> str | None:
     """Why a JSON value is not one that this attribute can hold; None where it is. Never quotes the value."""
     if value is None:
         return None
@@ -374,10 +376,11 @@ def why_unfit(a: Attribute, value: Any) -> str | None:  # noqa: ANN401 - any JSO
     return next((why for one in value if (why := _why_unfit_single(a, one))), None)
 
 
-def _why_unfit_sequence(value: Any) -> str | None:  # noqa: ANN401
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+def _why_unfit_sequence(value: Json) -> str | None:
+    items = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    if not isinstance(value, list) or len(items) < len(value):
         return "a sequence is an array of objects"
-    for item in value:
+    for item in items:
         for name, inner in item.items():
             known = attribute(name)
             if known is None:
@@ -387,7 +390,7 @@ def _why_unfit_sequence(value: Any) -> str | None:  # noqa: ANN401
     return None
 
 
-def _why_unfit_single(a: Attribute, value: Any) -> str | None:  # noqa: ANN401
+def _why_unfit_single(a: Attribute, value: Json) -> str | None:
     vr = VRS[a.vr]
     if vr.kind is Kind.INTEGER:
         return _why_unfit_integer(a.vr, vr, value)
@@ -401,7 +404,7 @@ def _why_unfit_single(a: Attribute, value: Any) -> str | None:  # noqa: ANN401
     return _why_unfit_text(a, vr, value)
 
 
-def _why_unfit_integer(name: str, vr: Vr, value: Any) -> str | None:  # noqa: ANN401
+def _why_unfit_integer(name: str, vr: Vr, value: Json) -> str | None:
     if not isinstance(value, int) or isinstance(value, bool):
         return f"VR {name} is a whole number"
     low, high = vr.bounds or (value, value)

@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -25,6 +25,10 @@ from bulkedit.edits.strict_json import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bulkedit._json import Json, JsonObject
+
+    _Cells = tuple[int | str | None, ...]  # in the order of CELLS
 
 _COLUMN: Final = "updates"
 _BLOBS: Final = {"removableAttributes": Action.REMOVE, "updatableAttributes": Action.SET}  # in the order of the edits
@@ -53,9 +57,9 @@ class _UnfitError(ValueError):
         self.hint = hint
 
 
-def taken_apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+def taken_apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject]]:
     """``rows`` has row, updates, force and study_wide; what comes back is cells (schema CELLS) and problems."""
-    cells: list[tuple[Any, ...]] = []
+    cells: list[_Cells] = []
     problems = []
     for row, updates, force, study_wide in rows.select("row", "updates", "force", "study_wide").iter_rows():
         try:
@@ -65,7 +69,7 @@ def taken_apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[dict[str, Any]]]
     return pl.DataFrame(cells, schema=CELLS, orient="row"), problems
 
 
-def _edits(updates: str | None, *, force: bool, study_wide: bool) -> list[tuple[Any, ...]]:
+def _edits(updates: str | None, *, force: bool, study_wide: bool) -> list[_Cells]:
     """Cells of one row, without its number."""
     if updates is None:
         raise _UnfitError("no-edit", "updates is empty.")
@@ -94,13 +98,13 @@ def _edits(updates: str | None, *, force: bool, study_wide: bool) -> list[tuple[
     return edits
 
 
-def _revert(version: Any, *, study_wide: bool) -> tuple[Any, ...]:  # noqa: ANN401 - any JSON value
+def _revert(version: Json, *, study_wide: bool) -> _Cells:
     if study_wide:
         raise _UnfitError("updates", "a revert cannot include the image sets of the study.")
     return (Action.REVERT, None, str(version) if isinstance(version, str | int) else "", None, None, None, None, None)
 
 
-def _document(blob: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+def _document(blob: Json, name: str) -> JsonObject:
     """An attributes blob: an object, JSON text, or base64 of JSON text."""
     if isinstance(blob, str):
         text = blob if blob.lstrip().startswith("{") else _unpacked(blob, name)
@@ -120,7 +124,7 @@ def _unpacked(blob: str, name: str) -> str:
     raise _UnfitError("updates", f"{name} is neither JSON nor base64 of JSON.")
 
 
-def _json(text: str, name: str) -> Any:  # noqa: ANN401 - any JSON value
+def _json(text: str, name: str) -> Json:
     try:
         return strict_json(text)
     except ValueError as error:
@@ -134,11 +138,11 @@ def _json(text: str, name: str) -> Any:  # noqa: ANN401 - any JSON value
 class _Document:
     """One attributes document and what it does to the attributes in it."""
 
-    root: dict[str, Any]
+    root: JsonObject
     action: Action
     force: bool
 
-    def edits(self) -> Iterator[tuple[Any, ...]]:
+    def edits(self) -> Iterator[_Cells]:
         """Rows of CELLS without the row's number."""
         _only(self.root, {"SchemaVersion", "Patient", "Study"}, "the document")
         yield from self._attributes(_part(self.root, "Patient"), Level.PATIENT, None, None, {"DICOM", "DICOMVRs"})
@@ -154,8 +158,8 @@ class _Document:
                 yield from self._attributes(instance, Level.INSTANCE, series_uid, uid, {"DICOM", "DICOMVRs"})
 
     def _attributes(
-        self, part: dict[str, Any], level: Level, series_uid: str | None, uid: str | None, keys: set[str]
-    ) -> Iterator[tuple[Any, ...]]:
+        self, part: JsonObject, level: Level, series_uid: str | None, uid: str | None, keys: set[str]
+    ) -> Iterator[_Cells]:
         _only(part, keys, f"the {level} level")
         vrs = _part(part, "DICOMVRs")
         for name, value in _part(part, "DICOM").items():
@@ -167,7 +171,7 @@ class _Document:
                 raise _UnfitError("updates", "a VR in DICOMVRs is not text.")
             yield (self.action, name, None, json_text(value), level, series_uid, uid, vr)
 
-    def _check(self, known: dicom.Attribute, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    def _check(self, known: dicom.Attribute, value: Json) -> None:
         """What is in the store may break any rule, and is removed as it stands; `force` switches the checks off."""
         if self.action is Action.REMOVE or known.private:
             return
@@ -179,14 +183,14 @@ class _Document:
             )
 
 
-def _part(parent: dict[str, Any], key: str) -> dict[str, Any]:
+def _part(parent: JsonObject, key: str) -> JsonObject:
     part = parent.get(key, {})
     if not isinstance(part, dict):
         raise _UnfitError("updates", f"{key} is not an object.")
     return part
 
 
-def _keyed(parent: dict[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _keyed(parent: JsonObject, key: str) -> Iterator[tuple[str, JsonObject]]:
     """The objects below Series or Instances by their UIDs."""
     for uid, child in _part(parent, key).items():
         if not _UID.fullmatch(uid):
@@ -196,7 +200,7 @@ def _keyed(parent: dict[str, Any], key: str) -> Iterator[tuple[str, dict[str, An
         yield uid, child
 
 
-def _only(part: dict[str, Any], keys: set[str], where: str) -> None:
+def _only(part: JsonObject, keys: set[str], where: str) -> None:
     """Nothing but these keys; an attribute beside DICOM instead of below it is the usual slip."""
     strange = part.keys() - keys
     if not strange:

@@ -13,16 +13,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from bulkedit._json import ABSENT
 from bulkedit.dicom.compare import same_value
-from bulkedit.edits.edit import STORED_VALUE, Action, json_text
+from bulkedit.edits.edit import STORED_VALUE, Action, EditFields, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ABSENT: Final = object()
-_RENAMES: Final = {"SeriesInstanceUID": "series_uid", "SOPInstanceUID": "instance_uid"}
+    from bulkedit._json import Json
+
+_Change = TypeVar("_Change", bound=EditFields)
+_RENAMES: Final = {"SeriesInstanceUID", "SOPInstanceUID"}
 
 
 class Difference(StrEnum):
@@ -38,10 +41,10 @@ class Difference(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Held(Generic[_Change]):
     """One change of the run, and where its effect is to be seen. Holds values: never log it."""
 
-    change: Mapping[str, Any]  # a row of `bulkedit.runs.changes.CHANGES`
+    change: _Change  # a row of `bulkedit.runs.changes.CHANGES`
     superseded: bool
     followed: bool  # later edits of the run changed the same image set
     series: tuple[str, ...] = ()  # UIDs under which the series may be found, best first
@@ -53,6 +56,17 @@ class Held:
         return Action(self.change["action"])
 
     @property
+    def attribute(self) -> str:
+        """The attribute that is set or removed; empty for other actions."""
+        return self.change["attribute"] or ""
+
+    @property
+    def value(self) -> Json:
+        """The value that is set or removed."""
+        found: Json = json.loads(self.change["value"] or "null")
+        return found
+
+    @property
     def whole(self) -> bool:
         """Whether it is a revert, which is seen in the whole document."""
         return self.action is Action.REVERT
@@ -62,14 +76,14 @@ class Held:
 class _Later:
     """What the later edits of the run do, while its edits are gone through from the last to the first."""
 
-    taken: set[tuple[Any, ...]] = field(default_factory=set)
+    taken: set[tuple[str | None, tuple[str, ...], tuple[str, ...], str | None]] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)  # UIDs of series and instances removed whole
     renamed: dict[str, str] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)  # old UID -> new UID, of all edits of the run
     reverted: bool = False
 
 
-def held(changes: Sequence[Mapping[str, Any]]) -> list[Held]:
+def held(changes: Sequence[_Change]) -> list[Held[_Change]]:
     """The changes of one image set, in the order in which they were made, with what became of each later on."""
     given = _given(changes)
     later, last = _Later(given=given), len(changes) - 1
@@ -77,27 +91,28 @@ def held(changes: Sequence[Mapping[str, Any]]) -> list[Held]:
     return found[::-1]
 
 
-def _renaming(change: Mapping[str, Any]) -> tuple[str, str] | None:
+def _renaming(change: EditFields) -> tuple[str, str] | None:
     """The old and the new UID of an edit that gives a series or instance another one."""
     attribute = change["attribute"]
     if Action(change["action"]) is not Action.SET or attribute not in _RENAMES:
         return None
-    old, new = change[_RENAMES[attribute]], json.loads(change["value"])
+    old = change["series_uid"] if attribute == "SeriesInstanceUID" else change["instance_uid"]
+    new = json.loads(change["value"] or "null")
     return (old, new) if old is not None and isinstance(new, str) and new != old else None
 
 
-def _given(changes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _given(changes: Sequence[EditFields]) -> dict[str, str]:
     """The new UID of each old one that the edits change."""
     renamings = map(_renaming, changes)
     return dict(renaming for renaming in renamings if renaming is not None)
 
 
-def _place(change: Mapping[str, Any], later: _Later, *, followed: bool) -> Held:
+def _place(change: _Change, later: _Later, *, followed: bool) -> Held[_Change]:
     action, attribute = Action(change["action"]), change["attribute"]
     if (renaming := _renaming(change)) is not None:
         old, new = renaming
         later.renamed[old] = later.renamed.get(new, new)
-    series, instance = (_names(change[name], later) for name in ("series_uid", "instance_uid"))
+    series, instance = _names(change["series_uid"], later), _names(change["instance_uid"], later)
     key = (change["level"], series[:1], instance[:1], attribute)
     superseded = later.reverted or key in later.taken or any(uid in later.gone for uid in (*series, *instance))
     if action is Action.REVERT:
@@ -122,7 +137,9 @@ def _names(uid: str | None, later: _Later) -> tuple[str, ...]:
     return tuple(names)
 
 
-def difference(one: Held, document: Mapping[str, Any], target: Mapping[str, Any] | None = None) -> Difference | None:
+def difference(
+    one: Held[_Change], document: Mapping[str, Json], target: Mapping[str, Json] | None = None
+) -> Difference | None:
     """How a document differs from what the edit should have left in it; None where it does not.
 
     ``target``: the document that a revert went back to.
@@ -135,14 +152,14 @@ def difference(one: Held, document: Mapping[str, Any], target: Mapping[str, Any]
     if part is None:
         return Difference.PLACE
     if one.action is Action.REMOVE:
-        return None if one.change["attribute"] not in _members(part, "DICOM") else Difference.PRESENT
-    return set_difference(part, one.change["attribute"], json.loads(one.change["value"]), one.change["vr"])
+        return None if one.attribute not in _members(part, "DICOM") else Difference.PRESENT
+    return set_difference(part, one.attribute, one.value, one.change["vr"])
 
 
 def set_difference(
-    part: Mapping[str, Any],
+    part: Mapping[str, Json],
     attribute: str,
-    wanted: Any,  # noqa: ANN401 - JSON
+    wanted: Json,
     vr: str | None,
 ) -> Difference | None:
     """How an object of a document differs from what the set of an attribute should have left; None if it does not.
@@ -153,17 +170,17 @@ def set_difference(
     stored, stored_vr = _members(part, "DICOM").get(attribute, ABSENT), _members(part, "DICOMVRs").get(attribute)
     if stored is ABSENT:
         return Difference.ABSENT
-    if not same_value(attribute, stored, wanted, stored_vr):
+    if not same_value(attribute, stored, wanted, stored_vr if isinstance(stored_vr, str) else None):
         return Difference.VALUE
     return Difference.VR if vr is not None and stored_vr != vr else None
 
 
-def is_as(document: Mapping[str, Any], target: Mapping[str, Any] | None) -> bool:
+def is_as(document: Mapping[str, Json], target: Mapping[str, Json] | None) -> bool:
     """Whether a document is as a revert should have left it. ``target``: that of the version it went back to."""
     return target is not None and all(document.get(part) == target.get(part) for part in ("Patient", "Study"))
 
 
-def old_name_stays(one: Held, document: Mapping[str, Any]) -> bool:
+def old_name_stays(one: Held[_Change], document: Mapping[str, Json]) -> bool:
     """Whether the edit gives a series or instance another UID, and the document has one of the old UID too."""
     names = one.instance if one.change["attribute"] == "SOPInstanceUID" else one.series
     renames = one.action is Action.SET and one.change["attribute"] in _RENAMES and len(names) > 1
@@ -176,7 +193,7 @@ def old_name_stays(one: Held, document: Mapping[str, Any]) -> bool:
     return series is not None and names[-1] in _members(series, "Instances")
 
 
-def misplaced(edits: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> list[str | None]:
+def misplaced(edits: Sequence[EditFields], document: Mapping[str, Json]) -> list[str | None]:
     """Of each edit: `series` or `instance`, if it is of an attribute inside one that the document does not have.
 
     ``edits``: all those of one image set, in the order in which they are to be made; rows of
@@ -197,28 +214,28 @@ def misplaced(edits: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -
     ]
 
 
-def _lacking(one: Held, document: Mapping[str, Any]) -> str | None:
+def _lacking(one: Held[_Change], document: Mapping[str, Json]) -> str | None:
     if _part(one, document) is not None:
         return None
     series = _first(_members(_members(document, "Study"), "Series"), one.series, older=False)
     return "series" if series is None else "instance"
 
 
-def value_in(one: Held, document: Mapping[str, Any]) -> str | None:
+def value_in(one: Held[_Change], document: Mapping[str, Json]) -> str | None:
     """The value that the document has where the edit is seen, as JSON text; None where it has none."""
     part = _part(one, document)
     if part is None or one.change["attribute"] is None:
         return None
-    stored = _members(part, "DICOM").get(one.change["attribute"], ABSENT)
+    stored = _members(part, "DICOM").get(one.attribute, ABSENT)
     return None if stored is ABSENT else json_text(stored)
 
 
-def expected_value(one: Held) -> str | None:
+def expected_value(one: Held[_Change]) -> str | None:
     """The value that the edit has set, as JSON text."""
     return one.change["value"] if one.action is Action.SET else None
 
 
-def keeps_former(one: Held, document: Mapping[str, Any]) -> bool:
+def keeps_former(one: Held[_Change], document: Mapping[str, Json]) -> bool:
     """Whether an older document still has what the edit has replaced or removed.
 
     An attribute that was empty, or had the value already, has nothing to keep.
@@ -228,17 +245,17 @@ def keeps_former(one: Held, document: Mapping[str, Any]) -> bool:
         return False
     if one.change["attribute"] is None:
         return True
-    stored = _members(part, "DICOM").get(one.change["attribute"])
+    stored = _members(part, "DICOM").get(one.attribute)
     if stored is None or stored in ("", []):
         return False
     if one.action is Action.REMOVE and one.change["value"] in {None, STORED_VALUE}:
         return True
-    vr = _members(part, "DICOMVRs").get(one.change["attribute"])
-    same = same_value(one.change["attribute"], stored, json.loads(one.change["value"]), vr)
+    vr = _members(part, "DICOMVRs").get(one.attribute)
+    same = same_value(one.attribute, stored, one.value, vr if isinstance(vr, str) else None)
     return same is (one.action is Action.REMOVE)
 
 
-def _part(one: Held, document: Mapping[str, Any], *, older: bool = False) -> Mapping[str, Any] | None:
+def _part(one: Held[_Change], document: Mapping[str, Json], *, older: bool = False) -> Mapping[str, Json] | None:
     """The object of a document that has the DICOM of the edit's place; None where there is none.
 
     ``older``: of a version before the edit, where a UID that was changed since still has its old name.
@@ -254,14 +271,13 @@ def _part(one: Held, document: Mapping[str, Any], *, older: bool = False) -> Map
     return _first(_members(series, "Instances"), one.instance, older=older)
 
 
-def _first(places: Mapping[str, Any], uids: tuple[str, ...], *, older: bool) -> Mapping[str, Any] | None:
+def _first(places: Mapping[str, Json], uids: tuple[str, ...], *, older: bool) -> Mapping[str, Json] | None:
     for uid in reversed(uids) if older else uids:
-        if isinstance(places.get(uid), dict):
-            found: Mapping[str, Any] = places[uid]
+        if isinstance(found := places.get(uid), dict):
             return found
     return None
 
 
-def _members(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _members(node: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     found = node.get(name)
     return found if isinstance(found, dict) else {}

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from bulkedit._json import ABSENT, Absent, object_in, object_made
 from bulkedit.edits.compare import is_as, set_difference
 from bulkedit.edits.edit import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from bulkedit._json import Json, JsonObject
     from bulkedit.client.contract import UpdateRequest
+    from bulkedit.edits.edit import EditFields
 
-_ABSENT: Final = object()
 _KEYS: Final = {"SeriesInstanceUID", "SOPInstanceUID"}  # the keys of Series and Instances
 
 
@@ -35,13 +37,13 @@ class NoSuchPlace:
         kinds = [name for name, found in (("series", self.series), ("instance", self.instances)) if found]
         return f"no such {' or '.join(kinds)}"
 
-    def has(self, edit: Mapping[str, Any]) -> bool:
+    def has(self, edit: EditFields) -> bool:
         """Whether an edit (a row of `bulkedit.edits.edit.EDITS`) is in one of these places."""
         series, instance = edit["series_uid"], edit["instance_uid"]
         return series in self.series or (series, instance) in self.instances
 
 
-def no_such_place(request: UpdateRequest, document: dict[str, Any]) -> NoSuchPlace | None:
+def no_such_place(request: UpdateRequest, document: JsonObject) -> NoSuchPlace | None:
     """The places of removals without a value that a document does not have; None if it has them all.
 
     The service refuses every other edit of such a place itself. A removal without a value would not be sent, because
@@ -62,7 +64,7 @@ def no_such_place(request: UpdateRequest, document: dict[str, Any]) -> NoSuchPla
     return NoSuchPlace(frozenset(series), frozenset(instances), alone=not there and not request.updatable)
 
 
-def _missing(path: tuple[str, ...], document: dict[str, Any]) -> str | tuple[str, str] | None:
+def _missing(path: tuple[str, ...], document: JsonObject) -> str | tuple[str, str] | None:
     """The series, or the series and instance, of an attribute's path that a document does not have."""
     if path[:2] != ("Study", "Series"):
         return None
@@ -71,7 +73,7 @@ def _missing(path: tuple[str, ...], document: dict[str, Any]) -> str | tuple[str
     return (path[2], path[4]) if path[3] == "Instances" and not isinstance(_at(document, path[:5], {}), dict) else None
 
 
-def fill_stored(request: UpdateRequest, document: dict[str, Any]) -> UpdateRequest | None:
+def fill_stored(request: UpdateRequest, document: JsonObject) -> UpdateRequest | None:
     """Put the stored values into a removal that names none, because key and value must match.
 
     Attributes that the image set does not have are left out; None where nothing is left to do. What names a series or
@@ -83,19 +85,22 @@ def fill_stored(request: UpdateRequest, document: dict[str, Any]) -> UpdateReque
     return replace(request, removable=None) if request.updatable else None
 
 
-def _filled(wanted: dict[str, Any], document: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def _filled(wanted: JsonObject, document: Json | Absent) -> JsonObject:
     """``wanted`` with each empty value of a DICOM object taken from the same place of ``document``.
 
     A place whose every attribute turned out absent is dropped with all that is around it: left empty, it would ask
     for the removal of a whole instance or series.
     """
-    filled: dict[str, Any] = {}
+    filled: JsonObject = {}
     for key, inner in wanted.items():
-        stored = document.get(key, _ABSENT) if isinstance(document, dict) else _ABSENT
-        if key == "DICOM":
+        stored = document.get(key, ABSENT) if isinstance(document, dict) else ABSENT
+        if key == "DICOM" and isinstance(inner, dict):
             present = stored if isinstance(stored, dict) else {}
-            values = {name: present.get(name, _ABSENT) if value == {} else value for name, value in inner.items()}
-            left = {name: value for name, value in values.items() if value is not _ABSENT}
+            left = {
+                name: present.get(name) if value == {} else value
+                for name, value in inner.items()
+                if value != {} or name in present
+            }
         elif isinstance(inner, dict) and inner:
             left = _filled(inner, stored)
         else:
@@ -114,24 +119,26 @@ def with_empty_values(filled: UpdateRequest, wanted: UpdateRequest) -> UpdateReq
     return replace(filled, removable=json_text(emptied))
 
 
-def _emptied(filled: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: {name: "" if wanted[key][name] == {} else value for name, value in inner.items()}
-        if key == "DICOM"
-        else _emptied(inner, wanted[key])
-        if isinstance(inner, dict)
-        else inner
-        for key, inner in filled.items()
-    }
+def _emptied(filled: JsonObject, wanted: JsonObject) -> JsonObject:
+    emptied: JsonObject = {}
+    for key, inner in filled.items():
+        if not isinstance(inner, dict):
+            emptied[key] = inner
+        elif key == "DICOM":
+            named = object_in(wanted, key)
+            emptied[key] = {name: "" if named[name] == {} else value for name, value in inner.items()}
+        else:
+            emptied[key] = _emptied(inner, object_in(wanted, key))
+    return emptied
 
 
-def _places(document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _places(document: JsonObject, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Json]]:
     """Every attribute, and every instance or series named whole, with its path."""
     for key, inner in document.items():
         here = (*path, key)
         if key in {"SchemaVersion", "DICOMVRs"}:
             continue
-        if key == "DICOM":
+        if key == "DICOM" and isinstance(inner, dict):
             yield from (((*here, name), value) for name, value in inner.items())
         elif isinstance(inner, dict):
             if inner:
@@ -140,7 +147,7 @@ def _places(document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tu
                 yield here, None
 
 
-def holds(request: UpdateRequest, document: dict[str, Any], target: dict[str, Any] | None = None) -> bool:
+def holds(request: UpdateRequest, document: JsonObject, target: JsonObject | None = None) -> bool:
     """Whether a document looks as the request would leave it: what is set is there, what is removed is not.
 
     After a revert it is as its ``target``, the document of the version that the revert goes back to.
@@ -152,13 +159,11 @@ def holds(request: UpdateRequest, document: dict[str, Any], target: dict[str, An
     wanted = list(_places(updatable))
     uids = _renamings(wanted)
     return all(_is_set(path, value, updatable, document, uids) for path, value in wanted) and all(
-        _at(document, path, uids) is _ABSENT for path, _ in _places(removable)
+        _at(document, path, uids) is ABSENT for path, _ in _places(removable)
     )
 
 
-def follows(
-    request: UpdateRequest, before: dict[str, Any], after: dict[str, Any], target: dict[str, Any] | None = None
-) -> bool:
+def follows(request: UpdateRequest, before: JsonObject, after: JsonObject, target: JsonObject | None = None) -> bool:
     """Whether ``after`` is the document ``before`` with the request applied to it, and with nothing else changed.
 
     What removes an instance or series that is not there changes nothing, and is refused.
@@ -169,7 +174,7 @@ def follows(
         return True
     changed = list(_places(json.loads(request.updatable or "{}")))
     removed = list(_places(json.loads(request.removable or "{}")))
-    if any(value is None and _at(before, path, {}) is _ABSENT for path, value in removed if path[-2] != "DICOM"):
+    if any(value is None and _at(before, path, {}) is ABSENT for path, value in removed if path[-2] != "DICOM"):
         return False
     places = [path for path, _ in (*changed, *removed)]
     places += [(*path[:-2], "DICOMVRs", path[-1]) for path in places if path[-2] == "DICOM"]
@@ -177,72 +182,74 @@ def follows(
     return _content(_without(before, _tree(places), {})) == _content(_without(after, _tree(places), old_uids))
 
 
-def reads_the_same(before: dict[str, Any], after: dict[str, Any]) -> bool:
+def reads_the_same(before: JsonObject, after: JsonObject) -> bool:
     """Whether two documents of an image set hold the same."""
     return _content(before) == _content(after)
 
 
-def _content(document: dict[str, Any]) -> tuple[Any, Any]:
+def _content(document: JsonObject) -> tuple[Json, Json]:
     """What of a document is an update's to change."""
     return document.get("Patient"), document.get("Study")
 
 
-def _tree(places: list[tuple[str, ...]]) -> dict[str, Any]:
+def _tree(places: list[tuple[str, ...]]) -> JsonObject:
     """Paths as nested keys; what is at the end of a path is None."""
-    tree: dict[str, Any] = {}
+    tree: JsonObject = {}
     for path in sorted(places, key=len, reverse=True):  # an instance that is removed whole is the end of its path
         inner = tree
         for key in path[:-1]:
-            inner = inner.setdefault(key, {})
+            inner = object_made(inner, key)
         inner[path[-1]] = None
     return tree
 
 
-def _without(document: dict[str, Any], places: dict[str, Any], old_uids: dict[str, str]) -> dict[str, Any]:
+def _without(document: JsonObject, places: JsonObject, old_uids: dict[str, str]) -> JsonObject:
     """A document without these places, nor the objects around them that are empty then.
 
     ``old_uids``: by new UID, where the document may have an instance or series under its new one.
     """
-    left: dict[str, Any] = {}
+    left: JsonObject = {}
     for found, inner in document.items():
         old = old_uids.get(found)
         key = old if old in places and old not in document else found
         if key not in places:
             left[key] = inner
-        elif isinstance(inner, dict) and places[key] is not None:
-            if rest := _without(inner, places[key], old_uids):
+        elif isinstance(inner, dict) and isinstance(within := places[key], dict):
+            if rest := _without(inner, within, old_uids):
                 left[key] = rest
         elif places[key] is not None:
             left[key] = inner
     return left
 
 
-def _renamings(wanted: list[tuple[tuple[str, ...], Any]]) -> dict[str, str]:
+def _renamings(wanted: list[tuple[tuple[str, ...], Json]]) -> dict[str, str]:
     """The UIDs that a request changes: the keys of the document may have followed, or not."""
     return {path[-3]: value for path, value in wanted if path[-1] in _KEYS and isinstance(value, str) and len(path) > 3}
 
 
 def _is_set(
     path: tuple[str, ...],
-    value: Any,  # noqa: ANN401 - JSON
-    updatable: dict[str, Any],
-    document: dict[str, Any],
+    value: Json,
+    updatable: JsonObject,
+    document: JsonObject,
     uids: dict[str, str],
 ) -> bool:
     """Whether a document has the value, and the VR if one is given, that ``updatable`` asks for at a path."""
     *place, _, attribute = path
     part, vr = _at(document, tuple(place), uids), _at(updatable, (*place, "DICOMVRs", attribute), {})
-    return isinstance(part, dict) and set_difference(part, attribute, value, None if vr is _ABSENT else vr) is None
+    return (
+        isinstance(part, dict) and set_difference(part, attribute, value, vr if isinstance(vr, str) else None) is None
+    )
 
 
-def _at(document: Any, path: tuple[str, ...], uids: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+def _at(document: Json, path: tuple[str, ...], uids: dict[str, str]) -> Json | Absent:
     for key in path:
         if not isinstance(document, dict):
-            return _ABSENT
-        found = document.get(key, _ABSENT)
-        if found is _ABSENT and key in uids:
-            found = document.get(uids[key], _ABSENT)
-        if found is _ABSENT:
-            return _ABSENT
+            return ABSENT
+        found: Json | Absent = document.get(key, ABSENT)
+        if found is ABSENT and key in uids:
+            found = document.get(uids[key], ABSENT)
+        if found is ABSENT:
+            return ABSENT
         document = found
     return document

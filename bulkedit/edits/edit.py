@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import polars as pl
 
 from bulkedit.dicom.dictionary import Level
 from bulkedit.options.shared import SELECTORS
+
+if TYPE_CHECKING:
+    from bulkedit._json import Json
 
 
 class Action(StrEnum):
@@ -56,6 +59,25 @@ EDITS: Final = pl.Schema(
 IN_ORDER: Final = ("version", "order", "row")
 
 
+class EditFields(TypedDict):
+    """What an edit asks for: some of a row of `EDITS`, as a mapping. Holds values: never log it."""
+
+    action: str
+    level: str | None
+    series_uid: str | None
+    instance_uid: str | None
+    attribute: str | None
+    value: str | None
+    vr: str | None
+    revert_to: int | None
+
+
+class EditRow(EditFields):
+    """`EditFields`, and whether the edit is forced."""
+
+    force: bool
+
+
 def in_order(edits: pl.DataFrame) -> pl.DataFrame:
     """Edits in the one order in which a list is applied: by version, then by ``order``, then by row.
 
@@ -70,7 +92,7 @@ def in_order(edits: pl.DataFrame) -> pl.DataFrame:
     return edits.sort(said, nulls_last=True, maintain_order=True) if said else edits
 
 
-def json_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def json_text(value: Json) -> str:
     """A value as compact JSON text: every byte of a payload is scarce."""
     return _ENCODER.encode(value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,6 +11,9 @@ from bulkedit.edits.attributes import label_of
 from bulkedit.edits.edit import json_text
 from bulkedit.edits.problems import HINT_OF_VR, lines, one
 from bulkedit.edits.strict_json import strict_json
+
+if TYPE_CHECKING:
+    from bulkedit._json import JsonObject
 
 _COLUMN = "value_json"
 
@@ -25,7 +28,7 @@ def checked(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
     absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in named.columns]
     filled = named.with_columns(*absent).filter(pl.col(_COLUMN).is_not_null()).select(names)
     texts: dict[int, str] = {}
-    problems: list[dict[str, Any]] = []
+    problems: list[JsonObject] = []
     for row, action, attribute, value, text, force in filled.iter_rows():
         if value is not None:
             problems.append(one(row, "extra-cell", "value and value_json are both filled.", _COLUMN))

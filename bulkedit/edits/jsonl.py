@@ -5,7 +5,7 @@ Every value becomes text, as it would stand in a CSV file: a number by its digit
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -18,6 +18,8 @@ from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from bulkedit._json import JsonObject
 
 BLOCK: Final = 8 * 2**20
 LONGEST: Final = LONGEST_ROW
@@ -104,7 +106,7 @@ class JsonLines(Table):
             return {}
         return self._row(number, found)
 
-    def _row(self, number: int, found: dict[str, Any]) -> dict[str, str | None]:
+    def _row(self, number: int, found: JsonObject) -> dict[str, str | None]:
         texts: dict[str, str | None] = {}
         for key, value in found.items():
             if value is None or isinstance(value, str):

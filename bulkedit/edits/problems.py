@@ -8,12 +8,14 @@ names, or by their letter where the name itself is not known (the header of a fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from bulkedit._json import JsonObject
 
 # One line per problem. `row` is the number of edit.EDITS.
 SET_ASIDE: Final = pl.Schema(
@@ -168,7 +170,7 @@ def report(rows: pl.DataFrame, check: Check) -> pl.DataFrame:
     )
 
 
-def one(row: int, code: str, problem: str, column: str | None = None, *, hint: str | None = None) -> dict[str, Any]:
+def one(row: int, code: str, problem: str, column: str | None = None, *, hint: str | None = None) -> JsonObject:
     """One problem as a line of SET_ASIDE, for the parts that work row by row."""
     advice = ADVICE[code]
     return {
@@ -181,7 +183,7 @@ def one(row: int, code: str, problem: str, column: str | None = None, *, hint: s
     }
 
 
-def lines(problems: list[dict[str, Any]]) -> pl.DataFrame:
+def lines(problems: list[JsonObject]) -> pl.DataFrame:
     """Problems as a SET_ASIDE frame."""
     return pl.DataFrame(problems, schema=SET_ASIDE, orient="row")
 
@@ -192,7 +194,7 @@ def asking_nothing(rows: pl.DataFrame) -> pl.DataFrame:
     return report(rows, Check("no-edit", pl.lit(value=True), text))
 
 
-def problem_text(problem: dict[str, Any]) -> str:
+def problem_text(problem: JsonObject) -> str:
     """A line of SET_ASIDE as the text a user reads: what and where, why likely, what to do."""
     head = f"Row {problem['row']:,}: {problem['problem']}"
-    return "\n".join(text for text in (head, problem["likely"], problem["hint"]) if text)
+    return "\n".join(str(text) for text in (head, problem["likely"], problem["hint"]) if text)

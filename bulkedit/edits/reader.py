@@ -25,6 +25,7 @@ from bulkedit.errors import EditListError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bulkedit._json import JsonObject
     from bulkedit.edits.columns import Layout
     from bulkedit.edits.files import Source
     from bulkedit.edits.options import ReadOptions
@@ -226,7 +227,7 @@ def _check_kinds(table: Table, layout: Layout) -> None:
             )
 
 
-def _cell_errors(table: Table, layout: Layout) -> list[dict[str, object]]:
+def _cell_errors(table: Table, layout: Layout) -> list[JsonObject]:
     return [
         one(
             row,

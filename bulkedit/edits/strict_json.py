@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.edits.edit import json_text
 from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bulkedit._json import Json, JsonObject
 
 DEEPEST: Final = 64  # arrays and objects in one another; a sequence of DICOM takes two of them
 _TOO_DEEP: Final = "it is nested too deep"
@@ -50,14 +52,16 @@ class _RefusedError(ValueError):
     """JSON that Python would read; the text quotes nothing of it."""
 
 
-def strict_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
+def strict_json(text: str) -> Json:
     """Parse JSON as RFC 8259 has it.
 
     ValueError, whose text quotes nothing of the JSON, also for NaN, numbers that no float or integer holds, a key
     given twice, half of a surrogate pair (it is no character) and nesting that no document has.
     """
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_key_twice)
+        value: Json = json.loads(
+            text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_key_twice
+        )
         if _is_deep(text, value):
             raise _RefusedError(_TOO_DEEP)  # noqa: TRY301 - as the parser's own refusals
         if "\\u" in text:
@@ -77,7 +81,7 @@ def strict_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
     raise ValueError(what)
 
 
-def _is_deep(text: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+def _is_deep(text: str, value: Json) -> bool:
     """Whether it is nested deeper than `DEEPEST`: what writes it again goes down as Python's stack allows."""
     if len(text) < 2 * DEEPEST or text.count("[") + text.count("{") <= DEEPEST:
         return False
@@ -100,7 +104,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_key_twice(pairs: list[tuple[str, Json]]) -> JsonObject:
     keyed = dict(pairs)
     if len(keyed) < len(pairs):
         raise _RefusedError("a key is given twice")

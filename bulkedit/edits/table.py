@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
+
+    from bulkedit._json import JsonObject
 
 
 class CellFault(NamedTuple):
@@ -26,7 +28,7 @@ class Table(ABC):
         self.header: list[str] = []  # the names of the columns as they stand in the file
         self.kinds: dict[int, str] = {}  # positions of columns that are not text: float, date or nested
         self.faults: list[CellFault] = []  # cells that do not hold what a spreadsheet shows
-        self.problems: list[dict[str, Any]] = []  # rows that are none, as lines of SET_ASIDE; all-null in the batches
+        self.problems: list[JsonObject] = []  # rows that are none, as lines of SET_ASIDE; all-null in the batches
 
     @abstractmethod
     def batches(self) -> Iterator[pl.DataFrame]:

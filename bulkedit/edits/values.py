@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -19,6 +19,7 @@ from bulkedit.edits.edit import json_text
 from bulkedit.edits.strict_json import strict_json
 
 if TYPE_CHECKING:
+    from bulkedit._json import Json
     from bulkedit.edits.attributes import Spec
 
 _ESCAPES: Final = {chr(i): json.dumps(chr(i))[1:-1] for i in (*range(32), ord('"'), ord("\\"))}
@@ -198,5 +199,5 @@ def _from_json(text: str, spec: Spec, *, lenient: bool) -> tuple[str | None, str
     return json_text(value), code if why else None, f"is not fit: {why}." if why else None
 
 
-def _is_sequence(value: Any) -> bool:  # noqa: ANN401 - any JSON value is the question
+def _is_sequence(value: Json) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import polars as pl
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
+    from bulkedit._json import JsonObject
     from bulkedit.client.contract import Client
+    from bulkedit.edits.edit import EditRow
     from bulkedit.options.where import Where
 
 _WORKERS: Final = 32  # image sets read side by side; their documents are what memory is for
@@ -75,7 +77,7 @@ async def _told(client: Client, edits: pl.DataFrame, read_rate: str, looked: Loo
     flags = bytearray(edits.height)
     missing: dict[int, str] = {}  # mostly empty: a list of all edits would take far more memory
 
-    async def compare(image_set: tuple[str, list[int], list[dict[str, Any]]]) -> None:
+    async def compare(image_set: tuple[str, list[int], list[EditRow]]) -> None:
         image_set_id, places, rows = image_set
         document = await _document(reader, image_set_id, looked)
         looked.throttled = reader.reads.throttled
@@ -92,7 +94,7 @@ async def _told(client: Client, edits: pl.DataFrame, read_rate: str, looked: Loo
     return pl.DataFrame([holds_, kinds])
 
 
-def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[dict[str, Any]]]]:
+def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[EditRow]]]:
     """Image set by image set: its id, where its edits are in the frame, and the edits themselves."""
     order = edits.select(_ID).with_row_index("place").sort(_ID, "place")
     runs = order.select(pl.col(_ID).rle()).unnest(_ID)
@@ -100,10 +102,10 @@ def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[di
     for length, image_set_id in runs.iter_rows():
         places = order.get_column("place").slice(start, length)
         start += length
-        yield image_set_id, places.to_list(), edits[places].to_dicts()
+        yield image_set_id, places.to_list(), cast("list[EditRow]", edits[places].to_dicts())
 
 
-async def _document(reader: Reader, image_set_id: str, looked: Looked) -> dict[str, Any] | None:
+async def _document(reader: Reader, image_set_id: str, looked: Looked) -> JsonObject | None:
     found = await reader.settled(image_set_id)
     if isinstance(found, Refused) or found.state is not State.ACTIVE:
         looked.unread += 1

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from bulkedit.edits.edit import EDITS
+from bulkedit.edits.edit import EDITS, EditRow
 
 # One row a call, sorted by lane, and inside a lane in the order in which the calls are sent.
 CALLS: Final = pl.Schema(
@@ -40,3 +40,10 @@ PLANNED_EDITS: Final = pl.Schema(
         **{name: dtype for name, dtype in EDITS.items() if name not in {"selector", "key"}},
     }
 )
+
+
+class PlannedEdit(EditRow):
+    """A row of `PLANNED_EDITS`, of which these are used. Holds health data: never log it."""
+
+    edit: int
+    unit: int

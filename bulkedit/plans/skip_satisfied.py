@@ -9,7 +9,7 @@ is left out whole or not at all, and so are the Patient- and Study-level edits o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -23,22 +23,23 @@ from bulkedit.plans.torn_studies import is_top
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bulkedit._json import Json
+    from bulkedit.edits.edit import EditRow
     from bulkedit.plans.build import Settings
 
 _ID: Final = "image_set_id"
-_PLACE: Final = ("level", "series_uid", "instance_uid", "attribute")
 _WHOLE: Final = [str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
 
 
-def holds(edits: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> list[bool]:
+def holds(edits: Sequence[EditRow], document: Mapping[str, Json]) -> list[bool]:
     """Whether the place of each edit is now as it is to be after all of them.
 
     ``edits``: those of one image set, in the order in which they are made; rows of `bulkedit.edits.edit.EDITS`. Where
     an edit may be refused and another of its place not (a removal that names its value, forced beside unforced), it is
     not told which of them has the last word, so nothing holds.
     """
-    places = [tuple(edit[name] for name in _PLACE) for edit in edits]
-    asked: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    places = [(edit["level"], edit["series_uid"], edit["instance_uid"], edit["attribute"]) for edit in edits]
+    asked: dict[tuple[str | None, ...], list[EditRow]] = {}
     for place, edit in zip(places, edits, strict=True):
         asked.setdefault(place, []).append(edit)
     found = {place: _last_word_stands(same) for place, same in asked.items()}
@@ -48,7 +49,7 @@ def holds(edits: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> li
     return [found[place] for place in places]
 
 
-def _last_word_stands(same: Sequence[Mapping[str, Any]]) -> bool:
+def _last_word_stands(same: Sequence[EditRow]) -> bool:
     """Whether the last of the edits of a place surely decides what it holds: none is refused where others are not."""
     by_value = any(edit["action"] == Action.REMOVE and edit["value"] != STORED_VALUE for edit in same)
     asked = {(edit["action"], edit["value"], edit["vr"]) for edit in same}

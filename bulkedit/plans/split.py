@@ -6,7 +6,7 @@ known beforehand, they are one part, and all others the other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
@@ -15,11 +15,13 @@ from bulkedit.plans.documents import documents
 from bulkedit.plans.merge import stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
+
+    from bulkedit.plans.schema import PlannedEdit
 
 
 def halves(
-    call: PlannedCall, edits: pl.DataFrame, guilty: Callable[[Mapping[str, Any]], bool] | None = None
+    call: PlannedCall, edits: pl.DataFrame, guilty: Callable[[PlannedEdit], bool] | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The edits of a call (`PLANNED_EDITS`) in two, by units, in the order of the list.
 
@@ -35,7 +37,8 @@ def halves(
         raise ValueError(f"call {call.call} has one unit, which is not parted")
     first = units.head((len(units) + 1) // 2)
     if guilty is not None:
-        to_blame = {edit["unit"] for edit in edits.iter_rows(named=True) if guilty(edit)}
+        rows = cast("Iterator[PlannedEdit]", edits.iter_rows(named=True))
+        to_blame = {edit["unit"] for edit in rows if guilty(edit)}
         first = units.filter(units.is_in(to_blame)) if 0 < len(to_blame) < len(units) else first
     inside = pl.col("unit").is_in(first.implode())
     return edits.filter(inside), edits.filter(~inside)
@@ -74,7 +77,7 @@ def parts(
     edits: pl.DataFrame,
     number: Callable[[], int],
     *,
-    guilty: Callable[[Mapping[str, Any]], bool] | None = None,
+    guilty: Callable[[PlannedEdit], bool] | None = None,
 ) -> list[tuple[PlannedCall, list[int]]]:
     """The two parts of a refused call (`halves`), each with the numbers of its edits."""
     return [

@@ -6,11 +6,12 @@ version that it became. Whoever looks back on a run (`bulkedit.after.verify`, `b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import polars as pl
 
 from bulkedit.client.responses import Standing
+from bulkedit.edits.edit import EditFields
 from bulkedit.plans import Recipe
 from bulkedit.runs.history import SETTLED, PlanAndLedger
 
@@ -48,6 +49,28 @@ CHANGES: Final = pl.Schema(
         "revert_to": pl.UInt32(),
     }
 )
+
+
+class ChangeRow(EditFields):
+    """A row of `CHANGES`. Holds values: never log it."""
+
+    edit: int
+    row: int
+    edit_id: str | None
+    image_set_id: str
+    lead: str
+    study_wide: bool
+    call: int
+    lane: int
+    same_as: int | None
+    asked_version: int | None
+    settled_by: int
+    standing: str
+    base: int | None
+    version: int | None
+    at: float
+
+
 # The study-wide calls that a run has made, or of which a request may still be carried out.
 STUDY_WIDE: Final = pl.Schema(
     {
@@ -147,19 +170,19 @@ class Changes:
         found = carried.join(calls, on="call").join(there, on="settled_by", maintain_order="left")
         return found.select(STUDY_WIDE.names()).cast(STUDY_WIDE)
 
-    def of_calls(self, calls: pl.DataFrame) -> list[dict[str, Any]]:
+    def of_calls(self, calls: pl.DataFrame) -> list[ChangeRow]:
         """The changes of some study-wide calls (`STUDY_WIDE`), in the order that the list asks for. Blocks."""
         numbers = calls.get_column("call").unique().implode()
         within = pl.col("call").is_in(numbers)
         found = self.of(self._plan.edits().filter(within), self._plan.calls().filter(within)).collect()
-        return found.join(calls, on="settled_by", how="semi").sort("edit").rows(named=True)
+        return _rows(found.join(calls, on="settled_by", how="semi").sort("edit"))
 
-    def of_image_sets(self, image_sets: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    def of_image_sets(self, image_sets: Collection[str]) -> dict[str, list[ChangeRow]]:
         """The changes that the rows of some image sets ask for, in the order that the list asks for. Blocks."""
-        found: dict[str, list[dict[str, Any]]] = {one: [] for one in image_sets}
+        found: dict[str, list[ChangeRow]] = {one: [] for one in image_sets}
         if image_sets:
             edits = self._plan.edits().filter(pl.col("image_set_id").is_in(list(image_sets)))
-            for row in self.of(edits, self._plan.calls()).collect().sort("edit").iter_rows(named=True):
+            for row in _rows(self.of(edits, self._plan.calls()).collect().sort("edit")):
                 if row["image_set_id"] in found:  # not the image set that a copy was promoted to
                     found[row["image_set_id"]].append(row)
         return found
@@ -177,7 +200,7 @@ class Changes:
         edits = self._run.carried(self._plan.edits().select("edit", "call"))
         return int(edits.join(settled.lazy(), on="settled_by", how="anti").select(pl.len()).collect().item())
 
-    def by_image_set(self, *, batch: int = _BATCH) -> Iterator[list[tuple[str, list[dict[str, Any]]]]]:
+    def by_image_set(self, *, batch: int = _BATCH) -> Iterator[list[tuple[str, list[ChangeRow]]]]:
         """The changes of each image set in the order that the list asks for, lists of whole lanes at a time.
 
         That is `bulkedit.edits.edit.in_order`, not the order of the calls: an image set is compared with what the list
@@ -191,18 +214,18 @@ class Changes:
             edits = self._plan.edits().filter(within)
             changes = self.of(edits, self._plan.calls().filter(within)).collect()
             parts = changes.sort("edit").partition_by("image_set_id", maintain_order=True)
-            found = {part.item(0, "image_set_id"): part.rows(named=True) for part in parts}
+            found = {part.item(0, "image_set_id"): _rows(part) for part in parts}
             if changes.get_column("study_wide").any():
                 self._share(found, changes, lanes, edits.select("call", "image_set_id").collect())
             yield list(found.items())
 
     @staticmethod
     def _share(
-        found: dict[str, list[dict[str, Any]]], changes: pl.DataFrame, lanes: list[Lane], edits: pl.DataFrame
+        found: dict[str, list[ChangeRow]], changes: pl.DataFrame, lanes: list[Lane], edits: pl.DataFrame
     ) -> None:
         """Give what study-wide calls did to every image set of their lanes. ``found``: changes by image set."""
-        wide: dict[int, list[dict[str, Any]]] = {}
-        for change in changes.filter("study_wide").sort("edit").iter_rows(named=True):
+        wide: dict[int, list[ChangeRow]] = {}
+        for change in _rows(changes.filter("study_wide").sort("edit")):
             wide.setdefault(change["lane"], []).append(change)
         lane_of = {call.call: lane.number for lane in lanes for call in lane.calls}
         leads = [(call.call, call.image_set_id) for lane in lanes for call in lane.calls if call.study_wide]
@@ -213,12 +236,16 @@ class Changes:
                 found[image_set_id] = in_study(image_set_id, found.get(image_set_id, []), asked[lane])
 
 
-def once(wide: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(changes: pl.DataFrame) -> list[ChangeRow]:
+    return cast("list[ChangeRow]", changes.rows(named=True))
+
+
+def once(wide: Iterable[ChangeRow]) -> list[ChangeRow]:
     """What study-wide calls have sent: of one attribute of a call, the last. ``wide``: rows of `CHANGES`, by edit."""
     return list({_asked(change): change for change in wide}.values())
 
 
-def in_study(image_set_id: str, own: Iterable[dict[str, Any]], wide: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def in_study(image_set_id: str, own: Iterable[ChangeRow], wide: Iterable[ChangeRow]) -> list[ChangeRow]:
     """The changes of one image set of a study: those of its own rows, and those of study-wide calls for other rows.
 
     ``own``, ``wide``: rows of `CHANGES`. They are in the order that the list asks for. A version that a row of another
@@ -228,18 +255,17 @@ def in_study(image_set_id: str, own: Iterable[dict[str, Any]], wide: Iterable[di
     said = {(*_asked(change), _sent_as(change)) for change in own if change["study_wide"]}
     placed = [((change["asked_version"] is None, change["edit"]), change) for change in own]
     placed += [
-        ((True, _sent_as(change)), {**change, "image_set_id": image_set_id})
+        ((True, _sent_as(change)), cast("ChangeRow", {**change, "image_set_id": image_set_id}))
         for change in wide
         if (*_asked(change), _sent_as(change)) not in said
     ]
     return [change for _, change in sorted(placed, key=lambda pair: pair[0])]
 
 
-def _asked(change: dict[str, Any]) -> tuple[Any, ...]:
+def _asked(change: ChangeRow) -> tuple[int, str | None, str | None]:
     return change["settled_by"], change["level"], change["attribute"]
 
 
-def _sent_as(change: dict[str, Any]) -> int:
+def _sent_as(change: ChangeRow) -> int:
     """The edit that the call has sent for it."""
-    sent: int = change["edit"] if change["same_as"] is None else change["same_as"]
-    return sent
+    return change["edit"] if change["same_as"] is None else change["same_as"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bulkedit.client.contract import UpdateRequest
 from bulkedit.edits.document import NoSuchPlace, fill_stored, follows, holds, no_such_place, reads_the_same
 
-STORED = {
+if TYPE_CHECKING:
+    from bulkedit._json import JsonObject
+
+STORED: JsonObject = {
     "Patient": {"DICOM": {"PatientName": "DOE^JANE", "PatientSex": None}},
     "Study": {
         "DICOM": {"StudyDescription": "CHEST "},
@@ -112,10 +115,10 @@ def test_only_removals_without_a_value_are_held_against_the_places(wanted: dict[
 
 
 def test_what_is_inside_a_series_that_does_not_exist_is_there_neither() -> None:
-    inside = {"series_uid": "1.2", "instance_uid": "9.9"}
+    inside: Any = {"series_uid": "1.2", "instance_uid": "9.9"}
     assert NOWHERE.has(inside)
     assert not NOWHERE.has(inside | {"instance_uid": None})
-    assert not NOWHERE.has({"series_uid": None, "instance_uid": None})
+    assert not NOWHERE.has(inside | {"series_uid": None, "instance_uid": None})
     assert NoSuchPlace(frozenset({"1.2"}), frozenset(), alone=True).has(inside)
 
 

@@ -21,7 +21,7 @@ NUL = "\0"
 def answers(attribute: str, stored: Any, wanted: Any, vrs: dict[str, str], vr: str | None) -> set[bool]:
     """Whether a document with the stored value holds the set of the wanted one, as each of the three has it."""
     place = {"level": "Instance", "series_uid": SERIES, "instance_uid": INSTANCE}
-    edit = {"action": "set", "attribute": attribute, "value": json.dumps(wanted), "vr": vr, "force": True, **place}
+    edit: Any = {"action": "set", "attribute": attribute, "value": json.dumps(wanted), "vr": vr, "force": True, **place}
 
     def around(inner: dict[str, Any]) -> dict[str, Any]:
         return {"Study": {"Series": {SERIES: {"Instances": {INSTANCE: inner}}}}}
@@ -106,9 +106,10 @@ def test_sequences_nested_deep_are_compared() -> None:
 @pytest.mark.parametrize(("wanted", "kept"), [("CHEST", False), ("HEAD", True)])
 def test_an_older_version_that_differs_by_padding_keeps_nothing_of_a_former_value(wanted: str, kept: bool) -> None:
     place = {"level": "Study", "series_uid": None, "instance_uid": None, "vr": None}
-    document = {"Study": {"DICOM": {"StudyDescription": "CHEST "}}}
-    edit = {"action": "set", "attribute": "StudyDescription", "value": json.dumps(wanted), **place}
+    document: Any = {"Study": {"DICOM": {"StudyDescription": "CHEST "}}}
+    edit: Any = {"action": "set", "attribute": "StudyDescription", "value": json.dumps(wanted), **place}
     (one,) = held([edit])
     assert keeps_former(one, document) is kept
-    (removal,) = held([{**edit, "action": "remove"}])
+    opposite: Any = {**edit, "action": "remove"}
+    (removal,) = held([opposite])
     assert keeps_former(removal, document) is not kept

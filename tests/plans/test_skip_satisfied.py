@@ -35,7 +35,8 @@ def needless(
     edits = in_order(frame(rows))
     flags = [False] * edits.height
     for (image_set_id,), mine in edits.with_row_index("place").group_by("image_set_id"):
-        found = plans.holds(mine.to_dicts(), documents(str(image_set_id)))
+        asked: list[Any] = mine.to_dicts()
+        found = plans.holds(asked, documents(str(image_set_id)))
         for place, holds in zip(mine["place"], found, strict=True):
             flags[place] = holds
     chosen = plans.Settings(**{**{name: getattr(CHOSEN, name) for name in CHOSEN.__slots__}, **changed})

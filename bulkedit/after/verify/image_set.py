@@ -12,7 +12,7 @@ was made. If it was not, the study is searched for: at the image set that the ca
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import polars as pl
 from anyio import to_thread
@@ -28,11 +28,12 @@ from bulkedit.runs.own_versions import OwnVersions, own_versions
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from bulkedit._json import JsonObject
     from bulkedit.client.reader import Reader
     from bulkedit.client.responses import ImageSet
     from bulkedit.edits.compare import Held
     from bulkedit.options.verify import VerifyOptions
-    from bulkedit.runs.changes import Changes
+    from bulkedit.runs.changes import ChangeRow, Changes
 
 _SEEN_BACK: Final = 20  # versions that are read to find one that held the edit, if it is not known which should
 _PLACE: Final = [name for name in KEPT if name not in {"image_set_id", "versions", "primary"}]
@@ -47,19 +48,19 @@ class Checked:
     matching: int = 0
     superseded: int = 0
     siblings: int = 0  # image sets of the study that the run's edits do not name
-    differences: list[dict[str, Any]] = field(default_factory=list)
-    kept: list[dict[str, Any]] = field(default_factory=list)
-    document: dict[str, Any] | None = None  # of the image set itself, which tells its study; None if it is gone
+    differences: list[JsonObject] = field(default_factory=list)
+    kept: list[JsonObject] = field(default_factory=list)
+    document: JsonObject | None = None  # of the image set itself, which tells its study; None if it is gone
 
-    def line(self, image_set_id: str) -> dict[str, Any]:
+    def line(self, image_set_id: str) -> JsonObject:
         """As a line of the progress file."""
         return {
             "image_set_id": image_set_id,
             "matching": self.matching,
             "superseded": self.superseded,
             "siblings": self.siblings,
-            "differences": self.differences,
-            "kept": self.kept,
+            "differences": [*self.differences],
+            "kept": [*self.kept],
         }
 
 
@@ -119,7 +120,7 @@ class Checker:
         self._study_wide = changes.study_wide()
 
     async def check(
-        self, image_set_id: str, changes: Sequence[dict[str, Any]], members: Collection[str]
+        self, image_set_id: str, changes: Sequence[ChangeRow], members: Collection[str]
     ) -> Checked | LeftOut:
         """Hold the changes (`bulkedit.runs.changes.CHANGES`) of an image set against it.
 
@@ -170,7 +171,9 @@ class Checker:
             checked.kept += await self._history(found, edits, versions)
         return None
 
-    async def _differing(self, asked: _Asked, found: ImageSet, versions: _Versions) -> list[tuple[Held, Difference]]:
+    async def _differing(
+        self, asked: _Asked, found: ImageSet, versions: _Versions
+    ) -> list[tuple[Held[ChangeRow], Difference]]:
         """The edits that are to be seen in the image set and are not."""
         differing = []
         for one in asked.edits():
@@ -185,7 +188,7 @@ class Checker:
                 differing.append((one, differs))
         return differing
 
-    async def _with_whole_study(self, asked: _Asked, document: dict[str, Any]) -> _Asked:
+    async def _with_whole_study(self, asked: _Asked, document: JsonObject) -> _Asked:
         """With what study-wide calls of other lanes did to the image set: its study was not known to the plan."""
         if asked.calls is not None:
             return asked
@@ -220,8 +223,8 @@ class Checker:
         return _Own(own, found, open_)
 
     async def _explained(
-        self, one: Held, differs: Difference, found: ImageSet, versions: _Versions, own: _Own
-    ) -> dict[str, Any]:
+        self, one: Held[ChangeRow], differs: Difference, found: ImageSet, versions: _Versions, own: _Own
+    ) -> JsonObject:
         document = await versions.read(found.version)
         origin = await self._origin(one, found, versions, own)
         made = own.by_call.get(one.change["settled_by"])
@@ -229,7 +232,7 @@ class Checker:
             one, found.image_set_id, differs, origin, made=made, latest=found.version, document=document
         )
 
-    async def _origin(self, one: Held, found: ImageSet, versions: _Versions, own: _Own) -> str:
+    async def _origin(self, one: Held[ChangeRow], found: ImageSet, versions: _Versions, own: _Own) -> str:
         """Who made a difference: the run, or a later writer."""
         made, target = _made(one), await versions.target(one)
         if made is None:
@@ -256,18 +259,18 @@ class Checker:
 
     def _difference(
         self,
-        one: Held,
+        one: Held[ChangeRow],
         image_set_id: str,
         differs: Difference,
         origin: str,
         *,
         made: int | None = None,
         latest: int | None = None,
-        document: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+        document: JsonObject | None = None,
+    ) -> JsonObject:
         values = self._options.include_values
         return {
-            **{name: one.change[name] for name in _PLACE},
+            **_place_of(one),
             "image_set_id": image_set_id,
             "difference": str(differs),
             "origin": origin,
@@ -277,7 +280,7 @@ class Checker:
             "found": value_in(one, document) if values and document is not None else None,
         }
 
-    async def _history(self, found: ImageSet, edits: list[Held], versions: _Versions) -> list[dict[str, Any]]:
+    async def _history(self, found: ImageSet, edits: list[Held[ChangeRow]], versions: _Versions) -> list[JsonObject]:
         """The versions before each edit that still have what it has replaced or removed."""
         listed = await self._reader.versions(found.image_set_id)
         if isinstance(listed, Refused):
@@ -292,16 +295,16 @@ class Checker:
                     kept.setdefault(position, []).append(number)
         return [
             {
-                **{name: edits[position].change[name] for name in _PLACE},
+                **_place_of(edits[position]),
                 "image_set_id": found.image_set_id,
-                "versions": numbers,
+                "versions": [*numbers],
                 "primary": found.primary,
             }
             for position, numbers in sorted(kept.items())
         ]
 
     async def _siblings(
-        self, lead: str, wide: list[dict[str, Any]], others: Collection[str], checked: Checked
+        self, lead: str, wide: list[ChangeRow], others: Collection[str], checked: Checked
     ) -> LeftOut | None:
         """Check the image sets of the study that study-wide calls have changed and the lane does not name.
 
@@ -333,11 +336,11 @@ class _Asked:
     """All that a run has done to one image set, and what of it is checked now. Holds values: never log it."""
 
     image_set_id: str
-    changes: Sequence[dict[str, Any]]  # rows of `bulkedit.runs.changes.CHANGES`, in the order that the list asks for
+    changes: Sequence[ChangeRow]  # rows of `bulkedit.runs.changes.CHANGES`, in the order that the list asks for
     reported: Collection[int] | None = None  # the calls whose edits are checked; None: all
     calls: pl.DataFrame | None = None  # the study-wide calls of its study (`STUDY_WIDE`), once they have been found
 
-    def edits(self) -> list[Held]:
+    def edits(self) -> list[Held[ChangeRow]]:
         """The edits that are checked."""
         found = held(self.changes)
         return [one for one in found if self.reported is None or one.change["settled_by"] in self.reported]
@@ -349,18 +352,23 @@ def _is_gone(found: ImageSet | Refused) -> bool:
     return found.state is State.DELETED
 
 
-def _made(one: Held) -> int | None:
+def _made(one: Held[ChangeRow]) -> int | None:
     """The version in which the edit is to be seen first; None in an image set that the call does not name."""
     change = one.change
     if change["lead"] != change["image_set_id"]:
         return None
-    made: int | None = change["version"] if change["version"] is not None else change["base"]
-    return made
+    return change["version"] if change["version"] is not None else change["base"]
 
 
-def _has_former(one: Held, number: int, document: dict[str, Any]) -> bool:
+def _place_of(one: Held[ChangeRow]) -> JsonObject:
+    """The columns of a change that a finding has too."""
+    change = cast("JsonObject", one.change)  # values of JSON, all of them
+    return {name: change[name] for name in _PLACE}
+
+
+def _has_former(one: Held[ChangeRow], number: int, document: JsonObject) -> bool:
     if one.action is Action.REVERT:
-        return bool(number > one.change["revert_to"])  # what it took back
+        return number > (one.change["revert_to"] or 0)  # what it took back
     return keeps_former(one, document)
 
 
@@ -370,13 +378,14 @@ class _Versions:
     def __init__(self, reader: Reader, image_set_id: str) -> None:
         self._reader = reader
         self._image_set_id = image_set_id
-        self._read: dict[int, dict[str, Any] | None] = {}
+        self._read: dict[int, JsonObject | None] = {}
 
-    async def target(self, one: Held) -> dict[str, Any] | None:
+    async def target(self, one: Held[ChangeRow]) -> JsonObject | None:
         """The document that a revert went back to; None for other edits."""
-        return await self.read(one.change["revert_to"]) if one.whole else None
+        target = one.change["revert_to"]
+        return await self.read(target) if one.whole and target is not None else None
 
-    async def read(self, version: int, *, keep: bool = True) -> dict[str, Any] | None:
+    async def read(self, version: int, *, keep: bool = True) -> JsonObject | None:
         """The document of a version; None where the service will not give it."""
         if version in self._read:
             return self._read[version]

@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bulkedit._progress import StopSignal
     from bulkedit.after.verify.folder import Counts, Verification
     from bulkedit.options.where import Where
+    from bulkedit.runs.changes import ChangeRow
     from bulkedit.runs.folder import Run
 
 
@@ -151,7 +152,7 @@ class _Work:
         """Check the chosen image sets."""
         await for_each(self._check, _changed(changes, chosen), at_once=workers)
 
-    async def _check(self, changed: tuple[str, list[dict[str, Any]], set[str]]) -> None:
+    async def _check(self, changed: tuple[str, list[ChangeRow], set[str]]) -> None:
         self._keep(changed[0], await self._checker.check(*changed))
 
     def _keep(self, image_set_id: str, found: Checked | LeftOut) -> None:
@@ -177,7 +178,7 @@ def _moment(seen: Seen) -> WorkProgress:
     )
 
 
-async def _changed(changes: Changes, chosen: set[str]) -> AsyncGenerator[tuple[str, list[dict[str, Any]], set[str]]]:
+async def _changed(changes: Changes, chosen: set[str]) -> AsyncGenerator[tuple[str, list[ChangeRow], set[str]]]:
     """Each chosen image set, with its changes and the image sets of its lane."""
     batches = changes.by_image_set()
     while (batch := await to_thread.run_sync(next, batches, None)) is not None:
@@ -187,7 +188,7 @@ async def _changed(changes: Changes, chosen: set[str]) -> AsyncGenerator[tuple[s
                 yield image_set_id, found, members.get(found[0]["lane"], set())
 
 
-def _members(batch: list[tuple[str, list[dict[str, Any]]]]) -> dict[int, set[str]]:
+def _members(batch: list[tuple[str, list[ChangeRow]]]) -> dict[int, set[str]]:
     """The image sets of each lane with study-wide calls."""
     members: dict[int, set[str]] = {}
     for image_set_id, changes in batch:

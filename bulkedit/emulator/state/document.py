@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeVar
 
-from bulkedit._json import object_in
+from bulkedit._json import object_in, object_made
 from bulkedit.emulator.api.failures import Broken
 
 if TYPE_CHECKING:
@@ -185,11 +185,6 @@ def image_set_id_of(datastore_id: str, keys: Keys, nth: int = 0) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def object_at(part: JsonObject, name: str) -> JsonObject:
-    """The object under ``name`` in a part, to be changed in place; made if it is not there."""
-    return _object(part.setdefault(name, {}))
-
-
 class Draft:
     """A working copy of a document: parses the parts that are touched, shares the others."""
 
@@ -206,7 +201,7 @@ class Draft:
 
     def dicom(self, place: Place) -> JsonObject:
         """The DICOM elements at a place, to be changed in place."""
-        return object_at(self.part(place), "DICOM")
+        return object_made(self.part(place), "DICOM")
 
     def _stored(self, place: Place) -> bytes:
         if place.series is None:

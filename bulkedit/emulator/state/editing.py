@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bulkedit._json import object_in
+from bulkedit._json import object_in, object_made
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator.api.failures import Broken
-from bulkedit.emulator.state.document import Document, Draft, Place, object_at
+from bulkedit.emulator.state.document import Document, Draft, Place
 from bulkedit.emulator.state.rules import PREFIX, why_not_new_private
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _remove(draft: Draft, removable: AttributeDocument, profile: Profile) -> Non
 
 def _remove_attribute(draft: Draft, change: Change, profile: Profile) -> None:
     part = draft.part(change.place)
-    name, stored = change.name, object_at(part, "DICOM")
+    name, stored = change.name, object_made(part, "DICOM")
     if name not in stored:
         if profile.removal_absent == "ignore":
             return
@@ -61,11 +61,11 @@ def _set(draft: Draft, updatable: AttributeDocument) -> None:
         known = dicom.attribute(name)
         if known is not None and known.private:
             _set_vr(part, change.place, name, vrs.get((change.place, name)))
-        object_at(part, "DICOM")[name] = change.value
+        object_made(part, "DICOM")[name] = change.value
 
 
 def _set_vr(part: JsonObject, place: Place, name: str, vr: Json) -> None:
-    stored = object_at(part, "DICOMVRs")
+    stored = object_made(part, "DICOMVRs")
     if vr is None and name in stored:
         return  # an update keeps the VR (example 6)
     if why := why_not_new_private(place, name, vr):
