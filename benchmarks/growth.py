@@ -42,7 +42,8 @@ OPTIONS = Options(rates={operation: Rate(1e7, 1e7) for operation in Operation}, 
 def measure(folder: Path, calls: int) -> dict[str, Any]:
     """Run a plan of so many calls in this process. The plan is written by another."""
     plan = plans.load(folder / "plan")
-    run = runs.Run(folder, plan, {"key": "", "settings": {}})
+    about: Any = {"key": "", "settings": {}}
+    run = runs.Run(folder, plan, about)
     idle = watch.resident_mib()
     watch.forget_peak()
     with short_collections(), watch.callbacks() as callbacks, Ledger.create(run.ledger) as ledger:

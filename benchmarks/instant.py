@@ -107,7 +107,7 @@ def save_plan(folder: Path, calls: int, *, lane: int = 1) -> None:
         "value": pl.lit('"BENCHMARK"'),
     }
     plan = plans.Plan(_filled(base, columns, CALLS), _filled(base, edit, PLANNED_EDITS), pl.DataFrame(schema=SET_ASIDE))
-    about = {
+    about: Any = {
         "datastore_id": DATASTORE,
         "list": {"name": "rows", "sha256": "0" * 64, "form": "tidy", "rows": plan.edits.height},
         "settings": {"payload_limit": 10_000},

@@ -84,14 +84,14 @@ def run_of(folder: Path, rows: int, per_call: int, *, shuffled: bool) -> runs.Ru
     calls = calls_of(planned)
     plan = plans.Plan(calls, planned, pl.DataFrame(schema=SET_ASIDE))
     counts = {**plans.estimate(plan).as_json(), "rows": rows, "set_aside": 0, "skipped": 0, "empty": 0}
-    about: dict[str, Any] = {
+    about: Any = {
         "datastore_id": "bench" + "0" * 27,
         "list": {"name": "edits.csv", "sha256": "0" * 64, "form": "tidy", "rows": rows},
         "settings": {"rules": "2026", "payload_limit": 10_000, "force": False, "merge": True},
         "counts": counts,
     }
     saved = plans.save(plan, folder / "plan", about)
-    settings = {"connection": {}, "options": {"rate": "5/s", "burst": 1}}
+    settings: runs.RunSettings = {"connection": {}, "options": {"rate": "5/s", "burst": 1}}
     run = runs.create(folder / "run", saved, settings, datetime.now(UTC))
     _fill(run, calls.height)
     return run

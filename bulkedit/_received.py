@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from bulkedit.errors import ReceivedError, UsageError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from io import BufferedRandom, BufferedReader
     from pathlib import Path
+
+    from bulkedit._json import Json, JsonObject
 
 JSON_BYTES: Final = 2**20  # the largest file of ours that is read as one JSON object has about 3 KB
 
@@ -151,7 +153,7 @@ def _link(path: Path) -> ReceivedError:
 # -- JSON
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     """The JSON object in a file. Raises ReceivedError, and OSError if there is none or it cannot be read."""
     with opened(path) as file:
         content = file.read(JSON_BYTES + 1)
@@ -164,10 +166,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return json_object(content, str(path))
 
 
-def json_object(content: bytes | str, where: str) -> dict[str, Any]:
+def json_object(content: bytes | str, where: str) -> JsonObject:
     """A JSON object. Raises ReceivedError, whose text has nothing of the content."""
     try:
-        found = json.loads(content, parse_constant=_no_constant, object_pairs_hook=_no_name_twice)
+        found: Json = json.loads(content, parse_constant=_no_constant, object_pairs_hook=_no_name_twice)
     except RecursionError:
         raise ReceivedError("its JSON is nested too deep.", where=where, likely=CHANGED) from None
     except json.JSONDecodeError as error:
@@ -190,18 +192,18 @@ class _NotOursError(ValueError):
     pass
 
 
-def _no_constant(name: str) -> Any:  # noqa: ANN401 - as json has it
+def _no_constant(name: str) -> NoReturn:
     raise _NotOursError(f"it has {name}")
 
 
-def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_name_twice(pairs: list[tuple[str, Json]]) -> JsonObject:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise _NotOursError("it has a name twice")
     return found
 
 
-def require(content: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], where: str) -> None:
+def require(content: Mapping[str, object], kinds: Mapping[str, tuple[type, ...]], where: str) -> None:
     """Raises ReceivedError unless each name of ``kinds`` is there, and is of one of its types."""
     for name, allowed in kinds.items():
         if name not in content:
@@ -211,7 +213,7 @@ def require(content: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], w
             raise ReceivedError(f"{name} is {_word(content[name])}, not {wanted}.", where=where, likely=CHANGED)
 
 
-def state_of(path: Path, format_: int, record: Callable[[dict[str, Any]], _T], *, hint: str) -> _T | None:
+def state_of(path: Path, format_: int, record: Callable[[JsonObject], _T], *, hint: str) -> _T | None:
     """What ``record`` makes of the file of something that was begun; None if nothing was, or in another format.
 
     Raises ReceivedError, as ``record`` may, with ``hint``: how to drop what was begun.
@@ -226,7 +228,7 @@ def state_of(path: Path, format_: int, record: Callable[[dict[str, Any]], _T], *
         raise
 
 
-def record(kind: type[_T], content: Mapping[str, Any], where: str) -> _T:
+def record(kind: type[_T], content: Mapping[str, object], where: str) -> _T:
     """A dataclass of names and plain values. Raises ReceivedError for a strange name, and as `require` does."""
     hints = get_type_hints(kind)
     known = {field.name: _plain(hints[field.name]) for field in fields(kind)}  # type: ignore[arg-type]
@@ -249,10 +251,10 @@ def _plain(hint: object) -> tuple[type, ...]:
     return (hint,)
 
 
-def _fits(value: Any, allowed: tuple[type, ...]) -> bool:  # noqa: ANN401 - JSON
+def _fits(value: object, allowed: tuple[type, ...]) -> bool:
     kinds = {int, *allowed} if float in allowed else {*allowed}
     return type(value) in kinds
 
 
-def _word(value: Any) -> str:  # noqa: ANN401 - JSON
+def _word(value: object) -> str:
     return _WORDS[type(value)]

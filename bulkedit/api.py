@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from bulkedit.plans import SavedPlan
     from bulkedit.plans.read_first import Looked
     from bulkedit.runs.folder import Run
+    from bulkedit.runs.summary import RunSummary
 
 _TOLD_S: Final = 0.5  # between two records of progress
 
@@ -108,7 +109,7 @@ class Report:
     """What became of a run."""
 
     run: Path
-    summary: dict[str, Any]  # the JSON line of type `summary`
+    summary: RunSummary
     edits: pl.LazyFrame  # `bulkedit.after.report.OUTCOMES`: one row an edit, in the order of the list, no values
 
     @property
@@ -236,7 +237,7 @@ async def apply(
         require_digest(saved, digest)
     require_deletion_asked(saved, delete_originals=delete_originals)
     options = options or RunOptions()
-    settings = {"connection": (where or Where()).as_settings(), "options": options.as_settings()}
+    settings: runs.RunSettings = {"connection": (where or Where()).as_settings(), "options": options.as_settings()}
     Options.of(options)  # what is wrong with them is said before anything else happens
     now = datetime.now(UTC)
     folder = Path(run) if run is not None else Path("runs") / new_id(now)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -64,7 +64,8 @@ async def test_only_the_lanes_under_way_are_held(tmp_path: Path) -> None:
     """Of a plan of many calls the engine reads a little ahead, and no callback keeps the loop for 50 ms of CPU."""
     calls, most, options = 3_000, 0, replace(growth.OPTIONS, max_in_flight=UPDATES_IN_FLIGHT)
     instant.save_plan(tmp_path / "plan", calls)
-    run = runs.Run(tmp_path, plans.load(tmp_path / "plan"), {})
+    about: Any = {}
+    run = runs.Run(tmp_path, plans.load(tmp_path / "plan"), about)
 
     async def look() -> None:
         nonlocal most

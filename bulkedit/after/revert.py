@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import polars as pl
 from anyio import to_thread
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from bulkedit.client.responses import ImageSet
     from bulkedit.options.where import Where
     from bulkedit.plans import SavedPlan
+    from bulkedit.plans.counts import PlanAbout, PlanCounts
     from bulkedit.runs.folder import Run
 
 _NAMED: Final = 5  # in an error
@@ -379,7 +380,7 @@ class _Reverting:
         settings = plans.Settings(rules=rules, payload_limit=rules.payload_limit)
         made = plans.make(self._edits(targets), settings)
         aside = self._set_aside(left_out)
-        about: dict[str, Any] = {
+        about: PlanAbout = {
             "tool": f"bulkedit {__version__}",
             "created": now.isoformat(timespec="seconds"),
             "datastore_id": self._run.plan.datastore_id,
@@ -396,15 +397,18 @@ class _Reverting:
                 "merge": settings.merge,
                 "study_wide": str(plans.StudyWide.OFF),  # the service has no study-wide revert
             },
-            "counts": {
-                **plans.estimate(made, inventory=self._tiers(targets, now)).as_json(),
-                "rows": len(decided),
-                "set_aside": len(left_out),
-                "skipped": 0,
-                "empty": 0,
-                "searches": 0,
-                "beyond_knowledge": 0,
-            },
+            "counts": cast(
+                "PlanCounts",
+                {
+                    **plans.estimate(made, inventory=self._tiers(targets, now)).as_json(),
+                    "rows": len(decided),
+                    "set_aside": len(left_out),
+                    "skipped": 0,
+                    "empty": 0,
+                    "searches": 0,
+                    "beyond_knowledge": 0,
+                },
+            ),
         }
         saved = plans.save(plans.Plan(made.calls, made.edits, aside), folder, about)
         back = {one.image_set_id for one in targets}

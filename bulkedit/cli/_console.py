@@ -132,7 +132,7 @@ def as_flags(text: str) -> str:
     return worded(text, _FLAGS.get({}))
 
 
-def json_line(content: dict[str, Any]) -> None:
+def json_line(content: Mapping[str, object]) -> None:
     """One line of JSON on standard output."""
     sys.stdout.write(printable_json(json.dumps(content, ensure_ascii=False)) + "\n")
     sys.stdout.flush()

@@ -75,7 +75,9 @@ def agreed_where(run: Run, where: Where) -> Where:
     A run folder may come from others. If no person is asked, `bulkedit.runs.connection.connection_of` refuses it.
     """
     url = run.settings["connection"].get("endpoint_url")
-    if where.endpoint_url is not None or url is None or is_aws(url) or is_loopback(url) or not interactive():
+    if not isinstance(url, str):
+        return where
+    if where.endpoint_url is not None or is_aws(url) or is_loopback(url) or not interactive():
         return where
     if confirmed(f"This run's endpoint is {without_password(url)}, which is neither AWS nor this machine. Send there?"):
         return replace(where, endpoint_url=url)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import typer
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from bulkedit.client.aws import AwsClient
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.engine import Engine
+    from bulkedit.runs.summary import RunSummary
 
 _REPORT: Final = "bulkedit report RUN"
 _RESUME: Final = "bulkedit resume RUN"  # as the errors of ledger and engine say it, which do not know the folder
@@ -74,7 +75,10 @@ def apply(options: ApplyCommand, _: typer.Context) -> None:
         def create() -> runs.Run:
             _ask(plan, **agreed)
             now = datetime.now(UTC)
-            settings = {"connection": options.where.as_settings(), "options": options.running.as_settings()}
+            settings: runs.RunSettings = {
+                "connection": options.where.as_settings(),
+                "options": options.running.as_settings(),
+            }
             started = runs.create(options.run or Path("runs") / new_id(now), plan, settings, now)
             own.append(started.folder)
             return started
@@ -166,10 +170,10 @@ async def carry_out(run: runs.Run, client: AwsClient, going_on: GoingOn | None =
             ended = engine.progress()
     summary = summary_of(run)
     numbers = ended.as_json()
-    summary |= {name: numbers[name] for name in ("quota_per_second", "limited_by")}
-    summary["destination"] = (await client.destination()).as_json()
+    paced = {name: numbers[name] for name in ("quota_per_second", "limited_by")}
+    destination = (await client.destination()).as_json()
     if as_json:
-        json_line(summary)
+        json_line({**summary, **paced, "destination": destination})
     else:
         closing_lines(run, summary)
         if hint := bottleneck(ended):
@@ -177,7 +181,7 @@ async def carry_out(run: runs.Run, client: AwsClient, going_on: GoingOn | None =
     return _exit_code(summary, interrupted=interrupted)
 
 
-def _exit_code(summary: dict[str, Any], *, interrupted: bool) -> int:
+def _exit_code(summary: RunSummary, *, interrupted: bool) -> int:
     if summary["unprocessed"] or summary["steps_left"]:
         return EXIT_INTERRUPTED if interrupted else EXIT_STOPPED
     well = summary["applied"] == summary["edits"] and not summary["steps_failed"]

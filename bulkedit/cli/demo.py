@@ -34,6 +34,7 @@ from bulkedit.runs.connection import connection_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bulkedit._json import JsonObject
     from bulkedit.cli._parameters import DemoCommand
     from bulkedit.emulator import Emulator
 
@@ -120,12 +121,12 @@ def _sample() -> Path:
     raise BulkeditError("the demo's edit list is not installed.", hint="Install bulkedit again.")
 
 
-def _settings(emulator: Emulator) -> dict[str, Any]:
+def _settings(emulator: Emulator) -> runs.RunSettings:
     options = RunOptions(rate=_RATE, burst=4, read_rate="100/s", workers=16, unlock_timeout=60)
     return {"connection": Where(endpoint_url=str(emulator)).as_settings(), "options": options.as_settings()}
 
 
-async def _documents(emulator: Emulator, plan: plans.SavedPlan) -> dict[str, dict[str, Any]]:
+async def _documents(emulator: Emulator, plan: plans.SavedPlan) -> dict[str, JsonObject]:
     """The metadata documents of the image sets that a plan touches."""
     ids = plan.calls().select(pl.col("image_set_id").unique()).collect().to_series().to_list()
     async with connect(Connection(datastore_id=emulator.datastore_id, endpoint_url=str(emulator))) as client:
@@ -133,7 +134,7 @@ async def _documents(emulator: Emulator, plan: plans.SavedPlan) -> dict[str, dic
     return {image_set_id: reply.document for image_set_id, reply in found if isinstance(reply, Metadata)}
 
 
-def _show_changes(run: runs.Run, before: dict[str, Any], after: dict[str, Any]) -> None:
+def _show_changes(run: runs.Run, before: dict[str, JsonObject], after: dict[str, JsonObject]) -> None:
     """Some attributes before and after. These are public test files: no patient's values are shown."""
     applied = report.outcomes(run).filter(pl.col("outcome") == str(Outcome.APPLIED)).collect()
     table = Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bulkedit.client.destination import Destination
     from bulkedit.inventories import Tally
     from bulkedit.plans import SavedPlan
+    from bulkedit.plans.counts import PlanCounts
     from bulkedit.plans.read_first import Looked
 
 _SHOWN_ROWS: Final = 5  # of a warning
@@ -111,7 +112,7 @@ class Talk(Listener):
         return showing(numbers)
 
 
-def plan_line(saved: SavedPlan) -> dict[str, Any]:
+def plan_line(saved: SavedPlan) -> dict[str, object]:
     """The JSON line of type ``plan``."""
     return {
         "type": "plan",
@@ -130,7 +131,7 @@ def apply_command(saved: SavedPlan) -> str:
     return command("apply", saved.folder, *agreed)
 
 
-def _recipes_text(counts: dict[str, Any]) -> str:
+def _recipes_text(counts: PlanCounts) -> str:
     text = (
         f"{plural(counts['via_copy'], 'image set')}: {counts['copies']:,} CopyImageSet, {counts['deletions']:,} "
         f"DeleteImageSet; storage of the copies at least ${counts['copy_dollars_at_least']:,.2f}. "
@@ -194,14 +195,14 @@ def _skips(saved: SavedPlan) -> bool:
     return bool(saved.manifest["settings"].get("skip_satisfied"))
 
 
-def _satisfied_text(counts: dict[str, Any]) -> str:
+def _satisfied_text(counts: PlanCounts) -> str:
     text = f"{plural(counts['satisfied'], 'edit')} left out: held already"
     if not_read := counts["image_sets_not_read"]:
         return f"{text}; {plural(not_read, 'image set')} not read (archived, locked or not there), so theirs stay"
     return text
 
 
-def _calls_text(counts: dict[str, Any]) -> str:
+def _calls_text(counts: PlanCounts) -> str:
     kinds = {
         "by merging": counts["saved_by_merging"],
         "by study-wide calls": counts["saved_by_study_wide"],
@@ -212,11 +213,11 @@ def _calls_text(counts: dict[str, Any]) -> str:
     return f"{text}; saved: {saved}" if saved else text
 
 
-def _studies_text(counts: dict[str, Any]) -> str:
+def _studies_text(counts: PlanCounts) -> str:
     return "" if counts["studies"] is None else f" of {plural(counts['studies'], 'study', 'studies')}"
 
 
-def _time_text(counts: dict[str, Any]) -> str:
+def _time_text(counts: PlanCounts) -> str:
     current = Rate(counts["rate_per_second"])
     which = "the default quota" if current == DOCUMENTED[Operation.UPDATE] else "the quota"
     return (

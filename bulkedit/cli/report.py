@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from bulkedit.cli.status import warn_of_ledger
 from bulkedit.client.responses import Outcome
 from bulkedit.errors import UsageError
 from bulkedit.runs import folder as runs
+from bulkedit.runs.summary import by_outcome
 from bulkedit.runs.summary import summary as summary_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from bulkedit.cli._parameters import ReportCommand
     from bulkedit.runs.folder import Run
+    from bulkedit.runs.summary import RunSummary
 
 _SHOWN_REASONS: Final = 20
 _SHOWN_EDITS: Final = 10  # of one reason
@@ -109,15 +111,17 @@ def _show_edits(edits: pl.DataFrame) -> None:
         console.print(f"\n… and {plural(more, 'more reason')}; --only OUTCOME --json lists all edits.")
 
 
-def closing_lines(run: Run, summary: dict[str, Any]) -> None:
+def closing_lines(run: Run, summary: RunSummary) -> None:
     """How a run ended, and what to type next."""
     _headline(run, summary)
     if summary["edits"] > summary["applied"] + summary["unprocessed"]:
         out().print(f"Why each was not:       {command('report', run.folder)}")
 
 
-def _headline(run: Run, summary: dict[str, Any]) -> None:
-    others = [f"{summary[outcome]:,} {outcome}" for outcome in ("rejected", "conflicted", "failed") if summary[outcome]]
+def _headline(run: Run, summary: RunSummary) -> None:
+    counts = by_outcome(summary)
+    told = (Outcome.REJECTED, Outcome.CONFLICTED, Outcome.FAILED)
+    others = [f"{counts[outcome]:,} {outcome}" for outcome in told if counts[outcome]]
     parts = [f"{plural(summary['applied'], 'edit')} applied", *others, f"{summary['unprocessed']:,} left"]
     out().print(
         f"Run {printable(run.id)}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "

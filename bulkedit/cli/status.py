@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
@@ -21,10 +21,9 @@ from bulkedit.cli._console import (
     redraws,
     rows,
 )
-from bulkedit.client.responses import Outcome
 from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import State, is_held
-from bulkedit.runs.summary import RunNumbers, ledger_state
+from bulkedit.runs.summary import RunNumbers, RunSummary, by_outcome, ledger_state
 
 if TYPE_CHECKING:
     import typer
@@ -50,7 +49,13 @@ def status(options: StatusCommand, _: typer.Context) -> None:
         out().print(f"\nTo go on:  {command('resume', found.folder)}")
 
 
-def _status(run: Run) -> dict[str, Any]:
+class StatusLine(RunSummary):
+    """The JSON line of type ``status``."""
+
+    standings: dict[str, int]  # calls
+
+
+def _status(run: Run) -> StatusLine:
     """The JSON line of type ``status``."""
     numbers = RunNumbers(run)
     return {**numbers.as_json(), "type": "status", "standings": numbers.standings()}
@@ -61,9 +66,9 @@ def _status_head(run: Run) -> str:
     return f"Run {printable(run.folder)} on data store {store}, begun {begun}"
 
 
-def _status_rows(line: dict[str, Any]) -> list[tuple[str, str]]:
+def _status_rows(line: StatusLine) -> list[tuple[str, str]]:
     return [
-        ("edits", ", ".join(f"{line[outcome]:,} {outcome}" for outcome in Outcome)),
+        ("edits", ", ".join(f"{count:,} {outcome}" for outcome, count in by_outcome(line).items())),
         ("calls", ", ".join(f"{count:,} {standing}" for standing, count in line["standings"].items())),
         ("throttled", f"{line['throttled']:,} of {plural(line['requests'], 'update request')}"),
         ("time", duration(line["seconds"])),

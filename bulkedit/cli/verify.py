@@ -6,7 +6,7 @@ import signal
 import time
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import typer
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.after.verify import Seen, Verification
+    from bulkedit.after.verify.folder import VerificationSummary
     from bulkedit.cli._parameters import VerifyCommand
     from bulkedit.options.verify import VerifyOptions
     from bulkedit.options.where import Where
@@ -110,7 +111,7 @@ def _left(seen: Seen, again: str) -> None:
 def _close(run: Run, seen: Seen, done: Verification, seconds: float, *, as_json: bool) -> None:
     summary = done.summary
     if as_json:
-        _json(done, {**summary, "requests": seen.requests, "throttled": seen.throttled, "faults": seen.faults}, seconds)
+        _json(done, seen, seconds)
         return
     console = out()
     chosen = plural(summary["image_sets"], "image set")
@@ -136,7 +137,7 @@ def _close(run: Run, seen: Seen, done: Verification, seconds: float, *, as_json:
     console.print(f"\nAll of it, as Parquet and CSV:  {printable(done.folder)}")
 
 
-def _differences(summary: dict[str, Any]) -> str:
+def _differences(summary: VerificationSummary) -> str:
     if not summary["differences"]:
         return "none"
     parts = {
@@ -147,12 +148,14 @@ def _differences(summary: dict[str, Any]) -> str:
     return f"{summary['differences']:,}: " + ", ".join(f"{count:,} {name}" for name, count in parts.items() if count)
 
 
-def _json(done: Verification, summary: dict[str, Any], seconds: float) -> None:
+def _json(done: Verification, seen: Seen, seconds: float) -> None:
     for kind, frame in (("difference", done.differences()), ("kept", done.kept())):
         for row in frame.collect(engine="streaming").iter_rows(named=True):
             json_line({"type": kind, **{name: row[name] for name in row if name not in {"expected", "found"}}})
     named = ("run", "image_sets", "of_image_sets", "sample", "seed", "archived", "matching", "superseded")
     counts = ("differences", "by_later_writers", "by_run", "kept", "requests", "throttled", "faults")
+    asked = {"requests": seen.requests, "throttled": seen.throttled, "faults": seen.faults}
+    summary = cast("dict[str, object]", {**done.summary, **asked})
     line = {name: summary[name] for name in (*named, *counts)}
     ending = {"unread": 0, "complete": True, "seconds": round(seconds, 3)}
     json_line({"type": "verification", "verification": str(done.folder), **line, **ending})

@@ -17,7 +17,7 @@ import contextlib
 import json
 import secrets
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Final, Self
 
 import polars as pl
 
@@ -28,6 +28,7 @@ from bulkedit.edits.frame_files import writing
 from bulkedit.inventories import saved
 from bulkedit.inventories.folder import (
     FORMAT,
+    PageEntry,
     State,
     clear,
     entry_of,
@@ -45,7 +46,7 @@ from bulkedit.inventories.folder import (
 from bulkedit.inventories.frame import CREATED, INVENTORY, Row, frame_of, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bulkedit.client.contract import Criteria
@@ -283,16 +284,16 @@ class Draft:
                 if (entry := entry_of(line, path)) is None:
                     break
                 whole += len(line)
-                if "rows" in entry:
-                    self._take_in([tuple(row) for row in entry["rows"]], entry["token"])
+                if isinstance(entry, PageEntry):
+                    self._take_in(entry.rows, entry.token)
                 else:
-                    self._page_from(entry["since"])
+                    self._page_from(entry.since)
             log.truncate(whole)
 
     def _log_path(self) -> Path:
         return self._folder / f"pages-{self._state.parts:05}.jsonl"
 
-    def _write(self, entry: dict[str, Any]) -> None:
+    def _write(self, entry: Mapping[str, object]) -> None:
         with writing("the inventory", self._target):
             if self._log is None:
                 self._log = received.opened_to_write(self._log_path())

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import polars as pl
 
@@ -18,6 +18,8 @@ from bulkedit.inventories.frame import INVENTORY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bulkedit.inventories.frame import Row
 
 
 FORMAT: Final = 1
@@ -70,7 +72,22 @@ def part_name(number: int) -> str:
     return f"part-{number:05}.parquet"
 
 
-def entry_of(line: bytes, path: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class PageEntry:
+    """A line of the log: a page that has come."""
+
+    token: str | None  # of the next page, null on the last
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """A line of the log: paging begins again, at this time."""
+
+    since: int | None
+
+
+def entry_of(line: bytes, path: Path) -> PageEntry | Since | None:
     """One line of the log at ``path``; None where a kill has cut it short. Raises ReceivedError."""
     if not line.endswith(b"\n"):
         return None
@@ -80,14 +97,19 @@ def entry_of(line: bytes, path: Path) -> dict[str, Any] | None:
         return None
     if "rows" not in entry:
         received.require(entry, {"since": (int, NoneType)}, str(path))
-        return entry
+        return Since(since if isinstance(since := entry["since"], int) else None)
     received.require(entry, {"rows": (list,), "token": (str, NoneType)}, str(path))
-    if not all(_is_row(row) for row in entry["rows"]):
+    rows = entry["rows"]
+    if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
         raise ReceivedError("a page has a row that is none of an inventory.", where=str(path))
-    return entry
+    token = entry["token"]
+    return PageEntry(
+        token if isinstance(token, str) else None,
+        cast("list[Row]", [tuple(row) for row in rows if isinstance(row, list)]),
+    )
 
 
-def _is_row(row: Any) -> bool:  # noqa: ANN401 - JSON
+def _is_row(row: object) -> bool:
     return (
         isinstance(row, list)
         and len(row) == len(INVENTORY)

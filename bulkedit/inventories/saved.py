@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, cast
 
 import polars as pl
 
@@ -23,32 +23,44 @@ _ABOUT: Final[dict[str, tuple[type, ...]]] = {
 KEY: Final = "bulkedit.inventory"  # in the Parquet metadata: JSON with the fields of Snapshot.about
 
 
+class InventoryAbout(TypedDict):
+    """What the file of an inventory says that it is of."""
+
+    format: int
+    id: str
+    datastore_id: str
+    begun: str  # ISO time, as the next
+    taken: NotRequired[str]
+    image_sets: int
+    pages: int
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """An inventory on disk, found to be of the right data store."""
 
     path: Path
-    about: dict[str, Any]  # format, id, datastore_id, begun and taken (ISO times), image_sets, pages
+    about: InventoryAbout
 
     @property
     def datastore_id(self) -> str:
         """The data store that it is of."""
-        return str(self.about["datastore_id"])
+        return self.about["datastore_id"]
 
     @property
     def begun(self) -> str:
         """When its first page was asked for, as ISO text: what changed later may be missing."""
-        return str(self.about["begun"])
+        return self.about["begun"]
 
     @property
     def image_sets(self) -> int:
         """How many image sets it holds."""
-        return int(self.about["image_sets"])
+        return self.about["image_sets"]
 
     @property
     def pages(self) -> int:
         """How many pages it took, of all processes."""
-        return int(self.about["pages"])
+        return self.about["pages"]
 
     def scan(self) -> pl.LazyFrame:
         """Columns `INVENTORY`, in the order of creation."""
@@ -67,7 +79,7 @@ def load(path: Path, datastore_id: str) -> Snapshot:
     return Snapshot(path, about)
 
 
-def about_of(path: Path) -> dict[str, Any]:
+def about_of(path: Path) -> InventoryAbout:
     """What a file says that it is of. Raises UsageError where it is no inventory."""
     try:
         growth = sizes(path).above()
@@ -94,7 +106,7 @@ def about_of(path: Path) -> dict[str, Any]:
             "this inventory was made by another version of bulkedit.", where=str(path), hint="Take it again."
         )
     received.require(about, _ABOUT, str(path))
-    return about
+    return cast("InventoryAbout", about)
 
 
 def _none(path: Path, likely: str) -> UsageError:

@@ -1,9 +1,9 @@
-"""The numbers of a plan, as its manifest has them."""
+"""The numbers of a plan, and its manifest, as records."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict, cast
 
 # the pricing page, us-east-1
 DOLLARS_PER_GB_MOVED: Final = 0.099  # 0.105 - 0.006: the tier's 30 days in Frequent, not Archive Instant Access
@@ -40,6 +40,107 @@ class Estimate:
     originals_deleted: int = 0  # image sets that are deleted for good, once their copies are promoted
     copy_dollars_at_least: float = 0.0  # storage of those copies for 30 days, the least time that is billed
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> EstimateCounts:
         """Fields as they stand in the manifest."""
-        return asdict(self)
+        return cast("EstimateCounts", asdict(self))
+
+
+class EstimateCounts(TypedDict):
+    """An `Estimate` in a manifest; what earlier versions have not estimated may be absent."""
+
+    edits: int
+    image_sets: int
+    studies: int | None
+    calls: int
+    saved_by_merging: int
+    saved_by_study_wide: int
+    saved_by_superseding: int
+    longest_lane: int
+    seconds: float
+    rate_per_second: float
+    raised_seconds: float
+    raised_rate_per_second: float
+    api_dollars: float
+    archived_image_sets: int | None
+    unknown_tier_image_sets: int
+    tier_dollars_at_least: float | None
+    tier_dollars_per_gb: NotRequired[float]
+    via_copy: NotRequired[int]
+    copies: NotRequired[int]
+    deletions: NotRequired[int]
+    originals_deleted: NotRequired[int]
+    copy_dollars_at_least: NotRequired[float]
+
+
+class PlanCounts(EstimateCounts):
+    """``counts`` of a manifest: the estimate, and what is said of the list."""
+
+    rows: int
+    set_aside: int  # rows
+    skipped: int  # rows
+    empty: int  # rows
+    searches: NotRequired[int]
+    beyond_knowledge: NotRequired[int]  # edits
+    satisfied: NotRequired[int]  # edits
+    image_sets_read: NotRequired[int]
+    image_sets_not_read: NotRequired[int]
+    torn_studies: NotRequired[int]
+
+
+class ListRecord(TypedDict):
+    """The edit list that a plan was made of."""
+
+    name: NotRequired[str]
+    sha256: str
+    form: str
+    rows: int
+
+
+class PlanSettings(TypedDict):
+    """What a plan was made with."""
+
+    rules: NotRequired[str]
+    payload_limit: int
+    force: NotRequired[bool]
+    merge: NotRequired[bool]
+    study_wide: NotRequired[str]
+    via_copy: NotRequired[bool]
+    skip_satisfied: NotRequired[bool]
+
+
+class WarningRecord(TypedDict):
+    """Something that a plan does and that is seldom meant."""
+
+    code: str
+    problem: str
+    likely: str
+    hint: str
+    rows: list[int]
+    more: int  # rows that are not named
+
+
+class FileRecord(TypedDict):
+    """A file of a plan."""
+
+    rows: int
+    sha256: str
+
+
+class PlanAbout(TypedDict):
+    """What a manifest says of list, settings and numbers."""
+
+    tool: NotRequired[str]
+    created: NotRequired[str]
+    datastore_id: str
+    list: ListRecord
+    settings: PlanSettings
+    counts: PlanCounts
+    warnings: NotRequired[list[WarningRecord]]
+
+
+class PlanManifest(PlanAbout):
+    """`manifest.json` of a plan."""
+
+    digest: str
+    format: int
+    files: dict[str, FileRecord]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -15,9 +15,8 @@ from bulkedit.plans.calls import Recipe
 from bulkedit.plans.counts import DOLLARS_PER_GB_MOVED, Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bulkedit.plans.build import Plan
+    from bulkedit.plans.counts import PlanCounts
 
 # The pricing page, us-east-1.
 DOLLARS_PER_CALL: Final = 0.005 / 1000
@@ -89,7 +88,7 @@ def seconds_at(calls: int, rate: Rate) -> float:
     return max(0.0, calls - rate.burst) / rate.per_second
 
 
-def quota_request(counts: Mapping[str, Any], datastore_id: str) -> str:
+def quota_request(counts: PlanCounts, datastore_id: str) -> str:
     """A paragraph for the request to AWS Support. ``counts``: those of a plan's manifest."""
     now, then = Rate(counts["rate_per_second"]), Rate(counts["raised_rate_per_second"])
     looks, allowed = then.per_second * _LOOKS_PER_CALL, DOCUMENTED[Operation.GET].per_second

@@ -11,7 +11,7 @@ of the plan is that of the manifest's content, so it pins all of the plan. A fol
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import polars as pl
 
@@ -35,9 +35,11 @@ from bulkedit.plans.saved import (
 from bulkedit.plans.schema import CALLS, PLANNED_EDITS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bulkedit.plans.build import Plan
+    from bulkedit.plans.counts import FileRecord, PlanAbout, PlanManifest
 
 _GROWTH: Final = 10  # times what a list may unpack to: a plan is columns that are mostly equal
 _ROW_GROUP: Final = 16_384
@@ -50,7 +52,7 @@ _SCHEMAS: Final = {
 }
 
 
-def save(plan: Plan, folder: Path, about: dict[str, Any]) -> SavedPlan:
+def save(plan: Plan, folder: Path, about: PlanAbout) -> SavedPlan:
     """Write a plan to a new folder. ``about``: what the manifest says of list, settings and estimate.
 
     Raises PlanError where the folder exists or cannot be written.
@@ -69,10 +71,12 @@ def save(plan: Plan, folder: Path, about: dict[str, Any]) -> SavedPlan:
     return SavedPlan(folder, manifest)
 
 
-def _manifest(draft: Path, frames: dict[str, pl.DataFrame], about: dict[str, Any]) -> dict[str, Any]:
-    files = {name: {"rows": frame.height, "sha256": sha256_of(draft / name)} for name, frame in frames.items()}
-    manifest = {"format": FORMAT, **about, "files": files}
-    return {"digest": digest_of(manifest), **manifest}
+def _manifest(draft: Path, frames: dict[str, pl.DataFrame], about: PlanAbout) -> PlanManifest:
+    files: dict[str, FileRecord] = {
+        name: {"rows": frame.height, "sha256": sha256_of(draft / name)} for name, frame in frames.items()
+    }
+    said = {"format": FORMAT, **about, "files": files}
+    return cast("PlanManifest", {"digest": digest_of(said), **said})
 
 
 def load(folder: Path) -> SavedPlan:
@@ -104,16 +108,17 @@ def _require_agreement(plan: SavedPlan) -> None:
             hint=f"Do not apply it. {AGAIN}",
         )
     counted = agreement.counts(plan.calls(), plan.edits())
-    if wrong := next((name for name, count in counted.items() if plan.counts.get(name, 0) != count), None):
+    said = cast("Mapping[str, int]", plan.counts)
+    if wrong := next((name for name, count in counted.items() if said.get(name, 0) != count), None):
         raise StalePlanError(
-            f"{MANIFEST} counts {plan.counts.get(wrong, 0):,} as {wrong}, and the plan has {counted[wrong]:,}.",
+            f"{MANIFEST} counts {said.get(wrong, 0):,} as {wrong}, and the plan has {counted[wrong]:,}.",
             where=where,
             likely=f"{MANIFEST} was changed after planning, and its digest with it.",
             hint=f"Do not apply it. {AGAIN}",
         )
 
 
-def _require_sound(folder: Path, manifest: dict[str, Any]) -> None:
+def _require_sound(folder: Path, manifest: PlanManifest) -> None:
     """Refuse files that unpack to far more than any plan: digests say nothing of who made a plan."""
     for name in manifest["files"]:
         try:

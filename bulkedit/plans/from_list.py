@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import polars as pl
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bulkedit.options.listing import ListOptions
     from bulkedit.options.where import Where
     from bulkedit.plans import SavedPlan
+    from bulkedit.plans.counts import PlanAbout, PlanCounts
 
 UNNAMED: Final = "the frame"  # a list that is neither a file nor standard input
 _SHOWN_PER_PROBLEM: Final = 5
@@ -184,7 +185,7 @@ def plan_list(
         made = _without_needless(made, _without_rows(good, bad), settings, known)
     now = datetime.now(UTC)
     torn = plans.torn_by(made.edits, known)
-    counts = {
+    counts: PlanCounts = {
         **plans.estimate(made, _quotas(listing), inventory=looked_up.inventory, known=known).as_json(),
         "rows": found.rows,
         "set_aside": bad.get_column("row").n_unique(),
@@ -197,7 +198,7 @@ def plan_list(
         "image_sets_not_read": looked.archived + looked.unread,
         "torn_studies": torn.drop_nulls("attribute").get_column("study").n_unique(),
     }
-    about: dict[str, Any] = {
+    about: PlanAbout = {
         "tool": f"bulkedit {__version__}",
         "created": now.isoformat(timespec="seconds"),
         "datastore_id": datastore_id,
@@ -212,7 +213,7 @@ def plan_list(
             "skip_satisfied": listing.skip_satisfied,
         },
         "counts": counts,
-        "warnings": [asdict(warning) for warning in plans.warnings(torn)],
+        "warnings": plans.warnings(torn),
     }
     unplanned = pl.concat([bad, selected.skipped, asking_nothing(found.idle)]).sort("row", maintain_order=True)
     return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)

@@ -8,20 +8,24 @@ import json
 import re
 from dataclasses import MISSING, dataclass, fields
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from bulkedit import _received as received
 from bulkedit._files import sha256_of
+from bulkedit._json import object_in
 from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.errors import PlanError, ReceivedError, StalePlanError
 from bulkedit.plans.calls import Lane, PlannedCall
 from bulkedit.plans.counts import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     import polars as pl
+
+    from bulkedit._json import JsonObject
+    from bulkedit.plans.counts import PlanCounts, PlanManifest, WarningRecord
 
 FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
@@ -60,12 +64,12 @@ class SavedPlan:
     """A plan on disk, found complete and unchanged."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: PlanManifest
 
     @property
     def digest(self) -> str:
         """SHA-256 of all that the manifest says but its time, the digests of the files among it: 64 hex digits."""
-        return str(self.manifest["digest"])
+        return self.manifest["digest"]
 
     @property
     def short_digest(self) -> str:
@@ -75,12 +79,12 @@ class SavedPlan:
     @property
     def datastore_id(self) -> str:
         """The data store that the plan was made for."""
-        return str(self.manifest["datastore_id"])
+        return self.manifest["datastore_id"]
 
     @property
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> PlanCounts:
         """Edits, image sets, calls and so on (`bulkedit.plans.counts.Estimate`), and rows set aside."""
-        return dict(self.manifest["counts"])
+        return self.manifest["counts"].copy()
 
     def calls(self) -> pl.LazyFrame:
         """Columns `CALLS`."""
@@ -95,14 +99,14 @@ class SavedPlan:
         return self.edits().filter(call=call).collect()
 
     @property
-    def warnings(self) -> list[dict[str, Any]]:
+    def warnings(self) -> list[WarningRecord]:
         """What the plan does that is seldom meant: code, problem, likely, hint, rows and more."""
         return list(self.manifest.get("warnings", []))
 
     @property
     def payload_limit(self) -> int:
         """Bytes of each attributes document."""
-        return int(self.manifest["settings"]["payload_limit"])
+        return self.manifest["settings"]["payload_limit"]
 
     def set_aside(self) -> pl.LazyFrame:
         """Rows of the list that the plan has no edits for, and why: columns `SET_ASIDE`.
@@ -154,7 +158,7 @@ def _grouped(calls: list[PlannedCall]) -> list[Lane]:
     return [Lane(number, tuple(group)) for number, group in itertools.groupby(calls, key=lambda call: call.lane)]
 
 
-def digest_of(manifest: dict[str, Any]) -> str:
+def digest_of(manifest: Mapping[str, object]) -> str:
     """SHA-256 of a manifest as JSON with sorted names and without blanks, but for its own digest and its time.
 
     Without the time, two people who plan the same list come to the same digest.
@@ -177,7 +181,7 @@ def load_manifest(folder: Path) -> SavedPlan:
     return SavedPlan(folder, manifest)
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def _read_manifest(folder: Path) -> PlanManifest:
     path = folder / MANIFEST
     try:
         manifest = received.read_json(path)
@@ -192,20 +196,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             "this plan was made by another version of bulkedit.", where=str(folder), hint="Plan the list again."
         )
     _require_kinds(manifest, str(path))
-    return manifest
+    return cast("PlanManifest", manifest)
 
 
-def _require_kinds(manifest: dict[str, Any], where: str) -> None:
+def _require_kinds(manifest: JsonObject, where: str) -> None:
     """Raises ReceivedError if something that a manifest has is missing, or is of another kind."""
     received.require({"warnings": [], **manifest}, {**_KINDS, "warnings": (list,)}, where)
-    counts, files = manifest["counts"], manifest["files"]
-    received.require(manifest["settings"], {"payload_limit": (int,)}, where)
-    received.require(manifest["list"], {"form": (str,), "rows": (int,), "sha256": (str,)}, where)
+    counts, files, warnings = object_in(manifest, "counts"), object_in(manifest, "files"), manifest.get("warnings")
+    received.require(object_in(manifest, "settings"), {"payload_limit": (int,)}, where)
+    received.require(object_in(manifest, "list"), {"form": (str,), "rows": (int,), "sha256": (str,)}, where)
     received.require(counts, {**dict.fromkeys(counts, (float, NoneType)), **_NUMBERS}, where)
-    for warning in manifest.get("warnings", []):
+    for warning in warnings if isinstance(warnings, list) else ():
         received.require({"a warning": warning}, {"a warning": (dict,)}, where)
-        received.require(warning, _WARNING, where)
-    if not re.fullmatch(IMAGE_SET_ID, manifest["datastore_id"]):
+        received.require(object_in(warning), _WARNING, where)
+    if not re.fullmatch(IMAGE_SET_ID, str(manifest["datastore_id"])):
         raise ReceivedError("datastore_id is no id of a data store.", where=where)
     received.require(files, dict.fromkeys(files, (dict,)), where)
     for name, about in files.items():
@@ -217,10 +221,10 @@ def _require_kinds(manifest: dict[str, Any], where: str) -> None:
                 likely="Someone has changed the plan by hand.",
                 hint=AGAIN,
             )
-        received.require(about, {"rows": (int,), "sha256": (str,)}, where)
+        received.require(object_in(about), {"rows": (int,), "sha256": (str,)}, where)
 
 
-def _require_unchanged(folder: Path, manifest: dict[str, Any]) -> None:
+def _require_unchanged(folder: Path, manifest: PlanManifest) -> None:
     files = manifest["files"]
     for name in (*FILES, *([SATISFIED] if SATISFIED in files else [])):
         there = name in files and received.there(folder / name)

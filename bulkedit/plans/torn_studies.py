@@ -8,7 +8,6 @@ attribute is followed from row to row, and what an older version holds is not kn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -16,6 +15,7 @@ import polars as pl
 from bulkedit._words import plural
 from bulkedit.dicom.dictionary import Level
 from bulkedit.edits.edit import Action
+from bulkedit.plans.counts import WarningRecord
 
 _ID: Final = "image_set_id"
 _TOP: Final = [str(Level.PATIENT), str(Level.STUDY)]
@@ -147,19 +147,7 @@ def listed(first: str, count: pl.Expr) -> pl.Expr:
     return pl.col(first).list.join(", ") + rest.otherwise(pl.lit(""))
 
 
-@dataclass(frozen=True, slots=True)
-class PlanWarning:
-    """What a plan does that is seldom meant, and is planned all the same."""
-
-    code: str
-    problem: str  # a sentence without values
-    likely: str
-    hint: str
-    rows: list[int]  # of the edit list, the first of them
-    more: int  # rows beside these
-
-
-def warnings(found: pl.DataFrame) -> list[PlanWarning]:
+def warnings(found: pl.DataFrame) -> list[WarningRecord]:
     """What to tell of rows that take studies apart. ``found``: `TORN`."""
     told = []
     for code, rows in (("study-torn", found.drop_nulls("attribute")), ("study-part-reverted", _unknown(found))):
@@ -169,19 +157,19 @@ def warnings(found: pl.DataFrame) -> list[PlanWarning]:
         missing = rows.select(said=listed("missing", pl.col("size") - pl.col("there"))).item(0, "said")
         numbers = rows.get_column("row").unique().sort().to_list()
         told.append(
-            PlanWarning(
-                code,
-                _PROBLEMS[code].format(
+            WarningRecord(
+                code=code,
+                problem=_PROBLEMS[code].format(
                     studies="the study" if studies == 1 else plural(studies, "study", "studies"),
                     attribute=rows.item(0, "attribute"),
                     there=f"{rows.item(0, 'there'):,}",
                     size=f"{rows.item(0, 'size'):,}",
                     missing=missing or "none",
                 ),
-                _ALIKE,
-                _HINTS[code],
-                numbers[:_MOST_ROWS],
-                max(len(numbers) - _MOST_ROWS, 0),
+                likely=_ALIKE,
+                hint=_HINTS[code],
+                rows=numbers[:_MOST_ROWS],
+                more=max(len(numbers) - _MOST_ROWS, 0),
             )
         )
     return told

@@ -17,7 +17,7 @@ import os
 import secrets
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from bulkedit import _received as received
 from bulkedit._files import open_private
@@ -26,6 +26,7 @@ from bulkedit.errors import ReceivedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Unpack
 
 FORMAT: Final = 1
 NO_EVENTS: Final = hashlib.blake2b(digest_size=16).hexdigest()
@@ -64,6 +65,29 @@ class Mark:
     digest: str = NO_EVENTS  # of these rows, in their order
     rows: dict[str, int] = field(default_factory=dict)  # of each other table
     turn: int = 0  # which write of the anchor this is
+
+
+class LedgerContents(TypedDict):
+    """What a `Mark` tells of a ledger's rows."""
+
+    events: int
+    digest: str
+    rows: dict[str, int]
+
+
+class LedgerMark(TypedDict, total=False):
+    """What of a `Mark` is about the ledger."""
+
+    begun: bool
+    events: int
+    digest: str
+    rows: dict[str, int]
+
+
+class MarkChanges(LedgerMark, total=False):
+    """What of a `Mark` may change."""
+
+    place: Place
 
 
 class IllegibleError(ReceivedError):
@@ -114,7 +138,7 @@ class Anchor:
         """Whether this file is not the one that was made for the run."""
         return not self.mark.place.is_same(Place.of(self._descriptor))
 
-    def write(self, **told: Any) -> None:  # noqa: ANN401 - fields of Mark
+    def write(self, **told: Unpack[MarkChanges]) -> None:
         """Tell what the ledger holds now; it is on the disk when this returns."""
         if not self._is_in_its_folder():
             raise FileNotFoundError("it is not in its folder any more")
@@ -128,7 +152,7 @@ class Anchor:
             return os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
         return False
 
-    def settle(self, **told: Any) -> None:  # noqa: ANN401 - fields of Mark
+    def settle(self, **told: Unpack[LedgerMark]) -> None:
         """As `write`, and from here on this file is the one that was made for the run."""
         self.write(place=Place.of(self._descriptor), **told)
 
@@ -196,7 +220,8 @@ def _mark(text: bytes, path: Path) -> Mark:
     told = received.json_object(text, str(path))
     if told.pop("format") != FORMAT:
         raise TypeError
-    mark = Mark(**{**told, "place": Place(**told["place"])})
+    fields: dict[str, Any] = {**told}  # looked at below
+    mark = Mark(**{**fields, "place": Place(**fields["place"])})
     numbers = [mark.events, mark.turn, *mark.rows.values(), *asdict(mark.place).values()]
     words = [mark.run, mark.digest, *mark.rows]
     if not all(isinstance(number, int) and 0 <= number < 2 * _NUMBERS for number in numbers):

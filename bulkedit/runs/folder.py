@@ -10,11 +10,12 @@ import binascii
 import contextlib
 import secrets
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, cast
 
 from bulkedit import _received as received
 from bulkedit import plans
 from bulkedit._files import draft_folder, write_private_json
+from bulkedit._json import object_in
 from bulkedit._printable import shell_word
 from bulkedit._version import __version__
 from bulkedit.errors import ReceivedError, StalePlanError, UnprovenLedgerError, UsageError
@@ -22,9 +23,11 @@ from bulkedit.runs import anchor as anchors
 from bulkedit.runs import call_index
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
+    from bulkedit._json import Json
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.call_index import CallIndex
 
@@ -37,13 +40,33 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 _SETTINGS: Final[dict[str, tuple[type, ...]]] = {"connection": (dict,), "options": (dict,)}
 
 
+class RunSettings(TypedDict):
+    """What a run was started with: fields of `bulkedit.client.where.Where`, and of `bulkedit.runs.start.RunOptions`."""
+
+    connection: Mapping[str, Json]
+    options: Mapping[str, Json]
+
+
+class RunAbout(TypedDict):
+    """`run.json`."""
+
+    format: int
+    tool: NotRequired[str]
+    created: str  # ISO time
+    plan_digest: str
+    anchor: NotRequired[str]  # a random name; runs of earlier versions have none, nor an index
+    index: NotRequired[str]  # SHA-256 of the index of calls
+    key: str  # Base64
+    settings: RunSettings
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One application of one plan."""
 
     folder: Path
     plan: SavedPlan
-    about: dict[str, Any]
+    about: RunAbout
 
     @property
     def id(self) -> str:
@@ -77,12 +100,12 @@ class Run:
         return call_index.read(self.folder / call_index.NAME, sha256, self.plan.counts["calls"])
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> RunSettings:
         """What the run was started with: connection and options, never credentials."""
-        return dict(self.about["settings"])
+        return self.about["settings"]
 
 
-def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetime) -> Run:
+def create(folder: Path, plan: SavedPlan, settings: RunSettings, now: datetime) -> Run:
     """Make the folder of a new run, with a copy of the plan. Raises UsageError where there is something already."""
     if folder.exists():
         raise UsageError(
@@ -95,7 +118,7 @@ def create(folder: Path, plan: SavedPlan, settings: dict[str, Any], now: datetim
             copied = plans.copy(plan, draft / "plan")
             name = anchors.new_run()
             anchors.Anchor.create(anchors.beside(draft / "ledger.sqlite"), name).close()
-            about = {
+            about: RunAbout = {
                 "format": FORMAT,
                 "tool": f"bulkedit {__version__}",
                 "created": now.isoformat(timespec="seconds"),
@@ -119,25 +142,26 @@ def load(folder: Path, *, whole: bool = True) -> Run:
     """
     path = folder / _ABOUT
     try:
-        about = received.read_json(path)
+        found = received.read_json(path)
     except OSError as error:
         raise UsageError(
             f"this is no run: its {_ABOUT} cannot be read ({error.strerror}).",
             where=str(folder),
             likely="A run is the folder that `bulkedit apply` names when it starts, such as runs/20260102-030405-1a2b.",
         ) from error
-    if about.get("format") != FORMAT:
+    if found.get("format") != FORMAT:
         raise UsageError("this run was made by another version of bulkedit.", where=str(folder))
-    received.require(about, _KINDS, str(path))
-    received.require(about["settings"], _SETTINGS, str(path))
+    received.require(found, _KINDS, str(path))
+    received.require(object_in(found, "settings"), _SETTINGS, str(path))
+    for name in ("anchor", "index"):
+        if not isinstance(found.get(name, ""), str):
+            raise ReceivedError(f"{name} is no text.", where=str(path))
+    about = cast("RunAbout", found)
     try:
         base64.b64decode(about["key"], validate=True)
     except (binascii.Error, ValueError):
         raise ReceivedError("key is no Base64.", where=str(path)) from None
     received.require_folder(folder / "plan")
-    for name in ("anchor", "index"):
-        if not isinstance(about.get(name, ""), str):
-            raise ReceivedError(f"{name} is no text.", where=str(path))
     plan = plans.load(folder / "plan") if whole or "index" not in about else plans.load_manifest(folder / "plan")
     if plan.digest != about["plan_digest"]:
         raise StalePlanError("the run's plan is not the one that it was started with.", where=str(folder))

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
+    from bulkedit.runs.anchor import LedgerContents
+
 SCHEMA: Final = 2
 _LOOK_S: Final = 0.05  # longer than a look at the lock takes
 SETUP: Final = """
@@ -517,8 +519,8 @@ class Ledger:
         with _explained(self.path):
             return bool(self._connection.execute(query).fetchone()[0])
 
-    def told(self) -> dict[str, Any]:
-        """What the anchor of this ledger has to tell: fields of `bulkedit.runs.anchor.Mark`."""
+    def told(self) -> LedgerContents:
+        """What the anchor of this ledger has to tell."""
         return self._content.told()
 
     def whole_events(self) -> Iterator[Event]:
@@ -590,8 +592,8 @@ class _Content:
         other.events, other.rows, other.digest = self.events, dict(self.rows), self.digest.copy()
         return other
 
-    def told(self) -> dict[str, Any]:
-        """Fields of `bulkedit.runs.anchor.Mark`."""
+    def told(self) -> LedgerContents:
+        """What an anchor tells of it."""
         return {"events": self.events, "digest": self.digest.hexdigest(), "rows": dict(self.rows)}
 
     def take(self, records: Sequence[Record]) -> dict[str, list[tuple[Any, ...]]]:

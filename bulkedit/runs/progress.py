@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bulkedit._progress import Phase
 from bulkedit.runs.scheduler import Held
 
 if TYPE_CHECKING:
+    from bulkedit._json import JsonObject
     from bulkedit.client.responses import Outcome
 
 
@@ -71,7 +72,7 @@ class Progress:
         lane = max(self.longest_lane, self.longest_ahead) * (self.settle_p50_s or 0.0)
         return max(self.left / rate, lane)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """The line of type ``progress``."""
         left = self.seconds_left
         return {

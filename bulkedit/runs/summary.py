@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from bulkedit.client.responses import Outcome, Standing, outcome_of
 from bulkedit.plans import Recipe
@@ -24,7 +24,50 @@ _CODE_OF: Final = {str(standing): _OUTCOMES.index(outcome_of(standing)) for stan
 _COUNTED: Final = ("call", "standing", "attempts", "throttles", "faults", "conflicts")
 
 
-def summary(run: Run) -> dict[str, Any]:
+class _Steps(TypedDict):
+    """How far image sets that are changed by way of a copy have come: calls."""
+
+    copied: int
+    promoted: int
+    originals_deleted: int
+    copies_deleted: int
+    steps_left: int
+    steps_failed: int
+
+
+class RunSummary(_Steps):
+    """The JSON line of type ``summary``: edits by outcome, requests, seconds."""
+
+    type: str
+    run: str
+    ledger: str  # a `State`
+    edits: int
+    satisfied: int  # edits
+    applied: int
+    rejected: int
+    conflicted: int
+    failed: int
+    unprocessed: int
+    calls: int
+    requests: int
+    throttled: int
+    faults: int
+    conflicts: int
+    seconds: float
+
+
+def by_outcome(numbers: RunSummary) -> dict[Outcome, int]:
+    """The edits of a run by their outcome."""
+    return {
+        Outcome.APPLIED: numbers["applied"],
+        Outcome.REJECTED: numbers["rejected"],
+        Outcome.CONFLICTED: numbers["conflicted"],
+        Outcome.FAILED: numbers["failed"],
+        Outcome.UNPROCESSED: numbers["unprocessed"],
+    }
+
+
+def summary(run: Run) -> RunSummary:
     """The numbers of a run, as in the JSON line of type ``summary``; ``seconds`` from first to last event.
 
     Raises LedgerError, and ReceivedError if the run's index is not the one that was written.
@@ -67,7 +110,7 @@ class RunNumbers:
             self._state = absent(run)
         self._settled = self._after_promotion()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> RunSummary:
         """The JSON line of type ``summary``."""
         counts, edits = self._run.plan.counts, self._edits()
         requests, throttled, faults, conflicts = self._sums
@@ -77,7 +120,11 @@ class RunNumbers:
             "ledger": str(self._state),
             "edits": counts["edits"],
             "satisfied": counts.get("satisfied", 0),
-            **{str(outcome): edits[_OUTCOMES.index(outcome)] for outcome in Outcome},
+            "applied": edits[_APPLIED],
+            "rejected": edits[_OUTCOMES.index(Outcome.REJECTED)],
+            "conflicted": edits[_OUTCOMES.index(Outcome.CONFLICTED)],
+            "failed": edits[_OUTCOMES.index(Outcome.FAILED)],
+            "unprocessed": edits[_UNPROCESSED],
             "calls": counts["calls"],
             "requests": requests,
             "throttled": throttled,
@@ -148,7 +195,7 @@ class RunNumbers:
                 totals[self._of_parts.get(call, _UNPROCESSED)] += count
         return totals
 
-    def _steps(self) -> dict[str, int]:
+    def _steps(self) -> _Steps:
         """How far the image sets that are changed by way of a copy have come."""
         done: Counter[int] = Counter()
         left = failed = 0

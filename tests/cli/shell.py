@@ -125,7 +125,10 @@ class Shell:
     def unbegun(self, edits: Path, name: str) -> Path:
         """A run as a kill leaves it before its ledger is there."""
         assert self.run("plan", edits, "-o", f"plan of {name}").exit_code == 0
-        settings = {"connection": asdict(Where(endpoint_url=str(self.emulator))), "options": RunOptions().as_settings()}
+        settings: runs.RunSettings = {
+            "connection": asdict(Where(endpoint_url=str(self.emulator))),
+            "options": RunOptions().as_settings(),
+        }
         plan = plans.load(self.folder / f"plan of {name}")
         return runs.create(self.folder / name, plan, settings, datetime.now(UTC)).folder
 

@@ -137,7 +137,9 @@ class TestFiles:
             + json.dumps({"image_set_id": first, "StudyTime": "1200"}),
         )
         shell.run("plan", edits, "-o", "p")
-        run = runs.create(shell.folder / "r", planner.load(shell.folder / "p"), {}, datetime.now(UTC))
+        run = runs.create(
+            shell.folder / "r", planner.load(shell.folder / "p"), {"connection": {}, "options": {}}, datetime.now(UTC)
+        )
         calls, parts = pl.DataFrame({"call": [0], "outcome": ["applied"]}), pl.DataFrame({"edit": [0], "part": [7]})
         leads = pl.DataFrame(schema={"call": pl.UInt32, "lead": pl.String})
         absent = ("reason", "message", "version_before", "version_after", "attempts", "conflicts", "begun", "at")

@@ -24,7 +24,7 @@ CSV = """image_set_id,attribute,value
 """.format(a="a" * 32, b="b" * 32, c="c" * 32)
 
 
-def counts(inventory: pl.DataFrame | None = None, **quotas: Rate) -> dict[str, Any]:
+def counts(inventory: pl.DataFrame | None = None, **quotas: Rate) -> Any:
     options = ReadOptions(rules=dicom.RULES["2026"])
     edits = read_list(io.BytesIO(CSV.encode()), options).edits.with_columns(image_set_id=pl.col("key"))
     settings = plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST)
@@ -71,7 +71,8 @@ def test_archived_image_sets_of_the_plan_are_counted_and_priced(
 
 
 def test_the_quota_request_names_both_quotas_the_calls_and_the_time() -> None:
-    text = plans.quota_request({**counts(), "calls": 100_000, "seconds": 4e5, "raised_seconds": 2e4}, "d" * 32)
+    large = counts() | {"calls": 100_000, "seconds": 4e5, "raised_seconds": 2e4}
+    text = plans.quota_request(large, "d" * 32)
     for words in ("from 0.25 to 5 transactions per second", "3 image sets", "d" * 32, "100,000", "4.6 days", "6 hours"):
         assert words in text
     assert "GetImageSet" not in text

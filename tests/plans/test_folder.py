@@ -80,7 +80,7 @@ def test_a_plan_never_overwrites_what_is_there(saved: plans.SavedPlan) -> None:
         frame([row(IDS[0], "PatientName", "X")]), plans.Settings(rules=dicom.RULES["2026"], payload_limit=100)
     )
     with pytest.raises(PlanError, match="already"):
-        plans.save(plan, saved.folder, {"datastore_id": "d" * 32})
+        plans.save(plan, saved.folder, saved.manifest)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 150, 1000])

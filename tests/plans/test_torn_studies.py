@@ -82,7 +82,7 @@ def test_a_study_of_which_nothing_is_known_is_not_told_of() -> None:
 
 
 def warned(plan: plans.Plan, about: pl.DataFrame = ABOUT) -> list[tuple[str, list[int]]]:
-    return [(one.code, one.rows) for one in plans.warnings(plans.torn_by(plan.edits, about))]
+    return [(one["code"], one["rows"]) for one in plans.warnings(plans.torn_by(plan.edits, about))]
 
 
 def test_without_study_wide_calls_what_is_sent_as_it_stands_is_a_warning() -> None:
@@ -96,16 +96,16 @@ def test_without_study_wide_calls_what_is_sent_as_it_stands_is_a_warning() -> No
 
 def test_a_revert_of_a_part_of_a_study_may_take_it_apart() -> None:
     (warning,) = plans.warnings(plans.torn_by(made([revert(image_set(0, 2))], ABOUT).edits, ABOUT))
-    assert (warning.code, warning.rows, warning.more) == ("study-part-reverted", [2], 0)
-    assert f"not {image_set(0, 0)}, {image_set(0, 1)}." in warning.problem
+    assert (warning["code"], warning["rows"], warning["more"]) == ("study-part-reverted", [2], 0)
+    assert f"not {image_set(0, 0)}, {image_set(0, 1)}." in warning["problem"]
 
 
 def test_a_warning_names_the_first_rows_and_counts_the_others() -> None:
     about = known(*[2] * 150)
     rows = [revert(image_set(study, 0)) for study in range(150)]
     (warning,) = plans.warnings(plans.torn_by(made(rows, about).edits, about))
-    assert (len(warning.rows), warning.more) == (100, 50)
-    assert "150 studies" in warning.problem
+    assert (len(warning["rows"]), warning["more"]) == (100, 50)
+    assert "150 studies" in warning["problem"]
 
 
 @st.composite

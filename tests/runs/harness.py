@@ -63,7 +63,7 @@ def planned(folder: Path, datastore_id: str, rows: list[dict[str, Any]], *, merg
     return plans.save(plan, folder, about_plan(plan, datastore_id))
 
 
-def about_plan(plan: plans.Plan, datastore_id: str, payload_limit: int = 10_000) -> dict[str, Any]:
+def about_plan(plan: plans.Plan, datastore_id: str, payload_limit: int = 10_000) -> Any:
     """What the manifest of a plan says, that was made of no list."""
     return {
         "datastore_id": datastore_id,

@@ -14,7 +14,7 @@ from bulkedit.runs.counters import Tally
 from bulkedit.runs.folder import Run
 from bulkedit.runs.history import History
 from bulkedit.runs.ledger import Event, Ledger, Part
-from bulkedit.runs.summary import summary
+from bulkedit.runs.summary import by_outcome, summary
 from tests.runs.harness import row
 from tests.runs.test_copy_lane import COPY, UPDATE, Scene
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 def outcomes_of(scene: Scene) -> dict[str, int]:
     """Edits by outcome, the same of each fold that tells them."""
-    run = Run(scene.ledger.parent, scene.plan, {"settings": {}})
-    numbers = summary(run)
-    told = {name: int(numbers[name]) for name in map(str, Outcome) if numbers[name]}
+    about: Any = {"settings": {}}
+    run = Run(scene.ledger.parent, scene.plan, about)
+    told = {str(outcome): count for outcome, count in by_outcome(summary(run)).items() if count}
     settled = Settlement.of(run).settle(scene.plan.edits().select("edit", "call", "image_set_id"))
     assert dict(settled.group_by("outcome").len().collect().iter_rows()) == told
     with Ledger.read(scene.ledger) as ledger:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -30,12 +30,13 @@ from bulkedit.plans.estimates import DOLLARS_PER_CALL
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.ledger_frames import ACTIVITY, PACES
-from bulkedit.runs.summary import summary
+from bulkedit.runs.summary import by_outcome, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.runs.folder import Run
+    from bulkedit.runs.summary import RunSummary
 
 _MOST_BARS: Final = 72  # of the chart over time
 _PER_BAR: Final = 4  # calls; with fewer, chance would look like unrest
@@ -85,7 +86,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def facts(run: Run, settlement: Settlement) -> dict[str, Any]:
+def facts(run: Run, settlement: Settlement) -> dict[str, object]:
     """All that the page shows."""
     numbers = summary(run)
     bins = max(12, min(_MOST_BARS, settlement.calls.height // _PER_BAR))
@@ -98,7 +99,7 @@ def facts(run: Run, settlement: Settlement) -> dict[str, Any]:
         "digest": run.plan.digest,
         "summary": numbers,
         "counts": run.plan.counts,
-        "outcomes": [(str(outcome), numbers[outcome]) for outcome in Outcome],
+        "outcomes": [(str(outcome), count) for outcome, count in by_outcome(numbers).items()],
         "beside": _estimate(run, numbers, settlement),
         "pace": _pace(run, activity, paces, bins, numbers["seconds"]),
         "settle": _settle(settle),
@@ -131,7 +132,7 @@ def _rate(run: Run) -> float | None:
         return None
 
 
-def _estimate(run: Run, numbers: dict[str, Any], settlement: Settlement) -> list[tuple[str, str, str]]:
+def _estimate(run: Run, numbers: RunSummary, settlement: Settlement) -> list[tuple[str, str, str]]:
     """What, as planned, as it was."""
     counts, rate = run.plan.counts, _rate(run)
     calls, seconds = counts["calls"], numbers["seconds"]
@@ -181,7 +182,7 @@ def _bars(values: list[float], top: float, titles: list[str]) -> list[Bar]:
     ]
 
 
-def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seconds: float) -> dict[str, Any] | None:
+def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seconds: float) -> dict[str, object] | None:
     """Accepted calls a second over time, the rate asked for or else the quota as it was learned, and throttles."""
     if not activity.height or seconds <= 0:
         return None
@@ -227,7 +228,7 @@ def _steps(learned: list[tuple[int, float]], bins: int, top: float) -> str | Non
     return " ".join(points) or None
 
 
-def _settle(times: pl.Series) -> dict[str, Any] | None:
+def _settle(times: pl.Series) -> dict[str, object] | None:
     """How long updates took, as a histogram up to the 99th percentile."""
     if not times.len():
         return None
@@ -255,7 +256,7 @@ def _short(seconds: float) -> str:
 # -- tables
 
 
-def _reasons(run: Run, settlement: Settlement) -> list[dict[str, Any]]:
+def _reasons(run: Run, settlement: Settlement) -> list[dict[str, object]]:
     """Edits that were not applied, by reason, the most frequent first, with their rows."""
     edits = run.plan.edits().select("edit", "row", "call", "image_set_id", "attribute")
     found = (
@@ -269,7 +270,7 @@ def _reasons(run: Run, settlement: Settlement) -> list[dict[str, Any]]:
     return [{**row, "rows": _ranges(row["rows"], row["all"])} for row in found.head(_REASONS).iter_rows(named=True)]
 
 
-def _unplanned(run: Run) -> list[dict[str, Any]]:
+def _unplanned(run: Run) -> list[dict[str, object]]:
     """Rows that the plan has no edits for, by reason."""
     found = (
         run.plan.set_aside()
@@ -295,7 +296,7 @@ def _ranges(rows: list[int], count: int) -> str:
     return f"{text} and {more:,} more" if more else text
 
 
-def _attributes(run: Run, settlement: Settlement) -> list[dict[str, Any]]:
+def _attributes(run: Run, settlement: Settlement) -> list[dict[str, object]]:
     """Edits by attribute and outcome, the most frequent first."""
     edits = run.plan.edits().select("edit", "call", "image_set_id", "action", "attribute", "level")
     what = pl.coalesce("attribute", pl.col("action").cast(pl.String))

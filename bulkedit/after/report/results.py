@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -166,7 +166,7 @@ class Results:
     values: bool
     files: dict[str, ResultFile]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The JSON line of type ``results``."""
         files = {
             file.name: {"rows": file.rows, "lines": file.lines, "bytes": file.bytes, "sha256": file.sha256}
@@ -199,7 +199,7 @@ def write(
     return done
 
 
-def _manifest(run: Run, done: Results) -> dict[str, Any]:
+def _manifest(run: Run, done: Results) -> dict[str, object]:
     line = done.as_json()
     return {
         "format": FORMAT,

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Final, Self, TypedDict, cast
 
 import polars as pl
 
 from bulkedit import _received as received
 from bulkedit._files import draft_file, open_private, sha256_of, write_private_json
+from bulkedit._json import object_in
 from bulkedit.edits import frame_files
 from bulkedit.edits.frame_files import writing
 from bulkedit.edits.result_files import guarded
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from bulkedit._json import JsonObject
     from bulkedit.options.verify import VerifyOptions
     from bulkedit.runs.folder import Run
 
@@ -35,7 +37,7 @@ _PROGRESS: Final = "progress.jsonl"
 _RESULT: Final = "verification.json"
 _ROW_GROUP: Final = 65_536
 
-_PLACE: Final[dict[str, Any]] = {
+_PLACE: Final[dict[str, pl.DataType]] = {
     "row": pl.UInt32(),  # as in the edit list
     "edit_id": pl.String(),
     "image_set_id": pl.String(),
@@ -77,6 +79,48 @@ _LINE_KINDS: Final[dict[str, tuple[type, ...]]] = {
 }
 
 
+class CheckedLine(TypedDict):
+    """What was found in one image set, as a line of the progress file."""
+
+    image_set_id: str
+    matching: int
+    superseded: int
+    siblings: int  # image sets of the study that the run's edits do not name
+    differences: list[JsonObject]  # rows of `DIFFERENCES`
+    kept: list[JsonObject]  # rows of `KEPT`
+
+
+class VerificationAbout(TypedDict):
+    """What was verified."""
+
+    run: str
+    plan_digest: str
+    datastore_id: str
+    read_at: float  # epoch seconds
+    of_image_sets: int
+    sample: str | None
+    archived: int  # image sets left out
+
+
+class VerificationCounts(TypedDict):
+    """`Counts` in a file."""
+
+    image_sets: int
+    matching: int
+    superseded: int
+    differences: int
+    by_later_writers: int
+    by_run: int
+    kept: int
+
+
+class VerificationSummary(VerificationAbout, VerificationCounts):
+    """`verification.json`: numbers, and the SHA-256 of each file."""
+
+    seed: int
+    files: dict[str, str]
+
+
 @dataclass(slots=True)
 class Counts:
     """What was found so far: edits unless said otherwise."""
@@ -89,10 +133,10 @@ class Counts:
     by_run: int = 0
     kept: int = 0  # whose former value older versions still have
 
-    def add(self, line: dict[str, Any]) -> None:
+    def add(self, line: CheckedLine) -> None:
         """Count an image set."""
-        for name in ("matching", "superseded"):
-            setattr(self, name, getattr(self, name) + line[name])
+        self.matching += line["matching"]
+        self.superseded += line["superseded"]
         self.image_sets += 1 + line["siblings"]
         self.differences += len(line["differences"])
         self.by_later_writers += sum(one["origin"] == "later writer" for one in line["differences"])
@@ -124,8 +168,9 @@ class VerifyFolder:
                 if about is None or not same or received.there(folder / _RESULT):
                     continue
                 received.require(about, {"seed": (int,)}, str(folder / _ABOUT))
-                if options.seed in {None, about["seed"]}:
-                    found = cls(folder, about["seed"])
+                seed = int(str(about["seed"]))
+                if options.seed in {None, seed}:
+                    found = cls(folder, seed)
                     found._take_up()
                     return found
         folder = run.folder / FOLDER / name
@@ -146,16 +191,12 @@ class VerifyFolder:
                 if not text.endswith(b"\n"):
                     break  # a kill has cut it short
                 whole += len(text)
-                line = received.json_object(text, str(path))
-                received.require(line, _LINE_KINDS, str(path))
-                for one in line["differences"]:
-                    received.require({"a difference": one}, {"a difference": (dict,)}, str(path))
-                    received.require(one, {"origin": (str,)}, str(path))
+                line = _line_of(text, str(path))
                 self.done.add(line["image_set_id"])
                 self.counts.add(line)
             file.truncate(whole)
 
-    def add(self, line: dict[str, Any]) -> None:
+    def add(self, line: CheckedLine) -> None:
         """Keep what was found in one image set."""
         with writing("the verification", self.folder):
             if self._file is None:
@@ -170,7 +211,7 @@ class VerifyFolder:
         if self._file is not None:
             self._file.close()
 
-    def finish(self, about: dict[str, Any], *, history: bool) -> Verification:
+    def finish(self, about: VerificationAbout, *, history: bool) -> Verification:
         """Write the files of a verification that has read all it was to read. ``about``: more for its numbers."""
         self.close()
         files = {"differences": DIFFERENCES, **({"kept": KEPT} if history else {})}
@@ -180,7 +221,8 @@ class VerifyFolder:
             digests: dict[str, str] = {}
             for name, schema in files.items():
                 digests |= self._write(name, schema)
-            result = {**about, **asdict(self.counts), "seed": self.seed, "files": digests}
+            counted = cast("VerificationCounts", asdict(self.counts))
+            result: VerificationSummary = {**about, **counted, "seed": self.seed, "files": digests}
             write_private_json(self.folder / _RESULT, result)
             path.unlink()
             (self.folder / _ABOUT).unlink()
@@ -207,7 +249,7 @@ class Verification:
     """A verification that is done."""
 
     folder: Path
-    summary: dict[str, Any]  # `verification.json`
+    summary: VerificationSummary
 
     def differences(self) -> pl.LazyFrame:
         """Applied edits that the store does not hold: columns `DIFFERENCES`, by row."""
@@ -219,13 +261,24 @@ class Verification:
         return frame_files.parquet(path, KEPT) if received.there(path) else pl.LazyFrame(schema=KEPT)
 
 
+def _line_of(text: bytes, where: str) -> CheckedLine:
+    """A line of the progress file. Raises ReceivedError."""
+    line = received.json_object(text, where)
+    received.require(line, _LINE_KINDS, where)
+    differences = line["differences"]
+    for one in differences if isinstance(differences, list) else ():
+        received.require({"a difference": one}, {"a difference": (dict,)}, where)
+        received.require(object_in(one), {"origin": (str,)}, where)
+    return cast("CheckedLine", line)
+
+
 def load(folder: Path) -> Verification:
     """Open the folder of a verification that is done. Raises UsageError."""
     result = _read(folder / _RESULT)
     if result is None:
         raise UsageError("this is no verification that is done.", where=str(folder))
     received.require(result, dict.fromkeys(("differences", "image_sets"), (int,)), str(folder / _RESULT))
-    return Verification(folder, result)
+    return Verification(folder, cast("VerificationSummary", result))
 
 
 def verifications(run: Run) -> Iterable[Verification]:
@@ -235,7 +288,7 @@ def verifications(run: Run) -> Iterable[Verification]:
             yield load(folder)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> JsonObject | None:
     """The object in a file, None if there is none. Raises ReceivedError."""
     try:
         return received.read_json(path)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from bulkedit._json import JsonObject
+    from bulkedit.after.verify.folder import CheckedLine
     from bulkedit.client.reader import Reader
     from bulkedit.client.responses import ImageSet
     from bulkedit.edits.compare import Held
@@ -52,15 +53,15 @@ class Checked:
     kept: list[JsonObject] = field(default_factory=list)
     document: JsonObject | None = None  # of the image set itself, which tells its study; None if it is gone
 
-    def line(self, image_set_id: str) -> JsonObject:
+    def line(self, image_set_id: str) -> CheckedLine:
         """As a line of the progress file."""
         return {
             "image_set_id": image_set_id,
             "matching": self.matching,
             "superseded": self.superseded,
             "siblings": self.siblings,
-            "differences": [*self.differences],
-            "kept": [*self.kept],
+            "differences": self.differences,
+            "kept": self.kept,
         }
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit._progress import StopSignal
-    from bulkedit.after.verify.folder import Counts, Verification
+    from bulkedit.after.verify.folder import Counts, Verification, VerificationAbout
     from bulkedit.options.where import Where
     from bulkedit.runs.changes import ChangeRow
     from bulkedit.runs.folder import Run
@@ -118,7 +118,7 @@ async def verify(
         return seen
     if seen.unread or (seen.archived and not options.skip_archived):
         return seen
-    about = {
+    about: VerificationAbout = {
         "run": str(run.folder),
         "plan_digest": run.plan.digest,
         "datastore_id": run.plan.datastore_id,
