@@ -147,15 +147,16 @@ def bound(**fields: Unpack[Fields]) -> Iterator[None]:
         _bound.set(former)  # by no token: an async generator may end in another context than it began in
 
 
-def _is_written(name: str, value: Any) -> bool:  # noqa: ANN401 - what comes is checked here
+def _is_written(name: str, value: object) -> bool:
     return value is not None and (name in _NUMBERS or name in _MATCHES)
 
 
-def _fit(name: str, value: Any) -> Any:  # noqa: ANN401 - as above
+def _fit(name: str, value: object) -> object:
     if name in _NUMBERS:
         return value if type(value) in {int, float} else _HIDDEN
     if name == "traceback":
-        return [line if _MATCHES[name](line) else _HIDDEN for line in value]
+        lines = value if isinstance(value, list | tuple) else ()
+        return [line if _MATCHES[name](line) else _HIDDEN for line in lines]
     return value if isinstance(value, str) and _MATCHES[name](value) else _HIDDEN
 
 

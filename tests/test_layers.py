@@ -91,6 +91,13 @@ def test_every_module_is_in_a_room() -> None:
     assert {room_of(name) for name, _ in INSIDE} == set(ROOMS)
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_has_its_tests(room: str) -> None:
+    """In tests/ROOM, or in tests/test_ROOM.py, without the underscores of its name."""
+    tests, name = Path(__file__).parent, "main" if room == "_version" else room.strip("_")
+    assert (tests / f"test_{name}.py").is_file() or any((tests / name).rglob("test_*.py"))
+
+
 @pytest.mark.parametrize(("module", "path"), INSIDE, ids=[name for name, _ in INSIDE])
 def test_each_heavy_library_has_one_importer(module: str, path: Path) -> None:
     for name in imports(path):

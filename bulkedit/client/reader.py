@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Mapping
 
-    from bulkedit.client.contract import Client
+    from bulkedit._json import JsonObject
+    from bulkedit.client.contract import Client, Criteria
     from bulkedit.client.pacing import Auto, Backoff, Pacing, Rate
     from bulkedit.client.responses import Page
 
@@ -104,7 +105,7 @@ class Reader:
             lambda: self.image_set(image_set_id), _is_locked, LOOK, attempts=ATTEMPTS, clock=self.clock, rng=self._rng
         )
 
-    async def metadata(self, image_set_id: str, version: int | None = None) -> dict[str, Any] | Refused:
+    async def metadata(self, image_set_id: str, version: int | None = None) -> JsonObject | Refused:
         """GetImageSetMetadata, the document. An access: an archived image set moves to the frequent tier."""
         found = await self._operations[Operation.METADATA].ask(
             lambda: self._client.get_metadata(image_set_id, version), image_set_id
@@ -132,7 +133,7 @@ class Reader:
         return await self._operations[Operation.VERSIONS].ask(send)
 
     async def search(
-        self, criteria: dict[str, Any], record: Callable[[Page], _T], *, limit: int, token: str | None = None
+        self, criteria: Criteria, record: Callable[[Page], _T], *, limit: int, token: str | None = None
     ) -> _T | Refused:
         """SearchImageSets, one page of ``limit`` image sets at most, as ``record`` makes it.
 

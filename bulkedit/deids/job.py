@@ -10,7 +10,7 @@ import shlex
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import anyio
 import polars as pl
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bulkedit._json import JsonObject
     from bulkedit._progress import StopSignal
     from bulkedit.options.deid import DeidOptions
 
@@ -78,7 +79,7 @@ class _Work:
     progress: Callable[[WorkProgress], None]
     reads: Reads = field(default_factory=Reads)
 
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> JsonObject:
         """What must be the same for an interrupted de-identification to go on."""
         of = self.keys.write_csv() + "".join(map(str, self.files)) + str(self.options.inventory)
         return {
@@ -194,7 +195,7 @@ async def _read_store(work: _Work, record: Record, making: Making) -> None:
         making.expect(frozenset() if work.options.via_copy else frozenset(primary))
         ids = left.get_column("image_set_id").to_list()
 
-        def take(image_set_id: str, document: dict[str, Any]) -> None:
+        def take(image_set_id: str, document: JsonObject) -> None:
             making.take(image_set_id, document)
             work.progress(_reading(work, making, len(ids)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -16,6 +16,7 @@ from bulkedit.errors import AccessError, DatastoreError, EndpointError, UsageErr
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from bulkedit._json import JsonObject
     from bulkedit.client.reader import Reader
     from bulkedit.client.responses import ImageSet
     from bulkedit.errors import BulkeditError
@@ -24,7 +25,7 @@ WORKERS: Final = 16  # reads under way at once: at 50/s enough for answers that 
 _NOT_THERE: Final = frozenset({Refusal.NOT_FOUND, Refusal.INVALID})
 
 
-async def read_all(reader: Reader, image_set_ids: Sequence[str], take: Callable[[str, dict[str, Any]], None]) -> None:
+async def read_all(reader: Reader, image_set_ids: Sequence[str], take: Callable[[str, JsonObject], None]) -> None:
     """Read the latest metadata of image sets and give each document to ``take``, in no particular order.
 
     ``take`` is called on the caller's loop, one document at a time; at most `WORKERS` documents are held. An image set

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bulkedit.client.contract import Criteria
     from bulkedit.client.reader import Reader
     from bulkedit.inventories.frame import Row
 
 WORKERS: Final = 16  # searches under way at once: at 25/s enough for answers that take half a second
 _TRIES: Final = 3  # of one key whose next page is refused
 _CHUNK: Final = 10_000  # rows
-_ORDER: Final = {"sort": {"sortField": "createdAt", "sortOrder": "ASC"}}
+_ORDER: Final[Criteria] = {"sort": {"sortField": "createdAt", "sortOrder": "ASC"}}
 
 Source = Literal["none", "file", "searches", "pages"]
 
@@ -220,7 +221,7 @@ class _Searches:
         """All pages of a key (selector, form); from the first again if the service refuses the token of the next."""
         selector, form = key
         values = [{FILTERS[selector]: form}]
-        criteria = {"filters": [{"values": values, "operator": "EQUAL"}], **_ORDER}
+        criteria: Criteria = {"filters": [{"values": values, "operator": "EQUAL"}], **_ORDER}
         for _ in range(_TRIES):
             token: str | None = None
             while not isinstance(found := await self.searcher.page(criteria, token), Refused):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bulkedit.client.reader import ATTEMPTS, Reads
 from bulkedit.client.responses import Refusal, Refused
@@ -11,6 +11,7 @@ from bulkedit.errors import DatastoreError, EndpointError
 from bulkedit.inventories.frame import row_of
 
 if TYPE_CHECKING:
+    from bulkedit.client.contract import Criteria
     from bulkedit.client.reader import Reader
     from bulkedit.client.responses import Page
     from bulkedit.errors import BulkeditError
@@ -44,7 +45,7 @@ class Searcher:
         self._reader = reader
         self.tally = tally
 
-    async def page(self, criteria: dict[str, Any], token: str | None = None) -> Found | Refused:
+    async def page(self, criteria: Criteria, token: str | None = None) -> Found | Refused:
         """One page. `Refused` is of the kind INVALID: the service does not take the criteria, or no longer the token.
 
         Raises DatastoreError if there is no such data store, EndpointError for any other refusal, and what `Reader`

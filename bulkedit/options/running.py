@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from bulkedit.client.pacing.rates import AUTO
 from bulkedit.options import shared
 from bulkedit.options.declaring import Config, Group, Option, check
+
+if TYPE_CHECKING:
+    from bulkedit._json import JsonObject
 
 
 class OnConflict(StrEnum):
@@ -135,6 +138,6 @@ class RunOptions:
     def __post_init__(self) -> None:
         check(self)
 
-    def as_settings(self) -> dict[str, Any]:
+    def as_settings(self) -> JsonObject:
         """What a run keeps of it: values of JSON."""
         return {name: str(value) if isinstance(value, StrEnum) else value for name, value in asdict(self).items()}

@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from bulkedit.client.pacing.rates import AUTO
 from bulkedit.errors import UsageError
@@ -15,6 +15,8 @@ from bulkedit.options.declaring import Config, Group, Option, check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bulkedit._json import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class VerifyOptions:
         if self.read_archived and self.skip_archived:
             raise UsageError("`read_archived` and `skip_archived` do not go together.")
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """What a verification has to share with one that it goes on with."""
         return {
             "sample": str(self.sample) if self.sample else None,

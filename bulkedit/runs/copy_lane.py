@@ -28,6 +28,7 @@ from bulkedit.runs.transitions import CALLS, CallAction, CallEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from bulkedit.client.contract import Criteria
     from bulkedit.plans import Lane, PlannedCall
     from bulkedit.runs.lane import Came, LaneContext, Why
     from bulkedit.runs.requests import LaneRequest, Reply
@@ -57,7 +58,7 @@ class Past:
     ended: Standing | None = None  # what its steps from here on are completed as
 
 
-def series_criteria(series_uid: str) -> dict[str, Any]:
+def series_criteria(series_uid: str) -> Criteria:
     """The search for all image sets of a series."""
     return {"filters": [{"values": [{"DICOMSeriesInstanceUID": series_uid}], "operator": "EQUAL"}]}
 

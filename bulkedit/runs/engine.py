@@ -11,7 +11,7 @@ import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import lowlevel, to_thread
@@ -66,6 +66,8 @@ from bulkedit.runs.service_quirks import Learned
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+
+    from anyio.streams.memory import MemoryObjectReceiveStream
 
     from bulkedit.client.contract import Client
     from bulkedit.plans import Lane, PlannedCall, SavedPlan
@@ -319,7 +321,7 @@ class Engine:
 
     # performing
 
-    async def _worker(self, lanes: Any, free: anyio.Semaphore) -> None:  # noqa: ANN401 - anyio's receive stream
+    async def _worker(self, lanes: MemoryObjectReceiveStream[LaneRun], free: anyio.Semaphore) -> None:
         async for lane in lanes:
             found: LaneRun | None = lane
             while found is not None:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from bulkedit._json import JsonObject
     from bulkedit._log import Fields
     from bulkedit.client.pacing import SettleTimes
     from bulkedit.plans import Lane, PlannedCall
@@ -101,7 +102,7 @@ class _Books:
     polls: int = 0  # of the image set since the last request
     update: UpdateRequest | None = None  # for the expected version in hand, with stored values filled in
     invalid: Refused | None = None  # the answer to the last request, which may be about a newer version
-    documents: dict[int, dict[str, Any]] | None = None  # by version, while they are compared
+    documents: dict[int, JsonObject] | None = None  # by version, while they are compared
     locked_since: float | None = None  # or accepted and not seen to move
     sent_at: float | None = None  # epoch seconds
     accepted_at: float | None = None  # monotonic; of updates

@@ -20,7 +20,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from anyio import to_thread
 
@@ -39,7 +39,9 @@ from bulkedit.runs.resume import UNKNOWN_CAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
+    from bulkedit._json import JsonObject
     from bulkedit.client.contract import Client
     from bulkedit.plans import Lane, PlannedCall
     from bulkedit.runs.folder import Run
@@ -180,7 +182,7 @@ class _Seen:
     calls: list[PlannedCall]
     latest: ImageSet | None = None  # None: it is gone
     versions: list[ImageSet] = field(default_factory=list)  # oldest first, without failed ones
-    document: dict[str, Any] | None = None  # of the latest version, if the run can have changed it
+    document: JsonObject | None = None  # of the latest version, if the run can have changed it
     made: dict[int, int] = field(default_factory=dict)  # call to version
     held: set[int] = field(default_factory=set)  # calls that had nothing to change when they were passed over
     failed: set[int] = field(default_factory=set)  # versions that failed updates have left, whoever sent them
@@ -188,6 +190,12 @@ class _Seen:
 
 class _UntoldError(Exception):
     """The service does not tell what this takes."""
+
+
+class _Told(TypedDict, total=False):
+    base: int
+    version: int
+    base_updated_at: float | None
 
 
 class _Examination:
@@ -203,7 +211,7 @@ class _Examination:
         self._claimed = claimed
         self._found = whole.found
         self._events: list[Event | Part] = []
-        self._documents: dict[tuple[str, int], dict[str, Any]] = {}
+        self._documents: dict[tuple[str, int], JsonObject] = {}
 
     async def events(self) -> list[Event | Part]:
         """What the ledger is to hold of the lane."""
@@ -254,7 +262,7 @@ class _Examination:
     def _is_since(self, version: ImageSet) -> bool:
         return version.updated_at is None or version.updated_at >= self._whole.since
 
-    async def _document(self, image_set_id: str, version: int) -> dict[str, Any]:
+    async def _document(self, image_set_id: str, version: int) -> JsonObject:
         key = image_set_id, version
         if key not in self._documents:
             found = await self._whole.reader.metadata(image_set_id, version)
@@ -263,7 +271,7 @@ class _Examination:
             self._documents[key] = found
         return self._documents[key]
 
-    async def _target(self, call: PlannedCall) -> dict[str, Any] | None:
+    async def _target(self, call: PlannedCall) -> JsonObject | None:
         return None if call.revert_to is None else await self._document(call.image_set_id, call.revert_to)
 
     async def _match(self, image_set_id: str, seen: _Seen, *, after: int) -> None:
@@ -284,7 +292,7 @@ class _Examination:
                     position = place + 1
                     break
 
-    async def _holds(self, call: PlannedCall, document: dict[str, Any]) -> bool:
+    async def _holds(self, call: PlannedCall, document: JsonObject) -> bool:
         return holds(_request(call), document, await self._target(call))
 
     # what it means
@@ -338,7 +346,7 @@ class _Examination:
         beyond = {number for number in seen.failed if call.version < number <= latest}
         return len(beyond) == latest - call.version
 
-    async def _without_what_is_there(self, call: PlannedCall, document: dict[str, Any]) -> PlannedCall:
+    async def _without_what_is_there(self, call: PlannedCall, document: JsonObject) -> PlannedCall:
         """Of a call that was refused and made in parts: split off what is there; what is not is left to do."""
         edits = await to_thread.run_sync(self._history.edits_of, call.call)
         there: set[int] = set()
@@ -357,10 +365,10 @@ class _Examination:
         self._held(made)
         return left
 
-    def _note(self, call: PlannedCall, standing: Standing, cause: str, **told: Any) -> None:  # noqa: ANN401 - fields
+    def _note(self, call: PlannedCall, standing: Standing, cause: str, **told: Unpack[_Told]) -> None:
         self._events.append(self._event(call, standing, cause, **told))
 
-    def _event(self, call: PlannedCall, standing: Standing, cause: str, **told: Any) -> Event:  # noqa: ANN401
+    def _event(self, call: PlannedCall, standing: Standing, cause: str, **told: Unpack[_Told]) -> Event:
         before = self._history.begun.get(call.call, {})
         counters = {name: before.get(name, 0) for name in ("attempts", "throttles", "faults", "conflicts")}
         return Event(at=time.time(), call=call.call, standing=standing, cause=cause, **counters, **told)

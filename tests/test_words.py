@@ -1,0 +1,27 @@
+"""Counts and durations as a person says them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulkedit._words import duration, noun, plural
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.3, "0.3 s"),
+        (45, "45 s"),
+        (59.6, "1 min 00 s"),
+        (842, "14 min 02 s"),
+        (3 * 3600 + 300, "3 h 05 min"),
+        (4 * 86_400 + 15 * 3600, "4 d 15 h"),
+    ],
+)
+def test_a_duration_has_two_units_at_most(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_one_is_singular_and_all_other_counts_are_plural() -> None:
+    assert [plural(count, "edit") for count in (0, 1, 2_000)] == ["0 edits", "1 edit", "2,000 edits"]
+    assert [noun(count, "study", "studies") for count in (1, 2)] == ["study", "studies"]
