@@ -122,7 +122,7 @@ def test_where_searches_found_a_part_of_a_study_the_rest_is_searched_for(shell: 
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["--study-wide", "perhaps"], "--study-wide is one of auto, on, off."),
+        (["--study-wide", "perhaps"], "'auto', 'on', 'off'"),
         (["--study-wide", "on", "--rules", "2025"], "the service of 2025 has no study-wide calls."),
         (["--study-wide", "on"], "--inventory FILE"),
     ],
