@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pkgutil
 import re
 import shlex
 import sqlite3
@@ -232,6 +233,14 @@ def test_every_page_has_one_title_and_closes_its_code(path: Path) -> None:
 def test_the_rooms_are_those_that_a_test_holds() -> None:
     table = page("docs/architecture.md").partition("| room | what is in it |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == ROOMS
+
+
+def test_the_way_of_one_row_names_what_is_there() -> None:
+    way = page("docs/architecture.md").partition("## The way of one row")[2].partition("\n## ")[0]
+    names = re.findall(rf"`((?:{'|'.join(ROOMS)})\.[\w.]+)`", way)
+    assert len(names) > 20
+    for name in names:
+        pkgutil.resolve_name(f"bulkedit.{name}")
 
 
 def test_the_tables_of_the_ledger_have_the_columns_that_are_written_down(tmp_path: Path) -> None:
