@@ -78,7 +78,7 @@ def test_a_key_of_a_later_row_is_a_column() -> None:
         ({1: [SECRET]}, EditListError, "names of columns"),
         ({"a": [object()]}, EditListError, "objects of Python"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_errors_name_types_and_no_values(edits: Any, kind: type[BulkeditError], told: str) -> None:
     with pytest.raises(kind) as raised:
