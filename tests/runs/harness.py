@@ -10,7 +10,7 @@ import polars as pl
 
 from bulkedit import plans
 from bulkedit.client.connect import Connection, connect
-from bulkedit.client.pacing import Operation, Rate
+from bulkedit.client.pacing import WRITES, Auto, Operation, Rate
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import EDITS, json_text
 from bulkedit.runs import ledger_frames
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.counters import Tally
 
 FAST = {operation: Rate(10_000, 10_000) for operation in Operation}
+FAST_READS: dict[Operation, Rate | Auto] = {operation: rate for operation, rate in FAST.items() if operation not in WRITES}
 KEY = b"a key of a run of the tests"
 
 

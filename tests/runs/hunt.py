@@ -35,7 +35,7 @@ from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
-from tests.runs.harness import FAST, Passing, about_plan, frame, row
+from tests.runs.harness import FAST, FAST_READS, Passing, about_plan, frame, row
 from tests.runs.inprocess import run_virtual
 from tests.runs.troubled import Direct, Emulated, Kill, emulated, in_place, process
 
@@ -465,7 +465,7 @@ def _undo(played: Played, folder: Path, scenario: Scenario) -> None:
     played.before_undo = {one: server.world.image_set(DEFAULT_DATASTORE_ID, one).number for one in played.ids}
 
     async def plan() -> reversal.Reversal:
-        return await reversal.revert(played.run, Direct(server), folder / "plan", now=NOW, rates=FAST)
+        return await reversal.revert(played.run, Direct(server), folder / "plan", now=NOW, rates=FAST_READS)
 
     try:
         with in_place():

@@ -34,7 +34,7 @@ from bulkedit.runs.ledger import Event, Ledger
 from bulkedit.runs.resume import resumption
 from bulkedit.runs.transitions import CALLS, OPEN
 from tests.emulator.hospital import document
-from tests.runs.harness import FAST, Passing, planned, row
+from tests.runs.harness import FAST, FAST_READS, Passing, planned, row
 from tests.runs.inprocess import run_virtual
 from tests.runs.judge import judge, weigh
 from tests.runs.troubled import Direct, Kill, emulated, in_place, process
@@ -240,7 +240,7 @@ class Run(RuleBasedStateMachine):
         """Afterwards each image set that no other writer has changed since reads as before the run."""
 
         async def plan() -> Reversal:
-            return await revert(self.run, Direct(self.server), self.folder / "undo", now=NOW, rates=FAST)
+            return await revert(self.run, Direct(self.server), self.folder / "undo", now=NOW, rates=FAST_READS)
 
         try:
             with in_place():
