@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.counters import Tally
 
 FAST = {operation: Rate(10_000, 10_000) for operation in Operation}
-FAST_READS: dict[Operation, Rate | Auto] = {operation: rate for operation, rate in FAST.items() if operation not in WRITES}
+FAST_READS: dict[Operation, Rate | Auto] = {one: rate for one, rate in FAST.items() if one not in WRITES}
 KEY = b"a key of a run of the tests"
 
 
