@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pydicom.dataset import Dataset
 
-from bulkedit import deids, plans
-from bulkedit.deids import documents, keys, record
+from bulkedit import deidentification, plans
+from bulkedit.deidentification import documents, keys, record
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import EDITS, json_text
 
@@ -144,8 +144,8 @@ def dataset_way(packed: list[bytes]) -> int:
     return len(edits)
 
 
-def recipe(name: str) -> deids.Recipe:
-    return deids.Recipe(profile=deids.load_profile(name), key=KEY, payload_limit=LIMIT)
+def recipe(name: str) -> deidentification.Recipe:
+    return deidentification.Recipe(profile=deidentification.load_profile(name), key=KEY, payload_limit=LIMIT)
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
@@ -223,7 +223,7 @@ def calls(instances: int) -> dict[str, float]:
     return {"edits": len(derived.edits), "bytes": payload, "calls": count, "over": count / (payload / LIMIT) - 1}
 
 
-def value_of(known: dicom.Attribute, edit: deids.Edit) -> str:
+def value_of(known: dicom.Attribute, edit: deidentification.Edit) -> str:
     """The value as JSON text, as the reader of edit lists makes it."""
     if edit.value is None:
         return "{}" if edit.action == "remove" else "null"

@@ -28,7 +28,7 @@ from bulkedit.after.revert import Reversal, revert_run
 from bulkedit.after.verify.verify import verify as verify_run
 from bulkedit.audits.job import Audit, audit_run
 from bulkedit.client.connect import connect
-from bulkedit.deids.job import Deidentified, deidentify
+from bulkedit.deidentification.job import Deidentified, deidentify
 from bulkedit.edits.frames import FROM_TEXT, frame_of
 from bulkedit.errors import UsageError
 from bulkedit.inventories.job import InventoryProgress, TakenInventory, take_inventory
@@ -334,7 +334,8 @@ async def deid(
     """Derive the edits that de-identify image sets, as an edit list for `plan`; as `bulkedit deid`.
 
     ``file``: the list to write, Parquet or CSV; its record is the folder beside it. What ends it early loses nothing:
-    the same call goes on. ``progress`` is called after every image set. Raises as `bulkedit.deids.job.deidentify`.
+    the same call goes on. ``progress`` is called after every image set. Raises as
+    `bulkedit.deidentification.job.deidentify`.
     """
     return await deidentify(Path(file), options, datastore_id, where=where, progress=progress, stop=stop)
 

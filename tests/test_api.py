@@ -19,11 +19,11 @@ import pytest
 
 import bulkedit
 from bulkedit.cli.app import load_command
-from bulkedit.deids import ENVIRONMENT
+from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.errors import BadRowsError, DatastoreError, EditListError, StalePlanError, StoppedError, UsageError
 from bulkedit.runs.options import Options
 from tests.cli.shell import Shell
-from tests.deids.chart import KEY
+from tests.deidentification.chart import KEY
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 
 from bulkedit import errors
 from bulkedit.client.responses import Outcome, Standing
-from bulkedit.deids import ENVIRONMENT
+from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.runs.ledger import Ledger
 from tests import generated
 from tests.cli.shell import Shell

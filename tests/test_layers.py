@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "bulkedit"
 # from the top; a room may import those below it, and nothing beside it
 ROOMS = [
     *("__main__", "cli", "api"),
-    *("audits", "deids", "after", "runs", "plans", "inventories", "edits"),
+    *("audits", "deidentification", "after", "runs", "plans", "inventories", "edits"),
     "options",
     *("emulator", "client", "dicom"),
     *(

@@ -17,7 +17,7 @@ from bulkedit.audits.originals import Kind
 from bulkedit.audits.run import check, finish
 from bulkedit.client.connect import connect
 from bulkedit.client.reader import read_paces
-from bulkedit.deids.profile import load as load_profile
+from bulkedit.deidentification.profile import load as load_profile
 from bulkedit.options.audit import AuditOptions
 from bulkedit.runs.connection import connection_of
 

@@ -16,7 +16,7 @@ import polars as pl
 import typer
 
 from bulkedit import _received as received
-from bulkedit import deids
+from bulkedit import deidentification
 from bulkedit._printable import printable
 from bulkedit._progress import WorkProgress
 from bulkedit._words import duration, plural
@@ -25,7 +25,7 @@ from bulkedit.cli._parameters import DeidCommand
 from bulkedit.cli._working import Latest, attended
 from bulkedit.cli.audit import audited
 from bulkedit.cli.plan import Talk, apply_command, plan_line, show_plan
-from bulkedit.deids.job import MOVES, Deidentified, deidentify
+from bulkedit.deidentification.job import MOVES, Deidentified, deidentify
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, StoppedError, UsageError
 from bulkedit.options.audit import AuditOptions
@@ -52,7 +52,7 @@ def deid(options: DeidCommand, context: typer.Context) -> None:
     if deriving.deid_profile is None:
         _require_no_mistake(where.profile)
     elif options.explain:
-        _explain(deids.load_profile(deriving.deid_profile), as_json=as_json)
+        _explain(deidentification.load_profile(deriving.deid_profile), as_json=as_json)
         return
     listing = ListOptions(
         rules=deriving.rules,
@@ -112,7 +112,7 @@ def _agreed(deriving: DeidOptions, count: int, *, yes: bool) -> bool:
 
 def _require_no_mistake(profile: str | None) -> None:
     """Raises UsageError if the AWS profile was meant as one of de-identification, which `--profile` once was."""
-    if profile is not None and (profile in deids.SHIPPED or profile.endswith(".toml")):
+    if profile is not None and (profile in deidentification.SHIPPED or profile.endswith(".toml")):
         raise UsageError(
             "--profile is the AWS profile.",
             likely="A de-identification profile was meant.",
@@ -144,7 +144,7 @@ def _make_key(context: typer.Context, file: Path, *, as_json: bool) -> None:
     ]
     if others:
         raise UsageError("--new-key makes a key and does nothing else.", hint=f"Leave out: {', '.join(others)}.")
-    deids.make_key(file)
+    deidentification.make_key(file)
     if as_json:
         json_line({"type": "deid-key", "file": str(file)})
         return
@@ -193,7 +193,7 @@ def _close(made: Deidentified, seconds: float, *, as_json: bool) -> None:
     ]
     print_rows(shown)
     for line in lines:
-        kind = deids.KINDS[line["kind"]]
+        kind = deidentification.KINDS[line["kind"]]
         head = "Unreachable" if kind.unreachable else "Note"
         count, where = plural(line["times"], "time"), plural(line["image_sets"], "image set")
         console.print(f"{head}: {line['level']} {line['attribute']} ({count}, {where}): {as_flags(kind.text)}")
@@ -210,9 +210,9 @@ def _finding_lines(findings: pl.DataFrame) -> list[dict[str, Any]]:
     return grouped.sort("kind", "level", "attribute").to_dicts()
 
 
-def _explain(profile: deids.Profile, *, as_json: bool) -> None:
+def _explain(profile: deidentification.Profile, *, as_json: bool) -> None:
     """What a profile does to every attribute that it or Annex E names."""
-    made = deids.Rules(profile)
+    made = deidentification.Rules(profile)
     lines = []
     for name in dicom.keywords():
         known = dicom.attribute(name)
@@ -229,10 +229,10 @@ def _explain(profile: deids.Profile, *, as_json: bool) -> None:
         return
     console = out()
     console.print(f"{profile.name}: {profile.description}")
-    options = ", ".join(name for name in deids.OPTIONS if name in profile.options)
+    options = ", ".join(name for name in deidentification.OPTIONS if name in profile.options)
     console.print(f"PS3.15 Annex E {profile.edition}; options: {options or 'none'}")
     console.print("\nWhat decides, first to last:")
-    for number, text in enumerate(deids.PRECEDENCE, 1):
+    for number, text in enumerate(deidentification.PRECEDENCE, 1):
         console.print(f"  {number:>2}  {text}")
     console.print()
     for line in lines:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkedit.client.responses import Outcome
-from bulkedit.deids import ENVIRONMENT
+from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from tests.cli.shell import Shell, wait_for
 from tests.cli.test_via_copy import DEID
-from tests.deids.chart import KEY
+from tests.deidentification.chart import KEY
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

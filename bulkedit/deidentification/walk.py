@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeGuard
 
 from bulkedit._json import ABSENT
-from bulkedit.deids import dates
-from bulkedit.deids.pseudonyms import is_ours
-from bulkedit.deids.table import Action
+from bulkedit.deidentification import dates
+from bulkedit.deidentification.pseudonyms import is_ours
+from bulkedit.deidentification.table import Action
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import Kind, Level
 from bulkedit.edits.edit import json_text
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bulkedit._json import Absent, Json, JsonObject
-    from bulkedit.deids.pseudonyms import Pseudonyms
-    from bulkedit.deids.rules import Place, Rule, Rules
+    from bulkedit.deidentification.pseudonyms import Pseudonyms
+    from bulkedit.deidentification.rules import Place, Rule, Rules
 
 DEEPEST: Final = 200  # sequences inside sequences; real objects have fewer than ten
 _SCHEME: Final = "DCM"

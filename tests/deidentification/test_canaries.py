@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from bulkedit.deids.table import EDITIONS, table
+from bulkedit.deidentification.table import EDITIONS, table
 from bulkedit.dicom import dictionary as dicom
-from tests.deids.chart import ID, applied, document, level_of, made, walker
+from tests.deidentification.chart import ID, applied, document, level_of, made, walker
 
 OPTIONS = [
     "retain-uids",

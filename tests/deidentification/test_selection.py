@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.deids.selection import selected
+from bulkedit.deidentification.selection import selected
 from bulkedit.errors import EXIT_OK, EXIT_USAGE, UsageError
 from tests.cli.shell import Shell
-from tests.deids.chart import KEY
+from tests.deidentification.chart import KEY
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit._json import Json, JsonObject
-    from bulkedit.deids.walk import Derived, Finding, Row
+    from bulkedit.deidentification.walk import Derived, Finding, Row
 
 FORMAT: Final = 1
 PART_EDITS: Final = 200_000  # a part is written when it has so many edits,

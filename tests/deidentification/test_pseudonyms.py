@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkedit.deids import dates, keys, reidentification
-from bulkedit.deids.dates import Shift
-from bulkedit.deids.pseudonyms import Identifiers, Pseudonyms, is_ours, load_mapping
+from bulkedit.deidentification import dates, keys, reidentification
+from bulkedit.deidentification.dates import Shift
+from bulkedit.deidentification.pseudonyms import Identifiers, Pseudonyms, is_ours, load_mapping
 from bulkedit.errors import KeyFileError, ProfileError
-from tests.deids.chart import KEY
+from tests.deidentification.chart import KEY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def test_registered_uids_stay(uid: str) -> None:
 
 def test_pseudonyms_are_the_same_in_another_process() -> None:
     program = (
-        "from bulkedit.deids.keys import Key; from bulkedit.deids.pseudonyms import Pseudonyms;"
+        "from bulkedit.deidentification.keys import Key; from bulkedit.deidentification.pseudonyms import Pseudonyms;"
         f"p = Pseudonyms(Key({KEY.secret!r}));"
         "print(p.uid('1.2.3'), p.identifier('PatientID', 'MRN1'), p.shift('MRN1'))"
     )

@@ -6,8 +6,8 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
-from bulkedit import deids
-from bulkedit.deids import keys, profile
+from bulkedit import deidentification
+from bulkedit.deidentification import keys, profile
 from bulkedit.dicom import dictionary as dicom
 
 if TYPE_CHECKING:
@@ -17,15 +17,15 @@ KEY = keys.checked(b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f
 ID = "0" * 32
 
 
-def made(text: str) -> deids.Profile:
+def made(text: str) -> deidentification.Profile:
     """A profile from TOML; name and edition are put before it where it lacks them."""
     head = "" if "edition" in text else 'edition = "2026c"\n'
     return profile.parse(f'name = "test"\n{head}{text}'.encode(), where="test.toml", folder=None)
 
 
-def walker(of: deids.Profile | str, *, limit: int = 10_000, **options: Any) -> deids.Walker:
-    found = deids.load_profile(of) if isinstance(of, str) else of
-    return deids.Recipe(profile=found, key=KEY, payload_limit=limit, **options).walker()
+def walker(of: deidentification.Profile | str, *, limit: int = 10_000, **options: Any) -> deidentification.Walker:
+    found = deidentification.load_profile(of) if isinstance(of, str) else of
+    return deidentification.Recipe(profile=found, key=KEY, payload_limit=limit, **options).walker()
 
 
 def document(
@@ -53,7 +53,7 @@ def document(
     }
 
 
-def applied(before: dict[str, Any], edits: Iterable[deids.Edit]) -> dict[str, Any]:
+def applied(before: dict[str, Any], edits: Iterable[deidentification.Edit]) -> dict[str, Any]:
     """A document after edits, without anything of the planner or the emulator. Map keys keep their UIDs."""
     after = copy.deepcopy(before)
     for edit in edits:
@@ -76,7 +76,7 @@ def value_of(known: dicom.Attribute, text: str | None) -> Any:
     return text
 
 
-def level_of(content: dict[str, Any], level: str, edit: deids.Edit | None = None) -> dict[str, Any]:
+def level_of(content: dict[str, Any], level: str, edit: deidentification.Edit | None = None) -> dict[str, Any]:
     """The attributes of one level."""
     if level == "Patient":
         found: dict[str, Any] = content["Patient"]["DICOM"]

@@ -10,7 +10,7 @@ import pytest
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.reader import ATTEMPTS, Clock, Reader
 from bulkedit.client.responses import Metadata, Refusal, Refused
-from bulkedit.deids.reading import read_all
+from bulkedit.deidentification.reading import read_all
 from bulkedit.errors import AccessError, BulkeditError, DatastoreError, EndpointError
 
 IDS = ["a", "b", "c"]

@@ -16,8 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.deids.pseudonyms import Identifiers
-from bulkedit.deids.table import EDITIONS, NEWER, Action, Mask, parse_mask, private_element
+from bulkedit.deidentification.pseudonyms import Identifiers
+from bulkedit.deidentification.table import EDITIONS, NEWER, Action, Mask, parse_mask, private_element
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
 from bulkedit.options.deid import SHIPPED

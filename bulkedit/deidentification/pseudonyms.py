@@ -8,14 +8,14 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bulkedit.deids.dates import Shift
+from bulkedit.deidentification.dates import Shift
 from bulkedit.errors import ProfileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bulkedit.deids.keys import Key
+    from bulkedit.deidentification.keys import Key
 
 # UIDs of the standard itself: SOP classes, transfer syntaxes, well-known frames of reference (PS3.6 Annex A)
 REGISTERED: Final = "1.2.840.10008."

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bulkedit.deids import reidentification
-from bulkedit.deids.pseudonyms import Pseudonyms
-from bulkedit.deids.rules import Rules
-from bulkedit.deids.walk import KINDS, Mark, Walker
+from bulkedit.deidentification import reidentification
+from bulkedit.deidentification.pseudonyms import Pseudonyms
+from bulkedit.deidentification.rules import Rules
+from bulkedit.deidentification.walk import KINDS, Mark, Walker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from bulkedit._json import JsonObject
-    from bulkedit.deids.keys import Key
-    from bulkedit.deids.profile import Profile
-    from bulkedit.deids.record import DeidCounts, Record
+    from bulkedit.deidentification.keys import Key
+    from bulkedit.deidentification.profile import Profile
+    from bulkedit.deidentification.record import DeidCounts, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkedit.deids import documents, making, rules
-from bulkedit.deids.table import Action
+from bulkedit.deidentification import documents, making, rules
+from bulkedit.deidentification.table import Action
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import MetadataError
-from tests.deids.chart import ID, applied, document, level_of, made, walker
+from tests.deidentification.chart import ID, applied, document, level_of, made, walker
 
 SHIFTED = 'options = ["retain-modified-dates", "clean-descriptors", "clean-structured-content"]\n'
 

@@ -10,7 +10,7 @@ from bulkedit._concurrency import for_each
 from bulkedit.client.pacing import Operation
 from bulkedit.client.reader import ACTIONS, ATTEMPTS
 from bulkedit.client.responses import Refusal, Refused
-from bulkedit.deids.record import SELECTION
+from bulkedit.deidentification.record import SELECTION
 from bulkedit.errors import AccessError, DatastoreError, EndpointError, UsageError
 
 if TYPE_CHECKING:

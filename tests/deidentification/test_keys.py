@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.deids import keys
-from bulkedit.deids.walk import Mark
+from bulkedit.deidentification import keys
+from bulkedit.deidentification.walk import Mark
 from bulkedit.errors import EXIT_OK, EXIT_USAGE, KeyFileError
 from bulkedit.options.deid import ENVIRONMENT
 from tests.cli.shell import Shell
-from tests.deids.chart import ID, KEY, applied, document, level_of, made, walker
+from tests.deidentification.chart import ID, KEY, applied, document, level_of, made, walker
 from tests.emulator.hospital import document as of_hospital
 
 if TYPE_CHECKING:

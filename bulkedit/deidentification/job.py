@@ -23,14 +23,14 @@ from bulkedit._words import plural
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.reader import Reader, Reads, read_paces
 from bulkedit.client.responses import ARCHIVED
-from bulkedit.deids import keys as key_files
-from bulkedit.deids import profile as profiles
-from bulkedit.deids.documents import files_of, read_files
-from bulkedit.deids.making import Making, Recipe
-from bulkedit.deids.pseudonyms import load_mapping
-from bulkedit.deids.reading import read_all, selected_by_id
-from bulkedit.deids.record import SELECTION, Record
-from bulkedit.deids.selection import selected
+from bulkedit.deidentification import keys as key_files
+from bulkedit.deidentification import profile as profiles
+from bulkedit.deidentification.documents import files_of, read_files
+from bulkedit.deidentification.making import Making, Recipe
+from bulkedit.deidentification.pseudonyms import load_mapping
+from bulkedit.deidentification.reading import read_all, selected_by_id
+from bulkedit.deidentification.record import SELECTION, Record
+from bulkedit.deidentification.selection import selected
 from bulkedit.dicom.dictionary import RULES
 from bulkedit.errors import BulkeditError, UsageError
 from bulkedit.options.where import Where
@@ -62,7 +62,7 @@ class Deidentified:
     marked: int  # image sets that had the mark of this key already
     edits: int
     unreachable: int  # attributes that no edit can reach
-    findings: pl.DataFrame  # `bulkedit.deids.record.FINDINGS`
+    findings: pl.DataFrame  # `bulkedit.deidentification.record.FINDINGS`
     inventory: Path | None  # the snapshot that was taken because all of the data store was asked for
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from bulkedit.deids import ENVIRONMENT
+from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tests.cli.shell import Shell, unbegin, wait_for
-from tests.deids.chart import KEY
-from tests.deids.test_real_files import imported
+from tests.deidentification.chart import KEY
+from tests.deidentification.test_real_files import imported
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """A profile as rules: for each key of a metadata document, at each place, what becomes of it.
 
 Keys are looked up once; the answer for a name is kept. The order in which the parts of a profile decide is
-`bulkedit.deids.profile.PRECEDENCE`.
+`bulkedit.deidentification.profile.PRECEDENCE`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,18 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from bulkedit.deids.profile import OPTIONS, OVERRIDES, Override, Profile, Reach
-from bulkedit.deids.table import GROUP_2, NEWER, STATEFUL, Action, Options, Table, options, safe_private, table
+from bulkedit.deidentification.profile import OPTIONS, OVERRIDES, Override, Profile, Reach
+from bulkedit.deidentification.table import (
+    GROUP_2,
+    NEWER,
+    STATEFUL,
+    Action,
+    Options,
+    Table,
+    options,
+    safe_private,
+    table,
+)
 from bulkedit.dicom import dictionary as dicom
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{8}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bulkedit import deids
-from bulkedit.deids.table import Action
+from bulkedit import deidentification
+from bulkedit.deidentification.table import Action
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
-from tests.deids.chart import made
+from tests.deidentification.chart import made
 
 BAD = {
     "no TOML": ("options = [", "no valid TOML"),
@@ -58,9 +58,9 @@ def test_a_bad_profile_says_what_is_wrong(text: str, what: str | None) -> None:
     assert "test.toml" in str(raised.value)
 
 
-@pytest.mark.parametrize("name", deids.SHIPPED)
+@pytest.mark.parametrize("name", deidentification.SHIPPED)
 def test_shipped_profiles_are_sound_and_leave_nothing_identifying(name: str) -> None:
-    rules = deids.Rules(deids.load_profile(name))
+    rules = deidentification.Rules(deidentification.load_profile(name))
     for attribute in ("PatientName", "PatientID"):
         assert rules.places[dicom.Level.PATIENT][attribute].action is Action.PSEUDONYM
     for attribute in ("PatientAddress", "PatientTelephoneNumbers", "PatientMotherBirthName"):
@@ -69,7 +69,7 @@ def test_shipped_profiles_are_sound_and_leave_nothing_identifying(name: str) -> 
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     with pytest.raises(ProfileError) as raised:
-        deids.load_profile("basics")
+        deidentification.load_profile("basics")
     assert "Did you mean basic?" in str(raised.value)
 
 
@@ -117,11 +117,11 @@ PRECEDENCE = [
 def test_what_decides_first(text: str, attribute: str, expected: Action) -> None:
     known = dicom.attribute(attribute)
     assert known is not None
-    assert deids.Rules(made(text)).places[known.level][attribute].action is expected
+    assert deidentification.Rules(made(text)).places[known.level][attribute].action is expected
 
 
 def test_an_override_by_path_is_for_that_path_alone() -> None:
-    rules = deids.Rules(
+    rules = deidentification.Rules(
         made('[[override]]\npath = "RequestAttributesSequence.RequestedProcedureID"\naction = "keep"\n')
     )
     series = rules.places[dicom.Level.SERIES]

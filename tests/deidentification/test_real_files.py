@@ -10,12 +10,12 @@ from typing import Any
 import pydicom
 import pytest
 
-from bulkedit import deids, plans
+from bulkedit import deidentification, plans
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import ReadOptions
 from bulkedit.edits import read as read_list
 from bulkedit.emulator.dicom_import.importer import read_folder
-from tests.deids.chart import KEY, walker
+from tests.deidentification.chart import KEY, walker
 from tests.emulator.hospital import Service
 from tests.emulator.hospital import settings as hospital_settings
 from tests.plans.test_proof import execute, without_ids
@@ -52,9 +52,9 @@ def test_real_files_are_de_identified_by_calls_that_the_service_takes(tmp_path: 
     service = Service(hospital_settings("2026"))
     documents = {service.add(content, primary=False): content for content in imported()}
     before = {image_set_id: service.metadata(image_set_id) for image_set_id in documents}
-    recipe = deids.Recipe(profile=deids.load_profile(name), key=KEY, payload_limit=10_000)
-    with deids.Record.open(tmp_path / "edits.csv", {}) as record:
-        making = deids.Making(recipe, record)
+    recipe = deidentification.Recipe(profile=deidentification.load_profile(name), key=KEY, payload_limit=10_000)
+    with deidentification.Record.open(tmp_path / "edits.csv", {}) as record:
+        making = deidentification.Making(recipe, record)
         for image_set_id, content in before.items():
             making.take(image_set_id, content)
         counts = making.finish()

@@ -32,7 +32,7 @@ _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{43}=?")
 _HINT: Final = "Make a key: bulkedit deid --new-key deid.key"
 _GUESSED: Final = "Anyone who guesses the key can find the patient behind every pseudonym."
 
-# A random key fails one of the checks below less than once in 2^41 times: `tests/deids/test_keys.py` adds it up.
+# A random key fails one of the checks below less than once in 2^41 times: test_keys.py adds it up.
 _FEWEST_DISTINCT: Final = 17  # of 32 bytes; random ones have 30 on average
 _FEWEST_STEPS: Final = 16  # of the 31 differences between neighbours; counting up has one
 _LONGEST_PERIOD: Final = 24  # bytes

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from bulkedit.deids import ENVIRONMENT, SELECTION, Record, folder_of
+from bulkedit.deidentification import ENVIRONMENT, SELECTION, Record, folder_of
 from bulkedit.emulator.state.document import parse
 from bulkedit.emulator.state.faults import Fault, Kind
 from bulkedit.errors import EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_USAGE
 from tests.cli.shell import Shell, wait_for
-from tests.deids.chart import KEY
-from tests.deids.chart import document as of_one
+from tests.deidentification.chart import KEY
+from tests.deidentification.chart import document as of_one
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

@@ -1,0 +1,49 @@
+"""De-identification: profiles and a key, metadata documents in, an ordinary edit list out.
+
+`table` and `profile` say what is to be done, `rules` looks it up, `walk` does it to one document; nothing of these
+performs I/O. `documents` and `reading` bring documents, `record` keeps what came of them.
+"""
+
+from bulkedit.deidentification.keys import Key
+from bulkedit.deidentification.keys import exposed as exposed_key
+from bulkedit.deidentification.keys import load as load_key
+from bulkedit.deidentification.keys import make as make_key
+from bulkedit.deidentification.making import Making, Recipe
+from bulkedit.deidentification.profile import OPTIONS, PRECEDENCE, Profile
+from bulkedit.deidentification.profile import load as load_profile
+from bulkedit.deidentification.pseudonyms import load_mapping
+from bulkedit.deidentification.reading import read_all, selected_by_id
+from bulkedit.deidentification.record import SELECTION, Record, folder_of
+from bulkedit.deidentification.rules import Rules
+from bulkedit.deidentification.selection import selected
+from bulkedit.deidentification.walk import KINDS, Derived, Edit, Finding, Mark, Walker
+from bulkedit.options.deid import ENVIRONMENT, SHIPPED
+
+__all__ = [
+    "ENVIRONMENT",
+    "KINDS",
+    "OPTIONS",
+    "PRECEDENCE",
+    "SELECTION",
+    "SHIPPED",
+    "Derived",
+    "Edit",
+    "Finding",
+    "Key",
+    "Making",
+    "Mark",
+    "Profile",
+    "Recipe",
+    "Record",
+    "Rules",
+    "Walker",
+    "exposed_key",
+    "folder_of",
+    "load_key",
+    "load_mapping",
+    "load_profile",
+    "make_key",
+    "read_all",
+    "selected",
+    "selected_by_id",
+]
