@@ -12,7 +12,7 @@ import pytest
 
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from bulkedit.emulator.api.model import operations
-from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK
 from tests import generated
 from tests.cli.shell import Shell, unbegin
@@ -134,7 +134,7 @@ def _run_via_copy(shell: Shell, run: Callable[..., None]) -> None:
     run("plan", primary("1.3.1"), "-o", "c", "--via-copy")
     run("apply", "c", "--yes", "--run", "c1", policy="apply-via-copy")
     run("verify", "c1")
-    expired = Fault(kind=Kind.EXPIRED, action="SearchImageSets", times=1)
+    expired = Fault(kind=FaultKind.EXPIRED, action="SearchImageSets", times=1)
     shell.emulator.do(lambda _: shell.emulator.server.faults.add([expired], now=time.time()))
     run("apply", primary("1.3.2"), "--via-copy", "--yes", "--run", "c2", policy="apply-via-copy", stopped=True)
     run("resume", "c2", policy="resume-via-copy")

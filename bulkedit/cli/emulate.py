@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import typer
 
     from bulkedit.cli._parameters import EmulateCommand
-    from bulkedit.emulator import Credentials, Emulator, Fault, Profile, Settings
+    from bulkedit.emulator import Credentials, Emulator, Fault, ServiceProfile, Settings
 
 _SHOWN_REASONS: Final = 5  # for files that were skipped
 
@@ -69,7 +69,7 @@ def _is_on_command_line(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _profile(age: str, switches: list[str]) -> Profile:
+def _profile(age: str, switches: list[str]) -> ServiceProfile:
     from bulkedit.emulator import profile
 
     changes: dict[str, str | int] = {}

@@ -17,20 +17,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bulkedit.emulator.clock import Clock, ManualClock, ScaledClock, SystemClock
+    from bulkedit.emulator.clock import EmulatorClock, ManualClock, ScaledClock, SystemClock
     from bulkedit.emulator.embedding import Emulator, serve, serve_async
     from bulkedit.emulator.http.signing import Credentials
     from bulkedit.emulator.settings import (
         DEFAULT_DATASTORE_ID,
         PROFILES,
         UNTHROTTLED,
-        Profile,
+        ServiceProfile,
         Settings,
         Settle,
         profile,
         switches,
     )
-    from bulkedit.emulator.state.faults import Fault, Kind, fault
+    from bulkedit.emulator.state.faults import Fault, FaultKind, fault
     from bulkedit.emulator.state.journal import Entry
     from bulkedit.emulator.state.world import World
 
@@ -38,15 +38,15 @@ __all__ = [
     "DEFAULT_DATASTORE_ID",
     "PROFILES",
     "UNTHROTTLED",
-    "Clock",
     "Credentials",
     "Emulator",
+    "EmulatorClock",
     "Entry",
     "Fault",
-    "Kind",
+    "FaultKind",
     "ManualClock",
-    "Profile",
     "ScaledClock",
+    "ServiceProfile",
     "Settings",
     "Settle",
     "SystemClock",
@@ -59,12 +59,21 @@ __all__ = [
 ]
 
 _MODULES = {
-    "clock": ("Clock", "ManualClock", "ScaledClock", "SystemClock"),
+    "clock": ("EmulatorClock", "ManualClock", "ScaledClock", "SystemClock"),
     "embedding": ("Emulator", "serve", "serve_async"),
-    "state.faults": ("Fault", "Kind", "fault"),
+    "state.faults": ("Fault", "FaultKind", "fault"),
     "state.journal": ("Entry",),
     "settings": (
-        *("DEFAULT_DATASTORE_ID", "PROFILES", "UNTHROTTLED", "Profile", "Settings", "Settle", "profile", "switches"),
+        *(
+            "DEFAULT_DATASTORE_ID",
+            "PROFILES",
+            "UNTHROTTLED",
+            "ServiceProfile",
+            "Settings",
+            "Settle",
+            "profile",
+            "switches",
+        ),
     ),
     "http.signing": ("Credentials",),
     "state.world": ("World",),

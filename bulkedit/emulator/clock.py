@@ -7,7 +7,7 @@ import time
 from typing import Protocol
 
 
-class Clock(Protocol):
+class EmulatorClock(Protocol):
     """What the server asks for time. Called on the server's loop, and by `Emulator` on the caller's thread."""
 
     def now(self) -> float:

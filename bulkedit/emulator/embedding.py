@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from bulkedit._json import Json
-    from bulkedit.emulator.clock import Clock
+    from bulkedit.emulator.clock import EmulatorClock
     from bulkedit.emulator.state.journal import Entry
     from bulkedit.emulator.state.world import World
 
@@ -59,7 +59,7 @@ class Emulator(str):
         return str(self)
 
     @property
-    def clock(self) -> Clock:
+    def clock(self) -> EmulatorClock:
         """The server's clock."""
         return self.server.clock
 
@@ -117,7 +117,7 @@ class Emulator(str):
 
 @asynccontextmanager
 async def serve_async(
-    settings: Settings | None = None, *, clock: Clock | None = None, host: str = "127.0.0.1", port: int = 0
+    settings: Settings | None = None, *, clock: EmulatorClock | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Emulator]:
     """Run an emulator in the caller's event loop until the block ends. Port 0 takes any that is free."""
     server = Server(settings, clock=clock, host=host)
@@ -139,7 +139,7 @@ async def serve_async(
 
 @contextmanager
 def serve(
-    settings: Settings | None = None, *, clock: Clock | None = None, host: str = "127.0.0.1", port: int = 0
+    settings: Settings | None = None, *, clock: EmulatorClock | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> Iterator[Emulator]:
     """Run an emulator in a thread of its own until the block ends. Port 0 takes any that is free."""
     started: Future[tuple[Emulator, Callable[[], object]]] = Future()

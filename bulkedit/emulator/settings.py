@@ -1,8 +1,8 @@
 """What the emulator does where the documentation has changed or is silent.
 
-A `Profile` holds one switch for each such decision. Two ages of the documentation are ready made: ``2025`` (the pages
-of mid-2025) and ``2026`` (the pages since 31 March 2026, the default). `Settings` adds what has nothing to do with
-rules: quotas, times, names.
+A `ServiceProfile` holds one switch for each such decision. Two ages of the documentation are ready made: ``2025`` (the
+pages of mid-2025) and ``2026`` (the pages since 31 March 2026, the default). `Settings` adds what has nothing to do
+with rules: quotas, times, names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Age = Literal["2025", "2026"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class ServiceProfile:
     """One answer for each question that the documentation answers differently by age, or not at all."""
 
     age: Age = "2026"
@@ -89,12 +89,12 @@ class Profile:
 
 def switches() -> dict[str, tuple[str, ...]]:
     """The name of every switch with its choices; none where it is a number."""
-    hints = typing.get_type_hints(Profile)
-    return {f.name: typing.get_args(hints[f.name]) for f in dataclasses.fields(Profile)}
+    hints = typing.get_type_hints(ServiceProfile)
+    return {f.name: typing.get_args(hints[f.name]) for f in dataclasses.fields(ServiceProfile)}
 
 
-PROFILES: Final[dict[str, Profile]] = {
-    "2025": Profile(
+PROFILES: Final[dict[str, ServiceProfile]] = {
+    "2025": ServiceProfile(
         age="2025",
         primary_patient="refuse",
         primary_study="allow",
@@ -103,17 +103,17 @@ PROFILES: Final[dict[str, Profile]] = {
         series_removal="allow",
         study_wide="ignored",
     ),
-    "2026": Profile(),
+    "2026": ServiceProfile(),
 }
 
 
-def profile(age: str = "2026", /, **changes: str | int) -> Profile:
+def profile(age: str = "2026", /, **changes: str | int) -> ServiceProfile:
     """The profile of an age, with some switches set otherwise. ValueError names a wrong switch or choice."""
     if age not in PROFILES:
         raise ValueError(f"age is one of {', '.join(PROFILES)}")
     if unknown := sorted(changes.keys() - switches().keys() | ({"age"} & changes.keys())):
         raise ValueError(f"no such switch: {', '.join(unknown)}. Switches: {', '.join(sorted(switches()))}")
-    return Profile(**{**dataclasses.asdict(PROFILES[age]), **changes})
+    return ServiceProfile(**{**dataclasses.asdict(PROFILES[age]), **changes})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ class Settle:
 class Settings:
     """How one emulator behaves."""
 
-    profile: Profile = field(default_factory=Profile)
+    profile: ServiceProfile = field(default_factory=ServiceProfile)
     settle: Settle = field(default_factory=Settle)
     scale: float = 1.0  # of the documented request rates and bursts; math.inf is no throttling at all
     # action: (requests a second, burst), where AWS has raised one quota and left the others

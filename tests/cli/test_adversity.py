@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from bulkedit._json import object_in
-from bulkedit.emulator import Fault, Kind, World
+from bulkedit.emulator import Fault, FaultKind, World
 from bulkedit.emulator.state.document import parse
 from tests.cli.shell import wait_for
 from tests.emulator.hospital import document
@@ -138,7 +138,7 @@ def chain(shell: Shell) -> dict[str, str | None]:
 
 def test_credentials_that_expire_are_asked_for_anew_where_the_chain_can(shell: Shell) -> None:
     image_sets = shell.image_sets(30)
-    trouble(shell, kind=Kind.EXPIRED, access_key="OLD", skip=25)
+    trouble(shell, kind=FaultKind.EXPIRED, access_key="OLD", skip=25)
     result = shell.run("apply", shell.descriptions(image_sets), "--yes", "--run", "r", env=chain(shell))
     assert result.exit_code == 0
     assert any(entry.code == "ExpiredTokenException" for entry in shell.requests())
@@ -148,7 +148,7 @@ def test_credentials_that_expire_are_asked_for_anew_where_the_chain_can(shell: S
 
 def test_credentials_that_stay_expired_stop_the_run_which_goes_on_with_others(shell: Shell) -> None:
     image_sets = shell.image_sets(30)
-    trouble(shell, kind=Kind.EXPIRED, skip=25)
+    trouble(shell, kind=FaultKind.EXPIRED, skip=25)
     result = shell.run("apply", shell.descriptions(image_sets), "--yes", "--run", "r")
     assert result.exit_code == 4
     assert "AWS did not accept the credentials (ExpiredTokenException)" in result.stderr
@@ -163,7 +163,7 @@ def test_credentials_that_stay_expired_stop_the_run_which_goes_on_with_others(sh
 
 def test_an_image_set_that_stays_locked_is_reported_and_blocks_only_its_own_lane(shell: Shell) -> None:
     image_sets = shell.image_sets(5)
-    trouble(shell, kind=Kind.HANG, image_set_id=image_sets[2])
+    trouble(shell, kind=FaultKind.HANG, image_set_id=image_sets[2])
     words = ("apply", shell.descriptions(image_sets), "--yes", "--run", "r", "--unlock-timeout", "1", "--workers", "1")
     result = shell.run(*words, "--max-in-flight", "1")
     assert result.exit_code == 5
@@ -205,7 +205,13 @@ def test_values_are_in_no_output_and_no_ledger_whatever_goes_wrong(shell: Shell)
         shell.write("broken.jsonl", '{"image_set_id": "CANARY", "PatientName": CANARY}\n'),
         *other_formats(shell, tidy),
     ]
-    for kind in (Kind.DROP_AFTER, Kind.ERROR_AFTER, Kind.FAIL, Kind.FOREIGN_BEFORE, Kind.THROTTLE):
+    for kind in (
+        FaultKind.DROP_AFTER,
+        FaultKind.ERROR_AFTER,
+        FaultKind.FAIL,
+        FaultKind.FOREIGN_BEFORE,
+        FaultKind.THROTTLE,
+    ):
         trouble(shell, kind=kind, action=UPDATE, times=2)
     said: list[str] = []
     for number, path in enumerate(lists):

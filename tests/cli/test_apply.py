@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from bulkedit.client.responses import Standing
-from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.errors import EXIT_NOT_ALL_APPLIED
 from bulkedit.runs.ledger import Event, Ledger
 from tests.cli.shell import PATIENT_S
@@ -263,15 +263,15 @@ class TestJson:
     @pytest.mark.parametrize(
         ("kind", "counted"),
         [
-            (Kind.THROTTLE, {"throttled"}),
-            (Kind.DROP_BEFORE, {"faults"}),
-            (Kind.ERROR_AFTER, {"faults"}),
-            (Kind.FOREIGN_BEFORE, {"conflicts"}),
+            (FaultKind.THROTTLE, {"throttled"}),
+            (FaultKind.DROP_BEFORE, {"faults"}),
+            (FaultKind.ERROR_AFTER, {"faults"}),
+            (FaultKind.FOREIGN_BEFORE, {"conflicts"}),
         ],
         ids=str,
     )
     def test_throttles_faults_and_conflicts_are_counted_apart(
-        self, shell: Shell, edits: Path, kind: Kind, counted: set[str]
+        self, shell: Shell, edits: Path, kind: FaultKind, counted: set[str]
     ) -> None:
         strike(shell, Fault(kind=kind, action="UpdateImageSetMetadata", times=1))
         (line,) = shell.run("apply", edits, "--yes", "--json").json
@@ -299,11 +299,11 @@ class TestFatal:
 
     @pytest.mark.parametrize(
         ("kind", "what"),
-        [(Kind.DENIED, "AWS denied access"), (Kind.EXPIRED, "AWS did not accept the credentials")],
+        [(FaultKind.DENIED, "AWS denied access"), (FaultKind.EXPIRED, "AWS did not accept the credentials")],
         ids=["denied", "expired"],
     )
     def test_a_refusal_of_every_call_names_the_command_that_goes_on(
-        self, shell: Shell, image_sets: list[str], edits: Path, kind: Kind, what: str
+        self, shell: Shell, image_sets: list[str], edits: Path, kind: FaultKind, what: str
     ) -> None:
         strike(shell, Fault(kind=kind, action="UpdateImageSetMetadata"))
         result = shell.run("apply", edits, "--yes", "--run", "my run", "--rate", "5/s", "--burst", "1")

@@ -21,7 +21,7 @@ import pytest
 
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from bulkedit.emulator.api.updating import SERVICE_FAULT
-from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.runs.full_messages import FILE
 from tests.cli.shell import Shell
 from tests.emulator.hospital import document
@@ -179,7 +179,7 @@ def quoting(shell: Shell, server: ThreadingHTTPServer, handler: type[_Quoting]) 
 
 @pytest.fixture(scope="module")
 def quoted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quoted]:
-    failing = (Fault(kind=Kind.FAIL, action="UpdateImageSetMetadata"),)
+    failing = (Fault(kind=FaultKind.FAIL, action="UpdateImageSetMetadata"),)
     with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01), faults=failing)) as emulator:
 
         class Handler(_Quoting):

@@ -15,7 +15,7 @@ import bulkedit
 from bulkedit._log import LogFile, written_to
 from bulkedit.cli._parameters import TAKEN
 from bulkedit.emulator.api.actions import perform
-from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.options.declaring import all_declared
 from tests.emulator.hospital import document
 
@@ -95,7 +95,7 @@ class TestRunLog:
         ]
 
     def test_throttles_faults_and_refusals_are_in_it(self, shell: Shell) -> None:
-        kinds = (Kind.THROTTLE, Kind.CONFLICT, Kind.DROP_AFTER, Kind.ERROR_BEFORE)
+        kinds = (FaultKind.THROTTLE, FaultKind.CONFLICT, FaultKind.DROP_AFTER, FaultKind.ERROR_BEFORE)
         faults = [
             Fault(kind=kind, action="UpdateImageSetMetadata", times=1, skip=number) for number, kind in enumerate(kinds)
         ]
@@ -147,7 +147,9 @@ class TestValues:
     def test_no_value_is_in_any_log_whatever_happens(self, shell: Shell) -> None:
         faults = [
             Fault(kind=kind, action="UpdateImageSetMetadata", times=1, skip=number)
-            for number, kind in enumerate((Kind.THROTTLE, Kind.ERROR_BEFORE, Kind.DROP_AFTER, Kind.FAIL))
+            for number, kind in enumerate(
+                (FaultKind.THROTTLE, FaultKind.ERROR_BEFORE, FaultKind.DROP_AFTER, FaultKind.FAIL)
+            )
         ]
         shell.emulator.do(lambda _: shell.emulator.server.faults.add(faults, now=0.0))
         edits = canary_list(shell)

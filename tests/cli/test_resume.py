@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkedit.client.responses import Standing
-from bulkedit.emulator import UNTHROTTLED, Fault, Kind, ManualClock, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, Fault, FaultKind, ManualClock, Settings, Settle, serve
 from bulkedit.runs.ledger import Event, Ledger
 from tests.cli.shell import PATIENT_S, Shell, wait_for
 from tests.received.handmade import change
@@ -193,7 +193,7 @@ def data_store_is_deleted(shell: Shell) -> None:
     shell.emulator.do(lambda world: setattr(world.datastores[shell.emulator.datastore_id], "status", "DELETING"))
 
 
-def answered(kind: Kind) -> Callable[[Shell], None]:
+def answered(kind: FaultKind) -> Callable[[Shell], None]:
     def spoil(shell: Shell) -> None:
         faults = [Fault(kind=kind, action="GetDatastore")]
         shell.emulator.do(lambda _: shell.emulator.server.faults.add(faults, now=shell.emulator.server.now()))
@@ -234,9 +234,11 @@ class TestRefused:
         assert "bulkedit resume" not in result.stderr
 
     @pytest.mark.parametrize(
-        ("kind", "first"), [(Kind.DENIED, "Add the permission"), (Kind.EXPIRED, "Renew them")], ids=str
+        ("kind", "first"), [(FaultKind.DENIED, "Add the permission"), (FaultKind.EXPIRED, "Renew them")], ids=str
     )
-    def test_what_has_to_be_done_first_is_said_before_the_resume(self, begun: Shell, kind: Kind, first: str) -> None:
+    def test_what_has_to_be_done_first_is_said_before_the_resume(
+        self, begun: Shell, kind: FaultKind, first: str
+    ) -> None:
         answered(kind)(begun)
         result = begun.run("resume", "r")
         assert result.exit_code == 4

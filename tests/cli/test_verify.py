@@ -11,7 +11,7 @@ import pytest
 
 from bulkedit._json import object_in
 from bulkedit.emulator.state.document import parse
-from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.emulator.state.faults import Fault, FaultKind
 from tests.cli.shell import wait_for
 from tests.emulator.hospital import document
 from tests.privileges import as_anybody
@@ -57,7 +57,7 @@ class TestDifferences:
         self, shell: Shell, image_sets: list[str], action: str
     ) -> None:
         server = shell.emulator.server
-        denied = Fault(kind=Kind.DENIED, action=action, image_set_id=image_sets[0])
+        denied = Fault(kind=FaultKind.DENIED, action=action, image_set_id=image_sets[0])
         shell.emulator.do(lambda _: server.faults.add([denied], now=server.now()))
         result = shell.run("verify", "r")
         assert (result.exit_code, "1 image set could not be read" in result.stderr) == (5, True)

@@ -12,7 +12,7 @@ import pytest
 
 from bulkedit.deidentification import ENVIRONMENT, SELECTION, Record, folder_of
 from bulkedit.emulator.state.document import parse
-from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.errors import EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_USAGE
 from tests.cli.shell import Shell, wait_for
 from tests.deidentification.chart import KEY
@@ -149,8 +149,8 @@ def strike(shell: Shell, **fields: Any) -> None:
     shell.emulator.do(lambda _: server.faults.add([fault], now=server.now()))
 
 
-@pytest.mark.parametrize("kind", [Kind.THROTTLE, Kind.DROP_BEFORE])
-def test_one_fault_does_not_end_a_selection_by_id(shell: Shell, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.THROTTLE, FaultKind.DROP_BEFORE])
+def test_one_fault_does_not_end_a_selection_by_id(shell: Shell, kind: FaultKind) -> None:
     ids = studies(shell, 2)
     strike(shell, kind=kind, image_set_id=ids[0], times=1)
     selects = [word for image_set_id in ids for word in ("--select", f"image_set_id={image_set_id}")]
@@ -162,12 +162,12 @@ def test_one_fault_does_not_end_a_selection_by_id(shell: Shell, kind: Kind) -> N
 @pytest.mark.parametrize(
     ("kind", "exit_code", "told"),
     [
-        (Kind.DENIED, EXIT_FATAL, "AWS denied access to an image set"),
-        (Kind.EXPIRED, EXIT_FATAL, "choose others: --aws-profile NAME"),
+        (FaultKind.DENIED, EXIT_FATAL, "AWS denied access to an image set"),
+        (FaultKind.EXPIRED, EXIT_FATAL, "choose others: --aws-profile NAME"),
         (None, EXIT_USAGE, "The id is mistyped"),
     ],
 )
-def test_a_selection_by_id_says_what_ends_it(shell: Shell, kind: Kind | None, exit_code: int, told: str) -> None:
+def test_a_selection_by_id_says_what_ends_it(shell: Shell, kind: FaultKind | None, exit_code: int, told: str) -> None:
     image_set_id = studies(shell, 1)[0] if kind else "0" * 32
     if kind:
         strike(shell, kind=kind)

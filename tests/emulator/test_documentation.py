@@ -10,7 +10,7 @@ import pytest
 
 from bulkedit.cli._parameters import EMULATOR_PORT
 from bulkedit.cli.app import load_command
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, PROFILES, Entry, Fault, Kind, Settings, Settle, switches
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, PROFILES, Entry, Fault, FaultKind, Settings, Settle, switches
 from bulkedit.emulator.http.control import _ACTIONS
 
 HERE = Path(__file__).parent
@@ -31,8 +31,8 @@ def test_each_switch_is_there_with_its_choices_and_defaults(name: str) -> None:
     assert old == default or name == "age" or f"(2025: `{old}`)" in row
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_each_fault_is_there(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", FaultKind)
+def test_each_fault_is_there(kind: FaultKind) -> None:
     assert f"| `{kind}` |" in PAGE
 
 

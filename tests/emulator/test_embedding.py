@@ -23,8 +23,8 @@ from bulkedit.emulator import (
     DEFAULT_DATASTORE_ID,
     PROFILES,
     Emulator,
-    Profile,
     ScaledClock,
+    ServiceProfile,
     Settings,
     profile,
     serve,
@@ -180,7 +180,7 @@ class TestSwitches:
             *("age", "primary_patient", "primary_study", "primary_series"),
             *("instance_removal", "series_removal", "study_wide"),
         }
-        assert Profile() == new
+        assert ServiceProfile() == new
 
 
 def job_of(client: Json, folder: Path) -> str:

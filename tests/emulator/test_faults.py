@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, HTTPClientError
 
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, Fault, Kind, fault, serve
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, Fault, FaultKind, fault, serve
 from bulkedit.emulator.state.faults import Faults, from_dict
 from tests.emulator.hospital import Json, document, in_study, settings
 
@@ -66,23 +66,25 @@ def hand(emulator: Emulator, client_of: Callable[..., Json], clock: ManualClock)
 @pytest.mark.parametrize(
     ("kind", "seen", "state"),
     [
-        (Kind.DROP_BEFORE, "dropped", (1, "CREATED")),
-        (Kind.DROP_AFTER, "dropped", (2, "UPDATED")),
-        (Kind.ERROR_BEFORE, "InternalServerException", (1, "CREATED")),
-        (Kind.ERROR_AFTER, "InternalServerException", (2, "UPDATED")),
-        (Kind.SLOW, "UPDATING", (2, "UPDATED")),
-        (Kind.THROTTLE, "ThrottlingException", (1, "CREATED")),
-        (Kind.CONFLICT, "ConflictException", (1, "CREATED")),
-        (Kind.FAIL, "UPDATING", (2, "UPDATE_FAILED")),
-        (Kind.HANG, "UPDATING", (2, "UPDATING")),
-        (Kind.FOREIGN_BEFORE, "ResourceNotFoundException", (2, "UPDATED")),
-        (Kind.FOREIGN_AFTER, "UPDATING", (3, "UPDATED")),
-        (Kind.FOREIGN_FAILED, "ResourceNotFoundException", (2, "UPDATE_FAILED")),
-        (Kind.EXPIRED, "ExpiredTokenException", (1, "CREATED")),
-        (Kind.DENIED, "AccessDeniedException", (1, "CREATED")),
+        (FaultKind.DROP_BEFORE, "dropped", (1, "CREATED")),
+        (FaultKind.DROP_AFTER, "dropped", (2, "UPDATED")),
+        (FaultKind.ERROR_BEFORE, "InternalServerException", (1, "CREATED")),
+        (FaultKind.ERROR_AFTER, "InternalServerException", (2, "UPDATED")),
+        (FaultKind.SLOW, "UPDATING", (2, "UPDATED")),
+        (FaultKind.THROTTLE, "ThrottlingException", (1, "CREATED")),
+        (FaultKind.CONFLICT, "ConflictException", (1, "CREATED")),
+        (FaultKind.FAIL, "UPDATING", (2, "UPDATE_FAILED")),
+        (FaultKind.HANG, "UPDATING", (2, "UPDATING")),
+        (FaultKind.FOREIGN_BEFORE, "ResourceNotFoundException", (2, "UPDATED")),
+        (FaultKind.FOREIGN_AFTER, "UPDATING", (3, "UPDATED")),
+        (FaultKind.FOREIGN_FAILED, "ResourceNotFoundException", (2, "UPDATE_FAILED")),
+        (FaultKind.EXPIRED, "ExpiredTokenException", (1, "CREATED")),
+        (FaultKind.DENIED, "AccessDeniedException", (1, "CREATED")),
     ],
 )
-def test_what_a_client_sees_and_what_has_happened(hand: Hand, kind: Kind, seen: str, state: tuple[int, str]) -> None:
+def test_what_a_client_sees_and_what_has_happened(
+    hand: Hand, kind: FaultKind, seen: str, state: tuple[int, str]
+) -> None:
     hand.set(kind=kind)
     assert (hand.update(), hand.state()) == (seen, state)
     (request,) = [entry for entry in hand.emulator.journal() if entry.kind == "request"]
@@ -90,27 +92,27 @@ def test_what_a_client_sees_and_what_has_happened(hand: Hand, kind: Kind, seen: 
 
 
 def test_an_update_can_be_repeated_after_a_transient_failure(hand: Hand) -> None:
-    hand.set(kind=Kind.FAIL, times=1)
+    hand.set(kind=FaultKind.FAIL, times=1)
     assert (hand.update(), hand.state()) == ("UPDATING", (2, "UPDATE_FAILED"))
     assert (hand.update(2), hand.state()) == ("UPDATING", (3, "UPDATED"))
 
 
 def test_an_image_set_that_hangs_stays_locked(hand: Hand) -> None:
-    hand.set(kind=Kind.HANG, times=1)
+    hand.set(kind=FaultKind.HANG, times=1)
     hand.update()
     hand.clock.advance(1e9)
     assert hand.update(2) == "ConflictException"
 
 
 def test_a_slow_answer_comes_late(hand: Hand) -> None:
-    hand.set(kind=Kind.SLOW, seconds=20)
+    hand.set(kind=FaultKind.SLOW, seconds=20)
     before = hand.clock.now()
     hand.update()
     assert hand.clock.now() == before + 20
 
 
 def test_a_late_request_is_carried_out_once_its_connection_is_gone(hand: Hand) -> None:
-    hand.set(kind=Kind.LATE, seconds=20, times=1)
+    hand.set(kind=FaultKind.LATE, seconds=20, times=1)
     before = hand.clock.now()
     assert hand.update() == "dropped"
     while len(hand.emulator.journal()) < 4:  # CREATED, the drop, LOCKED, the late request
@@ -135,7 +137,7 @@ def test_a_lagging_read_shows_the_version_before(hand: Hand, under_way: bool) ->
     hand.update()
     if not under_way:
         hand.clock.advance(1)
-    hand.set(kind=Kind.LAGGING)
+    hand.set(kind=FaultKind.LAGGING)
     names = {"datastoreId": DEFAULT_DATASTORE_ID, "imageSetId": hand.image_set_id}
     seen = hand.client.get_image_set(**names)
     assert (seen["versionId"], seen["imageSetState"]) == ("1", "ACTIVE")
@@ -144,15 +146,15 @@ def test_a_lagging_read_shows_the_version_before(hand: Hand, under_way: bool) ->
 
 
 def test_what_is_refused_for_its_credentials_does_not_come_late(hand: Hand) -> None:
-    hand.set(kind=Kind.LATE, seconds=0.0)
-    hand.set(kind=Kind.DENIED)
+    hand.set(kind=FaultKind.LATE, seconds=0.0)
+    hand.set(kind=FaultKind.DENIED)
     assert hand.update() == "AccessDeniedException"
     time.sleep(0.01)
     assert hand.state() == (1, "CREATED")
 
 
 def test_another_writer_leaves_content_of_its_own(hand: Hand) -> None:
-    hand.set(kind=Kind.FOREIGN_BEFORE, times=1)
+    hand.set(kind=FaultKind.FOREIGN_BEFORE, times=1)
     hand.update()
     series = hand.emulator.do(
         lambda w: next(iter(w.image_set(DEFAULT_DATASTORE_ID, hand.image_set_id).latest.document.series.values()))
@@ -161,8 +163,8 @@ def test_another_writer_leaves_content_of_its_own(hand: Hand) -> None:
 
 
 def test_quotas_step_at_their_time(hand: Hand) -> None:
-    hand.set(kind=Kind.QUOTA, start=10, scale=0.25)
-    hand.set(kind=Kind.QUOTA, start=100, scale=1000.0)
+    hand.set(kind=FaultKind.QUOTA, start=10, scale=0.25)
+    hand.set(kind=FaultKind.QUOTA, start=100, scale=1000.0)
     assert (hand.update(), hand.state()[0]) == ("UPDATING", 2)
     hand.clock.advance(10)
     assert (hand.update(2), hand.state()[0]) == ("UPDATING", 3)
@@ -193,32 +195,32 @@ class TestChoice:
         return [number for number in range(requests) if found.strike(UPDATE, of[number % len(of)], 0.0)]
 
     def test_the_same_seed_strikes_the_same_requests(self) -> None:
-        one = Fault(kind=Kind.DROP_AFTER, rate=0.1)
+        one = Fault(kind=FaultKind.DROP_AFTER, rate=0.1)
         assert self.strikes(one, seed=1) == self.strikes(one, seed=1) != self.strikes(one, seed=2)
 
     def test_a_rate_is_a_share_of_the_requests(self) -> None:
-        assert 70 < len(self.strikes(Fault(kind=Kind.SLOW, rate=0.1))) < 130
+        assert 70 < len(self.strikes(Fault(kind=FaultKind.SLOW, rate=0.1))) < 130
 
     def test_how_requests_of_different_image_sets_mix_does_not_matter(self) -> None:
-        one = Fault(kind=Kind.SLOW, rate=0.5)
+        one = Fault(kind=FaultKind.SLOW, rate=0.5)
         first, second = Faults(7, [one], now=0.0), Faults(7, [one], now=0.0)
         apart = [bool(first.strike(UPDATE, name, 0.0)) for name in "ab" for _ in range(50)]
         mixed = [bool(second.strike(UPDATE, name, 0.0)) for _ in range(50) for name in "ab"]
         assert (apart[:50], apart[50:]) == (mixed[::2], mixed[1::2])
 
     def test_the_first_ones_can_be_spared_and_the_number_limited(self) -> None:
-        assert self.strikes(Fault(kind=Kind.SLOW, skip=3, times=2)) == [3, 4]
+        assert self.strikes(Fault(kind=FaultKind.SLOW, skip=3, times=2)) == [3, 4]
 
     def test_one_image_set_or_one_action_can_be_meant(self) -> None:
-        assert self.strikes(Fault(kind=Kind.SLOW, image_set_id="b"), requests=20) == [1, 11]
-        assert self.strikes(Fault(kind=Kind.SLOW, action="GetImageSet"), requests=20) == []
+        assert self.strikes(Fault(kind=FaultKind.SLOW, image_set_id="b"), requests=20) == [1, 11]
+        assert self.strikes(Fault(kind=FaultKind.SLOW, action="GetImageSet"), requests=20) == []
 
     def test_the_requests_of_one_access_key_can_be_meant(self) -> None:
-        found = Faults(0, [Fault(kind=Kind.EXPIRED, access_key="OLD")], now=0.0)
+        found = Faults(0, [Fault(kind=FaultKind.EXPIRED, access_key="OLD")], now=0.0)
         assert [bool(found.strike(UPDATE, None, 0.0, key)) for key in ("OLD", "NEW", None)] == [True, False, False]
 
     def test_a_fault_has_its_time(self) -> None:
-        found = Faults(0, [Fault(kind=Kind.SLOW, start=10, end=20)], now=100.0)
+        found = Faults(0, [Fault(kind=FaultKind.SLOW, start=10, end=20)], now=100.0)
         assert [bool(found.strike(UPDATE, None, t)) for t in (100, 109.9, 110, 119.9, 120)] == [
             *(False, False),
             *(True, True),
@@ -229,9 +231,9 @@ class TestChoice:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("hang", Fault(kind=Kind.HANG)),
-        ("drop-after:rate=0.05,times=3", Fault(kind=Kind.DROP_AFTER, rate=0.05, times=3)),
-        ("slow:seconds=2,action=GetImageSet", Fault(kind=Kind.SLOW, seconds=2.0, action="GetImageSet")),
+        ("hang", Fault(kind=FaultKind.HANG)),
+        ("drop-after:rate=0.05,times=3", Fault(kind=FaultKind.DROP_AFTER, rate=0.05, times=3)),
+        ("slow:seconds=2,action=GetImageSet", Fault(kind=FaultKind.SLOW, seconds=2.0, action="GetImageSet")),
     ],
 )
 def test_a_fault_is_written_on_one_line(text: str, expected: Fault) -> None:
@@ -256,12 +258,12 @@ def test_a_fault_that_makes_no_sense_is_told_by_name(text: str, word: str) -> No
 
 def test_faults_survive_json() -> None:
     given: Json = {"kind": "slow", "rate": 0.5, "image_set_id": None, "times": 3}
-    assert from_dict(given) == Fault(kind=Kind.SLOW, rate=0.5, times=3)
+    assert from_dict(given) == Fault(kind=FaultKind.SLOW, rate=0.5, times=3)
 
 
 def test_a_study_wide_update_fails_for_all(hand: Hand) -> None:
     sibling = hand.emulator.add(document("2"))
-    hand.set(kind=Kind.FAIL)
+    hand.set(kind=FaultKind.FAIL)
     hand.client.update_image_set_metadata(
         datastoreId=DEFAULT_DATASTORE_ID,
         imageSetId=sibling,

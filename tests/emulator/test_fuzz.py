@@ -27,7 +27,7 @@ from tests.emulator.hospital import NOW, document
 if TYPE_CHECKING:
     from botocore.model import Shape
 
-    from bulkedit.emulator.api.model import Operation
+    from bulkedit.emulator.api.model import ApiOperation
     from bulkedit.emulator.state.journal import Note
 
     Request = tuple[str, str, str, bytes]  # method, path, query, body
@@ -147,7 +147,7 @@ def requests(draw: st.DrawFn) -> Request:
     return method, path, query, body
 
 
-def written(operation: Operation, params: dict[str, Any]) -> Request:
+def written(operation: ApiOperation, params: dict[str, Any]) -> Request:
     segments = [
         quote(str(params.get(segment[1:-1], "")), safe="", errors="replace") if segment.startswith("{") else segment
         for segment in operation.segments

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, Fault, Kind
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Emulator, Fault, FaultKind
 from bulkedit.emulator.api.failures import Conflict, Denied, Invalid, NotFound, QuotaExceeded, ServiceError, Throttled
 from bulkedit.emulator.api.model import service_model
 from bulkedit.emulator.http.server import LARGEST_BODY
@@ -196,7 +196,7 @@ def test_timestamps_are_seconds_with_milliseconds(emulator: Emulator, clock: Man
 
 def test_the_journal_and_the_answers_hold_no_value_of_health_data(emulator: Emulator) -> None:
     one = emulator.add(document(StudyDescription="SECRET"))
-    emulator.server.faults.add([Fault(kind=Kind.DROP_AFTER, times=1, skip=3)], now=emulator.clock.now())
+    emulator.server.faults.add([Fault(kind=FaultKind.DROP_AFTER, times=1, skip=3)], now=emulator.clock.now())
     criteria = json.dumps({"filters": [{"values": [{"DICOMPatientId": "SECRET"}], "operator": "EQUAL"}]}).encode()
     requests: list[tuple[str, str, bytes | None]] = [
         ("POST", update_path(one), update_body(StudyDescription="SECRET")),

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from bulkedit.cli.app import app
 from bulkedit.cli.inventory import _words, inventory
-from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
+from bulkedit.emulator import UNTHROTTLED, Fault, FaultKind, Settings, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from bulkedit.inventories import folder_of, load
 from bulkedit.inventories.job import InventoryProgress
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bulkedit.emulator import Emulator
 
 ROOT = Path(__file__).parents[2]
-SLOW = Fault(kind=Kind.SLOW, seconds=0.05, action="SearchImageSets")
+SLOW = Fault(kind=FaultKind.SLOW, seconds=0.05, action="SearchImageSets")
 WORDS = [sys.executable, "-m", "bulkedit"]
 
 
@@ -141,7 +141,7 @@ def stat_of(path: Path) -> int:
 
 
 def test_a_fault_for_good_says_how_to_go_on(tmp_path: Path) -> None:
-    faults = (Fault(kind=Kind.EXPIRED, skip=3),)
+    faults = (Fault(kind=FaultKind.EXPIRED, skip=3),)
     with serve(Settings(scale=UNTHROTTLED, faults=faults)) as emulator:
         fill(emulator, 520)
         path = tmp_path / "i.parquet"

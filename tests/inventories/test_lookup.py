@@ -9,7 +9,7 @@ import pytest
 
 from bulkedit.client.pacing import Rate
 from bulkedit.edits.edit import EDITS
-from bulkedit.emulator import UNTHROTTLED, Fault, Kind, Settings, serve
+from bulkedit.emulator import UNTHROTTLED, Fault, FaultKind, Settings, serve
 from bulkedit.errors import AccessError, DatastoreError, UsageError
 from bulkedit.inventories import INVENTORY, Lookup, ResolveOptions, lookup, resolve, search_keys
 from bulkedit.options.listing import OnMany, OnMissing
@@ -149,7 +149,7 @@ async def test_where_every_key_is_invalid_that_is_said_without_the_key(emulator:
 
 
 async def test_searches_run_side_by_side_within_the_quota() -> None:
-    slow = (Fault(kind=Kind.SLOW, seconds=0.2),)
+    slow = (Fault(kind=FaultKind.SLOW, seconds=0.2),)
     with serve(Settings(scale=1, faults=slow)) as emulator:  # 25 searches a second, burst 50
         fill(emulator, 300)
         asked = keys(*(("study_instance_uid", f"1.2.840.{n}") for n in range(60)))
@@ -161,7 +161,7 @@ async def test_searches_run_side_by_side_within_the_quota() -> None:
 
 
 async def test_throttles_and_faults_on_the_way_change_nothing() -> None:
-    faults = (Fault(kind=Kind.DROP_AFTER, rate=0.2), Fault(kind=Kind.THROTTLE, rate=0.2))
+    faults = (Fault(kind=FaultKind.DROP_AFTER, rate=0.2), Fault(kind=FaultKind.THROTTLE, rate=0.2))
     with serve(Settings(scale=UNTHROTTLED, faults=faults)) as emulator:
         ids = fill(emulator, 100)
         asked = keys(*(("study_instance_uid", f"1.2.840.{n}") for n in range(20)))
@@ -170,7 +170,7 @@ async def test_throttles_and_faults_on_the_way_change_nothing() -> None:
 
 async def test_what_cannot_succeed_ends_all_searches_with_one_error() -> None:
     asked = keys(*(("patient_id", f"CANARYP{n}") for n in range(100)))
-    settings = Settings(scale=UNTHROTTLED, faults=(Fault(kind=Kind.DENIED),))
+    settings = Settings(scale=UNTHROTTLED, faults=(Fault(kind=FaultKind.DENIED),))
     with serve(settings) as emulator, pytest.raises(AccessError):
         await searched(emulator, asked)
 

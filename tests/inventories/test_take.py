@@ -18,7 +18,7 @@ from bulkedit.emulator import (
     DEFAULT_DATASTORE_ID,
     UNTHROTTLED,
     Fault,
-    Kind,
+    FaultKind,
     ManualClock,
     Settings,
     Settle,
@@ -256,25 +256,27 @@ async def test_what_search_does_not_know_yet_is_missing_until_taken_again(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "kind", [Kind.DROP_BEFORE, Kind.DROP_AFTER, Kind.ERROR_BEFORE, Kind.ERROR_AFTER, Kind.THROTTLE], ids=str
+    "kind",
+    [FaultKind.DROP_BEFORE, FaultKind.DROP_AFTER, FaultKind.ERROR_BEFORE, FaultKind.ERROR_AFTER, FaultKind.THROTTLE],
+    ids=str,
 )
-async def test_faults_on_the_way_change_nothing_in_the_file(kind: Kind, tmp_path: Path) -> None:
+async def test_faults_on_the_way_change_nothing_in_the_file(kind: FaultKind, tmp_path: Path) -> None:
     faults = (Fault(kind=kind, rate=0.3, action="SearchImageSets"),)
     with serve(Settings(scale=UNTHROTTLED, faults=faults, seed=3)) as emulator:
         ids = fill(emulator, 550)
         tallies = Tallies()
         snapshot = await taken(emulator, tmp_path / "i.parquet", watch=tallies)
         assert snapshot.scan().collect()["image_set_id"].to_list() == ids
-        assert (tallies.last.reads.throttled if kind is Kind.THROTTLE else tallies.last.reads.faults) > 0
+        assert (tallies.last.reads.throttled if kind is FaultKind.THROTTLE else tallies.last.reads.faults) > 0
 
 
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault(kind=Kind.EXPIRED, skip=2), CredentialsError),
-        (Fault(kind=Kind.DENIED, skip=2), AccessError),
-        (Fault(kind=Kind.ERROR_BEFORE, skip=2), EndpointError),
-        (Fault(kind=Kind.CONFLICT, skip=2), EndpointError),
+        (Fault(kind=FaultKind.EXPIRED, skip=2), CredentialsError),
+        (Fault(kind=FaultKind.DENIED, skip=2), AccessError),
+        (Fault(kind=FaultKind.ERROR_BEFORE, skip=2), EndpointError),
+        (Fault(kind=FaultKind.CONFLICT, skip=2), EndpointError),
     ],
     ids=["expired", "denied", "500 for ever", "409 for ever"],
 )
@@ -458,7 +460,9 @@ async def test_two_at_once_do_not_mix(emulator: Emulator, tmp_path: Path) -> Non
 
 
 async def test_a_cancelled_call_lets_go_at_once(tmp_path: Path) -> None:
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0), faults=(Fault(kind=Kind.SLOW, skip=2),))) as slow:
+    with serve(
+        Settings(scale=UNTHROTTLED, settle=Settle(seconds=0), faults=(Fault(kind=FaultKind.SLOW, skip=2),))
+    ) as slow:
         ids = fill(slow, 200)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(taken, slow, tmp_path / "i.parquet")

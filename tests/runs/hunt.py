@@ -28,7 +28,7 @@ from bulkedit.after import revert as reversal
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import Lost
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, Profile, profile, switches
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, ServiceProfile, profile, switches
 from bulkedit.errors import BulkeditError, UsageError
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import folder as runs
@@ -53,11 +53,11 @@ UPDATE, GET, METADATA, VERSIONS = (
     "ListImageSetVersions",
 )
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-LOSSES = (Kind.DROP_BEFORE, Kind.DROP_AFTER, Kind.ERROR_BEFORE, Kind.ERROR_AFTER)
-OTHERS = (Kind.FOREIGN_BEFORE, Kind.FOREIGN_AFTER, Kind.FOREIGN_FAILED)
-OF_WRITES = (*LOSSES, Kind.LATE, Kind.SLOW, Kind.THROTTLE, Kind.CONFLICT, Kind.FAIL, *OTHERS)
-OF_READS = (*LOSSES, Kind.THROTTLE, Kind.LAGGING)
-RARE = (Kind.EXPIRED, Kind.DENIED)
+LOSSES = (FaultKind.DROP_BEFORE, FaultKind.DROP_AFTER, FaultKind.ERROR_BEFORE, FaultKind.ERROR_AFTER)
+OTHERS = (FaultKind.FOREIGN_BEFORE, FaultKind.FOREIGN_AFTER, FaultKind.FOREIGN_FAILED)
+OF_WRITES = (*LOSSES, FaultKind.LATE, FaultKind.SLOW, FaultKind.THROTTLE, FaultKind.CONFLICT, FaultKind.FAIL, *OTHERS)
+OF_READS = (*LOSSES, FaultKind.THROTTLE, FaultKind.LAGGING)
+RARE = (FaultKind.EXPIRED, FaultKind.DENIED)
 
 
 # -- scenarios
@@ -109,7 +109,7 @@ class Scenario:
     undo_troubles: tuple[Trouble, ...] = ()
 
     @property
-    def profile(self) -> Profile:
+    def profile(self) -> ServiceProfile:
         age = self.switches.get("age", "2026")
         return profile(age, **{name: value for name, value in self.switches.items() if name != "age"})
 
@@ -163,11 +163,11 @@ def draw(seed: int) -> Scenario:
     alone = kept and rng.random() < 0.5
     if kept and not alone:
         chosen["constraints"] = "sync"
-    without = {*(OTHERS if alone else ()), *((Kind.FAIL,) if kept and not alone else ())}
+    without = {*(OTHERS if alone else ()), *((FaultKind.FAIL,) if kept and not alone else ())}
     lives = tuple(_life(rng, count, alone=alone) for _ in range(rng.choice([0, 0, 1, 1, 2, 3, 4])))
     if any(life.kill_at for life in lives):
         # that another writer's update failed is known from the answer that ours was stale, which a kill may take away
-        without.add(Kind.FOREIGN_FAILED)
+        without.add(FaultKind.FOREIGN_FAILED)
     end = replace(_life(rng, count, alone=alone), kill_at=None, drain_at=None, strategy=_last(rng))
     undo = rng.random() < 0.35
     return Scenario(
@@ -183,7 +183,7 @@ def draw(seed: int) -> Scenario:
         lives=(*lives, end),
         undo=(*(_life(rng, count, alone=True) for _ in range(rng.choice([0, 0, 1, 2]))), Life()) if undo else None,
         # each call of an undoing names a version: to a read that is behind, that version is not there yet
-        undo_troubles=_troubles(rng, count, {*without, Kind.DENIED, Kind.LAGGING})
+        undo_troubles=_troubles(rng, count, {*without, FaultKind.DENIED, FaultKind.LAGGING})
         if undo and rng.random() < 0.6
         else (),
     )
@@ -226,14 +226,14 @@ def _life(rng: random.Random, count: int, *, alone: bool) -> Life:
     )
 
 
-def _troubles(rng: random.Random, count: int, without: set[Kind]) -> tuple[Trouble, ...]:
+def _troubles(rng: random.Random, count: int, without: set[FaultKind]) -> tuple[Trouble, ...]:
     found = []
     for number in range(count):
         for _ in range(rng.choice([0, 1, 1, 2, 3, 4])):
             reads = rng.random() < 0.25
             kind = rng.choice(RARE) if rng.random() < 0.02 else rng.choice(OF_READS if reads else OF_WRITES)
             action = rng.choice([GET, GET, METADATA, VERSIONS]) if reads else UPDATE
-            times = 1 if kind in {Kind.LAGGING, *OTHERS, *RARE} else rng.choice([1, 1, 1, 2, 3])
+            times = 1 if kind in {FaultKind.LAGGING, *OTHERS, *RARE} else rng.choice([1, 1, 1, 2, 3])
             seconds = rng.choice([0.01, 0.05, 0.3, 0.6, 0.6, 1.5, 4.0, 60.0])
             fault = Fault(
                 kind=kind, action=action, times=times, skip=rng.choice([0, 0, 1, 1, 2, 3, 5]), seconds=seconds

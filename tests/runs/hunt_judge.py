@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkedit.client.responses import Outcome, Standing, outcome_of
 from bulkedit.edits.edit import STORED_VALUE
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Kind
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, FaultKind
 from bulkedit.emulator.api.failures import Broken, Invalid
 from bulkedit.emulator.state.document import parse, split
 from bulkedit.emulator.state.editing import edited
@@ -122,7 +122,7 @@ class _Outcomes:
         yield from self._miscounted_conflicts()
 
     def _may_fail(self) -> bool:
-        return any(one.fault.kind is Kind.DENIED for one in self._played.scenario.troubles)
+        return any(one.fault.kind is FaultKind.DENIED for one in self._played.scenario.troubles)
 
     def _maker(self, image_set_id: str, number: int) -> str:
         """Who made a version; the failed one that a lost request may have left is taken for ours."""

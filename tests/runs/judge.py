@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bulkedit.emulator import Profile
+    from bulkedit.emulator import ServiceProfile
     from bulkedit.emulator.http.server import Server
     from bulkedit.plans import SavedPlan
 
@@ -246,7 +246,7 @@ def _unfounded_versions(server: Server, made: Made, runs: list[Books]) -> Iterat
 class _Founded:
     """Whether what a version holds follows from who made it."""
 
-    def __init__(self, profile: Profile, made: Made, runs: list[Books], studies: dict[str, str | None]) -> None:
+    def __init__(self, profile: ServiceProfile, made: Made, runs: list[Books], studies: dict[str, str | None]) -> None:
         self.profile = profile
         self._made = made
         self._studies = studies
@@ -280,7 +280,7 @@ class _Founded:
         return None if as_expected else f"is not as call {call} leaves it"
 
 
-def _held_already(edits: list[dict[str, Any]], documents: list[dict[str, Any]], profile: Profile) -> bool:
+def _held_already(edits: list[dict[str, Any]], documents: list[dict[str, Any]], profile: ServiceProfile) -> bool:
     """Whether the last but one document reads as the edits would leave it, and the last one as well."""
     before, after = documents[-2], documents[-1]
     return before == after and all(
@@ -300,7 +300,9 @@ def _is_absent(edit: dict[str, Any], document: dict[str, Any]) -> bool:
     return not node if edit["action"] != "remove" else edit["attribute"] not in node.get("DICOM", {})
 
 
-def _expected(edits: list[dict[str, Any]], history: list[dict[str, Any]], profile: Profile) -> dict[str, Any] | None:
+def _expected(
+    edits: list[dict[str, Any]], history: list[dict[str, Any]], profile: ServiceProfile
+) -> dict[str, Any] | None:
     """The content after the edits of one call; None if one that was sent cannot be applied."""
     reference = reference_of(copy.deepcopy(history[-1]), list(history), profile)
     for edit in edits:
@@ -311,7 +313,7 @@ def _expected(edits: list[dict[str, Any]], history: list[dict[str, Any]], profil
     return renamed(reference.document) if profile.uid_keys == "renamed" else reference.document
 
 
-def reference_of(document: dict[str, Any], versions: list[Any], profile: Profile) -> Reference:
+def reference_of(document: dict[str, Any], versions: list[Any], profile: ServiceProfile) -> Reference:
     """The reference under the rules of a service."""
     return Reference(
         document,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulkedit.client.responses import Outcome
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, Settle
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, Settle
 from tests.emulator.hospital import document
 from tests.runs.harness import planned, row
 from tests.runs.judge import Sheet, judge
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 UPDATE = "UpdateImageSetMetadata"
 FAULTS = [
-    Fault(kind=Kind.THROTTLE, action=UPDATE, rate=0.10),
-    Fault(kind=Kind.DROP_AFTER, action=UPDATE, rate=0.03),
-    Fault(kind=Kind.ERROR_AFTER, action=UPDATE, rate=0.02),
-    Fault(kind=Kind.ERROR_BEFORE, action=UPDATE, rate=0.02),
-    Fault(kind=Kind.FAIL, action=UPDATE, rate=0.01),
-    Fault(kind=Kind.FOREIGN_BEFORE, action=UPDATE, rate=0.01),
-    Fault(kind=Kind.FOREIGN_AFTER, action=UPDATE, rate=0.01),
-    Fault(kind=Kind.LATE, action=UPDATE, rate=0.005, seconds=2.0),
+    Fault(kind=FaultKind.THROTTLE, action=UPDATE, rate=0.10),
+    Fault(kind=FaultKind.DROP_AFTER, action=UPDATE, rate=0.03),
+    Fault(kind=FaultKind.ERROR_AFTER, action=UPDATE, rate=0.02),
+    Fault(kind=FaultKind.ERROR_BEFORE, action=UPDATE, rate=0.02),
+    Fault(kind=FaultKind.FAIL, action=UPDATE, rate=0.01),
+    Fault(kind=FaultKind.FOREIGN_BEFORE, action=UPDATE, rate=0.01),
+    Fault(kind=FaultKind.FOREIGN_AFTER, action=UPDATE, rate=0.01),
+    Fault(kind=FaultKind.LATE, action=UPDATE, rate=0.005, seconds=2.0),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.client.responses import Outcome, Standing
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind
 from bulkedit.errors import (
     AccessError,
     BudgetSpentError,
@@ -169,24 +169,26 @@ def test_a_budget_that_is_spent_by_the_last_edit_stops_nothing(tmp_path: Path) -
 
 def test_throttles_faults_and_conflicts_spend_no_error_budget(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path, 20)
-    for kind in (Kind.THROTTLE, Kind.DROP_AFTER, Kind.FAIL, Kind.FOREIGN_BEFORE):
+    for kind in (FaultKind.THROTTLE, FaultKind.DROP_AFTER, FaultKind.FAIL, FaultKind.FOREIGN_BEFORE):
         hospital.trouble(kind=kind, action=UPDATE, rate=0.3)
     hospital.run(max_errors=MaxErrors(0))
     assert hospital.sheet().outcomes == {O.APPLIED: 20}
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [(Kind.DENIED, AccessError), (Kind.EXPIRED, CredentialsError)], ids=["denied", "expired"]
+    ("kind", "error"),
+    [(FaultKind.DENIED, AccessError), (FaultKind.EXPIRED, CredentialsError)],
+    ids=["denied", "expired"],
 )
 @pytest.mark.parametrize("action", [UPDATE, GET])
 def test_what_no_call_can_get_past_stops_the_run_at_once(
-    tmp_path: Path, kind: Kind, error: type[BulkeditError], action: str
+    tmp_path: Path, kind: FaultKind, error: type[BulkeditError], action: str
 ) -> None:
     hospital = Hospital(tmp_path, 50)
     hospital.trouble(kind=kind, action=action, skip=20)
     assert hospital.stops(error, workers=4, max_in_flight=4).exit_code == 4
     refused = sum(hospital.sheet().struck.values())
-    assert 1 <= refused <= (14 if kind is Kind.DENIED else 4)  # ten in a row, and those under way
+    assert 1 <= refused <= (14 if kind is FaultKind.DENIED else 4)  # ten in a row, and those under way
     hospital.server.faults.clear()
     hospital.run()
     sheet = hospital.sheet()
@@ -223,7 +225,7 @@ def test_many_image_sets_that_are_gone_need_one_question_for_the_data_store(tmp_
 
 def test_a_service_that_stays_silent_stops_the_run_and_nothing_is_given_up(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path, 30)
-    hospital.trouble(kind=Kind.DROP_BEFORE)
+    hospital.trouble(kind=FaultKind.DROP_BEFORE)
     error = hospital.stops(EndpointError, retry_for_s=600.0)
     assert "has not answered for 600 s" in error.what
     assert hospital.sheet().outcomes == {O.UNPROCESSED: 30}
@@ -235,7 +237,7 @@ def test_a_service_that_stays_silent_stops_the_run_and_nothing_is_given_up(tmp_p
 
 def test_an_outage_is_outlasted(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path, 30)
-    hospital.trouble(kind=Kind.DROP_BEFORE, start=0.0, end=900.0)
+    hospital.trouble(kind=FaultKind.DROP_BEFORE, start=0.0, end=900.0)
     hospital.run()
     sheet = hospital.sheet()
     assert (sheet.outcomes, sheet.updated) == ({O.APPLIED: 30}, 30)
@@ -244,16 +246,16 @@ def test_an_outage_is_outlasted(tmp_path: Path) -> None:
 def test_a_storm_of_faults_does_not_multiply_the_load(tmp_path: Path) -> None:
     """In 900 s of silence repeats come one a second, once the tokens are spent, however many calls want theirs."""
     hospital = Hospital(tmp_path, 100)
-    hospital.trouble(kind=Kind.ERROR_BEFORE, start=0.0, end=900.0)
+    hospital.trouble(kind=FaultKind.ERROR_BEFORE, start=0.0, end=900.0)
     hospital.run()
-    struck = hospital.sheet().struck[Kind.ERROR_BEFORE]
+    struck = hospital.sheet().struck[FaultKind.ERROR_BEFORE]
     first = 100  # looks
     assert struck <= first + TOKENS + 900 / TRICKLE_S
 
 
 def test_a_call_is_given_up_after_so_many_updates_and_no_other_with_it(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path, 3)
-    hospital.trouble(kind=Kind.FAIL, action=UPDATE, image_set_id=hospital.ids[1])
+    hospital.trouble(kind=FaultKind.FAIL, action=UPDATE, image_set_id=hospital.ids[1])
     hospital.run(max_attempts=3)
     sheet = hospital.sheet()
     assert sheet.outcomes == {O.APPLIED: 2, O.FAILED: 1}

@@ -18,7 +18,7 @@ from bulkedit.client.responses import Lost, Outcome, Standing
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.state.document import parse
-from bulkedit.emulator.state.faults import Fault, Kind
+from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.options.running import Strategy
 from bulkedit.plans import Recipe
 from bulkedit.runs import ledger_frames
@@ -87,7 +87,7 @@ class Scene:
     def process(self, **options: Any) -> Ended:
         return process(self.server, self.plan, self.ledger, unlock_timeout_s=60.0, **options)
 
-    def fault(self, kind: Kind, action: str, **options: Any) -> None:
+    def fault(self, kind: FaultKind, action: str, **options: Any) -> None:
         self.server.faults.add([Fault(kind=kind, action=action, **{"times": 1, **options})], now=self.server.now())
 
     def standings(self) -> dict[str, list[str]]:
@@ -193,14 +193,21 @@ def test_primary_image_sets_become_those_of_another_study(tmp_path: Path, merge:
     assert scene.accepted(DELETE) == (6 if deleted else 3)
 
 
-TROUBLES = [Kind.DROP_BEFORE, Kind.DROP_AFTER, Kind.ERROR_BEFORE, Kind.ERROR_AFTER, Kind.LATE, Kind.SLOW]
+TROUBLES = [
+    FaultKind.DROP_BEFORE,
+    FaultKind.DROP_AFTER,
+    FaultKind.ERROR_BEFORE,
+    FaultKind.ERROR_AFTER,
+    FaultKind.LATE,
+    FaultKind.SLOW,
+]
 
 
 @pytest.mark.parametrize("skip", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize("action", [COPY, UPDATE, DELETE])
-@pytest.mark.parametrize("kind", [*TROUBLES, Kind.THROTTLE, Kind.CONFLICT])
+@pytest.mark.parametrize("kind", [*TROUBLES, FaultKind.THROTTLE, FaultKind.CONFLICT])
 def test_whatever_becomes_of_an_answer_each_step_is_made_once(
-    tmp_path: Path, kind: Kind, action: str, skip: int
+    tmp_path: Path, kind: FaultKind, action: str, skip: int
 ) -> None:
     scene = Scene.of(tmp_path, merge=action != UPDATE)
     scene.fault(kind, action, skip=skip, seconds=20.0)
@@ -214,7 +221,7 @@ def test_whatever_becomes_of_an_answer_each_step_is_made_once(
 @pytest.mark.parametrize("skip", [0, 1], ids=["copy", "promotion"])
 def test_a_copy_that_the_service_fails_is_made_anew(tmp_path: Path, skip: int) -> None:
     scene = Scene.of(tmp_path)
-    scene.fault(Kind.FAIL, COPY, skip=skip)
+    scene.fault(FaultKind.FAIL, COPY, skip=skip)
     tally = scene.process().tally
     assert tally.applied == tally.edits
     assert [one.latest.status for one in scene.there().values()].count("COPY_FAILED") == 1  # it holds nothing
@@ -250,7 +257,7 @@ def test_a_kill_at_any_request_leaves_a_run_that_goes_on(tmp_path: Path, done: b
 @pytest.mark.parametrize("skip", [0, 1], ids=["copy", "promotion"])
 def test_a_lost_copy_is_sent_again_only_when_the_first_can_not_arrive_any_more(tmp_path: Path, skip: int) -> None:
     scene = Scene.of(tmp_path)
-    scene.fault(Kind.DROP_BEFORE, COPY, skip=skip)
+    scene.fault(FaultKind.DROP_BEFORE, COPY, skip=skip)
     scene.process()
     scene.check()
     sent = [entry.at for entry in scene.server.journal.since() if entry.action == COPY]
@@ -368,7 +375,7 @@ def test_a_recipe_that_failed_at_a_step_is_taken_up_there(
     if merge and (action, skip) == (UPDATE, 2):
         pytest.skip("there is one call")
     scene = Scene.of(tmp_path, merge=merge)
-    scene.fault(Kind.DROP_BEFORE if action == DELETE else Kind.FAIL, action, skip=skip, times=3)
+    scene.fault(FaultKind.DROP_BEFORE if action == DELETE else FaultKind.FAIL, action, skip=skip, times=3)
     first = scene.process(max_attempts=3).tally
     scene.untouched_until_promoted()
     # a deletion whose answers are lost can not be told from one that is still under way
@@ -391,8 +398,8 @@ def test_a_recipe_that_failed_at_a_step_is_taken_up_there(
     scene.check()
 
 
-@pytest.mark.parametrize("kind", [Kind.HANG])
-def test_a_copy_that_never_ends_is_left_open(tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.HANG])
+def test_a_copy_that_never_ends_is_left_open(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene.of(tmp_path)
     scene.fault(kind, COPY)
     tally = scene.process().tally

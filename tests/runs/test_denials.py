@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkedit.client.responses import Outcome
-from bulkedit.emulator.state.faults import Kind
+from bulkedit.emulator.state.faults import FaultKind
 from bulkedit.errors import AccessError
 from tests.runs.test_budget import GET, UPDATE, Hospital
 
@@ -21,7 +21,7 @@ STORE = "GetDatastore"
 
 def deny(hospital: Hospital, image_sets: Iterable[str], action: str) -> None:
     for image_set_id in image_sets:
-        hospital.trouble(kind=Kind.DENIED, action=action, image_set_id=image_set_id)
+        hospital.trouble(kind=FaultKind.DENIED, action=action, image_set_id=image_set_id)
 
 
 @pytest.mark.parametrize("action", [UPDATE, GET])
@@ -47,7 +47,7 @@ def test_where_every_image_set_is_denied_the_run_ends_and_nothing_has_failed(
     tmp_path: Path, count: int, action: str
 ) -> None:
     hospital = Hospital(tmp_path, count)
-    hospital.trouble(kind=Kind.DENIED, action=action)
+    hospital.trouble(kind=FaultKind.DENIED, action=action)
     assert hospital.stops(AccessError, workers=1).exit_code == 4
     assert hospital.sheet().outcomes == {Outcome.UNPROCESSED: count}
     assert sum(hospital.sheet().struck.values()) <= 5
@@ -59,7 +59,7 @@ def test_where_every_image_set_is_denied_the_run_ends_and_nothing_has_failed(
 def test_where_the_data_store_is_denied_too_the_run_ends(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path, 1)
     deny(hospital, hospital.ids, UPDATE)
-    hospital.trouble(kind=Kind.DENIED, action=STORE)
+    hospital.trouble(kind=FaultKind.DENIED, action=STORE)
     hospital.stops(AccessError, workers=1)
     assert hospital.sheet().outcomes == {Outcome.UNPROCESSED: 1}
 

@@ -8,7 +8,7 @@ import pytest
 
 from bulkedit.after.report import Settlement
 from bulkedit.client.responses import Outcome, Standing
-from bulkedit.emulator import Kind
+from bulkedit.emulator import FaultKind
 from bulkedit.runs.changes import Changes
 from bulkedit.runs.counters import Tally
 from bulkedit.runs.folder import Run
@@ -48,13 +48,13 @@ def more(image_set_id: str) -> list[dict[str, Any]]:
     ("fault", "outcomes"),
     [
         (None, {"applied": 6}),
-        ((Kind.FAIL, COPY, {"skip": 1, "times": 9}), {"failed": 6}),  # the promotion
-        ((Kind.FAIL, UPDATE, {"times": 99}), None),
+        ((FaultKind.FAIL, COPY, {"skip": 1, "times": 9}), {"failed": 6}),  # the promotion
+        ((FaultKind.FAIL, UPDATE, {"times": 99}), None),
     ],
     ids=["applied", "not promoted", "an edit of the copy fails"],
 )
 def test_edits_of_a_copy_stand_as_its_promotion_does(
-    fault: tuple[Kind, str, dict[str, int]] | None, outcomes: dict[str, int] | None, tmp_path: Path
+    fault: tuple[FaultKind, str, dict[str, int]] | None, outcomes: dict[str, int] | None, tmp_path: Path
 ) -> None:
     scene = Scene.of(tmp_path, more=more)
     if fault is not None:

@@ -24,7 +24,7 @@ from bulkedit._json import object_in
 from bulkedit.after.revert import revert
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import Outcome, Standing, outcome_of
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, profile
 from bulkedit.emulator.state.document import parse
 from bulkedit.errors import UsageError
 from bulkedit.options.running import OnConflict, Strategy
@@ -51,8 +51,15 @@ IMAGE_SETS = 4
 NOW = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # when the emulator's time begins
 LEVELS = {"PatientName": "Patient", "StudyDescription": "Study", "AccessionNumber": "Study", "StudyID": "Study"}
 UPDATE, GET, METADATA = "UpdateImageSetMetadata", "GetImageSet", "GetImageSetMetadata"
-LOSSES = [Kind.DROP_BEFORE, Kind.DROP_AFTER, Kind.ERROR_BEFORE, Kind.ERROR_AFTER]
-WRITE_TROUBLES = [*LOSSES, Kind.THROTTLE, Kind.CONFLICT, Kind.FAIL, Kind.FOREIGN_BEFORE, Kind.FOREIGN_AFTER]
+LOSSES = [FaultKind.DROP_BEFORE, FaultKind.DROP_AFTER, FaultKind.ERROR_BEFORE, FaultKind.ERROR_AFTER]
+WRITE_TROUBLES = [
+    *LOSSES,
+    FaultKind.THROTTLE,
+    FaultKind.CONFLICT,
+    FaultKind.FAIL,
+    FaultKind.FOREIGN_BEFORE,
+    FaultKind.FOREIGN_AFTER,
+]
 
 # What the ledger may have of a call one after the other. A process that takes up an intended call takes its outcome for
 # unknown, and does not write that down.
@@ -132,20 +139,20 @@ class Run(RuleBasedStateMachine):
     # -- what goes wrong
 
     @rule(kind=st.sampled_from(WRITE_TROUBLES), place=places, skip=st.integers(0, 2), times=st.integers(1, 3))
-    def trouble_a_write(self, kind: Kind, place: int, skip: int, times: int) -> None:
+    def trouble_a_write(self, kind: FaultKind, place: int, skip: int, times: int) -> None:
         self._set(Fault(kind=kind, action=UPDATE, image_set_id=self.ids[place], skip=skip, times=times))
 
     @rule(place=places, skip=st.integers(0, 2))
     def fail_a_write_and_follow_it(self, place: int, skip: int) -> None:
-        for kind in (Kind.FAIL, Kind.FOREIGN_AFTER):
+        for kind in (FaultKind.FAIL, FaultKind.FOREIGN_AFTER):
             self._set(Fault(kind=kind, action=UPDATE, image_set_id=self.ids[place], skip=skip, times=1))
 
     @rule(place=places, seconds=st.sampled_from([0.01, 0.3, 0.7, 4.0, 60.0]))
     def delay_a_write(self, place: int, seconds: float) -> None:
-        self._set(Fault(kind=Kind.LATE, action=UPDATE, image_set_id=self.ids[place], times=1, seconds=seconds))
+        self._set(Fault(kind=FaultKind.LATE, action=UPDATE, image_set_id=self.ids[place], times=1, seconds=seconds))
 
-    @rule(kind=st.sampled_from([*LOSSES, Kind.THROTTLE]), action=st.sampled_from([GET, METADATA]), place=places)
-    def trouble_a_read(self, kind: Kind, action: str, place: int) -> None:
+    @rule(kind=st.sampled_from([*LOSSES, FaultKind.THROTTLE]), action=st.sampled_from([GET, METADATA]), place=places)
+    def trouble_a_read(self, kind: FaultKind, action: str, place: int) -> None:
         self._set(Fault(kind=kind, action=action, image_set_id=self.ids[place], times=2))
 
     def _set(self, fault: Fault) -> None:
@@ -250,7 +257,7 @@ class Run(RuleBasedStateMachine):
         if not found.plan.counts["calls"]:
             return
         undoing = runs.create(self.folder / "undoing", found.plan, {"connection": {}, "options": {}}, NOW)
-        self._set(Fault(kind=Kind.FAIL, action=UPDATE, times=1))
+        self._set(Fault(kind=FaultKind.FAIL, action=UPDATE, times=1))
         process(self.server, undoing.plan, undoing.ledger, kill=Kill(kill, done=True), **self._options())
         self.server.wait(120)
         process(self.server, undoing.plan, undoing.ledger, **self._options())

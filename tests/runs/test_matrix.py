@@ -16,7 +16,7 @@ import pytest
 
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import Lost, Outcome, Standing, outcome_of
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile, switches
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, profile, switches
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from tests.emulator.hospital import document
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bulkedit.client.contract import Client, UpdateRequest
     from bulkedit.client.responses import Accepted, Refused
-    from bulkedit.emulator import Profile
+    from bulkedit.emulator import ServiceProfile
     from bulkedit.plans import SavedPlan
 
 UPDATE, GET, METADATA = "UpdateImageSetMetadata", "GetImageSet", "GetImageSetMetadata"
@@ -46,7 +46,7 @@ class Trouble:
     applied: int | None = None  # edits that are applied in the end; None for all
 
 
-def once(kind: Kind, action: str = UPDATE, times: int = 1, **fields: Any) -> Fault:
+def once(kind: FaultKind, action: str = UPDATE, times: int = 1, **fields: Any) -> Fault:
     return Fault(kind=kind, action=action, times=times, **fields)
 
 
@@ -79,15 +79,19 @@ ORDERED = (  # the rows of a list from the last to the first; forced and unforce
 HOLDS = of("StudyDescription", "CHEST")
 
 LOSSES = {
-    "dropped before": (once(Kind.DROP_BEFORE),),
-    "dropped after": (once(Kind.DROP_AFTER),),
-    "500 not applied": (once(Kind.ERROR_BEFORE),),
-    "500 applied": (once(Kind.ERROR_AFTER),),
-    "late": (once(Kind.LATE, seconds=0.05),),
-    "later": (once(Kind.LATE, seconds=0.4),),
-    "much later": (once(Kind.LATE, seconds=5.0),),
-    "twice late": (once(Kind.LATE, times=2, seconds=0.6),),
-    "lost thrice": (once(Kind.DROP_BEFORE), once(Kind.DROP_AFTER, skip=1), once(Kind.ERROR_BEFORE, skip=1)),
+    "dropped before": (once(FaultKind.DROP_BEFORE),),
+    "dropped after": (once(FaultKind.DROP_AFTER),),
+    "500 not applied": (once(FaultKind.ERROR_BEFORE),),
+    "500 applied": (once(FaultKind.ERROR_AFTER),),
+    "late": (once(FaultKind.LATE, seconds=0.05),),
+    "later": (once(FaultKind.LATE, seconds=0.4),),
+    "much later": (once(FaultKind.LATE, seconds=5.0),),
+    "twice late": (once(FaultKind.LATE, times=2, seconds=0.6),),
+    "lost thrice": (
+        once(FaultKind.DROP_BEFORE),
+        once(FaultKind.DROP_AFTER, skip=1),
+        once(FaultKind.ERROR_BEFORE, skip=1),
+    ),
 }
 IN_HIS_WAY = {"dropped before", "late"}  # the stranger comes before the lost request
 EDITS = {
@@ -119,69 +123,77 @@ TROUBLES: dict[str, Trouble] = {
     "removals in no such instance": Trouble(TYPOS, applied=0),
     "removals in no such instance beside others": Trouble((*TYPOS, NAME, REMOVAL, THERE), applied=3),
     "removal in no such instance beside others and lost": Trouble(
-        (TYPOS[0], NAME, REMOVAL), (once(Kind.DROP_AFTER, times=2),), applied=2
+        (TYPOS[0], NAME, REMOVAL), (once(FaultKind.DROP_AFTER, times=2),), applied=2
     ),
-    "overtaken": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE),)),
-    "overtaken twice": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE, times=2),)),
-    "overtaken, then lost": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE), once(Kind.DROP_AFTER, skip=1))),
-    "overtaken and lost": Trouble((NAME,), (once(Kind.FOREIGN_BEFORE), once(Kind.DROP_AFTER))),
+    "overtaken": Trouble((NAME,), (once(FaultKind.FOREIGN_BEFORE),)),
+    "overtaken twice": Trouble((NAME,), (once(FaultKind.FOREIGN_BEFORE, times=2),)),
+    "overtaken, then lost": Trouble((NAME,), (once(FaultKind.FOREIGN_BEFORE), once(FaultKind.DROP_AFTER, skip=1))),
+    "overtaken and lost": Trouble((NAME,), (once(FaultKind.FOREIGN_BEFORE), once(FaultKind.DROP_AFTER))),
     "a version of its own, overtaken": Trouble(
-        (of("PatientName", "X", version=1),), (once(Kind.FOREIGN_BEFORE),), applied=0
+        (of("PatientName", "X", version=1),), (once(FaultKind.FOREIGN_BEFORE),), applied=0
     ),
-    "followed": Trouble((NAME,), (once(Kind.FOREIGN_AFTER),)),
-    "followed and lost": Trouble((NAME,), (once(Kind.FOREIGN_AFTER), once(Kind.DROP_AFTER))),
-    "failed": Trouble((NAME,), (once(Kind.FAIL),)),
-    "failed twice": Trouble((NAME,), (once(Kind.FAIL, times=2),)),
-    "failed and lost": Trouble((NAME,), (once(Kind.FAIL), once(Kind.DROP_AFTER))),
+    "followed": Trouble((NAME,), (once(FaultKind.FOREIGN_AFTER),)),
+    "followed and lost": Trouble((NAME,), (once(FaultKind.FOREIGN_AFTER), once(FaultKind.DROP_AFTER))),
+    "failed": Trouble((NAME,), (once(FaultKind.FAIL),)),
+    "failed twice": Trouble((NAME,), (once(FaultKind.FAIL, times=2),)),
+    "failed and lost": Trouble((NAME,), (once(FaultKind.FAIL), once(FaultKind.DROP_AFTER))),
     # the last of a lane: where failed updates leave no version behind, this has been learned by then
-    "failed and followed": Trouble(STEPS, (once(Kind.FAIL, skip=3), once(Kind.FOREIGN_AFTER, skip=3))),
-    "failed, followed and lost": Trouble((NAME,), (once(Kind.FAIL), once(Kind.FOREIGN_AFTER), once(Kind.ERROR_AFTER))),
+    "failed and followed": Trouble(STEPS, (once(FaultKind.FAIL, skip=3), once(FaultKind.FOREIGN_AFTER, skip=3))),
+    "failed, followed and lost": Trouble(
+        (NAME,), (once(FaultKind.FAIL), once(FaultKind.FOREIGN_AFTER), once(FaultKind.ERROR_AFTER))
+    ),
     "refused beside others": Trouble((NAME, FORBIDDEN, of("AccessionNumber", "A7")), applied=2),
     "refused beside others and lost": Trouble(
-        (NAME, FORBIDDEN, of("AccessionNumber", "A7")), (once(Kind.DROP_AFTER, times=2),), applied=2
+        (NAME, FORBIDDEN, of("AccessionNumber", "A7")), (once(FaultKind.DROP_AFTER, times=2),), applied=2
     ),
     "refused beside others and overtaken": Trouble(
-        (NAME, FORBIDDEN, of("AccessionNumber", "A7")), (once(Kind.FOREIGN_BEFORE, skip=1),), applied=2
+        (NAME, FORBIDDEN, of("AccessionNumber", "A7")), (once(FaultKind.FOREIGN_BEFORE, skip=1),), applied=2
     ),
-    "throttled": Trouble((NAME,), (once(Kind.THROTTLE, times=4),)),
-    "lost, then throttled": Trouble((NAME,), (once(Kind.DROP_AFTER), once(Kind.THROTTLE, times=3))),
-    "409 for nothing": Trouble((NAME,), (once(Kind.CONFLICT, times=2),)),
-    "looks lost": Trouble((NAME,), (once(Kind.DROP_BEFORE, GET, times=3), once(Kind.ERROR_BEFORE, GET, skip=2))),
-    "looks throttled": Trouble((NAME,), (once(Kind.THROTTLE, GET, times=4),)),
-    "lost, looks lost": Trouble((NAME,), (once(Kind.DROP_AFTER), once(Kind.DROP_BEFORE, GET, skip=1, times=3))),
-    "lost, read lost": Trouble((NAME,), (once(Kind.DROP_AFTER), once(Kind.DROP_BEFORE, METADATA, times=2))),
-    "lost, read refused for a while": Trouble((NAME,), (once(Kind.DROP_AFTER), once(Kind.CONFLICT, METADATA, times=2))),
-    "removal, read lost": Trouble((REMOVAL,), (once(Kind.DROP_BEFORE, METADATA, times=2),)),
-    "removal, overtaken": Trouble((REMOVAL,), (once(Kind.FOREIGN_BEFORE),)),
+    "throttled": Trouble((NAME,), (once(FaultKind.THROTTLE, times=4),)),
+    "lost, then throttled": Trouble((NAME,), (once(FaultKind.DROP_AFTER), once(FaultKind.THROTTLE, times=3))),
+    "409 for nothing": Trouble((NAME,), (once(FaultKind.CONFLICT, times=2),)),
+    "looks lost": Trouble(
+        (NAME,), (once(FaultKind.DROP_BEFORE, GET, times=3), once(FaultKind.ERROR_BEFORE, GET, skip=2))
+    ),
+    "looks throttled": Trouble((NAME,), (once(FaultKind.THROTTLE, GET, times=4),)),
+    "lost, looks lost": Trouble(
+        (NAME,), (once(FaultKind.DROP_AFTER), once(FaultKind.DROP_BEFORE, GET, skip=1, times=3))
+    ),
+    "lost, read lost": Trouble((NAME,), (once(FaultKind.DROP_AFTER), once(FaultKind.DROP_BEFORE, METADATA, times=2))),
+    "lost, read refused for a while": Trouble(
+        (NAME,), (once(FaultKind.DROP_AFTER), once(FaultKind.CONFLICT, METADATA, times=2))
+    ),
+    "removal, read lost": Trouble((REMOVAL,), (once(FaultKind.DROP_BEFORE, METADATA, times=2),)),
+    "removal, overtaken": Trouble((REMOVAL,), (once(FaultKind.FOREIGN_BEFORE),)),
     "many removals": Trouble(
-        (REMOVAL, of("AccessionNumber", {}, action="remove"), NAME), (once(Kind.DROP_AFTER, times=2),)
+        (REMOVAL, of("AccessionNumber", {}, action="remove"), NAME), (once(FaultKind.DROP_AFTER, times=2),)
     ),
     "removal by the wrong value": Trouble((of("StudyDescription", "WRONG", action="remove"),), applied=0),
-    "locked for ever": Trouble((NAME,), (once(Kind.HANG),), applied=0),
+    "locked for ever": Trouble((NAME,), (once(FaultKind.HANG),), applied=0),
     # rows that name versions: those of our own failures and successes are nobody else's
     "versions": Trouble(VERSIONS),
-    "versions, first failed": Trouble(VERSIONS, (once(Kind.FAIL),)),
-    "versions, first failed twice": Trouble(VERSIONS, (once(Kind.FAIL, times=2),)),
-    "versions, second failed": Trouble(VERSIONS, (once(Kind.FAIL, skip=1),)),
-    "versions, each failed": Trouble(VERSIONS, (once(Kind.FAIL), once(Kind.FAIL, skip=2))),
-    "versions, first failed and lost": Trouble(VERSIONS, (once(Kind.FAIL), once(Kind.DROP_AFTER))),
-    "versions, second lost": Trouble(VERSIONS, (once(Kind.DROP_AFTER, skip=1),)),
-    "versions, second late": Trouble(VERSIONS, (once(Kind.LATE, skip=1, times=2, seconds=0.6),)),
-    "versions, second overtaken": Trouble(VERSIONS, (once(Kind.FOREIGN_BEFORE, skip=1),), applied=1),
-    "versions, first followed": Trouble(VERSIONS, (once(Kind.FOREIGN_AFTER),), applied=1),
+    "versions, first failed": Trouble(VERSIONS, (once(FaultKind.FAIL),)),
+    "versions, first failed twice": Trouble(VERSIONS, (once(FaultKind.FAIL, times=2),)),
+    "versions, second failed": Trouble(VERSIONS, (once(FaultKind.FAIL, skip=1),)),
+    "versions, each failed": Trouble(VERSIONS, (once(FaultKind.FAIL), once(FaultKind.FAIL, skip=2))),
+    "versions, first failed and lost": Trouble(VERSIONS, (once(FaultKind.FAIL), once(FaultKind.DROP_AFTER))),
+    "versions, second lost": Trouble(VERSIONS, (once(FaultKind.DROP_AFTER, skip=1),)),
+    "versions, second late": Trouble(VERSIONS, (once(FaultKind.LATE, skip=1, times=2, seconds=0.6),)),
+    "versions, second overtaken": Trouble(VERSIONS, (once(FaultKind.FOREIGN_BEFORE, skip=1),), applied=1),
+    "versions, first followed": Trouble(VERSIONS, (once(FaultKind.FOREIGN_AFTER),), applied=1),
     "versions, first followed, then one without": Trouble(
-        (*VERSIONS, of("AccessionNumber", "A7")), (once(Kind.FOREIGN_AFTER),), applied=2
+        (*VERSIONS, of("AccessionNumber", "A7")), (once(FaultKind.FOREIGN_AFTER),), applied=2
     ),
     # the third: where failed updates leave no version behind, this has been learned by then
     "versions, third failed and followed": Trouble(
         (*VERSIONS, of("AccessionNumber", "A7", version=3), of("StudyDescription", "Z")),
-        (once(Kind.FAIL, skip=2), once(Kind.FOREIGN_AFTER, skip=2)),
+        (once(FaultKind.FAIL, skip=2), once(FaultKind.FOREIGN_AFTER, skip=2)),
         applied=3,
     ),
     "versions, failed and overtaken": Trouble(
-        VERSIONS, (once(Kind.FAIL), once(Kind.FOREIGN_BEFORE, skip=1)), applied=0
+        VERSIONS, (once(FaultKind.FAIL), once(FaultKind.FOREIGN_BEFORE, skip=1)), applied=0
     ),
-    "versions, overtaken by a failure": Trouble(VERSIONS, (once(Kind.FOREIGN_FAILED),), applied=1),
+    "versions, overtaken by a failure": Trouble(VERSIONS, (once(FaultKind.FOREIGN_FAILED),), applied=1),
     "versions, first refused": Trouble((REFUSED, VERSIONS[1]), applied=1),
     "a version once refused": Trouble(
         (of("StudyID", "needs force", version=1), of("StudyDescription", "Y")), applied=1
@@ -190,26 +202,26 @@ TROUBLES: dict[str, Trouble] = {
     "a version named twice": Trouble((VERSIONS[0], of("StudyDescription", "Y", version=1)), applied=1),
     "a version named twice, first refused": Trouble((REFUSED, of("StudyDescription", "Y", version=1)), applied=0),
     "a version named twice, failed": Trouble(
-        (VERSIONS[0], of("StudyDescription", "Y", version=1)), (once(Kind.FAIL, skip=1),), applied=1
+        (VERSIONS[0], of("StudyDescription", "Y", version=1)), (once(FaultKind.FAIL, skip=1),), applied=1
     ),
     "a version that is not there yet": Trouble((of("PatientName", "X", version=5), NAME), applied=1),
     "order": Trouble(ORDERED),
-    "order, failed": Trouble(ORDERED, (once(Kind.FAIL, skip=1),)),
-    "order, twice late": Trouble(ORDERED, (once(Kind.LATE, skip=1, times=2, seconds=0.6),)),
-    "failed and overtaken": Trouble((NAME,), (once(Kind.FAIL), once(Kind.FOREIGN_BEFORE, skip=1))),
-    "overtaken by a failure": Trouble((NAME,), (once(Kind.FOREIGN_FAILED),)),
-    "overtaken by a failure and lost": Trouble((NAME,), (once(Kind.FOREIGN_FAILED), once(Kind.DROP_AFTER))),
-    "looks behind": Trouble(STEPS, (once(Kind.LAGGING, GET, skip=2, times=3),)),
+    "order, failed": Trouble(ORDERED, (once(FaultKind.FAIL, skip=1),)),
+    "order, twice late": Trouble(ORDERED, (once(FaultKind.LATE, skip=1, times=2, seconds=0.6),)),
+    "failed and overtaken": Trouble((NAME,), (once(FaultKind.FAIL), once(FaultKind.FOREIGN_BEFORE, skip=1))),
+    "overtaken by a failure": Trouble((NAME,), (once(FaultKind.FOREIGN_FAILED),)),
+    "overtaken by a failure and lost": Trouble((NAME,), (once(FaultKind.FOREIGN_FAILED), once(FaultKind.DROP_AFTER))),
+    "looks behind": Trouble(STEPS, (once(FaultKind.LAGGING, GET, skip=2, times=3),)),
     # what the image set holds already
     "holds, lost before, then a stranger": Trouble((HOLDS,), LOSSES["dropped before"], stranger=True),
     "holds, lost after, then a stranger": Trouble((HOLDS,), LOSSES["dropped after"], stranger=True),
     "holds, twice late": Trouble((HOLDS,), LOSSES["twice late"]),
     # the second writer changes nothing: its version reads as ours would
     "holds, overtaken, lost before, then a stranger": Trouble(
-        (HOLDS,), (once(Kind.FOREIGN_BEFORE), once(Kind.DROP_BEFORE, skip=1)), stranger=True
+        (HOLDS,), (once(FaultKind.FOREIGN_BEFORE), once(FaultKind.DROP_BEFORE, skip=1)), stranger=True
     ),
     "holds, overtaken, lost after, then a stranger": Trouble(
-        (HOLDS,), (once(Kind.FOREIGN_BEFORE), once(Kind.DROP_AFTER, skip=1)), stranger=True
+        (HOLDS,), (once(FaultKind.FOREIGN_BEFORE), once(FaultKind.DROP_AFTER, skip=1)), stranger=True
     ),
 }
 # what another decision of the service makes of it
@@ -258,7 +270,7 @@ class Scenario:
     watched: set[str]
 
     @classmethod
-    def under(cls, rules: Profile, folder: Path, *, merge: bool = True) -> Scenario:
+    def under(cls, rules: ServiceProfile, folder: Path, *, merge: bool = True) -> Scenario:
         server = emulated(profile=rules)
         names: dict[str, str] = {}
         rows: list[dict[str, Any]] = []
@@ -307,7 +319,7 @@ def _of(fault: Fault, image_set_id: str) -> Fault:
     return replace(fault, image_set_id=image_set_id)
 
 
-def wanted(rules: Profile) -> dict[str, int]:
+def wanted(rules: ServiceProfile) -> dict[str, int]:
     """Edits that are to be applied, by trouble."""
     found = {
         name: len(trouble.edits) if trouble.applied is None else trouble.applied for name, trouble in TROUBLES.items()
@@ -330,7 +342,7 @@ def single_switches() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("rules", list(single_switches()))
-def test_every_edit_is_made_once_or_said_not_to_be(rules: Profile, tmp_path: Path) -> None:
+def test_every_edit_is_made_once_or_said_not_to_be(rules: ServiceProfile, tmp_path: Path) -> None:
     scenario = Scenario.under(rules, tmp_path)
     assert not scenario.process()
     check(scenario)
@@ -341,7 +353,7 @@ BY_LIST: dict[str, Any] = {"rates": {**FAST, Operation.GET: Rate(0.2, 1)}, "unlo
 
 
 @pytest.mark.parametrize("rules", list(single_switches()))
-def test_every_edit_is_made_once_by_looks_at_lists(rules: Profile, tmp_path: Path) -> None:
+def test_every_edit_is_made_once_by_looks_at_lists(rules: ServiceProfile, tmp_path: Path) -> None:
     scenario = Scenario.under(rules, tmp_path)
     assert not scenario.process(**BY_LIST)
     check(scenario)
@@ -371,7 +383,7 @@ KILLED: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("rules", [profile(**choices) for choices in KILLED.values()], ids=KILLED)
-def test_every_edit_is_made_once_without_merging(rules: Profile, tmp_path: Path) -> None:
+def test_every_edit_is_made_once_without_merging(rules: ServiceProfile, tmp_path: Path) -> None:
     scenario = Scenario.under(rules, tmp_path, merge=False)
     assert not scenario.process()
     check(scenario)
@@ -396,7 +408,7 @@ def combinations() -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rules", list(combinations()))
-def test_every_edit_is_made_once_under_every_combination(rules: Profile, tmp_path: Path) -> None:
+def test_every_edit_is_made_once_under_every_combination(rules: ServiceProfile, tmp_path: Path) -> None:
     scenario = Scenario.under(rules, tmp_path)
     scenario.process()
     check(scenario)
@@ -406,7 +418,7 @@ def test_every_edit_is_made_once_under_every_combination(rules: Profile, tmp_pat
 @pytest.mark.parametrize("kills", [(40, 150, 333), (111, 7, 60)], ids=["early", "soon again"])
 @pytest.mark.parametrize("options", [{}, BY_LIST], ids=["", "by list"])
 def test_every_edit_is_made_once_through_kills(
-    rules: Profile, kills: tuple[int, ...], options: dict[str, Any], tmp_path: Path
+    rules: ServiceProfile, kills: tuple[int, ...], options: dict[str, Any], tmp_path: Path
 ) -> None:
     """Each kill falls between an intent and its answer, somewhere; the next process goes on."""
     scenario = Scenario.under(rules, tmp_path)

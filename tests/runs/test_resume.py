@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.client.responses import Outcome, Standing
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Event, Ledger, Part
@@ -209,7 +209,7 @@ def test_failed_calls_are_made_on_a_resume_and_all_others_are_left(tmp_path: Pat
     ]
     plan = plan_of(tmp_path, [row(one, "PatientName", "X") for one in ids])
     ledger = tmp_path / "ledger.sqlite"
-    troubles = {0: Kind.FAIL, 1: Kind.FOREIGN_BEFORE, 2: Kind.FOREIGN_BEFORE}
+    troubles = {0: FaultKind.FAIL, 1: FaultKind.FOREIGN_BEFORE, 2: FaultKind.FOREIGN_BEFORE}
     faults = [Fault(kind=kind, action="UpdateImageSetMetadata", image_set_id=ids[n]) for n, kind in troubles.items()]
     server.faults.add(faults, now=server.now())
     process(server, plan, ledger, max_attempts=2, on_conflict=OnConflict.STOP)

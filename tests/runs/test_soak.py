@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulkedit.client.responses import Outcome
-from bulkedit.emulator import Kind
+from bulkedit.emulator import FaultKind
 from tests.runs.soak import soak
 
 if TYPE_CHECKING:
@@ -16,5 +16,12 @@ def test_a_thousand_calls_in_constant_trouble_end_with_even_books(tmp_path: Path
     sheet = soak(tmp_path, 1_000)
     assert sheet.outcomes[Outcome.REJECTED] == 10
     assert 0 < sheet.outcomes[Outcome.CONFLICTED] < 10
-    for kind in (Kind.THROTTLE, Kind.DROP_AFTER, Kind.ERROR_AFTER, Kind.ERROR_BEFORE, Kind.FAIL, Kind.FOREIGN_BEFORE):
+    for kind in (
+        FaultKind.THROTTLE,
+        FaultKind.DROP_AFTER,
+        FaultKind.ERROR_AFTER,
+        FaultKind.ERROR_BEFORE,
+        FaultKind.FAIL,
+        FaultKind.FOREIGN_BEFORE,
+    ):
         assert sheet.struck[kind] > 0

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from bulkedit.client.responses import Lost
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, profile
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, profile
 from bulkedit.emulator.state.document import parse
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import ledger_frames
@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 
 UPDATE, STUDY = "UpdateImageSetMetadata", "1.2.3"
 TROUBLES = [
-    Kind.DROP_BEFORE,
-    Kind.DROP_AFTER,
-    Kind.ERROR_AFTER,
-    Kind.THROTTLE,
-    Kind.CONFLICT,
-    Kind.FAIL,
-    Kind.LATE,
-    Kind.FOREIGN_BEFORE,
-    Kind.FOREIGN_AFTER,
+    FaultKind.DROP_BEFORE,
+    FaultKind.DROP_AFTER,
+    FaultKind.ERROR_AFTER,
+    FaultKind.THROTTLE,
+    FaultKind.CONFLICT,
+    FaultKind.FAIL,
+    FaultKind.LATE,
+    FaultKind.FOREIGN_BEFORE,
+    FaultKind.FOREIGN_AFTER,
 ]
 LOST_BY = {"killed before": "lost before", "killed after": "lost after"}  # what a kill is to a process that lives on
 STOPS = ["stopped", *LOST_BY]
 BEYOND = 1_000  # requests: no script says anything of those after so many
-FAILED_THEN_FOLLOWED = (Kind.FAIL, Kind.FOREIGN_AFTER)
+FAILED_THEN_FOLLOWED = (FaultKind.FAIL, FaultKind.FOREIGN_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Script:
     """What becomes of each update request, by its number, and where the run stops."""
 
     edits: tuple[dict[str, Any], ...]
-    troubles: dict[int, tuple[Kind, ...]]
+    troubles: dict[int, tuple[FaultKind, ...]]
     stops: dict[int, str]  # `STOPS`, or how the answer is lost instead
     policy: OnConflict = OnConflict.REBASE
     merge: bool = False
@@ -72,7 +72,7 @@ class Script:
         return {
             number
             for number, kinds in self.troubles.items()
-            if self.stops.get(number - 1) in STOPS and Kind.FOREIGN_BEFORE in kinds
+            if self.stops.get(number - 1) in STOPS and FaultKind.FOREIGN_BEFORE in kinds
         }
 
     def without_stops(self) -> Script:

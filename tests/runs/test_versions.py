@@ -12,7 +12,7 @@ import pytest
 
 from bulkedit._json import object_in
 from bulkedit.client.responses import ImageSet, Standing, State
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, Kind, Settle, profile
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, Settle, profile
 from bulkedit.emulator.state.document import parse
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.plans import PlannedCall
@@ -39,10 +39,10 @@ SERIES, INSTANCE = f"{STUDY}.1", f"{STUDY}.1.2"
 
 
 def failing(times: int = 1, skip: int = 0) -> Fault:
-    return Fault(kind=Kind.FAIL, action=UPDATE, times=times, skip=skip)
+    return Fault(kind=FaultKind.FAIL, action=UPDATE, times=times, skip=skip)
 
 
-def struck(kind: Kind, times: int = 1, skip: int = 0, **fields: Any) -> Fault:
+def struck(kind: FaultKind, times: int = 1, skip: int = 0, **fields: Any) -> Fault:
     return Fault(kind=kind, action=UPDATE, times=times, skip=skip, **fields)
 
 
@@ -211,7 +211,7 @@ def test_a_strangers_version_right_after_our_failed_one_is_his(
     tmp_path: Path, policy: OnConflict, version: int | None
 ) -> None:
     scene = Scene.of(tmp_path, name(version=version), described())
-    scene.trouble(failing(), struck(Kind.FOREIGN_AFTER))
+    scene.trouble(failing(), struck(FaultKind.FOREIGN_AFTER))
     found = scene.go(on_conflict=policy)
     if policy is OnConflict.STOP:
         assert found == ["conflicted", "conflicted"]
@@ -222,13 +222,13 @@ def test_a_strangers_version_right_after_our_failed_one_is_his(
 
 def test_a_row_that_follows_a_failed_version_does_not_take_the_strangers_for_it(tmp_path: Path) -> None:
     scene = Scene.of(tmp_path, name(version=1), described(version=2))
-    scene.trouble(failing(), struck(Kind.FOREIGN_AFTER))
+    scene.trouble(failing(), struck(FaultKind.FOREIGN_AFTER))
     assert scene.go() == ["conflicted", "conflicted"]
 
 
 def test_the_version_after_a_rejected_one_is_not_taken_for_ours(tmp_path: Path) -> None:
     scene = Scene.of(tmp_path, FORBIDDEN, name())
-    scene.trouble(struck(Kind.FOREIGN_AFTER))
+    scene.trouble(struck(FaultKind.FOREIGN_AFTER))
     assert scene.go(on_conflict=OnConflict.STOP) == ["rejected", "conflicted"]
 
 
@@ -257,7 +257,7 @@ def test_what_a_conflict_has_stopped_is_taken_up_again_on_the_version_that_is_th
 @pytest.mark.parametrize("kills", [(5,), (6, 1), (7, 2)])
 def test_a_conflict_that_was_met_is_not_counted_again(tmp_path: Path, kills: tuple[int, ...]) -> None:
     scene = Scene.of(tmp_path, name(), described(), {"attribute": "AccessionNumber", "value": "A9"})
-    scene.trouble(struck(Kind.FOREIGN_BEFORE, skip=1))
+    scene.trouble(struck(FaultKind.FOREIGN_BEFORE, skip=1))
     for at in kills:
         scene.go(Kill(at, done=True))
     assert scene.go() == ["applied"] * 3
@@ -267,7 +267,7 @@ def test_a_conflict_that_was_met_is_not_counted_again(tmp_path: Path, kills: tup
 def test_reads_that_are_behind_after_a_stop_make_no_other_writer(tmp_path: Path) -> None:
     scene = Scene.of(tmp_path, name(version=1), described(version=2))
     scene.stop_after(1)
-    scene.trouble(Fault(kind=Kind.LAGGING, action="GetImageSet", times=1))
+    scene.trouble(Fault(kind=FaultKind.LAGGING, action="GetImageSet", times=1))
     assert scene.go(on_conflict=OnConflict.STOP) == ["applied", "applied"]
 
 
@@ -275,7 +275,7 @@ def test_a_service_that_gives_a_number_twice_is_known_as_such_after_a_stop(tmp_p
     scene = Scene.of(tmp_path, name(), described(), failed_version="kept")
     scene.trouble(failing())
     scene.stop_after(1)
-    scene.trouble(failing(), struck(Kind.FOREIGN_AFTER))
+    scene.trouble(failing(), struck(FaultKind.FOREIGN_AFTER))
     assert scene.go() == ["applied", "applied"]
     assert scene.conflicts() == [1, 0]
 
@@ -283,7 +283,7 @@ def test_a_service_that_gives_a_number_twice_is_known_as_such_after_a_stop(tmp_p
 # -- a version is ours only if its whole document says so
 
 
-@pytest.mark.parametrize("loss", [Kind.DROP_BEFORE, Kind.ERROR_BEFORE])
+@pytest.mark.parametrize("loss", [FaultKind.DROP_BEFORE, FaultKind.ERROR_BEFORE])
 @pytest.mark.parametrize(
     "edit",
     [name("DOE^JANE"), {"attribute": "StudyDescription", "value": "CHEST"}],
@@ -291,7 +291,7 @@ def test_a_service_that_gives_a_number_twice_is_known_as_such_after_a_stop(tmp_p
 )
 @pytest.mark.parametrize("policy", OnConflict)
 def test_a_strangers_version_is_not_claimed_for_a_lost_request_that_would_change_nothing(
-    tmp_path: Path, loss: Kind, edit: dict[str, Any], policy: OnConflict
+    tmp_path: Path, loss: FaultKind, edit: dict[str, Any], policy: OnConflict
 ) -> None:
     scene = Scene.of(tmp_path, edit)
     scene.trouble(struck(loss))
@@ -302,7 +302,7 @@ def test_a_strangers_version_is_not_claimed_for_a_lost_request_that_would_change
 
 def test_an_edit_that_held_already_is_applied_and_no_version_is_claimed(tmp_path: Path) -> None:
     scene = Scene.of(tmp_path, name("DOE^JANE"))
-    scene.trouble(struck(Kind.DROP_AFTER))
+    scene.trouble(struck(FaultKind.DROP_AFTER))
     assert scene.go() == ["applied"]
     assert scene.versions() == ["CREATED", "UPDATED"]
     assert (scene.rows()[0]["version"], scene.conflicts()) == (None, [0])
@@ -329,7 +329,7 @@ def test_a_late_request_is_not_told_rejected(
 ) -> None:
     rules = {"checked_first": checked, "constraints": constraints}
     scene = Scene.of(tmp_path, *edits, merge=True, settle_s=0.01, **rules)  # its twin finds it done, not under way
-    scene.trouble(struck(Kind.LATE, seconds=seconds))
+    scene.trouble(struck(FaultKind.LATE, seconds=seconds))
     assert scene.go() == ["applied"]
     assert scene.versions() == ["CREATED", "UPDATED"]
 
@@ -340,7 +340,7 @@ def test_another_writer_who_makes_a_request_invalid_is_told_from_an_invalid_requ
 ) -> None:
     """The value to remove is read, another writer removes it, and the request comes."""
     scene = Scene.of(tmp_path, FORBIDDEN, name(), checked_first=checked, constraints="sync")
-    scene.trouble(struck(Kind.FOREIGN_BEFORE))
+    scene.trouble(struck(FaultKind.FOREIGN_BEFORE))
     assert scene.go() == ["rejected", "applied"]
     assert scene.conflicts() == [1, 0]
 

@@ -26,7 +26,7 @@ from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, Ima
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle
 from bulkedit.emulator.http.server import Server
 from bulkedit.emulator.http.signing import Signed
-from bulkedit.emulator.state.faults import Kind
+from bulkedit.emulator.state.faults import FaultKind
 from bulkedit.runs.engine import Clock, Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import Options
@@ -88,7 +88,7 @@ class Emulated(Server):
         self.receive()
         reply, struck = self.answer(signed)
         for fault in struck:
-            if fault.kind is Kind.LATE:
+            if fault.kind is FaultKind.LATE:
                 self._on_their_way.append((self.now() + fault.seconds, signed))
                 asyncio.get_running_loop().call_later(fault.seconds, self.receive)
         return reply

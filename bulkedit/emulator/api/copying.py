@@ -9,7 +9,7 @@ from bulkedit.emulator.api import views
 from bulkedit.emulator.api.failures import Broken, Invalid, QuotaExceeded
 from bulkedit.emulator.state import copies as made
 from bulkedit.emulator.state.document import conflicting, keys_of
-from bulkedit.emulator.state.image_set import ImageSet, Pending, Version
+from bulkedit.emulator.state.image_set import Pending, StoredImageSet, Version
 
 if TYPE_CHECKING:
     from bulkedit.emulator.api.request import Request
@@ -77,7 +77,7 @@ def _wanted(copies: _Copies | None) -> made.Wanted | None:
     return wanted
 
 
-def _destination(world: World, request: Request, source: ImageSet) -> ImageSet | None:
+def _destination(world: World, request: Request, source: StoredImageSet) -> StoredImageSet | None:
     given = _information(request).get("destinationImageSet")
     if given is None:
         return None
@@ -89,7 +89,11 @@ def _destination(world: World, request: Request, source: ImageSet) -> ImageSet |
 
 
 def _outcome(
-    world: World, request: Request, source: ImageSet, destination: ImageSet | None, wanted: made.Wanted | None
+    world: World,
+    request: Request,
+    source: StoredImageSet,
+    destination: StoredImageSet | None,
+    wanted: made.Wanted | None,
 ) -> Document | str:
     """The destination's content after the copy, or the message with which it will fail."""
     try:
@@ -107,7 +111,7 @@ def _outcome(
     return document
 
 
-def _check_promotion(world: World, source: ImageSet, document: Document) -> None:
+def _check_promotion(world: World, source: StoredImageSet, document: Document) -> None:
     """What becomes primary must agree with the study's primary image sets, and not be there already."""
     keys = keys_of(document)
     for primary in world.primaries_of(source.datastore_id, keys.study_uid):
@@ -116,7 +120,7 @@ def _check_promotion(world: World, source: ImageSet, document: Document) -> None
 
 
 def _begin(
-    world: World, request: Request, source: ImageSet, destination: ImageSet | None, ending: Document | str
+    world: World, request: Request, source: StoredImageSet, destination: StoredImageSet | None, ending: Document | str
 ) -> Answer:
     """Lock both. The source stays readable and goes back to the status it had; the destination gets a version."""
     document, message = (None, ending) if isinstance(ending, str) else (ending, None)
@@ -140,15 +144,15 @@ def _begin(
     }
 
 
-def _new_image_set(world: World, request: Request, source: ImageSet, document: Document | None) -> ImageSet:
+def _new_image_set(world: World, request: Request, source: StoredImageSet, document: Document | None) -> StoredImageSet:
     content = document or made.NOTHING
     version = Version("COPYING", content, request.now, forced=request.flag("force"))
     now, primary = request.now, request.flag("promoteToPrimary") and document is not None
     new_id, keys = world.new_id(), keys_of(content)
-    return world.place(ImageSet(new_id, source.datastore_id, now, primary, now, keys, versions=[version]))
+    return world.place(StoredImageSet(new_id, source.datastore_id, now, primary, now, keys, versions=[version]))
 
 
-def _properties(world: World, image_set: ImageSet) -> Answer:
+def _properties(world: World, image_set: StoredImageSet) -> Answer:
     return {
         "imageSetId": image_set.id,
         "latestVersionId": str(image_set.number),

@@ -40,7 +40,7 @@ def service_model() -> ServiceModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class ApiOperation:
     """What the wire needs to know of one operation."""
 
     name: str
@@ -53,13 +53,13 @@ class Operation:
 
 
 @functools.cache
-def operations() -> dict[str, Operation]:
+def operations() -> dict[str, ApiOperation]:
     """Every operation of the model."""
     model = service_model()
     return {name: _operation(model.operation_model(name)) for name in model.operation_names}
 
 
-def _operation(model: OperationModel) -> Operation:
+def _operation(model: OperationModel) -> ApiOperation:
     shape = model.input_shape
     members = shape.members if isinstance(shape, StructureShape) else {}
     payload = shape.serialization.get("payload") if shape else None
@@ -71,7 +71,7 @@ def _operation(model: OperationModel) -> Operation:
     body = frozenset(n for n, m in members.items() if "location" not in m.serialization and n != payload)
     segments = tuple(model.http["requestUri"].partition("?")[0].strip("/").split("/"))
     check = check_of(shape) if shape else _anything
-    return Operation(model.name, model.http["method"], segments, query, payload, body, check)
+    return ApiOperation(model.name, model.http["method"], segments, query, payload, body, check)
 
 
 def check_of(shape: Shape) -> Check:

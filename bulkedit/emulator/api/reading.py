@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from bulkedit._json import Json
     from bulkedit.emulator.api.request import Request
     from bulkedit.emulator.api.views import Answer
-    from bulkedit.emulator.state.image_set import ImageSet
+    from bulkedit.emulator.state.image_set import StoredImageSet
     from bulkedit.emulator.state.world import World
 
 
-def _found(world: World, request: Request) -> ImageSet:
+def _found(world: World, request: Request) -> StoredImageSet:
     return world.image_set(request.text("datastoreId"), request.text("imageSetId"))
 
 
-def _asked(image_set: ImageSet, request: Request) -> int | None:
+def _asked(image_set: StoredImageSet, request: Request) -> int | None:
     """The version that the request names, None where it names none."""
     text = request.optional_text("versionId")
     if text is None:
@@ -32,7 +32,7 @@ def _asked(image_set: ImageSet, request: Request) -> int | None:
     return number
 
 
-def _newest(image_set: ImageSet, request: Request) -> int:
+def _newest(image_set: StoredImageSet, request: Request) -> int:
     """The latest version that the request sees."""
     lags = request.doom is not None and request.doom.lags
     return max(image_set.number - 1, 1) if lags else image_set.number
@@ -56,7 +56,7 @@ def get_image_set_metadata(world: World, request: Request) -> Blob:
     return Blob(assemble(document, image_set.datastore_id, image_set.id))
 
 
-def _readable(world: World, image_set: ImageSet, asked: int | None) -> int:
+def _readable(world: World, image_set: StoredImageSet, asked: int | None) -> int:
     """The version to read. That in the making is not ready (409); by default its predecessor answers for it."""
     switch = world.profile.metadata_while_updating
     wanted = asked or image_set.number

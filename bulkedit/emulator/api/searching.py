@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from bulkedit._json import Json
     from bulkedit.emulator.api.request import Request
     from bulkedit.emulator.api.views import Answer
-    from bulkedit.emulator.state.image_set import ImageSet
-    from bulkedit.emulator.state.records import Datastore
+    from bulkedit.emulator.state.image_set import StoredImageSet
+    from bulkedit.emulator.state.records import StoredDatastore
     from bulkedit.emulator.state.world import World
 
-    Test = Callable[[ImageSet], bool]
+    Test = Callable[[StoredImageSet], bool]
     Place = tuple[int | str, ...]  # of an image set in the order: what sorts it
     _Bound = tuple[float | str, ...]  # epoch seconds, or date and time
     _Wanted = str | bool | float | dict[str, str]  # text of a key, isPrimary, epoch seconds, or date and time
@@ -81,8 +81,8 @@ def _start(token: str | None, scope: str, field: str) -> Place | None:
 
 
 def _matches(
-    datastore: Datastore, filters: list[_Filter], sort: dict[str, str], start: Place | None
-) -> Iterator[ImageSet]:
+    datastore: StoredDatastore, filters: list[_Filter], sort: dict[str, str], start: Place | None
+) -> Iterator[StoredImageSet]:
     """The image sets that pass every filter, in order, from beyond the start."""
     tests = [_test(one) for one in filters]
     descending = sort["sortOrder"] == "DESC"
@@ -91,22 +91,22 @@ def _matches(
         catalog = datastore.catalog
         order = catalog.by_update if sort["sortField"] == "updatedAt" else catalog.by_creation
         walk = order.walk(int(start[0]) if start else None, descending=descending)
-        ordered: Iterable[ImageSet] = (image_set for _, image_set in walk)
+        ordered: Iterable[StoredImageSet] = (image_set for _, image_set in walk)
     else:
         everything = [s for s in datastore.image_sets.values() if s.listing] if candidates is None else candidates
         ordered = _sorted(everything, sort["sortField"], start, descending=descending)
     return (image_set for image_set in ordered if all(test(image_set) for test in tests))
 
 
-def _sorted(found: list[ImageSet], field: str, start: Place | None, *, descending: bool) -> list[ImageSet]:
-    def beyond(image_set: ImageSet) -> bool:
+def _sorted(found: list[StoredImageSet], field: str, start: Place | None, *, descending: bool) -> list[StoredImageSet]:
+    def beyond(image_set: StoredImageSet) -> bool:
         place = _place(image_set, field)
         return start is None or (place < start if descending else place > start)
 
     return sorted(filter(beyond, found), key=lambda image_set: _place(image_set, field), reverse=descending)
 
 
-def _place(image_set: ImageSet, field: str) -> Place:
+def _place(image_set: StoredImageSet, field: str) -> Place:
     listing = image_set.listing
     assert listing is not None  # noqa: S101 - only what is listed is found
     if field == "updatedAt":
@@ -116,7 +116,7 @@ def _place(image_set: ImageSet, field: str) -> Place:
     return (listing.keys.study_date or "", listing.keys.study_time or "", image_set.born)
 
 
-def _candidates(datastore: Datastore, filters: list[_Filter]) -> list[ImageSet] | None:
+def _candidates(datastore: StoredDatastore, filters: list[_Filter]) -> list[StoredImageSet] | None:
     """What an index finds for the first filter on a key; None where no filter is on one."""
     for one in filters:
         names = {name for value in one["values"] for name in value}
@@ -164,7 +164,7 @@ def _between(values: list[tuple[str, _Wanted]]) -> Test:
     return lambda image_set: (value := read(image_set)) is not None and low <= value <= high
 
 
-def _reader(name: str) -> Callable[[ImageSet], _Bound | None]:
+def _reader(name: str) -> Callable[[StoredImageSet], _Bound | None]:
     if name == "createdAt":
         return lambda image_set: (image_set.created_at,)
     if name == "updatedAt":
@@ -172,12 +172,12 @@ def _reader(name: str) -> Callable[[ImageSet], _Bound | None]:
     return _study_when
 
 
-def _updated_at(image_set: ImageSet) -> _Bound:
+def _updated_at(image_set: StoredImageSet) -> _Bound:
     number = image_set.listing.number if image_set.listing else image_set.number
     return (image_set.versions[number - 1].updated_at or image_set.created_at,)
 
 
-def _study_when(image_set: ImageSet) -> _Bound | None:
+def _study_when(image_set: StoredImageSet) -> _Bound | None:
     keys = image_set.listing.keys if image_set.listing else image_set.keys
     if keys.study_date is None:
         return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from bulkedit.emulator.api import paging, views
 from bulkedit.emulator.api.failures import Conflict, QuotaExceeded
-from bulkedit.emulator.state.records import Datastore
+from bulkedit.emulator.state.records import StoredDatastore
 
 if TYPE_CHECKING:
     from bulkedit._json import Json
@@ -25,7 +25,7 @@ def create_datastore(world: World, request: Request) -> Answer:
     if sum(d.status != "DELETED" for d in world.datastores.values()) >= MOST:
         raise QuotaExceeded("The limit of data stores is reached.")
     new_id = world.new_id()
-    datastore = Datastore(
+    datastore = StoredDatastore(
         new_id,
         request.optional_text("datastoreName") or f"datastore-{new_id[:8]}",
         request.now,
@@ -67,5 +67,5 @@ def delete_datastore(world: World, request: Request) -> Answer:
     return _status(datastore)
 
 
-def _status(datastore: Datastore) -> Answer:
+def _status(datastore: StoredDatastore) -> Answer:
     return {"datastoreId": datastore.id, "datastoreStatus": datastore.status}

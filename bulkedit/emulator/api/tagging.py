@@ -10,8 +10,8 @@ from bulkedit.emulator.api.failures import Invalid, NotFound
 if TYPE_CHECKING:
     from bulkedit.emulator.api.request import Request
     from bulkedit.emulator.api.views import Answer
-    from bulkedit.emulator.state.image_set import ImageSet
-    from bulkedit.emulator.state.records import Datastore
+    from bulkedit.emulator.state.image_set import StoredImageSet
+    from bulkedit.emulator.state.records import StoredDatastore
     from bulkedit.emulator.state.world import World
 
 MOST: Final = 50  # understanding-image-sets
@@ -43,7 +43,7 @@ def list_tags_for_resource(world: World, request: Request) -> Answer:
     return {"tags": dict(_resource(world, request).tags or {})}
 
 
-def _resource(world: World, request: Request) -> Datastore | ImageSet:
+def _resource(world: World, request: Request) -> StoredDatastore | StoredImageSet:
     """The resource of an ARN; its form has been checked against the model."""
     arn = request.text("resourceArn")
     _, datastore_id, *rest = arn.rpartition(":")[2].split("/")

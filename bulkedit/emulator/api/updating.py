@@ -8,7 +8,7 @@ from bulkedit.emulator.api import views
 from bulkedit.emulator.api.failures import Broken, Invalid
 from bulkedit.emulator.state import rules
 from bulkedit.emulator.state.editing import edited
-from bulkedit.emulator.state.image_set import ImageSet, Pending, Version
+from bulkedit.emulator.state.image_set import Pending, StoredImageSet, Version
 from bulkedit.emulator.state.updates import parse_updates
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def update_image_set_metadata(world: World, request: Request) -> Answer:
     return views.updating(image_set)
 
 
-def _study_of(world: World, image_set: ImageSet, updates: Updates) -> list[ImageSet]:
+def _study_of(world: World, image_set: StoredImageSet, updates: Updates) -> list[StoredImageSet]:
     """The image sets that a study-wide update changes, the named one first (update-image-set-metadata)."""
     if updates.revert_to is not None:
         raise Invalid("includeStudyImageSets is not supported with revertToVersionId")
@@ -58,7 +58,7 @@ def _study_of(world: World, image_set: ImageSet, updates: Updates) -> list[Image
 
 
 def _outcome(
-    world: World, request: Request, updates: Updates, targets: list[ImageSet], *, study_wide: bool
+    world: World, request: Request, updates: Updates, targets: list[StoredImageSet], *, study_wide: bool
 ) -> tuple[list[Document] | None, str | None]:
     """The documents after the update, or the message with which it will fail: of all targets alike."""
     if updates.revert_to is not None:
@@ -75,7 +75,7 @@ def _outcome(
 
 
 def _why_refused(
-    world: World, request: Request, updates: Updates, image_set: ImageSet, *, study_wide: bool
+    world: World, request: Request, updates: Updates, image_set: StoredImageSet, *, study_wide: bool
 ) -> str | None:
     study = world.primaries_of(image_set.datastore_id, image_set.keys.study_uid) if image_set.primary else []
     return rules.why_refused(
@@ -88,7 +88,7 @@ def _why_refused(
     )
 
 
-def _revert_target(image_set: ImageSet, number: int) -> Document:
+def _revert_target(image_set: StoredImageSet, number: int) -> Document:
     """The content to go back to: of an earlier version that did not fail (reference section 9, decision 12)."""
     if not 1 <= number < image_set.number:
         raise Invalid("revertToVersionId must be an earlier version of the image set")
@@ -99,7 +99,7 @@ def _revert_target(image_set: ImageSet, number: int) -> Document:
 
 
 def _begin(
-    world: World, request: Request, targets: list[ImageSet], documents: list[Document] | None, message: str | None
+    world: World, request: Request, targets: list[StoredImageSet], documents: list[Document] | None, message: str | None
 ) -> None:
     """Lock the image sets; each gets its next version, that of the siblings with a status of its own."""
     size = sum(target.latest.document.size for target in targets)

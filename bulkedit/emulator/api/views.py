@@ -9,8 +9,8 @@ from bulkedit.emulator.state.image_set import ACTIVE, DELETED, LOCKED, Tier
 
 if TYPE_CHECKING:
     from bulkedit._json import JsonObject
-    from bulkedit.emulator.state.image_set import ImageSet
-    from bulkedit.emulator.state.records import Datastore, Job
+    from bulkedit.emulator.state.image_set import StoredImageSet
+    from bulkedit.emulator.state.records import Job, StoredDatastore
     from bulkedit.emulator.state.world import World
 
 Answer: TypeAlias = "JsonObject"  # members as the service's model names them
@@ -27,19 +27,19 @@ def datastore_arn(world: World, datastore_id: str) -> str:
     return f"arn:aws:medical-imaging:{settings.region}:{settings.account}:datastore/{datastore_id}"
 
 
-def image_set_arn(world: World, image_set: ImageSet) -> str:
+def image_set_arn(world: World, image_set: StoredImageSet) -> str:
     """The ARN of an image set."""
     return f"{datastore_arn(world, image_set.datastore_id)}/imageset/{image_set.id}"
 
 
-def state_of(image_set: ImageSet, number: int) -> str:
+def state_of(image_set: StoredImageSet, number: int) -> str:
     """The imageSetState of one version: only the latest can be locked."""
     if number < image_set.number:
         return DELETED if image_set.deleted_at is not None else ACTIVE
     return image_set.state
 
 
-def version_properties(image_set: ImageSet, number: int) -> Answer:
+def version_properties(image_set: StoredImageSet, number: int) -> Answer:
     """The members that GetImageSet and ListImageSetVersions share."""
     version = image_set.versions[number - 1]
     return {
@@ -55,7 +55,7 @@ def version_properties(image_set: ImageSet, number: int) -> Answer:
     }
 
 
-def image_set_properties(world: World, image_set: ImageSet, number: int, now: float) -> Answer:
+def image_set_properties(world: World, image_set: StoredImageSet, number: int, now: float) -> Answer:
     """The answer of GetImageSet."""
     version = image_set.versions[number - 1]
     return without_nothing(
@@ -71,13 +71,13 @@ def image_set_properties(world: World, image_set: ImageSet, number: int, now: fl
     )
 
 
-def listed_version(image_set: ImageSet, number: int) -> Answer:
+def listed_version(image_set: StoredImageSet, number: int) -> Answer:
     """One item of ListImageSetVersions; its status key alone begins with a capital I."""
     properties = version_properties(image_set, number)
     return without_nothing(properties | {"ImageSetWorkflowStatus": image_set.versions[number - 1].status})
 
 
-def summary(world: World, image_set: ImageSet, now: float) -> Answer:
+def summary(world: World, image_set: StoredImageSet, now: float) -> Answer:
     """One item of SearchImageSets; its version is a number there."""
     assert image_set.listing is not None  # noqa: S101 - only what is listed is found
     number = image_set.listing.number
@@ -114,7 +114,7 @@ _SERIES_TAGS = {
 }
 
 
-def _tags(world: World, image_set: ImageSet, number: int) -> Answer:
+def _tags(world: World, image_set: StoredImageSet, number: int) -> Answer:
     document = image_set.versions[number - 1].document
     first = next(iter(document.series.values()), None)
     series = dicom_of(first.part) if first else {}
@@ -139,7 +139,7 @@ def _whole(value: object) -> int | None:
         return None
 
 
-def _study_counts(world: World, image_set: ImageSet) -> Answer:
+def _study_counts(world: World, image_set: StoredImageSet) -> Answer:
     """Of the primary image sets of the study; of the image set itself, where it is not one of them."""
     primaries = world.primaries_of(image_set.datastore_id, image_set.keys.study_uid) if image_set.primary else []
     counted = primaries or [image_set]
@@ -149,7 +149,7 @@ def _study_counts(world: World, image_set: ImageSet) -> Answer:
     }
 
 
-def updating(image_set: ImageSet) -> Answer:
+def updating(image_set: StoredImageSet) -> Answer:
     """The answer of UpdateImageSetMetadata: the version in the making."""
     return without_nothing(
         {
@@ -164,7 +164,7 @@ def updating(image_set: ImageSet) -> Answer:
     )
 
 
-def datastore_summary(world: World, datastore: Datastore) -> Answer:
+def datastore_summary(world: World, datastore: StoredDatastore) -> Answer:
     """One item of ListDatastores."""
     return {
         "datastoreId": datastore.id,
@@ -176,7 +176,7 @@ def datastore_summary(world: World, datastore: Datastore) -> Answer:
     }
 
 
-def datastore_properties(world: World, datastore: Datastore) -> Answer:
+def datastore_properties(world: World, datastore: StoredDatastore) -> Answer:
     """The properties of GetDatastore."""
     return without_nothing(
         datastore_summary(world, datastore)

@@ -21,15 +21,15 @@ from bulkedit.emulator.api.failures import Conflict, Denied, ServiceError, Throt
 from bulkedit.emulator.api.importing import UNDER_WAY
 from bulkedit.emulator.api.model import operations
 from bulkedit.emulator.api.request import Request
-from bulkedit.emulator.clock import Clock, SystemClock
+from bulkedit.emulator.clock import EmulatorClock, SystemClock
 from bulkedit.emulator.http import control, signing, wire
 from bulkedit.emulator.http import import_jobs as jobs
 from bulkedit.emulator.http.gate import Gate
 from bulkedit.emulator.settings import Settings
-from bulkedit.emulator.state.faults import Faults, Kind
+from bulkedit.emulator.state.faults import FaultKind, Faults
 from bulkedit.emulator.state.journal import Journal
 from bulkedit.emulator.state.records import Doom
-from bulkedit.emulator.state.saved import State
+from bulkedit.emulator.state.saved import StateFile
 from bulkedit.emulator.state.world import World
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
     from bulkedit._json import JsonObject
-    from bulkedit.emulator.api.model import Operation
+    from bulkedit.emulator.api.model import ApiOperation
     from bulkedit.emulator.http.wire import Reply
     from bulkedit.emulator.state.faults import Fault
     from bulkedit.emulator.state.journal import Note
@@ -64,7 +64,7 @@ class Server:
     """One emulator: a world behind HTTP."""
 
     def __init__(
-        self, settings: Settings | None = None, *, clock: Clock | None = None, host: str = "127.0.0.1"
+        self, settings: Settings | None = None, *, clock: EmulatorClock | None = None, host: str = "127.0.0.1"
     ) -> None:
         """``host``: the address that it is to listen on."""
         self.settings = settings or Settings()
@@ -72,7 +72,7 @@ class Server:
         self._gate = Gate(self.settings.allowed_hosts, bound=host)
         self.journal = Journal(self.settings.journal_limit)
         self.faults = Faults(self.settings.seed, self.settings.faults, now=self.now())
-        self.state = State(self.settings.state) if self.settings.state else None
+        self.state = StateFile(self.settings.state) if self.settings.state else None
         self.world = World(self.settings, random.Random(self.settings.seed))  # noqa: S311 - reproducible, not secret
         self._tasks: set[asyncio.Task[None]] = set()
         if self.state:
@@ -125,7 +125,7 @@ class Server:
         reply, struck = self.answer(signed)
         await self._delay(struck)
         for fault in struck:
-            if fault.kind is Kind.LATE:
+            if fault.kind is FaultKind.LATE:
                 self._begin_task(self._arrive_late(signed, fault.seconds))
         if reply is None:
             if http.transport is not None:
@@ -136,8 +136,8 @@ class Server:
     def answer(self, signed: signing.Signed, *, late: bool = False) -> tuple[Reply | None, list[Fault]]:
         """Carry one request out and write the journal: the answer, None where the connection is dropped.
 
-        With the answer come the faults that struck; what takes time in them (`Kind.SLOW`, `Kind.LATE`) is left to the
-        caller. ``late``: this is a request that comes late, which no other fault strikes.
+        With the answer come the faults that struck; what takes time in them (`FaultKind.SLOW`, `FaultKind.LATE`) is
+        left to the caller. ``late``: this is a request that comes late, which no other fault strikes.
         """
         note: Note = {"at": self.now(), "kind": "request", "bytes": len(signed.body)}
         struck: list[Fault] = []
@@ -153,7 +153,7 @@ class Server:
             note["status"], note["code"] = ServiceError.status, ServiceError.code
             reply = wire.refusal(ServiceError("The state file of the emulator cannot be written."))
         if struck or late:
-            note["fault"] = Kind.LATE if late else ",".join(fault.kind for fault in struck)
+            note["fault"] = FaultKind.LATE if late else ",".join(fault.kind for fault in struck)
         self.journal.add(**note)
         log(
             "emulator.answered" if reply else "emulator.dropped",
@@ -163,7 +163,7 @@ class Server:
             code=note.get("code"),
         )
         # what was refused for its credentials does not come late
-        return reply, struck if reply is None else [one for one in struck if one.kind is not Kind.LATE]
+        return reply, struck if reply is None else [one for one in struck if one.kind is not FaultKind.LATE]
 
     async def _arrive_late(self, signed: signing.Signed, seconds: float) -> None:
         await self.clock.sleep(seconds)
@@ -172,11 +172,11 @@ class Server:
 
     async def _delay(self, struck: list[Fault]) -> None:
         for fault in struck:
-            if fault.kind is Kind.SLOW:
+            if fault.kind is FaultKind.SLOW:
                 await self.clock.sleep(fault.seconds)
 
     def _date(self, struck: list[Fault]) -> str | None:
-        skew = next((fault.seconds for fault in struck if fault.kind is Kind.CLOCK_SKEW), None)
+        skew = next((fault.seconds for fault in struck if fault.kind is FaultKind.CLOCK_SKEW), None)
         return None if skew is None else formatdate(self.now() + skew, usegmt=True)
 
     def _answer(self, signed: signing.Signed, note: Note, struck: list[Fault], *, late: bool = False) -> Reply:
@@ -202,18 +202,18 @@ class Server:
 
     def _check_access(self, signed: signing.Signed, now: float, struck: list[Fault]) -> None:
         kinds = {fault.kind: fault for fault in struck}
-        if Kind.CLOCK_SKEW in kinds:
-            signing.check_time(signed.headers, now + kinds[Kind.CLOCK_SKEW].seconds)
+        if FaultKind.CLOCK_SKEW in kinds:
+            signing.check_time(signed.headers, now + kinds[FaultKind.CLOCK_SKEW].seconds)
         elif self.settings.credentials:
             signing.verify(signed, self.settings.credentials, now)
-        if Kind.EXPIRED in kinds:
+        if FaultKind.EXPIRED in kinds:
             raise signing.ExpiredToken
-        if Kind.DENIED in kinds:
+        if FaultKind.DENIED in kinds:
             raise Denied("You do not have sufficient access to perform this action.")
 
     def _carry_out(
         self,
-        operation: Operation,
+        operation: ApiOperation,
         params: dict[str, str],
         signed: signing.Signed,
         note: Note,
@@ -223,16 +223,16 @@ class Server:
         self._step_quota(note["at"])
         _fail_before(kinds)
         admit(self.world, operation.name, note["at"])
-        doom = Doom(fails=Kind.FAIL in kinds, hangs=Kind.HANG in kinds, lags=Kind.LAGGING in kinds)
+        doom = Doom(fails=FaultKind.FAIL in kinds, hangs=FaultKind.HANG in kinds, lags=FaultKind.LAGGING in kinds)
         typed = wire.parameters(operation, params, signed.query, signed.body)
         request = Request(operation.name, typed, note["at"], doom)
         _describe_version(note, request)
-        if kinds & {Kind.FOREIGN_BEFORE, Kind.FOREIGN_FAILED}:
-            self._write_as_another(request, fails=Kind.FOREIGN_BEFORE not in kinds)
+        if kinds & {FaultKind.FOREIGN_BEFORE, FaultKind.FOREIGN_FAILED}:
+            self._write_as_another(request, fails=FaultKind.FOREIGN_BEFORE not in kinds)
         answer = perform(self.world, request)
         if isinstance(answer, dict):
             self._follow_up(operation.name, answer, note)
-        if Kind.FOREIGN_AFTER in kinds:
+        if FaultKind.FOREIGN_AFTER in kinds:
             image_set = self.world.image_set(request.text("datastoreId"), request.text("imageSetId"))
             self.world.write_as_another_after(image_set)
         _fail_after(kinds)
@@ -273,27 +273,27 @@ class Server:
             self.world.dirty.clear()
 
 
-def _fail_before(kinds: set[Kind]) -> None:
+def _fail_before(kinds: set[FaultKind]) -> None:
     """The faults that keep a request from being carried out (now, or at all)."""
-    if kinds & {Kind.DROP_BEFORE, Kind.LATE}:
+    if kinds & {FaultKind.DROP_BEFORE, FaultKind.LATE}:
         raise Dropped
-    if Kind.ERROR_BEFORE in kinds:
+    if FaultKind.ERROR_BEFORE in kinds:
         raise ServiceError("An internal error occurred.")
-    if Kind.THROTTLE in kinds:
+    if FaultKind.THROTTLE in kinds:
         raise Throttled("Rate exceeded")
-    if Kind.CONFLICT in kinds:
+    if FaultKind.CONFLICT in kinds:
         raise Conflict("The image set is still being processed. Try again in a few seconds.")
 
 
-def _fail_after(kinds: set[Kind]) -> None:
+def _fail_after(kinds: set[FaultKind]) -> None:
     """The faults that keep a client from learning that its request was carried out."""
-    if Kind.DROP_AFTER in kinds:
+    if FaultKind.DROP_AFTER in kinds:
         raise Dropped
-    if Kind.ERROR_AFTER in kinds:
+    if FaultKind.ERROR_AFTER in kinds:
         raise ServiceError("An internal error occurred.")
 
 
-def _describe(note: Note, operation: Operation, params: dict[str, str]) -> None:
+def _describe(note: Note, operation: ApiOperation, params: dict[str, str]) -> None:
     note["action"] = operation.name
     if datastore_id := _id(params.get("datastoreId")):
         note["datastore_id"] = datastore_id

@@ -16,7 +16,7 @@ from bulkedit.emulator.state.document import load
 
 if TYPE_CHECKING:
     from bulkedit._json import Json, JsonObject
-    from bulkedit.emulator.api.model import Operation
+    from bulkedit.emulator.api.model import ApiOperation
     from bulkedit.emulator.api.views import Answer
 
 JSON: Final = "application/json"
@@ -45,8 +45,8 @@ class Reply:
 
 
 @functools.cache
-def _routes() -> dict[tuple[str, ...], dict[str, Operation]]:
-    routes: dict[tuple[str, ...], dict[str, Operation]] = {}
+def _routes() -> dict[tuple[str, ...], dict[str, ApiOperation]]:
+    routes: dict[tuple[str, ...], dict[str, ApiOperation]] = {}
     for operation in operations().values():
         routes.setdefault(_pattern(operation.segments), {})[operation.method] = operation
     return routes
@@ -61,7 +61,7 @@ def _pattern(segments: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("*" if segment.startswith("{") else segment for segment in segments)
 
 
-def route(method: str, path: str) -> tuple[Operation, dict[str, str]]:
+def route(method: str, path: str) -> tuple[ApiOperation, dict[str, str]]:
     """The operation of a path as it came over the wire, and the parameters that are in the path."""
     segments = path.removeprefix("/").split("/")
     if segments[0] == "tags":  # an ARN has slashes; clients encode them, people do not
@@ -77,7 +77,7 @@ def route(method: str, path: str) -> tuple[Operation, dict[str, str]]:
     return operation, {name[1:-1]: unquote(value) for name, value in pairs if name.startswith("{")}
 
 
-def parameters(operation: Operation, path_params: dict[str, str], query: str, body: bytes) -> JsonObject:
+def parameters(operation: ApiOperation, path_params: dict[str, str], query: str, body: bytes) -> JsonObject:
     """All parameters of a request, typed and checked against the model. ValidationException where they are wrong."""
     params: JsonObject = {**path_params, **_query_params(operation, query)}
     if operation.payload:
@@ -92,7 +92,7 @@ def parameters(operation: Operation, path_params: dict[str, str], query: str, bo
     return {name: value for name, value in params.items() if value is not None}
 
 
-def _query_params(operation: Operation, query: str) -> JsonObject:
+def _query_params(operation: ApiOperation, query: str) -> JsonObject:
     params: JsonObject = {}
     for wire_name, text in parse_qsl(query, keep_blank_values=True):
         if wire_name not in operation.query:

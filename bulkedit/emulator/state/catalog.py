@@ -11,7 +11,7 @@ from bulkedit.emulator.state.image_set import Listing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bulkedit.emulator.state.image_set import ImageSet
+    from bulkedit.emulator.state.image_set import StoredImageSet
 
 FIELDS = ("patient_id", "study_uid", "series_uid", "study_id", "accession")
 
@@ -20,9 +20,9 @@ class Index:
     """Image sets by the value of one key. A value with a single image set costs no container."""
 
     def __init__(self) -> None:
-        self._found: dict[str, ImageSet | dict[str, ImageSet]] = {}
+        self._found: dict[str, StoredImageSet | dict[str, StoredImageSet]] = {}
 
-    def add(self, value: str | None, image_set: ImageSet) -> None:
+    def add(self, value: str | None, image_set: StoredImageSet) -> None:
         """Enter an image set under a value."""
         if value is None:
             return
@@ -34,7 +34,7 @@ class Index:
         else:
             self._found[value] = {known.id: known, image_set.id: image_set}
 
-    def discard(self, value: str | None, image_set: ImageSet) -> None:
+    def discard(self, value: str | None, image_set: StoredImageSet) -> None:
         """Take an image set out from under a value."""
         known = self._found.get(value) if value is not None else None
         if isinstance(known, dict):
@@ -42,7 +42,7 @@ class Index:
         elif known is image_set and value is not None:
             del self._found[value]
 
-    def get(self, value: str) -> list[ImageSet]:
+    def get(self, value: str) -> list[StoredImageSet]:
         """The image sets with this value."""
         known = self._found.get(value)
         if known is None:
@@ -59,11 +59,11 @@ class Order:
 
     def __init__(self) -> None:
         self._positions = array("Q")
-        self._entries: list[ImageSet | None] = []
+        self._entries: list[StoredImageSet | None] = []
         self._next = 0
         self._live = 0
 
-    def append(self, image_set: ImageSet, position: int | None = None) -> int:
+    def append(self, image_set: StoredImageSet, position: int | None = None) -> int:
         """Enter an image set as the latest; the answer is its position, to be given to `discard`.
 
         A position is given where an order that was kept is built again.
@@ -85,7 +85,7 @@ class Order:
             self._entries[at] = None
             self._live -= 1
 
-    def walk(self, start: int | None, *, descending: bool) -> Iterator[tuple[int, ImageSet]]:
+    def walk(self, start: int | None, *, descending: bool) -> Iterator[tuple[int, StoredImageSet]]:
         """Go through the order from beyond ``start`` (a position; None is the end to start from)."""
         if descending:
             first = len(self._entries) if start is None else bisect_left(self._positions, start)
@@ -111,7 +111,7 @@ class Catalog:
         self.by_creation = Order()
         self.by_update = Order()
 
-    def file(self, image_set: ImageSet) -> None:
+    def file(self, image_set: StoredImageSet) -> None:
         """Enter the settled content of an image set, or take its place as the latest update."""
         old, keys = image_set.listing, image_set.keys
         if old is None:
@@ -125,7 +125,7 @@ class Catalog:
                 index.add(after, image_set)
         image_set.listing = Listing(image_set.settled, keys, self.by_update.append(image_set))
 
-    def restore(self, image_sets: list[tuple[ImageSet, int]]) -> None:
+    def restore(self, image_sets: list[tuple[StoredImageSet, int]]) -> None:
         """Enter image sets that were kept, each at the positions it had: its own, and the given one among updates."""
         for image_set, _ in sorted(image_sets, key=lambda item: item[0].born):
             self.by_creation.append(image_set, image_set.born)
@@ -134,7 +134,7 @@ class Catalog:
                 index.add(getattr(image_set.keys, name), image_set)
             image_set.listing = Listing(image_set.settled, image_set.keys, self.by_update.append(image_set, order))
 
-    def strike(self, image_set: ImageSet) -> None:
+    def strike(self, image_set: StoredImageSet) -> None:
         """Take an image set out."""
         if (old := image_set.listing) is None:
             return

@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 HEAD: Final = {"SchemaVersion", "DatastoreID", "ImageSetID"}  # filled in by the service
 
 
-class Place(NamedTuple):
+class DocumentPlace(NamedTuple):
     """Where in a document: no UID is the Patient or Study level, one is a series, two an instance of it."""
 
     level: str  # Patient, Study, Series or Instance
@@ -32,8 +32,8 @@ class Place(NamedTuple):
     instance: str | None = None
 
 
-PATIENT: Final = Place("Patient")
-STUDY: Final = Place("Study")
+PATIENT: Final = DocumentPlace("Patient")
+STUDY: Final = DocumentPlace("Study")
 
 
 class Keys(NamedTuple):
@@ -185,25 +185,25 @@ def image_set_id_of(datastore_id: str, keys: Keys, nth: int = 0) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class Draft:
+class DocumentDraft:
     """A working copy of a document: parses the parts that are touched, shares the others."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._parts: dict[Place, JsonObject] = {}
+        self._parts: dict[DocumentPlace, JsonObject] = {}
         self._series = document.series
 
-    def part(self, place: Place) -> JsonObject:
+    def part(self, place: DocumentPlace) -> JsonObject:
         """The parsed part at a place, to be changed in place. `Broken` where the document has no such place."""
         if place not in self._parts:
             self._parts[place] = json.loads(self._stored(place))
         return self._parts[place]
 
-    def dicom(self, place: Place) -> JsonObject:
+    def dicom(self, place: DocumentPlace) -> JsonObject:
         """The DICOM elements at a place, to be changed in place."""
         return object_made(self.part(place), "DICOM")
 
-    def _stored(self, place: Place) -> bytes:
+    def _stored(self, place: DocumentPlace) -> bytes:
         if place.series is None:
             return self._document.patient if place.level == "Patient" else self._document.study
         if (series := self._series.get(place.series)) is None:
@@ -214,13 +214,13 @@ class Draft:
             raise Broken("INVALID_REQUEST: The series has no such instance")
         return instance
 
-    def check_place(self, place: Place) -> None:
+    def check_place(self, place: DocumentPlace) -> None:
         """`Broken` where the document has no such series or instance."""
         self._stored(place)
 
     def remove_instance(self, series_uid: str, instance_uid: str) -> None:
         """Take an instance out."""
-        self._stored(place := Place("Instance", series_uid, instance_uid))
+        self._stored(place := DocumentPlace("Instance", series_uid, instance_uid))
         self._parts.pop(place, None)
         series = self._series[series_uid]
         rest = {uid: part for uid, part in series.instances.items() if uid != instance_uid}
@@ -228,7 +228,7 @@ class Draft:
 
     def remove_series(self, series_uid: str) -> None:
         """Take a series out, with its instances."""
-        self._stored(Place("Series", series_uid))
+        self._stored(DocumentPlace("Series", series_uid))
         self._parts = {place: part for place, part in self._parts.items() if place.series != series_uid}
         self._series = {uid: series for uid, series in self._series.items() if uid != series_uid}
 
@@ -242,7 +242,7 @@ class Draft:
         patient, study = self._part_bytes(PATIENT), self._part_bytes(STUDY)
         return Document(patient, study, series if self._parts.keys() - {PATIENT, STUDY} else self._series)
 
-    def _part_bytes(self, place: Place) -> bytes:
+    def _part_bytes(self, place: DocumentPlace) -> bytes:
         return dump(self._parts[place]) if place in self._parts else self._stored(place)
 
     def _finished_series(self, uid: str) -> Series:
@@ -250,7 +250,7 @@ class Draft:
         changed = {str(place.instance): dump(self._parts[place]) for place in places}
         series = self._series[uid]
         instances = {**series.instances, **changed} if changed else series.instances
-        return Series(self._part_bytes(Place("Series", uid)), instances)
+        return Series(self._part_bytes(DocumentPlace("Series", uid)), instances)
 
     def _rekeyed_series(self, series: dict[str, Series]) -> dict[str, Series]:
         renamed: dict[str, str] = {}
@@ -297,9 +297,9 @@ def conflicting(existing: Keys, new: Keys) -> bool:
 
 def rewritten(document: Document) -> Document:
     """The document as another writer leaves it: with a series attribute of its own."""
-    draft = Draft(document)
+    draft = DocumentDraft(document)
     for uid in document.series:
-        draft.dicom(Place("Series", uid))["ProtocolName"] = "WRITTEN BY ANOTHER"
+        draft.dicom(DocumentPlace("Series", uid))["ProtocolName"] = "WRITTEN BY ANOTHER"
     return draft.finish(rename_keys=False)
 
 

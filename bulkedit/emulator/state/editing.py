@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from bulkedit._json import object_in, object_made
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator.api.failures import Broken
-from bulkedit.emulator.state.document import Document, Draft, Place
+from bulkedit.emulator.state.document import Document, DocumentDraft, DocumentPlace
 from bulkedit.emulator.state.rules import PREFIX, why_not_new_private
 
 if TYPE_CHECKING:
     from bulkedit._json import Json, JsonObject
-    from bulkedit.emulator.settings import Profile
-    from bulkedit.emulator.state.updates import AttributeDocument, Change, Updates
+    from bulkedit.emulator.settings import ServiceProfile
+    from bulkedit.emulator.state.updates import AttributeChange, AttributeDocument, Updates
 
 
-def edited(document: Document, updates: Updates, profile: Profile) -> Document:
+def edited(document: Document, updates: Updates, profile: ServiceProfile) -> Document:
     """The document after an update. `Broken` says why the update fails, in words without values."""
-    draft = Draft(document)
+    draft = DocumentDraft(document)
     for place in (*updates.removable.places, *updates.updatable.places):
         if place.level != "Instance" or place not in updates.removable.bare:
             draft.check_place(place)
@@ -30,7 +30,7 @@ def edited(document: Document, updates: Updates, profile: Profile) -> Document:
     return result
 
 
-def _remove(draft: Draft, removable: AttributeDocument, profile: Profile) -> None:
+def _remove(draft: DocumentDraft, removable: AttributeDocument, profile: ServiceProfile) -> None:
     for change in removable.changes:
         _remove_attribute(draft, change, profile)
     for place in removable.bare:
@@ -40,7 +40,7 @@ def _remove(draft: Draft, removable: AttributeDocument, profile: Profile) -> Non
             draft.remove_series(place.series)
 
 
-def _remove_attribute(draft: Draft, change: Change, profile: Profile) -> None:
+def _remove_attribute(draft: DocumentDraft, change: AttributeChange, profile: ServiceProfile) -> None:
     part = draft.part(change.place)
     name, stored = change.name, object_made(part, "DICOM")
     if name not in stored:
@@ -54,7 +54,7 @@ def _remove_attribute(draft: Draft, change: Change, profile: Profile) -> None:
     object_in(part, "DICOMVRs").pop(name, None)
 
 
-def _set(draft: Draft, updatable: AttributeDocument) -> None:
+def _set(draft: DocumentDraft, updatable: AttributeDocument) -> None:
     vrs = {(place, name): vr for place, name, vr in updatable.vrs}
     for change in updatable.changes:
         name, part = change.name, draft.part(change.place)
@@ -64,7 +64,7 @@ def _set(draft: Draft, updatable: AttributeDocument) -> None:
         object_made(part, "DICOM")[name] = change.value
 
 
-def _set_vr(part: JsonObject, place: Place, name: str, vr: Json) -> None:
+def _set_vr(part: JsonObject, place: DocumentPlace, name: str, vr: Json) -> None:
     stored = object_made(part, "DICOMVRs")
     if vr is None and name in stored:
         return  # an update keeps the VR (example 6)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bulkedit._json import Json, JsonObject
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What goes wrong."""
 
     DROP_BEFORE = "drop-before"  # the connection is dropped, and nothing was done
@@ -46,13 +46,13 @@ class Kind(StrEnum):
 
 
 WRITES: Final = frozenset({"UpdateImageSetMetadata", "CopyImageSet", "DeleteImageSet"})
-_ONLY: Final[dict[Kind, frozenset[str]]] = {
-    Kind.FAIL: frozenset({"UpdateImageSetMetadata", "CopyImageSet"}),
-    Kind.HANG: WRITES,
-    Kind.FOREIGN_BEFORE: frozenset({"UpdateImageSetMetadata"}),
-    Kind.FOREIGN_AFTER: frozenset({"UpdateImageSetMetadata"}),
-    Kind.FOREIGN_FAILED: frozenset({"UpdateImageSetMetadata"}),
-    Kind.LAGGING: frozenset({"GetImageSet", "ListImageSetVersions"}),
+_ONLY: Final[dict[FaultKind, frozenset[str]]] = {
+    FaultKind.FAIL: frozenset({"UpdateImageSetMetadata", "CopyImageSet"}),
+    FaultKind.HANG: WRITES,
+    FaultKind.FOREIGN_BEFORE: frozenset({"UpdateImageSetMetadata"}),
+    FaultKind.FOREIGN_AFTER: frozenset({"UpdateImageSetMetadata"}),
+    FaultKind.FOREIGN_FAILED: frozenset({"UpdateImageSetMetadata"}),
+    FaultKind.LAGGING: frozenset({"GetImageSet", "ListImageSetVersions"}),
 }
 
 
@@ -60,7 +60,7 @@ _ONLY: Final[dict[Kind, frozenset[str]]] = {
 class Fault:
     """One thing that goes wrong."""
 
-    kind: Kind
+    kind: FaultKind
     rate: float = 1.0  # the share of matching requests that it strikes
     action: str | None = None  # this action only
     image_set_id: str | None = None  # this image set only
@@ -106,10 +106,10 @@ def from_dict(given: Mapping[str, Json]) -> Fault:
         if value is not None and name != "kind":
             values[name] = _number(name, value, kinds[name])
     try:
-        return Fault(kind=Kind(str(given.get("kind", ""))), **values)
+        return Fault(kind=FaultKind(str(given.get("kind", ""))), **values)
     except ValueError as error:
-        if "is not a valid Kind" in str(error):
-            raise ValueError(f"the kind of a fault is one of {', '.join(Kind)}") from None
+        if f"is not a valid {FaultKind.__name__}" in str(error):
+            raise ValueError(f"the kind of a fault is one of {', '.join(FaultKind)}") from None
         raise
 
 
@@ -161,7 +161,7 @@ class Faults:
         return [
             one.fault
             for place, one in enumerate(self._set)
-            if one.fault.kind is not Kind.QUOTA
+            if one.fault.kind is not FaultKind.QUOTA
             and one.fault.matches(action, image_set_id, access_key)
             and _in_time(one, now)
             and self._strikes(place, one, action, image_set_id)
@@ -169,7 +169,7 @@ class Faults:
 
     def scale(self, now: float) -> float | None:
         """The scale of quotas that the latest step asks for; None where there is no step."""
-        steps = [one.fault.scale for one in self._set if one.fault.kind is Kind.QUOTA and _in_time(one, now)]
+        steps = [one.fault.scale for one in self._set if one.fault.kind is FaultKind.QUOTA and _in_time(one, now)]
         return steps[-1] if steps else None
 
     def _strikes(self, place: int, one: _Set, action: str, image_set_id: str | None) -> bool:

@@ -60,7 +60,7 @@ class Listing(NamedTuple):
 
 
 @dataclass(slots=True)
-class ImageSet:
+class StoredImageSet:
     """An image set with all its versions."""
 
     id: str

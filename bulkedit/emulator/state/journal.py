@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from bulkedit._json import JsonObject
-    from bulkedit.emulator.state.records import Change
+    from bulkedit.emulator.state.records import StateChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Journal:
         self._last += 1
         self._entries.append(Entry(seq=self._last, **fields))
 
-    def add_changes(self, changes: Iterable[Change]) -> None:
+    def add_changes(self, changes: Iterable[StateChange]) -> None:
         """Write the states that image sets came to."""
         for change in changes:
             self.add(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from bulkedit.emulator.state.catalog import Catalog, Index
 
 if TYPE_CHECKING:
-    from bulkedit.emulator.state.image_set import ImageSet
+    from bulkedit.emulator.state.image_set import StoredImageSet
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """A state that an image set has come to."""
 
     at: float
@@ -34,7 +34,7 @@ class Doom:
 
 
 @dataclass(slots=True)
-class Datastore:
+class StoredDatastore:
     """A data store and all that is in it."""
 
     id: str
@@ -47,7 +47,7 @@ class Datastore:
     kms_key_arn: str | None = None
     lambda_authorizer_arn: str | None = None
     lossless_storage_format: str | None = None
-    image_sets: dict[str, ImageSet] = field(default_factory=dict)
+    image_sets: dict[str, StoredImageSet] = field(default_factory=dict)
     catalog: Catalog = field(default_factory=Catalog)
     primaries: Index = field(default_factory=Index)  # by StudyInstanceUID, always up to date
     under_way: Counter[str] = field(default_factory=Counter)  # counted actions, for the concurrency quotas

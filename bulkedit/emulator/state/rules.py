@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from bulkedit.dicom import dictionary as dicom
 
 if TYPE_CHECKING:
-    from bulkedit.emulator.settings import Profile
-    from bulkedit.emulator.state.document import Place
-    from bulkedit.emulator.state.updates import AttributeDocument, Change, Updates
+    from bulkedit.emulator.settings import ServiceProfile
+    from bulkedit.emulator.state.document import DocumentPlace
+    from bulkedit.emulator.state.updates import AttributeChange, AttributeDocument, Updates
 
 PREFIX: Final = "INVALID_REQUEST: "  # as in the failed version that list-image-set-versions shows
 
@@ -21,7 +21,7 @@ _LEVEL_SWITCHES: Final = {"Patient": "primary_patient", "Study": "primary_study"
 
 
 def why_refused(
-    updates: Updates, profile: Profile, *, forced: bool, primary: bool, study_wide: bool, alone: bool
+    updates: Updates, profile: ServiceProfile, *, forced: bool, primary: bool, study_wide: bool, alone: bool
 ) -> str | None:
     """Why an update breaks a constraint; None where it breaks none that can be told without the stored values.
 
@@ -39,7 +39,7 @@ def why_refused(
 
 
 def why_not_on_primary(
-    updates: Updates, profile: Profile, *, forced: bool, study_wide: bool, alone: bool
+    updates: Updates, profile: ServiceProfile, *, forced: bool, study_wide: bool, alone: bool
 ) -> str | None:
     """The rules of primary image sets (update-image-set-metadata; reference sections 2.5, 3.2 and 3.4)."""
     changed = [c for document in (updates.updatable, updates.removable) for c in document.changes]
@@ -58,12 +58,12 @@ def why_not_on_primary(
     return "force is not supported for the attributes of a primary image set" if needs else None
 
 
-def _needs_force(change: Change) -> bool:
+def _needs_force(change: AttributeChange) -> bool:
     known = dicom.attribute(change.name)
     return known is None or dicom.force_reason(known) is not None or dicom.why_unfit(known, change.value) is not None
 
 
-def why_not_editable(change: Change, profile: Profile, *, forced: bool) -> str | None:
+def why_not_editable(change: AttributeChange, profile: ServiceProfile, *, forced: bool) -> str | None:
     """The constraints on one attribute (dicom-metadata-constraints, items 1 to 5, 7 and 8)."""
     if change.name in dicom.NEVER_EDITABLE:
         return f"{change.name} cannot be updated"
@@ -80,7 +80,7 @@ def why_not_editable(change: Change, profile: Profile, *, forced: bool) -> str |
     return None
 
 
-def why_unfit(change: Change, *, forced: bool) -> str | None:
+def why_unfit(change: AttributeChange, *, forced: bool) -> str | None:
     """Values incompatible with the VR need force (item 6); the lengths of dicom-element-constraints stand."""
     known, value = dicom.attribute(change.name), change.value
     if known is None:
@@ -93,7 +93,7 @@ def why_unfit(change: Change, *, forced: bool) -> str | None:
     return f"The value of {known.name} does not fit VR {known.vr}" if dicom.why_unfit(known, value) else None
 
 
-def _why_not_removable(removable: AttributeDocument, profile: Profile, *, forced: bool) -> str | None:
+def _why_not_removable(removable: AttributeDocument, profile: ServiceProfile, *, forced: bool) -> str | None:
     if uid := next((c.name for c in removable.changes if c.name in dicom.FORCED_UIDS), None):
         return f"{uid} cannot be removed"
     for place in removable.bare:
@@ -104,7 +104,7 @@ def _why_not_removable(removable: AttributeDocument, profile: Profile, *, forced
     return None
 
 
-def why_not_new_private(place: Place, name: str, vr: object) -> str | None:
+def why_not_new_private(place: DocumentPlace, name: str, vr: object) -> str | None:
     """A new private element brings its VR in DICOMVRs (update-image-set-metadata, examples 5 and 6)."""
     if not isinstance(vr, str) or vr not in dicom.VRS:
         return f"{PREFIX}Private element {name} is new and needs a VR in DICOMVRs at the {place.level} level"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.emulator.dicom_import.files import create_private, shut_out_others
 from bulkedit.emulator.state.document import Document, Series, keys_of
-from bulkedit.emulator.state.image_set import ImageSet, Pending, Version
-from bulkedit.emulator.state.records import Datastore, Job
+from bulkedit.emulator.state.image_set import Pending, StoredImageSet, Version
+from bulkedit.emulator.state.records import Job, StoredDatastore
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class StateError(UsageError):
     """The state file cannot be used."""
 
 
-class State:
+class StateFile:
     """A state file, open. One process at a time."""
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +102,7 @@ class State:
 
     # -- writing
 
-    def save(self, things: Iterable[ImageSet | Datastore | Job]) -> None:
+    def save(self, things: Iterable[StoredImageSet | StoredDatastore | Job]) -> None:
         """Write what has changed, all of it or nothing."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -117,10 +117,10 @@ class State:
             raise
         self._db.execute("COMMIT")
 
-    def _save(self, thing: ImageSet | Datastore | Job) -> None:
-        if isinstance(thing, ImageSet):
+    def _save(self, thing: StoredImageSet | StoredDatastore | Job) -> None:
+        if isinstance(thing, StoredImageSet):
             self._save_image_set(thing)
-        elif isinstance(thing, Datastore):
+        elif isinstance(thing, StoredDatastore):
             self._put("datastore", thing.id, _record(thing, _DATASTORE))
         else:
             self._put("job", thing.id, dataclasses.asdict(thing))
@@ -128,7 +128,7 @@ class State:
     def _put(self, table: str, key: str, record: dict[str, Any]) -> None:
         self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (key, json.dumps(record)))  # noqa: S608
 
-    def _save_image_set(self, image_set: ImageSet) -> None:
+    def _save_image_set(self, image_set: StoredImageSet) -> None:
         pending = dataclasses.asdict(image_set.pending) if image_set.pending else None
         order = image_set.listing.order if image_set.listing else None
         self._put("image_set", image_set.id, _record(image_set, _IMAGE_SET) | {"pending": pending, "order": order})
@@ -139,7 +139,7 @@ class State:
             self._save_version(image_set, number)
         self._written[image_set.id] = image_set.number
 
-    def _save_version(self, image_set: ImageSet, number: int) -> None:
+    def _save_version(self, image_set: StoredImageSet, number: int) -> None:
         version = image_set.versions[number - 1]
         document = version.document
         parts = (self._keep(document.patient), self._keep(document.study), self._keep_series(image_set.id, document))
@@ -169,7 +169,7 @@ class State:
     def load(self, world: World) -> None:
         """Bring everything in the file into an empty world."""
         for datastore in self._records("datastore"):
-            world.enter_datastore(Datastore(**datastore))
+            world.enter_datastore(StoredDatastore(**datastore))
         for job in self._records("job"):
             world.add_job(Job(**job))
         image_sets = [self._load_image_set(world, record) for record in self._records("image_set")]
@@ -181,14 +181,14 @@ class State:
         for (record,) in self._db.execute(f"SELECT record FROM {table} ORDER BY rowid").fetchall():  # noqa: S608
             yield json.loads(record)
 
-    def _load_image_set(self, world: World, record: dict[str, Any]) -> tuple[ImageSet, int | None]:
+    def _load_image_set(self, world: World, record: dict[str, Any]) -> tuple[StoredImageSet, int | None]:
         pending, order = record.pop("pending"), record.pop("order")
         rows = self._db.execute(
             "SELECT record, patient, study, series FROM version WHERE image_set_id = ? ORDER BY number", (record["id"],)
         )
         versions = [self._load_version(*row) for row in rows]
         self._written[record["id"]] = len(versions)
-        image_set = ImageSet(**record, keys=keys_of(versions[-1].document), versions=versions)
+        image_set = StoredImageSet(**record, keys=keys_of(versions[-1].document), versions=versions)
         image_set.pending = Pending(**pending) if pending else None
         if image_set.settled:
             image_set.keys = keys_of(versions[image_set.settled - 1].document)

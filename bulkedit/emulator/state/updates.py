@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bulkedit.emulator.api.failures import Invalid
-from bulkedit.emulator.state.document import PATIENT, STUDY, Place, dump, load
+from bulkedit.emulator.state.document import PATIENT, STUDY, DocumentPlace, dump, load
 
 if TYPE_CHECKING:
     from bulkedit._json import Json, JsonObject
-    from bulkedit.emulator.settings import Profile
+    from bulkedit.emulator.settings import ServiceProfile
 
 MODEL_LIMIT: Final = 30_000  # shape DICOMAttribute of the service's model; no profile goes beyond
 
@@ -26,10 +26,10 @@ _HEX: Final = re.compile(r"[0-9A-Fa-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class AttributeChange:
     """One attribute to set or to remove. Holds health data: never log it."""
 
-    place: Place
+    place: DocumentPlace
     name: str  # keyword, or eight upper-case hex digits
     value: Json
 
@@ -38,10 +38,10 @@ class Change:
 class AttributeDocument:
     """The content of one attributes blob."""
 
-    changes: tuple[Change, ...] = ()
-    places: tuple[Place, ...] = ()  # every level that the document mentions
-    vrs: tuple[tuple[Place, str, Json], ...] = ()  # of DICOMVRs
-    bare: tuple[Place, ...] = ()  # series and instances named with nothing inside: `{}`
+    changes: tuple[AttributeChange, ...] = ()
+    places: tuple[DocumentPlace, ...] = ()  # every level that the document mentions
+    vrs: tuple[tuple[DocumentPlace, str, Json], ...] = ()  # of DICOMVRs
+    bare: tuple[DocumentPlace, ...] = ()  # series and instances named with nothing inside: `{}`
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Updates:
         return {place.level for document in (self.updatable, self.removable) for place in document.places}
 
 
-def parse_updates(body: Json, profile: Profile) -> Updates:
+def parse_updates(body: Json, profile: ServiceProfile) -> Updates:
     """Read the request body (shape MetadataUpdates, a union). ValidationException where it is malformed."""
     if not isinstance(body, dict):
         raise Invalid("updateImageSetMetadataUpdates must be a JSON object")
@@ -76,7 +76,7 @@ def _version(value: object) -> int:
     return int(value)
 
 
-def _parse_dicom_updates(blobs: Json, profile: Profile) -> Updates:
+def _parse_dicom_updates(blobs: Json, profile: ServiceProfile) -> Updates:
     if not isinstance(blobs, dict) or not blobs.keys() <= {"updatableAttributes", "removableAttributes"}:
         raise Invalid("DICOMUpdates holds updatableAttributes and removableAttributes only")
     documents = {name: parse_blob(name, blob, profile) for name, blob in blobs.items() if blob is not None}
@@ -90,7 +90,7 @@ def _parse_dicom_updates(blobs: Json, profile: Profile) -> Updates:
     return updates
 
 
-def parse_blob(name: str, blob: object, profile: Profile) -> AttributeDocument:
+def parse_blob(name: str, blob: object, profile: ServiceProfile) -> AttributeDocument:
     """Decode one attributes blob: base64 of a UTF-8 JSON document with a SchemaVersion, within the payload limit."""
     if not isinstance(blob, str):
         raise Invalid(f"{name} must be a base64 string")
@@ -141,10 +141,10 @@ class _Reader:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.changes: list[Change] = []
-        self.places: list[Place] = []
-        self.vrs: list[tuple[Place, str, Json]] = []
-        self.bare: list[Place] = []
+        self.changes: list[AttributeChange] = []
+        self.places: list[DocumentPlace] = []
+        self.vrs: list[tuple[DocumentPlace, str, Json]] = []
+        self.bare: list[DocumentPlace] = []
 
     def members(self, node: Json, allowed: set[str]) -> JsonObject:
         if not isinstance(node, dict):
@@ -153,11 +153,11 @@ class _Reader:
             raise Invalid(f"{self._name} holds a key that is not allowed at its level")
         return node
 
-    def level(self, node: Json, place: Place, allowed: set[str]) -> JsonObject:
+    def level(self, node: Json, place: DocumentPlace, allowed: set[str]) -> JsonObject:
         members = self.members(node, allowed | {"DICOMVRs"})
         self.places.append(place)
         for name, value in self._map(members, "DICOM").items():
-            self.changes.append(Change(place, stored_key(name), value))
+            self.changes.append(AttributeChange(place, stored_key(name), value))
         for name, vr in self._map(members, "DICOMVRs").items():
             self.vrs.append((place, stored_key(name), vr))
         if not members and place.series is not None:
@@ -169,9 +169,9 @@ class _Reader:
         if members.keys() - {"Series"}:
             self.level({k: v for k, v in members.items() if k != "Series"}, STUDY, {"DICOM"})
         for uid, series in self._map(members, "Series").items():
-            inner = self.level(series, Place("Series", uid), {"DICOM", "Instances"})
+            inner = self.level(series, DocumentPlace("Series", uid), {"DICOM", "Instances"})
             for sop_uid, instance in self._map(inner, "Instances").items():
-                self.level(instance, Place("Instance", uid, sop_uid), {"DICOM"})
+                self.level(instance, DocumentPlace("Instance", uid, sop_uid), {"DICOM"})
 
     def _map(self, members: JsonObject, name: str) -> JsonObject:
         found = members.get(name, {})

@@ -4,7 +4,7 @@ No I/O, no clock, no sleep: time is an argument (epoch seconds), randomness a ge
 time in the service is entered with the moment it will be done, and every entry point first brings the world up to
 ``now``. The API actions are functions over a world, one module for each group; `actions` is their front door.
 
-Whatever changes is noted: as a `Change` for the journal, and in ``dirty`` for whoever keeps the state on disk.
+Whatever changes is noted: as a `StateChange` for the journal, and in ``dirty`` for whoever keeps the state on disk.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from bulkedit.emulator.api.failures import Conflict, Denied, NotFound, QuotaExce
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID, DEFAULT_DATASTORE_NAME, Settings
 from bulkedit.emulator.state import document as documents
 from bulkedit.emulator.state.document import Document, Keys
-from bulkedit.emulator.state.image_set import NEVER, ImageSet, Pending, Tier, Version
+from bulkedit.emulator.state.image_set import NEVER, Pending, StoredImageSet, Tier, Version
 from bulkedit.emulator.state.quota import Quota
-from bulkedit.emulator.state.records import Change, Datastore, Doom, Job
+from bulkedit.emulator.state.records import Doom, Job, StateChange, StoredDatastore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,12 +42,12 @@ class World:
         self.profile = self.settings.profile
         self.rng = rng or random.Random(self.settings.seed)  # noqa: S311 - reproducible, not secret
         self.quota = Quota(self.settings.scale, self.settings.quotas)
-        self.datastores: dict[str, Datastore] = {}
+        self.datastores: dict[str, StoredDatastore] = {}
         self.jobs: dict[str, Job] = {}
         self.tokens: dict[str, str] = {}  # client token of a data store or job -> its id
-        self.changes: list[Change] = []
-        self.dirty: dict[int, ImageSet | Datastore | Job] = {}
-        self._agenda: list[tuple[float, int, ImageSet | Datastore, Pending | str | None]] = []
+        self.changes: list[StateChange] = []
+        self.dirty: dict[int, StoredImageSet | StoredDatastore | Job] = {}
+        self._agenda: list[tuple[float, int, StoredImageSet | StoredDatastore, Pending | str | None]] = []
         self._count = itertools.count()
 
     # -- time
@@ -56,7 +56,7 @@ class World:
         """Let happen what is due by ``now``, in order."""
         while self._agenda and self._agenda[0][0] <= now:
             due, _, thing, what = heapq.heappop(self._agenda)
-            if isinstance(thing, Datastore):
+            if isinstance(thing, StoredDatastore):
                 self._settle_datastore(thing, str(what), due)
             elif what is None:
                 self._file(thing)
@@ -69,12 +69,12 @@ class World:
 
     def add_datastore(self, name: str, *, now: float, datastore_id: str | None = None) -> str:
         """Make a data store, active at once."""
-        datastore = Datastore(datastore_id or self.new_id(), name, now, now)
+        datastore = StoredDatastore(datastore_id or self.new_id(), name, now, now)
         self.enter_datastore(datastore)
         self.touched(datastore)
         return datastore.id
 
-    def enter_datastore(self, datastore: Datastore) -> None:
+    def enter_datastore(self, datastore: StoredDatastore) -> None:
         """Put a data store into the world."""
         self.datastores[datastore.id] = datastore
         if datastore.token:
@@ -92,17 +92,17 @@ class World:
             self.add_datastore(DEFAULT_DATASTORE_NAME, now=now, datastore_id=DEFAULT_DATASTORE_ID)
         return DEFAULT_DATASTORE_ID
 
-    def begin_datastore(self, datastore: Datastore, status: str, *, ends: str, now: float) -> None:
+    def begin_datastore(self, datastore: StoredDatastore, status: str, *, ends: str, now: float) -> None:
         """Let a data store be in the making, or in deletion."""
         datastore.status, datastore.updated_at = status, now
         self.touched(datastore)
         self._enter(self.settle_time(0, now, None), datastore, ends)
 
-    def _settle_datastore(self, datastore: Datastore, status: str, now: float) -> None:
+    def _settle_datastore(self, datastore: StoredDatastore, status: str, now: float) -> None:
         datastore.status, datastore.updated_at = status, now
         self.touched(datastore)
 
-    def datastore(self, datastore_id: str, *, runtime: bool = True) -> Datastore:
+    def datastore(self, datastore_id: str, *, runtime: bool = True) -> StoredDatastore:
         """The data store, or the refusal: image set operations (``runtime``) have been seen to answer either way."""
         found = self.datastores.get(datastore_id)
         if found is not None and (found.status == "ACTIVE" or not runtime):
@@ -113,18 +113,18 @@ class World:
 
     # -- image sets
 
-    def image_set(self, datastore_id: str, image_set_id: str) -> ImageSet:
+    def image_set(self, datastore_id: str, image_set_id: str) -> StoredImageSet:
         """The image set, or the refusal."""
         found = self.datastore(datastore_id).image_sets.get(image_set_id)
         if found is None or (found.deleted_at is not None and self.profile.deleted == "gone"):
             raise NotFound("The requested image set does not exist.")
         return found
 
-    def primaries_of(self, datastore_id: str, study_uid: str | None) -> list[ImageSet]:
+    def primaries_of(self, datastore_id: str, study_uid: str | None) -> list[StoredImageSet]:
         """The primary image sets of a study."""
         return self.datastores[datastore_id].primaries.get(study_uid) if study_uid is not None else []
 
-    def writable(self, datastore_id: str, image_set_id: str, latest: str) -> ImageSet:
+    def writable(self, datastore_id: str, image_set_id: str, latest: str) -> StoredImageSet:
         """The image set, if it takes a write that names this version as the latest.
 
         That it is locked is told before the version is looked at (reference section 9, decision 2).
@@ -133,40 +133,40 @@ class World:
         self.check_version(image_set, latest)
         return image_set
 
-    def unlocked(self, datastore_id: str, image_set_id: str) -> ImageSet:
+    def unlocked(self, datastore_id: str, image_set_id: str) -> StoredImageSet:
         """The image set, if it takes a write at all."""
         image_set = self.image_set(datastore_id, image_set_id)
         self.check_there(image_set)
         self.check_unlocked(image_set)
         return image_set
 
-    def check_version(self, image_set: ImageSet, latest: str) -> None:
+    def check_version(self, image_set: StoredImageSet, latest: str) -> None:
         """A write must name the latest version (update-image-set-metadata)."""
         if latest.lstrip("0") != str(image_set.number):
             raise Conflict(STALE) if self.profile.stale_version == "conflict" else NotFound(STALE)
 
-    def check_there(self, image_set: ImageSet) -> None:
+    def check_there(self, image_set: StoredImageSet) -> None:
         """Nothing but properties is left of a deleted image set."""
         if image_set.deleted_at is not None:
             raise NotFound("The requested image set does not exist.")
 
-    def check_unlocked(self, image_set: ImageSet) -> None:
+    def check_unlocked(self, image_set: StoredImageSet) -> None:
         """No other write may run on a LOCKED image set (update-image-set-metadata, copy-image-set)."""
         if image_set.locked:
             raise Conflict("The image set is locked by another action. Updating or deleting it could be inconsistent.")
 
-    def check_room(self, datastore: Datastore, action: str) -> None:
+    def check_room(self, datastore: StoredDatastore, action: str) -> None:
         """At most so many updates, copies and deletions are under way in a data store (endpoints-quotas)."""
         if datastore.under_way[action] >= self.settings.concurrent:
             raise QuotaExceeded(f"The limit of concurrent {action} requests of the data store is reached.")
 
-    def begin(self, image_set: ImageSet, pending: Pending, *, now: float) -> None:
+    def begin(self, image_set: StoredImageSet, pending: Pending, *, now: float) -> None:
         """Lock an image set for an action."""
         image_set.pending = pending
         self._resume(image_set)
         self.note(image_set, now)
 
-    def write_as_another(self, image_set: ImageSet, now: float, *, fails: bool = False) -> None:
+    def write_as_another(self, image_set: StoredImageSet, now: float, *, fails: bool = False) -> None:
         """Another writer updates an image set, at once; nothing happens where it is locked or gone.
 
         With ``fails`` its update fails: a version with the content of the one before, if failures leave any.
@@ -184,7 +184,7 @@ class World:
         self.take_in(image_set, now)
         self.note(image_set, now)
 
-    def write_as_another_after(self, image_set: ImageSet) -> None:
+    def write_as_another_after(self, image_set: StoredImageSet) -> None:
         """Another writer updates an image set right after the action that is under way."""
         if image_set.pending is not None and image_set.pending.due != NEVER:
             self._enter(image_set.pending.due, image_set, _ANOTHER)
@@ -193,7 +193,7 @@ class World:
         """When an action on a document of this size will be done."""
         return NEVER if doom and doom.hangs else now + self.settings.settle.draw(self.rng, size)
 
-    def _settle(self, image_set: ImageSet, pending: Pending) -> None:
+    def _settle(self, image_set: StoredImageSet, pending: Pending) -> None:
         datastore = self.datastores[image_set.datastore_id]
         image_set.pending = None
         if pending.counted:
@@ -209,7 +209,7 @@ class World:
             self.take_in(image_set, pending.due)
         self.note(image_set, pending.due)
 
-    def _bury(self, datastore: Datastore, image_set: ImageSet, now: float) -> None:
+    def _bury(self, datastore: StoredDatastore, image_set: StoredImageSet, now: float) -> None:
         image_set.deleted_at = now
         datastore.catalog.strike(image_set)
         if image_set.primary:
@@ -218,7 +218,7 @@ class World:
         bare = Document(b"{}", b"{}", {})
         image_set.versions = [replace(version, document=bare) for version in image_set.versions]
 
-    def take_in(self, image_set: ImageSet, now: float) -> None:
+    def take_in(self, image_set: StoredImageSet, now: float) -> None:
         """Let a settled content be found: at once among its study's, after the lag by search."""
         datastore = self.datastores[image_set.datastore_id]
         keys = self._keys(image_set)
@@ -231,7 +231,7 @@ class World:
         else:
             self._file(image_set)
 
-    def _keys(self, image_set: ImageSet) -> Keys:
+    def _keys(self, image_set: StoredImageSet) -> Keys:
         """The keys of the latest version, without parsing what did not change."""
         if image_set.number == 1:
             return image_set.keys  # read when the image set was made
@@ -239,11 +239,11 @@ class World:
             return image_set.keys
         return documents.keys_of(image_set.latest.document)
 
-    def _file(self, image_set: ImageSet) -> None:
+    def _file(self, image_set: StoredImageSet) -> None:
         if image_set.deleted_at is None:
             self.datastores[image_set.datastore_id].catalog.file(image_set)
 
-    def _enter(self, due: float, thing: ImageSet | Datastore, what: Pending | str | None) -> None:
+    def _enter(self, due: float, thing: StoredImageSet | StoredDatastore, what: Pending | str | None) -> None:
         heapq.heappush(self._agenda, (due, next(self._count), thing, what))
 
     # -- adding image sets
@@ -276,18 +276,18 @@ class World:
         if image_set_id in self.datastores[datastore_id].image_sets:
             raise ValueError("an image set with this id exists")
         version = Version("CREATED", document)
-        image_set = self.place(ImageSet(image_set_id, datastore_id, now, primary, now, keys, versions=[version]))
+        image_set = self.place(StoredImageSet(image_set_id, datastore_id, now, primary, now, keys, versions=[version]))
         image_set.archived = storage_tier == Tier.ARCHIVE
         self.take_in(image_set, now)
         self.note(image_set, now)
         return image_set_id
 
-    def place(self, image_set: ImageSet) -> ImageSet:
+    def place(self, image_set: StoredImageSet) -> StoredImageSet:
         """Put a new image set into its data store."""
         self.datastores[image_set.datastore_id].image_sets[image_set.id] = image_set
         return image_set
 
-    def _import_onto(self, image_set: ImageSet, document: Document, now: float) -> str:
+    def _import_onto(self, image_set: StoredImageSet, document: Document, now: float) -> str:
         """An instance imported again takes the place of the old one, in a new version (understanding-image-sets)."""
         merged = documents.merged(image_set.latest.document, document)
         image_set.versions.append(Version("IMPORTED", merged, now))
@@ -303,7 +303,7 @@ class World:
 
     # -- a world that was kept
 
-    def restore(self, image_sets: list[tuple[ImageSet, int | None]]) -> None:
+    def restore(self, image_sets: list[tuple[StoredImageSet, int | None]]) -> None:
         """Take up image sets that were placed, each with its position among updates; None was not listed yet."""
         for datastore in self.datastores.values():
             mine = [(s, order) for s, order in image_sets if s.datastore_id == datastore.id and s.deleted_at is None]
@@ -318,7 +318,7 @@ class World:
                 ends = "ACTIVE" if datastore.status == "CREATING" else "DELETED"
                 self._enter(datastore.updated_at + self.settings.settle.seconds, datastore, ends)
 
-    def _resume(self, image_set: ImageSet) -> None:
+    def _resume(self, image_set: StoredImageSet) -> None:
         if (pending := image_set.pending) is None:
             return
         if pending.counted:
@@ -328,16 +328,16 @@ class World:
 
     # -- notes
 
-    def note(self, image_set: ImageSet, now: float) -> None:
+    def note(self, image_set: StoredImageSet, now: float) -> None:
         """Note the state that an image set has come to."""
         self.changes.append(
-            Change(
+            StateChange(
                 now, image_set.datastore_id, image_set.id, image_set.number, image_set.state, image_set.latest.status
             )
         )
         self.touched(image_set)
 
-    def touched(self, thing: ImageSet | Datastore | Job) -> None:
+    def touched(self, thing: StoredImageSet | StoredDatastore | Job) -> None:
         """Remember that something has changed since the state was last kept."""
         self.dirty[id(thing)] = thing
 
