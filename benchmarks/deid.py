@@ -215,7 +215,7 @@ def calls(instances: int) -> dict[str, float]:
     frame = pl.DataFrame(rows, schema_overrides=EDITS).with_columns(image_set_id=pl.col("key"))
     missing = [pl.lit(None, kind).alias(name) for name, kind in EDITS.items() if name not in frame.columns]
     edits = frame.with_columns(missing).select(*EDITS, "image_set_id").cast(EDITS)
-    plan = plans.make(edits, plans.Settings(rules=dicom.RULES["2026"], payload_limit=LIMIT))
+    plan = plans.make(edits, plans.PlanningSettings(rules=dicom.RULES["2026"], payload_limit=LIMIT))
     assert plan.set_aside.height == 0
     sizes = plan.calls.select(pl.col("updatable", "removable").str.len_bytes().sum())
     payload = max(sizes.row(0))
@@ -228,7 +228,11 @@ def value_of(known: dicom.Attribute, edit: deidentification.Edit) -> str:
     if edit.value is None:
         return "{}" if edit.action == "remove" else "null"
     kind = dicom.VRS[known.vr].kind
-    if known.vr == "SQ" or known.multi or (kind in {dicom.Kind.INTEGER, dicom.Kind.FLOAT} and not known.private):
+    if (
+        known.vr == "SQ"
+        or known.multi
+        or (kind in {dicom.ValueKind.INTEGER, dicom.ValueKind.FLOAT} and not known.private)
+    ):
         return edit.value
     return json.dumps(edit.value, ensure_ascii=False)
 

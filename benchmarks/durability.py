@@ -24,12 +24,12 @@ import polars as pl
 from benchmarks.instant import Instant
 from bulkedit import plans
 from bulkedit.client.pacing import Operation, Rate
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.options.running import Strategy
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Event, Ledger
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.resume import resumption
 from tests.runs.harness import FAST, KEY, about_plan, planned, row
 
@@ -62,7 +62,7 @@ def throughput(plan: plans.SavedPlan, path: Path, *, synchronous: str) -> float:
             if synchronous == "OFF":
                 ledger._anchor = None  # the anchor is a part of what durability costs
             options = replace(
-                Options(), rates={**FAST, Operation.UPDATE: Rate(RATE, BURST)}, workers=256, max_in_flight=1_000
+                EngineOptions(), rates={**FAST, Operation.UPDATE: Rate(RATE, BURST)}, workers=256, max_in_flight=1_000
             )
             engine = Engine(plan, Slow(CALLS), ledger, options, key=KEY, rng=random.Random(1))
             began = time.perf_counter()
@@ -106,8 +106,8 @@ def synthesise(folder: Path) -> None:
     plans.save(plan, folder / "plan", about_plan(plan, DEFAULT_DATASTORE_ID))
     with Ledger.create(folder / "ledger.sqlite") as ledger:
         ledger._connection.execute("PRAGMA synchronous = OFF")
-        for standing in (Standing.INTENDED, Standing.ACCEPTED, Standing.APPLIED):
-            last = LEDGER_CALLS - (100 if standing is Standing.APPLIED else 0)
+        for standing in (CallState.INTENDED, CallState.ACCEPTED, CallState.APPLIED):
+            last = LEDGER_CALLS - (100 if standing is CallState.APPLIED else 0)
             for begin in range(0, last, 50_000):
                 ledger.append(
                     [
@@ -125,7 +125,7 @@ def ready(folder: Path) -> None:
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         opened = time.perf_counter()
         found = resumption(plan, ledger, Strategy.NEW)
-        engine = Engine(plan, Instant(0), ledger, Options(), key=KEY, rng=random.Random(1))
+        engine = Engine(plan, Instant(0), ledger, EngineOptions(), key=KEY, rng=random.Random(1))
         assert found.in_doubt == 100
         assert engine.tally.applied == LEDGER_CALLS - 100
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -28,15 +28,15 @@ from bulkedit.client.pacing import Operation, Rate
 from bulkedit.runs import folder as runs
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.summary import summary
 
 if TYPE_CHECKING:
-    from bulkedit.runs.counters import Tally
+    from bulkedit.runs.counters import RunCounters
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 # no quota; and in-flight room for a service whose settled updates are looked at only after a moment
-OPTIONS = Options(rates={operation: Rate(1e7, 1e7) for operation in Operation}, max_in_flight=2_000)
+OPTIONS = EngineOptions(rates={operation: Rate(1e7, 1e7) for operation in Operation}, max_in_flight=2_000)
 
 
 def measure(folder: Path, calls: int) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def measure(folder: Path, calls: int) -> dict[str, Any]:
     }
 
 
-async def _run(run: runs.Run, client: instant.Instant, ledger: Ledger) -> Tally:
+async def _run(run: runs.Run, client: instant.Instant, ledger: Ledger) -> RunCounters:
     engine = Engine(run.plan, client, ledger, OPTIONS, key=b"a key of a benchmark", rng=random.Random(7))
     return await engine.run()
 

@@ -14,12 +14,12 @@ from bulkedit.client.responses import (
     Datastore,
     Deleting,
     ImageSet,
+    ImageSetState,
     Lost,
     Metadata,
     Page,
     Refusal,
     Refused,
-    State,
 )
 from bulkedit.edits import SET_ASIDE
 from bulkedit.plans import CALLS, PLANNED_EDITS
@@ -64,7 +64,7 @@ class Instant:
         self.looks += 1
         latest = self._versions[int(image_set_id)]
         status = "UPDATED" if latest > 1 else "CREATED"
-        return ImageSet(image_set_id=image_set_id, version=version or latest, state=State.ACTIVE, status=status)
+        return ImageSet(image_set_id=image_set_id, version=version or latest, state=ImageSetState.ACTIVE, status=status)
 
     async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
         raise NotImplementedError

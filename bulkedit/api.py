@@ -43,7 +43,7 @@ from bulkedit.options.where import Where
 from bulkedit.plans.from_list import Listener, plan_list
 from bulkedit.runs import folder as runs
 from bulkedit.runs.connection import connection_of
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.start import (
     GoingOn,
     engine_of,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     from bulkedit.after.verify import Seen
     from bulkedit.edits.frames import EditFrame
-    from bulkedit.inventories import Tally
+    from bulkedit.inventories import SearchCounters
     from bulkedit.plans import SavedPlan
     from bulkedit.plans.read_first import Looked
     from bulkedit.runs.folder import Run
@@ -173,7 +173,7 @@ class _Telling(Listener):
         self._progress = progress
         self._stop = stop
 
-    def looking_up(self, tally: Callable[[], Tally]) -> AbstractAsyncContextManager[None]:
+    def looking_up(self, tally: Callable[[], SearchCounters]) -> AbstractAsyncContextManager[None]:
         """Tell of searches."""
         return self._told(
             lambda: WorkProgress(phase=Phase.SEARCHING, done=tally().image_sets, throttled=tally().reads.throttled)
@@ -238,7 +238,7 @@ async def apply(
     require_deletion_asked(saved, delete_originals=delete_originals)
     options = options or RunOptions()
     settings: runs.RunSettings = {"connection": (where or Where()).as_settings(), "options": options.as_settings()}
-    Options.of(options)  # what is wrong with them is said before anything else happens
+    EngineOptions.of(options)  # what is wrong with them is said before anything else happens
     now = datetime.now(UTC)
     folder = Path(run) if run is not None else Path("runs") / new_id(now)
     own: list[Path] = []

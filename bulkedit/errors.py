@@ -151,7 +151,7 @@ class UnprovenLedgerError(LedgerError):
         hint: str | None = None,
         state: str = "damaged",
     ) -> None:
-        """``state``: one of `bulkedit.runs.ledger.State`."""
+        """``state``: one of `bulkedit.runs.ledger.LedgerState`."""
         super().__init__(what, where=where, likely=likely, hint=hint)
         self.state = state
 

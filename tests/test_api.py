@@ -21,7 +21,7 @@ import bulkedit
 from bulkedit.cli.app import load_command
 from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.errors import BadRowsError, DatastoreError, EditListError, StalePlanError, StoppedError, UsageError
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from tests.cli.shell import Shell
 from tests.deidentification.chart import KEY
 from tests.emulator.hospital import document
@@ -186,7 +186,7 @@ class TestFlags:
         assert have == wanted
 
     def test_what_the_options_of_a_run_mean_to_the_engine_by_default_is_its_own_default(self) -> None:
-        assert Options.of(bulkedit.RunOptions()) == Options()
+        assert EngineOptions.of(bulkedit.RunOptions()) == EngineOptions()
 
     @pytest.mark.parametrize(
         ("command", "options", "others"),
@@ -234,7 +234,7 @@ class TestFlags:
     )
     def test_what_a_flag_refuses_the_option_refuses(self, chosen: dict[str, Any], text: str) -> None:
         with pytest.raises(UsageError, match=text):
-            Options.of(bulkedit.RunOptions(**chosen))
+            EngineOptions.of(bulkedit.RunOptions(**chosen))
 
 
 class TestProgressAndStop:

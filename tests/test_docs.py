@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit import errors
-from bulkedit.client.responses import Outcome, Standing
+from bulkedit.client.responses import CallState, Outcome
 from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.runs.ledger import Ledger
 from tests import generated
@@ -189,7 +189,7 @@ def test_every_field_of_a_line_is_in_the_docs(lines: dict[str, dict[str, Any]], 
     assert sorted(documented()[name]) == sorted(lines[name])
 
 
-@pytest.mark.parametrize("word", [*Standing, *Outcome])
+@pytest.mark.parametrize("word", [*CallState, *Outcome])
 def test_every_standing_and_outcome_is_in_the_docs(word: str) -> None:
     assert f"`{word}`" in page("docs/json-output.md")
 

@@ -27,7 +27,7 @@ from bulkedit._version import __version__
 from bulkedit._words import noun
 from bulkedit.client.connect import connect
 from bulkedit.client.reader import Reader, read_paces
-from bulkedit.client.responses import FREQUENT, Refusal, Refused, Standing, State
+from bulkedit.client.responses import FREQUENT, CallState, ImageSetState, Refusal, Refused
 from bulkedit.dicom.dictionary import RULES
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, Action
@@ -107,9 +107,9 @@ def decide(
     changed nothing; an image set that has no other version of the run is left alone.
     """
     latest = listed[0]
-    if latest.state is State.DELETED:
+    if latest.state is ImageSetState.DELETED:
         return LeftOut(image_set_id, "gone", "has been deleted.")
-    if latest.state is State.LOCKED:
+    if latest.state is ImageSetState.LOCKED:
         return LeftOut(image_set_id, "locked", "is locked: somebody is writing.", "Plan the revert again in a while.")
     if not own.made:
         return LeftOut(
@@ -246,7 +246,7 @@ class _Reverting:
         wide = changes.study_wide().rows(named=True)
         calls = {call["settled_by"]: {**call, "rows": set(), "members": {call["lead"]}} for call in wide}
         self._wide = list(calls.values())
-        applied = changes.all().filter(pl.col("standing") == str(Standing.APPLIED))
+        applied = changes.all().filter(pl.col("standing") == str(CallState.APPLIED))
         names = ("image_set_id", "lead", "settled_by", "base", "version", "row", "edit_id")
         for row in applied.select(names).unique(maintain_order=True).collect().iter_rows(named=True):
             touched = self._touched.setdefault(row["image_set_id"], Touched())
@@ -377,7 +377,7 @@ class _Reverting:
                 hint="Leave them as they are: `on_later_change=skip`",
             )
         rules = RULES["2026"]
-        settings = plans.Settings(rules=rules, payload_limit=rules.payload_limit)
+        settings = plans.PlanningSettings(rules=rules, payload_limit=rules.payload_limit)
         made = plans.make(self._edits(targets), settings)
         aside = self._set_aside(left_out)
         about: PlanAbout = {

@@ -17,7 +17,7 @@ from bulkedit._log import utc
 from bulkedit._words import duration
 from bulkedit.cli._console import err, json_line, packed, redrawn, redraws
 from bulkedit.client.responses import Outcome
-from bulkedit.runs.scheduler import Held
+from bulkedit.runs.scheduler import WaitReason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -120,13 +120,13 @@ def parts(numbers: Numbers) -> list[str]:
 
 def bottleneck(numbers: Numbers) -> str | None:
     """What to know where something else than the quota of updates held a run back."""
-    if numbers.limited_by is Held.READS:
+    if numbers.limited_by is WaitReason.READS:
         return (
             "Reads were the bottleneck: GetImageSet and ListImageSetVersions have quotas of their own (25/s each "
             "unless AWS has raised them), and each update needs one or two looks. Ask AWS to raise them along with "
             "that of updates."
         )
-    if numbers.limited_by is Held.IN_FLIGHT:
+    if numbers.limited_by is WaitReason.IN_FLIGHT:
         return (
             "Updates in flight were the bottleneck: a data store takes 100 at once unless AWS has raised it. "
             "After that, raise --max-in-flight."

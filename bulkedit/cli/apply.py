@@ -28,7 +28,7 @@ from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXI
 from bulkedit.options.running import Strategy
 from bulkedit.plans.from_list import plan_list
 from bulkedit.runs import folder as runs
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.reconcile import Reconciled
 from bulkedit.runs.resume import Resumption
 from bulkedit.runs.start import (
@@ -55,7 +55,7 @@ _RESUME: Final = "bulkedit resume RUN"  # as the errors of ledger and engine say
 
 def apply(options: ApplyCommand, _: typer.Context) -> None:
     """Carry `bulkedit apply` out."""
-    Options.of(options.running)  # what is wrong with them is said before anything else happens
+    EngineOptions.of(options.running)  # what is wrong with them is said before anything else happens
     plan = _plan_of(options)
     if options.digest is not None:
         require_digest(plan, options.digest)

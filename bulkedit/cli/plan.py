@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bulkedit.cli._parameters import PlanCommand
     from bulkedit.client.destination import Destination
-    from bulkedit.inventories import Tally
+    from bulkedit.inventories import SearchCounters
     from bulkedit.plans import SavedPlan
     from bulkedit.plans.counts import PlanCounts
     from bulkedit.plans.read_first import Looked
@@ -81,7 +81,7 @@ class Talk(Listener):
         err().print(f"{as_flags(problems_text(bad))}\n")
         err().print(f"{plural(bad.get_column('row').n_unique(), 'row')} set aside, written to {file}.")
 
-    def looking_up(self, tally: Callable[[], Tally]) -> AbstractAsyncContextManager[None]:
+    def looking_up(self, tally: Callable[[], SearchCounters]) -> AbstractAsyncContextManager[None]:
         """Searches and what they found, in a line of numbers."""
 
         def numbers() -> str:

@@ -22,7 +22,7 @@ from bulkedit.cli._console import (
     rows,
 )
 from bulkedit.runs import folder as runs
-from bulkedit.runs.ledger import State, is_held
+from bulkedit.runs.ledger import LedgerState, is_held
 from bulkedit.runs.summary import RunNumbers, RunSummary, by_outcome, ledger_state
 
 if TYPE_CHECKING:
@@ -106,16 +106,16 @@ def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
         console.print(f"\nNo process works on this run. To go on:  {command('resume', run.folder)}")
 
 
-def warn_of_ledger(state: State, words: str) -> None:
+def warn_of_ledger(state: LedgerState, words: str) -> None:
     """Numbers of a ledger that is not whole are those of the part that is there."""
     if text := _WARNINGS.get(state):
         err().print(f"warning: {text.format(printable(words))}")
 
 
 _WARNINGS: Final = {
-    State.BEHIND: "the ledger lacks events that were written to it ({}); what follows is older than the run.",
-    State.DAMAGED: "the ledger is damaged ({}); what follows is what can still be read of it.",
-    State.MISSING: "the ledger of this run is missing; nothing tells which calls were sent.",
-    State.UNANCHORED: "ledger.anchor is missing or cannot be read; nothing tells whether the ledger is whole.",
-    State.COPIED: "this folder is a copy; what the run has done in the other place since is not in it.",
+    LedgerState.BEHIND: "the ledger lacks events that were written to it ({}); what follows is older than the run.",
+    LedgerState.DAMAGED: "the ledger is damaged ({}); what follows is what can still be read of it.",
+    LedgerState.MISSING: "the ledger of this run is missing; nothing tells which calls were sent.",
+    LedgerState.UNANCHORED: "ledger.anchor is missing or cannot be read; nothing tells whether the ledger is whole.",
+    LedgerState.COPIED: "this folder is a copy; what the run has done in the other place since is not in it.",
 }

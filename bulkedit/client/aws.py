@@ -97,15 +97,15 @@ class _Frozen(Protocol):
     token: str | None
 
 
-class Credentials(Protocol):
+class SdkCredentials(Protocol):
     """The SDK's credentials, renewed by themselves."""
 
     async def get_frozen_credentials(self) -> _Frozen:
         """Those of this moment."""
 
 
-class _Signer(Protocol):
-    _credentials: Credentials
+class _RequestSigner(Protocol):
+    _credentials: SdkCredentials
 
 
 class _Model(Protocol):
@@ -128,7 +128,7 @@ class HealthImaging(Protocol):
     """The SDK's client, of which aioboto3 has no types. Operations are asked by name."""
 
     meta: _Meta
-    _request_signer: _Signer
+    _request_signer: _RequestSigner
 
 
 class Body(Protocol):
@@ -278,7 +278,7 @@ def _identity(found: Answer) -> Identity | None:
         return None
 
 
-async def _known_by(credentials: Credentials) -> tuple[str, str | None]:
+async def _known_by(credentials: SdkCredentials) -> tuple[str, str | None]:
     frozen = await credentials.get_frozen_credentials()
     return frozen.access_key, frozen.token
 

@@ -45,15 +45,15 @@ class UnreadableError(ResponseParserError):
 
 
 class _Parsers(AioResponseParserFactory):  # type: ignore[misc] # aiobotocore has no types
-    def create_parser(self, protocol_name: str) -> _Parser:
-        return _Parser(super().create_parser(protocol_name))
+    def create_parser(self, protocol_name: str) -> _AnswerParser:
+        return _AnswerParser(super().create_parser(protocol_name))
 
 
 class _SdkParser(Protocol):
     async def parse(self, response: dict[str, object], shape: Shape) -> Answer: ...
 
 
-class _Parser:
+class _AnswerParser:
     """The SDK's parser trusts the JSON of an answer; what it raises for other JSON is an `UnreadableError` here."""
 
     def __init__(self, parser: _SdkParser) -> None:

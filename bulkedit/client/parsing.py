@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bulkedit.client.contract import IMAGE_SET_ID
-from bulkedit.client.responses import Accepted, Copied, Datastore, ImageSet, Lost, Page, Refusal, Refused, State
+from bulkedit.client.responses import Accepted, Copied, Datastore, ImageSet, ImageSetState, Lost, Page, Refusal, Refused
 from bulkedit.client.service_messages import HIDDEN, code_without_values
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError, UntrustedServerError
 
@@ -190,7 +190,7 @@ def image_set_of(answer: Answer) -> ImageSet:
     return ImageSet(
         image_set_id=id_of(answer),
         version=_number(answer, "versionId"),
-        state=State(str(answer["imageSetState"])),
+        state=ImageSetState(str(answer["imageSetState"])),
         status=_text(answer, "imageSetWorkflowStatus") or _text(answer, "ImageSetWorkflowStatus") or "",
         full_message=str(answer.get("message", "")),
         updated_at=updated.timestamp() if isinstance(updated, datetime) else None,

@@ -21,7 +21,7 @@ import tenacity
 from bulkedit.client.denials import all_denied
 from bulkedit.client.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, pacer, parse_read_pace
 from bulkedit.client.parsing import image_set_of, not_reached, systemic_error, understood
-from bulkedit.client.responses import ImageSet, Lost, Metadata, Refusal, Refused, State
+from bulkedit.client.responses import ImageSet, ImageSetState, Lost, Metadata, Refusal, Refused
 from bulkedit.errors import AccessError
 
 if TYPE_CHECKING:
@@ -266,4 +266,4 @@ def _is_fault(answer: object) -> bool:
 
 
 def _is_locked(answer: ImageSet | Refused) -> bool:
-    return isinstance(answer, ImageSet) and answer.state is State.LOCKED
+    return isinstance(answer, ImageSet) and answer.state is ImageSetState.LOCKED

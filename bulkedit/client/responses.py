@@ -79,7 +79,7 @@ class Lost:
     cause: str  # the kind of fault, such as ReadTimeoutError or HTTP 500; never a value
 
 
-class State(StrEnum):
+class ImageSetState(StrEnum):
     """imageSetState of the service's model."""
 
     ACTIVE = "ACTIVE"
@@ -98,7 +98,7 @@ class ImageSet:
 
     image_set_id: str
     version: int
-    state: State
+    state: ImageSetState
     status: str  # imageSetWorkflowStatus
     full_message: str = field(default="", repr=False)  # can quote values
     updated_at: float | None = None  # epoch seconds
@@ -145,7 +145,7 @@ class Page:
     next_token: str | None
 
 
-class Standing(StrEnum):
+class CallState(StrEnum):
     """Where a call is."""
 
     PLANNED = "planned"  # not touched yet
@@ -176,14 +176,14 @@ class Outcome(StrEnum):
 
 
 _OUTCOMES = {
-    Standing.APPLIED: Outcome.APPLIED,
-    Standing.SKIPPED: Outcome.APPLIED,
-    Standing.REJECTED: Outcome.REJECTED,
-    Standing.CONFLICTED: Outcome.CONFLICTED,
-    Standing.FAILED: Outcome.FAILED,
+    CallState.APPLIED: Outcome.APPLIED,
+    CallState.SKIPPED: Outcome.APPLIED,
+    CallState.REJECTED: Outcome.REJECTED,
+    CallState.CONFLICTED: Outcome.CONFLICTED,
+    CallState.FAILED: Outcome.FAILED,
 }
 
 
-def outcome_of(standing: Standing) -> Outcome:
+def outcome_of(standing: CallState) -> Outcome:
     """The outcome of the edits of a call that stands so."""
     return _OUTCOMES.get(standing, Outcome.UNPROCESSED)

@@ -250,7 +250,7 @@ async def _selected(reader: Reader, datastore_id: str, work: _Work, record: Reco
     return pl.concat([named.select(SELECTION.names()), by_id])
 
 
-def _searched(progress: Callable[[WorkProgress], None], tally: inventories.Tally) -> None:
+def _searched(progress: Callable[[WorkProgress], None], tally: inventories.SearchCounters) -> None:
     progress(WorkProgress(phase=Phase.SEARCHING, done=tally.image_sets, throttled=tally.reads.throttled))
 
 

@@ -399,8 +399,8 @@ def _check(override: Override, where: str, identifiers: Identifiers) -> None:
         raise ProfileError(f"identifiers are longer than {known.name} allows ({longest} characters).", where=where)
     if override.action is Action.REPLACE:
         value: Any = [override.value] if known.multi else override.value
-        if dicom.VRS[known.vr].kind is not dicom.Kind.STRING or (why := dicom.why_unfit(known, value)):
-            why = why if dicom.VRS[known.vr].kind is dicom.Kind.STRING else "its VR is no text"
+        if dicom.VRS[known.vr].kind is not dicom.ValueKind.STRING or (why := dicom.why_unfit(known, value)):
+            why = why if dicom.VRS[known.vr].kind is dicom.ValueKind.STRING else "its VR is no text"
             raise ProfileError(f"the value does not fit {known.name}: {why}.", where=where)
 
 

@@ -70,7 +70,7 @@ class Rule:
     def __post_init__(self) -> None:
         """Fill in what follows."""
         kind = dicom.VRS[self.vr].kind
-        plain = self.private or (kind in {dicom.Kind.STRING, dicom.Kind.BINARY} and not self.multi)
+        plain = self.private or (kind in {dicom.ValueKind.STRING, dicom.ValueKind.BINARY} and not self.multi)
         for name, value in (
             ("stateful", self.action in STATEFUL),
             ("into", self.action in _INTO_ITEMS),

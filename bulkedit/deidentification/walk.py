@@ -18,7 +18,7 @@ from bulkedit.deidentification import dates
 from bulkedit.deidentification.pseudonyms import is_ours
 from bulkedit.deidentification.table import Action
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.dicom.dictionary import Kind, Level
+from bulkedit.dicom.dictionary import Level, ValueKind
 from bulkedit.edits.edit import json_text
 from bulkedit.errors import MetadataError
 
@@ -38,8 +38,8 @@ _TEXT: Final = "REMOVED"
 _BINARY: Final = base64.b64encode(b"REMOVED ").decode()  # of even length
 DUMMIES: Final[JsonObject] = {
     **dict.fromkeys(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"), _TEXT),
-    **{vr: 0 for vr, rule in dicom.VRS.items() if rule.kind in {Kind.INTEGER, Kind.FLOAT}},
-    **{vr: _BINARY for vr, rule in dicom.VRS.items() if rule.kind is Kind.BINARY},
+    **{vr: 0 for vr, rule in dicom.VRS.items() if rule.kind in {ValueKind.INTEGER, ValueKind.FLOAT}},
+    **{vr: _BINARY for vr, rule in dicom.VRS.items() if rule.kind is ValueKind.BINARY},
     "AS": "000Y",
     "AT": "00000000",
     "DA": "19000101",
@@ -652,10 +652,10 @@ def _named(rule: Rule, old: Json, vr: str | None) -> str | None:
     text = json_text(old)
     if not text.isprintable():
         return None
-    if kind is Kind.SEQUENCE:
+    if kind is ValueKind.SEQUENCE:
         return text if isinstance(old, list) else None
     if rule.multi:
-        fit = str if kind in {Kind.STRING, Kind.BINARY} else int | float
+        fit = str if kind in {ValueKind.STRING, ValueKind.BINARY} else int | float
         return text if isinstance(old, list) and all(isinstance(one, fit) for one in old) else None
-    number = int if kind is Kind.INTEGER else int | float
-    return text if kind in {Kind.INTEGER, Kind.FLOAT} and isinstance(old, number) else None
+    number = int if kind is ValueKind.INTEGER else int | float
+    return text if kind in {ValueKind.INTEGER, ValueKind.FLOAT} and isinstance(old, number) else None

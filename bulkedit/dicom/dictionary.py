@@ -34,7 +34,7 @@ class Level(StrEnum):
     INSTANCE = "Instance"
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """How a value of a VR looks in the metadata document."""
 
     STRING = "string"
@@ -48,7 +48,7 @@ class Kind(StrEnum):
 class Vr:
     """What PS3.5 section 6.2 asks of one value (of each value, where there are several)."""
 
-    kind: Kind
+    kind: ValueKind
     pattern: str | None = None  # of the whole value, in syntax that Python and Rust regex share; padding included
     max_length: int | None = None  # characters
     bounds: tuple[int, int] | None = None  # of an integer, inclusive
@@ -67,21 +67,21 @@ _UID = r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*"
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 
-_BINARY = Vr(Kind.BINARY, _BASE64)
+_BINARY = Vr(ValueKind.BINARY, _BASE64)
 
 VRS: Final[dict[str, Vr]] = {
-    "AE": Vr(Kind.STRING, _LINE, 16),
-    "AS": Vr(Kind.STRING, r"[0-9]{3}[DWMY]"),
-    "AT": Vr(Kind.STRING, r"[0-9A-Fa-f]{8}"),
-    "CS": Vr(Kind.STRING, r"[A-Z0-9 _]*", 16),
-    "DA": Vr(Kind.STRING, f"{_DATE} *"),
-    "DS": Vr(Kind.STRING, f" *{_NUMBER} *", 16),
-    "DT": Vr(Kind.STRING, f"{_DATETIME} *", 26),
-    "FD": Vr(Kind.FLOAT),
-    "FL": Vr(Kind.FLOAT),
-    "IS": Vr(Kind.STRING, r" *[+-]?[0-9]+ *", 12),
-    "LO": Vr(Kind.STRING, _LINE, 64),
-    "LT": Vr(Kind.STRING, _TEXT, 10240),
+    "AE": Vr(ValueKind.STRING, _LINE, 16),
+    "AS": Vr(ValueKind.STRING, r"[0-9]{3}[DWMY]"),
+    "AT": Vr(ValueKind.STRING, r"[0-9A-Fa-f]{8}"),
+    "CS": Vr(ValueKind.STRING, r"[A-Z0-9 _]*", 16),
+    "DA": Vr(ValueKind.STRING, f"{_DATE} *"),
+    "DS": Vr(ValueKind.STRING, f" *{_NUMBER} *", 16),
+    "DT": Vr(ValueKind.STRING, f"{_DATETIME} *", 26),
+    "FD": Vr(ValueKind.FLOAT),
+    "FL": Vr(ValueKind.FLOAT),
+    "IS": Vr(ValueKind.STRING, r" *[+-]?[0-9]+ *", 12),
+    "LO": Vr(ValueKind.STRING, _LINE, 64),
+    "LT": Vr(ValueKind.STRING, _TEXT, 10240),
     "OB": _BINARY,
     "OD": _BINARY,
     "OF": _BINARY,
@@ -93,27 +93,27 @@ VRS: Final[dict[str, Vr]] = {
     "US or SS or OW": _BINARY,
     # up to three groups (alphabetic, ideographic, phonetic), each of up to five components
     "PN": Vr(
-        Kind.STRING,
+        ValueKind.STRING,
         r"[^\\\^=\x00-\x1a\x1c-\x1f]*(?:\^[^\\\^=\x00-\x1a\x1c-\x1f]*){0,4}"
         r"(?:=[^\\\^=\x00-\x1a\x1c-\x1f]*(?:\^[^\\\^=\x00-\x1a\x1c-\x1f]*){0,4}){0,2}",
         64 * 3 + 2,
     ),
-    "SH": Vr(Kind.STRING, _LINE, 16),
-    "SL": Vr(Kind.INTEGER, bounds=(-(2**31), 2**31 - 1)),
-    "SQ": Vr(Kind.SEQUENCE),
-    "SS": Vr(Kind.INTEGER, bounds=(-(2**15), 2**15 - 1)),
-    "ST": Vr(Kind.STRING, _TEXT, 1024),
-    "SV": Vr(Kind.INTEGER, bounds=(-(2**63), 2**63 - 1)),
-    "TM": Vr(Kind.STRING, f"{_TIME} *"),
-    "UC": Vr(Kind.STRING, _LINE),
-    "UI": Vr(Kind.STRING, _UID, 64),
-    "UL": Vr(Kind.INTEGER, bounds=(0, 2**32 - 1)),
+    "SH": Vr(ValueKind.STRING, _LINE, 16),
+    "SL": Vr(ValueKind.INTEGER, bounds=(-(2**31), 2**31 - 1)),
+    "SQ": Vr(ValueKind.SEQUENCE),
+    "SS": Vr(ValueKind.INTEGER, bounds=(-(2**15), 2**15 - 1)),
+    "ST": Vr(ValueKind.STRING, _TEXT, 1024),
+    "SV": Vr(ValueKind.INTEGER, bounds=(-(2**63), 2**63 - 1)),
+    "TM": Vr(ValueKind.STRING, f"{_TIME} *"),
+    "UC": Vr(ValueKind.STRING, _LINE),
+    "UI": Vr(ValueKind.STRING, _UID, 64),
+    "UL": Vr(ValueKind.INTEGER, bounds=(0, 2**32 - 1)),
     "UN": _BINARY,
-    "UR": Vr(Kind.STRING, r"[^\\ \x00-\x1f][^\\\x00-\x1f]*"),
-    "US": Vr(Kind.INTEGER, bounds=(0, 2**16 - 1)),
-    "US or SS": Vr(Kind.INTEGER, bounds=(-(2**15), 2**16 - 1)),
-    "UT": Vr(Kind.STRING, _TEXT),
-    "UV": Vr(Kind.INTEGER, bounds=(0, 2**64 - 1)),
+    "UR": Vr(ValueKind.STRING, r"[^\\ \x00-\x1f][^\\\x00-\x1f]*"),
+    "US": Vr(ValueKind.INTEGER, bounds=(0, 2**16 - 1)),
+    "US or SS": Vr(ValueKind.INTEGER, bounds=(-(2**15), 2**16 - 1)),
+    "UT": Vr(ValueKind.STRING, _TEXT),
+    "UV": Vr(ValueKind.INTEGER, bounds=(0, 2**64 - 1)),
 }
 
 # VRs whose text may hold a backslash, so that a value is never split at it (PS3.5 section 6.4)
@@ -164,7 +164,7 @@ _PRIVATE = re.compile(r"[0-9A-F]{8}")
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ServiceRules:
     """What the service's documentation of one age says about updates."""
 
     age: str
@@ -175,8 +175,8 @@ class Rules:
     payload_limit: int  # bytes of each attributes blob
 
 
-RULES: Final[dict[str, Rules]] = {
-    "2025": Rules(
+RULES: Final[dict[str, ServiceRules]] = {
+    "2025": ServiceRules(
         "2025",
         instance_removal_forced=False,
         series_removal=True,
@@ -184,7 +184,7 @@ RULES: Final[dict[str, Rules]] = {
         primary_refused=frozenset({Level.PATIENT, Level.SERIES}),
         payload_limit=10_000,
     ),
-    "2026": Rules(
+    "2026": ServiceRules(
         "2026",
         instance_removal_forced=True,
         series_removal=False,
@@ -288,7 +288,7 @@ def keywords() -> list[str]:
 def dictionary() -> pl.DataFrame:
     """The standard's attributes as a frame, for joins.
 
-    Columns: attribute String, tag UInt32, vr String, vm String, level Enum(Level), kind Enum(Kind), multi Boolean,
+    Columns: attribute String, tag UInt32, vr String, vm String, level Enum(Level), kind Enum(ValueKind), multi Boolean,
     pattern String (null where free), max_length UInt32 (null where free), low Int64, high UInt64 (bounds of
     integers, null otherwise), vm_low UInt32, vm_high UInt32 (null where open), vm_step UInt32,
     never Boolean (generated by the service), forced Boolean (editable only with ``force``).
@@ -304,7 +304,7 @@ def dictionary() -> pl.DataFrame:
             "vr": pl.String,
             "vm": pl.String,
             "level": pl.Enum([str(x) for x in Level]),
-            "kind": pl.Enum([str(x) for x in Kind]),
+            "kind": pl.Enum([str(x) for x in ValueKind]),
             "multi": pl.Boolean,
             "pattern": pl.String,
             "max_length": pl.UInt32,
@@ -392,14 +392,14 @@ def _why_unfit_sequence(value: Json) -> str | None:
 
 def _why_unfit_single(a: Attribute, value: Json) -> str | None:
     vr = VRS[a.vr]
-    if vr.kind is Kind.INTEGER:
+    if vr.kind is ValueKind.INTEGER:
         return _why_unfit_integer(a.vr, vr, value)
-    if vr.kind is Kind.FLOAT:
+    if vr.kind is ValueKind.FLOAT:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return None if number else f"VR {a.vr} is a number"
     if not isinstance(value, str):
         return f"VR {a.vr} is text"
-    if vr.kind is Kind.BINARY:
+    if vr.kind is ValueKind.BINARY:
         return None if _is_base64(value) else f"VR {a.vr} is base64 text"
     return _why_unfit_text(a, vr, value)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.dicom.dictionary import Kind
+from bulkedit.dicom.dictionary import ValueKind
 from bulkedit.edits.columns import is_identifier
 from bulkedit.edits.edit import LEVEL
 
@@ -31,7 +31,7 @@ class Spec:
     @property
     def rule(self) -> dicom.Vr:
         """What PS3.5 asks of one value."""
-        return dicom.VRS[self.vr] if self.vr else dicom.Vr(Kind.STRING)
+        return dicom.VRS[self.vr] if self.vr else dicom.Vr(ValueKind.STRING)
 
     @property
     def free(self) -> bool:
@@ -41,7 +41,7 @@ class Spec:
     @property
     def multi(self) -> bool:
         """Whether the value is an array."""
-        return self.vm != "1" and self.rule.kind is not Kind.SEQUENCE
+        return self.vm != "1" and self.rule.kind is not ValueKind.SEQUENCE
 
 
 TEXT: Final = Spec(None)

@@ -41,7 +41,7 @@ class Difference(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held(Generic[_Change]):
+class ExpectedChange(Generic[_Change]):
     """One change of the run, and where its effect is to be seen. Holds values: never log it."""
 
     change: _Change  # a row of `bulkedit.runs.changes.CHANGES`
@@ -83,7 +83,7 @@ class _Later:
     reverted: bool = False
 
 
-def held(changes: Sequence[_Change]) -> list[Held[_Change]]:
+def held(changes: Sequence[_Change]) -> list[ExpectedChange[_Change]]:
     """The changes of one image set, in the order in which they were made, with what became of each later on."""
     given = _given(changes)
     later, last = _Later(given=given), len(changes) - 1
@@ -107,7 +107,7 @@ def _given(changes: Sequence[EditFields]) -> dict[str, str]:
     return dict(renaming for renaming in renamings if renaming is not None)
 
 
-def _place(change: _Change, later: _Later, *, followed: bool) -> Held[_Change]:
+def _place(change: _Change, later: _Later, *, followed: bool) -> ExpectedChange[_Change]:
     action, attribute = Action(change["action"]), change["attribute"]
     if (renaming := _renaming(change)) is not None:
         old, new = renaming
@@ -121,7 +121,7 @@ def _place(change: _Change, later: _Later, *, followed: bool) -> Held[_Change]:
         later.gone.update(instance or series)
     else:
         later.taken.add(key)
-    return Held(change, superseded, followed, series, instance)
+    return ExpectedChange(change, superseded, followed, series, instance)
 
 
 def _names(uid: str | None, later: _Later) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def _names(uid: str | None, later: _Later) -> tuple[str, ...]:
 
 
 def difference(
-    one: Held[_Change], document: Mapping[str, Json], target: Mapping[str, Json] | None = None
+    one: ExpectedChange[_Change], document: Mapping[str, Json], target: Mapping[str, Json] | None = None
 ) -> Difference | None:
     """How a document differs from what the edit should have left in it; None where it does not.
 
@@ -180,7 +180,7 @@ def is_as(document: Mapping[str, Json], target: Mapping[str, Json] | None) -> bo
     return target is not None and all(document.get(part) == target.get(part) for part in ("Patient", "Study"))
 
 
-def old_name_stays(one: Held[_Change], document: Mapping[str, Json]) -> bool:
+def old_name_stays(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> bool:
     """Whether the edit gives a series or instance another UID, and the document has one of the old UID too."""
     names = one.instance if one.change["attribute"] == "SOPInstanceUID" else one.series
     renames = one.action is Action.SET and one.change["attribute"] in _RENAMES and len(names) > 1
@@ -214,14 +214,14 @@ def misplaced(edits: Sequence[EditFields], document: Mapping[str, Json]) -> list
     ]
 
 
-def _lacking(one: Held[_Change], document: Mapping[str, Json]) -> str | None:
+def _lacking(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> str | None:
     if _part(one, document) is not None:
         return None
     series = _first(_members(_members(document, "Study"), "Series"), one.series, older=False)
     return "series" if series is None else "instance"
 
 
-def value_in(one: Held[_Change], document: Mapping[str, Json]) -> str | None:
+def value_in(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> str | None:
     """The value that the document has where the edit is seen, as JSON text; None where it has none."""
     part = _part(one, document)
     if part is None or one.change["attribute"] is None:
@@ -230,12 +230,12 @@ def value_in(one: Held[_Change], document: Mapping[str, Json]) -> str | None:
     return None if stored is ABSENT else json_text(stored)
 
 
-def expected_value(one: Held[_Change]) -> str | None:
+def expected_value(one: ExpectedChange[_Change]) -> str | None:
     """The value that the edit has set, as JSON text."""
     return one.change["value"] if one.action is Action.SET else None
 
 
-def keeps_former(one: Held[_Change], document: Mapping[str, Json]) -> bool:
+def keeps_former(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> bool:
     """Whether an older document still has what the edit has replaced or removed.
 
     An attribute that was empty, or had the value already, has nothing to keep.
@@ -255,7 +255,9 @@ def keeps_former(one: Held[_Change], document: Mapping[str, Json]) -> bool:
     return same is (one.action is Action.REMOVE)
 
 
-def _part(one: Held[_Change], document: Mapping[str, Json], *, older: bool = False) -> Mapping[str, Json] | None:
+def _part(
+    one: ExpectedChange[_Change], document: Mapping[str, Json], *, older: bool = False
+) -> Mapping[str, Json] | None:
     """The object of a document that has the DICOM of the edit's place; None where there is none.
 
     ``older``: of a version before the edit, where a UID that was changed since still has its old name.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from bulkedit.dicom.dictionary import RULES, Rules
+from bulkedit.dicom.dictionary import RULES, ServiceRules
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -21,7 +21,7 @@ class ReadOptions:
     ignore: Collection[str] = ()  # columns of the file to leave out
     empty: Literal["keep", "null", "remove"] = "keep"  # what an empty cell of the wide form means
     force: bool = False  # every row may use force
-    rules: Rules = RULES["2026"]
+    rules: ServiceRules = RULES["2026"]
     # csv, csv.gz, parquet, jsonl, jsonl.gz or xlsx; None: what the suffix says, and csv for a stream
     keep_rows: Collection[int] = ()  # rows to have in `EditList.raw` whatever is said of them
     format: str | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.dicom.dictionary import Kind
+from bulkedit.dicom.dictionary import ValueKind
 from bulkedit.edits.edit import STORED_VALUE, Action
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def values(edits: pl.LazyFrame, *, spreadsheet: bool) -> pl.LazyFrame:
     facts = dicom.dictionary().lazy().select("attribute", "kind", "multi")
     joined = edits.join(facts, on="attribute", how="left", maintain_order="left")
     private = pl.col("vr").replace_strict(
-        {name: str(vr.kind) for name, vr in dicom.VRS.items()}, default=str(Kind.STRING), return_dtype=pl.String
+        {name: str(vr.kind) for name, vr in dicom.VRS.items()}, default=str(ValueKind.STRING), return_dtype=pl.String
     )
     # the VR of a private element that is removed is not kept: its value says for itself whether it is text
     kind = pl.coalesce(pl.col("kind").cast(pl.String), private)
@@ -54,9 +54,9 @@ def values(edits: pl.LazyFrame, *, spreadsheet: bool) -> pl.LazyFrame:
     setting, removing = (pl.col("action") == str(action) for action in (Action.SET, Action.REMOVE))
     empty = (setting & (json == "null")) | (removing & (json == STORED_VALUE))
     text = _text(json)
-    is_text = ~many & kind.is_in([str(Kind.STRING), str(Kind.BINARY)]) & text.is_not_null() & (text != "")
-    is_number = ~many & kind.is_in([str(Kind.INTEGER), str(Kind.FLOAT)]) & json.str.contains(_PLAIN_NUMBER)
-    is_list = (many | (kind == str(Kind.SEQUENCE))) & json.str.starts_with("[")
+    is_text = ~many & kind.is_in([str(ValueKind.STRING), str(ValueKind.BINARY)]) & text.is_not_null() & (text != "")
+    is_number = ~many & kind.is_in([str(ValueKind.INTEGER), str(ValueKind.FLOAT)]) & json.str.contains(_PLAIN_NUMBER)
+    is_list = (many | (kind == str(ValueKind.SEQUENCE))) & json.str.starts_with("[")
     plain: pl.Expr = (
         pl.when(is_text)
         .then(text)

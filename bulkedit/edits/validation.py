@@ -35,7 +35,7 @@ class Cells:
     problems: list[pl.DataFrame]
 
 
-def edits_of(cells: pl.DataFrame, *, rules: dicom.Rules, wide: bool) -> Cells:
+def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> Cells:
     """Check and type cells.
 
     ``cells`` has what `rows.common` makes, ``study_wide`` Boolean, and String columns ``action``, ``attribute``,
@@ -63,7 +63,7 @@ def _action_check() -> Check:
     return Check("action", unknown, said("action is none that bulkedit knows."), "action")
 
 
-def _checks(rules: dicom.Rules, *, exact: bool) -> list[Check]:
+def _checks(rules: dicom.ServiceRules, *, exact: bool) -> list[Check]:
     return [*_shape_checks(exact=exact), *_attribute_checks(), *_place_checks(), *_force_checks(rules)]
 
 
@@ -178,7 +178,7 @@ def _place_checks() -> list[Check]:
     ]
 
 
-def _force_checks(rules: dicom.Rules) -> list[Check]:
+def _force_checks(rules: dicom.ServiceRules) -> list[Check]:
     unforced = ~pl.col("force")
     checks = [
         Check(

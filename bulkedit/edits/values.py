@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.dicom.dictionary import Kind
+from bulkedit.dicom.dictionary import ValueKind
 from bulkedit.edits.edit import json_text
 from bulkedit.edits.strict_json import strict_json
 
@@ -46,7 +46,7 @@ def typed(column: pl.DataFrame, spec: Spec) -> Typed:
     ``column`` has ``i`` UInt32, ``value`` String without nulls and ``lenient`` Boolean: what a lenient cell breaks of
     the VR's form, length, range and multiplicity is let pass, as long as it can be written as JSON at all.
     """
-    if spec.rule.kind is Kind.SEQUENCE:
+    if spec.rule.kind is ValueKind.SEQUENCE:
         return _one_by_one(column, spec)
     if not spec.multi:
         return _single(column, spec)
@@ -83,9 +83,9 @@ def quoted(texts: pl.Series) -> pl.Series:
 
 def _single(column: pl.DataFrame, spec: Spec) -> Typed:
     """One value a cell."""
-    if spec.rule.kind in {Kind.STRING, Kind.BINARY}:
+    if spec.rule.kind in {ValueKind.STRING, ValueKind.BINARY}:
         return Typed(quoted(column["value"]), _faults(column, _text_checks(spec)))
-    whole = spec.rule.kind is Kind.INTEGER
+    whole = spec.rule.kind is ValueKind.INTEGER
     form = pl.col("value").str.contains(f"^(?:{_INTEGER if whole else _FLOAT})$")
     number = pl.when(form).then(pl.col("value").str.strip_chars(" "))
     column = column.with_columns((_integer(number) if whole else _float(number)).alias("json"))
@@ -151,7 +151,7 @@ def _text_checks(spec: Spec) -> list[_Rule]:
 
 
 def _number_checks(spec: Spec) -> list[_Rule]:
-    name = "a whole number" if spec.rule.kind is Kind.INTEGER else "a number"
+    name = "a whole number" if spec.rule.kind is ValueKind.INTEGER else "a number"
     rules = [_Rule("value-form", pl.col("json").is_null(), pl.lit(f"is not {name}, as VR {spec.vr} asks."))]
     if spec.rule.bounds:
         low, high = spec.rule.bounds
@@ -190,7 +190,7 @@ def _from_json(text: str, spec: Spec, *, lenient: bool) -> tuple[str | None, str
         value = strict_json(text)
     except ValueError as error:
         return None, code, f"is not valid JSON: {error}."
-    if spec.multi and spec.rule.kind in {Kind.STRING, Kind.BINARY} and isinstance(value, list):
+    if spec.multi and spec.rule.kind in {ValueKind.STRING, ValueKind.BINARY} and isinstance(value, list):
         value = [json_text(item) if type(item) in {int, float} else item for item in value]
     if not spec.multi and not _is_sequence(value):
         return None, code, "is not a JSON array of objects."

@@ -8,11 +8,11 @@ from bulkedit.inventories.resolve import (
     RESOLVED,
     Resolved,
     ResolveOptions,
-    Standing,
+    RowState,
     resolve,
 )
 from bulkedit.inventories.saved import Snapshot, load
-from bulkedit.inventories.search import PAGE, Tally
+from bulkedit.inventories.search import PAGE, SearchCounters
 from bulkedit.inventories.take import take
 
 __all__ = [
@@ -23,9 +23,9 @@ __all__ = [
     "Lookup",
     "ResolveOptions",
     "Resolved",
+    "RowState",
+    "SearchCounters",
     "Snapshot",
-    "Standing",
-    "Tally",
     "complete_studies",
     "folder_of",
     "load",

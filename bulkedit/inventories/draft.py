@@ -28,8 +28,8 @@ from bulkedit.edits.frame_files import writing
 from bulkedit.inventories import saved
 from bulkedit.inventories.folder import (
     FORMAT,
+    DownloadState,
     PageEntry,
-    State,
     clear,
     entry_of,
     folder_of,
@@ -59,10 +59,10 @@ _FOREVER: Final = datetime(2100, 1, 1, tzinfo=UTC)  # a BETWEEN filter needs an 
 _SORT: Final = {"sortField": "createdAt", "sortOrder": "ASC"}  # edits move image sets in the order of updatedAt
 
 
-class Draft:
+class InventoryDraft:
     """Made by `open`, which holds the folder for this process. Not for use from two threads at once."""
 
-    def __init__(self, target: Path, folder: Path, state: State) -> None:
+    def __init__(self, target: Path, folder: Path, state: DownloadState) -> None:
         self._target = target
         self._folder = folder
         self._state = state
@@ -99,7 +99,7 @@ class Draft:
         if state is None:
             clear(folder)
             may_replace(target, fresh=fresh)
-            state = State(FORMAT, secrets.token_hex(8), datastore_id, iso(now), replaces=target.exists())
+            state = DownloadState(FORMAT, secrets.token_hex(8), datastore_id, iso(now), replaces=target.exists())
             write_state(folder, state)
         elif state.datastore_id != datastore_id:
             raise of_another(folder)
@@ -259,7 +259,7 @@ class Draft:
         """Forget every page."""
         old = self._state
         self._close_log(remove=True)
-        self._state = State(FORMAT, old.id, old.datastore_id, old.begun, replaces=old.replaces)
+        self._state = DownloadState(FORMAT, old.id, old.datastore_id, old.begun, replaces=old.replaces)
         self._rows, self._pages = [], 0
         self._recent.clear()
         write_state(self._folder, self._state)

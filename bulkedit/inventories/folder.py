@@ -34,7 +34,7 @@ _ROW_GROUP: Final = 65_536
 
 
 @dataclass(slots=True)
-class State:
+class DownloadState:
     """What `state.json` says: where paging was when the last part was written."""
 
     format: int
@@ -52,7 +52,7 @@ class State:
     replaces: bool = False  # the file was there before, and the user wants it replaced
 
 
-def write_state(folder: Path, state: State) -> None:
+def write_state(folder: Path, state: DownloadState) -> None:
     """Write the state, whole or not at all."""
     write_private_json(folder / _STATE, asdict(state))
 
@@ -125,10 +125,12 @@ def write_parquet(frame: pl.LazyFrame, path: Path, metadata: dict[str, str] | No
         frame.sink_parquet(file, row_group_size=_ROW_GROUP, metadata=metadata)
 
 
-def read_state(folder: Path) -> State | None:
+def read_state(folder: Path) -> DownloadState | None:
     """The state of an interrupted snapshot; None where there is none that can go on. Raises ReceivedError."""
     path = folder / _STATE
-    return received.state_of(path, FORMAT, lambda content: received.record(State, content, str(path)), hint=_FRESH)
+    return received.state_of(
+        path, FORMAT, lambda content: received.record(DownloadState, content, str(path)), hint=_FRESH
+    )
 
 
 _FRESH: Final = "To drop what was begun, and take the inventory again: `fresh=True`"

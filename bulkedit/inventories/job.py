@@ -11,7 +11,7 @@ from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import Operation, parse_read_pace
 from bulkedit.client.reader import Reader
 from bulkedit.errors import UsageError
-from bulkedit.inventories.search import Tally
+from bulkedit.inventories.search import SearchCounters
 from bulkedit.inventories.take import take
 from bulkedit.options.inventory import InventoryOptions
 from bulkedit.options.where import Where
@@ -78,9 +78,9 @@ async def take_inventory(
         raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
     rate = parse_read_pace(options.read_rate)
     connection = Connection(datastore_id=datastore_id, **asdict(where or Where()))
-    last = Tally()
+    last = SearchCounters()
 
-    def watch(tally: Tally) -> None:
+    def watch(tally: SearchCounters) -> None:
         nonlocal last
         last = tally
         if progress is not None:
@@ -98,7 +98,7 @@ async def take_inventory(
     return TakenInventory(snapshot=snapshot, searches=reads.requests, throttled=reads.throttled, faults=reads.faults)
 
 
-def _moment(tally: Tally) -> InventoryProgress:
+def _moment(tally: SearchCounters) -> InventoryProgress:
     return InventoryProgress(
         phase=Phase.SEARCHING,
         done=tally.image_sets,

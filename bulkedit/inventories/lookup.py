@@ -16,7 +16,7 @@ from bulkedit.client.responses import Refused
 from bulkedit.errors import EndpointError
 from bulkedit.inventories.frame import FILTERS, INVENTORY, PADDED, empty, frame_of, trimmed
 from bulkedit.inventories.saved import load
-from bulkedit.inventories.search import Searcher, Tally, refused_search
+from bulkedit.inventories.search import SearchCounters, Searcher, refused_search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class Lookup:
 
     inventory: pl.DataFrame  # INVENTORY: every image set that a selector of the list names, and perhaps more
     source: Source  # where from: no question, the inventory file, a search for each key, or all pages of the data store
-    tally: Tally
+    tally: SearchCounters
     whole_studies: bool  # every other image set of the studies that were found is there too
 
 
@@ -50,7 +50,7 @@ async def lookup(
     *,
     datastore_id: str,
     inventory_path: Path | None = None,
-    watch: Callable[[Tally], None] | None = None,
+    watch: Callable[[SearchCounters], None] | None = None,
     pages_at_most: int | None = None,
 ) -> Lookup:
     """Find what the selectors of ``edits`` (`bulkedit.edits.edit.EDITS`) name, for `resolve`.
@@ -67,7 +67,7 @@ async def lookup(
     """
     if inventory_path is not None:
         return await to_thread.run_sync(lookup_in_file, inventory_path, edits, datastore_id)
-    tally = Tally(reader.reads)
+    tally = SearchCounters(reader.reads)
     forms = _forms(edits.select("selector", "key").unique())
     if not forms.height:
         return Lookup(empty(), "none", tally, whole_studies=False)
@@ -86,15 +86,15 @@ def lookup_in_file(path: Path, edits: pl.DataFrame, datastore_id: str) -> Lookup
     Raises what `load` raises.
     """
     keys = edits.select("selector", "key").unique()
-    return Lookup(_in_file(load(path, datastore_id).scan(), keys), "file", Tally(), whole_studies=True)
+    return Lookup(_in_file(load(path, datastore_id).scan(), keys), "file", SearchCounters(), whole_studies=True)
 
 
 async def search_keys(
     reader: Reader,
     keys: pl.DataFrame,
     *,
-    watch: Callable[[Tally], None] | None = None,
-    tally: Tally | None = None,
+    watch: Callable[[SearchCounters], None] | None = None,
+    tally: SearchCounters | None = None,
 ) -> pl.DataFrame:
     """Search for each distinct (selector, key) of ``keys``, and answer what was found as `INVENTORY`.
 
@@ -103,7 +103,7 @@ async def search_keys(
     text of odd length is searched for with and without its blank: two searches. A key that the service calls invalid
     names nothing; where it calls all of them so, that is raised as DatastoreError. ``tally`` goes on counting.
     """
-    searcher = Searcher(reader, tally or Tally(reader.reads))
+    searcher = Searcher(reader, tally or SearchCounters(reader.reads))
     return await _search(searcher, _forms(keys), watch)
 
 
@@ -112,7 +112,7 @@ async def complete_studies(
     found: Lookup,
     edits: pl.DataFrame,
     *,
-    watch: Callable[[Tally], None] | None = None,
+    watch: Callable[[SearchCounters], None] | None = None,
 ) -> Lookup:
     """Find the other image sets of the studies that ``edits`` are made in.
 
@@ -182,7 +182,9 @@ class _Rows:
         self.waiting = []
 
 
-async def _all_pages(searcher: Searcher, limit: int, watch: Callable[[Tally], None] | None) -> pl.DataFrame | None:
+async def _all_pages(
+    searcher: Searcher, limit: int, watch: Callable[[SearchCounters], None] | None
+) -> pl.DataFrame | None:
     """The whole data store, if it has no more than ``limit`` pages."""
     rows, token = _Rows(), None
     for _ in range(limit):
@@ -199,7 +201,9 @@ async def _all_pages(searcher: Searcher, limit: int, watch: Callable[[Tally], No
     return None
 
 
-async def _search(searcher: Searcher, forms: pl.DataFrame, watch: Callable[[Tally], None] | None) -> pl.DataFrame:
+async def _search(
+    searcher: Searcher, forms: pl.DataFrame, watch: Callable[[SearchCounters], None] | None
+) -> pl.DataFrame:
     work = _Searches(searcher, watch)
     await for_each(work.search, forms.iter_rows(), at_once=WORKERS)
     if work.refused is not None and work.accepted == 0:
@@ -212,7 +216,7 @@ class _Searches:
     """Searches for keys, any number at once."""
 
     searcher: Searcher
-    watch: Callable[[Tally], None] | None
+    watch: Callable[[SearchCounters], None] | None
     rows: _Rows = field(default_factory=_Rows)
     accepted: int = 0
     refused: Refused | None = None
@@ -236,7 +240,7 @@ class _Searches:
         raise EndpointError("the service does not answer all pages of a search.")
 
 
-def _count(tally: Tally, image_sets: int, watch: Callable[[Tally], None] | None) -> None:
+def _count(tally: SearchCounters, image_sets: int, watch: Callable[[SearchCounters], None] | None) -> None:
     tally.image_sets += image_sets
     if watch is not None:
         watch(tally)

@@ -41,7 +41,7 @@ class ResolveOptions:
     primary_only: bool = False  # only those known to be primary
 
 
-class Standing(StrEnum):
+class RowState(StrEnum):
     """What became of a row."""
 
     RESOLVED = "resolved"
@@ -58,7 +58,7 @@ COUNTS: Final = pl.Schema(
         "selector": SELECTOR,
         "matches": pl.UInt32(),  # image sets that its edits select together
         "studies": pl.UInt32(),  # of these image sets; null for an image_set_id
-        "standing": pl.Enum([str(s) for s in Standing]),
+        "standing": pl.Enum([str(s) for s in RowState]),
     }
 )
 
@@ -97,13 +97,13 @@ def resolve(
     index = _index(parts, inventory, options)
     selected = _selected(parts, index.filter("eligible"))
     judged = _judged(_sized(asked, selected), parts, index, options)
-    bad = judged.filter(pl.col("standing") != Standing.RESOLVED)
+    bad = judged.filter(pl.col("standing") != RowState.RESOLVED)
     good = asked.join(bad.select("row"), on="row", how="anti", maintain_order="left") if bad.height else asked
     meant = good.join(selected.select("part", _ID), on="part", maintain_order="left_right")
     return Resolved(
         _in_order([meant, given]),
-        _said(bad.filter(pl.col("standing") == Standing.SET_ASIDE)),
-        _said(bad.filter(pl.col("standing") == Standing.SKIPPED)).with_columns(hint=pl.lit(None, pl.String)),
+        _said(bad.filter(pl.col("standing") == RowState.SET_ASIDE)),
+        _said(bad.filter(pl.col("standing") == RowState.SKIPPED)).with_columns(hint=pl.lit(None, pl.String)),
         _counts(judged, given),
     )
 
@@ -239,10 +239,10 @@ def _judged(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, option
     )
     standing = (
         pl.when(missing & pl.lit(options.on_missing is OnMissing.SKIP))
-        .then(pl.lit(str(Standing.SKIPPED)))
+        .then(pl.lit(str(RowState.SKIPPED)))
         .when(pl.col("code").is_not_null())
-        .then(pl.lit(str(Standing.SET_ASIDE)))
-        .otherwise(pl.lit(str(Standing.RESOLVED)))
+        .then(pl.lit(str(RowState.SET_ASIDE)))
+        .otherwise(pl.lit(str(RowState.RESOLVED)))
         .cast(COUNTS["standing"])
     )
     return counted.with_columns(code=code).with_columns(standing=standing)
@@ -267,7 +267,7 @@ def _passed(given: pl.DataFrame) -> pl.DataFrame:
     return rows.filter((pl.col("row") != pl.col("row").shift()).fill_null(value=True)).with_columns(
         matches=pl.lit(1, _LITTLE),
         studies=pl.lit(None, _LITTLE),
-        standing=pl.lit(str(Standing.RESOLVED)).cast(COUNTS["standing"]),
+        standing=pl.lit(str(RowState.RESOLVED)).cast(COUNTS["standing"]),
     )
 
 

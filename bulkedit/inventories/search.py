@@ -21,7 +21,7 @@ PAGE: Final = 50  # the most that SearchImageSets answers at once
 
 
 @dataclass(slots=True)
-class Tally:
+class SearchCounters:
     """What has been asked and found so far."""
 
     reads: Reads = field(default_factory=Reads)  # those of the reader
@@ -31,7 +31,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchPage:
     """One page of a search, read."""
 
     rows: list[Row]
@@ -41,26 +41,26 @@ class Found:
 class Searcher:
     """Sends searches through a reader, any number at once, and counts pages in ``tally``."""
 
-    def __init__(self, reader: Reader, tally: Tally) -> None:
+    def __init__(self, reader: Reader, tally: SearchCounters) -> None:
         self._reader = reader
         self.tally = tally
 
-    async def page(self, criteria: Criteria, token: str | None = None) -> Found | Refused:
+    async def page(self, criteria: Criteria, token: str | None = None) -> SearchPage | Refused:
         """One page. `Refused` is of the kind INVALID: the service does not take the criteria, or no longer the token.
 
         Raises DatastoreError if there is no such data store, EndpointError for any other refusal, and what `Reader`
         raises. No text carries what was searched for.
         """
         answer = await self._reader.search(criteria, _found, limit=PAGE, token=token)
-        if isinstance(answer, Found):
+        if isinstance(answer, SearchPage):
             self.tally.pages += 1
         elif answer.kind is not Refusal.INVALID:
             raise _refused(answer)
         return answer
 
 
-def _found(page: Page) -> Found:
-    return Found([row_of(item) for item in page.items], page.next_token)
+def _found(page: Page) -> SearchPage:
+    return SearchPage([row_of(item) for item in page.items], page.next_token)
 
 
 def _refused(refused: Refused) -> BulkeditError:

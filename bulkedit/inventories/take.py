@@ -8,9 +8,9 @@ from anyio import to_thread
 
 from bulkedit.client.responses import Refused
 from bulkedit.errors import EndpointError
-from bulkedit.inventories.draft import CHECKPOINT_PAGES, Draft
+from bulkedit.inventories.draft import CHECKPOINT_PAGES, InventoryDraft
 from bulkedit.inventories.saved import load
-from bulkedit.inventories.search import Searcher, Tally, refused_search
+from bulkedit.inventories.search import SearchCounters, Searcher, refused_search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ async def take(
     path: Path,
     *,
     datastore_id: str,
-    watch: Callable[[Tally], None] | None = None,
+    watch: Callable[[SearchCounters], None] | None = None,
     fresh: bool = False,
     checkpoint_pages: int = CHECKPOINT_PAGES,
 ) -> Snapshot:
@@ -42,8 +42,8 @@ async def take(
 
     Raises UsageError for the file, and what `Searcher.page` raises.
     """
-    epoch, tally = reader.clock.epoch, Tally(reader.reads)
-    with Draft.open(path, datastore_id, now=epoch(), fresh=fresh) as draft:
+    epoch, tally = reader.clock.epoch, SearchCounters(reader.reads)
+    with InventoryDraft.open(path, datastore_id, now=epoch(), fresh=fresh) as draft:
         searcher = Searcher(reader, tally)
         while not (draft.finished or draft.done):
             await _one_page(searcher, draft)
@@ -57,7 +57,7 @@ async def take(
     return load(path, datastore_id)
 
 
-async def _one_page(searcher: Searcher, draft: Draft) -> None:
+async def _one_page(searcher: Searcher, draft: InventoryDraft) -> None:
     """Ask for the next page and keep it: nothing is awaited between its answer and its line in the log."""
     found = await searcher.page(draft.criteria, draft.token)
     if not isinstance(found, Refused):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from bulkedit.options.listing import Contradictions, StudyWide
-    from bulkedit.plans.build import Plan, Settings, make
-    from bulkedit.plans.calls import Lane, PlannedCall, Recipe
+    from bulkedit.plans.build import Plan, PlanningSettings, make
+    from bulkedit.plans.calls import CopyStep, Lane, PlannedCall
     from bulkedit.plans.conflicts import no_such_place, other_series
     from bulkedit.plans.counts import Estimate
     from bulkedit.plans.estimates import Quotas, estimate, quota_request, seconds_at
@@ -30,14 +30,14 @@ __all__ = [
     "MANIFEST",
     "PLANNED_EDITS",
     "Contradictions",
+    "CopyStep",
     "Estimate",
     "Lane",
     "Plan",
     "PlannedCall",
+    "PlanningSettings",
     "Quotas",
-    "Recipe",
     "SavedPlan",
-    "Settings",
     "StudyWide",
     "ViaCopy",
     "beyond_knowledge",
@@ -64,13 +64,13 @@ __all__ = [
 _MODULES: Final = {
     "build": (
         "Plan",
-        "Settings",
+        "PlanningSettings",
         "make",
     ),
     "calls": (
         "Lane",
         "PlannedCall",
-        "Recipe",
+        "CopyStep",
     ),
     "conflicts": (
         "Contradictions",

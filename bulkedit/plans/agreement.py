@@ -15,7 +15,7 @@ import polars as pl
 
 from bulkedit._concurrency import abreast
 from bulkedit.plans.build import written
-from bulkedit.plans.calls import Recipe
+from bulkedit.plans.calls import CopyStep
 from bulkedit.plans.schema import CALLS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _STEP: Final = {
     "bytes": 0,
 }
 _MADE: Final = (*_STEP,)
-_ORDER: Final = {str(step): place for place, step in enumerate(Recipe)}
+_ORDER: Final = {str(step): place for place, step in enumerate(CopyStep)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def disagreement(calls: pl.LazyFrame, edits: pl.LazyFrame) -> Disagreement | Non
 def counts(calls: pl.LazyFrame, edits: pl.LazyFrame) -> dict[str, int]:
     """What a manifest says of calls and edits, counted again: names as in `bulkedit.plans.counts.Estimate`."""
     steps = dict(calls.group_by("recipe").len().collect().iter_rows())
-    deleted = steps.get(Recipe.DELETE_ORIGINAL, 0)
+    deleted = steps.get(CopyStep.DELETE_ORIGINAL, 0)
     longest = calls.group_by("lane").len().select(pl.col("len").max()).collect().item()
     touched = edits.filter("study_wide").select("image_set_id"), calls.select("image_set_id")
     return {
@@ -75,9 +75,9 @@ def counts(calls: pl.LazyFrame, edits: pl.LazyFrame) -> dict[str, int]:
         "edits": edits.select(pl.len()).collect().item(),
         "image_sets": pl.concat(touched).select(pl.col("image_set_id").hash().n_unique()).collect().item(),
         "longest_lane": longest or 0,
-        "via_copy": steps.get(Recipe.COPY, 0),
-        "copies": steps.get(Recipe.COPY, 0) + steps.get(Recipe.PROMOTE, 0),
-        "deletions": steps.get(Recipe.DELETE_COPY, 0) + deleted,
+        "via_copy": steps.get(CopyStep.COPY, 0),
+        "copies": steps.get(CopyStep.COPY, 0) + steps.get(CopyStep.PROMOTE, 0),
+        "deletions": steps.get(CopyStep.DELETE_COPY, 0) + deleted,
         "originals_deleted": deleted,
     }
 
@@ -107,7 +107,7 @@ def _compare(batch: tuple[int, pl.DataFrame, pl.DataFrame]) -> None:
     first, calls, edits = batch
     numbers = pl.int_range(first, first + calls.height, dtype=pl.UInt32, eager=True)
     _require(calls, edits, calls.get_column("call") == numbers, "calls are not numbered in their order")
-    step = pl.col("recipe").is_not_null() & (pl.col("recipe") != Recipe.EDIT)
+    step = pl.col("recipe").is_not_null() & (pl.col("recipe") != CopyStep.EDIT)
     empty = pl.all_horizontal(pl.col(name).eq_missing(pl.lit(value, CALLS[name])) for name, value in _STEP.items())
     _require(calls, edits, calls.select(~step | empty).to_series(), "a step beside edits carries something")
     carrying = calls.filter(~step)
@@ -202,8 +202,8 @@ def _require_recipes(steps: pl.DataFrame, nobody: pl.DataFrame) -> None:
         & (pl.col("image_set").n_unique().over("lane") == 1)
         & pl.all_horizontal(
             (pl.col("step") == str(one)).sum().over("lane") == 1
-            for one in (Recipe.COPY, Recipe.PROMOTE, Recipe.DELETE_COPY)
+            for one in (CopyStep.COPY, CopyStep.PROMOTE, CopyStep.DELETE_COPY)
         )
-        & ((pl.col("step") == str(Recipe.DELETE_ORIGINAL)).sum().over("lane") <= 1)
+        & ((pl.col("step") == str(CopyStep.DELETE_ORIGINAL)).sum().over("lane") <= 1)
     )
     _require(judged, nobody, judged.get_column("good"), "the steps by way of a copy are not in their order")

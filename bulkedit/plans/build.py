@@ -25,7 +25,7 @@ from bulkedit.plans.schema import CALLS, PLANNED_EDITS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bulkedit.dicom.dictionary import Rules
+    from bulkedit.dicom.dictionary import ServiceRules
 
 _STAGE: Final = ["image_set_id", "segment", "stage"]
 _CALL: Final = [*_STAGE, "bin"]
@@ -37,10 +37,10 @@ _RENAMES: Final = {"SOPInstanceUID": 1, "SeriesInstanceUID": 2, "StudyInstanceUI
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class PlanningSettings:
     """What a plan is made with, beside the edit list."""
 
-    rules: Rules
+    rules: ServiceRules
     payload_limit: int  # bytes of each attributes document
     merge: bool = True  # False: one call per row
     whole_rows: bool = False  # a row's edits are never parted: the call form
@@ -59,7 +59,7 @@ class Plan:
     satisfied: pl.DataFrame | None = None  # `PLANNED_EDITS` without a call: what held already and was left out
 
 
-def make(edits: pl.DataFrame, settings: Settings, known: pl.DataFrame | None = None) -> Plan:
+def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | None = None) -> Plan:
     """Plan the calls for edits: schema `EDITS` and image_set_id String, in the order of the list or of `in_order`.
 
     ``known``: `bulkedit.plans.study_wide.KNOWN`, what is known of the image sets, None where nothing is. What is
@@ -118,7 +118,7 @@ class _Batch:
 _CARRIED: Final = ["edit", "unit", "call", "sent", "same_as", "study_wide"]  # what planning says of an edit
 
 
-def _planned(edits: pl.DataFrame, echoes: pl.DataFrame, settings: Settings) -> _Batch:
+def _planned(edits: pl.DataFrame, echoes: pl.DataFrame, settings: PlanningSettings) -> _Batch:
     staged = merge.stages(edits) if settings.merge else merge.each_alone(edits)
     calls, staged = _packed(_with_echoes(staged, echoes), settings.payload_limit)
     large = _too_large(calls, staged, settings.payload_limit)

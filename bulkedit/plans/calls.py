@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Recipe(StrEnum):
+class CopyStep(StrEnum):
     """What a call is of the recipe that changes a primary image set through a copy of it, in this order."""
 
     COPY = "copy"  # CopyImageSet of the original to a new image set that is not primary

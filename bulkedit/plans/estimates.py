@@ -11,7 +11,7 @@ from bulkedit.client.pacing import DOCUMENTED, Operation, Rate
 from bulkedit.client.responses import ARCHIVED
 from bulkedit.options.listing import RAISED
 from bulkedit.plans.batches import by_image_set
-from bulkedit.plans.calls import Recipe
+from bulkedit.plans.calls import CopyStep
 from bulkedit.plans.counts import DOLLARS_PER_GB_MOVED, Estimate
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def estimate(
     quotas = quotas or Quotas()
     calls = plan.calls.height
     steps = dict(plan.calls.group_by("recipe").len().iter_rows())
-    via_copy = steps.get(Recipe.COPY, 0)
-    copies, originals = via_copy + steps.get(Recipe.PROMOTE, 0), steps.get(Recipe.DELETE_ORIGINAL, 0)
-    deletions = steps.get(Recipe.DELETE_COPY, 0) + originals
+    via_copy = steps.get(CopyStep.COPY, 0)
+    copies, originals = via_copy + steps.get(CopyStep.PROMOTE, 0), steps.get(CopyStep.DELETE_ORIGINAL, 0)
+    deletions = steps.get(CopyStep.DELETE_COPY, 0) + originals
     updates = calls - copies - deletions
     beside = max(seconds_at(copies, DOCUMENTED[Operation.COPY]), seconds_at(deletions, DOCUMENTED[Operation.DELETE]))
     longest = plan.calls.group_by("lane").agg(pl.len()).select(pl.col("len").max()).item()

@@ -56,7 +56,7 @@ class Listener:
     def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
         """Rows with problems (`bulkedit.edits.SET_ASIDE`) are left out of the plan, and written to a file."""
 
-    def looking_up(self, tally: Callable[[], inventories.Tally]) -> AbstractAsyncContextManager[None]:
+    def looking_up(self, tally: Callable[[], inventories.SearchCounters]) -> AbstractAsyncContextManager[None]:
         """Entered while image sets are looked up; ``tally`` tells how far that is."""
         del tally
         return nullcontext()
@@ -89,7 +89,7 @@ def _selecting(listing: ListOptions) -> inventories.ResolveOptions:
     )
 
 
-def _planning(listing: ListOptions, form: str) -> plans.Settings:
+def _planning(listing: ListOptions, form: str) -> plans.PlanningSettings:
     """The planner's settings for a list of this form. Raises UsageError."""
     if listing.delete_originals and not listing.via_copy:
         raise UsageError("`delete_originals` goes with `via_copy`.")
@@ -99,7 +99,7 @@ def _planning(listing: ListOptions, form: str) -> plans.Settings:
             f"the service of {rules.age} has no study-wide calls.",
             hint="Leave `study_wide` out, or plan for a newer service: `rules=2026`",
         )
-    return plans.Settings(
+    return plans.PlanningSettings(
         rules=rules,
         payload_limit=listing.payload_limit or rules.payload_limit,
         merge=not listing.no_merge,
@@ -250,7 +250,7 @@ def _read_store(
 
 
 def _without_needless(
-    made: plans.Plan, good: pl.DataFrame, settings: plans.Settings, known: pl.DataFrame | None
+    made: plans.Plan, good: pl.DataFrame, settings: plans.PlanningSettings, known: pl.DataFrame | None
 ) -> plans.Plan:
     """The plan without the edits that hold already.
 
@@ -276,7 +276,7 @@ def _selected(
     edits: pl.DataFrame,
     datastore_id: str,
     listing: ListOptions,
-    settings: plans.Settings,
+    settings: plans.PlanningSettings,
     *,
     where: Where,
     listener: Listener,
@@ -292,7 +292,7 @@ def _selected(
         found = anyio.run(partial(_looked_up, edits, datastore_id, listing, settings, where=where, listener=listener))
     else:
         nothing = pl.DataFrame(schema=inventories.INVENTORY)
-        found = inventories.Lookup(nothing, "none", inventories.Tally(), whole_studies=False)
+        found = inventories.Lookup(nothing, "none", inventories.SearchCounters(), whole_studies=False)
     return inventories.resolve(edits, found.inventory, selecting), found
 
 
@@ -300,14 +300,14 @@ async def _looked_up(
     edits: pl.DataFrame,
     datastore_id: str,
     listing: ListOptions,
-    settings: plans.Settings,
+    settings: plans.PlanningSettings,
     *,
     where: Where,
     listener: Listener,
 ) -> inventories.Lookup:
-    watched = inventories.Tally()
+    watched = inventories.SearchCounters()
 
-    def watch(tally: inventories.Tally) -> None:
+    def watch(tally: inventories.SearchCounters) -> None:
         nonlocal watched
         watched = tally
 

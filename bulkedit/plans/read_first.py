@@ -14,7 +14,7 @@ from bulkedit._concurrency import for_each
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import DOCUMENTED, Operation
 from bulkedit.client.reader import Reader, read_paces
-from bulkedit.client.responses import Refused, State
+from bulkedit.client.responses import ImageSetState, Refused
 from bulkedit.edits.compare import misplaced
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[Ed
 
 async def _document(reader: Reader, image_set_id: str, looked: Looked) -> JsonObject | None:
     found = await reader.settled(image_set_id)
-    if isinstance(found, Refused) or found.state is not State.ACTIVE:
+    if isinstance(found, Refused) or found.state is not ImageSetState.ACTIVE:
         looked.unread += 1
         return None
     if found.archived:

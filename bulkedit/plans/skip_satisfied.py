@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bulkedit._json import Json
     from bulkedit.edits.edit import EditRow
-    from bulkedit.plans.build import Settings
+    from bulkedit.plans.build import PlanningSettings
 
 _ID: Final = "image_set_id"
 _WHOLE: Final = [str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
@@ -56,7 +56,7 @@ def _last_word_stands(same: Sequence[EditRow]) -> bool:
     return len(same) == 1 or not (by_value or (len(asked) > 1 and len({edit["force"] for edit in same}) > 1))
 
 
-def needless(edits: pl.DataFrame, known: pl.DataFrame | None, settings: Settings) -> pl.Series:
+def needless(edits: pl.DataFrame, known: pl.DataFrame | None, settings: PlanningSettings) -> pl.Series:
     """Which edits a plan can do without: Boolean.
 
     ``edits``: as `bulkedit.plans.build` takes them, none of a row that is set aside, and ``holds`` Boolean (see

@@ -28,7 +28,7 @@ from bulkedit.plans.merge import is_explicit
 from bulkedit.plans.torn_studies import SHOWN, is_top, listed, torn
 
 if TYPE_CHECKING:
-    from bulkedit.dicom.dictionary import Rules
+    from bulkedit.dicom.dictionary import ServiceRules
 
 # What is known of image sets. Of each study with a Patient- or Study-level edit of a primary image set, all primary
 # image sets are there; an image set that is not there is one of which nothing is known.
@@ -73,11 +73,11 @@ def torn_by(edits: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
     return torn(edits, several_primaries(known))
 
 
-def restrictions(edits: pl.DataFrame, known: pl.DataFrame | None, rules: Rules) -> pl.DataFrame:
+def restrictions(edits: pl.DataFrame, known: pl.DataFrame | None, rules: ServiceRules) -> pl.DataFrame:
     """Rows that the service does not do to an image set that is known to be primary: schema `SET_ASIDE`.
 
     update-image-set-metadata: `force` for the three UIDs is for other image sets; so were, until 2026, edits of some
-    levels (`bulkedit.dicom.dictionary.Rules.primary_refused`).
+    levels (`bulkedit.dicom.dictionary.ServiceRules.primary_refused`).
     """
     if known is None:
         return pl.DataFrame(schema=SET_ASIDE)

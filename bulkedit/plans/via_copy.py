@@ -1,4 +1,4 @@
-"""Primary image sets that are changed by way of a copy (`bulkedit.plans.Recipe`), for what is not done in place.
+"""Primary image sets that are changed by way of a copy (`bulkedit.plans.CopyStep`), for what is not done in place.
 
 The UIDs of a primary image set are changed by nothing but this (update-image-set-metadata). Its original stays as it
 is until the copy is promoted, so only an image set that becomes one of another study is taken: what keeps its
@@ -15,7 +15,7 @@ import polars as pl
 from bulkedit.dicom.dictionary import FORCED_UIDS
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import Action
-from bulkedit.plans.calls import Recipe
+from bulkedit.plans.calls import CopyStep
 from bulkedit.plans.schema import CALLS, PLANNED_EDITS
 
 _ID: Final = "image_set_id"
@@ -83,13 +83,13 @@ def chained(
     inside = pl.col(_ID).is_in(chosen.implode())
     if not calls.filter(inside).height:
         return calls, edits
-    marked = calls.with_columns(recipe=pl.when(inside).then(pl.lit(str(Recipe.EDIT))))
-    after = [Recipe.PROMOTE, *([Recipe.DELETE_ORIGINAL] if asked.delete_originals else []), Recipe.DELETE_COPY]
+    marked = calls.with_columns(recipe=pl.when(inside).then(pl.lit(str(CopyStep.EDIT))))
+    after = [CopyStep.PROMOTE, *([CopyStep.DELETE_ORIGINAL] if asked.delete_originals else []), CopyStep.DELETE_COPY]
     lanes = calls.filter(inside).select("lane", _ID).unique("lane", keep="first", maintain_order=True)
     ordered = pl.concat(
         [
             marked.with_columns(place=pl.lit(1, pl.UInt8), before="call"),
-            _step(lanes, Recipe.COPY, 0),
+            _step(lanes, CopyStep.COPY, 0),
             *(_step(lanes, step, place) for place, step in enumerate(after, 2)),
         ]
     ).sort("lane", "place", "before")
@@ -102,7 +102,7 @@ def chained(
     return ordered.select(CALLS.names()).cast(CALLS), renumbered.select(PLANNED_EDITS.names()).cast(PLANNED_EDITS)
 
 
-def _step(lanes: pl.DataFrame, step: Recipe, place: int) -> pl.DataFrame:
+def _step(lanes: pl.DataFrame, step: CopyStep, place: int) -> pl.DataFrame:
     """One call of each lane, which carries no edit."""
     empty = {name: pl.lit(None, dtype) for name, dtype in CALLS.items() if name not in {"lane", _ID}}
     filled = {"recipe": str(step), "force": False, "study_wide": False, "lookup": False}

@@ -36,7 +36,7 @@ _SYNC: Final = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FilePlace:
     """Where a file is, so that a copy of it is somewhere else."""
 
     inode: int
@@ -44,23 +44,23 @@ class Place:
     file_system: int  # 0 where the file system has no number
 
     @classmethod
-    def of(cls, descriptor: int) -> Place:
+    def of(cls, descriptor: int) -> FilePlace:
         """The place of an open file."""
         found = os.fstat(descriptor)
         return cls(found.st_ino, found.st_dev, os.fstatvfs(descriptor).f_fsid)
 
-    def is_same(self, other: Place) -> bool:
+    def is_same(self, other: FilePlace) -> bool:
         """Whether both are one place. The number of a device can change with a restart or a mount."""
         return self.inode == other.inode and (self.device == other.device or self.file_system == other.file_system)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class AnchorMark:
     """What an anchor tells of its ledger."""
 
     run: str  # a random name of the run, which its run.json has too
     begun: bool  # the ledger has been there
-    place: Place  # of the anchor, when it was made
+    place: FilePlace  # of the anchor, when it was made
     events: int = 0  # rows of table event: their numbers are 1 to this
     digest: str = NO_EVENTS  # of these rows, in their order
     rows: dict[str, int] = field(default_factory=dict)  # of each other table
@@ -68,7 +68,7 @@ class Mark:
 
 
 class LedgerContents(TypedDict):
-    """What a `Mark` tells of a ledger's rows."""
+    """What a `AnchorMark` tells of a ledger's rows."""
 
     events: int
     digest: str
@@ -76,7 +76,7 @@ class LedgerContents(TypedDict):
 
 
 class LedgerMark(TypedDict, total=False):
-    """What of a `Mark` is about the ledger."""
+    """What of a `AnchorMark` is about the ledger."""
 
     begun: bool
     events: int
@@ -85,9 +85,9 @@ class LedgerMark(TypedDict, total=False):
 
 
 class MarkChanges(LedgerMark, total=False):
-    """What of a `Mark` may change."""
+    """What of a `AnchorMark` may change."""
 
-    place: Place
+    place: FilePlace
 
 
 class IllegibleError(ReceivedError):
@@ -107,7 +107,7 @@ def beside(ledger: Path) -> Path:
 class Anchor:
     """The anchor of a ledger that this process holds. Its methods raise OSError."""
 
-    def __init__(self, path: Path, descriptor: int, mark: Mark) -> None:
+    def __init__(self, path: Path, descriptor: int, mark: AnchorMark) -> None:
         self.path = path
         self.mark = mark
         self._descriptor = descriptor
@@ -116,7 +116,7 @@ class Anchor:
     def create(cls, path: Path, run: str) -> Anchor:
         """Make the anchor of a run that is not begun. Raises FileExistsError."""
         with open_private(path) as file:
-            mark = Mark(run=run, begun=False, place=Place.of(file.fileno()))
+            mark = AnchorMark(run=run, begun=False, place=FilePlace.of(file.fileno()))
             file.write(_slot(mark) * 2)  # both: a file that is never longer needs no room on a full disk
             file.flush()
             os.fsync(file.fileno())
@@ -136,7 +136,7 @@ class Anchor:
     @property
     def is_copy(self) -> bool:
         """Whether this file is not the one that was made for the run."""
-        return not self.mark.place.is_same(Place.of(self._descriptor))
+        return not self.mark.place.is_same(FilePlace.of(self._descriptor))
 
     def write(self, **told: Unpack[MarkChanges]) -> None:
         """Tell what the ledger holds now; it is on the disk when this returns."""
@@ -154,7 +154,7 @@ class Anchor:
 
     def settle(self, **told: Unpack[LedgerMark]) -> None:
         """As `write`, and from here on this file is the one that was made for the run."""
-        self.write(place=Place.of(self._descriptor), **told)
+        self.write(place=FilePlace.of(self._descriptor), **told)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -175,7 +175,7 @@ def opened(path: Path) -> Iterator[Anchor]:
 class Told:
     """An anchor as a reader finds it."""
 
-    mark: Mark
+    mark: AnchorMark
     is_copy: bool
 
 
@@ -187,12 +187,12 @@ def read(path: Path) -> Told | None:
     try:
         with received.opened(path) as file:
             mark = _newest(os.pread(file.fileno(), 2 * _SLOT, 0), path)
-            return Told(mark, is_copy=not mark.place.is_same(Place.of(file.fileno())))
+            return Told(mark, is_copy=not mark.place.is_same(FilePlace.of(file.fileno())))
     except FileNotFoundError:
         return None
 
 
-def _slot(mark: Mark) -> bytes:
+def _slot(mark: AnchorMark) -> bytes:
     text = json.dumps({"format": FORMAT, **asdict(mark)}).encode()
     line = _check(text) + b" " + text + b"\n"
     return line.ljust(_SLOT, b" ")
@@ -202,7 +202,7 @@ def _check(text: bytes) -> bytes:
     return hashlib.blake2b(text, digest_size=16).hexdigest().encode()
 
 
-def _newest(content: bytes, path: Path) -> Mark:
+def _newest(content: bytes, path: Path) -> AnchorMark:
     """The later of two slots, of those that are whole. Raises IllegibleError if none is."""
     found = []
     for begin in (0, _SLOT):
@@ -215,13 +215,13 @@ def _newest(content: bytes, path: Path) -> Mark:
     return max(found, key=lambda mark: mark.turn)
 
 
-def _mark(text: bytes, path: Path) -> Mark:
+def _mark(text: bytes, path: Path) -> AnchorMark:
     """Raises ReceivedError, KeyError, TypeError for what no anchor holds."""
     told = received.json_object(text, str(path))
     if told.pop("format") != FORMAT:
         raise TypeError
     fields: dict[str, Any] = {**told}  # looked at below
-    mark = Mark(**{**fields, "place": Place(**fields["place"])})
+    mark = AnchorMark(**{**fields, "place": FilePlace(**fields["place"])})
     numbers = [mark.events, mark.turn, *mark.rows.values(), *asdict(mark.place).values()]
     words = [mark.run, mark.digest, *mark.rows]
     if not all(isinstance(number, int) and 0 <= number < 2 * _NUMBERS for number in numbers):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from bulkedit import _received as received
 from bulkedit._files import open_private
 from bulkedit.errors import ReceivedError
-from bulkedit.plans import Recipe
+from bulkedit.plans import CopyStep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bulkedit.plans import SavedPlan
 
 NAME: Final = "calls.index"
-STEP: Final = {recipe: code for code, recipe in enumerate(Recipe, 1)}
+STEP: Final = {recipe: code for code, recipe in enumerate(CopyStep, 1)}
 _BATCH: Final = 65_536  # calls
 
 
@@ -42,7 +42,7 @@ def of_plan(plan: SavedPlan) -> CallIndex:
     edits, steps = array("I"), bytearray()
     for part in plan.calls().select("edits", "recipe").collect().iter_slices(_BATCH):
         edits.extend(part["edits"].to_list())
-        steps.extend([0 if recipe is None else STEP[Recipe(recipe)] for recipe in part["recipe"].to_list()])
+        steps.extend([0 if recipe is None else STEP[CopyStep(recipe)] for recipe in part["recipe"].to_list()])
     return CallIndex(edits, bytes(steps))
 
 

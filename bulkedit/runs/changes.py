@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 import polars as pl
 
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.edits.edit import EditFields
-from bulkedit.plans import Recipe
+from bulkedit.plans import CopyStep
 from bulkedit.runs.history import SETTLED, PlanAndLedger
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ STUDY_WIDE: Final = pl.Schema(
         "open": pl.Boolean(),  # whether it was made is not known
     }
 )
-_DONE: Final = [str(Standing.APPLIED), str(Standing.SKIPPED)]
-_OPEN: Final = [str(Standing.INTENDED), str(Standing.IN_DOUBT), str(Standing.ACCEPTED)]
+_DONE: Final = [str(CallState.APPLIED), str(CallState.SKIPPED)]
+_OPEN: Final = [str(CallState.INTENDED), str(CallState.IN_DOUBT), str(CallState.ACCEPTED)]
 _BATCH: Final = 2_048  # calls
 
 
@@ -98,7 +98,7 @@ class Changes:
         self.events = int(standings.get_column("attempts").sum())
         done = pl.col("standing").is_in(_DONE) & pl.col("edits_stand").is_in(_DONE)
         self._done = standings.filter(done).select("standing", "base", "version", "at", settled_by="call")
-        ends = standings.filter(pl.col("standing") == str(Standing.APPLIED)).select(promote="call", made_as="version")
+        ends = standings.filter(pl.col("standing") == str(CallState.APPLIED)).select(promote="call", made_as="version")
         promoted = self._run.in_copies.join(ends, on="promote")
         promoted = promoted.rename({"call": "settled_by", "promoted_id": "promoted"})
         self._promoted = promoted.select("settled_by", "promoted", "made_as")
@@ -109,7 +109,7 @@ class Changes:
         """Image sets that were made by promoting a copy, and their originals."""
         if promoted.is_empty():
             return {}
-        steps = self._plan.calls().filter(pl.col("recipe") == Recipe.PROMOTE).select("image_set_id", promote="call")
+        steps = self._plan.calls().filter(pl.col("recipe") == CopyStep.PROMOTE).select("image_set_id", promote="call")
         named = promoted.join(steps.collect(), on="promote")
         return dict(named.select("promoted", "image_set_id").drop_nulls().iter_rows())
 
@@ -164,8 +164,8 @@ class Changes:
             return pl.DataFrame(schema=STUDY_WIDE)
         edits = self._plan.edits().select("edit", "call").filter(pl.col("call").is_in(calls["call"].implode()))
         carried = self._run.carried(edits).select("call", "settled_by").unique().collect().sort("settled_by")
-        there = self._run.calls.filter(pl.col("standing").is_in([str(Standing.APPLIED), *_OPEN]))
-        there = there.select("base", "version", settled_by="call", open=pl.col("standing") != str(Standing.APPLIED))
+        there = self._run.calls.filter(pl.col("standing").is_in([str(CallState.APPLIED), *_OPEN]))
+        there = there.select("base", "version", settled_by="call", open=pl.col("standing") != str(CallState.APPLIED))
         there = there.with_columns(version=pl.when(~pl.col("open")).then("version"))
         found = carried.join(calls, on="call").join(there, on="settled_by", maintain_order="left")
         return found.select(STUDY_WIDE.names()).cast(STUDY_WIDE)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from bulkedit.client.contract import CopyRequest
 from bulkedit.client.pacing import LOOK
 from bulkedit.client.parsing import primaries_of
-from bulkedit.client.responses import Copied, ImageSet, Metadata, Page, Standing
+from bulkedit.client.responses import CallState, Copied, ImageSet, Metadata, Page
 from bulkedit.options.running import OnConflict
-from bulkedit.plans import Recipe
+from bulkedit.plans import CopyStep
 from bulkedit.runs import copy_transitions as copies
 from bulkedit.runs.copy_transitions import COPIES, DELETIONS, LATEST_S, WELL, table_of
 from bulkedit.runs.lane import READS_UNANSWERED, LaneRun, meaning
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 # What the service may count or name anew in a copy is not compared.
 _COUNTED: Final = frozenset({"NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"})
 _EARLIER: Final = {
-    Standing.REJECTED: CallEvent.EARLIER_REJECTED,
-    Standing.FAILED: CallEvent.EARLIER_FAILED,
-    Standing.CONFLICTED: CallEvent.EARLIER_CONFLICTED,
+    CallState.REJECTED: CallEvent.EARLIER_REJECTED,
+    CallState.FAILED: CallEvent.EARLIER_FAILED,
+    CallState.CONFLICTED: CallEvent.EARLIER_CONFLICTED,
 }
 
 
@@ -55,7 +55,7 @@ class Past:
     there: dict[int, frozenset[str]] = field(default_factory=dict)  # call -> image sets that were there before
     bases: dict[int, int] = field(default_factory=dict)  # completed copy -> version of its source
     owed: int = 0  # edits that are in the copy, and have no outcome before that is promoted
-    ended: Standing | None = None  # what its steps from here on are completed as
+    ended: CallState | None = None  # what its steps from here on are completed as
 
 
 def series_criteria(series_uid: str) -> Criteria:
@@ -128,21 +128,21 @@ class ViaCopyRun(LaneRun):
     def under_way(self) -> bool:
         """As of any lane; but a copy that is waited out keeps no run from stopping: a resume lists again."""
         books = self._books
-        waited_out = books is not None and table_of(books.call.recipe) is COPIES and books.state is Standing.IN_DOUBT
+        waited_out = books is not None and table_of(books.call.recipe) is COPIES and books.state is CallState.IN_DOUBT
         return super().under_way and not waited_out
 
     # opening calls
 
     def _open(self, call: PlannedCall) -> None:
         self._series = self._candidate = None
-        if call.recipe == Recipe.PROMOTE:
+        if call.recipe == CopyStep.PROMOTE:
             # the edits that are in the copy get their outcome with its promotion
             self.edits[call.call], self._owed = self._owed, 0
         # the parts of a call that was split go on: each edit is to have an outcome of its own
         if self._ended is not None and call.call in self._past.planned and not self._is_begun(call):
             cause = "an earlier step of the copy, edit and promote was not made"
             self._end_unsent(call, _EARLIER[self._ended], cause)
-        elif call.recipe in {Recipe.COPY, Recipe.DELETE_ORIGINAL}:
+        elif call.recipe in {CopyStep.COPY, CopyStep.DELETE_ORIGINAL}:
             super()._open(replace(call, image_set_id=self._past.original))
         else:
             super()._open(replace(call, image_set_id=self._made[self._past.copy]))
@@ -156,7 +156,7 @@ class ViaCopyRun(LaneRun):
         if not _is_own(books.call):
             super()._start(came)
         elif table_of(books.call.recipe) is DELETIONS:
-            of = self._past.copy if books.call.recipe == Recipe.DELETE_ORIGINAL else self._past.promote
+            of = self._past.copy if books.call.recipe == CopyStep.DELETE_ORIGINAL else self._past.promote
             books.expected = self._bases[of]
             self._prepare()
         else:
@@ -171,7 +171,7 @@ class ViaCopyRun(LaneRun):
         elif table_of(call.recipe) is DELETIONS:
             self.request = Delete(call.image_set_id, self._expected, self._made[self._past.promote])
         else:
-            promote = call.recipe == Recipe.PROMOTE
+            promote = call.recipe == CopyStep.PROMOTE
             self.request = Copy(CopyRequest(image_set_id=call.image_set_id, base=self._expected, promote=promote))
 
     # what came back
@@ -193,7 +193,7 @@ class ViaCopyRun(LaneRun):
             event = meaning(reply, performed)
             if event is CallEvent.GONE and self._is_of_candidate(performed):
                 event = CallEvent.COPY_GONE
-                if books.state is Standing.ACCEPTED:
+                if books.state is CallState.ACCEPTED:
                     books.locked_since = books.locked_since or self._now
             self._take(event, reply, performed)
 
@@ -209,14 +209,14 @@ class ViaCopyRun(LaneRun):
             event = CallEvent.LOCKED if locked else CallEvent.UNSAFE
         elif found.image_set_id == self._candidate:
             self._made_version = found.version
-            event = copies.of_made(found, promoted=books.call.recipe == Recipe.PROMOTE)
+            event = copies.of_made(found, promoted=books.call.recipe == CopyStep.PROMOTE)
         else:
             event = copies.of_source(found, books.expected)
             self._moved = event is CallEvent.PASSED
             if books.expected is None and event is CallEvent.AT_EXPECTED:
                 books.expected = found.version
         waits = event in {CallEvent.LOCKED, CallEvent.COPY_LOCKED, CallEvent.COPY_GONE}
-        lags = books.state is Standing.ACCEPTED and event in {CallEvent.AT_EXPECTED, CallEvent.PASSED}
+        lags = books.state is CallState.ACCEPTED and event in {CallEvent.AT_EXPECTED, CallEvent.PASSED}
         books.locked_since = (books.locked_since or self._now) if waits or lags else None
         self._changed(event, found, performed)
 
@@ -224,7 +224,7 @@ class ViaCopyRun(LaneRun):
         """Take an event that may tell of another writer."""
         books = self._held
         table = table_of(books.call.recipe)
-        may_follow = books.call.recipe != Recipe.PROMOTE and self._context.options.on_conflict is OnConflict.REBASE
+        may_follow = books.call.recipe != CopyStep.PROMOTE and self._context.options.on_conflict is OnConflict.REBASE
         refined = copies.of_changed(event, table, books.state, moved=self._moved, may_follow=may_follow)
         why: Why | None = None
         if event is CallEvent.DIFFERENT:
@@ -264,12 +264,12 @@ class ViaCopyRun(LaneRun):
             self.request = Search(performed.series_uid, page.next_token)
             return
         number = books.call.call
-        if books.state is Standing.PLANNED:
+        if books.state is CallState.PLANNED:
             self._there[number] = set(self._new)
             self._events += [Made(number, image_set_id, ours=False) for image_set_id in self._new]
             self._prepare()
             return
-        promote = books.call.recipe == Recipe.PROMOTE
+        promote = books.call.recipe == CopyStep.PROMOTE
         there = self._there.get(number, set()) | {books.call.image_set_id, self._past.original}
         new = [one for one, primary in self._new.items() if one not in there and primary in {None, promote}]
         self._candidate = new[0] if len(new) == 1 else None
@@ -366,14 +366,14 @@ class ViaCopyRun(LaneRun):
     def _complete(self, came: Came) -> None:
         call, state = self._held.call, self._held.state
         super()._complete(came)
-        if call.recipe == Recipe.EDIT:
+        if call.recipe == CopyStep.EDIT:
             if state in WELL:
                 # in the copy, and only there: what becomes of the edits is known when that is promoted
                 self._owed += self.edits[call.call]
                 self.edits[call.call] = 0
-            elif state is not Standing.SPLIT:
-                self._ended = self._ended or Standing.FAILED
-        elif table_of(call.recipe) is COPIES and state is not Standing.APPLIED:
+            elif state is not CallState.SPLIT:
+                self._ended = self._ended or CallState.FAILED
+        elif table_of(call.recipe) is COPIES and state is not CallState.APPLIED:
             self._ended = state
         self._content.clear()
 

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.client.responses import ImageSet, Standing, State
-from bulkedit.plans import Recipe
+from bulkedit.client.responses import CallState, ImageSet, ImageSetState
+from bulkedit.plans import CopyStep
 from bulkedit.runs import transitions as verdict
 from bulkedit.runs.transitions import (
     NOT_CARRIED_OUT,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.ledger import Part
 
 NOT_PROMOTED: Final = "in a copy that is not promoted"
-WELL: Final = frozenset({Standing.APPLIED, Standing.SKIPPED})
+WELL: Final = frozenset({CallState.APPLIED, CallState.SKIPPED})
 LATEST_S: Final = 600.0  # SigV4: a signature is good for 5 minutes, and the clocks are apart by 5 at most
 
 COPIES: Final = TransitionTable(
@@ -121,25 +121,25 @@ DELETIONS: Final = TransitionTable(
 
 def table_of(recipe: str | None) -> TransitionTable:
     """The table that a call follows. ``recipe``: of `bulkedit.plans.PlannedCall`."""
-    if recipe is None or recipe == Recipe.EDIT:
+    if recipe is None or recipe == CopyStep.EDIT:
         return verdict.CALLS
-    return DELETIONS if recipe in {Recipe.DELETE_ORIGINAL, Recipe.DELETE_COPY} else COPIES
+    return DELETIONS if recipe in {CopyStep.DELETE_ORIGINAL, CopyStep.DELETE_COPY} else COPIES
 
 
 def of_source(found: ImageSet, expected: int | None) -> CallEvent:
     """What a poll of the image set that is copied or deleted means; ``expected`` is None before there is one."""
-    if found.state is State.DELETED:
+    if found.state is ImageSetState.DELETED:
         return E.GONE
-    if found.state is State.LOCKED:
+    if found.state is ImageSetState.LOCKED:
         return E.LOCKED
     return E.AT_EXPECTED if expected is None or found.version == expected else E.PASSED
 
 
 def of_made(found: ImageSet, *, promoted: bool) -> CallEvent:
     """What a poll of the new image set means."""
-    if found.state is State.DELETED:
+    if found.state is ImageSetState.DELETED:
         return E.COPY_GONE
-    if found.state is State.LOCKED:
+    if found.state is ImageSetState.LOCKED:
         return E.COPY_LOCKED
     if found.failed:
         ours = verdict.of_failure(found.message) is E.FAILED_REQUEST
@@ -155,7 +155,7 @@ def of_new(new: int) -> CallEvent:
 
 
 def of_changed(
-    event: CallEvent, table: TransitionTable, state: Standing, *, moved: bool, may_follow: bool
+    event: CallEvent, table: TransitionTable, state: CallState, *, moved: bool, may_follow: bool
 ) -> CallEvent:
     """Whether an event says that another writer was first, so that the call has to start again or to end.
 
@@ -171,7 +171,7 @@ def of_changed(
 
 def is_there(promoted: ImageSet) -> bool:
     """Whether a poll shows that a promoted image set is there for good."""
-    return promoted.state is State.ACTIVE and not promoted.failed and promoted.primary is not False
+    return promoted.state is ImageSetState.ACTIVE and not promoted.failed and promoted.primary is not False
 
 
 def promotions(calls: pl.LazyFrame, parts: Iterable[Part]) -> pl.DataFrame:
@@ -182,9 +182,9 @@ def promotions(calls: pl.LazyFrame, parts: Iterable[Part]) -> pl.DataFrame:
     is the call that makes the copy.
     """
     recipes = calls.filter(pl.col("recipe").is_not_null()).select("call", "lane", "recipe").collect()
-    promote = recipes.filter(pl.col("recipe") == Recipe.PROMOTE).select("lane", promote="call")
-    copy = recipes.filter(pl.col("recipe") == Recipe.COPY).select("lane", copy="call")
-    carried = recipes.filter(pl.col("recipe") == Recipe.EDIT)
+    promote = recipes.filter(pl.col("recipe") == CopyStep.PROMOTE).select("lane", promote="call")
+    copy = recipes.filter(pl.col("recipe") == CopyStep.COPY).select("lane", copy="call")
+    carried = recipes.filter(pl.col("recipe") == CopyStep.EDIT)
     planned = carried.join(promote, on="lane").join(copy, on="lane").select("call", "promote", "copy")
     of = {call: (promotion, copy) for call, promotion, copy in planned.iter_rows()}
     for part in parts if of else ():

@@ -7,18 +7,18 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from bulkedit.client.responses import Outcome, Standing, outcome_of
+from bulkedit.client.responses import CallState, Outcome, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bulkedit.runs.scheduler import Held
+    from bulkedit.runs.scheduler import WaitReason
 
 _WINDOW_S: Final = 60.0
 
 
 @dataclass(slots=True)
-class Tally:
+class RunCounters:
     """Counts of one run, the processes before this one included."""
 
     calls: int  # in the plan
@@ -34,11 +34,13 @@ class Tally:
     in_flight: int = 0  # image sets with an update under way
     parked: int = 0  # lanes that ended with calls unsettled: locked for too long, or out of reach
     started: float = 0.0  # monotonic
-    held_s: dict[Held, float] = field(default_factory=dict)  # how long a lane that was due was held back, and by what
+    held_s: dict[WaitReason, float] = field(
+        default_factory=dict
+    )  # how long a lane that was due was held back, and by what
     # [second, calls settled in it], of the last minute: as long however fast the run is
     _settled_in: deque[list[int]] = field(default_factory=deque, repr=False)
 
-    def settled(self, standing: Standing, edits: int, now: float | None = None, *, calls: int = 1) -> None:
+    def settled(self, standing: CallState, edits: int, now: float | None = None, *, calls: int = 1) -> None:
         """A call, or so many, and all their edits are settled; ``now`` is None for those of an earlier process."""
         self.settled_calls += calls
         self.outcomes[outcome_of(standing)] += edits
@@ -51,13 +53,13 @@ class Tally:
             self._settled_in.append([second, 1])
             self._forget(now)
 
-    def waited(self, held: Iterable[Held], seconds: float) -> None:
+    def waited(self, held: Iterable[WaitReason], seconds: float) -> None:
         """Nothing could go out for so long, with lanes due that these held back."""
         for one in held:
             self.held_s[one] = self.held_s.get(one, 0.0) + seconds
 
     @property
-    def bottleneck(self) -> Held | None:
+    def bottleneck(self) -> WaitReason | None:
         """What held lanes back for longest; None where nothing did."""
         return max(self.held_s, key=self.held_s.__getitem__, default=None)
 

@@ -8,7 +8,6 @@ that waits, for a quota or for an unlock, is an entry of the scheduler and holds
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,17 +19,18 @@ from bulkedit import _log
 from bulkedit._concurrency import first_error
 from bulkedit.client.pacing import Operation, SettleTimes, Window, pacer
 from bulkedit.client.parsing import newest_of, systemic_error
+from bulkedit.client.reader import Clock
 from bulkedit.client.responses import (
     Accepted,
     Copied,
     Datastore,
     Deleting,
     ImageSet,
+    ImageSetState,
     Lost,
     Page,
     Refusal,
     Refused,
-    State,
     outcome_of,
 )
 from bulkedit.errors import (
@@ -43,7 +43,7 @@ from bulkedit.errors import (
 from bulkedit.options.running import Halt
 from bulkedit.runs.budget import ErrorBudget, RetryBudget
 from bulkedit.runs.copy_lane import ViaCopyRun, series_criteria, unsafe
-from bulkedit.runs.counters import Tally
+from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.denials import AccessDenial, Denials
 from bulkedit.runs.history import History, Lanes
 from bulkedit.runs.lane import LaneContext, LaneRun
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from bulkedit.client.contract import Client
     from bulkedit.plans import Lane, PlannedCall, SavedPlan
     from bulkedit.runs.ledger import Ledger
-    from bulkedit.runs.options import Options
+    from bulkedit.runs.options import EngineOptions
     from bulkedit.runs.requests import LaneRequest, Reply
 
 _STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be there
@@ -81,14 +81,6 @@ _RECIPES_AHEAD: Final = 8  # lanes of recipes: they wait for three quotas in tur
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 _OPENED_AT_ONCE: Final = 64  # lanes, some milliseconds
 _TAIL: Final = 2.0  # times as long as one lane takes: what is left then is opened at once, so that lanes end together
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Where time comes from. Waiting is anyio's, so a loop with another clock changes both."""
-
-    monotonic: Callable[[], float] = anyio.current_time
-    epoch: Callable[[], float] = time.time
 
 
 @dataclass(slots=True)
@@ -112,7 +104,7 @@ class Engine:
         plan: SavedPlan,
         client: Client,
         ledger: Ledger,
-        options: Options,
+        options: EngineOptions,
         *,
         key: bytes,
         rng: random.Random,
@@ -121,8 +113,9 @@ class Engine:
     ) -> None:
         """Begin a run, or go on with one.
 
-        ``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out. Without
-        ``sends_new``, calls that were never begun are left alone (`Strategy.FAILED`).
+        ``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out. ``clock`` tells
+        the time; the engine waits with anyio, never with ``clock.sleep``. Without ``sends_new``, calls that were never
+        begun are left alone (`Strategy.FAILED`).
         """
         self._client = client
         self._options = options
@@ -137,7 +130,7 @@ class Engine:
         self._denials = Denials()
         self._errors = ErrorBudget(options.max_errors, options.min_sample)
         self._store: tuple[float, Datastore] | None = None  # when it was last seen
-        self.tally = Tally(calls=plan.counts["calls"], edits=plan.counts["edits"])
+        self.tally = RunCounters(calls=plan.counts["calls"], edits=plan.counts["edits"])
         self._history = History(plan, ledger, self.tally, sends_new=sends_new)
         self._context = LaneContext(
             options=options,
@@ -162,7 +155,7 @@ class Engine:
         self._fatal: BulkeditError | None = None
         self.stop = Stop(_changed=self._wake)
 
-    async def run(self) -> Tally:
+    async def run(self) -> RunCounters:
         """Run to the end, or to a drained stop; cancelling leaves at once, with every answer in hand written.
 
         Raises AccessError, CredentialsError, DatastoreError or EndpointError where the whole run is turned away,
@@ -452,7 +445,7 @@ class Engine:
         if isinstance(found, Lost) or (isinstance(found, Refused) and found.throttled):
             return found
         newest = newest_of(found) if isinstance(found, Page) else None
-        if newest is not None and newest.state is not State.DELETED and not newest.failed:
+        if newest is not None and newest.state is not ImageSetState.DELETED and not newest.failed:
             return newest
         if newest is None and not (isinstance(found, Refused) and found.kind is Refusal.NOT_FOUND):
             self._scheduler.list_no_more()

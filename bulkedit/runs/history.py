@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 from anyio import to_thread
 
-from bulkedit.client.responses import Standing
-from bulkedit.plans import Lane, Recipe, part_of
+from bulkedit.client.responses import CallState
+from bulkedit.plans import CopyStep, Lane, part_of
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.copy_lane import Past
 from bulkedit.runs.copy_transitions import WELL, promotions
 from bulkedit.runs.lane import BY_EMPTY_VALUE, EARLIER_CONFLICT
-from bulkedit.runs.ledger import Ledger, State, missing
+from bulkedit.runs.ledger import Ledger, LedgerState, missing
 from bulkedit.runs.parts import carriers
 from bulkedit.runs.summary import absent
 from bulkedit.runs.transitions import CallEvent
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bulkedit.plans import PlannedCall, SavedPlan
-    from bulkedit.runs.counters import Tally
+    from bulkedit.runs.counters import RunCounters
     from bulkedit.runs.folder import Run
     from bulkedit.runs.ledger import Made, Part
 
-SETTLED: Final = [str(standing) for standing in Standing if standing.settled]
+SETTLED: Final = [str(standing) for standing in CallState if standing.settled]
 _WELL: Final = list(map(str, WELL))
 _CARRIERS: Final = pl.Schema({"edit": pl.UInt32(), "part": pl.UInt32()})
 _MADE: Final = pl.Schema({"step": pl.UInt32(), "made": pl.String()})
@@ -74,7 +74,7 @@ class PlanAndLedger:
     # sets that were made, null before that)
     in_copies: pl.DataFrame
     carriers: pl.DataFrame  # the part that carries each edit of a split call: edit, part
-    ledger: State = State.WHOLE  # what the ledger is worth; the rest is what can be read of it
+    ledger: LedgerState = LedgerState.WHOLE  # what the ledger is worth; the rest is what can be read of it
     words: str = ""  # about that, if it is not whole
 
     @classmethod
@@ -123,7 +123,7 @@ def _in_copies(promoted: pl.DataFrame, made: list[Made]) -> pl.DataFrame:
 class History:
     """The ledger as it was when this process began, with the parts that calls have been split into since."""
 
-    def __init__(self, plan: SavedPlan, ledger: Ledger, tally: Tally, *, sends_new: bool = True) -> None:
+    def __init__(self, plan: SavedPlan, ledger: Ledger, tally: RunCounters, *, sends_new: bool = True) -> None:
         """Counts what is settled into ``tally``. Without ``sends_new``, calls that were never begun are left alone."""
         self._plan = plan
         self._sends_new = sends_new
@@ -140,18 +140,18 @@ class History:
         promoted = promotions(plan.calls(), ledger.parts())
         self._promotions = dict(promoted.select("call", "promote").iter_rows())
         self._recipes: dict[int, Past] = {}  # of lanes that were read from the plan and are not opened yet
-        self._ended: dict[int, Standing] = {}  # settled calls and parts of recipes
+        self._ended: dict[int, CallState] = {}  # settled calls and parts of recipes
         self._bases: dict[int, int] = {}  # settled copies: version of the source
         self._made: list[Made] = ledger.made() if self._promotions else []
         self._conflicted: set[int] = set()  # calls of the plan that another writer has stopped
         self._struck: dict[int, list[PlannedCall]] = {}  # those of lanes that were read and are not opened yet
-        self._told: dict[int, list[tuple[int, Standing, int | None, int | None]]] = {}  # events of lanes not read yet
+        self._told: dict[int, list[tuple[int, CallState, int | None, int | None]]] = {}  # events of lanes not read yet
         self._versions: dict[int, Versions] = {}  # of lanes that were read and are not opened yet
         self.versions_reused = False  # by the service, after failed updates
         tally.calls += len(self._roots) - len(self._parts_of)
         self._read(ledger, tally, promoted)
 
-    def _read(self, ledger: Ledger, tally: Tally, promoted: pl.DataFrame) -> None:
+    def _read(self, ledger: Ledger, tally: RunCounters, promoted: pl.DataFrame) -> None:
         standings = ledger_frames.last_standings(ledger)
         settled = pl.col("standing").is_in(SETTLED)
         done = by_promotion(standings.filter(settled), promoted)
@@ -164,16 +164,16 @@ class History:
             sums = planned.select("edits_stand", edits=edits).group_by("edits_stand").agg(pl.len(), pl.sum("edits"))
             for stand, calls, count in sums.iter_rows():
                 # what is in a copy that is not promoted has no outcome
-                tally.settled(Standing(stand or Standing.APPLIED), count if stand else 0, calls=calls)
+                tally.settled(CallState(stand or CallState.APPLIED), count if stand else 0, calls=calls)
         for call in planned["call"]:
             self._settled[call] = 1
         for call, stand in done.filter(pl.col("call") >= self._planned).select("call", "edits_stand").iter_rows():
             self._settled_parts.add(call)
-            tally.settled(Standing(stand or Standing.APPLIED), len(self._roots[call][1]) if stand else 0)
-        conflicted = done.filter(pl.col("standing") == str(Standing.CONFLICTED))["call"].to_list()
+            tally.settled(CallState(stand or CallState.APPLIED), len(self._roots[call][1]) if stand else 0)
+        conflicted = done.filter(pl.col("standing") == str(CallState.CONFLICTED))["call"].to_list()
         struck = [row["call"] for row in ledger.rows_of(conflicted) if row["cause"] != EARLIER_CONFLICT]
         self._conflicted = {self._roots[call][0] if call in self._roots else call for call in struck}
-        begun = standings.filter(~settled & (pl.col("standing") != str(Standing.SPLIT)))
+        begun = standings.filter(~settled & (pl.col("standing") != str(CallState.SPLIT)))
         self.begun = {row["call"]: {**row, "by_empty_value": False} for row in ledger.rows_of(begun["call"].to_list())}
         if standings.height:
             self._read_versions(ledger, standings)
@@ -189,16 +189,16 @@ class History:
         begun = pl.DataFrame({"call": numbers, "lane": lanes.get_column("lane").gather(roots)})
         lane_of = dict(begun.filter(pl.col("lane").is_in(open_lanes.implode())).iter_rows())
         for call, standing, base, version, by_empty in ledger.versions_told(lane_of, cause=BY_EMPTY_VALUE):
-            self._told.setdefault(lane_of[call], []).append((call, Standing(standing), base, version))
+            self._told.setdefault(lane_of[call], []).append((call, CallState(standing), base, version))
             if by_empty and call in self.begun:
                 self.begun[call]["by_empty_value"] = True
 
     def _read_recipes(self, ledger: Ledger, done: pl.DataFrame) -> None:
         of_recipes = self._plan.calls().filter(pl.col("recipe").is_not_null()).select("call", "recipe").collect()
         inside = pl.col("call").is_in(of_recipes["call"].implode()) | pl.col("call").is_in(list(self._promotions))
-        self._ended = {call: Standing(standing) for call, standing, _ in done.filter(inside).iter_rows()}
-        copies = of_recipes.filter(pl.col("recipe").is_in([str(Recipe.COPY), str(Recipe.PROMOTE)]))["call"]
-        made = [call for call in copies if self._ended.get(call) is Standing.APPLIED]
+        self._ended = {call: CallState(standing) for call, standing, _ in done.filter(inside).iter_rows()}
+        copies = of_recipes.filter(pl.col("recipe").is_in([str(CopyStep.COPY), str(CopyStep.PROMOTE)]))["call"]
+        made = [call for call in copies if self._ended.get(call) is CallState.APPLIED]
         self._bases = {row["call"]: row["base"] for row in ledger.rows_of(made)}
 
     @property
@@ -235,12 +235,12 @@ class History:
         if not steps:
             return None
         planned = frozenset(call.call for call in lane.calls)
-        copy, promote = steps[Recipe.COPY], steps[Recipe.PROMOTE]
+        copy, promote = steps[CopyStep.COPY], steps[CopyStep.PROMOTE]
         mine = planned | {part for part, of in self._promotions.items() if of == promote} if self._roots else planned
         counts = {call.call: call.edits for call in lane.calls} | {
             part: len(self._roots[part][1]) for part in mine if part in self._roots
         }
-        deletions = {steps.get(Recipe.DELETE_ORIGINAL), steps.get(Recipe.DELETE_COPY)}
+        deletions = {steps.get(CopyStep.DELETE_ORIGINAL), steps.get(CopyStep.DELETE_COPY)}
         badly = {call: s for call in mine - deletions if (s := self._ended.get(call)) is not None and s not in WELL}
         of_steps = [standing for call, standing in badly.items() if call in {copy, promote}]
         well = [call for call in mine - {copy, promote} - deletions if self._ended.get(call) in WELL]
@@ -254,12 +254,12 @@ class History:
             there={number: frozenset(o.image_set_id for o in made if o.call == number) for number in (copy, promote)},
             bases={number: self._bases[number] for number in (copy, promote) if number in self._bases},
             owed=sum(counts[call] for call in well),
-            ended=of_steps[0] if of_steps else Standing.FAILED if badly else None,
+            ended=of_steps[0] if of_steps else CallState.FAILED if badly else None,
         )
 
     def in_doubt(self) -> set[int]:
         """Calls of the plan of which an update may be under way, or of whose parts one may."""
-        doubtful = [call for call, row in self.begun.items() if row["standing"] != Standing.PLANNED]
+        doubtful = [call for call, row in self.begun.items() if row["standing"] != CallState.PLANNED]
         return {self._roots[call][0] if call in self._roots else call for call in doubtful}
 
     def denied(self) -> set[int]:

@@ -15,17 +15,17 @@ from bulkedit.client.contract import UpdateRequest
 from bulkedit.client.pacing import LOOK, Operation
 from bulkedit.client.responses import (
     Accepted,
+    CallState,
     Copied,
     Datastore,
     Deleting,
     ImageSet,
+    ImageSetState,
     Lost,
     Metadata,
     Page,
     Refusal,
     Refused,
-    Standing,
-    State,
 )
 from bulkedit.edits.document import (
     NoSuchPlace,
@@ -57,13 +57,13 @@ if TYPE_CHECKING:
     from bulkedit.client.pacing import SettleTimes
     from bulkedit.plans import Lane, PlannedCall
     from bulkedit.runs.budget import RetryBudget
-    from bulkedit.runs.options import Options
+    from bulkedit.runs.options import EngineOptions
     from bulkedit.runs.requests import LaneRequest, Reply
     from bulkedit.runs.service_quirks import Learned
     from bulkedit.runs.versions import Versions
 
 Why = tuple[str | None, str | None]  # cause and message, as the ledger has them
-_UNDER_WAY: Final = frozenset({Standing.INTENDED, *PERHAPS_MADE})
+_UNDER_WAY: Final = frozenset({CallState.INTENDED, *PERHAPS_MADE})
 READS_UNANSWERED: Final = frozenset({CallEvent.READ_THROTTLED, CallEvent.READ_LOST})
 _COUNTED_BEFORE: Final = frozenset({CallEvent.AT_EXPECTED, CallEvent.NONE_NEW})  # what led to that poll was a fault
 EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # cause of calls that --on-conflict stop leaves
@@ -75,7 +75,7 @@ _POLLS_AT_LEAST: Final = 2  # apart, because reads may lag behind writes
 class LaneContext:
     """What the lanes of one process share."""
 
-    options: Options
+    options: EngineOptions
     rng: random.Random
     key: bytes  # of the ledger's digests
     quirks: Learned
@@ -113,7 +113,7 @@ class _Books:
     read_repeats: Repeats | None = None  # since the last read that was answered
 
     @property
-    def state(self) -> Standing:
+    def state(self) -> CallState:
         """Of the call."""
         return self.machine.state
 
@@ -198,7 +198,7 @@ class LaneRun:
 
     def _is_begun(self, call: PlannedCall) -> bool:
         begun = self._context.begun.get(call.call)
-        return begun is not None and begun["standing"] != Standing.PLANNED
+        return begun is not None and begun["standing"] != CallState.PLANNED
 
     # what the shell asks
 
@@ -210,7 +210,7 @@ class LaneRun:
     @property
     def flying(self) -> bool:
         """Whether it counts as in flight: a request that was refused for a quota has left nothing under way."""
-        refused = self.quota_hit is not None and self._books is not None and self._books.state is Standing.INTENDED
+        refused = self.quota_hit is not None and self._books is not None and self._books.state is CallState.INTENDED
         return self.under_way and not refused
 
     @property
@@ -301,14 +301,14 @@ class LaneRun:
         if self._is_stopped(call):
             self._end_unsent(call, CallEvent.EARLIER_CONFLICTED, EARLIER_CONFLICT)
             return
-        state = Standing(begun["standing"]) if begun else Standing.PLANNED
+        state = CallState(begun["standing"]) if begun else CallState.PLANNED
         books = self._books = _Books(call, Machine(table_of(call.recipe), state))
         if begun:
             for name in ("attempts", "throttles", "faults", "conflicts"):
                 setattr(books, name, begun[name])
             if begun["by_empty_value"]:
                 books.removal = Removal.EMPTY
-        if begun and state is not Standing.PLANNED:
+        if begun and state is not CallState.PLANNED:
             books.expected, books.expected_updated_at = begun["base"], begun["base_updated_at"]
             books.sent_at = begun["at"]
             books.doubtful = True
@@ -341,7 +341,7 @@ class LaneRun:
         if (
             known is None
             or found.version >= known.version
-            or (newest and (found.failed or known.state is State.LOCKED))
+            or (newest and (found.failed or known.state is ImageSetState.LOCKED))
         ):
             self._seen[self._held.call.image_set_id] = found
         self._examine(found, performed)
@@ -350,7 +350,7 @@ class LaneRun:
         books, quirks = self._held, self._context.quirks
         event = self._event_of_poll(found)
         failed, at_expected = event in FAILURES, found.version == books.expected
-        accepted = books.state is Standing.ACCEPTED
+        accepted = books.state is CallState.ACCEPTED
         if accepted and failed and at_expected:
             quirks.versions_reused = True
         waits = event is CallEvent.LOCKED or (event is CallEvent.AT_EXPECTED and accepted)
@@ -374,7 +374,7 @@ class LaneRun:
 
     def _event_of_poll(self, found: ImageSet) -> CallEvent:
         books = self._held
-        if books.state is Standing.PLANNED:
+        if books.state is CallState.PLANNED:
             # a version that a row names may be there already: reads may lag behind writes
             unseen = found.version < (books.call.version or 0) and books.polls < _POLLS_AT_LEAST
             behind = unseen or self._versions.is_behind(found)
@@ -404,7 +404,7 @@ class LaneRun:
         if latest is None:
             raise LookupError("another writer's version is known only once the image set was seen")
         # what is locked may fail yet, and a service may leave no version of that
-        books.expected = latest.version if latest.state is State.ACTIVE else latest.version - 1
+        books.expected = latest.version if latest.state is ImageSetState.ACTIVE else latest.version - 1
         cause = f"another writer made version {latest.version}"
         if latest.version < (books.call.version or 0):
             cause = f"the image set is at version {latest.version}, which is before the one that the row names"
@@ -422,7 +422,7 @@ class LaneRun:
             return
         wanted = self._update()
         # if the outcome is unknown, the places were there: the document is that of the same expected version
-        misplaced = no_such_place(wanted, metadata.document) if books.state is Standing.PLANNED else None
+        misplaced = no_such_place(wanted, metadata.document) if books.state is CallState.PLANNED else None
         if misplaced is not None:
             # nothing is sent to a series or instance that is not there; what else the call asks for goes on
             several = books.call.units > 1 and not misplaced.alone
@@ -458,13 +458,13 @@ class LaneRun:
         if event in QUOTA and isinstance(reply, Refused):
             self.quota_hit = reply
             books.throttles += isinstance(performed, WRITES)
-        invalid = books.invalid if books.state is Standing.REJECTED else None
+        invalid = books.invalid if books.state is CallState.REJECTED else None
         came = Came(event, reply, performed, why or _why(event, invalid or reply), version)
         if event is CallEvent.ACCEPTED:
             books.locked_since, books.locked_at = self._now, None
             books.accepted_at = self._now if isinstance(reply, Accepted) else None
             self._note()
-        elif event is CallEvent.LOST and before is Standing.INTENDED:
+        elif event is CallEvent.LOST and before is CallState.INTENDED:
             books.doubtful = True
             books.faults += 1
             self._note(*came.why)
@@ -495,7 +495,7 @@ class LaneRun:
 
     def _start(self, _: Came) -> None:
         """Send, wait for the image set to be unlocked, or find that another writer was first."""
-        if self._latest is None or self._latest.state is not State.ACTIVE:
+        if self._latest is None or self._latest.state is not ImageSetState.ACTIVE:
             self.request = self._latest_version()
         else:
             self._examine(self._latest)
@@ -588,7 +588,7 @@ class LaneRun:
     def _poll_in(self) -> float:
         """Seconds until the next poll: our own updates take as long as others of the run, other locks vary."""
         books, times = self._held, self._context.settle_times
-        if books.state is not Standing.ACCEPTED or books.accepted_at is None:
+        if books.state is not CallState.ACCEPTED or books.accepted_at is None:
             return LOOK.wait(books.polls + 1, self._context.rng)
         if books.polls == 0:
             return times.first_look()
@@ -633,7 +633,7 @@ class LaneRun:
 
     def _complete(self, came: Came) -> None:
         books = self._held
-        if books.state is Standing.APPLIED and books.removal is not None:
+        if books.state is CallState.APPLIED and books.removal is not None:
             self._context.quirks.removal = books.removal
         self._note(*came.why, version=came.version)
         if books.call.study_wide:  # it has made a version of its other image sets too: they are to be polled again
@@ -684,7 +684,7 @@ class LaneRun:
     def _is_stopped(self, call: PlannedCall) -> bool:
         """Whether what the call builds on has conflicted: its image set, or, of a study, any of them."""
         begun = self._context.begun.get(call.call)
-        again = begun is not None and begun["standing"] == Standing.PLANNED and begun["base"] is None
+        again = begun is not None and begun["standing"] == CallState.PLANNED and begun["base"] is None
         stopped = self._stopped if again else self._stopped | self._stopped_before
         return bool(stopped) if call.study_wide else not stopped.isdisjoint({None, call.image_set_id})
 

@@ -29,10 +29,10 @@ from anyio import to_thread
 
 from bulkedit import _received as received
 from bulkedit._files import draft, lock
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, ReceivedError, RunHeldError, UnprovenLedgerError
 from bulkedit.runs import anchor as anchors
-from bulkedit.runs.anchor import Anchor, Mark
+from bulkedit.runs.anchor import Anchor, AnchorMark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -136,14 +136,14 @@ _WHOLE_ROWS: Final = {
     for table, text in _TEXTS.items()
 }
 _CHECKPOINT_PAGES: Final = 100  # of the log, after which it is written to the ledger itself
-# rows that no ledger has, by table: what reads them takes numbers of 32 bits, and words of `Standing`
+# rows that no ledger has, by table: what reads them takes numbers of 32 bits, and words of `CallState`
 _LARGEST: Final = 2**32 - 1
 _COUNTED: Final = ("base", "version", "attempts", "throttles", "faults", "conflicts")
 _STRANGE: Final = {
     "event": " OR ".join(
         [
             f"call NOT BETWEEN 0 AND {_LARGEST - 1}",
-            f"standing NOT IN ({', '.join(repr(str(standing)) for standing in Standing)})",
+            f"standing NOT IN ({', '.join(repr(str(standing)) for standing in CallState)})",
             "at NOT BETWEEN 0 AND 1e11",
             *(f"{name} NOT BETWEEN 0 AND {_LARGEST}" for name in _COUNTED),
         ]
@@ -172,7 +172,7 @@ _WITHOUT: Final = (
 )
 
 
-class State(StrEnum):
+class LedgerState(StrEnum):
     """What a ledger is worth, held against the anchor beside it (`bulkedit.runs.anchor`)."""
 
     NOT_BEGUN = "not begun"
@@ -190,7 +190,7 @@ class Event:
 
     at: float
     call: int
-    standing: Standing
+    standing: CallState
     base: int | None = None
     version: int | None = None
     attempts: int = 0
@@ -261,7 +261,7 @@ LAST_ROW: Final = (
 class Codes:
     """The standing of every call as a code: 0 for one that was never begun."""
 
-    names: dict[int, str]  # code to `Standing`
+    names: dict[int, str]  # code to `CallState`
     of_call: bytearray
 
 
@@ -278,7 +278,7 @@ class Ledger:
     ) -> None:
         self.path = path
         self.damage: str | None = None  # what is wrong with a ledger that was opened to be read all the same
-        self.state = State.WHOLE
+        self.state = LedgerState.WHOLE
         self.words = ""  # about the state, if it is not whole
         self._connection = connection
         self._lock = lock
@@ -320,14 +320,14 @@ class Ledger:
             undo.enter_context(contextlib.closing(connection))
             first = _version(connection) < SCHEMA
             if told is None and not first:
-                raise _unproven(path, State.UNANCHORED)
+                raise _unproven(path, LedgerState.UNANCHORED)
             with _explained(path):
                 if first:
                     _read_as_newer(connection)
                 content, state, words = _held_against(connection, told.mark if told else None, path)
             if told and told.is_copy:
-                state = State.COPIED
-            if state is not State.WHOLE:
+                state = LedgerState.COPIED
+            if state is not LedgerState.WHOLE:
                 raise _unproven(path, state, words)
             anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run())))
             with _explained(path):
@@ -354,9 +354,9 @@ class Ledger:
             raise
         return ledger
 
-    _last_look: ClassVar[tuple[Any, State, str] | None] = None
+    _last_look: ClassVar[tuple[Any, LedgerState, str] | None] = None
 
-    def _worth(self, mark: Mark | None) -> tuple[State, str]:
+    def _worth(self, mark: AnchorMark | None) -> tuple[LedgerState, str]:
         """As `_held_against`; one command reads a ledger several times, and a large one takes seconds."""
         files = [self.path, self.path.with_name(self.path.name + "-wal")]
         found = [(file.stat().st_ino, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
@@ -368,7 +368,7 @@ class Ledger:
 
     def require_whole(self) -> None:
         """Raises UnprovenLedgerError if something that was written is not in it."""
-        if self.state in {State.BEHIND, State.DAMAGED}:
+        if self.state in {LedgerState.BEHIND, LedgerState.DAMAGED}:
             raise _unproven(self.path, self.state, self.words)
 
     def _look_through(self, told: anchors.Told | None, damage: str | None) -> None:
@@ -377,14 +377,14 @@ class Ledger:
             _read_as_newer(self._connection)
         if damage is None:
             self.state, self.words = self._worth(told.mark if told else None)
-            if self.state is State.WHOLE:
-                self.state = State.COPIED if told and told.is_copy else self.state
-                self.state = State.UNANCHORED if told is None and not first else self.state
-            damage = self.words if self.state is State.DAMAGED else None
+            if self.state is LedgerState.WHOLE:
+                self.state = LedgerState.COPIED if told and told.is_copy else self.state
+                self.state = LedgerState.UNANCHORED if told is None and not first else self.state
+            damage = self.words if self.state is LedgerState.DAMAGED else None
         if damage is None:
             self._connection.execute("PRAGMA query_only = ON")
             return
-        self.damage, self.state, self.words = damage, State.DAMAGED, damage
+        self.damage, self.state, self.words = damage, LedgerState.DAMAGED, damage
         if not first:
             _view(self._connection, _WHOLE_ROWS)
 
@@ -529,7 +529,7 @@ class Ledger:
         with contextlib.suppress(sqlite3.DatabaseError):
             for row in self._connection.execute(query):
                 found = dict(zip(_NAMES, row, strict=True))
-                yield Event(**{**found, "standing": Standing(found["standing"])})
+                yield Event(**{**found, "standing": CallState(found["standing"])})
 
     def _readable(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a damaged ledger, up to where it cannot be read."""
@@ -635,7 +635,9 @@ def _whole(real: float) -> str:
     return f"{int(real)}.{int((real - int(real)) * _FRACTION)}"
 
 
-def _held_against(connection: sqlite3.Connection, mark: Mark | None, path: Path) -> tuple[_Content, State, str]:
+def _held_against(
+    connection: sqlite3.Connection, mark: AnchorMark | None, path: Path
+) -> tuple[_Content, LedgerState, str]:
     """What a ledger holds, and what it is worth; without an anchor each row is held against its own checksum only.
 
     Blocks for some seconds if there are millions of events.
@@ -648,24 +650,28 @@ def _held_against(connection: sqlite3.Connection, mark: Mark | None, path: Path)
         while content.events < expected:
             rows = cursor.fetchmany(min(_SEALED_AT_ONCE, expected - content.events))
             if not rows:
-                return content, State.BEHIND, f"it has {content.events:,} of {expected:,} events"
+                return content, LedgerState.BEHIND, f"it has {content.events:,} of {expected:,} events"
             content.digest.update(b"".join([row[0] + b"\n" for row in rows]))
             content.events += len(rows)
         if mark is not None and content.digest.hexdigest() != mark.digest:
-            return content, State.DAMAGED, "its events are not those that were written"
+            return content, LedgerState.DAMAGED, "its events are not those that were written"
         for (row,) in cursor:  # at most what a kill kept from the anchor, unless there was none
             content.events += 1
             content.digest.update(row + b"\n")
             number, _, text = row.partition(b"|")
             if int(number) != zlib.crc32(text) or not text.startswith(b"%d|" % content.events):
-                return content, State.DAMAGED, f"event {content.events:,} is not as it was written"
+                return content, LedgerState.DAMAGED, f"event {content.events:,} is not as it was written"
         for table in _TABLES[1:]:
             damage, content.rows[table] = _rows_of(connection, table, first=first)
             if damage:
-                return content, State.DAMAGED, f"a row of table {table} is not as it was written"
+                return content, LedgerState.DAMAGED, f"a row of table {table} is not as it was written"
             if mark is not None and content.rows[table] < mark.rows.get(table, 0):
-                return content, State.BEHIND, f"table {table} has {content.rows[table]:,} of {mark.rows[table]:,} rows"
-    return content, State.WHOLE, ""
+                return (
+                    content,
+                    LedgerState.BEHIND,
+                    f"table {table} has {content.rows[table]:,} of {mark.rows[table]:,} rows",
+                )
+    return content, LedgerState.WHOLE, ""
 
 
 _SEALED_AT_ONCE: Final = 4096  # rows
@@ -715,7 +721,7 @@ def _anchor_of(path: Path, run: str) -> Anchor:
         try:
             return Anchor.open(beside) if received.there(beside) else Anchor.create(beside, run)
         except anchors.IllegibleError:
-            raise _unproven(path, State.UNANCHORED) from None
+            raise _unproven(path, LedgerState.UNANCHORED) from None
 
 
 def _told(path: Path) -> anchors.Told | None:
@@ -730,36 +736,36 @@ def _told(path: Path) -> anchors.Told | None:
 
 def missing(path: Path) -> UnprovenLedgerError:
     """The error for the ledger of a run that was begun, and that is not there."""
-    return _unproven(path, State.MISSING)
+    return _unproven(path, LedgerState.MISSING)
 
 
-def _unproven(path: Path, state: State, words: str = "") -> UnprovenLedgerError:
+def _unproven(path: Path, state: LedgerState, words: str = "") -> UnprovenLedgerError:
     what, likely, hint = _UNPROVEN[state]
     return UnprovenLedgerError(what.format(words or state), where=str(path), likely=likely, hint=hint, state=str(state))
 
 
 _UNPROVEN: Final = {
-    State.MISSING: (
+    LedgerState.MISSING: (
         "the ledger of this run is missing, so nothing tells which calls were sent.",
         "It was deleted, or it was left out when the folder was copied.",
         _WITHOUT,
     ),
-    State.BEHIND: (
+    LedgerState.BEHIND: (
         "the ledger lacks events that were written to it: {}.",
         "Its log (ledger.sqlite-wal) was lost or cut, or an older copy was put in its place.",
         _WITHOUT,
     ),
-    State.DAMAGED: (
+    LedgerState.DAMAGED: (
         "the ledger is damaged: {}.",
         "The disk failed, the file was changed by hand, or the ledger of another run was put in its place.",
         _WITHOUT,
     ),
-    State.UNANCHORED: (
+    LedgerState.UNANCHORED: (
         "ledger.anchor, which tells what the ledger has to hold, is missing or cannot be read.",
         "It was deleted, or it was left out when the folder was copied.",
         f"Nothing was sent. If it is still somewhere, put it back. Without it: {ASSUME_UNKNOWN}.",
     ),
-    State.COPIED: (
+    LedgerState.COPIED: (
         "this folder is a copy: the run was begun in another place.",
         (
             "It was copied, put back from a backup, or moved to another disk. What the run sent from the other place "
@@ -905,7 +911,7 @@ def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
             where=str(path),
             likely="It was emptied or replaced.",
             hint=_WITHOUT,
-            state=str(State.DAMAGED),
+            state=str(LedgerState.DAMAGED),
         )
     if found not in _SETUPS:
         raise LedgerError(
@@ -1039,7 +1045,7 @@ def _strange(path: Path, table: str) -> UnprovenLedgerError:
         where=str(path),
         likely="The file was damaged, or changed by hand.",
         hint=_WITHOUT,
-        state=str(State.DAMAGED),
+        state=str(LedgerState.DAMAGED),
     )
 
 
@@ -1065,7 +1071,7 @@ class _explained:  # noqa: N801 - reads as a statement
                 where=str(self._path),
                 likely="The disk failed, or the file was changed by hand.",
                 hint=f"What can still be read of it: bulkedit report RUN\n{_WITHOUT}",
-                state=str(State.DAMAGED),
+                state=str(LedgerState.DAMAGED),
             ) from error
         if isinstance(error, sqlite3.Error) and _is_locked(error):
             raise LedgerError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from bulkedit._log import is_logged, log
 from bulkedit._version import __version__
-from bulkedit.client.responses import Outcome, Standing
+from bulkedit.client.responses import CallState, Outcome
 from bulkedit.runs.ledger import Event, Made, Part
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from bulkedit._log import Fields
     from bulkedit.plans import Lane, SavedPlan
-    from bulkedit.runs.counters import Tally
+    from bulkedit.runs.counters import RunCounters
     from bulkedit.runs.ledger import Record
 
 # what each outcome and each answer says is in other lines
-_DETAILS: Final = frozenset({Standing.INTENDED, Standing.ACCEPTED, Standing.PLANNED})
+_DETAILS: Final = frozenset({CallState.INTENDED, CallState.ACCEPTED, CallState.PLANNED})
 
 
 class RecordLog:
@@ -78,7 +78,7 @@ def _log_event(event: Event, image_set_id: str | None) -> None:
 
 
 @contextmanager
-def logged_run(plan: SavedPlan, tally: Tally, *, resumed: bool) -> Iterator[None]:
+def logged_run(plan: SavedPlan, tally: RunCounters, *, resumed: bool) -> Iterator[None]:
     """Log that a run begins, and how it ends."""
     began = time.monotonic()
     log(

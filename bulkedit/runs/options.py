@@ -20,7 +20,7 @@ UPDATES_IN_FLIGHT: Final = _DEFAULT.max_in_flight  # endpoints-quotas: concurren
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class EngineOptions:
     """How a run goes about its plan; times in seconds."""
 
     rates: Mapping[Operation, Rate | Auto] = field(
@@ -39,7 +39,7 @@ class Options:
     halt: Halt = _DEFAULT.halt
 
     @classmethod
-    def of(cls, wanted: RunOptions) -> Options:
+    def of(cls, wanted: RunOptions) -> EngineOptions:
         """As the engine takes what a user wants. Raises UsageError for a rate or a limit that is not understood."""
         paces = {
             # the quotas of copies and deletions are their own: the rate is that of updates

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.client.responses import Refused, Standing
+from bulkedit.client.responses import CallState, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -73,7 +73,7 @@ def own_versions(image_set_id: str, changes: Iterable[Mapping[str, Any]]) -> Own
     """The versions that calls have made which name the image set. ``changes``: rows of `CHANGES`."""
     own = OwnVersions()
     for change in changes:
-        if change["lead"] == image_set_id and change["standing"] == Standing.APPLIED:
+        if change["lead"] == image_set_id and change["standing"] == CallState.APPLIED:
             own.add(change["base"], change["version"])
     return own
 

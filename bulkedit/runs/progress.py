@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulkedit._progress import Phase
-from bulkedit.runs.scheduler import Held
+from bulkedit.runs.scheduler import WaitReason
 
 if TYPE_CHECKING:
     from bulkedit._json import JsonObject
@@ -25,7 +25,7 @@ class Progress:
     quota_per_second: float  # of updates: as given, or as learned so far
     requests: int  # of this process, reads included
     throttled: int  # of these
-    limited_by: Held | None  # what has held calls back for longest
+    limited_by: WaitReason | None  # what has held calls back for longest
     longest_lane: int  # calls left in the longest lane that is open
     longest_ahead: int  # calls of the longest lane that may still be to open
     settle_p50_s: float | None  # from acceptance to settlement, as observed; of the latest 128 updates
@@ -65,7 +65,7 @@ class Progress:
         """
         if not self.left:
             return 0.0
-        reached = self.per_second if self.limited_by is not Held.UPDATES else 0.0
+        reached = self.per_second if self.limited_by is not WaitReason.UPDATES else 0.0
         rate = min(reached, self.quota_per_second) if reached else self.quota_per_second
         if not rate:
             return None

@@ -27,11 +27,11 @@ from anyio import to_thread
 from bulkedit._concurrency import for_each
 from bulkedit.client.contract import UpdateRequest
 from bulkedit.client.reader import Reader, read_paces
-from bulkedit.client.responses import ImageSet, Refusal, Refused, Standing, State
+from bulkedit.client.responses import CallState, ImageSet, ImageSetState, Refusal, Refused
 from bulkedit.edits.document import follows, holds, reads_the_same
 from bulkedit.plans import part_of, parts
 from bulkedit.runs import ledger_frames
-from bulkedit.runs.counters import Tally
+from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.history import History
 from bulkedit.runs.ledger import Event, Part, rebuilt
 from bulkedit.runs.parts import roots
@@ -96,7 +96,7 @@ class _Reconciliation:
         await to_thread.run_sync(self._carry_over)
         counts = self._plan.counts
         history = await to_thread.run_sync(
-            lambda: History(self._plan, self._ledger, Tally(calls=counts["calls"], edits=counts["edits"]))
+            lambda: History(self._plan, self._ledger, RunCounters(calls=counts["calls"], edits=counts["edits"]))
         )
         claimed = await to_thread.run_sync(self._claimed)
         batches = self._plan.lanes()
@@ -123,9 +123,9 @@ class _Reconciliation:
         numbers = set(range(self._plan.counts["calls"])) | {part.call for part in sound}
         split = {part.parent for part in sound}
         records: list[Event | Part | Made] = [*sound, *self._left.made()]
-        last: dict[int, Standing] = {}
+        last: dict[int, CallState] = {}
         for event in self._left.whole_events():
-            torn = event.standing is Standing.SPLIT and event.call not in split
+            torn = event.standing is CallState.SPLIT and event.call not in split
             if event.call in numbers and not torn and not (event.cause or "").startswith(UNKNOWN_CAUSE):
                 records.append(event)
                 last[event.call] = event.standing
@@ -150,7 +150,7 @@ class _Reconciliation:
     def _claimed(self) -> dict[int, int]:
         """Versions that calls and parts have made, by what is left."""
         frame = ledger_frames.standings(self._ledger, ("standing", "version"))
-        applied = frame.filter((frame["standing"] == str(Standing.APPLIED)) & frame["version"].is_not_null())
+        applied = frame.filter((frame["standing"] == str(CallState.APPLIED)) & frame["version"].is_not_null())
         by_part: dict[int, int] = dict(applied.select("call", "version").iter_rows())
         planned = roots(self._ledger.parts())
         found: dict[int, int] = {}
@@ -231,7 +231,7 @@ class _Examination:
 
     def _untold(self, reason: str) -> list[Event | Part]:
         self._found.unknown += len(self._lane.calls)
-        return [self._event(call, Standing.FAILED, f"{UNKNOWN_CAUSE}: {reason}") for call in self._lane.calls]
+        return [self._event(call, CallState.FAILED, f"{UNKNOWN_CAUSE}: {reason}") for call in self._lane.calls]
 
     # what the service shows
 
@@ -242,9 +242,9 @@ class _Examination:
             if latest.kind not in {Refusal.NOT_FOUND, Refusal.STALE}:
                 raise _UntoldError(f"the image set cannot be read ({latest.code})")
             return
-        if latest.state is State.LOCKED:
+        if latest.state is ImageSetState.LOCKED:
             raise _UntoldError("the image set stays locked")
-        if latest.state is State.DELETED:
+        if latest.state is ImageSetState.DELETED:
             return
         seen.latest = latest
         own = [call.call for call in self._planned if call.image_set_id == image_set_id]
@@ -305,7 +305,7 @@ class _Examination:
             one = seen[call.image_set_id]
             if (version := one.made.get(call.call)) is not None:
                 self._found.made += 1
-                self._note(call, Standing.APPLIED, _MADE, base=version - 1, version=version)
+                self._note(call, CallState.APPLIED, _MADE, base=version - 1, version=version)
             elif place < last:
                 await self._passed_over(call, one)
             elif not is_open and one.document is not None and await self._holds(call, one.document):
@@ -321,11 +321,11 @@ class _Examination:
             self._held(call)
         else:
             self._found.overtaken += 1
-            self._note(call, Standing.FAILED, _OVERTAKEN)
+            self._note(call, CallState.FAILED, _OVERTAKEN)
 
     def _held(self, call: PlannedCall) -> None:
         self._found.held += 1
-        self._note(call, Standing.APPLIED, _HELD)
+        self._note(call, CallState.APPLIED, _HELD)
 
     async def _not_made(self, call: PlannedCall, seen: _Seen, *, first: bool) -> None:
         if first and call.units > 1 and seen.document is not None:
@@ -333,11 +333,11 @@ class _Examination:
         latest = seen.latest
         if first and latest is not None and self._may_name(call, seen, latest.version):
             self._found.doubtful += 1
-            self._note(call, Standing.IN_DOUBT, _DOUBTFUL, base=latest.version, base_updated_at=latest.updated_at)
+            self._note(call, CallState.IN_DOUBT, _DOUBTFUL, base=latest.version, base_updated_at=latest.updated_at)
             return
         self._found.left += 1
         if call.call in self._history.begun:
-            self._note(call, Standing.PLANNED, _LEFT)
+            self._note(call, CallState.PLANNED, _LEFT)
 
     def _may_name(self, call: PlannedCall, seen: _Seen, latest: int) -> bool:
         """Whether a request of the call can have named the latest version: its row may insist on another one."""
@@ -359,16 +359,16 @@ class _Examination:
         (made, its), (left, others) = parts(
             call, edits, self._history.new_call, guilty=lambda edit: edit["unit"] in there
         )
-        self._note(call, Standing.SPLIT, _LEFT)
+        self._note(call, CallState.SPLIT, _LEFT)
         for part, numbers in ((made, its), (left, others)):
             self._events.append(Part(part.call, call.call, numbers))
         self._held(made)
         return left
 
-    def _note(self, call: PlannedCall, standing: Standing, cause: str, **told: Unpack[_Told]) -> None:
+    def _note(self, call: PlannedCall, standing: CallState, cause: str, **told: Unpack[_Told]) -> None:
         self._events.append(self._event(call, standing, cause, **told))
 
-    def _event(self, call: PlannedCall, standing: Standing, cause: str, **told: Unpack[_Told]) -> Event:
+    def _event(self, call: PlannedCall, standing: CallState, cause: str, **told: Unpack[_Told]) -> Event:
         before = self._history.begun.get(call.call, {})
         counters = {name: before.get(name, 0) for name in ("attempts", "throttles", "faults", "conflicts")}
         return Event(at=time.time(), call=call.call, standing=standing, cause=cause, **counters, **told)

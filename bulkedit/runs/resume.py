@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.edits.edit import Action
 from bulkedit.options.running import Strategy
 from bulkedit.runs import ledger_frames
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 UNKNOWN_CAUSE: Final = "outcome unknown"  # how the causes begin of calls that may have been made, and nothing tells
-AGAIN: Final = (Standing.FAILED, Standing.CONFLICTED, Standing.REJECTED)
-_IN_DOUBT: Final = (Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED)
+AGAIN: Final = (CallState.FAILED, CallState.CONFLICTED, CallState.REJECTED)
+_IN_DOUBT: Final = (CallState.INTENDED, CallState.IN_DOUBT, CallState.ACCEPTED)
 _PLACE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
 _REACHES: Final = {  # what an action changes as a whole: all places that agree in these columns
     str(Action.REVERT): ["image_set_id"],
@@ -61,7 +61,7 @@ class Resumption:
             Event(
                 at=epoch,
                 call=row["call"],
-                standing=Standing.PLANNED,
+                standing=CallState.PLANNED,
                 cause=cause,
                 **{name: row[name] for name in counters},
             )
@@ -75,13 +75,13 @@ def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumptio
     split = {part.parent for part in parts}
     standing = pl.col("standing")
     in_doubt = standings.filter(standing.is_in(list(map(str, _IN_DOUBT)))).height
-    done = standings.filter(standing.is_in([str(s) for s in Standing if s.settled]))
+    done = standings.filter(standing.is_in([str(s) for s in CallState if s.settled]))
     total = plan.counts["calls"] + len(parts) - len(split)
     wanted = [] if strategy is Strategy.NEW else done.filter(standing.is_in(list(map(str, AGAIN))))["call"].to_list()
     unknown = {row["call"] for row in ledger.rows_of(wanted) if (row["cause"] or "").startswith(UNKNOWN_CAUSE)}
     wanted = [call for call in wanted if call not in unknown]
     # what may have been made counts as made
-    made = standings.filter(standing.is_in([str(Standing.APPLIED), *map(str, _IN_DOUBT)])).select("call")
+    made = standings.filter(standing.is_in([str(CallState.APPLIED), *map(str, _IN_DOUBT)])).select("call")
     overtaken = _overtaken(plan, made, parts, wanted) if wanted else set()
     again = tuple(call for call in wanted if call not in overtaken)
     return Resumption(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import random
 
     from bulkedit.runs.budget import RetryBudget
-    from bulkedit.runs.options import Options
+    from bulkedit.runs.options import EngineOptions
 
 _GIVE_UP: Final = -1.0
 
@@ -25,7 +25,7 @@ _GIVE_UP: Final = -1.0
 class Repeats:
     """Counts the faults of one call and says how long to wait before the next attempt."""
 
-    def __init__(self, options: Options, budget: RetryBudget, rng: random.Random, *, reads: bool = False) -> None:
+    def __init__(self, options: EngineOptions, budget: RetryBudget, rng: random.Random, *, reads: bool = False) -> None:
         """``reads``: reads change nothing, so only their time is limited, not their number."""
         self._budget = budget
         self._rng = rng

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.lane import LaneRun
 
 
-class Held(Enum):
+class WaitReason(Enum):
     """What holds back a lane that is due."""
 
     UPDATES = "updates"  # the quota of UpdateImageSetMetadata
@@ -32,12 +32,12 @@ class Held(Enum):
 
 
 _BY: Final = {
-    Operation.METADATA: Held.READS,
-    Operation.GET: Held.READS,
-    Operation.SEARCH: Held.READS,
-    Operation.UPDATE: Held.UPDATES,
-    Operation.COPY: Held.COPIES,
-    Operation.DELETE: Held.COPIES,
+    Operation.METADATA: WaitReason.READS,
+    Operation.GET: WaitReason.READS,
+    Operation.SEARCH: WaitReason.READS,
+    Operation.UPDATE: WaitReason.UPDATES,
+    Operation.COPY: WaitReason.COPIES,
+    Operation.DELETE: WaitReason.COPIES,
 }
 # (operation, of a lane in flight). Reads go before updates: they free image sets and are what a settled call waits
 # for. Lanes that are in flight already go before those that are not, which could hold them up for good.
@@ -56,7 +56,7 @@ class Scheduler:
         self._number = 0
         self._call_s = 0.0
         self._lists = True
-        self.held: set[Held] = set()  # what held a lane back when `take` was last asked
+        self.held: set[WaitReason] = set()  # what held a lane back when `take` was last asked
 
     def __len__(self) -> int:
         return len(self._later) + sum(map(len, self._due.values()))
@@ -83,7 +83,7 @@ class Scheduler:
             if not (queue := self._due[operation, flying]):
                 continue
             if not admit(queue[0][2]):
-                self.held.add(Held.IN_FLIGHT)
+                self.held.add(WaitReason.IN_FLIGHT)
                 continue
             for through in self._ways(queue[0][2], operation):
                 if (pause := self._pacers[through].wait(now)) <= 0:

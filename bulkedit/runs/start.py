@@ -32,7 +32,7 @@ from bulkedit.runs.engine import Engine
 from bulkedit.runs.folder import require_own_anchor
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.logged import logged_run
-from bulkedit.runs.options import Options, begun_with
+from bulkedit.runs.options import EngineOptions, begun_with
 from bulkedit.runs.reconcile import Reconciled, reconcile
 from bulkedit.runs.resume import Resumption, resumption
 
@@ -116,7 +116,7 @@ async def _ready(
 ) -> AsyncIterator[Engine]:
     """As `engine_of`, without the log."""
     wanted = begun_with(run)
-    options = Options.of(wanted)
+    options = EngineOptions.of(wanted)
     async with _keeping_messages(client, run, wanted) as keeping:
         going_on = going_on or GoingOn()
         await to_thread.run_sync(require_own_anchor, run)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from bulkedit.client.responses import Outcome, Standing, outcome_of
-from bulkedit.plans import Recipe
+from bulkedit.client.responses import CallState, Outcome, outcome_of
+from bulkedit.plans import CopyStep
 from bulkedit.runs.call_index import STEP
-from bulkedit.runs.ledger import Ledger, State
+from bulkedit.runs.ledger import Ledger, LedgerState
 from bulkedit.runs.parts import carriers, roots
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _OUTCOMES: Final = [Outcome.UNPROCESSED, *(outcome for outcome in Outcome if outcome is not Outcome.UNPROCESSED)]
 _UNPROCESSED: Final = 0
 _APPLIED: Final = _OUTCOMES.index(Outcome.APPLIED)
-_CODE_OF: Final = {str(standing): _OUTCOMES.index(outcome_of(standing)) for standing in Standing}
+_CODE_OF: Final = {str(standing): _OUTCOMES.index(outcome_of(standing)) for standing in CallState}
 _COUNTED: Final = ("call", "standing", "attempts", "throttles", "faults", "conflicts")
 
 
@@ -40,7 +40,7 @@ class RunSummary(_Steps):
 
     type: str
     run: str
-    ledger: str  # a `State`
+    ledger: str  # a `LedgerState`
     edits: int
     satisfied: int  # edits
     applied: int
@@ -75,7 +75,7 @@ def summary(run: Run) -> RunSummary:
     return RunNumbers(run).as_json()
 
 
-def ledger_state(run: Run) -> tuple[State, str]:
+def ledger_state(run: Run) -> tuple[LedgerState, str]:
     """What the run's ledger is worth, and words about it if it is not whole."""
     if not run.ledger.exists():
         return absent(run), ""
@@ -83,9 +83,9 @@ def ledger_state(run: Run) -> tuple[State, str]:
         return ledger.state, ledger.words
 
 
-def absent(run: Run) -> State:
+def absent(run: Run) -> LedgerState:
     """The state of a ledger that is not there."""
-    return State.MISSING if run.is_begun else State.NOT_BEGUN
+    return LedgerState.MISSING if run.is_begun else LedgerState.NOT_BEGUN
 
 
 class RunNumbers:
@@ -102,7 +102,7 @@ class RunNumbers:
         self._begun_planned = 0  # calls of the plan among them
         self._sums = [0, 0, 0, 0]  # attempts, throttles, faults, conflicts
         self._seconds = 0.0
-        self._state = State.WHOLE
+        self._state = LedgerState.WHOLE
         if run.ledger.exists():
             with Ledger.read(run.ledger) as ledger:
                 self._read(ledger)
@@ -137,8 +137,8 @@ class RunNumbers:
     def standings(self) -> dict[str, int]:
         """How many calls have which standing; the parts of a call that was split are calls of their own."""
         begun = Counter(self._begun)
-        begun[str(Standing.PLANNED)] += self._run.plan.counts["calls"] - self._begun_planned
-        return {standing: count for standing in map(str, Standing) if (count := begun[standing])}
+        begun[str(CallState.PLANNED)] += self._run.plan.counts["calls"] - self._begun_planned
+        return {standing: count for standing in map(str, CallState) if (count := begun[standing])}
 
     def _read(self, ledger: Ledger) -> None:
         self._state, self._parts = ledger.state, ledger.parts()
@@ -157,7 +157,7 @@ class RunNumbers:
 
     def _promotions(self) -> Iterator[tuple[int, int]]:
         """Each call that edits a copy, with the call that promotes the copy: the next such in the lane."""
-        edit, promote, copy = STEP[Recipe.EDIT], STEP[Recipe.PROMOTE], STEP[Recipe.COPY]
+        edit, promote, copy = STEP[CopyStep.EDIT], STEP[CopyStep.PROMOTE], STEP[CopyStep.COPY]
         last: int | None = None
         for call in range(len(self._index.steps) - 1, -1, -1) if any(self._index.steps) else ():
             step = self._index.steps[call]
@@ -202,14 +202,14 @@ class RunNumbers:
         for step, code in zip(self._index.steps, self._settled, strict=True):
             if step:
                 done[step] += code == _APPLIED
-                own = step != STEP[Recipe.EDIT]
+                own = step != STEP[CopyStep.EDIT]
                 left += own and code == _UNPROCESSED
                 failed += own and code not in {_APPLIED, _UNPROCESSED}
         return {
-            "copied": done[STEP[Recipe.COPY]],
-            "promoted": done[STEP[Recipe.PROMOTE]],
-            "originals_deleted": done[STEP[Recipe.DELETE_ORIGINAL]],
-            "copies_deleted": done[STEP[Recipe.DELETE_COPY]],
+            "copied": done[STEP[CopyStep.COPY]],
+            "promoted": done[STEP[CopyStep.PROMOTE]],
+            "originals_deleted": done[STEP[CopyStep.DELETE_ORIGINAL]],
+            "copies_deleted": done[STEP[CopyStep.DELETE_COPY]],
             "steps_left": left,
             "steps_failed": failed,
         }

@@ -32,15 +32,15 @@ from typing import TYPE_CHECKING, Final
 
 from bulkedit.client.responses import (
     Accepted,
+    CallState,
     Copied,
     Datastore,
     Deleting,
     ImageSet,
+    ImageSetState,
     Lost,
     Refusal,
     Refused,
-    Standing,
-    State,
 )
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ class CallAction(StrEnum):
     PASS_OVER = "pass over"  # noqa: S105 - no password; a new image set that is not what the call made; list again
 
 
-S, E, A = Standing, CallEvent, CallAction
-Rows = dict[tuple[Standing, CallEvent], tuple[Standing, CallAction]]
+S, E, A = CallState, CallEvent, CallAction
+Rows = dict[tuple[CallState, CallEvent], tuple[CallState, CallAction]]
 OPEN: Final = (S.PLANNED, S.INTENDED, S.IN_DOUBT, S.ACCEPTED)
 SURELY_NOT_MADE: Final = (S.PLANNED, S.INTENDED)
 PERHAPS_MADE: Final = (S.IN_DOUBT, S.ACCEPTED)
@@ -177,7 +177,7 @@ class TransitionTable:
 
     def picture(self) -> str:
         """The changes of state as a Mermaid diagram, for the documentation."""
-        changes: dict[tuple[Standing, Standing], list[str]] = {}
+        changes: dict[tuple[CallState, CallState], list[str]] = {}
         for (state, event), (following, _) in self.rows.items():
             if state is not following:
                 changes.setdefault((state, following), []).append(event)
@@ -191,20 +191,20 @@ class TransitionTable:
         return "\n".join([*lines, "```"])
 
 
-def _name(state: Standing) -> str:
+def _name(state: CallState) -> str:
     return state.replace(" ", "_")
 
 
 class Machine:
     """The state of one call. Nothing else sets it."""
 
-    def __init__(self, table: TransitionTable, state: Standing = S.PLANNED) -> None:
+    def __init__(self, table: TransitionTable, state: CallState = S.PLANNED) -> None:
         """Begin with the state that the ledger has."""
         self._table = table
         self._state = state
 
     @property
-    def state(self) -> Standing:
+    def state(self) -> CallState:
         """The state now."""
         return self._state
 
@@ -217,12 +217,12 @@ class Machine:
         return action
 
 
-def stay(states: Iterable[Standing], actions: dict[CallEvent, CallAction]) -> Rows:
+def stay(states: Iterable[CallState], actions: dict[CallEvent, CallAction]) -> Rows:
     """Rows that leave the state as it is."""
     return {(state, event): (state, action) for state in states for event, action in actions.items()}
 
 
-def move(states: Iterable[Standing], to: dict[CallEvent, tuple[Standing, CallAction]]) -> Rows:
+def move(states: Iterable[CallState], to: dict[CallEvent, tuple[CallState, CallAction]]) -> Rows:
     """Rows that are the same for several states."""
     return {(state, event): row for state in states for event, row in to.items()}
 
@@ -380,15 +380,15 @@ def of_first_poll(found: ImageSet, *, expected: bool, behind: bool) -> CallEvent
     ``expected``: it is the version that the call is to follow, or that its row names; ``behind``: the run itself has
     made newer versions, which this poll does not show yet.
     """
-    if found.state is State.DELETED:
+    if found.state is ImageSetState.DELETED:
         return E.GONE
-    if found.state is State.LOCKED or behind:
+    if found.state is ImageSetState.LOCKED or behind:
         return E.LOCKED
     return E.AT_EXPECTED if expected else E.OTHER_WRITER
 
 
 def of_poll(
-    found: ImageSet, *, state: Standing, expected: int, expected_updated_at: float | None = None, reused: bool = False
+    found: ImageSet, *, state: CallState, expected: int, expected_updated_at: float | None = None, reused: bool = False
 ) -> CallEvent:
     """What a poll of the latest version (or, past it, of the call's own version) means once a request has left.
 
@@ -396,27 +396,27 @@ def of_poll(
     seconds), as the last poll before the request showed it, so that an old failure is not taken for ours; ``reused``:
     this service has been seen to give the number of a failed update to the next one.
     """
-    if found.state is State.DELETED:
+    if found.state is ImageSetState.DELETED:
         return E.GONE
     if found.version == expected:
         return _at_expected(found, state, expected_updated_at)
     if found.version < expected:
         return E.LOCKED  # a read that lags behind
     if state is S.INTENDED:  # all requests were refused: what is newer is another writer's, also if it has failed
-        return E.LOCKED if found.state is State.LOCKED else E.OTHER_WRITER
+        return E.LOCKED if found.state is ImageSetState.LOCKED else E.OTHER_WRITER
     return E.PASSED if found.version > expected + 1 else _at_own_version(found, state, reused=reused)
 
 
-def _at_own_version(found: ImageSet, state: Standing, *, reused: bool) -> CallEvent:
-    if found.state is State.LOCKED:
+def _at_own_version(found: ImageSet, state: CallState, *, reused: bool) -> CallEvent:
+    if found.state is ImageSetState.LOCKED:
         return E.LOCKED
     if found.failed:
         return of_failure(found.message)
     return E.REACHED_UNSURE if reused and state is S.ACCEPTED else E.REACHED
 
 
-def _at_expected(found: ImageSet, state: Standing, expected_updated_at: float | None) -> CallEvent:
-    if found.state is State.LOCKED:
+def _at_expected(found: ImageSet, state: CallState, expected_updated_at: float | None) -> CallEvent:
+    if found.state is ImageSetState.LOCKED:
         return E.LOCKED
     failed_since = found.failed and (expected_updated_at is None or found.updated_at != expected_updated_at)
     if state is S.ACCEPTED and failed_since:
@@ -446,7 +446,7 @@ def of_refusal(*, several: bool, other_value: bool) -> CallEvent:
     return E.REFUSED_STORED_VALUE if other_value else E.REFUSED
 
 
-def of_failed_update(event: CallEvent, state: Standing, *, several: bool, other_value: bool, kept: bool) -> CallEvent:
+def of_failed_update(event: CallEvent, state: CallState, *, several: bool, other_value: bool, kept: bool) -> CallEvent:
     """What a failure, or a request that is invalid at its expected version, comes to.
 
     ``kept``: the service has kept the number of the version, and an earlier request with it may still arrive.

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from bulkedit.client.responses import Standing
-from bulkedit.plans import Recipe
+from bulkedit.client.responses import CallState
+from bulkedit.plans import CopyStep
 
 if TYPE_CHECKING:
     from bulkedit.client.responses import ImageSet
@@ -30,23 +30,23 @@ class Versions:
         self._of_study = 0  # calls of the whole study that made versions of its other image sets too
         self._counted: Counter[str] = Counter()  # how many of them are accounted for, by image set
 
-    def take(self, call: PlannedCall, standing: Standing, base: int | None, version: int | None) -> None:
+    def take(self, call: PlannedCall, standing: CallState, base: int | None, version: int | None) -> None:
         """An event of a call, as the ledger has it."""
-        if call.recipe not in {None, Recipe.EDIT}:
+        if call.recipe not in {None, CopyStep.EDIT}:
             return  # copies make no version of their source
         image_set_id = call.image_set_id
-        left = None if standing is Standing.APPLIED else version  # by a failed update
-        if standing in {Standing.PLANNED, Standing.CONFLICTED} and left is None:
+        left = None if standing is CallState.APPLIED else version  # by a failed update
+        if standing in {CallState.PLANNED, CallState.CONFLICTED} and left is None:
             self._follow(image_set_id, base)
         elif base is not None:
             self._name(image_set_id, base)
-        made = base + 1 if standing is Standing.APPLIED and base is not None else left
+        made = base + 1 if standing is CallState.APPLIED and base is not None else left
         if made is None:
             return
         if made != base:  # else the service has kept the number for the next update
             self._own[image_set_id].add(made)
         if left is not None and left != base:
-            self._failed[image_set_id][left] = None if standing is Standing.PLANNED else call.call
+            self._failed[image_set_id][left] = None if standing is CallState.PLANNED else call.call
         self._newest[image_set_id] = self._followed[image_set_id] = made
         if call.study_wide:
             self._of_study += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.emulator import UNTHROTTLED, Fault, FaultKind, ManualClock, Settings, Settle, serve
 from bulkedit.runs.ledger import Event, Ledger
 from tests.cli.shell import PATIENT_S, Shell, wait_for
@@ -178,7 +178,7 @@ def emptied(shell: Shell) -> None:
 
 def of_another_run(shell: Shell) -> None:
     with Ledger.open(shell.folder / "r/ledger.sqlite") as ledger:
-        ledger.append([Event(at=0.0, call=99, standing=Standing.APPLIED)])
+        ledger.append([Event(at=0.0, call=99, standing=CallState.APPLIED)])
 
 
 def strange_settings(shell: Shell) -> None:

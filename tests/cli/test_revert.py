@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.after.revert import tier_of
-from bulkedit.client.responses import ImageSet, Standing, State
+from bulkedit.client.responses import CallState, ImageSet, ImageSetState
 from bulkedit.emulator.state.document import parse
 from bulkedit.runs.ledger import rebuilt
 from tests.emulator.hospital import document
@@ -180,9 +180,9 @@ class TestWhatOthersDid:
 
 
 def _version(number: int, **fields: Any) -> Any:
-    from bulkedit.client.responses import ImageSet, State
+    from bulkedit.client.responses import ImageSet, ImageSetState
 
-    return ImageSet(image_set_id="x" * 32, version=number, state=State.ACTIVE, status="UPDATED", **fields)
+    return ImageSet(image_set_id="x" * 32, version=number, state=ImageSetState.ACTIVE, status="UPDATED", **fields)
 
 
 class TestChoice:
@@ -307,7 +307,7 @@ def test_a_call_whose_fate_is_open_is_left_alone(shell: Shell, image_sets: list[
         assert left is not None
         events = list(left.whole_events())
         # as a kill leaves it: the last intent without an answer
-        asked = max(n for n, one in enumerate(events) if (one.call, one.standing) == (1, Standing.INTENDED))
+        asked = max(n for n, one in enumerate(events) if (one.call, one.standing) == (1, CallState.INTENDED))
         ledger.append([one for n, one in enumerate(events) if n <= asked or one.call != 1])
     line, lines = planned(shell, code=1)
     assert (line["image_sets"], line["unprocessed"]) == (2, 1)
@@ -346,7 +346,12 @@ class TestStorageCost:
     ) -> None:
         at = None if days_ago is None else self.NOW - days_ago * 86_400
         latest = ImageSet(
-            image_set_id="a" * 32, version=2, state=State.ACTIVE, status="UPDATED", updated_at=at, storage_tier=told
+            image_set_id="a" * 32,
+            version=2,
+            state=ImageSetState.ACTIVE,
+            status="UPDATED",
+            updated_at=at,
+            storage_tier=told,
         )
         assert tier_of(latest, self.NOW) == tier
 

@@ -16,7 +16,17 @@ from bulkedit.client.aws import AwsClient, connect
 from bulkedit.client.connect import destination_of
 from bulkedit.client.contract import Connection, UpdateRequest
 from bulkedit.client.parsing import refusal_of
-from bulkedit.client.responses import Accepted, Datastore, ImageSet, Lost, Metadata, Page, Refusal, Refused, State
+from bulkedit.client.responses import (
+    Accepted,
+    Datastore,
+    ImageSet,
+    ImageSetState,
+    Lost,
+    Metadata,
+    Page,
+    Refusal,
+    Refused,
+)
 from bulkedit.client.transport import Transport
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Settings, Settle, serve
 from bulkedit.emulator.api.model import service_model
@@ -52,7 +62,7 @@ async def settled(client: AwsClient, image_set_id: str) -> ImageSet:
     while True:
         found = await client.get_image_set(image_set_id)
         assert isinstance(found, ImageSet)
-        if found.state is State.ACTIVE:
+        if found.state is ImageSetState.ACTIVE:
             return found
         await asyncio.sleep(0.005)
 
@@ -123,7 +133,7 @@ class TestReads:
         assert (found.image_set_id, found.version, found.state, found.status, found.primary, found.storage_tier) == (
             image_set_id,
             1,
-            State.ACTIVE,
+            ImageSetState.ACTIVE,
             "CREATED",
             True,
             "FREQUENT_ACCESS",

@@ -10,7 +10,7 @@ import pytest
 
 from bulkedit.client.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, Rate
 from bulkedit.client.reader import ACTIONS, ATTEMPTS, Clock, Reader
-from bulkedit.client.responses import ImageSet, Lost, Metadata, Page, Refusal, Refused, State
+from bulkedit.client.responses import ImageSet, ImageSetState, Lost, Metadata, Page, Refusal, Refused
 from bulkedit.errors import AccessError, CredentialsError, EndpointError, UntrustedServerError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ONE = "1" * 32
 LISTED = {"imageSetId": ONE, "versionId": "3", "imageSetState": "ACTIVE"}
 GOOD: dict[Operation, Any] = {
-    Operation.GET: ImageSet(image_set_id=ONE, version=3, state=State.ACTIVE, status="UPDATED"),
+    Operation.GET: ImageSet(image_set_id=ONE, version=3, state=ImageSetState.ACTIVE, status="UPDATED"),
     Operation.METADATA: Metadata({"Study": {}}),
     Operation.VERSIONS: Page([LISTED], None),
     Operation.SEARCH: Page([{"imageSetId": ONE}], None),
@@ -170,7 +170,7 @@ async def test_versions_are_listed_as_far_as_they_are_asked_for() -> None:
 
 
 async def test_a_locked_image_set_is_looked_at_again_while_that_helps() -> None:
-    locked = ImageSet(image_set_id=ONE, version=3, state=State.LOCKED, status="UPDATING")
+    locked = ImageSet(image_set_id=ONE, version=3, state=ImageSetState.LOCKED, status="UPDATING")
     active = GOOD[Operation.GET]
     client = Scripted(*[locked] * (ATTEMPTS - 1), active)
     assert await client.reader().settled(ONE) is active

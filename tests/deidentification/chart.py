@@ -71,7 +71,7 @@ def value_of(known: dicom.Attribute, text: str | None) -> Any:
     if text is None:
         return None
     kind = dicom.VRS[known.vr].kind
-    if known.vr == "SQ" or known.multi or kind in {dicom.Kind.INTEGER, dicom.Kind.FLOAT}:
+    if known.vr == "SQ" or known.multi or kind in {dicom.ValueKind.INTEGER, dicom.ValueKind.FLOAT}:
         return json.loads(text)
     return text
 

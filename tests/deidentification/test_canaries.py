@@ -73,9 +73,9 @@ def canary(tag: int, vr: str, number: int, *, multi: bool) -> Any:
         one = str(10_000 + number)
     elif vr == "UI":
         one = f"1.2.999.{number}"
-    elif kind in {dicom.Kind.INTEGER, dicom.Kind.FLOAT}:
+    elif kind in {dicom.ValueKind.INTEGER, dicom.ValueKind.FLOAT}:
         one = 10_000 + number
-    elif kind is dicom.Kind.BINARY:
+    elif kind is dicom.ValueKind.BINARY:
         one = base64.b64encode(str(one).encode()).decode()
     return [one] if multi else one
 

@@ -64,7 +64,7 @@ def test_real_files_are_de_identified_by_calls_that_the_service_takes(tmp_path: 
     assert found.set_aside.height == 0
     assert found.edits.height == counts["edits"]
     edits = found.edits.with_columns(image_set_id=found.edits["key"])
-    plan = plans.make(edits, plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000))
+    plan = plans.make(edits, plans.PlanningSettings(rules=dicom.RULES["2026"], payload_limit=10_000))
     assert plan.set_aside.height == 0
     outcomes, _ = execute(tmp_path, service, plan, 10_000)
     assert set(outcomes) == {"applied"}

@@ -9,7 +9,7 @@ import pytest
 
 from bulkedit.client.contract import UpdateRequest
 from bulkedit.dicom.compare import PADDING, same_value
-from bulkedit.dicom.dictionary import VRS, Kind
+from bulkedit.dicom.dictionary import VRS, ValueKind
 from bulkedit.edits.compare import difference, held, keeps_former
 from bulkedit.edits.document import holds as engine_holds
 from bulkedit.plans import holds as plan_holds
@@ -89,7 +89,7 @@ def test_a_private_element_is_padded_as_its_vr(stored: str, stored_vr: str | Non
 
 
 def test_every_vr_of_text_has_a_rule() -> None:
-    assert PADDING.keys() == {vr for vr, rule in VRS.items() if rule.kind is Kind.STRING}
+    assert PADDING.keys() == {vr for vr, rule in VRS.items() if rule.kind is ValueKind.STRING}
 
 
 def test_sequences_nested_deep_are_compared() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.dicom.dictionary import Kind
+from bulkedit.dicom.dictionary import ValueKind
 from bulkedit.edits.attributes import Spec
 from bulkedit.edits.values import as_strings, is_plain, quoted, typed
 from tests.edits.lists import INSTANCE, SERIES, A, Row, edits, problems, read_rows, texts_of
@@ -198,14 +198,14 @@ def scalar(text: str, vr: str, vm: str) -> Any:
     rule = dicom.VRS[vr]
     if vm != "1":
         return [scalar(part, vr, "1") for part in text.split("\\")]
-    if rule.kind is Kind.INTEGER:
+    if rule.kind is ValueKind.INTEGER:
         if not re.fullmatch(r" *[+-]?[0-9]+ *", text):
             raise ValueError
         low, high = rule.bounds or (0, 0)
         if not low <= int(text) <= high:
             raise ValueError
         return int(text)
-    if rule.kind is Kind.FLOAT:
+    if rule.kind is ValueKind.FLOAT:
         if not re.fullmatch(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *", text) or math.isinf(
             float(text)
         ):
@@ -229,7 +229,7 @@ TEXTS = st.one_of(
     st.text('"\\\n\t\r\x01\x1b\x1f\x7f^=aé山 ', max_size=20),
     st.sampled_from(["20240311", "2024", "142500", "1.2.3", "ABC", "042Y", "a" * 65, "1\\2", "0.5\\-.5"]),
 )
-VRS = sorted(name for name, rule in dicom.VRS.items() if rule.kind is not Kind.SEQUENCE)
+VRS = sorted(name for name, rule in dicom.VRS.items() if rule.kind is not ValueKind.SEQUENCE)
 
 
 @settings(deadline=None)

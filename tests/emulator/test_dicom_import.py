@@ -26,7 +26,7 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from bulkedit._json import object_in
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.dicom.dictionary import Kind, Level
+from bulkedit.dicom.dictionary import Level, ValueKind
 from bulkedit.emulator.dicom_import.importer import GROUPING, Imported, read_folder
 from bulkedit.errors import UsageError
 
@@ -98,28 +98,28 @@ def _value(key: str, vr: str, multi: bool, value: Json) -> list[str]:
     kind = dicom.VRS[vr].kind
     if value is None:
         return []
-    if kind is Kind.SEQUENCE:
+    if kind is ValueKind.SEQUENCE:
         if not isinstance(value, list) or not value:
             return [f"{key}: no array of items"]
         return [why for item in value for why in _elements(item, None, {})]
     # a VM of 1 that met several numbers is an array of them, as nothing else can hold them
-    several = kind is not Kind.STRING or vr == "AT"
+    several = kind is not ValueKind.STRING or vr == "AT"
     if isinstance(value, list) is not multi and not (several and isinstance(value, list) and len(value) > 1):
         return [f"{key}: array or not"]
     values = value if isinstance(value, list) else [value]
     return [] if all(one is None or _typed(vr, kind, one) for one in values) else [f"{key}: type"]
 
 
-def _typed(vr: str, kind: Kind, value: Json) -> bool:
-    if kind is Kind.INTEGER:
+def _typed(vr: str, kind: ValueKind, value: Json) -> bool:
+    if kind is ValueKind.INTEGER:
         return isinstance(value, int) and not isinstance(value, bool)
-    if kind is Kind.FLOAT:
+    if kind is ValueKind.FLOAT:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if not isinstance(value, str):
         return False
     if vr == "AT":
         return bool(re.fullmatch("[0-9A-F]{8}", value))
-    return kind is Kind.STRING or base64.b64encode(base64.b64decode(value)).decode() == value
+    return kind is ValueKind.STRING or base64.b64encode(base64.b64decode(value)).decode() == value
 
 
 def _frame(frame: dict[str, Any]) -> list[str]:

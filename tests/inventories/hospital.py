@@ -12,7 +12,7 @@ from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.reader import Clock, Reader
 from bulkedit.client.responses import Lost, Page, Refusal, Refused
-from bulkedit.inventories import Tally, take
+from bulkedit.inventories import SearchCounters, take
 from tests.emulator.hospital import document
 from tests.inventories.shelf import CANARY
 from tests.runs.harness import Passing
@@ -87,10 +87,10 @@ class Tallies:
     """Keeps the tally that it is shown."""
 
     def __init__(self) -> None:
-        self.last = Tally()
+        self.last = SearchCounters()
         self.seen: list[tuple[int, int]] = []
 
-    def __call__(self, tally: Tally) -> None:
+    def __call__(self, tally: SearchCounters) -> None:
         self.last = tally
         self.seen.append((tally.pages, tally.image_sets))
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, SELECTOR
-from bulkedit.inventories import COUNTS, INVENTORY, RESOLVED, ResolveOptions, Standing, resolve
+from bulkedit.inventories import COUNTS, INVENTORY, RESOLVED, ResolveOptions, RowState, resolve
 from bulkedit.options.listing import OnMany, OnMissing
 from bulkedit.options.shared import SELECTORS
 
@@ -62,7 +62,7 @@ def one_row(options: ResolveOptions, **fields: Any) -> tuple[list[int], str | No
     assert said.height <= 1
     (count,) = found.counts.rows(named=True)
     ids = [int(one, 16) for one in found.edits["image_set_id"]]
-    assert bool(ids) == (count["standing"] == Standing.RESOLVED)
+    assert bool(ids) == (count["standing"] == RowState.RESOLVED)
     return ids, (said["code"].to_list() or [None])[0], (count["matches"], count["studies"]), count["standing"]
 
 
@@ -72,23 +72,23 @@ class TestTruthTable:
     """Each selector with no, one and many matches, under all options."""
 
     def test_none(self, selector: str, options: ResolveOptions) -> None:
-        standing = Standing.SKIPPED if options.on_missing is OnMissing.SKIP else Standing.SET_ASIDE
+        standing = RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
         for key in ("nothing", "", " ", f"{selector}/ONE", f" {selector}/one"):
             assert one_row(options, selector=selector, key=key) == ([], "no-match", (0, 0), standing)
 
     def test_one(self, selector: str, options: ResolveOptions) -> None:
         for key in (f"{selector}/one", f"{selector}/one ", f"{selector}/one\0"):
             found = one_row(options, selector=selector, key=key)
-            assert found == ([0], None, (1, 1), Standing.RESOLVED)
+            assert found == ([0], None, (1, 1), RowState.RESOLVED)
             assert one_row(options, selector=selector, key=key, version=3) == found
 
     def test_one_that_is_not_primary(self, selector: str, options: ResolveOptions) -> None:
         found = one_row(options, selector=selector, key=f"{selector}/other")
-        standing = Standing.SKIPPED if options.on_missing is OnMissing.SKIP else Standing.SET_ASIDE
+        standing = RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
         if options.primary_only:
             assert found == ([], "no-primary-match", (0, 0), standing)
         else:
-            assert found == ([4], None, (1, 1), Standing.RESOLVED)
+            assert found == ([4], None, (1, 1), RowState.RESOLVED)
 
     def test_many(self, selector: str, options: ResolveOptions) -> None:
         found = one_row(options, selector=selector, key=MANY[selector])
@@ -97,18 +97,18 @@ class TestTruthTable:
         ids = primary_ids if options.primary_only else all_ids
         size = (len(ids), 1 if study else 2)
         if len(ids) == 1 or options.on_many is OnMany.ALL:
-            assert found == (ids, None, size, Standing.RESOLVED)
+            assert found == (ids, None, size, RowState.RESOLVED)
         else:
-            assert found == ([], "many-matches", size, Standing.SET_ASIDE)
+            assert found == ([], "many-matches", size, RowState.SET_ASIDE)
 
     def test_many_with_a_version(self, selector: str, options: ResolveOptions) -> None:
         found = one_row(options, selector=selector, key=MANY[selector], version=3)
         study = selector == "study_instance_uid"
         if study and options.primary_only:
-            assert found == ([2], None, (1, 1), Standing.RESOLVED)
+            assert found == ([2], None, (1, 1), RowState.RESOLVED)
         else:
             size = (2 if study or options.primary_only else 3, 1 if study else 2)
-            assert found == ([], "version-of-many", size, Standing.SET_ASIDE)
+            assert found == ([], "version-of-many", size, RowState.SET_ASIDE)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda o: f"{o.on_missing}-{o.on_many}-{o.primary_only}")
@@ -116,7 +116,7 @@ def test_an_image_set_id_passes_whatever_the_inventory_says(options: ResolveOpti
     for key in ("f" * 32, f"{4:032x}"):
         found = resolve(edits([{"selector": "image_set_id", "key": key, "series_uid": "1.2"}]), STORE, options)
         assert found.edits["image_set_id"].to_list() == [key]
-        assert found.counts.rows() == [(2, "image_set_id", 1, None, Standing.RESOLVED)]
+        assert found.counts.rows() == [(2, "image_set_id", 1, None, RowState.RESOLVED)]
 
 
 # a series within what is named
@@ -267,7 +267,7 @@ class Meaning:
     """What the reference says of a list."""
 
     pairs: list[tuple[int, str]]  # place of the edit, image set
-    standings: dict[int, Standing]
+    standings: dict[int, RowState]
     sizes: dict[int, tuple[int, int | None]]
 
 
@@ -286,7 +286,7 @@ def meaning(rows: Rows, store: Rows, options: ResolveOptions) -> Meaning:
         given_id = row[0][1]["selector"] == "image_set_id"
         standings[number] = standing(row[0][1], selects, len(union), options)
         sizes[number] = (len(union), None if given_id else len({bare(o["study_instance_uid"]) for o in union.values()}))
-        if standings[number] is Standing.RESOLVED:
+        if standings[number] is RowState.RESOLVED:
             pairs += [(place, one["image_set_id"]) for place, _ in row for one in selects[place]]
     return Meaning(pairs, standings, sizes)
 
@@ -305,12 +305,12 @@ def selected(edit: dict[str, Any], store: Rows, options: ResolveOptions) -> Rows
     ]
 
 
-def standing(first: dict[str, Any], selects: dict[int, Rows], size: int, options: ResolveOptions) -> Standing:
+def standing(first: dict[str, Any], selects: dict[int, Rows], size: int, options: ResolveOptions) -> RowState:
     if not all(selects.values()):
-        return Standing.SKIPPED if options.on_missing is OnMissing.SKIP else Standing.SET_ASIDE
+        return RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
     if size > 1 and (first["version"] is not None or options.on_many is OnMany.FAIL):
-        return Standing.SET_ASIDE
-    return Standing.RESOLVED
+        return RowState.SET_ASIDE
+    return RowState.RESOLVED
 
 
 TEXT = st.sampled_from(["A", "A ", "B", "B\0", "C", "", " ", None])
@@ -344,8 +344,8 @@ def test_resolving_is_what_the_plain_rule_says(rows: Rows, stored: Rows, options
     assert [(int(a), i) for a, i in found.edits.select("attribute", "image_set_id").rows()] == expected.pairs
     counts = {row: (standing, (matches, studies)) for row, _, matches, studies, standing in found.counts.rows()}
     assert counts == {row: (said, expected.sizes[row]) for row, said in expected.standings.items()}
-    assert found.set_aside["row"].to_list() == [r for r, s in expected.standings.items() if s is Standing.SET_ASIDE]
-    assert found.skipped["row"].to_list() == [r for r, s in expected.standings.items() if s is Standing.SKIPPED]
+    assert found.set_aside["row"].to_list() == [r for r, s in expected.standings.items() if s is RowState.SET_ASIDE]
+    assert found.skipped["row"].to_list() == [r for r, s in expected.standings.items() if s is RowState.SKIPPED]
 
 
 # the same at a million rows

@@ -27,7 +27,9 @@ CSV = """image_set_id,attribute,value
 def counts(inventory: pl.DataFrame | None = None, **quotas: Rate) -> Any:
     options = ReadOptions(rules=dicom.RULES["2026"])
     edits = read_list(io.BytesIO(CSV.encode()), options).edits.with_columns(image_set_id=pl.col("key"))
-    settings = plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST)
+    settings = plans.PlanningSettings(
+        rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST
+    )
     return plans.estimate(plans.make(edits, settings), plans.Quotas(**quotas), inventory=inventory).as_json()
 
 

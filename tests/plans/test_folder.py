@@ -77,7 +77,7 @@ def test_a_folder_that_is_no_plan_says_so(tmp_path: Path) -> None:
 
 def test_a_plan_never_overwrites_what_is_there(saved: plans.SavedPlan) -> None:
     plan = plans.make(
-        frame([row(IDS[0], "PatientName", "X")]), plans.Settings(rules=dicom.RULES["2026"], payload_limit=100)
+        frame([row(IDS[0], "PatientName", "X")]), plans.PlanningSettings(rules=dicom.RULES["2026"], payload_limit=100)
     )
     with pytest.raises(PlanError, match="already"):
         plans.save(plan, saved.folder, saved.manifest)
@@ -93,14 +93,14 @@ def test_lanes_are_whole_and_in_order_whatever_the_batch(saved: plans.SavedPlan,
 
 def test_a_row_over_the_payload_limit_is_set_aside_and_the_rest_is_planned() -> None:
     rows = [row(IDS[0], "PatientComments", "x" * 500), row(IDS[0], "PatientName", "SHORT")]
-    plan = plans.make(frame(rows), plans.Settings(rules=dicom.RULES["2026"], payload_limit=200))
+    plan = plans.make(frame(rows), plans.PlanningSettings(rules=dicom.RULES["2026"], payload_limit=200))
     assert plan.set_aside.select("row", "code").rows() == [(2, "payload-too-large")]
     assert plan.edits.select("row", "call").rows() == [(3, 0)]
     assert plan.calls.select(pl.col("bytes").max()).item() <= 200
 
 
 def test_longer_lanes_come_first() -> None:
-    settings = plans.Settings(
+    settings = plans.PlanningSettings(
         rules=dicom.RULES["2026"], payload_limit=10_000, merge=False, contradictions=plans.Contradictions.LAST
     )
     rows = [row(IDS[0], "PatientName", "A"), *(row(IDS[1], "PatientName", f"{n}") for n in range(3))]

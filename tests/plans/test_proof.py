@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkedit import plans
-from bulkedit.client.responses import Standing, outcome_of
+from bulkedit.client.responses import CallState, outcome_of
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import json_text
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from tests.emulator.hospital import Service, document, in_study
 from tests.emulator.hospital import settings as hospital_settings
 from tests.plans.reference import FORCED, Reference
@@ -135,7 +135,7 @@ def execute(folder: Path, service: Service, plan: plans.Plan, limit: int) -> tup
 
     async def main() -> tuple[list[str], int]:
         with Ledger.create(folder / "ledger.sqlite") as ledger:
-            engine = Engine(saved, InProcess(service), ledger, Options(rates=FAST), key=KEY, rng=random.Random(1))
+            engine = Engine(saved, InProcess(service), ledger, EngineOptions(rates=FAST), key=KEY, rng=random.Random(1))
             tally = await engine.run()
             return outcomes_of(saved, ledger), tally.requests
 
@@ -143,7 +143,9 @@ def execute(folder: Path, service: Service, plan: plans.Plan, limit: int) -> tup
 
 
 def outcomes_of(saved: plans.SavedPlan, ledger: Ledger) -> list[str]:
-    standing = {row["call"]: Standing(row["standing"]) for row in ledger_frames.standings(ledger).iter_rows(named=True)}
+    standing = {
+        row["call"]: CallState(row["standing"]) for row in ledger_frames.standings(ledger).iter_rows(named=True)
+    }
     planned = saved.edits().collect().sort("row")
     call_of = dict(planned.select("edit", "call").iter_rows())
     for part in ledger.parts():
@@ -152,7 +154,7 @@ def outcomes_of(saved: plans.SavedPlan, ledger: Ledger) -> list[str]:
 
 
 def plan_of(rows: list[dict[str, Any]], limit: int = 10_000, *, merge: bool = True) -> plans.Plan:
-    chosen = plans.Settings(
+    chosen = plans.PlanningSettings(
         rules=dicom.RULES["2026"], payload_limit=limit, merge=merge, contradictions=plans.Contradictions.LAST
     )
     return plans.make(frame(rows), chosen)

@@ -38,7 +38,7 @@ def renamed(image_set_id: str, uid: str, new: str | None = None) -> dict[str, An
 
 
 def made(rows: list[dict[str, Any]], limit: int = 10_000) -> plans.Plan:
-    plan = plans.make(frame(rows), plans.Settings(rules=dicom.RULES["2026"], payload_limit=limit))
+    plan = plans.make(frame(rows), plans.PlanningSettings(rules=dicom.RULES["2026"], payload_limit=limit))
     assert plan.set_aside.height == 0
     return plan
 
@@ -85,7 +85,9 @@ def test_documents_under_a_limit_keep_paths_valid(tmp_path: Path, instances: int
     ],
 )
 def test_changes_that_meddle_with_one_another_stay_apart(rows: list[dict[str, Any]]) -> None:
-    settings = plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST)
+    settings = plans.PlanningSettings(
+        rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST
+    )
     assert plans.make(frame(rows), settings).calls.height == 2
 
 

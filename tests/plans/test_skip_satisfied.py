@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 ONE = "0" * 32
-CHOSEN = plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST)
+CHOSEN = plans.PlanningSettings(
+    rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST
+)
 
 
 def needless(
@@ -39,7 +41,7 @@ def needless(
         found = plans.holds(asked, documents(str(image_set_id)))
         for place, holds in zip(mine["place"], found, strict=True):
             flags[place] = holds
-    chosen = plans.Settings(**{**{name: getattr(CHOSEN, name) for name in CHOSEN.__slots__}, **changed})
+    chosen = plans.PlanningSettings(**{**{name: getattr(CHOSEN, name) for name in CHOSEN.__slots__}, **changed})
     return plans.needless(edits.with_columns(holds=pl.Series(flags)), known, chosen).to_list()
 
 

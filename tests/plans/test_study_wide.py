@@ -42,7 +42,7 @@ def known(*sizes: int, others: int = 0) -> pl.DataFrame:
 
 def made(rows: Rows, about: pl.DataFrame | None, mode: plans.StudyWide = AUTO, **options: Any) -> plans.Plan:
     chosen: dict[str, Any] = {"rules": dicom.RULES["2026"], "payload_limit": 10_000, "study_wide": mode, **options}
-    return plans.make(frame(rows), plans.Settings(**chosen), about)
+    return plans.make(frame(rows), plans.PlanningSettings(**chosen), about)
 
 
 def of_all(about: pl.DataFrame, *args: Any, **fields: Any) -> Rows:

@@ -28,7 +28,7 @@ STORE = "d" * 32
 
 
 def of_rows(folder: Path, rows: list[dict[str, Any]], limit: int = 10_000, **settings: Any) -> plans.SavedPlan:
-    chosen = plans.Settings(
+    chosen = plans.PlanningSettings(
         rules=dicom.RULES["2026"],
         payload_limit=limit,
         contradictions=plans.Contradictions.LAST,
@@ -104,7 +104,7 @@ def test_a_plan_agrees_with_itself(plan: plans.SavedPlan) -> None:
 def other(name: str, value: Any) -> Any:
     """Another value of a column of calls."""
     if name == "recipe":
-        return str(plans.Recipe.DELETE_ORIGINAL) if value != plans.Recipe.DELETE_ORIGINAL else None
+        return str(plans.CopyStep.DELETE_ORIGINAL) if value != plans.CopyStep.DELETE_ORIGINAL else None
     if name in {"updatable", "removable"}:
         return value.replace(":", ": ", 1) if value else '{"SchemaVersion":1.1}'
     if name == "image_set_id":

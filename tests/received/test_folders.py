@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from bulkedit.after.verify.folder import FORMAT
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_STALE_PLAN, EXIT_USAGE
 from bulkedit.options.verify import VerifyOptions
@@ -415,7 +415,7 @@ def test_a_ledger_with_a_part_of_an_older_version_is_read(shell: Shell) -> None:
 def test_the_ledger_of_another_run_is_not_gone_on_with(shell: Shell) -> None:
     """A number far beyond the plan's would take gigabytes."""
     with Ledger.open(shell.folder / "r/ledger.sqlite") as ledger:
-        ledger.append([Event(at=0.0, call=4_000_000_000, standing=Standing.APPLIED)])
+        ledger.append([Event(at=0.0, call=4_000_000_000, standing=CallState.APPLIED)])
     refused(shell, OF_RUN["resume"], "calls that the plan of its run does not have", EXIT_FATAL)
 
 

@@ -16,7 +16,7 @@ from bulkedit.edits.edit import EDITS, json_text
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bulkedit.client.contract import Client, CopyRequest, UpdateRequest
     from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
     from bulkedit.emulator import Emulator
-    from bulkedit.runs.counters import Tally
+    from bulkedit.runs.counters import RunCounters
 
 FAST = {operation: Rate(10_000, 10_000) for operation in Operation}
 FAST_READS: dict[Operation, Rate | Auto] = {one: rate for one, rate in FAST.items() if one not in WRITES}
@@ -56,7 +56,7 @@ def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def planned(folder: Path, datastore_id: str, rows: list[dict[str, Any]], *, merge: bool = True) -> plans.SavedPlan:
-    settings = plans.Settings(
+    settings = plans.PlanningSettings(
         rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST, merge=merge
     )
     plan = plans.make(frame(rows), settings)
@@ -115,7 +115,7 @@ class Passing:
 class Ended:
     """A run that has ended."""
 
-    tally: Tally
+    tally: RunCounters
     standings: pl.DataFrame
     events: list[dict[str, Any]]
 
@@ -141,7 +141,7 @@ async def run(
         else planned(folder / "plan", emulator.datastore_id, rows, merge=merge)
     )
     path = folder / "ledger.sqlite"
-    chosen = replace(Options(rates=FAST), **options)
+    chosen = replace(EngineOptions(rates=FAST), **options)
     connection = Connection(datastore_id=emulator.datastore_id, endpoint_url=str(emulator))
     async with connect(connection) as client:
         with Ledger.open(path) if path.exists() else Ledger.create(path) as ledger:

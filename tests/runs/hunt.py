@@ -396,7 +396,7 @@ def _planned(scenario: Scenario, folder: Path, ids: list[str]) -> plans.SavedPla
         schema=plans.KNOWN,
         orient="row",
     )
-    settings = plans.Settings(
+    settings = plans.PlanningSettings(
         rules=rules,
         payload_limit=10_000,
         contradictions=plans.Contradictions.LAST,

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bulkedit.client.responses import Outcome, Standing, outcome_of
+from bulkedit.client.responses import CallState, Outcome, outcome_of
 from bulkedit.edits.edit import STORED_VALUE
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, FaultKind
 from bulkedit.emulator.api.failures import Broken, Invalid
@@ -147,7 +147,7 @@ class _Outcomes:
     def _moves(self, call: int, image_set_id: str, failed: int) -> bool:
         """Whether a failed version moves what the call names: not if another call was rejected with it."""
         of = [e for e in self._events if e["version"] == failed and self._leads.get(e["call"]) == image_set_id]
-        return all(e["standing"] == Standing.PLANNED or e["call"] == call for e in of)
+        return all(e["standing"] == CallState.PLANNED or e["call"] == call for e in of)
 
     def _untrue_rejection(self, call: int, edits: list[dict[str, Any]]) -> Iterator[str]:
         """What is rejected would have been refused alone, at the version that it was sent to."""
@@ -198,7 +198,9 @@ class _Outcomes:
             if not any(self._is_stopped_by(other, lead) for other in self._books.carried):
                 yield f"call {call} is conflicted by an earlier conflict, and there was none"
             return
-        at = next(e["at"] for e in reversed(self._events) if e["call"] == call and e["standing"] == Standing.CONFLICTED)
+        at = next(
+            e["at"] for e in reversed(self._events) if e["call"] == call and e["standing"] == CallState.CONFLICTED
+        )
         # what was made in the same millisecond may have been made after it
         latest = [
             max((n for n, version in self._made.versions.get(lead, {}).items() if version.at <= until), default=1)
@@ -215,7 +217,7 @@ class _Outcomes:
 
     def _is_stopped_by(self, other: int, lead: str) -> bool:
         row, theirs = self._books.rows.get(other, {}), self._leads[other]
-        met = row.get("standing") == Standing.CONFLICTED and row.get("cause") != EARLIER_CONFLICT
+        met = row.get("standing") == CallState.CONFLICTED and row.get("cause") != EARLIER_CONFLICT
         return met and (
             theirs == lead or self._image_sets[theirs].keys.study_uid == self._image_sets[lead].keys.study_uid
         )

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bulkedit.client.responses import Outcome, Standing, outcome_of
+from bulkedit.client.responses import CallState, Outcome, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.state.document import parse
 from bulkedit.runs import ledger_frames
@@ -41,7 +41,7 @@ class Sheet:
 
     edits: int
     outcomes: Counter[Outcome] = field(default_factory=Counter)  # of edits
-    standings: Counter[Standing] = field(default_factory=Counter)  # of calls
+    standings: Counter[CallState] = field(default_factory=Counter)  # of calls
     requests: int = 0  # updates that reached the service
     accepted: int = 0
     updated: int = 0  # versions made by our requests
@@ -123,25 +123,25 @@ class Books:
         failures, doubtful = set(), set()
         for event in ledger.events():
             image_set_id = image_set_of[event["call"]]
-            if event["version"] is not None and event["standing"] != Standing.APPLIED:
+            if event["version"] is not None and event["standing"] != CallState.APPLIED:
                 failures.add((image_set_id, event["version"]))
-            if event["standing"] == Standing.IN_DOUBT:
+            if event["standing"] == CallState.IN_DOUBT:
                 doubtful.add((image_set_id, event["base"] + 1))
         books = cls(_edits_by_call(plan, parts), rows, wide, failures, doubtful)
         for call in books.carried:
             books._enter(call, image_set_of[call])
         return books
 
-    def standing(self, call: int) -> Standing:
-        return Standing(self.rows[call]["standing"]) if call in self.rows else Standing.PLANNED
+    def standing(self, call: int) -> CallState:
+        return CallState(self.rows[call]["standing"]) if call in self.rows else CallState.PLANNED
 
     def _enter(self, call: int, image_set_id: str) -> None:
         standing, row = self.standing(call), self.rows.get(call, {})
-        if standing in {Standing.INTENDED, Standing.IN_DOUBT, Standing.ACCEPTED}:
+        if standing in {CallState.INTENDED, CallState.IN_DOUBT, CallState.ACCEPTED}:
             self.open[image_set_id, row["base"] + 1] = call
-        elif standing is Standing.APPLIED and row["version"] is None:
+        elif standing is CallState.APPLIED and row["version"] is None:
             self.unclaimed[image_set_id, row["base"] + 1] = call
-        elif standing is Standing.APPLIED:
+        elif standing is CallState.APPLIED:
             version = (image_set_id, row["version"])
             if version in self.claimed:
                 self.wrong.append(f"calls {self.claimed[version]} and {call} claim one version")

@@ -21,7 +21,7 @@ from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settl
 from bulkedit.emulator.state.quota import Bucket, Quota
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from tests.emulator.hospital import Service, document
 from tests.runs.harness import KEY, planned, row
 from tests.runs.inprocess import InProcess, run_virtual
@@ -71,7 +71,7 @@ class Scenario:
             "updates": self.rate * (1 - self.tenant),
             "reads": 2 * self.reads[0] / reads_an_update,
             "in flight": self.concurrent / slot_s,
-            "workers": Options().workers / (self.latency_s * (1 + reads_an_update)),
+            "workers": EngineOptions().workers / (self.latency_s * (1 + reads_an_update)),
         }
 
     @property
@@ -218,7 +218,7 @@ def simulate(scenario: Scenario) -> Result:
         began = anyio.current_time()
         with Ledger.create(Path(folder) / "ledger.sqlite") as ledger:
             client = _Distant(service, scenario.latency_s)
-            engine = Engine(plan, client, ledger, Options(), key=KEY, rng=random.Random(scenario.seed))
+            engine = Engine(plan, client, ledger, EngineOptions(), key=KEY, rng=random.Random(scenario.seed))
             await engine.run()
         return engine.progress(), anyio.current_time() - began
 

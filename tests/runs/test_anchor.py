@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, UnprovenLedgerError
 from bulkedit.runs import anchor, ledger_frames
 from bulkedit.runs.anchor import Anchor
-from bulkedit.runs.ledger import SETUP_1, Event, Ledger, Made, Pace, Part, State
+from bulkedit.runs.ledger import SETUP_1, Event, Ledger, LedgerState, Made, Pace, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ FLIPS = 120
 
 
 def event(call: int, **fields: Any) -> Event:
-    return Event(at=1.7e9 + call / 7, call=call, standing=Standing.APPLIED, base=1, version=2, attempts=1, **fields)
+    return Event(at=1.7e9 + call / 7, call=call, standing=CallState.APPLIED, base=1, version=2, attempts=1, **fields)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ class TestDamage:
             connection.commit()
         with pytest.raises(UnprovenLedgerError) as caught:
             Ledger.open(written)
-        assert caught.value.state == State.DAMAGED
+        assert caught.value.state == LedgerState.DAMAGED
 
     @pytest.mark.parametrize("table", ["part", "pace", "made"])
     def test_so_is_a_row_of_another_table(self, written: Path, table: str) -> None:
@@ -97,7 +97,7 @@ class TestDamage:
             connection.execute("UPDATE event SET call = 299 WHERE seq = 100")
             connection.commit()
         with Ledger.read(written) as ledger:
-            assert (ledger.state, ledger.damage) == (State.DAMAGED, "its events are not those that were written")
+            assert (ledger.state, ledger.damage) == (LedgerState.DAMAGED, "its events are not those that were written")
             assert set(ledger_frames.standings(ledger)["standing"]) == {"applied"}
             assert len(list(ledger.whole_events())) == 589
 
@@ -131,7 +131,7 @@ class TestKill:
             self.put(path, states[later - 1][0], states[later][1])
             with pytest.raises(UnprovenLedgerError) as caught:
                 Ledger.open(path)
-            assert caught.value.state == State.BEHIND
+            assert caught.value.state == LedgerState.BEHIND
 
     @pytest.mark.parametrize("slot", [0, 1])
     def test_a_slot_that_was_torn_is_as_if_it_were_not_written(
@@ -168,9 +168,9 @@ class TestPlace:
         shutil.copytree(written.parent, copy := written.parent.with_name("copy"))
         with pytest.raises(UnprovenLedgerError) as caught:
             Ledger.open(copy / written.name)
-        assert caught.value.state == State.COPIED
+        assert caught.value.state == LedgerState.COPIED
         with Ledger.read(copy / written.name) as ledger:
-            assert (ledger.state, ledger.damage, len(list(ledger.events()))) == (State.COPIED, None, 600)
+            assert (ledger.state, ledger.damage, len(list(ledger.events()))) == (LedgerState.COPIED, None, 600)
         opened(written)
 
     def test_a_folder_that_was_renamed_is_no_copy(self, written: Path) -> None:
@@ -185,7 +185,7 @@ class TestPlace:
         anchor.beside(written).unlink()
         with pytest.raises(UnprovenLedgerError) as caught:
             Ledger.open(written)
-        assert caught.value.state == State.UNANCHORED
+        assert caught.value.state == LedgerState.UNANCHORED
         assert not anchor.beside(written).exists()
 
     def test_it_is_missed_while_a_process_writes(self, path: Path) -> None:
@@ -199,7 +199,7 @@ class TestPlace:
         for way in (Ledger.create, Ledger.open):
             with pytest.raises(UnprovenLedgerError) as caught:
                 way(written)
-            assert caught.value.state == State.MISSING
+            assert caught.value.state == LedgerState.MISSING
 
 
 def test_the_ledger_alone_is_never_far_behind_its_log(path: Path, tmp_path: Path) -> None:

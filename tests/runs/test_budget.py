@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.client.responses import Outcome, Standing
+from bulkedit.client.responses import CallState, Outcome
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind
 from bulkedit.errors import (
     AccessError,
@@ -156,7 +156,7 @@ def test_a_spent_budget_stops_the_run_which_can_go_on(tmp_path: Path, halt: Halt
     assert 5 <= sheet.outcomes[O.REJECTED] <= 10
     assert sheet.outcomes[O.UNPROCESSED] >= 45
     # `soon` has waited for what was under way
-    assert (sheet.standings[Standing.ACCEPTED] + sheet.standings[Standing.INTENDED] == 0) or halt is Halt.NOW
+    assert (sheet.standings[CallState.ACCEPTED] + sheet.standings[CallState.INTENDED] == 0) or halt is Halt.NOW
     hospital.run()
     assert hospital.sheet().outcomes == {O.APPLIED: 40, O.REJECTED: 20}
 

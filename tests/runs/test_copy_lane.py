@@ -14,13 +14,13 @@ import pytest
 
 from bulkedit import plans
 from bulkedit._json import object_in
-from bulkedit.client.responses import Lost, Outcome, Standing
+from bulkedit.client.responses import CallState, Lost, Outcome
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.state.document import parse
 from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.options.running import Strategy
-from bulkedit.plans import Recipe
+from bulkedit.plans import CopyStep
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.copy_transitions import LATEST_S
 from bulkedit.runs.ledger import Ledger
@@ -152,7 +152,7 @@ def planned(
     age: str = "2026",
 ) -> SavedPlan:
     known = plans_known(originals)
-    settings = plans.Settings(
+    settings = plans.PlanningSettings(
         rules=dicom.RULES[age],
         payload_limit=10_000,
         contradictions=plans.Contradictions.LAST,
@@ -173,7 +173,7 @@ def plans_known(originals: list[str]) -> pl.DataFrame:
 def test_a_plan_puts_the_updates_between_copy_and_promotion(tmp_path: Path) -> None:
     scene = Scene.of(tmp_path, series=2)
     calls = scene.plan.calls().collect()
-    one = [Recipe.COPY, Recipe.EDIT, Recipe.PROMOTE, Recipe.DELETE_ORIGINAL, Recipe.DELETE_COPY]
+    one = [CopyStep.COPY, CopyStep.EDIT, CopyStep.PROMOTE, CopyStep.DELETE_ORIGINAL, CopyStep.DELETE_COPY]
     assert calls["recipe"].to_list() == [*one, *one]
     assert calls["lane"].to_list() == [0] * 5 + [1] * 5
     assert set(scene.plan.edits().collect()["call"]) == {1, 6}
@@ -294,7 +294,7 @@ def test_two_new_image_sets_that_could_be_the_copy_are_both_named_and_none_is_ta
     assert tally.unprocessed == tally.edits
     assert scene.originals[0] in scene.there()
     with Ledger.read(scene.ledger) as ledger:
-        last = ledger_frames.standings(ledger).filter(standing=str(Standing.IN_DOUBT)).row(0, named=True)
+        last = ledger_frames.standings(ledger).filter(standing=str(CallState.IN_DOUBT)).row(0, named=True)
     assert last["cause"] == "several new image sets may be its copy"
     assert len(last["message"].split(", ")) == 2
     assert scene.accepted(DELETE) == 0
@@ -316,8 +316,8 @@ def test_an_original_that_somebody_changes_meanwhile_is_not_deleted(tmp_path: Pa
 
     tally = scene.process(wrap=lambda client: Stranger(client, act)).tally
     assert tally.applied == tally.edits
-    assert scene.standings()[Recipe.DELETE_ORIGINAL] == ["conflicted"]
-    assert scene.standings()[Recipe.DELETE_COPY] == ["applied"]
+    assert scene.standings()[CopyStep.DELETE_ORIGINAL] == ["conflicted"]
+    assert scene.standings()[CopyStep.DELETE_COPY] == ["applied"]
     assert scene.originals[0] in scene.there()
 
 
@@ -354,7 +354,7 @@ def test_an_edit_that_is_refused_keeps_the_copy_from_being_promoted(tmp_path: Pa
         Outcome.FAILED: 5,
         Outcome.UNPROCESSED: 0,
     }
-    assert scene.standings()[Recipe.PROMOTE] == ["failed"]
+    assert scene.standings()[CopyStep.PROMOTE] == ["failed"]
     assert scene.accepted(DELETE) == 0
     assert len(scene.made()) == 1
     # the books are the same to whoever opens them next
@@ -415,5 +415,5 @@ def test_a_promotion_against_another_primary_image_set_deletes_nothing(tmp_path:
     scene.server.world.add_image_set(DEFAULT_DATASTORE_ID, _edited(), now=scene.server.now(), primary=True)
     tally = scene.process().tally
     assert tally.outcomes[Outcome.REJECTED] == tally.edits
-    assert scene.standings()[Recipe.DELETE_ORIGINAL] == ["rejected"]
+    assert scene.standings()[CopyStep.DELETE_ORIGINAL] == ["rejected"]
     assert scene.originals[0] in scene.there()

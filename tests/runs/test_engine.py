@@ -13,7 +13,7 @@ import pytest
 
 from bulkedit.client.contract import UpdateRequest
 from bulkedit.client.pacing import Operation, Rate
-from bulkedit.client.responses import Lost, Outcome, Refusal, Refused, State
+from bulkedit.client.responses import ImageSetState, Lost, Outcome, Refusal, Refused
 from bulkedit.edits.edit import json_text
 from bulkedit.emulator import UNTHROTTLED, Emulator, Settings, Settle, World, profile, serve
 from bulkedit.emulator.state.document import parse
@@ -204,7 +204,9 @@ class Overtaken(Passing):
                 updatable=json_text(in_study(StudyDescription="S")),
             )
             await self.inner.update(strangers)
-            while getattr(await self.inner.get_image_set(request.image_set_id), "state", None) is not State.ACTIVE:
+            while (
+                getattr(await self.inner.get_image_set(request.image_set_id), "state", None) is not ImageSetState.ACTIVE
+            ):
                 await anyio.sleep(0.01)
         return await self.inner.update(request)
 

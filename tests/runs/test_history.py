@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.after.report import Settlement
-from bulkedit.client.responses import Outcome, Standing
+from bulkedit.client.responses import CallState, Outcome
 from bulkedit.emulator import FaultKind
 from bulkedit.runs.changes import Changes
-from bulkedit.runs.counters import Tally
+from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.folder import Run
 from bulkedit.runs.history import History
 from bulkedit.runs.ledger import Event, Ledger, Part
@@ -30,7 +30,7 @@ def outcomes_of(scene: Scene) -> dict[str, int]:
     settled = Settlement.of(run).settle(scene.plan.edits().select("edit", "call", "image_set_id"))
     assert dict(settled.group_by("outcome").len().collect().iter_rows()) == told
     with Ledger.read(scene.ledger) as ledger:
-        tally = Tally(calls=scene.plan.counts["calls"], edits=scene.plan.counts["edits"])
+        tally = RunCounters(calls=scene.plan.counts["calls"], edits=scene.plan.counts["edits"])
         History(scene.plan, ledger, tally)
     counted = {**tally.outcomes, Outcome.UNPROCESSED: tally.unprocessed}
     assert {str(outcome): count for outcome, count in counted.items() if count} == told
@@ -83,10 +83,10 @@ def test_at_every_step_of_a_run_the_folds_agree(tmp_path: Path) -> None:
     call, edits = carrying.row(0)
     number = whole.plan.counts["calls"]
     parts = [Part(number, call, edits), Part(number + 1, number, edits)]
-    told = [Event(at=1.0, call=one, standing=Standing.SPLIT) for one in (call, number)]
+    told = [Event(at=1.0, call=one, standing=CallState.SPLIT) for one in (call, number)]
     write(
         split.ledger,
-        [*events[: len(events) // 2], *told, *parts, Event(at=2.0, call=number + 1, standing=Standing.REJECTED)],
+        [*events[: len(events) // 2], *told, *parts, Event(at=2.0, call=number + 1, standing=CallState.REJECTED)],
     )
     assert outcomes_of(split)["rejected"] == len(edits)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.options.running import OnConflict
 from bulkedit.runs.ledger import Event, Ledger
@@ -68,7 +68,7 @@ PLAIN = Scenario(
 )
 
 
-def rewrite(played: Played, call: int, standing: Standing, **fields: int) -> None:
+def rewrite(played: Played, call: int, standing: CallState, **fields: int) -> None:
     """Make the ledger say something else of a call."""
     with Ledger.open(played.run.ledger) as ledger:
         (last,) = ledger.rows_of([call])
@@ -78,21 +78,21 @@ def rewrite(played: Played, call: int, standing: Standing, **fields: int) -> Non
 @pytest.mark.parametrize(
     ("call", "standing", "fields", "why"),
     [
-        (0, Standing.REJECTED, {}, "would be taken alone"),
-        (0, Standing.REJECTED, {}, "no call claims it"),
-        (0, Standing.CONFLICTED, {}, "nothing says stop"),
-        (0, Standing.FAILED, {}, "has failed"),
-        (0, Standing.PLANNED, {}, "unprocessed"),
-        (0, Standing.APPLIED, {"version": 3, "base": 2}, "claim one version"),
-        (1, Standing.APPLIED, {}, "applied without a version"),
-        (2, Standing.APPLIED, {"version": 4}, "claims version 4"),
-        (2, Standing.SKIPPED, {}, "cannot be after the rows before it"),
-        (2, Standing.PLANNED, {"version": 2}, "no failed update of ours has left version 2"),
-        (0, Standing.PLANNED, {"conflicts": 1}, "conflicts are counted"),
+        (0, CallState.REJECTED, {}, "would be taken alone"),
+        (0, CallState.REJECTED, {}, "no call claims it"),
+        (0, CallState.CONFLICTED, {}, "nothing says stop"),
+        (0, CallState.FAILED, {}, "has failed"),
+        (0, CallState.PLANNED, {}, "unprocessed"),
+        (0, CallState.APPLIED, {"version": 3, "base": 2}, "claim one version"),
+        (1, CallState.APPLIED, {}, "applied without a version"),
+        (2, CallState.APPLIED, {"version": 4}, "claims version 4"),
+        (2, CallState.SKIPPED, {}, "cannot be after the rows before it"),
+        (2, CallState.PLANNED, {"version": 2}, "no failed update of ours has left version 2"),
+        (0, CallState.PLANNED, {"conflicts": 1}, "conflicts are counted"),
     ],
 )
 def test_the_judge_sees_what_is_not_so(
-    tmp_path: Path, call: int, standing: Standing, fields: dict[str, int], why: str
+    tmp_path: Path, call: int, standing: CallState, fields: dict[str, int], why: str
 ) -> None:
     told: list[str] = []
 

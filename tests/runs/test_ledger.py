@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, RunHeldError
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import SCHEMA, SETUP_1, Event, GroupCommit, Ledger, Pace
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def event(call: int, standing: Standing = Standing.INTENDED, at: float = 0.0, **fields: Any) -> Event:
+def event(call: int, standing: CallState = CallState.INTENDED, at: float = 0.0, **fields: Any) -> Event:
     return Event(at=at, call=call, standing=standing, **fields)
 
 
@@ -57,9 +57,9 @@ def ledger(path: Path) -> Iterator[Ledger]:
 class TestRecord:
     def test_every_event_stays_as_it_was_written_in_the_order_of_writing(self, ledger: Ledger) -> None:
         intent = event(3, base=1, attempts=1, digest="d")
-        reply = event(3, Standing.ACCEPTED, at=2.5, base=1, version=2, attempts=2, throttles=1, faults=3, conflicts=4)
+        reply = event(3, CallState.ACCEPTED, at=2.5, base=1, version=2, attempts=2, throttles=1, faults=3, conflicts=4)
         ledger.append([intent])
-        ledger.append([reply, event(1, Standing.REJECTED, cause="ValidationException", message="words")])
+        ledger.append([reply, event(1, CallState.REJECTED, cause="ValidationException", message="words")])
         names = ("seq", "at", "call", "standing", "base", "version", "attempts", "throttles", "faults", "conflicts")
         rows = list(ledger.events())
         assert [tuple(row[name] for name in names) for row in rows] == [
@@ -75,8 +75,8 @@ class TestRecord:
 
     def test_a_call_stands_where_its_last_event_says(self, ledger: Ledger) -> None:
         ledger.append([event(7, base=1), event(2, base=4)])
-        ledger.append([event(7, Standing.ACCEPTED, base=1, attempts=1), event(2, Standing.IN_DOUBT, base=4)])
-        ledger.append([event(7, Standing.APPLIED, base=1, version=2, attempts=1)])
+        ledger.append([event(7, CallState.ACCEPTED, base=1, attempts=1), event(2, CallState.IN_DOUBT, base=4)])
+        ledger.append([event(7, CallState.APPLIED, base=1, version=2, attempts=1)])
         found = ledger_frames.standings(ledger)
         assert found.schema == STANDINGS
         assert found.select("call", "standing", "base", "version", "attempts").rows() == [
@@ -195,10 +195,10 @@ WRITER = """
     from pathlib import Path
     import anyio
     from bulkedit.runs.ledger import Event, GroupCommit, Ledger
-    from bulkedit.client.responses import Standing
+    from bulkedit.client.responses import CallState
 
     def event(call):
-        return Event(at=0.0, call=call, standing=Standing.INTENDED)
+        return Event(at=0.0, call=call, standing=CallState.INTENDED)
 
     def say(text):
         sys.stdout.write(f"{text}\\n")
@@ -494,7 +494,7 @@ class TestDamage:
 
     def test_what_is_not_damaged_can_be_read_and_nothing_can_be_written(self, path: Path) -> None:
         with Ledger.create(path) as ledger:
-            ledger.append([event(call, Standing.APPLIED, message="words " * 20) for call in range(2000)])
+            ledger.append([event(call, CallState.APPLIED, message="words " * 20) for call in range(2000)])
         content = bytearray(path.read_bytes())
         content[len(content) // 2 : len(content) // 2 + 8192] = bytes(8192)
         path.write_bytes(content)
@@ -591,7 +591,7 @@ class TestDamage:
 
 def test_the_pace_of_a_run_is_kept_in_the_bins_of_its_activity(tmp_path: Path) -> None:
     with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
-        ledger.append([Event(at=0.0, call=0, standing=Standing.INTENDED), Pace(0.0, 0.25), Pace(10.0, 0.5)])
-        ledger.append([Pace(90.0, 2.0), Event(at=100.0, call=0, standing=Standing.APPLIED), Pace(101.0, 4.0)])
+        ledger.append([Event(at=0.0, call=0, standing=CallState.INTENDED), Pace(0.0, 0.25), Pace(10.0, 0.5)])
+        ledger.append([Pace(90.0, 2.0), Event(at=100.0, call=0, standing=CallState.APPLIED), Pace(101.0, 4.0)])
         assert ledger_frames.paces(ledger, 4).rows() == [(0, 0.5), (3, 4.0)]
         assert ledger_frames.standings(ledger).height == 1

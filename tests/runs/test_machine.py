@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bulkedit._json import object_in
 from bulkedit.after.revert import revert
 from bulkedit.client.pacing import Operation, Rate
-from bulkedit.client.responses import Outcome, Standing, outcome_of
+from bulkedit.client.responses import CallState, Outcome, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, profile
 from bulkedit.emulator.state.document import parse
 from bulkedit.errors import UsageError
@@ -64,7 +64,7 @@ WRITE_TROUBLES = [
 # What the ledger may have of a call one after the other. A process that takes up an intended call takes its outcome for
 # unknown, and does not write that down.
 _STEPS = {(state, following) for (state, _), (following, _) in CALLS.rows.items()}
-FOLLOWS = _STEPS | {(Standing.INTENDED, following) for state, following in _STEPS if state is Standing.IN_DOUBT}
+FOLLOWS = _STEPS | {(CallState.INTENDED, following) for state, following in _STEPS if state is CallState.IN_DOUBT}
 
 places = st.integers(0, IMAGE_SETS - 1)
 edits = st.one_of(
@@ -271,7 +271,7 @@ class Run(RuleBasedStateMachine):
             standing = dict(ledger_frames.standings(ledger).select("call", "standing").iter_rows())
             call_of = dict(self.plan.edits().select("edit", "call").collect().iter_rows())
             call_of |= {edit: part.call for part in ledger.parts() for edit in part.edits}
-        return {edit: outcome_of(Standing(standing[call])) for edit, call in call_of.items()}
+        return {edit: outcome_of(CallState(standing[call])) for edit, call in call_of.items()}
 
     def _hold_to_the_dictionary(self) -> None:
         outcomes = self._outcomes()
@@ -295,11 +295,11 @@ class Run(RuleBasedStateMachine):
 
 def strays(events: Iterable[Event]) -> list[tuple[int, str, str]]:
     """Call and two states, of which the later does not follow by the table. What a resume sends again begins anew."""
-    last: dict[int, Standing] = {}
+    last: dict[int, CallState] = {}
     found = []
     for event in events:
-        before = last.get(event.call, Standing.PLANNED)
-        sent_again = before not in OPEN and event.standing is Standing.PLANNED
+        before = last.get(event.call, CallState.PLANNED)
+        sent_again = before not in OPEN and event.standing is CallState.PLANNED
         if (before, event.standing) not in FOLLOWS and not sent_again:
             found.append((event.call, str(before), str(event.standing)))
         last[event.call] = event.standing
@@ -308,7 +308,7 @@ def strays(events: Iterable[Event]) -> list[tuple[int, str, str]]:
 
 def test_a_state_that_does_not_follow_by_the_table_is_found() -> None:
     said = [(0, "planned"), (0, "intended"), (1, "accepted"), (0, "accepted"), (0, "skipped"), (0, "planned")]
-    found = strays(Event(at=0.0, call=call, standing=Standing(state)) for call, state in said)
+    found = strays(Event(at=0.0, call=call, standing=CallState(state)) for call, state in said)
     assert found == [(1, "planned", "accepted"), (0, "accepted", "skipped")]
 
 

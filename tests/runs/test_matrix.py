@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.client.pacing import Operation, Rate
-from bulkedit.client.responses import Lost, Outcome, Standing, outcome_of
+from bulkedit.client.responses import CallState, Lost, Outcome, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, profile, switches
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
@@ -305,9 +305,9 @@ class Scenario:
             call_of = {edit: part.call for part in ledger.parts() for edit in part.edits}
         counts = dict.fromkeys(TROUBLES, 0)
         for edit, call, image_set_id in self.plan.edits().select("edit", "call", "image_set_id").collect().iter_rows():
-            where = standing.get(call_of.get(edit, call), Standing.PLANNED)
+            where = standing.get(call_of.get(edit, call), CallState.PLANNED)
             if image_set_id in self.names:
-                counts[self.names[image_set_id]] += outcome_of(Standing(where)) is Outcome.APPLIED
+                counts[self.names[image_set_id]] += outcome_of(CallState(where)) is Outcome.APPLIED
         return counts
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from bulkedit.cli._progress import parts
 from bulkedit.client.responses import Outcome
-from bulkedit.runs.counters import Tally
+from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.progress import Progress
-from bulkedit.runs.scheduler import Held
+from bulkedit.runs.scheduler import WaitReason
 
 NUMBERS = Progress(
     calls=1000,
@@ -21,7 +21,7 @@ NUMBERS = Progress(
     quota_per_second=1.0,
     requests=1000,
     throttled=12,
-    limited_by=Held.UPDATES,
+    limited_by=WaitReason.UPDATES,
     longest_lane=3,
     longest_ahead=0,
     settle_p50_s=2.0,
@@ -33,8 +33,8 @@ def test_what_is_left_goes_at_the_quota_where_that_is_what_limits() -> None:
     assert NUMBERS.seconds_left == 600.0
 
 
-@pytest.mark.parametrize("limited_by", [Held.READS, Held.IN_FLIGHT, None])
-def test_and_at_the_rate_that_is_reached_where_something_else_does(limited_by: Held | None) -> None:
+@pytest.mark.parametrize("limited_by", [WaitReason.READS, WaitReason.IN_FLIGHT, None])
+def test_and_at_the_rate_that_is_reached_where_something_else_does(limited_by: WaitReason | None) -> None:
     assert replace(NUMBERS, limited_by=limited_by).seconds_left == 1200.0
 
 
@@ -55,9 +55,9 @@ def test_the_line_says_it() -> None:
 
 
 def test_the_bottleneck_is_what_held_calls_back_for_longest() -> None:
-    tally = Tally(calls=1, edits=1)
+    tally = RunCounters(calls=1, edits=1)
     assert tally.bottleneck is None
-    tally.waited({Held.READS}, 1.0)
-    tally.waited({Held.UPDATES, Held.READS}, 2.0)
-    tally.waited({Held.UPDATES}, 0.5)
-    assert tally.bottleneck is Held.READS
+    tally.waited({WaitReason.READS}, 1.0)
+    tally.waited({WaitReason.UPDATES, WaitReason.READS}, 2.0)
+    tally.waited({WaitReason.UPDATES}, 0.5)
+    assert tally.bottleneck is WaitReason.READS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.client.responses import Outcome, Standing
+from bulkedit.client.responses import CallState, Outcome
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import ledger_frames
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bulkedit.plans import SavedPlan
 
-S = Standing
+S = CallState
 IDS = [f"{number:032d}" for number in range(12)]
 
 
@@ -36,7 +36,7 @@ def one_each(tmp_path: Path) -> SavedPlan:
     return plan_of(tmp_path, [row(one, "PatientName", "X") for one in IDS])
 
 
-def ledger_of(folder: Path, standings: dict[int, Standing], parts: list[Part] | None = None) -> Ledger:
+def ledger_of(folder: Path, standings: dict[int, CallState], parts: list[Part] | None = None) -> Ledger:
     ledger = Ledger.create(folder / "ledger.sqlite")
     ledger.append([*(parts or []), *(Event(at=0.0, call=call, standing=where) for call, where in standings.items())])
     return ledger

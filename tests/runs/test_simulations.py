@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulkedit.runs.scheduler import Held
+from bulkedit.runs.scheduler import WaitReason
 from tests.runs.simulation import CHANGES, STEADY, Result, Scenario, simulate
 
 
@@ -105,13 +105,13 @@ def test_a_quota_of_one_request_is_shared_without_luck(seed: int) -> None:
 
 def test_reads_are_named_where_they_are_the_bottleneck() -> None:
     result = simulate(Scenario(rate=1000, burst=1000, settle_s=0.2, calls=4000))
-    assert result.ended.limited_by is Held.READS
+    assert result.ended.limited_by is WaitReason.READS
     assert result.ended.quota_per_second > 20
 
 
 def test_updates_in_flight_are_named_where_they_are_the_bottleneck() -> None:
     result = simulate(Scenario(rate=20, burst=20, settle_s=10.0, concurrent=20, calls=500))
-    assert result.ended.limited_by is Held.IN_FLIGHT
+    assert result.ended.limited_by is WaitReason.IN_FLIGHT
 
 
 def test_a_data_store_that_takes_fewer_at_once_is_heeded() -> None:

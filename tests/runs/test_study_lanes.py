@@ -13,14 +13,14 @@ import polars as pl
 import pytest
 
 from bulkedit import plans
-from bulkedit.client.responses import Lost, Standing
+from bulkedit.client.responses import CallState, Lost
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator import Settings, Settle, profile
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Event, Ledger
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import Service, document, in_series
 from tests.runs.harness import FAST, KEY, about_plan, frame, row
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from bulkedit.client.contract import UpdateRequest
     from bulkedit.client.responses import Accepted, Refused
-    from bulkedit.runs.counters import Tally
+    from bulkedit.runs.counters import RunCounters
 
 STUDY = "1.2.3"
 A, B, C = IDS = [letter * 32 for letter in "abc"]
@@ -56,7 +56,9 @@ def of_study(attribute: str, value: Any = None, **fields: Any) -> list[dict[str,
 
 
 def saved(folder: Path, rows: list[dict[str, Any]]) -> plans.SavedPlan:
-    chosen = plans.Settings(rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST)
+    chosen = plans.PlanningSettings(
+        rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST
+    )
     plan = plans.make(frame(rows), chosen, KNOWN)
     assert plan.set_aside.height == 0
     return plans.save(plan, folder / "plan", about_plan(plan, "emulated000000000000000000000001"))
@@ -69,10 +71,10 @@ class Ran:
         self.plan = saved(folder, rows)
         self.path = folder / "ledger.sqlite"
 
-    def go(self, client: Callable[[], InProcess], **options: Any) -> Tally:
-        async def main() -> Tally:
+    def go(self, client: Callable[[], InProcess], **options: Any) -> RunCounters:
+        async def main() -> RunCounters:
             with Ledger.open(self.path) if self.path.exists() else Ledger.create(self.path) as ledger:
-                chosen = replace(Options(rates=FAST), **options)
+                chosen = replace(EngineOptions(rates=FAST), **options)
                 engine = Engine(self.plan, client(), ledger, chosen, key=KEY, rng=random.Random(1))
                 return await engine.run()
 
@@ -297,8 +299,8 @@ def test_a_study_wide_call_overtakes_what_concerns_the_same_places_of_its_siblin
     with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
         ledger.append(
             [
-                Event(at=1.0, call=0, standing=Standing.FAILED),
-                Event(at=2.0, call=1, standing=Standing.APPLIED, base=1, version=2),
+                Event(at=1.0, call=0, standing=CallState.FAILED),
+                Event(at=2.0, call=1, standing=CallState.APPLIED, base=1, version=2),
             ]
         )
         assert resumption(plan, ledger, Strategy.FAILED).again == ((0,) if again else ())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bulkedit.client.responses import Accepted, ImageSet, Lost, Refusal, Refused, Standing, State
+from bulkedit.client.responses import Accepted, CallState, ImageSet, ImageSetState, Lost, Refusal, Refused
 from bulkedit.runs import transitions as verdict
 from bulkedit.runs.copy_transitions import COPIES, DELETIONS
 from bulkedit.runs.transitions import CALLS, OPEN, A, CallAction, CallEvent, E, Machine, S, TransitionTable
@@ -22,18 +22,22 @@ REFINED = {E.INVALID_AT_EXPECTED}
 
 
 def image_set(
-    version: int, state: State = State.ACTIVE, status: str = "UPDATED", message: str = "", updated_at: float = 0.0
+    version: int,
+    state: ImageSetState = ImageSetState.ACTIVE,
+    status: str = "UPDATED",
+    message: str = "",
+    updated_at: float = 0.0,
 ) -> ImageSet:
     return ImageSet(
         image_set_id="0" * 32, version=version, state=state, status=status, full_message=message, updated_at=updated_at
     )
 
 
-def takes(state: Standing, event: CallEvent, table: TransitionTable = CALLS) -> CallAction:
+def takes(state: CallState, event: CallEvent, table: TransitionTable = CALLS) -> CallAction:
     return Machine(table, state).take(event)
 
 
-def refined(event: CallEvent, state: Standing) -> set[CallEvent]:
+def refined(event: CallEvent, state: CallState) -> set[CallEvent]:
     """What the event can come to, whatever the call."""
     every = itertools.product((True, False), repeat=3)
     return {verdict.of_failed_update(event, state, several=s, other_value=o, kept=k) for s, o, k in every}
@@ -41,22 +45,22 @@ def refined(event: CallEvent, state: Standing) -> set[CallEvent]:
 
 @pytest.mark.parametrize("state", SENT)
 @pytest.mark.parametrize("reply", [Accepted(2), Lost("x"), *(Refused(kind, "x") for kind in Refusal)], ids=repr)
-def test_every_answer_to_an_update_has_an_action(state: Standing, reply: Accepted | Refused | Lost) -> None:
+def test_every_answer_to_an_update_has_an_action(state: CallState, reply: Accepted | Refused | Lost) -> None:
     assert takes(state, verdict.of_answer(reply)) in CallAction
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.of)
 @pytest.mark.parametrize("state", OPEN)
 @pytest.mark.parametrize("reply", [Lost("x"), *(Refused(kind, "x") for kind in Refusal)], ids=repr)
-def test_every_failed_read_has_an_action(table: TransitionTable, state: Standing, reply: Refused | Lost) -> None:
+def test_every_failed_read_has_an_action(table: TransitionTable, state: CallState, reply: Refused | Lost) -> None:
     assert takes(state, verdict.of_failed_read(reply), table) in CallAction
 
 
 @pytest.mark.parametrize("state", OPEN)
 @pytest.mark.parametrize("version", [3, 4, 5, 6])
-@pytest.mark.parametrize("found_state", State)
+@pytest.mark.parametrize("found_state", ImageSetState)
 @pytest.mark.parametrize("status", ["UPDATED", "UPDATE_FAILED"])
-def test_every_poll_has_an_action(state: Standing, version: int, found_state: State, status: str) -> None:
+def test_every_poll_has_an_action(state: CallState, version: int, found_state: ImageSetState, status: str) -> None:
     found = image_set(version, found_state, status, updated_at=9.0)
     if state is S.PLANNED:
         meanings = {verdict.of_first_poll(found, expected=e, behind=b) for e in (True, False) for b in (True, False)}
@@ -74,7 +78,7 @@ def test_only_the_service_or_the_edit_completes_a_call() -> None:
 
 
 def test_an_unknown_outcome_becomes_applied_only_on_proof_and_rejected_only_on_the_services_word() -> None:
-    ends = {s: [e for (of, e), (to, _) in CALLS.rows.items() if of is S.IN_DOUBT and to is s] for s in Standing}
+    ends = {s: [e for (of, e), (to, _) in CALLS.rows.items() if of is S.IN_DOUBT and to is s] for s in CallState}
     assert ends[S.APPLIED] == [E.OURS, E.UNCHANGED]
     assert ends[S.REJECTED] == [E.REFUSED]
     assert verdict.of_failed_update(
@@ -170,21 +174,21 @@ def test_the_machine_sets_its_state_in_one_place() -> None:
 
 # what polls mean
 
-POLLS: list[tuple[Standing, int, ImageSet, CallEvent]] = [
+POLLS: list[tuple[CallState, int, ImageSet, CallEvent]] = [
     (S.INTENDED, 4, image_set(5), E.OTHER_WRITER),
     (S.INTENDED, 4, image_set(6), E.OTHER_WRITER),
     (S.INTENDED, 4, image_set(5, status="UPDATE_FAILED"), E.OTHER_WRITER),
-    (S.INTENDED, 4, image_set(5, State.LOCKED), E.LOCKED),
-    (S.INTENDED, 4, image_set(6, State.LOCKED), E.LOCKED),
+    (S.INTENDED, 4, image_set(5, ImageSetState.LOCKED), E.LOCKED),
+    (S.INTENDED, 4, image_set(6, ImageSetState.LOCKED), E.LOCKED),
     (S.IN_DOUBT, 4, image_set(3), E.LOCKED),
-    (S.IN_DOUBT, 4, image_set(6, State.LOCKED), E.PASSED),
+    (S.IN_DOUBT, 4, image_set(6, ImageSetState.LOCKED), E.PASSED),
     (S.IN_DOUBT, 4, image_set(4), E.AT_EXPECTED),
-    (S.IN_DOUBT, 4, image_set(4, State.LOCKED), E.LOCKED),
-    (S.IN_DOUBT, 4, image_set(5, State.LOCKED), E.LOCKED),
+    (S.IN_DOUBT, 4, image_set(4, ImageSetState.LOCKED), E.LOCKED),
+    (S.IN_DOUBT, 4, image_set(5, ImageSetState.LOCKED), E.LOCKED),
     (S.IN_DOUBT, 4, image_set(5), E.REACHED),
     (S.IN_DOUBT, 4, image_set(6), E.PASSED),
     (S.ACCEPTED, 4, image_set(4), E.AT_EXPECTED),
-    (S.ACCEPTED, 4, image_set(5, State.LOCKED), E.LOCKED),
+    (S.ACCEPTED, 4, image_set(5, ImageSetState.LOCKED), E.LOCKED),
     (S.ACCEPTED, 4, image_set(5), E.REACHED),
     (S.ACCEPTED, 4, image_set(7), E.PASSED),
     (S.ACCEPTED, 4, image_set(5, status="UPDATE_FAILED", message="INVALID_REQUEST: no"), E.FAILED_REQUEST),
@@ -192,7 +196,7 @@ POLLS: list[tuple[Standing, int, ImageSet, CallEvent]] = [
     # a service whose failed updates use no version up: told from a read that lags by its time
     (S.ACCEPTED, 4, image_set(4, status="UPDATE_FAILED", updated_at=2.0), E.FAILED_REQUEST),
     (S.ACCEPTED, 4, image_set(4, status="UPDATE_FAILED", updated_at=1.0), E.AT_EXPECTED),
-    (S.ACCEPTED, 4, image_set(5, State.DELETED), E.GONE),
+    (S.ACCEPTED, 4, image_set(5, ImageSetState.DELETED), E.GONE),
 ]
 
 
@@ -201,7 +205,7 @@ POLLS: list[tuple[Standing, int, ImageSet, CallEvent]] = [
     POLLS,
     ids=[f"{s}-{b}-{f.version}-{f.state}-{f.status}" for s, b, f, _ in POLLS],
 )
-def test_what_a_poll_means(state: Standing, expected: int, found: ImageSet, event: CallEvent) -> None:
+def test_what_a_poll_means(state: CallState, expected: int, found: ImageSet, event: CallEvent) -> None:
     assert verdict.of_poll(found, state=state, expected=expected, expected_updated_at=1.0) == event
 
 
@@ -212,9 +216,9 @@ def test_what_a_poll_means(state: Standing, expected: int, found: ImageSet, even
         (image_set(4), False, False, E.OTHER_WRITER),
         (image_set(4), True, True, E.LOCKED),
         (image_set(4), False, True, E.LOCKED),
-        (image_set(4, State.LOCKED), True, False, E.LOCKED),
-        (image_set(4, State.LOCKED), False, False, E.LOCKED),
-        (image_set(4, State.DELETED), False, False, E.GONE),
+        (image_set(4, ImageSetState.LOCKED), True, False, E.LOCKED),
+        (image_set(4, ImageSetState.LOCKED), False, False, E.LOCKED),
+        (image_set(4, ImageSetState.DELETED), False, False, E.GONE),
     ],
     ids=["free", "another writer's", "lagging", "lagging and another's", "locked", "locked by another", "gone"],
 )
@@ -249,7 +253,7 @@ def test_whose_fault_a_failed_update_is(message: str, event: CallEvent) -> None:
         (E.REACHED, S.ACCEPTED, "several other_value kept", E.REACHED),
     ],
 )
-def test_what_a_failure_comes_to(event: CallEvent, state: Standing, facts: str, comes_to: CallEvent) -> None:
+def test_what_a_failure_comes_to(event: CallEvent, state: CallState, facts: str, comes_to: CallEvent) -> None:
     given = {fact: fact in facts.split() for fact in ("several", "other_value", "kept")}
     assert verdict.of_failed_update(event, state, **given) == comes_to
 
@@ -277,4 +281,4 @@ def test_every_event_and_every_action_is_used() -> None:
     assert events == set(CallEvent) - REFINED
     assert actions == set(CallAction)
     assert states == set(OPEN)
-    assert following == set(Standing)
+    assert following == set(CallState)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit._json import object_in
-from bulkedit.client.responses import ImageSet, Standing, State
+from bulkedit.client.responses import CallState, ImageSet, ImageSetState
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, Settle, profile
 from bulkedit.emulator.state.document import parse
 from bulkedit.options.running import OnConflict, Strategy
@@ -349,7 +349,7 @@ def test_another_writer_who_makes_a_request_invalid_is_told_from_an_invalid_requ
 
 
 def seen(version: int, *, primary: bool | None = None) -> ImageSet:
-    return ImageSet(image_set_id="a", version=version, state=State.ACTIVE, status="UPDATED", primary=primary)
+    return ImageSet(image_set_id="a", version=version, state=ImageSetState.ACTIVE, status="UPDATED", primary=primary)
 
 
 Told = tuple[str, int | None, int | None]  # standing, base, version
@@ -362,7 +362,7 @@ def call_of(image_set_id: str = "a", *, study_wide: bool = False, recipe: str | 
 def fold(*told: Told, call: PlannedCall | None = None) -> Versions:
     versions = Versions()
     for standing, base, version in told:
-        versions.take(call or call_of(), Standing(standing), base, version)
+        versions.take(call or call_of(), CallState(standing), base, version)
     return versions
 
 
@@ -436,10 +436,10 @@ def test_a_look_is_behind_if_it_shows_less_than_was_named_or_made() -> None:
 @pytest.mark.parametrize("primary", [True, None, False])
 def test_a_call_of_the_whole_study_makes_one_version_of_each_primary_image_set(*, primary: bool | None) -> None:
     versions = fold(("applied", 1, 2))
-    versions.take(call_of("b", study_wide=True), Standing.APPLIED, 7, 8)
+    versions.take(call_of("b", study_wide=True), CallState.APPLIED, 7, 8)
     assert versions.others_since(2, seen(3, primary=primary)) is (primary is False)
     assert versions.others_since(2, seen(4, primary=primary))
-    versions.take(call_of(), Standing.INTENDED, 3, None)
+    versions.take(call_of(), CallState.INTENDED, 3, None)
     assert versions.others_since(3, seen(4, primary=primary))
     assert not versions.is_named(call_of(), 2, seen(3))
 
@@ -453,4 +453,4 @@ def test_a_version_far_away_is_counted_without_counting_up_to_it() -> None:
     versions = fold(*MADE_THEN)
     assert versions.others_since(3, seen(2**32 - 1))
     assert not versions.is_named(call_of(), 3, seen(2**32 - 1))
-    versions.take(call_of(), Standing.INTENDED, 2**32 - 1, None)
+    versions.take(call_of(), CallState.INTENDED, 2**32 - 1, None)

@@ -22,14 +22,15 @@ import pytest
 from anyio import to_thread
 
 from bulkedit.client.parsing import copied_of, image_set_of, refusal_of
+from bulkedit.client.reader import Clock
 from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle
 from bulkedit.emulator.http.server import Server
 from bulkedit.emulator.http.signing import Signed
 from bulkedit.emulator.state.faults import FaultKind
-from bulkedit.runs.engine import Clock, Engine
+from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from tests.runs.harness import FAST, KEY, Passing
 from tests.runs.inprocess import dated, run_virtual
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from bulkedit.client.contract import Client, CopyRequest, UpdateRequest
     from bulkedit.emulator.http.wire import Reply
     from bulkedit.plans import SavedPlan
-    from bulkedit.runs.counters import Tally
+    from bulkedit.runs.counters import RunCounters
     from bulkedit.runs.ledger import Record
 
 EPOCH = 1_700_000_000.0
@@ -295,7 +296,7 @@ class Kill:
 class Ended:
     """How one process of a run ended."""
 
-    tally: Tally
+    tally: RunCounters
     killed: bool
 
 
@@ -316,7 +317,7 @@ def process(
 
     async def main() -> Ended:
         clock = Clock(epoch=server.now)
-        chosen = replace(Options(rates=FAST), **options)
+        chosen = replace(EngineOptions(rates=FAST), **options)
         killed = False
         with Mortal.open(path) if path.exists() else Mortal.create(path) as ledger:
             assert isinstance(ledger, Mortal)

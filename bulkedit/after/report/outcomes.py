@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.client.responses import Outcome, Standing, outcome_of
+from bulkedit.client.responses import CallState, Outcome, outcome_of
 from bulkedit.runs.copy_transitions import NOT_PROMOTED
 from bulkedit.runs.history import PlanAndLedger
 
@@ -35,7 +35,7 @@ OUTCOMES: Final = pl.Schema(
         "conflicts": pl.UInt32(),
     }
 )
-_OUTCOME_OF: Final = {str(standing): str(outcome_of(standing)) for standing in Standing}
+_OUTCOME_OF: Final = {str(standing): str(outcome_of(standing)) for standing in CallState}
 
 
 def outcomes(run: Run) -> pl.LazyFrame:
@@ -67,7 +67,7 @@ class Settlement:
             reason="cause",
             message="message",
             version_before="base",
-            version_after=pl.when(pl.col("standing") == str(Standing.APPLIED)).then("version"),
+            version_after=pl.when(pl.col("standing") == str(CallState.APPLIED)).then("version"),
             attempts="attempts",
             throttles="throttles",
             faults="faults",

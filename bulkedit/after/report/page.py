@@ -23,7 +23,7 @@ from bulkedit._printable import printable
 from bulkedit._version import __version__
 from bulkedit.after.report.outcomes import Settlement
 from bulkedit.client.pacing import Rate, parse_rate
-from bulkedit.client.responses import Outcome, Standing
+from bulkedit.client.responses import CallState, Outcome
 from bulkedit.errors import UsageError
 from bulkedit.plans import seconds_at
 from bulkedit.plans.estimates import DOLLARS_PER_CALL
@@ -190,7 +190,7 @@ def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seco
     accepted, throttles = [0] * bins, [0] * bins
     for bin_, standing, events, new in activity.iter_rows():
         throttles[bin_] += new
-        accepted[bin_] += events if standing == Standing.ACCEPTED else 0
+        accepted[bin_] += events if standing == CallState.ACCEPTED else 0
     rates = [count / width for count in accepted]
     rate = _rate(run)
     highest = max(rates)

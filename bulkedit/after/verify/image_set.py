@@ -18,7 +18,7 @@ import polars as pl
 from anyio import to_thread
 
 from bulkedit.after.verify.folder import KEPT
-from bulkedit.client.responses import Refusal, Refused, State
+from bulkedit.client.responses import ImageSetState, Refusal, Refused
 from bulkedit.edits.compare import Difference, difference, expected_value, held, keeps_former, value_in
 from bulkedit.edits.edit import Action
 from bulkedit.inventories.siblings import in_study_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bulkedit.after.verify.folder import CheckedLine
     from bulkedit.client.reader import Reader
     from bulkedit.client.responses import ImageSet
-    from bulkedit.edits.compare import Held
+    from bulkedit.edits.compare import ExpectedChange
     from bulkedit.options.verify import VerifyOptions
     from bulkedit.runs.changes import ChangeRow, Changes
 
@@ -150,7 +150,7 @@ class Checker:
             return None
         if isinstance(found, Refused):
             return LeftOut(reason=found.code)
-        if found.state is State.LOCKED:
+        if found.state is ImageSetState.LOCKED:
             return LeftOut(reason="locked")
         if found.archived and not self._archived:
             return LeftOut(archived=True)
@@ -174,7 +174,7 @@ class Checker:
 
     async def _differing(
         self, asked: _Asked, found: ImageSet, versions: _Versions
-    ) -> list[tuple[Held[ChangeRow], Difference]]:
+    ) -> list[tuple[ExpectedChange[ChangeRow], Difference]]:
         """The edits that are to be seen in the image set and are not."""
         differing = []
         for one in asked.edits():
@@ -224,7 +224,7 @@ class Checker:
         return _Own(own, found, open_)
 
     async def _explained(
-        self, one: Held[ChangeRow], differs: Difference, found: ImageSet, versions: _Versions, own: _Own
+        self, one: ExpectedChange[ChangeRow], differs: Difference, found: ImageSet, versions: _Versions, own: _Own
     ) -> JsonObject:
         document = await versions.read(found.version)
         origin = await self._origin(one, found, versions, own)
@@ -233,7 +233,7 @@ class Checker:
             one, found.image_set_id, differs, origin, made=made, latest=found.version, document=document
         )
 
-    async def _origin(self, one: Held[ChangeRow], found: ImageSet, versions: _Versions, own: _Own) -> str:
+    async def _origin(self, one: ExpectedChange[ChangeRow], found: ImageSet, versions: _Versions, own: _Own) -> str:
         """Who made a difference: the run, or a later writer."""
         made, target = _made(one), await versions.target(one)
         if made is None:
@@ -260,7 +260,7 @@ class Checker:
 
     def _difference(
         self,
-        one: Held[ChangeRow],
+        one: ExpectedChange[ChangeRow],
         image_set_id: str,
         differs: Difference,
         origin: str,
@@ -281,7 +281,9 @@ class Checker:
             "found": value_in(one, document) if values and document is not None else None,
         }
 
-    async def _history(self, found: ImageSet, edits: list[Held[ChangeRow]], versions: _Versions) -> list[JsonObject]:
+    async def _history(
+        self, found: ImageSet, edits: list[ExpectedChange[ChangeRow]], versions: _Versions
+    ) -> list[JsonObject]:
         """The versions before each edit that still have what it has replaced or removed."""
         listed = await self._reader.versions(found.image_set_id)
         if isinstance(listed, Refused):
@@ -341,7 +343,7 @@ class _Asked:
     reported: Collection[int] | None = None  # the calls whose edits are checked; None: all
     calls: pl.DataFrame | None = None  # the study-wide calls of its study (`STUDY_WIDE`), once they have been found
 
-    def edits(self) -> list[Held[ChangeRow]]:
+    def edits(self) -> list[ExpectedChange[ChangeRow]]:
         """The edits that are checked."""
         found = held(self.changes)
         return [one for one in found if self.reported is None or one.change["settled_by"] in self.reported]
@@ -350,10 +352,10 @@ class _Asked:
 def _is_gone(found: ImageSet | Refused) -> bool:
     if isinstance(found, Refused):
         return found.kind in {Refusal.NOT_FOUND, Refusal.STALE}
-    return found.state is State.DELETED
+    return found.state is ImageSetState.DELETED
 
 
-def _made(one: Held[ChangeRow]) -> int | None:
+def _made(one: ExpectedChange[ChangeRow]) -> int | None:
     """The version in which the edit is to be seen first; None in an image set that the call does not name."""
     change = one.change
     if change["lead"] != change["image_set_id"]:
@@ -361,13 +363,13 @@ def _made(one: Held[ChangeRow]) -> int | None:
     return change["version"] if change["version"] is not None else change["base"]
 
 
-def _place_of(one: Held[ChangeRow]) -> JsonObject:
+def _place_of(one: ExpectedChange[ChangeRow]) -> JsonObject:
     """The columns of a change that a finding has too."""
     change = cast("JsonObject", one.change)  # values of JSON, all of them
     return {name: change[name] for name in _PLACE}
 
 
-def _has_former(one: Held[ChangeRow], number: int, document: JsonObject) -> bool:
+def _has_former(one: ExpectedChange[ChangeRow], number: int, document: JsonObject) -> bool:
     if one.action is Action.REVERT:
         return number > (one.change["revert_to"] or 0)  # what it took back
     return keeps_former(one, document)
@@ -381,7 +383,7 @@ class _Versions:
         self._image_set_id = image_set_id
         self._read: dict[int, JsonObject | None] = {}
 
-    async def target(self, one: Held[ChangeRow]) -> JsonObject | None:
+    async def target(self, one: ExpectedChange[ChangeRow]) -> JsonObject | None:
         """The document that a revert went back to; None for other edits."""
         target = one.change["revert_to"]
         return await self.read(target) if one.whole and target is not None else None

@@ -26,7 +26,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.dicom.dictionary import Kind, Level
+from bulkedit.dicom.dictionary import Level, ValueKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,14 +125,14 @@ def _attribute(tag: int) -> dicom.Attribute:
 def _vr(known: dicom.Attribute, element: _Element, surroundings: _Surroundings) -> str:
     """The VR of the value in the document: the file's where it is of the dictionary's kind, or there is no other."""
     named = element.VR if element.VR in dicom.VRS else "UN"
-    if known.vr == "UN" or (named != "UN" and _kind(named) is _kind(known.vr) is not Kind.BINARY):
+    if known.vr == "UN" or (named != "UN" and _kind(named) is _kind(known.vr) is not ValueKind.BINARY):
         return named
     if known.vr == "US or SS":
         return "SS" if surroundings.signed else "US"
     return known.vr
 
 
-def _kind(vr: str) -> Kind:
+def _kind(vr: str) -> ValueKind:
     return dicom.VRS[vr].kind
 
 
@@ -140,11 +140,11 @@ def _value(known: dicom.Attribute, vr: str, element: _Element, surroundings: _Su
     """The element as the document has it."""
     if known.name in _PIXELS:
         return None
-    if _kind(vr) is Kind.SEQUENCE:
+    if _kind(vr) is ValueKind.SEQUENCE:
         return [*_items(element, surroundings)] or None
     if element.VR == "SQ":
         return None  # items, where the dictionary has plain values
-    if _kind(vr) is Kind.BINARY:
+    if _kind(vr) is ValueKind.BINARY:
         return _binary(known, vr, element)
     return _shaped(known, vr, _values(vr, element, surroundings))
 
@@ -158,7 +158,7 @@ def _shaped(known: dicom.Attribute, vr: str, found: Sequence[_Single]) -> Json:
         return values
     if len(values) == 1:
         return values[0]
-    return "\\".join(map(str, values)) if _kind(vr) is Kind.STRING and vr != "AT" else values
+    return "\\".join(map(str, values)) if _kind(vr) is ValueKind.STRING and vr != "AT" else values
 
 
 def _bytes(element: _Element) -> bytes:
@@ -215,17 +215,17 @@ def _values(vr: str, element: _Element, surroundings: _Surroundings) -> Sequence
     if isinstance(value, int):
         return [value]  # converted by pydicom already
     named = element.VR if element.VR in dicom.VRS else vr
-    if _kind(named) is _kind(vr) or _kind(named) is Kind.BINARY:
+    if _kind(named) is _kind(vr) or _kind(named) is ValueKind.BINARY:
         return _decoded(vr, element, surroundings)
     return [_brought(one, _kind(vr)) for one in _decoded(named, element, surroundings)]
 
 
-def _brought(value: _Single, kind: Kind) -> _Single:
+def _brought(value: _Single, kind: ValueKind) -> _Single:
     """A value of the kind the file's VR has, as one of the dictionary's kind; None if it cannot be."""
-    if kind is Kind.STRING:
+    if kind is ValueKind.STRING:
         return str(value)
     try:
-        return None if value is None else int(value) if kind is Kind.INTEGER else _number(float(value))
+        return None if value is None else int(value) if kind is ValueKind.INTEGER else _number(float(value))
     except ValueError:
         return None
 

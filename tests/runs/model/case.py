@@ -15,11 +15,11 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.plans import PlannedCall, SavedPlan
 from bulkedit.runs.budget import RetryBudget
-from bulkedit.runs.counters import Tally
+from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.history import History
 from bulkedit.runs.lane import LaneContext, LaneRun
 from bulkedit.runs.ledger import SETUP, Event, Ledger, Part
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.resume import resumption
 from bulkedit.runs.service_quirks import Learned
 from tests.runs.harness import KEY, about_plan, frame
@@ -69,7 +69,7 @@ class Case:
         """
         self.name = name
         self.switches = switches or Switches()
-        self.options = Options(
+        self.options = EngineOptions(
             on_conflict=policy, max_attempts=10**6, retry_for_s=float("inf"), unlock_timeout_s=float("inf")
         )
         self.writes = {word: service.changes(json.dumps(sets), None)[0] for word, sets in writes.items()}
@@ -78,7 +78,7 @@ class Case:
         self.first: Store = tuple(
             Stored((Version(service.changes(json.dumps(one), None)[0], service.FIRST),)) for one in documents
         )
-        chosen = plans.Settings(
+        chosen = plans.PlanningSettings(
             rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST, merge=merge
         )
         made = plans.make(frame(rows), chosen, known)
@@ -99,7 +99,7 @@ class Case:
         again = resumption(self.plan, book, strategy)
         events = tuple(plain(event) for event in again.events(book, 0.0))
         book.append(events)
-        tally = Tally(calls=self.plan.counts["calls"], edits=self.plan.counts["edits"])
+        tally = RunCounters(calls=self.plan.counts["calls"], edits=self.plan.counts["edits"])
         history = History(self.plan, book, tally, sends_new=again.sends_new)
         book.close()
         return events, history

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from bulkedit.client.pacing import SettleTimes
 from bulkedit.runs.budget import RetryBudget
-from bulkedit.runs.options import Options
+from bulkedit.runs.options import EngineOptions
 
 
 @dataclass(slots=True)
@@ -33,7 +33,19 @@ _NEUTRAL: Final = {  # times, waits, counters, and what is the same in all state
     *("attempts", "throttles", "faults", "polls", "repeats", "read_repeats", "calls_left", "edits", "number"),
     *("_sent", "_now", "_epoch", "rng", "budget", "settle_times", "options", "key", "payload_limit"),
 }
-_SHARED: Final = (str, int, float, bool, type(None), Enum, random.Random, bytes, Options, SettleTimes, RetryBudget)
+_SHARED: Final = (
+    str,
+    int,
+    float,
+    bool,
+    type(None),
+    Enum,
+    random.Random,
+    bytes,
+    EngineOptions,
+    SettleTimes,
+    RetryBudget,
+)
 _REPEATS: Final = {"repeats", "read_repeats"}  # they count, and time what comes next
 _atoms: set[type] = set()  # types whose values do not change
 _changing: dict[type, str] = {}  # other types, and how they are copied

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.runs.lane import EARLIER_CONFLICT
 from bulkedit.runs.ledger import Event
 from tests.runs.model import service
@@ -32,7 +32,7 @@ def broken(case: Case, state: State) -> str | None:
 
 def _out_of_order(case: Case, last: dict[int, Event]) -> str | None:
     """Calls of one place that were applied in another order than that of the list."""
-    applied = [(call, last[call]) for call in sorted(last) if last[call].standing is Standing.APPLIED]
+    applied = [(call, last[call]) for call in sorted(last) if last[call].standing is CallState.APPLIED]
     for (call, event), (later, after) in pairwise(applied):
         reverts = case.calls[later].revert_to or case.calls[call].revert_to
         one_place = reverts or _paths(case.calls[call]) & _paths(case.calls[later])
@@ -72,11 +72,11 @@ def _untrue(case: Case, state: State, event: Event) -> str | None:
     met = _conflicts(state, call, places)
     if event.conflicts > met * (1 + state.again):  # what is sent again meets the same version again
         return f"{event.conflicts} conflicts counted, and {met} versions of others"
-    if event.standing in {Standing.APPLIED, Standing.SKIPPED}:
+    if event.standing in {CallState.APPLIED, CallState.SKIPPED}:
         return _not_applied(state, call, event, places, made)
     if made:
         return f"it was carried out: {made}"
-    told = event.standing is Standing.CONFLICTED and event.cause != EARLIER_CONFLICT
+    told = event.standing is CallState.CONFLICTED and event.cause != EARLIER_CONFLICT
     return "no other writer was there" if told and not met else None
 
 
@@ -137,7 +137,7 @@ def _holds(call: PlannedCall, document: Document) -> bool:
     return all(stored.get(path) == value for path, value in sets) and not any(path in stored for path, _ in removals)
 
 
-def outcomes(state: State) -> list[tuple[Standing, int | None, int]]:
+def outcomes(state: State) -> list[tuple[CallState, int | None, int]]:
     """Of each call: standing, version and counted conflicts."""
     last = standings(state)
     return [(last[call].standing, last[call].version, last[call].conflicts) for call in sorted(last)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bulkedit.client.responses import Accepted, Datastore, ImageSet, Metadata, Refusal, Refused, State
+from bulkedit.client.responses import Accepted, Datastore, ImageSet, ImageSetState, Metadata, Refusal, Refused
 
 if TYPE_CHECKING:
     from bulkedit.client.contract import UpdateRequest
@@ -187,7 +187,7 @@ def look(store: Store, place: int, name: str, version: int | None, *, lags: bool
     return ImageSet(
         image_set_id=name,
         version=number,
-        state=State.LOCKED if under_way else State.ACTIVE,
+        state=ImageSetState.LOCKED if under_way else ImageSetState.ACTIVE,
         status="UPDATING" if under_way else FAILED if why else UPDATED,
         full_message=why or "",
         updated_at=10.0 * number + len(failures),

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bulkedit.client.responses import Accepted, Standing
+from bulkedit.client.responses import Accepted, CallState
 from bulkedit.runs.ledger import Event, Part
 from bulkedit.runs.requests import GetImageSet, Update
 from tests.runs.model import service
@@ -191,6 +191,6 @@ def unsettled(case: Case, state: State) -> bool:
     for group in (state.ledger, *state.tail):
         wanted.update(record.call for record in group if isinstance(record, Part))
     return any(
-        call not in last or not (last[call].standing.settled or last[call].standing is Standing.SPLIT)
+        call not in last or not (last[call].standing.settled or last[call].standing is CallState.SPLIT)
         for call in wanted
     )

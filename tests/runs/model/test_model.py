@@ -9,7 +9,7 @@ from itertools import cycle
 
 import pytest
 
-from bulkedit.client.responses import Standing
+from bulkedit.client.responses import CallState
 from bulkedit.options.running import OnConflict
 from bulkedit.runs.transitions import CALLS, CallAction, CallEvent
 from bulkedit.runs.versions import Versions
@@ -106,7 +106,7 @@ def test_what_was_wrong_once(name: str, policy: str, switches: dict[str, str], s
 def test_a_stop_does_not_keep_a_removal_from_its_second_try(script: str) -> None:
     case = cases.case("removal and set", Switches(removal="empty"))
     state = replay(case, ["resume new", "answer", *script.split("|")])
-    assert outcomes(state) == [(Standing.APPLIED, 3, 0), (Standing.APPLIED, 4, 0)]
+    assert outcomes(state) == [(CallState.APPLIED, 3, 0), (CallState.APPLIED, 4, 0)]
 
 
 # the check itself: a lane with a defect is found out
@@ -117,30 +117,30 @@ def _finds(name: str, scope: Scope, switches: Switches | None = None) -> str:
 
 
 def test_a_call_that_is_made_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CALLS.rows, (Standing.IN_DOUBT, CallEvent.REACHED), (Standing.PLANNED, CallAction.START_NOW))
+    monkeypatch.setitem(CALLS.rows, (CallState.IN_DOUBT, CallEvent.REACHED), (CallState.PLANNED, CallAction.START_NOW))
     assert "carried out 2 times" in _finds("two sets", Scope(faults=1))
 
 
 def test_a_version_that_is_not_ours_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CALLS.rows, (Standing.IN_DOUBT, CallEvent.REACHED), (Standing.APPLIED, CallAction.CLAIM))
+    monkeypatch.setitem(CALLS.rows, (CallState.IN_DOUBT, CallEvent.REACHED), (CallState.APPLIED, CallAction.CLAIM))
     assert "its versions are []" in _finds("two sets", Scope(faults=1, writes=1))
 
 
 def test_an_outcome_that_is_not_true_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CALLS.rows, (Standing.IN_DOUBT, CallEvent.INVALID), (Standing.REJECTED, CallAction.COMPLETE))
+    monkeypatch.setitem(CALLS.rows, (CallState.IN_DOUBT, CallEvent.INVALID), (CallState.REJECTED, CallAction.COMPLETE))
     switches = Switches(checks="content-first")
     assert "it was carried out" in _finds("removal and set", Scope(faults=1), switches)
 
 
 def test_a_run_that_does_not_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        CALLS.rows, (Standing.IN_DOUBT, CallEvent.AT_EXPECTED), (Standing.IN_DOUBT, CallAction.POLL_LATER)
+        CALLS.rows, (CallState.IN_DOUBT, CallEvent.AT_EXPECTED), (CallState.IN_DOUBT, CallAction.POLL_LATER)
     )
     assert "does not end" in _finds("two sets", Scope(faults=1))
 
 
 def test_a_pair_that_the_table_does_not_have_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(CALLS.rows, (Standing.IN_DOUBT, CallEvent.PASSED))
+    monkeypatch.delitem(CALLS.rows, (CallState.IN_DOUBT, CallEvent.PASSED))
     assert "cannot meet" in _finds("two sets", Scope(faults=1, writes=1))
 
 
