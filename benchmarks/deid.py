@@ -144,8 +144,8 @@ def dataset_way(packed: list[bytes]) -> int:
     return len(edits)
 
 
-def recipe(name: str) -> deidentification.Recipe:
-    return deidentification.Recipe(profile=deidentification.load_profile(name), key=KEY, payload_limit=LIMIT)
+def recipe(name: str) -> deidentification.DeidRecipe:
+    return deidentification.DeidRecipe(profile=deidentification.load_profile(name), key=KEY, payload_limit=LIMIT)
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:

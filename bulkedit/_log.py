@@ -102,7 +102,7 @@ _NUMBERS: Final = frozenset(Fields.__annotations__) - _FORMS.keys()
 # -- records
 
 
-class Record(logging.LogRecord):
+class ActionRecord(logging.LogRecord):
     """An action with its fields."""
 
     def __init__(self, level: int, action: str, fields: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ def is_logged(level: int) -> bool:
 def log(action: str, level: int = logging.INFO, /, **fields: Unpack[Fields]) -> None:
     """Log an action, with the fields of `bound` beside its own."""
     if is_logged(level):
-        _RECORDS.handle(Record(level, action, {**_bound.get(), **fields}))
+        _RECORDS.handle(ActionRecord(level, action, {**_bound.get(), **fields}))
 
 
 @contextmanager
@@ -182,13 +182,13 @@ def utc(seconds: float, *, milliseconds: bool = False) -> str:
     return time.isoformat("T" if milliseconds else " ", "milliseconds" if milliseconds else "seconds") + "Z"
 
 
-class JsonLines(logging.Formatter):
+class JsonLinesFormatter(logging.Formatter):
     """A record as a line of JSON in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
         """``time``, ``level``, ``action`` and the fields."""
-        fields = record.shown() if isinstance(record, Record) else {}
-        action = record.action if isinstance(record, Record) else _HIDDEN
+        fields = record.shown() if isinstance(record, ActionRecord) else {}
+        action = record.action if isinstance(record, ActionRecord) else _HIDDEN
         return _encode(
             {"time": utc(record.created, milliseconds=True), "level": record.levelname, "action": action, **fields}
         )
@@ -209,7 +209,7 @@ class LogFile(RotatingFileHandler):
         self.path = path.absolute()
         self._is_told = False
         super().__init__(self.path, maxBytes=at_most, backupCount=kept, encoding="ascii")
-        self.setFormatter(JsonLines())
+        self.setFormatter(JsonLinesFormatter())
 
     def _open(self) -> io.TextIOWrapper:
         return io.TextIOWrapper(received.opened_to_write(self.path), encoding="ascii", write_through=True)
@@ -278,7 +278,7 @@ def written_to(handler: logging.Handler, run: object | None = None) -> Iterator[
         _set_level()
         listener.stop()
         if gate.left_out:
-            handler.handle(Record(logging.WARNING, "log.gap", {"left_out": gate.left_out}))
+            handler.handle(ActionRecord(logging.WARNING, "log.gap", {"left_out": gate.left_out}))
         handler.close()
 
 

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from bulkedit.after.verify import Seen
+    from bulkedit.after.verify import VerifyProgress
     from bulkedit.edits.frames import EditFrame
     from bulkedit.inventories import SearchCounters
     from bulkedit.plans import SavedPlan
@@ -275,7 +275,7 @@ async def verify(
     where: Where | None = None,
     progress: Callable[[WorkProgress], None] | None = None,
     stop: StopSignal | None = None,
-) -> Seen:
+) -> VerifyProgress:
     """Read back what a run has applied; as `bulkedit verify`.
 
     The answer's ``verification`` has the differences as frames; it is None if image sets are left to read, which the

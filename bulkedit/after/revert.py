@@ -65,7 +65,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class NotReverted:
     """Why an image set is not brought back."""
 
     image_set_id: str
@@ -98,7 +98,7 @@ class Reversal:
 
 def decide(
     image_set_id: str, own: OwnVersions, listed: Sequence[ImageSet], on_later_change: OnLaterChange = OnLaterChange.SKIP
-) -> Target | LeftOut:
+) -> Target | NotReverted:
     """What to do with one image set.
 
     ``own``: the versions that the run made; ``listed``: all versions of the image set, newest first. Versions of failed
@@ -108,11 +108,13 @@ def decide(
     """
     latest = listed[0]
     if latest.state is ImageSetState.DELETED:
-        return LeftOut(image_set_id, "gone", "has been deleted.")
+        return NotReverted(image_set_id, "gone", "has been deleted.")
     if latest.state is ImageSetState.LOCKED:
-        return LeftOut(image_set_id, "locked", "is locked: somebody is writing.", "Plan the revert again in a while.")
+        return NotReverted(
+            image_set_id, "locked", "is locked: somebody is writing.", "Plan the revert again in a while."
+        )
     if not own.made:
-        return LeftOut(
+        return NotReverted(
             image_set_id,
             "unclaimed",
             "was left alone: it held already what the run asks for, and whether the version after that is the run's "
@@ -124,7 +126,7 @@ def decide(
     if others and on_later_change is not OnLaterChange.OVERWRITE:
         what = f"version {others[0]}" if len(others) == 1 else f"versions {', '.join(map(str, others))}"
         when = "since" if others[0] > max(own.made) else "while it ran"
-        return LeftOut(
+        return NotReverted(
             image_set_id,
             "changed",
             f"has been changed by another writer {when} ({what}).",
@@ -132,7 +134,7 @@ def decide(
         )
     before = next((v.version for v in listed if v.version <= base and not v.failed), None)
     if before is None:
-        return LeftOut(image_set_id, "no-version", f"has no version {base} or before to go back to.")
+        return NotReverted(image_set_id, "no-version", f"has no version {base} or before to go back to.")
     return Target(image_set_id, before, latest.version)
 
 
@@ -320,9 +322,9 @@ class _Reverting:
             )
         return chosen, along
 
-    async def decide_all(self, chosen: Sequence[str], on_later_change: OnLaterChange) -> list[Target | LeftOut]:
+    async def decide_all(self, chosen: Sequence[str], on_later_change: OnLaterChange) -> list[Target | NotReverted]:
         """What to do with each image set."""
-        found: dict[str, Target | LeftOut] = {}
+        found: dict[str, Target | NotReverted] = {}
 
         async def one(image_set_id: str) -> None:
             found[image_set_id] = await self._decide(image_set_id, on_later_change)
@@ -331,16 +333,16 @@ class _Reverting:
         await for_each(one, chosen, at_once=self._workers)
         return [found[image_set_id] for image_set_id in chosen]
 
-    async def _decide(self, image_set_id: str, on_later_change: OnLaterChange) -> Target | LeftOut:
+    async def _decide(self, image_set_id: str, on_later_change: OnLaterChange) -> Target | NotReverted:
         if image_set_id in self._undecided:
-            return LeftOut(
+            return NotReverted(
                 image_set_id,
                 "in-doubt",
                 "has a call of the run whose fate is open.",
                 f"Settle it first: bulkedit resume {shell_word(self._run.folder)}",
             )
         if image_set_id in self._promoted:
-            return LeftOut(
+            return NotReverted(
                 image_set_id,
                 "via-copy",
                 f"was made from {self._promoted[image_set_id]} by way of a copy: it has no version from before.",
@@ -348,19 +350,19 @@ class _Reverting:
             )
         own = self._touched[image_set_id].own
         if own.untold:
-            return LeftOut(
+            return NotReverted(
                 image_set_id, "unknown-version", "was changed by a study-wide call, in which version cannot be told."
             )
         listed = await self._versions(image_set_id)
         if not isinstance(listed, Refused) and listed:
             return decide(image_set_id, own, listed, on_later_change)
         if isinstance(listed, Refused) and listed.kind is not Refusal.NOT_FOUND:
-            return LeftOut(image_set_id, "unread", f"could not be looked at ({listed.code}).")
-        return LeftOut(image_set_id, "gone", "does not exist any more.")
+            return NotReverted(image_set_id, "unread", f"could not be looked at ({listed.code}).")
+        return NotReverted(image_set_id, "gone", "does not exist any more.")
 
     def plan(
         self,
-        decided: list[Target | LeftOut],
+        decided: list[Target | NotReverted],
         folder: Path,
         now: datetime,
         on_later_change: OnLaterChange,
@@ -368,7 +370,7 @@ class _Reverting:
     ) -> Reversal:
         """Write the plan. Blocks."""
         targets = [one for one in decided if isinstance(one, Target)]
-        left_out = [one for one in decided if isinstance(one, LeftOut)]
+        left_out = [one for one in decided if isinstance(one, NotReverted)]
         changed = [one.image_set_id for one in left_out if one.code == "changed"]
         if changed and on_later_change is OnLaterChange.FAIL:
             raise UsageError(
@@ -460,7 +462,7 @@ class _Reverting:
         frame = pl.DataFrame(edits, schema=EDITS).with_columns(image_set_id=pl.col("key"))
         return frame.sort("row", "image_set_id")
 
-    def _set_aside(self, left_out: list[LeftOut]) -> pl.DataFrame:
+    def _set_aside(self, left_out: list[NotReverted]) -> pl.DataFrame:
         lines = [
             (
                 min(self._touched[one.image_set_id].rows, default=0),

@@ -5,22 +5,22 @@ and import nothing of `bulkedit.deidentification`: a mistake there must not hide
 `job` is the whole audit. Pixels are never looked at.
 """
 
-from bulkedit.audits.check import RISKS, Check
-from bulkedit.audits.originals import Kind
+from bulkedit.audits.check import RISKS, AuditCounters
+from bulkedit.audits.originals import OriginalKind
 from bulkedit.audits.references import Closure, References
 from bulkedit.audits.risks import Risk, risks
-from bulkedit.audits.scan import FINDINGS, Finding, scan
+from bulkedit.audits.scan import FINDINGS, AuditFinding, scan
 from bulkedit.audits.texts import SURVIVORS, FreeTexts
 
 __all__ = [
     "FINDINGS",
     "RISKS",
     "SURVIVORS",
-    "Check",
+    "AuditCounters",
+    "AuditFinding",
     "Closure",
-    "Finding",
     "FreeTexts",
-    "Kind",
+    "OriginalKind",
     "References",
     "Risk",
     "risks",

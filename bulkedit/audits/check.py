@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.audits.originals import Kind
+from bulkedit.audits.originals import OriginalKind
 from bulkedit.audits.references import Closure, References
 from bulkedit.audits.risks import risks
 from bulkedit.audits.scan import FINDINGS, scan
@@ -23,10 +23,10 @@ _CHUNK: Final = 10_000  # findings
 
 
 @dataclass(slots=True)
-class Check:
+class AuditCounters:
     """What a scan of a run has found so far; its memory grows with the findings, not with the documents."""
 
-    kept: frozenset[Kind] = frozenset()  # kinds that the run keeps on purpose
+    kept: frozenset[OriginalKind] = frozenset()  # kinds that the run keeps on purpose
     image_sets: int = 0
     with_findings: int = 0
     older_versions: int = 0  # that still hold what was there before: an edit does not purge them
@@ -51,7 +51,7 @@ class Check:
         ]
         if len(self._waiting) >= _CHUNK:
             self._pack()
-        if Kind.UID not in self.kept:
+        if OriginalKind.UID not in self.kept:
             self._references.add(image_set_id, before, after)
         self.texts.add(before, after)
         here: set[Risk] = risks(after)

@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from bulkedit._files import new_id
 from bulkedit._progress import Phase, WorkProgress, ended_by
-from bulkedit.audits.originals import Kind
+from bulkedit.audits.originals import OriginalKind
 from bulkedit.audits.run import check, finish
 from bulkedit.client.connect import connect
 from bulkedit.client.reader import read_paces
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     import polars as pl
 
     from bulkedit._progress import StopSignal
-    from bulkedit.audits.run import CheckSummary, Seen
+    from bulkedit.audits.run import AuditProgress, CheckSummary
     from bulkedit.options.where import Where
     from bulkedit.runs.folder import Run
 
 # what an option of a profile keeps on purpose
 _KEPT: Final = {
-    "retain-uids": Kind.UID,
-    "retain-full-dates": Kind.DATE,
-    "retain-device-identity": Kind.DEVICE,
-    "retain-institution-identity": Kind.INSTITUTION,
+    "retain-uids": OriginalKind.UID,
+    "retain-full-dates": OriginalKind.DATE,
+    "retain-device-identity": OriginalKind.DEVICE,
+    "retain-institution-identity": OriginalKind.INSTITUTION,
 }
 _FAULTS: Final = ("findings", "undone", "set_aside", "uids_parted", "uids_joined")
 
@@ -67,7 +67,7 @@ class Audit:
         return not (self.archived or self.unread)
 
 
-def kept_by(deid_profile: str | None) -> frozenset[Kind]:
+def kept_by(deid_profile: str | None) -> frozenset[OriginalKind]:
     """The kinds that a profile keeps on purpose. Blocks. Raises ProfileError."""
     options = load_profile(deid_profile).options if deid_profile is not None else ()
     return frozenset(kind for option, kind in _KEPT.items() if option in options)
@@ -92,7 +92,7 @@ async def audit_run(
     kept = await to_thread.run_sync(kept_by, options.deid_profile)
     connection = connection_of(run, where)
 
-    def watch(seen: Seen) -> None:
+    def watch(seen: AuditProgress) -> None:
         if progress is not None:
             progress(_moment(seen))
 
@@ -112,7 +112,7 @@ async def audit_run(
     )
 
 
-def _moment(seen: Seen) -> WorkProgress:
+def _moment(seen: AuditProgress) -> WorkProgress:
     return WorkProgress(
         phase=Phase.READING,
         done=seen.read,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bulkedit._json import Json, JsonObject
 
 
-class Kind(StrEnum):
+class OriginalKind(StrEnum):
     """What a value tells. A run that keeps a kind on purpose is not asked about it."""
 
     NAME = "name"  # of any person
@@ -62,32 +62,38 @@ _WORD: Final = re.compile(r"[^\W_]+")
 class Originals:
     """What to look for, each with its kind. Holds health data: never log it."""
 
-    whole: dict[str, Kind] = field(default_factory=dict)  # folded values
-    tokens: dict[str, Kind] = field(default_factory=dict)  # folded words of them
-    phrases: dict[str, Kind] = field(default_factory=dict)  # folded values of more than one word, none of them names
+    whole: dict[str, OriginalKind] = field(default_factory=dict)  # folded values
+    tokens: dict[str, OriginalKind] = field(default_factory=dict)  # folded words of them
+    phrases: dict[str, OriginalKind] = field(
+        default_factory=dict
+    )  # folded values of more than one word, none of them names
     dates: set[str] = field(default_factory=set)  # YYYYMMDD
     uids: set[str] = field(default_factory=set)
-    places: dict[tuple[str, str], Kind] = field(default_factory=dict)  # (path, folded value): what stood where
+    places: dict[tuple[str, str], OriginalKind] = field(default_factory=dict)  # (path, folded value): what stood where
 
 
-def kind_of(spot: Spot, value: Json) -> Kind | None:
+def kind_of(spot: Spot, value: Json) -> OriginalKind | None:
     """What an original value tells by its attribute; None where nothing that this scan knows of."""
     if not isinstance(value, str) or not value.strip():
         return None
     if spot.vr == "PN":
-        return Kind.NAME
+        return OriginalKind.NAME
     if spot.vr == "UI":
         free = value.strip(" \0").startswith(REGISTERED) or _NO_INSTANCE.search(spot.name)
-        return None if free else Kind.UID
+        return None if free else OriginalKind.UID
     if spot.vr in {"DA", "DT"}:
-        return Kind.DATE
-    for kind, names in ((Kind.IDENTIFIER, _IDENTIFIERS), (Kind.DEVICE, _DEVICES), (Kind.INSTITUTION, _INSTITUTIONS)):
+        return OriginalKind.DATE
+    for kind, names in (
+        (OriginalKind.IDENTIFIER, _IDENTIFIERS),
+        (OriginalKind.DEVICE, _DEVICES),
+        (OriginalKind.INSTITUTION, _INSTITUTIONS),
+    ):
         if names.match(spot.name):
             return kind
     return None
 
 
-def originals(document: JsonObject, kept: frozenset[Kind] = frozenset()) -> Originals:
+def originals(document: JsonObject, kept: frozenset[OriginalKind] = frozenset()) -> Originals:
     """Collect what identifies from a document as it was, but for the kinds that are ``kept`` on purpose."""
     found = Originals()
     for each in values(document):
@@ -96,18 +102,18 @@ def originals(document: JsonObject, kept: frozenset[Kind] = frozenset()) -> Orig
             continue
         text = folded(str(each.value))
         found.places.setdefault((bare(each.spot.path), text), kind)
-        if kind is Kind.UID:
+        if kind is OriginalKind.UID:
             found.uids.add(text)
-        elif kind is Kind.DATE:
+        elif kind is OriginalKind.DATE:
             found.dates.update(day for day in [text[:8]] if day.isdigit() and len(day) == 8)
         else:
             _add(found, text, kind)
     return found
 
 
-def _add(found: Originals, text: str, kind: Kind) -> None:
+def _add(found: Originals, text: str, kind: OriginalKind) -> None:
     words = list(tokens(text))
-    if kind is Kind.NAME:
+    if kind is OriginalKind.NAME:
         whole = " ".join(words)
         if len(words) > 1:
             found.whole.setdefault(whole, kind)

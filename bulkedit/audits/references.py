@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit._json import object_in
-from bulkedit.audits.originals import Kind, bare, kind_of
+from bulkedit.audits.originals import OriginalKind, bare, kind_of
 from bulkedit.audits.values import values
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _by_place(document: JsonObject) -> dict[tuple[str, str, str], list[str]]:
         instance_labels[uid] = _labels(series, "Instances", "InstanceNumber")
     found: dict[tuple[str, str, str], list[str]] = {}
     for each in values(document):
-        if each.spot.vr != "UI" or kind_of(each.spot, each.value) is not Kind.UID:
+        if each.spot.vr != "UI" or kind_of(each.spot, each.value) is not OriginalKind.UID:
             continue
         series = each.spot.series_uid
         instance = instance_labels.get(series, {}).get(each.spot.instance_uid or "", "")

@@ -18,7 +18,7 @@ from anyio import to_thread
 from bulkedit import _received as received
 from bulkedit._concurrency import for_each
 from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json
-from bulkedit.audits import FINDINGS, RISKS, SURVIVORS, Check, Kind
+from bulkedit.audits import FINDINGS, RISKS, SURVIVORS, AuditCounters, OriginalKind
 from bulkedit.client.reader import Reader
 from bulkedit.client.responses import Refused
 from bulkedit.edits.frame_files import writing
@@ -53,11 +53,11 @@ TARGETS: Final = pl.Schema(
 
 
 @dataclass(slots=True)
-class Seen:
+class AuditProgress:
     """Where a check stands."""
 
     total: int  # image sets to read
-    check: Check
+    check: AuditCounters
     undone: pl.DataFrame  # `UNDONE`
     set_aside: int  # rows of the list that the plan has no edit for
     archived: list[str] = field(default_factory=list)  # image sets left out, which reading would move
@@ -97,11 +97,11 @@ async def check(
     client: Client,
     *,
     rates: Mapping[Operation, Rate | Auto],
-    kept: Iterable[Kind] = (),
+    kept: Iterable[OriginalKind] = (),
     archived: bool = False,
     clock: Clock | None = None,
-    watch: Callable[[Seen], None] | None = None,
-) -> Seen:
+    watch: Callable[[AuditProgress], None] | None = None,
+) -> AuditProgress:
     """Read what a run was to change, and look for what identified the patients before it.
 
     ``kept``: kinds that were to stay. An archived image set is read only with ``archived``, because that moves it to
@@ -113,7 +113,7 @@ async def check(
         raise UsageError("this run has no edits.", where=str(run.folder), hint="Name the folder of a run that has.")
     undone = chosen.filter(pl.col("not_applied") > 0).select(UNDONE.names())
     set_aside = int(run.plan.set_aside().select(pl.len()).collect().item())
-    seen = Seen(chosen.height, Check(frozenset(kept)), undone, set_aside)
+    seen = AuditProgress(chosen.height, AuditCounters(frozenset(kept)), undone, set_aside)
     reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
 
     async def look_at(target: tuple[str, int | None, str | None]) -> None:
@@ -130,7 +130,7 @@ async def check(
     return seen
 
 
-async def _one(reader: Reader, seen: Seen, image_set_id: str, base: int | None, *, archived: bool) -> None:
+async def _one(reader: Reader, seen: AuditProgress, image_set_id: str, base: int | None, *, archived: bool) -> None:
     """Read one image set and take it into the check; or say why it cannot be read."""
     now = await reader.settled(image_set_id)
     if isinstance(now, Refused):
@@ -153,7 +153,7 @@ async def _one(reader: Reader, seen: Seen, image_set_id: str, base: int | None, 
     return None
 
 
-async def _copied(reader: Reader, seen: Seen, original: str, promoted: str, *, archived: bool) -> None:
+async def _copied(reader: Reader, seen: AuditProgress, original: str, promoted: str, *, archived: bool) -> None:
     """The same for edits that were made in a copy: the promoted image set is held against its original."""
     was, now = await reader.settled(original), await reader.settled(promoted)
     if isinstance(was, Refused) or was.state == "DELETED":
@@ -174,7 +174,7 @@ async def _copied(reader: Reader, seen: Seen, original: str, promoted: str, *, a
     return None
 
 
-def _unread(seen: Seen, refused: Refused) -> None:
+def _unread(seen: AuditProgress, refused: Refused) -> None:
     reason = refused.code or str(refused.kind)
     seen.unread[reason] = seen.unread.get(reason, 0) + 1
 
@@ -217,7 +217,7 @@ class Result:
     undone: pl.DataFrame  # `UNDONE`
 
 
-def finish(run: Run, seen: Seen, name: str, kept: Iterable[Kind]) -> Result:
+def finish(run: Run, seen: AuditProgress, name: str, kept: Iterable[OriginalKind]) -> Result:
     """Write the files of a check under its run, for their owner's eyes: `checks/NAME/`. Raises UsageError.
 
     `texts` holds values: the texts that stand as they did, for a person to read. No other file does.
@@ -240,7 +240,9 @@ def finish(run: Run, seen: Seen, name: str, kept: Iterable[Kind]) -> Result:
     return Result(folder, summary, frames["findings"][0], frames["risks"][0], seen.undone)
 
 
-def _summary(run: Run, seen: Seen, closure: Closure, kept: Iterable[Kind], digests: dict[str, str]) -> CheckSummary:
+def _summary(
+    run: Run, seen: AuditProgress, closure: Closure, kept: Iterable[OriginalKind], digests: dict[str, str]
+) -> CheckSummary:
     found = seen.check
     return {
         "run": str(run.folder),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.audits.originals import Kind, Originals, bare, folded, kind_of, originals
-from bulkedit.audits.values import Found, values
+from bulkedit.audits.originals import OriginalKind, Originals, bare, folded, kind_of, originals
+from bulkedit.audits.values import DocumentValue, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +29,10 @@ class Match(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """An original that is still there. Names its place, never the value."""
 
-    kind: Kind
+    kind: OriginalKind
     match: Match
     series_uid: str | None
     instance_uid: str | None
@@ -42,7 +42,7 @@ class Finding:
 FINDINGS: Final = pl.Schema(
     {
         "image_set_id": pl.String(),
-        "kind": pl.String(),  # `Kind`
+        "kind": pl.String(),  # `OriginalKind`
         "match": pl.String(),  # `Match`
         "series_uid": pl.String(),  # as it is now; null at Patient and Study level
         "instance_uid": pl.String(),
@@ -73,7 +73,7 @@ _SHORTEST_BINARY: Final = 8
 _NO_TEXT: Final = frozenset({"DA", "DT", "TM", "AS", "DS", "IS", "UI"})
 
 
-def scan(before: JsonObject, after: JsonObject, *, kept: frozenset[Kind] = frozenset()) -> list[Finding]:
+def scan(before: JsonObject, after: JsonObject, *, kept: frozenset[OriginalKind] = frozenset()) -> list[AuditFinding]:
     """Find what identified the patient before, but for the kinds ``kept`` on purpose, anywhere in the document now.
 
     As whole values, as words of a text, dates in the usual ways of writing, UIDs inside texts, and all these inside
@@ -81,14 +81,14 @@ def scan(before: JsonObject, after: JsonObject, *, kept: frozenset[Kind] = froze
     """
     sought = originals(before, kept)
     return [
-        Finding(kind, match, each.spot.series_uid, each.spot.instance_uid, each.spot.path)
+        AuditFinding(kind, match, each.spot.series_uid, each.spot.instance_uid, each.spot.path)
         for each in values(after)
         if isinstance(each.value, str) and (hit := _hit(each, each.value, sought)) is not None
         for kind, match in [hit]
     ]
 
 
-def _hit(each: Found, value: str, sought: Originals) -> tuple[Kind, Match] | None:
+def _hit(each: DocumentValue, value: str, sought: Originals) -> tuple[OriginalKind, Match] | None:
     """What a value of the document now gives away, if anything."""
     text, vr = folded(value), each.spot.vr
     if not text:
@@ -96,7 +96,7 @@ def _hit(each: Found, value: str, sought: Originals) -> tuple[Kind, Match] | Non
     if kind := sought.places.get((bare(each.spot.path), text)):
         return kind, Match.UNCHANGED
     if vr == "UI":
-        return (Kind.UID, Match.WHOLE) if text in sought.uids and kind_of(each.spot, each.value) else None
+        return (OriginalKind.UID, Match.WHOLE) if text in sought.uids and kind_of(each.spot, each.value) else None
     if vr == "CS" or each.spot.name in _TERMS:
         return _whole(text, sought)
     if vr in _NO_TEXT:
@@ -115,23 +115,23 @@ def _forms(text: str, value: str, vr: str | None) -> Iterator[str]:
         yield folded(raw.decode("latin-1"))
 
 
-def _whole(text: str, sought: Originals) -> tuple[Kind, Match] | None:
+def _whole(text: str, sought: Originals) -> tuple[OriginalKind, Match] | None:
     kind = sought.whole.get(text) or sought.whole.get(" ".join(_WORD.findall(text)))
     return (kind, Match.WHOLE) if kind else None
 
 
-def _in_text(text: str, sought: Originals) -> tuple[Kind, Match] | None:
+def _in_text(text: str, sought: Originals) -> tuple[OriginalKind, Match] | None:
     return _whole(text, sought) or next(((kind, Match.INSIDE) for kind in _parts(text, sought)), None)
 
 
-def _parts(text: str, sought: Originals) -> Iterator[Kind]:
+def _parts(text: str, sought: Originals) -> Iterator[OriginalKind]:
     """The kinds of what a text has inside it."""
     yield from (kind for word in _WORD.findall(text) if (kind := sought.tokens.get(word)))
     yield from (kind for part, kind in sought.phrases.items() if part in text)
     if sought.uids and any(uid in sought.uids for uid in _UID.findall(text)):
-        yield Kind.UID
+        yield OriginalKind.UID
     if sought.dates and not sought.dates.isdisjoint(_dates(text)):
-        yield Kind.DATE
+        yield OriginalKind.DATE
 
 
 def _dates(text: str) -> Iterator[str]:

@@ -32,14 +32,14 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DocumentValue:
     """One value that is no sequence. Holds health data: never log it."""
 
     spot: Spot
     value: str | float
 
 
-def values(document: JsonObject) -> Iterator[Found]:
+def values(document: JsonObject) -> Iterator[DocumentValue]:
     """Every single value of a document (the shape of GetImageSetMetadata), in the order of the document."""
     yield from _level(document.get("Patient"), Spot())
     study = document.get("Study")
@@ -56,14 +56,14 @@ def _members(node: Json, name: str) -> list[tuple[str, Json]]:
     return list(inner.items()) if isinstance(inner, dict) else []
 
 
-def _level(node: Json, spot: Spot) -> Iterator[Found]:
+def _level(node: Json, spot: Spot) -> Iterator[DocumentValue]:
     vrs = dict(_members(node, "DICOMVRs"))
     for name, value in _members(node, "DICOM"):
         vr = vrs.get(name)
         yield from _value(value, spot.inside(name, vr if isinstance(vr, str) else vr_of(name)))
 
 
-def _value(value: Json, spot: Spot) -> Iterator[Found]:
+def _value(value: Json, spot: Spot) -> Iterator[DocumentValue]:
     """A stack, not recursion: nesting may be deeper than Python's."""
     stack = [(value, spot, 0)]
     while stack:
@@ -75,7 +75,7 @@ def _value(value: Json, spot: Spot) -> Iterator[Found]:
                 (inner, here.inside(name, vr_of(name), item=item), 0) for name, inner in reversed(list(node.items()))
             ]
         elif node is not None and not isinstance(node, bool):
-            yield Found(here, node)
+            yield DocumentValue(here, node)
 
 
 @lru_cache(maxsize=8192)

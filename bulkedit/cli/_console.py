@@ -48,7 +48,7 @@ class SafeConsole(Console):
             yield segment if segment.control else segment._replace(text=printable_lines(segment.text))
 
 
-class Talk(SafeConsole):
+class WrappingConsole(SafeConsole):
     """A console that wraps text at blanks on a terminal, and leaves it one line elsewhere."""
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
@@ -76,7 +76,7 @@ def err() -> Console:
 def _console(*, stderr: bool) -> Console:
     if _pictures and _pictures[-1].stderr is stderr:
         return _pictures[-1]
-    return Talk(stderr=stderr, color_system=None if colourless() else "auto", **_PLAIN)
+    return WrappingConsole(stderr=stderr, color_system=None if colourless() else "auto", **_PLAIN)
 
 
 # what is printed while one of them is redrawn has to go above it, so through its own console

@@ -21,7 +21,7 @@ from bulkedit._words import plural
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line
 from bulkedit.cli._progress import bottleneck, watch
 from bulkedit.cli._working import agreed_connection, received_signals, short_collections
-from bulkedit.cli.plan import Talk, plan_line, show_plan, show_warnings
+from bulkedit.cli.plan import PlanningMessages, plan_line, show_plan, show_warnings
 from bulkedit.cli.report import closing_lines
 from bulkedit.client.connect import Connection, connect
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
@@ -118,7 +118,7 @@ def _plan_of(options: ApplyCommand) -> SavedPlan:
         )
     if source == "-" or not folder.is_dir():
         return plan_list(
-            source, options.datastore_id, options.listing, folder=None, where=options.where, listener=Talk()
+            source, options.datastore_id, options.listing, folder=None, where=options.where, listener=PlanningMessages()
         )
     plan = plans.load(folder)
     if options.datastore_id and options.datastore_id != plan.datastore_id:
@@ -164,7 +164,7 @@ async def carry_out(run: runs.Run, client: AwsClient, going_on: GoingOn | None =
     """Run to an end of whatever kind, say how it ended, and return the exit code."""
     err().print(f"Run {printable(run.folder)}")
     with _naming_resume(run):
-        told = _Told(run)
+        told = _ResumeMessages(run)
         async with engine_of(run, client, going_on, told.resumption, told.reconciled) as engine:
             interrupted = await _run(engine, as_json=as_json)
             ended = engine.progress()
@@ -207,7 +207,7 @@ def _naming(text: str, run: runs.Run) -> str:
     return text.replace(_RESUME, command("resume", run.folder)).replace(_REPORT, command("report", run.folder))
 
 
-class _Told:
+class _ResumeMessages:
     """Says before a resume what it rests on and what it will do."""
 
     def __init__(self, run: runs.Run) -> None:

@@ -24,7 +24,7 @@ from bulkedit.cli._console import as_flags, confirmed, err, interactive, json_li
 from bulkedit.cli._parameters import DeidCommand
 from bulkedit.cli._working import Latest, attended
 from bulkedit.cli.audit import audited
-from bulkedit.cli.plan import Talk, apply_command, plan_line, show_plan
+from bulkedit.cli.plan import PlanningMessages, apply_command, plan_line, show_plan
 from bulkedit.deidentification.job import MOVES, Deidentified, deidentify
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, StoppedError, UsageError
@@ -127,7 +127,7 @@ def _plan(
     if listing.inventory is None and made.inventory is not None:  # it knows the studies, so calls can be theirs
         received.require_file(made.inventory)
         listing = replace(listing, inventory=made.inventory)
-    saved = plan_list(str(made.file), datastore, listing, folder=folder, where=where, listener=Talk())
+    saved = plan_list(str(made.file), datastore, listing, folder=folder, where=where, listener=PlanningMessages())
     if as_json:
         json_line(plan_line(saved))
         return
@@ -210,9 +210,9 @@ def _finding_lines(findings: pl.DataFrame) -> list[dict[str, Any]]:
     return grouped.sort("kind", "level", "attribute").to_dicts()
 
 
-def _explain(profile: deidentification.Profile, *, as_json: bool) -> None:
+def _explain(profile: deidentification.DeidProfile, *, as_json: bool) -> None:
     """What a profile does to every attribute that it or Annex E names."""
-    made = deidentification.Rules(profile)
+    made = deidentification.ProfileRules(profile)
     lines = []
     for name in dicom.keywords():
         known = dicom.attribute(name)

@@ -20,7 +20,7 @@ from bulkedit._words import plural
 from bulkedit.after import report
 from bulkedit.cli._console import command, err, out
 from bulkedit.cli.apply import carry_out
-from bulkedit.cli.plan import Talk, show_plan
+from bulkedit.cli.plan import PlanningMessages, show_plan
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.responses import Metadata, Outcome
 from bulkedit.errors import BulkeditError
@@ -55,7 +55,7 @@ def demo(options: DemoCommand, _: typer.Context) -> None:
             ListOptions(),
             folder=folder.with_name(f"{folder.name}-plan"),
             where=Where(),
-            listener=Talk(),
+            listener=PlanningMessages(),
         )
         show_plan(plan)
         started = runs.create(folder, plan, _settings(emulator), now)

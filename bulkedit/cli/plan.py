@@ -43,7 +43,12 @@ def plan(options: PlanCommand, _: typer.Context) -> None:
     """Carry `bulkedit plan` out."""
     where = options.where
     saved = plan_list(
-        options.edits, options.datastore_id, options.listing, folder=options.out, where=where, listener=Talk()
+        options.edits,
+        options.datastore_id,
+        options.listing,
+        folder=options.out,
+        where=where,
+        listener=PlanningMessages(),
     )
     destination = _destination(saved, where)
     if options.as_json:
@@ -65,7 +70,7 @@ def _destination(saved: SavedPlan, where: Where) -> Destination | None:
         return None
 
 
-class Talk(Listener):
+class PlanningMessages(Listener):
     """Tells a person what happens while a list is planned."""
 
     def left_out(self, applied: int, planless: int) -> None:

@@ -23,7 +23,7 @@ from bulkedit.runs import folder as runs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkedit.after.verify import Seen, Verification
+    from bulkedit.after.verify import Verification, VerifyProgress
     from bulkedit.after.verify.folder import VerificationSummary
     from bulkedit.cli._parameters import VerifyCommand
     from bulkedit.options.verify import VerifyOptions
@@ -52,7 +52,7 @@ def verify(options: VerifyCommand, _: typer.Context) -> None:
     raise typer.Exit(EXIT_DIFFERENCE if seen.counts.differences else EXIT_OK)
 
 
-def _seen(run: Run, options: VerifyOptions, where: Where, again: str) -> Seen:
+def _seen(run: Run, options: VerifyOptions, where: Where, again: str) -> VerifyProgress:
     """Read what is left to read, or until a signal."""
     try:
         return anyio.run(attended, partial(verify_run, run, options, where=where), _numbers, Latest(WorkProgress()))
@@ -80,19 +80,19 @@ def _words(run: Path, reading: VerifyOptions) -> list[str]:
     return words + [name for name, on in switches.items() if on]
 
 
-def _ask(seen: Seen) -> bool:
+def _ask(seen: VerifyProgress) -> bool:
     # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return confirmed(f"{_archived(seen)} Read them?")
 
 
-def _archived(seen: Seen) -> str:
+def _archived(seen: VerifyProgress) -> str:
     count = len(seen.archived)
     what = f"{plural(count, 'image set is', 'image sets are')} archived"
     return f"{what}: reading moves {'it' if count == 1 else 'them'} to the frequent tier for 30 days."
 
 
-def _left(seen: Seen, again: str) -> None:
+def _left(seen: VerifyProgress, again: str) -> None:
     """Why a verification has not ended, and the command that goes on."""
     console = err()
     if seen.stopped:
@@ -108,7 +108,7 @@ def _left(seen: Seen, again: str) -> None:
         console.print(f"To try them again:     {again}")
 
 
-def _close(run: Run, seen: Seen, done: Verification, seconds: float, *, as_json: bool) -> None:
+def _close(run: Run, seen: VerifyProgress, done: Verification, seconds: float, *, as_json: bool) -> None:
     summary = done.summary
     if as_json:
         _json(done, seen, seconds)
@@ -148,7 +148,7 @@ def _differences(summary: VerificationSummary) -> str:
     return f"{summary['differences']:,}: " + ", ".join(f"{count:,} {name}" for name, count in parts.items() if count)
 
 
-def _json(done: Verification, seen: Seen, seconds: float) -> None:
+def _json(done: Verification, seen: VerifyProgress, seconds: float) -> None:
     for kind, frame in (("difference", done.differences()), ("kept", done.kept())):
         for row in frame.collect(engine="streaming").iter_rows(named=True):
             json_line({"type": kind, **{name: row[name] for name in row if name not in {"expected", "found"}}})
@@ -161,7 +161,7 @@ def _json(done: Verification, seen: Seen, seconds: float) -> None:
     json_line({"type": "verification", "verification": str(done.folder), **line, **ending})
 
 
-def _json_so_far(run: Run, seen: Seen, options: VerifyOptions, seconds: float) -> None:
+def _json_so_far(run: Run, seen: VerifyProgress, options: VerifyOptions, seconds: float) -> None:
     """The closing line of a verification that has not read all: what was found so far."""
     json_line(
         {

@@ -8,15 +8,15 @@ from bulkedit.deidentification.keys import Key
 from bulkedit.deidentification.keys import exposed as exposed_key
 from bulkedit.deidentification.keys import load as load_key
 from bulkedit.deidentification.keys import make as make_key
-from bulkedit.deidentification.making import Making, Recipe
-from bulkedit.deidentification.profile import OPTIONS, PRECEDENCE, Profile
+from bulkedit.deidentification.making import DeidRecipe, Making
+from bulkedit.deidentification.profile import OPTIONS, PRECEDENCE, DeidProfile
 from bulkedit.deidentification.profile import load as load_profile
 from bulkedit.deidentification.pseudonyms import load_mapping
 from bulkedit.deidentification.reading import read_all, selected_by_id
-from bulkedit.deidentification.record import SELECTION, Record, folder_of
-from bulkedit.deidentification.rules import Rules
+from bulkedit.deidentification.record import SELECTION, DeidRecord, folder_of
+from bulkedit.deidentification.rules import ProfileRules
 from bulkedit.deidentification.selection import selected
-from bulkedit.deidentification.walk import KINDS, Derived, Edit, Finding, Mark, Walker
+from bulkedit.deidentification.walk import KINDS, DeidFinding, DeidMark, Derived, Edit, Walker
 from bulkedit.options.deid import ENVIRONMENT, SHIPPED
 
 __all__ = [
@@ -26,16 +26,16 @@ __all__ = [
     "PRECEDENCE",
     "SELECTION",
     "SHIPPED",
+    "DeidFinding",
+    "DeidMark",
+    "DeidProfile",
+    "DeidRecipe",
+    "DeidRecord",
     "Derived",
     "Edit",
-    "Finding",
     "Key",
     "Making",
-    "Mark",
-    "Profile",
-    "Recipe",
-    "Record",
-    "Rules",
+    "ProfileRules",
     "Walker",
     "exposed_key",
     "folder_of",

@@ -26,10 +26,10 @@ from bulkedit.client.responses import ARCHIVED
 from bulkedit.deidentification import keys as key_files
 from bulkedit.deidentification import profile as profiles
 from bulkedit.deidentification.documents import files_of, read_files
-from bulkedit.deidentification.making import Making, Recipe
+from bulkedit.deidentification.making import DeidRecipe, Making
 from bulkedit.deidentification.pseudonyms import load_mapping
 from bulkedit.deidentification.reading import read_all, selected_by_id
-from bulkedit.deidentification.record import SELECTION, Record
+from bulkedit.deidentification.record import SELECTION, DeidRecord
 from bulkedit.deidentification.selection import selected
 from bulkedit.dicom.dictionary import RULES
 from bulkedit.errors import BulkeditError, UsageError
@@ -67,10 +67,10 @@ class Deidentified:
 
 
 @dataclass(slots=True)
-class _Work:
+class _Deidentification:
     """One de-identification."""
 
-    recipe: Recipe
+    recipe: DeidRecipe
     keys: pl.DataFrame  # selector String, key String; no rows: all
     files: list[Path]
     options: DeidOptions
@@ -118,9 +118,9 @@ async def deidentify(
     options.check_for(file, datastore_id)
     recipe, keys, files = await to_thread.run_sync(_prepared, options, standard_input or io.BytesIO())
     connection = Connection(datastore_id=datastore_id, **asdict(where or Where())) if datastore_id else None
-    work = _Work(recipe, keys, files, options, connection, agree, progress or (lambda _: None))
+    work = _Deidentification(recipe, keys, files, options, connection, agree, progress or (lambda _: None))
     former = {"key": recipe.key.former_fingerprint}
-    with Record.open(file, work.asked(), former=former, fresh=options.fresh) as record:
+    with DeidRecord.open(file, work.asked(), former=former, fresh=options.fresh) as record:
         making = Making(recipe, record, map_file=options.reidentification_map, map_key=options.map_key)
         try:
             async with ended_by(stop, kept=_KEPT):
@@ -142,9 +142,9 @@ async def deidentify(
         )
 
 
-def _prepared(options: DeidOptions, standard_input: IO[bytes]) -> tuple[Recipe, pl.DataFrame, list[Path]]:
+def _prepared(options: DeidOptions, standard_input: IO[bytes]) -> tuple[DeidRecipe, pl.DataFrame, list[Path]]:
     """What is read before anything is done: recipe, keys of the selection, files of documents."""
-    recipe = Recipe(
+    recipe = DeidRecipe(
         profile=profiles.load(str(options.deid_profile)),
         key=key_files.load(options.key),
         payload_limit=options.payload_limit or RULES[options.rules].payload_limit,
@@ -173,14 +173,14 @@ def _warn_of_exposed(*files: Path | None) -> None:
 # -- documents --------------------------------------------------------------------------------------------------------
 
 
-async def _read_files(work: _Work, making: Making) -> None:
+async def _read_files(work: _Deidentification, making: Making) -> None:
     documents = read_files(work.files)
     while (found := await to_thread.run_sync(next, documents, None)) is not None:
         making.take(*found)
         work.progress(_reading(work, making, len(work.files)))
 
 
-async def _read_store(work: _Work, record: Record, making: Making) -> None:
+async def _read_store(work: _Deidentification, record: DeidRecord, making: Making) -> None:
     assert work.connection is not None  # noqa: S101 - `DeidOptions.check_for` has seen to it
     async with connect(work.connection) as client:
         reader = Reader(client, read_paces(work.options.read_rate), random.SystemRandom())
@@ -203,7 +203,7 @@ async def _read_store(work: _Work, record: Record, making: Making) -> None:
         await read_all(reader, ids, take)
 
 
-def _reading(work: _Work, making: Making, total: int) -> WorkProgress:
+def _reading(work: _Deidentification, making: Making, total: int) -> WorkProgress:
     return WorkProgress(
         phase=Phase.READING,
         done=making.documents,
@@ -213,7 +213,7 @@ def _reading(work: _Work, making: Making, total: int) -> WorkProgress:
     )
 
 
-def _require_agreement(left: pl.DataFrame, work: _Work) -> None:
+def _require_agreement(left: pl.DataFrame, work: _Deidentification) -> None:
     """Raises UsageError unless archived image sets may be read: that counts as access (AWS: cost-optimization)."""
     count = left.filter(pl.col("storage_tier") == ARCHIVED).height
     if not count:
@@ -228,7 +228,7 @@ def _require_agreement(left: pl.DataFrame, work: _Work) -> None:
 # -- which image sets -------------------------------------------------------------------------------------------------
 
 
-async def _selected(reader: Reader, datastore_id: str, work: _Work, record: Record) -> pl.DataFrame:
+async def _selected(reader: Reader, datastore_id: str, work: _Deidentification, record: DeidRecord) -> pl.DataFrame:
     """The image sets to read, with what is known of them: columns of `SELECTION` and more."""
     given = work.options.inventory
     if not work.keys.height:

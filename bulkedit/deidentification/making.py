@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bulkedit.deidentification import reidentification
 from bulkedit.deidentification.pseudonyms import Pseudonyms
-from bulkedit.deidentification.rules import Rules
-from bulkedit.deidentification.walk import KINDS, Mark, Walker
+from bulkedit.deidentification.rules import ProfileRules
+from bulkedit.deidentification.walk import KINDS, DeidMark, Walker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from bulkedit._json import JsonObject
     from bulkedit.deidentification.keys import Key
-    from bulkedit.deidentification.profile import Profile
-    from bulkedit.deidentification.record import DeidCounts, Record
+    from bulkedit.deidentification.profile import DeidProfile
+    from bulkedit.deidentification.record import DeidCounts, DeidRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class DeidRecipe:
     """What a de-identification is made with."""
 
-    profile: Profile
+    profile: DeidProfile
     key: Key
     payload_limit: int  # bytes of each attributes document
     together: bool = True  # see `Walker`
@@ -41,15 +41,17 @@ class Recipe:
             seconds=profile.seconds,
             pairs=pairs,
         )
-        mark = Mark(profile.name, profile.digest, self.key.fingerprint, self.key.former_fingerprint)
-        return Walker(Rules(profile), pseudonyms, mark=mark, payload_limit=self.payload_limit, together=self.together)
+        mark = DeidMark(profile.name, profile.digest, self.key.fingerprint, self.key.former_fingerprint)
+        return Walker(
+            ProfileRules(profile), pseudonyms, mark=mark, payload_limit=self.payload_limit, together=self.together
+        )
 
 
 class Making:
     """Takes documents in and keeps what comes of them. Not for use from several threads at once."""
 
     def __init__(
-        self, recipe: Recipe, record: Record, *, map_file: Path | None = None, map_key: Path | None = None
+        self, recipe: DeidRecipe, record: DeidRecord, *, map_file: Path | None = None, map_key: Path | None = None
     ) -> None:
         """``map_file`` and ``map_key`` ask for the re-identification map. Raises KeyFileError and ProfileError."""
         self._pairs: set[tuple[str, str, str]] | None = None

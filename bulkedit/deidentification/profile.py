@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.deidentification.pseudonyms import Identifiers
-from bulkedit.deidentification.table import EDITIONS, NEWER, Action, Mask, parse_mask, private_element
+from bulkedit.deidentification.table import EDITIONS, NEWER, Mask, ProfileAction, parse_mask, private_element
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
 from bulkedit.options.deid import SHIPPED
@@ -81,7 +81,7 @@ class Override:
     """One rule of the profile's own. Fields beside ``action`` and ``value`` say what it is for."""
 
     reach: Reach
-    action: Action
+    action: ProfileAction
     value: str | None = None  # of REPLACE
     tag: int | None = None
     mask: Mask | None = None
@@ -96,15 +96,15 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class DeidProfile:
     """A profile, found to be sound."""
 
     name: str
     description: str
     edition: str
     options: frozenset[str]
-    unlisted: Action
-    unlisted_vr: dict[str, Action]
+    unlisted: ProfileAction
+    unlisted_vr: dict[str, ProfileAction]
     days: tuple[int, int]
     seconds: bool
     identifiers: Identifiers
@@ -134,7 +134,7 @@ _MEANINGS: Final[dict[str, str]] = {
 }
 
 
-def load(name: str) -> Profile:
+def load(name: str) -> DeidProfile:
     """A shipped profile by its name, or one of a file. Raises ProfileError."""
     if name in SHIPPED:
         text = resources.files("bulkedit").joinpath(f"data/deid/profiles/{name}.toml").read_bytes()
@@ -153,10 +153,10 @@ def load(name: str) -> Profile:
         raise ProfileError(f"the profile cannot be read ({reason}).", where=str(path)) from error
 
 
-def parse(text: bytes, *, where: str, folder: Path | None) -> Profile:
+def parse(text: bytes, *, where: str, folder: Path | None) -> DeidProfile:
     """Read a profile. ``folder`` is where its vocabulary lies. Raises ProfileError."""
     try:
-        return _Parser(tomllib.loads(text.decode()), text, folder).profile()
+        return _ProfileParser(tomllib.loads(text.decode()), text, folder).profile()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(
             f"the profile is no valid TOML ({getattr(error, 'msg', None) or error}).", where=where
@@ -166,7 +166,7 @@ def parse(text: bytes, *, where: str, folder: Path | None) -> Profile:
         raise
 
 
-class _Parser:
+class _ProfileParser:
     """Turns the content of a TOML file into a profile."""
 
     def __init__(self, content: dict[str, Any], text: bytes, folder: Path | None) -> None:
@@ -174,7 +174,7 @@ class _Parser:
         self._folder = folder
         self._sha256 = hashlib.sha256(text)
 
-    def profile(self) -> Profile:
+    def profile(self) -> DeidProfile:
         content = self._content
         _only(content, _SECTIONS, "the profile")
         for required in ("name", "edition"):
@@ -186,7 +186,7 @@ class _Parser:
             )
         unlisted, unlisted_vr = self._unlisted()
         days, seconds = self._dates()
-        return Profile(
+        return DeidProfile(
             name=content["name"],
             description=str(content.get("description", "")),
             edition=content["edition"],
@@ -216,12 +216,24 @@ class _Parser:
             raise ProfileError(f"{' and '.join(_EXCLUSIVE)} contradict each other.", where="options")
         return frozenset(given)
 
-    def _unlisted(self) -> tuple[Action, dict[str, Action]]:
+    def _unlisted(self) -> tuple[ProfileAction, dict[str, ProfileAction]]:
         section = self._section("unlisted", {"default", "vr"})
         by_vr = section.get("vr", {})
         _only(by_vr, set(dicom.VRS), "unlisted.vr")
-        plain = {Action.KEEP, Action.REMOVE, Action.EMPTY, Action.DUMMY, Action.UID, Action.SHIFT, Action.CLEAN}
-        default = _action(section.get("default", "keep"), "unlisted", plain - {Action.UID, Action.SHIFT, Action.CLEAN})
+        plain = {
+            ProfileAction.KEEP,
+            ProfileAction.REMOVE,
+            ProfileAction.EMPTY,
+            ProfileAction.DUMMY,
+            ProfileAction.UID,
+            ProfileAction.SHIFT,
+            ProfileAction.CLEAN,
+        }
+        default = _action(
+            section.get("default", "keep"),
+            "unlisted",
+            plain - {ProfileAction.UID, ProfileAction.SHIFT, ProfileAction.CLEAN},
+        )
         actions = {vr: _action(name, f"unlisted.vr.{vr}", plain) for vr, name in by_vr.items()}
         for vr, action in actions.items():
             _check_vr(action, vr, f"unlisted.vr.{vr}")
@@ -314,8 +326,8 @@ def _override(entry: dict[str, Any], where: str, identifiers: Identifiers) -> Ov
     what = [name for name in _WHAT if name in entry]
     if len(what) > 1 or not (what or "level" in entry):
         raise ProfileError(f"it is for one of {', '.join(_WHAT)}; level may stand beside it, or alone.", where=where)
-    action = _action(entry.get("action"), where, set(Action))
-    if (action is Action.REPLACE) != isinstance(entry.get("value"), str):
+    action = _action(entry.get("action"), where, set(ProfileAction))
+    if (action is ProfileAction.REPLACE) != isinstance(entry.get("value"), str):
         raise ProfileError("a value goes with the action replace, and only with that.", where=where)
     level = None
     if "level" in entry:
@@ -331,7 +343,7 @@ def _override(entry: dict[str, Any], where: str, identifiers: Identifiers) -> Ov
 
 
 def _aimed(  # noqa: PLR0917 - the parts of one entry
-    what: str, target: object, action: Action, value: str | None, level: dicom.Level | None, where: str
+    what: str, target: object, action: ProfileAction, value: str | None, level: dicom.Level | None, where: str
 ) -> Override:
     text = str(target)
     if what == "vr":
@@ -387,7 +399,7 @@ def _check(override: Override, where: str, identifiers: Identifiers) -> None:
     known = dicom.attribute(dicom.key_of(override.tag or 0))
     if known is None:
         return
-    if known.name in dicom.FORCED_UIDS and override.action not in {Action.KEEP, Action.UID}:
+    if known.name in dicom.FORCED_UIDS and override.action not in {ProfileAction.KEEP, ProfileAction.UID}:
         raise ProfileError(
             f"{known.name} identifies the image set: it can be kept, or become another UID.", where=where
         )
@@ -395,24 +407,24 @@ def _check(override: Override, where: str, identifiers: Identifiers) -> None:
         return
     _check_vr(override.action, known.vr, where)
     longest = dicom.MAX_LENGTHS.get(known.name, dicom.VRS[known.vr].max_length) or 10_000
-    if override.action is Action.PSEUDONYM and len(identifiers.prefix) + identifiers.length > longest:
+    if override.action is ProfileAction.PSEUDONYM and len(identifiers.prefix) + identifiers.length > longest:
         raise ProfileError(f"identifiers are longer than {known.name} allows ({longest} characters).", where=where)
-    if override.action is Action.REPLACE:
+    if override.action is ProfileAction.REPLACE:
         value: Any = [override.value] if known.multi else override.value
         if dicom.VRS[known.vr].kind is not dicom.ValueKind.STRING or (why := dicom.why_unfit(known, value)):
             why = why if dicom.VRS[known.vr].kind is dicom.ValueKind.STRING else "its VR is no text"
             raise ProfileError(f"the value does not fit {known.name}: {why}.", where=where)
 
 
-_FITTING: Final[dict[Action, frozenset[str]]] = {
-    Action.UID: frozenset({"UI", "SQ"}),
-    Action.SHIFT: frozenset({"DA", "TM", "DT"}),
-    Action.CAP: frozenset({"AS"}),
-    Action.PSEUDONYM: frozenset({"PN", "LO", "SH", "LT", "ST", "UC", "UT", "CS", "AE"}),
+_FITTING: Final[dict[ProfileAction, frozenset[str]]] = {
+    ProfileAction.UID: frozenset({"UI", "SQ"}),
+    ProfileAction.SHIFT: frozenset({"DA", "TM", "DT"}),
+    ProfileAction.CAP: frozenset({"AS"}),
+    ProfileAction.PSEUDONYM: frozenset({"PN", "LO", "SH", "LT", "ST", "UC", "UT", "CS", "AE"}),
 }
 
 
-def _check_vr(action: Action, vr: str, where: str) -> None:
+def _check_vr(action: ProfileAction, vr: str, where: str) -> None:
     fitting = _FITTING.get(action)
     if fitting is not None and vr not in fitting:
         raise ProfileError(
@@ -420,9 +432,9 @@ def _check_vr(action: Action, vr: str, where: str) -> None:
         )
 
 
-def _action(name: object, where: str, allowed: set[Action]) -> Action:
+def _action(name: object, where: str, allowed: set[ProfileAction]) -> ProfileAction:
     if isinstance(name, str) and name in {str(action) for action in allowed}:
-        return Action(name)
+        return ProfileAction(name)
     words = sorted(str(action) for action in allowed)
     raise ProfileError("the action is none that is known.", where=where, hint=f"Actions: {', '.join(words)}.")
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit._json import Json, JsonObject
-    from bulkedit.deidentification.walk import Derived, Finding, Row
+    from bulkedit.deidentification.walk import DeidFinding, Derived, Row
 
 FORMAT: Final = 1
 PART_EDITS: Final = 200_000  # a part is written when it has so many edits,
@@ -91,7 +91,7 @@ class DeidCounts(TypedDict):
     unreachable: int  # attributes that no edit can reach
 
 
-class Record:
+class DeidRecord:
     """Made by `open`, which holds the folder for this process."""
 
     def __init__(self, target: Path, folder: Path, about: JsonObject) -> None:
@@ -99,7 +99,7 @@ class Record:
         self.folder = folder
         self.about = about
         self._edits: list[Row] = []
-        self._findings: list[Finding] = []
+        self._findings: list[DeidFinding] = []
         self._done: list[tuple[str, int, int, bool]] = []
         self._parts = next(n for n in itertools.count() if not received.there(folder / _part("done", n)))
 

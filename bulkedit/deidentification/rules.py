@@ -10,14 +10,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from bulkedit.deidentification.profile import OPTIONS, OVERRIDES, Override, Profile, Reach
+from bulkedit.deidentification.profile import OPTIONS, OVERRIDES, DeidProfile, Override, Reach
 from bulkedit.deidentification.table import (
     GROUP_2,
     NEWER,
     STATEFUL,
-    Action,
-    Options,
-    Table,
+    BasicProfileTable,
+    OptionColumns,
+    ProfileAction,
     options,
     safe_private,
     table,
@@ -40,7 +40,7 @@ RECORDED: Final = frozenset(
 
 
 _RANKS: Final = {reach: rank for rank, reach in enumerate(OVERRIDES)}
-_INTO_ITEMS: Final = frozenset({Action.KEEP, Action.UID, Action.CLEAN})
+_INTO_ITEMS: Final = frozenset({ProfileAction.KEEP, ProfileAction.UID, ProfileAction.CLEAN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,10 @@ class Rule:
     """What becomes of one key at one place."""
 
     name: str  # the keyword, or eight upper-case hex digits
-    action: Action
-    base: Action  # what takes its place where it cannot be done: a text not in the vocabulary, a date that is none
+    action: ProfileAction
+    base: (
+        ProfileAction  # what takes its place where it cannot be done: a text not in the vocabulary, a date that is none
+    )
     because: str  # where the action comes from, in words that hold no value
     vr: str  # "UN" where it is not known
     multi: bool
@@ -84,22 +86,22 @@ class Rule:
         return self.name if self.level else "?"
 
 
-class Place(dict[str, Rule]):
+class PlaceRules(dict[str, Rule]):
     """The rules of one place: a level of the document, or the items of a sequence. A dict that fills itself."""
 
-    def __init__(self, rules: Rules, level: dicom.Level | None, path: tuple[str, ...] = ()) -> None:
+    def __init__(self, rules: ProfileRules, level: dicom.Level | None, path: tuple[str, ...] = ()) -> None:
         super().__init__()
         self._rules = rules
         self._level = level
         self._path = path
-        self._inner: dict[str, Place] = {}
+        self._inner: dict[str, PlaceRules] = {}
 
     def __missing__(self, key: str) -> Rule:
         """Look a key up, once."""
         rule = self[key] = self._rules.resolve(key, self._level, self._path)
         return rule
 
-    def inside(self, name: str) -> Place:
+    def inside(self, name: str) -> PlaceRules:
         """The place of the items of a sequence."""
         found = self._inner.get(name)
         if found is None:
@@ -107,14 +109,14 @@ class Place(dict[str, Rule]):
         return found
 
 
-class Rules:
+class ProfileRules:
     """A profile, ready for documents."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: DeidProfile) -> None:
         """Raises ProfileError where the tables are not installed."""
         self.profile = profile
-        self._table: Table = table(profile.edition)
-        self._options: Options = options()
+        self._table: BasicProfileTable = table(profile.edition)
+        self._options: OptionColumns = options()
         self._on = [name for name in OPTIONS if name in profile.options]
         safe = profile.safe_private | (safe_private() if "retain-safe-private" in profile.options else frozenset())
         self._safe: dict[tuple[int, int], frozenset[str]] = {}
@@ -126,9 +128,9 @@ class Rules:
             (override for override in profile.overrides if override.reach is not Reach.PATH),
             key=lambda override: (_RANKS[override.reach], override.level is None),
         )
-        self._items = {level: Place(self, level, ("*",)) for level in dicom.Level}
-        self._items_cleaned = {level: Place(self, level, (_CLEANED,)) for level in dicom.Level}
-        self.places = {level: Place(self, level) for level in dicom.Level}
+        self._items = {level: PlaceRules(self, level, ("*",)) for level in dicom.Level}
+        self._items_cleaned = {level: PlaceRules(self, level, (_CLEANED,)) for level in dicom.Level}
+        self.places = {level: PlaceRules(self, level) for level in dicom.Level}
 
     @property
     def dates(self) -> str:
@@ -140,12 +142,12 @@ class Rules:
     @property
     def maps_uids(self) -> bool:
         """Whether SOP Instance UIDs become others."""
-        return self.places[dicom.Level.INSTANCE]["SOPInstanceUID"].action is Action.UID
+        return self.places[dicom.Level.INSTANCE]["SOPInstanceUID"].action is ProfileAction.UID
 
-    def inside(self, path: tuple[str, ...], level: dicom.Level | None) -> Place:
+    def inside(self, path: tuple[str, ...], level: dicom.Level | None) -> PlaceRules:
         """The place of the items at a path; one place serves all those of which no override speaks."""
         if any(override.path[: len(path)] == path for override in self._paths):
-            return Place(self, level, path)
+            return PlaceRules(self, level, path)
         shared = self._items_cleaned if self._in_cleaned(level, path) else self._items
         return shared[level or dicom.Level.INSTANCE]
 
@@ -159,12 +161,12 @@ class Rules:
             known, unnameable = dicom.Attribute(key, NEWER[key], "UN", "1", dicom.Level.INSTANCE), "unknown-key"
         if known is None:
             # neither a keyword nor a tag: nobody can say what it holds
-            gone = Action.REMOVE
+            gone = ProfileAction.REMOVE
             return Rule(key, gone, gone, "no DICOM attribute", "UN", False, None, False, True, "unknown-key")
         action, base, because, value = self._decided(known, level, path)
         if known.vr == "UI":
             # the dummy of a UID is another UID: two constants would make one thing of two
-            action, base = (Action.UID if one is Action.DUMMY else one for one in (action, base))
+            action, base = (ProfileAction.UID if one is ProfileAction.DUMMY else one for one in (action, base))
         return Rule(
             name=known.name,
             action=action,
@@ -177,15 +179,15 @@ class Rules:
             forced=dicom.force_reason(known) is not None,
             unnameable=unnameable,
             value=value,
-            keeps=action is Action.KEEP,
+            keeps=action is ProfileAction.KEEP,
             home=known.level if unnameable is None and known.name not in dicom.NEVER_EDITABLE else None,
-            partner=_partner(known) if action is Action.SHIFT else None,
+            partner=_partner(known) if action is ProfileAction.SHIFT else None,
             safe=self._safe.get((known.tag >> 16, known.tag & 0xFF), frozenset()) if known.private else frozenset(),
         )
 
     def _decided(  # noqa: PLR0911 - one return for each line of `PRECEDENCE`
         self, known: dicom.Attribute, level: dicom.Level | None, path: tuple[str, ...]
-    ) -> tuple[Action, Action, str, str | None]:
+    ) -> tuple[ProfileAction, ProfileAction, str, str | None]:
         """Action, what stands in for it, why, and the value of a replacement."""
         row = self._table.of(known.tag)
         base = row.action if row else GROUP_2.get(known.tag)
@@ -194,9 +196,9 @@ class Rules:
         if override is not None:
             return override.action, instead, f"override by {override.reach}", override.value
         if known.private:
-            return Action.REMOVE, instead, "private element", None
+            return ProfileAction.REMOVE, instead, "private element", None
         if known.name in RECORDED:
-            return Action.KEEP, instead, "record of the de-identification", None
+            return ProfileAction.KEEP, instead, "record of the de-identification", None
         codes = self._options.of(known.tag) if row else {}
         for name in self._on:
             if code := codes.get(name):
@@ -208,17 +210,17 @@ class Rules:
         return self._unlisted(known, level, path, instead)
 
     def _unlisted(
-        self, known: dicom.Attribute, level: dicom.Level | None, path: tuple[str, ...], instead: Action
-    ) -> tuple[Action, Action, str, str | None]:
+        self, known: dicom.Attribute, level: dicom.Level | None, path: tuple[str, ...], instead: ProfileAction
+    ) -> tuple[ProfileAction, ProfileAction, str, str | None]:
         """As `_decided`, of what neither Annex E nor an override names."""
         unlisted = self.profile.unlisted_vr.get(known.vr)
         if unlisted is not None:
             return unlisted, instead, f"unlisted, VR {known.vr}", None
         if known.vr in _FREE_TEXT and self._in_cleaned(level, path):
             # such as the Text Value of a report: Annex E lists the sequence around it only
-            return Action.CLEAN, Action.DUMMY, "free text in a sequence that is cleaned", None
+            return ProfileAction.CLEAN, ProfileAction.DUMMY, "free text in a sequence that is cleaned", None
         if known.tag >> 16 == 2 or known.vr == "SQ" or known.name in dicom.NEVER_EDITABLE:
-            return Action.KEEP, instead, "unlisted", None
+            return ProfileAction.KEEP, instead, "unlisted", None
         return self.profile.unlisted, instead, "unlisted", None
 
     def _in_cleaned(self, level: dicom.Level | None, path: tuple[str, ...]) -> bool:
@@ -227,7 +229,7 @@ class Rules:
             if name == _CLEANED:
                 return True
             known = dicom.attribute(name)
-            if known is not None and self._decided(known, level, path[:depth])[0] is Action.CLEAN:
+            if known is not None and self._decided(known, level, path[:depth])[0] is ProfileAction.CLEAN:
                 return True
         return False
 
@@ -238,18 +240,18 @@ class Rules:
                 return override
         return next((override for override in self._others if _is_for(override, known, level)), None)
 
-    def _instead(self, known: dicom.Attribute, base: Action | None) -> Action:
+    def _instead(self, known: dicom.Attribute, base: ProfileAction | None) -> ProfileAction:
         """What is done where the action cannot be: never less than Annex E asks."""
-        if base in {Action.REMOVE, Action.EMPTY, Action.DUMMY}:
+        if base in {ProfileAction.REMOVE, ProfileAction.EMPTY, ProfileAction.DUMMY}:
             return base
-        return Action.REMOVE if known.name not in dicom.FORCED_UIDS else Action.UID
+        return ProfileAction.REMOVE if known.name not in dicom.FORCED_UIDS else ProfileAction.UID
 
     @staticmethod
-    def _optional(known: dicom.Attribute, code: str) -> Action:
+    def _optional(known: dicom.Attribute, code: str) -> ProfileAction:
         """K and C of an option column, for this VR."""
         if code == "K":
-            return Action.CAP if known.vr == "AS" else Action.KEEP
-        return Action.SHIFT if known.vr in _DATES else Action.CLEAN
+            return ProfileAction.CAP if known.vr == "AS" else ProfileAction.KEEP
+        return ProfileAction.SHIFT if known.vr in _DATES else ProfileAction.CLEAN
 
 
 def _is_for(override: Override, known: dicom.Attribute, level: dicom.Level | None) -> bool:

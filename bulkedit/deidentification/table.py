@@ -18,7 +18,7 @@ from typing import Final
 from bulkedit.errors import ProfileError
 
 
-class Action(StrEnum):
+class ProfileAction(StrEnum):
     """What becomes of an attribute. The first six are the codes of Annex E; the others come from profiles and options.
 
     Stateful actions (`STATEFUL`) give another value when applied to their own result; the others do not.
@@ -36,7 +36,7 @@ class Action(StrEnum):
     REPLACE = "replace"  # by a value of the profile
 
 
-STATEFUL: Final = frozenset({Action.UID, Action.SHIFT, Action.PSEUDONYM})
+STATEFUL: Final = frozenset({ProfileAction.UID, ProfileAction.SHIFT, ProfileAction.PSEUDONYM})
 
 # edition -> table of dicom-anonymizer, and how many rows it holds
 EDITIONS: Final[dict[str, tuple[str, int]]] = {
@@ -49,28 +49,28 @@ _OPTION_ROWS: Final = 422
 
 # Compound codes leave a choice that depends on the IOD; each takes its safe end: the one that keeps every IOD valid and
 # holds nothing of the old value.
-_LISTS: Final[dict[str, tuple[str, Action]]] = {
-    "D_TAGS": ("D", Action.DUMMY),
-    "Z_TAGS": ("Z", Action.EMPTY),
-    "X_TAGS": ("X", Action.REMOVE),
-    "U_TAGS": ("U", Action.UID),
-    "Z_D_TAGS": ("Z/D", Action.DUMMY),
-    "X_Z_TAGS": ("X/Z", Action.EMPTY),
-    "X_D_TAGS": ("X/D", Action.DUMMY),
-    "X_Z_D_TAGS": ("X/Z/D", Action.DUMMY),
-    "X_Z_U_STAR_TAGS": ("X/Z/U*", Action.UID),
+_LISTS: Final[dict[str, tuple[str, ProfileAction]]] = {
+    "D_TAGS": ("D", ProfileAction.DUMMY),
+    "Z_TAGS": ("Z", ProfileAction.EMPTY),
+    "X_TAGS": ("X", ProfileAction.REMOVE),
+    "U_TAGS": ("U", ProfileAction.UID),
+    "Z_D_TAGS": ("Z/D", ProfileAction.DUMMY),
+    "X_Z_TAGS": ("X/Z", ProfileAction.EMPTY),
+    "X_D_TAGS": ("X/D", ProfileAction.DUMMY),
+    "X_Z_D_TAGS": ("X/Z/D", ProfileAction.DUMMY),
+    "X_Z_U_STAR_TAGS": ("X/Z/U*", ProfileAction.UID),
 }
 # What the service keeps of group 0002, which Annex E does not speak of: who sent the file, and with which software.
-GROUP_2: Final[dict[int, Action]] = {
-    0x00020013: Action.REMOVE,  # ImplementationVersionName
-    0x00020016: Action.REMOVE,  # SourceApplicationEntityTitle
-    0x00020017: Action.REMOVE,  # SendingApplicationEntityTitle
-    0x00020018: Action.REMOVE,  # ReceivingApplicationEntityTitle
-    0x00020026: Action.REMOVE,  # SourcePresentationAddress
-    0x00020027: Action.REMOVE,  # SendingPresentationAddress
-    0x00020028: Action.REMOVE,  # ReceivingPresentationAddress
-    0x00020100: Action.REMOVE,  # PrivateInformationCreatorUID
-    0x00020102: Action.REMOVE,  # PrivateInformation
+GROUP_2: Final[dict[int, ProfileAction]] = {
+    0x00020013: ProfileAction.REMOVE,  # ImplementationVersionName
+    0x00020016: ProfileAction.REMOVE,  # SourceApplicationEntityTitle
+    0x00020017: ProfileAction.REMOVE,  # SendingApplicationEntityTitle
+    0x00020018: ProfileAction.REMOVE,  # ReceivingApplicationEntityTitle
+    0x00020026: ProfileAction.REMOVE,  # SourcePresentationAddress
+    0x00020027: ProfileAction.REMOVE,  # SendingPresentationAddress
+    0x00020028: ProfileAction.REMOVE,  # ReceivingPresentationAddress
+    0x00020100: ProfileAction.REMOVE,  # PrivateInformationCreatorUID
+    0x00020102: ProfileAction.REMOVE,  # PrivateInformation
 }
 # Attributes of edition 2026c that the dictionary of pydicom does not have yet. Documents may name them by keyword.
 NEWER: Final[dict[str, int]] = {
@@ -119,11 +119,11 @@ class Row:
     """One row of Table E.1-1: the code as printed, and the action at its safe end."""
 
     code: str
-    action: Action
+    action: ProfileAction
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class BasicProfileTable:
     """The Basic Profile of one edition."""
 
     edition: str
@@ -149,7 +149,7 @@ def parse_mask(text: str) -> Mask:
 
 
 @functools.cache
-def table(edition: str) -> Table:
+def table(edition: str) -> BasicProfileTable:
     """The Basic Profile of an edition. Raises ProfileError where it is not known, or not what this was written for."""
     name, expected = EDITIONS[edition]
     try:
@@ -169,7 +169,7 @@ def table(edition: str) -> Table:
                 masks.append((Mask(number & mask, mask), Row(code, action)))
             else:
                 rows[number] = Row(code, action)
-    made = Table(edition, rows, masks)
+    made = BasicProfileTable(edition, rows, masks)
     if len(made) != expected:
         raise ProfileError(
             f"the table of PS3.15 Annex E {edition} has {len(made)} rows, and {expected} were expected.",
@@ -180,7 +180,7 @@ def table(edition: str) -> Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class OptionColumns:
     """The option columns of Table E.1-1, K (keep) or C (clean) by option."""
 
     rows: dict[int, dict[str, str]]
@@ -195,7 +195,7 @@ class Options:
 
 
 @functools.cache
-def options() -> Options:
+def options() -> OptionColumns:
     """The option columns of edition 2024b; option names have hyphens, as in profiles."""
     rows: dict[int, dict[str, str]] = {}
     masks: list[tuple[Mask, dict[str, str]]] = []
@@ -212,7 +212,7 @@ def options() -> Options:
             rows[mask.value] = codes
         else:
             masks.append((mask, codes))
-    return Options(rows, masks)
+    return OptionColumns(rows, masks)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeGuard
 from bulkedit._json import ABSENT
 from bulkedit.deidentification import dates
 from bulkedit.deidentification.pseudonyms import is_ours
-from bulkedit.deidentification.table import Action
+from bulkedit.deidentification.table import ProfileAction
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import Level, ValueKind
 from bulkedit.edits.edit import json_text
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bulkedit._json import Absent, Json, JsonObject
     from bulkedit.deidentification.pseudonyms import Pseudonyms
-    from bulkedit.deidentification.rules import Place, Rule, Rules
+    from bulkedit.deidentification.rules import PlaceRules, ProfileRules, Rule
 
 DEEPEST: Final = 200  # sequences inside sequences; real objects have fewer than ten
 _SCHEME: Final = "DCM"
@@ -89,7 +89,7 @@ _New: TypeAlias = "Json | Absent"  # what becomes of a value; absent: the attrib
 Row: TypeAlias = "tuple[str, str, str, str | None, str | None, str | None, str | None, bool, str]"
 
 
-class Finding(NamedTuple):
+class DeidFinding(NamedTuple):
     """Something that a person has to know of an image set; it holds no value."""
 
     image_set_id: str
@@ -127,7 +127,7 @@ KINDS: Final[dict[str, Kindred]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class DeidMark:
     """What is written into DeidentificationMethod: the profile, and by its fingerprint the key.
 
     The key tells that UIDs, identifiers and dates of a document are done: to do them twice would tear its references.
@@ -165,7 +165,7 @@ class Derived:
     """What came of one document."""
 
     rows: list[Row] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[DeidFinding] = field(default_factory=list)
     marked: bool = False  # the document bore the mark of this key already
 
     @property
@@ -179,7 +179,7 @@ class _At:
     """Where the walk is."""
 
     level: Level
-    place: Place
+    place: PlaceRules
     series: str | None = None
     instance: str | None = None
     done: bool = False  # stateful actions were carried out here before
@@ -191,7 +191,7 @@ class _Here(NamedTuple):
     """The object at hand: a level's attributes, or an item of a sequence."""
 
     around: JsonObject
-    place: Place
+    place: PlaceRules
     path: tuple[str, ...]  # the sequences around it
     at: _At
 
@@ -204,7 +204,7 @@ class Walker:
     """Derives edits under one profile and key. Not for use from several threads at once."""
 
     def __init__(
-        self, rules: Rules, pseudonyms: Pseudonyms, *, mark: Mark, payload_limit: int, together: bool = True
+        self, rules: ProfileRules, pseudonyms: Pseudonyms, *, mark: DeidMark, payload_limit: int, together: bool = True
     ) -> None:
         """``mark`` goes into DeidentificationMethod.
 
@@ -217,7 +217,9 @@ class Walker:
         self._limit = payload_limit
         self._together = together
         self._vocabulary = rules.profile.vocabulary
-        self._uids = {name for level, name in _OWN_UIDS.items() if rules.places[level][name].action is Action.UID}
+        self._uids = {
+            name for level, name in _OWN_UIDS.items() if rules.places[level][name].action is ProfileAction.UID
+        }
         # of the document at hand
         self._id = ""
         self._edits: list[Row] = []
@@ -230,16 +232,16 @@ class Walker:
             for value, meaning in rules.profile.codes
         ]
         self._of_text = {
-            Action.KEEP: self._kept,
-            Action.REMOVE: self._removed,
-            Action.EMPTY: self._emptied,
-            Action.DUMMY: self._dummied,
-            Action.UID: self._renamed,
-            Action.CLEAN: self._cleaned,
-            Action.SHIFT: self._shifted,
-            Action.PSEUDONYM: self._pseudonymised,
-            Action.CAP: self._capped,
-            Action.REPLACE: self._replaced,
+            ProfileAction.KEEP: self._kept,
+            ProfileAction.REMOVE: self._removed,
+            ProfileAction.EMPTY: self._emptied,
+            ProfileAction.DUMMY: self._dummied,
+            ProfileAction.UID: self._renamed,
+            ProfileAction.CLEAN: self._cleaned,
+            ProfileAction.SHIFT: self._shifted,
+            ProfileAction.PSEUDONYM: self._pseudonymised,
+            ProfileAction.CAP: self._capped,
+            ProfileAction.REPLACE: self._replaced,
         }
         self._codes_text, self._mark_text = json_text([*self._codes]), json_text([mark.text])
 
@@ -267,7 +269,7 @@ class Walker:
         edits = self._edits + renames
         if self._forced_all and not self._needs_force:
             edits = [(*edit[:7], False, edit[8]) for edit in edits]
-        findings = [Finding(image_set_id, *noted, count) for noted, count in self._noted.items()]
+        findings = [DeidFinding(image_set_id, *noted, count) for noted, count in self._noted.items()]
         return Derived(edits, findings, self._marked)
 
     # -- levels -------------------------------------------------------------------------------------------------
@@ -355,7 +357,10 @@ class Walker:
             self._renames[at.level].append(row)
             return
         if text is not None and not _fits(new, at.room - len(name)):
-            if rule.base in {Action.REMOVE, Action.EMPTY, Action.DUMMY} and rule.action is not Action.KEEP:
+            if (
+                rule.base in {ProfileAction.REMOVE, ProfileAction.EMPTY, ProfileAction.DUMMY}
+                and rule.action is not ProfileAction.KEEP
+            ):
                 self._noted[at.level, name, "emptied"] += 1
                 text = None
             else:
@@ -401,7 +406,7 @@ class Walker:
 
     # -- values -------------------------------------------------------------------------------------------------
 
-    # of one text that is not empty; one for each `Action`, as `_of_text` has it
+    # of one text that is not empty; one for each `ProfileAction`, as `_of_text` has it
 
     def _kept(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return text
@@ -444,20 +449,20 @@ class Walker:
     def _new_value(self, value: Json, rule: Rule, here: _Here) -> _New:  # noqa: PLR0911
         """What becomes of a value that is not empty: the same object where nothing does, `_GONE` where it goes."""
         action = rule.action
-        if action is Action.REMOVE:
+        if action is ProfileAction.REMOVE:
             return value if rule.private and self._is_safe(rule, here.around) else _GONE
         if type(value) is list and rule.into and _has_items(value):
             return self._items(value, here.path_to(rule), here.place.inside(rule.name), here.at)
-        if action is Action.KEEP or (rule.stateful and here.at.done):
+        if action is ProfileAction.KEEP or (rule.stateful and here.at.done):
             return value
-        if action is Action.EMPTY:
+        if action is ProfileAction.EMPTY:
             return None
-        if action is Action.DUMMY:
+        if action is ProfileAction.DUMMY:
             return _dummy(rule)
-        if action is Action.REPLACE:
+        if action is ProfileAction.REPLACE:
             return [rule.value] if rule.multi else rule.value
         new = self._new_texts(value, rule, here) if _is_text(value) else None
-        if new is None and action is Action.SHIFT:
+        if new is None and action is ProfileAction.SHIFT:
             return self._unreadable(rule, here)
         return _instead(rule) if new is None else new
 
@@ -468,13 +473,13 @@ class Walker:
     def _new_texts(self, value: str | list[Json], rule: Rule, here: _Here) -> _New:
         """What becomes of an array of text, or of text beside which there may be another; None where nothing fits."""
         match rule.action:
-            case Action.UID:
+            case ProfileAction.UID:
                 return _each(value, self._pseudonyms.uid)
-            case Action.PSEUDONYM:
+            case ProfileAction.PSEUDONYM:
                 return _each(value, lambda one: self._pseudonyms.identifier(rule.name, one))
-            case Action.CLEAN:
+            case ProfileAction.CLEAN:
                 return value if all(one.strip(" \0").lower() in self._vocabulary for one in _texts(value)) else None
-            case Action.SHIFT:
+            case ProfileAction.SHIFT:
                 return self._moved_together(value, rule, here)
             case _:
                 capped = _each(value, dates.age)
@@ -483,7 +488,7 @@ class Walker:
     def _moved_together(self, value: str | list[Json], rule: Rule, here: _Here) -> _New:
         """Dates or times moved, each with the one beside it; None where one of them cannot be read."""
         beside = here.around.get(rule.partner) if rule.partner and self._shift.seconds else None
-        if beside is not None and here.place[rule.partner or ""].action is not Action.SHIFT:
+        if beside is not None and here.place[rule.partner or ""].action is not ProfileAction.SHIFT:
             beside = None  # it stays, or goes: then this one moves alone
         texts = _texts(value)
         besides: list[str | None] = [*_texts(beside)] if beside is not None and _is_text(beside) else []
@@ -513,9 +518,11 @@ class Walker:
         rule = self._rules.places[Level.INSTANCE][key]
         if not rule.private or around[key] is None:
             return False
-        return rule.action is not Action.REMOVE or (isinstance(creator, str) and creator.strip(" \0") in rule.safe)
+        return rule.action is not ProfileAction.REMOVE or (
+            isinstance(creator, str) and creator.strip(" \0") in rule.safe
+        )
 
-    def _items(self, items: list[Json], path: tuple[str, ...], place: Place, at: _At) -> list[Json]:
+    def _items(self, items: list[Json], path: tuple[str, ...], place: PlaceRules, at: _At) -> list[Json]:
         """The items of a sequence, cleaned; the same list where nothing changed."""
         if len(path) > DEEPEST:
             raise MetadataError(f"sequences are nested more than {DEEPEST} deep.")
@@ -602,9 +609,9 @@ def _each(value: str | list[Json], change: Callable[[str], str | None]) -> Json:
 
 def _instead(rule: Rule) -> _New:
     """What the Basic Profile does, where the action does not fit the value."""
-    if rule.base is Action.REMOVE:
+    if rule.base is ProfileAction.REMOVE:
         return _GONE
-    return _dummy(rule) if rule.base is Action.DUMMY else None
+    return _dummy(rule) if rule.base is ProfileAction.DUMMY else None
 
 
 def _dummy(rule: Rule) -> Json:

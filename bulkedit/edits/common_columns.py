@@ -8,7 +8,7 @@ import polars as pl
 
 from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.edits.edit import SELECTOR
-from bulkedit.edits.problems import Check, found, noun_of, said
+from bulkedit.edits.problems import RowCheck, found, noun_of, said
 from bulkedit.options.shared import SELECTORS
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def yes(name: str) -> pl.Expr:
     return pl.col(name).str.to_lowercase().is_in(_YES).fill_null(value=False)
 
 
-def yes_no_check(name: str) -> Check:
+def yes_no_check(name: str) -> RowCheck:
     """A cell that is to say yes or no, and says neither."""
-    return Check(
+    return RowCheck(
         "force",
         ~pl.col(name).str.to_lowercase().is_in([*_YES, *_NO]),
         said(f"{name} is neither true nor false."),
@@ -98,12 +98,12 @@ def yes_no_check(name: str) -> Check:
     )
 
 
-def _version_check(name: str) -> Check:
-    return Check("version", ~pl.col(name).str.contains(_VERSION), said(f"{name} is not a version number."), name)
+def _version_check(name: str) -> RowCheck:
+    return RowCheck("version", ~pl.col(name).str.contains(_VERSION), said(f"{name} is not a version number."), name)
 
 
-def _order_check() -> Check:
-    return Check("order", ~pl.col("order").str.contains(_ORDER), said("order is not a whole number."), "order")
+def _order_check() -> RowCheck:
+    return RowCheck("order", ~pl.col("order").str.contains(_ORDER), said("order is not a whole number."), "order")
 
 
 def is_id(column: pl.Expr) -> pl.Expr:
@@ -121,12 +121,12 @@ def is_damaged(column: pl.Expr) -> pl.Expr:
     return column.str.contains(DAMAGED)
 
 
-def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[Check]:
+def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[RowCheck]:
     """``sound``: selectors whose form is known to be right, so that nothing can be wrong but where they stand."""
     filled = pl.sum_horizontal(pl.col(name).is_not_null() for name in selectors)
     one, many = selectors[0], " and ".join(selectors)
     checks = [
-        Check(
+        RowCheck(
             "no-selector",
             filled == 0,
             said(f"{one} is empty." if len(selectors) == 1 else f"none of {many} is filled."),
@@ -135,7 +135,7 @@ def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[Che
         )
     ]
     if len(selectors) > 1:
-        checks.append(Check("many-selectors", filled > 1, said(f"more than one of {many} is filled.")))
+        checks.append(RowCheck("many-selectors", filled > 1, said(f"more than one of {many} is filled.")))
     unsure = [name for name in selectors if name not in sound]
     checks += [_damaged_check(name) for name in unsure]
     if "image_set_id" in unsure:
@@ -143,15 +143,15 @@ def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[Che
     return checks
 
 
-def _image_set_id_checks() -> list[Check]:
+def _image_set_id_checks() -> list[RowCheck]:
     name = "image_set_id"
     column = pl.col(name)
     length = column.str.len_chars()
     sound = is_id(column) | is_damaged(column)
     shape = "ids are 32 characters of 0-9 a-z."
     return [
-        Check("image-set-id", ~sound & (length != 32), _characters(name, length, shape), name),
-        Check(
+        RowCheck("image-set-id", ~sound & (length != 32), _characters(name, length, shape), name),
+        RowCheck(
             "image-set-id",
             ~sound & (length == 32),
             said(f"{name} has a character that is not in 0-9 a-z; {shape}"),
@@ -166,14 +166,16 @@ def _characters(name: str, length: pl.Expr, rest: str) -> pl.Expr:
     return pl.format("{} has {} {}; {}", said(name), length, noun_of(length, "character"), said(rest))
 
 
-def _damaged_check(name: str) -> Check:
+def _damaged_check(name: str) -> RowCheck:
     """An identifier that a spreadsheet has turned into scientific notation."""
-    return Check("damaged-identifier", is_damaged(pl.col(name)), said(f"{name} looks damaged by a spreadsheet."), name)
+    return RowCheck(
+        "damaged-identifier", is_damaged(pl.col(name)), said(f"{name} looks damaged by a spreadsheet."), name
+    )
 
 
-def _uid_checks(frame: pl.DataFrame) -> list[Check]:
+def _uid_checks(frame: pl.DataFrame) -> list[RowCheck]:
     return [
-        Check(
+        RowCheck(
             "uid",
             ~pl.col(name).str.contains(UID) & ~is_damaged(pl.col(name)),
             said(f"{name} is not a UID."),

@@ -11,7 +11,7 @@ from bulkedit.edits import common_columns as rows
 from bulkedit.edits import json_values as exact
 from bulkedit.edits import validation as cells
 from bulkedit.edits.edit import Action
-from bulkedit.edits.problems import Check, found, lines, said
+from bulkedit.edits.problems import RowCheck, found, lines, said
 
 if TYPE_CHECKING:
     from bulkedit.edits.columns import Layout
@@ -80,9 +80,9 @@ def _with_study_wide(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFra
     return named.with_columns(study_wide=rows.yes(flag)).drop(flag), found(named, [rows.yes_no_check(flag)])
 
 
-def _datastore_check() -> Check:
+def _datastore_check() -> RowCheck:
     text = said("datastore_id is not 32 characters of 0-9 a-z.")
-    return Check("datastore-id", ~rows.is_id(pl.col("datastore_id")), text, "datastore_id")
+    return RowCheck("datastore-id", ~rows.is_id(pl.col("datastore_id")), text, "datastore_id")
 
 
 def _in_updates() -> list[pl.Expr]:

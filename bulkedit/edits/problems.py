@@ -123,7 +123,7 @@ HINT_OF_VR: Final[dict[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class RowCheck:
     """One thing that can be wrong, for all rows at once: where ``when`` is true (null counts as false)."""
 
     code: str
@@ -144,7 +144,7 @@ def noun_of(count: pl.Expr, one: str, many: str | None = None) -> pl.Expr:
     return pl.when(count == 1).then(said(one)).otherwise(said(many or f"{one}s"))
 
 
-def found(frame: pl.DataFrame, checks: Iterable[Check]) -> list[pl.DataFrame]:
+def found(frame: pl.DataFrame, checks: Iterable[RowCheck]) -> list[pl.DataFrame]:
     """Run checks over a frame with the column ``row``; one SET_ASIDE frame for each check that fails somewhere."""
     checks = list(checks)
     if frame.is_empty() or not checks:
@@ -157,7 +157,7 @@ def found(frame: pl.DataFrame, checks: Iterable[Check]) -> list[pl.DataFrame]:
     ]
 
 
-def report(rows: pl.DataFrame, check: Check) -> pl.DataFrame:
+def report(rows: pl.DataFrame, check: RowCheck) -> pl.DataFrame:
     """The problems of rows that all fail one check, as a SET_ASIDE frame."""
     advice = ADVICE[check.code]
     return rows.select(
@@ -191,7 +191,7 @@ def lines(problems: list[JsonObject]) -> pl.DataFrame:
 def asking_nothing(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of a wide list whose cells are all empty, as a SET_ASIDE frame; ``rows`` has row UInt32."""
     text = said("asks for nothing: it has no cell that is filled.")
-    return report(rows, Check("no-edit", pl.lit(value=True), text))
+    return report(rows, RowCheck("no-edit", pl.lit(value=True), text))
 
 
 def problem_text(problem: JsonObject) -> str:

@@ -11,7 +11,7 @@ from bulkedit.edits.attributes import PRIVATE, Known
 from bulkedit.edits.columns import suggestions
 from bulkedit.edits.common_columns import is_damaged, is_version
 from bulkedit.edits.edit import ACTION, EDITS, LEVEL, STORED_VALUE, Action
-from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, Check, found, report, said
+from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, RowCheck, found, report, said
 from bulkedit.edits.values import as_strings, is_plain, typed
 
 if TYPE_CHECKING:
@@ -58,16 +58,16 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
     return Cells(_edits(cells, values), [*problems, *faults])
 
 
-def _action_check() -> Check:
+def _action_check() -> RowCheck:
     unknown = _named_action.is_null() & _action.is_not_null()
-    return Check("action", unknown, said("action is none that bulkedit knows."), "action")
+    return RowCheck("action", unknown, said("action is none that bulkedit knows."), "action")
 
 
-def _checks(rules: dicom.ServiceRules, *, exact: bool) -> list[Check]:
+def _checks(rules: dicom.ServiceRules, *, exact: bool) -> list[RowCheck]:
     return [*_shape_checks(exact=exact), *_attribute_checks(), *_place_checks(), *_force_checks(rules)]
 
 
-def _shape_checks(*, exact: bool) -> list[Check]:
+def _shape_checks(*, exact: bool) -> list[RowCheck]:
     """Which cells go with which action."""
     revert, instance, series = (
         _action == str(a) for a in (Action.REVERT, Action.REMOVE_INSTANCE, Action.REMOVE_SERIES)
@@ -84,22 +84,24 @@ def _shape_checks(*, exact: bool) -> list[Check]:
         "instance_uid": revert | series,
     }
     return [
-        Check("no-attribute", _on_attribute & pl.col("attribute").is_null(), said("attribute is empty."), "attribute"),
-        Check("revert-version", bad_version, said("value is not the version to go back to."), "value"),
-        Check(
+        RowCheck(
+            "no-attribute", _on_attribute & pl.col("attribute").is_null(), said("attribute is empty."), "attribute"
+        ),
+        RowCheck("revert-version", bad_version, said("value is not the version to go back to."), "value"),
+        RowCheck(
             "no-series-uid",
             series & pl.col("series_uid").is_null(),
             said("remove-series needs a series_uid."),
             "series_uid",
         ),
-        Check(
+        RowCheck(
             "no-instance-uid",
             instance & (pl.col("series_uid").is_null() | pl.col("instance_uid").is_null()),
             said("remove-instance needs a series_uid and an instance_uid."),
             "instance_uid",
         ),
         *(
-            Check(
+            RowCheck(
                 "extra-cell",
                 when & pl.col(name).is_not_null(),
                 pl.format("{} is filled, and {} takes none.", said(name), _action.cast(pl.String)),
@@ -115,7 +117,7 @@ def _target_version() -> pl.Expr:
     return pl.when(_action == str(Action.REVERT)).then("value").str.strip_chars()
 
 
-def _attribute_checks() -> list[Check]:
+def _attribute_checks() -> list[RowCheck]:
     label = pl.col("known_label")
     given = pl.col("level").str.to_titlecase().cast(LEVEL, strict=False)
     home = (
@@ -129,16 +131,16 @@ def _attribute_checks() -> list[Check]:
     what = pl.when(_on_attribute).then(label).otherwise(_action.cast(pl.String))
     private = pl.col("known_private")
     return [
-        Check("never-editable", pl.col("known_never"), pl.format("{} cannot be edited.", label), "attribute"),
-        Check(
+        RowCheck("never-editable", pl.col("known_never"), pl.format("{} cannot be edited.", label), "attribute"),
+        RowCheck(
             "level-name",
             pl.col("level").is_not_null() & given.is_null(),
             said("level is none that DICOM has."),
             "level",
         ),
-        Check("level", given != home, pl.format("{} is at {} level.", what, home), "level"),
-        Check("vr", private & ~pl.col("vr").is_in(list(PRIVATE)), said("vr is none that DICOM has."), "vr"),
-        Check(
+        RowCheck("level", given != home, pl.format("{} is at {} level.", what, home), "level"),
+        RowCheck("vr", private & ~pl.col("vr").is_in(list(PRIVATE)), said("vr is none that DICOM has."), "vr"),
+        RowCheck(
             "vr-differs",
             ~private
             & pl.col("vr").is_not_null()
@@ -149,19 +151,19 @@ def _attribute_checks() -> list[Check]:
     ]
 
 
-def _place_checks() -> list[Check]:
+def _place_checks() -> list[RowCheck]:
     """Which cells an attribute of the Series or Instance level needs."""
     level, label = pl.col("known_level"), pl.col("known_label")
     on_instance = _on_attribute & (level == "Instance")
     no_series, no_instance = pl.col("series_uid").is_null(), pl.col("instance_uid").is_null()
     return [
-        Check(
+        RowCheck(
             "no-series-uid",
             _on_attribute & (level == "Series") & no_series,
             pl.format("{} is at Series level, and series_uid is empty.", label),
             "series_uid",
         ),
-        Check(
+        RowCheck(
             "no-instance-uid",
             on_instance & (no_series | no_instance),
             pl.format(
@@ -178,10 +180,10 @@ def _place_checks() -> list[Check]:
     ]
 
 
-def _force_checks(rules: dicom.ServiceRules) -> list[Check]:
+def _force_checks(rules: dicom.ServiceRules) -> list[RowCheck]:
     unforced = ~pl.col("force")
     checks = [
-        Check(
+        RowCheck(
             "needs-force",
             unforced & _on_attribute & pl.col("known_reason").is_not_null() & ~pl.col("known_never"),
             pl.format("{} needs force: {}.", pl.col("known_label"), pl.col("known_reason")),
@@ -190,10 +192,10 @@ def _force_checks(rules: dicom.ServiceRules) -> list[Check]:
     ]
     if rules.instance_removal_forced:
         removal = _action == str(Action.REMOVE_INSTANCE)
-        checks.append(Check("needs-force", unforced & removal, said("remove-instance needs force."), "force"))
+        checks.append(RowCheck("needs-force", unforced & removal, said("remove-instance needs force."), "force"))
     below = pl.col("known_level").is_in(["Series", "Instance"]) | _action.is_in(_REMOVALS)
     checks += [
-        Check(
+        RowCheck(
             "study-wide",
             pl.col("study_wide") & below if rules.study_wide else pl.col("study_wide"),
             said(
@@ -206,7 +208,7 @@ def _force_checks(rules: dicom.ServiceRules) -> list[Check]:
     ]
     if not rules.series_removal:
         series = _action == str(Action.REMOVE_SERIES)
-        checks.append(Check("series-removal", series, said("a whole series cannot be removed."), "action"))
+        checks.append(RowCheck("series-removal", series, said("a whole series cannot be removed."), "action"))
     return checks
 
 
@@ -219,7 +221,7 @@ def _unknown_attributes(cells: pl.DataFrame) -> list[pl.DataFrame]:
     near = {name: f"Did you mean {close[0]}?" for name in names if (close := suggestions(name, columns=False))}
     likely = pl.col("attribute").replace_strict(near, default=None, return_dtype=pl.String) if near else None
     text = said("attribute is neither a DICOM keyword nor the eight hex digits of a private element.")
-    return [report(unknown, Check("attribute", pl.lit(value=True), text, "attribute", likely=likely))]
+    return [report(unknown, RowCheck("attribute", pl.lit(value=True), text, "attribute", likely=likely))]
 
 
 # -- values -------------------------------------------------------------------------------------------------------
@@ -267,9 +269,9 @@ def _column(*, wide: bool) -> pl.Expr:
     return pl.col("attribute") if wide else said("value")
 
 
-def _damaged_check(damaged: pl.Expr, *, wide: bool) -> Check:
+def _damaged_check(damaged: pl.Expr, *, wide: bool) -> RowCheck:
     text = pl.format("the value of {} looks damaged by a spreadsheet.", pl.col("known_label"))
-    return Check("damaged-identifier", damaged, text, _column(wide=wide))
+    return RowCheck("damaged-identifier", damaged, text, _column(wide=wide))
 
 
 def _faulty(cells: pl.DataFrame, faults: Sequence[pl.DataFrame], *, wide: bool) -> list[pl.DataFrame]:

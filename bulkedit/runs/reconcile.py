@@ -192,7 +192,7 @@ class _UntoldError(Exception):
     """The service does not tell what this takes."""
 
 
-class _Told(TypedDict, total=False):
+class _VersionFields(TypedDict, total=False):
     base: int
     version: int
     base_updated_at: float | None
@@ -365,10 +365,10 @@ class _Examination:
         self._held(made)
         return left
 
-    def _note(self, call: PlannedCall, standing: CallState, cause: str, **told: Unpack[_Told]) -> None:
+    def _note(self, call: PlannedCall, standing: CallState, cause: str, **told: Unpack[_VersionFields]) -> None:
         self._events.append(self._event(call, standing, cause, **told))
 
-    def _event(self, call: PlannedCall, standing: CallState, cause: str, **told: Unpack[_Told]) -> Event:
+    def _event(self, call: PlannedCall, standing: CallState, cause: str, **told: Unpack[_VersionFields]) -> Event:
         before = self._history.begun.get(call.call, {})
         counters = {name: before.get(name, 0) for name in ("attempts", "throttles", "faults", "conflicts")}
         return Event(at=time.time(), call=call.call, standing=standing, cause=cause, **counters, **told)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bulkedit.audits import Check, Finding, FreeTexts, Kind, References, Risk, risks, scan
+from bulkedit.audits import AuditCounters, AuditFinding, FreeTexts, OriginalKind, References, Risk, risks, scan
 
 SERIES, INSTANCE = "1.2.3.4.5", "1.2.3.4.5.6"
 
@@ -65,7 +65,7 @@ def clean(**instance: Any) -> dict[str, Any]:
     return new
 
 
-def kinds(findings: list[Finding]) -> set[tuple[str, str, str]]:
+def kinds(findings: list[AuditFinding]) -> set[tuple[str, str, str]]:
     return {(str(each.kind), str(each.match), each.path) for each in findings}
 
 
@@ -147,11 +147,11 @@ def test_a_maker_or_a_coding_scheme_is_nobody_by_one_of_its_words() -> None:
     code = {"ConceptNameCodeSequence": [{"CodingSchemeDesignator": "99_RIVERA_X"}]}
     assert scan(before, clean(Manufacturer="TOSHIBA_MEC", **code)) == []
     (found,) = scan(before, clean(Manufacturer="TOSHIBA"))
-    assert (found.kind, found.match) == (Kind.INSTITUTION, "whole")
+    assert (found.kind, found.match) == (OriginalKind.INSTITUTION, "whole")
 
 
 def test_kinds_that_are_kept_on_purpose_are_not_asked_about() -> None:
-    kept = frozenset({Kind.DATE, Kind.UID})
+    kept = frozenset({OriginalKind.DATE, OriginalKind.UID})
     assert {str(each.kind) for each in scan(document(), document(), kept=kept)} == {"name", "identifier"}
 
 
@@ -240,7 +240,7 @@ def test_what_needs_a_look_at_the_pixels_is_named() -> None:
 
 
 def test_a_check_adds_up_what_it_finds() -> None:
-    check = Check()
+    check = AuditCounters()
     check.add("a", document(), clean(BurnedInAnnotation="YES"), older=1)
     check.add("b", document(), clean(ImageComments="RIVERA and 1.2.3.4"), older=3)
     assert (check.image_sets, check.with_findings, check.older_versions) == (2, 1, 4)

@@ -151,12 +151,12 @@ class TestWhatOthersDid:
 
     def test_a_writer_in_the_midst_of_the_run_is_seen(self) -> None:
         """Going back to before the run would undo his change too, though the run's version is the latest."""
-        from bulkedit.after.revert import LeftOut, decide
+        from bulkedit.after.revert import NotReverted, decide
         from bulkedit.runs.own_versions import OwnVersions
 
         own = OwnVersions({2: 1, 4: 3})  # another writer made version 3
         found = decide("x" * 32, own, [_version(number) for number in (4, 3, 2, 1)])
-        assert isinstance(found, LeftOut)
+        assert isinstance(found, NotReverted)
         assert found.problem == "has been changed by another writer while it ran (version 3)."
 
     def test_versions_of_failed_updates_are_nobodys_change(self, shell: Shell) -> None:

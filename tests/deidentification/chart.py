@@ -17,15 +17,15 @@ KEY = keys.checked(b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f
 ID = "0" * 32
 
 
-def made(text: str) -> deidentification.Profile:
+def made(text: str) -> deidentification.DeidProfile:
     """A profile from TOML; name and edition are put before it where it lacks them."""
     head = "" if "edition" in text else 'edition = "2026c"\n'
     return profile.parse(f'name = "test"\n{head}{text}'.encode(), where="test.toml", folder=None)
 
 
-def walker(of: deidentification.Profile | str, *, limit: int = 10_000, **options: Any) -> deidentification.Walker:
+def walker(of: deidentification.DeidProfile | str, *, limit: int = 10_000, **options: Any) -> deidentification.Walker:
     found = deidentification.load_profile(of) if isinstance(of, str) else of
-    return deidentification.Recipe(profile=found, key=KEY, payload_limit=limit, **options).walker()
+    return deidentification.DeidRecipe(profile=found, key=KEY, payload_limit=limit, **options).walker()
 
 
 def document(

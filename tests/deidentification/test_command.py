@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from bulkedit.deidentification import ENVIRONMENT, SELECTION, Record, folder_of
+from bulkedit.deidentification import ENVIRONMENT, SELECTION, DeidRecord, folder_of
 from bulkedit.emulator.state.document import parse
 from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.errors import EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_USAGE
@@ -86,7 +86,7 @@ def test_files_are_private_and_an_interrupted_run_reads_only_what_is_left(shell:
     kept = ids[:4]
     asked = json.loads((folder / "about.json").read_text())["asked"]
     target.unlink()
-    with Record.open(target, asked, fresh=True) as record:
+    with DeidRecord.open(target, asked, fresh=True) as record:
         record.select(
             pl.DataFrame({"image_set_id": ids, "version": 1, "primary": False, "storage_tier": None}, schema=SELECTION)
         )
@@ -258,7 +258,7 @@ def test_what_is_asked_for_wrongly_is_said(shell: Shell, words: list[str], what:
 def test_going_on_with_another_key_or_profile_is_refused(shell: Shell) -> None:
     studies(shell, 1)
     target = shell.folder / "edits.csv"
-    with Record.open(target, {"profile": "x", "key": "y"}):
+    with DeidRecord.open(target, {"profile": "x", "key": "y"}):
         pass
     done = shell.run("deid", "--deid-profile", "basic", "--all", "-o", "edits.csv")
     assert done.exit_code == EXIT_USAGE

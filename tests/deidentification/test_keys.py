@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkedit.deidentification import keys
-from bulkedit.deidentification.walk import Mark
+from bulkedit.deidentification.walk import DeidMark
 from bulkedit.errors import EXIT_OK, EXIT_USAGE, KeyFileError
 from bulkedit.options.deid import ENVIRONMENT
 from tests.cli.shell import Shell
@@ -153,7 +153,7 @@ def test_a_mark_of_an_earlier_version_is_recognised_and_made_slow_to_guess() -> 
 
 
 def test_the_mark_of_another_key_is_left_alone() -> None:
-    mark = Mark("basic", "d" * 64, "a" * 16, "b" * 16)
+    mark = DeidMark("basic", "d" * 64, "a" * 16, "b" * 16)
     for text in (f"bulkedit basic dddddddd key {'c' * 16}", f"by hand key {'b' * 16}"):
         assert mark.renewed(text) == text
         assert not mark.is_by(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulkedit import deidentification
-from bulkedit.deidentification.table import Action
+from bulkedit.deidentification.table import ProfileAction
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
 from tests.deidentification.chart import made
@@ -60,11 +60,11 @@ def test_a_bad_profile_says_what_is_wrong(text: str, what: str | None) -> None:
 
 @pytest.mark.parametrize("name", deidentification.SHIPPED)
 def test_shipped_profiles_are_sound_and_leave_nothing_identifying(name: str) -> None:
-    rules = deidentification.Rules(deidentification.load_profile(name))
+    rules = deidentification.ProfileRules(deidentification.load_profile(name))
     for attribute in ("PatientName", "PatientID"):
-        assert rules.places[dicom.Level.PATIENT][attribute].action is Action.PSEUDONYM
+        assert rules.places[dicom.Level.PATIENT][attribute].action is ProfileAction.PSEUDONYM
     for attribute in ("PatientAddress", "PatientTelephoneNumbers", "PatientMotherBirthName"):
-        assert rules.places[dicom.Level.INSTANCE][attribute].action is Action.REMOVE
+        assert rules.places[dicom.Level.INSTANCE][attribute].action is ProfileAction.REMOVE
 
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
@@ -74,56 +74,56 @@ def test_an_unknown_name_is_answered_with_those_there_are() -> None:
 
 
 PRECEDENCE = [
-    ("", "StudyDate", Action.EMPTY),
-    ('options = ["retain-full-dates"]', "StudyDate", Action.KEEP),
-    ('options = ["retain-modified-dates"]', "StudyDate", Action.SHIFT),
-    ('options = ["retain-modified-dates", "retain-device-identity"]', "DateOfLastCalibration", Action.SHIFT),
-    ('options = ["retain-device-identity"]', "DateOfLastCalibration", Action.KEEP),
-    ('options = ["retain-patient-characteristics"]', "PatientAge", Action.CAP),
-    ('[[override]]\nlevel = "Study"\naction = "keep"', "StudyDate", Action.KEEP),
+    ("", "StudyDate", ProfileAction.EMPTY),
+    ('options = ["retain-full-dates"]', "StudyDate", ProfileAction.KEEP),
+    ('options = ["retain-modified-dates"]', "StudyDate", ProfileAction.SHIFT),
+    ('options = ["retain-modified-dates", "retain-device-identity"]', "DateOfLastCalibration", ProfileAction.SHIFT),
+    ('options = ["retain-device-identity"]', "DateOfLastCalibration", ProfileAction.KEEP),
+    ('options = ["retain-patient-characteristics"]', "PatientAge", ProfileAction.CAP),
+    ('[[override]]\nlevel = "Study"\naction = "keep"', "StudyDate", ProfileAction.KEEP),
     (
         '[[override]]\nlevel = "Study"\naction = "keep"\n[[override]]\nvr = "DA"\naction = "remove"',
         "StudyDate",
-        Action.REMOVE,
+        ProfileAction.REMOVE,
     ),
     (
         '[[override]]\nvr = "DA"\naction = "remove"\n[[override]]\nmask = "0008,002x"\naction = "dummy"',
         "StudyDate",
-        Action.DUMMY,
+        ProfileAction.DUMMY,
     ),
     (
         '[[override]]\nmask = "0008,002x"\naction = "dummy"\n[[override]]\nattribute = "StudyDate"\naction = "shift"',
         "StudyDate",
-        Action.SHIFT,
+        ProfileAction.SHIFT,
     ),
     (
         '[[override]]\nvr = "DA"\naction = "keep"\n[[override]]\nvr = "DA"\nlevel = "Study"\naction = "remove"',
         "StudyDate",
-        Action.REMOVE,
+        ProfileAction.REMOVE,
     ),
-    ("", "StudyInstanceUID", Action.UID),
-    ("", "BodyPartExamined", Action.KEEP),
-    ('[unlisted]\ndefault = "remove"', "BodyPartExamined", Action.REMOVE),
-    ("", "SourceApplicationEntityTitle", Action.REMOVE),
+    ("", "StudyInstanceUID", ProfileAction.UID),
+    ("", "BodyPartExamined", ProfileAction.KEEP),
+    ('[unlisted]\ndefault = "remove"', "BodyPartExamined", ProfileAction.REMOVE),
+    ("", "SourceApplicationEntityTitle", ProfileAction.REMOVE),
     (
         '[[override]]\nattribute = "SourceApplicationEntityTitle"\naction = "keep"',
         "SourceApplicationEntityTitle",
-        Action.KEEP,
+        ProfileAction.KEEP,
     ),
 ]
 
 
 @pytest.mark.parametrize(("text", "attribute", "expected"), PRECEDENCE)
-def test_what_decides_first(text: str, attribute: str, expected: Action) -> None:
+def test_what_decides_first(text: str, attribute: str, expected: ProfileAction) -> None:
     known = dicom.attribute(attribute)
     assert known is not None
-    assert deidentification.Rules(made(text)).places[known.level][attribute].action is expected
+    assert deidentification.ProfileRules(made(text)).places[known.level][attribute].action is expected
 
 
 def test_an_override_by_path_is_for_that_path_alone() -> None:
-    rules = deidentification.Rules(
+    rules = deidentification.ProfileRules(
         made('[[override]]\npath = "RequestAttributesSequence.RequestedProcedureID"\naction = "keep"\n')
     )
     series = rules.places[dicom.Level.SERIES]
-    assert series.inside("RequestAttributesSequence")["RequestedProcedureID"].action is Action.KEEP
-    assert series.inside("ReferencedStudySequence")["RequestedProcedureID"].action is not Action.KEEP
+    assert series.inside("RequestAttributesSequence")["RequestedProcedureID"].action is ProfileAction.KEEP
+    assert series.inside("ReferencedStudySequence")["RequestedProcedureID"].action is not ProfileAction.KEEP

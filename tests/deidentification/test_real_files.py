@@ -52,8 +52,8 @@ def test_real_files_are_de_identified_by_calls_that_the_service_takes(tmp_path: 
     service = Service(hospital_settings("2026"))
     documents = {service.add(content, primary=False): content for content in imported()}
     before = {image_set_id: service.metadata(image_set_id) for image_set_id in documents}
-    recipe = deidentification.Recipe(profile=deidentification.load_profile(name), key=KEY, payload_limit=10_000)
-    with deidentification.Record.open(tmp_path / "edits.csv", {}) as record:
+    recipe = deidentification.DeidRecipe(profile=deidentification.load_profile(name), key=KEY, payload_limit=10_000)
+    with deidentification.DeidRecord.open(tmp_path / "edits.csv", {}) as record:
         making = deidentification.Making(recipe, record)
         for image_set_id, content in before.items():
             making.take(image_set_id, content)

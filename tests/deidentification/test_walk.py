@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkedit.deidentification import documents, making, rules
-from bulkedit.deidentification.table import Action
+from bulkedit.deidentification.table import ProfileAction
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import MetadataError
 from tests.deidentification.chart import ID, applied, document, level_of, made, walker
@@ -265,8 +265,8 @@ def test_the_order_of_the_actions_decides_nothing(monkeypatch: pytest.MonkeyPatc
     replaced = '[[override]]\nattribute = "StationName"\naction = "replace"\nvalue = "S"\n'
     profile, content = made(SHIFTED + replaced), document({**attributes, "StationName": "CT1"})
     before = walker(profile).derive(ID, content)
-    monkeypatch.setattr(Action, "_member_names_", Action._member_names_[::-1])
-    assert next(iter(Action)) is Action.REPLACE
+    monkeypatch.setattr(ProfileAction, "_member_names_", ProfileAction._member_names_[::-1])
+    assert next(iter(ProfileAction)) is ProfileAction.REPLACE
     spec = importlib.util.spec_from_file_location("rules_again", rules.__file__)
     assert spec is not None
     assert spec.loader is not None

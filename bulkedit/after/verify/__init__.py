@@ -1,15 +1,15 @@
 """Reading back what a run has changed: every applied edit held against the store, every difference named."""
 
 from bulkedit.after.verify.folder import DIFFERENCES, KEPT, Verification, load, verifications
-from bulkedit.after.verify.verify import Seen, verify
+from bulkedit.after.verify.verify import VerifyProgress, verify
 from bulkedit.edits.compare import Difference
 
 __all__ = [
     "DIFFERENCES",
     "KEPT",
     "Difference",
-    "Seen",
     "Verification",
+    "VerifyProgress",
     "load",
     "verifications",
     "verify",

@@ -66,7 +66,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class NotVerified:
     """An image set that was not read."""
 
     archived: bool = False  # it would have moved to the frequent tier
@@ -122,7 +122,7 @@ class Checker:
 
     async def check(
         self, image_set_id: str, changes: Sequence[ChangeRow], members: Collection[str]
-    ) -> Checked | LeftOut:
+    ) -> Checked | NotVerified:
         """Hold the changes (`bulkedit.runs.changes.CHANGES`) of an image set against it.
 
         ``members``: the image sets of its lane, if the lane has study-wide calls.
@@ -139,7 +139,7 @@ class Checker:
             left_out = await self._siblings(image_set_id, wide, others, checked)
         return left_out or checked
 
-    async def _one(self, asked: _Asked, checked: Checked) -> LeftOut | None:
+    async def _one(self, asked: _Asked, checked: Checked) -> NotVerified | None:
         image_set_id = asked.image_set_id
         found = await self._reader.settled(image_set_id)
         if _is_gone(found):
@@ -149,15 +149,15 @@ class Checker:
             checked.differences += [self._difference(one, image_set_id, Difference.IMAGE_SET, LATER) for one in seen]
             return None
         if isinstance(found, Refused):
-            return LeftOut(reason=found.code)
+            return NotVerified(reason=found.code)
         if found.state is ImageSetState.LOCKED:
-            return LeftOut(reason="locked")
+            return NotVerified(reason="locked")
         if found.archived and not self._archived:
-            return LeftOut(archived=True)
+            return NotVerified(archived=True)
         versions = _Versions(self._reader, image_set_id)
         checked.document = document = await versions.read(found.version)
         if document is None:
-            return LeftOut(reason="the metadata cannot be read")
+            return NotVerified(reason="the metadata cannot be read")
         if await self._differing(asked, found, versions):
             asked = await self._with_whole_study(asked, document)
         edits = asked.edits()
@@ -308,7 +308,7 @@ class Checker:
 
     async def _siblings(
         self, lead: str, wide: list[ChangeRow], others: Collection[str], checked: Checked
-    ) -> LeftOut | None:
+    ) -> NotVerified | None:
         """Check the image sets of the study that study-wide calls have changed and the lane does not name.
 
         ``wide``: the changes by calls that name ``lead``; ``others``: these image sets. If rows of another lane name

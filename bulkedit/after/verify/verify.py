@@ -15,7 +15,7 @@ from bulkedit._files import new_id
 from bulkedit._printable import shell_word
 from bulkedit._progress import Phase, WorkProgress, ended_by
 from bulkedit.after.verify.folder import VerifyFolder
-from bulkedit.after.verify.image_set import Checked, Checker, LeftOut
+from bulkedit.after.verify.image_set import Checked, Checker, NotVerified
 from bulkedit.client.connect import connect
 from bulkedit.client.reader import Reader, read_paces
 from bulkedit.errors import StoppedError, UsageError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Seen:
+class VerifyProgress:
     """Where a verification stands."""
 
     total: int  # image sets to read
@@ -64,7 +64,7 @@ async def verify(
     where: Where | None = None,
     progress: Callable[[WorkProgress], None] | None = None,
     stop: StopSignal | None = None,
-) -> Seen:
+) -> VerifyProgress:
     """Read back what a run has changed and compare every applied edit with it.
 
     ``where`` says what is otherwise than when the run was begun. An archived image set is read only if the options say
@@ -90,12 +90,12 @@ async def verify(
         )
     undecided = (await to_thread.run_sync(changes.undecided)).get_column("image_set_id")
     began = time.time()
-    seen: Seen | None = None
+    seen: VerifyProgress | None = None
     try:
         async with ended_by(stop, kept="Nothing was read."), connect(connection) as client:
             kept = VerifyFolder.open(run, new_id(datetime.now(UTC)), options, changes.events)
             chosen = options.sample.of(image_sets, kept.seed) if options.sample else set(image_sets)
-            seen = Seen(len(chosen), len(image_sets), kept.folder, kept.seed, kept.counts)
+            seen = VerifyProgress(len(chosen), len(image_sets), kept.folder, kept.seed, kept.counts)
             reader = Reader(client, rates, random.Random())  # noqa: S311 - of waits
             checker = Checker(
                 changes,
@@ -106,7 +106,7 @@ async def verify(
                 undecided=frozenset(undecided.to_list()),
                 archived=options.read_archived,
             )
-            work = _Work(checker, kept, seen, reader, progress or (lambda _: None))
+            work = _VerifyWorker(checker, kept, seen, reader, progress or (lambda _: None))
             try:
                 await work.all(changes, chosen - kept.done, options.workers)
             finally:
@@ -131,14 +131,14 @@ async def verify(
     return seen
 
 
-class _Work:
+class _VerifyWorker:
     """Checks image sets, and keeps what is found."""
 
     def __init__(
         self,
         checker: Checker,
         kept: VerifyFolder,
-        seen: Seen,
+        seen: VerifyProgress,
         reader: Reader,
         progress: Callable[[WorkProgress], None],
     ) -> None:
@@ -155,7 +155,7 @@ class _Work:
     async def _check(self, changed: tuple[str, list[ChangeRow], set[str]]) -> None:
         self._keep(changed[0], await self._checker.check(*changed))
 
-    def _keep(self, image_set_id: str, found: Checked | LeftOut) -> None:
+    def _keep(self, image_set_id: str, found: Checked | NotVerified) -> None:
         seen = self._seen
         if isinstance(found, Checked):
             self._kept.add(found.line(image_set_id))
@@ -168,7 +168,7 @@ class _Work:
         self._progress(_moment(seen))
 
 
-def _moment(seen: Seen) -> WorkProgress:
+def _moment(seen: VerifyProgress) -> WorkProgress:
     return WorkProgress(
         phase=Phase.READING,
         done=seen.counts.image_sets,
