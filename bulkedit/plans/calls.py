@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bulkedit.client.contract import UpdateRequest
+
 
 class CopyStep(StrEnum):
     """What a call is of the recipe that changes a primary image set through a copy of it, in this order."""
@@ -34,6 +36,18 @@ class PlannedCall:
     units: int
     bytes: int
     recipe: str | None = None
+
+    def as_request(self, expected_version: int) -> UpdateRequest:
+        """The request, if ``expected_version`` is the latest. Stored values are not filled in."""
+        return UpdateRequest(
+            image_set_id=self.image_set_id,
+            base=expected_version,
+            updatable=self.updatable,
+            removable=self.removable,
+            revert_to=self.revert_to,
+            force=self.force,
+            include_study=self.study_wide,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.client.contract import UpdateRequest
 from bulkedit.client.pacing import LOOK, Operation
 from bulkedit.client.responses import (
     Accepted,
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
 
     from bulkedit._json import JsonObject
     from bulkedit._log import Fields
+    from bulkedit.client.contract import UpdateRequest
     from bulkedit.client.pacing import SettleTimes
     from bulkedit.plans import Lane, PlannedCall
     from bulkedit.runs.budget import RetryBudget
@@ -699,16 +699,7 @@ class LaneRun:
 
     def _update(self) -> UpdateRequest:
         books = self._held
-        call = books.call
-        return books.update or UpdateRequest(
-            image_set_id=call.image_set_id,
-            base=self._expected,
-            updatable=call.updatable,
-            removable=call.removable,
-            revert_to=call.revert_to,
-            force=call.force,
-            include_study=call.study_wide,
-        )
+        return books.update or books.call.as_request(self._expected)
 
     def _digest(self, update: UpdateRequest) -> str:
         digest = hashlib.blake2b(key=self._context.key, digest_size=16)

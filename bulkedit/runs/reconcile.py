@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from anyio import to_thread
 
 from bulkedit._concurrency import for_each
-from bulkedit.client.contract import UpdateRequest
 from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import CallState, ImageSet, ImageSetState, Refusal, Refused
 from bulkedit.edits.document import follows, holds, reads_the_same
@@ -286,14 +285,14 @@ class _Examination:
                 continue
             for place in range(position, len(seen.calls)):
                 call = seen.calls[place]
-                if follows(_request(call), old, new, await self._target(call)):
+                if follows(call.as_request(0), old, new, await self._target(call)):
                     seen.made[call.call] = version.version
                     seen.held |= {one.call for one in seen.calls[position:place] if await self._holds(one, old)}
                     position = place + 1
                     break
 
     async def _holds(self, call: PlannedCall, document: JsonObject) -> bool:
-        return holds(_request(call), document, await self._target(call))
+        return holds(call.as_request(0), document, await self._target(call))
 
     # what it means
 
@@ -372,15 +371,3 @@ class _Examination:
         before = self._history.begun.get(call.call, {})
         counters = {name: before.get(name, 0) for name in ("attempts", "throttles", "faults", "conflicts")}
         return Event(at=time.time(), call=call.call, standing=standing, cause=cause, **counters, **told)
-
-
-def _request(call: PlannedCall) -> UpdateRequest:
-    return UpdateRequest(
-        image_set_id=call.image_set_id,
-        base=0,
-        updatable=call.updatable,
-        removable=call.removable,
-        revert_to=call.revert_to,
-        force=call.force,
-        include_study=call.study_wide,
-    )
