@@ -109,7 +109,9 @@ class Play:
         for _ in range(len(self.script.stops) + 1):
             self.go()
             self.server.wait(self.script.pause_s)
-            if self.sent in self.script.stranger_meanwhile:
+            # the other play has no next request before which the writer could come if the run has ended
+            goes_on = self.engine is not None and self.engine.tally.unprocessed > 0
+            if goes_on and self.sent in self.script.stranger_meanwhile:
                 image_set = self.server.world.image_set(DEFAULT_DATASTORE_ID, self.image_set_id)
                 self.server.world.write_as_another(image_set, self.server.now())
                 self.server.catch_up()
