@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 import bulkedit.emulator
+from bulkedit.cli.app import app
 from bulkedit.emulator import (
     DEFAULT_DATASTORE_ID,
     PROFILES,
@@ -31,7 +32,7 @@ from bulkedit.emulator import (
     serve_async,
     switches,
 )
-from bulkedit.errors import UsageError
+from bulkedit.errors import EXIT_USAGE
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
@@ -200,9 +201,8 @@ def job_of(client: Json, folder: Path) -> str:
 
 class TestCommand:
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        program = "import typer; from bulkedit.cli.emulate import emulate; typer.run(emulate)"
         return subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
+            [sys.executable, "-m", "bulkedit", "emulate", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -308,14 +308,9 @@ class TestCommand:
         ids=" ".join,
     )
     def test_words_that_do_not_fit_are_told_before_anything_starts(self, arguments: list[str]) -> None:
-        import typer
-
-        from bulkedit.cli.emulate import emulate
-
-        app = typer.Typer()
-        app.command()(emulate)
-        result = CliRunner().invoke(app, ["--port", "0", *arguments])
-        assert isinstance(result.exception, UsageError)
+        result = CliRunner().invoke(app, ["emulate", "--port", "0", *arguments])
+        assert result.exit_code == EXIT_USAGE
+        assert "http://127.0.0.1" not in result.output
 
     def test_a_port_in_use_is_told(self) -> None:
         with serve() as emulator:

@@ -205,9 +205,8 @@ class started:  # noqa: N801 - reads as a verb
     """`bulkedit emulate` in a process of its own, killed at the end of the block."""
 
     def __init__(self, *arguments: str) -> None:
-        program = "import typer; from bulkedit.cli.emulate import emulate; typer.run(emulate)"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
+            [sys.executable, "-m", "bulkedit", "emulate", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
