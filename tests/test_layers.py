@@ -1,5 +1,5 @@
-"""The rooms of bulkedit: imports between them point down only, no modules import one another in a circle, and the heavy
-libraries are imported in one room each."""
+"""The rooms of bulkedit: imports between them point down only, no modules import one another in a circle, the heavy
+libraries are imported in one room each, and no class name is taken twice."""
 
 from __future__ import annotations
 
@@ -85,6 +85,17 @@ def test_imports_between_rooms_point_down(module: str, path: Path) -> None:
 def test_no_modules_import_one_another_in_a_circle() -> None:
     graph = {name: imported_modules(path) - {name} for name, path in INSIDE}
     list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_no_class_name_is_taken_twice() -> None:
+    """Also not by classes inside functions and classes."""
+    found: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name)
+    assert found
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
 
 
 def test_every_module_is_in_a_room() -> None:
