@@ -273,5 +273,5 @@ def test_the_order_of_the_actions_decides_nothing(monkeypatch: pytest.MonkeyPatc
     again = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "rules_again", again)
     spec.loader.exec_module(again)
-    monkeypatch.setattr(making, "Rules", again.Rules)
+    monkeypatch.setattr(making, "ProfileRules", again.ProfileRules)
     assert walker(profile).derive(ID, content) == before
