@@ -35,7 +35,7 @@ from bulkedit.inventories.job import InventoryProgress, TakenInventory, take_inv
 from bulkedit.options.audit import AuditOptions
 from bulkedit.options.deid import DeidOptions
 from bulkedit.options.inventory import InventoryOptions
-from bulkedit.options.listing import ListOptions
+from bulkedit.options.listing import Contradictions, ListOptions, OnMany, OnMissing, StudyWide
 from bulkedit.options.revert import OnLaterChange, RevertOptions
 from bulkedit.options.running import Halt, OnConflict, RunOptions, Strategy
 from bulkedit.options.verify import Sample, VerifyOptions
@@ -73,6 +73,7 @@ __all__ = [
     "Advance",
     "Audit",
     "AuditOptions",
+    "Contradictions",
     "DeidOptions",
     "Deidentified",
     "Halt",
@@ -81,6 +82,8 @@ __all__ = [
     "ListOptions",
     "OnConflict",
     "OnLaterChange",
+    "OnMany",
+    "OnMissing",
     "Report",
     "Reversal",
     "RevertOptions",
@@ -88,6 +91,7 @@ __all__ = [
     "Sample",
     "StopSignal",
     "Strategy",
+    "StudyWide",
     "TakenInventory",
     "VerifyOptions",
     "Where",

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import bulkedit
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_NOT_ALL_APPLIED, EXIT_OK, BulkeditError
-from bulkedit.options.listing import OnMany
 
 
 async def one(edits: Path, datastore_id: str) -> int:
@@ -23,7 +22,7 @@ async def one(edits: Path, datastore_id: str) -> int:
     if not run.exists():
         plan = edits.with_suffix(".plan")
         if not plan.exists():
-            options = bulkedit.ListOptions(on_many=OnMany.ALL)
+            options = bulkedit.ListOptions(on_many=bulkedit.OnMany.ALL)
             await bulkedit.plan(edits, datastore_id, folder=plan, options=options)
         result = await bulkedit.apply(plan, run=run, options=bulkedit.RunOptions(rate="0.25/s"))
     else:
