@@ -28,7 +28,7 @@ import polars as pl
 
 from bulkedit.client.responses import CallState, ImageSet, ImageSetState
 from bulkedit.plans import CopyStep
-from bulkedit.runs import transitions as verdict
+from bulkedit.runs import transitions
 from bulkedit.runs.transitions import (
     NOT_CARRIED_OUT,
     OF_EVERY_CALL,
@@ -122,7 +122,7 @@ DELETIONS: Final = TransitionTable(
 def table_of(recipe: str | None) -> TransitionTable:
     """The table that a call follows. ``recipe``: of `bulkedit.plans.PlannedCall`."""
     if recipe is None or recipe == CopyStep.EDIT:
-        return verdict.CALLS
+        return transitions.CALLS
     return DELETIONS if recipe in {CopyStep.DELETE_ORIGINAL, CopyStep.DELETE_COPY} else COPIES
 
 
@@ -142,7 +142,7 @@ def of_made(found: ImageSet, *, promoted: bool) -> CallEvent:
     if found.state is ImageSetState.LOCKED:
         return E.COPY_LOCKED
     if found.failed:
-        ours = verdict.of_failure(found.message) is E.FAILED_REQUEST
+        ours = transitions.of_failure(found.message) is E.FAILED_REQUEST
         return E.COPY_FAILED_REQUEST if ours else E.COPY_FAILED_SERVICE
     if found.primary is not None and found.primary is not promoted:
         return E.DIFFERENT
@@ -166,7 +166,7 @@ def of_changed(
     if event is E.DIFFERENT and state is S.ACCEPTED:
         return E.KEEP_OUT
     first = (event is E.PASSED and state is not S.IN_DOUBT) or (event is E.NONE_NEW and moved)
-    return verdict.of_other_writer(may_follow=may_follow) if first else event
+    return transitions.of_other_writer(may_follow=may_follow) if first else event
 
 
 def is_there(promoted: ImageSet) -> bool:

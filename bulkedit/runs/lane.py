@@ -37,7 +37,7 @@ from bulkedit.edits.document import (
 )
 from bulkedit.options.running import OnConflict
 from bulkedit.plans import parts
-from bulkedit.runs import transitions as verdict
+from bulkedit.runs import transitions
 from bulkedit.runs.copy_transitions import table_of
 from bulkedit.runs.ledger import Event, Made, Part
 from bulkedit.runs.requests import READS, WRITES, GetDatastore, GetImageSet, GetMetadata, Update
@@ -134,10 +134,10 @@ def meaning(
 ) -> CallEvent:
     """What a reply means that shows no image set and no metadata."""
     if isinstance(reply, Accepted | Copied | Deleting):
-        return verdict.of_answer(reply)
+        return transitions.of_answer(reply)
     if isinstance(reply, Datastore) or isinstance(performed, GetDatastore):
-        return verdict.of_store(reply)
-    return verdict.of_answer(reply) if isinstance(performed, WRITES) else verdict.of_failed_read(reply)
+        return transitions.of_store(reply)
+    return transitions.of_answer(reply) if isinstance(performed, WRITES) else transitions.of_failed_read(reply)
 
 
 def _why(event: CallEvent, reply: Reply | None) -> Why:
@@ -362,7 +362,7 @@ class LaneRun:
             return
         # no removal by the stored value has been made yet: the service may want the empty one
         other_value = books.removal is Removal.STORED and quirks.removal is not Removal.STORED
-        refined = verdict.of_failed_update(
+        refined = transitions.of_failed_update(
             event,
             books.state,
             several=books.call.units > 1,
@@ -378,8 +378,8 @@ class LaneRun:
             # a version that a row names may be there already: reads may lag behind writes
             unseen = found.version < (books.call.version or 0) and books.polls < _POLLS_AT_LEAST
             behind = unseen or self._versions.is_behind(found)
-            return verdict.of_first_poll(found, expected=self._is_expected(found), behind=behind)
-        event = verdict.of_poll(
+            return transitions.of_first_poll(found, expected=self._is_expected(found), behind=behind)
+        event = transitions.of_poll(
             found,
             state=books.state,
             expected=self._expected,
@@ -411,7 +411,7 @@ class LaneRun:
         if policy is OnConflict.STOP:
             self._stopped.add(_stopped_by(books.call))
         may_follow = books.call.version is None and policy is OnConflict.REBASE
-        self._take(verdict.of_other_writer(may_follow=may_follow), why=(cause, None))
+        self._take(transitions.of_other_writer(may_follow=may_follow), why=(cause, None))
 
     def _read(self, metadata: Metadata, performed: LaneRequest | None) -> None:
         books = self._held
@@ -427,7 +427,7 @@ class LaneRun:
             # nothing is sent to a series or instance that is not there; what else the call asks for goes on
             several = books.call.units > 1 and not misplaced.alone
             self._misplaced = misplaced if several else None
-            self._take(verdict.of_refusal(several=several, other_value=False), why=(misplaced.cause, None))
+            self._take(transitions.of_refusal(several=several, other_value=False), why=(misplaced.cause, None))
             return
         books.update = fill_stored(wanted, metadata.document)
         books.removal = books.removal or self._context.quirks.first_removal
@@ -666,7 +666,7 @@ class LaneRun:
             repeats = books.repeats = books.repeats or self._repeats(reads=False)
         wait = repeats.fault(self._now)
         if wait is None:
-            self._take(verdict.of_exhaustion(came.event), why=(f"given up after repeated: {came.event}", None))
+            self._take(transitions.of_exhaustion(came.event), why=(f"given up after repeated: {came.event}", None))
             return False
         self.due = self._now + wait
         return True

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from bulkedit.client.responses import Accepted, CallState, ImageSet, ImageSetState, Lost, Refusal, Refused
-from bulkedit.runs import transitions as verdict
+from bulkedit.runs import transitions
 from bulkedit.runs.copy_transitions import COPIES, DELETIONS
 from bulkedit.runs.transitions import CALLS, OPEN, A, CallAction, CallEvent, E, Machine, S, TransitionTable
 
 TABLES = [CALLS, COPIES, DELETIONS]
 SENT = (S.INTENDED, S.IN_DOUBT)
-RUNS = Path(verdict.__file__).parent
+RUNS = Path(transitions.__file__).parent
 # what a function makes other events of before the table is asked
 REFINED = {E.INVALID_AT_EXPECTED}
 
@@ -40,20 +40,20 @@ def takes(state: CallState, event: CallEvent, table: TransitionTable = CALLS) ->
 def refined(event: CallEvent, state: CallState) -> set[CallEvent]:
     """What the event can come to, whatever the call."""
     every = itertools.product((True, False), repeat=3)
-    return {verdict.of_failed_update(event, state, several=s, other_value=o, kept=k) for s, o, k in every}
+    return {transitions.of_failed_update(event, state, several=s, other_value=o, kept=k) for s, o, k in every}
 
 
 @pytest.mark.parametrize("state", SENT)
 @pytest.mark.parametrize("reply", [Accepted(2), Lost("x"), *(Refused(kind, "x") for kind in Refusal)], ids=repr)
 def test_every_answer_to_an_update_has_an_action(state: CallState, reply: Accepted | Refused | Lost) -> None:
-    assert takes(state, verdict.of_answer(reply)) in CallAction
+    assert takes(state, transitions.of_answer(reply)) in CallAction
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.of)
 @pytest.mark.parametrize("state", OPEN)
 @pytest.mark.parametrize("reply", [Lost("x"), *(Refused(kind, "x") for kind in Refusal)], ids=repr)
 def test_every_failed_read_has_an_action(table: TransitionTable, state: CallState, reply: Refused | Lost) -> None:
-    assert takes(state, verdict.of_failed_read(reply), table) in CallAction
+    assert takes(state, transitions.of_failed_read(reply), table) in CallAction
 
 
 @pytest.mark.parametrize("state", OPEN)
@@ -63,10 +63,12 @@ def test_every_failed_read_has_an_action(table: TransitionTable, state: CallStat
 def test_every_poll_has_an_action(state: CallState, version: int, found_state: ImageSetState, status: str) -> None:
     found = image_set(version, found_state, status, updated_at=9.0)
     if state is S.PLANNED:
-        meanings = {verdict.of_first_poll(found, expected=e, behind=b) for e in (True, False) for b in (True, False)}
+        meanings = {
+            transitions.of_first_poll(found, expected=e, behind=b) for e in (True, False) for b in (True, False)
+        }
     else:
         chosen: list[Any] = [{"expected_updated_at": at, "reused": r} for at in (None, 0.0) for r in (True, False)]
-        meanings = {verdict.of_poll(found, state=state, expected=4, **options) for options in chosen}
+        meanings = {transitions.of_poll(found, state=state, expected=4, **options) for options in chosen}
     events = {event for meaning in meanings for event in refined(meaning, state)}
     assert all(takes(state, event) in CallAction for event in events)
 
@@ -81,7 +83,7 @@ def test_an_unknown_outcome_becomes_applied_only_on_proof_and_rejected_only_on_t
     ends = {s: [e for (of, e), (to, _) in CALLS.rows.items() if of is S.IN_DOUBT and to is s] for s in CallState}
     assert ends[S.APPLIED] == [E.OURS, E.UNCHANGED]
     assert ends[S.REJECTED] == [E.REFUSED]
-    assert verdict.of_failed_update(
+    assert transitions.of_failed_update(
         E.INVALID_AT_EXPECTED, S.IN_DOUBT, several=False, other_value=False, kept=False
     ) == (E.REFUSED)
 
@@ -206,7 +208,7 @@ POLLS: list[tuple[CallState, int, ImageSet, CallEvent]] = [
     ids=[f"{s}-{b}-{f.version}-{f.state}-{f.status}" for s, b, f, _ in POLLS],
 )
 def test_what_a_poll_means(state: CallState, expected: int, found: ImageSet, event: CallEvent) -> None:
-    assert verdict.of_poll(found, state=state, expected=expected, expected_updated_at=1.0) == event
+    assert transitions.of_poll(found, state=state, expected=expected, expected_updated_at=1.0) == event
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ def test_what_a_poll_means(state: CallState, expected: int, found: ImageSet, eve
     ids=["free", "another writer's", "lagging", "lagging and another's", "locked", "locked by another", "gone"],
 )
 def test_what_a_poll_before_the_request_means(found: ImageSet, expected: bool, behind: bool, event: CallEvent) -> None:
-    assert verdict.of_first_poll(found, expected=expected, behind=behind) == event
+    assert transitions.of_first_poll(found, expected=expected, behind=behind) == event
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,7 @@ def test_what_a_poll_before_the_request_means(found: ImageSet, expected: bool, b
     ids=["by the request", "without words", "by the service"],
 )
 def test_whose_fault_a_failed_update_is(message: str, event: CallEvent) -> None:
-    assert verdict.of_failure(message) == event
+    assert transitions.of_failure(message) == event
 
 
 @pytest.mark.parametrize(
@@ -255,11 +257,11 @@ def test_whose_fault_a_failed_update_is(message: str, event: CallEvent) -> None:
 )
 def test_what_a_failure_comes_to(event: CallEvent, state: CallState, facts: str, comes_to: CallEvent) -> None:
     given = {fact: fact in facts.split() for fact in ("several", "other_value", "kept")}
-    assert verdict.of_failed_update(event, state, **given) == comes_to
+    assert transitions.of_failed_update(event, state, **given) == comes_to
 
 
 def test_attempts_that_are_used_up_are_an_event_of_their_own() -> None:
-    spent = [verdict.of_exhaustion(event) for event in (E.READ_LOST, E.FAILED_SERVICE, E.AT_EXPECTED)]
+    spent = [transitions.of_exhaustion(event) for event in (E.READ_LOST, E.FAILED_SERVICE, E.AT_EXPECTED)]
     assert spent == [E.READS_EXHAUSTED, E.EXHAUSTED_BY_FAILURES, E.EXHAUSTED]
 
 
