@@ -25,7 +25,7 @@ from bulkedit._files import new_id
 from bulkedit._progress import Advance, Phase, StopSignal, WorkProgress, draining_by, ended_by, told_each
 from bulkedit.after import report as reports
 from bulkedit.after.revert import Reversal, revert_run
-from bulkedit.after.verify.verify import verify as verify_run
+from bulkedit.after.verify.job import verify as verify_run
 from bulkedit.audits.job import Audit, audit_run
 from bulkedit.client.connect import connect
 from bulkedit.deidentification.job import Deidentified, deidentify
@@ -284,7 +284,7 @@ async def verify(
 
     The answer's ``verification`` has the differences as frames; it is None if image sets are left to read, which the
     same call goes on with. ``where`` says what is otherwise than when the run was begun. ``progress`` is called after
-    every image set. Raises as `bulkedit.after.verify.verify.verify`.
+    every image set. Raises as `bulkedit.after.verify.job.verify`.
     """
     found = await to_thread.run_sync(runs.load, Path(run))
     return await verify_run(found, options, where=where, progress=progress, stop=stop)

@@ -14,7 +14,7 @@ import typer
 from bulkedit._printable import printable
 from bulkedit._progress import Phase, WorkProgress
 from bulkedit._words import duration, noun, plural
-from bulkedit.after.verify.verify import verify as verify_run
+from bulkedit.after.verify.job import verify as verify_run
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line, lines_of_edits, out, print_rows
 from bulkedit.cli._working import Latest, agreed_where, attended
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, StoppedError

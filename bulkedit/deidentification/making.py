@@ -70,10 +70,6 @@ class Making:
         """Say which image sets are primary: their UIDs cannot be changed in place."""
         self._primary = primary
 
-    def is_done(self, image_set_id: str) -> bool:
-        """Whether an image set was done before."""
-        return image_set_id in self._done
-
     def take(self, image_set_id: str, document: JsonObject) -> None:
         """Derive the edits of one document and keep them. Raises MetadataError naming the image set."""
         if image_set_id in self._done:

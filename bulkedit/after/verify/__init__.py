@@ -1,7 +1,7 @@
 """Reading back what a run has changed: every applied edit held against the store, every difference named."""
 
 from bulkedit.after.verify.folder import DIFFERENCES, KEPT, Verification, load, verifications
-from bulkedit.after.verify.verify import VerifyProgress, verify
+from bulkedit.after.verify.job import VerifyProgress, verify
 from bulkedit.edits.compare import Difference
 
 __all__ = [
