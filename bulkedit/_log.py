@@ -332,7 +332,7 @@ def run_log(folder: Path) -> Iterator[None]:
 def leave(error: Exception, place: Path | None) -> Path | None:
     """Log the traceback of a defect, once. Returns the file in which it is, of ``place`` and that of an earlier time.
 
-    An error that a user can cause is none: it is said in full.
+    An error that a user can cause is no defect: its text is shown in full.
     """
     from bulkedit.errors import BulkeditError
 
