@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import figures
 from benchmarks.emulator_load import document
-from bulkedit.emulator import Emulator, ScaledClock, Settings, Settle, SystemClock, profile, serve
+from bulkedit.emulator import CompletionTime, Emulator, ScaledClock, Settings, SystemClock, profile, serve
 from bulkedit.emulator.state.document import assemble
 from tests.clients import test_conformance as installed
 
@@ -252,7 +252,7 @@ def missing(client: str, scenario: Scenario) -> str | None:
 def hospital_of(scenario: Scenario) -> Iterator[Hospital]:
     settings = Settings(
         profile=profile("2026", primary_patient="allow", primary_study="allow"),
-        settle=Settle(seconds=0.5, sigma=0.3),
+        completion_time=CompletionTime(seconds=0.5, sigma=0.3),
         quotas=scenario.quotas,
     )
     clock = SystemClock() if scenario.speed == 1 else ScaledClock(scenario.speed)
@@ -272,7 +272,7 @@ def measure(client: str, scenario: Scenario, *, timeout_s: float) -> Result:
         entries = hospital.emulator.journal(since=before[-1].seq if before else 0)
         requests = [entry for entry in entries if entry.kind == "request" and entry.image_set_id]
         assert requests, f"{client} has sent nothing"
-        time.sleep(2 / scenario.speed)  # the last updates settle
+        time.sleep(2 / scenario.speed)  # the last updates complete
         return Result(
             client=client,
             seconds=requests[-1].at - requests[0].at,

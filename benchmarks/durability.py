@@ -66,8 +66,8 @@ def throughput(plan: plans.SavedPlan, path: Path, *, synchronous: str) -> float:
             )
             engine = Engine(plan, Slow(CALLS), ledger, options, key=KEY, rng=random.Random(1))
             began = time.perf_counter()
-            tally = await engine.run()
-            assert tally.applied == CALLS
+            counters = await engine.run()
+            assert counters.applied == CALLS
             return CALLS / (time.perf_counter() - began)
 
     return anyio.run(main)
@@ -90,7 +90,7 @@ def compare(folder: Path) -> None:
 
 
 def synthesise(folder: Path) -> None:
-    """A plan of a million calls and a ledger in which all but 100 are settled."""
+    """A plan of a million calls and a ledger in which all but 100 are completed."""
     numbers = pl.int_range(LEDGER_CALLS, dtype=pl.UInt32, eager=True)
     ids = numbers.cast(pl.String).str.zfill(32)
     sample = planned(folder / "sample", DEFAULT_DATASTORE_ID, [row(f"{0:032d}", "PatientName", "X")])
@@ -106,12 +106,14 @@ def synthesise(folder: Path) -> None:
     plans.save(plan, folder / "plan", about_plan(plan, DEFAULT_DATASTORE_ID))
     with Ledger.create(folder / "ledger.sqlite") as ledger:
         ledger._connection.execute("PRAGMA synchronous = OFF")
-        for standing in (CallState.INTENDED, CallState.ACCEPTED, CallState.APPLIED):
-            last = LEDGER_CALLS - (100 if standing is CallState.APPLIED else 0)
+        for state in (CallState.INTENDED, CallState.ACCEPTED, CallState.APPLIED):
+            last = LEDGER_CALLS - (100 if state is CallState.APPLIED else 0)
             for begin in range(0, last, 50_000):
                 ledger.append(
                     [
-                        Event(at=float(n), call=n, standing=standing, base=1, version=2, attempts=1, digest="d" * 32)
+                        Event(
+                            at=float(n), call=n, state=state, expected_version=1, version=2, attempts=1, digest="d" * 32
+                        )
                         for n in range(begin, min(last, begin + 50_000))
                     ]
                 )
@@ -126,8 +128,8 @@ def ready(folder: Path) -> None:
         opened = time.perf_counter()
         found = resumption(plan, ledger, Strategy.NEW)
         engine = Engine(plan, Instant(0), ledger, EngineOptions(), key=KEY, rng=random.Random(1))
-        assert found.in_doubt == 100
-        assert engine.tally.applied == LEDGER_CALLS - 100
+        assert found.outcome_unknown == 100
+        assert engine.counters.applied == LEDGER_CALLS - 100
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     size = (folder / "ledger.sqlite").stat().st_size / 2**20
     print(

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle, World, serve
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, CompletionTime, Settings, World, serve
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -116,7 +116,7 @@ async def load(port: int, image_set_ids: list[str], seconds: float) -> tuple[int
 def serve_image_sets(count: int, size: int, state: Path | None, pipe: Connection) -> None:
     """The emulator's process: fills a world, says where it listens, tells its CPU time when asked."""
     os.sched_setaffinity(0, {0})
-    settings = Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.0), concurrent=10**6, state=state)
+    settings = Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.0), concurrent=10**6, state=state)
     with serve(settings) as emulator:
         ids = emulator.do(lambda world: fill(world, count, size))
         gc.freeze()

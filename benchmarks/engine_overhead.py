@@ -63,9 +63,9 @@ def engine(url: str, plan: plans.SavedPlan, *, logs: bool = True) -> Took:
             async with connect(Connection(datastore_id=instant.DATASTORE, endpoint_url=url)) as client:
                 engine = Engine(plan, client, ledger, OPTIONS, key=b"a key", rng=random.Random(7))
                 began = _Stopwatch()
-                tally = await engine.run()
-                assert tally.applied == tally.calls
-                return began.took(tally.requests, tally.reads)
+                counters = await engine.run()
+                assert counters.applied == counters.calls
+                return began.took(counters.requests, counters.reads)
 
     return asyncio.run(run())
 

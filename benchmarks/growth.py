@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.counters import RunCounters
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-# no quota; and in-flight room for a service whose settled updates are looked at only after a moment
+# no quota; and in-flight room for a service whose completed updates are looked at only after a moment
 OPTIONS = EngineOptions(rates={operation: Rate(1e7, 1e7) for operation in Operation}, max_in_flight=2_000)
 
 
@@ -48,15 +48,15 @@ def measure(folder: Path, calls: int) -> dict[str, Any]:
     watch.forget_peak()
     with short_collections(), watch.callbacks() as callbacks, Ledger.create(run.ledger) as ledger:
         began, cpu = time.perf_counter(), time.process_time()
-        tally = asyncio.run(_run(run, instant.Instant(calls), ledger))
+        counters = asyncio.run(_run(run, instant.Instant(calls), ledger))
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    assert tally.applied == calls, tally
+    assert counters.applied == calls, counters
     peak = watch.peak_mib() - idle
     watch.forget_peak()
     began = time.perf_counter()
     with Ledger.open(run.ledger) as ledger:
         again = Engine(plan, instant.Instant(1), ledger, OPTIONS, key=b"", rng=random.Random(7))
-        assert again.tally.applied == calls
+        assert again.counters.applied == calls
     assert summary(run)["applied"] == calls
     return {
         "calls": calls,

@@ -48,10 +48,10 @@ class Instant:
         await checkpoint()
         self.updates += 1
         number = int(request.image_set_id)
-        if self._versions[number] != request.base:
+        if self._versions[number] != request.expected_version:
             return Refused(Refusal.STALE, "ResourceNotFoundException")
         self._versions[number] += 1
-        return Accepted(request.base + 1)
+        return Accepted(request.expected_version + 1)
 
     async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
         raise NotImplementedError

@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from tests.cli.executioner import COMPILER, Point, Row, go_on, kill_once
 from tests.cli.shell import Shell
 
@@ -26,7 +26,7 @@ def one_run(points: list[Point], rng: random.Random) -> list[Row]:
     """One run, killed at each of the points in turn, then finished."""
     with (
         tempfile.TemporaryDirectory() as name,
-        serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=1.0))) as emulator,
+        serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=1.0))) as emulator,
     ):
         shell = Shell(Path(name), emulator)
         image_sets = shell.image_sets(IMAGE_SETS)

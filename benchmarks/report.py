@@ -100,7 +100,9 @@ def run_of(folder: Path, rows: int, per_call: int, *, shuffled: bool) -> runs.Ru
 def _fill(run: runs.Run, calls: int) -> None:
     """Intent, acceptance and end of each call, as the engine writes them."""
     Ledger.create(run.ledger).close()
-    columns = "at, call, standing, base, version, attempts, throttles, faults, conflicts, cause, message, digest"
+    columns = (
+        "at, call, state, expected_version, version, attempts, throttles, faults, conflicts, cause, message, digest"
+    )
     insert = f"INSERT INTO event ({columns}) VALUES (?, ?, ?, 1, ?, ?, 0, 0, 0, ?, ?, ?)"  # noqa: S608
     with closing(sqlite3.connect(run.ledger)) as connection:
         connection.execute("PRAGMA synchronous = OFF")

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from tests.emulator.hospital import document
 
 RUNS = 21
@@ -22,7 +22,10 @@ YARDSTICK = ("-c", "import typer, rich")
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0))) as store:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0))) as store,
+    ):
         image_set = store.add(document())
         (Path(folder) / "edits.csv").write_text(f"image_set_id,StudyDescription\n{image_set},X\n")
         words = ("apply", "edits.csv", "--run", "r", "--yes", "--datastore", store.datastore_id)

@@ -20,7 +20,7 @@ _P = TypeVar("_P")
 _R = TypeVar("_R")
 
 
-def abreast(work: Callable[[_P], _R], pieces: Iterable[_P]) -> Iterator[_R]:
+def concurrently(work: Callable[[_P], _R], pieces: Iterable[_P]) -> Iterator[_R]:
     """The results of pieces in their order. What ``work`` raises for a piece is raised in its place.
 
     ``work`` runs in threads, on at most two pieces at a time; pieces are taken in the caller's thread, two ahead of the

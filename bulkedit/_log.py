@@ -59,13 +59,13 @@ class Fields(TypedDict, total=False):
     attempt: int  # of the update of this call, from 1
     duration_ms: float
     retry_after_s: float | None
-    base: int | None  # version that the request takes for the latest
+    expected_version: int | None  # version that the request takes for the latest
     made: int | None  # version that the update has made
     attempts: int
     throttles: int
     faults: int
     conflicts: int
-    cause: str | None  # as in the ledger
+    reason: str | None  # as in the ledger
     parent: int  # the call that was split
     quota_per_second: float
     plan: str  # the first 16 digits of its digest
@@ -90,7 +90,7 @@ _FORMS: Final = {
     "operation": r"[A-Z][A-Za-z]+",
     "request_id": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "code": r"[A-Za-z]{1,80}|HTTP \d{3}|no HTTP status|unreadable answer",
-    "cause": r"[A-Za-z]{1,80}|HTTP \d{3}|[a-z-]+(?:[:;,]? [a-z-]+){0,24}",  # codes, and our words
+    "reason": r"[A-Za-z]{1,80}|HTTP \d{3}|[a-z-]+(?:[:;,]? [a-z-]+){0,24}",  # codes, and our words
     "plan": r"[0-9a-f]{16}",
     "error": r"[A-Za-z_]\w{0,79}",
     "traceback": r"(?:caused by |one of it )?[A-Za-z_]\w*|  (?:\S+:\d+ in \S+|…)",

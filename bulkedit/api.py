@@ -177,10 +177,12 @@ class _Telling(Listener):
         self._progress = progress
         self._stop = stop
 
-    def looking_up(self, tally: Callable[[], SearchCounters]) -> AbstractAsyncContextManager[None]:
+    def looking_up(self, counters: Callable[[], SearchCounters]) -> AbstractAsyncContextManager[None]:
         """Tell of searches."""
         return self._told(
-            lambda: WorkProgress(phase=Phase.SEARCHING, done=tally().image_sets, throttled=tally().reads.throttled)
+            lambda: WorkProgress(
+                phase=Phase.SEARCHING, done=counters().image_sets, throttled=counters().reads.throttled
+            )
         )
 
     def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
@@ -230,7 +232,7 @@ async def apply(
     A plan that deletes originals for good (``via_copy`` and ``delete_originals`` of its options) is refused with
     UsageError unless ``delete_originals`` says so here too.
 
-    ``run``: the run's folder, `runs/<id>` where not given. Returns when all is settled that can be. Raises what
+    ``run``: the run's folder, `runs/<id>` where not given. Returns when all is completed that can be. Raises what
     `Engine.run` raises; the run can go on afterwards: `resume`.
 
     ``progress`` is called every half second with a `bulkedit.runs.progress.Progress`. Once ``stop`` is sent, nothing

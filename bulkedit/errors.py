@@ -4,7 +4,7 @@ An error says what, where, why likely, and what to type. Its class carries the e
 where the raiser has nothing better. No text here ever carries the value of an edit or of metadata.
 
 Texts name an option by its field of the options' dataclass, in backticks and with the value to give it, if there is
-one: `rules=2026`. So they speak to the library; the command line words them as flags (`worded`).
+one: `service_version=2026`. So they speak to the library; the command line words them as flags (`worded`).
 """
 
 import re
@@ -25,7 +25,7 @@ EXIT_INTERRUPTED = 130
 
 
 def worded(text: str, flags: Mapping[str, str]) -> str:
-    """A text as the command line says it: `rules=2026` becomes --rules 2026, `via_copy` --via-copy.
+    """A text as the command line says it: `service_version=2026` becomes --service-version 2026, `via_copy` --via-copy.
 
     ``flags``: the flag of each option by its field's name. Other words in backticks stay.
     """

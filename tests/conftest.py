@@ -10,7 +10,7 @@ import pytest
 
 from bulkedit.cli._commands import COMMANDS
 from bulkedit.cli.app import load_command
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,5 +53,5 @@ def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
     """A HealthImaging of its own over HTTP, without throttling, whose updates are done in a moment."""
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as running:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as running:
         yield running

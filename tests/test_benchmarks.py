@@ -79,10 +79,10 @@ async def test_only_the_lanes_under_way_are_held(tmp_path: Path) -> None:
         engine = Engine(run.plan, instant.Instant(calls), ledger, options, key=b"key", rng=random.Random(7))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(look)
-            tally = await engine.run()
+            counters = await engine.run()
             tasks.cancel_scope.cancel()
     gc.unfreeze()
-    assert tally.applied == calls
+    assert counters.applied == calls
     assert 0 < most < _BATCH + 3 * options.max_in_flight < calls
     assert callbacks.count > calls
     assert callbacks.longest_cpu_s < 0.05

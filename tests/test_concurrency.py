@@ -1,4 +1,4 @@
-"""Work done abreast gives what the same work gives one piece after another."""
+"""Work done concurrently gives what the same work gives one piece after another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from bulkedit._concurrency import abreast, first_error, for_each
+from bulkedit._concurrency import concurrently, first_error, for_each
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 10])
 def test_results_come_in_the_order_of_the_pieces(count: int) -> None:
-    assert list(abreast(lambda piece: piece * 2, range(count))) == [piece * 2 for piece in range(count)]
+    assert list(concurrently(lambda piece: piece * 2, range(count))) == [piece * 2 for piece in range(count)]
 
 
 def test_two_pieces_are_worked_on_at_a_time() -> None:
     both = threading.Barrier(2, timeout=10)
-    assert list(abreast(lambda _: both.wait() in {0, 1}, range(4))) == [True] * 4
+    assert list(concurrently(lambda _: both.wait() in {0, 1}, range(4))) == [True] * 4
 
 
 def test_what_fails_is_raised_in_its_place() -> None:
-    results = abreast(lambda piece: 1 // piece, [1, 1, 0, 1])
+    results = concurrently(lambda piece: 1 // piece, [1, 1, 0, 1])
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -41,7 +41,7 @@ def test_pieces_are_not_taken_far_ahead() -> None:
             taken.append(piece)
             yield piece
 
-    results = abreast(lambda piece: piece, pieces())
+    results = concurrently(lambda piece: piece, pieces())
     next(results)
     assert len(taken) == 3
 

@@ -147,10 +147,10 @@ def documented() -> dict[str, set[str]]:
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """One line of each type, from real commands."""
-    from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+    from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 
     folder = tmp_path_factory.mktemp("json")
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as emulator:
         return {line["type"]: line for line in _lines(Shell(folder, emulator))}
 
 

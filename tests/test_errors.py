@@ -21,10 +21,10 @@ def test_an_error_without_words_says_what_its_class_says() -> None:
     ("text", "told"),
     [
         ("Give `via_copy`.", "Give --via-copy."),
-        ("`rules=2026`", "--rules 2026"),
+        ("`service_version=2026`", "--service-version 2026"),
         ("`via_copy=True`", "--via-copy"),
         ("`other`, `RunOptions`", "`other`, `RunOptions`"),
     ],
 )
 def test_the_command_line_words_fields_as_flags(text: str, told: str) -> None:
-    assert worded(text, {"via_copy": "--via-copy", "rules": "--rules"}) == told
+    assert worded(text, {"via_copy": "--via-copy", "rules": "--service-version"}) == told

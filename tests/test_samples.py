@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.emulator import UNTHROTTLED, Emulator, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Emulator, Settings, serve
 from bulkedit.emulator.dicom_import.importer import read_folder
 from bulkedit.emulator.state.document import parse
 
@@ -29,7 +29,10 @@ def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     """The demo data store."""
     secondary = getattr(request, "param", None)
     files = resources.files("pydicom").joinpath("data/test_files")
-    with resources.as_file(files) as folder, serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as running:
+    with (
+        resources.as_file(files) as folder,
+        serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as running,
+    ):
         for image_set in read_folder(folder).image_sets:
             image_set_id = running.add(image_set.document)
             if image_set_id == secondary:

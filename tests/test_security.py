@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from bulkedit.emulator.api.model import operations
 from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK
@@ -52,7 +52,7 @@ def actions(policy: str) -> set[str]:
 def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """What each command calls, over a list that takes all the ways there are."""
     seen: dict[str, set[str]] = {}
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as emulator:
         shell = Shell(tmp_path_factory.mktemp("iam"), emulator)
 
         def run(command: str, *words: str, policy: str | None = None, stopped: bool = False) -> None:

@@ -121,8 +121,8 @@ def decide(
             "or another writer's cannot be told.",
             "Nothing of the run is to be undone there: both versions hold the same.",
         )
-    base = min(own.made.values())
-    others = own.others(listed, base)
+    expected_version = min(own.made.values())
+    others = own.others(listed, expected_version)
     if others and on_later_change is not OnLaterChange.OVERWRITE:
         what = f"version {others[0]}" if len(others) == 1 else f"versions {', '.join(map(str, others))}"
         when = "since" if others[0] > max(own.made) else "while it ran"
@@ -132,9 +132,9 @@ def decide(
             f"has been changed by another writer {when} ({what}).",
             "Bring it back all the same, and undo that too: `on_later_change=overwrite`",
         )
-    before = next((v.version for v in listed if v.version <= base and not v.failed), None)
+    before = next((v.version for v in listed if v.version <= expected_version and not v.failed), None)
     if before is None:
-        return NotReverted(image_set_id, "no-version", f"has no version {base} or before to go back to.")
+        return NotReverted(image_set_id, "no-version", f"has no version {expected_version} or before to go back to.")
     return Target(image_set_id, before, latest.version)
 
 
@@ -246,18 +246,18 @@ class _Reverting:
             self._touched.setdefault(image_set_id, Touched()).rows.add(row)
         self._unprocessed = changes.unprocessed()
         wide = changes.study_wide().rows(named=True)
-        calls = {call["settled_by"]: {**call, "rows": set(), "members": {call["lead"]}} for call in wide}
+        calls = {call["completed_by"]: {**call, "rows": set(), "members": {call["lead"]}} for call in wide}
         self._wide = list(calls.values())
-        applied = changes.all().filter(pl.col("standing") == str(CallState.APPLIED))
-        names = ("image_set_id", "lead", "settled_by", "base", "version", "row", "edit_id")
+        applied = changes.all().filter(pl.col("state") == str(CallState.APPLIED))
+        names = ("image_set_id", "lead", "completed_by", "expected_version", "version", "row", "edit_id")
         for row in applied.select(names).unique(maintain_order=True).collect().iter_rows(named=True):
             touched = self._touched.setdefault(row["image_set_id"], Touched())
             touched.rows.add(row["row"])
             if row["edit_id"] is not None:
                 touched.edit_ids.add(row["edit_id"])
             if row["lead"] == row["image_set_id"]:
-                touched.own.add(row["base"], row["version"])
-            if (call := calls.get(row["settled_by"])) is not None:
+                touched.own.add(row["expected_version"], row["version"])
+            if (call := calls.get(row["completed_by"])) is not None:
                 call["rows"].add(row["row"])
                 call["members"].add(row["image_set_id"])
         for call in self._wide:
@@ -267,7 +267,7 @@ class _Reverting:
             if call["open"]:
                 self._undecided.add(call["lead"])
             else:
-                lead.own.add(call["base"], call["version"])
+                lead.own.add(call["expected_version"], call["version"])
 
     async def find_siblings(self) -> None:
         """The image sets that study-wide calls have changed beside the one they named, and their versions."""
@@ -337,9 +337,9 @@ class _Reverting:
         if image_set_id in self._undecided:
             return NotReverted(
                 image_set_id,
-                "in-doubt",
+                "outcome-unknown",
                 "has a call of the run whose fate is open.",
-                f"Settle it first: bulkedit resume {shell_word(self._run.folder)}",
+                f"CompletionTime it first: bulkedit resume {shell_word(self._run.folder)}",
             )
         if image_set_id in self._promoted:
             return NotReverted(
@@ -393,7 +393,7 @@ class _Reverting:
                 "rows": len({row for one in targets for row in self._touched[one.image_set_id].rows}),
             },
             "settings": {
-                "rules": rules.age,
+                "service_version": rules.version,
                 "payload_limit": settings.payload_limit,
                 "force": False,
                 "merge": settings.merge,
@@ -408,7 +408,7 @@ class _Reverting:
                     "skipped": 0,
                     "empty": 0,
                     "searches": 0,
-                    "beyond_knowledge": 0,
+                    "edits_of_unknown_study": 0,
                 },
             ),
         }

@@ -46,7 +46,7 @@ TARGETS: Final = pl.Schema(
         "image_set_id": pl.String(),
         "edits": pl.UInt32(),  # of the plan
         "not_applied": pl.UInt32(),  # of these
-        "base": pl.UInt32(),  # version before the first call that named it; null where none did
+        "expected_version": pl.UInt32(),  # version before the first call that named it; null where none did
         "promoted": pl.String(),  # the image set that holds its edits, where they were made in a copy
     }
 )
@@ -74,9 +74,9 @@ class AuditProgress:
 def targets(run: Run) -> pl.DataFrame:
     """The image sets that a run was to change: columns `TARGETS`, in the order of the plan."""
     changes = Changes(run)
-    applied = changes.all().select("edit", "image_set_id", "lead", "base")
+    applied = changes.all().select("edit", "image_set_id", "lead", "expected_version")
     own = applied.filter(pl.col("image_set_id") == pl.col("lead"))
-    bases = own.group_by("image_set_id").agg(pl.col("base").min())
+    expected_versions = own.group_by("image_set_id").agg(pl.col("expected_version").min())
     copies = {"image_set_id": list(changes.promoted.values()), "promoted": list(changes.promoted)}
     promoted = pl.LazyFrame(copies, schema={"image_set_id": pl.String(), "promoted": pl.String()})
     done = applied.select("edit", done=True)
@@ -84,7 +84,7 @@ def targets(run: Run) -> pl.DataFrame:
     return (
         planned.group_by("image_set_id", maintain_order=True)
         .agg(edits=pl.len(), not_applied=pl.col("done").is_null().sum())
-        .join(bases, on="image_set_id", how="left", maintain_order="left")
+        .join(expected_versions, on="image_set_id", how="left", maintain_order="left")
         .join(promoted, on="image_set_id", how="left", maintain_order="left")
         .select(TARGETS.names())
         .cast(TARGETS)
@@ -117,22 +117,24 @@ async def check(
     reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
 
     async def look_at(target: tuple[str, int | None, str | None]) -> None:
-        image_set_id, base, promoted = target
+        image_set_id, expected_version, promoted = target
         if promoted is None:
-            await _one(reader, seen, image_set_id, base, archived=archived)
+            await _one(reader, seen, image_set_id, expected_version, archived=archived)
         else:
             await _copied(reader, seen, image_set_id, promoted, archived=archived)
         seen.requests, seen.throttled = reader.reads.requests, reader.reads.throttled
         if watch is not None:
             watch(seen)
 
-    await for_each(look_at, chosen.select("image_set_id", "base", "promoted").iter_rows(), at_once=WORKERS)
+    await for_each(look_at, chosen.select("image_set_id", "expected_version", "promoted").iter_rows(), at_once=WORKERS)
     return seen
 
 
-async def _one(reader: Reader, seen: AuditProgress, image_set_id: str, base: int | None, *, archived: bool) -> None:
+async def _one(
+    reader: Reader, seen: AuditProgress, image_set_id: str, expected_version: int | None, *, archived: bool
+) -> None:
     """Read one image set and take it into the check; or say why it cannot be read."""
-    now = await reader.settled(image_set_id)
+    now = await reader.completed(image_set_id)
     if isinstance(now, Refused):
         return _unread(seen, now)
     if now.archived and not archived:
@@ -145,7 +147,7 @@ async def _one(reader: Reader, seen: AuditProgress, image_set_id: str, base: int
     after = await reader.metadata(image_set_id, now.version)
     if isinstance(after, Refused):
         return _unread(seen, after)
-    first = base or min(older, default=now.version)
+    first = expected_version or min(older, default=now.version)
     before = after if first >= now.version else await reader.metadata(image_set_id, first)
     if isinstance(before, Refused):
         return _unread(seen, before)
@@ -155,7 +157,7 @@ async def _one(reader: Reader, seen: AuditProgress, image_set_id: str, base: int
 
 async def _copied(reader: Reader, seen: AuditProgress, original: str, promoted: str, *, archived: bool) -> None:
     """The same for edits that were made in a copy: the promoted image set is held against its original."""
-    was, now = await reader.settled(original), await reader.settled(promoted)
+    was, now = await reader.completed(original), await reader.completed(promoted)
     if isinstance(was, Refused) or was.state == "DELETED":
         seen.unread[_NO_ORIGINAL] = seen.unread.get(_NO_ORIGINAL, 0) + 1
         return None

@@ -370,8 +370,9 @@ class EmulateCommand:
         Path | None,
         _emulated("Keep everything in this SQLite file; it survives a kill. Without it, memory.", "FILE", common=True),
     ] = None
-    age: Annotated[
-        shared.ServiceAge, _emulated("Age of the service's documentation to keep to.", group=Group.RULES, common=True)
+    service_version: Annotated[
+        shared.ServiceVersion,
+        _emulated("Version of the service's documentation to keep to.", group=Group.RULES, common=True),
     ] = shared.SERVICE
     switch: Annotated[
         list[str] | None,
@@ -390,13 +391,13 @@ class EmulateCommand:
             common=True,
         ),
     ] = 1.0
-    settle: Annotated[
+    completion_time: Annotated[
         float, _emulated("How long an update, copy or deletion takes.", "SECONDS", group=Group.TIME, least=0)
     ] = 0.5
-    settle_sigma: Annotated[
+    completion_sigma: Annotated[
         float, _emulated("Spread that time lognormally by this much; 0 is fixed.", "N", group=Group.TIME, least=0)
     ] = 0.0
-    settle_per_mb: Annotated[
+    completion_per_mb: Annotated[
         float, _emulated("Add so much for each MB of metadata.", "SECONDS", group=Group.TIME, least=0)
     ] = 0.0
     fault: Annotated[

@@ -89,8 +89,8 @@ async def _redraw(engine: Engine) -> None:
 
 
 def picture(numbers: Numbers, width: int) -> RenderableType:
-    """A bar of the calls settled and the run's numbers: beside it where there is room, else below."""
-    bar = ProgressBar(total=max(numbers.calls, 1), completed=numbers.settled, width=min(_BAR, width))
+    """A bar of the calls completed and the run's numbers: beside it where there is room, else below."""
+    bar = ProgressBar(total=max(numbers.calls, 1), completed=numbers.completed, width=min(_BAR, width))
     shown = packed(parts(numbers), width)
     drawn = Table.grid(padding=(0, 1))
     if len(shown) == 1 and len(shown[0]) + 1 + _BAR <= width:
@@ -102,17 +102,17 @@ def picture(numbers: Numbers, width: int) -> RenderableType:
 
 
 def parts(numbers: Numbers) -> list[str]:
-    """Calls settled of all, edits applied and not, in flight, rate, throttles, settle times, time left."""
+    """Calls completed of all, edits applied and not, in flight, rate, throttles, completion times, time left."""
     shown = [
-        f"{numbers.settled:,}/{numbers.calls:,} calls",
+        f"{numbers.completed:,}/{numbers.calls:,} calls",
         f"{numbers.outcomes.get(Outcome.APPLIED, 0):,} edits applied",
         *(f"{count:,} {outcome}" for outcome, count in numbers.outcomes.items() if count and outcome != "applied"),
         f"{numbers.in_flight} in flight",
         f"{numbers.per_second:.2f}/s of {numbers.quota_per_second:.2f}/s",
         f"{numbers.throttled_share:.1%} throttled",
     ]
-    if numbers.settle_p50_s is not None and numbers.settle_p95_s is not None:
-        shown.append(f"settle p50 {numbers.settle_p50_s:.1f} s, p95 {numbers.settle_p95_s:.1f} s")
+    if numbers.completion_p50_s is not None and numbers.completion_p95_s is not None:
+        shown.append(f"completed within p50 {numbers.completion_p50_s:.1f} s, p95 {numbers.completion_p95_s:.1f} s")
     if numbers.left and (left := numbers.seconds_left) is not None:
         shown.append(f"{duration(left)} left")
     return shown

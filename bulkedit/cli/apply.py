@@ -182,9 +182,9 @@ async def carry_out(run: runs.Run, client: AwsClient, going_on: GoingOn | None =
 
 
 def _exit_code(summary: RunSummary, *, interrupted: bool) -> int:
-    if summary["unprocessed"] or summary["steps_left"]:
+    if summary["unprocessed"] or summary["copy_steps_left"]:
         return EXIT_INTERRUPTED if interrupted else EXIT_STOPPED
-    well = summary["applied"] == summary["edits"] and not summary["steps_failed"]
+    well = summary["applied"] == summary["edits"] and not summary["copy_steps_failed"]
     return EXIT_OK if well else EXIT_NOT_ALL_APPLIED
 
 
@@ -238,12 +238,12 @@ def reconciliation_line(found: Reconciled) -> str:
 
 def resumption_line(found: Resumption) -> str:
     """What a resume will do, in one sentence."""
-    todo = [f"{plural(found.in_doubt, 'call')} in doubt {'is' if found.in_doubt == 1 else 'are'} looked at first"]
+    todo = [f"{plural(found.outcome_unknown, 'call')} with an unknown outcome first"]
     if found.sends_new:
         todo.append(f"{found.new:,} without an outcome sent")
     if found.strategy is not Strategy.NEW:
         todo.append(f"{len(found.again):,} not applied sent again")
-    left = [f"{found.settled:,} settled left alone"]
+    left = [f"{found.completed:,} completed left alone"]
     if found.overtaken:
         left.append(f"{found.overtaken:,} of them because a later edit has changed the same place since")
     if not found.sends_new and found.new:
@@ -278,7 +278,7 @@ class _Signals:
                 if self.count > 1:
                     self._scope.cancel()
                     return
-                under_way = self._engine.tally.in_flight
+                under_way = self._engine.counters.in_flight
                 waiting = f"; waiting for {plural(under_way, 'image set')}" if under_way else ""
                 err().print(f"Stopping: nothing new is sent{waiting}. Again to leave at once.")
                 self._engine.stop.drain()

@@ -71,10 +71,10 @@ def _words(progress: WorkProgress) -> str:
 
 def _json(found: Audit, seconds: float) -> None:
     for row in found.findings.iter_rows(named=True):
-        json_line({"type": "leak", **row})
+        json_line({"type": "audit-finding", **row})
     summary = {name: value for name, value in found.summary.items() if name != "files"}
     counts = {"requests": found.requests, "throttled": found.throttled, "seconds": round(seconds, 3)}
-    json_line({"type": "check", "check": str(found.folder), **summary, **counts})
+    json_line({"type": "audit", "audit": str(found.folder), **summary, **counts})
 
 
 def _show(run: Run, found: Audit, seconds: float) -> None:

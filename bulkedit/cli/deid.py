@@ -55,7 +55,7 @@ def deid(options: DeidCommand, context: typer.Context) -> None:
         _explain(deidentification.load_profile(deriving.deid_profile), as_json=as_json)
         return
     listing = ListOptions(
-        rules=deriving.rules,
+        service_version=deriving.service_version,
         payload_limit=deriving.payload_limit,
         inventory=deriving.inventory,
         via_copy=deriving.via_copy,

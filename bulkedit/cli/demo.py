@@ -76,13 +76,13 @@ async def _carried_out(run: runs.Run, emulator: Emulator) -> int:
 @contextmanager
 def _hospital() -> Iterator[Emulator]:
     """A local HealthImaging that holds the DICOM files which pydicom carries."""
-    from bulkedit.emulator import Settings, Settle, serve
+    from bulkedit.emulator import CompletionTime, Settings, serve
     from bulkedit.emulator.dicom_import.importer import read_folder
 
     files = resources.files("pydicom").joinpath("data/test_files")
     with (
         resources.as_file(files) as folder,
-        serve(Settings(scale=_QUOTA_SCALE, settle=Settle(seconds=0.4))) as emulator,
+        serve(Settings(scale=_QUOTA_SCALE, completion_time=CompletionTime(seconds=0.4))) as emulator,
     ):
         imported = read_folder(folder)
         for image_set in imported.image_sets:

@@ -28,12 +28,16 @@ _SHOWN_REASONS: Final = 5  # for files that were skipped
 
 def emulate(options: EmulateCommand, context: typer.Context) -> None:
     """Carry `bulkedit emulate` out."""
-    from bulkedit.emulator import Settings, Settle
+    from bulkedit.emulator import CompletionTime, Settings
 
     try:
         settings = Settings(
-            profile=_profile(options.age, options.switch or []),
-            settle=Settle(seconds=options.settle, sigma=options.settle_sigma, seconds_per_mb=options.settle_per_mb),
+            profile=_profile(options.service_version, options.switch or []),
+            completion_time=CompletionTime(
+                seconds=options.completion_time,
+                sigma=options.completion_sigma,
+                seconds_per_mb=options.completion_per_mb,
+            ),
             scale=options.scale if not math.isnan(options.scale) else 0.0,
             seed=options.seed,
             faults=_faults(options.fault or []),

@@ -86,11 +86,11 @@ class PlanningMessages(Listener):
         err().print(f"{as_flags(problems_text(bad))}\n")
         err().print(f"{plural(bad.get_column('row').n_unique(), 'row')} set aside, written to {file}.")
 
-    def looking_up(self, tally: Callable[[], SearchCounters]) -> AbstractAsyncContextManager[None]:
+    def looking_up(self, counters: Callable[[], SearchCounters]) -> AbstractAsyncContextManager[None]:
         """Searches and what they found, in a line of numbers."""
 
         def numbers() -> str:
-            now = tally()
+            now = counters()
             return (
                 f"looking image sets up: {now.reads.requests:,} searches · {now.image_sets:,} image sets · "
                 f"{now.reads.throttled:,} throttled"
@@ -136,7 +136,7 @@ def apply_command(saved: SavedPlan) -> str:
     return command("apply", saved.folder, *agreed)
 
 
-def _recipes_text(counts: PlanCounts) -> str:
+def _via_copy_text(counts: PlanCounts) -> str:
     text = (
         f"{plural(counts['via_copy'], 'image set')}: {counts['copies']:,} CopyImageSet, {counts['deletions']:,} "
         f"DeleteImageSet; storage of the copies at least ${counts['copy_dollars_at_least']:,.2f}. "
@@ -161,7 +161,7 @@ def show_plan(saved: SavedPlan) -> None:
             ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),
             ("image sets", f"{counts['image_sets']:,}" + _studies_text(counts)),
             ("calls", _calls_text(counts)),
-            *([("via copy", _recipes_text(counts))] if counts.get("via_copy") else []),
+            *([("via copy", _via_copy_text(counts))] if counts.get("via_copy") else []),
             ("set aside", aside),
             *([("satisfied", _satisfied_text(counts))] if _skips(saved) else []),
             ("time", _time_text(counts)),
@@ -175,7 +175,7 @@ def show_plan(saved: SavedPlan) -> None:
         console.print("\nNothing is left to do: all that the list asks for holds already.")
         return
     # the plan of a revert has no such edits
-    beyond = counts.get("beyond_knowledge", 0)
+    beyond = counts.get("edits_of_unknown_study", 0)
     if beyond and saved.manifest["settings"].get("study_wide") == plans.StudyWide.AUTO:
         edits = plural(beyond, "Patient- or Study-level edit")
         console.print(f"\n{edits} of image sets whose studies are not known. One call a study: --inventory FILE")
@@ -201,7 +201,7 @@ def _skips(saved: SavedPlan) -> bool:
 
 
 def _satisfied_text(counts: PlanCounts) -> str:
-    text = f"{plural(counts['satisfied'], 'edit')} left out: held already"
+    text = f"{plural(counts['already_satisfied'], 'edit')} left out: held already"
     if not_read := counts["image_sets_not_read"]:
         return f"{text}; {plural(not_read, 'image set')} not read (archived, locked or not there), so theirs stay"
     return text

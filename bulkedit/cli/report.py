@@ -39,9 +39,9 @@ def report(options: ReportCommand, _: typer.Context) -> None:
     if options.include_values and options.results is None:
         raise UsageError("`include_values` goes with `results=DIR`.")
     found = runs.load(options.run)
-    settlement = reports.Settlement.of(found)
-    warn_of_ledger(settlement.told.ledger, settlement.told.words)
-    written = _written(found, options, settlement)
+    call_outcomes = reports.CallOutcomes.of(found)
+    warn_of_ledger(call_outcomes.told.ledger, call_outcomes.told.words)
+    written = _written(found, options, call_outcomes)
     summary = summary_of(found)
     if options.as_json:
         _json(found, options, written)
@@ -56,14 +56,14 @@ def report(options: ReportCommand, _: typer.Context) -> None:
         _show_edits(_chosen(found, options.only))
 
 
-def _written(run: Run, options: ReportCommand, settlement: reports.Settlement) -> reports.Results | None:
+def _written(run: Run, options: ReportCommand, call_outcomes: reports.CallOutcomes) -> reports.Results | None:
     """The result files, if they are asked for; the page is written too."""
     made = None
     if options.results is not None:
         values = options.include_values
-        made = reports.write(run, options.results, format_=options.format, values=values, settlement=settlement)
+        made = reports.write(run, options.results, format_=options.format, values=values, call_outcomes=call_outcomes)
     if options.html is not None:
-        reports.write_page(run, options.html, settlement=settlement)
+        reports.write_page(run, options.html, call_outcomes=call_outcomes)
     return made
 
 

@@ -64,7 +64,7 @@ def _json(run: Path, made: Reversal) -> None:
             "left_out": made.left_out.height,
             "study_wide_calls": made.study_wide_calls,
             "study_wide_reverts": made.study_wide_reverts,
-            "torn_studies": len(made.torn),
+            "inconsistent_studies": len(made.torn),
             "other_rows": made.other_rows,
             "unprocessed": made.unprocessed,
         }

@@ -52,13 +52,13 @@ def status(options: StatusCommand, _: typer.Context) -> None:
 class StatusLine(RunSummary):
     """The JSON line of type ``status``."""
 
-    standings: dict[str, int]  # calls
+    states: dict[str, int]  # calls
 
 
 def _status(run: Run) -> StatusLine:
     """The JSON line of type ``status``."""
     numbers = RunNumbers(run)
-    return {**numbers.as_json(), "type": "status", "standings": numbers.standings()}
+    return {**numbers.as_json(), "type": "status", "states": numbers.states()}
 
 
 def _status_head(run: Run) -> str:
@@ -69,14 +69,14 @@ def _status_head(run: Run) -> str:
 def _status_rows(line: StatusLine) -> list[tuple[str, str]]:
     return [
         ("edits", ", ".join(f"{count:,} {outcome}" for outcome, count in by_outcome(line).items())),
-        ("calls", ", ".join(f"{count:,} {standing}" for standing, count in line["standings"].items())),
+        ("calls", ", ".join(f"{count:,} {state}" for state, count in line["states"].items())),
         ("throttled", f"{line['throttled']:,} of {plural(line['requests'], 'update request')}"),
         ("time", duration(line["seconds"])),
     ]
 
 
 def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
-    """Show where a run stands until all of it is settled or nobody works on it any more; Ctrl-C ends the looking.
+    """Show where a run stands until all of it is completed or nobody works on it any more; Ctrl-C ends the looking.
 
     On a terminal the picture is redrawn; elsewhere, and as JSON, there is a line for every look.
     """

@@ -321,7 +321,7 @@ class AwsClient:
         """UpdateImageSetMetadata."""
         params: dict[str, object] = {
             "imageSetId": request.image_set_id,
-            "latestVersionId": str(request.base),
+            "latestVersionId": str(request.expected_version),
             "updateImageSetMetadataUpdates": _updates(request),
         }
         if request.force:
@@ -336,7 +336,7 @@ class AwsClient:
         answer = await self._ask(
             "copy_image_set",
             sourceImageSetId=request.image_set_id,
-            copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.base)}},
+            copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.expected_version)}},
             **({"promoteToPrimary": True} if request.promote else {}),
         )
         return understood(answer, copied_of)

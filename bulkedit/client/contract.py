@@ -48,7 +48,7 @@ class UpdateRequest:
     """One UpdateImageSetMetadata request: attribute documents, or a revert. Holds health data: never log it."""
 
     image_set_id: str
-    base: int  # latestVersionId: the version that the request takes for the latest
+    expected_version: int  # latestVersionId: the version that the request takes for the latest
     updatable: str | None = None  # JSON document of attributes to insert or overwrite
     removable: str | None = None  # JSON document of what to remove
     revert_to: int | None = None
@@ -61,7 +61,7 @@ class CopyRequest:
     """One CopyImageSet request, of a whole image set to a new one."""
 
     image_set_id: str  # of the source
-    base: int  # latestVersionId of the source
+    expected_version: int  # latestVersionId of the source
     promote: bool = False  # promoteToPrimary: the new image set is primary
 
 

@@ -99,7 +99,7 @@ class Reader:
             lambda: self._client.get_image_set(image_set_id, version), image_set_id
         )
 
-    async def settled(self, image_set_id: str) -> ImageSet | Refused:
+    async def completed(self, image_set_id: str) -> ImageSet | Refused:
         """GetImageSet, up to `ATTEMPTS` times while the image set is locked; LOCKED if it stays so."""
         return await _repeated(
             lambda: self.image_set(image_set_id), _is_locked, LOOK, attempts=ATTEMPTS, clock=self.clock, rng=self._rng

@@ -154,13 +154,13 @@ class CallState(StrEnum):
     APPLIED = "applied"
     REJECTED = "rejected"  # the service will not do this
     CONFLICTED = "conflicted"  # another writer was there, and the row or the policy says stop
-    IN_DOUBT = "in doubt"  # the answer was lost
+    OUTCOME_UNKNOWN = "outcome unknown"  # the answer was lost
     FAILED = "failed"  # given up after faults that were not the edit's
     SKIPPED = "skipped"  # not sent, because it would change nothing
     SPLIT = "split"  # refused as a whole; its parts stand for themselves
 
     @property
-    def settled(self) -> bool:
+    def completed(self) -> bool:
         """Whether nothing more will happen to the call in this run."""
         return self in _OUTCOMES
 
@@ -184,6 +184,6 @@ _OUTCOMES = {
 }
 
 
-def outcome_of(standing: CallState) -> Outcome:
+def outcome_of(state: CallState) -> Outcome:
     """The outcome of the edits of a call that stands so."""
-    return _OUTCOMES.get(standing, Outcome.UNPROCESSED)
+    return _OUTCOMES.get(state, Outcome.UNPROCESSED)

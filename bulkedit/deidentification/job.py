@@ -147,7 +147,7 @@ def _prepared(options: DeidOptions, standard_input: IO[bytes]) -> tuple[DeidReci
     recipe = DeidRecipe(
         profile=profiles.load(str(options.deid_profile)),
         key=key_files.load(options.key),
-        payload_limit=options.payload_limit or RULES[options.rules].payload_limit,
+        payload_limit=options.payload_limit or RULES[options.service_version].payload_limit,
         together=not options.force_needed_only,
         mapping=load_mapping(options.mapping) if options.mapping else None,
     )
@@ -250,8 +250,8 @@ async def _selected(reader: Reader, datastore_id: str, work: _Deidentification, 
     return pl.concat([named.select(SELECTION.names()), by_id])
 
 
-def _searched(progress: Callable[[WorkProgress], None], tally: inventories.SearchCounters) -> None:
-    progress(WorkProgress(phase=Phase.SEARCHING, done=tally.image_sets, throttled=tally.reads.throttled))
+def _searched(progress: Callable[[WorkProgress], None], counters: inventories.SearchCounters) -> None:
+    progress(WorkProgress(phase=Phase.SEARCHING, done=counters.image_sets, throttled=counters.reads.throttled))
 
 
 def _named(inventory: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:

@@ -167,7 +167,7 @@ _PRIVATE = re.compile(r"[0-9A-F]{8}")
 class ServiceRules:
     """What the service's documentation of one age says about updates."""
 
-    age: str
+    version: str
     instance_removal_forced: bool  # removing an instance needs `force`
     series_removal: bool  # a whole series can be removed
     study_wide: bool  # includeStudyImageSets exists

@@ -36,8 +36,8 @@ class Difference(StrEnum):
     VALUE = "other value"
     VR = "other VR"  # of a private element
     CONTENT = "other content"  # than the version that a revert went back to
-    PLACE = "place gone"  # the series or instance that the attribute was set or removed in is not there
-    IMAGE_SET = "image set gone"
+    PLACE = "place not found"  # the series or instance that the attribute was set or removed in is not there
+    IMAGE_SET = "image set not found"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 import polars as pl
 
-from bulkedit._concurrency import abreast
+from bulkedit._concurrency import concurrently
 from bulkedit.edits.columns import is_identifier_column, layout_of, letter
 from bulkedit.edits.csv import Csv
 from bulkedit.edits.edit import EDITS
@@ -102,7 +102,7 @@ class _Reading:
 
     def finish(self, name: str, file: Source) -> EditList:
         batches = (self._opened(batch) for batch in self._table.batches() if batch.height)
-        for piece, done in abreast(self._understood, batches):
+        for piece, done in concurrently(self._understood, batches):
             self._take(piece, done)
         if not self._rows:
             raise self._nothing()

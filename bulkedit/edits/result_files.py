@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # beside the columns of a tidy list; `outcome` and `version_after` tell a result file from other lists
 OUTCOME: Final = "outcome"
-SATISFIED: Final = "satisfied"  # the outcome of an edit that held already, so that it was not planned
+SATISFIED: Final = "already satisfied"  # the outcome of an edit that held already, so that it was not planned
 MARKS: Final = frozenset({OUTCOME, "version_after"})
 COLUMNS: Final = (
     *("row", OUTCOME, "reason", "message", "call", "made_image_set_id", "version_before", "version_after"),

@@ -201,7 +201,7 @@ def _force_checks(rules: dicom.ServiceRules) -> list[RowCheck]:
             said(
                 "include_study_image_sets is for the Patient and Study level only."
                 if rules.study_wide
-                else f"the service of {rules.age} knows no include_study_image_sets."
+                else f"the service of {rules.version} knows no include_study_image_sets."
             ),
             "include_study_image_sets",
         )

@@ -3,7 +3,7 @@
 ```python
 @pytest.fixture
 def healthimaging_settings():          # optional: how it is to behave
-    return Settings(settle=Settle(seconds=0.0))
+    return Settings(completion_time=CompletionTime(seconds=0.0))
 
 
 def test_my_code(healthimaging):
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def healthimaging_settings() -> Settings:
     """How the emulator of the fixture ``healthimaging`` behaves: quick and without throttling. Override it at will."""
-    from bulkedit.emulator import UNTHROTTLED, Settings, Settle
+    from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings
 
-    return Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))
+    return Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))
 
 
 @pytest.fixture

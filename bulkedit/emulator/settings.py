@@ -28,14 +28,14 @@ REGION: Final = "us-east-1"
 DEFAULT_DATASTORE_ID: Final = "emulated000000000000000000000001"
 DEFAULT_DATASTORE_NAME: Final = "emulated"
 
-Age = Literal["2025", "2026"]
+ServiceYear = Literal["2025", "2026"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceProfile:
-    """One answer for each question that the documentation answers differently by age, or not at all."""
+    """One answer for each question that the documentation answers differently by version, or not at all."""
 
-    age: Age = "2026"
+    service_version: ServiceYear = "2026"
 
     # What a write with a version that is not the latest gets. 404 was observed on the real service; 409 is documented
     # for nothing in particular and would be the natural reading.
@@ -95,7 +95,7 @@ def switches() -> dict[str, tuple[str, ...]]:
 
 PROFILES: Final[dict[str, ServiceProfile]] = {
     "2025": ServiceProfile(
-        age="2025",
+        service_version="2025",
         primary_patient="refuse",
         primary_study="allow",
         primary_series="refuse",
@@ -107,17 +107,17 @@ PROFILES: Final[dict[str, ServiceProfile]] = {
 }
 
 
-def profile(age: str = "2026", /, **changes: str | int) -> ServiceProfile:
-    """The profile of an age, with some switches set otherwise. ValueError names a wrong switch or choice."""
-    if age not in PROFILES:
-        raise ValueError(f"age is one of {', '.join(PROFILES)}")
-    if unknown := sorted(changes.keys() - switches().keys() | ({"age"} & changes.keys())):
+def profile(service_version: str = "2026", /, **changes: str | int) -> ServiceProfile:
+    """The profile of a service version, with some switches set otherwise. ValueError names a wrong switch or choice."""
+    if service_version not in PROFILES:
+        raise ValueError(f"service_version is one of {', '.join(PROFILES)}")
+    if unknown := sorted(changes.keys() - switches().keys() | ({"service_version"} & changes.keys())):
         raise ValueError(f"no such switch: {', '.join(unknown)}. Switches: {', '.join(sorted(switches()))}")
-    return ServiceProfile(**{**dataclasses.asdict(PROFILES[age]), **changes})
+    return ServiceProfile(**{**dataclasses.asdict(PROFILES[service_version]), **changes})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settle:
+class CompletionTime:
     """How long an action takes: ``seconds``, spread lognormally by ``sigma`` around it, plus time for the size."""
 
     seconds: float = 0.5
@@ -135,15 +135,15 @@ class Settings:
     """How one emulator behaves."""
 
     profile: ServiceProfile = field(default_factory=ServiceProfile)
-    settle: Settle = field(default_factory=Settle)
+    completion_time: CompletionTime = field(default_factory=CompletionTime)
     scale: float = 1.0  # of the documented request rates and bursts; math.inf is no throttling at all
     # action: (requests a second, burst), where AWS has raised one quota and left the others
     quotas: dict[str, tuple[float, float]] = field(default_factory=dict)
     concurrent: int = 100  # updates, copies and deletions each, under way in one data store (endpoints-quotas)
-    search_lag: float = 0.0  # seconds until a settled change is found by SearchImageSets
+    search_lag: float = 0.0  # seconds until a completed change is found by SearchImageSets
     account: str = ACCOUNT
     region: str = REGION
-    seed: int = 0  # of ids, settle times and faults
+    seed: int = 0  # of ids, completion times and faults
     journal_limit: int = 1_000_000  # entries kept; the oldest go first
     faults: tuple[Fault, ...] = ()  # that are set from the start
     credentials: Credentials | None = None  # with which requests must be signed; None takes any, also unsigned

@@ -80,11 +80,11 @@ async def take_inventory(
     connection = Connection(datastore_id=datastore_id, **asdict(where or Where()))
     last = SearchCounters()
 
-    def watch(tally: SearchCounters) -> None:
+    def watch(counters: SearchCounters) -> None:
         nonlocal last
-        last = tally
+        last = counters
         if progress is not None:
-            progress(_moment(tally))
+            progress(_moment(counters))
 
     async with ended_by(stop, kept="What was read is kept: the same call goes on."), connect(connection) as client:
         snapshot = await take(
@@ -98,11 +98,11 @@ async def take_inventory(
     return TakenInventory(snapshot=snapshot, searches=reads.requests, throttled=reads.throttled, faults=reads.faults)
 
 
-def _moment(tally: SearchCounters) -> InventoryProgress:
+def _moment(counters: SearchCounters) -> InventoryProgress:
     return InventoryProgress(
         phase=Phase.SEARCHING,
-        done=tally.image_sets,
-        throttled=tally.reads.throttled,
-        pages=tally.pages,
-        reached=tally.reached,
+        done=counters.image_sets,
+        throttled=counters.reads.throttled,
+        pages=counters.pages,
+        reached=counters.reached,
     )

@@ -40,7 +40,7 @@ class Lookup:
 
     inventory: pl.DataFrame  # INVENTORY: every image set that a selector of the list names, and perhaps more
     source: Source  # where from: no question, the inventory file, a search for each key, or all pages of the data store
-    tally: SearchCounters
+    counters: SearchCounters
     whole_studies: bool  # every other image set of the studies that were found is there too
 
 
@@ -67,17 +67,17 @@ async def lookup(
     """
     if inventory_path is not None:
         return await to_thread.run_sync(lookup_in_file, inventory_path, edits, datastore_id)
-    tally = SearchCounters(reader.reads)
+    counters = SearchCounters(reader.reads)
     forms = _forms(edits.select("selector", "key").unique())
     if not forms.height:
-        return Lookup(empty(), "none", tally, whole_studies=False)
-    searcher = Searcher(reader, tally)
+        return Lookup(empty(), "none", counters, whole_studies=False)
+    searcher = Searcher(reader, counters)
     limit = forms.height - 1 if pages_at_most is None else pages_at_most
     everything = await _all_pages(searcher, limit, watch)
     if everything is not None:
-        return Lookup(everything, "pages", tally, whole_studies=True)
-    tally.image_sets = 0
-    return Lookup(await _search(searcher, forms, watch), "searches", tally, whole_studies=False)
+        return Lookup(everything, "pages", counters, whole_studies=True)
+    counters.image_sets = 0
+    return Lookup(await _search(searcher, forms, watch), "searches", counters, whole_studies=False)
 
 
 def lookup_in_file(path: Path, edits: pl.DataFrame, datastore_id: str) -> Lookup:
@@ -94,16 +94,16 @@ async def search_keys(
     keys: pl.DataFrame,
     *,
     watch: Callable[[SearchCounters], None] | None = None,
-    tally: SearchCounters | None = None,
+    counters: SearchCounters | None = None,
 ) -> pl.DataFrame:
     """Search for each distinct (selector, key) of ``keys``, and answer what was found as `INVENTORY`.
 
     ``keys``: columns selector and key, String; an image_set_id, which the service has no filter for, and an empty key
     are passed over. Searches run side by side within the quota. The service's EQUAL may or may not tell padding, so a
     text of odd length is searched for with and without its blank: two searches. A key that the service calls invalid
-    names nothing; where it calls all of them so, that is raised as DatastoreError. ``tally`` goes on counting.
+    names nothing; where it calls all of them so, that is raised as DatastoreError. ``counters`` goes on counting.
     """
-    searcher = Searcher(reader, tally or SearchCounters(reader.reads))
+    searcher = Searcher(reader, counters or SearchCounters(reader.reads))
     return await _search(searcher, _forms(keys), watch)
 
 
@@ -135,9 +135,9 @@ async def complete_studies(
     )
     if found.whole_studies or not keys.height:
         return found
-    rest = await search_keys(reader, keys, watch=watch, tally=found.tally)
+    rest = await search_keys(reader, keys, watch=watch, counters=found.counters)
     whole = pl.concat([found.inventory, rest]).unique("image_set_id", keep="last", maintain_order=True)
-    return Lookup(whole, found.source, found.tally, whole_studies=False)
+    return Lookup(whole, found.source, found.counters, whole_studies=False)
 
 
 def _forms(keys: pl.DataFrame) -> pl.DataFrame:
@@ -194,7 +194,7 @@ async def _all_pages(
                 raise refused_search(found)
             return None
         rows.add(found.rows)
-        _count(searcher.tally, len(found.rows), watch)
+        _count(searcher.counters, len(found.rows), watch)
         if found.next_token is None:
             return rows.frame()
         token = found.next_token
@@ -231,7 +231,7 @@ class _Searches:
             while not isinstance(found := await self.searcher.page(criteria, token), Refused):
                 self.accepted += 1
                 self.rows.add(found.rows)
-                _count(self.searcher.tally, len(found.rows), self.watch)
+                _count(self.searcher.counters, len(found.rows), self.watch)
                 if (token := found.next_token) is None:
                     return
             if token is None:
@@ -240,10 +240,10 @@ class _Searches:
         raise EndpointError("the service does not answer all pages of a search.")
 
 
-def _count(tally: SearchCounters, image_sets: int, watch: Callable[[SearchCounters], None] | None) -> None:
-    tally.image_sets += image_sets
+def _count(counters: SearchCounters, image_sets: int, watch: Callable[[SearchCounters], None] | None) -> None:
+    counters.image_sets += image_sets
     if watch is not None:
-        watch(tally)
+        watch(counters)
 
 
 def _in_file(inventory: pl.LazyFrame, keys: pl.DataFrame) -> pl.DataFrame:

@@ -58,7 +58,7 @@ COUNTS: Final = pl.Schema(
         "selector": SELECTOR,
         "matches": pl.UInt32(),  # image sets that its edits select together
         "studies": pl.UInt32(),  # of these image sets; null for an image_set_id
-        "standing": pl.Enum([str(s) for s in RowState]),
+        "state": pl.Enum([str(s) for s in RowState]),
     }
 )
 
@@ -97,13 +97,13 @@ def resolve(
     index = _index(parts, inventory, options)
     selected = _selected(parts, index.filter("eligible"))
     judged = _judged(_sized(asked, selected), parts, index, options)
-    bad = judged.filter(pl.col("standing") != RowState.RESOLVED)
+    bad = judged.filter(pl.col("state") != RowState.RESOLVED)
     good = asked.join(bad.select("row"), on="row", how="anti", maintain_order="left") if bad.height else asked
     meant = good.join(selected.select("part", _ID), on="part", maintain_order="left_right")
     return Resolved(
         _in_order([meant, given]),
-        _said(bad.filter(pl.col("standing") == RowState.SET_ASIDE)),
-        _said(bad.filter(pl.col("standing") == RowState.SKIPPED)).with_columns(hint=pl.lit(None, pl.String)),
+        _said(bad.filter(pl.col("state") == RowState.SET_ASIDE)),
+        _said(bad.filter(pl.col("state") == RowState.SKIPPED)).with_columns(hint=pl.lit(None, pl.String)),
         _counts(judged, given),
     )
 
@@ -213,7 +213,7 @@ def _together(lines: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
 def _judged(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, options: ResolveOptions) -> pl.DataFrame:
     """What becomes of each row, and why.
 
-    Adds to `_sized`: code String (null for a resolved row), standing Enum, and named UInt32 and eligible UInt32: the
+    Adds to `_sized`: code String (null for a resolved row), state Enum, and named UInt32 and eligible UInt32: the
     image sets that its selector alone names, and those of them that may match (both 0 for rows that are not missing).
     """
     missing, many = pl.col("missing"), pl.col("matches") > 1
@@ -237,15 +237,15 @@ def _judged(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, option
         .when(many & pl.lit(options.on_many is OnMany.FAIL))
         .then(pl.lit("many-matches"))
     )
-    standing = (
+    state = (
         pl.when(missing & pl.lit(options.on_missing is OnMissing.SKIP))
         .then(pl.lit(str(RowState.SKIPPED)))
         .when(pl.col("code").is_not_null())
         .then(pl.lit(str(RowState.SET_ASIDE)))
         .otherwise(pl.lit(str(RowState.RESOLVED)))
-        .cast(COUNTS["standing"])
+        .cast(COUNTS["state"])
     )
-    return counted.with_columns(code=code).with_columns(standing=standing)
+    return counted.with_columns(code=code).with_columns(state=state)
 
 
 def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
@@ -267,7 +267,7 @@ def _passed(given: pl.DataFrame) -> pl.DataFrame:
     return rows.filter((pl.col("row") != pl.col("row").shift()).fill_null(value=True)).with_columns(
         matches=pl.lit(1, _LITTLE),
         studies=pl.lit(None, _LITTLE),
-        standing=pl.lit(str(RowState.RESOLVED)).cast(COUNTS["standing"]),
+        state=pl.lit(str(RowState.RESOLVED)).cast(COUNTS["state"]),
     )
 
 

@@ -39,11 +39,11 @@ class SearchPage:
 
 
 class Searcher:
-    """Sends searches through a reader, any number at once, and counts pages in ``tally``."""
+    """Sends searches through a reader, any number at once, and counts pages in ``counters``."""
 
-    def __init__(self, reader: Reader, tally: SearchCounters) -> None:
+    def __init__(self, reader: Reader, counters: SearchCounters) -> None:
         self._reader = reader
-        self.tally = tally
+        self.counters = counters
 
     async def page(self, criteria: Criteria, token: str | None = None) -> SearchPage | Refused:
         """One page. `Refused` is of the kind INVALID: the service does not take the criteria, or no longer the token.
@@ -53,7 +53,7 @@ class Searcher:
         """
         answer = await self._reader.search(criteria, _found, limit=PAGE, token=token)
         if isinstance(answer, SearchPage):
-            self.tally.pages += 1
+            self.counters.pages += 1
         elif answer.kind is not Refusal.INVALID:
             raise _refused(answer)
         return answer

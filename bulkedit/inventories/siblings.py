@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 async def siblings_of(reader: Reader, lead: str) -> list[str]:
     """The other primary image sets of the study of one, by a search for its StudyInstanceUID as it is now."""
-    found = await reader.settled(lead)
+    found = await reader.completed(lead)
     if isinstance(found, Refused):
         return []
     document = await reader.metadata(lead, found.version)

@@ -36,20 +36,20 @@ async def take(
     edited after its page was read stands as it was. Where the service no longer takes the token of the next page,
     paging goes on from the last second of creation that was reached. Memory holds ``checkpoint_pages`` pages.
 
-    ``watch`` is called on the caller's task after every page, when that page is kept, and must not block; its tally
+    ``watch`` is called on the caller's task after every page, when that page is kept, and must not block; its counters
     counts pages and image sets of the whole snapshot, and what else it counts of this call. ``fresh`` takes an
     inventory that is there again, and drops one that was interrupted.
 
     Raises UsageError for the file, and what `Searcher.page` raises.
     """
-    epoch, tally = reader.clock.epoch, SearchCounters(reader.reads)
+    epoch, counters = reader.clock.epoch, SearchCounters(reader.reads)
     with InventoryDraft.open(path, datastore_id, now=epoch(), fresh=fresh) as draft:
-        searcher = Searcher(reader, tally)
+        searcher = Searcher(reader, counters)
         while not (draft.finished or draft.done):
             await _one_page(searcher, draft)
-            tally.pages, tally.image_sets, tally.reached = draft.pages, draft.image_sets, draft.reached
+            counters.pages, counters.image_sets, counters.reached = draft.pages, draft.image_sets, draft.reached
             if watch is not None:
-                watch(tally)
+                watch(counters)
             if draft.pages_waiting >= checkpoint_pages:
                 await to_thread.run_sync(draft.checkpoint)
         if not draft.finished:

@@ -118,7 +118,7 @@ class DeidOptions:
             group=Group.DEID,
         ),
     ] = False
-    rules: shared.Rules = shared.SERVICE
+    service_version: shared.DocumentedService = shared.SERVICE
     read_rate: shared.ReadRate = AUTO
     read_archived: shared.ReadArchived = False
     fresh: Annotated[

@@ -68,7 +68,7 @@ class ListOptions:
             config=Config.NEVER,
         ),
     ] = False
-    rules: shared.Rules = shared.SERVICE
+    service_version: shared.DocumentedService = shared.SERVICE
     format: Annotated[
         ListFormat | None, Option("The file's format, where its suffix does not tell.", group=Group.LIST)
     ] = None

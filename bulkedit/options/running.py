@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class OnConflict(StrEnum):
     """What to do where another writer has made a version in between."""
 
-    REBASE = "rebase"  # take the new version and go on, unless the row named its own; the ledger says that it happened
+    RETRY = "retry"  # take the new version and go on, unless the row named its own; the ledger says that it happened
     STOP = "stop"  # leave the image set as it is now; its edits are conflicted
 
 
@@ -31,7 +31,7 @@ class Halt(StrEnum):
 class Strategy(StrEnum):
     """Which calls a resume takes up, beside those in doubt."""
 
-    NEW = "new"  # those never settled. Safe: no edit that has an outcome is touched
+    NEW = "new"  # those never completed. Safe: no edit that has an outcome is touched
     FAILED = "failed"  # those that ended rejected, conflicted or failed. Safe: nothing of them was made
     ALL = "all"  # both
 
@@ -86,7 +86,7 @@ class RunOptions:
             group=Group.TROUBLE,
             common=True,
         ),
-    ] = OnConflict.REBASE
+    ] = OnConflict.RETRY
     unlock_timeout: Annotated[
         float,
         Option("Leave an image set alone that stays locked for longer.", "SECONDS", group=Group.TROUBLE, least=1),
@@ -102,7 +102,7 @@ class RunOptions:
     ] = None
     min_sample: Annotated[
         int,
-        Option("Edits settled before a share given as --max-errors counts.", "N", group=Group.TROUBLE, least=1),
+        Option("Edits completed before a share given as --max-errors counts.", "N", group=Group.TROUBLE, least=1),
     ] = 100
     halt: Annotated[
         Halt,

@@ -9,7 +9,7 @@ from bulkedit.client.pacing.rates import AUTO
 from bulkedit.options.declaring import Argument, Config, Group, Option
 
 RATE_UNIT: Final = "RATE"
-SERVICE: Final = "2026"  # the newest age of the service's documentation
+SERVICE: Final = "2026"  # the newest version of the service's documentation
 
 SELECTORS: Final = (
     "image_set_id",
@@ -20,7 +20,7 @@ SELECTORS: Final = (
     "study_id",
 )
 
-ServiceAge = Literal["2025", "2026"]
+ServiceVersion = Literal["2025", "2026"]
 Datastore = Annotated[str | None, Option("The data store.", "ID", ("--datastore", "-d"), common=True)]
 ReadRate = Annotated[
     str,
@@ -40,8 +40,8 @@ Inventory = Annotated[
         common=True,
     ),
 ]
-Rules = Annotated[
-    ServiceAge, Option("The age of the service's documentation to check edits against.", group=Group.LIST)
+DocumentedService = Annotated[
+    ServiceVersion, Option("The version of the service's documentation to check edits against.", group=Group.LIST)
 ]
 PayloadLimit = Annotated[
     int | None,

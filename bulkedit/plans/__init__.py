@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from bulkedit.plans.counts import Estimate
     from bulkedit.plans.estimates import Quotas, estimate, quota_request, seconds_at
     from bulkedit.plans.folder import copy, load, save
+    from bulkedit.plans.inconsistent_studies import is_top, warnings
     from bulkedit.plans.saved import MANIFEST, SavedPlan, load_manifest
     from bulkedit.plans.schema import CALLS, PLANNED_EDITS
     from bulkedit.plans.skip_satisfied import holds, needless
     from bulkedit.plans.split import part_of, parts
-    from bulkedit.plans.study_wide import KNOWN, beyond_knowledge, torn_by
-    from bulkedit.plans.torn_studies import is_top, warnings
+    from bulkedit.plans.study_wide import KNOWN, edits_of_unknown_study, inconsistent_studies_of
     from bulkedit.plans.via_copy import ViaCopy, wanting
 
 __all__ = [
@@ -40,10 +40,11 @@ __all__ = [
     "SavedPlan",
     "StudyWide",
     "ViaCopy",
-    "beyond_knowledge",
     "copy",
+    "edits_of_unknown_study",
     "estimate",
     "holds",
+    "inconsistent_studies_of",
     "is_top",
     "load",
     "load_manifest",
@@ -56,7 +57,6 @@ __all__ = [
     "quota_request",
     "save",
     "seconds_at",
-    "torn_by",
     "wanting",
     "warnings",
 ]
@@ -109,10 +109,10 @@ _MODULES: Final = {
     "study_wide": (
         "KNOWN",
         "StudyWide",
-        "beyond_knowledge",
-        "torn_by",
+        "edits_of_unknown_study",
+        "inconsistent_studies_of",
     ),
-    "torn_studies": (
+    "inconsistent_studies": (
         "is_top",
         "warnings",
     ),

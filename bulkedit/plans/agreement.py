@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from bulkedit._concurrency import abreast
+from bulkedit._concurrency import concurrently
 from bulkedit.plans.build import written
 from bulkedit.plans.calls import CopyStep
 from bulkedit.plans.schema import CALLS
@@ -56,7 +56,7 @@ def disagreement(calls: pl.LazyFrame, edits: pl.LazyFrame) -> Disagreement | Non
     ``calls`` and ``edits``: columns `CALLS` and `PLANNED_EDITS` of a whole plan. Memory holds two batches of calls.
     """
     try:
-        for _ in abreast(_compare, _batches(calls, edits)):
+        for _ in concurrently(_compare, _batches(calls, edits)):
             pass
         _require_lanes(calls, edits)
     except _FoundError as error:
@@ -66,7 +66,7 @@ def disagreement(calls: pl.LazyFrame, edits: pl.LazyFrame) -> Disagreement | Non
 
 def counts(calls: pl.LazyFrame, edits: pl.LazyFrame) -> dict[str, int]:
     """What a manifest says of calls and edits, counted again: names as in `bulkedit.plans.counts.Estimate`."""
-    steps = dict(calls.group_by("recipe").len().collect().iter_rows())
+    steps = dict(calls.group_by("copy_step").len().collect().iter_rows())
     deleted = steps.get(CopyStep.DELETE_ORIGINAL, 0)
     longest = calls.group_by("lane").len().select(pl.col("len").max()).collect().item()
     touched = edits.filter("study_wide").select("image_set_id"), calls.select("image_set_id")
@@ -107,7 +107,7 @@ def _compare(batch: tuple[int, pl.DataFrame, pl.DataFrame]) -> None:
     first, calls, edits = batch
     numbers = pl.int_range(first, first + calls.height, dtype=pl.UInt32, eager=True)
     _require(calls, edits, calls.get_column("call") == numbers, "calls are not numbered in their order")
-    step = pl.col("recipe").is_not_null() & (pl.col("recipe") != CopyStep.EDIT)
+    step = pl.col("copy_step").is_not_null() & (pl.col("copy_step") != CopyStep.EDIT)
     empty = pl.all_horizontal(pl.col(name).eq_missing(pl.lit(value, CALLS[name])) for name, value in _STEP.items())
     _require(calls, edits, calls.select(~step | empty).to_series(), "a step beside edits carries something")
     carrying = calls.filter(~step)
@@ -162,7 +162,7 @@ def _row(edits: pl.DataFrame) -> int | None:
 def _require_lanes(calls: pl.LazyFrame, edits: pl.LazyFrame) -> None:
     """Raises _FoundError if calls of one image set could run at once, or a recipe is not one."""
     image_set = pl.col("image_set_id").hash().alias("image_set")
-    laned = calls.select("call", "lane", image_set, "study_wide", step="recipe").collect()
+    laned = calls.select("call", "lane", image_set, "study_wide", step="copy_step").collect()
     lane = laned.get_column("lane")
     rises = (lane.cast(pl.Int64).diff().fill_null(0)).is_between(0, 1)
     nobody = edits.clear().collect()
@@ -176,7 +176,7 @@ def _require_lanes(calls: pl.LazyFrame, edits: pl.LazyFrame) -> None:
     # of one image set that is in two lanes, the lanes differ
     parted = pairs.select(good=pl.col("lane").min().over("image_set") == pl.col("lane")).to_series()
     _require(pairs, nobody, parted, "calls of one image set are in two lanes, so they would run at once")
-    _require_recipes(laned.filter(pl.col("step").is_not_null().any().over("lane")), nobody)
+    _require_via_copy(laned.filter(pl.col("step").is_not_null().any().over("lane")), nobody)
 
 
 def _require_leads(laned: pl.DataFrame, wide: pl.DataFrame) -> None:
@@ -191,7 +191,7 @@ def _require_leads(laned: pl.DataFrame, wide: pl.DataFrame) -> None:
     _require(named, laned.clear().with_columns(row=_NUMBER), good, "the image set that it names is not the study's")
 
 
-def _require_recipes(steps: pl.DataFrame, nobody: pl.DataFrame) -> None:
+def _require_via_copy(steps: pl.DataFrame, nobody: pl.DataFrame) -> None:
     """Raises _FoundError if the steps of a lane are not a recipe, from copy to deletion, of one image set."""
     if not steps.height:
         return

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit._concurrency import abreast
+from bulkedit._concurrency import concurrently
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import STORED_VALUE, Action, in_order
 from bulkedit.options.listing import Contradictions, StudyWide
 from bulkedit.plans import conflicts as checks
-from bulkedit.plans import merge
+from bulkedit.plans import merge, via_copy
 from bulkedit.plans import study_wide as studies
-from bulkedit.plans import via_copy as recipes
 from bulkedit.plans.batches import by_image_set, numbers
 from bulkedit.plans.documents import documents, in_order_of
 from bulkedit.plans.packing import Piece, Unit, pack
@@ -46,7 +45,7 @@ class PlanningSettings:
     whole_rows: bool = False  # a row's edits are never parted: the call form
     contradictions: Contradictions = Contradictions.FAIL
     study_wide: StudyWide = StudyWide.AUTO
-    via_copy: recipes.ViaCopy | None = None  # None: what is not done to a primary image set in place is set aside
+    via_copy: via_copy.ViaCopy | None = None  # None: what is not done to a primary image set in place is set aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Plan:
     calls: pl.DataFrame
     edits: pl.DataFrame
     set_aside: pl.DataFrame
-    satisfied: pl.DataFrame | None = None  # `PLANNED_EDITS` without a call: what held already and was left out
+    already_satisfied: pl.DataFrame | None = None  # `PLANNED_EDITS` without a call: what held already and was left out
 
 
 def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | None = None) -> Plan:
@@ -68,10 +67,10 @@ def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | 
     """
     edits = in_order(edits)
     told = known
-    chosen = recipes.originals(edits, known if settings.via_copy else None)
-    known = recipes.as_copies(known, chosen)
-    found = list(abreast(lambda batch: checks.problems(batch, settings.contradictions), by_image_set(edits)))
-    found.append(recipes.restrictions(edits, chosen))
+    chosen = via_copy.originals(edits, known if settings.via_copy else None)
+    known = via_copy.as_copies(known, chosen)
+    found = list(concurrently(lambda batch: checks.problems(batch, settings.contradictions), by_image_set(edits)))
+    found.append(via_copy.restrictions(edits, chosen))
     found.append(studies.restrictions(edits, known, settings.rules))
     once = pl.concat(found).unique(["row", "code"], keep="first", maintain_order=True)
     problems = once.sort("row", maintain_order=True)
@@ -87,7 +86,7 @@ def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | 
     )
     bad = shared.problems
     if not bad.height:
-        done = list(abreast(lambda batch: _planned(batch, shared.echoes, settings), by_image_set(shared.edits)))
+        done = list(concurrently(lambda batch: _planned(batch, shared.covered, settings), by_image_set(shared.edits)))
         bad = pl.concat([batch.large for batch in done]).unique("row").sort("row")
     if bad.height:
         # without these rows, others may no longer be asked of a whole study
@@ -96,7 +95,7 @@ def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | 
     plan = _joined(good, done, shared.places, problems)
     if settings.via_copy is None:
         return plan
-    calls, chained = recipes.chained(plan.calls, plan.edits, chosen, settings.via_copy)
+    calls, chained = via_copy.chained(plan.calls, plan.edits, chosen, settings.via_copy)
     return Plan(calls, chained, problems)
 
 
@@ -118,19 +117,19 @@ class _Batch:
 _CARRIED: Final = ["edit", "unit", "call", "sent", "same_as", "study_wide"]  # what planning says of an edit
 
 
-def _planned(edits: pl.DataFrame, echoes: pl.DataFrame, settings: PlanningSettings) -> _Batch:
+def _planned(edits: pl.DataFrame, covered: pl.DataFrame, settings: PlanningSettings) -> _Batch:
     staged = merge.stages(edits) if settings.merge else merge.each_alone(edits)
-    calls, staged = _packed(_with_echoes(staged, echoes), settings.payload_limit)
+    calls, staged = _packed(_with_covered(staged, covered), settings.payload_limit)
     large = _too_large(calls, staged, settings.payload_limit)
     return _Batch(calls, staged.select(_CARRIED), large)
 
 
-def _with_echoes(staged: pl.DataFrame, echoes: pl.DataFrame) -> pl.DataFrame:
+def _with_covered(staged: pl.DataFrame, covered: pl.DataFrame) -> pl.DataFrame:
     """Put the edits that another stands for into its stage."""
-    if not echoes.height:
+    if not covered.height:
         return staged
     of_theirs = staged.select("segment", "stage", same_as="edit")
-    follow = echoes.join(of_theirs, on="same_as").with_columns(sent=pl.lit(value=False))
+    follow = covered.join(of_theirs, on="same_as").with_columns(sent=pl.lit(value=False))
     return pl.concat([staged, follow], how="diagonal")
 
 
@@ -309,7 +308,7 @@ def _joined(good: pl.DataFrame, done: list[_Batch], places: pl.DataFrame, proble
         listed = _gathered(listed, carried.get_column("edit"))
     edits = listed.hstack(carried)
     return Plan(
-        ordered.with_columns(image_set_id="lead", recipe=pl.lit(None, pl.String)).select(CALLS.names()).cast(CALLS),
+        ordered.with_columns(image_set_id="lead", copy_step=pl.lit(None, pl.String)).select(CALLS.names()).cast(CALLS),
         edits.select(PLANNED_EDITS.names()).cast(PLANNED_EDITS),
         problems,
     )

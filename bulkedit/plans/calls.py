@@ -35,13 +35,13 @@ class PlannedCall:
     edits: int
     units: int
     bytes: int
-    recipe: str | None = None
+    copy_step: str | None = None
 
     def as_request(self, expected_version: int) -> UpdateRequest:
         """The request, if ``expected_version`` is the latest. Stored values are not filled in."""
         return UpdateRequest(
             image_set_id=self.image_set_id,
-            base=expected_version,
+            expected_version=expected_version,
             updatable=self.updatable,
             removable=self.removable,
             revert_to=self.revert_to,

@@ -80,11 +80,11 @@ class PlanCounts(EstimateCounts):
     skipped: int  # rows
     empty: int  # rows
     searches: NotRequired[int]
-    beyond_knowledge: NotRequired[int]  # edits
-    satisfied: NotRequired[int]  # edits
+    edits_of_unknown_study: NotRequired[int]  # edits
+    already_satisfied: NotRequired[int]  # edits
     image_sets_read: NotRequired[int]
     image_sets_not_read: NotRequired[int]
-    torn_studies: NotRequired[int]
+    inconsistent_studies: NotRequired[int]
 
 
 class ListRecord(TypedDict):
@@ -99,7 +99,7 @@ class ListRecord(TypedDict):
 class PlanSettings(TypedDict):
     """What a plan was made with."""
 
-    rules: NotRequired[str]
+    service_version: NotRequired[str]
     payload_limit: int
     force: NotRequired[bool]
     merge: NotRequired[bool]

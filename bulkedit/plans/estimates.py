@@ -47,7 +47,7 @@ def estimate(
     """
     quotas = quotas or Quotas()
     calls = plan.calls.height
-    steps = dict(plan.calls.group_by("recipe").len().iter_rows())
+    steps = dict(plan.calls.group_by("copy_step").len().iter_rows())
     via_copy = steps.get(CopyStep.COPY, 0)
     copies, originals = via_copy + steps.get(CopyStep.PROMOTE, 0), steps.get(CopyStep.DELETE_ORIGINAL, 0)
     deletions = steps.get(CopyStep.DELETE_COPY, 0) + originals

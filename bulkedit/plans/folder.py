@@ -60,8 +60,8 @@ def save(plan: Plan, folder: Path, about: PlanAbout) -> SavedPlan:
     if folder.exists():
         raise PlanError("there is something there already.", where=str(folder), hint="Give another folder: -o DIR")
     frames = dict(zip(FILES, (plan.calls, plan.edits, plan.set_aside), strict=True))
-    if plan.satisfied is not None and plan.satisfied.height:
-        frames[SATISFIED] = plan.satisfied
+    if plan.already_satisfied is not None and plan.already_satisfied.height:
+        frames[SATISFIED] = plan.already_satisfied
     with writing("the plan", folder, error=PlanError), draft_folder(folder) as draft:
         for name, frame in frames.items():
             with open_private(draft / name) as file:

@@ -56,9 +56,9 @@ class Listener:
     def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
         """Rows with problems (`bulkedit.edits.SET_ASIDE`) are left out of the plan, and written to a file."""
 
-    def looking_up(self, tally: Callable[[], inventories.SearchCounters]) -> AbstractAsyncContextManager[None]:
-        """Entered while image sets are looked up; ``tally`` tells how far that is."""
-        del tally
+    def looking_up(self, counters: Callable[[], inventories.SearchCounters]) -> AbstractAsyncContextManager[None]:
+        """Entered while image sets are looked up; ``counters`` tells how far that is."""
+        del counters
         return nullcontext()
 
     def will_read(self, looked: Looked) -> None:
@@ -77,7 +77,7 @@ def reading(listing: ListOptions) -> ReadOptions:
         ignore=listing.ignore or [],
         empty=listing.empty,
         force=listing.force,
-        rules=dicom.RULES[listing.rules],
+        rules=dicom.RULES[listing.service_version],
         format=listing.format,
     )
 
@@ -93,11 +93,11 @@ def _planning(listing: ListOptions, form: str) -> plans.PlanningSettings:
     """The planner's settings for a list of this form. Raises UsageError."""
     if listing.delete_originals and not listing.via_copy:
         raise UsageError("`delete_originals` goes with `via_copy`.")
-    rules = dicom.RULES[listing.rules]
+    rules = dicom.RULES[listing.service_version]
     if listing.study_wide is plans.StudyWide.ON and not rules.study_wide:
         raise UsageError(
-            f"the service of {rules.age} has no study-wide calls.",
-            hint="Leave `study_wide` out, or plan for a newer service: `rules=2026`",
+            f"the service of {rules.version} has no study-wide calls.",
+            hint="Leave `study_wide` out, or plan for a newer service: `service_version=2026`",
         )
     return plans.PlanningSettings(
         rules=rules,
@@ -155,7 +155,7 @@ def plan_list(
     known = _known(looked_up.inventory)
     if settings.via_copy is not None:
         known = _with_primaries(selected.edits, known, datastore_id, listing, where)
-    if settings.study_wide is plans.StudyWide.ON and plans.beyond_knowledge(selected.edits, known):
+    if settings.study_wide is plans.StudyWide.ON and plans.edits_of_unknown_study(selected.edits, known):
         raise UsageError(
             "which image sets are primary, and of which studies, is not known of all that the list names.",
             where=source,
@@ -166,37 +166,37 @@ def plan_list(
     edits = _without_rows(selected.edits, elsewhere)
     refused = pl.concat([found.set_aside, selected.set_aside, elsewhere])
 
-    def settled(edits: pl.DataFrame, refused: pl.DataFrame) -> tuple[plans.Plan, pl.DataFrame]:
+    def completed(edits: pl.DataFrame, refused: pl.DataFrame) -> tuple[plans.Plan, pl.DataFrame]:
         """The plan of edits, and all rows that are set aside."""
         made = plans.make(edits, settings, known)
         bad = pl.concat([refused, made.set_aside]).sort("row", maintain_order=True)
-        _settle_bad_rows(found, bad, listing, file, source=source, listener=listener)
+        _decide_bad_rows(found, bad, listing, file, source=source, listener=listener)
         if not made.calls.height:
             raise BadRowsError("no row of the list can be planned.", where=source)
         return made, bad
 
-    made, bad = settled(edits, refused)
+    made, bad = completed(edits, refused)
     looked = Looked(0)
     if listing.skip_satisfied:
         good, looked = _read_store(_without_rows(edits, bad), datastore_id, listing, where=where, listener=listener)
         misplaced = plans.no_such_place(good)
         if misplaced.height:
-            made, bad = settled(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
+            made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_needless(made, _without_rows(good, bad), settings, known)
     now = datetime.now(UTC)
-    torn = plans.torn_by(made.edits, known)
+    torn = plans.inconsistent_studies_of(made.edits, known)
     counts: PlanCounts = {
         **plans.estimate(made, _quotas(listing), inventory=looked_up.inventory, known=known).as_json(),
         "rows": found.rows,
         "set_aside": bad.get_column("row").n_unique(),
         "skipped": selected.skipped.get_column("row").n_unique(),
-        "searches": looked_up.tally.reads.requests,
-        "beyond_knowledge": plans.beyond_knowledge(made.edits, known),
+        "searches": looked_up.counters.reads.requests,
+        "edits_of_unknown_study": plans.edits_of_unknown_study(made.edits, known),
         "empty": found.idle.height,
-        "satisfied": 0 if made.satisfied is None else made.satisfied.height,
+        "already_satisfied": 0 if made.already_satisfied is None else made.already_satisfied.height,
         "image_sets_read": looked.read,
         "image_sets_not_read": looked.archived + looked.unread,
-        "torn_studies": torn.drop_nulls("attribute").get_column("study").n_unique(),
+        "inconsistent_studies": torn.drop_nulls("attribute").get_column("study").n_unique(),
     }
     about: PlanAbout = {
         "tool": f"bulkedit {__version__}",
@@ -204,7 +204,7 @@ def plan_list(
         "datastore_id": datastore_id,
         "list": {"name": source, "sha256": found.digest, "form": found.form, "rows": found.rows},
         "settings": {
-            "rules": settings.rules.age,
+            "service_version": settings.rules.version,
             "payload_limit": settings.payload_limit,
             "force": listing.force,
             "merge": settings.merge,
@@ -269,7 +269,7 @@ def _without_needless(
         pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name != "sent"
     ).with_columns(sent=pl.lit(value=False))
     satisfied = left_out.select(plans.PLANNED_EDITS.names()).cast(plans.PLANNED_EDITS)
-    return replace(rest, satisfied=satisfied)
+    return replace(rest, already_satisfied=satisfied)
 
 
 def _selected(
@@ -307,9 +307,9 @@ async def _looked_up(
 ) -> inventories.Lookup:
     watched = inventories.SearchCounters()
 
-    def watch(tally: inventories.SearchCounters) -> None:
+    def watch(counters: inventories.SearchCounters) -> None:
         nonlocal watched
-        watched = tally
+        watched = counters
 
     connection = Connection(datastore_id=datastore_id, **asdict(where))
     async with connect(connection) as client, listener.looking_up(lambda: watched):
@@ -376,7 +376,7 @@ def _datastore(given: str | None, found: EditList) -> str:
     return datastore_id
 
 
-def _settle_bad_rows(
+def _decide_bad_rows(
     found: EditList,
     bad: pl.DataFrame,
     listing: ListOptions,

@@ -160,7 +160,7 @@ def _segments(edits: pl.DataFrame) -> pl.DataFrame:
         | (pl.col("action") == Action.REVERT)
         | ((pl.col("action") == Action.REMOVE_INSTANCE) & is_explicit().any().over(inside_instance))
         | ((pl.col("action") == Action.REMOVE_SERIES) & is_explicit().any().over(inside_series))
-        # a unit of many that shares an attribute with another unit is kept whole by standing alone
+        # a unit of many that shares an attribute with another unit is kept whole by staying alone
         | ((pl.len().over(unit) > 1) & (pl.col("unit").n_unique().over(ATTRIBUTE) > 1))
     )
     renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)

@@ -106,7 +106,7 @@ def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[Ed
 
 
 async def _document(reader: Reader, image_set_id: str, looked: Looked) -> JsonObject | None:
-    found = await reader.settled(image_set_id)
+    found = await reader.completed(image_set_id)
     if isinstance(found, Refused) or found.state is not ImageSetState.ACTIVE:
         looked.unread += 1
         return None

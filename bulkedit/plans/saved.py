@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from bulkedit._json import JsonObject
     from bulkedit.plans.counts import PlanCounts, PlanManifest, WarningRecord
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MANIFEST: Final = "manifest.json"
 AGAIN: Final = "Make a new one: bulkedit plan EDITS -d DATASTORE"
 FILES: Final = ("calls.parquet", "edits.parquet", "set_aside.parquet")
-SATISFIED: Final = "satisfied.parquet"
+SATISFIED: Final = "already_satisfied.parquet"
 _BATCH: Final = 2_048
 _SHORT: Final = 16  # hex digits
 _FIELDS: Final = [field.name for field in fields(PlannedCall)]
@@ -115,7 +115,7 @@ class SavedPlan:
         """
         return _scan(self.folder / "set_aside.parquet")
 
-    def satisfied(self) -> pl.LazyFrame:
+    def already_satisfied(self) -> pl.LazyFrame:
         """Edits that held already when the plan was made, so that it does without them: columns `PLANNED_EDITS`.
 
         Their ``call`` is null, and none is sent.
@@ -193,7 +193,9 @@ def _read_manifest(folder: Path) -> PlanManifest:
         ) from error
     if manifest.get("format") != FORMAT:
         raise PlanError(
-            "this plan was made by another version of bulkedit.", where=str(folder), hint="Plan the list again."
+            "this plan was made by another version of bulkedit, which names its columns otherwise.",
+            where=str(folder),
+            hint="Plan the list again.",
         )
     _require_kinds(manifest, str(path))
     return cast("PlanManifest", manifest)

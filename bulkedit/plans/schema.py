@@ -24,7 +24,7 @@ CALLS: Final = pl.Schema(
         "edits": pl.UInt32(),  # how many edits the call carries
         "units": pl.UInt32(),  # into how many parts it can be split
         "bytes": pl.UInt32(),  # of the larger of the two documents, in UTF-8
-        "recipe": pl.String(),  # `bulkedit.plans.calls.CopyStep`; null where the call changes its image set in place
+        "copy_step": pl.String(),  # `bulkedit.plans.calls.CopyStep`; null where the call changes its image set in place
     }
 )
 

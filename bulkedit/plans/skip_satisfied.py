@@ -17,8 +17,8 @@ from bulkedit.dicom.dictionary import FORCED_UIDS
 from bulkedit.edits.compare import difference, held, old_name_stays
 from bulkedit.edits.edit import STORED_VALUE, Action
 from bulkedit.options.listing import StudyWide
+from bulkedit.plans.inconsistent_studies import is_top
 from bulkedit.plans.study_wide import several_primaries
-from bulkedit.plans.torn_studies import is_top
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -68,7 +68,7 @@ def part_of(call: PlannedCall, edits: pl.DataFrame, number: int) -> PlannedCall:
         edits=edits.height,
         units=edits.get_column("unit").n_unique(),
         bytes=max(sizes),
-        recipe=call.recipe,
+        copy_step=call.copy_step,
     )
 
 

@@ -2,7 +2,7 @@
 
 The primary image sets of a study hold the same Patient and Study attributes. Since 2026 the service changes them in
 all of these at once (update-image-set-metadata), and on an image set of several only so. So where a list asks the same
-of all primary image sets of a study, one edit is sent and the others are its *echoes*: they share its call, its unit
+of all primary image sets of a study, one edit is sent and the others are its *covered*: they share its call, its unit
 and its outcome. What a list asks of a part of them, or of some otherwise than of others, is set aside.
 
 All calls of such a study are one lane. Its edits of single image sets and those of the study commute but for
@@ -24,8 +24,8 @@ from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import Action
 from bulkedit.options.listing import Contradictions, StudyWide
 from bulkedit.plans.conflicts import rows_set_aside
+from bulkedit.plans.inconsistent_studies import SHOWN, is_top, listed, torn
 from bulkedit.plans.merge import is_explicit
-from bulkedit.plans.torn_studies import SHOWN, is_top, listed, torn
 
 if TYPE_CHECKING:
     from bulkedit.dicom.dictionary import ServiceRules
@@ -49,17 +49,17 @@ _ASKED: Final = ("action", "value", "vr", "force")
 class Shared:
     """Edits parted into those that are planned and those that another stands for.
 
-    ``edits`` and ``echoes`` have the columns of the edits given, and ``same_as`` UInt32, the edit that stands for it
+    ``edits`` and ``covered`` have the columns of the edits given, and ``same_as`` UInt32, the edit that stands for it
     (null in ``edits``). Where an edit is of a lane of several image sets, image_set_id is a name in ``places``.
     """
 
     edits: pl.DataFrame
-    echoes: pl.DataFrame
+    covered: pl.DataFrame
     places: pl.DataFrame  # place String, lane String, phase UInt32, kind UInt8, lead String: order and target of calls
     problems: pl.DataFrame  # SET_ASIDE: rows that cannot be planned; where there are any, the rest is empty
 
 
-def beyond_knowledge(edits: pl.DataFrame, known: pl.DataFrame | None) -> int:
+def edits_of_unknown_study(edits: pl.DataFrame, known: pl.DataFrame | None) -> int:
     """How many Patient- and Study-level edits are of image sets whose study, or place in it, is not known."""
     single = edits.filter(is_top() & ~pl.col("study_wide"))
     if known is None:
@@ -68,8 +68,8 @@ def beyond_knowledge(edits: pl.DataFrame, known: pl.DataFrame | None) -> int:
     return single.join(told, on=_ID, how="anti").height
 
 
-def torn_by(edits: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
-    """The rows of a plan (`PLANNED_EDITS`) that take studies apart: schema `bulkedit.plans.torn_studies.TORN`."""
+def inconsistent_studies_of(edits: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
+    """The rows of a plan (`PLANNED_EDITS`) that make studies inconsistent: schema `inconsistent_studies.TORN`."""
     return torn(edits, several_primaries(known))
 
 
@@ -98,8 +98,8 @@ def restrictions(edits: pl.DataFrame, known: pl.DataFrame | None, rules: Service
                 primary.filter(~uid),
                 "primary-level",
                 pl.format("changes {}, which is at {} level, of a primary image set.", "attribute", "level"),
-                f"The service of {rules.age} does not do that.",
-                "Copy the image set, edit the copy and promote it; or, if the service is newer: `rules=2026`",
+                f"The service of {rules.version} does not do that.",
+                "Copy the image set, edit the copy and promote it; or, if the service is newer: `service_version=2026`",
             ),
         ]
     )
@@ -336,7 +336,7 @@ def _tearing(wanted: pl.DataFrame, beside: pl.DataFrame, members: pl.DataFrame) 
     found = torn(pl.concat([whole.select(columns), alone.select(columns)]), members)
     return rows_set_aside(
         found.drop_nulls("attribute"),
-        "study-torn",
+        "study-inconsistent",
         pl.format(
             "takes {} of row {} back in {} of the {} primary image sets of its study; not reverted: {}.",
             *("attribute", "after", "there", "size", listed("missing", pl.col("size") - pl.col("there"))),
@@ -365,7 +365,7 @@ def _in_one_order(wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _stood_for(wanted: pl.DataFrame, *, whole_rows: bool) -> pl.DataFrame:
-    """Adds lead String, the image set that a study is called by, and same_as; gives echoes the unit of theirs."""
+    """Adds lead String, the image set that a study is called by, and same_as; gives covered the unit of theirs."""
     first = wanted.group_by("lane").agg(pl.col("edit").min())
     leads = first.join(wanted.select("edit", lead=_ID), on="edit").drop("edit")
     # an edit of the lead where there is one, so that what is sent is in the lead's order

@@ -83,7 +83,7 @@ def chained(
     inside = pl.col(_ID).is_in(chosen.implode())
     if not calls.filter(inside).height:
         return calls, edits
-    marked = calls.with_columns(recipe=pl.when(inside).then(pl.lit(str(CopyStep.EDIT))))
+    marked = calls.with_columns(copy_step=pl.when(inside).then(pl.lit(str(CopyStep.EDIT))))
     after = [CopyStep.PROMOTE, *([CopyStep.DELETE_ORIGINAL] if asked.delete_originals else []), CopyStep.DELETE_COPY]
     lanes = calls.filter(inside).select("lane", _ID).unique("lane", keep="first", maintain_order=True)
     ordered = pl.concat(
@@ -105,7 +105,7 @@ def chained(
 def _step(lanes: pl.DataFrame, step: CopyStep, place: int) -> pl.DataFrame:
     """One call of each lane, which carries no edit."""
     empty = {name: pl.lit(None, dtype) for name, dtype in CALLS.items() if name not in {"lane", _ID}}
-    filled = {"recipe": str(step), "force": False, "study_wide": False, "lookup": False}
+    filled = {"copy_step": str(step), "force": False, "study_wide": False, "lookup": False}
     counted = {"edits": 0, "units": 1, "bytes": 0}
     calls = lanes.with_columns(**{**empty, **{name: pl.lit(value) for name, value in {**filled, **counted}.items()}})
     numbered = calls.select(CALLS.names()).cast(CALLS)

@@ -152,7 +152,7 @@ class Anchor:
             return os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
         return False
 
-    def settle(self, **told: Unpack[LedgerMark]) -> None:
+    def adopt(self, **told: Unpack[LedgerMark]) -> None:
         """As `write`, and from here on this file is the one that was made for the run."""
         self.write(place=FilePlace.of(self._descriptor), **told)
 

@@ -22,7 +22,7 @@ TRICKLE_S: Final = 1.0  # between two repeats of the whole run, once the tokens 
 
 @dataclass(frozen=True, slots=True)
 class MaxErrors:
-    """So many edits may be rejected or fail: a number, or a share of those settled (0 to 1)."""
+    """So many edits may be rejected or fail: a number, or a share of those completed (0 to 1)."""
 
     limit: float
     share: bool = False
@@ -41,16 +41,16 @@ def parse_max_errors(text: str) -> MaxErrors:
 
 @dataclass(slots=True)
 class ErrorBudget:
-    """Edits settled by this process, and how many of them rejected or failed; None as the limit is no limit."""
+    """Edits completed by this process, and how many of them rejected or failed; None as the limit is no limit."""
 
     limit: MaxErrors | None
-    min_sample: int  # edits settled before a share counts
-    settled: int = 0
+    min_sample: int  # edits completed before a share counts
+    completed: int = 0
     errors: int = 0
 
     def add(self, outcome: Outcome, edits: int) -> None:
         """So many edits have come to this outcome."""
-        self.settled += edits
+        self.completed += edits
         if outcome in {Outcome.REJECTED, Outcome.FAILED}:
             self.errors += edits
 
@@ -63,10 +63,10 @@ class ErrorBudget:
             return (
                 f"{self.errors:,} edits failed, the limit is {self.limit}" if self.errors > self.limit.limit else None
             )
-        if self.settled < self.min_sample or self.errors <= self.limit.limit * self.settled:
+        if self.completed < self.min_sample or self.errors <= self.limit.limit * self.completed:
             return None
-        share = f"{self.errors / self.settled:.1%}".replace("%", " %")
-        return f"{share} of {self.settled:,} edits failed, the limit is {self.limit} after {self.min_sample:,}"
+        share = f"{self.errors / self.completed:.1%}".replace("%", " %")
+        return f"{share} of {self.completed:,} edits failed, the limit is {self.limit} after {self.min_sample:,}"
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bulkedit.plans import SavedPlan
 
 NAME: Final = "calls.index"
-STEP: Final = {recipe: code for code, recipe in enumerate(CopyStep, 1)}
+STEP: Final = {step: code for code, step in enumerate(CopyStep, 1)}
 _BATCH: Final = 65_536  # calls
 
 
@@ -40,9 +40,9 @@ class CallIndex:
 def of_plan(plan: SavedPlan) -> CallIndex:
     """From the frames of a plan that was loaded whole."""
     edits, steps = array("I"), bytearray()
-    for part in plan.calls().select("edits", "recipe").collect().iter_slices(_BATCH):
+    for part in plan.calls().select("edits", "copy_step").collect().iter_slices(_BATCH):
         edits.extend(part["edits"].to_list())
-        steps.extend([0 if recipe is None else STEP[CopyStep(recipe)] for recipe in part["recipe"].to_list()])
+        steps.extend([0 if step is None else STEP[CopyStep(step)] for step in part["copy_step"].to_list()])
     return CallIndex(edits, bytes(steps))
 
 

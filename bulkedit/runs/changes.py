@@ -13,7 +13,7 @@ import polars as pl
 from bulkedit.client.responses import CallState
 from bulkedit.edits.edit import EditFields
 from bulkedit.plans import CopyStep
-from bulkedit.runs.history import SETTLED, PlanAndLedger
+from bulkedit.runs.history import COMPLETED, PlanAndLedger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -34,11 +34,11 @@ CHANGES: Final = pl.Schema(
         "lane": pl.UInt32(),
         "same_as": pl.UInt32(),  # the edit of the call that stands for it in other image sets of the study, else null
         "asked_version": pl.UInt32(),  # that the row names, null if it names none
-        "settled_by": pl.UInt32(),  # that call, or the part of it that carried the edit
-        "standing": pl.String(),  # applied, or skipped where there was nothing to remove
-        "base": pl.UInt32(),  # of the lead: version before
+        "completed_by": pl.UInt32(),  # that call, or the part of it that carried the edit
+        "state": pl.String(),  # applied, or skipped where there was nothing to remove
+        "expected_version": pl.UInt32(),  # of the lead: version before
         "version": pl.UInt32(),  # of the lead: version after; null if nothing was sent, or if none can be claimed
-        "at": pl.Float64(),  # epoch seconds when it was settled
+        "at": pl.Float64(),  # epoch seconds when it was completed
         "action": pl.String(),
         "level": pl.String(),
         "series_uid": pl.String(),
@@ -64,9 +64,9 @@ class ChangeRow(EditFields):
     lane: int
     same_as: int | None
     asked_version: int | None
-    settled_by: int
-    standing: str
-    base: int | None
+    completed_by: int
+    state: str
+    expected_version: int | None
     version: int | None
     at: float
 
@@ -76,15 +76,15 @@ STUDY_WIDE: Final = pl.Schema(
     {
         "call": pl.UInt32(),  # of the plan
         "lane": pl.UInt32(),
-        "settled_by": pl.UInt32(),  # that call, or the part of it
+        "completed_by": pl.UInt32(),  # that call, or the part of it
         "lead": pl.String(),
-        "base": pl.UInt32(),
+        "expected_version": pl.UInt32(),
         "version": pl.UInt32(),  # of the lead; null if it claims none, or is open
         "open": pl.Boolean(),  # whether it was made is not known
     }
 )
 _DONE: Final = [str(CallState.APPLIED), str(CallState.SKIPPED)]
-_OPEN: Final = [str(CallState.INTENDED), str(CallState.IN_DOUBT), str(CallState.ACCEPTED)]
+_OPEN: Final = [str(CallState.INTENDED), str(CallState.OUTCOME_UNKNOWN), str(CallState.ACCEPTED)]
 _BATCH: Final = 2_048  # calls
 
 
@@ -94,14 +94,14 @@ class Changes:
     def __init__(self, run: Run) -> None:
         self._plan = run.plan
         self._run = PlanAndLedger.of(run, whole=True)
-        standings = self._run.calls
-        self.events = int(standings.get_column("attempts").sum())
-        done = pl.col("standing").is_in(_DONE) & pl.col("edits_stand").is_in(_DONE)
-        self._done = standings.filter(done).select("standing", "base", "version", "at", settled_by="call")
-        ends = standings.filter(pl.col("standing") == str(CallState.APPLIED)).select(promote="call", made_as="version")
+        states = self._run.calls
+        self.events = int(states.get_column("attempts").sum())
+        done = pl.col("state").is_in(_DONE) & pl.col("edits_state").is_in(_DONE)
+        self._done = states.filter(done).select("state", "expected_version", "version", "at", completed_by="call")
+        ends = states.filter(pl.col("state") == str(CallState.APPLIED)).select(promote="call", made_as="version")
         promoted = self._run.in_copies.join(ends, on="promote")
-        promoted = promoted.rename({"call": "settled_by", "promoted_id": "promoted"})
-        self._promoted = promoted.select("settled_by", "promoted", "made_as")
+        promoted = promoted.rename({"call": "completed_by", "promoted_id": "promoted"})
+        self._promoted = promoted.select("completed_by", "promoted", "made_as")
         self.promoted = self._originals(promoted)
         self._study_wide: pl.DataFrame | None = None
 
@@ -109,7 +109,9 @@ class Changes:
         """Image sets that were made by promoting a copy, and their originals."""
         if promoted.is_empty():
             return {}
-        steps = self._plan.calls().filter(pl.col("recipe") == CopyStep.PROMOTE).select("image_set_id", promote="call")
+        steps = (
+            self._plan.calls().filter(pl.col("copy_step") == CopyStep.PROMOTE).select("image_set_id", promote="call")
+        )
         named = promoted.join(steps.collect(), on="promote")
         return dict(named.select("promoted", "image_set_id").drop_nulls().iter_rows())
 
@@ -121,12 +123,12 @@ class Changes:
             .drop("study_wide")  # of the row
             .rename({"version": "asked_version"})  # the ledger knows the versions that were
             .join(named, on="call", how="left", maintain_order="left")
-            .join(self._done.lazy(), on="settled_by", how="inner", maintain_order="left")
-            .join(self._promoted.lazy(), on="settled_by", how="left", maintain_order="left")
+            .join(self._done.lazy(), on="completed_by", how="inner", maintain_order="left")
+            .join(self._promoted.lazy(), on="completed_by", how="left", maintain_order="left")
             .with_columns(
                 image_set_id=pl.coalesce("promoted", "image_set_id"),
                 lead=pl.coalesce("promoted", "lead"),
-                base=pl.coalesce("made_as", "base"),
+                expected_version=pl.coalesce("made_as", "expected_version"),
                 version=pl.coalesce("made_as", "version"),
             )
             .select(CHANGES.names())
@@ -163,11 +165,13 @@ class Changes:
         if not calls.height:
             return pl.DataFrame(schema=STUDY_WIDE)
         edits = self._plan.edits().select("edit", "call").filter(pl.col("call").is_in(calls["call"].implode()))
-        carried = self._run.carried(edits).select("call", "settled_by").unique().collect().sort("settled_by")
-        there = self._run.calls.filter(pl.col("standing").is_in([str(CallState.APPLIED), *_OPEN]))
-        there = there.select("base", "version", settled_by="call", open=pl.col("standing") != str(CallState.APPLIED))
+        carried = self._run.carried(edits).select("call", "completed_by").unique().collect().sort("completed_by")
+        there = self._run.calls.filter(pl.col("state").is_in([str(CallState.APPLIED), *_OPEN]))
+        there = there.select(
+            "expected_version", "version", completed_by="call", open=pl.col("state") != str(CallState.APPLIED)
+        )
         there = there.with_columns(version=pl.when(~pl.col("open")).then("version"))
-        found = carried.join(calls, on="call").join(there, on="settled_by", maintain_order="left")
+        found = carried.join(calls, on="call").join(there, on="completed_by", maintain_order="left")
         return found.select(STUDY_WIDE.names()).cast(STUDY_WIDE)
 
     def of_calls(self, calls: pl.DataFrame) -> list[ChangeRow]:
@@ -175,7 +179,7 @@ class Changes:
         numbers = calls.get_column("call").unique().implode()
         within = pl.col("call").is_in(numbers)
         found = self.of(self._plan.edits().filter(within), self._plan.calls().filter(within)).collect()
-        return _rows(found.join(calls, on="settled_by", how="semi").sort("edit"))
+        return _rows(found.join(calls, on="completed_by", how="semi").sort("edit"))
 
     def of_image_sets(self, image_sets: Collection[str]) -> dict[str, list[ChangeRow]]:
         """The changes that the rows of some image sets ask for, in the order that the list asks for. Blocks."""
@@ -189,16 +193,16 @@ class Changes:
 
     def undecided(self) -> pl.DataFrame:
         """Edits of calls whose fate is open, as a request may still be carried out: image_set_id, row."""
-        open_ = self._run.calls.filter(pl.col("standing").is_in(_OPEN)).select(settled_by="call")
+        open_ = self._run.calls.filter(pl.col("state").is_in(_OPEN)).select(completed_by="call")
         edits = self._run.carried(self._plan.edits().select("edit", "call", "image_set_id", "row"))
-        found = edits.join(open_.lazy(), on="settled_by", how="semi").select("image_set_id", "row")
+        found = edits.join(open_.lazy(), on="completed_by", how="semi").select("image_set_id", "row")
         return found.unique(maintain_order=True).collect()
 
     def unprocessed(self) -> int:
         """Edits that have no outcome yet: a later resume of the run may still apply them."""
-        settled = self._run.calls.filter(pl.col("edits_stand").is_in(SETTLED)).select(settled_by="call")
+        completed = self._run.calls.filter(pl.col("edits_state").is_in(COMPLETED)).select(completed_by="call")
         edits = self._run.carried(self._plan.edits().select("edit", "call"))
-        return int(edits.join(settled.lazy(), on="settled_by", how="anti").select(pl.len()).collect().item())
+        return int(edits.join(completed.lazy(), on="completed_by", how="anti").select(pl.len()).collect().item())
 
     def by_image_set(self, *, batch: int = _BATCH) -> Iterator[list[tuple[str, list[ChangeRow]]]]:
         """The changes of each image set in the order that the list asks for, lists of whole lanes at a time.
@@ -263,7 +267,7 @@ def in_study(image_set_id: str, own: Iterable[ChangeRow], wide: Iterable[ChangeR
 
 
 def _asked(change: ChangeRow) -> tuple[int, str | None, str | None]:
-    return change["settled_by"], change["level"], change["attribute"]
+    return change["completed_by"], change["level"], change["attribute"]
 
 
 def _sent_as(change: ChangeRow) -> int:

@@ -53,7 +53,7 @@ class Past:
     planned: frozenset[int]  # numbers of its calls in the plan
     made: dict[int, str] = field(default_factory=dict)  # call -> image set that it made
     there: dict[int, frozenset[str]] = field(default_factory=dict)  # call -> image sets that were there before
-    bases: dict[int, int] = field(default_factory=dict)  # completed copy -> version of its source
+    expected_versions: dict[int, int] = field(default_factory=dict)  # completed copy -> version of its source
     owed: int = 0  # edits that are in the copy, and have no outcome before that is promoted
     ended: CallState | None = None  # what its steps from here on are completed as
 
@@ -111,7 +111,7 @@ class ViaCopyRun(LaneRun):
         self._past = past
         self._made = dict(past.made)
         self._there = {call: set(ids) for call, ids in past.there.items()}
-        self._bases = dict(past.bases)
+        self._source_versions = dict(past.expected_versions)
         self._owed = past.owed
         self._ended = past.ended
         self._content: dict[tuple[str, int], str] = {}  # image set and version -> digest of what it holds
@@ -128,21 +128,23 @@ class ViaCopyRun(LaneRun):
     def under_way(self) -> bool:
         """As of any lane; but a copy that is waited out keeps no run from stopping: a resume lists again."""
         books = self._books
-        waited_out = books is not None and table_of(books.call.recipe) is COPIES and books.state is CallState.IN_DOUBT
+        waited_out = (
+            books is not None and table_of(books.call.copy_step) is COPIES and books.state is CallState.OUTCOME_UNKNOWN
+        )
         return super().under_way and not waited_out
 
     # opening calls
 
     def _open(self, call: PlannedCall) -> None:
         self._series = self._candidate = None
-        if call.recipe == CopyStep.PROMOTE:
+        if call.copy_step == CopyStep.PROMOTE:
             # the edits that are in the copy get their outcome with its promotion
             self.edits[call.call], self._owed = self._owed, 0
         # the parts of a call that was split go on: each edit is to have an outcome of its own
         if self._ended is not None and call.call in self._past.planned and not self._is_begun(call):
-            cause = "an earlier step of the copy, edit and promote was not made"
-            self._end_unsent(call, _EARLIER[self._ended], cause)
-        elif call.recipe in {CopyStep.COPY, CopyStep.DELETE_ORIGINAL}:
+            reason = "an earlier step of the copy, edit and promote was not made"
+            self._end_unsent(call, _EARLIER[self._ended], reason)
+        elif call.copy_step in {CopyStep.COPY, CopyStep.DELETE_ORIGINAL}:
             super()._open(replace(call, image_set_id=self._past.original))
         else:
             super()._open(replace(call, image_set_id=self._made[self._past.copy]))
@@ -155,9 +157,9 @@ class ViaCopyRun(LaneRun):
         books = self._held
         if not _is_own(books.call):
             super()._start(came)
-        elif table_of(books.call.recipe) is DELETIONS:
-            of = self._past.copy if books.call.recipe == CopyStep.DELETE_ORIGINAL else self._past.promote
-            books.expected = self._bases[of]
+        elif table_of(books.call.copy_step) is DELETIONS:
+            of = self._past.copy if books.call.copy_step == CopyStep.DELETE_ORIGINAL else self._past.promote
+            books.expected = self._source_versions[of]
             self._prepare()
         else:
             books.expected = self._candidate = None
@@ -168,11 +170,13 @@ class ViaCopyRun(LaneRun):
         call = self._held.call
         if not _is_own(call):
             super()._prepare()
-        elif table_of(call.recipe) is DELETIONS:
+        elif table_of(call.copy_step) is DELETIONS:
             self.request = Delete(call.image_set_id, self._expected, self._made[self._past.promote])
         else:
-            promote = call.recipe == CopyStep.PROMOTE
-            self.request = Copy(CopyRequest(image_set_id=call.image_set_id, base=self._expected, promote=promote))
+            promote = call.copy_step == CopyStep.PROMOTE
+            self.request = Copy(
+                CopyRequest(image_set_id=call.image_set_id, expected_version=self._expected, promote=promote)
+            )
 
     # what came back
 
@@ -203,13 +207,13 @@ class ViaCopyRun(LaneRun):
     def _saw(self, found: ImageSet, performed: LaneRequest | None) -> None:
         books = self._held
         books.polls += 1
-        books.read_repeats = None
+        books.read_retries = None
         if isinstance(performed, Delete) and found.image_set_id == performed.promoted:
             locked = copies.of_source(found, None) is CallEvent.LOCKED
             event = CallEvent.LOCKED if locked else CallEvent.UNSAFE
         elif found.image_set_id == self._candidate:
             self._made_version = found.version
-            event = copies.of_made(found, promoted=books.call.recipe == CopyStep.PROMOTE)
+            event = copies.of_made(found, promoted=books.call.copy_step == CopyStep.PROMOTE)
         else:
             event = copies.of_source(found, books.expected)
             self._moved = event is CallEvent.PASSED
@@ -223,13 +227,13 @@ class ViaCopyRun(LaneRun):
     def _changed(self, event: CallEvent, reply: Reply, performed: LaneRequest | None) -> None:
         """Take an event that may tell of another writer."""
         books = self._held
-        table = table_of(books.call.recipe)
-        may_follow = books.call.recipe != CopyStep.PROMOTE and self._context.options.on_conflict is OnConflict.REBASE
+        table = table_of(books.call.copy_step)
+        may_follow = books.call.copy_step != CopyStep.PROMOTE and self._context.options.on_conflict is OnConflict.RETRY
         refined = copies.of_changed(event, table, books.state, moved=self._moved, may_follow=may_follow)
         why: Why | None = None
         if event is CallEvent.DIFFERENT:
-            cause = str(event) if refined is event else "the new image set differs from its source"
-            why = cause, f"image set {self._candidate}"
+            reason = str(event) if refined is event else "the new image set differs from its source"
+            why = reason, f"image set {self._candidate}"
         elif refined is not event:
             deletes = "another writer has changed it since it was copied, so it is not deleted"
             why = deletes if table is DELETIONS else "another writer has changed the image set that is copied", None
@@ -239,7 +243,7 @@ class ViaCopyRun(LaneRun):
         if not isinstance(performed, GetMetadata):
             raise TypeError("metadata came without a request for it")
         books = self._held
-        books.read_repeats = None
+        books.read_retries = None
         digest = content_digest(found.document, self._context.key)
         self._content[performed.image_set_id, performed.version] = digest
         if performed.image_set_id == self._candidate:
@@ -251,14 +255,14 @@ class ViaCopyRun(LaneRun):
             return
         self._series = series_of(found.document)
         if self._series is None:
-            cause = "its metadata names no series, so a copy of it could not be found again"
-            self._take(CallEvent.REFUSED, why=(cause, None))
+            reason = "its metadata names no series, so a copy of it could not be found again"
+            self._take(CallEvent.REFUSED, why=(reason, None))
             return
         self._search()
 
     def _listed(self, page: Page, performed: LaneRequest | None) -> None:
         books = self._held
-        books.read_repeats = None
+        books.read_retries = None
         self._new |= primaries_of(page)
         if page.next_token is not None and isinstance(performed, Search):
             self.request = Search(performed.series_uid, page.next_token)
@@ -269,7 +273,7 @@ class ViaCopyRun(LaneRun):
             self._events += [Made(number, image_set_id, ours=False) for image_set_id in self._new]
             self._prepare()
             return
-        promote = books.call.recipe == CopyStep.PROMOTE
+        promote = books.call.copy_step == CopyStep.PROMOTE
         there = self._there.get(number, set()) | {books.call.image_set_id, self._past.original}
         new = [one for one, primary in self._new.items() if one not in there and primary in {None, promote}]
         self._candidate = new[0] if len(new) == 1 else None
@@ -349,7 +353,7 @@ class ViaCopyRun(LaneRun):
 
     def _claim(self, came: Came) -> None:
         """The copy is there and holds what it should; or what was deleted is gone."""
-        table, number = table_of(self._held.call.recipe), self._held.call.call
+        table, number = table_of(self._held.call.copy_step), self._held.call.call
         if table is CALLS:
             super()._claim(came)
         elif table is DELETIONS:
@@ -360,24 +364,24 @@ class ViaCopyRun(LaneRun):
             if self._made.get(number) != self._candidate:  # it was found, after the answer was lost
                 self._made[number] = self._candidate
                 self._events.append(Made(number, self._candidate))
-            self._bases[number] = self._expected
+            self._source_versions[number] = self._expected
             self._complete(replace(came, why=(None, None), version=self._made_version))
 
     def _complete(self, came: Came) -> None:
         call, state = self._held.call, self._held.state
         super()._complete(came)
-        if call.recipe == CopyStep.EDIT:
+        if call.copy_step == CopyStep.EDIT:
             if state in WELL:
                 # in the copy, and only there: what becomes of the edits is known when that is promoted
                 self._owed += self.edits[call.call]
                 self.edits[call.call] = 0
             elif state is not CallState.SPLIT:
                 self._ended = self._ended or CallState.FAILED
-        elif table_of(call.recipe) is COPIES and state is not CallState.APPLIED:
+        elif table_of(call.copy_step) is COPIES and state is not CallState.APPLIED:
             self._ended = state
         self._content.clear()
 
 
 def _is_own(call: PlannedCall) -> bool:
     """Whether a call of the lane is a copy, a promotion or a deletion."""
-    return table_of(call.recipe) is not CALLS
+    return table_of(call.copy_step) is not CALLS

@@ -64,27 +64,33 @@ COPIES: Final = TransitionTable(
         (S.PLANNED, E.REFUSED): (S.REJECTED, A.COMPLETE),  # its series is unknown
         (S.PLANNED, E.ABSENT): (S.REJECTED, A.COMPLETE),
         # A request is out, and no other of this call can have been carried out.
-        (S.INTENDED, E.OPENED): (S.IN_DOUBT, A.WAIT_OUT),
+        (S.INTENDED, E.OPENED): (S.OUTCOME_UNKNOWN, A.WAIT_OUT),
         (S.INTENDED, E.ACCEPTED): (S.ACCEPTED, A.POLL_COPY),
         (S.INTENDED, E.INVALID): (S.REJECTED, A.COMPLETE),
-        (S.INTENDED, E.LOST): (S.IN_DOUBT, A.WAIT_OUT),
+        (S.INTENDED, E.LOST): (S.OUTCOME_UNKNOWN, A.WAIT_OUT),
         **stay((S.INTENDED,), {**NOT_CARRIED_OUT, E.LOCKED: A.POLL_LATER, E.AT_EXPECTED: A.SEND_AGAIN}),
         (S.INTENDED, E.OTHER_WRITER): (S.PLANNED, A.START_NOW),
         (S.INTENDED, E.KEEP_OUT): (S.CONFLICTED, A.COMPLETE),
         (S.INTENDED, E.ABSENT): (S.REJECTED, A.COMPLETE),
         # There may be a copy, or it may still be made.
-        **stay((S.IN_DOUBT,), {E.OPENED: A.WAIT_OUT, E.LOCKED: A.POLL_LATER}),  # perhaps by our own copy
-        **stay((S.IN_DOUBT,), {E.AT_EXPECTED: A.LIST, E.PASSED: A.LIST}),
-        (S.IN_DOUBT, E.ABSENT): (S.FAILED, A.COMPLETE),
-        (S.IN_DOUBT, E.NONE_NEW): (S.IN_DOUBT, A.SEND_AGAIN),
-        (S.IN_DOUBT, E.OTHER_WRITER): (S.PLANNED, A.START_NOW),  # and nothing is new
-        (S.IN_DOUBT, E.KEEP_OUT): (S.CONFLICTED, A.COMPLETE),
-        (S.IN_DOUBT, E.ONE_NEW): (S.IN_DOUBT, A.POLL_COPY),
-        (S.IN_DOUBT, E.SEVERAL_NEW): (S.IN_DOUBT, A.LEAVE_UNRESOLVED),
-        (S.IN_DOUBT, E.COPY_FAILED_REQUEST): (S.IN_DOUBT, A.PASS_OVER),  # no matter whose it was, it holds nothing
-        (S.IN_DOUBT, E.COPY_FAILED_SERVICE): (S.IN_DOUBT, A.PASS_OVER),
-        (S.IN_DOUBT, E.COPY_GONE): (S.IN_DOUBT, A.PASS_OVER),
-        (S.IN_DOUBT, E.DIFFERENT): (S.IN_DOUBT, A.LEAVE_UNRESOLVED),  # another's, or ours and changed by another
+        **stay((S.OUTCOME_UNKNOWN,), {E.OPENED: A.WAIT_OUT, E.LOCKED: A.POLL_LATER}),  # perhaps by our own copy
+        **stay((S.OUTCOME_UNKNOWN,), {E.AT_EXPECTED: A.LIST, E.PASSED: A.LIST}),
+        (S.OUTCOME_UNKNOWN, E.ABSENT): (S.FAILED, A.COMPLETE),
+        (S.OUTCOME_UNKNOWN, E.NONE_NEW): (S.OUTCOME_UNKNOWN, A.SEND_AGAIN),
+        (S.OUTCOME_UNKNOWN, E.OTHER_WRITER): (S.PLANNED, A.START_NOW),  # and nothing is new
+        (S.OUTCOME_UNKNOWN, E.KEEP_OUT): (S.CONFLICTED, A.COMPLETE),
+        (S.OUTCOME_UNKNOWN, E.ONE_NEW): (S.OUTCOME_UNKNOWN, A.POLL_COPY),
+        (S.OUTCOME_UNKNOWN, E.SEVERAL_NEW): (S.OUTCOME_UNKNOWN, A.LEAVE_UNRESOLVED),
+        (S.OUTCOME_UNKNOWN, E.COPY_FAILED_REQUEST): (
+            S.OUTCOME_UNKNOWN,
+            A.PASS_OVER,
+        ),  # no matter whose it was, it holds nothing
+        (S.OUTCOME_UNKNOWN, E.COPY_FAILED_SERVICE): (S.OUTCOME_UNKNOWN, A.PASS_OVER),
+        (S.OUTCOME_UNKNOWN, E.COPY_GONE): (S.OUTCOME_UNKNOWN, A.PASS_OVER),
+        (S.OUTCOME_UNKNOWN, E.DIFFERENT): (
+            S.OUTCOME_UNKNOWN,
+            A.LEAVE_UNRESOLVED,
+        ),  # another's, or ours and changed by another
         # The service has taken the request and named the new image set.
         (S.ACCEPTED, E.OPENED): (S.ACCEPTED, A.POLL_COPY),
         (S.ACCEPTED, E.COPY_FAILED_REQUEST): (S.REJECTED, A.COMPLETE),
@@ -104,11 +110,11 @@ DELETIONS: Final = TransitionTable(
     {
         # The polls of these two states are those right before the deletion: nothing has left yet.
         (S.INTENDED, E.UNSAFE): (S.FAILED, A.COMPLETE),
-        (S.IN_DOUBT, E.UNSAFE): (S.IN_DOUBT, A.LEAVE_UNRESOLVED),
+        (S.OUTCOME_UNKNOWN, E.UNSAFE): (S.OUTCOME_UNKNOWN, A.LEAVE_UNRESOLVED),
         **stay(SENT, {E.SENDING: A.NOTHING, **NOT_CARRIED_OUT}),
         **move(SENT, {E.ACCEPTED: (S.ACCEPTED, A.POLL_LATER), E.INVALID: (S.REJECTED, A.COMPLETE)}),
-        **move(SENT, {E.LOST: (S.IN_DOUBT, A.POLL), E.OPENED: (S.IN_DOUBT, A.POLL)}),
-        **stay((S.IN_DOUBT,), {E.DENIED: A.POLL, E.UNKNOWN: A.POLL}),
+        **move(SENT, {E.LOST: (S.OUTCOME_UNKNOWN, A.POLL), E.OPENED: (S.OUTCOME_UNKNOWN, A.POLL)}),
+        **stay((S.OUTCOME_UNKNOWN,), {E.DENIED: A.POLL, E.UNKNOWN: A.POLL}),
         **stay(SENT, {E.LOCKED: A.POLL_LATER, E.AT_EXPECTED: A.SEND_AGAIN}),
         **move(SENT, {E.KEEP_OUT: (S.CONFLICTED, A.COMPLETE)}),
         **stay((S.ACCEPTED,), {E.OPENED: A.POLL, E.LOCKED: A.POLL_LATER}),
@@ -119,11 +125,11 @@ DELETIONS: Final = TransitionTable(
 )
 
 
-def table_of(recipe: str | None) -> TransitionTable:
-    """The table that a call follows. ``recipe``: of `bulkedit.plans.PlannedCall`."""
-    if recipe is None or recipe == CopyStep.EDIT:
+def table_of(copy_step: str | None) -> TransitionTable:
+    """The table that a call follows. ``copy_step``: of `bulkedit.plans.PlannedCall`."""
+    if copy_step is None or copy_step == CopyStep.EDIT:
         return transitions.CALLS
-    return DELETIONS if recipe in {CopyStep.DELETE_ORIGINAL, CopyStep.DELETE_COPY} else COPIES
+    return DELETIONS if copy_step in {CopyStep.DELETE_ORIGINAL, CopyStep.DELETE_COPY} else COPIES
 
 
 def of_source(found: ImageSet, expected: int | None) -> CallEvent:
@@ -165,7 +171,7 @@ def of_changed(
         return E.KEEP_OUT if event is E.PASSED and state in SENT else event
     if event is E.DIFFERENT and state is S.ACCEPTED:
         return E.KEEP_OUT
-    first = (event is E.PASSED and state is not S.IN_DOUBT) or (event is E.NONE_NEW and moved)
+    first = (event is E.PASSED and state is not S.OUTCOME_UNKNOWN) or (event is E.NONE_NEW and moved)
     return transitions.of_other_writer(may_follow=may_follow) if first else event
 
 
@@ -181,10 +187,10 @@ def promotions(calls: pl.LazyFrame, parts: Iterable[Part]) -> pl.DataFrame:
     has a row for each call of a recipe that carries edits, and for each part (parents first) of such a call. ``copy``
     is the call that makes the copy.
     """
-    recipes = calls.filter(pl.col("recipe").is_not_null()).select("call", "lane", "recipe").collect()
-    promote = recipes.filter(pl.col("recipe") == CopyStep.PROMOTE).select("lane", promote="call")
-    copy = recipes.filter(pl.col("recipe") == CopyStep.COPY).select("lane", copy="call")
-    carried = recipes.filter(pl.col("recipe") == CopyStep.EDIT)
+    steps = calls.filter(pl.col("copy_step").is_not_null()).select("call", "lane", "copy_step").collect()
+    promote = steps.filter(pl.col("copy_step") == CopyStep.PROMOTE).select("lane", promote="call")
+    copy = steps.filter(pl.col("copy_step") == CopyStep.COPY).select("lane", copy="call")
+    carried = steps.filter(pl.col("copy_step") == CopyStep.EDIT)
     planned = carried.join(promote, on="lane").join(copy, on="lane").select("call", "promote", "copy")
     of = {call: (promotion, copy) for call, promotion, copy in planned.iter_rows()}
     for part in parts if of else ():

@@ -23,7 +23,7 @@ class RunCounters:
 
     calls: int  # in the plan
     edits: int  # in the plan
-    settled_calls: int = 0
+    completed_calls: int = 0
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))  # edits
     requests: int = 0  # updates sent by this process
     throttled: int = 0  # requests of any operation refused for a quota
@@ -32,25 +32,25 @@ class RunCounters:
     faults: int = 0
     conflicts: int = 0
     in_flight: int = 0  # image sets with an update under way
-    parked: int = 0  # lanes that ended with calls unsettled: locked for too long, or out of reach
+    parked: int = 0  # lanes that ended with calls unfinished: locked for too long, or out of reach
     started: float = 0.0  # monotonic
     held_s: dict[WaitReason, float] = field(
         default_factory=dict
     )  # how long a lane that was due was held back, and by what
-    # [second, calls settled in it], of the last minute: as long however fast the run is
-    _settled_in: deque[list[int]] = field(default_factory=deque, repr=False)
+    # [second, calls completed in it], of the last minute: as long however fast the run is
+    _completed_in: deque[list[int]] = field(default_factory=deque, repr=False)
 
-    def settled(self, standing: CallState, edits: int, now: float | None = None, *, calls: int = 1) -> None:
-        """A call, or so many, and all their edits are settled; ``now`` is None for those of an earlier process."""
-        self.settled_calls += calls
-        self.outcomes[outcome_of(standing)] += edits
+    def completed(self, state: CallState, edits: int, now: float | None = None, *, calls: int = 1) -> None:
+        """A call, or so many, and all their edits are completed; ``now`` is None for those of an earlier process."""
+        self.completed_calls += calls
+        self.outcomes[outcome_of(state)] += edits
         if now is None:
             return
         second = math.floor(now)
-        if self._settled_in and self._settled_in[-1][0] == second:
-            self._settled_in[-1][1] += 1
+        if self._completed_in and self._completed_in[-1][0] == second:
+            self._completed_in[-1][1] += 1
         else:
-            self._settled_in.append([second, 1])
+            self._completed_in.append([second, 1])
             self._forget(now)
 
     def waited(self, held: Iterable[WaitReason], seconds: float) -> None:
@@ -74,11 +74,11 @@ class RunCounters:
         return self.edits - sum(self.outcomes.values())
 
     def rate(self, now: float) -> float:
-        """Calls settled per second over the last minute."""
+        """Calls completed per second over the last minute."""
         self._forget(now)
         span = min(_WINDOW_S, now - self.started)
-        return sum(count for _, count in self._settled_in) / span if span > 0 else 0.0
+        return sum(count for _, count in self._completed_in) / span if span > 0 else 0.0
 
     def _forget(self, now: float) -> None:
-        while self._settled_in and self._settled_in[0][0] < now - _WINDOW_S:
-            self._settled_in.popleft()
+        while self._completed_in and self._completed_in[0][0] < now - _WINDOW_S:
+            self._completed_in.popleft()

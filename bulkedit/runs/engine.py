@@ -17,7 +17,7 @@ from anyio import lowlevel, to_thread
 
 from bulkedit import _log
 from bulkedit._concurrency import first_error
-from bulkedit.client.pacing import Operation, SettleTimes, Window, pacer
+from bulkedit.client.pacing import CompletionTimes, Operation, Window, pacer
 from bulkedit.client.parsing import newest_of, systemic_error
 from bulkedit.client.reader import Clock
 from bulkedit.client.responses import (
@@ -61,7 +61,7 @@ from bulkedit.runs.requests import (
     Update,
 )
 from bulkedit.runs.scheduler import Scheduler
-from bulkedit.runs.service_quirks import Learned
+from bulkedit.runs.service_quirks import ServiceQuirks
 
 if TYPE_CHECKING:
     import random
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 
 _STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be there
 _PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02  # when the pace is written down; seconds, and a share
-_RECIPES_AHEAD: Final = 8  # lanes of recipes: they wait for three quotas in turn
+_VIA_COPY_AHEAD: Final = 8  # lanes of recipes: they wait for three quotas in turn
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 _OPENED_AT_ONCE: Final = 64  # lanes, some milliseconds
 _TAIL: Final = 2.0  # times as long as one lane takes: what is left then is opened at once, so that lanes end together
@@ -123,22 +123,22 @@ class Engine:
         self._log = RecordLog()
         self._commit = GroupCommit(ledger, noted=self._log.take)
         self.pacers = {operation: pacer(rate, rng) for operation, rate in options.rates.items()}
-        self.settle = SettleTimes()
+        self.complete = CompletionTimes()
         self._window = Window(options.max_in_flight)
         self._scheduler = Scheduler(self.pacers)
         self._retries = RetryBudget()
         self._denials = Denials()
         self._errors = ErrorBudget(options.max_errors, options.min_sample)
         self._store: tuple[float, Datastore] | None = None  # when it was last seen
-        self.tally = RunCounters(calls=plan.counts["calls"], edits=plan.counts["edits"])
-        self._history = History(plan, ledger, self.tally, sends_new=sends_new)
+        self.counters = RunCounters(calls=plan.counts["calls"], edits=plan.counts["edits"])
+        self._history = History(plan, ledger, self.counters, sends_new=sends_new)
         self._context = LaneContext(
             options=options,
             rng=rng,
             key=key,
-            quirks=Learned(versions_reused=self._history.versions_reused),
+            quirks=ServiceQuirks(versions_reused=self._history.versions_reused),
             budget=self._retries,
-            settle_times=self.settle,
+            completion_times=self.complete,
             begun=self._history.begun,
             new_call=self._history.new_call,
             payload_limit=plan.payload_limit,
@@ -147,7 +147,7 @@ class Engine:
         self._noted = Pace(-math.inf, 0.0)
         self._open_lanes = 0
         self._runs: dict[int, LaneRun] = {}  # open lanes by number
-        self._calls_ahead = self.tally.calls - self.tally.settled_calls  # of the lanes that are not open yet
+        self._calls_ahead = self.counters.calls - self.counters.completed_calls  # of the lanes that are not open yet
         self._longest_ahead: int = plan.counts.get("longest_lane", 0)  # calls; of the lanes that are not open yet
         self._in_flight: set[int] = set()  # lane numbers
         self._busy = 0  # requests at the workers
@@ -162,7 +162,7 @@ class Engine:
         LedgerError where the ledger cannot be written, BudgetSpentError where too many edits were not applied and some
         are left. Whatever happens, the run can go on later.
         """
-        self.tally.started = self._clock.monotonic()
+        self.counters.started = self._clock.monotonic()
         try:
             with first_error():
                 async with anyio.create_task_group() as tasks:
@@ -174,28 +174,28 @@ class Engine:
                 await self._commit.finish()
         if self._fatal is not None:
             raise self._fatal
-        if self.stop.draining and self._errors.spent and self.tally.unprocessed:
+        if self.stop.draining and self._errors.spent and self.counters.unprocessed:
             raise _too_many_errors(self._errors.spent)
-        return self.tally
+        return self.counters
 
     def progress(self) -> Progress:
         """Where the run stands now."""
-        now, tally = self._clock.monotonic(), self.tally
+        now, counters = self._clock.monotonic(), self.counters
         updates = self.pacers[Operation.UPDATE]
         return Progress(
-            calls=tally.calls,
-            settled=tally.settled_calls,
-            outcomes=dict(tally.outcomes),
-            in_flight=tally.in_flight,
-            per_second=tally.rate(now),
+            calls=counters.calls,
+            completed=counters.completed_calls,
+            outcomes=dict(counters.outcomes),
+            in_flight=counters.in_flight,
+            per_second=counters.rate(now),
             quota_per_second=updates.rate.per_second,
-            requests=tally.requests + tally.reads,
-            throttled=tally.throttled,
-            limited_by=tally.bottleneck,
+            requests=counters.requests + counters.reads,
+            throttled=counters.throttled,
+            limited_by=counters.bottleneck,
             longest_lane=max((lane.calls_left for lane in self._runs.values()), default=0),
             longest_ahead=0 if self._lanes.ended else self._longest_ahead,
-            settle_p50_s=self.settle.quantile(0.5),
-            settle_p95_s=self.settle.quantile(0.95),
+            completion_p50_s=self.complete.quantile(0.5),
+            completion_p95_s=self.complete.quantile(0.95),
         )
 
     # opening lanes and dispatching
@@ -241,7 +241,7 @@ class Engine:
             began = self._clock.monotonic()
             with anyio.move_on_after(found):
                 await self._news.wait()
-            self.tally.waited(self._scheduler.held, self._clock.monotonic() - began)
+            self.counters.waited(self._scheduler.held, self._clock.monotonic() - began)
 
     @property
     def _stopping(self) -> bool:
@@ -251,8 +251,8 @@ class Engine:
     def _room(self) -> bool:
         """Whether to open a lane: a little ahead of the quota, for a poll long before the send would be stale."""
         ahead = max(2, math.ceil(self.pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
-        if self._history.has_recipes:
-            ahead = max(ahead, _RECIPES_AHEAD)
+        if self._history.has_copies:
+            ahead = max(ahead, _VIA_COPY_AHEAD)
         if self._near_the_end:
             ahead = self._options.max_in_flight
         return self._open_lanes - len(self._in_flight) < min(ahead, self._options.max_in_flight)
@@ -263,17 +263,17 @@ class Engine:
 
         From then on the calls of a lane are what a run waits for: all lanes are to be at the same call.
         """
-        length, settles_s = self._lanes.next_length, self.settle.first_look()
-        if length < 2 or not len(self.settle):
+        length, completion_s = self._lanes.next_length, self.complete.first_look()
+        if length < 2 or not len(self.complete):
             return False
-        at_once = min(self.pacers[Operation.UPDATE].rate.per_second * settles_s, self._options.max_in_flight)
+        at_once = min(self.pacers[Operation.UPDATE].rate.per_second * completion_s, self._options.max_in_flight)
         return self._calls_ahead <= _TAIL * length * at_once
 
     def _open(self, lane: Lane) -> None:
         self._open_lanes += 1
         self._log.opens(lane)
         self._calls_ahead -= len(lane.calls)
-        past, now = self._history.recipe_of(lane), self._clock.monotonic()
+        past, now = self._history.copy_step_of(lane), self._clock.monotonic()
         run = (LaneRun if past is None else partial(ViaCopyRun, past))(
             lane,
             self._context,
@@ -400,15 +400,15 @@ class Engine:
         """Read the edits of a refused call, so that the lane can go on with its halves."""
         edits = await to_thread.run_sync(self._history.edits_of, call.call)
         lane.split(edits, now=self._clock.monotonic(), epoch=self._clock.epoch())
-        self.tally.calls += 1
+        self.counters.calls += 1
 
     async def _ask(self, request: LaneRequest, through: Operation) -> Reply:
         if isinstance(request, Delete):
             return await self._delete(request)
         if isinstance(request, WRITES):
-            self.tally.requests += 1
+            self.counters.requests += 1
         else:
-            self.tally.reads += 1
+            self.counters.reads += 1
         match request:
             case Update():
                 reply: Reply = await self._client.update(request.update)
@@ -429,11 +429,11 @@ class Engine:
     async def _delete(self, request: Delete) -> Reply:
         """Delete an image set if all is as it must be right now; the two polls are few beside the quota of polls."""
         for image_set_id in (request.promoted, request.image_set_id):
-            self.tally.reads += 1
+            self.counters.reads += 1
             found = await self._client.get_image_set(image_set_id)
             if not isinstance(found, ImageSet) or unsafe(request, found):
                 return found
-        self.tally.requests += 1
+        self.counters.requests += 1
         return await self._client.delete(request.image_set_id)
 
     async def _poll_by_list(self, request: GetImageSet) -> Reply:
@@ -449,7 +449,7 @@ class Engine:
             return newest
         if newest is None and not (isinstance(found, Refused) and found.kind is Refusal.NOT_FOUND):
             self._scheduler.list_no_more()
-        self.tally.reads += 1
+        self.counters.reads += 1
         return await self._client.get_image_set(request.image_set_id)
 
     async def _ask_store(self) -> Reply:
@@ -464,7 +464,7 @@ class Engine:
 
     def _pace(self, operation: Operation, lane: LaneRun, reply: Reply, sent: float, now: float) -> None:
         paced = self.pacers[operation]
-        self.tally.faults += isinstance(reply, Lost) and lane.quota_hit is None
+        self.counters.faults += isinstance(reply, Lost) and lane.quota_hit is None
         if isinstance(reply, Accepted | Copied | Deleting):
             self._window.accepted()
         if isinstance(reply, Lost):
@@ -474,8 +474,8 @@ class Engine:
         if lane.quota_hit is None:
             paced.answered(now, sent)
             return
-        self.tally.throttled += 1
-        self.tally.updates_throttled += operation is Operation.UPDATE
+        self.counters.throttled += 1
+        self.counters.updates_throttled += operation is Operation.UPDATE
         if lane.quota_hit.kind is Refusal.TOO_MANY:
             paced.answered(now, sent)  # the quota of requests had room for it
             self._window.refused(now, sent, len(self._in_flight) - 1)
@@ -506,9 +506,9 @@ class Engine:
             self._commit.note(record)
             if isinstance(record, Part):
                 self._history.add(record)
-            elif isinstance(record, Event) and record.standing.settled:
-                self.tally.settled(record.standing, lane.edits[record.call], now)
-                self._errors.add(outcome_of(record.standing), lane.edits[record.call])
+            elif isinstance(record, Event) and record.state.completed:
+                self.counters.completed(record.state, lane.edits[record.call], now)
+                self._errors.add(outcome_of(record.state), lane.edits[record.call])
                 self._note_pace()
         if lane.halted is not None:
             self._fatal = self._fatal or _systemic(lane.halted)
@@ -516,8 +516,8 @@ class Engine:
         if lane.request is None:
             self._left(lane)
         else:
-            self._scheduler.put(lane, self.settle.first_look())
-        if (why := self._errors.spent) and self.tally.unprocessed:
+            self._scheduler.put(lane, self.complete.first_look())
+        if (why := self._errors.spent) and self.counters.unprocessed:
             if self._options.halt is Halt.NOW:
                 raise _too_many_errors(why)
             self.stop.draining = True
@@ -527,11 +527,11 @@ class Engine:
         self._log.closes(lane.edits)
         self._runs.pop(lane.number, None)
         self._flies(lane, flies=False)
-        self.tally.parked += lane.unresolved
+        self.counters.parked += lane.unresolved
 
     def _flies(self, lane: LaneRun, *, flies: bool) -> None:
         (self._in_flight.add if flies else self._in_flight.discard)(lane.number)
-        self.tally.in_flight = len(self._in_flight)
+        self.counters.in_flight = len(self._in_flight)
 
     def _wake(self) -> None:
         self._news.set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import re
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, cast
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from bulkedit._json import Json
+    from bulkedit._json import Json, JsonObject
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.call_index import CallIndex
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _ABOUT: Final = "run.json"
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("created", "plan_digest", "key"), (str,)),
@@ -150,7 +151,7 @@ def load(folder: Path, *, whole: bool = True) -> Run:
             likely="A run is the folder that `bulkedit apply` names when it starts, such as runs/20260102-030405-1a2b.",
         ) from error
     if found.get("format") != FORMAT:
-        raise UsageError("this run was made by another version of bulkedit.", where=str(folder))
+        raise _other_version(found, folder)
     received.require(found, _KINDS, str(path))
     received.require(object_in(found, "settings"), _SETTINGS, str(path))
     for name in ("anchor", "index"):
@@ -166,6 +167,18 @@ def load(folder: Path, *, whole: bool = True) -> Run:
     if plan.digest != about["plan_digest"]:
         raise StalePlanError("the run's plan is not the one that it was started with.", where=str(folder))
     return Run(folder, plan, about)
+
+
+def _other_version(about: JsonObject, folder: Path) -> UsageError:
+    """The error for a run of a version that names things otherwise: its plan and its ledger cannot be read here."""
+    tool = re.fullmatch(r"bulkedit (\d{1,4}\.\d{1,4}\.\d{1,4})", str(about.get("tool")))
+    version = tool[1] if tool else "VERSION"
+    return UsageError(
+        f"this run was made by {tool[0] if tool else 'another version of bulkedit'}, and this is {__version__}.",
+        where=str(folder),
+        likely="bulkedit was updated after the run began. Its plan and ledger have other names for their columns.",
+        hint=f"Nothing was sent. Use that version: uvx 'bulkedit=={version}' status {shell_word(folder)}",
+    )
 
 
 def require_own_anchor(run: Run) -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
     from bulkedit.runs.ledger import Made, Part
 
-SETTLED: Final = [str(standing) for standing in CallState if standing.settled]
+COMPLETED: Final = [str(state) for state in CallState if state.completed]
 _WELL: Final = list(map(str, WELL))
 _CARRIERS: Final = pl.Schema({"edit": pl.UInt32(), "part": pl.UInt32()})
 _MADE: Final = pl.Schema({"step": pl.UInt32(), "made": pl.String()})
@@ -47,26 +47,26 @@ _IN_COPIES: Final = pl.Schema(
 )
 
 
-def by_promotion(standings: pl.DataFrame, promoted: pl.DataFrame) -> pl.DataFrame:
-    """Standings (call, standing) with ``edits_stand`` String: the standing that the edits of each call have.
+def by_promotion(states: pl.DataFrame, promoted: pl.DataFrame) -> pl.DataFrame:
+    """States (call, state) with ``edits_state`` String: the state that the edits of each call have.
 
     What a call has done to a copy is nobody's change before the copy is promoted. So its edits stand as the promotion
-    does, null while that is not settled. ``promoted``: as `bulkedit.runs.copy_transitions.promotions` has it.
+    does, null while that is not completed. ``promoted``: as `bulkedit.runs.copy_transitions.promotions` has it.
     """
     if promoted.is_empty():
-        return standings.with_columns(edits_stand="standing")
-    ends = standings.filter(pl.col("standing").is_in(SETTLED)).select(promote="call", end="standing")
-    joined = standings.join(promoted.select("call", "promote"), on="call", how="left", maintain_order="left")
+        return states.with_columns(edits_state="state")
+    ends = states.filter(pl.col("state").is_in(COMPLETED)).select(promote="call", end="state")
+    joined = states.join(promoted.select("call", "promote"), on="call", how="left", maintain_order="left")
     joined = joined.join(ends, on="promote", how="left", maintain_order="left")
-    in_copy = pl.col("promote").is_not_null() & pl.col("standing").is_in(_WELL)
-    return joined.select(*standings.columns, edits_stand=pl.when(in_copy).then("end").otherwise("standing"))
+    in_copy = pl.col("promote").is_not_null() & pl.col("state").is_in(_WELL)
+    return joined.select(*states.columns, edits_state=pl.when(in_copy).then("end").otherwise("state"))
 
 
 @dataclass(frozen=True, slots=True)
 class PlanAndLedger:
     """A run as its plan and its ledger tell it now."""
 
-    # a row for each call that was begun, in order: `bulkedit.runs.ledger_frames.STANDINGS`, and edits_stand as
+    # a row for each call that was begun, in order: `bulkedit.runs.ledger_frames.STANDINGS`, and edits_state as
     # `by_promotion` has it
     calls: pl.DataFrame
     begun: pl.DataFrame  # `bulkedit.runs.ledger_frames.BEGUN`, if it was asked for
@@ -94,7 +94,7 @@ class PlanAndLedger:
             if whole:
                 ledger.require_whole()
             parts, made = ledger.parts(), ledger.made()
-            calls = ledger_frames.standings(ledger)
+            calls = ledger_frames.states(ledger)
             begun = ledger_frames.beginnings(ledger) if times else begun
             state, words = ledger.state, ledger.words
         promoted = promotions(run.plan.calls(), parts)
@@ -102,12 +102,12 @@ class PlanAndLedger:
         return cls(by_promotion(calls, promoted), begun, _in_copies(promoted, made), carried, state, words)
 
     def carried(self, edits: pl.LazyFrame) -> pl.LazyFrame:
-        """Adds settled_by: the call, or the part of it, that carries each edit. ``edits``: at least edit and call."""
+        """Adds completed_by: the call, or the part of it, that carries each edit. ``edits``: at least edit and call."""
         if self.carriers.is_empty():
-            return edits.with_columns(settled_by="call")
+            return edits.with_columns(completed_by="call")
         return (
             edits.join(self.carriers.lazy(), on="edit", how="left", maintain_order="left")
-            .with_columns(settled_by=pl.coalesce("part", "call"))
+            .with_columns(completed_by=pl.coalesce("part", "call"))
             .drop("part")
         )
 
@@ -123,92 +123,92 @@ def _in_copies(promoted: pl.DataFrame, made: list[Made]) -> pl.DataFrame:
 class History:
     """The ledger as it was when this process began, with the parts that calls have been split into since."""
 
-    def __init__(self, plan: SavedPlan, ledger: Ledger, tally: RunCounters, *, sends_new: bool = True) -> None:
-        """Counts what is settled into ``tally``. Without ``sends_new``, calls that were never begun are left alone."""
+    def __init__(self, plan: SavedPlan, ledger: Ledger, counters: RunCounters, *, sends_new: bool = True) -> None:
+        """Counts completed calls in ``counters``. Without ``sends_new``, calls that were never begun are left alone."""
         self._plan = plan
         self._sends_new = sends_new
         self._roots: dict[int, tuple[int, list[int]]] = {}  # part -> call of the plan, numbers of its edits
         self._parts_of: dict[int, list[int]] = defaultdict(list)  # split call -> its parts
         self._planned: int = plan.counts["calls"]
         self._next: int = self._planned
-        # of calls begun and not settled: `bulkedit.runs.ledger.LAST_ROW`, and `by_empty_value`: a removal goes by it
+        # of calls begun and not completed: `bulkedit.runs.ledger.LAST_ROW`, and `by_empty_value`: a removal goes by it
         self.begun: dict[int, dict[str, Any]] = {}
-        self._settled = bytearray(self._planned)  # 1 for each settled call of the plan
-        self._settled_parts: set[int] = set()
+        self._completed = bytearray(self._planned)  # 1 for each completed call of the plan
+        self._completed_parts: set[int] = set()
         for part in ledger.parts():
             self.add(part)
         promoted = promotions(plan.calls(), ledger.parts())
         self._promotions = dict(promoted.select("call", "promote").iter_rows())
-        self._recipes: dict[int, Past] = {}  # of lanes that were read from the plan and are not opened yet
-        self._ended: dict[int, CallState] = {}  # settled calls and parts of recipes
-        self._bases: dict[int, int] = {}  # settled copies: version of the source
+        self._copies_past: dict[int, Past] = {}  # of lanes that were read from the plan and are not opened yet
+        self._ended: dict[int, CallState] = {}  # completed calls and parts of recipes
+        self._source_versions: dict[int, int] = {}  # completed copies: version of the source
         self._made: list[Made] = ledger.made() if self._promotions else []
         self._conflicted: set[int] = set()  # calls of the plan that another writer has stopped
         self._struck: dict[int, list[PlannedCall]] = {}  # those of lanes that were read and are not opened yet
         self._told: dict[int, list[tuple[int, CallState, int | None, int | None]]] = {}  # events of lanes not read yet
         self._versions: dict[int, Versions] = {}  # of lanes that were read and are not opened yet
         self.versions_reused = False  # by the service, after failed updates
-        tally.calls += len(self._roots) - len(self._parts_of)
-        self._read(ledger, tally, promoted)
+        counters.calls += len(self._roots) - len(self._parts_of)
+        self._read(ledger, counters, promoted)
 
-    def _read(self, ledger: Ledger, tally: RunCounters, promoted: pl.DataFrame) -> None:
-        standings = ledger_frames.last_standings(ledger)
-        settled = pl.col("standing").is_in(SETTLED)
-        done = by_promotion(standings.filter(settled), promoted)
+    def _read(self, ledger: Ledger, counters: RunCounters, promoted: pl.DataFrame) -> None:
+        states = ledger_frames.last_standings(ledger)
+        completed = pl.col("state").is_in(COMPLETED)
+        done = by_promotion(states.filter(completed), promoted)
         planned = done.filter(pl.col("call") < self._planned)
         if self._promotions:
-            self._read_recipes(ledger, done)
+            self._read_via_copy(ledger, done)
         if planned.height:
             # a call's number is its row in the plan: to join them instead would take ten times the memory
             edits = self._plan.calls().select("edits").collect().to_series().gather(planned["call"])
-            sums = planned.select("edits_stand", edits=edits).group_by("edits_stand").agg(pl.len(), pl.sum("edits"))
+            sums = planned.select("edits_state", edits=edits).group_by("edits_state").agg(pl.len(), pl.sum("edits"))
             for stand, calls, count in sums.iter_rows():
                 # what is in a copy that is not promoted has no outcome
-                tally.settled(CallState(stand or CallState.APPLIED), count if stand else 0, calls=calls)
+                counters.completed(CallState(stand or CallState.APPLIED), count if stand else 0, calls=calls)
         for call in planned["call"]:
-            self._settled[call] = 1
-        for call, stand in done.filter(pl.col("call") >= self._planned).select("call", "edits_stand").iter_rows():
-            self._settled_parts.add(call)
-            tally.settled(CallState(stand or CallState.APPLIED), len(self._roots[call][1]) if stand else 0)
-        conflicted = done.filter(pl.col("standing") == str(CallState.CONFLICTED))["call"].to_list()
-        struck = [row["call"] for row in ledger.rows_of(conflicted) if row["cause"] != EARLIER_CONFLICT]
+            self._completed[call] = 1
+        for call, stand in done.filter(pl.col("call") >= self._planned).select("call", "edits_state").iter_rows():
+            self._completed_parts.add(call)
+            counters.completed(CallState(stand or CallState.APPLIED), len(self._roots[call][1]) if stand else 0)
+        conflicted = done.filter(pl.col("state") == str(CallState.CONFLICTED))["call"].to_list()
+        struck = [row["call"] for row in ledger.rows_of(conflicted) if row["reason"] != EARLIER_CONFLICT]
         self._conflicted = {self._roots[call][0] if call in self._roots else call for call in struck}
-        begun = standings.filter(~settled & (pl.col("standing") != str(CallState.SPLIT)))
+        begun = states.filter(~completed & (pl.col("state") != str(CallState.SPLIT)))
         self.begun = {row["call"]: {**row, "by_empty_value": False} for row in ledger.rows_of(begun["call"].to_list())}
-        if standings.height:
-            self._read_versions(ledger, standings)
+        if states.height:
+            self._read_versions(ledger, states)
 
-    def _read_versions(self, ledger: Ledger, standings: pl.DataFrame) -> None:
+    def _read_versions(self, ledger: Ledger, states: pl.DataFrame) -> None:
         """The events of the lanes that are begun and have calls left: few, even of a run of millions."""
         self.versions_reused = ledger.has_reused_versions()
         lanes = self._plan.calls().select("call", "lane").collect()
-        left = pl.Series("settled", list(self._settled), dtype=pl.UInt8) == 0
+        left = pl.Series("completed", list(self._completed), dtype=pl.UInt8) == 0
         open_lanes = lanes.filter(left).get_column("lane").unique()
-        numbers = standings.get_column("call")
+        numbers = states.get_column("call")
         roots = pl.Series([self._roots[call][0] if call in self._roots else call for call in numbers], dtype=pl.UInt32)
         begun = pl.DataFrame({"call": numbers, "lane": lanes.get_column("lane").gather(roots)})
         lane_of = dict(begun.filter(pl.col("lane").is_in(open_lanes.implode())).iter_rows())
-        for call, standing, base, version, by_empty in ledger.versions_told(lane_of, cause=BY_EMPTY_VALUE):
-            self._told.setdefault(lane_of[call], []).append((call, CallState(standing), base, version))
+        for call, state, expected_version, version, by_empty in ledger.versions_told(lane_of, reason=BY_EMPTY_VALUE):
+            self._told.setdefault(lane_of[call], []).append((call, CallState(state), expected_version, version))
             if by_empty and call in self.begun:
                 self.begun[call]["by_empty_value"] = True
 
-    def _read_recipes(self, ledger: Ledger, done: pl.DataFrame) -> None:
-        of_recipes = self._plan.calls().filter(pl.col("recipe").is_not_null()).select("call", "recipe").collect()
-        inside = pl.col("call").is_in(of_recipes["call"].implode()) | pl.col("call").is_in(list(self._promotions))
-        self._ended = {call: CallState(standing) for call, standing, _ in done.filter(inside).iter_rows()}
-        copies = of_recipes.filter(pl.col("recipe").is_in([str(CopyStep.COPY), str(CopyStep.PROMOTE)]))["call"]
+    def _read_via_copy(self, ledger: Ledger, done: pl.DataFrame) -> None:
+        via_copy = self._plan.calls().filter(pl.col("copy_step").is_not_null()).select("call", "copy_step").collect()
+        inside = pl.col("call").is_in(via_copy["call"].implode()) | pl.col("call").is_in(list(self._promotions))
+        self._ended = {call: CallState(state) for call, state, _ in done.filter(inside).iter_rows()}
+        copies = via_copy.filter(pl.col("copy_step").is_in([str(CopyStep.COPY), str(CopyStep.PROMOTE)]))["call"]
         made = [call for call in copies if self._ended.get(call) is CallState.APPLIED]
-        self._bases = {row["call"]: row["base"] for row in ledger.rows_of(made)}
+        self._source_versions = {row["call"]: row["expected_version"] for row in ledger.rows_of(made)}
 
     @property
-    def has_recipes(self) -> bool:
+    def has_copies(self) -> bool:
         """Whether there are lanes that are recipes."""
         return bool(self._promotions)
 
-    def recipe_of(self, lane: Lane) -> Past | None:
+    def copy_step_of(self, lane: Lane) -> Past | None:
         """What there is to know of a lane that is a recipe, for whoever opens it."""
-        return self._recipes.pop(lane.number, None)
+        return self._copies_past.pop(lane.number, None)
 
     def conflicted_in(self, lane: Lane) -> list[PlannedCall]:
         """The calls in which an earlier process met another writer, of a lane that opens."""
@@ -222,16 +222,16 @@ class History:
         """``lane``: whole, as it was planned; ``copy``: the image set that its recipe edits, if it is one."""
         versions = Versions()
         calls = {call.call: call for call in lane.calls}
-        for number, standing, base, version in self._told.pop(lane.number, ()):
+        for number, state, expected_version, version in self._told.pop(lane.number, ()):
             call = calls[self._roots[number][0] if number in self._roots else number]
-            if call.recipe is not None:
+            if call.copy_step is not None:
                 call = replace(call, image_set_id=copy or call.image_set_id)
-            versions.take(call, standing, base, version)
+            versions.take(call, state, expected_version, version)
         return versions
 
     def _past_of(self, lane: Lane) -> Past | None:
         """``lane``: whole, as it was planned."""
-        steps = {call.recipe: call.call for call in lane.calls if call.recipe is not None}
+        steps = {call.copy_step: call.call for call in lane.calls if call.copy_step is not None}
         if not steps:
             return None
         planned = frozenset(call.call for call in lane.calls)
@@ -242,7 +242,7 @@ class History:
         }
         deletions = {steps.get(CopyStep.DELETE_ORIGINAL), steps.get(CopyStep.DELETE_COPY)}
         badly = {call: s for call in mine - deletions if (s := self._ended.get(call)) is not None and s not in WELL}
-        of_steps = [standing for call, standing in badly.items() if call in {copy, promote}]
+        of_steps = [state for call, state in badly.items() if call in {copy, promote}]
         well = [call for call in mine - {copy, promote} - deletions if self._ended.get(call) in WELL]
         made = [one for one in self._made if one.call in {copy, promote}]
         return Past(
@@ -252,19 +252,21 @@ class History:
             planned=planned,
             made={one.call: one.image_set_id for one in made if one.ours},
             there={number: frozenset(o.image_set_id for o in made if o.call == number) for number in (copy, promote)},
-            bases={number: self._bases[number] for number in (copy, promote) if number in self._bases},
+            expected_versions={
+                number: self._source_versions[number] for number in (copy, promote) if number in self._source_versions
+            },
             owed=sum(counts[call] for call in well),
             ended=of_steps[0] if of_steps else CallState.FAILED if badly else None,
         )
 
-    def in_doubt(self) -> set[int]:
+    def outcome_unknown(self) -> set[int]:
         """Calls of the plan of which an update may be under way, or of whose parts one may."""
-        doubtful = [call for call, row in self.begun.items() if row["standing"] != CallState.PLANNED]
+        doubtful = [call for call, row in self.begun.items() if row["state"] != CallState.PLANNED]
         return {self._roots[call][0] if call in self._roots else call for call in doubtful}
 
     def denied(self) -> set[int]:
         """Calls of the plan that were denied access when an earlier process of the run ended."""
-        denied = [call for call, row in self.begun.items() if row["cause"] == CallEvent.DENIED]
+        denied = [call for call, row in self.begun.items() if row["reason"] == CallEvent.DENIED]
         return {self._roots[call][0] if call in self._roots else call for call in denied}
 
     def new_call(self) -> int:
@@ -286,24 +288,24 @@ class History:
         return edits if numbers is None else edits.filter(pl.col("edit").is_in(numbers))
 
     def left_of(self, lane: Lane) -> Lane | None:
-        """The calls of a lane that are not settled, a split one as its parts. Blocks where there are such."""
-        calls = tuple(left for call in lane.calls for left in self._unsettled(call))
+        """The calls of a lane that are not completed, a split one as its parts. Blocks where there are such."""
+        calls = tuple(left for call in lane.calls for left in self._unfinished(call))
         if calls and (struck := [call for call in lane.calls if call.call in self._conflicted]):
             self._struck[lane.number] = struck
         if calls and self._promotions and (past := self._past_of(lane)) is not None:
-            self._recipes[lane.number] = past
+            self._copies_past[lane.number] = past
         if calls and lane.number in self._told:
-            past = self._recipes.get(lane.number)
+            past = self._copies_past.get(lane.number)
             self._versions[lane.number] = self._fold(lane, past.made.get(past.copy) if past else None)
         return Lane(lane.number, calls) if calls else None
 
-    def _unsettled(self, call: PlannedCall) -> list[PlannedCall]:
-        if (call.call < self._planned and self._settled[call.call]) or call.call in self._settled_parts:
+    def _unfinished(self, call: PlannedCall) -> list[PlannedCall]:
+        if (call.call < self._planned and self._completed[call.call]) or call.call in self._completed_parts:
             return []
         if call.call not in self._parts_of:
             return [call] if self._sends_new or call.call in self.begun else []
         parts = [part_of(call, self.edits_of(number), number) for number in self._parts_of[call.call]]
-        return [left for part in parts for left in self._unsettled(part)]
+        return [left for part in parts for left in self._unfinished(part)]
 
 
 class Lanes:
@@ -346,7 +348,7 @@ class Lanes:
 
     @staticmethod
     def _in_order(plan: SavedPlan, history: History) -> Iterator[list[Lane]]:
-        first = plan.lanes_with(history.in_doubt())
+        first = plan.lanes_with(history.outcome_unknown())
         yield first
         numbers = {lane.number for lane in first}
         last = [lane for lane in plan.lanes_with(history.denied()) if lane.number not in numbers]

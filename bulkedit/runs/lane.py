@@ -41,7 +41,7 @@ from bulkedit.runs import transitions
 from bulkedit.runs.copy_transitions import table_of
 from bulkedit.runs.ledger import Event, Made, Part
 from bulkedit.runs.requests import READS, WRITES, GetDatastore, GetImageSet, GetMetadata, Update
-from bulkedit.runs.retry import Repeats
+from bulkedit.runs.retry import Retries
 from bulkedit.runs.service_quirks import Removal
 from bulkedit.runs.transitions import FAILURES, PERHAPS_MADE, QUOTA, CallAction, CallEvent, Machine
 
@@ -54,20 +54,20 @@ if TYPE_CHECKING:
     from bulkedit._json import JsonObject
     from bulkedit._log import Fields
     from bulkedit.client.contract import UpdateRequest
-    from bulkedit.client.pacing import SettleTimes
+    from bulkedit.client.pacing import CompletionTimes
     from bulkedit.plans import Lane, PlannedCall
     from bulkedit.runs.budget import RetryBudget
     from bulkedit.runs.options import EngineOptions
     from bulkedit.runs.requests import LaneRequest, Reply
-    from bulkedit.runs.service_quirks import Learned
+    from bulkedit.runs.service_quirks import ServiceQuirks
     from bulkedit.runs.versions import Versions
 
-Why = tuple[str | None, str | None]  # cause and message, as the ledger has them
+Why = tuple[str | None, str | None]  # reason and message, as the ledger has them
 _UNDER_WAY: Final = frozenset({CallState.INTENDED, *PERHAPS_MADE})
 READS_UNANSWERED: Final = frozenset({CallEvent.READ_THROTTLED, CallEvent.READ_LOST})
 _COUNTED_BEFORE: Final = frozenset({CallEvent.AT_EXPECTED, CallEvent.NONE_NEW})  # what led to that poll was a fault
-EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # cause of calls that --on-conflict stop leaves
-BY_EMPTY_VALUE: Final = "refused with the stored value; sent anew with the empty one"  # cause
+EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # reason of calls that --on-conflict stop leaves
+BY_EMPTY_VALUE: Final = "refused with the stored value; sent anew with the empty one"  # reason
 _POLLS_AT_LEAST: Final = 2  # apart, because reads may lag behind writes
 
 
@@ -78,10 +78,12 @@ class LaneContext:
     options: EngineOptions
     rng: random.Random
     key: bytes  # of the ledger's digests
-    quirks: Learned
+    quirks: ServiceQuirks
     budget: RetryBudget
-    settle_times: SettleTimes
-    begun: Mapping[int, dict[str, Any]]  # `bulkedit.runs.history.BEGUN` by call: what an earlier process left unsettled
+    completion_times: CompletionTimes
+    begun: Mapping[
+        int, dict[str, Any]
+    ]  # `bulkedit.runs.history.BEGUN` by call: what an earlier process left unfinished
     new_call: Callable[[], int]  # numbers the parts of a call that is split
     payload_limit: int  # bytes
 
@@ -109,8 +111,8 @@ class _Books:
     locked_at: float | None = None  # when the last poll left that found the accepted update not complete
     refused_since: float | None = None  # as a conflict, though its own image set is not locked: another of the study is
     removal: Removal | None = None  # what the removal in hand names where its rows name nothing
-    repeats: Repeats | None = None  # of writes
-    read_repeats: Repeats | None = None  # since the last read that was answered
+    repeats: Retries | None = None  # of writes
+    read_retries: Retries | None = None  # since the last read that was answered
 
     @property
     def state(self) -> CallState:
@@ -144,8 +146,8 @@ def _why(event: CallEvent, reply: Reply | None) -> Why:
     """Cause and message for the ledger, without values."""
     if isinstance(reply, Lost):
         return reply.cause, None
-    cause = reply.code if isinstance(reply, Refused) else str(event)
-    return cause, (reply.message or None) if isinstance(reply, Refused | ImageSet) else None
+    reason = reply.code if isinstance(reply, Refused) else str(event)
+    return reason, (reply.message or None) if isinstance(reply, Refused | ImageSet) else None
 
 
 def _stopped_by(call: PlannedCall) -> str | None:
@@ -198,7 +200,7 @@ class LaneRun:
 
     def _is_begun(self, call: PlannedCall) -> bool:
         begun = self._context.begun.get(call.call)
-        return begun is not None and begun["standing"] != CallState.PLANNED
+        return begun is not None and begun["state"] != CallState.PLANNED
 
     # what the shell asks
 
@@ -282,7 +284,7 @@ class LaneRun:
             return None
         if denied and self._books.expected is None:
             self._books.expected = self._versions.followed(self._books.call.image_set_id)
-        return self._event(cause=str(CallEvent.DENIED) if denied else "withdrawn")
+        return self._event(reason=str(CallEvent.DENIED) if denied else "withdrawn")
 
     # opening calls
 
@@ -301,25 +303,25 @@ class LaneRun:
         if self._is_stopped(call):
             self._end_unsent(call, CallEvent.EARLIER_CONFLICTED, EARLIER_CONFLICT)
             return
-        state = CallState(begun["standing"]) if begun else CallState.PLANNED
-        books = self._books = _Books(call, Machine(table_of(call.recipe), state))
+        state = CallState(begun["state"]) if begun else CallState.PLANNED
+        books = self._books = _Books(call, Machine(table_of(call.copy_step), state))
         if begun:
             for name in ("attempts", "throttles", "faults", "conflicts"):
                 setattr(books, name, begun[name])
             if begun["by_empty_value"]:
                 books.removal = Removal.EMPTY
         if begun and state is not CallState.PLANNED:
-            books.expected, books.expected_updated_at = begun["base"], begun["base_updated_at"]
+            books.expected, books.expected_updated_at = begun["expected_version"], begun["expected_version_updated_at"]
             books.sent_at = begun["at"]
             books.doubtful = True
             if call.lookup and books.removal is None:
                 books.removal = Removal.STORED
         self._take(CallEvent.OPENED)
 
-    def _end_unsent(self, call: PlannedCall, event: CallEvent, cause: str) -> None:
+    def _end_unsent(self, call: PlannedCall, event: CallEvent, reason: str) -> None:
         """What the call builds on has not been made."""
-        self._books = _Books(call, Machine(table_of(call.recipe)))
-        self._take(event, why=(cause, None))
+        self._books = _Books(call, Machine(table_of(call.copy_step)))
+        self._take(event, why=(reason, None))
 
     # what came back
 
@@ -333,7 +335,7 @@ class LaneRun:
 
     def _polled(self, found: ImageSet, performed: LaneRequest | None) -> None:
         self._held.polls += 1
-        self._held.read_repeats = None
+        self._held.read_retries = None
         # reads may lag behind; but where a failed update leaves no version, the latest may have a lower number
         newest = not isinstance(performed, GetImageSet) or performed.version is None
         known = self._latest
@@ -356,7 +358,7 @@ class LaneRun:
         waits = event is CallEvent.LOCKED or (event is CallEvent.AT_EXPECTED and accepted)
         books.locked_since = (books.locked_since or self._now) if waits else None
         if (failed or event is CallEvent.REACHED) and accepted and books.accepted_at is not None:
-            self._context.settle_times.settled(self._sent - books.accepted_at, books.locked_at)
+            self._context.completion_times.completed(self._sent - books.accepted_at, books.locked_at)
         if event is CallEvent.OTHER_WRITER:
             self._meet_other_writer()
             return
@@ -405,17 +407,17 @@ class LaneRun:
             raise LookupError("another writer's version is known only once the image set was seen")
         # what is locked may fail yet, and a service may leave no version of that
         books.expected = latest.version if latest.state is ImageSetState.ACTIVE else latest.version - 1
-        cause = f"another writer made version {latest.version}"
+        reason = f"another writer made version {latest.version}"
         if latest.version < (books.call.version or 0):
-            cause = f"the image set is at version {latest.version}, which is before the one that the row names"
+            reason = f"the image set is at version {latest.version}, which is before the one that the row names"
         if policy is OnConflict.STOP:
             self._stopped.add(_stopped_by(books.call))
-        may_follow = books.call.version is None and policy is OnConflict.REBASE
-        self._take(transitions.of_other_writer(may_follow=may_follow), why=(cause, None))
+        may_follow = books.call.version is None and policy is OnConflict.RETRY
+        self._take(transitions.of_other_writer(may_follow=may_follow), why=(reason, None))
 
     def _read(self, metadata: Metadata, performed: LaneRequest | None) -> None:
         books = self._held
-        books.read_repeats = None
+        books.read_retries = None
         if books.documents is not None and isinstance(performed, GetMetadata):
             books.documents[performed.version] = metadata.document
             self._compare_documents()
@@ -587,7 +589,7 @@ class LaneRun:
 
     def _poll_in(self) -> float:
         """Seconds until the next poll: our own updates take as long as others of the run, other locks vary."""
-        books, times = self._held, self._context.settle_times
+        books, times = self._held, self._context.completion_times
         if books.state is not CallState.ACCEPTED or books.accepted_at is None:
             return LOOK.wait(books.polls + 1, self._context.rng)
         if books.polls == 0:
@@ -661,9 +663,9 @@ class LaneRun:
         books = self._held
         books.faults += came.event not in _COUNTED_BEFORE
         if came.event is CallEvent.READ_LOST:
-            repeats = books.read_repeats = books.read_repeats or self._repeats(reads=True)
+            repeats = books.read_retries = books.read_retries or self._retries(reads=True)
         else:
-            repeats = books.repeats = books.repeats or self._repeats(reads=False)
+            repeats = books.repeats = books.repeats or self._retries(reads=False)
         wait = repeats.fault(self._now)
         if wait is None:
             self._take(transitions.of_exhaustion(came.event), why=(f"given up after repeated: {came.event}", None))
@@ -671,8 +673,8 @@ class LaneRun:
         self.due = self._now + wait
         return True
 
-    def _repeats(self, *, reads: bool) -> Repeats:
-        return Repeats(self._context.options, self._context.budget, self._context.rng, reads=reads)
+    def _retries(self, *, reads: bool) -> Retries:
+        return Retries(self._context.options, self._context.budget, self._context.rng, reads=reads)
 
     # the image sets of the lane
 
@@ -684,7 +686,7 @@ class LaneRun:
     def _is_stopped(self, call: PlannedCall) -> bool:
         """Whether what the call builds on has conflicted: its image set, or, of a study, any of them."""
         begun = self._context.begun.get(call.call)
-        again = begun is not None and begun["standing"] == CallState.PLANNED and begun["base"] is None
+        again = begun is not None and begun["state"] == CallState.PLANNED and begun["expected_version"] is None
         stopped = self._stopped if again else self._stopped | self._stopped_before
         return bool(stopped) if call.study_wide else not stopped.isdisjoint({None, call.image_set_id})
 
@@ -707,13 +709,13 @@ class LaneRun:
             digest.update(repr(part).encode())
         return digest.hexdigest()
 
-    def _note(self, cause: str | None = None, message: str | None = None, *, version: int | None = None) -> None:
-        self._events.append(self._event(cause=cause, message=message, version=version))
+    def _note(self, reason: str | None = None, message: str | None = None, *, version: int | None = None) -> None:
+        self._events.append(self._event(reason=reason, message=message, version=version))
 
     def _event(
         self,
         *,
-        cause: str | None = None,
+        reason: str | None = None,
         message: str | None = None,
         version: int | None = None,
         digest: str | None = None,
@@ -723,15 +725,15 @@ class LaneRun:
         return Event(
             at=self._epoch,
             call=books.call.call,
-            standing=books.state,
-            base=books.expected,
-            base_updated_at=books.expected_updated_at,
+            state=books.state,
+            expected_version=books.expected,
+            expected_version_updated_at=books.expected_updated_at,
             version=version,
             attempts=books.attempts,
             throttles=books.throttles,
             faults=books.faults,
             conflicts=books.conflicts,
-            cause=cause,
+            reason=reason,
             message=message,
             digest=digest,
         )

@@ -1,7 +1,7 @@
-"""The durable record of every call: intent, replies, settlement.
+"""The durable record of every call: intent, replies, call_outcomes.
 
 One SQLite file in WAL mode, `synchronous=FULL`, written by one process. Rows are only ever appended; where a call
-stands is the standing of its last row. So a kill at any instant leaves a prefix of the truth, never a half-truth. The
+stands is the state of its last row. So a kill at any instant leaves a prefix of the truth, never a half-truth. The
 ledger holds no value of an edit or of metadata: of a payload it keeps a keyed digest, whose key stays in the run.
 
 Writes are committed in groups: while one commit is under way, all that arrives waits for the next one, so a call pays
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from bulkedit.runs.anchor import LedgerContents
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 _LOOK_S: Final = 0.05  # longer than a look at the lock takes
 SETUP: Final = """
 BEGIN;
@@ -48,17 +48,17 @@ CREATE TABLE event (
     seq        INTEGER PRIMARY KEY,  -- order of writing
     at         REAL NOT NULL,        -- epoch seconds
     call       INTEGER NOT NULL,     -- number of the call in the plan
-    standing   TEXT NOT NULL,        -- where the call stands from here on
-    base       INTEGER,              -- version that the request took for the latest
+    state      TEXT NOT NULL,        -- state of the call from here on
+    expected_version INTEGER,        -- version that the request took for the latest
     version    INTEGER,              -- made by its update: an applied call's result, else what a failed update left
     attempts   INTEGER NOT NULL,     -- update requests sent so far
     throttles  INTEGER NOT NULL,     -- of these, refused for the quota
     faults     INTEGER NOT NULL,     -- lost answers and failed reads so far
     conflicts  INTEGER NOT NULL,     -- times another writer was there first
-    cause      TEXT,                 -- error code or finding behind the standing
+    reason     TEXT,                 -- error code or finding behind the state
     message    TEXT,                 -- the service's words, without values
     digest     TEXT,                 -- keyed digest of the payload, on intents
-    base_updated_at REAL,            -- updatedAt of the base when the request left, epoch seconds
+    expected_version_updated_at REAL, -- its updatedAt when the request left, epoch seconds
     checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
 CREATE TABLE part (
@@ -78,22 +78,9 @@ CREATE TABLE made (
     ours         INTEGER NOT NULL,  -- 1: what the call made; 0: was there before it, so it is not what the call made
     checksum     INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 COMMIT;
 """
-_MADE_1: Final = (
-    "CREATE TABLE IF NOT EXISTS made (call INTEGER NOT NULL, image_set_id TEXT NOT NULL, ours INTEGER NOT NULL) STRICT;"
-)
-SETUP_1: Final = f"""
-CREATE TABLE event (seq INTEGER PRIMARY KEY, at REAL NOT NULL, call INTEGER NOT NULL, standing TEXT NOT NULL,
-    base INTEGER, version INTEGER, attempts INTEGER NOT NULL, throttles INTEGER NOT NULL, faults INTEGER NOT NULL,
-    conflicts INTEGER NOT NULL, cause TEXT, message TEXT, digest TEXT) STRICT;
-CREATE TABLE part (call INTEGER PRIMARY KEY, parent INTEGER NOT NULL, edits TEXT NOT NULL) STRICT;
-CREATE TABLE pace (at REAL NOT NULL, quota REAL NOT NULL) STRICT;
-{_MADE_1}
-PRAGMA user_version = 1;
-"""
-_SETUPS: Final = {1: SETUP_1, SCHEMA: SETUP}
 _TABLES: Final = ("event", "part", "pace", "made")
 
 
@@ -104,8 +91,9 @@ def _exact(real: str) -> str:
 
 _FRACTION: Final = 2**62
 # the text of a row that its checksum is of; `_text_of_event` and others write the same
-_EVENT_TEXT: Final = f"""'%d|%d|%s|%s|%s|%d|%d|%d|%d|%s|%s|%s|%d.%d|%s.%s', seq, call, standing, base, version,
-    attempts, throttles, faults, conflicts, cause, message, digest, {_exact("at")}, {_exact("base_updated_at")}"""
+_EVENT_TEXT: Final = f"""'%d|%d|%s|%s|%s|%d|%d|%d|%d|%s|%s|%s|%d.%d|%s.%s', seq, call, state, expected_version,
+    version, attempts, throttles, faults, conflicts, reason, message, digest, {_exact("at")},
+    {_exact("expected_version_updated_at")}"""
 _TEXTS: Final = {
     "event": f"CAST(printf({_EVENT_TEXT}) AS BLOB)",
     "part": "CAST(printf('%d|%d|%s', call, parent, edits) AS BLOB)",
@@ -114,22 +102,6 @@ _TEXTS: Final = {
 }
 # what the digest of the events is of; one printf and not `||`, which takes twice as long
 _SEALED: Final = f"CAST(printf('%d|' || {_EVENT_TEXT.replace(', seq', ', checksum, seq', 1)}) AS BLOB)"
-_MIGRATION: Final = "\n".join(
-    [
-        "BEGIN IMMEDIATE;",
-        _MADE_1,
-        "ALTER TABLE event ADD COLUMN base_updated_at REAL;",
-        *(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;" for table in _TABLES),
-        *(f"UPDATE {table} SET checksum = crc32({_TEXTS[table]});" for table in _TABLES),  # noqa: S608 - our names
-        f"PRAGMA user_version = {SCHEMA};",
-        "COMMIT;",
-    ]
-)
-# what a ledger of version 1 is read through
-_VIEWS_1: Final = {
-    "event": "SELECT *, NULL AS base_updated_at, 0 AS checksum FROM main.event",
-    **{table: f"SELECT rowid AS rowid, *, 0 AS checksum FROM main.{table}" for table in _TABLES[1:]},  # noqa: S608
-}
 # what a damaged ledger is read through: rows that are as they were written
 _WHOLE_ROWS: Final = {
     table: f"SELECT rowid AS rowid, * FROM main.{table} WHERE checksum = crc32({text})"  # noqa: S608 - our names
@@ -138,12 +110,12 @@ _WHOLE_ROWS: Final = {
 _CHECKPOINT_PAGES: Final = 100  # of the log, after which it is written to the ledger itself
 # rows that no ledger has, by table: what reads them takes numbers of 32 bits, and words of `CallState`
 _LARGEST: Final = 2**32 - 1
-_COUNTED: Final = ("base", "version", "attempts", "throttles", "faults", "conflicts")
+_COUNTED: Final = ("expected_version", "version", "attempts", "throttles", "faults", "conflicts")
 _STRANGE: Final = {
     "event": " OR ".join(
         [
             f"call NOT BETWEEN 0 AND {_LARGEST - 1}",
-            f"standing NOT IN ({', '.join(repr(str(standing)) for standing in CallState)})",
+            f"state NOT IN ({', '.join(repr(str(state)) for state in CallState)})",
             "at NOT BETWEEN 0 AND 1e11",
             *(f"{name} NOT BETWEEN 0 AND {_LARGEST}" for name in _COUNTED),
         ]
@@ -190,17 +162,17 @@ class Event:
 
     at: float
     call: int
-    standing: CallState
-    base: int | None = None
+    state: CallState
+    expected_version: int | None = None
     version: int | None = None
     attempts: int = 0
     throttles: int = 0
     faults: int = 0
     conflicts: int = 0
-    cause: str | None = None
+    reason: str | None = None
     message: str | None = None
     digest: str | None = None
-    base_updated_at: float | None = None  # epoch seconds
+    expected_version_updated_at: float | None = None  # epoch seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,14 +224,26 @@ _INSERTS: Final = {
 
 # what is asked of the last row of a call
 LAST_ROW: Final = (
-    *("call", "standing", "base", "version", "attempts", "throttles", "faults", "conflicts", "cause", "message", "at"),
-    "base_updated_at",
+    *(
+        "call",
+        "state",
+        "expected_version",
+        "version",
+        "attempts",
+        "throttles",
+        "faults",
+        "conflicts",
+        "reason",
+        "message",
+        "at",
+    ),
+    "expected_version_updated_at",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The standing of every call as a code: 0 for one that was never begun."""
+    """The state of every call as a code: 0 for one that was never begun."""
 
     names: dict[int, str]  # code to `CallState`
     of_call: bytearray
@@ -318,22 +302,17 @@ class Ledger:
                 raise missing(path)
             connection, _ = _checked(path)
             undo.enter_context(contextlib.closing(connection))
-            first = _version(connection) < SCHEMA
-            if told is None and not first:
+            if told is None:
                 raise _unproven(path, LedgerState.UNANCHORED)
             with _explained(path):
-                if first:
-                    _read_as_newer(connection)
-                content, state, words = _held_against(connection, told.mark if told else None, path)
-            if told and told.is_copy:
+                content, state, words = _compared(connection, told.mark, path)
+            if told.is_copy:
                 state = LedgerState.COPIED
             if state is not LedgerState.WHOLE:
                 raise _unproven(path, state, words)
             anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run())))
             with _explained(path):
-                anchor.write(begun=True, **content.told())  # before a migration, so that a kill in it is no damage
-                if first:
-                    _migrate(connection)
+                anchor.write(begun=True, **content.told())
             undo.pop_all()
         return cls(path, connection, lock, content, anchor)
 
@@ -357,12 +336,12 @@ class Ledger:
     _last_look: ClassVar[tuple[Any, LedgerState, str] | None] = None
 
     def _worth(self, mark: AnchorMark | None) -> tuple[LedgerState, str]:
-        """As `_held_against`; one command reads a ledger several times, and a large one takes seconds."""
+        """As `_compared`; one command reads a ledger several times, and a large one takes seconds."""
         files = [self.path, self.path.with_name(self.path.name + "-wal")]
         found = [(file.stat().st_ino, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
         key = (self.path.absolute(), repr(mark), found)
         if Ledger._last_look is None or Ledger._last_look[0] != key:
-            _, state, words = _held_against(self._connection, mark, self.path)
+            _, state, words = _compared(self._connection, mark, self.path)
             Ledger._last_look = key, state, words
         return Ledger._last_look[1], Ledger._last_look[2]
 
@@ -372,21 +351,17 @@ class Ledger:
             raise _unproven(self.path, self.state, self.words)
 
     def _look_through(self, told: anchors.Told | None, damage: str | None) -> None:
-        first = _version(self._connection) < SCHEMA
-        if first:
-            _read_as_newer(self._connection)
         if damage is None:
             self.state, self.words = self._worth(told.mark if told else None)
             if self.state is LedgerState.WHOLE:
                 self.state = LedgerState.COPIED if told and told.is_copy else self.state
-                self.state = LedgerState.UNANCHORED if told is None and not first else self.state
+                self.state = LedgerState.UNANCHORED if told is None else self.state
             damage = self.words if self.state is LedgerState.DAMAGED else None
         if damage is None:
             self._connection.execute("PRAGMA query_only = ON")
             return
         self.damage, self.state, self.words = damage, LedgerState.DAMAGED, damage
-        if not first:
-            _view(self._connection, _WHOLE_ROWS)
+        _view(self._connection, _WHOLE_ROWS)
 
     def append(self, records: Sequence[Record]) -> None:
         """Write records; they are durable when this returns. Raises LedgerError: then nothing may rest on them."""
@@ -436,13 +411,9 @@ class Ledger:
 
     def made(self) -> list[Made]:
         """What calls have made by copying, and what was there before them, in the order of writing."""
-        there = "SELECT 1 FROM sqlite_master WHERE name = 'made'"
         query = "SELECT call, image_set_id, ours FROM made ORDER BY rowid"
         with _explained(self.path):
-            if self.damage:
-                rows = self._readable(query)
-            else:
-                rows = self._connection.execute(query).fetchall() if self._connection.execute(there).fetchone() else []
+            rows = self._readable(query) if self.damage else self._connection.execute(query).fetchall()
         return [Made(call, image_set_id, bool(ours)) for call, image_set_id, ours in rows]
 
     def last_rows(self, columns: Collection[str] = LAST_ROW) -> Iterator[list[tuple[Any, ...]]]:
@@ -482,11 +453,11 @@ class Ledger:
         codes: dict[str, int] = {}
         last = bytearray()
         with _explained(self.path):
-            for call, standing in self._connection.execute("SELECT call, standing FROM event ORDER BY seq"):
+            for call, state in self._connection.execute("SELECT call, state FROM event ORDER BY seq"):
                 if call >= len(last):
                     last.extend(bytes(max(call + 1 - len(last), len(last))))
-                last[call] = codes.setdefault(standing, len(codes) + 1)
-        found = Codes({code: standing for standing, code in codes.items()}, last)
+                last[call] = codes.setdefault(state, len(codes) + 1)
+        found = Codes({code: state for state, code in codes.items()}, last)
         self._read_once = changes, found
         return found
 
@@ -502,20 +473,20 @@ class Ledger:
         return list(last.values())
 
     def versions_told(
-        self, calls: Collection[int], *, cause: str
+        self, calls: Collection[int], *, reason: str
     ) -> Iterator[tuple[int, str, int | None, int | None, bool]]:
-        """Of each event of these calls, in order: call, standing, base, version, and whether ``cause`` is its cause."""
-        query = """SELECT call, standing, base, version, cause IS ? FROM event
+        """Of each event of these calls, in order: call, state, expected version, version, has it this ``reason``."""
+        query = """SELECT call, state, expected_version, version, reason IS ? FROM event
                    WHERE call IN (SELECT value FROM json_each(?)) ORDER BY seq"""
         with _explained(self.path):
-            for call, standing, base, version, caused in self._connection.execute(
-                query, (cause, json.dumps(sorted(calls)))
+            for call, state, expected_version, version, caused in self._connection.execute(
+                query, (reason, json.dumps(sorted(calls)))
             ):
-                yield call, standing, base, version, bool(caused)
+                yield call, state, expected_version, version, bool(caused)
 
     def has_reused_versions(self) -> bool:
         """Whether a failed update has left the version that it was built on, so that its number goes to the next."""
-        query = "SELECT EXISTS (SELECT 1 FROM event WHERE version = base)"
+        query = "SELECT EXISTS (SELECT 1 FROM event WHERE version = expected_version)"
         with _explained(self.path):
             return bool(self._connection.execute(query).fetchone()[0])
 
@@ -529,7 +500,7 @@ class Ledger:
         with contextlib.suppress(sqlite3.DatabaseError):
             for row in self._connection.execute(query):
                 found = dict(zip(_NAMES, row, strict=True))
-                yield Event(**{**found, "standing": CallState(found["standing"])})
+                yield Event(**{**found, "state": CallState(found["state"])})
 
     def _readable(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a damaged ledger, up to where it cannot be read."""
@@ -625,9 +596,9 @@ def _row(record: Part | Pace | Made) -> tuple[str, tuple[Any, ...], bytes]:
 
 def _text_of_event(values: tuple[Any, ...]) -> bytes:
     """As `_EVENT_TEXT`. ``values``: seq, and those of an event."""
-    seq, at, *others, base_updated_at = values
+    seq, at, *others, updated_at = values
     text = "|".join("" if other is None else str(other) for other in (seq, *others))
-    return f"{text}|{_whole(at)}|{'.' if base_updated_at is None else _whole(base_updated_at)}".encode()
+    return f"{text}|{_whole(at)}|{'.' if updated_at is None else _whole(updated_at)}".encode()
 
 
 def _whole(real: float) -> str:
@@ -635,18 +606,14 @@ def _whole(real: float) -> str:
     return f"{int(real)}.{int((real - int(real)) * _FRACTION)}"
 
 
-def _held_against(
-    connection: sqlite3.Connection, mark: AnchorMark | None, path: Path
-) -> tuple[_Content, LedgerState, str]:
+def _compared(connection: sqlite3.Connection, mark: AnchorMark | None, path: Path) -> tuple[_Content, LedgerState, str]:
     """What a ledger holds, and what it is worth; without an anchor each row is held against its own checksum only.
 
     Blocks for some seconds if there are millions of events.
     """
     content, expected = _Content(), 0 if mark is None else mark.events
-    first = _version(connection) < SCHEMA
-    sealed = _SEALED.replace(", checksum,", f", crc32({_TEXTS['event']}),") if first else _SEALED
     with _bounded(connection, path):
-        cursor = connection.execute(f"SELECT {sealed} FROM event ORDER BY seq")  # noqa: S608 - our names
+        cursor = connection.execute(f"SELECT {_SEALED} FROM event ORDER BY seq")  # noqa: S608 - our names
         while content.events < expected:
             rows = cursor.fetchmany(min(_SEALED_AT_ONCE, expected - content.events))
             if not rows:
@@ -662,7 +629,7 @@ def _held_against(
             if int(number) != zlib.crc32(text) or not text.startswith(b"%d|" % content.events):
                 return content, LedgerState.DAMAGED, f"event {content.events:,} is not as it was written"
         for table in _TABLES[1:]:
-            damage, content.rows[table] = _rows_of(connection, table, first=first)
+            damage, content.rows[table] = _rows_of(connection, table)
             if damage:
                 return content, LedgerState.DAMAGED, f"a row of table {table} is not as it was written"
             if mark is not None and content.rows[table] < mark.rows.get(table, 0):
@@ -677,41 +644,17 @@ def _held_against(
 _SEALED_AT_ONCE: Final = 4096  # rows
 
 
-def _rows_of(connection: sqlite3.Connection, table: str, *, first: bool) -> tuple[bool, int]:
+def _rows_of(connection: sqlite3.Connection, table: str) -> tuple[bool, int]:
     """Whether a row of a table is damaged, and how many rows it has."""
-    known = connection.execute("SELECT 1 FROM main.sqlite_master WHERE name = ?", (table,)).fetchone()
-    if not known:
-        return False, 0
-    checksum = f"crc32({_TEXTS[table]})" if first else "checksum"
-    query = f"SELECT coalesce(sum({checksum} IS NOT crc32({_TEXTS[table]})), 0), count(*) FROM {table}"  # noqa: S608
+    query = f"SELECT coalesce(sum(checksum IS NOT crc32({_TEXTS[table]})), 0), count(*) FROM {table}"  # noqa: S608
     damaged, count = connection.execute(query).fetchone()
     return bool(damaged), int(count)
 
 
 def _view(connection: sqlite3.Connection, views: dict[str, str]) -> None:
     """Put views in the place of tables, for this connection only."""
-    there = {str(name) for (name,) in connection.execute("SELECT name FROM main.sqlite_master")}
     for table, query in views.items():
-        if table in there:
-            connection.execute(f"DROP VIEW IF EXISTS temp.{table}")
-            connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
-
-
-def _read_as_newer(connection: sqlite3.Connection) -> None:
-    """Read a ledger of version 1 as if it were of this one."""
-    _view(connection, _VIEWS_1)
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Make a ledger of version 1 one of this version: all of it or nothing."""
-    for table in _TABLES:
-        connection.execute(f"DROP VIEW IF EXISTS temp.{table}")
-    try:
-        connection.executescript(_MIGRATION)
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            connection.rollback()
-        raise
+        connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
 
 
 def _anchor_of(path: Path, run: str) -> Anchor:
@@ -819,7 +762,7 @@ def rebuilt(path: Path, *, run: str, stamp: str) -> Iterator[tuple[Ledger | None
             _put_aside(beside, stamp)
         anchor = undo.enter_context(contextlib.closing(_anchor_of(path, run)))
         with _explained(path):
-            anchor.settle(begun=True, **ledger.told())
+            anchor.adopt(begun=True, **ledger.told())
 
 
 def _left_of(path: Path) -> Ledger | None:
@@ -913,20 +856,19 @@ def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
             hint=_WITHOUT,
             state=str(LedgerState.DAMAGED),
         )
-    if found not in _SETUPS:
+    if found != SCHEMA:
         raise LedgerError(
-            "this ledger was written by another version of bulkedit.",
+            f"this ledger was written by {'an earlier' if found < SCHEMA else 'a later'} version of bulkedit.",
             where=str(path),
             hint="Use the version that began the run: run.json beside the ledger names it.",
         )
     with contextlib.closing(sqlite3.connect(":memory:")) as own:
-        own.executescript(_SETUPS[found])
+        own.executescript(SETUP)
         ours = _tables(own)
     # the name that no entry of a schema can take from SQLite: sqlite_schema is only an alias
     there = _tables(connection)
-    older = [table for table in ours if table[1] != "made" or found != 1]  # earlier runs have no such table
-    if there not in (ours, older):
-        names = [table[1] for table in (*there, *older) if table not in ours or table not in there]
+    if there != ours:
+        names = [table[1] for table in (*there, *ours) if table not in ours or table not in there]
         raise LedgerError(
             f"the tables of this file are not those of a ledger: {names[0] if names else 'event'!a:.40}.",
             where=str(path),
@@ -1027,13 +969,13 @@ def _damage(connection: sqlite3.Connection) -> str | None:
 
 def _require_rows(connection: sqlite3.Connection, path: Path) -> str | None:
     """What is wrong with rows that were damaged. Raises LedgerError for rows that were made so, which no ledger has."""
-    first, damage = _version(connection) < SCHEMA, None
+    damage = None
     for table in (name for _, name, *_ in _tables(connection)):
         query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {_STRANGE[table]})"  # noqa: S608 - names of our own
         if connection.execute(query).fetchone() == (0,):
             continue
         made = query[:-1].replace("WHERE ", "WHERE (") + f") AND checksum = crc32({_TEXTS[table]}))"
-        if first or connection.execute(made).fetchone() != (0,):
+        if connection.execute(made).fetchone() != (0,):
             raise _strange(path, table)
         damage = f"a row of table {table} is not as it was written"
     return damage

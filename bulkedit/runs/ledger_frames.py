@@ -17,28 +17,26 @@ if TYPE_CHECKING:
 STANDINGS: Final = pl.Schema(
     {
         "call": pl.UInt32(),
-        "standing": pl.String(),
-        "base": pl.UInt32(),
+        "state": pl.String(),
+        "expected_version": pl.UInt32(),
         "version": pl.UInt32(),
         "attempts": pl.UInt32(),
         "throttles": pl.UInt32(),
         "faults": pl.UInt32(),
         "conflicts": pl.UInt32(),
-        "cause": pl.String(),
+        "reason": pl.String(),
         "message": pl.String(),
         "at": pl.Float64(),
-        "base_updated_at": pl.Float64(),
+        "expected_version_updated_at": pl.Float64(),
     }
 )
 # One row a call: its first event.
 BEGUN: Final = pl.Schema({"call": pl.UInt32(), "begun": pl.Float64()})  # epoch seconds
 PACES: Final = pl.Schema({"bin": pl.UInt32(), "quota": pl.Float64()})
-ACTIVITY: Final = pl.Schema(
-    {"bin": pl.UInt32(), "standing": pl.String(), "events": pl.UInt32(), "throttles": pl.UInt32()}
-)
+ACTIVITY: Final = pl.Schema({"bin": pl.UInt32(), "state": pl.String(), "events": pl.UInt32(), "throttles": pl.UInt32()})
 
 
-def standings(ledger: Ledger, wanted: Collection[str] = LAST_ROW) -> pl.DataFrame:
+def states(ledger: Ledger, wanted: Collection[str] = LAST_ROW) -> pl.DataFrame:
     """Where every call stands that was ever begun: call and the wanted columns of `STANDINGS`, sorted by call."""
     schema = pl.Schema({name: kind for name, kind in STANDINGS.items() if name in {"call", *wanted}})
     frames = [pl.DataFrame(rows, schema=schema, orient="row") for rows in ledger.last_rows(tuple(schema))]
@@ -51,27 +49,27 @@ def beginnings(ledger: Ledger) -> pl.DataFrame:
 
 
 def last_standings(ledger: Ledger) -> pl.DataFrame:
-    """Where every call stands that was ever begun, and nothing more: call UInt32, standing String; any order."""
+    """Where every call stands that was ever begun, and nothing more: call UInt32, state String; any order."""
     last = ledger.last_codes()
     names = last.names
     frame = pl.DataFrame({"code": pl.Series(list(last.of_call), dtype=pl.UInt8)}).with_row_index("call")
     return frame.filter(pl.col("code") > 0).select(
         pl.col("call").cast(pl.UInt32),
-        standing=pl.col("code").replace_strict(names, return_dtype=pl.String) if names else pl.lit("", pl.String),
+        state=pl.col("code").replace_strict(names, return_dtype=pl.String) if names else pl.lit("", pl.String),
     )
 
 
 def activity(ledger: Ledger, bins: int) -> pl.DataFrame:
     """What happened when: the run's time from first to last event in so many bins of equal width.
 
-    Columns bin UInt32, standing String, events UInt32 (that lead to it) and throttles UInt32 (refused for the
+    Columns bin UInt32, state String, events UInt32 (that lead to it) and throttles UInt32 (refused for the
     quota since the call's event before), sorted; bins without events are left out.
     """
     query = """
         WITH span AS (SELECT min(at) AS first, max(max(at) - min(at), 1e-9) AS length FROM event),
-        step AS (SELECT at, standing, throttles - lag(throttles, 1, 0) OVER (PARTITION BY call ORDER BY seq) AS new
+        step AS (SELECT at, state, throttles - lag(throttles, 1, 0) OVER (PARTITION BY call ORDER BY seq) AS new
                  FROM event)
-        SELECT min(CAST((at - first) / length * :bins AS INTEGER), :bins - 1), standing, count(*), sum(max(new, 0))
+        SELECT min(CAST((at - first) / length * :bins AS INTEGER), :bins - 1), state, count(*), sum(max(new, 0))
         FROM step, span GROUP BY 1, 2 ORDER BY 1, 2
     """
     return _frame(ledger, query.replace(":bins", str(int(bins))), ACTIVITY)
@@ -92,11 +90,11 @@ def paces(ledger: Ledger, bins: int) -> pl.DataFrame:
     return _frame(ledger, query.replace(":bins", str(int(bins))), columns).drop("last")
 
 
-def settle_times(ledger: Ledger) -> pl.Series:
+def completion_times(ledger: Ledger) -> pl.Series:
     """Seconds from each applied call's acceptance to the look that found it applied: Float64."""
     query = """
-        SELECT max(CASE standing WHEN 'applied' THEN at END) - max(CASE standing WHEN 'accepted' THEN at END) AS s
-        FROM event WHERE standing IN ('accepted', 'applied') GROUP BY call HAVING s IS NOT NULL
+        SELECT max(CASE state WHEN 'applied' THEN at END) - max(CASE state WHEN 'accepted' THEN at END) AS s
+        FROM event WHERE state IN ('accepted', 'applied') GROUP BY call HAVING s IS NOT NULL
     """
     return _frame(ledger, query, pl.Schema({"seconds": pl.Float64()})).to_series()
 

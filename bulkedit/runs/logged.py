@@ -59,11 +59,11 @@ class RecordLog:
 
 
 def _log_event(event: Event, image_set_id: str | None) -> None:
-    level = logging.DEBUG if event.standing in _DETAILS else logging.INFO
+    level = logging.DEBUG if event.state in _DETAILS else logging.INFO
     if not is_logged(level):
         return
     log(
-        f"call.{event.standing.replace(' ', '_')}",
+        f"call.{event.state.replace(' ', '_')}",
         level,
         call=event.call,
         image_set_id=image_set_id,
@@ -71,14 +71,14 @@ def _log_event(event: Event, image_set_id: str | None) -> None:
         throttles=event.throttles,
         faults=event.faults,
         conflicts=event.conflicts,
-        base=event.base,
+        expected_version=event.expected_version,
         made=event.version,
-        cause=event.cause,
+        reason=event.reason,
     )
 
 
 @contextmanager
-def logged_run(plan: SavedPlan, tally: RunCounters, *, resumed: bool) -> Iterator[None]:
+def logged_run(plan: SavedPlan, counters: RunCounters, *, resumed: bool) -> Iterator[None]:
     """Log that a run begins, and how it ends."""
     began = time.monotonic()
     log(
@@ -98,6 +98,8 @@ def logged_run(plan: SavedPlan, tally: RunCounters, *, resumed: bool) -> Iterato
         raise
     finally:
         for outcome in Outcome:
-            ended[outcome.value] = tally.unprocessed if outcome is Outcome.UNPROCESSED else tally.outcomes[outcome]
+            ended[outcome.value] = (
+                counters.unprocessed if outcome is Outcome.UNPROCESSED else counters.outcomes[outcome]
+            )
         ended["seconds"] = round(time.monotonic() - began, 3)
-        log("run.stopped" if "error" in ended or tally.unprocessed else "run.done", **ended)
+        log("run.stopped" if "error" in ended or counters.unprocessed else "run.done", **ended)

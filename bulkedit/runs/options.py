@@ -35,7 +35,7 @@ class EngineOptions:
         _DEFAULT.retry_for
     )  # from a call's first fault to its last attempt; or of the service, for the run
     max_errors: MaxErrors | None = None  # edits that may be rejected or fail before the run stops
-    min_sample: int = _DEFAULT.min_sample  # edits settled before a share of errors counts
+    min_sample: int = _DEFAULT.min_sample  # edits completed before a share of errors counts
     halt: Halt = _DEFAULT.halt
 
     @classmethod

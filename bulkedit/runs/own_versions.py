@@ -27,18 +27,18 @@ _TOGETHER_S: Final = 120.0  # versions that one study-wide call has made are thi
 class OwnVersions:
     """What a run has made of one image set."""
 
-    made: dict[int, int] = field(default_factory=dict)  # version that a call made -> its base
+    made: dict[int, int] = field(default_factory=dict)  # version that a call made -> its expected_version
     # Versions that an applied call or another writer has made, which cannot be told: both hold what the one before
     # holds (`bulkedit.runs`: a lost answer, and an image set that already read as the call would leave it).
     unclaimed: set[int] = field(default_factory=set)
     untold: bool = False  # a study-wide call has changed the image set in a version that cannot be told
 
-    def add(self, base: int | None, version: int | None) -> None:
+    def add(self, expected_version: int | None, version: int | None) -> None:
         """An applied call that names this image set."""
-        if version is not None and base is not None:
-            self.made[version] = base
-        elif base is not None:
-            self.unclaimed.add(base + 1)
+        if version is not None and expected_version is not None:
+            self.made[version] = expected_version
+        elif expected_version is not None:
+            self.unclaimed.add(expected_version + 1)
 
     def others(self, listed: Iterable[ImageSet], since: int) -> list[int]:
         """Versions after ``since`` that other writers have made. Those of failed updates change nothing."""
@@ -54,7 +54,7 @@ class OwnVersions:
         """Applied study-wide calls that name other image sets: rows of `bulkedit.runs.changes.STUDY_WIDE`.
 
         ``listed``: the versions of this image set; ``versions``: reads those of another. Returns the version that each
-        call has made, by ``settled_by``, of the calls of which it can be told.
+        call has made, by ``completed_by``, of the calls of which it can be told.
         """
         found: dict[int, int] = {}
         for call in calls:
@@ -65,7 +65,7 @@ class OwnVersions:
                 self.untold = True
             else:
                 self.made[version.version] = version.version - 1
-                found[call["settled_by"]] = version.version
+                found[call["completed_by"]] = version.version
         return found
 
 
@@ -73,8 +73,8 @@ def own_versions(image_set_id: str, changes: Iterable[Mapping[str, Any]]) -> Own
     """The versions that calls have made which name the image set. ``changes``: rows of `CHANGES`."""
     own = OwnVersions()
     for change in changes:
-        if change["lead"] == image_set_id and change["standing"] == CallState.APPLIED:
-            own.add(change["base"], change["version"])
+        if change["lead"] == image_set_id and change["state"] == CallState.APPLIED:
+            own.add(change["expected_version"], change["version"])
     return own
 
 

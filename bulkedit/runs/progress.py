@@ -18,18 +18,18 @@ class Progress:
     """One moment of a run; rates per second, times in seconds."""
 
     calls: int
-    settled: int  # calls
+    completed: int  # calls
     outcomes: dict[Outcome, int]  # edits
     in_flight: int  # image sets with an update under way
-    per_second: float  # calls settled, over the last minute
+    per_second: float  # calls completed, over the last minute
     quota_per_second: float  # of updates: as given, or as learned so far
     requests: int  # of this process, reads included
     throttled: int  # of these
     limited_by: WaitReason | None  # what has held calls back for longest
     longest_lane: int  # calls left in the longest lane that is open
     longest_ahead: int  # calls of the longest lane that may still be to open
-    settle_p50_s: float | None  # from acceptance to settlement, as observed; of the latest 128 updates
-    settle_p95_s: float | None
+    completion_p50_s: float | None  # from acceptance to call_outcomes, as observed; of the latest 128 updates
+    completion_p95_s: float | None
 
     @property
     def phase(self) -> Phase:
@@ -38,8 +38,8 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Calls that are settled."""
-        return self.settled
+        """Calls that are completed."""
+        return self.completed
 
     @property
     def total(self) -> int:
@@ -48,8 +48,8 @@ class Progress:
 
     @property
     def left(self) -> int:
-        """Calls that are not settled."""
-        return self.calls - self.settled
+        """Calls that are not completed."""
+        return self.calls - self.completed
 
     @property
     def throttled_share(self) -> float:
@@ -69,7 +69,7 @@ class Progress:
         rate = min(reached, self.quota_per_second) if reached else self.quota_per_second
         if not rate:
             return None
-        lane = max(self.longest_lane, self.longest_ahead) * (self.settle_p50_s or 0.0)
+        lane = max(self.longest_lane, self.longest_ahead) * (self.completion_p50_s or 0.0)
         return max(self.left / rate, lane)
 
     def as_json(self) -> JsonObject:
@@ -78,7 +78,7 @@ class Progress:
         return {
             "type": "progress",
             "calls": self.calls,
-            "settled": self.settled,
+            "completed": self.completed,
             "edits": {str(outcome): count for outcome, count in self.outcomes.items() if count},
             "in_flight": self.in_flight,
             "per_second": round(self.per_second, 4),
@@ -86,8 +86,8 @@ class Progress:
             "throttled_share": round(self.throttled_share, 4),
             "limited_by": self.limited_by.value if self.limited_by else None,
             "seconds_left": None if left is None else round(left, 1),
-            "settle_p50_s": _rounded(self.settle_p50_s),
-            "settle_p95_s": _rounded(self.settle_p95_s),
+            "completion_p50_s": _rounded(self.completion_p50_s),
+            "completion_p95_s": _rounded(self.completion_p95_s),
         }
 
 

@@ -1,4 +1,4 @@
-"""A run whose ledger does not tell all: each call without proof is held against its image set.
+"""A run whose ledger is incomplete: each call without proof is compared with its image set.
 
 Nothing is sent here. What is left of the ledger is carried over to a new one, with what the image sets themselves show:
 
@@ -6,9 +6,9 @@ Nothing is sent here. What is left of the ledger is carried over to a new one, w
     call's. Calls of one lane are made one after another, so their versions are in the same order.
 2.  A call that comes after all that were made so, and whose effect the image set has already, is made; no version is
     claimed for it.
-3.  The next one was not made, but its request may still be on its way. It can only name the latest version as its
-    base, so the call is *in doubt* with that base: of it and the request that is sent now, at most one can win. Those
-    behind it have not been sent.
+3.  The next one was not made, but its request may still be on its way. Its expected version can only be the latest
+    one, so the call has an unknown outcome with that expected version: of it and the request that is sent now, at most
+    one can win. Those behind it have not been sent.
 4.  A call that was passed over, while a later one of its lane was made, had an outcome that is lost; it was not made.
 5.  What cannot be told, such as a copy, is said so, and is never sent again.
 """
@@ -34,7 +34,7 @@ from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.history import History
 from bulkedit.runs.ledger import Event, Part, rebuilt
 from bulkedit.runs.parts import roots
-from bulkedit.runs.resume import UNKNOWN_CAUSE
+from bulkedit.runs.resume import UNKNOWN_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,12 +124,12 @@ class _Reconciliation:
         records: list[Event | Part | Made] = [*sound, *self._left.made()]
         last: dict[int, CallState] = {}
         for event in self._left.whole_events():
-            torn = event.standing is CallState.SPLIT and event.call not in split
-            if event.call in numbers and not torn and not (event.cause or "").startswith(UNKNOWN_CAUSE):
+            torn = event.state is CallState.SPLIT and event.call not in split
+            if event.call in numbers and not torn and not (event.reason or "").startswith(UNKNOWN_REASON):
                 records.append(event)
-                last[event.call] = event.standing
+                last[event.call] = event.state
         self._ledger.append(records)
-        self.found.proven = sum(standing.settled for standing in last.values())
+        self.found.proven = sum(state.completed for state in last.values())
 
     def _sound_parts(self, found: list[Part]) -> list[Part]:
         """Parts of calls whose every edit is in one of their parts; of others nothing tells what was sent."""
@@ -148,8 +148,8 @@ class _Reconciliation:
 
     def _claimed(self) -> dict[int, int]:
         """Versions that calls and parts have made, by what is left."""
-        frame = ledger_frames.standings(self._ledger, ("standing", "version"))
-        applied = frame.filter((frame["standing"] == str(CallState.APPLIED)) & frame["version"].is_not_null())
+        frame = ledger_frames.states(self._ledger, ("state", "version"))
+        applied = frame.filter((frame["state"] == str(CallState.APPLIED)) & frame["version"].is_not_null())
         by_part: dict[int, int] = dict(applied.select("call", "version").iter_rows())
         planned = roots(self._ledger.parts())
         found: dict[int, int] = {}
@@ -192,9 +192,9 @@ class _UntoldError(Exception):
 
 
 class _VersionFields(TypedDict, total=False):
-    base: int
+    expected_version: int
     version: int
-    base_updated_at: float | None
+    expected_version_updated_at: float | None
 
 
 class _Examination:
@@ -215,7 +215,7 @@ class _Examination:
     async def events(self) -> list[Event | Part]:
         """What the ledger is to hold of the lane."""
         calls = self._lane.calls
-        if any(call.recipe is not None for call in calls):
+        if any(call.copy_step is not None for call in calls):
             return self._untold(_COPY)
         seen: dict[str, _Seen] = {}
         for call in calls:
@@ -230,13 +230,13 @@ class _Examination:
 
     def _untold(self, reason: str) -> list[Event | Part]:
         self._found.unknown += len(self._lane.calls)
-        return [self._event(call, CallState.FAILED, f"{UNKNOWN_CAUSE}: {reason}") for call in self._lane.calls]
+        return [self._event(call, CallState.FAILED, f"{UNKNOWN_REASON}: {reason}") for call in self._lane.calls]
 
     # what the service shows
 
     async def _look(self, image_set_id: str, seen: _Seen) -> None:
         reader = self._whole.reader
-        latest = await reader.settled(image_set_id)
+        latest = await reader.completed(image_set_id)
         if isinstance(latest, Refused):
             if latest.kind not in {Refusal.NOT_FOUND, Refusal.STALE}:
                 raise _UntoldError(f"the image set cannot be read ({latest.code})")
@@ -304,7 +304,7 @@ class _Examination:
             one = seen[call.image_set_id]
             if (version := one.made.get(call.call)) is not None:
                 self._found.made += 1
-                self._note(call, CallState.APPLIED, _MADE, base=version - 1, version=version)
+                self._note(call, CallState.APPLIED, _MADE, expected_version=version - 1, version=version)
             elif place < last:
                 await self._passed_over(call, one)
             elif not is_open and one.document is not None and await self._holds(call, one.document):
@@ -332,7 +332,13 @@ class _Examination:
         latest = seen.latest
         if first and latest is not None and self._may_name(call, seen, latest.version):
             self._found.doubtful += 1
-            self._note(call, CallState.IN_DOUBT, _DOUBTFUL, base=latest.version, base_updated_at=latest.updated_at)
+            self._note(
+                call,
+                CallState.OUTCOME_UNKNOWN,
+                _DOUBTFUL,
+                expected_version=latest.version,
+                expected_version_updated_at=latest.updated_at,
+            )
             return
         self._found.left += 1
         if call.call in self._history.begun:
@@ -364,10 +370,10 @@ class _Examination:
         self._held(made)
         return left
 
-    def _note(self, call: PlannedCall, standing: CallState, cause: str, **told: Unpack[_VersionFields]) -> None:
-        self._events.append(self._event(call, standing, cause, **told))
+    def _note(self, call: PlannedCall, state: CallState, reason: str, **told: Unpack[_VersionFields]) -> None:
+        self._events.append(self._event(call, state, reason, **told))
 
-    def _event(self, call: PlannedCall, standing: CallState, cause: str, **told: Unpack[_VersionFields]) -> Event:
+    def _event(self, call: PlannedCall, state: CallState, reason: str, **told: Unpack[_VersionFields]) -> Event:
         before = self._history.begun.get(call.call, {})
         counters = {name: before.get(name, 0) for name in ("attempts", "throttles", "faults", "conflicts")}
-        return Event(at=time.time(), call=call.call, standing=standing, cause=cause, **counters, **told)
+        return Event(at=time.time(), call=call.call, state=state, reason=reason, **counters, **told)

@@ -1,4 +1,4 @@
-"""What a resume does: which calls it settles, sends for the first time, sends again, or leaves alone.
+"""What a resume does: which calls it completes, sends for the first time, sends again, or leaves alone.
 
 Under every strategy the calls in doubt come first, and a call that was applied is never sent again.
 """
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from bulkedit.runs.ledger import Ledger, Part
 
 
-UNKNOWN_CAUSE: Final = "outcome unknown"  # how the causes begin of calls that may have been made, and nothing tells
+UNKNOWN_REASON: Final = "outcome unknown"  # how the causes begin of calls that may have been made, and nothing tells
 AGAIN: Final = (CallState.FAILED, CallState.CONFLICTED, CallState.REJECTED)
-_IN_DOUBT: Final = (CallState.INTENDED, CallState.IN_DOUBT, CallState.ACCEPTED)
+_OUTCOME_UNKNOWN: Final = (CallState.INTENDED, CallState.OUTCOME_UNKNOWN, CallState.ACCEPTED)
 _PLACE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
 _REACHES: Final = {  # what an action changes as a whole: all places that agree in these columns
     str(Action.REVERT): ["image_set_id"],
@@ -42,27 +42,27 @@ class Resumption:
     """Numbers of calls (parts of split calls are calls), and what the ledger is to hold of it."""
 
     strategy: Strategy
-    in_doubt: int  # looked at first
+    outcome_unknown: int  # looked at first
     again: tuple[int, ...]  # calls that are sent again
-    new: int  # never settled, nor in doubt; sent unless the strategy is `failed`
+    new: int  # never completed, nor in doubt; sent unless the strategy is `failed`
     overtaken: int  # not sent again, because a later edit of the same place was applied since
-    settled: int  # left alone, those overtaken included
+    completed: int  # left alone, those overtaken included
 
     @property
     def sends_new(self) -> bool:
-        """Whether calls that were never settled are sent."""
+        """Whether calls that were never completed are sent."""
         return self.strategy is not Strategy.FAILED
 
     def events(self, ledger: Ledger, epoch: float) -> list[Event]:
         """The calls that are sent again, planned anew; their counters go on."""
-        cause = f"resumed with --strategy {self.strategy}"
+        reason = f"resumed with --strategy {self.strategy}"
         counters = ("attempts", "throttles", "faults", "conflicts")
         return [
             Event(
                 at=epoch,
                 call=row["call"],
-                standing=CallState.PLANNED,
-                cause=cause,
+                state=CallState.PLANNED,
+                reason=reason,
                 **{name: row[name] for name in counters},
             )
             for row in ledger.rows_of(self.again)
@@ -71,26 +71,26 @@ class Resumption:
 
 def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumption:
     """What a resume will do. Blocks: it reads the ledger, and the plan where it must."""
-    standings, parts = ledger_frames.last_standings(ledger), ledger.parts()
+    states, parts = ledger_frames.last_standings(ledger), ledger.parts()
     split = {part.parent for part in parts}
-    standing = pl.col("standing")
-    in_doubt = standings.filter(standing.is_in(list(map(str, _IN_DOUBT)))).height
-    done = standings.filter(standing.is_in([str(s) for s in CallState if s.settled]))
+    state = pl.col("state")
+    outcome_unknown = states.filter(state.is_in(list(map(str, _OUTCOME_UNKNOWN)))).height
+    done = states.filter(state.is_in([str(s) for s in CallState if s.completed]))
     total = plan.counts["calls"] + len(parts) - len(split)
-    wanted = [] if strategy is Strategy.NEW else done.filter(standing.is_in(list(map(str, AGAIN))))["call"].to_list()
-    unknown = {row["call"] for row in ledger.rows_of(wanted) if (row["cause"] or "").startswith(UNKNOWN_CAUSE)}
+    wanted = [] if strategy is Strategy.NEW else done.filter(state.is_in(list(map(str, AGAIN))))["call"].to_list()
+    unknown = {row["call"] for row in ledger.rows_of(wanted) if (row["reason"] or "").startswith(UNKNOWN_REASON)}
     wanted = [call for call in wanted if call not in unknown]
     # what may have been made counts as made
-    made = standings.filter(standing.is_in([str(CallState.APPLIED), *map(str, _IN_DOUBT)])).select("call")
+    made = states.filter(state.is_in([str(CallState.APPLIED), *map(str, _OUTCOME_UNKNOWN)])).select("call")
     overtaken = _overtaken(plan, made, parts, wanted) if wanted else set()
     again = tuple(call for call in wanted if call not in overtaken)
     return Resumption(
         strategy=strategy,
-        in_doubt=in_doubt,
+        outcome_unknown=outcome_unknown,
         again=again,
-        new=total - in_doubt - done.height,
+        new=total - outcome_unknown - done.height,
         overtaken=len(overtaken),
-        settled=done.height - len(again),
+        completed=done.height - len(again),
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _GIVE_UP: Final = -1.0
 
 
-class Repeats:
+class Retries:
     """Counts the faults of one call and says how long to wait before the next attempt."""
 
     def __init__(self, options: EngineOptions, budget: RetryBudget, rng: random.Random, *, reads: bool = False) -> None:
@@ -59,7 +59,7 @@ class Repeats:
 
 
 class _StopAfter(tenacity.stop.stop_base):
-    """As `tenacity.stop_after_delay`, on the clock that `Repeats.fault` is given."""
+    """As `tenacity.stop_after_delay`, on the clock that `Retries.fault` is given."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -39,7 +39,7 @@ _BY: Final = {
     Operation.COPY: WaitReason.COPIES,
     Operation.DELETE: WaitReason.COPIES,
 }
-# (operation, of a lane in flight). Reads go before updates: they free image sets and are what a settled call waits
+# (operation, of a lane in flight). Reads go before updates: they free image sets and are what a completed call waits
 # for. Lanes that are in flight already go before those that are not, which could hold them up for good.
 _Queue = tuple[Operation, bool]
 _LONGEST_START: Final = 8  # calls; of the head start

@@ -17,7 +17,7 @@ class Removal(StrEnum):
 
 
 @dataclass(slots=True)
-class Learned:
+class ServiceQuirks:
     """Starts with what is documented."""
 
     removal: Removal | None = None  # what a removal was made with; None: none was made yet

@@ -102,7 +102,7 @@ async def engine_of(
     resumed = run.is_begun
     with run_log(run.folder):
         async with _ready(run, client, going_on, told, reconciled) as engine:
-            with logged_run(run.plan, engine.tally, resumed=resumed):
+            with logged_run(run.plan, engine.counters, resumed=resumed):
                 yield engine
 
 

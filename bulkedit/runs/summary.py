@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _OUTCOMES: Final = [Outcome.UNPROCESSED, *(outcome for outcome in Outcome if outcome is not Outcome.UNPROCESSED)]
 _UNPROCESSED: Final = 0
 _APPLIED: Final = _OUTCOMES.index(Outcome.APPLIED)
-_CODE_OF: Final = {str(standing): _OUTCOMES.index(outcome_of(standing)) for standing in CallState}
-_COUNTED: Final = ("call", "standing", "attempts", "throttles", "faults", "conflicts")
+_CODE_OF: Final = {str(state): _OUTCOMES.index(outcome_of(state)) for state in CallState}
+_COUNTED: Final = ("call", "state", "attempts", "throttles", "faults", "conflicts")
 
 
 class _Steps(TypedDict):
@@ -31,8 +31,8 @@ class _Steps(TypedDict):
     promoted: int
     originals_deleted: int
     copies_deleted: int
-    steps_left: int
-    steps_failed: int
+    copy_steps_left: int
+    copy_steps_failed: int
 
 
 class RunSummary(_Steps):
@@ -42,7 +42,7 @@ class RunSummary(_Steps):
     run: str
     ledger: str  # a `LedgerState`
     edits: int
-    satisfied: int  # edits
+    already_satisfied: int  # edits
     applied: int
     rejected: int
     conflicted: int
@@ -98,7 +98,7 @@ class RunNumbers:
         self._planned = bytearray(len(self._index.edits))  # place in `_OUTCOMES`, by call
         self._of_parts: dict[int, int] = {}  # the same of parts
         self._parts: list[Part] = []
-        self._begun: Counter[str] = Counter()  # by standing
+        self._begun: Counter[str] = Counter()  # by state
         self._begun_planned = 0  # calls of the plan among them
         self._sums = [0, 0, 0, 0]  # attempts, throttles, faults, conflicts
         self._seconds = 0.0
@@ -108,7 +108,7 @@ class RunNumbers:
                 self._read(ledger)
         else:
             self._state = absent(run)
-        self._settled = self._after_promotion()
+        self._completed = self._after_promotion()
 
     def as_json(self) -> RunSummary:
         """The JSON line of type ``summary``."""
@@ -119,7 +119,7 @@ class RunNumbers:
             "run": str(self._run.folder),
             "ledger": str(self._state),
             "edits": counts["edits"],
-            "satisfied": counts.get("satisfied", 0),
+            "already_satisfied": counts.get("already_satisfied", 0),
             "applied": edits[_APPLIED],
             "rejected": edits[_OUTCOMES.index(Outcome.REJECTED)],
             "conflicted": edits[_OUTCOMES.index(Outcome.CONFLICTED)],
@@ -134,23 +134,23 @@ class RunNumbers:
             **self._steps(),
         }
 
-    def standings(self) -> dict[str, int]:
-        """How many calls have which standing; the parts of a call that was split are calls of their own."""
+    def states(self) -> dict[str, int]:
+        """How many calls have which state; the parts of a call that was split are calls of their own."""
         begun = Counter(self._begun)
         begun[str(CallState.PLANNED)] += self._run.plan.counts["calls"] - self._begun_planned
-        return {standing: count for standing in map(str, CallState) if (count := begun[standing])}
+        return {state: count for state in map(str, CallState) if (count := begun[state])}
 
     def _read(self, ledger: Ledger) -> None:
         self._state, self._parts = ledger.state, ledger.parts()
         planned, begun = self._planned, self._begun
         for rows in ledger.last_rows(_COUNTED):
-            for call, standing, *_ in rows:
-                begun[standing] += 1
+            for call, state, *_ in rows:
+                begun[state] += 1
                 if call < len(planned):
-                    planned[call] = _CODE_OF.get(standing, _UNPROCESSED)
+                    planned[call] = _CODE_OF.get(state, _UNPROCESSED)
                     self._begun_planned += 1
                 else:
-                    self._of_parts[call] = _CODE_OF.get(standing, _UNPROCESSED)
+                    self._of_parts[call] = _CODE_OF.get(state, _UNPROCESSED)
             for place in range(len(self._sums)):
                 self._sums[place] += sum(row[2 + place] or 0 for row in rows)
         self._seconds = ledger.span_s()
@@ -170,28 +170,28 @@ class RunNumbers:
 
     def _after_promotion(self) -> bytearray:
         """The outcomes of planned calls, and into those of parts: what was applied to a copy has the promotion's."""
-        settled = bytearray(self._planned)
+        completed = bytearray(self._planned)
         end_of: dict[int, int] = {}
         for call, promotion in self._promotions():
             end_of[call] = self._planned[promotion]
-            if settled[call] == _APPLIED:
-                settled[call] = end_of[call]
+            if completed[call] == _APPLIED:
+                completed[call] = end_of[call]
         for part in self._parts if end_of else ():
             if part.parent in end_of:
                 end_of[part.call] = end_of[part.parent]
                 if self._of_parts.get(part.call) == _APPLIED:
                     self._of_parts[part.call] = end_of[part.call]
-        return settled
+        return completed
 
     def _edits(self) -> list[int]:
         """Edits by outcome, in the order of `_OUTCOMES`; an edit of a split call counts with the last part of it."""
         totals = [0] * len(_OUTCOMES)
-        for code, count in zip(self._settled, self._index.edits, strict=True):
+        for code, count in zip(self._completed, self._index.edits, strict=True):
             totals[code] += count
         root = roots(self._parts)
         for call, count in Counter(carriers(self._parts).values()).items():
-            if root[call] < len(self._settled):
-                totals[self._settled[root[call]]] -= count
+            if root[call] < len(self._completed):
+                totals[self._completed[root[call]]] -= count
                 totals[self._of_parts.get(call, _UNPROCESSED)] += count
         return totals
 
@@ -199,7 +199,7 @@ class RunNumbers:
         """How far the image sets that are changed by way of a copy have come."""
         done: Counter[int] = Counter()
         left = failed = 0
-        for step, code in zip(self._index.steps, self._settled, strict=True):
+        for step, code in zip(self._index.steps, self._completed, strict=True):
             if step:
                 done[step] += code == _APPLIED
                 own = step != STEP[CopyStep.EDIT]
@@ -210,6 +210,6 @@ class RunNumbers:
             "promoted": done[STEP[CopyStep.PROMOTE]],
             "originals_deleted": done[STEP[CopyStep.DELETE_ORIGINAL]],
             "copies_deleted": done[STEP[CopyStep.DELETE_COPY]],
-            "steps_left": left,
-            "steps_failed": failed,
+            "copy_steps_left": left,
+            "copy_steps_failed": failed,
         }

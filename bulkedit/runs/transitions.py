@@ -139,7 +139,7 @@ class CallAction(StrEnum):
     COMPARE = "compare"  # the content of the version after the expected one tells ours from another writer's
     ASK_STORE = "ask for the data store"  # an image set that is gone is one thing, a data store that is gone another
     CLAIM = "complete"  # with the version that was made
-    COMPLETE = "complete with a cause"
+    COMPLETE = "complete with a reason"
     SPLIT = "split"  # its parts go on
     LEAVE_UNRESOLVED = "leave unresolved"  # the lane ends here; a later process polls again
     HALT = "halt"  # stop the run
@@ -154,10 +154,10 @@ class CallAction(StrEnum):
 
 S, E, A = CallState, CallEvent, CallAction
 Rows = dict[tuple[CallState, CallEvent], tuple[CallState, CallAction]]
-OPEN: Final = (S.PLANNED, S.INTENDED, S.IN_DOUBT, S.ACCEPTED)
+OPEN: Final = (S.PLANNED, S.INTENDED, S.OUTCOME_UNKNOWN, S.ACCEPTED)
 SURELY_NOT_MADE: Final = (S.PLANNED, S.INTENDED)
-PERHAPS_MADE: Final = (S.IN_DOUBT, S.ACCEPTED)
-SENT: Final = (S.INTENDED, S.IN_DOUBT)  # a request is out, or was
+PERHAPS_MADE: Final = (S.OUTCOME_UNKNOWN, S.ACCEPTED)
+SENT: Final = (S.INTENDED, S.OUTCOME_UNKNOWN)  # a request is out, or was
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,7 +259,7 @@ OF_EVERY_CALL: Final[Rows] = {
     (S.INTENDED, E.DENIED): (S.FAILED, A.COMPLETE),
     (S.INTENDED, E.UNKNOWN): (S.FAILED, A.COMPLETE),
     (S.INTENDED, E.EXHAUSTED): (S.FAILED, A.COMPLETE),
-    (S.IN_DOUBT, E.EXHAUSTED): (S.IN_DOUBT, A.LEAVE_UNRESOLVED),
+    (S.OUTCOME_UNKNOWN, E.EXHAUSTED): (S.OUTCOME_UNKNOWN, A.LEAVE_UNRESOLVED),
 }
 # What an answer to a write means if nothing was carried out
 NOT_CARRIED_OUT: Final = {
@@ -291,21 +291,21 @@ CALLS: Final = TransitionTable(
         **stay(SENT, {E.SENDING: A.NOTHING, **NOT_CARRIED_OUT}),
         **move(SENT, {E.ACCEPTED: (S.ACCEPTED, A.POLL_LATER)}),  # if an earlier one was lost, it can not win now
         **stay(SENT, {E.INVALID: A.POLL}),  # perhaps because an earlier one was carried out
-        **move(SENT, {E.LOST: (S.IN_DOUBT, A.POLL)}),
+        **move(SENT, {E.LOST: (S.OUTCOME_UNKNOWN, A.POLL)}),
         **stay(SENT, {E.LOCKED: A.POLL_LATER}),  # perhaps by an earlier one
         **stay(SENT, {E.AT_EXPECTED: A.SEND_AGAIN, E.AT_EXPECTED_ONCE: A.POLL_LATER}),
         **move(SENT, _REFUSED),
-        (S.INTENDED, E.OPENED): (S.IN_DOUBT, A.POLL),  # it may have left, or may still be on its way
+        (S.INTENDED, E.OPENED): (S.OUTCOME_UNKNOWN, A.POLL),  # it may have left, or may still be on its way
         (S.INTENDED, E.ABSENT): (S.REJECTED, A.COMPLETE),
         # A request with this expected version may have been applied, or may still arrive.
-        **stay((S.IN_DOUBT,), {E.OPENED: A.POLL, E.DENIED: A.POLL, E.UNKNOWN: A.POLL}),
-        **stay((S.IN_DOUBT,), {E.REACHED: A.COMPARE, E.PASSED: A.COMPARE}),
+        **stay((S.OUTCOME_UNKNOWN,), {E.OPENED: A.POLL, E.DENIED: A.POLL, E.UNKNOWN: A.POLL}),
+        **stay((S.OUTCOME_UNKNOWN,), {E.REACHED: A.COMPARE, E.PASSED: A.COMPARE}),
         # no matter whose it was, nothing was applied, and no lost request can win any more
-        (S.IN_DOUBT, E.FAILED_REQUEST): (S.PLANNED, A.START_LATER),
-        (S.IN_DOUBT, E.FAILED_SERVICE): (S.PLANNED, A.START_LATER),
-        (S.IN_DOUBT, E.EXHAUSTED_BY_FAILURES): (S.FAILED, A.COMPLETE),
-        (S.IN_DOUBT, E.NOTHING_TO_REMOVE): (S.SKIPPED, A.COMPLETE),
-        (S.IN_DOUBT, E.ABSENT): (S.FAILED, A.COMPLETE),
+        (S.OUTCOME_UNKNOWN, E.FAILED_REQUEST): (S.PLANNED, A.START_LATER),
+        (S.OUTCOME_UNKNOWN, E.FAILED_SERVICE): (S.PLANNED, A.START_LATER),
+        (S.OUTCOME_UNKNOWN, E.EXHAUSTED_BY_FAILURES): (S.FAILED, A.COMPLETE),
+        (S.OUTCOME_UNKNOWN, E.NOTHING_TO_REMOVE): (S.SKIPPED, A.COMPLETE),
+        (S.OUTCOME_UNKNOWN, E.ABSENT): (S.FAILED, A.COMPLETE),
         # The service has taken the request; its version is promised.
         **stay((S.ACCEPTED,), {E.OPENED: A.POLL, E.LOCKED: A.POLL_LATER}),
         (S.ACCEPTED, E.AT_EXPECTED): (S.ACCEPTED, A.POLL_LATER),  # a read that lags behind
@@ -318,7 +318,7 @@ CALLS: Final = TransitionTable(
         # Of both: what the version after the expected one tells.
         **move(PERHAPS_MADE, {E.OURS: (S.APPLIED, A.CLAIM)}),
         **move(PERHAPS_MADE, {E.UNCHANGED: (S.APPLIED, A.COMPLETE)}),  # without a version: an undo would undo another's
-        **move(PERHAPS_MADE, {E.FAILED_KEPT: (S.IN_DOUBT, A.RECORD_AND_SEND_AGAIN)}),
+        **move(PERHAPS_MADE, {E.FAILED_KEPT: (S.OUTCOME_UNKNOWN, A.RECORD_AND_SEND_AGAIN)}),
         # A lost request can never win once there is another writer's version. An accepted one has failed then.
         **move(OPEN, _ANOTHER_WRITER),
         **OF_EVERY_CALL,

@@ -30,45 +30,45 @@ class Versions:
         self._of_study = 0  # calls of the whole study that made versions of its other image sets too
         self._counted: Counter[str] = Counter()  # how many of them are accounted for, by image set
 
-    def take(self, call: PlannedCall, standing: CallState, base: int | None, version: int | None) -> None:
+    def take(self, call: PlannedCall, state: CallState, expected_version: int | None, version: int | None) -> None:
         """An event of a call, as the ledger has it."""
-        if call.recipe not in {None, CopyStep.EDIT}:
+        if call.copy_step not in {None, CopyStep.EDIT}:
             return  # copies make no version of their source
         image_set_id = call.image_set_id
-        left = None if standing is CallState.APPLIED else version  # by a failed update
-        if standing in {CallState.PLANNED, CallState.CONFLICTED} and left is None:
-            self._follow(image_set_id, base)
-        elif base is not None:
-            self._name(image_set_id, base)
-        made = base + 1 if standing is CallState.APPLIED and base is not None else left
+        left = None if state is CallState.APPLIED else version  # by a failed update
+        if state in {CallState.PLANNED, CallState.CONFLICTED} and left is None:
+            self._follow(image_set_id, expected_version)
+        elif expected_version is not None:
+            self._name(image_set_id, expected_version)
+        made = expected_version + 1 if state is CallState.APPLIED and expected_version is not None else left
         if made is None:
             return
-        if made != base:  # else the service has kept the number for the next update
+        if made != expected_version:  # else the service has kept the number for the next update
             self._own[image_set_id].add(made)
-        if left is not None and left != base:
-            self._failed[image_set_id][left] = None if standing is CallState.PLANNED else call.call
+        if left is not None and left != expected_version:
+            self._failed[image_set_id][left] = None if state is CallState.PLANNED else call.call
         self._newest[image_set_id] = self._followed[image_set_id] = made
         if call.study_wide:
             self._of_study += 1
             self._counted[image_set_id] += 1
 
-    def _name(self, image_set_id: str, base: int) -> None:
-        """A request takes ``base`` for the latest version, or an outcome rests on it."""
-        followed, own = self._followed.get(image_set_id, base), self._own[image_set_id]
+    def _name(self, image_set_id: str, expected_version: int) -> None:
+        """A request takes ``expected_version`` for the latest version, or an outcome rests on it."""
+        followed, own = self._followed.get(image_set_id, expected_version), self._own[image_set_id]
         of_study = self._of_siblings(image_set_id)
-        if base - followed <= of_study + len(own):
-            new = set(range(followed + 1, base + 1)) - own
+        if expected_version - followed <= of_study + len(own):
+            new = set(range(followed + 1, expected_version + 1)) - own
             own.update(new if len(new) <= of_study else ())
-        self._newest[image_set_id] = self._followed[image_set_id] = base
+        self._newest[image_set_id] = self._followed[image_set_id] = expected_version
         self._counted[image_set_id] = self._of_study
 
-    def _follow(self, image_set_id: str, base: int | None) -> None:
-        """A call is to be sent with this version as its base; without one, with whatever version is the latest then."""
+    def _follow(self, image_set_id: str, expected_version: int | None) -> None:
+        """A call is to be sent with this expected version; without one, with the version that is the latest then."""
         self._counted[image_set_id] = self._of_study
-        if base is None:
+        if expected_version is None:
             self._followed.pop(image_set_id, None)
         else:
-            self._followed[image_set_id] = base
+            self._followed[image_set_id] = expected_version
 
     def _of_siblings(self, image_set_id: str) -> int:
         """Calls of the whole study that named another image set, and have changed this one since it was last named."""

@@ -52,7 +52,7 @@ class Row:
     """One kill and what became of the run."""
 
     point: Point
-    standings: dict[str, int]  # of the calls begun, when the process was dead
+    states: dict[str, int]  # of the calls begun, when the process was dead
     versions: int  # that our requests had made by then, or have made since
     calls: int  # planned
     accepted: int  # updates that the service accepted in all
@@ -167,11 +167,11 @@ def _standing_at(shell: Shell, executioner: Executioner) -> Iterator[None]:
 
 def go_on(shell: Shell, run: Path, point: Point) -> Row:
     """What the ledger says after the kill; then resume to the end, and judge."""
-    standings: dict[str, int] = {}
+    states: dict[str, int] = {}
     with Ledger.read(run / "ledger.sqlite") if (run / "ledger.sqlite").exists() else nullcontext() as ledger:
         if ledger is not None:
-            standings = dict(ledger_frames.standings(ledger).group_by("standing").len().iter_rows())
+            states = dict(ledger_frames.states(ledger).group_by("state").len().iter_rows())
     result = shell.run("resume", run)
     plan = plans.load(run / "plan")
     sheet = shell.emulator.do(lambda _: judge(shell.emulator.server, plan, run / "ledger.sqlite"))
-    return Row(point, standings, sheet.updated, plan.counts["calls"], sheet.accepted, result.exit_code)
+    return Row(point, states, sheet.updated, plan.counts["calls"], sheet.accepted, result.exit_code)

@@ -288,7 +288,7 @@ def strike(shell: Shell, fault: Fault) -> None:
 def on_a_full_disk(path: Path, create: Callable[[Path], Ledger] = Ledger.create) -> Ledger:
     """A new ledger whose last page is full, on a disk that has no other."""
     ledger = create(path)
-    ledger.append([Event(at=0.0, call=0, standing=CallState.PLANNED, message="x" * 4015)])
+    ledger.append([Event(at=0.0, call=0, state=CallState.PLANNED, message="x" * 4015)])
     (pages,) = ledger._connection.execute("PRAGMA page_count").fetchone()
     ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
     return ledger

@@ -228,7 +228,7 @@ def test_a_service_that_cannot_be_reached_is_fatal(shell: Shell) -> None:
         (["--rate", "fast"], "the rate is not understood"),
         (["--rate", "0/s"], "the rate is not understood"),
         (["--read-rate", "1/d"], "the rate is not understood"),
-        (["--on-conflict", "shrug"], "'rebase', 'stop'"),
+        (["--on-conflict", "shrug"], "'retry', 'stop'"),
         (["--workers", "0"], "--workers"),
         (["--burst", "0.5"], "--burst"),
         (["--endpoint-url", "nonsense"], "--endpoint-url: the endpoint is not an address"),

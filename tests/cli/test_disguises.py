@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import polars as pl
 import pytest
 
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from bulkedit.emulator.api.updating import SERVICE_FAULT
 from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.runs.full_messages import FILE
@@ -180,7 +180,7 @@ def quoting(shell: Shell, server: ThreadingHTTPServer, handler: type[_Quoting]) 
 @pytest.fixture(scope="module")
 def quoted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quoted]:
     failing = (Fault(kind=FaultKind.FAIL, action="UpdateImageSetMetadata"),)
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01), faults=failing)) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01), faults=failing)) as emulator:
 
         class Handler(_Quoting):
             upstream = urllib.parse.urlsplit(str(emulator)).netloc

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from tests.cli.executioner import COMPILER, Point, go_on, kill_once
 from tests.cli.shell import Shell
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """Over a service whose updates take a while, so that there is an unlock to wait for."""
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=1.0))) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=1.0))) as emulator:
         yield Shell(tmp_path, emulator)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from bulkedit.client.responses import Outcome
 from bulkedit.deidentification import ENVIRONMENT
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from tests.cli.shell import Shell, wait_for
 from tests.cli.test_via_copy import DEID
 from tests.deidentification.chart import KEY
@@ -30,7 +30,7 @@ COUNT = 6
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as emulator:
         yield Shell(tmp_path, emulator)
 
 

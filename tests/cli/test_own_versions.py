@@ -87,10 +87,10 @@ def write_as_another(shell: Shell, image_set_id: str) -> None:
     shell.emulator.do(write)
 
 
-def note(shell: Shell, call: int, standing: CallState, **fields: Any) -> None:
+def note(shell: Shell, call: int, state: CallState, **fields: Any) -> None:
     """A last event of a call."""
     ledger = Ledger.open(shell.folder / "r" / "ledger.sqlite")
-    ledger.append([Event(at=time.time(), call=call, standing=standing, **fields)])
+    ledger.append([Event(at=time.time(), call=call, state=state, **fields)])
     ledger.close()
 
 
@@ -168,7 +168,7 @@ def test_the_first_version_without_the_edit_tells_who_made_the_difference(
     """Another writer makes version 3, between the two calls of the run."""
     apply(shell, study, [sets(0, DESCRIPTION, "ALL"), sets(0, ACCESSION, "A1")], *KNOWN, "--no-merge")
     write_as_another(shell, study[0])
-    note(shell, 1, CallState.APPLIED, base=3, version=4)
+    note(shell, 1, CallState.APPLIED, expected_version=3, version=4)
 
     def go_back(world: Any) -> None:
         versions = world.image_set(shell.emulator.datastore_id, study[0]).versions
@@ -185,7 +185,7 @@ class TestNoVersionClaimed:
     def test_it_is_held_against_the_store_and_left_alone_by_a_revert(self, shell: Shell) -> None:
         (one,) = [shell.emulator.add(document(StudyDescription="SAME"))]
         apply(shell, [one], [sets(0, DESCRIPTION, "SAME", wide=False)])
-        note(shell, 0, CallState.APPLIED, base=1)
+        note(shell, 0, CallState.APPLIED, expected_version=1)
         last, differences = told(shell)
         assert (last["matching"], differences) == (1, [])
         assert left_out(shell) == {one: "unclaimed"}
@@ -193,13 +193,13 @@ class TestNoVersionClaimed:
             shell.run("revert", "r").stderr
         )
         (edit, _) = shell.run("report", "r", "--only", "applied", "--json").json
-        assert (edit["base"], edit["version"]) == (1, None)
+        assert (edit["expected_version"], edit["version"]) == (1, None)
         assert shell.run("status", "r").exit_code == 0
 
     def test_a_later_writer_is_told(self, shell: Shell) -> None:
         (one,) = [shell.emulator.add(document(StudyDescription="SAME"))]
         apply(shell, [one], [sets(0, DESCRIPTION, "SAME", wide=False)])
-        note(shell, 0, CallState.APPLIED, base=1)
+        note(shell, 0, CallState.APPLIED, expected_version=1)
         edits = shell.write("o.csv", f"image_set_id,StudyDescription\n{one},OTHER\n")
         assert shell.run("apply", edits, "--yes", "--run", "o").exit_code == 0
         assert told(shell)[1] == [(1, "other value", "later writer")]
@@ -208,13 +208,13 @@ class TestNoVersionClaimed:
         (one,) = shell.image_sets(1)
         rows = [sets(0, DESCRIPTION, "A", wide=False), sets(0, ACCESSION, "A1", wide=False)]
         apply(shell, [one], rows, "--no-merge")
-        note(shell, 1, CallState.APPLIED, base=2)
+        note(shell, 1, CallState.APPLIED, expected_version=2)
         assert told(shell)[1] == []
         assert left_out(shell) == {}
 
     def test_of_a_study_wide_call_the_siblings_versions_cannot_be_told(self, shell: Shell, study: list[str]) -> None:
         apply(shell, study, [sets(0, DESCRIPTION, "CHEST")], *KNOWN)
-        note(shell, 0, CallState.APPLIED, base=1)
+        note(shell, 0, CallState.APPLIED, expected_version=1)
         assert told(shell)[1] == []
         assert left_out(shell) == {study[0]: "unclaimed", study[1]: "unknown-version", study[2]: "unknown-version"}
 
@@ -226,7 +226,7 @@ class TestOpen:
     def opened(self, shell: Shell, study: list[str]) -> list[str]:
         rows = [sets(1, DESCRIPTION, "FIRST"), sets(0, DESCRIPTION, "LAST")]
         apply(shell, study, rows, *KNOWN, *ON, "--no-merge")
-        note(shell, 1, CallState.IN_DOUBT, base=2)
+        note(shell, 1, CallState.OUTCOME_UNKNOWN, expected_version=2)
         return study
 
     def test_what_it_may_have_done_is_not_said_to_be_another_writers(self, shell: Shell, opened: list[str]) -> None:
@@ -235,4 +235,4 @@ class TestOpen:
         assert last["by_later_writers"] == 0
 
     def test_a_revert_leaves_the_siblings_alone_too(self, shell: Shell, opened: list[str]) -> None:
-        assert left_out(shell) == dict.fromkeys(opened, "in-doubt")
+        assert left_out(shell) == dict.fromkeys(opened, "outcome-unknown")

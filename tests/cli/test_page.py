@@ -22,9 +22,9 @@ CANARIES = ("CANARYNAME", "CANARYDESCRIPTION", "CANARYID", "canaryfolder", "cana
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+    from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as emulator:
         yield Shell(tmp_path_factory.mktemp("page"), emulator)
 
 

@@ -156,7 +156,7 @@ def test_columns_go_by_other_names_or_are_left_out_where_told(shell: Shell) -> N
     [
         (["--map", "image_set_id"], "--map"),
         (["--empty", "nothing"], "'--empty'"),
-        (["--rules", "1999"], "'2025'"),
+        (["--service-version", "1999"], "'2025'"),
         (["--format", "docx"], "format"),
         (["--payload-limit", "99"], "--payload-limit"),
         (["--payload-limit", "30001"], "--payload-limit"),

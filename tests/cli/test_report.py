@@ -25,7 +25,7 @@ FIELDS = {
     "outcome",
     "reason",
     "message",
-    "base",
+    "expected_version",
     "version",
     "attempts",
     "conflicts",
@@ -62,7 +62,7 @@ class TestReport:
     def test_an_applied_edit_has_the_versions_before_and_after(self, shell: Shell, image_sets: list[str]) -> None:
         assert image_sets
         lines = shell.run("report", "r", "--json", "--only", "applied").json[:-1]
-        assert [(line["row"], line["version"] - line["base"]) for line in lines] == [(2, 1), (5, 1)]
+        assert [(line["row"], line["version"] - line["expected_version"]) for line in lines] == [(2, 1), (5, 1)]
 
     def test_a_person_reads_the_edits_that_were_not_applied_by_reason(
         self, shell: Shell, image_sets: list[str]
@@ -137,7 +137,7 @@ class TestStatus:
         edits = shell.write("edits.csv", "\n".join(["image_set_id,action,attribute,value", *rows]))
         shell.run("apply", edits, "--yes", "--run", "r")
         (line,) = shell.run("status", "r", "--json").json
-        assert (line["calls"], line["standings"]) == (1, {"applied": 1, "rejected": 1, "split": 1})
+        assert (line["calls"], line["states"]) == (1, {"applied": 1, "rejected": 1, "split": 1})
         assert (line["applied"], line["rejected"], line["unprocessed"]) == (1, 1, 0)
 
     def test_a_run_that_has_not_begun(self, shell: Shell) -> None:
@@ -147,7 +147,7 @@ class TestStatus:
         assert "0 applied, 0 rejected, 0 conflicted, 0 failed, 2 unprocessed" in result.stdout
         assert result.stdout.splitlines()[-1] == "To go on:  bulkedit resume 'my run'"
         (line,) = shell.run("status", "my run", "--json").json
-        assert (line["standings"], line["seconds"]) == ({"planned": 2}, 0.0)
+        assert (line["states"], line["seconds"]) == ({"planned": 2}, 0.0)
         assert [
             edit["outcome"] for edit in shell.run("report", "my run", "--json", "--only", "unprocessed").json[:-1]
         ] == ["unprocessed"] * 2

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from bulkedit import plans as planner
-from bulkedit.after.report import Settlement, results
+from bulkedit.after.report import CallOutcomes, results
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import ReadOptions
 from bulkedit.edits import read as read_list
@@ -145,8 +145,8 @@ class TestFiles:
         absent = ("reason", "message", "version_before", "version_after", "attempts", "conflicts", "begun", "at")
         nothing = [pl.lit(None, pl.UInt32).alias(name) for name in absent]
         told = PlanAndLedger(calls, calls, calls, parts)
-        settled = Settlement(calls.with_columns(nothing), leads, told)
-        lines = results._lines(settled.settle(run.plan.edits().sort("edit"))).collect()
+        completed = CallOutcomes(calls.with_columns(nothing), leads, told)
+        lines = results._lines(completed.of_edits(run.plan.edits().sort("edit"))).collect()
         ranks = lines.select("row", "rank", "outcome", "row_edits", "row_applied").rows()
         assert ranks == [(1, 1, "unprocessed", 2, 1), (1, 1, "applied", 2, 1), (2, 0, "applied", 1, 1)]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkedit.client.responses import CallState
-from bulkedit.emulator import UNTHROTTLED, Fault, FaultKind, ManualClock, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Fault, FaultKind, ManualClock, Settings, serve
 from bulkedit.runs.ledger import Event, Ledger
 from tests.cli.shell import PATIENT_S, Shell, wait_for
 from tests.received.handmade import change
@@ -29,7 +29,7 @@ SLOWLY = ("--rate", "40/s", "--burst", "1")  # so that a kill comes in the middl
 @pytest.fixture
 def patient() -> Iterator[Emulator]:
     """An emulator whose updates are done only when the test moves its clock."""
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=10)), clock=ManualClock()) as running:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=10)), clock=ManualClock()) as running:
         yield running
 
 
@@ -38,7 +38,7 @@ def held(tmp_path: Path, patient: Emulator) -> Shell:
     return Shell(tmp_path, patient)
 
 
-def settle(shell: Shell) -> None:
+def complete(shell: Shell) -> None:
     """Let every update under way be done."""
     clock = shell.emulator.clock
     assert isinstance(clock, ManualClock)
@@ -75,8 +75,8 @@ class TestKill:
         (line,) = held.run("status", "r", "--json").json
         assert (line["unprocessed"], line["applied"]) == (3, 0)
         # the answer to the last of them may not have been recorded any more
-        assert sum(line["standings"].values()) == 3
-        assert set(line["standings"]) <= {"accepted", "intended"}
+        assert sum(line["states"].values()) == 3
+        assert set(line["states"]) <= {"accepted", "intended"}
 
     def test_a_run_that_has_not_begun_can_be_begun(self, shell: Shell) -> None:
         image_sets = shell.image_sets(2)
@@ -106,11 +106,11 @@ class TestSignals:
             process.send_signal(number)
             said = lines_until(process, "Stopping")
             assert "nothing new is sent; waiting for 4 image sets. Again to leave at once." in said[-1]
-            settle(held)
+            complete(held)
             stdout, stderr = process.communicate(timeout=PATIENT_S)
         result = held.run("status", "my run", "--json").json[0]
         assert (process.returncode, result["applied"], result["unprocessed"]) == (130, 4, 5)
-        assert result["standings"] == {"planned": 5, "applied": 4}
+        assert result["states"] == {"planned": 5, "applied": 4}
         assert len(held.accepted()) == 4
         assert stdout.count("\n") == 1
         assert "Traceback" not in stderr
@@ -140,7 +140,7 @@ class TestSignals:
             wait_for(lambda: len(held.accepted()) == 2)
             process.send_signal(signal.SIGTERM)
             lines_until(process, "Stopping")
-            settle(held)
+            complete(held)
             stdout, _ = process.communicate(timeout=PATIENT_S)
         assert process.returncode == 0
         assert "2 edits applied, 0 left" in stdout
@@ -163,7 +163,7 @@ def finish(shell: Shell, run: str) -> None:
 
 
 def ended(shell: Shell, process: subprocess.Popen[str]) -> bool:
-    settle(shell)
+    complete(shell)
     return process.poll() is not None
 
 
@@ -178,7 +178,7 @@ def emptied(shell: Shell) -> None:
 
 def of_another_run(shell: Shell) -> None:
     with Ledger.open(shell.folder / "r/ledger.sqlite") as ledger:
-        ledger.append([Event(at=0.0, call=99, standing=CallState.APPLIED)])
+        ledger.append([Event(at=0.0, call=99, state=CallState.APPLIED)])
 
 
 def strange_settings(shell: Shell) -> None:

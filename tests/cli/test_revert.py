@@ -259,7 +259,7 @@ class TestStudyWide:
     def test_it_is_undone_set_by_set(self, shell: Shell, study: list[str]) -> None:
         line, _ = planned(shell, "-o", "back")
         assert (line["calls"], line["study_wide_calls"], line["study_wide_reverts"]) == (3, 1, 3)
-        assert line["torn_studies"] == 0
+        assert line["inconsistent_studies"] == 0
         assert applied(shell, "back", "b")["applied"] == 3
         assert [content(shell, one) for one in study] == [
             content(shell, study[0], 1),
@@ -285,7 +285,7 @@ class TestStudyWide:
             )
         )
         line, lines = planned(shell, code=1)
-        assert (line["calls"], line["torn_studies"], [found["code"] for found in lines]) == (2, 1, ["changed"])
+        assert (line["calls"], line["inconsistent_studies"], [found["code"] for found in lines]) == (2, 1, ["changed"])
 
 
 def test_a_study_wide_call_that_the_planner_chose_is_verified_and_undone(shell: Shell) -> None:
@@ -307,11 +307,11 @@ def test_a_call_whose_fate_is_open_is_left_alone(shell: Shell, image_sets: list[
         assert left is not None
         events = list(left.whole_events())
         # as a kill leaves it: the last intent without an answer
-        asked = max(n for n, one in enumerate(events) if (one.call, one.standing) == (1, CallState.INTENDED))
+        asked = max(n for n, one in enumerate(events) if (one.call, one.state) == (1, CallState.INTENDED))
         ledger.append([one for n, one in enumerate(events) if n <= asked or one.call != 1])
     line, lines = planned(shell, code=1)
     assert (line["image_sets"], line["unprocessed"]) == (2, 1)
-    assert [found["code"] for found in lines] == ["in-doubt"]
+    assert [found["code"] for found in lines] == ["outcome-unknown"]
     assert "fate is open" in shell.run("revert", "r").stderr
     assert lines[0]["image_set_id"] in image_sets
 

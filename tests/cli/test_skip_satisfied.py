@@ -116,7 +116,7 @@ def test_a_bad_list_is_refused_before_anything_is_read(shell: Shell, image_sets:
 def test_a_plan_whose_satisfied_edits_were_changed_is_stale(shell: Shell, image_sets: list[str]) -> None:
     edits = twice(shell, image_sets)
     shell.run("plan", edits, "-o", "p", "--skip-satisfied")
-    file = shell.folder / "p" / "satisfied.parquet"
+    file = shell.folder / "p" / "already_satisfied.parquet"
     file.write_bytes(file.read_bytes() + b"x")
     done = shell.run("apply", "p", "--yes", "--run", "r")
     assert "satisfied.parquet is not the file that was planned" in done.stderr

@@ -50,8 +50,8 @@ def test_help_and_version(shell: Shell, words: tuple[str, ...], shown: str) -> N
     [
         ("bulkedit inv", "inventory"),
         ("bulkedit status --w", "--watch"),
-        ("bulkedit apply --on-conflict re", "rebase"),
-        ("bulkedit plan --rules 2", "2026"),
+        ("bulkedit apply --on-conflict re", "retry"),
+        ("bulkedit plan --service-version 2", "2026"),
         ("bulkedit report --only rej", "rejected"),
     ],
     ids=lambda one: one if " " in one else "",

@@ -45,7 +45,15 @@ def test_rows_that_name_studies_are_a_call_each_and_reach_every_image_set(shell:
     edits = table(shell, "study_instance_uid,StudyDescription", "1.2.1,HEAD", "1.2.2,FOOT")
     words = ("--on-many", "all", "--json")
     found = line(shell.run("plan", edits, *words))
-    names = ("edits", "image_sets", "studies", "calls", "saved_by_study_wide", "saved_by_merging", "beyond_knowledge")
+    names = (
+        "edits",
+        "image_sets",
+        "studies",
+        "calls",
+        "saved_by_study_wide",
+        "saved_by_merging",
+        "edits_of_unknown_study",
+    )
     assert [found[name] for name in names] == [6, 6, 2, 2, 4, 0, 0]
     assert shell.run("apply", edits, *words, "--yes").exit_code == 0
     assert [shell.stored(one) for study in made for one in study] == [(2, "HEAD")] * 3 + [(2, "FOOT")] * 3
@@ -67,7 +75,7 @@ def test_image_set_ids_alone_tell_nothing_of_studies_and_the_summary_says_what_t
     assert "3 Patient- or Study-level edits" in text
     assert "--inventory FILE" in text
     found = line(shell.run("plan", edits, "--json"))
-    assert [found[name] for name in ("calls", "studies", "searches", "beyond_knowledge")] == [3, None, 0, 3]
+    assert [found[name] for name in ("calls", "studies", "searches", "edits_of_unknown_study")] == [3, None, 0, 3]
     assert shell.requests() == []
     series = table(shell, "image_set_id,series_uid,SeriesDescription", f"{made[0][0]},1.2.1.1,S")
     assert "Patient- or Study-level edit" not in shell.run("plan", series).stdout
@@ -78,7 +86,12 @@ def test_an_inventory_tells_of_studies(shell: Shell) -> None:
     assert shell.run("inventory", "-o", "i.parquet").exit_code == 0
     edits = by_id(shell, made[0])
     found = line(shell.run("plan", edits, "--inventory", "i.parquet", "--json"))
-    assert [found[name] for name in ("calls", "studies", "saved_by_study_wide", "beyond_knowledge")] == [1, 1, 2, 0]
+    assert [found[name] for name in ("calls", "studies", "saved_by_study_wide", "edits_of_unknown_study")] == [
+        1,
+        1,
+        2,
+        0,
+    ]
     off = line(shell.run("plan", edits, "--inventory", "i.parquet", "--study-wide", "off", "--json"))
     assert [off[name] for name in ("calls", "saved_by_study_wide")] == [3, 0]
 
@@ -123,7 +136,7 @@ def test_where_searches_found_a_part_of_a_study_the_rest_is_searched_for(shell: 
     ("words", "what"),
     [
         (["--study-wide", "perhaps"], "'auto', 'on', 'off'"),
-        (["--study-wide", "on", "--rules", "2025"], "the service of 2025 has no study-wide calls."),
+        (["--study-wide", "on", "--service-version", "2025"], "the service of 2025 has no study-wide calls."),
         (["--study-wide", "on"], "--inventory FILE"),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, list) else "",
@@ -137,7 +150,7 @@ def test_what_cannot_be_study_wide_is_a_usage_error(shell: Shell, words: list[st
 def test_by_the_rules_of_2025_auto_is_off_and_patients_of_primary_image_sets_are_not_edited(shell: Shell) -> None:
     (made,) = studies(shell, 1)
     shell.run("inventory", "-o", "i.parquet")
-    words = ("--inventory", "i.parquet", "--rules", "2025")
+    words = ("--inventory", "i.parquet", "--service-version", "2025")
     assert line(shell.run("plan", by_id(shell, made), *words, "--json"))["calls"] == 3
     result = shell.run("plan", table(shell, "image_set_id,PatientName", f"{made[0]},X^Y"), *words)
     assert result.exit_code == 2
@@ -157,7 +170,7 @@ def versions(shell: Shell, run: str) -> dict[tuple[int, str, str], Versions]:
         return one["row"], one["image_set_id"], one["attribute"]
 
     edits = shell.run("report", run, "--only", "applied", "--json").json[:-1]
-    found = {place(edit): (edit["base"], edit["version"]) for edit in edits}
+    found = {place(edit): (edit["expected_version"], edit["version"]) for edit in edits}
     shell.run("report", run, "--results", f"{run}-files", "--format", "jsonl")
     lines = map(json.loads, (shell.folder / f"{run}-files/succeeded.jsonl").read_text().splitlines())
     assert {place(one): (one["version_before"], one["version_after"]) for one in lines} == found
@@ -212,8 +225,10 @@ class TestTorn:
         path, ids = edits
         words = ("--inventory", "i.parquet", "--on-contradiction", "last")
         found = line(shell.run("plan", path, *words, "--json"))
-        assert found["torn_studies"] == 1
-        assert [(one["code"], one["rows"], one["more"]) for one in found["warnings"]] == [("study-torn", [5], 0)]
+        assert found["inconsistent_studies"] == 1
+        assert [(one["code"], one["rows"], one["more"]) for one in found["warnings"]] == [
+            ("study-inconsistent", [5], 0)
+        ]
         text = shell.run("plan", path, *words).stdout
         assert "Warning (row 5): the study will have primary image sets that differ" in text
         assert "Revert or edit all image sets of the study, or none." in text
@@ -224,7 +239,7 @@ class TestTorn:
 
     def test_a_plan_without_such_rows_warns_of_nothing(self, shell: Shell, edits: tuple[Path, list[str]]) -> None:
         found = line(shell.run("plan", by_id(shell, edits[1]), "--inventory", "i.parquet", "--json"))
-        assert (found["torn_studies"], found["warnings"]) == (0, [])
+        assert (found["inconsistent_studies"], found["warnings"]) == (0, [])
 
     def test_warnings_of_a_plan_that_others_made_are_escaped_and_checked(
         self, shell: Shell, edits: tuple[Path, list[str]]

@@ -26,7 +26,7 @@ IMPATIENT = (
 NUMBERS = re.compile(
     r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ  "
     r"\d+/20 calls · \d+ edits? applied · \d+ in flight · \d+\.\d\d/s of \d+\.\d\d/s · 0\.0% throttled"
-    r"( · settle p50 [\d.]+ s, p95 [\d.]+ s)?( · [\d.]+ (s|min \d\d s) left)?"
+    r"( · completed within p50 [\d.]+ s, p95 [\d.]+ s)?( · [\d.]+ (s|min \d\d s) left)?"
 )
 
 

@@ -213,7 +213,7 @@ def test_names_of_folders_and_of_a_data_store_steer_no_terminal(shell: Shell) ->
         shell.run("plan", edits, "-d", "d\x1b[31m", "-o", "p2"),
         shell.run("plan", edits, "-o", "p3", "--json", env={"BULKEDIT_DATASTORE": "d\x1b[31m\x9b"}),
         shell.run("plan", edits, "--no-such\x1b[2J"),
-        shell.run("plan", edits, "--rules", "\x1b[2J"),
+        shell.run("plan", edits, "--service-version", "\x1b[2J"),
         shell.run("apply", edits, "--yes", "--run", HOSTILE),
         shell.run("apply", edits, "--yes", "--run", HOSTILE),
         *(shell.run(command, HOSTILE) for command in ("status", "report", "resume", "verify", "revert")),

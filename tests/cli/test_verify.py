@@ -82,7 +82,7 @@ class TestDifferences:
         result = shell.run("verify", "x", "--json", "--fresh")
         found, last = result.json
         assert (result.exit_code, last["matching"], last["differences"]) == (7, 0, 1)
-        assert (found["difference"], found["origin"]) == ("place gone", "later writer")
+        assert (found["difference"], found["origin"]) == ("place not found", "later writer")
 
     def test_a_later_writer_is_told_from_the_run(self, shell: Shell, image_sets: list[str]) -> None:
         edit(shell, "s", f"{image_sets[1]},set,StudyDescription,OTHER")
@@ -119,7 +119,7 @@ class TestDifferences:
         params: dict[str, Any] = {"datastoreId": shell.emulator.datastore_id, "imageSetId": image_sets[2]}
         shell.emulator.do(lambda world: perform(world, Request("DeleteImageSet", params, shell.emulator.clock.now())))
         code, _, lines = verified(shell)
-        assert (code, [(found["row"], found["difference"]) for found in lines]) == (7, [(4, "image set gone")])
+        assert (code, [(found["row"], found["difference"]) for found in lines]) == (7, [(4, "image set not found")])
 
     def test_only_applied_edits_are_held_against_the_store(self, shell: Shell) -> None:
         first, second = shell.image_sets(2)

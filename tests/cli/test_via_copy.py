@@ -66,7 +66,7 @@ def test_a_data_store_of_primary_image_sets_is_de_identified(shell: Shell, delet
     assert ended.exit_code == EXIT_OK, ended.stderr
     line = ended.json[-1]
     assert line["applied"] == line["edits"]
-    names = ("copied", "promoted", "originals_deleted", "copies_deleted", "steps_left", "steps_failed")
+    names = ("copied", "promoted", "originals_deleted", "copies_deleted", "copy_steps_left", "copy_steps_failed")
     assert [line[name] for name in names] == [2, 2, 2 if deleted else 0, 2, 0, 0]
     found = there(shell)
     assert (set(originals) <= set(found)) is not deleted

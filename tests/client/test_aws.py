@@ -28,7 +28,7 @@ from bulkedit.client.responses import (
     Refused,
 )
 from bulkedit.client.transport import Transport
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Settings, Settle, serve
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, CompletionTime, Settings, serve
 from bulkedit.emulator.api.model import service_model
 from bulkedit.errors import CredentialsError, UsageError
 from tests.emulator.hospital import document, in_patient, in_study
@@ -46,9 +46,9 @@ def connection(endpoint_url: str, **options: Any) -> Connection:
     return Connection(datastore_id=DEFAULT_DATASTORE_ID, endpoint_url=str(endpoint_url), **options)
 
 
-def study_edit(image_set_id: str, base: int = 1, **attributes: Any) -> UpdateRequest:
+def study_edit(image_set_id: str, expected_version: int = 1, **attributes: Any) -> UpdateRequest:
     text = json.dumps(in_study(**(attributes or {"StudyDescription": "HEAD"})))
-    return UpdateRequest(image_set_id=image_set_id, base=base, updatable=text)
+    return UpdateRequest(image_set_id=image_set_id, expected_version=expected_version, updatable=text)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ async def client(emulator: Emulator) -> AsyncIterator[AwsClient]:
         yield opened
 
 
-async def settled(client: AwsClient, image_set_id: str) -> ImageSet:
+async def completed(client: AwsClient, image_set_id: str) -> ImageSet:
     """The image set once it is unlocked."""
     while True:
         found = await client.get_image_set(image_set_id)
@@ -69,8 +69,8 @@ async def settled(client: AwsClient, image_set_id: str) -> ImageSet:
 
 async def changed(client: AwsClient, request: UpdateRequest) -> ImageSet:
     """The image set after an update that is accepted."""
-    assert await client.update(request) == Accepted(request.base + 1)
-    return await settled(client, request.image_set_id)
+    assert await client.update(request) == Accepted(request.expected_version + 1)
+    return await completed(client, request.image_set_id)
 
 
 # -- the methods, against the emulator
@@ -86,7 +86,7 @@ class TestUpdate:
         image_set_id = emulator.add(document(ReferringPhysicianName="A"))
         request = UpdateRequest(
             image_set_id=image_set_id,
-            base=1,
+            expected_version=1,
             updatable=json.dumps(in_study(StudyDescription="HEAD")),
             removable=json.dumps(in_study(ReferringPhysicianName="A")),
         )
@@ -100,7 +100,7 @@ class TestUpdate:
         image_set_id = emulator.add(document())
         before = await client.get_metadata(image_set_id)
         await changed(client, study_edit(image_set_id))
-        await changed(client, UpdateRequest(image_set_id=image_set_id, base=2, revert_to=1))
+        await changed(client, UpdateRequest(image_set_id=image_set_id, expected_version=2, revert_to=1))
         assert await client.get_metadata(image_set_id) == before
 
     @pytest.mark.parametrize("force", [False, True], ids=["unforced", "forced"])
@@ -112,15 +112,17 @@ class TestUpdate:
         text = json.dumps(in_patient(PatientName="X"))
         image_set_id = emulator.add(document())
         await client.update(
-            UpdateRequest(image_set_id=image_set_id, base=1, updatable=text, force=force, include_study=include_study)
+            UpdateRequest(
+                image_set_id=image_set_id, expected_version=1, updatable=text, force=force, include_study=include_study
+            )
         )
         entry = next(entry for entry in emulator.journal() if entry.action == "UpdateImageSetMetadata")
-        assert (entry.force, entry.study_wide, entry.base) == (force, include_study, 1)
+        assert (entry.force, entry.study_wide, entry.expected_version) == (force, include_study, 1)
 
     async def test_a_parameter_of_the_wrong_type_is_refused_without_showing_it(
         self, emulator: Emulator, client: AwsClient
     ) -> None:
-        request = UpdateRequest(image_set_id=cast("str", [CANARY]), base=1, updatable=CANARY)
+        request = UpdateRequest(image_set_id=cast("str", [CANARY]), expected_version=1, updatable=CANARY)
         assert await client.update(request) == Refused(Refusal.INVALID, "ParamValidationError")
         assert [entry.action for entry in emulator.journal() if entry.kind == "request"] == []
 
@@ -221,14 +223,14 @@ class TestRefusals:
     async def test_a_version_that_is_not_the_latest_is_stale(self, emulator: Emulator, client: AwsClient) -> None:
         image_set_id = emulator.add(document())
         await changed(client, study_edit(image_set_id))
-        assert kind_of(await client.update(study_edit(image_set_id, base=1))) == Refusal.STALE
+        assert kind_of(await client.update(study_edit(image_set_id, expected_version=1))) == Refusal.STALE
 
     async def test_a_request_that_can_never_be_accepted_is_invalid(self, emulator: Emulator, client: AwsClient) -> None:
-        request = UpdateRequest(image_set_id=emulator.add(document()), base=1, updatable="no JSON")
+        request = UpdateRequest(image_set_id=emulator.add(document()), expected_version=1, updatable="no JSON")
         assert kind_of(await client.update(request)) == Refusal.INVALID
 
     async def test_a_locked_image_set_is_a_conflict_and_one_too_many_is_its_own_kind(self) -> None:
-        settings = Settings(scale=100, concurrent=1, settle=Settle(seconds=60))
+        settings = Settings(scale=100, concurrent=1, completion_time=CompletionTime(seconds=60))
         with serve(settings) as emulator:
             first, second = (emulator.add(document(study=study)) for study in ("1.2.1", "1.2.2"))
             async with connect(connection(emulator)) as client:

@@ -13,11 +13,11 @@ from bulkedit.client.pacing import (
     DOCUMENTED,
     Auto,
     Backoff,
+    CompletionTimes,
     Learner,
     Operation,
     Pacer,
     Rate,
-    SettleTimes,
     Window,
     parse_pace,
     parse_rate,
@@ -247,7 +247,7 @@ def test_the_most_of_a_rate_that_is_given_is_refused() -> None:
         parse_pace("1/s", Rate(0.25, 1), most="5/s")
 
 
-# -- in flight, settling
+# -- in flight, completing
 
 
 def test_a_window_shrinks_once_for_refusals_that_were_out_together_and_grows_back() -> None:
@@ -272,14 +272,14 @@ def test_a_window_never_closes(most: int, in_flight: list[int]) -> None:
 
 
 def test_looks_come_when_updates_settle() -> None:
-    """Of updates that all take as long, nine in ten are found by their first look, hardly later than they settle."""
-    times, rng, looks, late = SettleTimes(), random.Random(0), 0, 0.0
+    """Of updates that all take as long, nine in ten are found by their first look, hardly later than they complete."""
+    times, rng, looks, late = CompletionTimes(), random.Random(0), 0, 0.0
     for number in range(1000):
         at, locked, count = times.first_look(), None, 1
         while at < 7.0:
             times.still_locked(at)
             locked, count, at = at, count + 1, at + times.next_look(count, at, rng)
-        times.settled(at, locked)
+        times.completed(at, locked)
         if number >= 500:
             looks, late = looks + count, late + at - 7.0
     assert looks / 500 <= 1.25
@@ -288,7 +288,7 @@ def test_looks_come_when_updates_settle() -> None:
 
 
 def test_before_anything_settled_looks_start_at_the_longest_lock_seen() -> None:
-    times = SettleTimes()
+    times = CompletionTimes()
     assert times.quantile(0.5) is None
     times.still_locked(12.0)
     assert times.first_look() == 12.0

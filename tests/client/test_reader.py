@@ -173,10 +173,10 @@ async def test_a_locked_image_set_is_looked_at_again_while_that_helps() -> None:
     locked = ImageSet(image_set_id=ONE, version=3, state=ImageSetState.LOCKED, status="UPDATING")
     active = GOOD[Operation.GET]
     client = Scripted(*[locked] * (ATTEMPTS - 1), active)
-    assert await client.reader().settled(ONE) is active
+    assert await client.reader().completed(ONE) is active
     assert LOOK.first_s / 2 <= client.slept[0] <= LOOK.first_s < client.slept[-1]
     client = Scripted(locked)
-    assert await client.reader().settled(ONE) is locked
+    assert await client.reader().completed(ONE) is locked
     assert (client.asked, len(client.slept)) == (ATTEMPTS, ATTEMPTS - 1)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 IMAGE_SET = "0" * 32
 # one method for each form of request and answer
 METHODS: dict[str, Callable[[AwsClient], Awaitable[object]]] = {
-    "update": lambda client: client.update(UpdateRequest(image_set_id=IMAGE_SET, base=1, updatable="{}")),
+    "update": lambda client: client.update(UpdateRequest(image_set_id=IMAGE_SET, expected_version=1, updatable="{}")),
     "get_image_set": lambda client: client.get_image_set(IMAGE_SET),
     "get_metadata": lambda client: client.get_metadata(IMAGE_SET),
     "delete": lambda client: client.delete(IMAGE_SET),

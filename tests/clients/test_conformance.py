@@ -31,7 +31,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from bulkedit.emulator import UNTHROTTLED, Credentials, Emulator, Entry, Settings, Settle, profile, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Credentials, Emulator, Entry, Settings, profile, serve
 from bulkedit.emulator.state.document import assemble
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def test_a_real_client_runs_the_documented_use_cases(make: Callable[[], Client],
     client = installed(make())
     settings = Settings(
         profile=profile(age),
-        settle=Settle(seconds=0.02),
+        completion_time=CompletionTime(seconds=0.02),
         scale=UNTHROTTLED,
         credentials=Credentials(ACCESS_KEY, SECRET_KEY),
         import_roots=(tmp_path,),
@@ -304,7 +304,7 @@ def judge(emulator: Emulator, printed: list[str], age: str) -> None:
     # what the service saw
     journal = emulator.journal()
     called = requests(journal)
-    assert [(e.action, None if e.action == "CopyImageSet" else e.base, e.status) for e in called] == CALLED
+    assert [(e.action, None if e.action == "CopyImageSet" else e.expected_version, e.status) for e in called] == CALLED
     updates = [e for e in called if e.action == "UpdateImageSetMetadata"]
     assert [e.force for e in updates] == [False, False, age == "2026", False, True, True, True, False, False]
     assert [e.force for e in called if e.action == "CopyImageSet"] == [*[False] * 5, True, False]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from bulkedit.deidentification import ENVIRONMENT
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tests.cli.shell import Shell, unbegin, wait_for
 from tests.deidentification.chart import KEY
@@ -51,7 +51,7 @@ def de_identified(shell: Shell, profile: str | Path, run: str = "r", *more: str)
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """pydicom's own files in a data store, de-identified by the Basic Profile."""
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as emulator:
         shell = a_shell(tmp_path_factory.mktemp("real"), emulator)
         for content in imported():
             emulator.add(content, primary=False)
@@ -64,7 +64,7 @@ class TestRealFiles:
         result = real.run("deid", "--check", "r", "--json")
         assert result.exit_code == EXIT_OK, result.stdout[:2000] + result.stderr
         (summary,) = result.json
-        assert summary["type"] == "check"
+        assert summary["type"] == "audit"
         assert (summary["findings"], summary["undone"], summary["uids_parted"]) == (0, 0, 0)
         assert summary["image_sets"] == len(imported())
         assert summary["older_versions"] >= summary["image_sets"]  # each keeps what was removed
@@ -72,7 +72,7 @@ class TestRealFiles:
 
     def test_its_files_are_private_and_only_the_texts_hold_values(self, real: Shell) -> None:
         result = real.run("deid", "--check", "r", "--json")
-        folder = real.folder / result.json[-1]["check"]
+        folder = real.folder / result.json[-1]["audit"]
         assert folder.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
         names = {"findings", "risks", "undone", "texts"}

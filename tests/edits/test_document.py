@@ -25,7 +25,7 @@ STORED: JsonObject = {
 
 def removal(document: dict[str, Any], **fields: Any) -> UpdateRequest:
     text = json.dumps({"SchemaVersion": 1.1, **document})
-    return UpdateRequest(image_set_id="0" * 32, base=1, removable=text, **fields)
+    return UpdateRequest(image_set_id="0" * 32, expected_version=1, removable=text, **fields)
 
 
 def filled(document: dict[str, Any]) -> Any:
@@ -124,7 +124,7 @@ def test_what_is_inside_a_series_that_does_not_exist_is_there_neither() -> None:
 
 def test_what_is_set_beside_a_removal_is_kept_where_nothing_is_left_to_remove() -> None:
     request = removal({"Study": {"DICOM": {"AccessionNumber": {}}}}, updatable="{}")
-    assert fill_stored(request, STORED) == UpdateRequest(image_set_id="0" * 32, base=1, updatable="{}")
+    assert fill_stored(request, STORED) == UpdateRequest(image_set_id="0" * 32, expected_version=1, updatable="{}")
 
 
 def test_an_effect_holds_where_all_that_is_set_is_there_and_all_that_is_removed_is_not() -> None:
@@ -133,7 +133,7 @@ def test_an_effect_holds_where_all_that_is_set_is_there_and_all_that_is_removed_
     assert holds(removal(gone, updatable=updatable), STORED)
     assert not holds(removal({"Study": {"DICOM": {"StudyDescription": {}}}}), STORED)
     other = json.dumps({"SchemaVersion": 1.1, "Patient": {"DICOM": {"PatientName": "ROE^JANE"}}})
-    assert not holds(UpdateRequest(image_set_id="0" * 32, base=1, updatable=other), STORED)
+    assert not holds(UpdateRequest(image_set_id="0" * 32, expected_version=1, updatable=other), STORED)
 
 
 BEFORE: dict[str, Any] = {
@@ -176,7 +176,9 @@ def renamed(document: dict[str, Any], new: str) -> dict[str, Any]:
 
 
 def update(updatable: dict[str, Any] | None = None, removable: dict[str, Any] | None = None) -> UpdateRequest:
-    return UpdateRequest(image_set_id="0" * 32, base=1, updatable=_text(updatable), removable=_text(removable))
+    return UpdateRequest(
+        image_set_id="0" * 32, expected_version=1, updatable=_text(updatable), removable=_text(removable)
+    )
 
 
 def _text(document: dict[str, Any] | None) -> str | None:
@@ -257,7 +259,7 @@ def test_a_document_follows_by_a_request_for_what_holds_already() -> None:
 
 
 def test_a_document_follows_by_a_revert_if_it_is_as_its_target() -> None:
-    request = UpdateRequest(image_set_id="0" * 32, base=3, revert_to=1)
+    request = UpdateRequest(image_set_id="0" * 32, expected_version=3, revert_to=1)
     assert follows(request, NAMED, BEFORE, BEFORE)
     assert not follows(request, NAMED, NAMED, BEFORE)
     assert not follows(request, NAMED, BEFORE)

@@ -28,7 +28,7 @@ def answers(attribute: str, stored: Any, wanted: Any, vrs: dict[str, str], vr: s
 
     document = around({"DICOM": {attribute: stored}, "DICOMVRs": vrs})
     asked = {"DICOM": {attribute: wanted}, **({"DICOMVRs": {attribute: vr}} if vr else {})}
-    request = UpdateRequest(image_set_id="0" * 32, base=1, updatable=json.dumps(around(asked)))
+    request = UpdateRequest(image_set_id="0" * 32, expected_version=1, updatable=json.dumps(around(asked)))
     (one,) = held([edit])
     (planned,) = plan_holds([edit], document)
     return {engine_holds(request, document), difference(one, document) is None, planned}

@@ -7,7 +7,7 @@ import itertools
 import json
 from typing import Any
 
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle, World, profile
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, CompletionTime, Settings, World, profile
 from bulkedit.emulator.api.actions import admit, perform
 from bulkedit.emulator.api.failures import ServiceError
 from bulkedit.emulator.api.model import operations
@@ -179,5 +179,7 @@ class Service:
 
 
 def settings(age: str = "2026", *, scale: float = UNTHROTTLED, concurrent: int = 100, **switches: Json) -> Settings:
-    settle = Settle(seconds=0.5)
-    return Settings(profile=profile(age, **switches), scale=scale, settle=settle, concurrent=concurrent)
+    completion_time = CompletionTime(seconds=0.5)
+    return Settings(
+        profile=profile(age, **switches), scale=scale, completion_time=completion_time, concurrent=concurrent
+    )

@@ -10,7 +10,16 @@ import pytest
 
 from bulkedit.cli._parameters import EMULATOR_PORT
 from bulkedit.cli.app import load_command
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, PROFILES, Entry, Fault, FaultKind, Settings, Settle, switches
+from bulkedit.emulator import (
+    DEFAULT_DATASTORE_ID,
+    PROFILES,
+    CompletionTime,
+    Entry,
+    Fault,
+    FaultKind,
+    Settings,
+    switches,
+)
 from bulkedit.emulator.http.control import _ACTIONS
 
 HERE = Path(__file__).parent
@@ -28,7 +37,7 @@ def test_each_switch_is_there_with_its_choices_and_defaults(name: str) -> None:
     assert all(f"`{choice}`" in row for choice in choices)
     default, old = getattr(PROFILES["2026"], name), getattr(PROFILES["2025"], name)
     assert str(default) in row.split("|")[2].split(",")[0]
-    assert old == default or name == "age" or f"(2025: `{old}`)" in row
+    assert old == default or name == "service_version" or f"(2025: `{old}`)" in row
 
 
 @pytest.mark.parametrize("kind", FaultKind)
@@ -36,7 +45,7 @@ def test_each_fault_is_there(kind: FaultKind) -> None:
     assert f"| `{kind}` |" in PAGE
 
 
-@pytest.mark.parametrize("record", [Fault, Entry, Settings, Settle])
+@pytest.mark.parametrize("record", [Fault, Entry, Settings, CompletionTime])
 def test_each_field_is_there(record: type) -> None:
     hidden = {"kind", "account", "region", "journal_limit"} if record is not Entry else set()
     missing = {f.name for f in dataclasses.fields(record) if not re.search(rf"\b{f.name}\b", PAGE)}

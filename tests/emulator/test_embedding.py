@@ -143,7 +143,7 @@ class TestOldService:
         return Settings(profile=profile("2025"))
 
     def test_the_settings_are_the_tests_own(self, healthimaging):
-        assert healthimaging.server.settings.profile.age == "2025"
+        assert healthimaging.server.settings.profile.service_version == "2025"
 """
 
 
@@ -155,7 +155,7 @@ class TestSwitches:
     def test_each_can_be_set_to_each_of_its_choices(self) -> None:
         for name, choices in switches().items():
             for choice in choices:
-                if name != "age":
+                if name != "service_version":
                     assert getattr(profile("2026", **{name: choice}), name) == choice
 
     @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ class TestSwitches:
         [
             ("2024", {}),
             ("2026", {"colour": "red"}),
-            ("2026", {"age": "2025"}),
+            ("2026", {"service_version": "2025"}),
             ("2026", {"stale_version": "404"}),
             ("2026", {"payload_limit": 30_001}),
             ("2026", {"payload_limit": 0}),
@@ -178,7 +178,7 @@ class TestSwitches:
         old, new = PROFILES["2025"], PROFILES["2026"]
         different = {name for name in switches() if getattr(old, name) != getattr(new, name)}
         assert different == {
-            *("age", "primary_patient", "primary_study", "primary_series"),
+            *("service_version", "primary_patient", "primary_study", "primary_series"),
             *("instance_removal", "series_removal", "study_wide"),
         }
         assert ServiceProfile() == new
@@ -296,7 +296,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         "arguments",
         [
-            ["--age", "2024"],
+            ["--service-version", "2024"],
             ["--switch", "stale_version"],
             ["--switch", "colour=red"],
             ["--fault", "nothing"],

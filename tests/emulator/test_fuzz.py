@@ -18,7 +18,7 @@ from botocore.model import ListShape, MapShape, StringShape, StructureShape
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, ManualClock, Settings, Settle
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, CompletionTime, ManualClock, Settings
 from bulkedit.emulator.api.model import operations, service_model
 from bulkedit.emulator.http.server import Server
 from bulkedit.emulator.http.signing import Signed
@@ -170,7 +170,7 @@ class Target:
 
     def __init__(self) -> None:
         self.clock = ManualClock(NOW)
-        self.server = Server(Settings(scale=UNTHROTTLED, settle=Settle(seconds=1.0)), clock=self.clock)
+        self.server = Server(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=1.0)), clock=self.clock)
         world = self.server.world
         for image_set_id, name, primary in (("a" * 32, "1", True), ("b" * 32, "2", True), ("c" * 32, "1", False)):
             content = document(name)

@@ -246,7 +246,7 @@ class TestControl:
 
     def test_the_settings_are_shown(self, emulator: Emulator) -> None:
         shown = json.loads(send(emulator, "GET", "/_emulator")[2])
-        assert (shown["profile"]["age"], shown["scale"]) == ("2026", "inf")
+        assert (shown["profile"]["service_version"], shown["scale"]) == ("2026", "inf")
 
     @pytest.mark.parametrize(
         ("path", "body"),

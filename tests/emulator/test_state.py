@@ -177,7 +177,7 @@ def test_versions_share_what_an_update_did_not_touch(
 
 
 def test_a_kill_loses_nothing_that_was_answered(tmp_path: Path) -> None:
-    arguments = ["--port", "0", "--state", str(tmp_path / "state"), "--scale", "inf", "--settle", "0"]
+    arguments = ["--port", "0", "--state", str(tmp_path / "state"), "--scale", "inf", "--completion-time", "0"]
     with started(*arguments) as url:
         one = json.loads(post(f"{url}/_emulator/image-sets", document()))["imageSetId"]
         path = f"{url}/datastore/{STORE}/imageSet/{one}"

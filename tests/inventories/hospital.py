@@ -84,15 +84,15 @@ def searches(emulator: Emulator, *, status: int | None = 200) -> int:
 
 
 class Tallies:
-    """Keeps the tally that it is shown."""
+    """Keeps the counters that it is shown."""
 
     def __init__(self) -> None:
         self.last = SearchCounters()
         self.seen: list[tuple[int, int]] = []
 
-    def __call__(self, tally: SearchCounters) -> None:
-        self.last = tally
-        self.seen.append((tally.pages, tally.image_sets))
+    def __call__(self, counters: SearchCounters) -> None:
+        self.last = counters
+        self.seen.append((counters.pages, counters.image_sets))
 
 
 class GoneError(Exception):

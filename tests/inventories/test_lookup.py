@@ -198,7 +198,7 @@ async def test_whichever_is_fewer_calls(
     asked = edits(*(("study_instance_uid", f"1.2.840.{n}") for n in range(named)))
     found = await looked_up(emulator, asked)
     assert (found.source, searches(emulator)) == (source, cost)
-    assert found.tally.reads.requests == cost
+    assert found.counters.reads.requests == cost
     # the promise of the docstring: fewer than twice the searches, and the pages where those are fewer
     assert cost < 2 * named
     pages = -(-image_sets // 50)

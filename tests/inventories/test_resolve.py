@@ -56,14 +56,14 @@ OPTIONS = [
 
 
 def one_row(options: ResolveOptions, **fields: Any) -> tuple[list[int], str | None, tuple[int, int], str]:
-    """The image sets that one row comes to, the code of its problem, (matches, studies), and its standing."""
+    """The image sets that one row comes to, the code of its problem, (matches, studies), and its state."""
     found = resolve(edits([fields]), STORE, options)
     said = pl.concat([found.set_aside, found.skipped])
     assert said.height <= 1
     (count,) = found.counts.rows(named=True)
     ids = [int(one, 16) for one in found.edits["image_set_id"]]
-    assert bool(ids) == (count["standing"] == RowState.RESOLVED)
-    return ids, (said["code"].to_list() or [None])[0], (count["matches"], count["studies"]), count["standing"]
+    assert bool(ids) == (count["state"] == RowState.RESOLVED)
+    return ids, (said["code"].to_list() or [None])[0], (count["matches"], count["studies"]), count["state"]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda o: f"{o.on_missing}-{o.on_many}-{o.primary_only}")
@@ -72,9 +72,9 @@ class TestTruthTable:
     """Each selector with no, one and many matches, under all options."""
 
     def test_none(self, selector: str, options: ResolveOptions) -> None:
-        standing = RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
+        state = RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
         for key in ("nothing", "", " ", f"{selector}/ONE", f" {selector}/one"):
-            assert one_row(options, selector=selector, key=key) == ([], "no-match", (0, 0), standing)
+            assert one_row(options, selector=selector, key=key) == ([], "no-match", (0, 0), state)
 
     def test_one(self, selector: str, options: ResolveOptions) -> None:
         for key in (f"{selector}/one", f"{selector}/one ", f"{selector}/one\0"):
@@ -84,9 +84,9 @@ class TestTruthTable:
 
     def test_one_that_is_not_primary(self, selector: str, options: ResolveOptions) -> None:
         found = one_row(options, selector=selector, key=f"{selector}/other")
-        standing = RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
+        state = RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
         if options.primary_only:
-            assert found == ([], "no-primary-match", (0, 0), standing)
+            assert found == ([], "no-primary-match", (0, 0), state)
         else:
             assert found == ([4], None, (1, 1), RowState.RESOLVED)
 
@@ -267,7 +267,7 @@ class Meaning:
     """What the reference says of a list."""
 
     pairs: list[tuple[int, str]]  # place of the edit, image set
-    standings: dict[int, RowState]
+    states: dict[int, RowState]
     sizes: dict[int, tuple[int, int | None]]
 
 
@@ -278,17 +278,17 @@ def bare(text: str | None) -> str | None:
 def meaning(rows: Rows, store: Rows, options: ResolveOptions) -> Meaning:
     """The rule in plain Python, a row and an edit at a time."""
     pairs: list[tuple[int, str]] = []
-    standings, sizes = {}, {}
+    states, sizes = {}, {}
     for number, group in itertools.groupby(enumerate(rows), key=lambda pair: pair[1]["row"]):
         row = list(group)
         selects = {place: selected(edit, store, options) for place, edit in row}
         union = {one["image_set_id"]: one for found in selects.values() for one in found}
         given_id = row[0][1]["selector"] == "image_set_id"
-        standings[number] = standing(row[0][1], selects, len(union), options)
+        states[number] = state(row[0][1], selects, len(union), options)
         sizes[number] = (len(union), None if given_id else len({bare(o["study_instance_uid"]) for o in union.values()}))
-        if standings[number] is RowState.RESOLVED:
+        if states[number] is RowState.RESOLVED:
             pairs += [(place, one["image_set_id"]) for place, _ in row for one in selects[place]]
-    return Meaning(pairs, standings, sizes)
+    return Meaning(pairs, states, sizes)
 
 
 def selected(edit: dict[str, Any], store: Rows, options: ResolveOptions) -> Rows:
@@ -305,7 +305,7 @@ def selected(edit: dict[str, Any], store: Rows, options: ResolveOptions) -> Rows
     ]
 
 
-def standing(first: dict[str, Any], selects: dict[int, Rows], size: int, options: ResolveOptions) -> RowState:
+def state(first: dict[str, Any], selects: dict[int, Rows], size: int, options: ResolveOptions) -> RowState:
     if not all(selects.values()):
         return RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
     if size > 1 and (first["version"] is not None or options.on_many is OnMany.FAIL):
@@ -342,10 +342,10 @@ def test_resolving_is_what_the_plain_rule_says(rows: Rows, stored: Rows, options
     found = resolve(edits(placed), inventory(store), options)
     expected = meaning(rows, store, options)
     assert [(int(a), i) for a, i in found.edits.select("attribute", "image_set_id").rows()] == expected.pairs
-    counts = {row: (standing, (matches, studies)) for row, _, matches, studies, standing in found.counts.rows()}
-    assert counts == {row: (said, expected.sizes[row]) for row, said in expected.standings.items()}
-    assert found.set_aside["row"].to_list() == [r for r, s in expected.standings.items() if s is RowState.SET_ASIDE]
-    assert found.skipped["row"].to_list() == [r for r, s in expected.standings.items() if s is RowState.SKIPPED]
+    counts = {row: (state, (matches, studies)) for row, _, matches, studies, state in found.counts.rows()}
+    assert counts == {row: (said, expected.sizes[row]) for row, said in expected.states.items()}
+    assert found.set_aside["row"].to_list() == [r for r, s in expected.states.items() if s is RowState.SET_ASIDE]
+    assert found.skipped["row"].to_list() == [r for r, s in expected.states.items() if s is RowState.SKIPPED]
 
 
 # the same at a million rows

@@ -17,11 +17,11 @@ from bulkedit.client.responses import Lost, Page, Refusal, Refused
 from bulkedit.emulator import (
     DEFAULT_DATASTORE_ID,
     UNTHROTTLED,
+    CompletionTime,
     Fault,
     FaultKind,
     ManualClock,
     Settings,
-    Settle,
     profile,
     serve,
 )
@@ -461,7 +461,9 @@ async def test_two_at_once_do_not_mix(emulator: Emulator, tmp_path: Path) -> Non
 
 async def test_a_cancelled_call_lets_go_at_once(tmp_path: Path) -> None:
     with serve(
-        Settings(scale=UNTHROTTLED, settle=Settle(seconds=0), faults=(Fault(kind=FaultKind.SLOW, skip=2),))
+        Settings(
+            scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0), faults=(Fault(kind=FaultKind.SLOW, skip=2),)
+        )
     ) as slow:
         ids = fill(slow, 200)
         async with anyio.create_task_group() as tasks:

@@ -14,7 +14,7 @@ from bulkedit.errors import UsageError, worded
 from bulkedit.options.declaring import Option, all_declared, declared, made
 from bulkedit.options.listing import ListFormat, ListOptions
 from bulkedit.options.running import Halt, OnConflict, RunOptions
-from bulkedit.options.shared import ServiceAge
+from bulkedit.options.shared import ServiceVersion
 
 APPLY = all_declared(ApplyCommand)
 
@@ -42,9 +42,9 @@ def test_names_follow_from_the_field_unless_others_are_given() -> None:
 
 
 def test_choices_are_those_of_the_type() -> None:
-    assert (APPLY["on_conflict"].choices, APPLY["on_conflict"].unit) == (("rebase", "stop"), "rebase|stop")
+    assert (APPLY["on_conflict"].choices, APPLY["on_conflict"].unit) == (("retry", "stop"), "rebase|stop")
     assert (APPLY["empty"].choices, APPLY["rate"].choices) == (("keep", "null", "remove"), ())
-    assert (set(get_args(ServiceAge)), set(get_args(ListFormat))) == (set(RULES), set(FORMATS))
+    assert (set(get_args(ServiceVersion)), set(get_args(ListFormat))) == (set(RULES), set(FORMATS))
 
 
 def test_what_has_to_be_given_has_no_default() -> None:
@@ -82,7 +82,7 @@ def test_an_error_names_the_field() -> None:
     ("text", "told"),
     [
         ("leave `study_wide` out", "leave --study-wide out"),
-        ("newer: `rules=2026`", "newer: --rules 2026"),
+        ("newer: `service_version=2026`", "newer: --service-version 2026"),
         ("to agree: `via_copy=True`", "to agree: --via-copy"),
         ("`bulkedit plan` and `other=1`", "`bulkedit plan` and `other=1`"),
     ],

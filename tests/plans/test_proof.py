@@ -136,21 +136,19 @@ def execute(folder: Path, service: Service, plan: plans.Plan, limit: int) -> tup
     async def main() -> tuple[list[str], int]:
         with Ledger.create(folder / "ledger.sqlite") as ledger:
             engine = Engine(saved, InProcess(service), ledger, EngineOptions(rates=FAST), key=KEY, rng=random.Random(1))
-            tally = await engine.run()
-            return outcomes_of(saved, ledger), tally.requests
+            counters = await engine.run()
+            return outcomes_of(saved, ledger), counters.requests
 
     return run_virtual(main())
 
 
 def outcomes_of(saved: plans.SavedPlan, ledger: Ledger) -> list[str]:
-    standing = {
-        row["call"]: CallState(row["standing"]) for row in ledger_frames.standings(ledger).iter_rows(named=True)
-    }
+    state = {row["call"]: CallState(row["state"]) for row in ledger_frames.states(ledger).iter_rows(named=True)}
     planned = saved.edits().collect().sort("row")
     call_of = dict(planned.select("edit", "call").iter_rows())
     for part in ledger.parts():
         call_of |= dict.fromkeys(part.edits, part.call)
-    return [str(outcome_of(standing[call_of[edit]])) for edit in planned["edit"]]
+    return [str(outcome_of(state[call_of[edit]])) for edit in planned["edit"]]
 
 
 def plan_of(rows: list[dict[str, Any]], limit: int = 10_000, *, merge: bool = True) -> plans.Plan:

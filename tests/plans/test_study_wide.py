@@ -87,9 +87,9 @@ def test_without_knowledge_every_image_set_is_planned_for_itself() -> None:
     about = known(3)
     plan = made(of_all(about, "PatientID", "NEW"), None)
     assert calls(plan) == [(n, image_set(0, n), False) for n in range(3)]
-    assert plans.beyond_knowledge(plan.edits, None) == 3
-    assert plans.beyond_knowledge(plan.edits, about.head(1)) == 2
-    assert plans.beyond_knowledge(plan.edits, about) == 0
+    assert plans.edits_of_unknown_study(plan.edits, None) == 3
+    assert plans.edits_of_unknown_study(plan.edits, about.head(1)) == 2
+    assert plans.edits_of_unknown_study(plan.edits, about) == 0
 
 
 def test_the_calls_of_one_study_are_one_lane_and_edits_of_single_image_sets_stay_calls_of_their_own() -> None:

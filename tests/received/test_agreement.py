@@ -103,7 +103,7 @@ def test_a_plan_agrees_with_itself(plan: plans.SavedPlan) -> None:
 
 def other(name: str, value: Any) -> Any:
     """Another value of a column of calls."""
-    if name == "recipe":
+    if name == "copy_step":
         return str(plans.CopyStep.DELETE_ORIGINAL) if value != plans.CopyStep.DELETE_ORIGINAL else None
     if name in {"updatable", "removable"}:
         return value.replace(":", ": ", 1) if value else '{"SchemaVersion":1.1}'

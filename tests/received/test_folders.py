@@ -15,14 +15,14 @@ import pytest
 
 from bulkedit.after.verify.folder import FORMAT
 from bulkedit.client.responses import CallState
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_STALE_PLAN, EXIT_USAGE
 from bulkedit.options.verify import VerifyOptions
 from bulkedit.runs import anchor
 from bulkedit.runs import folder as runs
 from bulkedit.runs.anchor import Anchor
 from bulkedit.runs.changes import Changes
-from bulkedit.runs.ledger import _TEXTS, SETUP_1, Event, Ledger
+from bulkedit.runs.ledger import _TEXTS, Event, Ledger
 from tests.cli.shell import Shell
 from tests.received.handmade import VICTIM, change, link, outside, schema, sign, sign_run, sql, tamper
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 DEEP = "[" * 200_000 + "]" * 200_000
 ENDLESS = """CREATE VIEW {} AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
-    SELECT i AS seq, 0.0 AS at, 0 AS call, 'applied' AS standing, 1 AS base, 2 AS version, 1 AS attempts,
+    SELECT i AS seq, 0.0 AS at, 0 AS call, 'applied' AS state, 1 AS expected_version, 2 AS version, 1 AS attempts,
     0 AS throttles, 0 AS faults, 0 AS conflicts, NULL AS cause, NULL AS message, NULL AS digest FROM n"""
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A plan `p` and a run `r` of it that is done, of two image sets."""
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as emulator:
         shell = Shell(tmp_path_factory.mktemp("made"), emulator)
         shell.run("plan", shell.descriptions(shell.image_sets(2)), "-o", "p")
         done = shell.run("apply", "p", "--yes", "--run", "r")
@@ -53,7 +53,7 @@ def shell(made: Shell, tmp_path: Path) -> Shell:
     for name in ("p", "r"):
         shutil.copytree(made.folder / name, tmp_path / name)
     with closing(Anchor.open(anchor.beside(tmp_path / "r/ledger.sqlite"))) as own:
-        own.settle()
+        own.adopt()
     return Shell(tmp_path, made.emulator)
 
 
@@ -360,8 +360,8 @@ LEDGERS: dict[str, tuple[Callable[[Path], None], str]] = {
         says_of_itself("cause      TEXT", "cause      TEXT DEFAULT '--'"),
         TABLE + "'event'",
     ),
-    "a strange standing": (
-        sealed("event", "UPDATE event SET standing = 'x'"),
+    "a strange state": (
+        sealed("event", "UPDATE event SET state = 'x'"),
         "table event has a row that no ledger has",
     ),
     "a call below nothing": (sealed("event", "UPDATE event SET call = -1"), "table event has a row that no ledger has"),
@@ -397,25 +397,25 @@ def test_a_ledger_that_was_handed_over(shell: Shell, kind: str) -> None:
         refused(shell, words, what, EXIT_FATAL)
 
 
-def test_a_ledger_with_a_part_of_an_older_version_is_read(shell: Shell) -> None:
-    run = shell.folder / "r"
-    with Ledger.read(run / "ledger.sqlite") as ledger:
-        found = [tuple(row.values())[:13] for row in ledger.events()]
-    for file in run.glob("ledger.*"):
-        file.unlink()
-    with closing(sqlite3.connect(run / "ledger.sqlite")) as connection:
-        connection.executescript(SETUP_1)
-        connection.execute("DROP TABLE made")
-        connection.executemany(f"INSERT INTO event VALUES ({', '.join('?' * 13)})", found)  # noqa: S608
-        connection.commit()
-    assert shell.run("status", "r").exit_code == 0
-    assert shell.run("resume", "r").exit_code == 0
+def test_a_run_of_bulkedit_0_1_is_refused_with_the_version_to_use(shell: Shell) -> None:
+    about = shell.folder / "r/run.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"format": 1, "tool": "bulkedit 0.1.0"}))
+    for words in OF_RUN.values():
+        refused(shell, words, "made by bulkedit 0.1.0, and this is", EXIT_USAGE)
+    assert "uvx 'bulkedit==0.1.0' status r" in shell.run("status", "r").stderr
+
+
+def test_a_ledger_of_bulkedit_0_1_is_refused(shell: Shell) -> None:
+    with closing(sqlite3.connect(shell.folder / "r/ledger.sqlite")) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    for words in OF_RUN.values():
+        refused(shell, words, "written by an earlier version of bulkedit", EXIT_FATAL)
 
 
 def test_the_ledger_of_another_run_is_not_gone_on_with(shell: Shell) -> None:
     """A number far beyond the plan's would take gigabytes."""
     with Ledger.open(shell.folder / "r/ledger.sqlite") as ledger:
-        ledger.append([Event(at=0.0, call=4_000_000_000, standing=CallState.APPLIED)])
+        ledger.append([Event(at=0.0, call=4_000_000_000, state=CallState.APPLIED)])
     refused(shell, OF_RUN["resume"], "calls that the plan of its run does not have", EXIT_FATAL)
 
 

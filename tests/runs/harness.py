@@ -115,13 +115,13 @@ class Passing:
 class Ended:
     """A run that has ended."""
 
-    tally: RunCounters
-    standings: pl.DataFrame
+    counters: RunCounters
+    states: pl.DataFrame
     events: list[dict[str, Any]]
 
     def standing_of(self) -> list[str]:
-        """Standings of the calls in their order."""
-        return self.standings["standing"].to_list()
+        """States of the calls in their order."""
+        return self.states["state"].to_list()
 
 
 async def run(
@@ -147,8 +147,8 @@ async def run(
         with Ledger.open(path) if path.exists() else Ledger.create(path) as ledger:
             engine = Engine(plan, wrap(client), ledger, chosen, key=KEY, rng=random.Random(7))
             prepare(engine)
-            tally = await engine.run()
-            return Ended(tally, ledger_frames.standings(ledger), list(ledger.events()))
+            counters = await engine.run()
+            return Ended(counters, ledger_frames.states(ledger), list(ledger.events()))
 
 
 def updates(emulator: Emulator, *, status: int = 200) -> list[Any]:

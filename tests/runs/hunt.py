@@ -110,8 +110,8 @@ class Scenario:
 
     @property
     def profile(self) -> ServiceProfile:
-        age = self.switches.get("age", "2026")
-        return profile(age, **{name: value for name, value in self.switches.items() if name != "age"})
+        age = self.switches.get("service_version", "2026")
+        return profile(age, **{name: value for name, value in self.switches.items() if name != "service_version"})
 
     def lines(self) -> str:
         """For people, and short."""
@@ -177,7 +177,7 @@ def draw(seed: int) -> Scenario:
         rows=_rows(rng, image_sets, rng.randint(15, 60) if large else rng.choice([1, 2, 3, 4, 5, 6, 8, 10, 14])),
         merge=rng.random() < 0.7,
         by_list=rng.random() < 0.15,
-        on_conflict=rng.choice([OnConflict.REBASE] * 3 + [OnConflict.STOP]),
+        on_conflict=rng.choice([OnConflict.RETRY] * 3 + [OnConflict.STOP]),
         troubles=_troubles(rng, count, without),
         eyes=() if alone else tuple(n for n in range(count) if rng.random() < 0.15),
         lives=(*lives, end),
@@ -194,10 +194,10 @@ def _last(rng: random.Random) -> Strategy:
 
 
 def _switches(rng: random.Random) -> dict[str, str]:
-    chosen = {"age": "2025"} if rng.random() < 0.15 else {}
+    chosen = {"service_version": "2025"} if rng.random() < 0.15 else {}
     share = rng.choice([0.0, 0.15, 0.4])
     for name, choices in switches().items():
-        if name != "age" and choices and rng.random() < share:
+        if name != "service_version" and choices and rng.random() < share:
             chosen[name] = rng.choice(choices)
     if rng.random() < 0.3:
         chosen["checked_first"] = "content"

@@ -106,9 +106,9 @@ class _Outcomes:
 
     def wrong(self) -> Iterator[str]:
         for call, edits in self._books.carried.items():
-            outcome = outcome_of(self._books.standing(call))
+            outcome = outcome_of(self._books.state(call))
             if outcome is Outcome.UNPROCESSED:
-                yield f"call {call} is unprocessed ({self._books.standing(call)})"
+                yield f"call {call} is unprocessed ({self._books.state(call)})"
             if outcome is Outcome.FAILED and not self._may_fail():
                 yield f"call {call} has failed: {self._books.rows[call]['cause']}"
             if outcome is Outcome.APPLIED:
@@ -131,7 +131,7 @@ class _Outcomes:
 
     def _untrue_version(self, call: int, edits: list[dict[str, Any]]) -> Iterator[str]:
         """A row that names a version is applied only to that one, or to what failed updates of ours have made of it."""
-        base, lead = self._books.rows[call]["base"], self._leads[call]
+        base, lead = self._books.rows[call]["expected_version"], self._leads[call]
         for version in {edit["version"] for edit in edits} - {None}:
             if base is None or not self._is_named(call, version, lead, base):
                 yield f"call {call} names version {version} and is applied to version {base}"
@@ -147,7 +147,7 @@ class _Outcomes:
     def _moves(self, call: int, image_set_id: str, failed: int) -> bool:
         """Whether a failed version moves what the call names: not if another call was rejected with it."""
         of = [e for e in self._events if e["version"] == failed and self._leads.get(e["call"]) == image_set_id]
-        return all(e["standing"] == CallState.PLANNED or e["call"] == call for e in of)
+        return all(e["state"] == CallState.PLANNED or e["call"] == call for e in of)
 
     def _untrue_rejection(self, call: int, edits: list[dict[str, Any]]) -> Iterator[str]:
         """What is rejected would have been refused alone, at the version that it was sent to."""
@@ -160,7 +160,7 @@ class _Outcomes:
                 yield f"row {unit[0]['row']} is rejected ({cause}), and would be taken alone"
 
     def _refused_somewhere(self, edit: dict[str, Any], call: int) -> bool:
-        base, image_set_id = self._books.rows[call]["base"], edit["image_set_id"]
+        base, image_set_id = self._books.rows[call]["expected_version"], edit["image_set_id"]
         named = image_set_id == self._leads[call] and base
         at = [base] if named else range(1, len(self._documents[image_set_id]) + 1)
         return any(self._refused(edit, image_set_id, number, study_wide=call in self._books.wide) for number in at)
@@ -198,9 +198,7 @@ class _Outcomes:
             if not any(self._is_stopped_by(other, lead) for other in self._books.carried):
                 yield f"call {call} is conflicted by an earlier conflict, and there was none"
             return
-        at = next(
-            e["at"] for e in reversed(self._events) if e["call"] == call and e["standing"] == CallState.CONFLICTED
-        )
+        at = next(e["at"] for e in reversed(self._events) if e["call"] == call and e["state"] == CallState.CONFLICTED)
         # what was made in the same millisecond may have been made after it
         latest = [
             max((n for n, version in self._made.versions.get(lead, {}).items() if version.at <= until), default=1)
@@ -217,7 +215,7 @@ class _Outcomes:
 
     def _is_stopped_by(self, other: int, lead: str) -> bool:
         row, theirs = self._books.rows.get(other, {}), self._leads[other]
-        met = row.get("standing") == CallState.CONFLICTED and row.get("cause") != EARLIER_CONFLICT
+        met = row.get("state") == CallState.CONFLICTED and row.get("cause") != EARLIER_CONFLICT
         return met and (
             theirs == lead or self._image_sets[theirs].keys.study_uid == self._image_sets[lead].keys.study_uid
         )
@@ -243,7 +241,7 @@ class _Outcomes:
     def _applied_to(self, image_set_id: str) -> list[dict[str, Any]]:
         found: dict[int, dict[str, Any]] = {}
         for call, edits in self._books.carried.items():
-            if outcome_of(self._books.standing(call)) is not Outcome.APPLIED:
+            if outcome_of(self._books.state(call)) is not Outcome.APPLIED:
                 continue
             mine = [edit for edit in edits if edit["image_set_id"] == image_set_id]
             if call in self._books.wide and not mine and self._is_sibling(self._leads[call], image_set_id):
@@ -262,10 +260,15 @@ class _Outcomes:
         for image_set_id in self._image_sets:
             calls = [call for call, lead in self._leads.items() if lead == image_set_id]
             rows = [self._books.rows[call] for call in calls if call in self._books.rows]
-            bases = [e["base"] for e in self._events if e["call"] in calls and e["base"] is not None]
-            if not bases:
+            expected_versions = [
+                e["expected_version"] for e in self._events if e["call"] in calls and e["expected_version"] is not None
+            ]
+            if not expected_versions:
                 continue
-            makers = [self._maker(image_set_id, n) in _THEIRS for n in range(min(bases) + 1, max(bases) + 1)]
+            makers = [
+                self._maker(image_set_id, n) in _THEIRS
+                for n in range(min(expected_versions) + 1, max(expected_versions) + 1)
+            ]
             least = sum(theirs and not before for before, theirs in zip([False, *makers], makers, strict=False))
             counted = sum(row["conflicts"] for row in rows)
             named = sum(any(e["version"] for e in self._books.carried.get(call, ())) for call in calls)
@@ -288,7 +291,7 @@ class _Undone(_Outcomes):
 
     def wrong(self) -> Iterator[str]:
         for call in self._books.carried:
-            outcome = outcome_of(self._books.standing(call))
+            outcome = outcome_of(self._books.state(call))
             others = self._theirs(self._leads[call], since=0)
             if outcome is not Outcome.APPLIED and not others and not self._may_fail():
                 yield f"the undoing of {self._leads[call]} is {outcome}: {self._books.rows[call]['cause']}"

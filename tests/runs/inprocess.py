@@ -56,7 +56,7 @@ class InProcess:
         answer = self._call(
             "UpdateImageSetMetadata",
             imageSetId=request.image_set_id,
-            latestVersionId=str(request.base),
+            latestVersionId=str(request.expected_version),
             updateImageSetMetadataUpdates=body,
             **options,
         )
@@ -66,7 +66,7 @@ class InProcess:
         answer = self._call(
             "CopyImageSet",
             sourceImageSetId=request.image_set_id,
-            copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.base)}},
+            copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.expected_version)}},
             **({"promoteToPrimary": True} if request.promote else {}),
         )
         return copied_of(answer) if isinstance(answer, dict) else answer

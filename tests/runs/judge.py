@@ -41,7 +41,7 @@ class Sheet:
 
     edits: int
     outcomes: Counter[Outcome] = field(default_factory=Counter)  # of edits
-    standings: Counter[CallState] = field(default_factory=Counter)  # of calls
+    states: Counter[CallState] = field(default_factory=Counter)  # of calls
     requests: int = 0  # updates that reached the service
     accepted: int = 0
     updated: int = 0  # versions made by our requests
@@ -56,7 +56,7 @@ class Sheet:
         return "\n".join(
             (
                 f"edits      {self.edits:,} planned = {outcomes}",
-                f"calls      {', '.join(f'{count:,} {standing}' for standing, count in self.standings.items())}",
+                f"calls      {', '.join(f'{count:,} {state}' for state, count in self.states.items())}",
                 f"requests   {self.requests:,} updates",
                 f"accepted   {self.accepted:,} = {self.updated:,} updated + {self.failed:,} failed",
                 f"refused    {', '.join(f'{count:,} {code}' for code, count in self.refused.most_common()) or 'none'}",
@@ -82,9 +82,9 @@ def weigh(server: Server, plan: SavedPlan, path: Path, *others: tuple[SavedPlan,
     books, *earlier = [Books.read(*run) for run in ((plan, path), *others)]
     sheet = Sheet(plan.counts["edits"])
     for call, edits in books.carried.items():
-        standing = books.standing(call)
-        sheet.standings[standing] += 1
-        sheet.outcomes[outcome_of(standing)] += len(edits)
+        state = books.state(call)
+        sheet.states[state] += 1
+        sheet.outcomes[outcome_of(state)] += len(edits)
     assert sum(sheet.outcomes.values()) == sheet.edits
     made = made_by(server, sheet)
     wrong = [*books.wrong, *_untrue_claims(books, made), *_untrue_failures(books, made)]
@@ -119,39 +119,39 @@ class Books:
         for part in parts:
             image_set_of[part.call] = image_set_of[part.parent]
             wide |= {part.call} if part.parent in wide else set()
-        rows = {row["call"]: row for row in ledger_frames.standings(ledger).iter_rows(named=True)}
+        rows = {row["call"]: row for row in ledger_frames.states(ledger).iter_rows(named=True)}
         failures, doubtful = set(), set()
         for event in ledger.events():
             image_set_id = image_set_of[event["call"]]
-            if event["version"] is not None and event["standing"] != CallState.APPLIED:
+            if event["version"] is not None and event["state"] != CallState.APPLIED:
                 failures.add((image_set_id, event["version"]))
-            if event["standing"] == CallState.IN_DOUBT:
-                doubtful.add((image_set_id, event["base"] + 1))
+            if event["state"] == CallState.OUTCOME_UNKNOWN:
+                doubtful.add((image_set_id, event["expected_version"] + 1))
         books = cls(_edits_by_call(plan, parts), rows, wide, failures, doubtful)
         for call in books.carried:
             books._enter(call, image_set_of[call])
         return books
 
-    def standing(self, call: int) -> CallState:
-        return CallState(self.rows[call]["standing"]) if call in self.rows else CallState.PLANNED
+    def state(self, call: int) -> CallState:
+        return CallState(self.rows[call]["state"]) if call in self.rows else CallState.PLANNED
 
     def _enter(self, call: int, image_set_id: str) -> None:
-        standing, row = self.standing(call), self.rows.get(call, {})
-        if standing in {CallState.INTENDED, CallState.IN_DOUBT, CallState.ACCEPTED}:
-            self.open[image_set_id, row["base"] + 1] = call
-        elif standing is CallState.APPLIED and row["version"] is None:
-            self.unclaimed[image_set_id, row["base"] + 1] = call
-        elif standing is CallState.APPLIED:
+        state, row = self.state(call), self.rows.get(call, {})
+        if state in {CallState.INTENDED, CallState.OUTCOME_UNKNOWN, CallState.ACCEPTED}:
+            self.open[image_set_id, row["expected_version"] + 1] = call
+        elif state is CallState.APPLIED and row["version"] is None:
+            self.unclaimed[image_set_id, row["expected_version"] + 1] = call
+        elif state is CallState.APPLIED:
             version = (image_set_id, row["version"])
             if version in self.claimed:
                 self.wrong.append(f"calls {self.claimed[version]} and {call} claim one version")
-            if row["base"] + 1 != row["version"]:
+            if row["expected_version"] + 1 != row["version"]:
                 self.wrong.append(f"call {call} claims version {row['version']} after its base {row['base']}")
             self.claimed[version] = call
 
 
 def _edits_by_call(plan: SavedPlan, parts: list[Any]) -> dict[int, list[dict[str, Any]]]:
-    """The edits of every call that can be settled, in the order of the list; split calls are left to their parts."""
+    """The edits of every call that can be completed, in the order of the list; split calls are left to their parts."""
     call_of = {edit: part.call for part in parts for edit in part.edits}
     carried: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for edit in plan.edits().collect().sort("edit").iter_rows(named=True):
@@ -234,7 +234,7 @@ def _unfounded_versions(server: Server, made: Made, runs: list[Books]) -> Iterat
         if image_set.deleted_at is not None:
             continue
         documents = [parse(version.document) for version in image_set.versions]
-        for number in range(2, image_set.settled + 1):
+        for number in range(2, image_set.completed + 1):
             if why := founded.why_not(image_set_id, documents[:number]):
                 yield f"version {number} of {image_set_id} {why}"
         for books in runs:

@@ -2,7 +2,7 @@
 
 The limit of a run is the smallest of what binds it: the quota of updates; those of reads, of which a lane of n calls
 needs n + 1, through GetImageSet or ListImageSetVersions; the updates in flight, each of which takes up its place from
-its request until the look that finds it settled has come back; the workers. None of it is told to the engine.
+its request until the look that finds it completed has come back; the workers. None of it is told to the engine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, CompletionTime, Settings
 from bulkedit.emulator.state.quota import Bucket, Quota
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
@@ -53,7 +53,7 @@ class Scenario:
     rate: float
     burst: float
     latency_s: float = 0.1
-    settle_s: float = 2.0
+    completion_s: float = 2.0
     reads: tuple[float, float] = (25, 50)  # of GetImageSet, and as many of ListImageSetVersions
     steps: tuple[Step, ...] = ()
     tenant: float = 0.0  # the part of the quota that another tenant asks for, evenly
@@ -66,7 +66,7 @@ class Scenario:
     def limits(self) -> dict[str, float]:
         """Updates a second that each thing allows."""
         reads_an_update = (CALLS_A_LANE + 1) / CALLS_A_LANE
-        slot_s = max(self.settle_s, self.latency_s) + self.latency_s
+        slot_s = max(self.completion_s, self.latency_s) + self.latency_s
         return {
             "updates": self.rate * (1 - self.tenant),
             "reads": 2 * self.reads[0] / reads_an_update,
@@ -103,7 +103,7 @@ class Scenario:
 
     @property
     def count(self) -> int:
-        seconds = self.seconds + 25 * self.settle_s  # in which the last lanes, one call after another, weigh little
+        seconds = self.seconds + 25 * self.completion_s  # in which the last lanes, one call after another, weigh little
         wanted = self.calls or max(500, math.ceil(self.limit * seconds))
         return -(-wanted // CALLS_A_LANE) * CALLS_A_LANE
 
@@ -192,7 +192,7 @@ class Result:
         change = "".join(f", times {step.factor:g} at {step.at_s:g} s" for step in s.steps)
         change += f", another tenant takes {s.tenant:.0%}" if s.tenant else ""
         return (
-            f"| {s.rate:g}/{s.burst:g}{change} | {s.latency_s * 1000:g} ms | {s.settle_s:g} s | {s.count:,} "
+            f"| {s.rate:g}/{s.burst:g}{change} | {s.latency_s * 1000:g} ms | {s.completion_s:g} s | {s.count:,} "
             f"| {s.binds} {s.limit:.3g}/s | {self.ratio:.3f} | {self.reached:.0%} | {self.throttled_steady:.1%} "
             f"| {self.throttled:.1%} | {self.updates_throttled_steady:.1%} | {self.reads_an_update:.2f} "
             f"| {self.longest_gap:.1f} |"
@@ -200,14 +200,14 @@ class Result:
 
 
 HEAD = (
-    "| quota | latency | settle | calls | limit | time / limit | reached | throttled, steady | throttled, all | "
+    "| quota | latency | complete | calls | limit | time / limit | reached | throttled, steady | throttled, all | "
     "updates throttled, steady | reads an update | longest gap |\n" + "|---" * 12 + "|"
 )
 
 
 def simulate(scenario: Scenario) -> Result:
     """Run it to its end."""
-    service = Service(Settings(scale=UNTHROTTLED, settle=Settle(seconds=scenario.settle_s)))
+    service = Service(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=scenario.completion_s)))
     quotas = _Quotas(scenario, service.now)
     service.world.quota = quotas
     service.world.settings = replace(service.world.settings, concurrent=scenario.concurrent)
@@ -252,7 +252,7 @@ def _judged(
     gaps = gaps_since(start)
     steady = [answer for answer in quotas.answers if answer[0] > start]
     left = sum(at > start for at in accepted)
-    tail = scenario.settle_s + 2 * scenario.latency_s  # the last call has to settle, too
+    tail = scenario.completion_s + 2 * scenario.latency_s  # the last call has to complete, too
     shown = [at for at in accepted if at > start][: max(START_CALLS, round(20 * scenario.limit))]
     updates = [good for _, action, good in steady if action == UPDATE]
     return Result(
@@ -277,12 +277,12 @@ def _share(answers: list[bool]) -> float:
 
 QUOTAS = [(0.25, 1), (1, 2), (5, 10), (20, 20), (100, 200), (1000, 1000)]
 LATENCIES_S = [0.02, 0.1, 1.0]
-SETTLES_S = [0.2, 2.0, 20.0]
+COMPLETIONS_S = [0.2, 2.0, 20.0]
 STEADY = [
-    Scenario(rate=rate, burst=burst, latency_s=latency, settle_s=settle)
+    Scenario(rate=rate, burst=burst, latency_s=latency, completion_s=complete)
     for rate, burst in QUOTAS
     for latency in LATENCIES_S
-    for settle in SETTLES_S
+    for complete in COMPLETIONS_S
 ]
 HALVED, DOUBLED = (Step(400, 0.5),), (Step(400, 2.0),)
 ZERO = (Step(400, 0.0), Step(700, 1.0))  # for five minutes

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulkedit.client.responses import Outcome
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, Settle
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, CompletionTime, Fault, FaultKind
 from tests.emulator.hospital import document
 from tests.runs.harness import planned, row
 from tests.runs.judge import Sheet, judge
@@ -32,7 +32,7 @@ FAULTS = [
 
 def soak(folder: Path, calls: int) -> Sheet:
     """So many calls, one an image set; some rows are wrong, some insist on a version. Killed twice, then to the end."""
-    server = emulated(settle=Settle(seconds=0.5, sigma=0.5), journal_limit=100 * calls)
+    server = emulated(completion_time=CompletionTime(seconds=0.5, sigma=0.5), journal_limit=100 * calls)
     ids = [
         server.world.add_image_set(
             DEFAULT_DATASTORE_ID, document(study=f"1.2.{n}", instances=1), now=server.now(), primary=False

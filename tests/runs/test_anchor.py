@@ -18,7 +18,7 @@ from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, UnprovenLedgerError
 from bulkedit.runs import anchor, ledger_frames
 from bulkedit.runs.anchor import Anchor
-from bulkedit.runs.ledger import SETUP_1, Event, Ledger, LedgerState, Made, Pace, Part
+from bulkedit.runs.ledger import Event, Ledger, LedgerState, Made, Pace, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,9 @@ FLIPS = 120
 
 
 def event(call: int, **fields: Any) -> Event:
-    return Event(at=1.7e9 + call / 7, call=call, standing=CallState.APPLIED, base=1, version=2, attempts=1, **fields)
+    return Event(
+        at=1.7e9 + call / 7, call=call, state=CallState.APPLIED, expected_version=1, version=2, attempts=1, **fields
+    )
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def written(path: Path) -> Path:
     with Ledger.create(path) as ledger:
         ledger.append([event(call, message="words " * (call % 9), digest=f"{call:032x}") for call in range(300)])
         ledger.append([Part(300, 7, [1, 2]), Pace(5.5, 0.3), Made(3, "a" * 32), Made(4, "b" * 32, ours=False)])
-        ledger.append([event(call, cause="words", base_updated_at=1.7e9 + 1 / 3) for call in range(300)])
+        ledger.append([event(call, cause="words", expected_version_updated_at=1.7e9 + 1 / 3) for call in range(300)])
     return path
 
 
@@ -72,7 +74,7 @@ class TestDamage:
                 assert found == rows, place  # it was in no row: a page has room that is not used
         assert noticed > FLIPS / 2
 
-    @pytest.mark.parametrize("column", ["seq", "at", "call", "base", "version", "attempts", "checksum"])
+    @pytest.mark.parametrize("column", ["seq", "at", "call", "expected_version", "version", "attempts", "checksum"])
     def test_a_changed_number_is_noticed(self, written: Path, column: str) -> None:
         with closing(sqlite3.connect(written)) as connection:
             connection.execute(f"UPDATE event SET {column} = {column} + 1 WHERE seq = 600")  # noqa: S608
@@ -93,12 +95,12 @@ class TestDamage:
 
     def test_what_is_read_of_it_are_the_rows_that_are_as_they_were_written(self, written: Path) -> None:
         with closing(sqlite3.connect(written)) as connection:
-            connection.execute("UPDATE event SET standing = 'failed' WHERE seq > 590")
+            connection.execute("UPDATE event SET state = 'failed' WHERE seq > 590")
             connection.execute("UPDATE event SET call = 299 WHERE seq = 100")
             connection.commit()
         with Ledger.read(written) as ledger:
             assert (ledger.state, ledger.damage) == (LedgerState.DAMAGED, "its events are not those that were written")
-            assert set(ledger_frames.standings(ledger)["standing"]) == {"applied"}
+            assert set(ledger_frames.states(ledger)["state"]) == {"applied"}
             assert len(list(ledger.whole_events())) == 589
 
 
@@ -149,18 +151,6 @@ class TestKill:
         Ledger.create(path).close()
         self.put(path, path.read_bytes(), before)
         assert opened(path)[0] == []
-
-    def test_a_ledger_of_version_1_that_was_told_of_and_not_migrated_goes_on(self, path: Path) -> None:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.executescript(SETUP_1)
-            values = "1, 1.5, 7, 'applied', 1, 2, 1, 0, 0, 0, NULL, 'words', 'd'"
-            connection.execute(f"INSERT INTO event VALUES ({values})")  # noqa: S608
-            connection.commit()
-        path.chmod(0o600)
-        before = path.read_bytes()
-        rows = opened(path)
-        path.write_bytes(before)
-        assert opened(path) == rows
 
 
 class TestPlace:

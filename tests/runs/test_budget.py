@@ -57,7 +57,7 @@ def test_a_limit_that_makes_no_sense_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "settled", "why"),
+    ("limit", "completed", "why"),
     [
         (None, {O.REJECTED: 1_000}, None),
         ("0", {O.APPLIED: 1_000}, None),
@@ -75,10 +75,10 @@ def test_a_limit_that_makes_no_sense_is_refused(text: str) -> None:
     ],
 )
 def test_only_rejected_and_failed_edits_spend_the_budget(
-    limit: str | None, settled: dict[Outcome, int], why: str | None
+    limit: str | None, completed: dict[Outcome, int], why: str | None
 ) -> None:
     budget = ErrorBudget(None if limit is None else parse_max_errors(limit), 100)
-    for outcome, edits in settled.items():
+    for outcome, edits in completed.items():
         budget.add(outcome, edits)
     assert budget.spent == why
 
@@ -156,7 +156,7 @@ def test_a_spent_budget_stops_the_run_which_can_go_on(tmp_path: Path, halt: Halt
     assert 5 <= sheet.outcomes[O.REJECTED] <= 10
     assert sheet.outcomes[O.UNPROCESSED] >= 45
     # `soon` has waited for what was under way
-    assert (sheet.standings[CallState.ACCEPTED] + sheet.standings[CallState.INTENDED] == 0) or halt is Halt.NOW
+    assert (sheet.states[CallState.ACCEPTED] + sheet.states[CallState.INTENDED] == 0) or halt is Halt.NOW
     hospital.run()
     assert hospital.sheet().outcomes == {O.APPLIED: 40, O.REJECTED: 20}
 

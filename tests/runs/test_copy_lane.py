@@ -90,12 +90,12 @@ class Scene:
     def fault(self, kind: FaultKind, action: str, **options: Any) -> None:
         self.server.faults.add([Fault(kind=kind, action=action, **{"times": 1, **options})], now=self.server.now())
 
-    def standings(self) -> dict[str, list[str]]:
+    def states(self) -> dict[str, list[str]]:
         """By step of the recipe, in the order of the calls."""
         with Ledger.read(self.ledger) as ledger:
-            stands = dict(ledger_frames.standings(ledger).select("call", "standing").iter_rows())
+            stands = dict(ledger_frames.states(ledger).select("call", "state").iter_rows())
         found: dict[str, list[str]] = {}
-        for call, step in self.plan.calls().select("call", "recipe").collect().iter_rows():
+        for call, step in self.plan.calls().select("call", "copy_step").collect().iter_rows():
             found.setdefault(step, []).append(stands.get(call, "planned"))
         return found
 
@@ -174,7 +174,7 @@ def test_a_plan_puts_the_updates_between_copy_and_promotion(tmp_path: Path) -> N
     scene = Scene.of(tmp_path, series=2)
     calls = scene.plan.calls().collect()
     one = [CopyStep.COPY, CopyStep.EDIT, CopyStep.PROMOTE, CopyStep.DELETE_ORIGINAL, CopyStep.DELETE_COPY]
-    assert calls["recipe"].to_list() == [*one, *one]
+    assert calls["copy_step"].to_list() == [*one, *one]
     assert calls["lane"].to_list() == [0] * 5 + [1] * 5
     assert set(scene.plan.edits().collect()["call"]) == {1, 6}
     counts = scene.plan.counts
@@ -185,10 +185,10 @@ def test_a_plan_puts_the_updates_between_copy_and_promotion(tmp_path: Path) -> N
 @pytest.mark.parametrize("deleted", [True, False], ids=["originals deleted", "originals kept"])
 def test_primary_image_sets_become_those_of_another_study(tmp_path: Path, merge: bool, deleted: bool) -> None:
     scene = Scene.of(tmp_path, series=3, merge=merge, delete_originals=deleted)
-    tally = scene.process().tally
-    assert tally.applied == tally.edits == 15
+    counters = scene.process().counters
+    assert counters.applied == counters.edits == 15
     scene.check(deleted=deleted)
-    assert {standing for each in scene.standings().values() for standing in each} == {"applied"}
+    assert {state for each in scene.states().values() for state in each} == {"applied"}
     assert scene.accepted(COPY) == 6
     assert scene.accepted(DELETE) == (6 if deleted else 3)
 
@@ -211,8 +211,8 @@ def test_whatever_becomes_of_an_answer_each_step_is_made_once(
 ) -> None:
     scene = Scene.of(tmp_path, merge=action != UPDATE)
     scene.fault(kind, action, skip=skip, seconds=20.0)
-    tally = scene.process().tally
-    assert tally.applied == tally.edits
+    counters = scene.process().counters
+    assert counters.applied == counters.edits
     scene.check()
     assert scene.accepted(COPY) == 2
     assert {entry.fault for entry in scene.server.journal.since() if entry.fault} == {kind}
@@ -222,8 +222,8 @@ def test_whatever_becomes_of_an_answer_each_step_is_made_once(
 def test_a_copy_that_the_service_fails_is_made_anew(tmp_path: Path, skip: int) -> None:
     scene = Scene.of(tmp_path)
     scene.fault(FaultKind.FAIL, COPY, skip=skip)
-    tally = scene.process().tally
-    assert tally.applied == tally.edits
+    counters = scene.process().counters
+    assert counters.applied == counters.edits
     assert [one.latest.status for one in scene.there().values()].count("COPY_FAILED") == 1  # it holds nothing
     scene.check()
     assert scene.accepted(COPY) == 3
@@ -246,9 +246,9 @@ def test_a_kill_at_any_request_leaves_a_run_that_goes_on(tmp_path: Path, done: b
         killed += scene.process(kill=Kill(at, done)).killed
         scene.server.wait(1.0)
         scene.untouched_until_promoted()
-        tally = scene.process().tally
-        assert tally.applied == tally.edits, at
-        assert tally.settled_calls == tally.calls
+        counters = scene.process().counters
+        assert counters.applied == counters.edits, at
+        assert counters.completed_calls == counters.calls
         scene.check()
         assert scene.accepted(COPY) == 2, at
     assert killed >= (4 if done else requests - 2)
@@ -289,12 +289,12 @@ def test_two_new_image_sets_that_could_be_the_copy_are_both_named_and_none_is_ta
         content = document(series) if series else _edited()
         scene.server.world.add_image_set(DEFAULT_DATASTORE_ID, content, now=scene.server.now(), primary=at == 2)
 
-    tally = scene.process(wrap=lambda client: Stranger(client, act, at=at, lost=True)).tally
-    assert tally.applied == 0
-    assert tally.unprocessed == tally.edits
+    counters = scene.process(wrap=lambda client: Stranger(client, act, at=at, lost=True)).counters
+    assert counters.applied == 0
+    assert counters.unprocessed == counters.edits
     assert scene.originals[0] in scene.there()
     with Ledger.read(scene.ledger) as ledger:
-        last = ledger_frames.standings(ledger).filter(standing=str(CallState.IN_DOUBT)).row(0, named=True)
+        last = ledger_frames.states(ledger).filter(state=str(CallState.OUTCOME_UNKNOWN)).row(0, named=True)
     assert last["cause"] == "several new image sets may be its copy"
     assert len(last["message"].split(", ")) == 2
     assert scene.accepted(DELETE) == 0
@@ -314,10 +314,10 @@ def test_an_original_that_somebody_changes_meanwhile_is_not_deleted(tmp_path: Pa
         image_set = scene.server.world.image_set(DEFAULT_DATASTORE_ID, scene.originals[0])
         scene.server.world.write_as_another_after(image_set)
 
-    tally = scene.process(wrap=lambda client: Stranger(client, act)).tally
-    assert tally.applied == tally.edits
-    assert scene.standings()[CopyStep.DELETE_ORIGINAL] == ["conflicted"]
-    assert scene.standings()[CopyStep.DELETE_COPY] == ["applied"]
+    counters = scene.process(wrap=lambda client: Stranger(client, act)).counters
+    assert counters.applied == counters.edits
+    assert scene.states()[CopyStep.DELETE_ORIGINAL] == ["conflicted"]
+    assert scene.states()[CopyStep.DELETE_COPY] == ["applied"]
     assert scene.originals[0] in scene.there()
 
 
@@ -335,8 +335,8 @@ def test_a_copy_is_of_the_version_that_was_seen(tmp_path: Path) -> None:
                 scene.server.world.write_as_another(image_set, scene.server.now())
             return await super().copy(request)
 
-    tally = scene.process(wrap=Faster).tally
-    assert tally.applied == tally.edits
+    counters = scene.process(wrap=Faster).counters
+    assert counters.applied == counters.edits
     assert scene.originals[0] not in scene.there()
     assert scene.accepted(COPY) == 2
 
@@ -346,19 +346,19 @@ def test_an_edit_that_is_refused_keeps_the_copy_from_being_promoted(tmp_path: Pa
     """What else is in the copy counts as failed, and the next resume with --strategy failed takes it up."""
     nowhere = {"level": "series", "series_uid": "9.9.9", "force": True}
     scene = Scene.of(tmp_path, more=lambda one: [row(one, "Modality", value, action=action, **nowhere)])
-    tally = scene.process().tally
-    assert tally.outcomes == {
+    counters = scene.process().counters
+    assert counters.outcomes == {
         Outcome.APPLIED: 0,
         Outcome.REJECTED: 1,
         Outcome.CONFLICTED: 0,
         Outcome.FAILED: 5,
         Outcome.UNPROCESSED: 0,
     }
-    assert scene.standings()[CopyStep.PROMOTE] == ["failed"]
+    assert scene.states()[CopyStep.PROMOTE] == ["failed"]
     assert scene.accepted(DELETE) == 0
     assert len(scene.made()) == 1
     # the books are the same to whoever opens them next
-    assert scene.process().tally.outcomes == tally.outcomes
+    assert scene.process().counters.outcomes == counters.outcomes
 
 
 @pytest.mark.parametrize("strategy", [Strategy.FAILED, Strategy.ALL])
@@ -376,23 +376,23 @@ def test_a_recipe_that_failed_at_a_step_is_taken_up_there(
         pytest.skip("there is one call")
     scene = Scene.of(tmp_path, merge=merge)
     scene.fault(FaultKind.DROP_BEFORE if action == DELETE else FaultKind.FAIL, action, skip=skip, times=3)
-    first = scene.process(max_attempts=3).tally
+    first = scene.process(max_attempts=3).counters
     scene.untouched_until_promoted()
     # a deletion whose answers are lost can not be told from one that is still under way
-    open_or_ended = "in doubt" if action == DELETE else "failed"
-    assert open_or_ended in {standing for each in scene.standings().values() for standing in each}
+    open_or_ended = "outcome unknown" if action == DELETE else "failed"
+    assert open_or_ended in {state for each in scene.states().values() for state in each}
     if action != DELETE:
         assert first.applied == 0
         assert scene.accepted(DELETE) == 0
     with Ledger.open(scene.ledger) as ledger:
         found = resumption(scene.plan, ledger, strategy)
-        assert found.in_doubt if action == DELETE else found.again
+        assert found.outcome_unknown if action == DELETE else found.again
         assert not found.overtaken
         ledger.append(found.events(ledger, scene.server.now()))
     scene.process(sends_new=found.sends_new)
-    tally = scene.process().tally  # what `failed` has left alone because it was never sent
-    assert tally.applied == tally.edits == 5
-    assert {standing for each in scene.standings().values() for standing in each} == {"applied"}
+    counters = scene.process().counters  # what `failed` has left alone because it was never sent
+    assert counters.applied == counters.edits == 5
+    assert {state for each in scene.states().values() for state in each} == {"applied"}
     failed_copies = 3 if action == COPY else 0
     assert scene.accepted(COPY) == 2 + failed_copies
     scene.check()
@@ -402,18 +402,18 @@ def test_a_recipe_that_failed_at_a_step_is_taken_up_there(
 def test_a_copy_that_never_ends_is_left_open(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene.of(tmp_path)
     scene.fault(kind, COPY)
-    tally = scene.process().tally
-    assert tally.unprocessed == tally.edits
-    assert tally.parked == 1
+    counters = scene.process().counters
+    assert counters.unprocessed == counters.edits
+    assert counters.parked == 1
     assert scene.accepted(COPY) == 1
-    assert scene.process().tally.unprocessed == tally.edits
+    assert scene.process().counters.unprocessed == counters.edits
     assert scene.accepted(COPY) == 1
 
 
 def test_a_promotion_against_another_primary_image_set_deletes_nothing(tmp_path: Path) -> None:
     scene = Scene.of(tmp_path)
     scene.server.world.add_image_set(DEFAULT_DATASTORE_ID, _edited(), now=scene.server.now(), primary=True)
-    tally = scene.process().tally
-    assert tally.outcomes[Outcome.REJECTED] == tally.edits
-    assert scene.standings()[CopyStep.DELETE_ORIGINAL] == ["rejected"]
+    counters = scene.process().counters
+    assert counters.outcomes[Outcome.REJECTED] == counters.edits
+    assert scene.states()[CopyStep.DELETE_ORIGINAL] == ["rejected"]
     assert scene.originals[0] in scene.there()

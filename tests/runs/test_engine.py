@@ -15,7 +15,7 @@ from bulkedit.client.contract import UpdateRequest
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import ImageSetState, Lost, Outcome, Refusal, Refused
 from bulkedit.edits.edit import json_text
-from bulkedit.emulator import UNTHROTTLED, Emulator, Settings, Settle, World, profile, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Emulator, Settings, World, profile, serve
 from bulkedit.emulator.state.document import parse
 from bulkedit.errors import UntrustedServerError
 from bulkedit.options.running import OnConflict
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bulkedit.client.responses import Accepted, ImageSet
     from bulkedit.runs.engine import Engine
 
-QUICK = Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))
+QUICK = Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))
 
 
 @pytest.fixture
@@ -66,12 +66,14 @@ async def test_two_thousand_edits_on_500_image_sets_end_as_if_applied_one_by_one
     ended = await run(emulator, tmp_path, [row(*edit) for edit in edits])
 
     assert {image_set_id: stored(emulator, image_set_id) for image_set_id in ids} == expected
-    assert ended.tally.outcomes[Outcome.APPLIED] == 2_000
+    assert ended.counters.outcomes[Outcome.APPLIED] == 2_000
     assert len(updates(emulator)) == 2_000
     for image_set_id in ids:
-        bases = [entry.base for entry in updates(emulator) if entry.image_set_id == image_set_id]
-        assert bases == list(range(1, len(bases) + 1))
-    assert ended.standings["attempts"].sum() == 2_000
+        expected_versions = [
+            entry.expected_version for entry in updates(emulator) if entry.image_set_id == image_set_id
+        ]
+        assert expected_versions == list(range(1, len(expected_versions) + 1))
+    assert ended.states["attempts"].sum() == 2_000
 
 
 async def test_edits_of_one_image_set_run_in_the_order_of_their_versions_then_rows(
@@ -91,13 +93,15 @@ async def test_edits_of_one_image_set_run_in_the_order_of_their_versions_then_ro
 
 async def test_throttled_calls_are_repeated_until_they_are_accepted(tmp_path: Path) -> None:
     """429 means that nothing happened: it costs a wait, no edit and no fault."""
-    with serve(Settings(scale=20, settle=Settle(seconds=0.01))) as emulator:  # 5 updates per second, 20 at once
+    with serve(
+        Settings(scale=20, completion_time=CompletionTime(seconds=0.01))
+    ) as emulator:  # 5 updates per second, 20 at once
         ids = fill(emulator, 40)
         rates = {**FAST, Operation.UPDATE: Rate(25, 25)}
         ended = await run(emulator, tmp_path, [row(one, "PatientName", "X") for one in ids], rates=rates)
-        assert ended.tally.outcomes[Outcome.APPLIED] == 40
-        assert ended.tally.updates_throttled == len(updates(emulator, status=429)) > 0
-        assert ended.tally.faults == 0
+        assert ended.counters.outcomes[Outcome.APPLIED] == 40
+        assert ended.counters.updates_throttled == len(updates(emulator, status=429)) > 0
+        assert ended.counters.faults == 0
 
 
 async def test_a_rejected_edit_takes_no_other_edit_with_it(emulator: Emulator, tmp_path: Path) -> None:
@@ -113,7 +117,7 @@ async def test_a_rejected_edit_takes_no_other_edit_with_it(emulator: Emulator, t
     final = stored(emulator, image_set_id)
     assert final["Study"]["DICOM"]["AccessionNumber"] == "AFTER"
     assert final["Study"]["DICOM"]["StudyDescription"] == "CHEST"
-    assert all(event["message"] for event in ended.events if event["standing"] == "rejected")
+    assert all(event["message"] for event in ended.events if event["state"] == "rejected")
 
 
 async def test_a_removal_without_value_reads_the_stored_one(emulator: Emulator, tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ async def test_a_removal_of_what_is_absent_sends_nothing(emulator: Emulator, tmp
     (image_set_id,) = fill(emulator, 1)
     ended = await run(emulator, tmp_path, [row(image_set_id, "PatientComments", {}, action="remove")])
     assert (ended.standing_of(), updates(emulator)) == (["skipped"], [])
-    assert ended.tally.outcomes[Outcome.APPLIED] == 1
+    assert ended.counters.outcomes[Outcome.APPLIED] == 1
 
 
 async def test_a_revert_brings_the_whole_version_back(emulator: Emulator, tmp_path: Path) -> None:
@@ -169,13 +173,13 @@ async def test_a_row_that_names_an_older_version_is_conflicted_whatever_the_poli
 
 
 @pytest.mark.parametrize("stale", ["not-found", "conflict"])
-@pytest.mark.parametrize(("policy", "standing"), [(OnConflict.REBASE, "applied"), (OnConflict.STOP, "conflicted")])
+@pytest.mark.parametrize(("policy", "state"), [(OnConflict.RETRY, "applied"), (OnConflict.STOP, "conflicted")])
 async def test_another_writer_in_between_is_noticed_and_recorded(
-    tmp_path: Path, stale: str, policy: OnConflict, standing: str
+    tmp_path: Path, stale: str, policy: OnConflict, state: str
 ) -> None:
     """Whether the service calls a stale version a 404 or a 409."""
     with serve(
-        Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01), profile=profile(stale_version=stale))
+        Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01), profile=profile(stale_version=stale))
     ) as emulator:
         (image_set_id,) = fill(emulator, 1)
         ended = await run(
@@ -185,8 +189,8 @@ async def test_another_writer_in_between_is_noticed_and_recorded(
             wrap=Overtaken,
             on_conflict=policy,
         )
-        assert ended.standing_of() == [standing]
-        assert ended.standings["conflicts"].to_list() == [1]
+        assert ended.standing_of() == [state]
+        assert ended.states["conflicts"].to_list() == [1]
         assert "another writer made version 2" in {event["cause"] for event in ended.events}
 
 
@@ -200,7 +204,7 @@ class Overtaken(Passing):
             self.struck = True
             strangers = UpdateRequest(
                 image_set_id=request.image_set_id,
-                base=request.base,
+                expected_version=request.expected_version,
                 updatable=json_text(in_study(StudyDescription="S")),
             )
             await self.inner.update(strangers)
@@ -223,7 +227,7 @@ async def test_a_run_that_is_run_again_sends_nothing(emulator: Emulator, tmp_pat
     rows = [row(one, "PatientName", "X") for one in ids]
     await run(emulator, tmp_path, rows)
     again = await run(emulator, tmp_path, rows)
-    assert (again.tally.requests, again.tally.reads, again.tally.outcomes[Outcome.APPLIED]) == (0, 0, 5)
+    assert (again.counters.requests, again.counters.reads, again.counters.outcomes[Outcome.APPLIED]) == (0, 0, 5)
 
 
 class Intercepted(Passing):
@@ -247,7 +251,7 @@ async def test_a_server_that_is_not_the_service_any_more_stops_the_run_which_goe
     assert str(caught.value).endswith("go on with: bulkedit resume RUN")
     assert len(updates(emulator)) == 2
     ended = await run(emulator, tmp_path, rows)
-    assert ended.tally.outcomes[Outcome.APPLIED] == 6
+    assert ended.counters.outcomes[Outcome.APPLIED] == 6
     assert len(updates(emulator)) == 6
 
 
@@ -267,20 +271,20 @@ async def test_a_drained_run_finishes_what_is_under_way_and_goes_on_later(emulat
             return await self.inner.update(request)
 
     first = await run(emulator, tmp_path, rows, wrap=StopAfterTen, prepare=engines.append, workers=4)
-    applied = first.tally.outcomes[Outcome.APPLIED]
+    applied = first.counters.outcomes[Outcome.APPLIED]
     assert 10 <= applied < 50
     assert set(first.standing_of()) <= {"applied", "planned"}
     second = await run(emulator, tmp_path, rows)
-    assert second.tally.outcomes[Outcome.APPLIED] == 50
+    assert second.counters.outcomes[Outcome.APPLIED] == 50
     assert len(updates(emulator)) == 50
 
 
 async def test_no_more_image_sets_are_in_flight_than_allowed(tmp_path: Path) -> None:
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.05), concurrent=7)) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.05), concurrent=7)) as emulator:
         ids = fill(emulator, 30)
         rows = [row(one, "PatientName", "X") for one in ids]
         ended = await run(emulator, tmp_path, rows, max_in_flight=7)
-        assert (ended.tally.outcomes[Outcome.APPLIED], updates(emulator, status=402)) == (30, [])
+        assert (ended.counters.outcomes[Outcome.APPLIED], updates(emulator, status=402)) == (30, [])
 
 
 async def test_workers_bound_the_requests_at_once(emulator: Emulator, tmp_path: Path) -> None:
@@ -309,7 +313,7 @@ async def test_the_intent_is_durable_before_the_request_leaves(emulator: Emulato
         async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
             call = ids.index(request.image_set_id)
             with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as reader:
-                seen.append(reader.execute("SELECT standing FROM event WHERE call = ?", (call,)).fetchall())
+                seen.append(reader.execute("SELECT state FROM event WHERE call = ?", (call,)).fetchall())
             return await self.inner.update(request)
 
     await run(emulator, tmp_path, [row(one, "PatientName", "X") for one in ids], wrap=Spying)
@@ -370,6 +374,6 @@ async def test_a_revert_whose_answer_was_lost_is_told_from_a_strangers_write(
 
     ended = await run(emulator, tmp_path, [row(image_set_id, action="revert", revert_to=1)], wrap=Losing)
     assert ended.standing_of() == ["applied"]
-    assert ended.standings["conflicts"].to_list() == [int(struck)]
+    assert ended.states["conflicts"].to_list() == [int(struck)]
     assert stored(emulator, image_set_id) == stored(emulator, image_set_id, 1)
     assert len(updates(emulator)) == (3 if struck else 2)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.after.report import Settlement
+from bulkedit.after.report import CallOutcomes
 from bulkedit.client.responses import CallState, Outcome
 from bulkedit.emulator import FaultKind
 from bulkedit.runs.changes import Changes
@@ -27,12 +27,12 @@ def outcomes_of(scene: Scene) -> dict[str, int]:
     about: Any = {"settings": {}}
     run = Run(scene.ledger.parent, scene.plan, about)
     told = {str(outcome): count for outcome, count in by_outcome(summary(run)).items() if count}
-    settled = Settlement.of(run).settle(scene.plan.edits().select("edit", "call", "image_set_id"))
-    assert dict(settled.group_by("outcome").len().collect().iter_rows()) == told
+    completed = CallOutcomes.of(run).of_edits(scene.plan.edits().select("edit", "call", "image_set_id"))
+    assert dict(completed.group_by("outcome").len().collect().iter_rows()) == told
     with Ledger.read(scene.ledger) as ledger:
-        tally = RunCounters(calls=scene.plan.counts["calls"], edits=scene.plan.counts["edits"])
-        History(scene.plan, ledger, tally)
-    counted = {**tally.outcomes, Outcome.UNPROCESSED: tally.unprocessed}
+        counters = RunCounters(calls=scene.plan.counts["calls"], edits=scene.plan.counts["edits"])
+        History(scene.plan, ledger, counters)
+    counted = {**counters.outcomes, Outcome.UNPROCESSED: counters.unprocessed}
     assert {str(outcome): count for outcome, count in counted.items() if count} == told
     changes = Changes(run)
     assert changes.unprocessed() == told.get("unprocessed", 0)
@@ -83,10 +83,10 @@ def test_at_every_step_of_a_run_the_folds_agree(tmp_path: Path) -> None:
     call, edits = carrying.row(0)
     number = whole.plan.counts["calls"]
     parts = [Part(number, call, edits), Part(number + 1, number, edits)]
-    told = [Event(at=1.0, call=one, standing=CallState.SPLIT) for one in (call, number)]
+    told = [Event(at=1.0, call=one, state=CallState.SPLIT) for one in (call, number)]
     write(
         split.ledger,
-        [*events[: len(events) // 2], *told, *parts, Event(at=2.0, call=number + 1, standing=CallState.REJECTED)],
+        [*events[: len(events) // 2], *told, *parts, Event(at=2.0, call=number + 1, state=CallState.REJECTED)],
     )
     assert outcomes_of(split)["rejected"] == len(edits)
 

@@ -60,7 +60,7 @@ PLAIN = Scenario(
     ),
     merge=False,
     by_list=False,
-    on_conflict=OnConflict.REBASE,
+    on_conflict=OnConflict.RETRY,
     troubles=(),
     eyes=(),
     lives=(Life(),),
@@ -68,22 +68,24 @@ PLAIN = Scenario(
 )
 
 
-def rewrite(played: Played, call: int, standing: CallState, **fields: int) -> None:
+def rewrite(played: Played, call: int, state: CallState, **fields: int) -> None:
     """Make the ledger say something else of a call."""
     with Ledger.open(played.run.ledger) as ledger:
         (last,) = ledger.rows_of([call])
-        ledger.append([Event(at=last["at"], call=call, standing=standing, **{"base": last["base"], **fields})])
+        ledger.append(
+            [Event(at=last["at"], call=call, state=state, **{"expected_version": last["expected_version"], **fields})]
+        )
 
 
 @pytest.mark.parametrize(
-    ("call", "standing", "fields", "why"),
+    ("call", "state", "fields", "why"),
     [
         (0, CallState.REJECTED, {}, "would be taken alone"),
         (0, CallState.REJECTED, {}, "no call claims it"),
         (0, CallState.CONFLICTED, {}, "nothing says stop"),
         (0, CallState.FAILED, {}, "has failed"),
         (0, CallState.PLANNED, {}, "unprocessed"),
-        (0, CallState.APPLIED, {"version": 3, "base": 2}, "claim one version"),
+        (0, CallState.APPLIED, {"version": 3, "expected_version": 2}, "claim one version"),
         (1, CallState.APPLIED, {}, "applied without a version"),
         (2, CallState.APPLIED, {"version": 4}, "claims version 4"),
         (2, CallState.SKIPPED, {}, "cannot be after the rows before it"),
@@ -92,13 +94,13 @@ def rewrite(played: Played, call: int, standing: CallState, **fields: int) -> No
     ],
 )
 def test_the_judge_sees_what_is_not_so(
-    tmp_path: Path, call: int, standing: CallState, fields: dict[str, int], why: str
+    tmp_path: Path, call: int, state: CallState, fields: dict[str, int], why: str
 ) -> None:
     told: list[str] = []
 
     def tampered(played: Played) -> None:
         assert of_run(played) == []
-        rewrite(played, call, standing, **fields)
+        rewrite(played, call, state, **fields)
         told.extend(of_run(played))
 
     assert play(PLAIN, tmp_path, tampered) is not None

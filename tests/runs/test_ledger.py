@@ -23,7 +23,7 @@ import pytest
 from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, RunHeldError
 from bulkedit.runs import ledger_frames
-from bulkedit.runs.ledger import SCHEMA, SETUP_1, Event, GroupCommit, Ledger, Pace
+from bulkedit.runs.ledger import SCHEMA, Event, GroupCommit, Ledger, Pace
 from bulkedit.runs.ledger_frames import STANDINGS
 from tests.privileges import as_anybody
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def event(call: int, standing: CallState = CallState.INTENDED, at: float = 0.0, **fields: Any) -> Event:
-    return Event(at=at, call=call, standing=standing, **fields)
+def event(call: int, state: CallState = CallState.INTENDED, at: float = 0.0, **fields: Any) -> Event:
+    return Event(at=at, call=call, state=state, **fields)
 
 
 def calls_of(ledger: Ledger) -> list[int]:
@@ -56,11 +56,24 @@ def ledger(path: Path) -> Iterator[Ledger]:
 
 class TestRecord:
     def test_every_event_stays_as_it_was_written_in_the_order_of_writing(self, ledger: Ledger) -> None:
-        intent = event(3, base=1, attempts=1, digest="d")
-        reply = event(3, CallState.ACCEPTED, at=2.5, base=1, version=2, attempts=2, throttles=1, faults=3, conflicts=4)
+        intent = event(3, expected_version=1, attempts=1, digest="d")
+        reply = event(
+            3, CallState.ACCEPTED, at=2.5, expected_version=1, version=2, attempts=2, throttles=1, faults=3, conflicts=4
+        )
         ledger.append([intent])
         ledger.append([reply, event(1, CallState.REJECTED, cause="ValidationException", message="words")])
-        names = ("seq", "at", "call", "standing", "base", "version", "attempts", "throttles", "faults", "conflicts")
+        names = (
+            "seq",
+            "at",
+            "call",
+            "state",
+            "expected_version",
+            "version",
+            "attempts",
+            "throttles",
+            "faults",
+            "conflicts",
+        )
         rows = list(ledger.events())
         assert [tuple(row[name] for name in names) for row in rows] == [
             (1, 0.0, 3, "intended", 1, None, 1, 0, 0, 0),
@@ -74,18 +87,23 @@ class TestRecord:
         ]
 
     def test_a_call_stands_where_its_last_event_says(self, ledger: Ledger) -> None:
-        ledger.append([event(7, base=1), event(2, base=4)])
-        ledger.append([event(7, CallState.ACCEPTED, base=1, attempts=1), event(2, CallState.IN_DOUBT, base=4)])
-        ledger.append([event(7, CallState.APPLIED, base=1, version=2, attempts=1)])
-        found = ledger_frames.standings(ledger)
+        ledger.append([event(7, expected_version=1), event(2, expected_version=4)])
+        ledger.append(
+            [
+                event(7, CallState.ACCEPTED, expected_version=1, attempts=1),
+                event(2, CallState.OUTCOME_UNKNOWN, expected_version=4),
+            ]
+        )
+        ledger.append([event(7, CallState.APPLIED, expected_version=1, version=2, attempts=1)])
+        found = ledger_frames.states(ledger)
         assert found.schema == STANDINGS
-        assert found.select("call", "standing", "base", "version", "attempts").rows() == [
-            (2, "in doubt", 4, None, 0),
+        assert found.select("call", "state", "expected_version", "version", "attempts").rows() == [
+            (2, "outcome unknown", 4, None, 0),
             (7, "applied", 1, 2, 1),
         ]
 
     def test_a_new_ledger_is_empty(self, ledger: Ledger) -> None:
-        assert (list(ledger.events()), ledger_frames.standings(ledger).rows(), ledger.span_s()) == ([], [], 0.0)
+        assert (list(ledger.events()), ledger_frames.states(ledger).rows(), ledger.span_s()) == ([], [], 0.0)
 
     def test_the_span_is_from_the_first_event_to_the_last(self, ledger: Ledger) -> None:
         ledger.append([event(1, at=100.0), event(2, at=102.5), event(3, at=101.0)])
@@ -116,8 +134,8 @@ class TestHealthData:
             "seq",
             "at",
             "call",
-            "standing",
-            "base",
+            "state",
+            "expected_version",
             "version",
             "attempts",
             "throttles",
@@ -126,7 +144,7 @@ class TestHealthData:
             "cause",
             "message",
             "digest",
-            "base_updated_at",
+            "expected_version_updated_at",
         ]
 
     def test_its_files_are_for_their_owner_only(self, path: Path, ledger: Ledger) -> None:
@@ -145,49 +163,6 @@ class TestHealthData:
         assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
 
 
-# -- a ledger of version 1, which a run of an earlier bulkedit has left
-
-
-@pytest.fixture
-def older(path: Path) -> Path:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(SETUP_1)
-        connection.execute("PRAGMA journal_mode = WAL")
-        row = (1.0, 7, "applied", 1, 2, 1, 0, 0, 0, None, "words", "d")
-        columns = "at, call, standing, base, version, attempts, throttles, faults, conflicts, cause, message, digest"
-        connection.execute(f"INSERT INTO event ({columns}) VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
-        connection.commit()
-    path.chmod(0o600)
-    return path
-
-
-class TestOlder:
-    def test_it_is_read_as_it_is(self, older: Path) -> None:
-        before = older.read_bytes()
-        with Ledger.read(older) as ledger:
-            assert calls_of(ledger) == [7]
-            assert ledger.rows_of([7])[0]["base_updated_at"] is None
-            assert ledger_frames.standings(ledger).select("call", "version", "base_updated_at").rows() == [(7, 2, None)]
-        assert older.read_bytes() == before
-
-    def test_to_go_on_it_becomes_one_of_this_version_without_loss(self, older: Path) -> None:
-        with Ledger.open(older) as ledger:
-            ledger.append([event(8, base_updated_at=5.5)])
-        with Ledger.open(older) as ledger:
-            assert [(row["call"], row["message"], row["base_updated_at"]) for row in ledger.events()] == [
-                (7, "words", None),
-                (8, None, 5.5),
-            ]
-            assert [row["base_updated_at"] for row in ledger.rows_of([7, 8])] == [None, 5.5]
-
-    def test_its_tables_are_checked_as_strictly(self, older: Path) -> None:
-        with closing(sqlite3.connect(older)) as connection:
-            connection.execute("ALTER TABLE event ADD COLUMN base_updated_at REAL")
-        for way in (Ledger.read, Ledger.open):
-            with pytest.raises(LedgerError, match="not those of a ledger: 'event'"):
-                way(older)
-
-
 # -- durability
 
 WRITER = """
@@ -198,7 +173,7 @@ WRITER = """
     from bulkedit.client.responses import CallState
 
     def event(call):
-        return Event(at=0.0, call=call, standing=CallState.INTENDED)
+        return Event(at=0.0, call=call, state=CallState.INTENDED)
 
     def say(text):
         sys.stdout.write(f"{text}\\n")
@@ -499,7 +474,7 @@ class TestDamage:
         content[len(content) // 2 : len(content) // 2 + 8192] = bytes(8192)
         path.write_bytes(content)
         with Ledger.read(path) as damaged:
-            calls = ledger_frames.standings(damaged)["call"].to_list()
+            calls = ledger_frames.states(damaged)["call"].to_list()
             assert damaged.damage
             assert 0 < len(calls) < 2000
             assert calls == sorted(set(calls))
@@ -591,7 +566,7 @@ class TestDamage:
 
 def test_the_pace_of_a_run_is_kept_in_the_bins_of_its_activity(tmp_path: Path) -> None:
     with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
-        ledger.append([Event(at=0.0, call=0, standing=CallState.INTENDED), Pace(0.0, 0.25), Pace(10.0, 0.5)])
-        ledger.append([Pace(90.0, 2.0), Event(at=100.0, call=0, standing=CallState.APPLIED), Pace(101.0, 4.0)])
+        ledger.append([Event(at=0.0, call=0, state=CallState.INTENDED), Pace(0.0, 0.25), Pace(10.0, 0.5)])
+        ledger.append([Pace(90.0, 2.0), Event(at=100.0, call=0, state=CallState.APPLIED), Pace(101.0, 4.0)])
         assert ledger_frames.paces(ledger, 4).rows() == [(0, 0.5), (3, 4.0)]
-        assert ledger_frames.standings(ledger).height == 1
+        assert ledger_frames.states(ledger).height == 1

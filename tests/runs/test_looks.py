@@ -11,7 +11,7 @@ import pytest
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.parsing import newest_of
 from bulkedit.client.responses import Page, Refusal, Refused
-from bulkedit.emulator import UNTHROTTLED, Emulator, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Emulator, Settings, serve
 from tests.emulator.hospital import document
 from tests.runs.harness import FAST, Passing, row, run
 
@@ -27,7 +27,7 @@ EDITS = 40
 
 @pytest.fixture(name="emulator")
 def _emulator() -> Iterator[Emulator]:
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01))) as emulator:
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as emulator:
         yield emulator
 
 
@@ -41,15 +41,15 @@ def asked(emulator: Emulator) -> Counter[str]:
 
 async def test_looks_that_one_quota_has_no_room_for_go_out_under_the_other(emulator: Emulator, tmp_path: Path) -> None:
     ended = await run(emulator, tmp_path, rows(emulator, EDITS), rates=RATES)
-    assert ended.tally.applied == EDITS
+    assert ended.counters.applied == EDITS
     counts = asked(emulator)
     assert counts["ListImageSetVersions"] > EDITS > counts["GetImageSet"] > 0
-    assert ended.tally.reads == counts["ListImageSetVersions"] + counts["GetImageSet"]
+    assert ended.counters.reads == counts["ListImageSetVersions"] + counts["GetImageSet"]
 
 
 async def test_nothing_is_listed_while_there_is_room(emulator: Emulator, tmp_path: Path) -> None:
     ended = await run(emulator, tmp_path, rows(emulator, 5))
-    assert ended.tally.applied == 5
+    assert ended.counters.applied == 5
     assert asked(emulator)["ListImageSetVersions"] == 0
 
 
@@ -80,8 +80,8 @@ async def test_a_run_that_may_not_list_goes_on_without(
 
     rates = {**RATES, Operation.GET: Rate(50, 5)}
     ended = await run(emulator, tmp_path, rows(emulator, EDITS), wrap=wrap, rates=rates, workers=4)
-    assert ended.tally.applied == EDITS
-    assert ended.tally.parked == 0
+    assert ended.counters.applied == EDITS
+    assert ended.counters.parked == 0
     assert 1 <= clients[0].asked <= 4  # those that were out together
 
 

@@ -64,7 +64,9 @@ WRITE_TROUBLES = [
 # What the ledger may have of a call one after the other. A process that takes up an intended call takes its outcome for
 # unknown, and does not write that down.
 _STEPS = {(state, following) for (state, _), (following, _) in CALLS.rows.items()}
-FOLLOWS = _STEPS | {(CallState.INTENDED, following) for state, following in _STEPS if state is CallState.IN_DOUBT}
+FOLLOWS = _STEPS | {
+    (CallState.INTENDED, following) for state, following in _STEPS if state is CallState.OUTCOME_UNKNOWN
+}
 
 places = st.integers(0, IMAGE_SETS - 1)
 edits = st.one_of(
@@ -236,7 +238,7 @@ class Run(RuleBasedStateMachine):
         process(self.server, self.plan, self.ledger, **self._options())
         sheet = judge(self.server, self.plan, self.ledger)
         assert sheet.outcomes[Outcome.UNPROCESSED] == 0
-        if self.policy is OnConflict.REBASE:
+        if self.policy is OnConflict.RETRY:
             named = self.plan.edits().filter(pl.col("version").is_null()).collect()["edit"].to_list()
             assert {self._outcomes()[edit] for edit in named} <= {Outcome.APPLIED, Outcome.REJECTED}
         self._hold_to_the_dictionary()
@@ -264,14 +266,14 @@ class Run(RuleBasedStateMachine):
         _, wrong = weigh(self.server, undoing.plan, undoing.ledger, (self.plan, self.ledger))
         assert not wrong
         with Ledger.read(undoing.ledger) as ledger:
-            assert set(ledger_frames.standings(ledger)["standing"]) == {"applied"}
+            assert set(ledger_frames.states(ledger)["state"]) == {"applied"}
 
     def _outcomes(self) -> dict[int, Outcome]:
         with Ledger.read(self.ledger) as ledger:
-            standing = dict(ledger_frames.standings(ledger).select("call", "standing").iter_rows())
+            state = dict(ledger_frames.states(ledger).select("call", "state").iter_rows())
             call_of = dict(self.plan.edits().select("edit", "call").collect().iter_rows())
             call_of |= {edit: part.call for part in ledger.parts() for edit in part.edits}
-        return {edit: outcome_of(CallState(standing[call])) for edit, call in call_of.items()}
+        return {edit: outcome_of(CallState(state[call])) for edit, call in call_of.items()}
 
     def _hold_to_the_dictionary(self) -> None:
         outcomes = self._outcomes()
@@ -299,16 +301,16 @@ def strays(events: Iterable[Event]) -> list[tuple[int, str, str]]:
     found = []
     for event in events:
         before = last.get(event.call, CallState.PLANNED)
-        sent_again = before not in OPEN and event.standing is CallState.PLANNED
-        if (before, event.standing) not in FOLLOWS and not sent_again:
-            found.append((event.call, str(before), str(event.standing)))
-        last[event.call] = event.standing
+        sent_again = before not in OPEN and event.state is CallState.PLANNED
+        if (before, event.state) not in FOLLOWS and not sent_again:
+            found.append((event.call, str(before), str(event.state)))
+        last[event.call] = event.state
     return found
 
 
 def test_a_state_that_does_not_follow_by_the_table_is_found() -> None:
     said = [(0, "planned"), (0, "intended"), (1, "accepted"), (0, "accepted"), (0, "skipped"), (0, "planned")]
-    found = strays(Event(at=0.0, call=call, standing=CallState(state)) for call, state in said)
+    found = strays(Event(at=0.0, call=call, state=CallState(state)) for call, state in said)
     assert found == [(1, "planned", "accepted"), (0, "accepted", "skipped")]
 
 

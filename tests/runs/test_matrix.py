@@ -301,11 +301,11 @@ class Scenario:
     def applied(self) -> dict[str, int]:
         """Edits applied, by trouble."""
         with Ledger.read(self.ledger) as ledger:
-            standing = dict(ledger_frames.standings(ledger).select("call", "standing").iter_rows())
+            state = dict(ledger_frames.states(ledger).select("call", "state").iter_rows())
             call_of = {edit: part.call for part in ledger.parts() for edit in part.edits}
         counts = dict.fromkeys(TROUBLES, 0)
         for edit, call, image_set_id in self.plan.edits().select("edit", "call", "image_set_id").collect().iter_rows():
-            where = standing.get(call_of.get(edit, call), CallState.PLANNED)
+            where = state.get(call_of.get(edit, call), CallState.PLANNED)
             if image_set_id in self.names:
                 counts[self.names[image_set_id]] += outcome_of(CallState(where)) is Outcome.APPLIED
         return counts
@@ -337,7 +337,7 @@ def single_switches() -> Iterator[Any]:
     default = profile()
     for name, choices in switches().items():
         for choice in choices:
-            if name != "age" and choice != getattr(default, name):
+            if name != "service_version" and choice != getattr(default, name):
                 yield pytest.param(profile(**{name: choice}), id=f"{name}={choice}")
 
 

@@ -14,7 +14,7 @@ from bulkedit.runs.scheduler import WaitReason
 
 NUMBERS = Progress(
     calls=1000,
-    settled=400,
+    completed=400,
     outcomes={Outcome.APPLIED: 1600, Outcome.REJECTED: 2},
     in_flight=5,
     per_second=0.5,
@@ -24,8 +24,8 @@ NUMBERS = Progress(
     limited_by=WaitReason.UPDATES,
     longest_lane=3,
     longest_ahead=0,
-    settle_p50_s=2.0,
-    settle_p95_s=4.5,
+    completion_p50_s=2.0,
+    completion_p95_s=4.5,
 )
 
 
@@ -39,25 +39,25 @@ def test_and_at_the_rate_that_is_reached_where_something_else_does(limited_by: W
 
 
 def test_the_longest_lane_can_be_what_a_run_waits_for() -> None:
-    assert replace(NUMBERS, longest_lane=500, settle_p50_s=10.0).seconds_left == 5000.0
-    assert replace(NUMBERS, longest_ahead=500, settle_p50_s=10.0).seconds_left == 5000.0
+    assert replace(NUMBERS, longest_lane=500, completion_p50_s=10.0).seconds_left == 5000.0
+    assert replace(NUMBERS, longest_ahead=500, completion_p50_s=10.0).seconds_left == 5000.0
 
 
 def test_a_run_that_is_done_has_no_time_left() -> None:
-    assert replace(NUMBERS, settled=1000).seconds_left == 0.0
+    assert replace(NUMBERS, completed=1000).seconds_left == 0.0
 
 
 def test_the_line_says_it() -> None:
     assert " · ".join(parts(NUMBERS)) == (
         "400/1,000 calls · 1,600 edits applied · 2 rejected · 5 in flight · 0.50/s of 1.00/s · 1.2% throttled · "
-        "settle p50 2.0 s, p95 4.5 s · 10 min 00 s left"
+        "completed within p50 2.0 s, p95 4.5 s · 10 min 00 s left"
     )
 
 
 def test_the_bottleneck_is_what_held_calls_back_for_longest() -> None:
-    tally = RunCounters(calls=1, edits=1)
-    assert tally.bottleneck is None
-    tally.waited({WaitReason.READS}, 1.0)
-    tally.waited({WaitReason.UPDATES, WaitReason.READS}, 2.0)
-    tally.waited({WaitReason.UPDATES}, 0.5)
-    assert tally.bottleneck is WaitReason.READS
+    counters = RunCounters(calls=1, edits=1)
+    assert counters.bottleneck is None
+    counters.waited({WaitReason.READS}, 1.0)
+    counters.waited({WaitReason.UPDATES, WaitReason.READS}, 2.0)
+    counters.waited({WaitReason.UPDATES}, 0.5)
+    assert counters.bottleneck is WaitReason.READS

@@ -36,14 +36,16 @@ def one_each(tmp_path: Path) -> SavedPlan:
     return plan_of(tmp_path, [row(one, "PatientName", "X") for one in IDS])
 
 
-def ledger_of(folder: Path, standings: dict[int, CallState], parts: list[Part] | None = None) -> Ledger:
+def ledger_of(folder: Path, states: dict[int, CallState], parts: list[Part] | None = None) -> Ledger:
     ledger = Ledger.create(folder / "ledger.sqlite")
-    ledger.append([*(parts or []), *(Event(at=0.0, call=call, standing=where) for call, where in standings.items())])
+    ledger.append([*(parts or []), *(Event(at=0.0, call=call, state=where) for call, where in states.items())])
     return ledger
 
 
 STANDINGS = dict(
-    enumerate([S.PLANNED, S.INTENDED, S.IN_DOUBT, S.ACCEPTED, S.APPLIED, S.SKIPPED, S.REJECTED, S.CONFLICTED, S.FAILED])
+    enumerate(
+        [S.PLANNED, S.INTENDED, S.OUTCOME_UNKNOWN, S.ACCEPTED, S.APPLIED, S.SKIPPED, S.REJECTED, S.CONFLICTED, S.FAILED]
+    )
 )  # and three that were never begun
 
 
@@ -56,16 +58,16 @@ def test_which_calls_each_strategy_takes_up(
 ) -> None:
     with ledger_of(tmp_path, STANDINGS) as ledger:
         found = resumption(one_each, ledger, strategy)
-    assert (found.in_doubt, found.again, found.new, found.sends_new) == (3, again, 4, sends_new)
-    assert (found.settled, found.overtaken) == (5 - len(again), 0)
+    assert (found.outcome_unknown, found.again, found.new, found.sends_new) == (3, again, 4, sends_new)
+    assert (found.completed, found.overtaken) == (5 - len(again), 0)
 
 
 def test_parts_of_split_calls_are_counted_and_their_parent_is_not(tmp_path: Path, one_each: SavedPlan) -> None:
     parts = [Part(12, 0, [0]), Part(13, 0, [1]), Part(14, 12, [0]), Part(15, 12, [2])]
-    standings = {0: S.SPLIT, 12: S.SPLIT, 13: S.APPLIED, 14: S.REJECTED}
-    with ledger_of(tmp_path, standings, parts) as ledger:
+    states = {0: S.SPLIT, 12: S.SPLIT, 13: S.APPLIED, 14: S.REJECTED}
+    with ledger_of(tmp_path, states, parts) as ledger:
         found = resumption(one_each, ledger, Strategy.ALL)
-    assert (found.again, found.new, found.settled) == ((14,), 12, 1)
+    assert (found.again, found.new, found.completed) == ((14,), 12, 1)
 
 
 SET, REMOVE = row(IDS[0], "StudyDescription", "A"), row(IDS[0], "StudyDescription", {}, action="remove")
@@ -225,7 +227,7 @@ def test_failed_calls_are_made_on_a_resume_and_all_others_are_left(tmp_path: Pat
     assert after.outcomes == {Outcome.APPLIED: 6}
     assert after.requests - before.requests == 3
     with Ledger.read(ledger) as read:
-        assert ledger_frames.standings(read)["attempts"].to_list() == [3, 2, 2, 1, 1, 1]
+        assert ledger_frames.states(read)["attempts"].to_list() == [3, 2, 2, 1, 1, 1]
 
 
 def test_the_failed_strategy_leaves_what_was_never_begun(tmp_path: Path) -> None:
@@ -256,7 +258,7 @@ def test_calls_in_doubt_come_first(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, [row(one, "PatientName", "X") for one in ids])
     (last,) = [call.image_set_id for lane in plan.lanes_with({39}) for call in lane.calls]
     with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
-        ledger.append([Event(at=0.0, call=39, standing=S.INTENDED, base=1, attempts=1)])
+        ledger.append([Event(at=0.0, call=39, state=S.INTENDED, expected_version=1, attempts=1)])
     process(server, plan, tmp_path / "ledger.sqlite", workers=1)
     asked = [entry.image_set_id for entry in server.journal.since() if entry.kind == "request"]
     assert asked[0] == last

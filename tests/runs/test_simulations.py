@@ -13,7 +13,7 @@ from tests.runs.simulation import CHANGES, STEADY, Result, Scenario, simulate
 
 def named(scenario: Scenario) -> str:
     change = f" steps {scenario.steps[0].factor:g}" if scenario.steps else " tenant" if scenario.tenant else ""
-    where = f"{scenario.latency_s:g} s away, settles in {scenario.settle_s:g} s"
+    where = f"{scenario.latency_s:g} s away, completes in {scenario.completion_s:g} s"
     return f"{scenario.rate:g}/{scenario.burst:g} {where}{change}"
 
 
@@ -30,7 +30,7 @@ def hold(result: Result) -> None:
 
 OFTEN = [
     Scenario(rate=0.25, burst=1),
-    Scenario(rate=1, burst=2, latency_s=0.02, settle_s=0.2),
+    Scenario(rate=1, burst=2, latency_s=0.02, completion_s=0.2),
     Scenario(rate=1, burst=2, latency_s=1.0),
     Scenario(rate=5, burst=10),
 ]
@@ -50,7 +50,7 @@ def test_a_steady_quota_is_used_up_at_length(scenario: Scenario) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rate", "burst", "latency", "settle", "seed"),
+    ("rate", "burst", "latency", "complete", "seed"),
     [
         (0.5, 2, 0.1, 2.0, 1),
         (0.5, 2, 1.0, 7.0, 2),
@@ -67,8 +67,10 @@ def test_a_steady_quota_is_used_up_at_length(scenario: Scenario) -> None:
         (1, 5, 0.4, 10.0, 10),
     ],
 )
-def test_other_quotas_are_used_up_as_well(rate: float, burst: float, latency: float, settle: float, seed: int) -> None:
-    hold(simulate(Scenario(rate=rate, burst=burst, latency_s=latency, settle_s=settle, seed=seed)))
+def test_other_quotas_are_used_up_as_well(
+    rate: float, burst: float, latency: float, complete: float, seed: int
+) -> None:
+    hold(simulate(Scenario(rate=rate, burst=burst, latency_s=latency, completion_s=complete, seed=seed)))
 
 
 @pytest.mark.slow
@@ -104,19 +106,19 @@ def test_a_quota_of_one_request_is_shared_without_luck(seed: int) -> None:
 
 
 def test_reads_are_named_where_they_are_the_bottleneck() -> None:
-    result = simulate(Scenario(rate=1000, burst=1000, settle_s=0.2, calls=4000))
+    result = simulate(Scenario(rate=1000, burst=1000, completion_s=0.2, calls=4000))
     assert result.ended.limited_by is WaitReason.READS
     assert result.ended.quota_per_second > 20
 
 
 def test_updates_in_flight_are_named_where_they_are_the_bottleneck() -> None:
-    result = simulate(Scenario(rate=20, burst=20, settle_s=10.0, concurrent=20, calls=500))
+    result = simulate(Scenario(rate=20, burst=20, completion_s=10.0, concurrent=20, calls=500))
     assert result.ended.limited_by is WaitReason.IN_FLIGHT
 
 
 def test_a_data_store_that_takes_fewer_at_once_is_heeded() -> None:
     """402 is no throttle: the window shrinks, and the rate stays."""
-    result = simulate(Scenario(rate=20, burst=20, settle_s=2.0, concurrent=20, calls=1000))
+    result = simulate(Scenario(rate=20, burst=20, completion_s=2.0, concurrent=20, calls=1000))
     assert result.ended.left == 0
     assert result.throttled <= 0.05
     assert result.ratio <= 1.25

@@ -61,7 +61,7 @@ class Script:
     edits: tuple[dict[str, Any], ...]
     troubles: dict[int, tuple[FaultKind, ...]]
     stops: dict[int, str]  # `STOPS`, or how the answer is lost instead
-    policy: OnConflict = OnConflict.REBASE
+    policy: OnConflict = OnConflict.RETRY
     merge: bool = False
     rules: dict[str, str] = field(default_factory=dict)
     pause_s: float = 30.0
@@ -110,7 +110,7 @@ class Play:
             self.go()
             self.server.wait(self.script.pause_s)
             # the other play has no next request before which the writer could come if the run has ended
-            goes_on = self.engine is not None and self.engine.tally.unprocessed > 0
+            goes_on = self.engine is not None and self.engine.counters.unprocessed > 0
             if goes_on and self.sent in self.script.stranger_meanwhile:
                 image_set = self.server.world.image_set(DEFAULT_DATASTORE_ID, self.image_set_id)
                 self.server.world.write_as_another(image_set, self.server.now())
@@ -150,9 +150,9 @@ class Play:
 
         If a version holds what the one before holds, it depends on when a late request arrived whether it is claimed.
         """
-        wanted = ("call", "standing", "version", "conflicts")
+        wanted = ("call", "state", "version", "conflicts")
         with Ledger.read(self.ledger) as ledger:
-            found = [{name: one[name] for name in wanted} for one in ledger_frames.standings(ledger).to_dicts()]
+            found = [{name: one[name] for name in wanted} for one in ledger_frames.states(ledger).to_dicts()]
         documents = [None, *(document for _, document in self.stored())]
         for one in found:
             if one["version"] and documents[one["version"]] == documents[one["version"] - 1]:

@@ -15,7 +15,7 @@ import pytest
 from bulkedit import plans
 from bulkedit.client.responses import CallState, Lost
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.emulator import Settings, Settle, profile
+from bulkedit.emulator import CompletionTime, Settings, profile
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
@@ -39,9 +39,9 @@ A, B, C = IDS = [letter * 32 for letter in "abc"]
 KNOWN = pl.DataFrame([(one, STUDY, True) for one in IDS], schema=plans.KNOWN, orient="row")
 
 
-def service(*, settle: float = 0.5) -> Service:
+def service(*, complete: float = 0.5) -> Service:
     """One study of three primary image sets."""
-    made = Service(Settings(profile=profile(), scale=float("inf"), settle=Settle(seconds=settle)))
+    made = Service(Settings(profile=profile(), scale=float("inf"), completion_time=CompletionTime(seconds=complete)))
     for number, one in enumerate(IDS, 1):
         made.add(document(str(number), study=STUDY), image_set_id=one, primary=True)
     return made
@@ -80,9 +80,9 @@ class Ran:
 
         return run_virtual(main())
 
-    def standings(self) -> pl.DataFrame:
+    def states(self) -> pl.DataFrame:
         with Ledger.read(self.path) as ledger:
-            return ledger_frames.standings(ledger)
+            return ledger_frames.states(ledger)
 
 
 def numbers(of: Service) -> list[int]:
@@ -104,35 +104,35 @@ def test_siblings_are_looked_at_again_before_they_are_written(tmp_path: Path) ->
         series(B, "after"),
     ]
     run = Ran(tmp_path, rows)
-    tally = run.go(lambda: InProcess(of))
-    standings = run.standings()
-    assert standings["standing"].to_list() == ["applied"] * tally.calls
-    assert standings["conflicts"].sum() == 0
-    assert tally.requests == tally.calls
+    counters = run.go(lambda: InProcess(of))
+    states = run.states()
+    assert states["state"].to_list() == ["applied"] * counters.calls
+    assert states["conflicts"].sum() == 0
+    assert counters.requests == counters.calls
     assert descriptions(of) == ["X", "CHEST", "X"]
     assert [of.metadata(one)["Patient"]["DICOM"]["PatientName"] for one in IDS] == ["Y"] * 3
 
 
 def test_a_locked_sibling_is_waited_for_without_hurry(tmp_path: Path) -> None:
-    of = service(settle=120)
+    of = service(complete=120)
     of.update(C, in_series(f"{STUDY}.3", SeriesDescription="theirs"))
     run = Ran(tmp_path, of_study("StudyDescription", "X"))
-    tally = run.go(lambda: InProcess(of))
-    assert (run.standings()["standing"].to_list(), descriptions(of)) == (["applied"], ["X"] * 3)
-    assert run.standings()["faults"].sum() == 0
-    assert 2 <= tally.requests <= 20
+    counters = run.go(lambda: InProcess(of))
+    assert (run.states()["state"].to_list(), descriptions(of)) == (["applied"], ["X"] * 3)
+    assert run.states()["faults"].sum() == 0
+    assert 2 <= counters.requests <= 20
     assert numbers(of) == [2, 2, 3]
 
 
 def test_a_sibling_that_stays_locked_is_left_after_the_unlock_timeout_and_can_be_gone_on_with(tmp_path: Path) -> None:
-    of = service(settle=10_000)
+    of = service(complete=10_000)
     of.update(C, in_series(f"{STUDY}.3", SeriesDescription="theirs"))
     run = Ran(tmp_path, of_study("StudyDescription", "X"))
-    tally = run.go(lambda: InProcess(of), unlock_timeout_s=60)
-    assert (tally.parked, descriptions(of)) == (1, ["CHEST"] * 3)
-    assert tally.requests <= 20
+    counters = run.go(lambda: InProcess(of), unlock_timeout_s=60)
+    assert (counters.parked, descriptions(of)) == (1, ["CHEST"] * 3)
+    assert counters.requests <= 20
     run.go(lambda: InProcess(of, epoch=of.now + 10_000), unlock_timeout_s=20_000)
-    assert (run.standings()["standing"].to_list(), descriptions(of)) == (["applied"], ["X"] * 3)
+    assert (run.states()["state"].to_list(), descriptions(of)) == (["applied"], ["X"] * 3)
 
 
 def test_a_study_wide_removal_takes_the_stored_value(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ class LosesAnswers(InProcess):
         self.lost: set[tuple[str, int]] = set()
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
-        key = (request.image_set_id, request.base)
+        key = (request.image_set_id, request.expected_version)
         if key in self.lost:
             return await super().update(request)
         self.lost.add(key)
@@ -175,7 +175,7 @@ def test_a_study_wide_call_in_doubt_is_settled_by_the_content_of_its_image_set(t
     run.go(lambda: LosesAnswers(of, acted=acted))
     (tmp_path / "other").mkdir()
     Ran(tmp_path / "other", MIXED).go(lambda: InProcess(undisturbed))
-    assert set(run.standings()["standing"]) == {"applied"}
+    assert set(run.states()["state"]) == {"applied"}
     assert numbers(of) == numbers(undisturbed)
     assert [of.metadata(one) for one in IDS] == [undisturbed.metadata(one) for one in IDS]
 
@@ -211,7 +211,7 @@ def test_a_run_goes_on_in_the_middle_of_a_study(tmp_path: Path, nth: int, acted:
     run.go(lambda: InProcess(of, epoch=of.now))
     (tmp_path / "other").mkdir()
     Ran(tmp_path / "other", MIXED).go(lambda: InProcess(undisturbed))
-    assert set(run.standings()["standing"]) == {"applied"}
+    assert set(run.states()["state"]) == {"applied"}
     assert numbers(of) == numbers(undisturbed)
     assert [of.metadata(one) for one in IDS] == [undisturbed.metadata(one) for one in IDS]
 
@@ -254,10 +254,10 @@ def test_a_conflict_that_stopped_an_image_set_stops_it_after_a_resume_too(tmp_pa
     run = Ran(tmp_path, rows)
     with pytest.raises(Killed):
         run.go(lambda: StopsAt(of, A, B), on_conflict=OnConflict.STOP)
-    assert run.standings()["standing"].to_list()[0] == "conflicted"
+    assert run.states()["state"].to_list()[0] == "conflicted"
     run.go(lambda: InProcess(of), on_conflict=OnConflict.STOP)
     calls = run.plan.calls().select("call", "image_set_id", "study_wide").collect()
-    told = run.standings().join(calls, on="call").select("image_set_id", "study_wide", "standing").rows()
+    told = run.states().join(calls, on="call").select("image_set_id", "study_wide", "state").rows()
     assert set(told) == {(A, False, "conflicted"), (A, True, "conflicted"), (B, False, "applied")}
     assert descriptions(of) == ["CHEST"] * 3
 
@@ -278,10 +278,9 @@ def test_a_conflict_stops_its_image_set_and_its_study_but_no_sibling(
     run = Ran(tmp_path, rows)
     run.go(lambda: WritesFirst(of, written), on_conflict=OnConflict.STOP)
     calls = run.plan.calls().select("call", "image_set_id", "study_wide").collect()
-    standing = run.standings().join(calls, on="call")
+    state = run.states().join(calls, on="call")
     found = {
-        "study" if wide else one: what
-        for one, wide, what in standing.select("image_set_id", "study_wide", "standing").rows()
+        "study" if wide else one: what for one, wide, what in state.select("image_set_id", "study_wide", "state").rows()
     }
     assert found == expected
 
@@ -299,8 +298,8 @@ def test_a_study_wide_call_overtakes_what_concerns_the_same_places_of_its_siblin
     with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
         ledger.append(
             [
-                Event(at=1.0, call=0, standing=CallState.FAILED),
-                Event(at=2.0, call=1, standing=CallState.APPLIED, base=1, version=2),
+                Event(at=1.0, call=0, state=CallState.FAILED),
+                Event(at=2.0, call=1, state=CallState.APPLIED, expected_version=1, version=2),
             ]
         )
         assert resumption(plan, ledger, Strategy.FAILED).again == ((0,) if again else ())

@@ -15,7 +15,7 @@ from bulkedit.runs.copy_transitions import COPIES, DELETIONS
 from bulkedit.runs.transitions import CALLS, OPEN, A, CallAction, CallEvent, E, Machine, S, TransitionTable
 
 TABLES = [CALLS, COPIES, DELETIONS]
-SENT = (S.INTENDED, S.IN_DOUBT)
+SENT = (S.INTENDED, S.OUTCOME_UNKNOWN)
 RUNS = Path(transitions.__file__).parent
 # what a function makes other events of before the table is asked
 REFINED = {E.INVALID_AT_EXPECTED}
@@ -80,11 +80,11 @@ def test_only_the_service_or_the_edit_completes_a_call() -> None:
 
 
 def test_an_unknown_outcome_becomes_applied_only_on_proof_and_rejected_only_on_the_services_word() -> None:
-    ends = {s: [e for (of, e), (to, _) in CALLS.rows.items() if of is S.IN_DOUBT and to is s] for s in CallState}
+    ends = {s: [e for (of, e), (to, _) in CALLS.rows.items() if of is S.OUTCOME_UNKNOWN and to is s] for s in CallState}
     assert ends[S.APPLIED] == [E.OURS, E.UNCHANGED]
     assert ends[S.REJECTED] == [E.REFUSED]
     assert transitions.of_failed_update(
-        E.INVALID_AT_EXPECTED, S.IN_DOUBT, several=False, other_value=False, kept=False
+        E.INVALID_AT_EXPECTED, S.OUTCOME_UNKNOWN, several=False, other_value=False, kept=False
     ) == (E.REFUSED)
 
 
@@ -130,7 +130,7 @@ def sets_of_states(source: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         by_hand = any(
-            isinstance(t, ast.Attribute) and (t.attr == "standing" or (t.attr == "state" and not _is_own(t)))
+            isinstance(t, ast.Attribute) and (t.attr == "state" or (t.attr == "state" and not _is_own(t)))
             for t in _targets(node)
         )
         by_name = isinstance(node, ast.Constant) and node.value in {"_state", "state"}
@@ -148,7 +148,7 @@ def test_no_module_sets_a_state_by_hand(module: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "books.standing = S.FAILED",
+        "books.state = S.FAILED",
         "books.machine.state = x",
         "books.machine._state = x",
         "a.state, b = 1, 2",
@@ -182,13 +182,13 @@ POLLS: list[tuple[CallState, int, ImageSet, CallEvent]] = [
     (S.INTENDED, 4, image_set(5, status="UPDATE_FAILED"), E.OTHER_WRITER),
     (S.INTENDED, 4, image_set(5, ImageSetState.LOCKED), E.LOCKED),
     (S.INTENDED, 4, image_set(6, ImageSetState.LOCKED), E.LOCKED),
-    (S.IN_DOUBT, 4, image_set(3), E.LOCKED),
-    (S.IN_DOUBT, 4, image_set(6, ImageSetState.LOCKED), E.PASSED),
-    (S.IN_DOUBT, 4, image_set(4), E.AT_EXPECTED),
-    (S.IN_DOUBT, 4, image_set(4, ImageSetState.LOCKED), E.LOCKED),
-    (S.IN_DOUBT, 4, image_set(5, ImageSetState.LOCKED), E.LOCKED),
-    (S.IN_DOUBT, 4, image_set(5), E.REACHED),
-    (S.IN_DOUBT, 4, image_set(6), E.PASSED),
+    (S.OUTCOME_UNKNOWN, 4, image_set(3), E.LOCKED),
+    (S.OUTCOME_UNKNOWN, 4, image_set(6, ImageSetState.LOCKED), E.PASSED),
+    (S.OUTCOME_UNKNOWN, 4, image_set(4), E.AT_EXPECTED),
+    (S.OUTCOME_UNKNOWN, 4, image_set(4, ImageSetState.LOCKED), E.LOCKED),
+    (S.OUTCOME_UNKNOWN, 4, image_set(5, ImageSetState.LOCKED), E.LOCKED),
+    (S.OUTCOME_UNKNOWN, 4, image_set(5), E.REACHED),
+    (S.OUTCOME_UNKNOWN, 4, image_set(6), E.PASSED),
     (S.ACCEPTED, 4, image_set(4), E.AT_EXPECTED),
     (S.ACCEPTED, 4, image_set(5, ImageSetState.LOCKED), E.LOCKED),
     (S.ACCEPTED, 4, image_set(5), E.REACHED),
@@ -246,10 +246,10 @@ def test_whose_fault_a_failed_update_is(message: str, event: CallEvent) -> None:
     [
         (E.INVALID_AT_EXPECTED, S.INTENDED, "", E.REFUSED),
         (E.INVALID_AT_EXPECTED, S.INTENDED, "several other_value", E.REFUSED_SEVERAL),
-        (E.INVALID_AT_EXPECTED, S.IN_DOUBT, "other_value", E.REFUSED_STORED_VALUE),
+        (E.INVALID_AT_EXPECTED, S.OUTCOME_UNKNOWN, "other_value", E.REFUSED_STORED_VALUE),
         (E.FAILED_REQUEST, S.ACCEPTED, "kept", E.REFUSED),
-        (E.FAILED_REQUEST, S.IN_DOUBT, "several", E.FAILED_REQUEST),
-        (E.FAILED_REQUEST, S.IN_DOUBT, "kept", E.FAILED_KEPT),
+        (E.FAILED_REQUEST, S.OUTCOME_UNKNOWN, "several", E.FAILED_REQUEST),
+        (E.FAILED_REQUEST, S.OUTCOME_UNKNOWN, "kept", E.FAILED_KEPT),
         (E.FAILED_SERVICE, S.ACCEPTED, "several kept", E.FAILED_KEPT),
         (E.FAILED_SERVICE, S.ACCEPTED, "several", E.FAILED_SERVICE),
         (E.REACHED, S.ACCEPTED, "several other_value kept", E.REACHED),
@@ -274,7 +274,7 @@ def test_the_lines_and_the_picture_have_the_whole_table() -> None:
     assert "| intended | answer lost | in doubt | poll |" in CALLS.lines().splitlines()
     arrows = [line for line in CALLS.picture().splitlines() if " --> " in line and " : " in line]
     assert len(arrows) == len({(of, to) for (of, _), (to, _) in CALLS.rows.items() if of is not to})
-    assert "    intended --> in_doubt : answer lost<br>taken up" in arrows
+    assert "    intended --> outcome_unknown : answer lost<br>taken up" in arrows
 
 
 def test_every_event_and_every_action_is_used() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from bulkedit._json import object_in
 from bulkedit.client.responses import CallState, ImageSet, ImageSetState
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, Settle, profile
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, CompletionTime, Fault, FaultKind, profile
 from bulkedit.emulator.state.document import parse
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.plans import PlannedCall
@@ -24,7 +24,7 @@ from tests.emulator.hospital import document
 from tests.runs.harness import Passing, planned, row
 from tests.runs.judge import judge
 from tests.runs.test_matrix import Following
-from tests.runs.troubled import SETTLE_S, Emulated, Kill, emulated, process
+from tests.runs.troubled import COMPLETION_S, Emulated, Kill, emulated, process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,9 +80,9 @@ class Scene:
 
     @classmethod
     def of(
-        cls, folder: Path, *rows: dict[str, Any], merge: bool = False, settle_s: float = SETTLE_S, **rules: str
+        cls, folder: Path, *rows: dict[str, Any], merge: bool = False, completion_s: float = COMPLETION_S, **rules: str
     ) -> Scene:
-        server = emulated(profile=profile(**rules), settle=Settle(seconds=settle_s))
+        server = emulated(profile=profile(**rules), completion_time=CompletionTime(seconds=completion_s))
         image_set_id = server.world.add_image_set(
             DEFAULT_DATASTORE_ID, document(study=STUDY), now=server.now(), primary=False
         )
@@ -109,7 +109,7 @@ class Scene:
         process(self.server, self.plan, self.ledger, kill=kill, **options)
         self.server.wait(30)
         judge(self.server, self.plan, self.ledger)
-        return self.standings()
+        return self.states()
 
     def stop_after(self, updates: int, **options: Any) -> list[str]:
         """One process of the run that is told to stop when so many updates have been sent."""
@@ -125,10 +125,10 @@ class Scene:
 
     def rows(self) -> list[dict[str, Any]]:
         with Ledger.read(self.ledger) as ledger:
-            return ledger_frames.standings(ledger).to_dicts()
+            return ledger_frames.states(ledger).to_dicts()
 
-    def standings(self) -> list[str]:
-        return [row["standing"] for row in self.rows()]
+    def states(self) -> list[str]:
+        return [row["state"] for row in self.rows()]
 
     def conflicts(self) -> list[int]:
         return [row["conflicts"] for row in self.rows()]
@@ -296,7 +296,7 @@ def test_a_strangers_version_is_not_claimed_for_a_lost_request_that_would_change
     scene = Scene.of(tmp_path, edit)
     scene.trouble(struck(loss))
     follow = lambda client: Following(client, scene.server, {scene.image_set_id})  # noqa: E731
-    assert scene.go(wrap=follow, on_conflict=policy) == ["applied" if policy is OnConflict.REBASE else "conflicted"]
+    assert scene.go(wrap=follow, on_conflict=policy) == ["applied" if policy is OnConflict.RETRY else "conflicted"]
     assert scene.conflicts() == [1]
 
 
@@ -328,7 +328,7 @@ def test_a_late_request_is_not_told_rejected(
     tmp_path: Path, edits: list[dict[str, Any]], seconds: float, checked: str, constraints: str
 ) -> None:
     rules = {"checked_first": checked, "constraints": constraints}
-    scene = Scene.of(tmp_path, *edits, merge=True, settle_s=0.01, **rules)  # its twin finds it done, not under way
+    scene = Scene.of(tmp_path, *edits, merge=True, completion_s=0.01, **rules)  # its twin finds it done, not under way
     scene.trouble(struck(FaultKind.LATE, seconds=seconds))
     assert scene.go() == ["applied"]
     assert scene.versions() == ["CREATED", "UPDATED"]
@@ -352,17 +352,17 @@ def seen(version: int, *, primary: bool | None = None) -> ImageSet:
     return ImageSet(image_set_id="a", version=version, state=ImageSetState.ACTIVE, status="UPDATED", primary=primary)
 
 
-Told = tuple[str, int | None, int | None]  # standing, base, version
+Told = tuple[str, int | None, int | None]  # state, expected_version, version
 
 
-def call_of(image_set_id: str = "a", *, study_wide: bool = False, recipe: str | None = None) -> PlannedCall:
-    return PlannedCall(0, 0, image_set_id, None, None, None, None, False, study_wide, False, 1, 1, 1, recipe)
+def call_of(image_set_id: str = "a", *, study_wide: bool = False, copy_step: str | None = None) -> PlannedCall:
+    return PlannedCall(0, 0, image_set_id, None, None, None, None, False, study_wide, False, 1, 1, 1, copy_step)
 
 
 def fold(*told: Told, call: PlannedCall | None = None) -> Versions:
     versions = Versions()
-    for standing, base, version in told:
-        versions.take(call or call_of(), CallState(standing), base, version)
+    for state, expected_version, version in told:
+        versions.take(call or call_of(), CallState(state), expected_version, version)
     return versions
 
 
@@ -445,8 +445,8 @@ def test_a_call_of_the_whole_study_makes_one_version_of_each_primary_image_set(*
 
 
 def test_a_copy_makes_no_version_of_its_source() -> None:
-    assert fold(("applied", 1, 1), call=call_of(recipe="copy")).followed("a") is None
-    assert fold(("applied", 1, 2), call=call_of(recipe="edit")).followed("a") == 2
+    assert fold(("applied", 1, 1), call=call_of(copy_step="copy")).followed("a") is None
+    assert fold(("applied", 1, 2), call=call_of(copy_step="edit")).followed("a") == 2
 
 
 def test_a_version_far_away_is_counted_without_counting_up_to_it() -> None:

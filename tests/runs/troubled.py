@@ -24,7 +24,7 @@ from anyio import to_thread
 from bulkedit.client.parsing import copied_of, image_set_of, refusal_of
 from bulkedit.client.reader import Clock
 from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
-from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, Settings, Settle
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, CompletionTime, Settings
 from bulkedit.emulator.http.server import Server
 from bulkedit.emulator.http.signing import Signed
 from bulkedit.emulator.state.faults import FaultKind
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.ledger import Record
 
 EPOCH = 1_700_000_000.0
-SETTLE_S = 0.5
+COMPLETION_S = 0.5
 
 
 class LoopClock:
@@ -111,7 +111,7 @@ class Emulated(Server):
 def emulated(**settings: Any) -> Emulated:
     """An emulator that throttles nothing unless told to."""
     settings.setdefault("scale", UNTHROTTLED)
-    settings.setdefault("settle", Settle(seconds=SETTLE_S))
+    settings.setdefault("complete", CompletionTime(seconds=COMPLETION_S))
     return Emulated(Settings(**settings))
 
 
@@ -137,7 +137,7 @@ class Direct:
             encoded = {name: base64.b64encode(text.encode()).decode() for name, text in blobs.items() if text}
             body = {"DICOMUpdates": encoded}
         query = {
-            "latestVersion": request.base,
+            "latestVersion": request.expected_version,
             "force": "true" if request.force else None,
             "includeStudyImageSets": "true" if request.include_study else None,
         }
@@ -146,7 +146,7 @@ class Direct:
 
     async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
         query = {"promoteToPrimary": "true" if request.promote else None}
-        body = {"sourceImageSet": {"latestVersionId": str(request.base)}}
+        body = {"sourceImageSet": {"latestVersionId": str(request.expected_version)}}
         found = self._ask(self._on(request.image_set_id, "copyImageSet"), query, body)
         return copied_of(found) if isinstance(found, dict) else found
 
@@ -296,7 +296,7 @@ class Kill:
 class Ended:
     """How one process of a run ended."""
 
-    tally: RunCounters
+    counters: RunCounters
     killed: bool
 
 
@@ -332,7 +332,7 @@ def process(
                 prepare(engine)
                 await engine.run()
             killed = ledger.dead
-        return Ended(engine.tally, killed)
+        return Ended(engine.counters, killed)
 
     with in_place():
         return run_virtual(main())

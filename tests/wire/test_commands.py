@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.emulator import UNTHROTTLED, Settings, Settle, serve
+from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from tests.cli.shell import Result, Shell
 from tests.wire.cases import CONFIG
 from tests.wire.servers import Authority, Certificate, Server, fronting, proxying
@@ -53,7 +53,9 @@ async def call(shell: Shell, *words: str, env: _Env) -> Result:
 def emulator() -> Iterator[Emulator]:
     """One that answers for the hosts of AWS, which the proxy leads to it."""
     hosts = tuple(f"{prefix}medical-imaging.us-east-1.amazonaws.com" for prefix in ("", "runtime-"))
-    with serve(Settings(scale=UNTHROTTLED, settle=Settle(seconds=0.01), allowed_hosts=hosts)) as running:
+    with serve(
+        Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01), allowed_hosts=hosts)
+    ) as running:
         yield running
 
 

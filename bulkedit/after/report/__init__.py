@@ -1,15 +1,15 @@
 """After the run: what became of every edit, as numbers, as files that are edit lists again, and as a page."""
 
-from bulkedit.after.report.outcomes import OUTCOMES, Settlement, outcomes
+from bulkedit.after.report.outcomes import OUTCOMES, CallOutcomes, outcomes
 from bulkedit.after.report.page import write_page
 from bulkedit.after.report.results import FORMATS, ResultFile, Results, write
 
 __all__ = [
     "FORMATS",
     "OUTCOMES",
+    "CallOutcomes",
     "ResultFile",
     "Results",
-    "Settlement",
     "outcomes",
     "write",
     "write_page",

@@ -29,24 +29,23 @@ OUTCOMES: Final = pl.Schema(
         "outcome": pl.String(),
         "reason": pl.String(),  # error code or finding
         "message": pl.String(),  # the service's message without values
-        "base": pl.UInt32(),  # version before; null for the other image sets of a study-wide call, as is the next
-        "version": pl.UInt32(),  # version after
+        "version_before": pl.UInt32(),  # null for the other image sets of a study-wide call
+        "version_after": pl.UInt32(),  # null for them too
         "attempts": pl.UInt32(),
         "conflicts": pl.UInt32(),
     }
 )
-_OUTCOME_OF: Final = {str(standing): str(outcome_of(standing)) for standing in CallState}
+_OUTCOME_OF: Final = {str(state): str(outcome_of(state)) for state in CallState}
 
 
 def outcomes(run: Run) -> pl.LazyFrame:
     """What became of every edit: columns `OUTCOMES`."""
     edits = run.plan.edits().sort("row", "edit").drop("version")
-    settled = Settlement.of(run).settle(edits).rename({"version_before": "base", "version_after": "version"})
-    return settled.select(OUTCOMES.names()).cast(OUTCOMES)
+    return CallOutcomes.of(run).of_edits(edits).select(OUTCOMES.names()).cast(OUTCOMES)
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class CallOutcomes:
     """What became of the calls of a run: read once, then joined to any of the plan's edits."""
 
     # a row for each call that was begun: call, outcome, reason, message, version_before, version_after, attempts,
@@ -57,17 +56,17 @@ class Settlement:
     told: PlanAndLedger
 
     @classmethod
-    def of(cls, run: Run) -> Settlement:
+    def of(cls, run: Run) -> CallOutcomes:
         """Read the ledger. Raises LedgerError."""
         told = PlanAndLedger.of(run, times=True)
         calls = told.calls.select(
             "call",
-            outcome=_outcome("edits_stand"),
-            own=_outcome("standing"),
-            reason="cause",
+            outcome=_outcome("edits_state"),
+            own=_outcome("state"),
+            reason="reason",
             message="message",
-            version_before="base",
-            version_after=pl.when(pl.col("standing") == str(CallState.APPLIED)).then("version"),
+            version_before="expected_version",
+            version_after=pl.when(pl.col("state") == str(CallState.APPLIED)).then("version"),
             attempts="attempts",
             throttles="throttles",
             faults="faults",
@@ -81,26 +80,26 @@ class Settlement:
         leads = run.plan.calls().filter("study_wide").select("call", lead="image_set_id").collect()
         return cls(calls.drop("own"), leads, told)
 
-    def settle(self, edits: pl.LazyFrame) -> pl.LazyFrame:
-        """Edits of the plan with what became of them; their order stays, ``call`` is the part that settles each.
+    def of_edits(self, edits: pl.LazyFrame) -> pl.LazyFrame:
+        """Edits of the plan with what became of them; their order stays, ``call`` is the part that completes each.
 
         ``edits``: at least edit, call and image_set_id. The versions of a study-wide call are those of the image set
         that it names; of the others none is known.
         """
         leads = self.leads.lazy()
         edits = edits.join(leads, on="call", how="left", maintain_order="left") if self.leads.height else edits
-        edits = self.told.carried(edits).with_columns(call="settled_by").drop("settled_by")
-        settled = edits.join(self.calls.lazy(), on="call", how="left", maintain_order="left").with_columns(
+        edits = self.told.carried(edits).with_columns(call="completed_by").drop("completed_by")
+        completed = edits.join(self.calls.lazy(), on="call", how="left", maintain_order="left").with_columns(
             pl.col("outcome").fill_null(str(Outcome.UNPROCESSED)), pl.col("attempts", "conflicts").fill_null(0)
         )
         if not self.leads.height:
-            return settled
+            return completed
         own = pl.col("lead").is_null() | (pl.col("lead") == pl.col("image_set_id"))
-        return settled.with_columns(pl.when(own).then(pl.col("version_before", "version_after"))).drop("lead")
+        return completed.with_columns(pl.when(own).then(pl.col("version_before", "version_after"))).drop("lead")
 
 
-def _outcome(standing: str) -> pl.Expr:
-    outcome = pl.col(standing).replace_strict(_OUTCOME_OF, default=None, return_dtype=pl.String)
+def _outcome(state: str) -> pl.Expr:
+    outcome = pl.col(state).replace_strict(_OUTCOME_OF, default=None, return_dtype=pl.String)
     return outcome.fill_null(str(Outcome.UNPROCESSED))
 
 

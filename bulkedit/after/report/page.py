@@ -21,7 +21,7 @@ from bulkedit import _words as words
 from bulkedit._files import draft_file
 from bulkedit._printable import printable
 from bulkedit._version import __version__
-from bulkedit.after.report.outcomes import Settlement
+from bulkedit.after.report.outcomes import CallOutcomes
 from bulkedit.client.pacing import Rate, parse_rate
 from bulkedit.client.responses import CallState, Outcome
 from bulkedit.errors import UsageError
@@ -45,9 +45,9 @@ _RANGES: Final = 24  # of rows, of one reason
 _OWN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")  # `bulkedit.runs.folder.new_id`; other names may tell something
 
 
-def write_page(run: Run, path: Path, *, settlement: Settlement | None = None) -> None:
+def write_page(run: Run, path: Path, *, call_outcomes: CallOutcomes | None = None) -> None:
     """Write the page of a run to a new file, for its owner's eyes. Raises UsageError."""
-    text = page(run, settlement or Settlement.of(run))
+    text = page(run, call_outcomes or CallOutcomes.of(run))
     try:
         with draft_file(path) as file:
             file.write(text.encode())
@@ -57,7 +57,7 @@ def write_page(run: Run, path: Path, *, settlement: Settlement | None = None) ->
         raise UsageError(f"the page cannot be written ({error.strerror}).", where=str(path)) from error
 
 
-def page(run: Run, settlement: Settlement) -> str:
+def page(run: Run, call_outcomes: CallOutcomes) -> str:
     """The page as HTML. Raises UsageError where jinja2 is not installed."""
     try:
         import jinja2
@@ -77,7 +77,7 @@ def page(run: Run, settlement: Settlement) -> str:
     environment.filters |= {"count": lambda number: f"{number:,}", "duration": duration, "share": share}
     style, script = texts["page.css"], texts["page.js"]
     return environment.from_string(texts["page.html"]).render(
-        style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), **facts(run, settlement)
+        style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), **facts(run, call_outcomes)
     )
 
 
@@ -86,11 +86,11 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def facts(run: Run, settlement: Settlement) -> dict[str, object]:
+def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
     """All that the page shows."""
     numbers = summary(run)
-    bins = max(12, min(_MOST_BARS, settlement.calls.height // _PER_BAR))
-    activity, paces, settle = _of_ledger(run, bins)
+    bins = max(12, min(_MOST_BARS, call_outcomes.calls.height // _PER_BAR))
+    activity, paces, complete = _of_ledger(run, bins)
     return {
         "version": __version__,
         "run_id": run.id if _OWN_ID.fullmatch(run.id) else None,
@@ -100,12 +100,12 @@ def facts(run: Run, settlement: Settlement) -> dict[str, object]:
         "summary": numbers,
         "counts": run.plan.counts,
         "outcomes": [(str(outcome), count) for outcome, count in by_outcome(numbers).items()],
-        "beside": _estimate(run, numbers, settlement),
+        "beside": _estimate(run, numbers, call_outcomes),
         "pace": _pace(run, activity, paces, bins, numbers["seconds"]),
-        "settle": _settle(settle),
-        "reasons": _reasons(run, settlement),
+        "complete": _complete(complete),
+        "reasons": _reasons(run, call_outcomes),
         "unplanned": _unplanned(run),
-        "attributes": _attributes(run, settlement),
+        "attributes": _attributes(run, call_outcomes),
         "most_reasons": _REASONS,
     }
 
@@ -117,7 +117,7 @@ def _of_ledger(run: Run, bins: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.Seri
         return (
             ledger_frames.activity(ledger, bins),
             ledger_frames.paces(ledger, bins),
-            ledger_frames.settle_times(ledger),
+            ledger_frames.completion_times(ledger),
         )
 
 
@@ -132,11 +132,11 @@ def _rate(run: Run) -> float | None:
         return None
 
 
-def _estimate(run: Run, numbers: RunSummary, settlement: Settlement) -> list[tuple[str, str, str]]:
+def _estimate(run: Run, numbers: RunSummary, call_outcomes: CallOutcomes) -> list[tuple[str, str, str]]:
     """What, as planned, as it was."""
     counts, rate = run.plan.counts, _rate(run)
     calls, seconds = counts["calls"], numbers["seconds"]
-    made = settlement.calls.filter(pl.col("outcome") == str(Outcome.APPLIED)).height
+    made = call_outcomes.calls.filter(pl.col("outcome") == str(Outcome.APPLIED)).height
     planned = f"{duration(counts['seconds'])} at {counts['rate_per_second']:g}/s"
     if rate:
         planned = f"{duration(seconds_at(calls, Rate(rate)))} at {rate:g}/s"
@@ -188,9 +188,9 @@ def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seco
         return None
     width = seconds / bins
     accepted, throttles = [0] * bins, [0] * bins
-    for bin_, standing, events, new in activity.iter_rows():
+    for bin_, state, events, new in activity.iter_rows():
         throttles[bin_] += new
-        accepted[bin_] += events if standing == CallState.ACCEPTED else 0
+        accepted[bin_] += events if state == CallState.ACCEPTED else 0
     rates = [count / width for count in accepted]
     rate = _rate(run)
     highest = max(rates)
@@ -228,7 +228,7 @@ def _steps(learned: list[tuple[int, float]], bins: int, top: float) -> str | Non
     return " ".join(points) or None
 
 
-def _settle(times: pl.Series) -> dict[str, object] | None:
+def _complete(times: pl.Series) -> dict[str, object] | None:
     """How long updates took, as a histogram up to the 99th percentile."""
     if not times.len():
         return None
@@ -256,11 +256,11 @@ def _short(seconds: float) -> str:
 # -- tables
 
 
-def _reasons(run: Run, settlement: Settlement) -> list[dict[str, object]]:
+def _reasons(run: Run, call_outcomes: CallOutcomes) -> list[dict[str, object]]:
     """Edits that were not applied, by reason, the most frequent first, with their rows."""
     edits = run.plan.edits().select("edit", "row", "call", "image_set_id", "attribute")
     found = (
-        settlement.settle(edits)
+        call_outcomes.of_edits(edits)
         .filter(~pl.col("outcome").is_in([str(Outcome.APPLIED)]))
         .group_by("outcome", "reason", "message")
         .agg(edits=pl.len(), rows=pl.col("row").unique().sort().head(_RANGES * 50), all=pl.col("row").n_unique())
@@ -296,12 +296,12 @@ def _ranges(rows: list[int], count: int) -> str:
     return f"{text} and {more:,} more" if more else text
 
 
-def _attributes(run: Run, settlement: Settlement) -> list[dict[str, object]]:
+def _attributes(run: Run, call_outcomes: CallOutcomes) -> list[dict[str, object]]:
     """Edits by attribute and outcome, the most frequent first."""
     edits = run.plan.edits().select("edit", "call", "image_set_id", "action", "attribute", "level")
     what = pl.coalesce("attribute", pl.col("action").cast(pl.String))
     found = (
-        settlement.settle(edits)
+        call_outcomes.of_edits(edits)
         .group_by(what.alias("attribute"), pl.col("level").cast(pl.String))
         .agg(pl.len().alias("edits"), *((pl.col("outcome") == str(name)).sum().alias(str(name)) for name in Outcome))
         .sort("edits", "attribute", descending=[True, False])

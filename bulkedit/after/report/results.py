@@ -3,7 +3,7 @@
 | file | rows |
 |---|---|
 | succeeded | all of whose edits are applied, or held already (satisfied) when the plan was made |
-| unprocessed | with an edit that is not settled, and none that is worse off; rows that were never planned |
+| unprocessed | with an edit that is not completed, and none that is worse off; rows that were never planned |
 | conflicted | with an edit that another writer was before, and none that is worse off |
 | failed | with an edit that was rejected, or given up |
 
@@ -22,7 +22,7 @@ import polars as pl
 
 from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json
 from bulkedit._version import __version__
-from bulkedit.after.report.outcomes import Settlement
+from bulkedit.after.report.outcomes import CallOutcomes
 from bulkedit.client.responses import Outcome
 from bulkedit.edits import result_files as cells
 from bulkedit.edits.frame_files import writing
@@ -183,7 +183,7 @@ class Results:
 
 
 def write(
-    run: Run, folder: Path, *, format_: str = "csv", values: bool = False, settlement: Settlement | None = None
+    run: Run, folder: Path, *, format_: str = "csv", values: bool = False, call_outcomes: CallOutcomes | None = None
 ) -> Results:
     """Write the four result files and their manifest to a new folder, for their owner's eyes only.
 
@@ -193,7 +193,7 @@ def write(
     if folder.exists():
         raise UsageError("there is something there already.", where=str(folder), hint="Give another folder.")
     with writing("the result files", folder), draft_folder(folder) as draft:
-        files = _write(run, settlement or Settlement.of(run), draft, format_, values=values)
+        files = _write(run, call_outcomes or CallOutcomes.of(run), draft, format_, values=values)
         done = Results(folder, format_, values, files)
         write_private_json(draft / MANIFEST, _manifest(run, done))
     return done
@@ -212,11 +212,11 @@ def _manifest(run: Run, done: Results) -> dict[str, object]:
     }
 
 
-def _write(run: Run, settlement: Settlement, draft: Path, format_: str, *, values: bool) -> dict[str, ResultFile]:
+def _write(run: Run, call_outcomes: CallOutcomes, draft: Path, format_: str, *, values: bool) -> dict[str, ResultFile]:
     """The files, chunk by chunk in the order of the list; a row is never parted."""
     writers = {name: FORMATS[format_](draft / f"{name}.{format_}") for name in FILES}
     rows, lines = dict.fromkeys(FILES, 0), dict.fromkeys(FILES, 0)
-    for chunk in _chunks(run, settlement, values=values, spreadsheet=format_ == "csv"):
+    for chunk in _chunks(run, call_outcomes, values=values, spreadsheet=format_ == "csv"):
         for (name, writer), rank in zip(writers.items(), range(len(FILES)), strict=True):
             part = chunk.filter(pl.col("rank") == rank).drop("rank")
             writer.add(part)
@@ -231,7 +231,7 @@ def _described(path: Path, rows: int, lines: int) -> ResultFile:
     return ResultFile(path.name, rows, lines, path.stat().st_size, sha256_of(path))
 
 
-def _chunks(run: Run, settlement: Settlement, *, values: bool, spreadsheet: bool) -> Iterator[pl.DataFrame]:
+def _chunks(run: Run, call_outcomes: CallOutcomes, *, values: bool, spreadsheet: bool) -> Iterator[pl.DataFrame]:
     """Lines (`RESULTS`) of ranges of rows, with ``rank`` UInt8: the place of their file in `FILES`."""
     unplanned = _unplanned(run).collect()
     edits = run.plan.edits()
@@ -241,20 +241,20 @@ def _chunks(run: Run, settlement: Settlement, *, values: bool, spreadsheet: bool
     schema = RESULTS if values else {name: dtype for name, dtype in RESULTS.items() if name not in cells.VALUES}
     for start in range(first, last + 1, step):
         within = pl.col("row").is_between(start, start + step - 1)
-        settled = settlement.settle(edits.filter(within).sort("edit"))
+        completed = call_outcomes.of_edits(edits.filter(within).sort("edit"))
         if satisfied.height:
-            settled = pl.concat([settled, satisfied.lazy().filter(within)], how="diagonal")
+            completed = pl.concat([completed, satisfied.lazy().filter(within)], how="diagonal")
         if values:
-            settled = cells.values(settled, spreadsheet=spreadsheet)
-        planned = _lines(settled).select([*schema, "rank"])
+            completed = cells.values(completed, spreadsheet=spreadsheet)
+        planned = _lines(completed).select([*schema, "rank"])
         both = pl.concat([planned, unplanned.lazy().filter(within)], how="diagonal_relaxed")
         yield both.select([*schema, "rank"]).sort("row", maintain_order=True).collect()
 
 
-def _lines(settled: pl.LazyFrame) -> pl.LazyFrame:
+def _lines(completed: pl.LazyFrame) -> pl.LazyFrame:
     """Edits with what became of them as lines of result files."""
     rank = pl.col("outcome").replace_strict(_RANKS, return_dtype=pl.UInt8)
-    return settled.with_columns(
+    return completed.with_columns(
         rank.max().over("row").alias("rank"),
         pl.len().over("row").alias("row_edits"),
         (pl.col("outcome") == str(Outcome.APPLIED)).sum().over("row").alias("row_applied"),
@@ -286,11 +286,11 @@ def _unplanned(run: Run) -> pl.LazyFrame:
 
 
 def _satisfied(run: Run) -> pl.DataFrame:
-    """The edits that the plan does without because they held already, as `Settlement.settle` has others."""
+    """The edits that the plan does without because they held already, as `CallOutcomes.complete` has others."""
     nothing = pl.lit(0, pl.UInt32)
     # the store stands for them, no later edit has taken their place
     return (
-        run.plan.satisfied()
+        run.plan.already_satisfied()
         .collect()
         .with_columns(outcome=pl.lit(cells.SATISFIED), attempts=nothing, conflicts=nothing, same_as=pl.col("edit"))
     )

@@ -78,7 +78,7 @@ class _Own:
     """Which versions of an image set are the run's own."""
 
     versions: OwnVersions
-    by_call: dict[int, int]  # versions made by study-wide calls that name another image set, by `settled_by`
+    by_call: dict[int, int]  # versions made by study-wide calls that name another image set, by `completed_by`
     open: bool  # a call of the run may still be carried out, or has been
 
     def origin(self, version: int) -> str:
@@ -141,7 +141,7 @@ class Checker:
 
     async def _one(self, asked: _Asked, checked: Checked) -> NotVerified | None:
         image_set_id = asked.image_set_id
-        found = await self._reader.settled(image_set_id)
+        found = await self._reader.completed(image_set_id)
         if _is_gone(found):
             edits = asked.edits()
             seen = [one for one in edits if not one.superseded]
@@ -205,7 +205,7 @@ class Checker:
             return replace(asked, calls=calls)
         wide = await to_thread.run_sync(self._changes.of_calls, others)
         changes = in_study(image_set_id, asked.changes, once(wide))
-        return _Asked(image_set_id, changes, {change["settled_by"] for change in asked.changes}, calls)
+        return _Asked(image_set_id, changes, {change["completed_by"] for change in asked.changes}, calls)
 
     def _calls_of(self, study: Collection[str], lanes: Collection[int] = ()) -> pl.DataFrame:
         """The study-wide calls of the run that name an image set of a study, or are of these lanes."""
@@ -228,7 +228,7 @@ class Checker:
     ) -> JsonObject:
         document = await versions.read(found.version)
         origin = await self._origin(one, found, versions, own)
-        made = own.by_call.get(one.change["settled_by"])
+        made = own.by_call.get(one.change["completed_by"])
         return self._difference(
             one, found.image_set_id, differs, origin, made=made, latest=found.version, document=document
         )
@@ -237,7 +237,7 @@ class Checker:
         """Who made a difference: the run, or a later writer."""
         made, target = _made(one), await versions.target(one)
         if made is None:
-            made = own.by_call.get(one.change["settled_by"])
+            made = own.by_call.get(one.change["completed_by"])
         if made is not None:
             if made >= found.version:
                 return OURS
@@ -316,9 +316,9 @@ class Checker:
         """
         if not others:
             return None
-        reported = {change["settled_by"] for change in wide}
+        reported = {change["completed_by"] for change in wide}
         calls = self._calls_of([lead, *others], {change["lane"] for change in wide})
-        beside = calls.filter(~pl.col("open") & ~pl.col("settled_by").is_in(list(reported)))
+        beside = calls.filter(~pl.col("open") & ~pl.col("completed_by").is_in(list(reported)))
         more = await to_thread.run_sync(self._changes.of_calls, beside) if beside.height else []
         asked = once(sorted([*wide, *more], key=lambda change: change["edit"]))
         named = [sibling for sibling in others if sibling in self._named]
@@ -346,7 +346,7 @@ class _Asked:
     def edits(self) -> list[ExpectedChange[ChangeRow]]:
         """The edits that are checked."""
         found = held(self.changes)
-        return [one for one in found if self.reported is None or one.change["settled_by"] in self.reported]
+        return [one for one in found if self.reported is None or one.change["completed_by"] in self.reported]
 
 
 def _is_gone(found: ImageSet | Refused) -> bool:
@@ -360,7 +360,7 @@ def _made(one: ExpectedChange[ChangeRow]) -> int | None:
     change = one.change
     if change["lead"] != change["image_set_id"]:
         return None
-    return change["version"] if change["version"] is not None else change["base"]
+    return change["version"] if change["version"] is not None else change["expected_version"]
 
 
 def _place_of(one: ExpectedChange[ChangeRow]) -> JsonObject:

@@ -6,6 +6,7 @@ counts in seconds per request rather than in requests per second.
 
 from bulkedit.client.pacing.adaptive import Learner
 from bulkedit.client.pacing.backoff import FAULT, LOOK, Backoff
+from bulkedit.client.pacing.completion_times import CompletionTimes
 from bulkedit.client.pacing.in_flight import Window
 from bulkedit.client.pacing.rates import (
     AUTO,
@@ -18,7 +19,6 @@ from bulkedit.client.pacing.rates import (
     parse_rate,
     parse_read_pace,
 )
-from bulkedit.client.pacing.settle_times import SettleTimes
 from bulkedit.client.pacing.token_bucket import Pacer, Pacing, pacer
 
 __all__ = [
@@ -29,12 +29,12 @@ __all__ = [
     "WRITES",
     "Auto",
     "Backoff",
+    "CompletionTimes",
     "Learner",
     "Operation",
     "Pacer",
     "Pacing",
     "Rate",
-    "SettleTimes",
     "Window",
     "pacer",
     "parse_pace",

@@ -33,7 +33,7 @@ class Window:
         self._size = min(float(self.most), self._size + _GROWTH_PER_UPDATE)
 
     def refused(self, now: float, sent: float, in_flight: int) -> None:
-        """An update that was sent at ``sent`` was one too many, with ``in_flight`` others taken and not settled.
+        """An update that was sent at ``sent`` was one too many, with ``in_flight`` others taken and not completed.
 
         Refusals of requests that were out together are one.
         """

@@ -124,7 +124,7 @@ def _begin(
 ) -> Answer:
     """Lock both. The source stays readable and goes back to the status it had; the destination gets a version."""
     document, message = (None, ending) if isinstance(ending, str) else (ending, None)
-    due = world.settle_time(source.latest.document.size, request.now, request.doom)
+    due = world.completion_time(source.latest.document.size, request.now, request.doom)
     if destination is None:
         destination = _new_image_set(world, request, source, document)
     else:

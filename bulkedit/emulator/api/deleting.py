@@ -22,7 +22,7 @@ def delete_image_set(world: World, request: Request) -> Answer:
     world.check_unlocked(image_set)
     world.check_room(datastore, ACTION)
     image_set.latest.status = "DELETING"
-    due = world.settle_time(0, request.now, request.doom)
+    due = world.completion_time(0, request.now, request.doom)
     world.begin(image_set, Pending(ACTION, due, "DELETED", makes_version=False), now=request.now)
     return {
         "datastoreId": datastore.id,

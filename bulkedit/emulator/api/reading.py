@@ -60,10 +60,10 @@ def _readable(world: World, image_set: StoredImageSet, asked: int | None) -> int
     """The version to read. That in the making is not ready (409); by default its predecessor answers for it."""
     switch = world.profile.metadata_while_updating
     wanted = asked or image_set.number
-    if wanted <= image_set.settled or switch == "new":
+    if wanted <= image_set.completed or switch == "new":
         return wanted
-    if asked is None and switch == "previous" and image_set.settled:
-        return image_set.settled
+    if asked is None and switch == "previous" and image_set.completed:
+        return image_set.completed
     raise Conflict("The metadata of the image set is still being processed. Try again in a few seconds.")
 
 

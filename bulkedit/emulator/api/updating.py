@@ -103,7 +103,7 @@ def _begin(
 ) -> None:
     """Lock the image sets; each gets its next version, that of the siblings with a status of its own."""
     size = sum(target.latest.document.size for target in targets)
-    due = world.settle_time(size, request.now, request.doom)
+    due = world.completion_time(size, request.now, request.doom)
     for position, target in enumerate(targets):
         document = documents[position] if documents else target.latest.document
         status = "UPDATING_FOR_STUDY_CONSISTENCY" if position else "UPDATING"

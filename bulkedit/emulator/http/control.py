@@ -93,7 +93,7 @@ def _status(server: Running, _query: dict[str, str], _body: bytes) -> JsonObject
         "version": __version__,
         "profile": dataclasses.asdict(settings.profile),
         "scale": str(world.quota.scale),
-        "settle": dataclasses.asdict(settings.settle),
+        "completion_time": dataclasses.asdict(settings.completion_time),
         "seed": settings.seed,
         "now": server.now(),
         "datastores": {d.id: {"name": d.name, "imageSets": len(d.image_sets)} for d in world.datastores.values()},

@@ -309,7 +309,7 @@ def _id(text: str | None) -> str | None:
 def _describe_version(note: Note, request: Request) -> None:
     version = request.params.get("latestVersionId") or request.params.get("versionId")
     if isinstance(version, str) and len(version) <= 18:
-        note["base"] = int(version)
+        note["expected_version"] = int(version)
     note["force"] = request.flag("force")
     note["study_wide"] = request.flag("includeStudyImageSets")
 

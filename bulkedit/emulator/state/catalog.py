@@ -104,7 +104,7 @@ class Order:
 
 
 class Catalog:
-    """The indexes of one data store. It knows what search knows: the settled versions."""
+    """The indexes of one data store. It knows what search knows: the completed versions."""
 
     def __init__(self) -> None:
         self.by_key = {name: Index() for name in FIELDS}
@@ -112,7 +112,7 @@ class Catalog:
         self.by_update = Order()
 
     def file(self, image_set: StoredImageSet) -> None:
-        """Enter the settled content of an image set, or take its place as the latest update."""
+        """Enter the completed content of an image set, or take its place as the latest update."""
         old, keys = image_set.listing, image_set.keys
         if old is None:
             image_set.born = self.by_creation.append(image_set)
@@ -123,7 +123,7 @@ class Catalog:
             if before != after:
                 index.discard(before, image_set)
                 index.add(after, image_set)
-        image_set.listing = Listing(image_set.settled, keys, self.by_update.append(image_set))
+        image_set.listing = Listing(image_set.completed, keys, self.by_update.append(image_set))
 
     def restore(self, image_sets: list[tuple[StoredImageSet, int]]) -> None:
         """Enter image sets that were kept, each at the positions it had: its own, and the given one among updates."""
@@ -132,7 +132,7 @@ class Catalog:
         for image_set, order in sorted(image_sets, key=lambda item: item[1]):
             for name, index in self.by_key.items():
                 index.add(getattr(image_set.keys, name), image_set)
-            image_set.listing = Listing(image_set.settled, image_set.keys, self.by_update.append(image_set, order))
+            image_set.listing = Listing(image_set.completed, image_set.keys, self.by_update.append(image_set, order))
 
     def strike(self, image_set: StoredImageSet) -> None:
         """Take an image set out."""

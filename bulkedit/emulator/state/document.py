@@ -75,7 +75,7 @@ class Document:
 
     @property
     def size(self) -> int:
-        """Bytes of JSON, near enough for a quota or a settle time."""
+        """Bytes of JSON, near enough for a quota or a completion time."""
         series = sum(len(s.part) + sum(map(len, s.instances.values())) for s in self.series.values())
         return len(self.patient) + len(self.study) + series
 

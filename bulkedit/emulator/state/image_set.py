@@ -52,7 +52,7 @@ class Pending:
 
 
 class Listing(NamedTuple):
-    """What SearchImageSets knows of an image set: a settled version."""
+    """What SearchImageSets knows of an image set: a completed version."""
 
     number: int
     keys: Keys
@@ -68,7 +68,7 @@ class StoredImageSet:
     created_at: float
     primary: bool
     accessed_at: float
-    keys: Keys  # of the settled content
+    keys: Keys  # of the completed content
     born: int = 0  # position in the order of createdAt
     versions: list[Version] = field(default_factory=list)
     pending: Pending | None = None
@@ -88,7 +88,7 @@ class StoredImageSet:
         return self.versions[-1]
 
     @property
-    def settled(self) -> int:
+    def completed(self) -> int:
         """The latest version whose metadata is final; 0 for a copy that is still being made."""
         under_way = self.pending is not None and self.pending.makes_version
         return self.number - 1 if under_way else self.number

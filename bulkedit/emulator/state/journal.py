@@ -28,7 +28,7 @@ class Entry:
     action: str | None = None  # of a request
     datastore_id: str | None = None
     image_set_id: str | None = None
-    base: int | None = None  # the version that the request names
+    expected_version: int | None = None  # the version that the request names
     version: int | None = None  # the version that the answer names, or that reached the state
     status: int | None = None  # HTTP status; None where the connection was dropped
     code: str | None = None  # the error code of a refusal
@@ -52,7 +52,7 @@ class Note(TypedDict, total=False):
     action: str
     datastore_id: str
     image_set_id: str
-    base: int
+    expected_version: int
     version: int
     status: int
     code: str

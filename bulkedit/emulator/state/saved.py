@@ -190,8 +190,8 @@ class StateFile:
         self._written[record["id"]] = len(versions)
         image_set = StoredImageSet(**record, keys=keys_of(versions[-1].document), versions=versions)
         image_set.pending = Pending(**pending) if pending else None
-        if image_set.settled:
-            image_set.keys = keys_of(versions[image_set.settled - 1].document)
+        if image_set.completed:
+            image_set.keys = keys_of(versions[image_set.completed - 1].document)
         return world.place(image_set), order
 
     def _load_version(self, record: str, patient: bytes, study: bytes, series: bytes) -> Version:

@@ -47,23 +47,23 @@ class World:
         self.tokens: dict[str, str] = {}  # client token of a data store or job -> its id
         self.changes: list[StateChange] = []
         self.dirty: dict[int, StoredImageSet | StoredDatastore | Job] = {}
-        self._agenda: list[tuple[float, int, StoredImageSet | StoredDatastore, Pending | str | None]] = []
+        self._schedule: list[tuple[float, int, StoredImageSet | StoredDatastore, Pending | str | None]] = []
         self._count = itertools.count()
 
     # -- time
 
     def advance(self, now: float) -> None:
         """Let happen what is due by ``now``, in order."""
-        while self._agenda and self._agenda[0][0] <= now:
-            due, _, thing, what = heapq.heappop(self._agenda)
+        while self._schedule and self._schedule[0][0] <= now:
+            due, _, thing, what = heapq.heappop(self._schedule)
             if isinstance(thing, StoredDatastore):
-                self._settle_datastore(thing, str(what), due)
+                self._complete_datastore(thing, str(what), due)
             elif what is None:
                 self._file(thing)
             elif what is _ANOTHER:
                 self.write_as_another(thing, due)
             elif isinstance(what, Pending) and thing.pending is what:
-                self._settle(thing, what)
+                self._complete(thing, what)
 
     # -- data stores
 
@@ -96,9 +96,9 @@ class World:
         """Let a data store be in the making, or in deletion."""
         datastore.status, datastore.updated_at = status, now
         self.touched(datastore)
-        self._enter(self.settle_time(0, now, None), datastore, ends)
+        self._enter(self.completion_time(0, now, None), datastore, ends)
 
-    def _settle_datastore(self, datastore: StoredDatastore, status: str, now: float) -> None:
+    def _complete_datastore(self, datastore: StoredDatastore, status: str, now: float) -> None:
         datastore.status, datastore.updated_at = status, now
         self.touched(datastore)
 
@@ -189,11 +189,11 @@ class World:
         if image_set.pending is not None and image_set.pending.due != NEVER:
             self._enter(image_set.pending.due, image_set, _ANOTHER)
 
-    def settle_time(self, size: int, now: float, doom: Doom | None) -> float:
+    def completion_time(self, size: int, now: float, doom: Doom | None) -> float:
         """When an action on a document of this size will be done."""
-        return NEVER if doom and doom.hangs else now + self.settings.settle.draw(self.rng, size)
+        return NEVER if doom and doom.hangs else now + self.settings.completion_time.draw(self.rng, size)
 
-    def _settle(self, image_set: StoredImageSet, pending: Pending) -> None:
+    def _complete(self, image_set: StoredImageSet, pending: Pending) -> None:
         datastore = self.datastores[image_set.datastore_id]
         image_set.pending = None
         if pending.counted:
@@ -219,7 +219,7 @@ class World:
         image_set.versions = [replace(version, document=bare) for version in image_set.versions]
 
     def take_in(self, image_set: StoredImageSet, now: float) -> None:
-        """Let a settled content be found: at once among its study's, after the lag by search."""
+        """Let a completed content be found: at once among its study's, after the lag by search."""
         datastore = self.datastores[image_set.datastore_id]
         keys = self._keys(image_set)
         if image_set.primary and (image_set.listing is None or keys.study_uid != image_set.keys.study_uid):
@@ -244,7 +244,7 @@ class World:
             self.datastores[image_set.datastore_id].catalog.file(image_set)
 
     def _enter(self, due: float, thing: StoredImageSet | StoredDatastore, what: Pending | str | None) -> None:
-        heapq.heappush(self._agenda, (due, next(self._count), thing, what))
+        heapq.heappush(self._schedule, (due, next(self._count), thing, what))
 
     # -- adding image sets
 
@@ -309,14 +309,14 @@ class World:
             mine = [(s, order) for s, order in image_sets if s.datastore_id == datastore.id and s.deleted_at is None]
             datastore.catalog.restore([(s, order) for s, order in mine if order is not None])
             for image_set, order in mine:
-                if image_set.primary and image_set.settled:
+                if image_set.primary and image_set.completed:
                     datastore.primaries.add(image_set.keys.study_uid, image_set)
-                if order is None and image_set.settled:
+                if order is None and image_set.completed:
                     datastore.catalog.file(image_set)
                 self._resume(image_set)
             if datastore.status in {"CREATING", "DELETING"}:
                 ends = "ACTIVE" if datastore.status == "CREATING" else "DELETED"
-                self._enter(datastore.updated_at + self.settings.settle.seconds, datastore, ends)
+                self._enter(datastore.updated_at + self.settings.completion_time.seconds, datastore, ends)
 
     def _resume(self, image_set: StoredImageSet) -> None:
         if (pending := image_set.pending) is None:

@@ -194,7 +194,7 @@ def until(look: Callable[[], Any], over: Callable[[Any], bool]) -> Json:
     sys.exit("waited in vain")
 
 
-def settled(datastore_id: str, image_set_id: str) -> dict[str, Any]:
+def completed(datastore_id: str, image_set_id: str) -> dict[str, Any]:
     found: dict[str, Any] = until(
         lambda: wrapper.get_image_set(datastore_id, image_set_id), lambda found: found["imageSetState"] != "LOCKED"
     )
@@ -269,7 +269,7 @@ def look(datastore_id: str, image_set_id: str, folder: Path) -> None:
 def updates(datastore_id: str, image_set_id: str, folder: Path) -> None:
     def update(name: str, version: int, change: Json, *, force: bool = False) -> None:
         answer = wrapper.update_image_set_metadata(datastore_id, image_set_id, str(version), change, force=force)
-        after = settled(datastore_id, image_set_id)
+        after = completed(datastore_id, image_set_id)
         say(name, answer["imageSetWorkflowStatus"], answer["latestVersionId"], after["imageSetWorkflowStatus"])
 
     def instance(content: dict[str, Any], uid: str = FIRST) -> dict[str, Any]:
@@ -295,8 +295,8 @@ def updates(datastore_id: str, image_set_id: str, folder: Path) -> None:
 
 def copies(datastore_id: str, source: str) -> tuple[str, str]:
     def copied(name: str, image_set_id: str) -> str:
-        settled(datastore_id, source)
-        after = settled(datastore_id, image_set_id)
+        completed(datastore_id, source)
+        after = completed(datastore_id, image_set_id)
         say(name, after["imageSetWorkflowStatus"], after["versionId"])
         return image_set_id
 
@@ -315,7 +315,7 @@ def copies(datastore_id: str, source: str) -> tuple[str, str]:
     copied("copy-destination", into(part, "1"))
     other = copied("copy-again", wrapper.copy_image_set(datastore_id, source, "1", subset=[(SERIES, FIRST)]))
     wrapper.update_image_set_metadata(datastore_id, other, "1", updatable(Patient={"DICOM": {"PatientID": "OTHER"}}))
-    settled(datastore_id, other)
+    completed(datastore_id, other)
     copied("copy-inconsistent", into(other, "2"))
     copied("copy-forced", into(other, "3", force=True))
     return part, other
@@ -334,10 +334,10 @@ def tags(datastore_id: str, image_set_id: str) -> None:
 
 def deletion(datastore_id: str, primary: str, part: str) -> str:
     say("delete", wrapper.delete_image_set(datastore_id, primary)["imageSetWorkflowStatus"])
-    say("deleted", settled(datastore_id, primary)["imageSetWorkflowStatus"])
+    say("deleted", completed(datastore_id, primary)["imageSetWorkflowStatus"])
     promoted = wrapper.copy_image_set(datastore_id, part, "2", promote=True)
-    settled(datastore_id, part)
-    say("promoted", str(settled(datastore_id, promoted)["isPrimary"]).lower())
+    completed(datastore_id, part)
+    say("promoted", str(completed(datastore_id, promoted)["isPrimary"]).lower())
     return promoted
 
 
@@ -356,8 +356,8 @@ def main() -> None:
         primary = searches(datastore_id)
         look(datastore_id, primary, Path(folder))
         copy = wrapper.copy_image_set(datastore_id, primary, "1")
-        settled(datastore_id, primary)
-        after = settled(datastore_id, copy)
+        completed(datastore_id, primary)
+        after = completed(datastore_id, copy)
         say("copy", after["imageSetWorkflowStatus"], after["versionId"])
         updates(datastore_id, copy, Path(folder))
         part, other = copies(datastore_id, primary)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bulkedit import plans
-from bulkedit.client.pacing import SettleTimes
+from bulkedit.client.pacing import CompletionTimes
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.plans import PlannedCall, SavedPlan
@@ -21,7 +21,7 @@ from bulkedit.runs.lane import LaneContext, LaneRun
 from bulkedit.runs.ledger import SETUP, Event, Ledger, Part
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.resume import resumption
-from bulkedit.runs.service_quirks import Learned
+from bulkedit.runs.service_quirks import ServiceQuirks
 from tests.runs.harness import KEY, about_plan, frame
 from tests.runs.model import service
 from tests.runs.model.copies import Numbers, clone
@@ -58,7 +58,7 @@ class Case:
         documents: list[dict[str, Any]],
         writes: dict[str, dict[str, Any]],
         switches: Switches | None = None,
-        policy: OnConflict = OnConflict.REBASE,
+        policy: OnConflict = OnConflict.RETRY,
         known: pl.DataFrame | None = None,
         merge: bool = False,
         wide: tuple[str, ...] = (),
@@ -99,8 +99,8 @@ class Case:
         again = resumption(self.plan, book, strategy)
         events = tuple(plain(event) for event in again.events(book, 0.0))
         book.append(events)
-        tally = RunCounters(calls=self.plan.counts["calls"], edits=self.plan.counts["edits"])
-        history = History(self.plan, book, tally, sends_new=again.sends_new)
+        counters = RunCounters(calls=self.plan.counts["calls"], edits=self.plan.counts["edits"])
+        history = History(self.plan, book, counters, sends_new=again.sends_new)
         book.close()
         return events, history
 
@@ -116,9 +116,9 @@ class Case:
             options=self.options,
             rng=random.Random(1),
             key=KEY,
-            quirks=Learned(versions_reused=history.versions_reused),
+            quirks=ServiceQuirks(versions_reused=history.versions_reused),
             budget=RetryBudget(),
-            settle_times=SettleTimes(),
+            completion_times=CompletionTimes(),
             begun=history.begun,
             new_call=Numbers(history.new_call()),
             payload_limit=self.plan.payload_limit,

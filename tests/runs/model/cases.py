@@ -87,7 +87,7 @@ WRITES: Final = {
 def case(
     of: str,
     switches: Switches | None = None,
-    policy: OnConflict = OnConflict.REBASE,
+    policy: OnConflict = OnConflict.RETRY,
     writes: tuple[str, ...] = tuple(WRITES),
 ) -> Case:
     """A case by the name of its list."""

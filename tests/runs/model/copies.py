@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Final
 
-from bulkedit.client.pacing import SettleTimes
+from bulkedit.client.pacing import CompletionTimes
 from bulkedit.runs.budget import RetryBudget
 from bulkedit.runs.options import EngineOptions
 
@@ -30,8 +30,8 @@ class Numbers:
 
 _NEUTRAL: Final = {  # times, waits, counters, and what is the same in all states
     *("due", "through", "quota_hit", "locked_since", "sent_at", "accepted_at", "locked_at", "refused_since"),
-    *("attempts", "throttles", "faults", "polls", "repeats", "read_repeats", "calls_left", "edits", "number"),
-    *("_sent", "_now", "_epoch", "rng", "budget", "settle_times", "options", "key", "payload_limit"),
+    *("attempts", "throttles", "faults", "polls", "repeats", "read_retries", "calls_left", "edits", "number"),
+    *("_sent", "_now", "_epoch", "rng", "budget", "completion_times", "options", "key", "payload_limit"),
 }
 _SHARED: Final = (
     str,
@@ -43,10 +43,10 @@ _SHARED: Final = (
     random.Random,
     bytes,
     EngineOptions,
-    SettleTimes,
+    CompletionTimes,
     RetryBudget,
 )
-_REPEATS: Final = {"repeats", "read_repeats"}  # they count, and time what comes next
+_REPEATS: Final = {"repeats", "read_retries"}  # they count, and time what comes next
 _atoms: set[type] = set()  # types whose values do not change
 _changing: dict[type, str] = {}  # other types, and how they are copied
 

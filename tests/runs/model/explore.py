@@ -109,7 +109,7 @@ def _find_dead_ends(goes_on: list[int | None], found: Found) -> None:
 
 
 def _note_end(case: Case, state: State, number: int, found: Found) -> None:
-    if state.lane is not None or state.again or states.unsettled(case, state):
+    if state.lane is not None or state.again or states.unfinished(case, state):
         return
     if any(stored.pending for stored in state.store):
         return
@@ -163,7 +163,7 @@ def only_with_stops(case: Case, scope: Scope, stopped: Found) -> list[tuple[str,
 def told(key: Any) -> str:
     """A result in words."""
     outcomes, stores = key
-    calls = ", ".join(f"{standing}, version {version}, {n} conflicts" for standing, version, n in outcomes)
+    calls = ", ".join(f"{state}, version {version}, {n} conflicts" for state, version, n in outcomes)
     makers = [[f"{maker}{'!' if failed else ''}" for _, maker, failed in versions] for versions in stores]
     return f"{calls}; made by {makers}"
 

@@ -9,7 +9,7 @@ from bulkedit.client.responses import CallState
 from bulkedit.runs.lane import EARLIER_CONFLICT
 from bulkedit.runs.ledger import Event
 from tests.runs.model import service
-from tests.runs.model.state import standings
+from tests.runs.model.state import states
 
 if TYPE_CHECKING:
     from bulkedit.plans import PlannedCall
@@ -22,17 +22,17 @@ _ABSENT = object()
 
 def broken(case: Case, state: State) -> str | None:
     """What does not hold of what the ledger says and what the image sets are; None if all does."""
-    last = standings(state)
+    last = states(state)
     for call, event in last.items():
         found = case.calls[call]
-        if (why := _twice(case, state, found)) or (event.standing.settled and (why := _untrue(case, state, event))):
-            return f"call {call} ({event.standing}, version {event.version}, cause {event.cause}): {why}"
+        if (why := _twice(case, state, found)) or (event.state.completed and (why := _untrue(case, state, event))):
+            return f"call {call} ({event.state}, version {event.version}, reason {event.reason}): {why}"
     return _out_of_order(case, last)
 
 
 def _out_of_order(case: Case, last: dict[int, Event]) -> str | None:
     """Calls of one place that were applied in another order than that of the list."""
-    applied = [(call, last[call]) for call in sorted(last) if last[call].standing is CallState.APPLIED]
+    applied = [(call, last[call]) for call in sorted(last) if last[call].state is CallState.APPLIED]
     for (call, event), (later, after) in pairwise(applied):
         reverts = case.calls[later].revert_to or case.calls[call].revert_to
         one_place = reverts or _paths(case.calls[call]) & _paths(case.calls[later])
@@ -72,11 +72,11 @@ def _untrue(case: Case, state: State, event: Event) -> str | None:
     met = _conflicts(state, call, places)
     if event.conflicts > met * (1 + state.again):  # what is sent again meets the same version again
         return f"{event.conflicts} conflicts counted, and {met} versions of others"
-    if event.standing in {CallState.APPLIED, CallState.SKIPPED}:
+    if event.state in {CallState.APPLIED, CallState.SKIPPED}:
         return _not_applied(state, call, event, places, made)
     if made:
         return f"it was carried out: {made}"
-    told = event.standing is CallState.CONFLICTED and event.cause != EARLIER_CONFLICT
+    told = event.state is CallState.CONFLICTED and event.reason != EARLIER_CONFLICT
     return "no other writer was there" if told and not met else None
 
 
@@ -114,7 +114,7 @@ def _cannot_be_told(state: State, event: Event, place: int) -> bool:
     """
     told = [one for group in (state.ledger, *state.tail) for one in group if isinstance(one, Event)]
     before = told[: told.index(event)]
-    seen = any(one.version is not None and one.version == one.base for one in before)
+    seen = any(one.version is not None and one.version == one.expected_version for one in before)
     version = state.store[place].versions[(event.version or 0) - 1]
     return not seen and event.call in version.reused
 
@@ -138,9 +138,9 @@ def _holds(call: PlannedCall, document: Document) -> bool:
 
 
 def outcomes(state: State) -> list[tuple[CallState, int | None, int]]:
-    """Of each call: standing, version and counted conflicts."""
-    last = standings(state)
-    return [(last[call].standing, last[call].version, last[call].conflicts) for call in sorted(last)]
+    """Of each call: state, version and counted conflicts."""
+    last = states(state)
+    return [(last[call].state, last[call].version, last[call].conflicts) for call in sorted(last)]
 
 
 def result(state: State) -> tuple[Any, ...]:

@@ -121,7 +121,7 @@ def update(
         return Refused(Refusal.INVALID, "ValidationException"), store
     if any(store[target].pending for target in targets):
         return Refused(Refusal.CONFLICT, "ConflictException"), store
-    if request.base != found.number:
+    if request.expected_version != found.number:
         return Refused(Refusal(switches.stale), "stale"), store
     if invalid:
         return Refused(Refusal.INVALID, "ValidationException"), store
@@ -143,7 +143,7 @@ def _after(found: Stored, request: UpdateRequest, switches: Switches) -> Documen
     return found.versions[request.revert_to - 1].document if there else None
 
 
-def settle(store: Store, place: int, switches: Switches) -> Store:
+def complete(store: Store, place: int, switches: Switches) -> Store:
     """The update under way ends."""
     found = store[place]
     pending = found.pending

@@ -2,7 +2,7 @@
 
 A choice is a word or a few; a script is a list of choices, from the state in which a run has not begun:
 
-settle P: the update of image set P ends. resume new, failed or all: a process begins. answer: the service answers the
+complete P: the update of image set P ends. resume new, failed or all: a process begins. answer: the service answers the
 lane's request as its rules say. throttle: it refuses it for the quota. lose: the answer to an update is lost, its
 request is on its way. arrive N: the request number N of those is carried out. conflict, unknown: refusals. fail W,
 arrive N W: the update is accepted and will fail. lag: a look shows what was there before the last change. write P W:
@@ -69,7 +69,7 @@ def key_of(state: State) -> int:
 def choices(case: Case, state: State, scope: Scope) -> Iterator[str]:
     """All that may happen next."""
     troubles = _allowed(state, scope)
-    yield from (f"settle {place}" for place, stored in enumerate(state.store) if stored.pending)
+    yield from (f"complete {place}" for place, stored in enumerate(state.store) if stored.pending)
     if state.lane is None:
         yield from _beginnings(case, state, troubles)
     elif withdraws(state):
@@ -102,7 +102,7 @@ def _allowed(state: State, scope: Scope) -> set[str]:
 
 
 def _beginnings(case: Case, state: State, troubles: set[str]) -> Iterator[str]:
-    if unsettled(case, state):
+    if unfinished(case, state):
         yield "resume new"
     if "again" in troubles and state.ledger:
         yield from ("resume failed", "resume all")
@@ -156,9 +156,9 @@ def fair(case: Case, state: State) -> str | None:
     """What happens next if all goes well; None at the end."""
     under_way = (place for place, stored in enumerate(state.store) if stored.pending)
     if (place := next(under_way, None)) is not None:
-        return f"settle {place}"
+        return f"complete {place}"
     if state.lane is None:
-        return "resume new" if unsettled(case, state) else None
+        return "resume new" if unfinished(case, state) else None
     return "withdraw" if withdraws(state) else "answer"
 
 
@@ -174,7 +174,7 @@ def withdraws(state: State) -> bool:
     return lane is not None and state.draining and (isinstance(lane.request, Update) or not lane.under_way)
 
 
-def standings(state: State) -> dict[int, Event]:
+def states(state: State) -> dict[int, Event]:
     """The last event of each call, also of those that are not durable."""
     last: dict[int, Event] = {}
     for group in (state.ledger, *state.tail):
@@ -184,13 +184,12 @@ def standings(state: State) -> dict[int, Event]:
     return last
 
 
-def unsettled(case: Case, state: State) -> bool:
+def unfinished(case: Case, state: State) -> bool:
     """Whether calls, or parts of calls, are left."""
-    last = standings(state)
+    last = states(state)
     wanted = {call.call for call in case.lane.calls}
     for group in (state.ledger, *state.tail):
         wanted.update(record.call for record in group if isinstance(record, Part))
     return any(
-        call not in last or not (last[call].standing.settled or last[call].standing is CallState.SPLIT)
-        for call in wanted
+        call not in last or not (last[call].state.completed or last[call].state is CallState.SPLIT) for call in wanted
     )

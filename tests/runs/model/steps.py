@@ -33,16 +33,18 @@ def _clean(state: State) -> State:
     """Without requests that can never be carried out now, because their version is past."""
     if not state.late:
         return state
-    alive = tuple(sorted((late for late in state.late if late[0].base >= _settled(state, late)), key=repr))
+    alive = tuple(
+        sorted((late for late in state.late if late[0].expected_version >= _completed(state, late)), key=repr)
+    )
     return state._replace(late=alive)
 
 
-def _settled(state: State, late: tuple[UpdateRequest, int]) -> int:
+def _completed(state: State, late: tuple[UpdateRequest, int]) -> int:
     return len(state.store[ord(late[0].image_set_id[0]) - ord("a")].versions)
 
 
-def _settle(case: Case, state: State, place: str) -> State:
-    return state._replace(store=service.settle(state.store, int(place), case.switches))
+def _complete(case: Case, state: State, place: str) -> State:
+    return state._replace(store=service.complete(state.store, int(place), case.switches))
 
 
 def _arrive(case: Case, state: State, number: str, why: str = "") -> State:
@@ -178,7 +180,7 @@ def _fail(case: Case, state: State, why: str) -> State:
 
 
 _STEPS: Final[dict[str, Callable[..., State]]] = {
-    "settle": _settle,
+    "complete": _complete,
     "arrive": _arrive,
     "write": _write,
     "kill": _kill,

@@ -57,35 +57,35 @@ def test_three_troubles_in_any_order(name: str, policy: OnConflict, switches: Sw
 
 @pytest.mark.slow
 def test_two_faults_another_writer_and_two_stops_in_any_order() -> None:
-    _explored("two sets", Switches(), OnConflict.REBASE, ALL)
+    _explored("two sets", Switches(), OnConflict.RETRY, ALL)
 
 
 # what explorations have found wrong, as the shortest script
 
 REPLAYED = [
-    ("two sets", "rebase", {}, "lose|write 0 both|answer|answer"),
-    ("what holds already", "rebase", {}, "lose|write 0 else|answer|answer"),
-    ("two sets", "rebase", {}, "answer|settle 0|answer|kill 2|resume new|lag"),
-    ("named one after the other", "rebase", {}, "fail by-service|settle 0|answer|answer|settle 0|kill 1|resume new"),
-    ("two removals", "rebase", {}, "answer|unknown|answer|kill sending|resume failed|answer|answer|answer|settle 0"),
-    ("two sets", "rebase", {}, "write 0 else|answer|answer|kill 1|resume new|lag"),
+    ("two sets", "retry", {}, "lose|write 0 both|answer|answer"),
+    ("what holds already", "retry", {}, "lose|write 0 else|answer|answer"),
+    ("two sets", "retry", {}, "answer|complete 0|answer|kill 2|resume new|lag"),
+    ("named one after the other", "retry", {}, "fail by-service|complete 0|answer|answer|complete 0|kill 1|resume new"),
+    ("two removals", "retry", {}, "answer|unknown|answer|kill sending|resume failed|answer|answer|answer|complete 0"),
+    ("two sets", "retry", {}, "write 0 else|answer|answer|kill 1|resume new|lag"),
     (
         "two sets",
-        "rebase",
+        "retry",
         {"failed": "kept"},
-        "kill sending|resume new|answer|fail by-service|settle 0|answer|arrive 0",
+        "kill sending|resume new|answer|fail by-service|complete 0|answer|arrive 0",
     ),
-    ("named and not", "rebase", {"failed": "kept"}, "lose|answer|fail by-service|settle 0|answer|arrive 0"),
+    ("named and not", "retry", {"failed": "kept"}, "lose|answer|fail by-service|complete 0|answer|arrive 0"),
     (
         "removal and set",
-        "rebase",
+        "retry",
         {"failed": "kept"},
-        "answer|lose|answer|fail by-service|settle 0|answer|answer|arrive 0",
+        "answer|lose|answer|fail by-service|complete 0|answer|answer|arrive 0",
     ),
-    ("two sets", "rebase", {}, "unknown|kill sending|resume failed|answer|arrive 0|settle 0"),
-    ("two sets", "stop", {}, "unknown|kill sending|resume failed|answer|arrive 0|settle 0"),
-    ("two sets", "rebase", {}, "unknown|kill sending|resume failed|answer|answer|settle 0"),
-    ("one place twice", "rebase", {}, "unknown|answer|settle 0|kill 1|resume failed"),
+    ("two sets", "retry", {}, "unknown|kill sending|resume failed|answer|arrive 0|complete 0"),
+    ("two sets", "stop", {}, "unknown|kill sending|resume failed|answer|arrive 0|complete 0"),
+    ("two sets", "retry", {}, "unknown|kill sending|resume failed|answer|answer|complete 0"),
+    ("one place twice", "retry", {}, "unknown|answer|complete 0|kill 1|resume failed"),
 ]
 
 
@@ -98,9 +98,9 @@ def test_what_was_wrong_once(name: str, policy: str, switches: dict[str, str], s
 @pytest.mark.parametrize(
     "script",
     [
-        "answer|answer|settle 0|kill 1",
-        "answer|answer|settle 0|answer|drain|withdraw",
-        "answer|answer|settle 0|answer|kill 3",
+        "answer|answer|complete 0|kill 1",
+        "answer|answer|complete 0|answer|drain|withdraw",
+        "answer|answer|complete 0|answer|kill 3",
     ],
 )
 def test_a_stop_does_not_keep_a_removal_from_its_second_try(script: str) -> None:
@@ -117,30 +117,38 @@ def _finds(name: str, scope: Scope, switches: Switches | None = None) -> str:
 
 
 def test_a_call_that_is_made_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CALLS.rows, (CallState.IN_DOUBT, CallEvent.REACHED), (CallState.PLANNED, CallAction.START_NOW))
+    monkeypatch.setitem(
+        CALLS.rows, (CallState.OUTCOME_UNKNOWN, CallEvent.REACHED), (CallState.PLANNED, CallAction.START_NOW)
+    )
     assert "carried out 2 times" in _finds("two sets", Scope(faults=1))
 
 
 def test_a_version_that_is_not_ours_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CALLS.rows, (CallState.IN_DOUBT, CallEvent.REACHED), (CallState.APPLIED, CallAction.CLAIM))
+    monkeypatch.setitem(
+        CALLS.rows, (CallState.OUTCOME_UNKNOWN, CallEvent.REACHED), (CallState.APPLIED, CallAction.CLAIM)
+    )
     assert "its versions are []" in _finds("two sets", Scope(faults=1, writes=1))
 
 
 def test_an_outcome_that_is_not_true_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CALLS.rows, (CallState.IN_DOUBT, CallEvent.INVALID), (CallState.REJECTED, CallAction.COMPLETE))
+    monkeypatch.setitem(
+        CALLS.rows, (CallState.OUTCOME_UNKNOWN, CallEvent.INVALID), (CallState.REJECTED, CallAction.COMPLETE)
+    )
     switches = Switches(checks="content-first")
     assert "it was carried out" in _finds("removal and set", Scope(faults=1), switches)
 
 
 def test_a_run_that_does_not_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        CALLS.rows, (CallState.IN_DOUBT, CallEvent.AT_EXPECTED), (CallState.IN_DOUBT, CallAction.POLL_LATER)
+        CALLS.rows,
+        (CallState.OUTCOME_UNKNOWN, CallEvent.AT_EXPECTED),
+        (CallState.OUTCOME_UNKNOWN, CallAction.POLL_LATER),
     )
     assert "does not end" in _finds("two sets", Scope(faults=1))
 
 
 def test_a_pair_that_the_table_does_not_have_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(CALLS.rows, (CallState.IN_DOUBT, CallEvent.PASSED))
+    monkeypatch.delitem(CALLS.rows, (CallState.OUTCOME_UNKNOWN, CallEvent.PASSED))
     assert "cannot meet" in _finds("two sets", Scope(faults=1, writes=1))
 
 

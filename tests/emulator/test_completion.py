@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit.emulator import Settings, Settle
+from bulkedit.emulator import CompletionTime, Settings
 from tests.emulator.hospital import Json, Service, document, in_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class TestSettleTime:
+class TestCompletionTime:
     def test_it_is_fixed(self) -> None:
-        assert {Settle(seconds=2.0).draw(random.Random(0), size) for size in (1, 10**6)} == {2.0}
+        assert {CompletionTime(seconds=2.0).draw(random.Random(0), size) for size in (1, 10**6)} == {2.0}
 
     def test_it_is_spread_around_its_median(self) -> None:
         rng = random.Random(0)
-        drawn = [Settle(seconds=2.0, sigma=0.5).draw(rng, 1) for _ in range(2000)]
+        drawn = [CompletionTime(seconds=2.0, sigma=0.5).draw(rng, 1) for _ in range(2000)]
         assert 1.9 < statistics.median(drawn) < 2.1
         assert min(drawn) < 1.0
         assert max(drawn) > 4.0
 
     def test_it_grows_with_the_document(self) -> None:
-        settle = Settle(seconds=1.0, seconds_per_mb=2.0)
-        assert [settle.draw(random.Random(0), size) for size in (0, 10**6)] == [1.0, 3.0]
+        complete = CompletionTime(seconds=1.0, seconds_per_mb=2.0)
+        assert [complete.draw(random.Random(0), size) for size in (0, 10**6)] == [1.0, 3.0]
 
     def test_the_same_seed_takes_the_same_times(self) -> None:
         def times(seed: int) -> list[float]:
-            service = Service(Settings(scale=1000.0, settle=Settle(sigma=1.0), seed=seed))
+            service = Service(Settings(scale=1000.0, completion_time=CompletionTime(sigma=1.0), seed=seed))
             ids = [service.add(document(study=f"9.{number}")) for number in range(5)]
             for one in ids:
                 service.update(one, in_study(StudyDescription="X"))
@@ -42,7 +42,7 @@ class TestSettleTime:
         assert times(1) == times(1) != times(2)
 
     def test_actions_end_in_the_order_of_their_ends(self) -> None:
-        service = Service(Settings(scale=1000.0, settle=Settle(sigma=1.0)))
+        service = Service(Settings(scale=1000.0, completion_time=CompletionTime(sigma=1.0)))
         for number in range(20):
             service.update(service.add(document(study=f"9.{number}")), in_study(StudyDescription="X"))
         service.world.changes.clear()

@@ -150,7 +150,7 @@ def listed(first: str, count: pl.Expr) -> pl.Expr:
 def warnings(found: pl.DataFrame) -> list[WarningRecord]:
     """What to tell of rows that take studies apart. ``found``: `TORN`."""
     told = []
-    for code, rows in (("study-torn", found.drop_nulls("attribute")), ("study-part-reverted", _unknown(found))):
+    for code, rows in (("study-inconsistent", found.drop_nulls("attribute")), ("study-part-reverted", _unknown(found))):
         if not rows.height:
             continue
         studies = rows.get_column("study").n_unique()
@@ -182,13 +182,13 @@ def _unknown(found: pl.DataFrame) -> pl.DataFrame:
 _MOST_ROWS: Final = 100  # of one warning
 _ALIKE: Final = "HealthImaging keeps Patient and Study attributes the same in all primary image sets of a study."
 _PROBLEMS: Final = {
-    "study-torn": "{studies} will have primary image sets that differ at Patient or Study level: the first in "
+    "study-inconsistent": "{studies} will have primary image sets that differ at Patient or Study level: the first in "
     "{attribute}, which {there} of its {size} have otherwise than the rest ({missing}).",
     "study-part-reverted": "only a part of the primary image sets of {studies} is reverted, of the first {there} of "
     "{size}: not {missing}. If their versions differ at Patient or Study level, the image sets will too.",
 }
 _HINTS: Final = {
-    "study-torn": "Revert or edit all image sets of the study, or none.",
+    "study-inconsistent": "Revert or edit all image sets of the study, or none.",
     "study-part-reverted": "To keep the study together, revert all of them. After the run, compare Patient and Study "
     "attributes of these image sets.",
 }

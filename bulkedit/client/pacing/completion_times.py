@@ -1,4 +1,4 @@
-"""How long updates take to settle, learned from looks at image sets, and when to look."""
+"""How long updates take to complete, learned from looks at image sets, and when to look."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import random
 
-_KEPT: Final = 128  # of the latest settle times
-_FIRST_LOOK: Final = 0.9  # the share of updates that should be found settled by their first look
+_KEPT: Final = 128  # of the latest completion times
+_FIRST_LOOK: Final = 0.9  # the share of updates that should be found completed by their first look
 _UNKNOWN_S: Final = 0.25  # before anything was observed
-_EARLIER: Final = 0.995  # what a first look found settled was settled before it; so looks move earlier until one fails
+_EARLIER: Final = (
+    0.995  # what a first look found completed was completed before it; so looks move earlier until one fails
+)
 _FAR_EARLIER: Final = 0.9  # and faster where no lock has lasted nearly as long: looks that waited for a quota were late
 _NEARLY: Final = 0.8
 _BETWEEN: Final = 0.4  # of the way from the last look that found a lock to the one that did not: late costs more
@@ -22,8 +24,8 @@ _LONGEST_STEP_S: Final = 15.0
 
 
 @dataclass(slots=True)
-class SettleTimes:
-    """Seconds from an update's acceptance to its settlement, as looks have shown it in this run."""
+class CompletionTimes:
+    """Seconds from an update's acceptance to its call_outcomes, as looks have shown it in this run."""
 
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
     _ordered: list[float] = field(default_factory=list)  # these, while none has been added: asked for more often
@@ -32,10 +34,10 @@ class SettleTimes:
     def __len__(self) -> int:
         return len(self._latest)
 
-    def settled(self, seconds: float, locked_s: float | None) -> None:
-        """A look that left ``seconds`` after the acceptance found an update settled; one at ``locked_s`` had not.
+    def completed(self, seconds: float, locked_s: float | None) -> None:
+        """A look that left ``seconds`` after the acceptance found an update completed; one at ``locked_s`` had not.
 
-        Between the two it settled; where the first look found it, at some time before.
+        Between the two it completed; where the first look found it, at some time before.
         """
         if locked_s is not None:
             self._add(locked_s + _BETWEEN * (seconds - locked_s))
@@ -53,7 +55,7 @@ class SettleTimes:
         self._longest_lock_s = max(self._longest_lock_s, seconds)
 
     def quantile(self, share: float) -> float | None:
-        """Within which time this share of the latest updates had settled; None before any has."""
+        """Within which time this share of the latest updates had completed; None before any has."""
         if not self._latest:
             return None
         ordered = self._ordered = self._ordered or sorted(self._latest)

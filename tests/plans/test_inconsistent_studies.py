@@ -39,7 +39,7 @@ ALL = [described(0), described(1), described(2)]
 def test_a_revert_of_a_part_of_what_is_edited_whole_is_refused(asked: Rows, mode: plans.StudyWide) -> None:
     rows = [*asked, revert(image_set(0, 2))]
     plan = made(rows, ABOUT, mode)
-    assert codes(plan)[:1] == [(len(rows) + 1, "study-torn")]
+    assert codes(plan)[:1] == [(len(rows) + 1, "study-inconsistent")]
     said = plan.set_aside.row(0, named=True)
     assert said["problem"] == (
         "takes StudyDescription of row 2 back in 1 of the 3 primary image sets of its study; not reverted: "
@@ -49,7 +49,9 @@ def test_a_revert_of_a_part_of_what_is_edited_whole_is_refused(asked: Rows, mode
     assert "primary image sets of a study, or in none" in said["likely"]
     kept = made(rows, ABOUT, mode, contradictions=LAST)
     assert codes(kept) == []
-    assert plans.torn_by(kept.edits, ABOUT).select("row", "attribute").rows() == [(len(rows) + 1, "StudyDescription")]
+    assert plans.inconsistent_studies_of(kept.edits, ABOUT).select("row", "attribute").rows() == [
+        (len(rows) + 1, "StudyDescription")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_a_revert_of_a_part_of_what_is_edited_whole_is_refused(asked: Rows, mode
 def test_what_leaves_the_study_alike_is_planned(rows: Rows) -> None:
     plan = made(rows, ABOUT)
     assert codes(plan) == []
-    assert plans.torn_by(plan.edits, ABOUT).drop_nulls("attribute").height == 0
+    assert plans.inconsistent_studies_of(plan.edits, ABOUT).drop_nulls("attribute").height == 0
 
 
 @pytest.mark.parametrize("mode", [AUTO, ON, OFF])
@@ -73,29 +75,29 @@ def test_a_row_that_means_the_study_after_a_revert_is_not_the_same_as_one_before
     """It means also the image set that has been reverted in between."""
     plan = made([whole(one=1), revert(image_set(0, 1)), whole(one=0)], ABOUT, mode, contradictions=LAST)
     assert plan.edits.sort("call").select("row", "sent").rows() == [(2, True), (3, True), (4, True)]
-    assert plans.torn_by(plan.edits, ABOUT).drop_nulls("attribute").height == 0
+    assert plans.inconsistent_studies_of(plan.edits, ABOUT).drop_nulls("attribute").height == 0
 
 
 def test_a_study_of_which_nothing_is_known_is_not_told_of() -> None:
     plan = made([whole(), revert(image_set(0, 2))], None)
-    assert (codes(plan), plans.torn_by(plan.edits, None).height) == ([], 0)
+    assert (codes(plan), plans.inconsistent_studies_of(plan.edits, None).height) == ([], 0)
 
 
 def warned(plan: plans.Plan, about: pl.DataFrame = ABOUT) -> list[tuple[str, list[int]]]:
-    return [(one["code"], one["rows"]) for one in plans.warnings(plans.torn_by(plan.edits, about))]
+    return [(one["code"], one["rows"]) for one in plans.warnings(plans.inconsistent_studies_of(plan.edits, about))]
 
 
 def test_without_study_wide_calls_what_is_sent_as_it_stands_is_a_warning() -> None:
     """Of what the user has asked for by name nothing is refused."""
     assert warned(made(ALL, ABOUT, OFF)) == []
-    assert warned(made(ALL[:2], ABOUT, OFF)) == [("study-torn", [2, 3])]
-    assert warned(made([described(0, "Y", version=1), *ALL[1:]], ABOUT, OFF)) == [("study-torn", [2, 3, 4])]
-    assert warned(made([whole(), revert(image_set(0, 2))], ABOUT, OFF)) == [("study-torn", [3])]
-    assert warned(made([whole("Y"), described(1)], ABOUT, OFF, contradictions=LAST)) == [("study-torn", [3])]
+    assert warned(made(ALL[:2], ABOUT, OFF)) == [("study-inconsistent", [2, 3])]
+    assert warned(made([described(0, "Y", version=1), *ALL[1:]], ABOUT, OFF)) == [("study-inconsistent", [2, 3, 4])]
+    assert warned(made([whole(), revert(image_set(0, 2))], ABOUT, OFF)) == [("study-inconsistent", [3])]
+    assert warned(made([whole("Y"), described(1)], ABOUT, OFF, contradictions=LAST)) == [("study-inconsistent", [3])]
 
 
 def test_a_revert_of_a_part_of_a_study_may_take_it_apart() -> None:
-    (warning,) = plans.warnings(plans.torn_by(made([revert(image_set(0, 2))], ABOUT).edits, ABOUT))
+    (warning,) = plans.warnings(plans.inconsistent_studies_of(made([revert(image_set(0, 2))], ABOUT).edits, ABOUT))
     assert (warning["code"], warning["rows"], warning["more"]) == ("study-part-reverted", [2], 0)
     assert f"not {image_set(0, 0)}, {image_set(0, 1)}." in warning["problem"]
 
@@ -103,7 +105,7 @@ def test_a_revert_of_a_part_of_a_study_may_take_it_apart() -> None:
 def test_a_warning_names_the_first_rows_and_counts_the_others() -> None:
     about = known(*[2] * 150)
     rows = [revert(image_set(study, 0)) for study in range(150)]
-    (warning,) = plans.warnings(plans.torn_by(made(rows, about).edits, about))
+    (warning,) = plans.warnings(plans.inconsistent_studies_of(made(rows, about).edits, about))
     assert (len(warning["rows"]), warning["more"]) == (100, 50)
     assert "150 studies" in warning["problem"]
 
@@ -135,4 +137,4 @@ def test_exactly_the_lists_that_take_a_study_apart_are_told(rows: Rows) -> None:
             elif asked["action"] == "set" and (asked["key"] == image_set(0, one) or asked["study_wide"]):
                 now[asked["attribute"]] = asked["value"]
     differ = any(now != stored[0] for now in stored)
-    assert bool(plans.torn_by(plan.edits, ABOUT).drop_nulls("attribute").height) == differ
+    assert bool(plans.inconsistent_studies_of(plan.edits, ABOUT).drop_nulls("attribute").height) == differ
