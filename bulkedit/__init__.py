@@ -95,6 +95,9 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bulkedit.errors import require_posix
+
+    require_posix()
     from bulkedit import api as library
 
     return getattr(library, name)

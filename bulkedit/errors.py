@@ -7,6 +7,7 @@ Texts name an option by its field of the options' dataclass, in backticks and wi
 one: `service_version=2026`. So they speak to the library; the command line words them as flags (`worded`).
 """
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from typing import ClassVar
@@ -61,6 +62,20 @@ class BulkeditError(Exception):
     def __str__(self) -> str:
         head = f"{printable(self.where)}: {self.what}" if self.where else self.what
         return "\n".join(line for line in (head, self.likely, self.hint) if line)
+
+
+class UnsupportedSystemError(BulkeditError, ImportError):
+    """bulkedit does not run on this system."""
+
+
+def require_posix() -> None:
+    """Raises UnsupportedSystemError on Windows, which has neither flock nor the modes of private files."""
+    if importlib.util.find_spec("fcntl") is None:
+        raise UnsupportedSystemError(
+            "bulkedit does not run on Windows.",
+            likely="It needs file locks and private files as Linux and macOS have them.",
+            hint="Install it in the Windows Subsystem for Linux: wsl --install",
+        )
 
 
 class UsageError(BulkeditError):

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import typer
 from rich.panel import Panel
 from rich.text import Text
-from typer._click.exceptions import ClickException
 from typer.core import TyperCommand
 
 from bulkedit.cli import _config
 from bulkedit.cli._console import SafeConsole, colourless, out, rows, show_error, speaking_of
-from bulkedit.errors import UsageError
+from bulkedit.errors import BulkeditError, require_posix
 from bulkedit.options.declaring import Argument, Declared, Option, all_declared
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def safe_texts(*, now: bool = False) -> Iterator[None]:
         if now:
             _make_safe()
         yield
-    except ClickException:
+    except typer.TyperException:
         _make_safe()
         raise
 
@@ -117,8 +116,9 @@ class Manual(TyperCommand):
         lists = [words.get(name) for name, one in self.declared.items() if _is_list(one)]
         named = next((one for one in lists if one not in {None, "-"} and not Path(one).is_dir()), None)
         try:
+            require_posix()
             return _config.filled(self.declared, self.known, named)
-        except UsageError as error:
+        except BulkeditError as error:
             show_error(error)
             raise typer.Exit(error.exit_code) from None
 
