@@ -224,7 +224,7 @@ def _levels() -> dict[str, Level]:
 
 @functools.cache
 def _by_keyword() -> dict[str, Attribute]:
-    from pydicom._dicom_dict import DicomDictionary
+    from pydicom.datadict import DicomDictionary  # type: ignore[attr-defined] # no public name iterates the dictionary
 
     levels = _levels()
     return {
