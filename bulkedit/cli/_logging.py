@@ -91,7 +91,7 @@ def tell_of_defect(error: Exception) -> None:
     console = err()
     if (place := _log.leave(error, None) or _left_in_a_file_of_its_own(error)) is not None:
         console.print(f"Its traceback, without values, is in {printable(place)}")
-    console.print(f"Please report it, with that traceback and no patients' data: {_where_to_report()}")
+    console.print(f"Please report it, with that traceback and no patients' data: {where_to_report()}")
 
 
 def _left_in_a_file_of_its_own(error: Exception) -> Path | None:
@@ -105,8 +105,11 @@ def _left_in_a_file_of_its_own(error: Exception) -> Path | None:
         return None
 
 
-def _where_to_report() -> str:
-    """The address for issues that the package names, if it names one."""
-    named = metadata.metadata("bulkedit").get_all("Project-URL") or []  # of the form: Issues, https://...
-    addresses = [url for label, url in (text.split(", ", 1) for text in named) if label == "Issues"]
-    return addresses[0] if addresses else "as an issue of the project; if values were exposed, as SECURITY.md says."
+def where_to_report() -> str:
+    """The address for issues in the metadata of the installed package. It is run without being installed, too."""
+    urls: list[str] = []
+    with suppress(metadata.PackageNotFoundError):
+        urls = metadata.metadata("bulkedit").get_all("Project-URL") or []
+    addresses = [text.removeprefix("Issues, ") for text in urls if text.startswith("Issues, ")]
+    place = addresses[0] if addresses else "as an issue of the project"
+    return f"{place} (if values were exposed: as SECURITY.md says)"

@@ -6,6 +6,9 @@ import json
 import logging
 import re
 import stat
+import tomllib
+from email.message import Message
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +16,13 @@ import pytest
 
 import bulkedit
 from bulkedit._log import LogFile, written_to
+from bulkedit.cli._logging import where_to_report
 from bulkedit.cli._parameters import TAKEN
 from bulkedit.emulator.api.actions import perform
 from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.options.declaring import all_declared
 from tests.emulator.hospital import document
+from tests.generated import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from bulkedit.emulator.api.request import Request
     from tests.cli.shell import Shell
 
+ISSUES = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Issues"]
 CANARIES = ("CANARY^Jane", "MRN-55-CANARY", "CANARYSTUDY", "Ärztin CANARY")
 LIBRARIES = ("", "botocore", "aiobotocore", "urllib3", "asyncio", "aiohttp", "boto3")
 
@@ -288,8 +294,25 @@ class TestDefects:
         (named,) = re.findall(r"Its traceback, without values, is in (.+\.log)", result.stderr)
         assert actions(Path(named)) == ["defect"]
         assert stat.S_IMODE(Path(named).stat().st_mode) == 0o600
-        assert "Please report it, with that traceback and no patients' data: " in result.stderr
+        assert f"Please report it, with that traceback and no patients' data: {ISSUES} (" in result.stderr
         assert "CANARY" not in Path(named).read_text("utf-8")
+
+    @pytest.mark.parametrize(
+        "urls", [None, [], ["Source, https://example.org/a, b"]], ids=["no package", "none", "other"]
+    )
+    def test_without_the_address_in_the_metadata_it_is_reported_as_an_issue(
+        self, monkeypatch: pytest.MonkeyPatch, urls: list[str] | None
+    ) -> None:
+        def found(name: str) -> Message:
+            if urls is None:
+                raise PackageNotFoundError(name)
+            message = Message()
+            for url in urls:
+                message["Project-URL"] = url
+            return message
+
+        monkeypatch.setattr("bulkedit.cli._logging.metadata.metadata", found)
+        assert where_to_report() == "as an issue of the project (if values were exposed: as SECURITY.md says)"
 
     @pytest.mark.usefixtures("broken")
     def test_if_no_file_can_be_written_the_place_is_told_all_the_same(
