@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 ROOT = generated.ROOT
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "samples/README.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "samples/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/decisions").glob("*.md")),
 ]
 COMMANDS = generated.commands()
 
@@ -225,6 +226,27 @@ def test_every_page_has_one_title_and_closes_its_code(path: Path) -> None:
     outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     assert "```" not in outside
     assert len(re.findall(r"^# ", outside, re.MULTILINE)) == 1
+
+
+# -- glossary
+
+WORDS = re.findall(r"^\| \*\*([\w -]+)\*\* \|", page("docs/glossary.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("word", sorted({*CallState, *Outcome}))
+def test_every_state_and_outcome_is_in_the_glossary(word: str) -> None:
+    assert f"**{word}**" in page("docs/glossary.md")
+
+
+def test_the_glossary_has_each_word_once_and_in_order() -> None:
+    assert len(WORDS) > 40
+    assert sorted(set(WORDS), key=str.lower) == WORDS
+
+
+def test_the_glossary_explains_each_word_in_a_sentence_or_two() -> None:
+    rows = [line.split(" | ") for line in page("docs/glossary.md").splitlines() if line.startswith("| **")]
+    assert len(rows) == len(WORDS)
+    assert [row[0] for row in rows if not row[1].endswith(".") or row[1].count(". ") > 1] == []
 
 
 # -- architecture
