@@ -16,12 +16,14 @@ from rich.table import Table
 
 from bulkedit import plans
 from bulkedit._files import new_id
+from bulkedit._printable import printable
 from bulkedit._words import plural
 from bulkedit.after import report
-from bulkedit.cli._console import command, err, out
+from bulkedit.cli._console import command, out
 from bulkedit.cli.apply import carry_out
 from bulkedit.cli.plan import PlanningMessages, show_plan
 from bulkedit.client.connect import Connection, connect
+from bulkedit.client.pacing import DOCUMENTED, Operation
 from bulkedit.client.responses import Metadata, Outcome
 from bulkedit.errors import BulkeditError
 from bulkedit.options.listing import ListOptions
@@ -30,6 +32,7 @@ from bulkedit.options.where import Where
 from bulkedit.plans.from_list import plan_list
 from bulkedit.runs import folder as runs
 from bulkedit.runs.connection import connection_of
+from bulkedit.runs.summary import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +40,13 @@ if TYPE_CHECKING:
     from bulkedit._json import JsonObject
     from bulkedit.cli._parameters import DemoCommand
     from bulkedit.emulator import Emulator
+    from bulkedit.runs.summary import RunSummary
 
-_QUOTA_SCALE: Final = 8.0  # of the default quota of 0.25/s: 2 updates per second, 8 at once
-_RATE: Final = "4/s"  # above it, so that throttling is seen
-_SHOWN: Final = 8
+_QUOTA: Final = 8.0  # updates a second; `auto` finds it after some 12 s of search, when two thirds are done
+_BURST: Final = 2.0  # small, so that the search meets the quota before the run ends
+_SHOWN: Final = 3  # image sets
+_SHOWN_EACH: Final = 4  # of their attributes
+_LEVELS: Final = ("Patient", "Study", "Series", "Instance")
 
 
 def demo(options: DemoCommand, _: typer.Context) -> None:
@@ -58,12 +64,17 @@ def demo(options: DemoCommand, _: typer.Context) -> None:
             listener=PlanningMessages(),
         )
         show_plan(plan)
+        out().print(
+            f"\nThis HealthImaging takes {_QUOTA:g} updates a second. bulkedit is not told: it starts at the default "
+            "quota, one in four seconds, and finds the pace by itself."
+        )
         started = runs.create(folder, plan, _settings(emulator), now)
         before = anyio.run(_documents, emulator, plan)
         code = anyio.run(_carried_out, started, emulator)
+        _show_throttles(summary(started))
         _show_changes(started, before, anyio.run(_documents, emulator, plan))
     out().print(f"\nLook around:  {command('status', folder)}\n              {command('report', folder)}")
-    out().print("Your own offline HealthImaging, for any AWS SDK or the AWS CLI:  bulkedit emulate")
+    out().print("A local HealthImaging for any AWS SDK or the AWS CLI:  bulkedit emulate")
     if code not in {0, 1}:
         raise typer.Exit(code)
 
@@ -79,11 +90,11 @@ def _hospital() -> Iterator[Emulator]:
     from bulkedit.emulator import CompletionTime, Settings, serve
     from bulkedit.emulator.dicom_import.importer import read_folder
 
+    scale = _QUOTA / DOCUMENTED[Operation.UPDATE].per_second
+    quotas = {"UpdateImageSetMetadata": (_QUOTA / scale, _BURST / scale)}
+    settings = Settings(scale=scale, quotas=quotas, completion_time=CompletionTime(seconds=0.25))
     files = resources.files("pydicom").joinpath("data/test_files")
-    with (
-        resources.as_file(files) as folder,
-        serve(Settings(scale=_QUOTA_SCALE, completion_time=CompletionTime(seconds=0.4))) as emulator,
-    ):
+    with resources.as_file(files) as folder, serve(settings) as emulator:
         imported = read_folder(folder)
         for image_set in imported.image_sets:
             emulator.add(image_set.document)
@@ -122,8 +133,7 @@ def _sample() -> Path:
 
 
 def _settings(emulator: Emulator) -> runs.RunSettings:
-    options = RunOptions(rate=_RATE, burst=4, read_rate="100/s", workers=16, unlock_timeout=60)
-    return {"connection": Where(endpoint_url=str(emulator)).as_settings(), "options": options.as_settings()}
+    return {"connection": Where(endpoint_url=str(emulator)).as_settings(), "options": RunOptions().as_settings()}
 
 
 async def _documents(emulator: Emulator, plan: plans.SavedPlan) -> dict[str, JsonObject]:
@@ -134,22 +144,36 @@ async def _documents(emulator: Emulator, plan: plans.SavedPlan) -> dict[str, Jso
     return {image_set_id: reply.document for image_set_id, reply in found if isinstance(reply, Metadata)}
 
 
-def _show_changes(run: runs.Run, before: dict[str, JsonObject], after: dict[str, JsonObject]) -> None:
-    """Some attributes before and after. These are public test files: no patient's values are shown."""
-    applied = report.outcomes(run).filter(pl.col("outcome") == str(Outcome.APPLIED)).collect()
-    table = Table(
-        box=None, padding=(0, 2, 0, 0), header_style="bold", title="Some of what changed", title_justify="left"
+def _show_throttles(numbers: RunSummary) -> None:
+    share = numbers["throttled"] / numbers["requests"] if numbers["requests"] else 0.0
+    out().print(
+        f"Throttled: {numbers['throttled']:,} of {plural(numbers['requests'], 'request')} ({share:.1%}). "
+        "A throttled request changes nothing, and is sent again."
     )
+
+
+def _show_changes(run: runs.Run, before: dict[str, JsonObject], after: dict[str, JsonObject]) -> None:
+    """Some attributes of some image sets before and after."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("image set", "attribute", "before", "after"):
         table.add_column(name, overflow="fold")
-    edits = applied.filter(pl.col("attribute").is_not_null()).unique("attribute", keep="first", maintain_order=True)
-    for edit in edits.head(_SHOWN).iter_rows(named=True):
+    for edit in _shown(run).iter_rows(named=True):
         image_set_id = edit["image_set_id"]
         values = [_value(documents.get(image_set_id, {}), edit) for documents in (before, after)]
-        table.add_row(f"{image_set_id[:8]}…", edit["attribute"], *values)
-    err().print()
-    out().print()
+        table.add_row(f"{image_set_id[:8]}…", edit["attribute"], *map(printable, values))
+    out().print("\nSome of what changed. These are public test files: no other command prints values.")
     out().print(table, soft_wrap=False)
+
+
+def _shown(run: runs.Run) -> pl.DataFrame:
+    """A few applied edits of the image sets that have most of them; Patient level first."""
+    applied = report.outcomes(run).filter(pl.col("outcome") == str(Outcome.APPLIED), pl.col("attribute").is_not_null())
+    edits = applied.with_columns(pl.len().over("image_set_id").alias("edits")).collect()
+    level = pl.col("level").cast(pl.Enum(_LEVELS))
+    edits = edits.sort(-pl.col("edits").cast(pl.Int64), "image_set_id", level, "row")
+    image_sets = edits.get_column("image_set_id").unique(maintain_order=True).head(_SHOWN)
+    few = edits.filter(pl.col("image_set_id").is_in(image_sets.to_list()))
+    return few.group_by("image_set_id", maintain_order=True).head(_SHOWN_EACH)
 
 
 def _value(document: dict[str, Any], edit: dict[str, Any]) -> str:
