@@ -80,10 +80,10 @@ def test_every_variable_in_the_docs_is_one_of_an_option() -> None:
 
 
 def command_lines() -> Iterator[Any]:
-    """Every `bulkedit …` of a code block, without prompt, comment and what it is piped to."""
+    """Every `bulkedit …` of a code block, without prompt, comment and what it is piped to; continued lines are one."""
     for path in PAGES:
         for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 for part in line.removeprefix("$ ").split(" | "):
                     if re.match(r"(\S+/)?bulkedit [a-z-]", part.strip()):
                         yield pytest.param(part.strip(), id=f"{named(path)}: {part.strip()}")

@@ -363,6 +363,7 @@ class EmulateCommand:
         list[Path] | None,
         _emulated("Import the DICOM files of this folder at the start; repeatable.", "DIR", ("--import",), common=True),
     ] = None
+    demo: Annotated[bool, _emulated("Import the DICOM files of `bulkedit demo`.", common=True)] = False
     port: Annotated[int, _emulated("Port to listen on; 0 takes a free one.", "N", common=True, least=0, most=65535)] = (
         EMULATOR_PORT
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,13 +87,12 @@ async def _carried_out(run: runs.Run, emulator: Emulator) -> int:
 def _hospital() -> Iterator[Emulator]:
     """A local HealthImaging that holds the DICOM files which pydicom carries."""
     from bulkedit.emulator import CompletionTime, Settings, serve
-    from bulkedit.emulator.dicom_import.importer import read_folder
+    from bulkedit.emulator.dicom_import.importer import demo_files, read_folder
 
     scale = _QUOTA / DOCUMENTED[Operation.UPDATE].per_second
     quotas = {"UpdateImageSetMetadata": (_QUOTA / scale, _BURST / scale)}
     settings = Settings(scale=scale, quotas=quotas, completion_time=CompletionTime(seconds=0.25))
-    files = resources.files("pydicom").joinpath("data/test_files")
-    with resources.as_file(files) as folder, serve(settings) as emulator:
+    with demo_files() as folder, serve(settings) as emulator:
         imported = read_folder(folder)
         for image_set in imported.image_sets:
             emulator.add(image_set.document)

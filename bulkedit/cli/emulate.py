@@ -49,7 +49,7 @@ def emulate(options: EmulateCommand, context: typer.Context) -> None:
     except ValueError as error:
         raise UsageError(f"{error}.") from None
     _warn(settings, options.host, secret_shown=_is_on_command_line(context, "secret_key"))
-    asyncio.run(_serve(settings, options.host, options.port, options.imports or [], as_json=options.as_json))
+    asyncio.run(_serve(settings, options))
 
 
 def _warn(settings: Settings, host: str, *, secret_shown: bool) -> None:
@@ -99,7 +99,7 @@ def _credentials(access_key: str | None, secret_key: str | None) -> Credentials 
     return Credentials(access_key, secret_key) if access_key and secret_key else None
 
 
-async def _serve(settings: Settings, host: str, port: int, imports: list[Path], *, as_json: bool) -> None:
+async def _serve(settings: Settings, options: EmulateCommand) -> None:
     from bulkedit.emulator import serve_async
 
     stop = asyncio.Event()
@@ -107,25 +107,33 @@ async def _serve(settings: Settings, host: str, port: int, imports: list[Path], 
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         try:
-            emulator = await stack.enter_async_context(serve_async(settings, host=host, port=port))
+            emulator = await stack.enter_async_context(serve_async(settings, host=options.host, port=options.port))
         except OSError as error:
             hint = "Another process may have it; --port 0 takes a free one."
-            raise UsageError(f"Port {port} of {host} cannot be listened on: {error.strerror}.", hint=hint) from None
+            raise UsageError(
+                f"Port {options.port} of {options.host} cannot be listened on: {error.strerror}.", hint=hint
+            ) from None
         if emulator.server.state and emulator.server.state.was_open_to_others:
             _talk(f"Others could read {settings.state}; now only its owner can.")
-        await _import(emulator, imports)
-        _announce(emulator, as_json=as_json)
+        await _import(emulator, options.imports or [], demo=options.demo)
+        _announce(emulator, as_json=options.as_json)
         await stop.wait()
         _talk("Stopped.")
 
 
-async def _import(emulator: Emulator, folders: list[Path]) -> None:
-    from bulkedit.emulator.dicom_import.importer import read_folder
+async def _import(emulator: Emulator, folders: list[Path], *, demo: bool) -> None:
+    from bulkedit.emulator.dicom_import.importer import demo_files, read_folder
 
     known = emulator.do(lambda world: len(world.datastores[emulator.datastore_id].image_sets))
-    if folders and known:
+    if (folders or demo) and known:
         _talk("The state file has image sets already; nothing was imported.")
         return
+    if demo:
+        with demo_files() as folder:
+            imported = await asyncio.to_thread(read_folder, folder)
+        for image_set in imported.image_sets:
+            emulator.add(image_set.document)
+        _talk(f"Imported {plural(len(imported.image_sets), 'image set')} of the demo.")
     for folder in folders:
         imported = await asyncio.to_thread(read_folder, folder)
         for image_set in imported.image_sets:

@@ -11,6 +11,7 @@ import warnings
 import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from bulkedit.dicom import dictionary as dicom
@@ -22,6 +23,7 @@ from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pydicom.dataset import Dataset
@@ -77,6 +79,11 @@ class _Instance:
     def key(self) -> tuple[str, ...]:
         above = {**self.levels[Level.PATIENT], **self.levels[Level.STUDY], **self.levels[Level.SERIES]}
         return tuple(str(above.get(name) or "").strip() for name in GROUPING)
+
+
+def demo_files() -> AbstractContextManager[Path]:
+    """The folder of the demo's DICOM files: the public test files that pydicom carries."""
+    return resources.as_file(resources.files("pydicom").joinpath("data/test_files"))
 
 
 def read_folder(folder: Path, *, within: Iterable[Path] | None = None) -> Imported:
