@@ -1,7 +1,7 @@
 """docs/tutorial.md, typed from the first command to the last: every output is what the page shows.
 
-The emulator is a process of its own. The other commands run in this process, which takes a tenth of the time. They get a
-rate, so that nothing waits for the search for the quota; a reader's run takes some seconds more.
+The emulator is a process of its own. The other commands run in this process, which takes a tenth of the time. They get
+a rate, so that nothing waits for the search for the quota; a reader's run takes some seconds more.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ import sys
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 from typer.testing import CliRunner
 
 from bulkedit.cli.app import app
 from tests.cli.shell import PATIENT_S
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PAGE: Final = (Path(__file__).parents[1] / "docs/tutorial.md").read_text("utf-8")
 URL: Final = "http://127.0.0.1:8104"
@@ -120,7 +117,7 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The output of every step, in order. Only the first command that says where it goes keeps that line."""
     reader = Reader(tmp_path_factory.mktemp("tutorial"))
     try:
@@ -128,7 +125,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     finally:
         reader.leave()
     first = next(number for number, output in enumerate(found) if "Destination: " in output)
-    yield [
+    return [
         output if number == first else re.sub(r"^Destination: .*\n", "", output, flags=re.MULTILINE)
         for number, output in enumerate(found)
     ]
