@@ -151,7 +151,7 @@ def show_plan(saved: SavedPlan) -> None:
     counts, listed = saved.counts, saved.manifest["list"]
     aside = plural(counts["set_aside"], "row")
     if counts["skipped"]:
-        aside += f", and {plural(counts['skipped'], 'row')} skipped that name nothing in the data store"
+        aside += f", and {plural(counts['skipped'], 'row')} skipped: not in the data store"
     if counts["empty"]:
         aside += f", and {plural(counts['empty'], 'row')} that ask for nothing"
     console = out()
