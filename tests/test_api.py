@@ -219,7 +219,7 @@ class TestFlags:
             ({"rate": "fast"}, "rate"),
             ({"rate": "5/s", "max_rate": "6/s"}, "max_rate"),
             ({"read_rate": "slow"}, "rate"),
-            ({"on_conflict": "win"}, "`on_conflict` is rebase or stop"),
+            ({"on_conflict": "win"}, "`on_conflict` is retry or stop"),
             ({"halt": "never"}, "`halt`"),
             ({"max_errors": "many"}, "max_errors"),
             ({"burst": 0}, "`burst` is at least 1"),

@@ -30,7 +30,7 @@ EXAMPLES: dict[str, Any] = {
     "version": "0.1.0",
     "python": "3.11.7",
     "code": "HTTP 503",
-    "cause": "given up after repeated: read lost",
+    "reason": "given up after repeated: read lost",
     "plan": "fa150227b0e9a3d2",
     "error": "KeyError",
     "traceback": ["KeyError", "  bulkedit/runs/engine.py:12 in _perform", "caused by OSError", "  …"],

@@ -123,7 +123,7 @@ class Engine:
         self._log = RecordLog()
         self._commit = GroupCommit(ledger, noted=self._log.take)
         self.pacers = {operation: pacer(rate, rng) for operation, rate in options.rates.items()}
-        self.complete = CompletionTimes()
+        self.completion_times = CompletionTimes()
         self._window = Window(options.max_in_flight)
         self._scheduler = Scheduler(self.pacers)
         self._retries = RetryBudget()
@@ -138,7 +138,7 @@ class Engine:
             key=key,
             quirks=ServiceQuirks(versions_reused=self._history.versions_reused),
             budget=self._retries,
-            completion_times=self.complete,
+            completion_times=self.completion_times,
             begun=self._history.begun,
             new_call=self._history.new_call,
             payload_limit=plan.payload_limit,
@@ -194,8 +194,8 @@ class Engine:
             limited_by=counters.bottleneck,
             longest_lane=max((lane.calls_left for lane in self._runs.values()), default=0),
             longest_ahead=0 if self._lanes.ended else self._longest_ahead,
-            completion_p50_s=self.complete.quantile(0.5),
-            completion_p95_s=self.complete.quantile(0.95),
+            completion_p50_s=self.completion_times.quantile(0.5),
+            completion_p95_s=self.completion_times.quantile(0.95),
         )
 
     # opening lanes and dispatching
@@ -263,8 +263,8 @@ class Engine:
 
         From then on the calls of a lane are what a run waits for: all lanes are to be at the same call.
         """
-        length, completion_s = self._lanes.next_length, self.complete.first_look()
-        if length < 2 or not len(self.complete):
+        length, completion_s = self._lanes.next_length, self.completion_times.first_look()
+        if length < 2 or not len(self.completion_times):
             return False
         at_once = min(self.pacers[Operation.UPDATE].rate.per_second * completion_s, self._options.max_in_flight)
         return self._calls_ahead <= _TAIL * length * at_once
@@ -516,7 +516,7 @@ class Engine:
         if lane.request is None:
             self._left(lane)
         else:
-            self._scheduler.put(lane, self.complete.first_look())
+            self._scheduler.put(lane, self.completion_times.first_look())
         if (why := self._errors.spent) and self.counters.unprocessed:
             if self._options.halt is Halt.NOW:
                 raise _too_many_errors(why)

@@ -218,7 +218,7 @@ def outcomes(shell: Shell, run: str = "r") -> dict[int, tuple[str, int | None, s
     """Outcome, version and reason of each row."""
     lines = [shell.run("report", run, "--json", "--only", outcome).json for outcome in Outcome]
     edits = [line for found in lines for line in found if line["type"] == "edit"]
-    return {edit["row"]: (edit["outcome"], edit["version"], edit["reason"]) for edit in edits}
+    return {edit["row"]: (edit["outcome"], edit["version_after"], edit["reason"]) for edit in edits}
 
 
 def applied(shell: Shell, *words: str) -> None:

@@ -193,7 +193,7 @@ class TestNoVersionClaimed:
             shell.run("revert", "r").stderr
         )
         (edit, _) = shell.run("report", "r", "--only", "applied", "--json").json
-        assert (edit["expected_version"], edit["version"]) == (1, None)
+        assert (edit["version_before"], edit["version_after"]) == (1, None)
         assert shell.run("status", "r").exit_code == 0
 
     def test_a_later_writer_is_told(self, shell: Shell) -> None:

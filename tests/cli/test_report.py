@@ -25,8 +25,8 @@ FIELDS = {
     "outcome",
     "reason",
     "message",
-    "expected_version",
-    "version",
+    "version_before",
+    "version_after",
     "attempts",
     "conflicts",
 }
@@ -62,7 +62,7 @@ class TestReport:
     def test_an_applied_edit_has_the_versions_before_and_after(self, shell: Shell, image_sets: list[str]) -> None:
         assert image_sets
         lines = shell.run("report", "r", "--json", "--only", "applied").json[:-1]
-        assert [(line["row"], line["version"] - line["expected_version"]) for line in lines] == [(2, 1), (5, 1)]
+        assert [(line["row"], line["version_after"] - line["version_before"]) for line in lines] == [(2, 1), (5, 1)]
 
     def test_a_person_reads_the_edits_that_were_not_applied_by_reason(
         self, shell: Shell, image_sets: list[str]

@@ -39,17 +39,21 @@ def test_what_holds_is_left_out_and_every_row_is_reported(shell: Shell, image_se
     assert done.exit_code == EXIT_OK, done.stderr
     assert "Reading 3 image sets first" in done.stderr
     assert "3 GetImageSet and 3 GetImageSetMetadata" in done.stderr
-    assert "satisfied     2 edits left out: held already" in done.stdout
+    assert "already done  2 edits left out: held already" in done.stdout
     asked = sorted(str(entry.action) for entry in shell.requests()[sent:])
     assert asked == ["GetImageSet"] * 3 + ["GetImageSetMetadata"] * 3
     assert shell.run("apply", "p", "--yes", "--run", "r").exit_code == EXIT_OK
     assert len(shell.accepted()) == 3
     summary = shell.run("report", "r", "--json").json[-1]
-    assert [summary[name] for name in ("edits", "applied", "satisfied", "calls")] == [1, 1, 2, 1]
+    assert [summary[name] for name in ("edits", "applied", "already_satisfied", "calls")] == [1, 1, 2, 1]
     for form in ("csv", "parquet", "jsonl"):
         assert shell.run("report", "r", "--results", form, "--format", form, "--include-values").exit_code == EXIT_OK
     lines = pl.read_parquet(shell.folder / "parquet" / "succeeded.parquet")
-    assert dict(lines.select("row", "outcome").iter_rows()) == {2: "satisfied", 3: "satisfied", 4: "applied"}
+    assert dict(lines.select("row", "outcome").iter_rows()) == {
+        2: "already satisfied",
+        3: "already satisfied",
+        4: "applied",
+    }
     assert lines["value"].to_list() == ["T0", "T1", "T2"]
     assert not lines["superseded"].any()
     assert lines["call"].null_count() == 2
@@ -66,14 +70,14 @@ def test_a_list_of_which_all_holds_sends_nothing_and_ends_well(shell: Shell, ima
     assert "Nothing is left to do" in done.stdout
     assert len(shell.accepted()) == 2
     summary = shell.run("report", "r", "--json").json[-1]
-    assert [summary[name] for name in ("edits", "satisfied", "calls", "unprocessed")] == [0, 2, 0, 0]
+    assert [summary[name] for name in ("edits", "already_satisfied", "calls", "unprocessed")] == [0, 2, 0, 0]
     assert shell.run("report", "r", "--results", "files").exit_code == EXIT_OK
     manifest = json.loads((shell.folder / "files" / "manifest.json").read_text())
     assert {name: file["rows"] for name, file in manifest["files"].items()}["succeeded.csv"] == 2
     for words in (("status", "r"), ("report", "r"), ("resume", "r")):
         assert shell.run(*words).exit_code == EXIT_OK, words
     asked = shell.run("plan", edits, "--skip-satisfied", "-o", "p", "--json")
-    assert [asked.json[-1][name] for name in ("edits", "satisfied", "image_sets_read", "calls")] == [0, 2, 2, 0]
+    assert [asked.json[-1][name] for name in ("edits", "already_satisfied", "image_sets_read", "calls")] == [0, 2, 2, 0]
 
 
 def test_a_wide_row_that_holds_in_part_is_one_row_of_one_file(shell: Shell, image_sets: list[str]) -> None:
@@ -85,7 +89,7 @@ def test_a_wide_row_that_holds_in_part_is_one_row_of_one_file(shell: Shell, imag
     lines = pl.read_parquet(shell.folder / "files" / "succeeded.parquet")
     assert sorted(lines.select("row", "attribute", "outcome", "row_edits").iter_rows()) == [
         (2, "AccessionNumber", "applied", 2),
-        (2, "StudyDescription", "satisfied", 2),
+        (2, "StudyDescription", "already satisfied", 2),
     ]
 
 
@@ -100,7 +104,7 @@ def test_archived_image_sets_and_those_that_are_not_there_are_not_read(shell: Sh
     edits = shell.descriptions([archived, there, "f" * 32])
     done = shell.run("plan", edits, "-o", "p", "--skip-satisfied", "--json")
     assert done.exit_code == EXIT_OK, done.stderr
-    names = ("edits", "satisfied", "image_sets_read", "image_sets_not_read")
+    names = ("edits", "already_satisfied", "image_sets_read", "image_sets_not_read")
     assert [done.json[-1][name] for name in names] == [3, 0, 1, 2]
     assert [entry.image_set_id for entry in shell.requests("GetImageSetMetadata")] == [there]
     shown = shell.run("plan", edits, "-o", "q", "--skip-satisfied").stdout

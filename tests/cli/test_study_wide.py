@@ -170,7 +170,7 @@ def versions(shell: Shell, run: str) -> dict[tuple[int, str, str], Versions]:
         return one["row"], one["image_set_id"], one["attribute"]
 
     edits = shell.run("report", run, "--only", "applied", "--json").json[:-1]
-    found = {place(edit): (edit["expected_version"], edit["version"]) for edit in edits}
+    found = {place(edit): (edit["version_before"], edit["version_after"]) for edit in edits}
     shell.run("report", run, "--results", f"{run}-files", "--format", "jsonl")
     lines = map(json.loads, (shell.folder / f"{run}-files/succeeded.jsonl").read_text().splitlines())
     assert {place(one): (one["version_before"], one["version_after"]) for one in lines} == found

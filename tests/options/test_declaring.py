@@ -42,7 +42,7 @@ def test_names_follow_from_the_field_unless_others_are_given() -> None:
 
 
 def test_choices_are_those_of_the_type() -> None:
-    assert (APPLY["on_conflict"].choices, APPLY["on_conflict"].unit) == (("retry", "stop"), "rebase|stop")
+    assert (APPLY["on_conflict"].choices, APPLY["on_conflict"].unit) == (("retry", "stop"), "retry|stop")
     assert (APPLY["empty"].choices, APPLY["rate"].choices) == (("keep", "null", "remove"), ())
     assert (set(get_args(ServiceVersion)), set(get_args(ListFormat))) == (set(RULES), set(FORMATS))
 

@@ -110,7 +110,7 @@ class _Outcomes:
             if outcome is Outcome.UNPROCESSED:
                 yield f"call {call} is unprocessed ({self._books.state(call)})"
             if outcome is Outcome.FAILED and not self._may_fail():
-                yield f"call {call} has failed: {self._books.rows[call]['cause']}"
+                yield f"call {call} has failed: {self._books.rows[call]['reason']}"
             if outcome is Outcome.APPLIED:
                 yield from self._untrue_version(call, edits)
             if outcome is Outcome.REJECTED:
@@ -156,7 +156,7 @@ class _Outcomes:
             units[("row", edit["row"]) if edit["version"] else ("edit", edit["unit"])].append(edit)
         for unit in units.values():
             if not any(self._refused_somewhere(edit, call) for edit in unit):
-                cause = self._books.rows[call]["cause"]
+                cause = self._books.rows[call]["reason"]
                 yield f"row {unit[0]['row']} is rejected ({cause}), and would be taken alone"
 
     def _refused_somewhere(self, edit: dict[str, Any], call: int) -> bool:
@@ -194,7 +194,7 @@ class _Outcomes:
     def _untrue_conflict(self, call: int, edits: list[dict[str, Any]]) -> Iterator[str]:
         """Another writer's version is in its way, or the version that it names was not there."""
         lead = self._leads[call]
-        if self._books.rows[call]["cause"] == EARLIER_CONFLICT:
+        if self._books.rows[call]["reason"] == EARLIER_CONFLICT:
             if not any(self._is_stopped_by(other, lead) for other in self._books.carried):
                 yield f"call {call} is conflicted by an earlier conflict, and there was none"
             return
@@ -215,7 +215,7 @@ class _Outcomes:
 
     def _is_stopped_by(self, other: int, lead: str) -> bool:
         row, theirs = self._books.rows.get(other, {}), self._leads[other]
-        met = row.get("state") == CallState.CONFLICTED and row.get("cause") != EARLIER_CONFLICT
+        met = row.get("state") == CallState.CONFLICTED and row.get("reason") != EARLIER_CONFLICT
         return met and (
             theirs == lead or self._image_sets[theirs].keys.study_uid == self._image_sets[lead].keys.study_uid
         )
@@ -294,7 +294,7 @@ class _Undone(_Outcomes):
             outcome = outcome_of(self._books.state(call))
             others = self._theirs(self._leads[call], since=0)
             if outcome is not Outcome.APPLIED and not others and not self._may_fail():
-                yield f"the undoing of {self._leads[call]} is {outcome}: {self._books.rows[call]['cause']}"
+                yield f"the undoing of {self._leads[call]} is {outcome}: {self._books.rows[call]['reason']}"
         for image_set_id, documents in self._documents.items():
             others = self._theirs(image_set_id, since=0)
             if not others and documents[-1] != documents[0] and image_set_id not in self._left_out():

@@ -45,7 +45,7 @@ def written(path: Path) -> Path:
     with Ledger.create(path) as ledger:
         ledger.append([event(call, message="words " * (call % 9), digest=f"{call:032x}") for call in range(300)])
         ledger.append([Part(300, 7, [1, 2]), Pace(5.5, 0.3), Made(3, "a" * 32), Made(4, "b" * 32, ours=False)])
-        ledger.append([event(call, cause="words", expected_version_updated_at=1.7e9 + 1 / 3) for call in range(300)])
+        ledger.append([event(call, reason="words", expected_version_updated_at=1.7e9 + 1 / 3) for call in range(300)])
     return path
 
 

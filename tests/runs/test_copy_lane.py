@@ -295,7 +295,7 @@ def test_two_new_image_sets_that_could_be_the_copy_are_both_named_and_none_is_ta
     assert scene.originals[0] in scene.there()
     with Ledger.read(scene.ledger) as ledger:
         last = ledger_frames.states(ledger).filter(state=str(CallState.OUTCOME_UNKNOWN)).row(0, named=True)
-    assert last["cause"] == "several new image sets may be its copy"
+    assert last["reason"] == "several new image sets may be its copy"
     assert len(last["message"].split(", ")) == 2
     assert scene.accepted(DELETE) == 0
 

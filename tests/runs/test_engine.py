@@ -191,7 +191,7 @@ async def test_another_writer_in_between_is_noticed_and_recorded(
         )
         assert ended.standing_of() == [state]
         assert ended.states["conflicts"].to_list() == [1]
-        assert "another writer made version 2" in {event["cause"] for event in ended.events}
+        assert "another writer made version 2" in {event["reason"] for event in ended.events}
 
 
 class Overtaken(Passing):

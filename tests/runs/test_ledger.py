@@ -61,7 +61,7 @@ class TestRecord:
             3, CallState.ACCEPTED, at=2.5, expected_version=1, version=2, attempts=2, throttles=1, faults=3, conflicts=4
         )
         ledger.append([intent])
-        ledger.append([reply, event(1, CallState.REJECTED, cause="ValidationException", message="words")])
+        ledger.append([reply, event(1, CallState.REJECTED, reason="ValidationException", message="words")])
         names = (
             "seq",
             "at",
@@ -80,7 +80,7 @@ class TestRecord:
             (2, 2.5, 3, "accepted", 1, 2, 2, 1, 3, 4),
             (3, 0.0, 1, "rejected", None, None, 0, 0, 0, 0),
         ]
-        assert [(row["cause"], row["message"], row["digest"]) for row in rows] == [
+        assert [(row["reason"], row["message"], row["digest"]) for row in rows] == [
             (None, None, "d"),
             (None, None, None),
             ("ValidationException", "words", None),
@@ -141,7 +141,7 @@ class TestHealthData:
             "throttles",
             "faults",
             "conflicts",
-            "cause",
+            "reason",
             "message",
             "digest",
             "expected_version_updated_at",
@@ -449,7 +449,7 @@ DAMAGE = {
     "another database": (another_database, "this file is no ledger."),
     "cut short": (cut_short, "the ledger is damaged (database disk image is malformed)."),
     "overwritten": (overwrite, None),
-    "of another version": (set_version, "this ledger was written by another version of bulkedit."),
+    "of another version": (set_version, "this ledger was written by a later version of bulkedit."),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), None),
 }
 

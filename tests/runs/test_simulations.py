@@ -50,7 +50,7 @@ def test_a_steady_quota_is_used_up_at_length(scenario: Scenario) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rate", "burst", "latency", "complete", "seed"),
+    ("rate", "burst", "latency", "completion", "seed"),
     [
         (0.5, 2, 0.1, 2.0, 1),
         (0.5, 2, 1.0, 7.0, 2),
@@ -68,9 +68,9 @@ def test_a_steady_quota_is_used_up_at_length(scenario: Scenario) -> None:
     ],
 )
 def test_other_quotas_are_used_up_as_well(
-    rate: float, burst: float, latency: float, complete: float, seed: int
+    rate: float, burst: float, latency: float, completion: float, seed: int
 ) -> None:
-    hold(simulate(Scenario(rate=rate, burst=burst, latency_s=latency, completion_s=complete, seed=seed)))
+    hold(simulate(Scenario(rate=rate, burst=burst, latency_s=latency, completion_s=completion, seed=seed)))
 
 
 @pytest.mark.slow

@@ -39,9 +39,9 @@ A, B, C = IDS = [letter * 32 for letter in "abc"]
 KNOWN = pl.DataFrame([(one, STUDY, True) for one in IDS], schema=plans.KNOWN, orient="row")
 
 
-def service(*, complete: float = 0.5) -> Service:
+def service(*, completion: float = 0.5) -> Service:
     """One study of three primary image sets."""
-    made = Service(Settings(profile=profile(), scale=float("inf"), completion_time=CompletionTime(seconds=complete)))
+    made = Service(Settings(profile=profile(), scale=float("inf"), completion_time=CompletionTime(seconds=completion)))
     for number, one in enumerate(IDS, 1):
         made.add(document(str(number), study=STUDY), image_set_id=one, primary=True)
     return made
@@ -114,7 +114,7 @@ def test_siblings_are_looked_at_again_before_they_are_written(tmp_path: Path) ->
 
 
 def test_a_locked_sibling_is_waited_for_without_hurry(tmp_path: Path) -> None:
-    of = service(complete=120)
+    of = service(completion=120)
     of.update(C, in_series(f"{STUDY}.3", SeriesDescription="theirs"))
     run = Ran(tmp_path, of_study("StudyDescription", "X"))
     counters = run.go(lambda: InProcess(of))
@@ -125,7 +125,7 @@ def test_a_locked_sibling_is_waited_for_without_hurry(tmp_path: Path) -> None:
 
 
 def test_a_sibling_that_stays_locked_is_left_after_the_unlock_timeout_and_can_be_gone_on_with(tmp_path: Path) -> None:
-    of = service(complete=10_000)
+    of = service(completion=10_000)
     of.update(C, in_series(f"{STUDY}.3", SeriesDescription="theirs"))
     run = Ran(tmp_path, of_study("StudyDescription", "X"))
     counters = run.go(lambda: InProcess(of), unlock_timeout_s=60)

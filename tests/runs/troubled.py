@@ -111,7 +111,7 @@ class Emulated(Server):
 def emulated(**settings: Any) -> Emulated:
     """An emulator that throttles nothing unless told to."""
     settings.setdefault("scale", UNTHROTTLED)
-    settings.setdefault("complete", CompletionTime(seconds=COMPLETION_S))
+    settings.setdefault("completion_time", CompletionTime(seconds=COMPLETION_S))
     return Emulated(Settings(**settings))
 
 

@@ -286,7 +286,7 @@ def _unplanned(run: Run) -> pl.LazyFrame:
 
 
 def _satisfied(run: Run) -> pl.DataFrame:
-    """The edits that the plan does without because they held already, as `CallOutcomes.complete` has others."""
+    """The edits that the plan does without because they held already, as `CallOutcomes.of_edits` has others."""
     nothing = pl.lit(0, pl.UInt32)
     # the store stands for them, no later edit has taken their place
     return (
