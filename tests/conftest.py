@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from botocore.loaders import JSONFileLoader, Loader
 
+from bulkedit.cli import _working
 from bulkedit.cli._commands import COMMANDS
 from bulkedit.cli.app import load_command
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
@@ -47,6 +52,38 @@ def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("AWS_CONFIG_FILE", str(absent))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(absent))
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+
+
+def pytest_collection_finish() -> None:
+    """Garbage collections leave out what is there by now: they took half of the CPU of a command in this process."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_models() -> Iterator[None]:
+    """The SDK's models are read once for all tests: each new client would read and search them again."""
+    search, read = Loader.list_available_services, functools.cache(JSONFileLoader().load_file)
+    found: dict[Any, Any] = {}
+
+    def available(loader: Loader, kind: str) -> Any:
+        key = kind, *loader.search_paths
+        if key not in found:
+            found[key] = search(loader, kind)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loader, "list_available_services", available)
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: read(path))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heap_of_the_tests() -> Iterator[None]:
+    """A command in this process does not collect the heap, which is that of all tests (`short_collections`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_working, "gc", SimpleNamespace(collect=int, freeze=int, unfreeze=int))
         yield
 
 
