@@ -8,6 +8,7 @@ image set was there. Where a run had to leave something open, the original stand
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,7 @@ from bulkedit.runs import ledger_frames
 from bulkedit.runs.copy_transitions import LATEST_S
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.resume import resumption
+from tests.covering import short_and_long
 from tests.emulator.hospital import document
 from tests.runs.harness import Passing, about_plan, frame, row
 from tests.runs.troubled import Emulated, Ended, Kill, emulated, process
@@ -203,9 +205,14 @@ TROUBLES = [
 ]
 
 
-@pytest.mark.parametrize("skip", [0, 1], ids=["first", "second"])
-@pytest.mark.parametrize("action", [COPY, UPDATE, DELETE])
-@pytest.mark.parametrize("kind", [*TROUBLES, FaultKind.THROTTLE, FaultKind.CONFLICT])
+STRUCK: dict[str, list[Any]] = {
+    "kind": [*TROUBLES, FaultKind.THROTTLE, FaultKind.CONFLICT],
+    "action": [COPY, UPDATE, DELETE],
+    "skip": [0, 1],
+}
+
+
+@pytest.mark.parametrize(tuple(STRUCK), short_and_long(STRUCK))
 def test_whatever_becomes_of_an_answer_each_step_is_made_once(
     tmp_path: Path, kind: FaultKind, action: str, skip: int
 ) -> None:
@@ -236,12 +243,17 @@ def requests_of_a_run(folder: Path) -> int:
     return sum(entry.kind == "request" for entry in scene.server.journal.since())
 
 
-@pytest.mark.parametrize("done", [False, True], ids=["before it is read", "after it is done"])
-def test_a_kill_at_any_request_leaves_a_run_that_goes_on(tmp_path: Path, done: bool) -> None:
+IN_TURN = pytest.param((False, True), id="in turn")
+BEFORE = pytest.param((False,), id="before it is read", marks=pytest.mark.slow)
+AFTER = pytest.param((True,), id="after it is done", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("ways", [IN_TURN, BEFORE, AFTER])
+def test_a_kill_at_any_request_leaves_a_run_that_goes_on(tmp_path: Path, ways: tuple[bool, ...]) -> None:
     requests = requests_of_a_run(tmp_path / "whole")
     assert requests > 15
     killed = 0
-    for at in range(1, requests + 1):
+    for at, done in zip(range(1, requests + 1), cycle(ways), strict=False):
         scene = Scene.of(tmp_path / str(at))
         killed += scene.process(kill=Kill(at, done)).killed
         scene.server.wait(1.0)
@@ -251,7 +263,7 @@ def test_a_kill_at_any_request_leaves_a_run_that_goes_on(tmp_path: Path, done: b
         assert counters.completed_calls == counters.calls
         scene.check()
         assert scene.accepted(COPY) == 2, at
-    assert killed >= (4 if done else requests - 2)
+    assert killed >= (4 if ways == (True,) else requests // len(ways) - 2)
 
 
 @pytest.mark.parametrize("skip", [0, 1], ids=["copy", "promotion"])
@@ -361,17 +373,27 @@ def test_an_edit_that_is_refused_keeps_the_copy_from_being_promoted(tmp_path: Pa
     assert scene.process().counters.outcomes == counters.outcomes
 
 
-@pytest.mark.parametrize("strategy", [Strategy.FAILED, Strategy.ALL])
-@pytest.mark.parametrize("merge", [True, False], ids=["one call", "a call a row"])
-@pytest.mark.parametrize(
-    ("action", "skip"),
-    [(COPY, 0), (UPDATE, 0), (UPDATE, 2), (COPY, 1), (DELETE, 0), (DELETE, 1)],
-    ids=["copy", "first edit", "third edit", "promotion", "deletion of the original", "deletion of the copy"],
-)
+STEPS = {
+    "copy": (COPY, 0),
+    "first edit": (UPDATE, 0),
+    "third edit": (UPDATE, 2),
+    "promotion": (COPY, 1),
+    "deletion of the original": (DELETE, 0),
+    "deletion of the copy": (DELETE, 1),
+}
+FAILED_AT: dict[str, list[Any]] = {
+    "step": list(STEPS),
+    "merge": [True, False],
+    "strategy": [Strategy.FAILED, Strategy.ALL],
+}
+
+
+@pytest.mark.parametrize(tuple(FAILED_AT), short_and_long(FAILED_AT))
 def test_a_recipe_that_failed_at_a_step_is_taken_up_there(
-    tmp_path: Path, action: str, skip: int, merge: bool, strategy: Strategy
+    tmp_path: Path, step: str, merge: bool, strategy: Strategy
 ) -> None:
     """`resume --strategy failed`: what was made is not made again, and what was not comes after it, in its order."""
+    action, skip = STEPS[step]
     if merge and (action, skip) == (UPDATE, 2):
         pytest.skip("there is one call")
     scene = Scene.of(tmp_path, merge=merge)

@@ -19,6 +19,7 @@ from bulkedit.client.responses import CallState, Lost, Outcome, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, profile, switches
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
+from tests.covering import covering
 from tests.emulator.hospital import document
 from tests.runs.harness import FAST, Passing, planned, row
 from tests.runs.judge import Sheet, weigh
@@ -341,8 +342,9 @@ def single_switches() -> Iterator[Any]:
                 yield pytest.param(profile(**{name: choice}), id=f"{name}={choice}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", list(single_switches()))
-def test_every_edit_is_made_once_or_said_not_to_be(rules: ServiceProfile, tmp_path: Path) -> None:
+def test_every_edit_is_made_once_or_said_not_to_be_switch_by_switch(rules: ServiceProfile, tmp_path: Path) -> None:
     scenario = Scenario.under(rules, tmp_path)
     assert not scenario.process()
     check(scenario)
@@ -352,13 +354,19 @@ def test_every_edit_is_made_once_or_said_not_to_be(rules: ServiceProfile, tmp_pa
 BY_LIST: dict[str, Any] = {"rates": {**FAST, Operation.GET: Rate(0.2, 1)}, "unlock_timeout_s": 600.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", list(single_switches()))
 def test_every_edit_is_made_once_by_looks_at_lists(rules: ServiceProfile, tmp_path: Path) -> None:
     scenario = Scenario.under(rules, tmp_path)
     assert not scenario.process(**BY_LIST)
     check(scenario)
+    assert looked_at_lists(scenario)
+
+
+def looked_at_lists(scenario: Scenario) -> bool:
+    """Whether most of the looks were at lists of versions."""
     actions = Counter(entry.action for entry in scenario.server.journal.since() if entry.kind == "request")
-    assert actions["ListImageSetVersions"] > actions[GET]
+    return actions["ListImageSetVersions"] > actions[GET]
 
 
 def check(scenario: Scenario) -> Sheet:
@@ -382,6 +390,7 @@ KILLED: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [profile(**choices) for choices in KILLED.values()], ids=KILLED)
 def test_every_edit_is_made_once_without_merging(rules: ServiceProfile, tmp_path: Path) -> None:
     scenario = Scenario.under(rules, tmp_path, merge=False)
@@ -414,15 +423,41 @@ def test_every_edit_is_made_once_under_every_combination(rules: ServiceProfile, 
     check(scenario)
 
 
+EARLY, SOON_AGAIN = (40, 150, 333), (111, 7, 60)  # the requests at which the processes of a run are killed
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [profile(**choices) for choices in KILLED.values()], ids=KILLED)
-@pytest.mark.parametrize("kills", [(40, 150, 333), (111, 7, 60)], ids=["early", "soon again"])
+@pytest.mark.parametrize("kills", [EARLY, SOON_AGAIN], ids=["early", "soon again"])
 @pytest.mark.parametrize("options", [{}, BY_LIST], ids=["", "by list"])
 def test_every_edit_is_made_once_through_kills(
     rules: ServiceProfile, kills: tuple[int, ...], options: dict[str, Any], tmp_path: Path
 ) -> None:
     """Each kill falls between an intent and its answer, somewhere; the next process goes on."""
     scenario = Scenario.under(rules, tmp_path)
+    through_kills(scenario, kills, options)
+    check(scenario)
+
+
+def through_kills(scenario: Scenario, kills: tuple[int, ...], options: dict[str, Any]) -> None:
     for number, at in enumerate(kills):
         assert scenario.process(Kill(at, done=number % 2 == 0), **options)
     assert not scenario.process(**options)
+
+
+SWITCHES = {name: choices for name, choices in switches().items() if choices}  # one is a number: it has no choices
+WAYS: dict[str, list[Any]] = {
+    "kills": [(), EARLY, SOON_AGAIN],
+    "options": [{}, BY_LIST],
+    "merge": [True, False],
+}
+
+
+@pytest.mark.parametrize("chosen", covering({**SWITCHES, **WAYS}), ids=itertools.count())
+def test_every_edit_is_made_once_or_said_not_to_be(chosen: dict[str, Any], tmp_path: Path) -> None:
+    """Each choice of each switch beside each choice of every other; killed and not, merged and not, by list and not."""
+    rules = {name: chosen[name] for name in SWITCHES if name != "age"}
+    scenario = Scenario.under(profile(chosen["age"], **rules), tmp_path, merge=chosen["merge"])
+    through_kills(scenario, chosen["kills"], chosen["options"])
     check(scenario)
+    assert looked_at_lists(scenario) or chosen["options"] is not BY_LIST

@@ -20,6 +20,7 @@ from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.resume import resumption
 from bulkedit.runs.versions import Versions
+from tests.covering import short_and_long
 from tests.emulator.hospital import document
 from tests.runs.harness import Passing, planned, row
 from tests.runs.judge import judge
@@ -311,24 +312,27 @@ def test_an_edit_that_held_already_is_applied_and_no_version_is_claimed(tmp_path
 # -- a lost request that is carried out late, on a service that checks the content before the version
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.5, 1.0, 3.0])
-@pytest.mark.parametrize("checked", ["version", "content"])
-@pytest.mark.parametrize("constraints", ["sync", "async"])
-@pytest.mark.parametrize(
-    "edits",
-    [
-        [{"attribute": "StudyDescription", "value": "CHEST", "action": "remove"}],
-        [{"attribute": "StudyDescription", "value": {}, "action": "remove"}],
-        [{"action": "remove-instance", "series_uid": SERIES, "instance_uid": INSTANCE, "force": True}],
-        [{"attribute": "StudyDescription", "value": "CHEST", "action": "remove"}, name()],
-    ],
-    ids=["removal", "by the stored value", "instance", "beside a set"],
-)
+REMOVALS: dict[str, list[dict[str, Any]]] = {
+    "removal": [{"attribute": "StudyDescription", "value": "CHEST", "action": "remove"}],
+    "by the stored value": [{"attribute": "StudyDescription", "value": {}, "action": "remove"}],
+    "instance": [{"action": "remove-instance", "series_uid": SERIES, "instance_uid": INSTANCE, "force": True}],
+    "beside a set": [{"attribute": "StudyDescription", "value": "CHEST", "action": "remove"}, name()],
+}
+LATE: dict[str, list[Any]] = {
+    "edits": list(REMOVALS),
+    "seconds": [0.05, 0.1, 0.2, 0.5, 1.0, 3.0],
+    "checked_first": ["version", "content"],
+    "constraints": ["sync", "async"],
+}
+
+
+@pytest.mark.parametrize(tuple(LATE), short_and_long(LATE))
 def test_a_late_request_is_not_told_rejected(
-    tmp_path: Path, edits: list[dict[str, Any]], seconds: float, checked: str, constraints: str
+    tmp_path: Path, edits: str, seconds: float, checked_first: str, constraints: str
 ) -> None:
-    rules = {"checked_first": checked, "constraints": constraints}
-    scene = Scene.of(tmp_path, *edits, merge=True, completion_s=0.01, **rules)  # its twin finds it done, not under way
+    rules = {"checked_first": checked_first, "constraints": constraints}
+    # its twin finds it done, not under way
+    scene = Scene.of(tmp_path, *REMOVALS[edits], merge=True, completion_s=0.01, **rules)
     scene.trouble(struck(FaultKind.LATE, seconds=seconds))
     assert scene.go() == ["applied"]
     assert scene.versions() == ["CREATED", "UPDATED"]
