@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import json
 import os
 import pty
 import re
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from bulkedit.cli._console import err, fitted, lines_of_edits, packed, redrawn, rows
 from bulkedit.cli._progress import parts, picture
+from tests.cli.shell import PATIENT_S
 from tests.runs.test_progress import NUMBERS
 
 if TYPE_CHECKING:
@@ -31,13 +33,42 @@ CODES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 HELP = [["--help"], ["apply", "--help"]]
 
 
+END = "-- end of a command --\n"
+# some commands one after the other in one process: to start one for each would take seven times as long
+ONE_BY_ONE = f"""
+import json, sys
+from bulkedit.cli.app import app
+for words in json.loads(sys.argv.pop(1)):
+    try:
+        app(words)
+    except SystemExit:
+        pass
+    print({END!r}, end="", flush=True)
+"""
+
+
 def on_terminal(shell: Shell, *words: str | Path, columns: int = 80, env: Env | None = None) -> str:
     """All that a command writes to a terminal, codes and carriage returns included; line ends are newlines."""
+    return written(shell, ["-m", "bulkedit", *map(str, words)], columns, env)
+
+
+def each_on_terminal(shell: Shell, *commands: list[str], columns: int = 80, env: Env | None = None) -> list[str]:
+    """What `on_terminal` gives, of commands one after the other."""
+    return by_command(written(shell, ["-c", ONE_BY_ONE, json.dumps(commands)], columns, env), len(commands))
+
+
+def by_command(text: str, count: int) -> list[str]:
+    *found, rest = text.split(END)
+    assert (len(found), rest) == (count, "")
+    return found
+
+
+def written(shell: Shell, start: list[str], columns: int, env: Env | None) -> str:
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", **shell.env, **(env or {})}
     process = subprocess.Popen(
-        [sys.executable, "-m", "bulkedit", *map(str, words)],
+        [sys.executable, *start],
         cwd=shell.folder,
         env={name: text for name, text in environment.items() if text is not None},
         stdin=follower,
@@ -46,7 +77,7 @@ def on_terminal(shell: Shell, *words: str | Path, columns: int = 80, env: Env | 
         close_fds=True,
     )
     os.close(follower)
-    written = b""
+    content = b""
     try:
         while True:
             try:
@@ -55,12 +86,12 @@ def on_terminal(shell: Shell, *words: str | Path, columns: int = 80, env: Env | 
                 break
             if not read:
                 break
-            written += read
+            content += read
     finally:
         os.close(leader)
         process.kill()
         process.wait()
-    return written.decode().replace("\r\n", "\n")
+    return content.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture
@@ -87,8 +118,7 @@ class TestCodes:
 
     @pytest.mark.usefixtures("run")
     def test_no_color_leaves_no_style(self, shell: Shell) -> None:
-        for words in (*COMMANDS, *HELP):
-            text = on_terminal(shell, *words, env={"NO_COLOR": "1"})
+        for text in each_on_terminal(shell, *COMMANDS, *HELP, env={"NO_COLOR": "1"}):
             assert text.strip()
             assert not STYLE.search(text)
 
@@ -103,17 +133,18 @@ class TestCodes:
     @pytest.mark.usefixtures("run")
     def test_a_dumb_terminal_is_sent_lines_and_nothing_else(self, shell: Shell) -> None:
         others = ["apply", "--help"], ["apply", "p", "--yes", "--run", "s"], ["status", "r", "--watch"]
-        for words in (*COMMANDS, *others):
-            text = on_terminal(shell, *words, env={"TERM": "dumb"})
+        for text in each_on_terminal(shell, *COMMANDS, *others, env={"TERM": "dumb"}):
             assert text.strip()
             assert "\x1b" not in text
             assert "\r" not in text
 
     @pytest.mark.usefixtures("run")
     def test_a_pipe_is_sent_lines_and_nothing_else(self, shell: Shell) -> None:
-        for words in (*COMMANDS, ["apply", "p", "--yes", "--run", "s"], ["apply", "--help"]):
-            result = shell.call(*words, env={"TERM": "xterm-256color"})
-            text = result.stdout + result.stderr
+        commands = [*COMMANDS, ["apply", "p", "--yes", "--run", "s"], ["apply", "--help"]]
+        start = ["-c", ONE_BY_ONE, json.dumps(commands)]
+        with shell.started(start=start, env={"TERM": "xterm-256color"}) as process:
+            stdout, stderr = process.communicate(timeout=PATIENT_S)
+        for text in [*by_command(stdout, len(commands)), stderr]:
             assert text.strip()
             assert "\x1b" not in text
             assert "\r" not in text
@@ -123,14 +154,17 @@ class TestNarrow:
     @pytest.mark.usefixtures("run")
     def test_no_line_of_prose_is_wider_than_the_terminal_and_no_word_is_cut(self, shell: Shell) -> None:
         """But for a command to type and the digest of a plan, which are to be copied as they are."""
-        for words in (*COMMANDS, ["revert", "r", "-o", "u"]):
-            narrow = CODES.sub("", on_terminal(shell, *words, columns=60))
+        commands = [*COMMANDS, ["revert", "r", "-o", "u"]]
+        at_60 = each_on_terminal(shell, *commands, columns=60)
+        at_1000 = each_on_terminal(shell, *commands, columns=1000, env={"NO_COLOR": "1"})
+        for words, text, wide in zip(commands, at_60, at_1000, strict=True):
+            narrow = CODES.sub("", text)
             copied = re.compile(r"bulkedit |\b[0-9a-f]{64}$", re.MULTILINE)
             lines = [part for line in narrow.splitlines() if not copied.search(line) for part in line.split("\r")]
             assert max(map(len, lines)) <= 60
             assert "…" not in narrow
             if words[0] not in {"verify", "revert"}:  # which say how long they took, or that something is there
-                assert narrow.split() == on_terminal(shell, *words, columns=1000, env={"NO_COLOR": "1"}).split()
+                assert narrow.split() == wide.split()
 
     @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
     def test_nothing_of_the_numbers_is_lost_on_any_terminal(self, width: int) -> None:
