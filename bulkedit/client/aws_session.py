@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +17,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.parsers import AioResponseParserFactory
 from aiobotocore.session import AioSession
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 from botocore.utils import parse_timestamp
 
@@ -84,14 +85,26 @@ def open_session(connection: Connection) -> aioboto3.Session:
     # the other SDKs read AWS_REGION, botocore only AWS_DEFAULT_REGION: people set either
     region = connection.region or os.environ.get("AWS_REGION") or None
     session = aioboto3.Session(region_name=region, profile_name=connection.profile, botocore_session=core)
-    # the pinned botocore's model predates includeStudyImageSets; botocore merges this file into it
-    core.get_component("data_loader").search_paths.insert(0, str(resources.files("bulkedit").joinpath("data/botocore")))
+    core.register_component("data_loader", _models(core.get_config_variable("data_path")))
     # botocore tries dateutil on every timestamp; the service's are epoch seconds (reference, protocol)
     parsers = _Parsers()
     parsers.set_parser_defaults(timestamp_parser=_timestamp)
     core.register_component("response_parser_factory", parsers)
     _secure_credential_endpoints(core, connection.answer_timeout_s)
     return session
+
+
+@cache
+def _models(data_path: str | None) -> Loader:
+    """Read the SDK's models of services and endpoints once a process: 2 MB of JSON that each session would read again.
+
+    Arguments:
+        data_path: folders with models of the user's own, from AWS_DATA_PATH or the AWS profile.
+    """
+    loader = create_loader(data_path)
+    # the pinned botocore's model predates includeStudyImageSets; botocore merges this file into it
+    loader.search_paths.insert(0, str(resources.files("bulkedit").joinpath("data/botocore")))
+    return loader
 
 
 def _secure_credential_endpoints(core: AioSession, answer_timeout_s: float) -> None:

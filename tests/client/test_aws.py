@@ -13,6 +13,7 @@ import pytest
 
 from bulkedit._json import object_in
 from bulkedit.client.aws import AwsClient, connect
+from bulkedit.client.aws_session import open_session
 from bulkedit.client.connect import destination_of
 from bulkedit.client.contract import Connection, UpdateRequest
 from bulkedit.client.parsing import refusal_of
@@ -35,6 +36,7 @@ from tests.emulator.hospital import document, in_patient, in_study
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
 
     from bulkedit.emulator import Emulator
 
@@ -579,6 +581,20 @@ def host_of(wire: Wire) -> str:
     (head,) = wire.requests
     lines = head.decode().split("\r\n")
     return next(line for line in lines if line.lower().startswith("host:")).split(": ", 1)[1]
+
+
+class TestModels:
+    """The SDK's models of services, of which one file has 1.2 MB."""
+
+    def test_all_sessions_share_them(self) -> None:
+        one, other = (open_session(connection("http://127.0.0.1:1"))._session for _ in range(2))
+        assert one is not other
+        assert one.get_component("data_loader") is other.get_component("data_loader")
+
+    def test_folders_of_the_users_own_are_read_too(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+        session = open_session(connection("http://127.0.0.1:1"))._session
+        assert str(tmp_path) in session.get_component("data_loader").search_paths
 
 
 # -- what must be there before anything is sent
