@@ -11,7 +11,7 @@ CLEAN := build/clean
 # without byte code, each process compiles all modules again: a third of the tests' CPU time
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all lint types check wheel sbom lock clean
+.PHONY: demo test test-all clients lint types check wheel sbom lock clean
 
 demo: $(VENV)/.package
 	$(BIN)/bulkedit demo
@@ -22,6 +22,10 @@ test: $(VENV)/.dev
 # With the long forms of tests that have a short one. They play new random scenarios, and name those that fail.
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --quiet -m "slow or not slow"
+
+# All clients of tests/clients that are installed; `make test` runs boto3 alone.
+clients: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --quiet -m "slow or not slow" tests/clients
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -8,7 +8,6 @@ import os
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import hypothesis
 import pytest
 from botocore.loaders import JSONFileLoader, Loader
 
@@ -16,6 +15,7 @@ from bulkedit.cli import _working
 from bulkedit.cli._commands import COMMANDS
 from bulkedit.cli.app import load_command
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
+from tests import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +32,8 @@ def switches() -> set[str]:
     return {str(option.envvar) for option in options}
 
 
-# machines are shared and noisy: no test is judged by how long it takes
-hypothesis.settings.register_profile("bulkedit", deadline=None)
-hypothesis.settings.load_profile("bulkedit")
+def pytest_configure(config: pytest.Config) -> None:
+    examples.load_profile(config.getoption("markexpr"))
 
 
 @pytest.fixture(scope="session", autouse=True)

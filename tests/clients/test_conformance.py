@@ -189,6 +189,15 @@ RUNS = [(boto3, "2025"), (boto3, "2026"), (awscli, "2025")]
 RUNS += [(client, age) for client in (javascript, java) for age in ("2025", "2026")]
 
 
+def form_of(run: tuple[Callable[[], Client], str]) -> list[pytest.MarkDecorator]:
+    """boto3 is the short form: the other clients take ten seconds of CPU and more."""
+    return [] if run[0] is boto3 else [pytest.mark.slow]
+
+
+def named(run: tuple[Callable[[], Client], str]) -> str:
+    return f"{run[0].__name__}-{run[1]}"
+
+
 def installed(client: Client) -> Client:
     if client.missing and os.environ.get("BULKEDIT_REQUIRE_CLIENTS") == "1":
         pytest.fail(f"{client.missing}: run tests/clients/install.sh")
@@ -265,7 +274,7 @@ def history(journal: list[Entry], image_set_id: str) -> list[tuple[int | None, s
     return [(e.version, e.workflow) for e in journal if e.kind == "state" and e.image_set_id == image_set_id]
 
 
-@pytest.mark.parametrize(("make", "age"), RUNS, ids=[f"{make.__name__}-{age}" for make, age in RUNS])
+@pytest.mark.parametrize(("make", "age"), [pytest.param(*run, marks=form_of(run), id=named(run)) for run in RUNS])
 def test_a_real_client_runs_the_documented_use_cases(make: Callable[[], Client], age: str, tmp_path: Path) -> None:
     client = installed(make())
     settings = Settings(

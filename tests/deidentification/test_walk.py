@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkedit.deidentification import documents, making, rules
@@ -17,6 +17,7 @@ from bulkedit.deidentification.table import ProfileAction
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import MetadataError
 from tests.deidentification.chart import ID, applied, document, level_of, made, walker
+from tests.examples import examples
 
 SHIFTED = 'options = ["retain-modified-dates", "clean-descriptors", "clean-structured-content"]\n'
 
@@ -214,7 +215,7 @@ JSON = st.recursive(
 @given(
     st.dictionaries(st.sampled_from([*dicom.keywords()[::40], "00190010", "00191001", "60003000"]), JSON, max_size=6)
 )
-@settings(max_examples=200, deadline=None)
+@examples(40)
 def test_whatever_a_document_holds_it_is_walked(attributes: dict[str, Any]) -> None:
     """Values of wrong kinds raise nothing, and what is derived makes a frame of text."""
     derived = walker("research-dates-shifted").derive(ID, document(attributes))

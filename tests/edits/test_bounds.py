@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkedit.edits import ReadOptions, bounds, read
@@ -19,6 +19,7 @@ from bulkedit.edits.parquet_pages import sizes
 from bulkedit.edits.strict_json import DEEPEST, strict_json
 from bulkedit.errors import EditListError
 from tests.edits.lists import A, as_csv, as_jsonl, as_parquet, as_xlsx, read_text
+from tests.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ class TestPages:
         (tmp_path / "e.parquet").write_bytes(data)
         assert sizes(tmp_path / "e.parquet") == sizes(data)
 
-    @settings(max_examples=300)
+    @examples(60)
     @given(seed=st.integers(0, 2**32))
     def test_damage_is_an_error_in_words(self, seed: int) -> None:
         rng = random.Random(seed)

@@ -7,12 +7,13 @@ import io
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkedit.edits import csv as csvfile
 from bulkedit.edits.csv import Csv
 from bulkedit.errors import EditListError
+from tests.examples import examples
 
 Quoting = Literal[0, 1]
 QUOTING: tuple[Quoting, ...] = (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
@@ -32,7 +33,7 @@ def read_all(data: bytes, block: int) -> list[tuple[int, list[str]]]:
     return [(number, [cell or "" for cell in cells]) for number, *cells in rows]
 
 
-@settings(deadline=None, max_examples=300)
+@examples(60)
 @given(
     rows=ROWS,
     end=st.sampled_from(["\n", "\r\n"]),
@@ -52,7 +53,7 @@ def test_what_csv_writes_is_what_is_read(
     assert read_all(text.getvalue().encode(), block) == expected
 
 
-@settings(deadline=None, max_examples=300)
+@examples(60)
 @given(text=st.text('a",\n\r', max_size=40), block=st.integers(5, 60))
 def test_any_text_is_read_as_csv_reads_it_strictly_or_refused(text: str, block: int) -> None:
     try:

@@ -246,7 +246,7 @@ SENT = st.lists(sendings, min_size=1, max_size=8)
 
 
 @given(SENT)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_fuzzed_requests_are_answered_in_the_documented_shape(sent: list[tuple[Request, bool]]) -> None:
     check(sent)
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkedit import plans
 from bulkedit.plans import batches
+from tests.examples import examples
 from tests.plans.test_proof import an_edit, plan_of, rows_of
 
 IDS = [f"{n:032d}" for n in range(4)]
 
 
 @given(edits=st.lists(an_edit(), min_size=1, max_size=12), data=st.data(), limit=st.sampled_from([10_000, 250]))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(8)
 def test_a_plan_does_not_depend_on_the_size_of_its_batches(
     edits: list[dict[str, Any]], data: st.DataObject, limit: int
 ) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkedit import plans
@@ -29,6 +29,7 @@ from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import EngineOptions
 from tests.emulator.hospital import Service, document, in_study
 from tests.emulator.hospital import settings as hospital_settings
+from tests.examples import examples
 from tests.plans.reference import FORCED, Reference
 from tests.runs.harness import FAST, KEY, about_plan, frame
 from tests.runs.inprocess import InProcess, run_virtual
@@ -196,7 +197,7 @@ def test_a_version_that_a_row_names_counts_no_request_that_the_engine_sent_anew(
 
 @pytest.mark.parametrize("merge", [True, False], ids=["merged", "each row a call"])
 @given(edits=st.lists(an_edit(), min_size=1, max_size=9), data=st.data(), limit=st.sampled_from([10_000, 250]))
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(25)
 def test_a_plan_does_what_its_edits_do_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, merge: bool, edits: list[dict[str, Any]], data: st.DataObject, limit: int
 ) -> None:
@@ -222,7 +223,7 @@ def test_a_plan_does_what_its_edits_do_one_by_one(
 
 
 @given(edits=st.lists(an_edit(), min_size=1, max_size=30), limit=st.sampled_from([10_000, 400, 250]))
-@settings(max_examples=200, deadline=None)
+@examples(30)
 def test_no_call_is_over_the_payload_limit_and_every_edit_is_in_one_call(
     edits: list[dict[str, Any]], limit: int
 ) -> None:
@@ -348,7 +349,7 @@ def a_small_edit(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(st.lists(a_small_edit(), min_size=1, max_size=5))
-@settings(max_examples=150, deadline=None)
+@examples(30)
 def test_no_plan_with_fewer_calls_would_do(edits: list[dict[str, Any]]) -> None:
     planned = plan_of(rows_of(edits, ["0" * 32], [0] * len(edits))).calls.height
     assert planned == fewest(edits, planned)

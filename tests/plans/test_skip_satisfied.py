@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkedit import plans
@@ -14,6 +14,7 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import in_order, json_text
 from bulkedit.options.listing import StudyWide
 from tests.emulator.hospital import document
+from tests.examples import examples
 from tests.plans.test_proof import STORED, an_edit, execute, hospital, plan_of, possible, rows_of, without_ids
 from tests.runs.harness import frame
 
@@ -55,7 +56,7 @@ def an_edit_that_may_hold(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(edits=st.lists(an_edit_that_may_hold(), min_size=1, max_size=8), data=st.data())
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(15)
 def test_what_is_left_out_changes_no_final_document(
     tmp_path_factory: pytest.TempPathFactory, edits: list[dict[str, Any]], data: st.DataObject
 ) -> None:

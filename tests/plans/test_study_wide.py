@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bulkedit import plans
@@ -18,6 +18,7 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import json_text
 from tests.emulator.hospital import Service, document, in_series
 from tests.emulator.hospital import settings as hospital_settings
+from tests.examples import examples
 from tests.plans.reference import Reference
 from tests.plans.test_proof import execute, without_ids
 from tests.runs.harness import frame, row
@@ -401,7 +402,7 @@ PLACE = {"series_uid": None, "instance_uid": None, "version": None, "revert_to":
 
 
 @given(data=st.data(), reverts=st.booleans(), limit=st.sampled_from([10_000, 250]))
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(10)
 def test_a_plan_with_study_wide_calls_does_what_its_edits_do_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, reverts: bool, limit: int
 ) -> None:

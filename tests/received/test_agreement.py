@@ -118,10 +118,11 @@ def with_cell(calls: pl.DataFrame, name: str, place: int) -> pl.DataFrame:
     return calls.with_columns(pl.Series(name, values, dtype=plans.CALLS[name]))
 
 
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some calls", "all calls"])
 @pytest.mark.parametrize("name", plans.CALLS.names())
-def test_no_cell_of_any_call_can_be_changed(plan: plans.SavedPlan, name: str) -> None:
+def test_no_cell_of_any_call_can_be_changed(plan: plans.SavedPlan, name: str, every: bool) -> None:
     calls = plan.calls().collect()
-    for place in range(calls.height):
+    for place in range(calls.height) if every else {0, calls.height // 2, calls.height - 1}:
         changed = with_cell(calls, name, place)
         assert agreement.disagreement(changed.lazy(), plan.edits()) is not None, (name, place)
 
