@@ -11,7 +11,7 @@ CLEAN := build/clean
 # without byte code, each process compiles all modules again: a third of the tests' CPU time
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all clients lint types check wheel sbom lock clean
+.PHONY: demo test test-all clients lint types check docs pictures wheel sbom lock clean
 
 demo: $(VENV)/.package
 	$(BIN)/bulkedit demo
@@ -35,6 +35,15 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 check: lint types test
+
+# The documentation as a site: build/site/index.html. A broken link, or a page that is not in the navigation, is an error.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --conf-dir docs --doctree-dir build/doctrees . build/site
+	$(BIN)/python -m tests.site build/site
+
+# The pictures of README and docs: a run in the terminal, and its report page. Needs Chromium.
+pictures: $(VENV)/.docs
+	$(BIN)/python -m benchmarks.pictures
 
 # The wheel, and an environment that holds nothing but the wheel and what it needs.
 wheel: $(VENV)/.dev
@@ -70,6 +79,10 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml $(LOCK)/dev.txt
 	$(PIP) $(LOCKED) -r $(LOCK)/dev.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@ $(VENV)/.package
+
+$(VENV)/.docs: $(VENV)/.dev $(LOCK)/docs.txt
+	$(PIP) $(LOCKED) -r $(LOCK)/docs.txt
+	touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import bulkedit
 from bulkedit import errors
 from bulkedit.client.responses import CallState, Outcome
 from bulkedit.deidentification import ENVIRONMENT
@@ -107,6 +108,14 @@ def test_code_spans_name_options_that_exist() -> None:
         (place, name) for place, span in spans for name in re.findall(r"(?<!\S)--[a-z-]+", span) if name not in known
     ]
     assert wrong == []
+
+
+# -- the library
+
+
+def test_the_reference_of_the_library_has_all_its_names_and_no_other() -> None:
+    written = re.findall(r"^\.\. auto(?:function|class):: (\w+)$", page("docs/api.md"), re.MULTILINE)
+    assert sorted(written) == sorted({*bulkedit.__all__} - {"__version__"})
 
 
 # -- exit codes and errors

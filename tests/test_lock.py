@@ -30,6 +30,7 @@ def group(name: str) -> list[str]:
 ASKED = {
     "demo": RUN_TIME + group("build"),
     "dev": RUN_TIME + EXTRAS + group("dev"),
+    "docs": RUN_TIME + group("docs"),
     "pip": group("pip"),
     "run": RUN_TIME + EXTRAS,
     "uv": group("uv"),
@@ -65,6 +66,13 @@ def test_locks_agree_on_versions() -> None:
     for name in ("run", "demo"):
         for pin in pins(FOLDER / f"{name}.txt"):
             assert dev.get(str(pin.requirement)) == set(pin.hashes), (name, pin.name)
+
+
+def test_the_lock_of_the_docs_changes_nothing_that_the_tests_run_with() -> None:
+    dev = {pin.name: set(pin.hashes) for pin in pins(FOLDER / "dev.txt")}
+    both = [pin for pin in pins(FOLDER / "docs.txt") if pin.name in dev]
+    assert len(both) > 20
+    assert [pin.name for pin in both if set(pin.hashes) != dev[pin.name]] == []
 
 
 def test_the_build_group_holds_all_that_the_build_requires() -> None:
