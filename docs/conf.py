@@ -108,6 +108,12 @@ def _toctree(caption: str, pages: list[str]) -> str:
     return "\n".join(["", "", "```{toctree}", ":hidden:", ":glob:", f":caption: {caption}", "", *pages, "```", ""])
 
 
+def mend_dashes(_: Sphinx, page: nodes.document) -> None:
+    """Put a dash between a parameter and its text: Sphinx leaves that to `smartquotes`."""
+    for text in list(page.findall(lambda node: isinstance(node, nodes.Text) and node == " -- ")):
+        text.parent.replace(text, nodes.Text(" – "))  # noqa: RUF001
+
+
 def make_index(app: Sphinx, failure: Exception | None) -> None:
     """Make the home page the one that a browser opens first."""
     if failure is None and app.builder.name == "html":
@@ -144,4 +150,5 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-signature", leave_out_signature)
     app.connect("autodoc-process-docstring", add_options)
     app.connect("source-read", add_navigation)
+    app.connect("doctree-read", mend_dashes)
     app.connect("build-finished", make_index)
