@@ -55,7 +55,6 @@ NAVIGATION: Final = {
         "docs/security",
         "docs/architecture",
         "docs/decisions/README",
-        "docs/decisions/0*",
     ],
     "Project": ["CHANGELOG", "CONTRIBUTING", "SECURITY"],
 }
@@ -98,14 +97,22 @@ html_show_sphinx = False
 def add_navigation(_: Sphinx, page: str, source: list[str]) -> None:
     """Append the navigation to the home page, and the records to the page of decisions."""
     if page == HOME:
-        source[0] += "".join(_toctree(caption, pages) for caption, pages in NAVIGATION.items())
+        source[0] += "".join(_toctree(pages, caption) for caption, pages in NAVIGATION.items())
     elif page == DECISIONS:
-        source[0] += _toctree("", ["/docs/decisions/0*"])
+        source[0] += _toctree(["/docs/decisions/0*"])
 
 
-def _toctree(caption: str, pages: list[str]) -> str:
-    pages = [page for page in pages if "*" in page or (ROOT / f"{page}.md").exists()]  # TODO: until all are written
-    return "\n".join(["", "", "```{toctree}", ":hidden:", ":glob:", f":caption: {caption}", "", *pages, "```", ""])
+def _toctree(pages: list[str], caption: str | None = None) -> str:
+    title = [f":caption: {caption}"] if caption else []
+    return "\n".join(["", "", "```{toctree}", ":hidden:", ":glob:", *title, "", *_written(pages), "```", ""])
+
+
+def _written(pages: list[str]) -> list[str]:
+    """The pages without those that are still to come. Remove this once CONTRIBUTING and the tutorial are there."""
+    pages = [
+        "docs/decisions/0*" if page == DECISIONS and not (ROOT / f"{page}.md").exists() else page for page in pages
+    ]
+    return [page for page in pages if "*" in page or (ROOT / f"{page}.md").exists()]
 
 
 def mend_dashes(_: Sphinx, page: nodes.document) -> None:
