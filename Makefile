@@ -38,6 +38,7 @@ check: lint types test
 
 # The documentation as a site: build/site/index.html. A broken link, or a page that is not in the navigation, is an error.
 docs: $(VENV)/.docs
+	rm -rf build/site
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --conf-dir docs --doctree-dir build/doctrees . build/site
 	$(BIN)/python -m tests.site build/site
 

@@ -25,7 +25,7 @@ from typing import Final
 import anyio
 from PIL import Image
 
-from bulkedit.emulator import Settings, Settle, serve
+from bulkedit.emulator import CompletionTime, Settings, serve
 from bulkedit.emulator.dicom_import.importer import read_folder
 from tests.cli.browser import Page, browser
 
@@ -72,8 +72,9 @@ def record(folder: Path, picture: Path) -> None:
     """Type the session into a terminal, against an emulator, and keep what the terminal shows."""
     shutil.copy(ROOT / "samples/demo.csv", folder / "demo.csv")
     (folder / "session.sh").write_text(script(), "utf-8")
+    settings = Settings(scale=_QUOTA_SCALE, completion_time=CompletionTime(seconds=0.4))
     files = resources.files("pydicom").joinpath("data/test_files")
-    with resources.as_file(files) as dicom, serve(Settings(scale=_QUOTA_SCALE, settle=Settle(seconds=0.4))) as emulator:
+    with resources.as_file(files) as dicom, serve(settings) as emulator:
         for image_set in read_folder(dicom).image_sets:
             emulator.add(image_set.document)
         environment = {
