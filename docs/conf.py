@@ -104,15 +104,7 @@ def add_navigation(_: Sphinx, page: str, source: list[str]) -> None:
 
 def _toctree(pages: list[str], caption: str | None = None) -> str:
     title = [f":caption: {caption}"] if caption else []
-    return "\n".join(["", "", "```{toctree}", ":hidden:", ":glob:", *title, "", *_written(pages), "```", ""])
-
-
-def _written(pages: list[str]) -> list[str]:
-    """The pages without those that are still to come. Remove this once CONTRIBUTING and the tutorial are there."""
-    pages = [
-        "docs/decisions/0*" if page == DECISIONS and not (ROOT / f"{page}.md").exists() else page for page in pages
-    ]
-    return [page for page in pages if "*" in page or (ROOT / f"{page}.md").exists()]
+    return "\n".join(["", "", "```{toctree}", ":hidden:", ":glob:", *title, "", *pages, "```", ""])
 
 
 def mend_dashes(_: Sphinx, page: nodes.document) -> None:
