@@ -11,7 +11,7 @@ CLEAN := build/clean
 # without byte code, each process compiles all modules again: a third of the tests' CPU time
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all clients lint types check docs pictures wheel sbom lock clean
+.PHONY: demo test test-all clients test-times lint types check docs pictures wheel sbom lock clean
 
 demo: $(VENV)/.package
 	$(BIN)/bulkedit demo
@@ -26,6 +26,10 @@ test-all: $(VENV)/.dev
 # All clients of tests/clients that are installed; `make test` runs boto3 alone.
 clients: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --quiet -m "slow or not slow" tests/clients
+
+# The twenty slowest tests and files, with the CPU of the processes that they start: make test-times TESTS=tests/cli
+test-times: $(VENV)/.dev
+	$(BIN)/python -m pytest --quiet -p tests.times $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
