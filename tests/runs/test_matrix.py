@@ -456,8 +456,8 @@ WAYS: dict[str, list[Any]] = {
 @pytest.mark.parametrize("chosen", covering({**SWITCHES, **WAYS}), ids=itertools.count())
 def test_every_edit_is_made_once_or_said_not_to_be(chosen: dict[str, Any], tmp_path: Path) -> None:
     """Each choice of each switch beside each choice of every other; killed and not, merged and not, by list and not."""
-    rules = {name: chosen[name] for name in SWITCHES if name != "age"}
-    scenario = Scenario.under(profile(chosen["age"], **rules), tmp_path, merge=chosen["merge"])
+    rules = {name: chosen[name] for name in SWITCHES if name != "service_version"}
+    scenario = Scenario.under(profile(chosen["service_version"], **rules), tmp_path, merge=chosen["merge"])
     through_kills(scenario, chosen["kills"], chosen["options"])
     check(scenario)
     assert looked_at_lists(scenario) or chosen["options"] is not BY_LIST
