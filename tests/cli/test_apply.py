@@ -162,9 +162,9 @@ class TestAskingFirst:
         ("answer", "exit_code", "said", "applied"),
         [
             ("y\n", 0, "Run r", 3),
-            ("n\n", 0, "Nothing was sent.", 0),
+            pytest.param("n\n", 0, "Nothing was sent.", 0, marks=pytest.mark.slow),
             ("\n", 0, "Nothing was sent.", 0),
-            ("\x04", 130, "Interrupted.", 0),
+            pytest.param("\x04", 130, "Interrupted.", 0, marks=pytest.mark.slow),
             ("\x03", 130, "Interrupted.", 0),
         ],
         ids=["yes", "no", "enter", "end of input", "Ctrl-C"],
@@ -238,7 +238,7 @@ def read(descriptor: int) -> str:
 
 class TestJson:
     def test_standard_output_is_one_line_and_nothing_else(self, shell: Shell, rejected: Path) -> None:
-        result = shell.call("apply", rejected, "--yes", "--run", "r", "--json")
+        result = shell.run("apply", rejected, "--yes", "--run", "r", "--json")
         (line,) = result.json
         seconds = line.pop("seconds")
         assert isinstance(seconds, float)

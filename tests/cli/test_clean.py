@@ -103,7 +103,12 @@ def drafts(shell: Shell) -> list[Path]:
     return list(drafts_under(shell.folder))
 
 
-@pytest.mark.parametrize("writer", WRITERS)
+SELDOM = {"bad rows", "results"}  # they write as a plan does
+
+
+@pytest.mark.parametrize(
+    "writer", [pytest.param(one, marks=pytest.mark.slow if one in SELDOM else ()) for one in WRITERS]
+)
 def test_what_a_kill_leaves_is_gone_after_clean(shell: Shell, writer: str) -> None:
     name, words = prepared(shell, writer)
     others = {path: path.stat().st_mtime_ns for path in shell.folder.rglob("*") if path.is_file()}

@@ -43,7 +43,11 @@ def test_a_run_that_is_killed_anywhere_is_finished_by_a_resume_and_nothing_is_do
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler (cc) to make what kills at a write")
-@pytest.mark.parametrize("nth", [2, 13, 29], ids=lambda nth: f"write {nth}")
+@pytest.mark.parametrize(
+    "nth",
+    [pytest.param(2, marks=pytest.mark.slow), 13, pytest.param(29, marks=pytest.mark.slow)],
+    ids="write {}".format,
+)
 def test_a_run_that_is_killed_at_any_write_of_its_ledger_goes_on_without_a_word_of_damage(
     shell: Shell, nth: int
 ) -> None:

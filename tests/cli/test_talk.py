@@ -55,10 +55,10 @@ class TestProgress:
             f"{image_sets[1]},set,StudyDescription,B\n{image_sets[1]},set,StudyDate,20240101\n",
         )
         results = [
-            shell.call("plan", edits, "-o", "p"),
-            shell.call("apply", "p", "--yes", "--run", "r"),
-            shell.call("status", "r"),
-            shell.call("report", "r"),
+            shell.run("plan", edits, "-o", "p"),
+            shell.run("apply", "p", "--yes", "--run", "r"),
+            shell.run("status", "r"),
+            shell.run("report", "r"),
         ]
         assert [result.exit_code for result in results] == [0, 1, 0, 0]
         for result in results:

@@ -144,7 +144,9 @@ class TestCodes:
         start = ["-c", ONE_BY_ONE, json.dumps(commands)]
         with shell.started(start=start, env={"TERM": "xterm-256color"}) as process:
             stdout, stderr = process.communicate(timeout=PATIENT_S)
-        for text in [*by_command(stdout, len(commands)), stderr]:
+        said = by_command(stdout, len(commands))
+        assert [words for words, text in zip(commands, said, strict=True) if not text.strip()] == [["plan", "no.csv"]]
+        for text in (stdout, stderr):
             assert text.strip()
             assert "\x1b" not in text
             assert "\r" not in text
