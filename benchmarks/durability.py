@@ -31,7 +31,7 @@ from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Event, Ledger
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.resume import resumption
-from tests.runs.harness import FAST, KEY, about_plan, planned, row
+from tests.runs.factories import FAST, KEY, about_plan, planned, row
 
 if TYPE_CHECKING:
     from bulkedit.client.contract import UpdateRequest

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
-from tests.cli.executioner import COMPILER, Point, Row, go_on, kill_once
+from tests.cli.kill_points import COMPILER, Point, Row, go_on, kill_once
 from tests.cli.shell import Shell
 
 IMAGE_SETS, KILLS_A_RUN = 40, 5

@@ -1,6 +1,6 @@
 /* Kills the process at its n-th write to a file of the ledger: before it, after half of its bytes, or after it.
 
-   Loaded with LD_PRELOAD by `tests/cli/executioner.py`. KILL_AT: n. KILL_HOW: before, half or after. Writes are those
+   Loaded with LD_PRELOAD by `tests/cli/kill_points.py`. KILL_AT: n. KILL_HOW: before, half or after. Writes are those
    that change what is on the disk, or say that it has to be there: write, pwrite, ftruncate, fsync, fdatasync. */
 
 #define _GNU_SOURCE

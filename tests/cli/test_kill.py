@@ -1,7 +1,7 @@
 """SIGKILL at every point of a call's life, and a resume: the documents are those of a run that was never killed.
 
 The invariant: updates applied equal updates planned, and each is the version that the ledger says
-(`tests.runs.judge`). `benchmarks/kills.py` does the same at many random instants.
+(`tests.runs.journal_check`). `benchmarks/kills.py` does the same at many random instants.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
-from tests.cli.executioner import COMPILER, Point, go_on, kill_once
+from tests.cli.kill_points import COMPILER, Point, go_on, kill_once
 from tests.cli.shell import Shell
 
 if TYPE_CHECKING:

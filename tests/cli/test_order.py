@@ -11,7 +11,7 @@ from bulkedit import plans
 from bulkedit._json import object_in
 from bulkedit.edits.edit import EDITS, in_order
 from bulkedit.emulator.state.document import parse
-from tests.runs.harness import about_plan
+from tests.runs.factories import about_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from bulkedit.client.responses import Lost, Page, Refusal, Refused
 from bulkedit.inventories import SearchCounters, take
 from tests.emulator.hospital import document
 from tests.inventories.shelf import CANARY
-from tests.runs.harness import Passing
+from tests.runs.factories import PassThroughClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -99,7 +99,7 @@ class GoneError(Exception):
     """The process goes, as far as the code under test can tell."""
 
 
-class InterruptedAfter(Passing):
+class InterruptedAfter(PassThroughClient):
     """Answers some pages; then the next one's answer never comes back."""
 
     def __init__(self, inner: Client, pages: int) -> None:
@@ -114,7 +114,7 @@ class InterruptedAfter(Passing):
         return answer
 
 
-class ForgetsToken(Passing):
+class ForgetsToken(PassThroughClient):
     """Calls the tokens of some pages invalid, once each: those that come after so many searches."""
 
     def __init__(self, inner: Client, after: set[int]) -> None:

@@ -48,7 +48,7 @@ from tests.inventories.hospital import (
     taken,
 )
 from tests.inventories.shelf import CANARY, STORE, Shelf, item
-from tests.runs.harness import Passing
+from tests.runs.factories import PassThroughClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +196,7 @@ async def test_after_throttles_the_next_search_waits_longer_and_an_answer_ends_t
 # what happens in the data store meanwhile
 
 
-class Meanwhile(Passing):
+class Meanwhile(PassThroughClient):
     """Does something to the data store before each search."""
 
     def __init__(self, inner: Client, act: Callable[[int], object]) -> None:
@@ -447,7 +447,7 @@ async def test_two_at_once_do_not_mix(emulator: Emulator, tmp_path: Path) -> Non
     path = tmp_path / "i.parquet"
     second: list[BulkeditError] = []
 
-    class Rival(Passing):
+    class Rival(PassThroughClient):
         async def search(self, criteria: dict[str, Any] | None = None, **page: Any) -> Page | Refused | Lost:
             with pytest.raises(UsageError, match="another process") as raised:
                 await taken(emulator, path)

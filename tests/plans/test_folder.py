@@ -15,7 +15,7 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import PlanError, StalePlanError
 from bulkedit.plans.saved import digest_of
 from tests.bombs import files
-from tests.runs.harness import frame, planned, row
+from tests.runs.factories import frame, planned, row
 
 if TYPE_CHECKING:
     from pathlib import Path

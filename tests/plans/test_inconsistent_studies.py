@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bulkedit import plans
 from tests.plans.test_study_wide import AUTO, OFF, ON, codes, image_set, known, made, revert
-from tests.runs.harness import row
+from tests.runs.factories import row
 
 if TYPE_CHECKING:
     import polars as pl

@@ -31,8 +31,8 @@ from tests.emulator.hospital import Service, document, in_study
 from tests.emulator.hospital import settings as hospital_settings
 from tests.examples import examples
 from tests.plans.reference import FORCED, Reference
-from tests.runs.harness import FAST, KEY, about_plan, frame
-from tests.runs.inprocess import InProcess, run_virtual
+from tests.runs.factories import FAST, KEY, about_plan, frame
+from tests.runs.virtual_time import InProcess, run_virtual
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from bulkedit.edits.edit import json_text
 from tests.emulator.hospital import Service, document
 from tests.emulator.hospital import settings as hospital_settings
 from tests.plans.test_proof import execute
-from tests.runs.harness import frame, row
+from tests.runs.factories import frame, row
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from bulkedit.options.listing import StudyWide
 from tests.emulator.hospital import document
 from tests.examples import examples
 from tests.plans.test_proof import STORED, an_edit, execute, hospital, plan_of, possible, rows_of, without_ids
-from tests.runs.harness import frame
+from tests.runs.factories import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from tests.emulator.hospital import settings as hospital_settings
 from tests.examples import examples
 from tests.plans.reference import Reference
 from tests.plans.test_proof import execute, without_ids
-from tests.runs.harness import frame, row
+from tests.runs.factories import frame, row
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from bulkedit.plans import agreement
 from tests.received.handmade import change, sign, tamper
 from tests.runs import test_copy_lane as test_recipes
 from tests.runs import test_study_lanes
-from tests.runs.harness import about_plan, frame, row
+from tests.runs.factories import about_plan, frame, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,8 +23,8 @@ from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import EngineOptions
 from tests.emulator.hospital import Service, document
-from tests.runs.harness import KEY, planned, row
-from tests.runs.inprocess import InProcess, run_virtual
+from tests.runs.factories import KEY, planned, row
+from tests.runs.virtual_time import InProcess, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from bulkedit.client.responses import Outcome
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, CompletionTime, Fault, FaultKind
 from tests.emulator.hospital import document
-from tests.runs.harness import planned, row
-from tests.runs.judge import Sheet, judge
-from tests.runs.troubled import Kill, emulated, process
+from tests.runs.factories import planned, row
+from tests.runs.journal_check import Sheet, judge
+from tests.runs.killable import Kill, emulated, process
 
 if TYPE_CHECKING:
     from pathlib import Path

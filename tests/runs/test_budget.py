@@ -20,15 +20,15 @@ from bulkedit.errors import (
 from bulkedit.options.running import Halt
 from bulkedit.runs.budget import TOKENS, TRICKLE_S, ErrorBudget, MaxErrors, RetryBudget, parse_max_errors
 from tests.emulator.hospital import document
-from tests.runs.harness import planned, row
-from tests.runs.judge import judge
-from tests.runs.troubled import emulated, process
+from tests.runs.factories import planned, row
+from tests.runs.journal_check import judge
+from tests.runs.killable import emulated, process
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.runs.judge import Sheet
-    from tests.runs.troubled import Emulated
+    from tests.runs.journal_check import Sheet
+    from tests.runs.killable import Emulated
 
 O = Outcome  # noqa: E741
 UPDATE, GET = "UpdateImageSetMetadata", "GetImageSet"

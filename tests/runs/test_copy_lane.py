@@ -28,8 +28,8 @@ from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.resume import resumption
 from tests.covering import short_and_long
 from tests.emulator.hospital import document
-from tests.runs.harness import Passing, about_plan, frame, row
-from tests.runs.troubled import Emulated, Ended, Kill, emulated, process
+from tests.runs.factories import PassThroughClient, about_plan, frame, row
+from tests.runs.killable import Emulated, Ended, Kill, emulated, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,7 +276,7 @@ def test_a_lost_copy_is_sent_again_only_when_the_first_can_not_arrive_any_more(t
     assert sent[skip + 1] - sent[skip] >= LATEST_S
 
 
-class Stranger(Passing):
+class Stranger(PassThroughClient):
     """Somebody who does one thing when the copy of this number is asked for, and whose answer may be lost too."""
 
     def __init__(self, inner: Client, act: Callable[[], None], *, at: int = 1, lost: bool = False) -> None:
@@ -337,7 +337,7 @@ def test_a_copy_is_of_the_version_that_was_seen(tmp_path: Path) -> None:
     """A stranger is faster than the copy: what he has written is copied too."""
     scene = Scene.of(tmp_path)
 
-    class Faster(Passing):
+    class Faster(PassThroughClient):
         done = False
 
         async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:

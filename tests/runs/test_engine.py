@@ -20,7 +20,7 @@ from bulkedit.emulator.state.document import parse
 from bulkedit.errors import UntrustedServerError
 from bulkedit.options.running import OnConflict
 from tests.emulator.hospital import document, in_study
-from tests.runs.harness import FAST, Passing, row, run, updates
+from tests.runs.factories import FAST, PassThroughClient, row, run, updates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,7 +199,7 @@ async def test_another_writer_in_between_is_noticed_and_recorded(
         assert "another writer made version 2" in {event["reason"] for event in ended.events}
 
 
-class Overtaken(Passing):
+class Overtaken(PassThroughClient):
     """A stranger updates the image set after it was looked at and before the first request arrives."""
 
     struck = False
@@ -235,7 +235,7 @@ async def test_a_run_that_is_run_again_sends_nothing(emulator: Emulator, tmp_pat
     assert (again.counters.requests, again.counters.reads, again.counters.outcomes[Outcome.APPLIED]) == (0, 0, 5)
 
 
-class Intercepted(Passing):
+class Intercepted(PassThroughClient):
     """From the third update on, another server answers the handshake."""
 
     sent = 0
@@ -266,7 +266,7 @@ async def test_a_drained_run_finishes_what_is_under_way_and_goes_on_later(emulat
 
     engines: list[Engine] = []
 
-    class StopAfterTen(Passing):
+    class StopAfterTen(PassThroughClient):
         sent = 0
 
         async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
@@ -296,7 +296,7 @@ async def test_workers_bound_the_requests_at_once(emulator: Emulator, tmp_path: 
     ids = fill(emulator, 20)
     under_way: list[int] = []
 
-    class Counting(Passing):
+    class Counting(PassThroughClient):
         now = 0
 
         async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
@@ -314,7 +314,7 @@ async def test_the_intent_is_durable_before_the_request_leaves(emulator: Emulato
     ids = fill(emulator, 10)
     seen: list[list[tuple[str]]] = []
 
-    class Spying(Passing):
+    class Spying(PassThroughClient):
         async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
             call = ids.index(request.image_set_id)
             with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as reader:
@@ -338,7 +338,7 @@ async def test_no_value_of_an_edit_is_in_the_ledger(emulator: Emulator, tmp_path
 async def test_a_lost_answer_is_settled_by_looking_and_the_edit_is_made_once(
     tmp_path: Path, arrives: bool, stale: str
 ) -> None:
-    class Losing(Passing):
+    class Losing(PassThroughClient):
         lost = 0
 
         async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
@@ -365,7 +365,7 @@ async def test_a_revert_whose_answer_was_lost_is_told_from_a_strangers_write(
     (tmp_path / "first").mkdir()
     await run(emulator, tmp_path / "first", [row(image_set_id, "PatientName", "CHANGED")])
 
-    class Losing(Passing):
+    class Losing(PassThroughClient):
         lost = False
 
         async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:

@@ -15,7 +15,7 @@ from bulkedit.runs.folder import Run
 from bulkedit.runs.history import History
 from bulkedit.runs.ledger import Event, Ledger, Part
 from bulkedit.runs.summary import by_outcome, summary
-from tests.runs.harness import row
+from tests.runs.factories import row
 from tests.runs.test_copy_lane import COPY, UPDATE, Scene
 
 if TYPE_CHECKING:

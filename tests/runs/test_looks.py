@@ -13,7 +13,7 @@ from bulkedit.client.parsing import newest_of
 from bulkedit.client.responses import Page, Refusal, Refused
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Emulator, Settings, serve
 from tests.emulator.hospital import document
-from tests.runs.harness import FAST, Passing, row, run
+from tests.runs.factories import FAST, PassThroughClient, row, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ async def test_nothing_is_listed_while_there_is_room(emulator: Emulator, tmp_pat
     assert asked(emulator)["ListImageSetVersions"] == 0
 
 
-class Unlisted(Passing):
+class Unlisted(PassThroughClient):
     """Lists are of no use: refused, or in no order that tells which version is the latest."""
 
     answer: Page | Refused = Refused(Refusal.ACCESS_DENIED, "AccessDeniedException")

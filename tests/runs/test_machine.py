@@ -1,9 +1,9 @@
 """Runs that are killed, stopped, resumed, throttled, overtaken and left without answers, in any order.
 
 The invariant, after every step: the versions that our requests have made are those of the calls that the ledger calls
-applied, one for one (`tests.runs.judge`). And at the end each attribute of each image set has the value that the
-last edit applied to it has given it, as a dictionary says. Each state that the ledger has of a call follows from the
-one before by a row of the table.
+applied, one for one (`tests.runs.journal_check`). And at the end each attribute of each image set has the value that
+the last edit applied to it has given it, as a dictionary says. Each state that the ledger has of a call follows from
+the one before by a row of the table.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from bulkedit.runs.ledger import Event, Ledger
 from bulkedit.runs.resume import resumption
 from bulkedit.runs.transitions import CALLS, OPEN
 from tests.emulator.hospital import document
-from tests.runs.harness import FAST, FAST_READS, Passing, planned, row
-from tests.runs.inprocess import run_virtual
-from tests.runs.judge import judge, weigh
-from tests.runs.troubled import Direct, Kill, emulated, in_place, process
+from tests.runs.factories import FAST, FAST_READS, PassThroughClient, planned, row
+from tests.runs.journal_check import judge, weigh
+from tests.runs.killable import DirectClient, Kill, emulated, in_place, process
+from tests.runs.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +80,7 @@ edits = st.one_of(
 )
 
 
-class Draining(Passing):
+class Draining(PassThroughClient):
     """Asks for a stop when a number of updates has been sent."""
 
     left = 0
@@ -249,7 +249,7 @@ class Run(RuleBasedStateMachine):
         """Afterwards each image set that no other writer has changed since reads as before the run."""
 
         async def plan() -> Reversal:
-            return await revert(self.run, Direct(self.server), self.folder / "undo", now=NOW, rates=FAST_READS)
+            return await revert(self.run, DirectClient(self.server), self.folder / "undo", now=NOW, rates=FAST_READS)
 
         try:
             with in_place():

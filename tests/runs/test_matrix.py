@@ -21,9 +21,9 @@ from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from tests.covering import covering
 from tests.emulator.hospital import document
-from tests.runs.harness import FAST, Passing, planned, row
-from tests.runs.judge import Sheet, weigh
-from tests.runs.troubled import Emulated, Kill, emulated, process
+from tests.runs.factories import FAST, PassThroughClient, planned, row
+from tests.runs.journal_check import Sheet, weigh
+from tests.runs.killable import Emulated, Kill, emulated, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,7 +241,7 @@ OTHERWISE: dict[tuple[str, str], dict[str, int]] = {
 
 
 @dataclass(slots=True)
-class Following(Passing):
+class Following(PassThroughClient):
     """A stranger who writes whenever an answer was lost, once for each image set that he has an eye on."""
 
     inner: Client

@@ -13,9 +13,9 @@ from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Event, Ledger, Part
 from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
-from tests.runs.harness import planned, row
-from tests.runs.judge import judge
-from tests.runs.troubled import emulated, process
+from tests.runs.factories import planned, row
+from tests.runs.journal_check import judge
+from tests.runs.killable import emulated, process
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,9 +24,9 @@ from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
-from tests.runs.harness import Passing, planned, row
-from tests.runs.judge import judge
-from tests.runs.troubled import Death, Emulated, emulated, process
+from tests.runs.factories import PassThroughClient, planned, row
+from tests.runs.journal_check import judge
+from tests.runs.killable import Emulated, KillSwitch, emulated, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +142,7 @@ class Play:
     def _prepare(self, engine: Engine) -> None:
         self.engine = engine
 
-    def _scripted(self, client: Client, death: Death) -> Client:
+    def _scripted(self, client: Client, death: KillSwitch) -> Client:
         return Scripted(client, self, death)
 
     def told(self) -> list[dict[str, Any]]:
@@ -165,10 +165,10 @@ class Play:
         return [(version.status, parse(version.document)) for version in image_set.versions]
 
 
-class Scripted(Passing):
+class Scripted(PassThroughClient):
     """Plays the script to the requests of one process."""
 
-    def __init__(self, inner: Client, play: Play, death: Death) -> None:
+    def __init__(self, inner: Client, play: Play, death: KillSwitch) -> None:
         super().__init__(inner)
         self.play, self.death = play, death
 

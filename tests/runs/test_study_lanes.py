@@ -23,8 +23,8 @@ from bulkedit.runs.ledger import Event, Ledger
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import Service, document, in_series
-from tests.runs.harness import FAST, KEY, about_plan, frame, row
-from tests.runs.inprocess import InProcess, run_virtual
+from tests.runs.factories import FAST, KEY, about_plan, frame, row
+from tests.runs.virtual_time import InProcess, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,10 +22,10 @@ from bulkedit.runs.resume import resumption
 from bulkedit.runs.versions import Versions
 from tests.covering import short_and_long
 from tests.emulator.hospital import document
-from tests.runs.harness import Passing, planned, row
-from tests.runs.judge import judge
+from tests.runs.factories import PassThroughClient, planned, row
+from tests.runs.journal_check import judge
+from tests.runs.killable import COMPLETION_S, Emulated, Kill, emulated, process
 from tests.runs.test_matrix import Following
-from tests.runs.troubled import COMPLETION_S, Emulated, Kill, emulated, process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ class Draining:
     def wrap(self, client: Client) -> Client:
         draining = self
 
-        class Counting(Passing):
+        class Counting(PassThroughClient):
             async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
                 draining.left -= 1
                 if draining.left == 0:

@@ -22,7 +22,7 @@ from bulkedit.runs.ledger import SETUP, Event, Ledger, Part
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.resume import resumption
 from bulkedit.runs.service_quirks import ServiceQuirks
-from tests.runs.harness import KEY, about_plan, frame
+from tests.runs.factories import KEY, about_plan, frame
 from tests.runs.model import service
 from tests.runs.model.copies import Numbers, clone
 from tests.runs.model.service import Store, Stored, Switches, Version

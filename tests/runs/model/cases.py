@@ -8,7 +8,7 @@ import polars as pl
 
 from bulkedit import plans
 from bulkedit.options.running import OnConflict
-from tests.runs.harness import row
+from tests.runs.factories import row
 from tests.runs.model.case import Case
 from tests.runs.model.service import POISON, Switches
 

@@ -15,8 +15,8 @@ from bulkedit.client.responses import CallState
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.options.running import OnConflict
 from bulkedit.runs.ledger import Event, Ledger
-from tests.runs.hunt import Holding, Life, Played, Scenario, draw, hunt, kind_of, play, shrunk
-from tests.runs.hunt_judge import of_run, of_undo
+from tests.runs.random_scenarios import Holding, Life, Played, Scenario, check_scenario, draw, kind_of, play, shrunk
+from tests.runs.random_scenarios_check import of_run, of_undo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +27,12 @@ LONG, PARTS = 800, 8
 
 def told(seed: int) -> str | None:
     """What is wrong with a seed, and how to see it again."""
-    found = hunt(draw(seed))
+    found = check_scenario(draw(seed))
     if not found.wrong:
         return None
-    return "\n".join([draw(seed).lines(), *found.wrong, f"again: python -m tests.runs.hunt {seed} --shrink"])
+    return "\n".join(
+        [draw(seed).lines(), *found.wrong, f"again: python -m tests.runs.random_scenarios {seed} --shrink"]
+    )
 
 
 @pytest.mark.parametrize("seed", SHORT)
@@ -117,13 +119,13 @@ def test_the_judge_sees_an_undoing_that_has_not_undone(tmp_path: Path) -> None:
 
 
 def test_a_failing_scenario_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.runs import hunt as module
+    from tests.runs import random_scenarios as module
 
     def needs_a_revert(scenario: Scenario) -> module.Found:
         found = any(row["action"] == "revert" for row in scenario.rows)
         return module.Found([f"row {len(scenario.rows)} is wrong"] if found else [])
 
-    monkeypatch.setattr(module, "hunt", needs_a_revert)
+    monkeypatch.setattr(module, "check_scenario", needs_a_revert)
     seed = next(n for n in range(100) if needs_a_revert(draw(n)).wrong and len(draw(n).rows) > 5)
     small = shrunk(draw(seed))
     assert [row["action"] for row in small.rows] == ["revert"]

@@ -80,7 +80,7 @@ def about_plan(plan: plans.Plan, datastore_id: str, payload_limit: int = 10_000)
     }
 
 
-class Passing:
+class PassThroughClient:
     """A client that passes everything on; a test gives a subclass one habit of its own."""
 
     def __init__(self, inner: Client) -> None:

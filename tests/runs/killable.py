@@ -1,8 +1,8 @@
 """The emulator without HTTP, faults and journal included, and a process that can be killed at any of its requests.
 
-`Direct` is a client that hands requests to the emulator's server itself; its time is that of the running loop, so with
-`run_virtual` a run of days takes seconds. `Mortal` is a ledger whose process can die: from that instant nothing more
-is written, as after SIGKILL.
+`DirectClient` is a client that hands requests to the emulator's server itself. Its time is that of the running loop, so
+with `run_virtual` a run of days takes seconds. `KillableLedger` is a ledger whose process can die: from that instant
+nothing more is written, as after SIGKILL.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from bulkedit.emulator.state.faults import FaultKind
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import EngineOptions
-from tests.runs.harness import FAST, KEY, Passing
-from tests.runs.inprocess import dated, run_virtual
+from tests.runs.factories import FAST, KEY, PassThroughClient
+from tests.runs.virtual_time import dated, run_virtual
 
 if TYPE_CHECKING:
     import sqlite3
@@ -115,7 +115,7 @@ def emulated(**settings: Any) -> Emulated:
     return Emulated(Settings(**settings))
 
 
-class Direct:
+class DirectClient:
     """`bulkedit.client.contract.Client` on a server without HTTP."""
 
     def __init__(self, server: Emulated) -> None:
@@ -209,7 +209,7 @@ def _understood(reply: Reply | None) -> Any:
 # -- processes that end
 
 
-class Mortal(Ledger):
+class KillableLedger(Ledger):
     """A ledger that stays as it is from the instant at which its process dies."""
 
     dead = False
@@ -224,10 +224,10 @@ class Mortal(Ledger):
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class KillSwitch:
     """How a process dies: nothing of it goes on, and nothing more is written."""
 
-    ledger: Mortal
+    ledger: KillableLedger
     scope: anyio.CancelScope
 
     async def now(self) -> None:
@@ -237,10 +237,10 @@ class Death:
         await anyio.sleep_forever()
 
 
-class Killing(Passing):
+class KillingClient(PassThroughClient):
     """Kills the process at one of its requests, counted over all operations: before it is read, or after it is done."""
 
-    def __init__(self, inner: Client, death: Death, *, at: int, done: bool) -> None:
+    def __init__(self, inner: Client, death: KillSwitch, *, at: int, done: bool) -> None:
         super().__init__(inner)
         self._death, self._left, self._done = death, at, done
 
@@ -307,7 +307,7 @@ def process(
     *,
     kill: Kill | None = None,
     wrap: Callable[[Client], Client] = lambda client: client,
-    mortal: Callable[[Client, Death], Client] = lambda client, _: client,
+    mortal: Callable[[Client, KillSwitch], Client] = lambda client, _: client,
     prepare: Callable[[Engine], None] = lambda _: None,
     seed: int = 7,
     sends_new: bool = True,
@@ -319,14 +319,14 @@ def process(
         clock = Clock(epoch=server.now)
         chosen = replace(EngineOptions(rates=FAST), **options)
         killed = False
-        with Mortal.open(path) if path.exists() else Mortal.create(path) as ledger:
-            assert isinstance(ledger, Mortal)
-            client: Client = wrap(Direct(server))
+        with KillableLedger.open(path) if path.exists() else KillableLedger.create(path) as ledger:
+            assert isinstance(ledger, KillableLedger)
+            client: Client = wrap(DirectClient(server))
             with anyio.CancelScope() as scope:
-                death = Death(ledger, scope)
+                death = KillSwitch(ledger, scope)
                 client = mortal(client, death)
                 if kill is not None:
-                    client = Killing(client, death, at=kill.at, done=kill.done)
+                    client = KillingClient(client, death, at=kill.at, done=kill.done)
                 rng = random.Random(seed)
                 engine = Engine(plan, client, ledger, chosen, key=KEY, rng=rng, clock=clock, sends_new=sends_new)
                 prepare(engine)

@@ -1,7 +1,7 @@
-"""What is wrong with what a scenario of `tests.runs.hunt` has left: nothing, or a list of sentences.
+"""What is wrong with what a scenario of `tests.runs.random_scenarios` has left: nothing, or a list of sentences.
 
-Books against the journal (`tests.runs.judge`); the stored documents against the applied rows, one by one in their
-order (`tests.plans.reference`); each outcome against what the service would have said; and what the undoing leaves.
+Books against the journal (`tests.runs.journal_check`); the stored documents against the applied rows, one by one in
+their order (`tests.plans.reference`); each outcome against what the service would have said; what the undoing leaves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bulkedit.options.running import OnConflict
 from bulkedit.runs.lane import EARLIER_CONFLICT
 from bulkedit.runs.ledger import Ledger
 from tests.plans.reference import APPLIED
-from tests.runs.judge import (
+from tests.runs.journal_check import (
     FAILED,
     FAILED_OF_ANOTHER,
     OURS,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bulkedit.runs import folder as runs
-    from tests.runs.hunt import Played
+    from tests.runs.random_scenarios import Played
 
 _MINE = {OURS, SIBLINGS, FAILED}
 _THEIRS = {STRANGERS, FAILED_OF_ANOTHER}

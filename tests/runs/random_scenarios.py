@@ -1,8 +1,8 @@
 """Random scenarios, a seed each: a list, a service, faults, other writers, kills, stops, resumes, and the undoing.
 
-`draw` makes a scenario of a seed, `play` plays it in process, and `tests.runs.hunt_judge` says what is wrong with
-what it has left. A scenario is data: `python -m tests.runs.hunt SEED` plays it again and prints it, and `--shrink`
-takes out of it whatever is not needed for it to fail.
+`draw` makes a scenario of a seed, `play` plays it in process, and `tests.runs.random_scenarios_check` says what is
+wrong with what it has left. A scenario is data: `python -m tests.runs.random_scenarios SEED` plays it again and prints
+it, and `--shrink` takes out of it all that is not needed for it to fail.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
-from tests.runs.harness import FAST, FAST_READS, Passing, about_plan, frame, row
-from tests.runs.inprocess import run_virtual
-from tests.runs.troubled import Direct, Emulated, Kill, emulated, in_place, process
+from tests.runs.factories import FAST, FAST_READS, PassThroughClient, about_plan, frame, row
+from tests.runs.killable import DirectClient, Emulated, Kill, emulated, in_place, process
+from tests.runs.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -315,7 +315,7 @@ def _edit(rng: random.Random, uid: str, number: int) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class Habits(Passing):
+class Habits(PassThroughClient):
     """The client of one process: it drains at an update, and another writes after a lost answer."""
 
     inner: Client
@@ -465,7 +465,7 @@ def _undo(played: Played, folder: Path, scenario: Scenario) -> None:
     played.before_undo = {one: server.world.image_set(DEFAULT_DATASTORE_ID, one).number for one in played.ids}
 
     async def plan() -> reversal.Reversal:
-        return await reversal.revert(played.run, Direct(server), folder / "plan", now=NOW, rates=FAST_READS)
+        return await reversal.revert(played.run, DirectClient(server), folder / "plan", now=NOW, rates=FAST_READS)
 
     try:
         with in_place():
@@ -483,7 +483,7 @@ def _undo(played: Played, folder: Path, scenario: Scenario) -> None:
     _to_the_end(played, played.undo)
 
 
-# -- hunting
+# -- playing and checking
 
 
 @dataclass(slots=True)
@@ -494,9 +494,9 @@ class Found:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def hunt(scenario: Scenario) -> Found:
+def check_scenario(scenario: Scenario) -> Found:
     """Play a scenario and judge it."""
-    from tests.runs.hunt_judge import figures, of_run, of_undo
+    from tests.runs.random_scenarios_check import figures, of_run, of_undo
 
     found = Found()
     with _folder() as folder:
@@ -528,10 +528,10 @@ def kind_of(wrong: Sequence[str]) -> str:
 
 def shrunk(scenario: Scenario) -> Scenario:
     """The scenario without what it does not need to fail in the same way."""
-    wanted = kind_of(hunt(scenario).wrong)
+    wanted = kind_of(check_scenario(scenario).wrong)
     while True:
         for smaller in _smaller(scenario):
-            if any(kind_of([one]) == wanted for one in hunt(smaller).wrong):
+            if any(kind_of([one]) == wanted for one in check_scenario(smaller).wrong):
                 scenario = smaller
                 break
         else:
@@ -587,7 +587,7 @@ def _simpler(life: Life) -> Iterator[Life]:
 
 def main() -> None:
     """Play one seed, or many."""
-    parser = argparse.ArgumentParser(prog="python -m tests.runs.hunt", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.runs.random_scenarios", description=__doc__)
     parser.add_argument("seed", type=int)
     parser.add_argument("count", type=int, nargs="?", default=1)
     parser.add_argument("--shrink", action="store_true", help="take out what is not needed to fail")
@@ -596,13 +596,13 @@ def main() -> None:
     kinds: dict[str, list[int]] = {}
     began = time.monotonic()
     for seed in range(chosen.seed, chosen.seed + chosen.count):
-        found = hunt(draw(seed))
+        found = check_scenario(draw(seed))
         total += found.counts
         if found.wrong:
             kinds.setdefault(kind_of(found.wrong), []).append(seed)
         if found.wrong and chosen.shrink:
             smallest = shrunk(draw(seed))
-            told(smallest, hunt(smallest))
+            told(smallest, check_scenario(smallest))
         elif found.wrong or chosen.count == 1:
             told(draw(seed), found)
     for kind, seeds in sorted(kinds.items(), key=lambda one: -len(one[1])):
@@ -615,7 +615,7 @@ def main() -> None:
 def told(scenario: Scenario, found: Found) -> None:
     """Print a scenario and what is wrong with it."""
     print(scenario.lines(), *(f"  WRONG {one}" for one in found.wrong), sep="\n")
-    print(f"  again: python -m tests.runs.hunt {scenario.seed}\n", flush=True)
+    print(f"  again: python -m tests.runs.random_scenarios {scenario.seed}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from bulkedit import plans
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from tests.cli.shell import PATIENT_S, wait_for
-from tests.runs.judge import judge
+from tests.runs.journal_check import judge
 
 if TYPE_CHECKING:
     import random
@@ -59,7 +59,7 @@ class Row:
     exit_code: int  # of the resume
 
 
-class Executioner:
+class KillAtPoint:
     """Stands at the service's door. Runs on the emulator's thread."""
 
     def __init__(self, server: Server, process: subprocess.Popen[str], point: Point, nth: int) -> None:
@@ -150,13 +150,13 @@ def kill_once(shell: Shell, words: tuple[Any, ...], point: Point, nth: int, rng:
             process.send_signal(signal.SIGKILL)
             process.wait(PATIENT_S)
         else:
-            with _standing_at(shell, Executioner(shell.emulator.server, process, point, nth)):
+            with _killing_at(shell, KillAtPoint(shell.emulator.server, process, point, nth)):
                 process.wait(PATIENT_S)
         return process.returncode == -signal.SIGKILL
 
 
 @contextmanager
-def _standing_at(shell: Shell, executioner: Executioner) -> Iterator[None]:
+def _killing_at(shell: Shell, executioner: KillAtPoint) -> Iterator[None]:
     server: Any = shell.emulator.server
     shell.emulator.do(lambda _: setattr(server, "answer", executioner.answer))
     try:
