@@ -27,4 +27,4 @@ def test_an_error_without_words_says_what_its_class_says() -> None:
     ],
 )
 def test_the_command_line_words_fields_as_flags(text: str, told: str) -> None:
-    assert worded(text, {"via_copy": "--via-copy", "rules": "--service-version"}) == told
+    assert worded(text, {"via_copy": "--via-copy", "service_version": "--service-version"}) == told
