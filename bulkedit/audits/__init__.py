@@ -1,8 +1,8 @@
-"""What still identifies a patient after a de-identification run: an independent scan of metadata documents.
+"""Audit of a de-identification run: an independent scan for values that still identify a patient.
 
-It compares a document as it was before the run with the document as it is now. The rules are the audit's own and pure,
-and import nothing of `bulkedit.deidentification`: a mistake there must not hide itself here. `run` reads the documents,
-`job` is the whole audit. Pixels are never looked at.
+It compares each metadata document before the run with the document now. Its rules do not use
+`bulkedit.deidentification`, so that a mistake there cannot hide itself here. `run` reads the documents, `job` is the
+whole audit. Pixels are not checked.
 """
 
 from bulkedit.audits.check import RISKS, AuditCounters

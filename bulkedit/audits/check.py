@@ -1,4 +1,4 @@
-"""The check of a whole run: image sets come one by one, what was found stays."""
+"""Collects the findings of an audit, image set by image set."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _CHUNK: Final = 10_000  # findings
 
 @dataclass(slots=True)
 class AuditCounters:
-    """What a scan of a run has found so far; its memory grows with the findings, not with the documents."""
+    """The findings so far; memory grows with the findings, not with the documents."""
 
     kept: frozenset[OriginalKind] = frozenset()  # kinds that the run keeps on purpose
     image_sets: int = 0
     with_findings: int = 0
-    older_versions: int = 0  # that still hold what was there before: an edit does not purge them
+    older_versions: int = 0  # which still have the original values: an edit does not delete them
     by_kind: Counter[str] = field(default_factory=Counter)
     by_risk: Counter[str] = field(default_factory=Counter)
     texts: FreeTexts = field(default_factory=FreeTexts)
@@ -39,7 +39,7 @@ class AuditCounters:
     _risks: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, image_set_id: str, before: JsonObject, after: JsonObject, *, older: int = 0) -> None:
-        """Take one image set: its documents before the run and now, and how many older versions it has."""
+        """Add an image set: its documents before the run and now, and its number of older versions."""
         self.image_sets += 1
         self.older_versions += older
         found = scan(before, after, kept=self.kept)
@@ -59,16 +59,16 @@ class AuditCounters:
         self._risks += [(image_set_id, str(risk)) for risk in sorted(here)]
 
     def findings(self) -> pl.DataFrame:
-        """`FINDINGS`, in the order in which image sets came."""
+        """Columns `FINDINGS`, in the order in which image sets were added."""
         self._pack()
         return pl.concat(self._findings)
 
     def risks(self) -> pl.DataFrame:
-        """`RISKS`: image sets whose pixels or documents a person should look at."""
+        """Columns `RISKS`: image sets whose pixels or documents a person should review."""
         return pl.DataFrame(self._risks, schema=RISKS, orient="row")
 
     def closure(self) -> Closure:
-        """What the references between the image sets come to."""
+        """The result of the comparison of references between image sets."""
         return self._references.closure()
 
     def _pack(self) -> None:

@@ -1,6 +1,6 @@
-"""Audit a de-identification run: read its image sets, look for what is left, and keep what was found under the run.
+"""Audit a de-identification run: read its image sets, check them, and save the findings under the run.
 
-Of the de-identification only the options of its profile are read, for what was to stay; all rules are the audit's own.
+The audit reads the options of the de-identification profile, to know what is kept on purpose. All rules are its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bulkedit.options.where import Where
     from bulkedit.runs.folder import Run
 
-# what an option of a profile keeps on purpose
+# profile option -> the kind that it keeps on purpose
 _KEPT: Final = {
     "retain-uids": OriginalKind.UID,
     "retain-full-dates": OriginalKind.DATE,
@@ -44,21 +44,21 @@ _FAULTS: Final = ("findings", "undone", "set_aside", "uids_parted", "uids_joined
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What an audit has found. No frame has values; of its files only `texts` has."""
+    """The result of an audit. The frames have no values; of the files only `texts` has."""
 
     folder: Path
     summary: CheckSummary
     findings: pl.DataFrame  # `bulkedit.audits.FINDINGS`
-    risks: pl.DataFrame  # `bulkedit.audits.RISKS`: image sets whose pixels or documents a person should look at
+    risks: pl.DataFrame  # `bulkedit.audits.RISKS`: image sets whose pixels or documents a person should review
     undone: pl.DataFrame  # `bulkedit.audits.run.UNDONE`: image sets with edits that were not applied
-    archived: tuple[str, ...]  # image sets left out, which reading would move
-    unread: dict[str, int]  # image sets that could not be read, by reason
+    archived: tuple[str, ...]  # archived image sets that were not read
+    unread: dict[str, int]  # number of image sets that could not be read, by reason
     requests: int
     throttled: int
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is left in all that was read; see `complete`."""
+        """Whether the image sets that were read have no finding; see `complete`."""
         return not any(self.summary[name] for name in _FAULTS)
 
     @property
@@ -81,11 +81,12 @@ async def audit_run(
     progress: Callable[[WorkProgress], None] | None = None,
     stop: StopSignal | None = None,
 ) -> Audit:
-    """Look for what still identifies patients after a run; the files go to `checks/` under it.
+    """Search a run's image sets for values that still identify patients. Sends reads only; writes `RUN/checks/`.
 
-    ``where`` says what is otherwise than when the run was begun. ``progress`` is called on the caller's task after
-    every image set and must not block. Raises ProfileError, UsageError if the run has no edits, StoppedError once
-    ``stop`` was sent (nothing is written then), and what `connect` and `Reader` raise.
+    ``options``: profile, rate and so on. ``where``: connection settings that differ from the run's. ``progress``:
+    called on the caller's task after every image set; it must not block. ``stop``: ends the work. Raises ProfileError,
+    UsageError if the run has no edits, StoppedError after ``stop`` (nothing is written then), and what `connect` and
+    `Reader` raise.
     """
     options = options or AuditOptions()
     rates = read_paces(options.read_rate)
@@ -96,7 +97,7 @@ async def audit_run(
         if progress is not None:
             progress(_moment(seen))
 
-    async with ended_by(stop, kept="Nothing is written; the same call begins again."), connect(connection) as client:
+    async with ended_by(stop, kept="Nothing was written; the same call starts over."), connect(connection) as client:
         seen = await check(run, client, rates=rates, kept=kept, archived=options.read_archived, watch=watch)
     done = await to_thread.run_sync(finish, run, seen, new_id(datetime.now(UTC)), kept)
     return Audit(

@@ -1,4 +1,4 @@
-"""What identified the patient: collected from a document as it was before the run, by rules of this package alone."""
+"""Collects the identifying values of a document before the run, by rules of this package alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class OriginalKind(StrEnum):
-    """What a value tells. A run that keeps a kind on purpose is not asked about it."""
+    """Kinds of identifying values. Kinds that a run keeps on purpose are not checked."""
 
     NAME = "name"  # of any person
     IDENTIFIER = "identifier"  # of the patient, the visit, the order; addresses and telephone numbers
     DATE = "date"
-    UID = "uid"  # of instances and what they refer to; classes and registered UIDs are none
+    UID = "uid"  # of instances and what they refer to; not class UIDs and registered UIDs
     DEVICE = "device"
     INSTITUTION = "institution"
 
@@ -53,27 +53,25 @@ _INSTITUTIONS: Final = re.compile(
 TITLES: Final = frozenset(
     {"dr", "mr", "mrs", "ms", "md", "prof", "phd", "jr", "sr", "von", "van", "der", "the", "unknown", "none", "null"}
 )
-_SHORTEST_NAME: Final = 3  # letters of a token that is looked for inside texts; two where they are ideographs
-_SHORTEST_IDENTIFIER: Final = 5  # shorter ones are in every text; they are still compared where they stood
+_SHORTEST_NAME: Final = 3  # letters of a word that is searched for inside texts; 2 for ideographs
+_SHORTEST_IDENTIFIER: Final = 5  # shorter ones are in every text, so they are compared only at their own place
 _WORD: Final = re.compile(r"[^\W_]+")
 
 
 @dataclass(slots=True)
 class Originals:
-    """What to look for, each with its kind. Holds health data: never log it."""
+    """Values to search for, each with its kind. Contains health data: never log it."""
 
     whole: dict[str, OriginalKind] = field(default_factory=dict)  # folded values
     tokens: dict[str, OriginalKind] = field(default_factory=dict)  # folded words of them
-    phrases: dict[str, OriginalKind] = field(
-        default_factory=dict
-    )  # folded values of more than one word, none of them names
+    phrases: dict[str, OriginalKind] = field(default_factory=dict)  # folded values of several words, without names
     dates: set[str] = field(default_factory=set)  # YYYYMMDD
     uids: set[str] = field(default_factory=set)
-    places: dict[tuple[str, str], OriginalKind] = field(default_factory=dict)  # (path, folded value): what stood where
+    places: dict[tuple[str, str], OriginalKind] = field(default_factory=dict)  # (path, folded value)
 
 
 def kind_of(spot: Spot, value: Json) -> OriginalKind | None:
-    """What an original value tells by its attribute; None where nothing that this scan knows of."""
+    """The kind of an original value, by its attribute; None if it is not identifying."""
     if not isinstance(value, str) or not value.strip():
         return None
     if spot.vr == "PN":
@@ -94,7 +92,7 @@ def kind_of(spot: Spot, value: Json) -> OriginalKind | None:
 
 
 def originals(document: JsonObject, kept: frozenset[OriginalKind] = frozenset()) -> Originals:
-    """Collect what identifies from a document as it was, but for the kinds that are ``kept`` on purpose."""
+    """Collect the identifying values of a document before the run, except the ``kept`` kinds."""
     found = Originals()
     for each in values(document):
         kind = kind_of(each.spot, each.value)
@@ -125,17 +123,17 @@ def _add(found: Originals, text: str, kind: OriginalKind) -> None:
 
 
 def folded(value: str) -> str:
-    """A text as it is compared: without padding, small letters."""
+    """A text for comparison: without padding, in lower case."""
     return value.strip(" \0").casefold()
 
 
 def bare(path: str) -> str:
-    """A path without the numbers of items, so that an item that is gone does not hide the next."""
+    """A path without item numbers, so that a removed item does not hide the next one."""
     return re.sub(r"\[\d+\]", "", path)
 
 
 def tokens(text: str) -> Iterator[str]:
-    """The words of a folded name that are long enough to be told from chance."""
+    """The words of a folded name that are long enough not to match by chance."""
     for word in _WORD.findall(text):
         if word in TITLES or word.isdigit():
             continue

@@ -1,4 +1,4 @@
-"""Whether references still lead where they led: one new UID for each old one, over a whole run."""
+"""Checks that references between image sets still match: one new UID for each old one, over a whole run."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     from bulkedit._json import Json, JsonObject
 
-_CHUNK: Final = 1_000_000  # pairs, before those seen already are dropped
+_CHUNK: Final = 1_000_000  # pairs, before duplicates are removed
 _PAIRS: Final = pl.Schema({"old": pl.UInt64(), "new": pl.UInt64(), "image_set": pl.UInt32()})
 
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """What the references of a run come to."""
+    """The result of the check."""
 
     uids: int  # distinct UIDs before the run
-    parted: int  # of these, with more than one UID now: references between them no longer meet
-    joined: int  # UIDs now that several had before: what was apart is one
-    image_sets: tuple[str, ...]  # that have a part in either
+    parted: int  # of these, with more than one UID now: references between them are broken
+    joined: int  # UIDs now that replace several old ones
+    image_sets: tuple[str, ...]  # with a parted or joined UID
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class References:
     _ids: list[str] = field(default_factory=list)
 
     def add(self, image_set_id: str, before: JsonObject, after: JsonObject) -> None:
-        """Take the UIDs of one image set, each with the one that stands at its place now."""
+        """Add the UIDs of one image set, each with the UID at the same place now."""
         number = len(self._ids)
         self._ids.append(image_set_id)
         self._new += [(_digest(old), _digest(new), number) for old, new in pairs(before, after)]
@@ -48,7 +48,7 @@ class References:
             self._pack()
 
     def closure(self) -> Closure:
-        """Hold all pairs against one another."""
+        """Compare all pairs."""
         self._pack()
         parted = self._pairs.group_by("old").agg(pl.col("new").n_unique()).filter(pl.col("new") > 1)
         joined = self._pairs.group_by("new").agg(pl.col("old").n_unique()).filter(pl.col("old") > 1)
@@ -70,10 +70,10 @@ class References:
 
 
 def pairs(before: JsonObject, after: JsonObject) -> Iterator[tuple[str, str]]:
-    """Old and new UIDs that stand at the same place, where both documents have as many there.
+    """Old and new UIDs at the same place, if both documents have equally many there.
 
-    Series and instances are matched by number (SeriesNumber, InstanceNumber) where these tell them apart, else by
-    their order: their UIDs are what a run changes.
+    Series and instances are matched by number (SeriesNumber, InstanceNumber) if these are unique, else by their order,
+    because a run changes their UIDs.
     """
     old, new = _by_place(before), _by_place(after)
     for place, uids in old.items():
@@ -99,13 +99,13 @@ def _by_place(document: JsonObject) -> dict[tuple[str, str, str], list[str]]:
 
 
 def _labels(node: Json, name: str, number: str) -> dict[str, str]:
-    """What to call each series or instance, so that it is found again under another UID."""
+    """A label for each series or instance, which does not depend on its UID."""
     members = node.get(name) if isinstance(node, dict) else None
     if not isinstance(members, dict):
         return {}
     numbers = [_text(inner, number) for inner in members.values()]
-    told = None not in numbers and len(set(numbers)) == len(numbers)
-    return {uid: f"#{text}" if told else str(i) for i, (uid, text) in enumerate(zip(members, numbers, strict=True))}
+    unique = None not in numbers and len(set(numbers)) == len(numbers)
+    return {uid: f"#{text}" if unique else str(i) for i, (uid, text) in enumerate(zip(members, numbers, strict=True))}
 
 
 def _text(node: Json, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Image sets whose pixels or documents may identify a patient whatever the metadata says."""
+"""Image sets whose pixels or documents may identify a patient, which no scan of metadata can exclude."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Risk(StrEnum):
-    """Why a person should look at the images."""
+    """Why a person should review the images."""
 
     BURNED_IN = "BurnedInAnnotation says YES"
     RECOGNIZABLE = "RecognizableVisualFeatures says YES"
@@ -37,7 +37,7 @@ _CLASSES: Final = {
 
 
 def risks(document: JsonObject) -> set[Risk]:
-    """What of a document calls for a look at the pixels, which no scan of metadata can answer for."""
+    """The risks of an image set, by its metadata document."""
     found = set()
     for each in values(document):
         if not isinstance(each.value, str):

@@ -1,9 +1,8 @@
-"""The check of a de-identification run: its image sets are read, and each is held against what it was before.
+"""Reads the image sets of a de-identification run and compares each with its state before the run.
 
-Reads only, with the rules of `bulkedit.audits`, which know nothing of how the edits were derived. *Before* is the
-version on which the first call that the run applied to an image set was built; where it applied none that names the
-image set, the first version there is; where the edits were made in a copy, the original. Whatever the run was to
-change and did not is checked too, and named.
+Sends reads only. *Before* is the expected version of the first applied call that names the image set, else its first
+version; if the edits were made in a copy, it is the original. Image sets that the run has not changed are checked and
+listed too.
 """
 
 from __future__ import annotations
@@ -38,41 +37,41 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "checks"
 WORKERS: Final = 16  # image sets under way at once, each with two documents
-# image sets that the run was to change and did not, or not wholly
-_NO_ORIGINAL: Final = "its original is deleted, so there is nothing to hold it against"
+_NO_ORIGINAL: Final = "its original is deleted, so there is nothing to compare it with"
+# image sets with edits that were not applied
 UNDONE: Final = pl.Schema({"image_set_id": pl.String(), "edits": pl.UInt32(), "not_applied": pl.UInt32()})
 TARGETS: Final = pl.Schema(
     {
         "image_set_id": pl.String(),
         "edits": pl.UInt32(),  # of the plan
         "not_applied": pl.UInt32(),  # of these
-        "expected_version": pl.UInt32(),  # version before the first call that named it; null where none did
-        "promoted": pl.String(),  # the image set that holds its edits, where they were made in a copy
+        "expected_version": pl.UInt32(),  # version before the first call that names it, else null
+        "promoted": pl.String(),  # for edits of a copy: the promoted image set
     }
 )
 
 
 @dataclass(slots=True)
 class AuditProgress:
-    """Where a check stands."""
+    """The progress of an audit."""
 
     total: int  # image sets to read
     check: AuditCounters
     undone: pl.DataFrame  # `UNDONE`
-    set_aside: int  # rows of the list that the plan has no edit for
-    archived: list[str] = field(default_factory=list)  # image sets left out, which reading would move
-    unread: dict[str, int] = field(default_factory=dict)  # image sets that could not be read, by reason
+    set_aside: int  # rows of the list without an edit in the plan
+    archived: list[str] = field(default_factory=list)  # archived image sets that were not read
+    unread: dict[str, int] = field(default_factory=dict)  # number of image sets that could not be read, by reason
     requests: int = 0
     throttled: int = 0
 
     @property
     def read(self) -> int:
-        """Image sets done with, read or not."""
+        """Number of image sets done, including those that could not be read."""
         return self.check.image_sets + len(self.archived) + sum(self.unread.values())
 
 
 def targets(run: Run) -> pl.DataFrame:
-    """The image sets that a run was to change: columns `TARGETS`, in the order of the plan."""
+    """The image sets of the run's plan: columns `TARGETS`, in the order of the plan."""
     changes = Changes(run)
     applied = changes.all().select("edit", "image_set_id", "lead", "expected_version")
     own = applied.filter(pl.col("image_set_id") == pl.col("lead"))
@@ -102,21 +101,21 @@ async def check(
     clock: Clock | None = None,
     watch: Callable[[AuditProgress], None] | None = None,
 ) -> AuditProgress:
-    """Read what a run was to change, and look for what identified the patients before it.
+    """Read the image sets of a run, and search them for the identifying values from before it.
 
-    ``kept``: kinds that were to stay. An archived image set is read only with ``archived``, because that moves it to
-    the frequent tier for 30 days. Memory holds the findings and `WORKERS` image sets. ``watch`` is called on the
-    caller's task after every image set. Raises UsageError where the run has no edits, and what `Reader` raises.
+    ``kept``: kinds that the run keeps on purpose. ``archived``: also read archived image sets, which moves them to the
+    frequent tier for 30 days. ``watch``: called on the caller's task after every image set. Memory has the findings and
+    `WORKERS` image sets. Raises UsageError if the run has no edits, and what `Reader` raises.
     """
     chosen = await to_thread.run_sync(targets, run)
     if not chosen.height:
-        raise UsageError("this run has no edits.", where=str(run.folder), hint="Name the folder of a run that has.")
+        raise UsageError("this run has no edits.", where=str(run.folder), hint="Name the folder of a run with edits.")
     undone = chosen.filter(pl.col("not_applied") > 0).select(UNDONE.names())
     set_aside = int(run.plan.set_aside().select(pl.len()).collect().item())
     seen = AuditProgress(chosen.height, AuditCounters(frozenset(kept)), undone, set_aside)
     reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
 
-    async def look_at(target: tuple[str, int | None, str | None]) -> None:
+    async def audit_one(target: tuple[str, int | None, str | None]) -> None:
         image_set_id, expected_version, promoted = target
         if promoted is None:
             await _one(reader, seen, image_set_id, expected_version, archived=archived)
@@ -126,14 +125,16 @@ async def check(
         if watch is not None:
             watch(seen)
 
-    await for_each(look_at, chosen.select("image_set_id", "expected_version", "promoted").iter_rows(), at_once=WORKERS)
+    await for_each(
+        audit_one, chosen.select("image_set_id", "expected_version", "promoted").iter_rows(), at_once=WORKERS
+    )
     return seen
 
 
 async def _one(
     reader: Reader, seen: AuditProgress, image_set_id: str, expected_version: int | None, *, archived: bool
 ) -> None:
-    """Read one image set and take it into the check; or say why it cannot be read."""
+    """Read and check one image set; count it as unread if that fails."""
     now = await reader.completed(image_set_id)
     if isinstance(now, Refused):
         return _unread(seen, now)
@@ -156,7 +157,7 @@ async def _one(
 
 
 async def _copied(reader: Reader, seen: AuditProgress, original: str, promoted: str, *, archived: bool) -> None:
-    """The same for edits that were made in a copy: the promoted image set is held against its original."""
+    """As `_one`, for edits of a copy: compare the promoted image set with its original."""
     was, now = await reader.completed(original), await reader.completed(promoted)
     if isinstance(was, Refused) or was.state == "DELETED":
         seen.unread[_NO_ORIGINAL] = seen.unread.get(_NO_ORIGINAL, 0) + 1
@@ -181,11 +182,11 @@ def _unread(seen: AuditProgress, refused: Refused) -> None:
     seen.unread[reason] = seen.unread.get(reason, 0) + 1
 
 
-# -- what it leaves ---------------------------------------------------------------------------------------------------
+# -- result files -----------------------------------------------------------------------------------------------------
 
 
 class CheckSummary(TypedDict):
-    """`check.json`: counts, and the SHA-256 of each file."""
+    """`check.json`: numbers, and the SHA-256 of each file."""
 
     run: str
     datastore_id: str
@@ -210,7 +211,7 @@ class CheckSummary(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A check that is done."""
+    """A finished audit."""
 
     folder: Path
     summary: CheckSummary
@@ -220,9 +221,9 @@ class Result:
 
 
 def finish(run: Run, seen: AuditProgress, name: str, kept: Iterable[OriginalKind]) -> Result:
-    """Write the files of a check under its run, for their owner's eyes: `checks/NAME/`. Raises UsageError.
+    """Write the private files of an audit under its run, to `checks/NAME/`. Raises UsageError.
 
-    `texts` holds values: the texts that stand as they did, for a person to read. No other file does.
+    Only `texts` contains values: the unchanged texts, for a person to review.
     """
     found, closure = seen.check, seen.check.closure()
     frames = {
@@ -262,7 +263,7 @@ def _summary(
         "older_versions": found.older_versions,
         "risks": dict(sorted(found.by_risk.items())),
         "texts": found.texts.frame().height,
-        "texts_untold": found.texts.untold,
+        "texts_untold": found.texts.omitted,
         "archived": len(seen.archived),
         "unread": sum(seen.unread.values()),
         "files": digests,

@@ -1,4 +1,4 @@
-"""One image set: the document as it was before the run, held against the document as it is now."""
+"""Scan of one image set: its document before the run is compared with its document now."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class Match(StrEnum):
-    """How an original was found again."""
+    """How an original value was found."""
 
-    UNCHANGED = "unchanged"  # where it stood
+    UNCHANGED = "unchanged"  # at the same place
     WHOLE = "whole"  # the whole value of another attribute
     INSIDE = "inside"  # a part of a text
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """An original that is still there. Names its place, never the value."""
+    """An original value that is still in the document. Has its place, never the value."""
 
     kind: OriginalKind
     match: Match
@@ -66,7 +66,7 @@ _MONTHS: Final = {
     for name in names.split()
 }
 _WORD: Final = re.compile(r"[^\W_]+")
-# beside VR CS: terms, and the names of makers and of coding schemes; a word of them is nobody's name
+# like VR CS: terms and names of manufacturers and coding schemes, whose words are not names of persons
 _TERMS: Final = frozenset({"CodingSchemeDesignator", "CodingSchemeVersion", "MappingResource", "Manufacturer"})
 _BINARY: Final = frozenset({"UN", "OB", "OW"})
 _SHORTEST_BINARY: Final = 8
@@ -74,10 +74,11 @@ _NO_TEXT: Final = frozenset({"DA", "DT", "TM", "AS", "DS", "IS", "UI"})
 
 
 def scan(before: JsonObject, after: JsonObject, *, kept: frozenset[OriginalKind] = frozenset()) -> list[AuditFinding]:
-    """Find what identified the patient before, but for the kinds ``kept`` on purpose, anywhere in the document now.
+    """Find the identifying values of ``before`` in ``after``, except the ``kept`` kinds.
 
-    As whole values, as words of a text, dates in the usual ways of writing, UIDs inside texts, and all these inside
-    base64 of binary elements. A date of the patient that a shift has brought to another place by chance is none.
+    They are found as whole values, as words of a text, as dates in common formats, as UIDs inside texts, and all of
+    these in base64 of binary elements. A date attribute counts only at its own place, because a shifted date can equal
+    another original date by chance.
     """
     sought = originals(before, kept)
     return [
@@ -89,7 +90,7 @@ def scan(before: JsonObject, after: JsonObject, *, kept: frozenset[OriginalKind]
 
 
 def _hit(each: DocumentValue, value: str, sought: Originals) -> tuple[OriginalKind, Match] | None:
-    """What a value of the document now gives away, if anything."""
+    """The original value that a value of the present document repeats, if any."""
     text, vr = folded(value), each.spot.vr
     if not text:
         return None
@@ -105,7 +106,7 @@ def _hit(each: DocumentValue, value: str, sought: Originals) -> tuple[OriginalKi
 
 
 def _forms(text: str, value: str, vr: str | None) -> Iterator[str]:
-    """A text, and what it says in base64 where it may be that of a binary element."""
+    """A text, and its decoded form if it may be base64 of a binary element."""
     yield text
     if (vr in _BINARY or vr is None) and len(value) >= _SHORTEST_BINARY:
         try:
@@ -125,7 +126,7 @@ def _in_text(text: str, sought: Originals) -> tuple[OriginalKind, Match] | None:
 
 
 def _parts(text: str, sought: Originals) -> Iterator[OriginalKind]:
-    """The kinds of what a text has inside it."""
+    """The kinds of original values inside a text."""
     yield from (kind for word in _WORD.findall(text) if (kind := sought.tokens.get(word)))
     yield from (kind for part, kind in sought.phrases.items() if part in text)
     if sought.uids and any(uid in sought.uids for uid in _UID.findall(text)):
@@ -135,7 +136,7 @@ def _parts(text: str, sought: Originals) -> Iterator[OriginalKind]:
 
 
 def _dates(text: str) -> Iterator[str]:
-    """Every day that a text may name, as YYYYMMDD; 03/04/2024 is two days."""
+    """Every date that a text may mean, as YYYYMMDD; 03/04/2024 means two."""
     yield from _COMPACT.findall(text)
     for year, month, day in _ISO.findall(text):
         yield f"{year}{int(month):02}{int(day):02}"

@@ -1,4 +1,4 @@
-"""Free text that a run has left as it was, for a person to read."""
+"""Free text that a run has not changed, for a person to review."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from bulkedit._json import JsonObject
 
 _VRS: Final = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "PN"})
-_MOST: Final = 10_000  # distinct values of one attribute that are kept; more are counted
+_MOST: Final = 10_000  # distinct values kept per attribute; further ones are only counted
 
-# Holds health data: the file is for whoever reads it, and no one else.
+# contains health data
 SURVIVORS: Final = pl.Schema(
     {
         "path": pl.String(),  # keywords from the level down
@@ -29,13 +29,13 @@ SURVIVORS: Final = pl.Schema(
 
 @dataclass(slots=True)
 class FreeTexts:
-    """Distinct texts of each attribute that are as they were before."""
+    """Distinct unchanged texts of each attribute."""
 
     _counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    untold: int = 0  # times that a further distinct value was left out
+    omitted: int = 0  # how often a further distinct value was left out
 
     def add(self, before: JsonObject, after: JsonObject) -> None:
-        """Take the texts of one image set."""
+        """Add the texts of one image set."""
         known = {each.value.strip() for each in values(before) if isinstance(each.value, str)}
         found = {
             (bare(each.spot.path), text)
@@ -50,15 +50,15 @@ class FreeTexts:
             if text in counter or len(counter) < _MOST:
                 counter[text] += 1
             else:
-                self.untold += 1
+                self.omitted += 1
 
     @property
     def attributes(self) -> int:
-        """How many attributes have such texts."""
+        """Number of attributes with unchanged texts."""
         return len(self._counts)
 
     def frame(self) -> pl.DataFrame:
-        """`SURVIVORS`, by attribute, the most frequent first."""
+        """Columns `SURVIVORS`, sorted by attribute, the most frequent first."""
         rows = [
             (path, text, count)
             for path, counter in sorted(self._counts.items())

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where a value stands. Holds UIDs of the document as it is now, no other value."""
+    """The place of a value. Contains UIDs of the document, and no other value."""
 
     series_uid: str | None = None
     instance_uid: str | None = None
     path: str = ""  # keywords, or hex digits of private elements, from the level down: A[0].B[1].C
     name: str = ""  # the last of them
     vr: str | None = None
-    depth: int = 0  # how many sequences it is inside
+    depth: int = 0  # number of sequences around it
 
     def inside(self, name: str, vr: str | None, *, item: int | None = None) -> Spot:
         """The spot of a member of a dataset at this spot."""
@@ -33,7 +33,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class DocumentValue:
-    """One value that is no sequence. Holds health data: never log it."""
+    """One value that is not a sequence. Contains health data: never log it."""
 
     spot: Spot
     value: str | float
@@ -64,7 +64,7 @@ def _level(node: Json, spot: Spot) -> Iterator[DocumentValue]:
 
 
 def _value(value: Json, spot: Spot) -> Iterator[DocumentValue]:
-    """A stack, not recursion: nesting may be deeper than Python's."""
+    """Uses a stack, because the nesting may exceed Python's recursion limit."""
     stack = [(value, spot, 0)]
     while stack:
         node, here, item = stack.pop()
@@ -80,6 +80,6 @@ def _value(value: Json, spot: Spot) -> Iterator[DocumentValue]:
 
 @lru_cache(maxsize=8192)
 def vr_of(name: str) -> str | None:
-    """The VR that the standard has for a keyword or a tag's hex digits; None where it has none."""
+    """The VR of a keyword or of a tag's hex digits in PS3.6; None if unknown."""
     found = dicom.attribute(name)
     return found.vr if found is not None else None
