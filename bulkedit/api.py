@@ -45,7 +45,7 @@ from bulkedit.runs import folder as runs
 from bulkedit.runs.connection import connection_of
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.start import (
-    GoingOn,
+    ResumeOptions,
     engine_of,
     removed_unless_started,
     require_deletion_asked,
@@ -269,9 +269,9 @@ async def resume(
     behind, damaged or a copy; with ``assume_unknown`` each call that it does not prove is compared first. ``progress``
     and ``stop`` are those of `apply`.
     """
-    going_on = GoingOn(strategy, assume_unknown=assume_unknown)
+    resume_options = ResumeOptions(strategy, assume_unknown=assume_unknown)
     found = await to_thread.run_sync(runs.load, Path(run))
-    return await _carried_out(found, going_on, where=where, progress=progress, stop=stop)
+    return await _carried_out(found, resume_options, where=where, progress=progress, stop=stop)
 
 
 async def verify(
@@ -373,7 +373,7 @@ def _report(run: Run) -> Report:
 
 async def _carried_out(
     run: Run,
-    going_on: GoingOn | None = None,
+    resume_options: ResumeOptions | None = None,
     *,
     where: Where | None,
     progress: Callable[[Advance], None] | None,
@@ -381,7 +381,7 @@ async def _carried_out(
 ) -> Report:
     async with (
         connect(connection_of(run, where)) as client,
-        engine_of(run, client, going_on) as engine,
+        engine_of(run, client, resume_options) as engine,
         draining_by(stop, engine.stop.drain),
         told_each(_TOLD_S, engine.progress, progress),
     ):

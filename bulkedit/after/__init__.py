@@ -1,1 +1,1 @@
-"""What follows a run: its report, its verification, its undoing."""
+"""After a run: report, verify and revert."""

@@ -1,10 +1,10 @@
-"""Undo a run: a plan that brings each image set back to its version before the run.
+"""Plan to undo a run: the plan brings each image set back to its version before the run.
 
-A revert makes a new version with the content of an old one (UpdateImageSetMetadata with revertToVersionId), so it
-undoes a whole version: every edit of the run in that image set, and every change that came after. So an image set is
-planned only while the run's last version still is its latest, and the planned call names that version: if somebody
-writes in between, the service refuses the call. A study-wide call is undone set by set, because a revert does not go
-with includeStudyImageSets. Nothing here writes to the store; whoever reads the plan applies it.
+A revert (UpdateImageSetMetadata with revertToVersionId) makes a new version with the content of an old one. So it
+undoes every edit of the run in that image set, and every later change. An image set is only planned if the run made its
+latest version. The planned call names that version, so the service refuses it after a later change. A study-wide call
+is undone image set by image set, because revertToVersionId excludes includeStudyImageSets. This module sends reads
+only; `apply` sends the plan.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
 
 _NAMED: Final = 5  # in an error
-_KEPT_S: Final = 30 * 86_400.0  # cost-optimization: an update keeps an image set in the frequent tier for so long
+_KEPT_S: Final = 30 * 86_400.0  # cost-optimization: an update keeps an image set in the frequent tier for 30 days
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """How an image set is brought back."""
+    """The revert of one image set."""
 
     image_set_id: str
     revert_to: int
-    latest: int  # the version that has to be the latest
+    latest: int  # expected version of the call
 
 
 @dataclass(frozen=True, slots=True)
 class NotReverted:
-    """Why an image set is not brought back."""
+    """Why an image set is not reverted."""
 
     image_set_id: str
     code: str
@@ -76,7 +76,7 @@ class NotReverted:
 
 @dataclass(slots=True)
 class Touched:
-    """What the run has made of one image set."""
+    """The run's changes to one image set."""
 
     own: OwnVersions = field(default_factory=OwnVersions)
     rows: set[int] = field(default_factory=set)
@@ -85,41 +85,40 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """A plan that undoes a run, and what there is to know before it is applied."""
+    """A plan that undoes a run, and what to know before it is applied."""
 
     plan: SavedPlan
-    left_out: pl.DataFrame  # image_set_id, code, problem, hint: image sets of the run that the plan leaves as they are
-    study_wide_calls: int  # of the run, that are undone
-    study_wide_reverts: int  # calls that takes
-    torn: dict[str, list[str]]  # image set of a study-wide call that is brought back -> those of its study that are not
-    other_rows: list[int]  # rows that nobody named, undone with those that somebody named
-    unprocessed: int  # edits that a later resume of the run would still apply
+    left_out: pl.DataFrame  # image sets of the run that are not reverted: image_set_id, code, problem, hint (String)
+    study_wide_calls: int  # calls of the run that are undone
+    study_wide_reverts: int  # planned calls that undo them
+    # reverted image set of a study-wide call -> image sets of the same study that are not reverted
+    inconsistent: dict[str, list[str]]
+    other_rows: list[int]  # rows that were not chosen and are undone with the chosen ones
+    unprocessed: int  # edits that a resume of the run would still apply
 
 
 def decide(
     image_set_id: str, own: OwnVersions, listed: Sequence[ImageSet], on_later_change: OnLaterChange = OnLaterChange.SKIP
 ) -> Target | NotReverted:
-    """What to do with one image set.
+    """Decide what to do with one image set.
 
-    ``own``: the versions that the run made; ``listed``: all versions of the image set, newest first. Versions of failed
-    updates hold what the one before them holds: they are nobody's change, and nothing is brought back to them, but they
-    count for which version is the latest. The same holds for a version that the run may have made or not, because it
-    changed nothing; an image set that has no other version of the run is left alone.
+    ``own``: the versions that the run made; ``listed``: all versions of the image set, newest first. A version of a
+    failed update has the content of the version before, so it is neither a change nor a target, but it can be the
+    latest version. Nor is a version a change that the run may have made without changing anything. An image set without
+    another version of the run is left out.
     """
     latest = listed[0]
     if latest.state is ImageSetState.DELETED:
         return NotReverted(image_set_id, "gone", "has been deleted.")
     if latest.state is ImageSetState.LOCKED:
-        return NotReverted(
-            image_set_id, "locked", "is locked: somebody is writing.", "Plan the revert again in a while."
-        )
+        return NotReverted(image_set_id, "locked", "is locked by another writer.", "Plan the revert again later.")
     if not own.made:
         return NotReverted(
             image_set_id,
             "unclaimed",
-            "was left alone: it held already what the run asks for, and whether the version after that is the run's "
-            "or another writer's cannot be told.",
-            "Nothing of the run is to be undone there: both versions hold the same.",
+            "was left out: it already had what the run asks for, and the next version can be the run's or another "
+            "writer's.",
+            "There is nothing to undo: both versions have the same content.",
         )
     expected_version = min(own.made.values())
     others = own.others(listed, expected_version)
@@ -130,18 +129,18 @@ def decide(
             image_set_id,
             "changed",
             f"has been changed by another writer {when} ({what}).",
-            "Bring it back all the same, and undo that too: `on_later_change=overwrite`",
+            "To revert it anyway, and undo that change too: `on_later_change=overwrite`",
         )
     before = next((v.version for v in listed if v.version <= expected_version and not v.failed), None)
     if before is None:
-        return NotReverted(image_set_id, "no-version", f"has no version {expected_version} or before to go back to.")
+        return NotReverted(image_set_id, "no-version", f"has no version {expected_version} or earlier.")
     return Target(image_set_id, before, latest.version)
 
 
 def tier_of(latest: ImageSet, epoch: float) -> str | None:
-    """The storage tier of an image set as its latest version tells it, None where it does not.
+    """The storage tier by the latest version of an image set; None if unknown.
 
-    ListImageSetVersions need not name tiers, but whatever was updated in the last 30 days is in the frequent one.
+    ListImageSetVersions may omit the tier, but an image set updated in the last 30 days is in the frequent tier.
     """
     if latest.storage_tier is not None:
         return latest.storage_tier
@@ -163,15 +162,19 @@ async def revert(
     clock: Clock | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> Reversal:
-    """Plan the undoing of a run, of the image sets of some of its rows, or of some of its image sets.
+    """Plan to undo a run, or some of its rows or image sets, and save the plan. Sends reads only.
 
-    Asks ListImageSetVersions once for each image set; of study-wide calls also reads the metadata of the image set
-    that the call named, and searches for its study. ``rates`` has a rate of every read; ``watch`` is told how many
-    image sets of how many have been looked at. ``folder`` is that of the plan.
+    Sends ListImageSetVersions once per image set. For study-wide calls it also reads the metadata of the named image
+    set and searches for its study.
 
-    With ``rows``, image sets where other rows were applied too are refused, unless ``whole_image_sets`` takes these
-    rows along: a revert undoes a whole version. If all image sets are left out, the plan has no calls. Raises
-    UsageError for the choice, and under ``OnLaterChange.FAIL``; and what `Reader` raises.
+    ``folder``: new folder for the plan. ``now``: time of planning, with a time zone. ``rates``: requests per second, by
+    operation. ``rows``: rows of the edit list to undo. ``image_sets``: ids of the image sets to undo; by default all
+    are. ``whole_image_sets``: also undo other rows of these image sets, because a revert undoes a whole version; else
+    they raise UsageError. ``on_later_change``: what to do with image sets that another writer has changed since.
+    ``workers``: image sets read at once. ``watch``: called with the numbers of image sets done and in total.
+
+    Returns the saved plan; it has no calls if all image sets are left out. Raises UsageError for unknown rows or image
+    sets and for ``OnLaterChange.FAIL``, and what `Reader` raises.
     """
     reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
     planner = _Reverting(run, reader, workers=workers, watch=watch)
@@ -191,11 +194,14 @@ async def revert_run(
     progress: Callable[[WorkProgress], None] | None = None,
     stop: StopSignal | None = None,
 ) -> Reversal:
-    """`revert` of a run over a connection of its own. Sends nothing that writes.
+    """Open a connection and plan to undo a run with `revert`. Sends reads only.
 
-    ``folder`` is that of the plan, `plans/<id>` if not given; ``where`` says what is otherwise than when the run was
-    begun. ``progress`` is called on the caller's task after every image set and must not block. Raises UsageError for
-    options, StoppedError once ``stop`` was sent (nothing is planned then), and what `connect` and `revert` raise.
+    ``options``: rows, image sets, rates and so on. ``folder``: new folder for the plan, by default `plans/<id>`.
+    ``where``: connection settings that differ from the run's. ``progress``: called on the caller's task after every
+    image set; it must not block. ``stop``: ends the work. Raises UsageError for invalid options, StoppedError after
+    ``stop`` (nothing is planned then), and what `connect` and `revert` raise.
+
+    Example: ``made = await revert_run(run, RevertOptions(rows=[5, 6]))``; then review and apply ``made.plan``.
     """
     options = options or RevertOptions()
     rates = read_paces(options.read_rate)
@@ -223,7 +229,7 @@ async def revert_run(
 
 
 class _Reverting:
-    """One planning of a revert."""
+    """Plans one revert."""
 
     def __init__(self, run: Run, reader: Reader, *, workers: int, watch: Callable[[int, int], None] | None) -> None:
         self._run = run
@@ -233,12 +239,12 @@ class _Reverting:
         self._touched: dict[str, Touched] = {}
         self._undecided: set[str] = set()
         self._unprocessed = 0
-        self._promoted: dict[str, str] = {}  # made by promoting a copy -> its original
-        self._wide: list[dict[str, Any]] = []  # rows of `STUDY_WIDE`, with rows and members
+        self._promoted: dict[str, str] = {}  # promoted image set -> its original
+        self._wide: list[dict[str, Any]] = []  # rows of `STUDY_WIDE` with two more fields: rows, members
         self._listed: dict[str, list[ImageSet] | Refused] = {}
 
     def read(self) -> None:
-        """What the ledger tells. Blocks."""
+        """Read the ledger. Blocks."""
         changes = Changes(self._run)
         self._promoted = changes.promoted
         for image_set_id, row in changes.undecided().iter_rows():
@@ -261,7 +267,7 @@ class _Reverting:
                 call["rows"].add(row["row"])
                 call["members"].add(row["image_set_id"])
         for call in self._wide:
-            # the call names an image set that its rows may not: it was changed all the same
+            # the call may name an image set that its rows do not name, and has changed it too
             lead = self._touched.setdefault(call["lead"], Touched())
             lead.rows |= call["rows"]
             if call["open"]:
@@ -270,7 +276,7 @@ class _Reverting:
                 lead.own.add(call["expected_version"], call["version"])
 
     async def find_siblings(self) -> None:
-        """The image sets that study-wide calls have changed beside the one they named, and their versions."""
+        """Find the other image sets that study-wide calls have changed, and their versions."""
         reached: dict[str, list[dict[str, Any]]] = {}
         for call in self._wide:
             call["members"] |= set(await siblings_of(self._reader, call["lead"]))
@@ -293,12 +299,12 @@ class _Reverting:
     def choose(
         self, rows: Collection[int] | None, image_sets: Collection[str] | None, *, whole_image_sets: bool
     ) -> tuple[list[str], list[int]]:
-        """The image sets to bring back, and the rows that go with them though nobody named them."""
+        """The image sets to revert, and the rows that are undone with them without being chosen."""
         if not self._touched:
             raise UsageError(
                 "this run has applied nothing that could be undone.",
                 where=str(self._run.folder),
-                hint=f"Where it stands: bulkedit status {shell_word(self._run.folder)}",
+                hint=f"To see its state: bulkedit status {shell_word(self._run.folder)}",
             )
         if image_sets is not None:
             unknown = sorted(set(image_sets) - self._touched.keys())
@@ -318,12 +324,12 @@ class _Reverting:
                 f"{_some(along, 'other row')} changed the same image sets: a revert undoes a whole version, and "
                 f"{'it' if len(along) == 1 else 'they'} would be undone too.",
                 hint=f"Undo all of them: `rows={ranges(sorted(wanted | set(along)))}`, or `whole_image_sets=True`.\n"
-                "To undo some of them only, apply an edit list with the values of before.",
+                "To undo only some of them, apply an edit list with the earlier values.",
             )
         return chosen, along
 
     async def decide_all(self, chosen: Sequence[str], on_later_change: OnLaterChange) -> list[Target | NotReverted]:
-        """What to do with each image set."""
+        """Decide what to do with each image set."""
         found: dict[str, Target | NotReverted] = {}
 
         async def one(image_set_id: str) -> None:
@@ -338,26 +344,26 @@ class _Reverting:
             return NotReverted(
                 image_set_id,
                 "outcome-unknown",
-                "has a call of the run whose fate is open.",
-                f"CompletionTime it first: bulkedit resume {shell_word(self._run.folder)}",
+                "has a call of the run with an unknown outcome.",
+                f"Complete it first: bulkedit resume {shell_word(self._run.folder)}",
             )
         if image_set_id in self._promoted:
             return NotReverted(
                 image_set_id,
                 "via-copy",
-                f"was made from {self._promoted[image_set_id]} by way of a copy: it has no version from before.",
-                "If the original was kept, delete the new image set; a deleted original does not come back.",
+                f"is a promoted copy of {self._promoted[image_set_id]}, so it has no version from before the run.",
+                "If the original was kept, delete the new image set; a deleted original cannot be restored.",
             )
         own = self._touched[image_set_id].own
-        if own.untold:
+        if own.unidentified:
             return NotReverted(
-                image_set_id, "unknown-version", "was changed by a study-wide call, in which version cannot be told."
+                image_set_id, "unknown-version", "was changed by a study-wide call in an unknown version."
             )
         listed = await self._versions(image_set_id)
         if not isinstance(listed, Refused) and listed:
             return decide(image_set_id, own, listed, on_later_change)
         if isinstance(listed, Refused) and listed.kind is not Refusal.NOT_FOUND:
-            return NotReverted(image_set_id, "unread", f"could not be looked at ({listed.code}).")
+            return NotReverted(image_set_id, "unread", f"could not be read ({listed.code}).")
         return NotReverted(image_set_id, "gone", "does not exist any more.")
 
     def plan(
@@ -376,7 +382,7 @@ class _Reverting:
             raise UsageError(
                 f"{_some(changed, 'image set')} {'has' if len(changed) == 1 else 'have'} been changed by another "
                 "writer; nothing was planned.",
-                hint="Leave them as they are: `on_later_change=skip`",
+                hint="To leave them out: `on_later_change=skip`",
             )
         rules = RULES["2026"]
         settings = plans.PlanningSettings(rules=rules, payload_limit=rules.payload_limit)
@@ -424,7 +430,7 @@ class _Reverting:
             ),
             study_wide_calls=len(undone),
             study_wide_reverts=len({one for call in undone for one in call["members"] & back}),
-            torn={
+            inconsistent={
                 min(call["members"] & back): sorted(call["members"] - back) for call in undone if call["members"] - back
             },
             other_rows=other_rows,
@@ -432,7 +438,7 @@ class _Reverting:
         )
 
     def _tiers(self, targets: list[Target], now: datetime) -> pl.DataFrame:
-        """What is known of storage tiers: image_set_id, storage_tier String."""
+        """The storage tiers: columns image_set_id and storage_tier, String; null if unknown."""
         epoch, tiers = now.timestamp(), []
         for one in targets:
             listed = self._listed[one.image_set_id]
@@ -440,7 +446,7 @@ class _Reverting:
         return pl.DataFrame(tiers, schema={"image_set_id": pl.String(), "storage_tier": pl.String()}, orient="row")
 
     def _edits(self, targets: list[Target]) -> pl.DataFrame:
-        """One revert an image set: columns `EDITS` and image_set_id, by the first row that it undoes."""
+        """One revert per image set: columns `EDITS` and image_set_id, sorted by the first row that it undoes."""
         edits = []
         for one in targets:
             touched = self._touched[one.image_set_id]
@@ -485,7 +491,7 @@ def _some(things: Sequence[object], one: str) -> str:
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Sorted numbers as --rows takes them: `2-5,9`."""
+    """Sorted numbers in the form of --rows: `2-5,9`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:

@@ -32,7 +32,7 @@ from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.reconcile import Reconciled
 from bulkedit.runs.resume import Resumption
 from bulkedit.runs.start import (
-    GoingOn,
+    ResumeOptions,
     engine_of,
     removed_unless_started,
     require_deletion_asked,
@@ -64,7 +64,7 @@ def apply(options: ApplyCommand, _: typer.Context) -> None:
         err().print("Nothing was sent: --dry-run.")
         return
     own = [plan.folder] if plan.folder != Path(options.source) else []  # a plan that the user made stays in any case
-    with removed_unless_started(own, typer.Abort, told=err().print):
+    with removed_unless_started(own, typer.Abort, report=err().print):
         if options.as_json:
             show_warnings(plan, err())
         else:
@@ -93,13 +93,13 @@ def resume(options: ResumeCommand, _: typer.Context) -> None:
     found = runs.load(options.run)
     connection = agreed_connection(found, options.where)
     with _naming_resume(found):
-        going_on = GoingOn(options.strategy, assume_unknown=options.assume_unknown)
-        code = anyio.run(partial(_connected, connection, lambda: found, going_on, as_json=options.as_json))
+        resume_options = ResumeOptions(options.strategy, assume_unknown=options.assume_unknown)
+        code = anyio.run(partial(_connected, connection, lambda: found, resume_options, as_json=options.as_json))
     raise typer.Exit(code)
 
 
 async def _connected(
-    connection: Connection, begun: Callable[[], runs.Run], going_on: GoingOn | None = None, *, as_json: bool
+    connection: Connection, begun: Callable[[], runs.Run], resume_options: ResumeOptions | None = None, *, as_json: bool
 ) -> int:
     """Say where requests go, begin, and run to an end: over one client, so that credentials are asked for once.
 
@@ -107,7 +107,7 @@ async def _connected(
     """
     async with connect(connection) as client:
         (await client.destination()).announce()
-        return await carry_out(begun(), client, going_on, as_json=as_json)
+        return await carry_out(begun(), client, resume_options, as_json=as_json)
 
 
 def _plan_of(options: ApplyCommand) -> SavedPlan:
@@ -160,12 +160,14 @@ def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
         raise typer.Exit(EXIT_OK)
 
 
-async def carry_out(run: runs.Run, client: AwsClient, going_on: GoingOn | None = None, *, as_json: bool) -> int:
+async def carry_out(
+    run: runs.Run, client: AwsClient, resume_options: ResumeOptions | None = None, *, as_json: bool
+) -> int:
     """Run to an end of whatever kind, say how it ended, and return the exit code."""
     err().print(f"Run {printable(run.folder)}")
     with _naming_resume(run):
         told = _ResumeMessages(run)
-        async with engine_of(run, client, going_on, told.resumption, told.reconciled) as engine:
+        async with engine_of(run, client, resume_options, told.resumption, told.reconciled) as engine:
             interrupted = await _run(engine, as_json=as_json)
             ended = engine.progress()
     summary = summary_of(run)
@@ -224,15 +226,15 @@ def reconciliation_line(found: Reconciled) -> str:
     """What `--assume-unknown` has found, in one sentence."""
     parts = [
         f"{plural(found.made, 'call')} found made in a version of the image set",
-        f"{found.held:,} found there already",
-        f"{found.doubtful:,} not made, and in doubt as a request may still be on its way",
+        f"{found.already_there:,} found there already",
+        f"{found.outcome_unknown:,} not made, and in doubt as a request may still be on its way",
         f"{found.overtaken:,} not made, though a later one was (failed)",
         f"{found.unknown:,} that cannot be told (failed, and never sent again)",
     ]
     kept = f" The former ledger is kept with {found.stamp} in its name." if found.stamp else ""
     return (
         f"Compared: what is left of the ledger proves {plural(found.proven, 'call')}; of the others, "
-        f"{', '.join(parts)}, and {found.left:,} not made.{kept}"
+        f"{', '.join(parts)}, and {found.not_made:,} not made.{kept}"
     )
 
 

@@ -40,7 +40,7 @@ def report(options: ReportCommand, _: typer.Context) -> None:
         raise UsageError("`include_values` goes with `results=DIR`.")
     found = runs.load(options.run)
     call_outcomes = reports.CallOutcomes.of(found)
-    warn_of_ledger(call_outcomes.told.ledger, call_outcomes.told.words)
+    warn_of_ledger(call_outcomes.run.ledger, call_outcomes.run.detail)
     written = _written(found, options, call_outcomes)
     summary = summary_of(found)
     if options.as_json:

@@ -64,7 +64,7 @@ def _json(run: Path, made: Reversal) -> None:
             "left_out": made.left_out.height,
             "study_wide_calls": made.study_wide_calls,
             "study_wide_reverts": made.study_wide_reverts,
-            "inconsistent_studies": len(made.torn),
+            "inconsistent_studies": len(made.inconsistent),
             "other_rows": made.other_rows,
             "unprocessed": made.unprocessed,
         }
@@ -82,12 +82,12 @@ def _warn(made: Reversal) -> None:
             f"{'is' if made.study_wide_calls == 1 else 'are'} undone set by set: "
             f"{plural(made.study_wide_reverts, 'call')}. Until all are done, the image sets of a study differ."
         )
-    if made.torn:
+    if made.inconsistent:
         console.print(
-            f"\nWarning: {plural(len(made.torn), 'study', 'studies')} would be torn apart. Patient and study "
+            f"\nWarning: {plural(len(made.inconsistent), 'study', 'studies')} would be torn apart. Patient and study "
             "attributes of primary image sets are to agree, and these stay as the run left them:"
         )
-        for others in list(made.torn.values())[:_SHOWN]:
+        for others in list(made.inconsistent.values())[:_SHOWN]:
             console.print(f"  {', '.join(others[:3])}{' …' if len(others) > 3 else ''}")
     if made.other_rows:
         console.print(

@@ -58,7 +58,7 @@ _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
 _STALE_WORDS: Final = "not the latest"
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _STORE_STATUSES: Final = frozenset({"CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED"})
-THEN_RESUME: Final = ", then go on with: bulkedit resume RUN"
+THEN_RESUME: Final = ", then continue with: bulkedit resume RUN"
 # what reading an answer raises that lacks what the service's model requires
 WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, RecursionError)  # the last: nested too deep
 

@@ -1,1 +1,1 @@
-"""One application of one plan: lanes of calls, the ledger, and what they share."""
+"""One application of one plan: lanes of calls, and the ledger that records them."""

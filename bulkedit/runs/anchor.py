@@ -1,12 +1,12 @@
-"""What a run's ledger holds, told by a second file beside it: the *anchor*.
+"""The *anchor*: a second file beside a run's ledger, which shows whether the ledger is complete.
 
-A ledger that was lost, cut short or put back from an older copy is a ledger like any other. The anchor tells it: that
-the run was begun, how many rows the ledger has, and a digest of its events. It is written after each commit of the
-ledger and before anybody acts on what was committed. So a kill at any instant leaves an anchor that tells of a part of
-what is in the ledger, at most one commit less; a ledger that has less than its anchor tells has lost something.
+A ledger that was cut short, or replaced by an older copy, looks like any other. The anchor records that the run was
+begun, how many rows the ledger has, and a digest of its events. It is written after each commit, before anything relies
+on the committed rows. So if a process is killed, the anchor is at most one commit behind the ledger. If the ledger has
+less than its anchor records, it has lost rows.
 
-The file has two slots in pages of their own, written in turn and never moved: of a write that was cut short the other
-slot is left. The file's own place on the disk (its inode) is in it, so a copy of the folder is known as one.
+The file has two slots in separate pages, written in turn: if a write is cut short, the other slot is intact. The anchor
+records its own inode, so a copy of the folder is recognised.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 NO_EVENTS: Final = hashlib.blake2b(digest_size=16).hexdigest()
-_SLOT: Final = 4096  # bytes: what file systems and disks write as one
+_SLOT: Final = 4096  # bytes: one page, which file systems and disks write as a whole
 _NUMBERS: Final = 2**63
 _SYNC: Final = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 @dataclass(frozen=True, slots=True)
 class FilePlace:
-    """Where a file is, so that a copy of it is somewhere else."""
+    """The place of a file on disk; a copy has another."""
 
     inode: int
     device: int
-    file_system: int  # 0 where the file system has no number
+    file_system: int  # 0 if the file system has no number
 
     @classmethod
     def of(cls, descriptor: int) -> FilePlace:
@@ -50,25 +50,25 @@ class FilePlace:
         return cls(found.st_ino, found.st_dev, os.fstatvfs(descriptor).f_fsid)
 
     def is_same(self, other: FilePlace) -> bool:
-        """Whether both are one place. The number of a device can change with a restart or a mount."""
+        """Whether both are the same place. A device's number can change with a restart or a mount."""
         return self.inode == other.inode and (self.device == other.device or self.file_system == other.file_system)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorMark:
-    """What an anchor tells of its ledger."""
+    """The contents of an anchor."""
 
-    run: str  # a random name of the run, which its run.json has too
-    begun: bool  # the ledger has been there
-    place: FilePlace  # of the anchor, when it was made
-    events: int = 0  # rows of table event: their numbers are 1 to this
-    digest: str = NO_EVENTS  # of these rows, in their order
-    rows: dict[str, int] = field(default_factory=dict)  # of each other table
-    turn: int = 0  # which write of the anchor this is
+    run: str  # random name of the run, as in run.json
+    begun: bool  # the ledger was made
+    place: FilePlace  # of the anchor when it was made
+    events: int = 0  # rows of table event; their seq is 1 to this number
+    digest: str = NO_EVENTS  # of these rows in order
+    rows: dict[str, int] = field(default_factory=dict)  # number of rows of each other table
+    turn: int = 0  # number of the write
 
 
 class LedgerContents(TypedDict):
-    """What a `AnchorMark` tells of a ledger's rows."""
+    """The fields of an `AnchorMark` about the ledger's rows."""
 
     events: int
     digest: str
@@ -76,7 +76,7 @@ class LedgerContents(TypedDict):
 
 
 class LedgerMark(TypedDict, total=False):
-    """What of a `AnchorMark` is about the ledger."""
+    """The fields of an `AnchorMark` about the ledger."""
 
     begun: bool
     events: int
@@ -85,13 +85,13 @@ class LedgerMark(TypedDict, total=False):
 
 
 class MarkChanges(LedgerMark, total=False):
-    """What of a `AnchorMark` may change."""
+    """The fields of an `AnchorMark` that can change."""
 
     place: FilePlace
 
 
-class IllegibleError(ReceivedError):
-    """The anchor tells nothing."""
+class UnreadableAnchorError(ReceivedError):
+    """The anchor cannot be read."""
 
 
 def new_run() -> str:
@@ -100,12 +100,12 @@ def new_run() -> str:
 
 
 def beside(ledger: Path) -> Path:
-    """Where the anchor of a ledger is."""
+    """The path of a ledger's anchor."""
     return ledger.with_suffix(".anchor")
 
 
 class Anchor:
-    """The anchor of a ledger that this process holds. Its methods raise OSError."""
+    """The anchor of a ledger that this process has locked. Its methods raise OSError."""
 
     def __init__(self, path: Path, descriptor: int, mark: AnchorMark) -> None:
         self.path = path
@@ -117,14 +117,17 @@ class Anchor:
         """Make the anchor of a run that is not begun. Raises FileExistsError."""
         with open_private(path) as file:
             mark = AnchorMark(run=run, begun=False, place=FilePlace.of(file.fileno()))
-            file.write(_slot(mark) * 2)  # both: a file that is never longer needs no room on a full disk
+            file.write(_slot(mark) * 2)  # both slots: the file never grows, even if the disk is full
             file.flush()
             os.fsync(file.fileno())
         return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> Anchor:
-        """Go on with an anchor. Raises IllegibleError if it tells nothing, ReceivedError if it is no file of ours."""
+        """Open an anchor for writing.
+
+        Raises UnreadableAnchorError if it has no valid slot, ReceivedError if it is not a plain file.
+        """
         with received.opened_to_write(path) as file:
             mark = _newest(os.pread(file.fileno(), 2 * _SLOT, 0), path)
             descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -135,14 +138,14 @@ class Anchor:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this file is not the one that was made for the run."""
+        """Whether this file is a copy of the anchor that was made for the run."""
         return not self.mark.place.is_same(FilePlace.of(self._descriptor))
 
-    def write(self, **told: Unpack[MarkChanges]) -> None:
-        """Tell what the ledger holds now; it is on the disk when this returns."""
+    def write(self, **changes: Unpack[MarkChanges]) -> None:
+        """Record the ledger's contents; durable when this returns."""
         if not self._is_in_its_folder():
             raise FileNotFoundError("it is not in its folder any more")
-        mark = replace(self.mark, turn=self.mark.turn + 1, **told)
+        mark = replace(self.mark, turn=self.mark.turn + 1, **changes)
         os.pwrite(self._descriptor, _slot(mark), _SLOT * (mark.turn % 2))
         _SYNC(self._descriptor)
         self.mark = mark
@@ -152,12 +155,12 @@ class Anchor:
             return os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
         return False
 
-    def adopt(self, **told: Unpack[LedgerMark]) -> None:
-        """As `write`, and from here on this file is the one that was made for the run."""
-        self.write(place=FilePlace.of(self._descriptor), **told)
+    def adopt(self, **changes: Unpack[LedgerMark]) -> None:
+        """As `write`, and make this file the run's own anchor: it no longer counts as a copy."""
+        self.write(place=FilePlace.of(self._descriptor), **changes)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._descriptor)
 
 
@@ -172,22 +175,22 @@ def opened(path: Path) -> Iterator[Anchor]:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """An anchor as a reader finds it."""
+class AnchorReading:
+    """An anchor as it was read."""
 
     mark: AnchorMark
     is_copy: bool
 
 
-def read(path: Path) -> Told | None:
-    """What an anchor tells now, also while another process writes it; None if there is none.
+def read(path: Path) -> AnchorReading | None:
+    """Read an anchor, even while another process writes it; None if it is missing.
 
-    Raises IllegibleError if it tells nothing, ReceivedError and OSError.
+    Raises UnreadableAnchorError if it has no valid slot, ReceivedError and OSError.
     """
     try:
         with received.opened(path) as file:
             mark = _newest(os.pread(file.fileno(), 2 * _SLOT, 0), path)
-            return Told(mark, is_copy=not mark.place.is_same(FilePlace.of(file.fileno())))
+            return AnchorReading(mark, is_copy=not mark.place.is_same(FilePlace.of(file.fileno())))
     except FileNotFoundError:
         return None
 
@@ -203,7 +206,7 @@ def _check(text: bytes) -> bytes:
 
 
 def _newest(content: bytes, path: Path) -> AnchorMark:
-    """The later of two slots, of those that are whole. Raises IllegibleError if none is."""
+    """The later of the valid slots. Raises UnreadableAnchorError if there is no valid one."""
     found = []
     for begin in (0, _SLOT):
         check, _, text = content[begin : begin + _SLOT].rstrip(b" \n").partition(b" ")
@@ -211,21 +214,21 @@ def _newest(content: bytes, path: Path) -> AnchorMark:
             with suppress(ReceivedError, KeyError, TypeError):
                 found.append(_mark(text, path))
     if not found:
-        raise IllegibleError("this file does not tell what the ledger holds.", where=str(path))
+        raise UnreadableAnchorError("this anchor has no valid record of its ledger.", where=str(path))
     return max(found, key=lambda mark: mark.turn)
 
 
 def _mark(text: bytes, path: Path) -> AnchorMark:
-    """Raises ReceivedError, KeyError, TypeError for what no anchor holds."""
-    told = received.json_object(text, str(path))
-    if told.pop("format") != FORMAT:
+    """Raises ReceivedError, KeyError or TypeError for invalid contents."""
+    content = received.json_object(text, str(path))
+    if content.pop("format") != FORMAT:
         raise TypeError
-    fields: dict[str, Any] = {**told}  # looked at below
+    fields: dict[str, Any] = {**content}  # checked below
     mark = AnchorMark(**{**fields, "place": FilePlace(**fields["place"])})
     numbers = [mark.events, mark.turn, *mark.rows.values(), *asdict(mark.place).values()]
-    words = [mark.run, mark.digest, *mark.rows]
+    texts = [mark.run, mark.digest, *mark.rows]
     if not all(isinstance(number, int) and 0 <= number < 2 * _NUMBERS for number in numbers):
         raise TypeError
-    if not all(isinstance(word, str) for word in words) or not isinstance(mark.begun, bool):
+    if not all(isinstance(text, str) for text in texts) or not isinstance(mark.begun, bool):
         raise TypeError
     return mark

@@ -1,10 +1,10 @@
-"""How much may go wrong before a run stops, and how fast what went wrong may be tried again. Pure; clock passed in.
+"""The error budget of a run, which stops it, and its retry budget, which slows retries down.
 
-Two books, kept apart. The *error budget* counts edits that ended rejected or failed: too many of them say that the list
-is wrong, and the run should stop before it has worked through all of it. The *retry budget* is about the service: in
-the manner of the retry quota of AWS SDKs, each repeat takes a token and each answer gives one back, so that repeats add
-little to the load of a service that is in trouble; it slows repeats down and never ends a call by itself.
-Throttles, transient faults and conflicts with other writers are in neither.
+The *error budget* counts edits that were rejected or have failed. Many of them mean that the list is wrong, so the run
+stops early. Throttles, lost answers and conflicts with other writers do not count.
+
+The *retry budget* works like the retry quota of AWS SDKs: each retry takes a token and each answer returns one. So
+retries add little load to a service in trouble. It delays retries, and never ends a call.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Final
 from bulkedit.client.responses import Outcome
 from bulkedit.errors import UsageError
 
-TOKENS: Final = 100.0  # repeats in a row that are not slowed down
-TRICKLE_S: Final = 1.0  # between two repeats of the whole run, once the tokens are spent
+TOKENS: Final = 100.0  # retries in a row without a delay
+TRICKLE_S: Final = 1.0  # seconds between two retries of the whole run once the tokens are spent
 
 
 @dataclass(frozen=True, slots=True)
 class MaxErrors:
-    """So many edits may be rejected or fail: a number, or a share of those completed (0 to 1)."""
+    """How many edits may be rejected or fail: a number, or a share of the completed ones (0 to 1)."""
 
     limit: float
     share: bool = False
@@ -35,13 +35,13 @@ def parse_max_errors(text: str) -> MaxErrors:
     """Read ``20`` or ``5%``. Raises UsageError."""
     match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?) ?%", text.strip())
     if match is None or (match[2] and float(match[2]) > 100):
-        raise UsageError("`max_errors` is not understood.", hint="Write a number of edits, or a share: 20 or 5%.")
+        raise UsageError("`max_errors` is not understood.", hint="Give a number of edits or a share: 20 or 5%.")
     return MaxErrors(float(match[2]) / 100, share=True) if match[2] else MaxErrors(float(match[1]))
 
 
 @dataclass(slots=True)
 class ErrorBudget:
-    """Edits completed by this process, and how many of them rejected or failed; None as the limit is no limit."""
+    """Edits completed by this process, and how many of them were rejected or failed. ``limit``: None for no limit."""
 
     limit: MaxErrors | None
     min_sample: int  # edits completed before a share counts
@@ -49,14 +49,14 @@ class ErrorBudget:
     errors: int = 0
 
     def add(self, outcome: Outcome, edits: int) -> None:
-        """So many edits have come to this outcome."""
+        """Count completed edits."""
         self.completed += edits
         if outcome in {Outcome.REJECTED, Outcome.FAILED}:
             self.errors += edits
 
     @property
     def spent(self) -> str | None:
-        """Why the run must stop, in words; None while it may go on."""
+        """Why the run must stop, as a text; None while it may continue."""
         if self.limit is None:
             return None
         if not self.limit.share:
@@ -71,14 +71,14 @@ class ErrorBudget:
 
 @dataclass(slots=True)
 class RetryBudget:
-    """Shared by all calls of a process. Times are monotonic seconds."""
+    """Shared by all calls of a process; times are monotonic seconds."""
 
     tokens: float = TOKENS
-    _free: float = field(default=float("-inf"), init=False)  # when the next repeat beyond the tokens may go out
+    _free: float = field(default=float("-inf"), init=False)  # when the next retry without a token may be sent
     _silent_since: float | None = field(default=None, init=False)
 
     def repeat(self, now: float) -> float:
-        """A repeat is wanted: seconds until it may go out."""
+        """Reserve a retry; returns the seconds until it may be sent."""
         if self.tokens >= 1:
             self.tokens -= 1
             return 0.0
@@ -86,7 +86,7 @@ class RetryBudget:
         return self._free - now
 
     def answered(self) -> None:
-        """The service has answered a request, whatever it said."""
+        """The service has answered a request, even with a refusal."""
         self.tokens = min(TOKENS, self.tokens + 1)
         self._free = float("-inf")
         self._silent_since = None
@@ -97,5 +97,5 @@ class RetryBudget:
             self._silent_since = now
 
     def silent_s(self, now: float) -> float:
-        """For how long nothing but faults has come back."""
+        """Seconds since the first of the lost answers in a row."""
         return 0.0 if self._silent_since is None else now - self._silent_since

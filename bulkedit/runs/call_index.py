@@ -1,8 +1,7 @@
-"""What the numbers of a run need of its plan: the edits that each call carries, and the steps of ways by a copy.
+"""The file `calls.index` of a run: the number of edits of each call, and its step if its image set is copied.
 
-A run keeps them as a file of its own, `calls.index`: `status` reads it instead of the plan's frames, because importing
-polars takes longer than all else that `status` does. Five bytes a call: the number of its edits (four bytes, little
-endian) for all calls, then the step of each (one byte, 0 for none).
+`status` reads it instead of the plan's frames, because importing polars takes longer than the rest of `status`. Five
+bytes per call: first the numbers of edits (four bytes each, little endian), then the steps (one byte each, 0: none).
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ _BATCH: Final = 65_536  # calls
 
 @dataclass(frozen=True, slots=True)
 class CallIndex:
-    """By number of the call: how many edits it carries, and its code in `STEP`, 0 where it is in place."""
+    """By number of the call: how many edits it carries, and its code in `STEP` (0: the image set is not copied)."""
 
     edits: array[int]
     steps: bytes
 
 
 def of_plan(plan: SavedPlan) -> CallIndex:
-    """From the frames of a plan that was loaded whole."""
+    """The index of a plan that was loaded with its frames."""
     edits, steps = array("I"), bytearray()
     for part in plan.calls().select("edits", "copy_step").collect().iter_slices(_BATCH):
         edits.extend(part["edits"].to_list())
@@ -47,7 +46,7 @@ def of_plan(plan: SavedPlan) -> CallIndex:
 
 
 def write(index: CallIndex, path: Path) -> str:
-    """Write a new file. Returns its SHA-256: 64 hex digits. Raises OSError."""
+    """Write a new file. Returns its SHA-256 as 64 hex digits. Raises OSError."""
     content = _swapped(index.edits).tobytes() + index.steps
     with open_private(path) as file:
         file.write(content)
@@ -55,10 +54,10 @@ def write(index: CallIndex, path: Path) -> str:
 
 
 def read(path: Path, sha256: str, calls: int) -> CallIndex:
-    """Read the file of a plan with so many calls. Raises ReceivedError if it is not the one that was written."""
+    """Read the file. ``calls``: number of calls in the plan. Raises ReceivedError if its digest is another."""
     try:
         with received.opened(path) as file:
-            # its size is known before it is read
+            # the size is checked first: the file may be hostile
             content = file.read() if os.fstat(file.fileno()).st_size == 5 * calls else b""
     except OSError as error:
         raise ReceivedError(f"this file cannot be read ({error.strerror}).", where=str(path), hint=_HINT) from error
@@ -72,7 +71,7 @@ _HINT: Final = f"Put {NAME} back from a backup of the run."
 
 
 def _swapped(edits: array[int]) -> array[int]:
-    """To and from little endian."""
+    """Convert to or from little endian."""
     if sys.byteorder == "little":
         return edits
     other = array("I", edits)

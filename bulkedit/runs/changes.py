@@ -1,7 +1,6 @@
-"""What a run has done to each image set, from its plan and its ledger alone.
+"""The changes of a run to each image set, from its plan and its ledger; for `verify`, `revert` and `audit`.
 
-One *change* is one edit that the run has applied to one image set, with the version that its call built on and the
-version that it became. Whoever looks back on a run (`bulkedit.after.verify`, `bulkedit.after.revert`) begins here.
+A *change* is an edit that the run has applied to an image set, with the versions before and after its call.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ if TYPE_CHECKING:
     from bulkedit.plans import Lane
     from bulkedit.runs.folder import Run
 
-# One row a change, in the order of lanes and calls. Holds values: never log it.
+# one row per change, in the order of lanes and calls; contains values: never log it
 CHANGES: Final = pl.Schema(
     {
         "edit": pl.UInt32(),  # number of the edit in the plan
         "row": pl.UInt32(),
         "edit_id": pl.String(),
         "image_set_id": pl.String(),
-        "lead": pl.String(),  # the image set that the call names; another one where the call was study-wide
+        "lead": pl.String(),  # the image set that the call names; can be another one if the call was study-wide
         "study_wide": pl.Boolean(),
         "call": pl.UInt32(),  # of the plan
         "lane": pl.UInt32(),
-        "same_as": pl.UInt32(),  # the edit of the call that stands for it in other image sets of the study, else null
-        "asked_version": pl.UInt32(),  # that the row names, null if it names none
-        "completed_by": pl.UInt32(),  # that call, or the part of it that carried the edit
-        "state": pl.String(),  # applied, or skipped where there was nothing to remove
+        "same_as": pl.UInt32(),  # the edit that the study-wide call sent for this one, else null
+        "asked_version": pl.UInt32(),  # named by the row, null if it names none
+        "completed_by": pl.UInt32(),  # the call, or the part of it that carried the edit
+        "state": pl.String(),  # applied, or skipped if there was nothing to remove
         "expected_version": pl.UInt32(),  # of the lead: version before
-        "version": pl.UInt32(),  # of the lead: version after; null if nothing was sent, or if none can be claimed
-        "at": pl.Float64(),  # epoch seconds when it was completed
+        "version": pl.UInt32(),  # of the lead: version after; null if nothing was sent or no version is claimed
+        "at": pl.Float64(),  # epoch seconds of completion
         "action": pl.String(),
         "level": pl.String(),
         "series_uid": pl.String(),
@@ -52,7 +51,7 @@ CHANGES: Final = pl.Schema(
 
 
 class ChangeRow(EditFields):
-    """A row of `CHANGES`. Holds values: never log it."""
+    """A row of `CHANGES`. Contains values: never log it."""
 
     edit: int
     row: int
@@ -71,7 +70,7 @@ class ChangeRow(EditFields):
     at: float
 
 
-# The study-wide calls that a run has made, or of which a request may still be carried out.
+# one row per study-wide call that was applied or whose outcome is unknown
 STUDY_WIDE: Final = pl.Schema(
     {
         "call": pl.UInt32(),  # of the plan
@@ -79,8 +78,8 @@ STUDY_WIDE: Final = pl.Schema(
         "completed_by": pl.UInt32(),  # that call, or the part of it
         "lead": pl.String(),
         "expected_version": pl.UInt32(),
-        "version": pl.UInt32(),  # of the lead; null if it claims none, or is open
-        "open": pl.Boolean(),  # whether it was made is not known
+        "version": pl.UInt32(),  # of the lead; null if none is claimed, or if open
+        "open": pl.Boolean(),  # outcome unknown
     }
 )
 _DONE: Final = [str(CallState.APPLIED), str(CallState.SKIPPED)]
@@ -89,7 +88,7 @@ _BATCH: Final = 2_048  # calls
 
 
 class Changes:
-    """The changes of one run as its ledger tells them now. Blocks while it reads."""
+    """The changes of one run by its present ledger. Blocks while it reads."""
 
     def __init__(self, run: Run) -> None:
         self._plan = run.plan
@@ -106,7 +105,7 @@ class Changes:
         self._study_wide: pl.DataFrame | None = None
 
     def _originals(self, promoted: pl.DataFrame) -> dict[str, str]:
-        """Image sets that were made by promoting a copy, and their originals."""
+        """Promoted image sets and their originals."""
         if promoted.is_empty():
             return {}
         steps = (
@@ -121,7 +120,7 @@ class Changes:
         return (
             self._run.carried(edits)
             .drop("study_wide")  # of the row
-            .rename({"version": "asked_version"})  # the ledger knows the versions that were
+            .rename({"version": "asked_version"})  # `version` is that of the ledger
             .join(named, on="call", how="left", maintain_order="left")
             .join(self._done.lazy(), on="completed_by", how="inner", maintain_order="left")
             .join(self._promoted.lazy(), on="completed_by", how="left", maintain_order="left")
@@ -140,9 +139,9 @@ class Changes:
         return self.of(self._plan.edits(), self._plan.calls())
 
     def image_sets(self) -> list[str]:
-        """The image sets that the run has changed and that its plan names, in the order of the plan.
+        """The image sets of the plan that the run has changed, in the order of the plan.
 
-        Those of a study that a study-wide call has changed are among them, whichever of its rows was applied.
+        If a study-wide call was applied, these include all image sets that the plan names for its study.
         """
         found = [self.all().select("image_set_id")]
         if (wide := self.study_wide().filter(~pl.col("open"))).height:
@@ -155,7 +154,7 @@ class Changes:
         return unique.collect().get_column("image_set_id").to_list()
 
     def study_wide(self) -> pl.DataFrame:
-        """The study-wide calls that were applied, or may have been: columns `STUDY_WIDE`."""
+        """Study-wide calls that were applied or whose outcome is unknown: columns `STUDY_WIDE`."""
         if self._study_wide is None:
             self._study_wide = self._read_study_wide()
         return self._study_wide
@@ -175,41 +174,41 @@ class Changes:
         return found.select(STUDY_WIDE.names()).cast(STUDY_WIDE)
 
     def of_calls(self, calls: pl.DataFrame) -> list[ChangeRow]:
-        """The changes of some study-wide calls (`STUDY_WIDE`), in the order that the list asks for. Blocks."""
+        """The changes of some study-wide calls (`STUDY_WIDE`), in the order of the edit list. Blocks."""
         numbers = calls.get_column("call").unique().implode()
         within = pl.col("call").is_in(numbers)
         found = self.of(self._plan.edits().filter(within), self._plan.calls().filter(within)).collect()
         return _rows(found.join(calls, on="completed_by", how="semi").sort("edit"))
 
     def of_image_sets(self, image_sets: Collection[str]) -> dict[str, list[ChangeRow]]:
-        """The changes that the rows of some image sets ask for, in the order that the list asks for. Blocks."""
+        """The changes by rows that name these image sets, in the order of the edit list. Blocks."""
         found: dict[str, list[ChangeRow]] = {one: [] for one in image_sets}
         if image_sets:
             edits = self._plan.edits().filter(pl.col("image_set_id").is_in(list(image_sets)))
             for row in _rows(self.of(edits, self._plan.calls()).collect().sort("edit")):
-                if row["image_set_id"] in found:  # not the image set that a copy was promoted to
+                if row["image_set_id"] in found:  # it is not if the change is in a promoted image set
                     found[row["image_set_id"]].append(row)
         return found
 
     def undecided(self) -> pl.DataFrame:
-        """Edits of calls whose fate is open, as a request may still be carried out: image_set_id, row."""
+        """Edits of calls with an unknown outcome: columns image_set_id and row."""
         open_ = self._run.calls.filter(pl.col("state").is_in(_OPEN)).select(completed_by="call")
         edits = self._run.carried(self._plan.edits().select("edit", "call", "image_set_id", "row"))
         found = edits.join(open_.lazy(), on="completed_by", how="semi").select("image_set_id", "row")
         return found.unique(maintain_order=True).collect()
 
     def unprocessed(self) -> int:
-        """Edits that have no outcome yet: a later resume of the run may still apply them."""
+        """Number of edits without an outcome: a resume may still apply them."""
         completed = self._run.calls.filter(pl.col("edits_state").is_in(COMPLETED)).select(completed_by="call")
         edits = self._run.carried(self._plan.edits().select("edit", "call"))
         return int(edits.join(completed.lazy(), on="completed_by", how="anti").select(pl.len()).collect().item())
 
     def by_image_set(self, *, batch: int = _BATCH) -> Iterator[list[tuple[str, list[ChangeRow]]]]:
-        """The changes of each image set in the order that the list asks for, lists of whole lanes at a time.
+        """The changes of each image set, in the order of the edit list (`bulkedit.edits.edit.in_order`).
 
-        That is `bulkedit.edits.edit.in_order`, not the order of the calls: an image set is compared with what the list
-        asks for, also if a plan has its calls in another order. A study-wide call has changed each image set of its
-        lane, also one whose rows do not ask for it (`in_study`). Memory holds the changes of about ``batch`` calls.
+        Each list has whole lanes of about ``batch`` calls, which are in memory at once. The order of the calls can be
+        another: an image set is compared with what the edit list asks for. A study-wide call has changed every image
+        set of its lane, even if the rows of that image set do not ask for it (`in_study`).
         """
         for lanes in self._plan.lanes(batch=batch):
             if not lanes:
@@ -227,7 +226,7 @@ class Changes:
     def _share(
         found: dict[str, list[ChangeRow]], changes: pl.DataFrame, lanes: list[Lane], edits: pl.DataFrame
     ) -> None:
-        """Give what study-wide calls did to every image set of their lanes. ``found``: changes by image set."""
+        """Add the changes of study-wide calls to every image set of their lanes. ``found``: changes by image set."""
         wide: dict[int, list[ChangeRow]] = {}
         for change in _rows(changes.filter("study_wide").sort("edit")):
             wide.setdefault(change["lane"], []).append(change)
@@ -245,15 +244,15 @@ def _rows(changes: pl.DataFrame) -> list[ChangeRow]:
 
 
 def once(wide: Iterable[ChangeRow]) -> list[ChangeRow]:
-    """What study-wide calls have sent: of one attribute of a call, the last. ``wide``: rows of `CHANGES`, by edit."""
+    """The last change of each attribute by each study-wide call. ``wide``: rows of `CHANGES`, by edit."""
     return list({_asked(change): change for change in wide}.values())
 
 
 def in_study(image_set_id: str, own: Iterable[ChangeRow], wide: Iterable[ChangeRow]) -> list[ChangeRow]:
-    """The changes of one image set of a study: those of its own rows, and those of study-wide calls for other rows.
+    """The changes of one image set of a study: by its own rows, and by study-wide calls for other rows.
 
-    ``own``, ``wide``: rows of `CHANGES`. They are in the order that the list asks for. A version that a row of another
-    image set names puts nothing before the rows that name a version of this one (`bulkedit.plans.study_wide`).
+    ``own``, ``wide``: rows of `CHANGES`. Returns them in the order of the edit list. Rows that name a version of this
+    image set come first; a version that a row of another image set names does not count (`bulkedit.plans.study_wide`).
     """
     own = list(own)
     said = {(*_asked(change), _sent_as(change)) for change in own if change["study_wide"]}
@@ -271,5 +270,5 @@ def _asked(change: ChangeRow) -> tuple[int, str | None, str | None]:
 
 
 def _sent_as(change: ChangeRow) -> int:
-    """The edit that the call has sent for it."""
+    """The edit that the call sent for this change."""
     return change["edit"] if change["same_as"] is None else change["same_as"]

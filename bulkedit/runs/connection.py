@@ -1,4 +1,4 @@
-"""How to reach the data store of a run."""
+"""The connection to the data store of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def connection_of(run: Run, where: Where | None = None) -> Connection:
-    """How to reach the run's data store: as the run did, but for what is given.
+    """The run's own connection settings, overridden by those in ``where``.
 
-    Raises ReceivedError, and UsageError if the run names an endpoint that is neither AWS's nor this machine's, and
-    ``where`` does not.
+    Raises ReceivedError, and UsageError if the run's endpoint is neither AWS nor this machine, and ``where`` names no
+    endpoint.
     """
     where = where or Where()
     kept = received.record(Where, run.settings["connection"], str(run.folder / "run.json"))

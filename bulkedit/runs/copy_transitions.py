@@ -1,23 +1,21 @@
-"""What happens next to the copies and deletions of --via-copy: two tables from (state, event) to next state and action.
+"""The transition tables of the copies and deletions of --via-copy.
 
-A primary image set is changed by way of a copy for what the service does not do in place: copy the original, edit the
-copy, promote the copy to a new primary image set, delete what is no longer needed. The edits are ordinary updates and
-follow the table of `bulkedit.runs.transitions`. Copies and deletions are other writes than updates:
+The service refuses some edits of a primary image set in place. With --via-copy the original is copied, the copy is
+edited and promoted to a new primary image set, and image sets that are no longer needed are deleted. The edits are
+ordinary updates and follow the table of `bulkedit.runs.transitions`. Copies and deletions differ from updates:
 
-1.  A copy makes no version of its source, so its expected version does not keep a repeat from making a second copy.
-    After a lost answer, the image sets that are there tell: those of the series are listed before the request leaves,
-    and that list is as durable as the intent. If an image set of the series is new since, holds what the source holds,
-    and is primary or not as was asked for, the lost request has made it. If several are new, nothing tells them apart,
-    and the call is left unresolved with all of them named.
-2.  A lost request may still be on its way, and what it makes is not found by a search before it is whole. AWS refuses a
-    request whose signature is older than some minutes, so the list is made once `LATEST_S` have gone by since the
-    request left and its source is unlocked: then all is there that will ever be, and what is not there may be sent
-    again. It costs a lane some minutes, and no other lane any.
-3.  A copy counts as made only when it was read back and holds what its source holds. What is promoted is read back
-    so too, before the edits count as applied and before anything is deleted.
-4.  A deletion names no version. Right before it leaves (when the quota has room for it, not when it is queued), the
-    promoted image set is polled, and the image set that is to be deleted must be at the very version that was copied
-    from it: what another writer has changed since is not deleted. A repeat does no harm.
+1.  A copy makes no version of its source, so the expected version does not prevent a second copy. Before the request
+    is sent, the image sets of the series are listed, and the list is as durable as the intent. After a lost answer they
+    are listed again. A single new image set with the content of its source, primary as requested, is the copy. If there
+    are several new ones, the call is left unresolved and its message names them.
+2.  A lost request may still arrive, and a search does not find an unfinished copy. AWS refuses requests with an old
+    signature. So the second list is made `REQUEST_LIFETIME_S` after the request was sent, once the source is unlocked.
+    If there is no copy then, there never will be, and the request may be sent again. Only this lane waits.
+3.  A copy counts as made once its metadata was read and equals that of its source. The promoted image set is read too,
+    before its edits count as applied and before anything is deleted.
+4.  A deletion names no version. Both image sets are polled right before it is sent, when the quota has room for it. The
+    promoted one must be active, and the other must still be at the version that was copied. So a later change of
+    another writer is not deleted. To repeat a deletion does no harm.
 """
 
 from __future__ import annotations
@@ -49,21 +47,21 @@ if TYPE_CHECKING:
     from bulkedit.runs.ledger import Part
 
 NOT_PROMOTED: Final = "in a copy that is not promoted"
-WELL: Final = frozenset({CallState.APPLIED, CallState.SKIPPED})
-LATEST_S: Final = 600.0  # SigV4: a signature is good for 5 minutes, and the clocks are apart by 5 at most
+SUCCEEDED: Final = frozenset({CallState.APPLIED, CallState.SKIPPED})
+REQUEST_LIFETIME_S: Final = 600.0  # SigV4: a signature is valid for 5 minutes, and clocks may differ by 5 minutes
 
 COPIES: Final = TransitionTable(
     "copy",
     {
-        # Each request of a copy is recorded: until when it may arrive is counted from there.
+        # Each request is recorded, because its lifetime starts when it is sent.
         **move(SENT, {E.SENDING: (S.INTENDED, A.RECORD)}),
         (S.PLANNED, E.LOCKED): (S.PLANNED, A.POLL_LATER),
         (S.PLANNED, E.AT_EXPECTED): (S.PLANNED, A.READ_SOURCE),
-        (S.PLANNED, E.OTHER_WRITER): (S.PLANNED, A.START_NOW),  # copy what the source holds now
+        (S.PLANNED, E.OTHER_WRITER): (S.PLANNED, A.START_NOW),  # copy the latest version
         (S.PLANNED, E.KEEP_OUT): (S.CONFLICTED, A.COMPLETE),
         (S.PLANNED, E.REFUSED): (S.REJECTED, A.COMPLETE),  # its series is unknown
         (S.PLANNED, E.ABSENT): (S.REJECTED, A.COMPLETE),
-        # A request is out, and no other of this call can have been carried out.
+        # A request was sent, and no earlier one of this call can have been carried out.
         (S.INTENDED, E.OPENED): (S.OUTCOME_UNKNOWN, A.WAIT_OUT),
         (S.INTENDED, E.ACCEPTED): (S.ACCEPTED, A.POLL_COPY),
         (S.INTENDED, E.INVALID): (S.REJECTED, A.COMPLETE),
@@ -72,33 +70,29 @@ COPIES: Final = TransitionTable(
         (S.INTENDED, E.OTHER_WRITER): (S.PLANNED, A.START_NOW),
         (S.INTENDED, E.KEEP_OUT): (S.CONFLICTED, A.COMPLETE),
         (S.INTENDED, E.ABSENT): (S.REJECTED, A.COMPLETE),
-        # There may be a copy, or it may still be made.
+        # There may be a copy, or the request may still make one.
         **stay((S.OUTCOME_UNKNOWN,), {E.OPENED: A.WAIT_OUT, E.LOCKED: A.POLL_LATER}),  # perhaps by our own copy
         **stay((S.OUTCOME_UNKNOWN,), {E.AT_EXPECTED: A.LIST, E.PASSED: A.LIST}),
         (S.OUTCOME_UNKNOWN, E.ABSENT): (S.FAILED, A.COMPLETE),
         (S.OUTCOME_UNKNOWN, E.NONE_NEW): (S.OUTCOME_UNKNOWN, A.SEND_AGAIN),
-        (S.OUTCOME_UNKNOWN, E.OTHER_WRITER): (S.PLANNED, A.START_NOW),  # and nothing is new
+        (S.OUTCOME_UNKNOWN, E.OTHER_WRITER): (S.PLANNED, A.START_NOW),  # and there is no new image set
         (S.OUTCOME_UNKNOWN, E.KEEP_OUT): (S.CONFLICTED, A.COMPLETE),
         (S.OUTCOME_UNKNOWN, E.ONE_NEW): (S.OUTCOME_UNKNOWN, A.POLL_COPY),
         (S.OUTCOME_UNKNOWN, E.SEVERAL_NEW): (S.OUTCOME_UNKNOWN, A.LEAVE_UNRESOLVED),
-        (S.OUTCOME_UNKNOWN, E.COPY_FAILED_REQUEST): (
-            S.OUTCOME_UNKNOWN,
-            A.PASS_OVER,
-        ),  # no matter whose it was, it holds nothing
+        # another writer's or ours: a failed copy is empty
+        (S.OUTCOME_UNKNOWN, E.COPY_FAILED_REQUEST): (S.OUTCOME_UNKNOWN, A.PASS_OVER),
         (S.OUTCOME_UNKNOWN, E.COPY_FAILED_SERVICE): (S.OUTCOME_UNKNOWN, A.PASS_OVER),
         (S.OUTCOME_UNKNOWN, E.COPY_GONE): (S.OUTCOME_UNKNOWN, A.PASS_OVER),
-        (S.OUTCOME_UNKNOWN, E.DIFFERENT): (
-            S.OUTCOME_UNKNOWN,
-            A.LEAVE_UNRESOLVED,
-        ),  # another's, or ours and changed by another
-        # The service has taken the request and named the new image set.
+        # another writer made it, or has changed our copy
+        (S.OUTCOME_UNKNOWN, E.DIFFERENT): (S.OUTCOME_UNKNOWN, A.LEAVE_UNRESOLVED),
+        # The service has accepted the request and named the new image set.
         (S.ACCEPTED, E.OPENED): (S.ACCEPTED, A.POLL_COPY),
         (S.ACCEPTED, E.COPY_FAILED_REQUEST): (S.REJECTED, A.COMPLETE),
         (S.ACCEPTED, E.COPY_FAILED_SERVICE): (S.PLANNED, A.START_LATER),
         (S.ACCEPTED, E.COPY_GONE): (S.ACCEPTED, A.POLL_LATER),  # a read that lags behind
-        (S.ACCEPTED, E.KEEP_OUT): (S.CONFLICTED, A.COMPLETE),  # it holds something else
+        (S.ACCEPTED, E.KEEP_OUT): (S.CONFLICTED, A.COMPLETE),  # its content differs from the source
         (S.ACCEPTED, E.ABSENT): (S.FAILED, A.COMPLETE),
-        # Of both: the new image set.
+        # Both: the new image set is polled.
         **stay(PERHAPS_MADE, {E.COPY_LOCKED: A.POLL_LATER, E.COPY_ENDED: A.COMPARE_COPY}),
         **move(PERHAPS_MADE, {E.SAME: (S.APPLIED, A.CLAIM)}),
         **OF_EVERY_CALL,
@@ -108,7 +102,7 @@ COPIES: Final = TransitionTable(
 DELETIONS: Final = TransitionTable(
     "deletion",
     {
-        # The polls of these two states are those right before the deletion: nothing has left yet.
+        # These polls come right before the deletion, so no request was sent yet.
         (S.INTENDED, E.UNSAFE): (S.FAILED, A.COMPLETE),
         (S.OUTCOME_UNKNOWN, E.UNSAFE): (S.OUTCOME_UNKNOWN, A.LEAVE_UNRESOLVED),
         **stay(SENT, {E.SENDING: A.NOTHING, **NOT_CARRIED_OUT}),
@@ -126,14 +120,14 @@ DELETIONS: Final = TransitionTable(
 
 
 def table_of(copy_step: str | None) -> TransitionTable:
-    """The table that a call follows. ``copy_step``: of `bulkedit.plans.PlannedCall`."""
+    """The table that a call follows. ``copy_step``: as in `bulkedit.plans.PlannedCall`."""
     if copy_step is None or copy_step == CopyStep.EDIT:
         return transitions.CALLS
     return DELETIONS if copy_step in {CopyStep.DELETE_ORIGINAL, CopyStep.DELETE_COPY} else COPIES
 
 
 def of_source(found: ImageSet, expected: int | None) -> CallEvent:
-    """What a poll of the image set that is copied or deleted means; ``expected`` is None before there is one."""
+    """The event of a poll of the source or of the image set to delete; ``expected``: None if not known yet."""
     if found.state is ImageSetState.DELETED:
         return E.GONE
     if found.state is ImageSetState.LOCKED:
@@ -142,7 +136,7 @@ def of_source(found: ImageSet, expected: int | None) -> CallEvent:
 
 
 def of_made(found: ImageSet, *, promoted: bool) -> CallEvent:
-    """What a poll of the new image set means."""
+    """The event of a poll of the new image set."""
     if found.state is ImageSetState.DELETED:
         return E.COPY_GONE
     if found.state is ImageSetState.LOCKED:
@@ -156,16 +150,16 @@ def of_made(found: ImageSet, *, promoted: bool) -> CallEvent:
 
 
 def of_new(new: int) -> CallEvent:
-    """What a list of the series means with so many new image sets in it."""
+    """The event of a list of the series with this number of new image sets."""
     return E.NONE_NEW if new == 0 else E.ONE_NEW if new == 1 else E.SEVERAL_NEW
 
 
 def of_changed(
     event: CallEvent, table: TransitionTable, state: CallState, *, moved: bool, may_follow: bool
 ) -> CallEvent:
-    """Whether an event says that another writer was first, so that the call has to start again or to end.
+    """Refine an event that shows another writer's change, so that the call starts again or ends.
 
-    ``moved``: the source is past the version that is copied; ``may_follow``: the policy allows to copy the newer one.
+    ``moved``: the source has a newer version than the expected one; ``may_follow``: the policy allows copying that.
     """
     if table is DELETIONS:
         return E.KEEP_OUT if event is E.PASSED and state in SENT else event
@@ -176,16 +170,16 @@ def of_changed(
 
 
 def is_there(promoted: ImageSet) -> bool:
-    """Whether a poll shows that a promoted image set is there for good."""
+    """Whether the promoted image set is active, primary and without a failed update."""
     return promoted.state is ImageSetState.ACTIVE and not promoted.failed and promoted.primary is not False
 
 
 def promotions(calls: pl.LazyFrame, parts: Iterable[Part]) -> pl.DataFrame:
-    """The promotion that gives the edits of a call their outcome: call, promote and copy, each UInt32.
+    """The promotion that decides the outcome of each call that edits a copy.
 
-    An edit that is in a copy is nobody's before the copy is promoted. ``calls``: `bulkedit.plans.CALLS`; the result
-    has a row for each call of a recipe that carries edits, and for each part (parents first) of such a call. ``copy``
-    is the call that makes the copy.
+    Edits of a copy have no outcome before the copy is promoted. ``calls``: columns `bulkedit.plans.CALLS`. Returns a
+    frame with columns call, promote (the call that promotes the copy) and copy (the call that makes it), each UInt32: a
+    row for each call that edits a copy, and for each part of a split one, parents first.
     """
     steps = calls.filter(pl.col("copy_step").is_not_null()).select("call", "lane", "copy_step").collect()
     promote = steps.filter(pl.col("copy_step") == CopyStep.PROMOTE).select("lane", promote="call")

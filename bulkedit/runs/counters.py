@@ -1,4 +1,4 @@
-"""Where a run stands, in numbers that are always true: read by progress, summary and tests."""
+"""The counters of a run, for progress, summary and tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WINDOW_S: Final = 60.0
 
 @dataclass(slots=True)
 class RunCounters:
-    """Counts of one run, the processes before this one included."""
+    """Counters of one run; calls and edits include those of earlier processes."""
 
     calls: int  # in the plan
     edits: int  # in the plan
@@ -32,16 +32,14 @@ class RunCounters:
     faults: int = 0
     conflicts: int = 0
     in_flight: int = 0  # image sets with an update under way
-    parked: int = 0  # lanes that ended with calls unfinished: locked for too long, or out of reach
+    unresolved: int = 0  # lanes that ended with calls left: locked for too long, or not readable
     started: float = 0.0  # monotonic
-    held_s: dict[WaitReason, float] = field(
-        default_factory=dict
-    )  # how long a lane that was due was held back, and by what
-    # [second, calls completed in it], of the last minute: as long however fast the run is
+    delayed_s: dict[WaitReason, float] = field(default_factory=dict)  # seconds that lanes were delayed, by reason
+    # [second, calls completed in it] of the last minute
     _completed_in: deque[list[int]] = field(default_factory=deque, repr=False)
 
     def completed(self, state: CallState, edits: int, now: float | None = None, *, calls: int = 1) -> None:
-        """A call, or so many, and all their edits are completed; ``now`` is None for those of an earlier process."""
+        """Count completed calls and their edits; ``now`` (monotonic seconds) is None for an earlier process."""
         self.completed_calls += calls
         self.outcomes[outcome_of(state)] += edits
         if now is None:
@@ -53,15 +51,15 @@ class RunCounters:
             self._completed_in.append([second, 1])
             self._forget(now)
 
-    def waited(self, held: Iterable[WaitReason], seconds: float) -> None:
-        """Nothing could go out for so long, with lanes due that these held back."""
-        for one in held:
-            self.held_s[one] = self.held_s.get(one, 0.0) + seconds
+    def waited(self, reasons: Iterable[WaitReason], seconds: float) -> None:
+        """Nothing was sent for ``seconds``, because ``reasons`` delayed all lanes that were due."""
+        for reason in reasons:
+            self.delayed_s[reason] = self.delayed_s.get(reason, 0.0) + seconds
 
     @property
     def bottleneck(self) -> WaitReason | None:
-        """What held lanes back for longest; None where nothing did."""
-        return max(self.held_s, key=self.held_s.__getitem__, default=None)
+        """What delayed lanes for longest; None if nothing did."""
+        return max(self.delayed_s, key=self.delayed_s.__getitem__, default=None)
 
     @property
     def applied(self) -> int:
@@ -70,7 +68,7 @@ class RunCounters:
 
     @property
     def unprocessed(self) -> int:
-        """Edits that have no outcome yet."""
+        """Edits without an outcome."""
         return self.edits - sum(self.outcomes.values())
 
     def rate(self, now: float) -> float:

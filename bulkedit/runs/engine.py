@@ -1,8 +1,8 @@
-"""The async shell: opens lanes, hands their requests to workers when quotas allow, and keeps the ledger.
+"""The I/O of a run: opens lanes, sends their requests when quotas allow, and writes the ledger.
 
-It performs and decides nothing: lanes decide what comes next, the scheduler and the pacers decide when. One task opens
-lanes and dispatches, a bounded number of workers perform one request at a time, one task commits the ledger. A lane
-that waits, for a quota or for an unlock, is an entry of the scheduler and holds no worker.
+Lanes decide what to send, the scheduler and the pacers decide when. One task opens lanes and dispatches their requests,
+a bounded number of workers send one request at a time, and one task commits the ledger. A lane that waits for a quota
+or an unlock is an entry of the scheduler and occupies no worker.
 """
 
 from __future__ import annotations
@@ -75,17 +75,18 @@ if TYPE_CHECKING:
     from bulkedit.runs.options import EngineOptions
     from bulkedit.runs.requests import LaneRequest, Reply
 
-_STORE_S: Final = 60.0  # for so long a data store that was seen is taken to be there
-_PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02  # when the pace is written down; seconds, and a share
-_VIA_COPY_AHEAD: Final = 8  # lanes of recipes: they wait for three quotas in turn
+_STORE_S: Final = 60.0  # how long an answer of GetDatastore is valid
+# the quota is recorded every 60 s, and after a change of 2 % at most once a second
+_PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02
+_VIA_COPY_AHEAD: Final = 8  # lanes with copies: they wait for three quotas in turn
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
-_OPENED_AT_ONCE: Final = 64  # lanes, some milliseconds
-_TAIL: Final = 2.0  # times as long as one lane takes: what is left then is opened at once, so that lanes end together
+_OPENED_AT_ONCE: Final = 64  # lanes; takes some milliseconds
+_TAIL: Final = 2.0  # durations of one lane: near the end all lanes are opened at once, so that they end together
 
 
 @dataclass(slots=True)
 class Stop:
-    """How a run is told to stop: `drain` sends nothing new and waits for what is under way."""
+    """Stops a run: after `drain` nothing new is sent, and the run ends once nothing is under way."""
 
     draining: bool = False
     _changed: Callable[[], None] = field(default=lambda: None)
@@ -111,11 +112,11 @@ class Engine:
         clock: Clock | None = None,
         sends_new: bool = True,
     ) -> None:
-        """Begin a run, or go on with one.
+        """Prepare a run or a resume.
 
-        ``key`` makes the ledger's payload digests: whoever has the ledger alone cannot try values out. ``clock`` tells
-        the time; the engine waits with anyio, never with ``clock.sleep``. Without ``sends_new``, calls that were never
-        begun are left alone (`Strategy.FAILED`).
+        ``key``: for the ledger's payload digests, so that values cannot be guessed from the ledger alone. ``clock``
+        gives the time; the engine waits with anyio, never with ``clock.sleep``. If not ``sends_new``, calls that were
+        never begun are not sent (`Strategy.FAILED`).
         """
         self._client = client
         self._options = options
@@ -129,7 +130,7 @@ class Engine:
         self._retries = RetryBudget()
         self._denials = Denials()
         self._errors = ErrorBudget(options.max_errors, options.min_sample)
-        self._store: tuple[float, Datastore] | None = None  # when it was last seen
+        self._store: tuple[float, Datastore] | None = None  # last answer of GetDatastore, and when
         self.counters = RunCounters(calls=plan.counts["calls"], edits=plan.counts["edits"])
         self._history = History(plan, ledger, self.counters, sends_new=sends_new)
         self._context = LaneContext(
@@ -147,20 +148,20 @@ class Engine:
         self._noted = Pace(-math.inf, 0.0)
         self._open_lanes = 0
         self._runs: dict[int, LaneRun] = {}  # open lanes by number
-        self._calls_ahead = self.counters.calls - self.counters.completed_calls  # of the lanes that are not open yet
-        self._longest_ahead: int = plan.counts.get("longest_lane", 0)  # calls; of the lanes that are not open yet
+        self._calls_ahead = self.counters.calls - self.counters.completed_calls  # of lanes that are not open yet
+        self._longest_ahead: int = plan.counts.get("longest_lane", 0)  # calls; of lanes that are not open yet
         self._in_flight: set[int] = set()  # lane numbers
-        self._busy = 0  # requests at the workers
+        self._busy = 0  # workers with a request
         self._news = anyio.Event()
         self._fatal: BulkeditError | None = None
         self.stop = Stop(_changed=self._wake)
 
     async def run(self) -> RunCounters:
-        """Run to the end, or to a drained stop; cancelling leaves at once, with every answer in hand written.
+        """Send all calls, or stop after `Stop.drain`. If cancelled, write every received answer and end at once.
 
-        Raises AccessError, CredentialsError, DatastoreError or EndpointError where the whole run is turned away,
-        LedgerError where the ledger cannot be written, BudgetSpentError where too many edits were not applied and some
-        are left. Whatever happens, the run can go on later.
+        Returns the counters. Raises AccessError, CredentialsError, DatastoreError or EndpointError if no call of the
+        run can succeed, LedgerError if the ledger cannot be written, and BudgetSpentError if too many edits failed and
+        some are left. After any of them the run can be resumed.
         """
         self.counters.started = self._clock.monotonic()
         try:
@@ -179,7 +180,7 @@ class Engine:
         return self.counters
 
     def progress(self) -> Progress:
-        """Where the run stands now."""
+        """A snapshot of the run."""
         now, counters = self._clock.monotonic(), self.counters
         updates = self.pacers[Operation.UPDATE]
         return Progress(
@@ -203,12 +204,12 @@ class Engine:
     async def _work(self) -> None:
         send, receive = anyio.create_memory_object_stream[LaneRun](math.inf)
         free = anyio.Semaphore(self._options.workers)
-        # the stream outlives the workers: a task that is cancelled from outside would close it under them
+        # the stream outlives the workers: cancelling a task from outside would close it while they use it
         async with send, receive, anyio.create_task_group() as workers:
             for _ in range(self._options.workers):
                 workers.start_soon(self._worker, receive, free)
             while True:
-                await free.acquire()  # a free worker first, so that no permit is held while waiting for one
+                await free.acquire()  # before `_next`, so that no quota is used while all workers are busy
                 lane = await self._next()
                 if lane is None:
                     break
@@ -217,7 +218,7 @@ class Engine:
             workers.cancel_scope.cancel()
 
     async def _next(self) -> LaneRun | None:
-        """Wait for a lane whose request may leave; None when the run is over."""
+        """Wait for a lane whose request may be sent; None at the end of the run."""
         while True:
             if self._news.is_set():
                 self._news = anyio.Event()
@@ -229,7 +230,7 @@ class Engine:
                 self._open(lane)
                 opened += 1
                 if opened % _OPENED_AT_ONCE == 0:
-                    await lowlevel.checkpoint()  # answers that have come are not kept waiting
+                    await lowlevel.checkpoint()  # lets received answers be handled
             found = self._take()
             if isinstance(found, LaneRun):
                 return found
@@ -241,7 +242,7 @@ class Engine:
             began = self._clock.monotonic()
             with anyio.move_on_after(found):
                 await self._news.wait()
-            self.counters.waited(self._scheduler.held, self._clock.monotonic() - began)
+            self.counters.waited(self._scheduler.delayed_by, self._clock.monotonic() - began)
 
     @property
     def _stopping(self) -> bool:
@@ -249,20 +250,17 @@ class Engine:
 
     @property
     def _room(self) -> bool:
-        """Whether to open a lane: a little ahead of the quota, for a poll long before the send would be stale."""
+        """Whether to open a lane: only a little ahead of the quota, because an early poll would be stale."""
         ahead = max(2, math.ceil(self.pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
         if self._history.has_copies:
             ahead = max(ahead, _VIA_COPY_AHEAD)
-        if self._near_the_end:
+        if self._near_end:
             ahead = self._options.max_in_flight
         return self._open_lanes - len(self._in_flight) < min(ahead, self._options.max_in_flight)
 
     @property
-    def _near_the_end(self) -> bool:
-        """Whether the lanes that are not open yet take hardly longer than one of them, call after call.
-
-        From then on the calls of a lane are what a run waits for: all lanes are to be at the same call.
-        """
+    def _near_end(self) -> bool:
+        """Whether the remaining lanes take little longer than the longest of them: then all of them are opened."""
         length, completion_s = self._lanes.next_length, self.completion_times.first_look()
         if length < 2 or not len(self.completion_times):
             return False
@@ -273,8 +271,8 @@ class Engine:
         self._open_lanes += 1
         self._log.opens(lane)
         self._calls_ahead -= len(lane.calls)
-        past, now = self._history.copy_step_of(lane), self._clock.monotonic()
-        run = (LaneRun if past is None else partial(ViaCopyRun, past))(
+        history, now = self._history.copy_history_of(lane), self._clock.monotonic()
+        run = (LaneRun if history is None else partial(ViaCopyRun, history))(
             lane,
             self._context,
             versions=self._history.versions_of(lane),
@@ -286,20 +284,20 @@ class Engine:
         self._follow(run, now)
 
     def _take(self) -> LaneRun | float | None:
-        """As `Scheduler.take`. An update counts as in flight from here on, before anybody else can take another."""
+        """As `Scheduler.take`. A write counts as in flight from here, before another worker takes a lane."""
         found = self._scheduler.take(self._clock.monotonic(), self._admit)
         if isinstance(found, LaneRun) and isinstance(found.request, WRITES):
-            self._flies(found, flies=True)
+            self._set_in_flight(found, in_flight=True)
         return found
 
     def _admit(self, lane: LaneRun) -> bool:
-        """At most so many image sets are in flight; one that is already may go on."""
+        """Whether the window of image sets in flight has room; a lane that is in flight already may continue."""
         if not isinstance(lane.request, WRITES) or lane.number in self._in_flight:
             return True
         return len(self._in_flight) < self._window.size
 
     def _withdraw(self) -> None:
-        """Stopping: lanes with nothing under way end here, and no request is sent again."""
+        """Stop: end the lanes with nothing under way, and send no request again."""
         fatal = self._fatal is not None
         for lane in self._scheduler.drop(lambda lane: fatal or isinstance(lane.request, WRITES) or not lane.under_way):
             self._end(lane, lane.withdraw(self._clock.epoch()))
@@ -312,29 +310,29 @@ class Engine:
             self._commit.note(event)
         self._left(lane)
 
-    # performing
+    # sending requests
 
     async def _worker(self, lanes: MemoryObjectReceiveStream[LaneRun], free: anyio.Semaphore) -> None:
         async for lane in lanes:
             found: LaneRun | None = lane
             while found is not None:
                 await self._perform(found)
-                found = self._at_hand()
+                found = self._next_ready()
             self._busy -= 1
             free.release()
             self._wake()
 
-    def _at_hand(self) -> LaneRun | None:
-        """A lane whose request may leave now: the worker goes on with it, which spares two switches of tasks.
+    def _next_ready(self) -> LaneRun | None:
+        """A lane whose request the same worker may send now, which saves two task switches.
 
-        While stopping, or when lanes must be read from the plan, the worker reports to the dispatcher instead.
+        None if no lane is due, while stopping, or if lanes must first be read from the plan, by the dispatcher.
         """
         if self._stopping:
             return None
         for _ in range(_OPENED_AT_ONCE):
             if not self._room:
                 break
-            if (lane := self._lanes.at_hand()) is not None:
+            if (lane := self._lanes.next_ready()) is not None:
                 self._open(lane)
             elif self._lanes.ended:
                 break
@@ -350,13 +348,13 @@ class Engine:
         if isinstance(request, WRITES) and (intent := lane.begin(self._clock.epoch())):
             await self._commit.write(intent)
         sent = self._clock.monotonic()
-        lane.leaves(sent)
+        lane.mark_sent(sent)
         with _log.bound(**lane.logged()):
-            reply = await self._ask(request, through := lane.through or request.operation)
-        # an answer in hand is written, whatever else happens
+            reply = await self._ask(request, quota := lane.quota or request.operation)
+        # a received answer is written in any case
         now = self._clock.monotonic()
         if isinstance(reply, Refused) and reply.kind is Refusal.ACCESS_DENIED and not isinstance(request, GetDatastore):
-            self.pacers[through].answered(now, sent)
+            self.pacers[quota].answered(now, sent)
             self._retries.answered()
             self._set_aside(request.operation, lane, reply)
             return
@@ -364,22 +362,22 @@ class Engine:
         if lane.to_split is not None:
             with anyio.CancelScope(shield=True):
                 await self._split(lane, lane.to_split)
-        self._pace(through, lane, reply, sent, now)
+        self._pace(quota, lane, reply, sent, now)
         self._follow(lane, now)
         if not isinstance(reply, Refused | Lost):
             self._denied_alone(self._denials.allowed(request.operation))
 
     def _set_aside(self, operation: Operation, lane: LaneRun, refused: Refused) -> None:
-        """The lane was denied access; until that is judged it holds neither a worker nor a place in flight."""
+        """Keep a lane that was denied access until it is clear whether all are denied; it is not in flight."""
         self._open_lanes -= 1
-        self._flies(lane, flies=False)
+        self._set_in_flight(lane, in_flight=False)
         if lane.call is None:
             raise LookupError("a lane without a call was denied access")
-        if self._denials.hold(operation, lane.call.image_set_id, AccessDenial(lane, refused)):
+        if self._denials.set_aside(operation, lane.call.image_set_id, AccessDenial(lane, refused)):
             self._fatal = self._fatal or _systemic(refused)
 
     def _denied_alone(self, denials: list[AccessDenial]) -> None:
-        """The denials were those of their own image sets."""
+        """Only these image sets are denied: their calls fail."""
         for lane, refused in denials:
             self._open_lanes += 1
             now = self._clock.monotonic()
@@ -387,7 +385,7 @@ class Engine:
             self._follow(lane, now)
 
     async def _judge_denials(self) -> None:
-        """Nothing else is left to do: all that were denied are denied as a whole, or each is its image set's own."""
+        """At the end of the run: decide whether all access is denied, or only access to these image sets."""
         store = await self._ask_store()
         if isinstance(store, Refused) and store.kind is Refusal.ACCESS_DENIED:
             self._fatal = self._fatal or _systemic(store)
@@ -397,12 +395,12 @@ class Engine:
             self._denied_alone(self._denials.take())
 
     async def _split(self, lane: LaneRun, call: PlannedCall) -> None:
-        """Read the edits of a refused call, so that the lane can go on with its halves."""
+        """Read the edits of a refused call and split it."""
         edits = await to_thread.run_sync(self._history.edits_of, call.call)
         lane.split(edits, now=self._clock.monotonic(), epoch=self._clock.epoch())
         self.counters.calls += 1
 
-    async def _ask(self, request: LaneRequest, through: Operation) -> Reply:
+    async def _ask(self, request: LaneRequest, quota: Operation) -> Reply:
         if isinstance(request, Delete):
             return await self._delete(request)
         if isinstance(request, WRITES):
@@ -416,7 +414,7 @@ class Engine:
                 reply = await self._client.copy(request.copy)
             case GetDatastore():
                 reply = await self._ask_store()
-            case GetImageSet() if through is Operation.VERSIONS:
+            case GetImageSet() if quota is Operation.VERSIONS:
                 reply = await self._poll_by_list(request)
             case GetImageSet():
                 reply = await self._client.get_image_set(request.image_set_id, request.version)
@@ -427,7 +425,7 @@ class Engine:
         return reply
 
     async def _delete(self, request: Delete) -> Reply:
-        """Delete an image set if all is as it must be right now; the two polls are few beside the quota of polls."""
+        """Poll both image sets, and delete if that is safe. The two polls hardly count against the quota of polls."""
         for image_set_id in (request.promoted, request.image_set_id):
             self.counters.reads += 1
             found = await self._client.get_image_set(image_set_id)
@@ -437,10 +435,7 @@ class Engine:
         return await self._client.delete(request.image_set_id)
 
     async def _poll_by_list(self, request: GetImageSet) -> Reply:
-        """The latest version, of a page of ListImageSetVersions; where that does not tell all, GetImageSet is asked.
-
-        So whatever is not plainly locked or active, and any refusal but a throttle, is said by GetImageSet alone.
-        """
+        """Poll by ListImageSetVersions; by GetImageSet if the version is deleted or failed, or after a refusal."""
         found = await self._client.list_versions(request.image_set_id, limit=2)
         if isinstance(found, Lost) or (isinstance(found, Refused) and found.throttled):
             return found
@@ -453,7 +448,7 @@ class Engine:
         return await self._client.get_image_set(request.image_set_id)
 
     async def _ask_store(self) -> Reply:
-        """Many image sets that are gone need one answer."""
+        """GetDatastore, cached: if many image sets are gone, one answer serves all."""
         now = self._clock.monotonic()
         if self._store is not None and now - self._store[0] < _STORE_S:
             return self._store[1]
@@ -477,7 +472,7 @@ class Engine:
         self.counters.throttled += 1
         self.counters.updates_throttled += operation is Operation.UPDATE
         if lane.quota_hit.kind is Refusal.TOO_MANY:
-            paced.answered(now, sent)  # the quota of requests had room for it
+            paced.answered(now, sent)  # the request rate itself was not refused
             self._window.refused(now, sent, len(self._in_flight) - 1)
         else:
             paced.throttled(now, sent, lane.quota_hit.retry_after_s)
@@ -487,12 +482,12 @@ class Engine:
         if self._retries.silent_s(now) >= self._options.retry_for_s:
             self._fatal = self._fatal or EndpointError(
                 f"the service has not answered for {self._options.retry_for_s:,.0f} s ({reply.cause}).",
-                likely="The network or the service is down; `retry_for` says how long to try.",
-                hint="When it is back, go on with: bulkedit resume RUN",
+                likely="The network or the service is down; `retry_for` sets how long to try.",
+                hint="When it is back, continue with: bulkedit resume RUN",
             )
 
     def _note_pace(self) -> None:
-        """Write down what is taken for the quota: when it has changed, not too often, and now and then."""
+        """Record the assumed quota in the ledger: after a change, and every 60 s."""
         at, quota = self._clock.epoch(), self.pacers[Operation.UPDATE].rate.per_second
         since = at - self._noted.at
         changed = abs(quota - self._noted.quota) > _PACE_CHANGE * self._noted.quota
@@ -501,7 +496,7 @@ class Engine:
             self._commit.note(self._noted)
 
     def _follow(self, lane: LaneRun, now: float) -> None:
-        """Write down what the lane has to say, and put it where it belongs next."""
+        """Write the lane's rows to the ledger, and schedule its next request or close it."""
         for record in lane.take_events():
             self._commit.note(record)
             if isinstance(record, Part):
@@ -512,7 +507,7 @@ class Engine:
                 self._note_pace()
         if lane.halted is not None:
             self._fatal = self._fatal or _systemic(lane.halted)
-        self._flies(lane, flies=lane.flying)
+        self._set_in_flight(lane, in_flight=lane.in_flight)
         if lane.request is None:
             self._left(lane)
         else:
@@ -526,11 +521,11 @@ class Engine:
         self._open_lanes -= 1
         self._log.closes(lane.edits)
         self._runs.pop(lane.number, None)
-        self._flies(lane, flies=False)
-        self.counters.parked += lane.unresolved
+        self._set_in_flight(lane, in_flight=False)
+        self.counters.unresolved += lane.unresolved
 
-    def _flies(self, lane: LaneRun, *, flies: bool) -> None:
-        (self._in_flight.add if flies else self._in_flight.discard)(lane.number)
+    def _set_in_flight(self, lane: LaneRun, *, in_flight: bool) -> None:
+        (self._in_flight.add if in_flight else self._in_flight.discard)(lane.number)
         self.counters.in_flight = len(self._in_flight)
 
     def _wake(self) -> None:
@@ -540,23 +535,23 @@ class Engine:
 def _too_many_errors(why: str) -> BudgetSpentError:
     return BudgetSpentError(
         f"stopped: {why}.",
-        likely="The list may be wrong as a whole. Why each failed: bulkedit report RUN",
-        hint="To go on all the same, with a budget anew: bulkedit resume RUN",
+        likely="The list may be wrong as a whole. The reason for each edit: bulkedit report RUN",
+        hint="To continue with a new error budget: bulkedit resume RUN",
     )
 
 
 def _systemic(refused: Refused) -> BulkeditError:
-    """The error for an answer that no call of the run can get past."""
+    """The error for an answer that stops the whole run."""
     if refused.kind is Refusal.NOT_FOUND:
         return DatastoreError(
             f"the data store is gone ({refused.code}).",
             likely="It was deleted, or is being deleted.",
-            hint="Should it come back, go on with: bulkedit resume RUN",
+            hint="If it is restored, continue with: bulkedit resume RUN",
         )
     denied = AccessError(
         f"AWS denied access ({refused.code}).",
         likely="The role lacks medical-imaging:UpdateImageSetMetadata or medical-imaging:GetImageSet; or, for a plan "
         "made with `via_copy`, CopyImageSet, DeleteImageSet, SearchImageSets or GetImageSetMetadata.",
-        hint="Add the permission, then go on with: bulkedit resume RUN",
+        hint="Add the permission, then continue with: bulkedit resume RUN",
     )
     return systemic_error(refused, denied=denied, in_run=True) or denied

@@ -1,6 +1,6 @@
-"""A run as a folder: its plan, its ledger, and `run.json` with what is needed to go on.
+"""A run as a folder: its plan, its ledger, and `run.json` with what a resume needs.
 
-The folder is 0700 and its files are 0600: the plan in it holds values of edits.
+The folder is 0700 and its files are 0600, because the plan contains values of edits.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ _SETTINGS: Final[dict[str, tuple[type, ...]]] = {"connection": (dict,), "options
 
 
 class RunSettings(TypedDict):
-    """What a run was started with: fields of `bulkedit.client.where.Where`, and of `bulkedit.runs.start.RunOptions`."""
+    """Settings of a run: fields of `bulkedit.options.where.Where` and of `bulkedit.options.running.RunOptions`."""
 
     connection: Mapping[str, Json]
     options: Mapping[str, Json]
 
 
 class RunAbout(TypedDict):
-    """`run.json`."""
+    """The contents of `run.json`."""
 
     format: int
     tool: NotRequired[str]
     created: str  # ISO time
     plan_digest: str
-    anchor: NotRequired[str]  # a random name; runs of earlier versions have none, nor an index
+    anchor: NotRequired[str]  # random name; runs of earlier versions have neither this nor an index
     index: NotRequired[str]  # SHA-256 of the index of calls
     key: str  # Base64
     settings: RunSettings
@@ -76,18 +76,18 @@ class Run:
 
     @property
     def ledger(self) -> Path:
-        """Where the ledger is."""
+        """Path of the ledger."""
         return self.folder / "ledger.sqlite"
 
     @property
     def is_begun(self) -> bool:
-        """Whether there has to be a ledger."""
+        """Whether the run must have a ledger."""
         try:
-            told = anchors.read(anchors.beside(self.ledger))
-        except (ReceivedError, OSError):  # the ledger, when it is opened, says what is wrong with its anchor
+            anchored = anchors.read(anchors.beside(self.ledger))
+        except (ReceivedError, OSError):  # opening the ledger reports what is wrong with its anchor
             return True
-        # a run has its anchor from the first moment, but for those of earlier versions, which had none
-        return told is None or told.mark.begun or self.ledger.exists()
+        # every run has an anchor from the start, except those of earlier versions
+        return anchored is None or anchored.mark.begun or self.ledger.exists()
 
     @property
     def key(self) -> bytes:
@@ -95,24 +95,24 @@ class Run:
         return base64.b64decode(self.about["key"])
 
     def call_index(self) -> CallIndex:
-        """What each call carries. Raises ReceivedError if the file is not the one that was written."""
+        """The index of the calls. Raises ReceivedError if the file was changed."""
         if (sha256 := self.about.get("index")) is None:  # a run of an earlier version
             return call_index.of_plan(self.plan)
         return call_index.read(self.folder / call_index.NAME, sha256, self.plan.counts["calls"])
 
     @property
     def settings(self) -> RunSettings:
-        """What the run was started with: connection and options, never credentials."""
+        """Connection and options, never credentials."""
         return self.about["settings"]
 
 
 def create(folder: Path, plan: SavedPlan, settings: RunSettings, now: datetime) -> Run:
-    """Make the folder of a new run, with a copy of the plan. Raises UsageError where there is something already."""
+    """Make the folder of a new run, with a copy of the plan. Raises UsageError if the folder exists."""
     if folder.exists():
         raise UsageError(
-            "there is something there already.",
+            "this folder exists already.",
             where=str(folder),
-            hint=f"To go on with that run: bulkedit resume {shell_word(folder)}. To start another: `run=DIR`",
+            hint=f"To continue that run: bulkedit resume {shell_word(folder)}. To start another: `run=DIR`",
         )
     try:
         with draft_folder(folder) as draft:
@@ -136,17 +136,17 @@ def create(folder: Path, plan: SavedPlan, settings: RunSettings, now: datetime) 
 
 
 def load(folder: Path, *, whole: bool = True) -> Run:
-    """Open a run. Without ``whole`` the frames of its plan are not looked into, if the run has an index of its calls.
+    """Open a run. If not ``whole``, the frames of its plan are not read, unless the run has no index of its calls.
 
-    Raises UsageError if it is none, ReceivedError if its files are not of the kind that a run has, and what
-    `bulkedit.plans.load` raises for its plan.
+    Raises UsageError if the folder is not a run, ReceivedError if its files are invalid, and what `bulkedit.plans.load`
+    raises for its plan.
     """
     path = folder / _ABOUT
     try:
         found = received.read_json(path)
     except OSError as error:
         raise UsageError(
-            f"this is no run: its {_ABOUT} cannot be read ({error.strerror}).",
+            f"this is not a run: its {_ABOUT} cannot be read ({error.strerror}).",
             where=str(folder),
             likely="A run is the folder that `bulkedit apply` names when it starts, such as runs/20260102-030405-1a2b.",
         ) from error
@@ -156,38 +156,38 @@ def load(folder: Path, *, whole: bool = True) -> Run:
     received.require(object_in(found, "settings"), _SETTINGS, str(path))
     for name in ("anchor", "index"):
         if not isinstance(found.get(name, ""), str):
-            raise ReceivedError(f"{name} is no text.", where=str(path))
+            raise ReceivedError(f"{name} is not a text.", where=str(path))
     about = cast("RunAbout", found)
     try:
         base64.b64decode(about["key"], validate=True)
     except (binascii.Error, ValueError):
-        raise ReceivedError("key is no Base64.", where=str(path)) from None
+        raise ReceivedError("key is not Base64.", where=str(path)) from None
     received.require_folder(folder / "plan")
     plan = plans.load(folder / "plan") if whole or "index" not in about else plans.load_manifest(folder / "plan")
     if plan.digest != about["plan_digest"]:
-        raise StalePlanError("the run's plan is not the one that it was started with.", where=str(folder))
+        raise StalePlanError("the plan of this run was changed after the run began.", where=str(folder))
     return Run(folder, plan, about)
 
 
 def _other_version(about: JsonObject, folder: Path) -> UsageError:
-    """The error for a run of a version that names things otherwise: its plan and its ledger cannot be read here."""
+    """The error for a run of a version with other column names, which this version cannot read."""
     tool = re.fullmatch(r"bulkedit (\d{1,4}\.\d{1,4}\.\d{1,4})", str(about.get("tool")))
     version = tool[1] if tool else "VERSION"
     return UsageError(
         f"this run was made by {tool[0] if tool else 'another version of bulkedit'}, and this is {__version__}.",
         where=str(folder),
-        likely="bulkedit was updated after the run began. Its plan and ledger have other names for their columns.",
+        likely="bulkedit was updated after the run began. The columns of its plan and ledger have other names.",
         hint=f"Nothing was sent. Use that version: uvx 'bulkedit=={version}' status {shell_word(folder)}",
     )
 
 
 def require_own_anchor(run: Run) -> None:
-    """Raises UnprovenLedgerError if the anchor is that of another run."""
-    with contextlib.suppress(ReceivedError, OSError):  # the ledger, when it is opened, says what is wrong with it
-        told = anchors.read(path := anchors.beside(run.ledger))
-        if told is not None and told.mark.run != run.about.get("anchor", told.mark.run):
+    """Raises UnprovenLedgerError if the anchor belongs to another run."""
+    with contextlib.suppress(ReceivedError, OSError):  # opening the ledger reports other faults
+        anchored = anchors.read(path := anchors.beside(run.ledger))
+        if anchored is not None and anchored.mark.run != run.about.get("anchor", anchored.mark.run):
             raise UnprovenLedgerError(
-                "this anchor is that of another run.",
+                "this anchor belongs to another run.",
                 where=str(path),
                 likely="Files of two runs were copied into one folder.",
                 hint="Nothing was sent. Put back the anchor and the ledger of this run.",

@@ -1,4 +1,4 @@
-"""The service's full messages, kept in a private file if the user asks for values: for support cases with AWS."""
+"""The service's full messages in a private file, written only with `include_values`: for support cases with AWS."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _T = TypeVar("_T")
 
 
 class KeepingClient:
-    """A client that writes each message of another client's answers to a file, one JSON object a line.
+    """Wraps a client and writes each message of its answers to a file, one JSON object per line.
 
     A line has ``time`` (epoch seconds), ``operation``, ``image_set_id`` (null for a data store or a search), ``code``
-    (null for a failed version) and ``message``. A message that an image set repeats is written once.
+    (null for a failed version) and ``message``. Repeated messages of an image set are written once.
     """
 
     def __init__(self, client: Client, file: IO[bytes], now: Callable[[], float]) -> None:

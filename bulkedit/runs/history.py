@@ -1,12 +1,11 @@
-"""Plan and ledger of a run folded together.
+"""Plan and ledger of a run, joined.
 
-`PlanAndLedger` is the fold of a run as it is now, for what looks back on it: reports, verification, undoing. `History`
-is that of a run that goes on: of what earlier processes have left, with the parts that come while it runs, and a lane
-at a time, so that a run of millions of calls begins in seconds. What both know is in one place: which part carries an
-edit (`bulkedit.runs.parts`), and that edits of a copy stand as its promotion does (`by_promotion`).
+`PlanAndLedger` is for reports, `verify` and `revert`: the run as it is now. `History` is for a resume: the calls of
+earlier processes and new parts, lane by lane, so that a run of millions of calls starts in seconds. Both use
+`bulkedit.runs.parts` (which part carries an edit) and `by_promotion` (edits of a copy have its promotion's state).
 
-Two folds are apart: `bulkedit.runs.summary` makes no frame, so that `status` does not import polars; and
-`bulkedit.runs.versions` is the fold of a lane's events, which a lane continues while it runs.
+Two modules join plan and ledger themselves: `bulkedit.runs.summary` without frames, so that `status` does not import
+polars, and `bulkedit.runs.versions`, which a lane updates while it runs.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from anyio import to_thread
 from bulkedit.client.responses import CallState
 from bulkedit.plans import CopyStep, Lane, part_of
 from bulkedit.runs import ledger_frames
-from bulkedit.runs.copy_lane import Past
-from bulkedit.runs.copy_transitions import WELL, promotions
+from bulkedit.runs.copy_lane import CopyHistory
+from bulkedit.runs.copy_transitions import SUCCEEDED, promotions
 from bulkedit.runs.lane import BY_EMPTY_VALUE, EARLIER_CONFLICT
 from bulkedit.runs.ledger import Ledger, LedgerState, missing
 from bulkedit.runs.parts import carriers
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.ledger import Made, Part
 
 COMPLETED: Final = [str(state) for state in CallState if state.completed]
-_WELL: Final = list(map(str, WELL))
+_SUCCEEDED: Final = list(map(str, SUCCEEDED))
 _CARRIERS: Final = pl.Schema({"edit": pl.UInt32(), "part": pl.UInt32()})
 _MADE: Final = pl.Schema({"step": pl.UInt32(), "made": pl.String()})
 _IN_COPIES: Final = pl.Schema(
@@ -48,43 +47,43 @@ _IN_COPIES: Final = pl.Schema(
 
 
 def by_promotion(states: pl.DataFrame, promoted: pl.DataFrame) -> pl.DataFrame:
-    """States (call, state) with ``edits_state`` String: the state that the edits of each call have.
+    """Add column ``edits_state`` (String) to states (call, state): the state of each call's edits.
 
-    What a call has done to a copy is nobody's change before the copy is promoted. So its edits stand as the promotion
-    does, null while that is not completed. ``promoted``: as `bulkedit.runs.copy_transitions.promotions` has it.
+    Edits of a copy have the state of its promotion, and null before that is completed. ``promoted``: from
+    `bulkedit.runs.copy_transitions.promotions`.
     """
     if promoted.is_empty():
         return states.with_columns(edits_state="state")
     ends = states.filter(pl.col("state").is_in(COMPLETED)).select(promote="call", end="state")
     joined = states.join(promoted.select("call", "promote"), on="call", how="left", maintain_order="left")
     joined = joined.join(ends, on="promote", how="left", maintain_order="left")
-    in_copy = pl.col("promote").is_not_null() & pl.col("state").is_in(_WELL)
+    in_copy = pl.col("promote").is_not_null() & pl.col("state").is_in(_SUCCEEDED)
     return joined.select(*states.columns, edits_state=pl.when(in_copy).then("end").otherwise("state"))
 
 
 @dataclass(frozen=True, slots=True)
 class PlanAndLedger:
-    """A run as its plan and its ledger tell it now."""
+    """A run by its plan and its ledger, as it is now."""
 
-    # a row for each call that was begun, in order: `bulkedit.runs.ledger_frames.STANDINGS`, and edits_state as
-    # `by_promotion` has it
+    # a row for each call that was begun, in order: columns `bulkedit.runs.ledger_frames.STATES` and edits_state
+    # (`by_promotion`)
     calls: pl.DataFrame
-    begun: pl.DataFrame  # `bulkedit.runs.ledger_frames.BEGUN`, if it was asked for
-    # calls whose edits go into a copy: call, promote (the call that promotes it), promoted_id and copy_id (the image
-    # sets that were made, null before that)
+    begun: pl.DataFrame  # `bulkedit.runs.ledger_frames.BEGUN`; empty unless requested
+    # calls that edit a copy: call, promote (the call that promotes it), promoted_id and copy_id (the new image sets,
+    # null before they are made)
     in_copies: pl.DataFrame
     carriers: pl.DataFrame  # the part that carries each edit of a split call: edit, part
-    ledger: LedgerState = LedgerState.WHOLE  # what the ledger is worth; the rest is what can be read of it
-    words: str = ""  # about that, if it is not whole
+    ledger: LedgerState = LedgerState.WHOLE  # if not whole, the frames have the rows that can be read
+    detail: str = ""  # why the ledger is not whole
 
     @classmethod
     def of(cls, run: Run, *, times: bool = False, whole: bool = False) -> PlanAndLedger:
-        """Read the ledger once. ``times``: also when calls were begun. Blocks.
+        """Read the ledger once. ``times``: also read when calls were begun. Blocks.
 
-        Raises LedgerError if the ledger cannot be read; with ``whole`` also if it is damaged, or if it is missing
-        though the run has begun.
+        Raises LedgerError if the ledger cannot be read; with ``whole`` also if it is damaged, or missing after the run
+        has begun.
         """
-        calls = by_promotion(pl.DataFrame(schema=ledger_frames.STANDINGS), pl.DataFrame())
+        calls = by_promotion(pl.DataFrame(schema=ledger_frames.STATES), pl.DataFrame())
         begun, carried = pl.DataFrame(schema=ledger_frames.BEGUN), pl.DataFrame(schema=_CARRIERS)
         if not run.ledger.exists():
             if whole and run.is_begun:
@@ -96,13 +95,13 @@ class PlanAndLedger:
             parts, made = ledger.parts(), ledger.made()
             calls = ledger_frames.states(ledger)
             begun = ledger_frames.beginnings(ledger) if times else begun
-            state, words = ledger.state, ledger.words
+            state, detail = ledger.state, ledger.detail
         promoted = promotions(run.plan.calls(), parts)
         carried = pl.DataFrame(list(carriers(parts).items()), _CARRIERS, orient="row")
-        return cls(by_promotion(calls, promoted), begun, _in_copies(promoted, made), carried, state, words)
+        return cls(by_promotion(calls, promoted), begun, _in_copies(promoted, made), carried, state, detail)
 
     def carried(self, edits: pl.LazyFrame) -> pl.LazyFrame:
-        """Adds completed_by: the call, or the part of it, that carries each edit. ``edits``: at least edit and call."""
+        """Add column completed_by: the call or part that carries each edit. ``edits``: at least edit and call."""
         if self.carriers.is_empty():
             return edits.with_columns(completed_by="call")
         return (
@@ -121,17 +120,18 @@ def _in_copies(promoted: pl.DataFrame, made: list[Made]) -> pl.DataFrame:
 
 
 class History:
-    """The ledger as it was when this process began, with the parts that calls have been split into since."""
+    """The ledger as it was when this process began, with the parts of calls split since."""
 
     def __init__(self, plan: SavedPlan, ledger: Ledger, counters: RunCounters, *, sends_new: bool = True) -> None:
-        """Counts completed calls in ``counters``. Without ``sends_new``, calls that were never begun are left alone."""
+        """Count completed calls in ``counters``. If not ``sends_new``, calls that were never begun are left out."""
         self._plan = plan
         self._sends_new = sends_new
         self._roots: dict[int, tuple[int, list[int]]] = {}  # part -> call of the plan, numbers of its edits
         self._parts_of: dict[int, list[int]] = defaultdict(list)  # split call -> its parts
         self._planned: int = plan.counts["calls"]
         self._next: int = self._planned
-        # of calls begun and not completed: `bulkedit.runs.ledger.LAST_ROW`, and `by_empty_value`: a removal goes by it
+        # calls begun and not completed: columns `bulkedit.runs.ledger.LAST_ROW`, and by_empty_value (a removal is sent
+        # with the empty value)
         self.begun: dict[int, dict[str, Any]] = {}
         self._completed = bytearray(self._planned)  # 1 for each completed call of the plan
         self._completed_parts: set[int] = set()
@@ -139,47 +139,48 @@ class History:
             self.add(part)
         promoted = promotions(plan.calls(), ledger.parts())
         self._promotions = dict(promoted.select("call", "promote").iter_rows())
-        self._copies_past: dict[int, Past] = {}  # of lanes that were read from the plan and are not opened yet
-        self._ended: dict[int, CallState] = {}  # completed calls and parts of recipes
-        self._source_versions: dict[int, int] = {}  # completed copies: version of the source
+        self._copy_histories: dict[int, CopyHistory] = {}  # of lanes that were read and are not opened yet
+        self._ended: dict[int, CallState] = {}  # completed calls and parts of lanes with copies
+        self._source_versions: dict[int, int] = {}  # completed copy -> version of its source
         self._made: list[Made] = ledger.made() if self._promotions else []
-        self._conflicted: set[int] = set()  # calls of the plan that another writer has stopped
-        self._struck: dict[int, list[PlannedCall]] = {}  # those of lanes that were read and are not opened yet
-        self._told: dict[int, list[tuple[int, CallState, int | None, int | None]]] = {}  # events of lanes not read yet
+        self._conflicted: set[int] = set()  # calls of the plan that ended because of another writer
+        self._conflicts_of: dict[int, list[PlannedCall]] = {}  # of lanes that were read and are not opened yet
+        # events of lanes that are not read yet: call, state, expected version, version
+        self._events_of: dict[int, list[tuple[int, CallState, int | None, int | None]]] = {}
         self._versions: dict[int, Versions] = {}  # of lanes that were read and are not opened yet
-        self.versions_reused = False  # by the service, after failed updates
+        self.versions_reused = False  # the service gives the number of a failed update to the next one
         counters.calls += len(self._roots) - len(self._parts_of)
         self._read(ledger, counters, promoted)
 
     def _read(self, ledger: Ledger, counters: RunCounters, promoted: pl.DataFrame) -> None:
-        states = ledger_frames.last_standings(ledger)
+        states = ledger_frames.last_states(ledger)
         completed = pl.col("state").is_in(COMPLETED)
         done = by_promotion(states.filter(completed), promoted)
         planned = done.filter(pl.col("call") < self._planned)
         if self._promotions:
             self._read_via_copy(ledger, done)
         if planned.height:
-            # a call's number is its row in the plan: to join them instead would take ten times the memory
+            # a call's number is its row in the plan; a join would take ten times the memory
             edits = self._plan.calls().select("edits").collect().to_series().gather(planned["call"])
             sums = planned.select("edits_state", edits=edits).group_by("edits_state").agg(pl.len(), pl.sum("edits"))
-            for stand, calls, count in sums.iter_rows():
-                # what is in a copy that is not promoted has no outcome
-                counters.completed(CallState(stand or CallState.APPLIED), count if stand else 0, calls=calls)
+            for state, calls, count in sums.iter_rows():
+                # edits of a copy that is not promoted have no outcome
+                counters.completed(CallState(state or CallState.APPLIED), count if state else 0, calls=calls)
         for call in planned["call"]:
             self._completed[call] = 1
-        for call, stand in done.filter(pl.col("call") >= self._planned).select("call", "edits_state").iter_rows():
+        for call, state in done.filter(pl.col("call") >= self._planned).select("call", "edits_state").iter_rows():
             self._completed_parts.add(call)
-            counters.completed(CallState(stand or CallState.APPLIED), len(self._roots[call][1]) if stand else 0)
+            counters.completed(CallState(state or CallState.APPLIED), len(self._roots[call][1]) if state else 0)
         conflicted = done.filter(pl.col("state") == str(CallState.CONFLICTED))["call"].to_list()
-        struck = [row["call"] for row in ledger.rows_of(conflicted) if row["reason"] != EARLIER_CONFLICT]
-        self._conflicted = {self._roots[call][0] if call in self._roots else call for call in struck}
+        conflicts = [row["call"] for row in ledger.rows_of(conflicted) if row["reason"] != EARLIER_CONFLICT]
+        self._conflicted = {self._roots[call][0] if call in self._roots else call for call in conflicts}
         begun = states.filter(~completed & (pl.col("state") != str(CallState.SPLIT)))
         self.begun = {row["call"]: {**row, "by_empty_value": False} for row in ledger.rows_of(begun["call"].to_list())}
         if states.height:
             self._read_versions(ledger, states)
 
     def _read_versions(self, ledger: Ledger, states: pl.DataFrame) -> None:
-        """The events of the lanes that are begun and have calls left: few, even of a run of millions."""
+        """The events of lanes that were begun and have calls left: few, even in a run of millions."""
         self.versions_reused = ledger.has_reused_versions()
         lanes = self._plan.calls().select("call", "lane").collect()
         left = pl.Series("completed", list(self._completed), dtype=pl.UInt8) == 0
@@ -188,8 +189,8 @@ class History:
         roots = pl.Series([self._roots[call][0] if call in self._roots else call for call in numbers], dtype=pl.UInt32)
         begun = pl.DataFrame({"call": numbers, "lane": lanes.get_column("lane").gather(roots)})
         lane_of = dict(begun.filter(pl.col("lane").is_in(open_lanes.implode())).iter_rows())
-        for call, state, expected_version, version, by_empty in ledger.versions_told(lane_of, reason=BY_EMPTY_VALUE):
-            self._told.setdefault(lane_of[call], []).append((call, CallState(state), expected_version, version))
+        for call, state, expected_version, version, by_empty in ledger.version_events(lane_of, reason=BY_EMPTY_VALUE):
+            self._events_of.setdefault(lane_of[call], []).append((call, CallState(state), expected_version, version))
             if by_empty and call in self.begun:
                 self.begun[call]["by_empty_value"] = True
 
@@ -203,34 +204,34 @@ class History:
 
     @property
     def has_copies(self) -> bool:
-        """Whether there are lanes that are recipes."""
+        """Whether there are lanes with copies."""
         return bool(self._promotions)
 
-    def copy_step_of(self, lane: Lane) -> Past | None:
-        """What there is to know of a lane that is a recipe, for whoever opens it."""
-        return self._copies_past.pop(lane.number, None)
+    def copy_history_of(self, lane: Lane) -> CopyHistory | None:
+        """The records of a lane with a copy, which opens now; None for other lanes."""
+        return self._copy_histories.pop(lane.number, None)
 
     def conflicted_in(self, lane: Lane) -> list[PlannedCall]:
-        """The calls in which an earlier process met another writer, of a lane that opens."""
-        return self._struck.pop(lane.number, [])
+        """The calls of a lane, which opens now, that ended because of another writer."""
+        return self._conflicts_of.pop(lane.number, [])
 
     def versions_of(self, lane: Lane) -> Versions:
-        """What the ledger tells of the versions of a lane that opens."""
+        """The recorded versions of a lane, which opens now."""
         return self._versions.pop(lane.number, None) or Versions()
 
     def _fold(self, lane: Lane, copy: str | None) -> Versions:
-        """``lane``: whole, as it was planned; ``copy``: the image set that its recipe edits, if it is one."""
+        """The versions by the lane's events. ``lane``: as planned; ``copy``: the copy that it edits, if any."""
         versions = Versions()
         calls = {call.call: call for call in lane.calls}
-        for number, state, expected_version, version in self._told.pop(lane.number, ()):
+        for number, state, expected_version, version in self._events_of.pop(lane.number, ()):
             call = calls[self._roots[number][0] if number in self._roots else number]
             if call.copy_step is not None:
                 call = replace(call, image_set_id=copy or call.image_set_id)
             versions.take(call, state, expected_version, version)
         return versions
 
-    def _past_of(self, lane: Lane) -> Past | None:
-        """``lane``: whole, as it was planned."""
+    def _copy_history_of(self, lane: Lane) -> CopyHistory | None:
+        """The records of a lane with a copy; None for other lanes. ``lane``: as planned."""
         steps = {call.copy_step: call.call for call in lane.calls if call.copy_step is not None}
         if not steps:
             return None
@@ -241,62 +242,66 @@ class History:
             part: len(self._roots[part][1]) for part in mine if part in self._roots
         }
         deletions = {steps.get(CopyStep.DELETE_ORIGINAL), steps.get(CopyStep.DELETE_COPY)}
-        badly = {call: s for call in mine - deletions if (s := self._ended.get(call)) is not None and s not in WELL}
-        of_steps = [state for call, state in badly.items() if call in {copy, promote}]
-        well = [call for call in mine - {copy, promote} - deletions if self._ended.get(call) in WELL]
+        unsuccessful = {
+            call: s for call in mine - deletions if (s := self._ended.get(call)) is not None and s not in SUCCEEDED
+        }
+        of_steps = [state for call, state in unsuccessful.items() if call in {copy, promote}]
+        succeeded = [call for call in mine - {copy, promote} - deletions if self._ended.get(call) in SUCCEEDED]
         made = [one for one in self._made if one.call in {copy, promote}]
-        return Past(
+        return CopyHistory(
             original=lane.calls[0].image_set_id,
             copy=copy,
             promote=promote,
             planned=planned,
             made={one.call: one.image_set_id for one in made if one.ours},
-            there={number: frozenset(o.image_set_id for o in made if o.call == number) for number in (copy, promote)},
+            existing={
+                number: frozenset(o.image_set_id for o in made if o.call == number) for number in (copy, promote)
+            },
             expected_versions={
                 number: self._source_versions[number] for number in (copy, promote) if number in self._source_versions
             },
-            owed=sum(counts[call] for call in well),
-            ended=of_steps[0] if of_steps else CallState.FAILED if badly else None,
+            edits_in_copy=sum(counts[call] for call in succeeded),
+            ended=of_steps[0] if of_steps else CallState.FAILED if unsuccessful else None,
         )
 
     def outcome_unknown(self) -> set[int]:
-        """Calls of the plan of which an update may be under way, or of whose parts one may."""
-        doubtful = [call for call, row in self.begun.items() if row["state"] != CallState.PLANNED]
-        return {self._roots[call][0] if call in self._roots else call for call in doubtful}
+        """Calls of the plan with an unknown outcome, of their own or of a part."""
+        unknown = [call for call, row in self.begun.items() if row["state"] != CallState.PLANNED]
+        return {self._roots[call][0] if call in self._roots else call for call in unknown}
 
     def denied(self) -> set[int]:
-        """Calls of the plan that were denied access when an earlier process of the run ended."""
+        """Calls of the plan that were denied access in an earlier process."""
         denied = [call for call, row in self.begun.items() if row["reason"] == CallEvent.DENIED]
         return {self._roots[call][0] if call in self._roots else call for call in denied}
 
     def new_call(self) -> int:
-        """A number for a part, beyond all in use."""
+        """A new number for a part."""
         self._next += 1
         return self._next - 1
 
     def add(self, part: Part) -> None:
-        """A call has been split."""
+        """Add a part of a split call."""
         root, _ = self._roots.get(part.parent, (part.parent, []))
         self._roots[part.call] = (root, part.edits)
         self._parts_of[part.parent].append(part.call)
         self._next = max(self._next, part.call + 1)
 
     def edits_of(self, call: int) -> pl.DataFrame:
-        """The edits (`bulkedit.plans.PLANNED_EDITS`) of a call or part. Blocks: it reads the plan."""
+        """The edits of a call or part: columns `bulkedit.plans.PLANNED_EDITS`. Reads the plan, so it blocks."""
         root, numbers = self._roots.get(call, (call, None))
         edits = self._plan.edits_of(root)
         return edits if numbers is None else edits.filter(pl.col("edit").is_in(numbers))
 
     def left_of(self, lane: Lane) -> Lane | None:
-        """The calls of a lane that are not completed, a split one as its parts. Blocks where there are such."""
+        """The calls of a lane that are not completed, with the parts of split ones; None if all are. Blocks."""
         calls = tuple(left for call in lane.calls for left in self._unfinished(call))
-        if calls and (struck := [call for call in lane.calls if call.call in self._conflicted]):
-            self._struck[lane.number] = struck
-        if calls and self._promotions and (past := self._past_of(lane)) is not None:
-            self._copies_past[lane.number] = past
-        if calls and lane.number in self._told:
-            past = self._copies_past.get(lane.number)
-            self._versions[lane.number] = self._fold(lane, past.made.get(past.copy) if past else None)
+        if calls and (conflicts := [call for call in lane.calls if call.call in self._conflicted]):
+            self._conflicts_of[lane.number] = conflicts
+        if calls and self._promotions and (history := self._copy_history_of(lane)) is not None:
+            self._copy_histories[lane.number] = history
+        if calls and lane.number in self._events_of:
+            history = self._copy_histories.get(lane.number)
+            self._versions[lane.number] = self._fold(lane, history.made.get(history.copy) if history else None)
         return Lane(lane.number, calls) if calls else None
 
     def _unfinished(self, call: PlannedCall) -> list[PlannedCall]:
@@ -309,9 +314,9 @@ class History:
 
 
 class Lanes:
-    """Lanes of the plan that still have calls to do, read ahead off the event loop.
+    """Lanes of the plan with calls left, read ahead on a worker thread.
 
-    Those in doubt come first, those that were denied access last: they keep no other from its turn.
+    Lanes with an unknown outcome come first, and lanes that were denied access last.
     """
 
     def __init__(self, plan: SavedPlan, history: History) -> None:
@@ -323,7 +328,7 @@ class Lanes:
 
     @property
     def next_length(self) -> int:
-        """Calls of the next lane, which is the longest that is left; of the last one where the next is not read yet."""
+        """Calls of the next lane, which is the longest one left; of the last lane if the next is not read yet."""
         return len(self._ready[0].calls) if self._ready else self._last_length
 
     async def next(self) -> Lane | None:
@@ -332,10 +337,10 @@ class Lanes:
             batch = await to_thread.run_sync(self._next_batch)
             self.ended = batch is None
             self._ready.extend(batch or ())
-        return self.at_hand()
+        return self.next_ready()
 
-    def at_hand(self) -> Lane | None:
-        """The next lane of those that have been read; None where the plan must be read for it, and at the end."""
+    def next_ready(self) -> Lane | None:
+        """The next lane that is already read; None if the plan must be read first, and at the end."""
         if not self._ready:
             return None
         self._last_length = len(self._ready[0].calls)

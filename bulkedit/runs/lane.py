@@ -1,8 +1,8 @@
-"""One lane of calls as a machine that decides and does no I/O.
+"""One lane of calls: a state machine without I/O.
 
-`request` is what to perform next, `begin` is told when it starts, and `absorb` takes what came of it; `begin` and
-`absorb` hand out the rows that the ledger must hold. What a reply means, and which state and action follow, is in
-`bulkedit.runs.transitions`; here the actions are carried out on the books of the call in hand.
+The engine performs `request`. It calls `begin` before it sends the request, and `absorb` with the reply.
+`bulkedit.runs.transitions` maps a reply to an event, and the event to the next state and action. This module carries
+the actions out. `begin` returns, and `take_events` hands out, the rows to write to the ledger.
 """
 
 from __future__ import annotations
@@ -62,79 +62,77 @@ if TYPE_CHECKING:
     from bulkedit.runs.service_quirks import ServiceQuirks
     from bulkedit.runs.versions import Versions
 
-Why = tuple[str | None, str | None]  # reason and message, as the ledger has them
+Why = tuple[str | None, str | None]  # reason and message for the ledger
 _UNDER_WAY: Final = frozenset({CallState.INTENDED, *PERHAPS_MADE})
 READS_UNANSWERED: Final = frozenset({CallEvent.READ_THROTTLED, CallEvent.READ_LOST})
-_COUNTED_BEFORE: Final = frozenset({CallEvent.AT_EXPECTED, CallEvent.NONE_NEW})  # what led to that poll was a fault
-EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # reason of calls that --on-conflict stop leaves
-BY_EMPTY_VALUE: Final = "refused with the stored value; sent anew with the empty one"  # reason
-_POLLS_AT_LEAST: Final = 2  # apart, because reads may lag behind writes
+_COUNTED_BEFORE: Final = frozenset({CallEvent.AT_EXPECTED, CallEvent.NONE_NEW})  # the fault before them was counted
+EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # reason of calls ended by --on-conflict stop
+BY_EMPTY_VALUE: Final = "refused with the stored value; sent again with the empty one"  # reason
+_POLLS_AT_LEAST: Final = 2  # because reads may lag behind writes
 
 
 @dataclass(slots=True, kw_only=True)
 class LaneContext:
-    """What the lanes of one process share."""
+    """Shared by all lanes of one process."""
 
     options: EngineOptions
     rng: random.Random
-    key: bytes  # of the ledger's digests
+    key: bytes  # for the ledger's digests
     quirks: ServiceQuirks
     budget: RetryBudget
     completion_times: CompletionTimes
-    begun: Mapping[
-        int, dict[str, Any]
-    ]  # `bulkedit.runs.history.BEGUN` by call: what an earlier process left unfinished
-    new_call: Callable[[], int]  # numbers the parts of a call that is split
+    begun: Mapping[int, dict[str, Any]]  # by call: calls of earlier processes that are not completed (`History.begun`)
+    new_call: Callable[[], int]  # a number for a part of a split call
     payload_limit: int  # bytes
 
 
 @dataclass(slots=True)
-class _Books:
-    """What is known of the call in hand."""
+class _CurrentCall:
+    """The call that the lane works on."""
 
     call: PlannedCall
     machine: Machine
     expected: int | None = None
-    expected_updated_at: float | None = None  # epoch seconds, as the last poll before the request told
-    doubtful: bool = False  # a request with this expected version was lost, so it may be carried out yet
+    expected_updated_at: float | None = None  # epoch seconds, from the last poll before the request
+    may_still_arrive: bool = False  # a request with this expected version was lost
     attempts: int = 0
     throttles: int = 0
     faults: int = 0
     conflicts: int = 0
-    polls: int = 0  # of the image set since the last request
-    update: UpdateRequest | None = None  # for the expected version in hand, with stored values filled in
-    invalid: Refused | None = None  # the answer to the last request, which may be about a newer version
+    polls: int = 0  # since the last request
+    update: UpdateRequest | None = None  # for this expected version, with stored values filled in
+    invalid: Refused | None = None  # answer to the last request, which may concern a newer version
     documents: dict[int, JsonObject] | None = None  # by version, while they are compared
-    locked_since: float | None = None  # or accepted and not seen to move
+    locked_since: float | None = None  # monotonic; also if accepted and still at the expected version
     sent_at: float | None = None  # epoch seconds
-    accepted_at: float | None = None  # monotonic; of updates
-    locked_at: float | None = None  # when the last poll left that found the accepted update not complete
-    refused_since: float | None = None  # as a conflict, though its own image set is not locked: another of the study is
-    removal: Removal | None = None  # what the removal in hand names where its rows name nothing
-    repeats: Retries | None = None  # of writes
-    read_retries: Retries | None = None  # since the last read that was answered
+    accepted_at: float | None = None  # monotonic; updates only
+    locked_at: float | None = None  # seconds from acceptance to the last poll that found the update not completed
+    refused_since: float | None = None  # monotonic; conflicts because another image set of the study is locked
+    removal: Removal | None = None  # the value that a removal names if its rows name none
+    write_retries: Retries | None = None
+    read_retries: Retries | None = None  # since the last answered read
 
     @property
     def state(self) -> CallState:
-        """Of the call."""
+        """State of the call."""
         return self.machine.state
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
-    """An event with what an action needs to know of it."""
+class EventDetails:
+    """An event with the data that an action needs."""
 
     event: CallEvent
     reply: Reply | None
     performed: LaneRequest | None
     why: Why
-    version: int | None  # that a failed update has left, or that was made
+    version: int | None  # made by the call, or left by its failed update
 
 
 def meaning(
     reply: Accepted | Copied | Deleting | Datastore | Refused | Lost, performed: LaneRequest | None
 ) -> CallEvent:
-    """What a reply means that shows no image set and no metadata."""
+    """The event of a reply without an image set or metadata."""
     if isinstance(reply, Accepted | Copied | Deleting):
         return transitions.of_answer(reply)
     if isinstance(reply, Datastore) or isinstance(performed, GetDatastore):
@@ -143,7 +141,7 @@ def meaning(
 
 
 def _why(event: CallEvent, reply: Reply | None) -> Why:
-    """Cause and message for the ledger, without values."""
+    """Reason and message for the ledger, without values."""
     if isinstance(reply, Lost):
         return reply.cause, None
     reason = reply.code if isinstance(reply, Refused) else str(event)
@@ -151,12 +149,12 @@ def _why(event: CallEvent, reply: Reply | None) -> Why:
 
 
 def _stopped_by(call: PlannedCall) -> str | None:
-    """The image set that a conflict stops with --on-conflict stop; None if it stops the whole study."""
+    """The image set that a conflict of this call stops (--on-conflict stop); None for the whole study."""
     return None if call.study_wide else call.image_set_id
 
 
 class LaneRun:
-    """A lane on its way through its calls."""
+    """A lane while its calls are sent."""
 
     def __init__(
         self,
@@ -168,33 +166,33 @@ class LaneRun:
         now: float,
         epoch: float,
     ) -> None:
-        """Begin with the first call.
+        """Open the first call.
 
-        ``versions``: what the lane's rows of the ledger have told so far; ``conflicted``: calls of the lane in which
-        an earlier process met another writer, and left it at that; ``now``, ``epoch``: seconds.
+        ``versions``: the versions recorded for this lane in the ledger. ``conflicted``: calls of the lane that an
+        earlier process ended because of another writer. ``now``: monotonic seconds; ``epoch``: epoch seconds.
         """
         self.number = lane.number
         self.calls_left = len(lane.calls)
         self.edits = {call.call: call.edits for call in lane.calls}
         self.request: LaneRequest | None = None
-        self.through: Operation | None = None  # the operation under whose quota the request was let out
-        self.due = now  # monotonic seconds; the request waits until then
+        self.quota: Operation | None = None  # the operation whose quota the request used
+        self.due = now  # monotonic seconds; the request is not sent before
         self.unresolved = False  # the lane ended with calls that are not completed
-        self.halted: Refused | None = None  # the answer that no call of this run can get past
-        self.quota_hit: Refused | None = None  # the last answer was about a quota
-        self.to_split: PlannedCall | None = None  # a refused call; the lane goes on once `split` is told its edits
-        self._misplaced: NoSuchPlace | None = None  # why the call is split, if it names places that are not there
+        self.halted: Refused | None = None  # an answer that stops the whole run
+        self.quota_hit: Refused | None = None  # the last answer, if it was a throttle
+        self.to_split: PlannedCall | None = None  # a refused call; the lane continues after `split`
+        self._misplaced: NoSuchPlace | None = None  # set if the call is split because it names missing places
         self._context = context
-        # unknown outcomes are found out first: until then nothing tells which versions are ours
+        # calls with an unknown outcome first: they decide which versions are ours
         self._rest = sorted(lane.calls, key=lambda call: not self._is_begun(call))[::-1]
-        self._sent = now  # when the request left
+        self._sent = now  # when the request was sent
         self._now, self._epoch = now, epoch
-        self._seen: dict[str, ImageSet] = {}  # the newest version that this lane has seen of each image set
+        self._seen: dict[str, ImageSet] = {}  # the newest version seen, by image set
         self._versions = versions
-        struck = conflicted if context.options.on_conflict is OnConflict.STOP else ()
-        self._stopped_before = frozenset(_stopped_by(call) for call in struck)
-        self._stopped: set[str | None] = set()  # image sets in which --on-conflict stop has struck; None: the study
-        self._books: _Books | None = None
+        conflicts = conflicted if context.options.on_conflict is OnConflict.STOP else ()
+        self._stopped_before = frozenset(_stopped_by(call) for call in conflicts)
+        self._stopped: set[str | None] = set()  # image sets stopped by --on-conflict stop; None: the study
+        self._current_call: _CurrentCall | None = None
         self._events: list[Event | Part | Made] = []
         self._open_until_busy()
 
@@ -202,53 +200,57 @@ class LaneRun:
         begun = self._context.begun.get(call.call)
         return begun is not None and begun["state"] != CallState.PLANNED
 
-    # what the shell asks
+    # called by the engine
 
     @property
     def under_way(self) -> bool:
         """Whether a write of this lane may be under way at the service."""
-        return self._books is not None and self._books.state in _UNDER_WAY
+        return self._current_call is not None and self._current_call.state in _UNDER_WAY
 
     @property
-    def flying(self) -> bool:
-        """Whether it counts as in flight: a request that was refused for a quota has left nothing under way."""
-        refused = self.quota_hit is not None and self._books is not None and self._books.state is CallState.INTENDED
+    def in_flight(self) -> bool:
+        """Whether the lane counts as in flight: after a throttled request nothing is under way."""
+        refused = (
+            self.quota_hit is not None
+            and self._current_call is not None
+            and self._current_call.state is CallState.INTENDED
+        )
         return self.under_way and not refused
 
     @property
     def call(self) -> PlannedCall | None:
-        """The call in hand."""
-        return self._books.call if self._books else None
+        """The call that the lane works on."""
+        return self._current_call.call if self._current_call else None
 
     def logged(self) -> Fields:
-        """Fields of the call in hand for the log."""
-        books = self._books
-        return {} if books is None else {"call": books.call.call, "attempt": books.attempts}
+        """Fields of this call for the log."""
+        current = self._current_call
+        return {} if current is None else {"call": current.call.call, "attempt": current.attempts}
 
     def take_events(self) -> list[Event | Part | Made]:
-        """Rows for the ledger that are not handed out yet, in order."""
+        """New rows for the ledger, in order."""
         events, self._events = self._events, []
         return events
 
-    def leaves(self, now: float) -> None:
-        """The request leaves now."""
+    def mark_sent(self, now: float) -> None:
+        """The request is sent now (monotonic seconds)."""
         self._sent = now
 
     def begin(self, epoch: float) -> Event | None:
-        """The request starts now. What of it has to be durable before it leaves: the intent of a write."""
+        """Start the request. Returns the intent of a write, which must be durable before the request is sent."""
         if not isinstance(self.request, WRITES):
             return None
-        books = self._held
-        self._epoch = books.sent_at = epoch
-        books.attempts += 1
-        books.polls = 0
-        books.invalid = None
-        if books.machine.take(CallEvent.SENDING) is CallAction.NOTHING:
+        current = self._current
+        self._epoch = current.sent_at = epoch
+        current.attempts += 1
+        current.polls = 0
+        current.invalid = None
+        if current.machine.take(CallEvent.SENDING) is CallAction.NOTHING:
             return None
         return self._event(digest=self._digest(self.request.update) if isinstance(self.request, Update) else None)
 
     def absorb(self, reply: Reply, *, now: float, epoch: float) -> None:
-        """Take what came of the request."""
+        """Take the reply to the request."""
         self._now = self.due = now
         self._epoch = epoch
         self.quota_hit = None
@@ -257,7 +259,7 @@ class LaneRun:
         self._open_until_busy()
 
     def split(self, edits: pl.DataFrame, *, now: float, epoch: float) -> None:
-        """Go on with the parts of the refused call. ``edits``: its rows of `bulkedit.plans.PLANNED_EDITS`."""
+        """Replace the refused call by its parts. ``edits``: its rows, columns `bulkedit.plans.PLANNED_EDITS`."""
         self._now, self._epoch = now, epoch
         call, self.to_split = self.to_split, None
         misplaced, self._misplaced = self._misplaced, None
@@ -272,30 +274,30 @@ class LaneRun:
         self._open_until_busy()
 
     def withdraw(self, epoch: float, *, denied: bool = False) -> Event | None:
-        """Nothing more is to be sent: a call that is surely not under way is planned again.
+        """The run stops: a call that is surely not under way is planned again.
 
-        ``denied``: it was denied access, so that a later process of the run takes it up last.
+        ``denied``: access was denied, so a resume opens this lane last.
         """
         self._epoch = epoch
-        if self._books is None:
+        if self._current_call is None:
             return None
         event = CallEvent.WITHDRAWN_DENIED if denied else CallEvent.WITHDRAWN
-        if self._books.machine.take(event) is CallAction.NOTHING:
+        if self._current_call.machine.take(event) is CallAction.NOTHING:
             return None
-        if denied and self._books.expected is None:
-            self._books.expected = self._versions.followed(self._books.call.image_set_id)
+        if denied and self._current_call.expected is None:
+            self._current_call.expected = self._versions.followed(self._current_call.call.image_set_id)
         return self._event(reason=str(CallEvent.DENIED) if denied else "withdrawn")
 
     # opening calls
 
     @property
-    def _held(self) -> _Books:
-        if self._books is None:
-            raise LookupError("this lane has no call in hand")
-        return self._books
+    def _current(self) -> _CurrentCall:
+        if self._current_call is None:
+            raise LookupError("this lane has no open call")
+        return self._current_call
 
     def _open_until_busy(self) -> None:
-        while self._books is None and self._rest and not self.unresolved and self.to_split is None:
+        while self._current_call is None and self._rest and not self.unresolved and self.to_split is None:
             self._open(self._rest.pop())
 
     def _open(self, call: PlannedCall) -> None:
@@ -304,26 +306,29 @@ class LaneRun:
             self._end_unsent(call, CallEvent.EARLIER_CONFLICTED, EARLIER_CONFLICT)
             return
         state = CallState(begun["state"]) if begun else CallState.PLANNED
-        books = self._books = _Books(call, Machine(table_of(call.copy_step), state))
+        current = self._current_call = _CurrentCall(call, Machine(table_of(call.copy_step), state))
         if begun:
             for name in ("attempts", "throttles", "faults", "conflicts"):
-                setattr(books, name, begun[name])
+                setattr(current, name, begun[name])
             if begun["by_empty_value"]:
-                books.removal = Removal.EMPTY
+                current.removal = Removal.EMPTY
         if begun and state is not CallState.PLANNED:
-            books.expected, books.expected_updated_at = begun["expected_version"], begun["expected_version_updated_at"]
-            books.sent_at = begun["at"]
-            books.doubtful = True
-            if call.lookup and books.removal is None:
-                books.removal = Removal.STORED
+            current.expected, current.expected_updated_at = (
+                begun["expected_version"],
+                begun["expected_version_updated_at"],
+            )
+            current.sent_at = begun["at"]
+            current.may_still_arrive = True
+            if call.lookup and current.removal is None:
+                current.removal = Removal.STORED
         self._take(CallEvent.OPENED)
 
     def _end_unsent(self, call: PlannedCall, event: CallEvent, reason: str) -> None:
-        """What the call builds on has not been made."""
-        self._books = _Books(call, Machine(table_of(call.copy_step)))
+        """End a call without sending it, because an earlier call of the lane did not succeed."""
+        self._current_call = _CurrentCall(call, Machine(table_of(call.copy_step)))
         self._take(event, why=(reason, None))
 
-    # what came back
+    # replies
 
     def _absorb(self, reply: Reply, performed: LaneRequest | None) -> None:
         if isinstance(reply, ImageSet):
@@ -334,114 +339,113 @@ class LaneRun:
             self._take(meaning(reply, performed), reply, performed)
 
     def _polled(self, found: ImageSet, performed: LaneRequest | None) -> None:
-        self._held.polls += 1
-        self._held.read_retries = None
-        # reads may lag behind; but where a failed update leaves no version, the latest may have a lower number
+        self._current.polls += 1
+        self._current.read_retries = None
+        # reads may lag behind; but if failed updates use no version, the latest may have a lower number than before
         newest = not isinstance(performed, GetImageSet) or performed.version is None
         known = self._latest
-        # what was locked may have failed since, and left no version
         if (
             known is None
             or found.version >= known.version
             or (newest and (found.failed or known.state is ImageSetState.LOCKED))
         ):
-            self._seen[self._held.call.image_set_id] = found
+            self._seen[self._current.call.image_set_id] = found
         self._examine(found, performed)
 
     def _examine(self, found: ImageSet, performed: LaneRequest | None = None) -> None:
-        books, quirks = self._held, self._context.quirks
+        current, quirks = self._current, self._context.quirks
         event = self._event_of_poll(found)
-        failed, at_expected = event in FAILURES, found.version == books.expected
-        accepted = books.state is CallState.ACCEPTED
+        failed, at_expected = event in FAILURES, found.version == current.expected
+        accepted = current.state is CallState.ACCEPTED
         if accepted and failed and at_expected:
             quirks.versions_reused = True
         waits = event is CallEvent.LOCKED or (event is CallEvent.AT_EXPECTED and accepted)
-        books.locked_since = (books.locked_since or self._now) if waits else None
-        if (failed or event is CallEvent.REACHED) and accepted and books.accepted_at is not None:
-            self._context.completion_times.completed(self._sent - books.accepted_at, books.locked_at)
+        current.locked_since = (current.locked_since or self._now) if waits else None
+        if (failed or event is CallEvent.REACHED) and accepted and current.accepted_at is not None:
+            self._context.completion_times.completed(self._sent - current.accepted_at, current.locked_at)
         if event is CallEvent.OTHER_WRITER:
             self._meet_other_writer()
             return
-        # no removal by the stored value has been made yet: the service may want the empty one
-        other_value = books.removal is Removal.STORED and quirks.removal is not Removal.STORED
+        # until a removal by the stored value succeeds, the service may want the empty value
+        other_value = current.removal is Removal.STORED and quirks.removal is not Removal.STORED
         refined = transitions.of_failed_update(
             event,
-            books.state,
-            several=books.call.units > 1,
+            current.state,
+            several=current.call.units > 1,
             other_value=other_value,
-            kept=books.doubtful and at_expected,
+            kept=current.may_still_arrive and at_expected,
         )
-        why = _why(event, books.invalid if event is CallEvent.INVALID_AT_EXPECTED else found)
+        why = _why(event, current.invalid if event is CallEvent.INVALID_AT_EXPECTED else found)
         self._take(refined, found, performed, why=why, version=found.version if failed else None)
 
     def _event_of_poll(self, found: ImageSet) -> CallEvent:
-        books = self._held
-        if books.state is CallState.PLANNED:
-            # a version that a row names may be there already: reads may lag behind writes
-            unseen = found.version < (books.call.version or 0) and books.polls < _POLLS_AT_LEAST
+        current = self._current
+        if current.state is CallState.PLANNED:
+            # the version that a row names may exist already: reads may lag behind writes
+            unseen = found.version < (current.call.version or 0) and current.polls < _POLLS_AT_LEAST
             behind = unseen or self._versions.is_behind(found)
             return transitions.of_first_poll(found, expected=self._is_expected(found), behind=behind)
         event = transitions.of_poll(
             found,
-            state=books.state,
+            state=current.state,
             expected=self._expected,
-            expected_updated_at=books.expected_updated_at,
+            expected_updated_at=current.expected_updated_at,
             reused=self._context.quirks.versions_reused,
         )
-        if books.invalid is None or event is not CallEvent.AT_EXPECTED:
+        if current.invalid is None or event is not CallEvent.AT_EXPECTED:
             return event
-        return CallEvent.AT_EXPECTED_ONCE if books.polls < _POLLS_AT_LEAST else CallEvent.INVALID_AT_EXPECTED
+        return CallEvent.AT_EXPECTED_ONCE if current.polls < _POLLS_AT_LEAST else CallEvent.INVALID_AT_EXPECTED
 
     def _is_expected(self, found: ImageSet) -> bool:
-        """Whether no other writer has come before the call in hand."""
-        named = self._held.call.version
+        """Whether no other writer came before this call."""
+        named = self._current.call.version
         if named is not None:
-            return self._versions.is_named(self._held.call, named, found)
+            return self._versions.is_named(self._current.call, named, found)
         since = self._versions.followed(found.image_set_id)
         return since is None or not self._versions.others_since(since, found)
 
     def _meet_other_writer(self) -> None:
-        """Another writer was first: row and policy say whether the call may follow."""
-        books, latest, policy = self._held, self._latest, self._context.options.on_conflict
+        """Another writer was first: row and policy decide whether the call may follow."""
+        current, latest, policy = self._current, self._latest, self._context.options.on_conflict
         if latest is None:
             raise LookupError("another writer's version is known only once the image set was seen")
-        # what is locked may fail yet, and a service may leave no version of that
-        books.expected = latest.version if latest.state is ImageSetState.ACTIVE else latest.version - 1
+        # a locked version may still fail, and then the service may drop its number
+        current.expected = latest.version if latest.state is ImageSetState.ACTIVE else latest.version - 1
         reason = f"another writer made version {latest.version}"
-        if latest.version < (books.call.version or 0):
+        if latest.version < (current.call.version or 0):
             reason = f"the image set is at version {latest.version}, which is before the one that the row names"
         if policy is OnConflict.STOP:
-            self._stopped.add(_stopped_by(books.call))
-        may_follow = books.call.version is None and policy is OnConflict.RETRY
+            self._stopped.add(_stopped_by(current.call))
+        may_follow = current.call.version is None and policy is OnConflict.RETRY
         self._take(transitions.of_other_writer(may_follow=may_follow), why=(reason, None))
 
     def _read(self, metadata: Metadata, performed: LaneRequest | None) -> None:
-        books = self._held
-        books.read_retries = None
-        if books.documents is not None and isinstance(performed, GetMetadata):
-            books.documents[performed.version] = metadata.document
+        current = self._current
+        current.read_retries = None
+        if current.documents is not None and isinstance(performed, GetMetadata):
+            current.documents[performed.version] = metadata.document
             self._compare_documents()
             return
         wanted = self._update()
-        # if the outcome is unknown, the places were there: the document is that of the same expected version
-        misplaced = no_such_place(wanted, metadata.document) if books.state is CallState.PLANNED else None
+        # if the outcome is unknown, this document was checked before the first request
+        misplaced = no_such_place(wanted, metadata.document) if current.state is CallState.PLANNED else None
         if misplaced is not None:
-            # nothing is sent to a series or instance that is not there; what else the call asks for goes on
-            several = books.call.units > 1 and not misplaced.alone
+            # a missing series or instance gets no request; the other edits of the call are sent
+            several = current.call.units > 1 and not misplaced.alone
             self._misplaced = misplaced if several else None
             self._take(transitions.of_refusal(several=several, other_value=False), why=(misplaced.cause, None))
             return
-        books.update = fill_stored(wanted, metadata.document)
-        books.removal = books.removal or self._context.quirks.first_removal
-        if books.update is not None and books.removal is Removal.EMPTY:
-            books.update = with_empty_values(books.update, wanted)
-        if books.update is None:
+        current.update = fill_stored(wanted, metadata.document)
+        current.removal = current.removal or self._context.quirks.first_removal
+        if current.update is not None and current.removal is Removal.EMPTY:
+            current.update = with_empty_values(current.update, wanted)
+        if current.update is None:
             self._take(CallEvent.NOTHING_TO_REMOVE, why=("nothing to remove: the attributes are absent", None))
-        elif books.call.units > 1 and len((books.update.removable or "").encode()) > self._context.payload_limit:
+        elif current.call.units > 1 and len((current.update.removable or "").encode()) > self._context.payload_limit:
             too_long = "the stored values are longer than the plan allowed for"
             self._take(CallEvent.REFUSED_SEVERAL, why=(too_long, None))
         else:
-            self.request = Update(books.update)
+            self.request = Update(current.update)
 
     def _take(
         self,
@@ -452,29 +456,29 @@ class LaneRun:
         why: Why | None = None,
         version: int | None = None,
     ) -> None:
-        """Let the table decide, and do what it says. ``version``: the one that a failed update has left."""
-        books = self._held
-        before = books.state
-        action = books.machine.take(event)
-        books.conflicts += event in {CallEvent.OTHER_WRITER, CallEvent.KEEP_OUT}
+        """Look the event up in the table and carry out the action. ``version``: left by a failed update."""
+        current = self._current
+        before = current.state
+        action = current.machine.take(event)
+        current.conflicts += event in {CallEvent.OTHER_WRITER, CallEvent.KEEP_OUT}
         if event in QUOTA and isinstance(reply, Refused):
             self.quota_hit = reply
-            books.throttles += isinstance(performed, WRITES)
-        invalid = books.invalid if books.state is CallState.REJECTED else None
-        came = Came(event, reply, performed, why or _why(event, invalid or reply), version)
+            current.throttles += isinstance(performed, WRITES)
+        invalid = current.invalid if current.state is CallState.REJECTED else None
+        details = EventDetails(event, reply, performed, why or _why(event, invalid or reply), version)
         if event is CallEvent.ACCEPTED:
-            books.locked_since, books.locked_at = self._now, None
-            books.accepted_at = self._now if isinstance(reply, Accepted) else None
+            current.locked_since, current.locked_at = self._now, None
+            current.accepted_at = self._now if isinstance(reply, Accepted) else None
             self._note()
         elif event is CallEvent.LOST and before is CallState.INTENDED:
-            books.doubtful = True
-            books.faults += 1
-            self._note(*came.why)
-        self._actions()[action](came)
+            current.may_still_arrive = True
+            current.faults += 1
+            self._note(*details.why)
+        self._actions()[action](details)
 
     # actions
 
-    def _actions(self) -> dict[CallAction, Callable[[Came], None]]:
+    def _actions(self) -> dict[CallAction, Callable[[EventDetails], None]]:
         return {
             CallAction.START: self._start,
             CallAction.START_NOW: self._start_now,
@@ -495,180 +499,182 @@ class LaneRun:
             CallAction.HALT: self._halt,
         }
 
-    def _start(self, _: Came) -> None:
-        """Send, wait for the image set to be unlocked, or find that another writer was first."""
+    def _start(self, _: EventDetails) -> None:
+        """Send, wait for the unlock, or handle another writer's version."""
         if self._latest is None or self._latest.state is not ImageSetState.ACTIVE:
             self.request = self._latest_version()
         else:
             self._examine(self._latest)
 
-    def _start_now(self, came: Came) -> None:
-        self._plan_again(came)
-        self._start(came)
+    def _start_now(self, details: EventDetails) -> None:
+        self._plan_again(details)
+        self._start(details)
 
-    def _start_later(self, came: Came) -> None:
-        self._plan_again(came)
-        if self._may_retry(came):
-            self._start(came)
+    def _start_later(self, details: EventDetails) -> None:
+        self._plan_again(details)
+        if self._may_retry(details):
+            self._start(details)
 
-    def _start_with_empty_value(self, came: Came) -> None:
-        self._held.removal = Removal.EMPTY
-        self._start_now(replace(came, why=(BY_EMPTY_VALUE, came.why[1])))
+    def _start_with_empty_value(self, details: EventDetails) -> None:
+        self._current.removal = Removal.EMPTY
+        self._start_now(replace(details, why=(BY_EMPTY_VALUE, details.why[1])))
 
-    def _plan_again(self, came: Came) -> None:
-        """The call has no request any more."""
-        books = self._held
-        self._note(*came.why, version=came.version)
-        books.update = books.documents = None
-        if came.version is not None:
-            books.expected = came.version
+    def _plan_again(self, details: EventDetails) -> None:
+        """Forget the request."""
+        current = self._current
+        self._note(*details.why, version=details.version)
+        current.update = current.documents = None
+        if details.version is not None:
+            current.expected = details.version
 
-    def _send(self, _: Came) -> None:
-        books, latest = self._held, self._latest
+    def _send(self, _: EventDetails) -> None:
+        current, latest = self._current, self._latest
         if latest is None:
             raise LookupError("a call is sent only once its image set was seen")
-        books.doubtful = books.doubtful and books.expected == latest.version
-        books.expected, books.expected_updated_at = latest.version, latest.updated_at
+        current.may_still_arrive = current.may_still_arrive and current.expected == latest.version
+        current.expected, current.expected_updated_at = latest.version, latest.updated_at
         self._prepare()
 
     def _prepare(self) -> None:
-        books = self._held
-        if books.call.lookup and books.update is None:
-            self.request = GetMetadata(books.call.image_set_id, self._expected)
+        current = self._current
+        if current.call.lookup and current.update is None:
+            self.request = GetMetadata(current.call.image_set_id, self._expected)
         else:
             self.request = Update(self._update())
 
-    def _record_and_send_again(self, came: Came) -> None:
-        self._note(*came.why, version=came.version)
-        self._send_again(came)
+    def _record_and_send_again(self, details: EventDetails) -> None:
+        self._note(*details.why, version=details.version)
+        self._send_again(details)
 
-    def _send_again(self, came: Came) -> None:
-        books = self._held
-        if self._latest is not None and self._latest.version == books.expected:
-            books.expected_updated_at = self._latest.updated_at
-        if came.event is CallEvent.AT_EXPECTED and books.refused_since is not None:
-            self._wait_for_siblings(books.refused_since)
-        elif came.event in QUOTA or self._may_retry(came):
+    def _send_again(self, details: EventDetails) -> None:
+        current = self._current
+        if self._latest is not None and self._latest.version == current.expected:
+            current.expected_updated_at = self._latest.updated_at
+        if details.event is CallEvent.AT_EXPECTED and current.refused_since is not None:
+            self._wait_for_siblings(current.refused_since)
+        elif details.event in QUOTA or self._may_retry(details):
             self._prepare()
 
     def _wait_for_siblings(self, since: float) -> None:
-        """Send again after a wait: only the answer tells whether all image sets of the study are unlocked."""
+        """Send again after a wait: only the answer shows whether all image sets of the study are unlocked."""
         if self._now - since > self._context.options.unlock_timeout_s:
             self._take(CallEvent.LOCKED_TOO_LONG)
             return
-        self.due = self._now + LOOK.wait(self._held.attempts, self._context.rng)
+        self.due = self._now + LOOK.wait(self._current.attempts, self._context.rng)
         self._prepare()
 
     def _latest_version(self) -> GetImageSet:
-        return GetImageSet(self._held.call.image_set_id, by_list=True)
+        return GetImageSet(self._current.call.image_set_id, by_list=True)
 
-    def _poll(self, came: Came) -> None:
-        books = self._held
-        if came.event is CallEvent.INVALID and isinstance(came.reply, Refused):
-            books.invalid = came.reply
-        conflict = came.event is CallEvent.CONFLICT and books.call.study_wide
-        books.refused_since = (books.refused_since or self._now) if conflict else None
+    def _poll(self, details: EventDetails) -> None:
+        current = self._current
+        if details.event is CallEvent.INVALID and isinstance(details.reply, Refused):
+            current.invalid = details.reply
+        conflict = details.event is CallEvent.CONFLICT and current.call.study_wide
+        current.refused_since = (current.refused_since or self._now) if conflict else None
         self.request = self._latest_version()
 
-    def _poll_own_version(self, _: Came) -> None:
-        self.request = GetImageSet(self._held.call.image_set_id, self._expected + 1)
+    def _poll_own_version(self, _: EventDetails) -> None:
+        self.request = GetImageSet(self._current.call.image_set_id, self._expected + 1)
 
-    def _poll_later(self, came: Came) -> None:
-        if came.event is CallEvent.READ_LOST and not self._may_retry(came):
+    def _poll_later(self, details: EventDetails) -> None:
+        if details.event is CallEvent.READ_LOST and not self._may_retry(details):
             return
-        if self._is_locked_too_long(came.event):
+        if self._is_locked_too_long(details.event):
             self._take(CallEvent.LOCKED_TOO_LONG)
             return
-        if came.event not in READS_UNANSWERED:
+        if details.event not in READS_UNANSWERED:
             self.due = self._now + self._poll_in()
-        self.request = came.performed if isinstance(came.performed, READS) else self._latest_version()
+        self.request = details.performed if isinstance(details.performed, READS) else self._latest_version()
 
     def _is_locked_too_long(self, event: CallEvent) -> bool:
-        since = self._held.locked_since if event not in READS_UNANSWERED else None
+        since = self._current.locked_since if event not in READS_UNANSWERED else None
         return since is not None and self._now - since > self._context.options.unlock_timeout_s
 
     def _poll_in(self) -> float:
-        """Seconds until the next poll: our own updates take as long as others of the run, other locks vary."""
-        books, times = self._held, self._context.completion_times
-        if books.state is not CallState.ACCEPTED or books.accepted_at is None:
-            return LOOK.wait(books.polls + 1, self._context.rng)
-        if books.polls == 0:
+        """Seconds until the next poll: predicted for our own updates, a backoff for other locks."""
+        current, times = self._current, self._context.completion_times
+        if current.state is not CallState.ACCEPTED or current.accepted_at is None:
+            return LOOK.wait(current.polls + 1, self._context.rng)
+        if current.polls == 0:
             return times.first_look()
-        books.locked_at = self._sent - books.accepted_at
-        times.still_locked(books.locked_at)
-        return times.next_look(books.polls, books.locked_at, self._context.rng)
+        current.locked_at = self._sent - current.accepted_at
+        times.still_locked(current.locked_at)
+        return times.next_look(current.polls, current.locked_at, self._context.rng)
 
-    def _ask_store(self, _: Came) -> None:
+    def _ask_store(self, _: EventDetails) -> None:
         self.request = GetDatastore()
 
-    def _compare(self, came: Came) -> None:
-        version, performed = self._expected + 1, came.performed
+    def _compare(self, details: EventDetails) -> None:
+        version, performed = self._expected + 1, details.performed
         at_version = self._latest is not None and self._latest.version == version
         if at_version or (isinstance(performed, GetImageSet) and performed.version == version):
-            self._held.documents = {}
+            self._current.documents = {}
             self._compare_documents()
         else:
-            self._poll_own_version(came)
+            self._poll_own_version(details)
 
     def _compare_documents(self) -> None:
-        """Read the next document that is needed to tell who made the version after the expected one, or tell it."""
-        books = self._held
-        read = books.documents if books.documents is not None else {}
-        target, made, expected = books.call.revert_to, self._expected + 1, self._expected
-        wanted = [made, expected] if target is None else [target, made, expected]  # what a revert makes is its target
+        """Decide who made the version after the expected one, or read the next document that this needs."""
+        current = self._current
+        read = current.documents if current.documents is not None else {}
+        target, made, expected = current.call.revert_to, self._expected + 1, self._expected
+        wanted = [made, expected] if target is None else [target, made, expected]  # a revert makes a copy of its target
         missing = [version for version in wanted if version not in read]
         update, reverted = self._update(), read.get(target or 0)
-        # a version is no target of a revert that is built on it, or on one before it
-        told = (target or 0) >= expected or (made in read and not holds(update, read[made], reverted))
-        if missing and not told:
-            self.request = GetMetadata(books.call.image_set_id, missing[0])
+        # a revert to the expected version or a later one is not ours
+        differs = (target or 0) >= expected or (made in read and not holds(update, read[made], reverted))
+        if missing and not differs:
+            self.request = GetMetadata(current.call.image_set_id, missing[0])
             return
-        books.documents = None
-        if told or not follows(update, read[expected], read[made], reverted):
+        current.documents = None
+        if differs or not follows(update, read[expected], read[made], reverted):
             self._meet_other_writer()
         else:
             unchanged = reads_the_same(read[expected], read[made])
             self._take(CallEvent.UNCHANGED if unchanged else CallEvent.OURS)
 
-    def _claim(self, came: Came) -> None:
-        self._complete(replace(came, why=(None, None), version=self._expected + 1))
+    def _claim(self, details: EventDetails) -> None:
+        self._complete(replace(details, why=(None, None), version=self._expected + 1))
 
-    def _complete(self, came: Came) -> None:
-        books = self._held
-        if books.state is CallState.APPLIED and books.removal is not None:
-            self._context.quirks.removal = books.removal
-        self._note(*came.why, version=came.version)
-        if books.call.study_wide:  # it has made a version of its other image sets too: they are to be polled again
-            self._seen = {of: seen for of, seen in self._seen.items() if of == books.call.image_set_id}
+    def _complete(self, details: EventDetails) -> None:
+        current = self._current
+        if current.state is CallState.APPLIED and current.removal is not None:
+            self._context.quirks.removal = current.removal
+        self._note(*details.why, version=details.version)
+        if current.call.study_wide:  # its other image sets have a new version too, so they are polled again
+            self._seen = {of: seen for of, seen in self._seen.items() if of == current.call.image_set_id}
         self.calls_left -= 1
-        self._books = None
+        self._current_call = None
         self.request = None
 
-    def _split_up(self, came: Came) -> None:
-        self.to_split = self._held.call
-        self._complete(came)
+    def _split_up(self, details: EventDetails) -> None:
+        self.to_split = self._current.call
+        self._complete(details)
 
-    def _halt(self, came: Came) -> None:
-        gone = Refused(Refusal.NOT_FOUND, came.reply.status) if isinstance(came.reply, Datastore) else None
-        self.halted = came.reply if isinstance(came.reply, Refused) else gone
+    def _halt(self, details: EventDetails) -> None:
+        gone = Refused(Refusal.NOT_FOUND, details.reply.status) if isinstance(details.reply, Datastore) else None
+        self.halted = details.reply if isinstance(details.reply, Refused) else gone
         self.unresolved = True
 
-    def _leave_unresolved(self, came: Came) -> None:
+    def _leave_unresolved(self, details: EventDetails) -> None:
         self.unresolved = True
-        self._note(*came.why)
+        self._note(*details.why)
         self.request = None
 
-    def _may_retry(self, came: Came) -> bool:
-        """Count a fault and put the next attempt off; False, and the table decides, if no more is allowed."""
-        books = self._held
-        books.faults += came.event not in _COUNTED_BEFORE
-        if came.event is CallEvent.READ_LOST:
-            repeats = books.read_retries = books.read_retries or self._retries(reads=True)
+    def _may_retry(self, details: EventDetails) -> bool:
+        """Count a fault and delay the next attempt. If no more are allowed, take that event and return False."""
+        current = self._current
+        current.faults += details.event not in _COUNTED_BEFORE
+        if details.event is CallEvent.READ_LOST:
+            retries = current.read_retries = current.read_retries or self._retries(reads=True)
         else:
-            repeats = books.repeats = books.repeats or self._retries(reads=False)
-        wait = repeats.fault(self._now)
+            retries = current.write_retries = current.write_retries or self._retries(reads=False)
+        wait = retries.fault(self._now)
         if wait is None:
-            self._take(transitions.of_exhaustion(came.event), why=(f"given up after repeated: {came.event}", None))
+            self._take(
+                transitions.of_exhaustion(details.event), why=(f"given up after repeated: {details.event}", None)
+            )
             return False
         self.due = self._now + wait
         return True
@@ -680,28 +686,28 @@ class LaneRun:
 
     @property
     def _latest(self) -> ImageSet | None:
-        """The newest version that was seen of the image set of the call in hand."""
-        return self._seen.get(self._held.call.image_set_id)
+        """The newest version seen of this call's image set."""
+        return self._seen.get(self._current.call.image_set_id)
 
     def _is_stopped(self, call: PlannedCall) -> bool:
-        """Whether what the call builds on has conflicted: its image set, or, of a study, any of them."""
+        """Whether --on-conflict stop ends the call: its image set conflicted, or for a study any of them."""
         begun = self._context.begun.get(call.call)
         again = begun is not None and begun["state"] == CallState.PLANNED and begun["expected_version"] is None
         stopped = self._stopped if again else self._stopped | self._stopped_before
         return bool(stopped) if call.study_wide else not stopped.isdisjoint({None, call.image_set_id})
 
-    # books
+    # ledger rows
 
     @property
     def _expected(self) -> int:
-        expected = self._held.expected
+        expected = self._current.expected
         if expected is None:
             raise LookupError("this call has no expected version yet")
         return expected
 
     def _update(self) -> UpdateRequest:
-        books = self._held
-        return books.update or books.call.as_request(self._expected)
+        current = self._current
+        return current.update or current.call.as_request(self._expected)
 
     def _digest(self, update: UpdateRequest) -> str:
         digest = hashlib.blake2b(key=self._context.key, digest_size=16)
@@ -720,19 +726,19 @@ class LaneRun:
         version: int | None = None,
         digest: str | None = None,
     ) -> Event:
-        books = self._held
-        self._versions.take(books.call, books.state, books.expected, version)
+        current = self._current
+        self._versions.take(current.call, current.state, current.expected, version)
         return Event(
             at=self._epoch,
-            call=books.call.call,
-            state=books.state,
-            expected_version=books.expected,
-            expected_version_updated_at=books.expected_updated_at,
+            call=current.call.call,
+            state=current.state,
+            expected_version=current.expected,
+            expected_version_updated_at=current.expected_updated_at,
             version=version,
-            attempts=books.attempts,
-            throttles=books.throttles,
-            faults=books.faults,
-            conflicts=books.conflicts,
+            attempts=current.attempts,
+            throttles=current.throttles,
+            faults=current.faults,
+            conflicts=current.conflicts,
             reason=reason,
             message=message,
             digest=digest,

@@ -1,11 +1,10 @@
-"""The durable record of every call: intent, replies, call_outcomes.
+"""The durable record of every call: its intent, the replies, its outcome.
 
-One SQLite file in WAL mode, `synchronous=FULL`, written by one process. Rows are only ever appended; where a call
-stands is the state of its last row. So a kill at any instant leaves a prefix of the truth, never a half-truth. The
-ledger holds no value of an edit or of metadata: of a payload it keeps a keyed digest, whose key stays in the run.
+One SQLite file in WAL mode with `synchronous=FULL`, written by one process. Rows are only appended, and the last row of
+a call has its state. So a process that is killed leaves complete rows up to some point. The ledger has no value of an
+edit or of metadata: for each payload it has a keyed digest, and the key is in `run.json`.
 
-Writes are committed in groups: while one commit is under way, all that arrives waits for the next one, so a call pays
-for durability once, with all the calls beside it.
+Writes are committed in groups: rows that arrive during a commit share the next one.
 """
 
 from __future__ import annotations
@@ -41,41 +40,41 @@ if TYPE_CHECKING:
     from bulkedit.runs.anchor import LedgerContents
 
 SCHEMA: Final = 3
-_LOOK_S: Final = 0.05  # longer than a look at the lock takes
+_RETRY_LOCK_S: Final = 0.05  # longer than `is_held` keeps its shared lock
 SETUP: Final = """
 BEGIN;
 CREATE TABLE event (
-    seq        INTEGER PRIMARY KEY,  -- order of writing
+    seq        INTEGER PRIMARY KEY,  -- row number, in the order of writing
     at         REAL NOT NULL,        -- epoch seconds
     call       INTEGER NOT NULL,     -- number of the call in the plan
-    state      TEXT NOT NULL,        -- state of the call from here on
-    expected_version INTEGER,        -- version that the request took for the latest
-    version    INTEGER,              -- made by its update: an applied call's result, else what a failed update left
-    attempts   INTEGER NOT NULL,     -- update requests sent so far
-    throttles  INTEGER NOT NULL,     -- of these, refused for the quota
+    state      TEXT NOT NULL,        -- state of the call after this event
+    expected_version INTEGER,        -- latestVersionId of the request
+    version    INTEGER,              -- version made by an applied call, or left by a failed update
+    attempts   INTEGER NOT NULL,     -- requests sent so far
+    throttles  INTEGER NOT NULL,     -- of these, throttled
     faults     INTEGER NOT NULL,     -- lost answers and failed reads so far
-    conflicts  INTEGER NOT NULL,     -- times another writer was there first
-    reason     TEXT,                 -- error code or finding behind the state
-    message    TEXT,                 -- the service's words, without values
-    digest     TEXT,                 -- keyed digest of the payload, on intents
-    expected_version_updated_at REAL, -- its updatedAt when the request left, epoch seconds
+    conflicts  INTEGER NOT NULL,     -- times that another writer was first
+    reason     TEXT,                 -- error code, or why the call has this state
+    message    TEXT,                 -- the service's message, without values
+    digest     TEXT,                 -- keyed digest of the payload; intents only
+    expected_version_updated_at REAL, -- updatedAt of the expected version before the request, epoch seconds
     checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
 CREATE TABLE part (
-    call       INTEGER PRIMARY KEY,  -- number of a call that is part of another; beyond those of the plan
+    call       INTEGER PRIMARY KEY,  -- number of the part, higher than all numbers of the plan
     parent     INTEGER NOT NULL,     -- the call that was split
     edits      TEXT NOT NULL,        -- numbers of its edits in the plan, as a JSON array
     checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
 CREATE TABLE pace (
     at         REAL NOT NULL,        -- epoch seconds
-    quota      REAL NOT NULL,        -- updates a second that the run took for the quota from then on
+    quota      REAL NOT NULL,        -- updates per second that the run assumed as its quota from then on
     checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
 CREATE TABLE made (
     call         INTEGER NOT NULL,  -- number of a call that copies an image set to a new one
     image_set_id TEXT NOT NULL,     -- the image set
-    ours         INTEGER NOT NULL,  -- 1: what the call made; 0: was there before it, so it is not what the call made
+    ours         INTEGER NOT NULL,  -- 1: made by the call; 0: existed before it
     checksum     INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
 PRAGMA user_version = 3;
@@ -85,12 +84,12 @@ _TABLES: Final = ("event", "part", "pace", "made")
 
 
 def _exact(real: str) -> str:
-    """A real number as two whole ones, which every version of SQLite writes alike."""
+    """A real number as two integers, which every version of SQLite prints alike."""
     return f"CAST({real} AS INTEGER), CAST(({real} - CAST({real} AS INTEGER)) * {_FRACTION}.0 AS INTEGER)"
 
 
 _FRACTION: Final = 2**62
-# the text of a row that its checksum is of; `_text_of_event` and others write the same
+# the text that a row's checksum covers; `_text_of_event` and `_row` write the same text
 _EVENT_TEXT: Final = f"""'%d|%d|%s|%s|%s|%d|%d|%d|%d|%s|%s|%s|%d.%d|%s.%s', seq, call, state, expected_version,
     version, attempts, throttles, faults, conflicts, reason, message, digest, {_exact("at")},
     {_exact("expected_version_updated_at")}"""
@@ -100,18 +99,18 @@ _TEXTS: Final = {
     "pace": f"CAST(printf('%d.%d|%d.%d', {_exact('at')}, {_exact('quota')}) AS BLOB)",
     "made": "CAST(printf('%d|%s|%d', call, image_set_id, ours) AS BLOB)",
 }
-# what the digest of the events is of; one printf and not `||`, which takes twice as long
-_SEALED: Final = f"CAST(printf('%d|' || {_EVENT_TEXT.replace(', seq', ', checksum, seq', 1)}) AS BLOB)"
-# what a damaged ledger is read through: rows that are as they were written
-_WHOLE_ROWS: Final = {
+# the text that the digest of the events covers; one printf, because `||` takes twice as long
+_DIGESTED: Final = f"CAST(printf('%d|' || {_EVENT_TEXT.replace(', seq', ', checksum, seq', 1)}) AS BLOB)"
+# views of a damaged ledger: only rows with a correct checksum
+_INTACT_ROWS: Final = {
     table: f"SELECT rowid AS rowid, * FROM main.{table} WHERE checksum = crc32({text})"  # noqa: S608 - our names
     for table, text in _TEXTS.items()
 }
-_CHECKPOINT_PAGES: Final = 100  # of the log, after which it is written to the ledger itself
-# rows that no ledger has, by table: what reads them takes numbers of 32 bits, and words of `CallState`
+_CHECKPOINT_PAGES: Final = 100  # of the write-ahead log
+# conditions for invalid rows, by table: readers expect 32-bit numbers and values of `CallState`
 _LARGEST: Final = 2**32 - 1
 _COUNTED: Final = ("expected_version", "version", "attempts", "throttles", "faults", "conflicts")
-_STRANGE: Final = {
+_INVALID: Final = {
     "event": " OR ".join(
         [
             f"call NOT BETWEEN 0 AND {_LARGEST - 1}",
@@ -124,14 +123,14 @@ _STRANGE: Final = {
     "pace": "at NOT BETWEEN 0 AND 1e11 OR quota NOT BETWEEN 0 AND 1e9",
     "made": f"call NOT BETWEEN 0 AND {_LARGEST - 1} OR ours NOT IN (0, 1)",
 }
-_TABLES_AT_MOST: Final = 2 * len(_STRANGE)
+_TABLES_AT_MOST: Final = 2 * len(_INVALID)
 _LIMITS: Final = {
-    sqlite3.SQLITE_LIMIT_LENGTH: 2**28,  # bytes of a row or a parameter; a resume names all calls in one
+    sqlite3.SQLITE_LIMIT_LENGTH: 2**28,  # bytes of a row or a parameter; a resume passes all calls in one
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
     sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 0,
 }
-_STEPS: Final = 100_000  # of SQLite's machine, between two looks at how many there were
-_STEPS_PER_BYTE: Final = 100  # of a file that is checked; an honest one takes about two
+_STEPS: Final = 100_000  # SQLite instructions between two checks of the limit
+_STEPS_PER_BYTE: Final = 100  # limit when a file is checked; a normal file takes about two
 _LOCK_BYTES: Final = 4096
 _LOCKED: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 ASSUME_UNKNOWN: Final = (
@@ -139,26 +138,26 @@ ASSUME_UNKNOWN: Final = (
     "proof with its image set before anything is sent"
 )
 _WITHOUT: Final = (
-    "Nothing was sent. If a newer ledger.sqlite and ledger.sqlite-wal are still somewhere, put both back. Without "
-    f"them: {ASSUME_UNKNOWN}."
+    "Nothing was sent. If you have a newer ledger.sqlite and ledger.sqlite-wal, put both back. Otherwise: "
+    f"{ASSUME_UNKNOWN}."
 )
 
 
 class LedgerState(StrEnum):
-    """What a ledger is worth, held against the anchor beside it (`bulkedit.runs.anchor`)."""
+    """Whether a ledger is complete, compared with its anchor (`bulkedit.runs.anchor`)."""
 
     NOT_BEGUN = "not begun"
     WHOLE = "whole"
-    BEHIND = "behind"  # events that were written are not in it
-    DAMAGED = "damaged"  # rows of it are not as they were written
+    BEHIND = "behind"  # events that were written are missing
+    DAMAGED = "damaged"  # rows have changed since they were written
     MISSING = "missing"
-    UNANCHORED = "unanchored"  # without an anchor nothing tells what should be in it
-    COPIED = "copied"  # whole, but what the run did elsewhere after it was copied is not in it
+    UNANCHORED = "unanchored"  # no anchor, so it cannot be checked
+    COPIED = "copied"  # whole, but the run may have continued elsewhere after the copy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One row of the ledger: from here on the call stands so."""
+    """One row of table event: a new state of a call."""
 
     at: float
     call: int
@@ -177,7 +176,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A call that is part of a split one."""
+    """A part of a split call."""
 
     call: int
     parent: int
@@ -186,15 +185,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """From here on the run takes this for the quota of updates."""
+    """The quota of updates that the run assumes from now on."""
 
     at: float  # epoch seconds
-    quota: float  # a second
+    quota: float  # per second
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An image set that a call made; or, where it is not ``ours``, one of the same series that was there before."""
+    """An image set that a copying call made; if not ``ours``, one of the same series that existed before."""
 
     call: int
     image_set_id: str
@@ -222,7 +221,7 @@ _INSERTS: Final = {
     "made": _insert("made", "call", "image_set_id", "ours"),
 }
 
-# what is asked of the last row of a call
+# columns of a call's last row that readers use
 LAST_ROW: Final = (
     *(
         "call",
@@ -243,14 +242,14 @@ LAST_ROW: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The state of every call as a code: 0 for one that was never begun."""
+    """The state of every call as a code; 0: never begun."""
 
     names: dict[int, str]  # code to `CallState`
     of_call: bytearray
 
 
 class Ledger:
-    """The ledger of one run. Its methods block; `GroupCommit` carries them off the event loop."""
+    """The ledger of one run. Its methods block; `GroupCommit` calls them on a worker thread."""
 
     def __init__(
         self,
@@ -261,21 +260,21 @@ class Ledger:
         anchor: Anchor | None = None,
     ) -> None:
         self.path = path
-        self.damage: str | None = None  # what is wrong with a ledger that was opened to be read all the same
+        self.damage: str | None = None  # the fault of a damaged ledger that was opened for reading
         self.state = LedgerState.WHOLE
-        self.words = ""  # about the state, if it is not whole
+        self.detail = ""  # why it is not whole
         self._connection = connection
         self._lock = lock
         self._file = _identity(path)
         self._content = content or _Content()
         self._anchor = anchor
-        self._read_once: tuple[int, Codes] | None = None  # changes made so far, and `last_codes` then
+        self._read_once: tuple[int, Codes] | None = None  # cache of `last_codes`, with the number of changes then
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
-        """Start a new ledger and hold it, with an anchor if there is none yet.
+        """Make a new ledger, and an anchor if it is missing, and lock the run.
 
-        Raises RunHeldError, UnprovenLedgerError if there was a ledger before, LedgerError.
+        Raises RunHeldError, UnprovenLedgerError if the run had a ledger before, LedgerError.
         """
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(_hold(path))
@@ -291,91 +290,91 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """Go on with a ledger and hold it.
+        """Open a ledger for writing and lock the run.
 
-        Raises RunHeldError, UnprovenLedgerError if it does not hold what its anchor tells, LedgerError.
+        Raises RunHeldError, UnprovenLedgerError if it does not match its anchor, LedgerError.
         """
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(_hold(path))
-            told = _told(path)
+            anchored = _read_anchor(path)
             if not received.there(path):
                 raise missing(path)
             connection, _ = _checked(path)
             undo.enter_context(contextlib.closing(connection))
-            if told is None:
+            if anchored is None:
                 raise _unproven(path, LedgerState.UNANCHORED)
             with _explained(path):
-                content, state, words = _compared(connection, told.mark, path)
-            if told.is_copy:
+                content, state, detail = _compared(connection, anchored.mark, path)
+            if anchored.is_copy:
                 state = LedgerState.COPIED
             if state is not LedgerState.WHOLE:
-                raise _unproven(path, state, words)
+                raise _unproven(path, state, detail)
             anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run())))
             with _explained(path):
-                anchor.write(begun=True, **content.told())
+                anchor.write(begun=True, **content.contents())
             undo.pop_all()
         return cls(path, connection, lock, content, anchor)
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
-        """Look into a ledger, also while another process writes it. Raises LedgerError.
+        """Open a ledger for reading, even while another process writes it. Raises LedgerError.
 
-        `state` says what it is worth. Of one that is damaged, `damage` says how, and what can still be read is read.
+        `state` says whether it is complete. If it is damaged, `damage` says why, and only intact rows are read.
         """
-        told = _told(path)  # before the ledger, which may go on meanwhile
+        anchored = _read_anchor(path)  # before the ledger, which another process may extend
         connection, damage = _checked(path, tolerant=True)
         ledger = cls(path, connection, None)
         try:
             with _explained(path):
-                ledger._look_through(told, damage)
+                ledger._check(anchored, damage)
         except BaseException:
             connection.close()
             raise
         return ledger
 
-    _last_look: ClassVar[tuple[Any, LedgerState, str] | None] = None
+    _last_comparison: ClassVar[tuple[Any, LedgerState, str] | None] = None
 
-    def _worth(self, mark: AnchorMark | None) -> tuple[LedgerState, str]:
-        """As `_compared`; one command reads a ledger several times, and a large one takes seconds."""
+    def _compared_once(self, mark: AnchorMark | None) -> tuple[LedgerState, str]:
+        """`_compared`, cached: one command reads a ledger several times, and a large one takes seconds."""
         files = [self.path, self.path.with_name(self.path.name + "-wal")]
         found = [(file.stat().st_ino, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
         key = (self.path.absolute(), repr(mark), found)
-        if Ledger._last_look is None or Ledger._last_look[0] != key:
-            _, state, words = _compared(self._connection, mark, self.path)
-            Ledger._last_look = key, state, words
-        return Ledger._last_look[1], Ledger._last_look[2]
+        if Ledger._last_comparison is None or Ledger._last_comparison[0] != key:
+            _, state, detail = _compared(self._connection, mark, self.path)
+            Ledger._last_comparison = key, state, detail
+        return Ledger._last_comparison[1], Ledger._last_comparison[2]
 
     def require_whole(self) -> None:
-        """Raises UnprovenLedgerError if something that was written is not in it."""
+        """Raises UnprovenLedgerError if rows are missing or damaged."""
         if self.state in {LedgerState.BEHIND, LedgerState.DAMAGED}:
-            raise _unproven(self.path, self.state, self.words)
+            raise _unproven(self.path, self.state, self.detail)
 
-    def _look_through(self, told: anchors.Told | None, damage: str | None) -> None:
+    def _check(self, anchored: anchors.AnchorReading | None, damage: str | None) -> None:
         if damage is None:
-            self.state, self.words = self._worth(told.mark if told else None)
+            self.state, self.detail = self._compared_once(anchored.mark if anchored else None)
             if self.state is LedgerState.WHOLE:
-                self.state = LedgerState.COPIED if told and told.is_copy else self.state
-                self.state = LedgerState.UNANCHORED if told is None else self.state
-            damage = self.words if self.state is LedgerState.DAMAGED else None
+                self.state = LedgerState.COPIED if anchored and anchored.is_copy else self.state
+                self.state = LedgerState.UNANCHORED if anchored is None else self.state
+            damage = self.detail if self.state is LedgerState.DAMAGED else None
         if damage is None:
             self._connection.execute("PRAGMA query_only = ON")
             return
-        self.damage, self.state, self.words = damage, LedgerState.DAMAGED, damage
-        _view(self._connection, _WHOLE_ROWS)
+        self.damage, self.state, self.detail = damage, LedgerState.DAMAGED, damage
+        _view(self._connection, _INTACT_ROWS)
 
     def append(self, records: Sequence[Record]) -> None:
-        """Write records; they are durable when this returns. Raises LedgerError: then nothing may rest on them."""
+        """Write records; they are durable when this returns. Raises LedgerError if they may not be durable."""
         new = self._content.copy()
         rows = new.take(records)
         with _explained(self.path):
             with self._connection:
                 if _identity(self.path) != self._file:
-                    # SQLite would go on writing to a file that nobody can find any more
+                    # SQLite would continue to write to a deleted file
                     raise FileNotFoundError("it is not in its folder any more")
                 for table, values in rows.items():
                     self._connection.executemany(_INSERTS[table], values)
             if self._anchor is not None:
-                self._anchor.write(**new.told())
+                self._anchor.write(**new.contents())
         self._content = new
 
     def parts(self) -> list[Part]:
@@ -390,10 +389,10 @@ class Ledger:
         try:
             return [int(number) for number in numbers]
         except ValueError:
-            raise _strange(self.path, "part") from None
+            raise _invalid_row(self.path, "part") from None
 
     def require_calls(self, planned: int) -> None:
-        """Raises LedgerError if it has calls that are neither of a plan with so many, nor parts of such."""
+        """Raises LedgerError if it has calls that are not in the plan. ``planned``: number of calls in the plan."""
         query = """
             SELECT EXISTS (SELECT 1 FROM part WHERE call < :planned)
                 OR EXISTS (SELECT 1 FROM part WHERE parent >= :planned AND parent NOT IN (SELECT call FROM part))
@@ -405,33 +404,33 @@ class Ledger:
             raise LedgerError(
                 "this ledger has calls that the plan of its run does not have.",
                 where=str(self.path),
-                likely="The ledger is of another run.",
+                likely="The ledger belongs to another run.",
                 hint=_WITHOUT,
             )
 
     def made(self) -> list[Made]:
-        """What calls have made by copying, and what was there before them, in the order of writing."""
+        """Image sets made by copying calls, and those that existed before, in the order of writing."""
         query = "SELECT call, image_set_id, ours FROM made ORDER BY rowid"
         with _explained(self.path):
             rows = self._readable(query) if self.damage else self._connection.execute(query).fetchall()
         return [Made(call, image_set_id, bool(ours)) for call, image_set_id, ours in rows]
 
     def last_rows(self, columns: Collection[str] = LAST_ROW) -> Iterator[list[tuple[Any, ...]]]:
-        """The last event of every call that was ever begun, in batches: ``columns`` of `LAST_ROW`; any order."""
+        """The last event of every call that was begun, in batches, in any order: ``columns`` of `LAST_ROW`."""
         names = ", ".join(name for name in LAST_ROW if name in columns)
         if self.damage:
             found = self._readable(f"SELECT call, {names} FROM event ORDER BY seq")  # noqa: S608 - constant names
             yield list({row[0]: row[1:] for row in found}.values())
             return
-        # SQLite takes the other columns from the row that holds the maximum
+        # SQLite takes the other columns from the row with the maximum
         query = f"SELECT {names}, max(seq) FROM event GROUP BY call ORDER BY call"  # noqa: S608 - constant names
         for rows in self.batches(query):
             yield [row[:-1] for row in rows]
 
     def batches(self, query: str) -> Iterator[list[tuple[Any, ...]]]:
-        """What a query finds, fetched in batches: all rows at once take ten times as much memory as a frame of them.
+        """The rows of a query in batches: all rows at once take ten times the memory of a frame.
 
-        Of a damaged ledger, what can be read of it.
+        If the ledger is damaged: one batch of the rows that can be read.
         """
         if self.damage:
             yield self._readable(query)
@@ -442,14 +441,14 @@ class Ledger:
                 yield rows
 
     def last_codes(self) -> Codes:
-        """Where every call stands that was ever begun, and nothing more.
+        """The state of every call that was begun, and nothing else.
 
-        One pass over the ledger that holds a byte a call, so that a run of millions goes on in seconds.
+        Reads the ledger once and takes one byte a call, so that a run of millions is resumed in seconds.
         """
         kept, self._read_once = self._read_once, None
         changes = self._connection.total_changes
         if kept is not None and kept[0] == changes and self._lock is not None:
-            return kept[1]  # a resume asks twice, and nobody else writes
+            return kept[1]  # a resume calls this twice, and this process is the only writer
         codes: dict[str, int] = {}
         last = bytearray()
         with _explained(self.path):
@@ -472,10 +471,10 @@ class Ledger:
             last = {row[0]: dict(zip(LAST_ROW, row, strict=True)) for row in rows}
         return list(last.values())
 
-    def versions_told(
+    def version_events(
         self, calls: Collection[int], *, reason: str
     ) -> Iterator[tuple[int, str, int | None, int | None, bool]]:
-        """Of each event of these calls, in order: call, state, expected version, version, has it this ``reason``."""
+        """These calls' events: call, state, expected version, version, and whether its reason is ``reason``."""
         query = """SELECT call, state, expected_version, version, reason IS ? FROM event
                    WHERE call IN (SELECT value FROM json_each(?)) ORDER BY seq"""
         with _explained(self.path):
@@ -485,17 +484,17 @@ class Ledger:
                 yield call, state, expected_version, version, bool(caused)
 
     def has_reused_versions(self) -> bool:
-        """Whether a failed update has left the version that it was built on, so that its number goes to the next."""
+        """Whether the service gave the number of a failed update to the next one."""
         query = "SELECT EXISTS (SELECT 1 FROM event WHERE version = expected_version)"
         with _explained(self.path):
             return bool(self._connection.execute(query).fetchone()[0])
 
-    def told(self) -> LedgerContents:
-        """What the anchor of this ledger has to tell."""
-        return self._content.told()
+    def contents(self) -> LedgerContents:
+        """The contents that the anchor of this ledger must record."""
+        return self._content.contents()
 
-    def whole_events(self) -> Iterator[Event]:
-        """The events that are as they were written, in their order; others are left out."""
+    def intact_events(self) -> Iterator[Event]:
+        """The events with a correct checksum, in order."""
         query = f"SELECT {_COLUMNS} FROM event ORDER BY seq"  # noqa: S608 - our names
         with contextlib.suppress(sqlite3.DatabaseError):
             for row in self._connection.execute(query):
@@ -503,20 +502,20 @@ class Ledger:
                 yield Event(**{**found, "state": CallState(found["state"])})
 
     def _readable(self, query: str) -> list[tuple[Any, ...]]:
-        """The rows of a damaged ledger, up to where it cannot be read."""
+        """The rows of a damaged ledger, up to the first that cannot be read."""
         rows: list[tuple[Any, ...]] = []
         most = _size(self.path)  # a row has more than one byte
         with contextlib.suppress(sqlite3.DatabaseError):
             for row in self._connection.execute(query):
-                if row[0] is None:  # what was overwritten with zeros can look like rows; no row begins with NULL
+                if row[0] is None:  # zeros can look like rows, but no row of ours begins with NULL
                     break
                 rows.append(row)
-                if len(rows) > most:  # pages that lead back to one another
+                if len(rows) > most:  # the pages of the file form a circle
                     break
         return rows
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Every row in the order of writing."""
+        """Every event as a dictionary, in the order of writing."""
         with _explained(self.path):
             cursor = self._connection.execute(f"SELECT seq, {_COLUMNS} FROM event ORDER BY seq")  # noqa: S608
             names = [column[0] for column in cursor.description]
@@ -533,7 +532,7 @@ class Ledger:
         return float(span or 0.0)
 
     def close(self) -> None:
-        """Let go of the run."""
+        """Close the files and unlock the run."""
         with _explained(self.path):
             self._connection.close()
         if self._anchor is not None:
@@ -550,7 +549,7 @@ class Ledger:
 
 
 class _Content:
-    """What a ledger holds, as its anchor tells it."""
+    """The contents of a ledger, as its anchor records them."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -558,17 +557,17 @@ class _Content:
         self.digest = blake2b(digest_size=16)
 
     def copy(self) -> _Content:
-        """The same, which goes its own way."""
+        """An independent copy."""
         other = _Content()
         other.events, other.rows, other.digest = self.events, dict(self.rows), self.digest.copy()
         return other
 
-    def told(self) -> LedgerContents:
-        """What an anchor tells of it."""
+    def contents(self) -> LedgerContents:
+        """The fields for the anchor."""
         return {"events": self.events, "digest": self.digest.hexdigest(), "rows": dict(self.rows)}
 
     def take(self, records: Sequence[Record]) -> dict[str, list[tuple[Any, ...]]]:
-        """Count records in, and return them as rows by table."""
+        """Add records; return them as rows by table."""
         found: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _TABLES}
         for record in records:
             if isinstance(record, Event):
@@ -584,12 +583,12 @@ class _Content:
 
 
 def _row(record: Part | Pace | Made) -> tuple[str, tuple[Any, ...], bytes]:
-    """Table, values, and the text that the checksum is of."""
+    """Table, values, and the text that the checksum covers."""
     if isinstance(record, Part):
         edits = json.dumps(record.edits)
         return "part", (record.call, record.parent, edits), f"{record.call}|{record.parent}|{edits}".encode()
     if isinstance(record, Pace):
-        return "pace", (record.at, record.quota), f"{_whole(record.at)}|{_whole(record.quota)}".encode()
+        return "pace", (record.at, record.quota), f"{_exact_text(record.at)}|{_exact_text(record.quota)}".encode()
     values = (record.call, record.image_set_id, int(record.ours))
     return "made", values, "|".join(map(str, values)).encode()
 
@@ -598,31 +597,31 @@ def _text_of_event(values: tuple[Any, ...]) -> bytes:
     """As `_EVENT_TEXT`. ``values``: seq, and those of an event."""
     seq, at, *others, updated_at = values
     text = "|".join("" if other is None else str(other) for other in (seq, *others))
-    return f"{text}|{_whole(at)}|{'.' if updated_at is None else _whole(updated_at)}".encode()
+    return f"{text}|{_exact_text(at)}|{'.' if updated_at is None else _exact_text(updated_at)}".encode()
 
 
-def _whole(real: float) -> str:
+def _exact_text(real: float) -> str:
     """As `_exact`."""
     return f"{int(real)}.{int((real - int(real)) * _FRACTION)}"
 
 
 def _compared(connection: sqlite3.Connection, mark: AnchorMark | None, path: Path) -> tuple[_Content, LedgerState, str]:
-    """What a ledger holds, and what it is worth; without an anchor each row is held against its own checksum only.
+    """The contents of a ledger, its state, and why it is not whole. Without an anchor only checksums are checked.
 
     Blocks for some seconds if there are millions of events.
     """
     content, expected = _Content(), 0 if mark is None else mark.events
     with _bounded(connection, path):
-        cursor = connection.execute(f"SELECT {_SEALED} FROM event ORDER BY seq")  # noqa: S608 - our names
+        cursor = connection.execute(f"SELECT {_DIGESTED} FROM event ORDER BY seq")  # noqa: S608 - our names
         while content.events < expected:
-            rows = cursor.fetchmany(min(_SEALED_AT_ONCE, expected - content.events))
+            rows = cursor.fetchmany(min(_DIGESTED_AT_ONCE, expected - content.events))
             if not rows:
                 return content, LedgerState.BEHIND, f"it has {content.events:,} of {expected:,} events"
             content.digest.update(b"".join([row[0] + b"\n" for row in rows]))
             content.events += len(rows)
         if mark is not None and content.digest.hexdigest() != mark.digest:
             return content, LedgerState.DAMAGED, "its events are not those that were written"
-        for (row,) in cursor:  # at most what a kill kept from the anchor, unless there was none
+        for (row,) in cursor:  # events that are newer than the anchor
             content.events += 1
             content.digest.update(row + b"\n")
             number, _, text = row.partition(b"|")
@@ -641,7 +640,7 @@ def _compared(connection: sqlite3.Connection, mark: AnchorMark | None, path: Pat
     return content, LedgerState.WHOLE, ""
 
 
-_SEALED_AT_ONCE: Final = 4096  # rows
+_DIGESTED_AT_ONCE: Final = 4096  # rows
 
 
 def _rows_of(connection: sqlite3.Connection, table: str) -> tuple[bool, int]:
@@ -652,44 +651,46 @@ def _rows_of(connection: sqlite3.Connection, table: str) -> tuple[bool, int]:
 
 
 def _view(connection: sqlite3.Connection, views: dict[str, str]) -> None:
-    """Put views in the place of tables, for this connection only."""
+    """Replace tables by views, for this connection only."""
     for table, query in views.items():
         connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
 
 
 def _anchor_of(path: Path, run: str) -> Anchor:
-    """The anchor of a ledger; a new one of this run if there is none. Raises UnprovenLedgerError, LedgerError."""
+    """The anchor of a ledger; if it is missing, a new one. Raises UnprovenLedgerError, LedgerError."""
     beside = anchors.beside(path)
     with _explained(beside):
         try:
             return Anchor.open(beside) if received.there(beside) else Anchor.create(beside, run)
-        except anchors.IllegibleError:
+        except anchors.UnreadableAnchorError:
             raise _unproven(path, LedgerState.UNANCHORED) from None
 
 
-def _told(path: Path) -> anchors.Told | None:
-    """What the anchor of a ledger tells; None if there is none, or none that can be read. Raises LedgerError."""
+def _read_anchor(path: Path) -> anchors.AnchorReading | None:
+    """The anchor of a ledger; None if it is missing or unreadable. Raises LedgerError."""
     beside = anchors.beside(path)
     with _explained(beside):
         try:
             return anchors.read(beside)
-        except anchors.IllegibleError:
+        except anchors.UnreadableAnchorError:
             return None
 
 
 def missing(path: Path) -> UnprovenLedgerError:
-    """The error for the ledger of a run that was begun, and that is not there."""
+    """The error if a run was begun and its ledger is missing."""
     return _unproven(path, LedgerState.MISSING)
 
 
-def _unproven(path: Path, state: LedgerState, words: str = "") -> UnprovenLedgerError:
+def _unproven(path: Path, state: LedgerState, detail: str = "") -> UnprovenLedgerError:
     what, likely, hint = _UNPROVEN[state]
-    return UnprovenLedgerError(what.format(words or state), where=str(path), likely=likely, hint=hint, state=str(state))
+    return UnprovenLedgerError(
+        what.format(detail or state), where=str(path), likely=likely, hint=hint, state=str(state)
+    )
 
 
 _UNPROVEN: Final = {
     LedgerState.MISSING: (
-        "the ledger of this run is missing, so nothing tells which calls were sent.",
+        "the ledger of this run is missing, so it is not known which calls were sent.",
         "It was deleted, or it was left out when the folder was copied.",
         _WITHOUT,
     ),
@@ -704,9 +705,9 @@ _UNPROVEN: Final = {
         _WITHOUT,
     ),
     LedgerState.UNANCHORED: (
-        "ledger.anchor, which tells what the ledger has to hold, is missing or cannot be read.",
+        "ledger.anchor, which records what the ledger must contain, is missing or cannot be read.",
         "It was deleted, or it was left out when the folder was copied.",
-        f"Nothing was sent. If it is still somewhere, put it back. Without it: {ASSUME_UNKNOWN}.",
+        f"Nothing was sent. If you have it, put it back. Otherwise: {ASSUME_UNKNOWN}.",
     ),
     LedgerState.COPIED: (
         "this folder is a copy: the run was begun in another place.",
@@ -715,15 +716,15 @@ _UNPROVEN: Final = {
             "since is not in this ledger."
         ),
         (
-            "Nothing was sent. Go on in the other place. If you have moved the run, delete what is left of it there, "
-            f"so that only one goes on, and type: {ASSUME_UNKNOWN}."
+            "Nothing was sent. Continue in the other place. If you have moved the run, delete the old folder, so that "
+            f"only one copy continues, and type: {ASSUME_UNKNOWN}."
         ),
     ),
 }
 
 
 def _make(path: Path) -> None:
-    """Write an empty ledger; it appears under its name only when it is whole, so a kill leaves all of it or none."""
+    """Write an empty ledger. It gets its name once it is complete, so a killed process leaves a whole file or none."""
     if received.there(path):
         raise FileExistsError(path)
     with draft(path) as new:
@@ -732,19 +733,19 @@ def _make(path: Path) -> None:
 
 def _set_up(new: Path) -> None:
     with contextlib.closing(sqlite3.connect(new)) as connection:
-        connection.execute("PRAGMA journal_mode = MEMORY")  # no second file that a kill could leave
+        connection.execute("PRAGMA journal_mode = MEMORY")  # no journal file that a killed process could leave
         connection.executescript(SETUP)
-        # of a ledger under its own name there is never a rollback journal (`_require_files`)
+        # so a named ledger never has a rollback journal (`_require_files`)
         connection.execute("PRAGMA journal_mode = WAL")
 
 
 @contextlib.contextmanager
 def rebuilt(path: Path, *, run: str, stamp: str) -> Iterator[tuple[Ledger | None, Ledger]]:
-    """What is left of a ledger, None if nothing is, and an empty one that takes its place when the block ends well.
+    """The old ledger (None if it is missing), and an empty one that replaces it if the block succeeds.
 
-    The run is held meanwhile. The former ledger is kept, with ``stamp`` in its name. ``run``: name of the run, for an
-    anchor that is missing. After a kill in it the ledger is as unproven as before, and the same can be done again.
-    Raises RunHeldError, LedgerError.
+    The run is locked meanwhile. The old ledger is kept, with ``stamp`` in its name. ``run``: name of the run, for a
+    missing anchor. If the process is killed, the old ledger is still there and this can be repeated. Raises
+    RunHeldError, LedgerError.
     """
     with contextlib.ExitStack() as undo:
         undo.enter_context(_hold(path))
@@ -758,11 +759,11 @@ def rebuilt(path: Path, *, run: str, stamp: str) -> Iterator[tuple[Ledger | None
             if left is not None:
                 left.close()
             _put_aside(path, stamp)
-        if _told(path) is None and received.there(beside := anchors.beside(path)):
+        if _read_anchor(path) is None and received.there(beside := anchors.beside(path)):
             _put_aside(beside, stamp)
         anchor = undo.enter_context(contextlib.closing(_anchor_of(path, run)))
         with _explained(path):
-            anchor.adopt(begun=True, **ledger.told())
+            anchor.adopt(begun=True, **ledger.contents())
 
 
 def _left_of(path: Path) -> Ledger | None:
@@ -770,12 +771,12 @@ def _left_of(path: Path) -> Ledger | None:
         return None
     try:
         return Ledger.read(path)
-    except UnprovenLedgerError:  # there is nothing to read
+    except UnprovenLedgerError:  # it cannot be read at all
         return None
 
 
 def _put_aside(path: Path, stamp: str) -> None:
-    """Give a file and what SQLite has beside it another name, the log first: it must not be read into another file."""
+    """Rename a database and SQLite's files beside it, the log first, so that it is never replayed into a new file."""
     for suffix in ("-wal", "-shm", ""):
         file = path.with_name(path.name + suffix)
         if received.there(file):
@@ -795,7 +796,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
-    """Where nothing may be written, SQLite reads a ledger whose log is beside it, or one that nobody is writing."""
+    """Open for reading. In a read-only folder SQLite needs the log beside the ledger, or `immutable`."""
     try:
         return _connect(path)
     except sqlite3.OperationalError:
@@ -803,18 +804,18 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
         return _guarded(path, "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1")
 
 
-def _guarded(path: Path, way: str) -> sqlite3.Connection:
-    """Open a file of SQLite that may come from anywhere: nothing that its schema holds is run.
+def _guarded(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a SQLite file that may be hostile, without running anything in its schema.
 
-    This is what SQLite advises for such files (https://www.sqlite.org/security.html). Raises LedgerError if its tables
-    are not exactly ours, so that no query meets a view, a trigger or an expression of others.
+    Follows SQLite's advice for untrusted files (https://www.sqlite.org/security.html). Raises LedgerError if its tables
+    are not exactly ours, so that no query runs a foreign view, trigger or expression.
     """
     _require_files(path)
     # writes happen on worker threads, one at a time
-    connection = sqlite3.connect(path.absolute().as_uri() + "?" + way, uri=True, check_same_thread=False)
+    connection = sqlite3.connect(path.absolute().as_uri() + "?" + mode, uri=True, check_same_thread=False)
     try:
         connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
-        # of a damaged ledger texts can be anything
+        # texts of a damaged ledger can be any bytes
         connection.text_factory = lambda text: text.decode(errors="replace")
         for limit, most in _LIMITS.items():
             connection.setlimit(limit, most)
@@ -829,28 +830,28 @@ def _guarded(path: Path, way: str) -> sqlite3.Connection:
 
 
 def _require_files(path: Path, *, own: bool = False) -> None:
-    """Raises ReceivedError if one of the files that SQLite would open by its path is not as a ledger has it."""
+    """Raises ReceivedError if a file that SQLite would open is not a plain file, LedgerError for a journal."""
     received.require_file(path, own=own)
     for name in ("-wal", "-shm"):
         beside = path.with_name(path.name + name)
         if received.there(beside):
             received.require_file(beside, own=own)
-    # a rollback journal can name any file, and SQLite would delete that one after playing the journal back
+    # a rollback journal can name any file, and SQLite would delete that file after the rollback
     if received.there(journal := path.with_name(path.name + "-journal")):
         raise LedgerError(
             "there is a rollback journal beside the ledger, and bulkedit makes none.",
             where=str(journal),
-            likely="Someone has put it there: SQLite would write to the ledger what is in it.",
+            likely="Another program made it: SQLite would write its contents to the ledger.",
             hint="Ask who made the folder.",
         )
 
 
 def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises LedgerError if this is no ledger of this version, or if it has more or other tables than one."""
+    """Raises LedgerError if this is not a ledger of this version with exactly its tables."""
     found = _version(connection)
     if found == 0:
         raise UnprovenLedgerError(
-            "this file is no ledger.",
+            "this file is not a ledger.",
             where=str(path),
             likely="It was emptied or replaced.",
             hint=_WITHOUT,
@@ -865,15 +866,15 @@ def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
     with contextlib.closing(sqlite3.connect(":memory:")) as own:
         own.executescript(SETUP)
         ours = _tables(own)
-    # the name that no entry of a schema can take from SQLite: sqlite_schema is only an alias
+    # read from sqlite_master: a file can define its own sqlite_schema, which is only an alias
     there = _tables(connection)
     if there != ours:
         names = [table[1] for table in (*there, *ours) if table not in ours or table not in there]
         raise LedgerError(
             f"the tables of this file are not those of a ledger: {names[0] if names else 'event'!a:.40}.",
             where=str(path),
-            likely="Someone has changed it: a view or a trigger in it would run what they wrote.",
-            hint="Nothing of it was run. Ask who made the folder.",
+            likely="Another program changed it: a view or a trigger in it could run foreign SQL.",
+            hint="Nothing in it was run. Ask who made the folder.",
         )
 
 
@@ -883,23 +884,19 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
-    """Kind, name, table and statement of all that a database has, by name; statements without comments and blanks."""
+    """Kind, name, table and statement of each schema entry, sorted; statements without comments and blanks."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master").fetchmany(_TABLES_AT_MOST + 1)
     return sorted((str(kind), str(name), str(table), _plain(str(sql))) for kind, name, table, sql in rows)
 
 
 def _plain(sql: str) -> str:
-    """A statement without comments to the end of the line, and without blanks.
-
-    Whatever else could hide a comment's signs (quotes, comments of other kinds) is still there, and in no statement of
-    ours.
-    """
+    """A statement without `--` comments and blanks. Quotes and other comments remain, and ours have none."""
     return re.sub(r"\s+", "", re.sub(r"--[^\n]*", "", sql))
 
 
 @contextlib.contextmanager
 def _bounded(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
-    """End what takes far more steps than a file of this size is worth: pages can lead back to one another."""
+    """Interrupt SQLite after far more steps than a file of this size needs: its pages may form a circle."""
     left = 100 * _STEPS + _STEPS_PER_BYTE * _size(path)
 
     def spent() -> bool:
@@ -914,9 +911,9 @@ def _bounded(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
         if left >= 0:
             raise
         raise LedgerError(
-            "this file would take SQLite for ever to read.",
+            "SQLite would never finish reading this file.",
             where=str(path),
-            likely="It was damaged, or made to.",
+            likely="It was damaged, or manipulated.",
             hint=_WITHOUT,
         ) from None
     finally:
@@ -938,7 +935,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _checked(path: Path, *, tolerant: bool = False) -> tuple[sqlite3.Connection, str | None]:
-    """Open an existing ledger of this version; what is wrong with it where that is tolerated."""
+    """Open an existing ledger of this version; with ``tolerant`` also a damaged one, and say what is wrong."""
     with _explained(path), contextlib.ExitStack() as undo:
         if not tolerant:
             _require_files(path, own=True)
@@ -961,29 +958,29 @@ def _damage(connection: sqlite3.Connection) -> str | None:
     except sqlite3.OperationalError:
         raise
     except UnicodeDecodeError:
-        return "a text in it is no UTF-8"
+        return "a text in it is not UTF-8"
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if verdict == "ok" else str(verdict).replace("\n", " ")
 
 
 def _require_rows(connection: sqlite3.Connection, path: Path) -> str | None:
-    """What is wrong with rows that were damaged. Raises LedgerError for rows that were made so, which no ledger has."""
+    """The fault of a damaged row. Raises LedgerError for an invalid row with a correct checksum."""
     damage = None
     for table in (name for _, name, *_ in _tables(connection)):
-        query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {_STRANGE[table]})"  # noqa: S608 - names of our own
+        query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {_INVALID[table]})"  # noqa: S608 - names of our own
         if connection.execute(query).fetchone() == (0,):
             continue
         made = query[:-1].replace("WHERE ", "WHERE (") + f") AND checksum = crc32({_TEXTS[table]}))"
         if connection.execute(made).fetchone() != (0,):
-            raise _strange(path, table)
+            raise _invalid_row(path, table)
         damage = f"a row of table {table} is not as it was written"
     return damage
 
 
-def _strange(path: Path, table: str) -> UnprovenLedgerError:
+def _invalid_row(path: Path, table: str) -> UnprovenLedgerError:
     return UnprovenLedgerError(
-        f"table {table} has a row that no ledger has.",
+        f"table {table} has an invalid row.",
         where=str(path),
         likely="The file was damaged, or changed by hand.",
         hint=_WITHOUT,
@@ -992,7 +989,7 @@ def _strange(path: Path, table: str) -> UnprovenLedgerError:
 
 
 class _explained:  # noqa: N801 - reads as a statement
-    """Turns faults of disk and database into LedgerError."""
+    """Turns errors of the disk and of SQLite into LedgerError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -1005,48 +1002,48 @@ class _explained:  # noqa: N801 - reads as a statement
             raise LedgerError("there is a ledger already.", where=str(self._path)) from error
         if isinstance(error, ReceivedError):
             raise LedgerError(error.what, where=error.where, likely=error.likely, hint=error.hint) from error
-        # SQLite's own words about a damaged file may quote it, and what is in it can be anything
+        # a text of a damaged file can be any bytes
         no_text = isinstance(error, UnicodeDecodeError)
         if no_text or (isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)):
             raise UnprovenLedgerError(
-                f"the ledger is damaged ({'a text in it is no UTF-8' if no_text else error}).",
+                f"the ledger is damaged ({'a text in it is not UTF-8' if no_text else error}).",
                 where=str(self._path),
                 likely="The disk failed, or the file was changed by hand.",
-                hint=f"What can still be read of it: bulkedit report RUN\n{_WITHOUT}",
+                hint=f"To report what can still be read: bulkedit report RUN\n{_WITHOUT}",
                 state=str(LedgerState.DAMAGED),
             ) from error
         if isinstance(error, sqlite3.Error) and _is_locked(error):
             raise LedgerError(
                 f"another program has the ledger open ({error}).",
                 where=str(self._path),
-                likely="A backup is copying it, or a program that shows databases has it open.",
-                hint="Nothing that was recorded is lost. Close that program, then go on with: bulkedit resume RUN",
+                likely="A backup program or a database viewer has it open.",
+                hint="Nothing that was recorded is lost. Close that program, then continue with: bulkedit resume RUN",
             ) from error
         if isinstance(error, sqlite3.Error | OSError):
             raise LedgerError(
                 f"the ledger cannot be used ({getattr(error, 'strerror', None) or error}).",
                 where=str(self._path),
                 likely="The disk may be full or read-only, or the folder may be gone.",
-                hint="Nothing that was recorded is lost. Make room, then go on with: bulkedit resume RUN",
+                hint="Nothing that was recorded is lost. Free some space, then continue with: bulkedit resume RUN",
             ) from error
 
 
 def _is_locked(error: sqlite3.Error) -> bool:
-    """Whether another program holds the file: the last byte of a code is its kind (sqlite.org/rescode.html)."""
+    """Whether another program has locked the file: the low byte is the primary code (sqlite.org/rescode.html)."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _LOCKED
 
 
 def _hold(path: Path) -> IO[bytes]:
-    """Hold the run: the operating system lets go of a dead process's lock by itself. Raises RunHeldError."""
+    """Lock the run; the operating system releases the lock of a dead process. Raises RunHeldError."""
     with _explained(path), contextlib.ExitStack() as undo:
         file = undo.enter_context(received.opened_to_write(path.with_name("run.lock")))
         try:
             _lock(file)
         except BlockingIOError as error:
             raise RunHeldError(
-                f"this run is held by {_holder(file)}.",
+                f"this run is in use by {_holder(file)}.",
                 where=str(path.parent),
-                hint="Wait for it to end, or stop it (a first Ctrl-C there lets it finish what it has begun).",
+                hint="Wait until it ends, or stop it with one Ctrl-C there: it then finishes what it has begun.",
             ) from error
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(file.fileno(), 0)
@@ -1056,16 +1053,16 @@ def _hold(path: Path) -> IO[bytes]:
 
 
 def _lock(file: IO[bytes]) -> None:
-    """Take the lock; once more after a moment, because `is_held` may be looking. Raises BlockingIOError."""
+    """Take the lock; try twice, because `is_held` may have it for a moment. Raises BlockingIOError."""
     try:
         lock(file)
     except BlockingIOError:
-        time.sleep(_LOOK_S)
+        time.sleep(_RETRY_LOCK_S)
         lock(file)
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process works on the run of this ledger now."""
+    """Whether a process has locked the run of this ledger."""
     try:
         with received.opened(path.with_name("run.lock")) as file:
             lock(file, shared=True)
@@ -1086,10 +1083,10 @@ def _holder(file: IO[bytes]) -> str:
 
 
 class GroupCommit:
-    """Commits events in groups, off the event loop, in the order in which they were handed over.
+    """Commits records in groups on a worker thread, in the order in which they were given.
 
-    `run` is a task of its own, started once. `note` hands an event over and goes on; `write` returns once it is
-    durable. After a fault of the ledger both raise it, and nothing more is written.
+    Start `run` once, as a task. `note` queues a record and returns; `write` returns once it is durable. After an error
+    of the ledger both raise it, and nothing more is written.
     """
 
     def __init__(
@@ -1100,15 +1097,15 @@ class GroupCommit:
         committed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
-        self._noted = noted  # told each record that is handed over
-        self._committed = committed  # told the size of each group
+        self._noted = noted  # called with each record
+        self._committed = committed  # called with the size of each group
         self._waiting: list[Record] = []
         self._wake = anyio.Event()
-        self._durable = anyio.Event()  # of the events that are waiting now
+        self._durable = anyio.Event()  # set once the waiting records are durable
         self._fault: LedgerError | None = None
 
     async def run(self) -> None:
-        """Commit until cancelled; a group that is on its way is finished first."""
+        """Commit until cancelled; a commit that has begun is finished first."""
         while True:
             await self._wake.wait()
             self._wake = anyio.Event()
@@ -1131,7 +1128,7 @@ class GroupCommit:
             self._committed(len(events))
 
     def note(self, event: Record) -> None:
-        """Hand a record over; it is durable before any later `write` returns."""
+        """Queue a record; it is durable before any later `write` returns."""
         if self._fault is not None:
             raise self._fault
         self._waiting.append(event)
@@ -1139,7 +1136,7 @@ class GroupCommit:
         self._wake.set()
 
     async def write(self, event: Event) -> None:
-        """Hand an event over and wait until it is durable."""
+        """Queue an event and wait until it is durable."""
         self.note(event)
         durable = self._durable
         await durable.wait()
@@ -1147,7 +1144,7 @@ class GroupCommit:
             raise self._fault
 
     async def finish(self) -> None:
-        """Commit what is left, once `run` has ended. Raises LedgerError where something is not durable."""
+        """Commit the rest, after `run` has ended. Raises LedgerError if something is not durable."""
         if self._waiting:
             events, self._waiting = self._waiting, []
             await self._commit(events)

@@ -1,4 +1,4 @@
-"""What a ledger holds, as frames."""
+"""The contents of a ledger as polars frames."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from bulkedit.runs.ledger import Ledger
 
-# One row a call: its last event.
-STANDINGS: Final = pl.Schema(
+# one row per call: its last event
+STATES: Final = pl.Schema(
     {
         "call": pl.UInt32(),
         "state": pl.String(),
@@ -30,15 +30,15 @@ STANDINGS: Final = pl.Schema(
         "expected_version_updated_at": pl.Float64(),
     }
 )
-# One row a call: its first event.
+# one row per call: its first event
 BEGUN: Final = pl.Schema({"call": pl.UInt32(), "begun": pl.Float64()})  # epoch seconds
 PACES: Final = pl.Schema({"bin": pl.UInt32(), "quota": pl.Float64()})
 ACTIVITY: Final = pl.Schema({"bin": pl.UInt32(), "state": pl.String(), "events": pl.UInt32(), "throttles": pl.UInt32()})
 
 
 def states(ledger: Ledger, wanted: Collection[str] = LAST_ROW) -> pl.DataFrame:
-    """Where every call stands that was ever begun: call and the wanted columns of `STANDINGS`, sorted by call."""
-    schema = pl.Schema({name: kind for name, kind in STANDINGS.items() if name in {"call", *wanted}})
+    """The state of every call that was begun: call and the wanted columns of `STATES`, sorted by call."""
+    schema = pl.Schema({name: kind for name, kind in STATES.items() if name in {"call", *wanted}})
     frames = [pl.DataFrame(rows, schema=schema, orient="row") for rows in ledger.last_rows(tuple(schema))]
     return pl.concat([pl.DataFrame(schema=schema), *frames]).sort("call")
 
@@ -48,8 +48,8 @@ def beginnings(ledger: Ledger) -> pl.DataFrame:
     return _frame(ledger, "SELECT call, min(at) FROM event GROUP BY call ORDER BY call", BEGUN)
 
 
-def last_standings(ledger: Ledger) -> pl.DataFrame:
-    """Where every call stands that was ever begun, and nothing more: call UInt32, state String; any order."""
+def last_states(ledger: Ledger) -> pl.DataFrame:
+    """The state of every call that was begun: columns call UInt32 and state String, in any order."""
     last = ledger.last_codes()
     names = last.names
     frame = pl.DataFrame({"code": pl.Series(list(last.of_call), dtype=pl.UInt8)}).with_row_index("call")
@@ -60,10 +60,10 @@ def last_standings(ledger: Ledger) -> pl.DataFrame:
 
 
 def activity(ledger: Ledger, bins: int) -> pl.DataFrame:
-    """What happened when: the run's time from first to last event in so many bins of equal width.
+    """Events over time. ``bins``: number of bins of equal width from the first event to the last.
 
-    Columns bin UInt32, state String, events UInt32 (that lead to it) and throttles UInt32 (refused for the
-    quota since the call's event before), sorted; bins without events are left out.
+    Columns `ACTIVITY`, sorted: bin, state, events (that led to the state) and throttles (since the call's previous
+    event). Bins without events are left out.
     """
     query = """
         WITH span AS (SELECT min(at) AS first, max(max(at) - min(at), 1e-9) AS length FROM event),
@@ -76,9 +76,9 @@ def activity(ledger: Ledger, bins: int) -> pl.DataFrame:
 
 
 def paces(ledger: Ledger, bins: int) -> pl.DataFrame:
-    """The quota of updates as the run took it to be, in the bins of `activity`: columns `PACES`, sorted by bin.
+    """The quota of updates that the run assumed, in the bins of `activity`: columns `PACES`, sorted by bin.
 
-    The last word of each bin; bins without one are left out.
+    The last value of each bin; bins without a value are left out.
     """
     query = """
         WITH span AS (SELECT min(at) AS first, max(max(at) - min(at), 1e-9) AS length FROM event)
@@ -91,7 +91,7 @@ def paces(ledger: Ledger, bins: int) -> pl.DataFrame:
 
 
 def completion_times(ledger: Ledger) -> pl.Series:
-    """Seconds from each applied call's acceptance to the look that found it applied: Float64."""
+    """Seconds from each applied call's acceptance to the poll that found it applied: Float64."""
     query = """
         SELECT max(CASE state WHEN 'applied' THEN at END) - max(CASE state WHEN 'accepted' THEN at END) AS s
         FROM event WHERE state IN ('accepted', 'applied') GROUP BY call HAVING s IS NOT NULL

@@ -1,6 +1,6 @@
-"""A run in its log: how it begins and ends, and each record that goes to the ledger.
+"""Log lines of a run: its begin, its end, and each record of the ledger.
 
-Of a call the log has its outcome, and each request (`bulkedit.client.logged`). The ledger has more, and alone counts.
+Requests are logged by `bulkedit.client.logged`. The ledger is complete and authoritative, the log is not.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from bulkedit.runs.counters import RunCounters
     from bulkedit.runs.ledger import Record
 
-# what each outcome and each answer says is in other lines
+# logged at level DEBUG: the outcome and the requests have lines of their own
 _DETAILS: Final = frozenset({CallState.INTENDED, CallState.ACCEPTED, CallState.PLANNED})
 
 
 class RecordLog:
-    """Logs what goes to the ledger, with the image set of each call, which the ledger does not have."""
+    """Logs each record of the ledger, with the image set of its call, which the ledger does not have."""
 
     def __init__(self) -> None:
         self._image_sets: dict[int, str] = {}  # by call, of open lanes
 
     def opens(self, lane: Lane) -> None:
-        """The lane's calls come next."""
+        """The lane is opened."""
         self._image_sets.update({call.call: call.image_set_id for call in lane.calls})
 
     def closes(self, calls: Iterable[int]) -> None:

@@ -1,4 +1,4 @@
-"""What a run is told: by a user (`bulkedit.options.running`), and what the engine makes of it."""
+"""The engine's options, made from the user's options of a run (`bulkedit.options.running`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UPDATES_IN_FLIGHT: Final = _DEFAULT.max_in_flight  # endpoints-quotas: concurren
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """How a run goes about its plan; times in seconds."""
+    """Options of the engine; times in seconds."""
 
     rates: Mapping[Operation, Rate | Auto] = field(
         default_factory=lambda: {operation: Auto(rate) for operation, rate in DOCUMENTED.items()}
@@ -29,20 +29,19 @@ class EngineOptions:
     workers: int = _DEFAULT.workers  # requests under way at once
     max_in_flight: int = UPDATES_IN_FLIGHT  # image sets with an update under way at once
     on_conflict: OnConflict = _DEFAULT.on_conflict
-    unlock_timeout_s: float = _DEFAULT.unlock_timeout  # an image set locked for longer is left alone, and reported
-    max_attempts: int = _DEFAULT.max_attempts  # updates of one call that may meet faults; throttles do not count
-    retry_for_s: float = (
-        _DEFAULT.retry_for
-    )  # from a call's first fault to its last attempt; or of the service, for the run
+    unlock_timeout_s: float = _DEFAULT.unlock_timeout  # a call is left unresolved if its image set is locked for longer
+    max_attempts: int = _DEFAULT.max_attempts  # requests of one call after faults; throttles do not count
+    # from a call's first fault to its last attempt; and how long the service may not answer before the run stops
+    retry_for_s: float = _DEFAULT.retry_for
     max_errors: MaxErrors | None = None  # edits that may be rejected or fail before the run stops
     min_sample: int = _DEFAULT.min_sample  # edits completed before a share of errors counts
     halt: Halt = _DEFAULT.halt
 
     @classmethod
     def of(cls, wanted: RunOptions) -> EngineOptions:
-        """As the engine takes what a user wants. Raises UsageError for a rate or a limit that is not understood."""
+        """Convert the user's options. Raises UsageError for an invalid rate or limit."""
         paces = {
-            # the quotas of copies and deletions are their own: the rate is that of updates
+            # the user's rate is that of updates; copies and deletions have their own quotas
             operation: Auto(quota) if operation in WRITES else parse_read_pace(wanted.read_rate, operation)
             for operation, quota in DOCUMENTED.items()
         }
@@ -63,8 +62,8 @@ class EngineOptions:
 
 
 def begun_with(run: Run) -> RunOptions:
-    """The options that a run was begun with. One that began before an option was there has its default.
+    """The options that a run was begun with; options that are newer than the run have their defaults.
 
-    Raises ReceivedError for what no run has.
+    Raises ReceivedError for invalid options.
     """
     return received.record(RunOptions, run.settings["options"], str(run.folder / "run.json"))

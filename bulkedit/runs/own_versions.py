@@ -1,9 +1,8 @@
-"""Which versions of an image set a run has made, also by study-wide calls that name another image set of its study.
+"""The versions of an image set that a run has made, including those by study-wide calls for other image sets.
 
-The ledger has the version that each call made of the image set that it names. A study-wide call changes the other
-primary image sets of the study too: they are found by a search, and the versions that it made of them by their times.
-Verification and the planning of a revert both ask here, so that they agree on what another writer has made. This is no
-fold of events: it joins what `bulkedit.runs.changes` tells with the versions that the service lists.
+The ledger has the version that each call made of the image set that it names. A study-wide call also changes the other
+primary image sets of the study. They are found by a search, and their versions by time. `verify` and `revert` both use
+this module, so that they agree on what another writer has made.
 """
 
 from __future__ import annotations
@@ -20,28 +19,28 @@ if TYPE_CHECKING:
 
     Versions = Callable[[str], Awaitable[list[ImageSet] | Refused]]
 
-_TOGETHER_S: Final = 120.0  # versions that one study-wide call has made are this close in time
+_TOGETHER_S: Final = 120.0  # the versions made by one study-wide call are at most this far apart
 
 
 @dataclass(slots=True)
 class OwnVersions:
-    """What a run has made of one image set."""
+    """The versions of one image set that a run has made."""
 
-    made: dict[int, int] = field(default_factory=dict)  # version that a call made -> its expected_version
-    # Versions that an applied call or another writer has made, which cannot be told: both hold what the one before
-    # holds (`bulkedit.runs`: a lost answer, and an image set that already read as the call would leave it).
+    made: dict[int, int] = field(default_factory=dict)  # version made by a call -> its expected version
+    # Versions by an applied call or by another writer: after a lost answer, and with the content of the version before,
+    # nothing shows which.
     unclaimed: set[int] = field(default_factory=set)
-    untold: bool = False  # a study-wide call has changed the image set in a version that cannot be told
+    unidentified: bool = False  # a study-wide call has made an unknown version of the image set
 
     def add(self, expected_version: int | None, version: int | None) -> None:
-        """An applied call that names this image set."""
+        """Add an applied call that names this image set."""
         if version is not None and expected_version is not None:
             self.made[version] = expected_version
         elif expected_version is not None:
             self.unclaimed.add(expected_version + 1)
 
     def others(self, listed: Iterable[ImageSet], since: int) -> list[int]:
-        """Versions after ``since`` that other writers have made. Those of failed updates change nothing."""
+        """Versions after ``since`` by other writers, without those of failed updates, which change nothing."""
         return sorted(
             one.version
             for one in listed
@@ -51,10 +50,10 @@ class OwnVersions:
     async def add_study_wide(
         self, listed: Sequence[ImageSet], calls: Iterable[Mapping[str, Any]], versions: Versions
     ) -> dict[int, int]:
-        """Applied study-wide calls that name other image sets: rows of `bulkedit.runs.changes.STUDY_WIDE`.
+        """Add applied study-wide calls that name other image sets: rows of `bulkedit.runs.changes.STUDY_WIDE`.
 
-        ``listed``: the versions of this image set; ``versions``: reads those of another. Returns the version that each
-        call has made, by ``completed_by``, of the calls of which it can be told.
+        ``listed``: the versions of this image set; ``versions``: reads those of another. Returns the version made by
+        each call, by ``completed_by``, if it can be identified.
         """
         found: dict[int, int] = {}
         for call in calls:
@@ -62,7 +61,7 @@ class OwnVersions:
             named = [] if isinstance(lead, Refused) else [one for one in lead if one.version == call["version"]]
             version = made_with(named[0], listed, self.made.keys() | self.unclaimed) if named else None
             if version is None:
-                self.untold = True
+                self.unidentified = True
             else:
                 self.made[version.version] = version.version - 1
                 found[call["completed_by"]] = version.version
@@ -70,7 +69,7 @@ class OwnVersions:
 
 
 def own_versions(image_set_id: str, changes: Iterable[Mapping[str, Any]]) -> OwnVersions:
-    """The versions that calls have made which name the image set. ``changes``: rows of `CHANGES`."""
+    """The versions made by calls that name the image set. ``changes``: rows of `bulkedit.runs.changes.CHANGES`."""
     own = OwnVersions()
     for change in changes:
         if change["lead"] == image_set_id and change["state"] == CallState.APPLIED:
@@ -79,10 +78,10 @@ def own_versions(image_set_id: str, changes: Iterable[Mapping[str, Any]]) -> Own
 
 
 def made_with(lead: ImageSet, listed: Sequence[ImageSet], taken: Collection[int]) -> ImageSet | None:
-    """The version of a sibling that the study-wide call made which made version ``lead`` of the image set it named.
+    """The version of a sibling that was made by the same study-wide call as version ``lead``.
 
-    The service changes all image sets of a study in one stroke, so it is the version nearest in time; ``taken`` are
-    those that calls of the run made otherwise. None if no version is near.
+    The service changes all image sets of a study at once, so it is the version closest in time. ``taken``: versions
+    made by other calls of the run. None if no version is close enough.
     """
     if lead.updated_at is None:
         return None

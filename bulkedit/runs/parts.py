@@ -1,6 +1,6 @@
-"""Split calls and their parts: which call of the plan a part comes from, and which part carries an edit. Pure.
+"""Split calls and their parts: the planned call of each part, and the part that carries each edit.
 
-A part can be split again. The ledger has parents before their parts, and a part has a higher number than its parent.
+A part can be split again. The ledger lists parents before their parts, and a part has a higher number than its parent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a run stands and when it will be done: a snapshot of numbers, and what follows from them. Pure."""
+"""The progress of a run: a snapshot of its numbers, and an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One moment of a run; rates per second, times in seconds."""
+    """A snapshot of a run; rates per second, times in seconds."""
 
     calls: int
     completed: int  # calls
     outcomes: dict[Outcome, int]  # edits
     in_flight: int  # image sets with an update under way
     per_second: float  # calls completed, over the last minute
-    quota_per_second: float  # of updates: as given, or as learned so far
-    requests: int  # of this process, reads included
-    throttled: int  # of these
-    limited_by: WaitReason | None  # what has held calls back for longest
+    quota_per_second: float  # of updates, given or measured
+    requests: int  # of this process, including reads
+    throttled: int  # throttled requests among them
+    limited_by: WaitReason | None  # what has delayed calls for longest
     longest_lane: int  # calls left in the longest lane that is open
-    longest_ahead: int  # calls of the longest lane that may still be to open
-    completion_p50_s: float | None  # from acceptance to call_outcomes, as observed; of the latest 128 updates
+    longest_ahead: int  # calls of the longest lane that is not open yet, at most
+    completion_p50_s: float | None  # from acceptance to completion, of the latest 128 updates
     completion_p95_s: float | None
 
     @property
     def phase(self) -> Phase:
-        """What is being done; as `bulkedit._progress.Advance` has it, with `done` and `total`."""
+        """The phase of the work; with `done` and `total` as in `bulkedit._progress.Advance`."""
         return Phase.SENDING
 
     @property
@@ -53,15 +53,14 @@ class Progress:
 
     @property
     def throttled_share(self) -> float:
-        """Of all requests, those that were refused for a quota."""
+        """Throttled requests as a share of all requests."""
         return self.throttled / self.requests if self.requests else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """The longer of two: all calls at the rate that they go, and the longest lane one call after another.
+        """The longer of two: all calls at the current rate, and the longest lane, call after call.
 
-        The rate is the quota's where that is what holds calls back, else what was reached in the last minute. None
-        before anything can be said.
+        The rate is the quota if that delays calls, else the rate of the last minute. None while no rate is known.
         """
         if not self.left:
             return 0.0

@@ -1,16 +1,15 @@
-"""A run whose ledger is incomplete: each call without proof is compared with its image set.
+"""Rebuilds an incomplete ledger (--assume-unknown): each call without proof is compared with its image set.
 
-Nothing is sent here. What is left of the ledger is carried over to a new one, with what the image sets themselves show:
+Nothing is changed in the data store. A new ledger gets the intact rows of the old one, and what the versions of the
+image sets show. Calls of one lane are made in order, so their versions are in the same order. For each lane:
 
-1.  A version since the run was begun whose whole document is that of the version before with the call applied is the
-    call's. Calls of one lane are made one after another, so their versions are in the same order.
-2.  A call that comes after all that were made so, and whose effect the image set has already, is made; no version is
-    claimed for it.
-3.  The next one was not made, but its request may still be on its way. Its expected version can only be the latest
-    one, so the call has an unknown outcome with that expected version: of it and the request that is sent now, at most
-    one can win. Those behind it have not been sent.
-4.  A call that was passed over, while a later one of its lane was made, had an outcome that is lost; it was not made.
-5.  What cannot be told, such as a copy, is said so, and is never sent again.
+1.  If a version since the run began is the version before it with the call applied, the call made it.
+2.  A later call whose effect the image set already has counts as applied, without a version.
+3.  The next call was not made, but its request may still arrive. Its expected version can only be the latest one. So
+    its outcome is unknown with that expected version, and at most one of the two requests can succeed. The calls after
+    it were not sent.
+4.  A call without a version, before one with a version, was not made; its outcome was lost, and it counts as failed.
+5.  A call that cannot be compared, such as a copy, counts as failed with an unknown outcome and is never sent again.
 """
 
 from __future__ import annotations
@@ -46,34 +45,34 @@ if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
     from bulkedit.runs.ledger import Ledger, Made
 
-_SKEW_S: Final = 600.0  # as far as AWS lets two clocks be apart, twice
+_SKEW_S: Final = 600.0  # twice the difference of clocks that AWS accepts
 _WORKERS: Final = 16
 _MADE: Final = "found made in this version, after the ledger was lost"
-_HELD: Final = "found in the image set already, after the ledger was lost"
-_DOUBTFUL: Final = "not found made, after the ledger was lost; a request may still be on its way"
-_LEFT: Final = "not found made, after the ledger was lost"
-_OVERTAKEN: Final = "not found made, though a later call was; what became of it was lost with the ledger"
-_COPY: Final = "what was made by a copy cannot be told from its image set"
+_ALREADY_THERE: Final = "found in the image set already, after the ledger was lost"
+_OUTCOME_UNKNOWN: Final = "not found made, after the ledger was lost; a request may still arrive"
+_NOT_MADE: Final = "not found made, after the ledger was lost"
+_OVERTAKEN: Final = "not found made, though a later call was; its outcome was lost with the ledger"
+_COPY: Final = "the result of a copy cannot be found out from its image set"
 
 
 @dataclass(slots=True)
 class Reconciled:
-    """Numbers of calls; parts of split calls are calls."""
+    """Numbers of calls; parts of split calls count as calls."""
 
-    proven: int = 0  # by what is left of the ledger
+    proven: int = 0  # by intact rows of the old ledger
     made: int = 0  # found in a version of their own
-    held: int = 0  # found in the image set, in no version of their own
-    doubtful: int = 0  # not made; a request may be on its way
-    left: int = 0  # not made, and not sent
-    overtaken: int = 0  # not made, though a later one was
-    unknown: int = 0  # nothing tells
-    stamp: str = ""  # in the name of the former ledger, if there was one
+    already_there: int = 0  # found in the image set, without a version of their own
+    outcome_unknown: int = 0  # not made, but a request may still arrive
+    not_made: int = 0  # and not sent
+    overtaken: int = 0  # not made, though a later call was
+    unknown: int = 0  # cannot be compared
+    stamp: str = ""  # in the name of the old ledger, if there was one
 
 
 async def reconcile(run: Run, client: Client, read_rate: str) -> Reconciled:
-    """Put a ledger that tells all in the place of what is left. ``read_rate``: as the flag.
+    """Replace an incomplete ledger by a complete one. ``read_rate``: as the option.
 
-    Raises RunHeldError, LedgerError, and what `bulkedit.client.reader.Reader` raises; then nothing is changed.
+    Raises RunHeldError, LedgerError, and what `bulkedit.client.reader.Reader` raises; then the old ledger is unchanged.
     """
     reader = Reader(client, read_paces(read_rate), random.SystemRandom())
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -88,7 +87,7 @@ class _Reconciliation:
         self._left = left
         self._ledger = ledger
         begun = datetime.fromisoformat(run.about["created"]).timestamp()
-        self._since = begun - _SKEW_S  # no version before is the run's
+        self._since = begun - _SKEW_S  # the run has made no earlier version
         self.found = Reconciled(stamp=stamp if left is not None else "")
 
     async def carry_out(self) -> Reconciled:
@@ -115,7 +114,7 @@ class _Reconciliation:
         return [event for events in found for event in events]
 
     def _carry_over(self) -> None:
-        """What is left and whole, without what an earlier comparison could not tell."""
+        """Copy the intact rows, except failures of an earlier comparison with an unknown outcome."""
         if self._left is None:
             return
         sound = self._sound_parts(self._left.parts())
@@ -123,31 +122,31 @@ class _Reconciliation:
         split = {part.parent for part in sound}
         records: list[Event | Part | Made] = [*sound, *self._left.made()]
         last: dict[int, CallState] = {}
-        for event in self._left.whole_events():
-            torn = event.state is CallState.SPLIT and event.call not in split
-            if event.call in numbers and not torn and not (event.reason or "").startswith(UNKNOWN_REASON):
+        for event in self._left.intact_events():
+            inconsistent = event.state is CallState.SPLIT and event.call not in split
+            if event.call in numbers and not inconsistent and not (event.reason or "").startswith(UNKNOWN_REASON):
                 records.append(event)
                 last[event.call] = event.state
         self._ledger.append(records)
         self.found.proven = sum(state.completed for state in last.values())
 
     def _sound_parts(self, found: list[Part]) -> list[Part]:
-        """Parts of calls whose every edit is in one of their parts; of others nothing tells what was sent."""
+        """The parts of calls whose every edit is in a part; for others it is not known what was sent."""
         split: dict[int, list[Part]] = defaultdict(list)
         for part in found:
             split[part.parent].append(part)
         edits_of = {part.call: set(part.edits) for part in found}
-        torn: set[int] = set()
+        inconsistent: set[int] = set()
         for parent in sorted(split):
             whole = edits_of.get(parent)
             if whole is None and parent < self._plan.counts["calls"]:
                 whole = set(self._plan.edits_of(parent).get_column("edit").to_list())
-            if parent in torn or whole != {edit for part in split[parent] for edit in part.edits}:
-                torn |= {part.call for part in split[parent]}
-        return [part for part in found if part.call not in torn]
+            if parent in inconsistent or whole != {edit for part in split[parent] for edit in part.edits}:
+                inconsistent |= {part.call for part in split[parent]}
+        return [part for part in found if part.call not in inconsistent]
 
     def _claimed(self) -> dict[int, int]:
-        """Versions that calls and parts have made, by what is left."""
+        """The latest version that each planned call or its parts have made, by the intact rows."""
         frame = ledger_frames.states(self._ledger, ("state", "version"))
         applied = frame.filter((frame["state"] == str(CallState.APPLIED)) & frame["version"].is_not_null())
         by_part: dict[int, int] = dict(applied.select("call", "version").iter_rows())
@@ -160,35 +159,35 @@ class _Reconciliation:
 
     @property
     def reader(self) -> Reader:
-        """What asks the service."""
+        """Sends the reads."""
         return self._reader
 
     @property
     def since(self) -> float:
-        """Epoch seconds before which the run has made nothing."""
+        """Epoch seconds; the run has made no earlier version."""
         return self._since
 
 
 def _left_in(history: History, lanes: list[Lane]) -> list[tuple[Lane, Lane]]:
-    """Lanes that have calls without proof, each as it was planned, and with those calls only."""
+    """Lanes that have calls without proof: each as planned, and with only those calls."""
     return [(lane, left) for lane in lanes if (left := history.left_of(lane))]
 
 
 @dataclass(slots=True)
 class _Seen:
-    """An image set as it is, and its calls without proof, in order."""
+    """An image set as it is now, and its calls without proof in order."""
 
     calls: list[PlannedCall]
     latest: ImageSet | None = None  # None: it is gone
     versions: list[ImageSet] = field(default_factory=list)  # oldest first, without failed ones
     document: JsonObject | None = None  # of the latest version, if the run can have changed it
-    made: dict[int, int] = field(default_factory=dict)  # call to version
-    held: set[int] = field(default_factory=set)  # calls that had nothing to change when they were passed over
-    failed: set[int] = field(default_factory=set)  # versions that failed updates have left, whoever sent them
+    made: dict[int, int] = field(default_factory=dict)  # call -> version
+    already_there: set[int] = field(default_factory=set)  # calls without a version that had nothing to change
+    failed: set[int] = field(default_factory=set)  # versions left by failed updates of any writer
 
 
-class _UntoldError(Exception):
-    """The service does not tell what this takes."""
+class _UnknownOutcomeError(Exception):
+    """A lane cannot be compared."""
 
 
 class _VersionFields(TypedDict, total=False):
@@ -198,7 +197,7 @@ class _VersionFields(TypedDict, total=False):
 
 
 class _Examination:
-    """One lane, whose calls are made one after another."""
+    """The comparison of one lane."""
 
     def __init__(
         self, planned: Lane, lane: Lane, whole: _Reconciliation, history: History, claimed: dict[int, int]
@@ -213,36 +212,36 @@ class _Examination:
         self._documents: dict[tuple[str, int], JsonObject] = {}
 
     async def events(self) -> list[Event | Part]:
-        """What the ledger is to hold of the lane."""
+        """The lane's rows for the new ledger."""
         calls = self._lane.calls
         if any(call.copy_step is not None for call in calls):
-            return self._untold(_COPY)
+            return self._unknown(_COPY)
         seen: dict[str, _Seen] = {}
         for call in calls:
             seen.setdefault(call.image_set_id, _Seen([])).calls.append(call)
         try:
             for image_set_id, one in seen.items():
-                await self._look(image_set_id, one)
+                await self._poll(image_set_id, one)
             await self._decide(seen)
-        except _UntoldError as reason:
-            return self._untold(str(reason))
+        except _UnknownOutcomeError as reason:
+            return self._unknown(str(reason))
         return self._events
 
-    def _untold(self, reason: str) -> list[Event | Part]:
+    def _unknown(self, reason: str) -> list[Event | Part]:
         self._found.unknown += len(self._lane.calls)
         return [self._event(call, CallState.FAILED, f"{UNKNOWN_REASON}: {reason}") for call in self._lane.calls]
 
-    # what the service shows
+    # reads
 
-    async def _look(self, image_set_id: str, seen: _Seen) -> None:
+    async def _poll(self, image_set_id: str, seen: _Seen) -> None:
         reader = self._whole.reader
         latest = await reader.completed(image_set_id)
         if isinstance(latest, Refused):
             if latest.kind not in {Refusal.NOT_FOUND, Refusal.STALE}:
-                raise _UntoldError(f"the image set cannot be read ({latest.code})")
+                raise _UnknownOutcomeError(f"the image set cannot be read ({latest.code})")
             return
         if latest.state is ImageSetState.LOCKED:
-            raise _UntoldError("the image set stays locked")
+            raise _UnknownOutcomeError("the image set stays locked")
         if latest.state is ImageSetState.DELETED:
             return
         seen.latest = latest
@@ -253,7 +252,7 @@ class _Examination:
         seen.document = await self._document(image_set_id, latest.version)
         listed = await reader.versions(image_set_id)
         if isinstance(listed, Refused):
-            raise _UntoldError(f"its versions cannot be listed ({listed.code})")
+            raise _UnknownOutcomeError(f"its versions cannot be listed ({listed.code})")
         seen.versions = sorted((one for one in listed if not one.failed), key=lambda one: one.version)
         seen.failed = {one.version for one in listed if one.failed}
         await self._match(image_set_id, seen, after=max(proven, default=0))
@@ -266,7 +265,7 @@ class _Examination:
         if key not in self._documents:
             found = await self._whole.reader.metadata(image_set_id, version)
             if isinstance(found, Refused):
-                raise _UntoldError(f"version {version} cannot be read ({found.code})")
+                raise _UnknownOutcomeError(f"version {version} cannot be read ({found.code})")
             self._documents[key] = found
         return self._documents[key]
 
@@ -274,7 +273,7 @@ class _Examination:
         return None if call.revert_to is None else await self._document(call.image_set_id, call.revert_to)
 
     async def _match(self, image_set_id: str, seen: _Seen, *, after: int) -> None:
-        """Find each call's version among those since the run was begun."""
+        """Find each call's version among those since the run began."""
         position = 0
         for before, version in zip(seen.versions, seen.versions[1:], strict=False):
             if version.version <= after or not self._is_since(version):
@@ -287,19 +286,21 @@ class _Examination:
                 call = seen.calls[place]
                 if follows(call.as_request(0), old, new, await self._target(call)):
                     seen.made[call.call] = version.version
-                    seen.held |= {one.call for one in seen.calls[position:place] if await self._holds(one, old)}
+                    seen.already_there |= {
+                        one.call for one in seen.calls[position:place] if await self._is_there(one, old)
+                    }
                     position = place + 1
                     break
 
-    async def _holds(self, call: PlannedCall, document: JsonObject) -> bool:
+    async def _is_there(self, call: PlannedCall, document: JsonObject) -> bool:
         return holds(call.as_request(0), document, await self._target(call))
 
-    # what it means
+    # decisions
 
     async def _decide(self, seen: dict[str, _Seen]) -> None:
         calls = self._lane.calls
         last = max((i for i, call in enumerate(calls) if call.call in seen[call.image_set_id].made), default=-1)
-        is_open = False  # whether a call was met that was not made
+        is_open = False  # whether an earlier call was not made
         for place, call in enumerate(calls):
             one = seen[call.image_set_id]
             if (version := one.made.get(call.call)) is not None:
@@ -307,73 +308,73 @@ class _Examination:
                 self._note(call, CallState.APPLIED, _MADE, expected_version=version - 1, version=version)
             elif place < last:
                 await self._passed_over(call, one)
-            elif not is_open and one.document is not None and await self._holds(call, one.document):
-                self._held(call)
+            elif not is_open and one.document is not None and await self._is_there(call, one.document):
+                self._note_already_there(call)
             else:
                 await self._not_made(call, one, first=not is_open)
                 is_open = True
 
     async def _passed_over(self, call: PlannedCall, seen: _Seen) -> None:
-        if call.call in seen.held or (
-            not seen.made and seen.document is not None and await self._holds(call, seen.document)
+        if call.call in seen.already_there or (
+            not seen.made and seen.document is not None and await self._is_there(call, seen.document)
         ):
-            self._held(call)
+            self._note_already_there(call)
         else:
             self._found.overtaken += 1
             self._note(call, CallState.FAILED, _OVERTAKEN)
 
-    def _held(self, call: PlannedCall) -> None:
-        self._found.held += 1
-        self._note(call, CallState.APPLIED, _HELD)
+    def _note_already_there(self, call: PlannedCall) -> None:
+        self._found.already_there += 1
+        self._note(call, CallState.APPLIED, _ALREADY_THERE)
 
     async def _not_made(self, call: PlannedCall, seen: _Seen, *, first: bool) -> None:
         if first and call.units > 1 and seen.document is not None:
             call = await self._without_what_is_there(call, seen.document)
         latest = seen.latest
         if first and latest is not None and self._may_name(call, seen, latest.version):
-            self._found.doubtful += 1
+            self._found.outcome_unknown += 1
             self._note(
                 call,
                 CallState.OUTCOME_UNKNOWN,
-                _DOUBTFUL,
+                _OUTCOME_UNKNOWN,
                 expected_version=latest.version,
                 expected_version_updated_at=latest.updated_at,
             )
             return
-        self._found.left += 1
+        self._found.not_made += 1
         if call.call in self._history.begun:
-            self._note(call, CallState.PLANNED, _LEFT)
+            self._note(call, CallState.PLANNED, _NOT_MADE)
 
     def _may_name(self, call: PlannedCall, seen: _Seen, latest: int) -> bool:
-        """Whether a request of the call can have named the latest version: its row may insist on another one."""
+        """Whether a request of the call can have named the latest version: its row may name another one."""
         if call.version is None:
             return True
         beyond = {number for number in seen.failed if call.version < number <= latest}
         return len(beyond) == latest - call.version
 
     async def _without_what_is_there(self, call: PlannedCall, document: JsonObject) -> PlannedCall:
-        """Of a call that was refused and made in parts: split off what is there; what is not is left to do."""
+        """Split a call that was made in parts: one part has the edits that are there. Returns the rest."""
         edits = await to_thread.run_sync(self._history.edits_of, call.call)
         there: set[int] = set()
         for unit in edits.get_column("unit").unique(maintain_order=True):
             one = await to_thread.run_sync(part_of, call, edits.filter(edits["unit"] == unit), call.call)
-            if await self._holds(one, document):
+            if await self._is_there(one, document):
                 there.add(unit)
         if not 0 < len(there) < call.units:
             return call
         (made, its), (left, others) = parts(
             call, edits, self._history.new_call, guilty=lambda edit: edit["unit"] in there
         )
-        self._note(call, CallState.SPLIT, _LEFT)
+        self._note(call, CallState.SPLIT, _NOT_MADE)
         for part, numbers in ((made, its), (left, others)):
             self._events.append(Part(part.call, call.call, numbers))
-        self._held(made)
+        self._note_already_there(made)
         return left
 
-    def _note(self, call: PlannedCall, state: CallState, reason: str, **told: Unpack[_VersionFields]) -> None:
-        self._events.append(self._event(call, state, reason, **told))
+    def _note(self, call: PlannedCall, state: CallState, reason: str, **versions: Unpack[_VersionFields]) -> None:
+        self._events.append(self._event(call, state, reason, **versions))
 
-    def _event(self, call: PlannedCall, state: CallState, reason: str, **told: Unpack[_VersionFields]) -> Event:
+    def _event(self, call: PlannedCall, state: CallState, reason: str, **versions: Unpack[_VersionFields]) -> Event:
         before = self._history.begun.get(call.call, {})
         counters = {name: before.get(name, 0) for name in ("attempts", "throttles", "faults", "conflicts")}
-        return Event(at=time.time(), call=call.call, state=state, reason=reason, **counters, **told)
+        return Event(at=time.time(), call=call.call, state=state, reason=reason, **counters, **versions)

@@ -1,4 +1,4 @@
-"""What a lane asks of the service, and what it may get in reply."""
+"""The requests of a lane, and the replies to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class GetImageSet:
-    """A poll of the latest version or of one; ``by_list``: a page of ListImageSetVersions may tell as well."""
+    """A poll of the latest or of one version; ``by_list``: ListImageSetVersions may be used instead."""
 
     image_set_id: str
     version: int | None = None
@@ -41,7 +41,7 @@ class GetMetadata:
 
 @dataclass(frozen=True, slots=True)
 class GetDatastore:
-    """Is the data store still there? Asked seldom, so it shares the quota of GetImageSet."""
+    """GetDatastore. It is sent so rarely that it uses the quota of GetImageSet."""
 
     operation: Operation = Operation.GET
 
@@ -56,9 +56,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """DeleteImageSet, if ``promoted`` is there and the image set at its ``version``; else what was seen is the reply.
+    """DeleteImageSet, if ``promoted`` is active and the image set still is at ``version``.
 
-    Both are polled when the quota lets the deletion out: it may have waited for long.
+    Both are polled right before the deletion, because it may have waited for its quota. If a poll forbids the deletion,
+    that poll is the reply.
     """
 
     image_set_id: str
@@ -69,7 +70,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """SearchImageSets: one page of the image sets of a series. Holds health data: never log it."""
+    """SearchImageSets: one page of the image sets of a series. Contains health data: never log it."""
 
     series_uid: str
     next_token: str | None = None

@@ -1,6 +1,6 @@
-"""What a resume does: which calls it completes, sends for the first time, sends again, or leaves alone.
+"""What a resume does: which calls it completes, sends for the first time, sends again, or leaves out.
 
-Under every strategy the calls in doubt come first, and a call that was applied is never sent again.
+With every strategy, calls with an unknown outcome come first, and an applied call is never sent again.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from bulkedit.runs.ledger import Ledger, Part
 
 
-UNKNOWN_REASON: Final = "outcome unknown"  # how the causes begin of calls that may have been made, and nothing tells
+UNKNOWN_REASON: Final = "outcome unknown"  # start of the reason of calls whose outcome cannot be found out
 AGAIN: Final = (CallState.FAILED, CallState.CONFLICTED, CallState.REJECTED)
 _OUTCOME_UNKNOWN: Final = (CallState.INTENDED, CallState.OUTCOME_UNKNOWN, CallState.ACCEPTED)
 _PLACE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
-_REACHES: Final = {  # what an action changes as a whole: all places that agree in these columns
+_REACHES: Final = {  # an action that changes all places with equal values in these columns
     str(Action.REVERT): ["image_set_id"],
     str(Action.REMOVE_SERIES): ["image_set_id", "series_uid"],
     str(Action.REMOVE_INSTANCE): ["image_set_id", "series_uid", "instance_uid"],
 }
-_RENAMES: Final = {  # a new UID changes the names of all places inside, as if these were removed
+_RENAMES: Final = {  # a new UID changes all places inside, as a removal does
     "SeriesInstanceUID": (str(Action.REMOVE_SERIES), "series_uid"),
     "SOPInstanceUID": (str(Action.REMOVE_INSTANCE), "instance_uid"),
 }
@@ -39,14 +39,14 @@ _RENAMES: Final = {  # a new UID changes the names of all places inside, as if t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """Numbers of calls (parts of split calls are calls), and what the ledger is to hold of it."""
+    """What a resume does, as numbers of calls; parts of split calls count as calls."""
 
     strategy: Strategy
-    outcome_unknown: int  # looked at first
+    outcome_unknown: int  # polled first
     again: tuple[int, ...]  # calls that are sent again
-    new: int  # never completed, nor in doubt; sent unless the strategy is `failed`
-    overtaken: int  # not sent again, because a later edit of the same place was applied since
-    completed: int  # left alone, those overtaken included
+    new: int  # neither completed nor with an unknown outcome; sent unless the strategy is `failed`
+    overtaken: int  # not sent again, because a later edit of the same place was applied
+    completed: int  # not sent, including overtaken ones
 
     @property
     def sends_new(self) -> bool:
@@ -54,7 +54,7 @@ class Resumption:
         return self.strategy is not Strategy.FAILED
 
     def events(self, ledger: Ledger, epoch: float) -> list[Event]:
-        """The calls that are sent again, planned anew; their counters go on."""
+        """Events that plan the calls again that are sent again; their counters continue."""
         reason = f"resumed with --strategy {self.strategy}"
         counters = ("attempts", "throttles", "faults", "conflicts")
         return [
@@ -70,8 +70,8 @@ class Resumption:
 
 
 def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumption:
-    """What a resume will do. Blocks: it reads the ledger, and the plan where it must."""
-    states, parts = ledger_frames.last_standings(ledger), ledger.parts()
+    """What a resume will do. Reads the ledger and perhaps the plan, so it blocks."""
+    states, parts = ledger_frames.last_states(ledger), ledger.parts()
     split = {part.parent for part in parts}
     state = pl.col("state")
     outcome_unknown = states.filter(state.is_in(list(map(str, _OUTCOME_UNKNOWN)))).height
@@ -80,7 +80,7 @@ def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumptio
     wanted = [] if strategy is Strategy.NEW else done.filter(state.is_in(list(map(str, AGAIN))))["call"].to_list()
     unknown = {row["call"] for row in ledger.rows_of(wanted) if (row["reason"] or "").startswith(UNKNOWN_REASON)}
     wanted = [call for call in wanted if call not in unknown]
-    # what may have been made counts as made
+    # a call with an unknown outcome counts as made
     made = states.filter(state.is_in([str(CallState.APPLIED), *map(str, _OUTCOME_UNKNOWN)])).select("call")
     overtaken = _overtaken(plan, made, parts, wanted) if wanted else set()
     again = tuple(call for call in wanted if call not in overtaken)
@@ -95,11 +95,11 @@ def resumption(plan: SavedPlan, ledger: Ledger, strategy: Strategy) -> Resumptio
 
 
 def _overtaken(plan: SavedPlan, applied: pl.DataFrame, parts: list[Part], wanted: list[int]) -> set[int]:
-    """Calls that would undo what a later edit of the same place has done since.
+    """Calls that would undo a later edit of the same place.
 
-    A revert changes every place of its image set; a removal, those of the instance or series that it removes. A new UID
-    of an instance or series changes those under its old UID and those under its new one. A call of the whole study
-    changes its places in all image sets of its lane.
+    A revert changes every place of its image set, a removal those of the removed instance or series. A new UID of an
+    instance or series changes the places under its old and under its new UID. A study-wide call changes its places in
+    all image sets of its lane.
     """
     new_uid = pl.when(pl.col("attribute").is_in(list(_RENAMES))).then(pl.col("value").str.strip_chars('"'))
     edits = plan.edits().select("edit", "call", "action", *_PLACE, new_uid=new_uid).collect()
@@ -122,7 +122,7 @@ def _overtaken(plan: SavedPlan, applied: pl.DataFrame, parts: list[Part], wanted
 
 
 def _in_whole_studies(plan: SavedPlan, edits: pl.DataFrame) -> pl.DataFrame:
-    """Edits, those of study-wide calls once for each image set of the call's lane."""
+    """Repeat the edits of study-wide calls for each image set of their lane."""
     calls = plan.calls().select("lane", "image_set_id", "study_wide", root="call").collect()
     wide = calls.filter("study_wide").select("root", "lane")
     if wide.is_empty():
@@ -137,7 +137,7 @@ def _in_whole_studies(plan: SavedPlan, edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_renames(edits: pl.DataFrame) -> pl.DataFrame:
-    """Edits, and each change of a UID as two more: one that reaches all under the old UID, one all under the new."""
+    """Add two edits for each change of a UID: for all places under the old UID, and under the new one."""
     frames = [edits]
     for attribute, (reach, uid) in _RENAMES.items():
         renaming = (pl.col("attribute") == attribute) & (pl.col("action") == str(Action.SET))
@@ -147,7 +147,7 @@ def _with_renames(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _earlier(failed: pl.DataFrame, made: pl.DataFrame, place: list[str], *, nulls_equal: bool = False) -> pl.Series:
-    """Numbers of the calls of ``failed`` with an edit before one of ``made`` that agrees with it in these columns."""
+    """Numbers of calls in ``failed`` with an edit before one in ``made`` that is equal in the columns ``place``."""
     latest = made.group_by(place).agg(latest=pl.col("order").max())
     both = failed.join(latest, on=place, how="inner", nulls_equal=nulls_equal)
     return both.filter(pl.col("latest") > pl.col("order"))["call"]

@@ -1,8 +1,7 @@
-"""The repeats of one request: decided by the verdict table, bounded and spaced by tenacity.
+"""Retries of one request: the table of transitions asks for them, and tenacity limits and spaces them.
 
-Reads outside lanes are repeated by `bulkedit.client.reader`. Here tenacity's retrying object is stepped by hand rather
-than run, so that a call that waits holds no worker: the wait that it names becomes the time at which the lane is due
-again.
+Tenacity's retrying object is stepped by hand, so that a waiting call occupies no worker: the lane is due again after
+the wait. Reads outside lanes are retried by `bulkedit.client.reader`.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _GIVE_UP: Final = -1.0
 
 
 class Retries:
-    """Counts the faults of one call and says how long to wait before the next attempt."""
+    """Counts the faults of one call and computes the wait before its next attempt."""
 
     def __init__(self, options: EngineOptions, budget: RetryBudget, rng: random.Random, *, reads: bool = False) -> None:
-        """``reads``: reads change nothing, so only their time is limited, not their number."""
+        """``reads``: reads change nothing, so their time is limited, but not their number."""
         self._budget = budget
         self._rng = rng
         stop: tenacity.stop.stop_base = _StopAfter(options.retry_for_s)
@@ -42,7 +41,7 @@ class Retries:
         self._state: tenacity.RetryCallState | None = None
 
     def fault(self, now: float) -> float | None:
-        """A fault came at ``now`` (monotonic seconds): seconds until the next attempt, None to give up."""
+        """Count a fault at ``now`` (monotonic seconds); returns the seconds to wait, None to give up."""
         if self._state is None:
             self._policy.begin()
             self._state = tenacity.RetryCallState(self._policy, None, (), {})

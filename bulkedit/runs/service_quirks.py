@@ -1,6 +1,6 @@
-"""What a run has learned of the service where its documentation is silent, shared by all lanes of one process.
+"""Undocumented behaviour of the service, as the answers of a run have shown it; shared by all lanes of a process.
 
-Nothing here is asked for: it is what answers have shown by the way. Until then a run keeps to what is documented.
+No extra request is sent to find it out. Until an answer shows it, a run assumes what is documented.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Removal(StrEnum):
-    """The value that a removal names for an attribute whose row names none."""
+    """The value that a removal names if its row names none."""
 
     STORED = "stored"  # "key and value must match the existing attribute" (update-image-set-metadata)
     EMPTY = "empty"  # the empty string
@@ -18,12 +18,12 @@ class Removal(StrEnum):
 
 @dataclass(slots=True)
 class ServiceQuirks:
-    """Starts with what is documented."""
+    """Starts with the documented behaviour."""
 
-    removal: Removal | None = None  # what a removal was made with; None: none was made yet
-    versions_reused: bool = False  # a failed update left no version behind, so its number may come to be another's
+    removal: Removal | None = None  # the value of the first removal that succeeded
+    versions_reused: bool = False  # the number of a failed update is given to the next one
 
     @property
     def first_removal(self) -> Removal:
-        """What to try first."""
+        """The value to try first."""
         return self.removal or Removal.STORED

@@ -1,4 +1,4 @@
-"""From a run to an engine that is ready: options checked, the data store asked for, the ledger open."""
+"""Prepares the engine of a run: checks the options and the data store, and opens the ledger."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class GoingOn:
-    """How a run that was begun goes on."""
+class ResumeOptions:
+    """How a run is resumed."""
 
     strategy: Strategy = Strategy.NEW
-    assume_unknown: bool = False  # compare each call without proof: the ledger is not what the run has written
+    assume_unknown: bool = False  # the ledger is incomplete: compare each call without proof with its image set
 
 
 def require_digest(plan: SavedPlan, digest: str) -> None:
-    """Raises StalePlanError unless a plan has this digest, and UsageError for what is not a digest.
+    """Raises StalePlanError if a plan has another digest, UsageError if ``digest`` is not one.
 
-    ``digest``: all hexadecimal digits, or at least the first 16, which no one can give to another plan by trying:
-    64 bits take 2**64 plans.
+    ``digest``: all 64 hexadecimal digits, or at least the first 16: another plan with the same 64 bits cannot be made
+    by trial, which takes 2**64 plans.
     """
     wanted = digest.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{16,64}", wanted):
@@ -67,21 +67,20 @@ def require_digest(plan: SavedPlan, digest: str) -> None:
         )
     if not plan.digest.startswith(wanted):
         raise StalePlanError(
-            "this is not the plan with the digest that was asked for.",
+            "this plan has another digest than the one that you gave.",
             where=str(plan.folder),
-            likely=f"It has digest {plan.digest}: it was planned again, or changed, after someone wrote the digest "
-            "down.",
+            likely=f"It has digest {plan.digest}: it was planned again, or changed, after the digest was noted.",
             hint="Nothing was sent. Ask who planned it for folder and digest, or review the plan and use its digest.",
         )
 
 
 def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
-    """Raises UsageError where a plan deletes image sets for good, and nobody has said so by name."""
+    """Raises UsageError if a plan deletes image sets for good and ``delete_originals`` is not set."""
     if (count := plan.counts.get("originals_deleted", 0)) and not delete_originals:
         raise UsageError(
             f"this plan deletes {plural(count, 'original image set')} for good, once each is copied and promoted.",
-            likely="It was planned with `delete_originals`, and that is agreed to by name.",
-            hint="To agree: `delete_originals=True`. To keep them: plan again without it.",
+            likely="It was planned with `delete_originals`, which must be confirmed here.",
+            hint="To confirm: `delete_originals=True`. To keep them: plan again without it.",
         )
 
 
@@ -89,19 +88,19 @@ def require_deletion_asked(plan: SavedPlan, *, delete_originals: bool) -> None:
 async def engine_of(
     run: Run,
     client: Client,
-    going_on: GoingOn | None = None,
-    told: Callable[[Resumption], None] | None = None,
-    reconciled: Callable[[Reconciled], None] | None = None,
+    resume: ResumeOptions | None = None,
+    on_resume: Callable[[Resumption], None] | None = None,
+    on_reconciled: Callable[[Reconciled], None] | None = None,
 ) -> AsyncIterator[Engine]:
-    """The engine that carries a run out, or goes on with it, ready to `run`.
+    """The engine of a new or resumed run, ready for `Engine.run`.
 
-    Before that the data store has been asked for, the ledger is this process's alone, and what a resume takes up has
-    been entered; ``told`` is told of it first, and ``reconciled`` of what was compared before. Raises
+    The data store was checked, this process has locked the run, and the ledger records what is resumed. ``on_resume``
+    is called with what a resume will do, ``on_reconciled`` before that with the result of ``assume_unknown``. Raises
     UnprovenLedgerError, LedgerError, UsageError, and what `require_datastore` raises.
     """
     resumed = run.is_begun
     with run_log(run.folder):
-        async with _ready(run, client, going_on, told, reconciled) as engine:
+        async with _ready(run, client, resume, on_resume, on_reconciled) as engine:
             with logged_run(run.plan, engine.counters, resumed=resumed):
                 yield engine
 
@@ -110,29 +109,29 @@ async def engine_of(
 async def _ready(
     run: Run,
     client: Client,
-    going_on: GoingOn | None,
-    told: Callable[[Resumption], None] | None,
-    reconciled: Callable[[Reconciled], None] | None,
+    resume: ResumeOptions | None,
+    on_resume: Callable[[Resumption], None] | None,
+    on_reconciled: Callable[[Reconciled], None] | None,
 ) -> AsyncIterator[Engine]:
     """As `engine_of`, without the log."""
     wanted = begun_with(run)
     options = EngineOptions.of(wanted)
     async with _keeping_messages(client, run, wanted) as keeping:
-        going_on = going_on or GoingOn()
+        resume = resume or ResumeOptions()
         await to_thread.run_sync(require_own_anchor, run)
         resumed = run.is_begun
         await require_datastore(keeping, run.plan.datastore_id, resumed=resumed)
-        if resumed and going_on.assume_unknown:
+        if resumed and resume.assume_unknown:
             found = await reconcile(run, keeping, wanted.read_rate)
-            if reconciled is not None:
-                reconciled(found)
+            if on_reconciled is not None:
+                on_reconciled(found)
         with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
             sends_new = True
             if resumed:
                 await to_thread.run_sync(ledger.require_calls, run.plan.counts["calls"])
-                todo = await to_thread.run_sync(resumption, run.plan, ledger, going_on.strategy)
-                if told is not None:
-                    told(todo)
+                todo = await to_thread.run_sync(resumption, run.plan, ledger, resume.strategy)
+                if on_resume is not None:
+                    on_resume(todo)
                 await to_thread.run_sync(lambda: ledger.append(todo.events(ledger, time.time())))
                 sends_new = todo.sends_new
             rng = random.SystemRandom()
@@ -141,7 +140,7 @@ async def _ready(
 
 @asynccontextmanager
 async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> AsyncIterator[Client]:
-    """The client, with its messages kept beside the plan if values were asked for. Raises UsageError."""
+    """The client; with `include_values` its messages are written beside the plan. Raises UsageError."""
     if not options.include_values:
         yield client
         return
@@ -156,12 +155,12 @@ async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> As
 
 @contextmanager
 def removed_unless_started(
-    folders: list[Path], *also: type[BaseException], told: Callable[[str], None] | None = None
+    folders: list[Path], *also: type[BaseException], report: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Remove the folders if the block fails before a run in one of them has a ledger: nothing was sent then.
+    """Remove folders, which contain values, if the block fails before a run in one of them has a ledger.
 
-    They hold values. The block may add to them. Failures are errors, Ctrl-C, and ``also``. What was removed is in the
-    hint of an error; of another failure ``told`` is told.
+    Nothing was sent then. The block may add folders. Failures are BulkeditError, Ctrl-C, and ``also``. The removed
+    folders are named in the hint of a BulkeditError; for other failures ``report`` is called with the text.
     """
     failures: tuple[type[BaseException], ...] = (BulkeditError, KeyboardInterrupt, *also)
     try:
@@ -173,15 +172,15 @@ def removed_unless_started(
             text = f"Nothing was sent. Removed: {', '.join(map(printable, folders))}"
             if isinstance(failure, BulkeditError):
                 failure.hint = "\n".join(filter(None, (failure.hint, text)))
-            elif told is not None:
-                told(text)
+            elif report is not None:
+                report(text)
         raise
 
 
 async def require_datastore(client: Client, datastore_id: str, *, resumed: bool = False) -> None:
-    """Raises DatastoreError, AccessError, CredentialsError or EndpointError where no call can succeed.
+    """Raises DatastoreError, AccessError, CredentialsError or EndpointError if no call can succeed.
 
-    ``resumed``: whether it is for a run that was begun before, so that its data store was there.
+    ``resumed``: the run was begun before, so its data store existed then.
     """
     found = await client.get_datastore()
     if isinstance(found, Lost):
@@ -193,28 +192,28 @@ async def require_datastore(client: Client, datastore_id: str, *, resumed: bool 
             raise DatastoreError(
                 f"data store {datastore_id} is {found.status}, not ACTIVE.",
                 likely="It is being created or deleted, or its creation has failed.",
-                hint=f"See how it goes on: aws medical-imaging get-datastore --datastore-id {datastore_id}",
+                hint=f"To see its status: aws medical-imaging get-datastore --datastore-id {datastore_id}",
             )
         return
     if found.throttled:
-        return  # the first call will tell
+        return  # the first call finds out
     if found.kind in {Refusal.NOT_FOUND, Refusal.INVALID}:
         raise DatastoreError(
             f"data store {datastore_id} does not exist in this account and region ({found.code}).",
-            likely="It was deleted since the run was begun, or these credentials are of another account."
+            likely="It was deleted since the run was begun, or these credentials belong to another account."
             if resumed
             else "The id is mistyped, or the data store is in another region.",
-            hint="List those that exist: aws medical-imaging list-datastores",
+            hint="To list the existing ones: aws medical-imaging list-datastores",
         )
     if found.kind is Refusal.UNKNOWN:
         raise EndpointError(
             f"the endpoint refused GetDatastore ({found.code}).",
-            likely="It is another service than HealthImaging, or an emulator that does not answer for this host name.",
-            hint="Check `endpoint_url`, `region` and the proxy's settings.",
+            likely="It is not HealthImaging, or it is an emulator that does not accept this host name.",
+            hint="Check `endpoint_url`, `region` and the proxy settings.",
         )
     denied = AccessError(
         f"AWS does not let these credentials read data store {datastore_id} ({found.code}).",
-        likely="The role lacks medical-imaging:GetDatastore, or the data store is another account's.",
+        likely="The role lacks medical-imaging:GetDatastore, or the data store belongs to another account.",
         hint=f"Add the permission, or use credentials that have it{THEN_RESUME if resumed else '.'}",
     )
     raise systemic_error(found, denied=denied, in_run=resumed) or denied

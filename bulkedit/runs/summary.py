@@ -1,4 +1,4 @@
-"""The numbers of a run, from its ledger and the index of its calls. No frame is made, so polars is not imported."""
+"""The numbers of a run, from its ledger and the index of its calls, without importing polars."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COUNTED: Final = ("call", "state", "attempts", "throttles", "faults", "conflict
 
 
 class _Steps(TypedDict):
-    """How far image sets that are changed by way of a copy have come: calls."""
+    """The steps of image sets that are changed by a copy: numbers of calls."""
 
     copied: int
     promoted: int
@@ -68,35 +68,35 @@ def by_outcome(numbers: RunSummary) -> dict[Outcome, int]:
 
 
 def summary(run: Run) -> RunSummary:
-    """The numbers of a run, as in the JSON line of type ``summary``; ``seconds`` from first to last event.
+    """The numbers of a run, as in the JSON line of type ``summary``; ``seconds``: from the first to the last event.
 
-    Raises LedgerError, and ReceivedError if the run's index is not the one that was written.
+    Raises LedgerError, and ReceivedError if the run's index was changed.
     """
     return RunNumbers(run).as_json()
 
 
 def ledger_state(run: Run) -> tuple[LedgerState, str]:
-    """What the run's ledger is worth, and words about it if it is not whole."""
+    """The state of the run's ledger, and why it is not whole."""
     if not run.ledger.exists():
         return absent(run), ""
     with Ledger.read(run.ledger) as ledger:
-        return ledger.state, ledger.words
+        return ledger.state, ledger.detail
 
 
 def absent(run: Run) -> LedgerState:
-    """The state of a ledger that is not there."""
+    """The state of a ledger that does not exist."""
     return LedgerState.MISSING if run.is_begun else LedgerState.NOT_BEGUN
 
 
 class RunNumbers:
-    """Plan and ledger folded together, without frames: `bulkedit.runs.history` has the fold with them."""
+    """Plan and ledger of a run, joined without frames (`bulkedit.runs.history` joins them with frames)."""
 
     def __init__(self, run: Run) -> None:
         """Read the ledger. Raises as `summary`."""
         self._run = run
         self._index = run.call_index()
-        self._planned = bytearray(len(self._index.edits))  # place in `_OUTCOMES`, by call
-        self._of_parts: dict[int, int] = {}  # the same of parts
+        self._planned = bytearray(len(self._index.edits))  # position in `_OUTCOMES`, by call
+        self._of_parts: dict[int, int] = {}  # position in `_OUTCOMES`, by part
         self._parts: list[Part] = []
         self._begun: Counter[str] = Counter()  # by state
         self._begun_planned = 0  # calls of the plan among them
@@ -135,7 +135,7 @@ class RunNumbers:
         }
 
     def states(self) -> dict[str, int]:
-        """How many calls have which state; the parts of a call that was split are calls of their own."""
+        """Number of calls in each state; the parts of a split call count as calls."""
         begun = Counter(self._begun)
         begun[str(CallState.PLANNED)] += self._run.plan.counts["calls"] - self._begun_planned
         return {state: count for state in map(str, CallState) if (count := begun[state])}
@@ -156,7 +156,7 @@ class RunNumbers:
         self._seconds = ledger.span_s()
 
     def _promotions(self) -> Iterator[tuple[int, int]]:
-        """Each call that edits a copy, with the call that promotes the copy: the next such in the lane."""
+        """Each call that edits a copy, with the call that promotes the copy: the next one in the lane."""
         edit, promote, copy = STEP[CopyStep.EDIT], STEP[CopyStep.PROMOTE], STEP[CopyStep.COPY]
         last: int | None = None
         for call in range(len(self._index.steps) - 1, -1, -1) if any(self._index.steps) else ():
@@ -169,7 +169,7 @@ class RunNumbers:
                 yield call, last
 
     def _after_promotion(self) -> bytearray:
-        """The outcomes of planned calls, and into those of parts: what was applied to a copy has the promotion's."""
+        """The outcomes of planned calls. Edits of a copy, also in parts, get the outcome of its promotion."""
         completed = bytearray(self._planned)
         end_of: dict[int, int] = {}
         for call, promotion in self._promotions():
@@ -184,7 +184,7 @@ class RunNumbers:
         return completed
 
     def _edits(self) -> list[int]:
-        """Edits by outcome, in the order of `_OUTCOMES`; an edit of a split call counts with the last part of it."""
+        """Edits by outcome, in the order of `_OUTCOMES`; an edit of a split call counts with its last part."""
         totals = [0] * len(_OUTCOMES)
         for code, count in zip(self._completed, self._index.edits, strict=True):
             totals[code] += count
@@ -196,7 +196,7 @@ class RunNumbers:
         return totals
 
     def _steps(self) -> _Steps:
-        """How far the image sets that are changed by way of a copy have come."""
+        """The steps of image sets that are changed by a copy."""
         done: Counter[int] = Counter()
         left = failed = 0
         for step, code in zip(self._index.steps, self._completed, strict=True):

@@ -1,8 +1,8 @@
-"""Which versions of the image sets of a lane are the run's own.
+"""The versions of a lane's image sets that the run has made itself.
 
-The books are a fold over the events of the lane in the order of the ledger, and over nothing else. So a process that
-goes on with a run knows what the process before it knew. They are apart from `bulkedit.runs.history`, which reads the
-last event of each call: a lane takes every event, in order, and goes on with this fold while it runs.
+They are computed from the lane's events in the order of the ledger, and from nothing else. So a resume knows what the
+process before it knew, and the lane continues with its own events. `bulkedit.runs.history` reads only the last event
+of each call.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class Versions:
-    """The versions that requests of one lane have named, made, or left when their updates failed."""
+    """The versions that requests of one lane have named or made, or that their failed updates have left."""
 
     def __init__(self) -> None:
         self._own: dict[str, set[int]] = defaultdict(set)
-        # those that failed updates have left, which change nothing; and the call that was rejected with one, if it was
+        # version left by a failed update -> the call that was rejected with it, None if the call was sent again
         self._failed: dict[str, dict[int, int | None]] = defaultdict(dict)
-        self._newest: dict[str, int] = {}  # that a request has named or made, or that a failed update has left
-        self._followed: dict[str, int] = {}  # what is beyond this version of an image set is another writer's
-        self._of_study = 0  # calls of the whole study that made versions of its other image sets too
-        self._counted: Counter[str] = Counter()  # how many of them are accounted for, by image set
+        self._newest: dict[str, int] = {}  # named or made by a request, or left by a failed update
+        self._followed: dict[str, int] = {}  # versions after this one are another writer's, unless in `_own`
+        self._of_study = 0  # study-wide calls, which make a version of every image set of the study
+        self._counted: Counter[str] = Counter()  # how many of them each image set has counted
 
     def take(self, call: PlannedCall, state: CallState, expected_version: int | None, version: int | None) -> None:
-        """An event of a call, as the ledger has it."""
+        """Take an event of a call."""
         if call.copy_step not in {None, CopyStep.EDIT}:
             return  # copies make no version of their source
         image_set_id = call.image_set_id
@@ -43,7 +43,7 @@ class Versions:
         made = expected_version + 1 if state is CallState.APPLIED and expected_version is not None else left
         if made is None:
             return
-        if made != expected_version:  # else the service has kept the number for the next update
+        if made != expected_version:  # else the service gives the number to the next update
             self._own[image_set_id].add(made)
         if left is not None and left != expected_version:
             self._failed[image_set_id][left] = None if state is CallState.PLANNED else call.call
@@ -53,7 +53,7 @@ class Versions:
             self._counted[image_set_id] += 1
 
     def _name(self, image_set_id: str, expected_version: int) -> None:
-        """A request takes ``expected_version`` for the latest version, or an outcome rests on it."""
+        """A request or an outcome names ``expected_version`` as the latest version."""
         followed, own = self._followed.get(image_set_id, expected_version), self._own[image_set_id]
         of_study = self._of_siblings(image_set_id)
         if expected_version - followed <= of_study + len(own):
@@ -63,7 +63,7 @@ class Versions:
         self._counted[image_set_id] = self._of_study
 
     def _follow(self, image_set_id: str, expected_version: int | None) -> None:
-        """A call is to be sent with this expected version; without one, with the version that is the latest then."""
+        """A call will be sent with this expected version; None: with the latest version at that time."""
         self._counted[image_set_id] = self._of_study
         if expected_version is None:
             self._followed.pop(image_set_id, None)
@@ -71,24 +71,24 @@ class Versions:
             self._followed[image_set_id] = expected_version
 
     def _of_siblings(self, image_set_id: str) -> int:
-        """Calls of the whole study that named another image set, and have changed this one since it was last named."""
+        """Study-wide calls that named another image set and have changed this one since it was last named."""
         return self._of_study - self._counted[image_set_id]
 
     def followed(self, image_set_id: str) -> int | None:
-        """The version that the next call builds on if no other writer comes; None if the first look decides."""
+        """The version that the next call expects unless another writer comes; None: the first poll decides."""
         return self._followed.get(image_set_id)
 
     def is_behind(self, found: ImageSet) -> bool:
-        """Whether a look shows less than what the run has named or made: reads may lag behind writes."""
+        """Whether a poll shows an older version than the run has named or made: reads may lag behind writes."""
         known = max(self._newest.get(found.image_set_id, 0), self._followed.get(found.image_set_id, 0))
         return found.version < known
 
     def is_named(self, call: PlannedCall, version: int, found: ImageSet) -> bool:
-        """Whether a call whose row names ``version`` may be sent on the one that was found.
+        """Whether a call whose row names ``version`` may be sent with the polled version as its expected version.
 
-        What the row insists on is that no other writer came. A failed update of ours that was sent again moves all
-        later versions by one; it does not matter whether the row's author has counted it. The version that a rejected
-        call has left is one that other rows can name, so it moves only what that call itself names.
+        It may if no other writer came. A failed update of ours that was sent again shifts all later versions by one,
+        whether or not the row's author has counted it. A version left by a rejected call can be named by other rows, so
+        it shifts only the version that the call itself names.
         """
         own, failed = self._own.get(found.image_set_id, ()), self._failed.get(found.image_set_id, {})
         number, moved = found.version, 0
@@ -98,8 +98,8 @@ class Versions:
         return 0 <= found.version - version <= moved
 
     def others_since(self, version: int, found: ImageSet) -> bool:
-        """Whether another writer has made a version beyond ``version``, up to the one that was found."""
+        """Whether another writer has made a version after ``version``, up to the polled one."""
         own = sum(version < number <= found.version for number in self._own.get(found.image_set_id, ()))
-        # a call of the whole study makes one version of each of its primary image sets
+        # a study-wide call makes one version of each primary image set
         of_study = 0 if found.primary is False else self._of_siblings(found.image_set_id)
         return found.version - version > own + of_study

@@ -118,7 +118,7 @@ class TestApplying:
         (shell.folder / "my run").mkdir()
         result = shell.run("apply", edits, "--yes", "--run", "my run")
         assert (result.exit_code, shell.requests()) == (2, [])
-        assert "To go on with that run: bulkedit resume 'my run'. To start another: --run DIR" in result.stderr
+        assert "To continue that run: bulkedit resume 'my run'. To start another: --run DIR" in result.stderr
 
     def test_a_folder_with_brackets_in_its_name_is_shown_as_it_is(self, shell: Shell, edits: Path) -> None:
         result = shell.run("apply", edits, "--yes", "--run", "[bold]r[/]:smile:")
@@ -309,7 +309,7 @@ class TestFatal:
         result = shell.run("apply", edits, "--yes", "--run", "my run", "--rate", "5/s", "--burst", "1")
         shell.emulator.do(lambda _: shell.emulator.server.faults.clear())
         assert (result.exit_code, result.messages[1].partition(" (")[0]) == (4, f"error: {what}")
-        assert "then go on with: bulkedit resume 'my run'" in result.stderr
+        assert "then continue with: bulkedit resume 'my run'" in result.stderr
         assert "Traceback" not in result.stderr
         assert shell.run("resume", "my run").exit_code == 0
         assert [shell.stored(one) for one in image_sets] == [(2, "T0"), (2, "T1"), (2, "T2")]
@@ -321,7 +321,7 @@ class TestFatal:
         result = shell.run("apply", edits, "--yes", "--run", "my run")
         assert (result.exit_code, shell.requests("UpdateImageSetMetadata")) == (4, [])
         assert "the ledger cannot be used (database or disk is full)" in result.stderr
-        assert "then go on with: bulkedit resume 'my run'" in result.stderr
+        assert "then continue with: bulkedit resume 'my run'" in result.stderr
         assert shell.run("resume", "my run").exit_code == 0
         assert len(shell.accepted()) == 3
 
@@ -329,7 +329,7 @@ class TestFatal:
         shell.run("apply", edits, "--yes", "--run", "r")
         with Ledger.open(shell.folder / "r" / "ledger.sqlite"):
             result = shell.run("resume", "r")
-        assert (result.exit_code, f"held by process {os.getpid()} on" in result.stderr) == (4, True)
+        assert (result.exit_code, f"in use by process {os.getpid()} on" in result.stderr) == (4, True)
 
     def test_a_damaged_ledger_is_said_in_words(self, shell: Shell, edits: Path) -> None:
         shell.run("apply", edits, "--yes", "--run", "r")

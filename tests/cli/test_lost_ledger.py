@@ -102,7 +102,7 @@ def copied(run: Path) -> None:
 LOSSES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "missing": (missing, "missing", "the ledger of this run is missing"),
     "missing with its anchor": (without_anything, "missing", "the ledger of this run is missing"),
-    "emptied": (emptied, "damaged", "this file is no ledger"),
+    "emptied": (emptied, "damaged", "this file is not a ledger"),
     "behind": (behind, "behind", "the ledger lacks events that were written to it"),
     "flipped": (flipped, "damaged", "the ledger is damaged"),
     "no database": (no_database, "damaged", "the ledger is damaged"),
@@ -198,7 +198,7 @@ def test_the_anchor_of_another_run_is_told(shell: Shell, finished: list[str]) ->
     shell.unbegun(edits, "other")
     (shell.folder / "other/ledger.anchor").replace(shell.folder / "r/ledger.anchor")
     result = shell.run("resume", "r")
-    assert (result.exit_code, "that of another run" in result.stderr) == (4, True)
+    assert (result.exit_code, "belongs to another run" in result.stderr) == (4, True)
 
 
 def test_a_run_that_was_not_begun_needs_no_ledger(shell: Shell) -> None:
@@ -272,7 +272,7 @@ def test_a_call_that_was_passed_over_is_failed_and_is_sent_again_only_when_asked
     assert shell.run("resume", "r", "--assume-unknown").exit_code == 1
     found = outcomes(shell)
     assert (found[2][0], found[3][:2]) == ("failed", ("applied", 3))
-    assert "what became of it was lost" in str(found[2][2])
+    assert "its outcome was lost" in str(found[2][2])
     assert len(shell.accepted()) == 2
 
 

@@ -192,4 +192,4 @@ def test_a_rate_that_was_learned_is_drawn(shell: Shell) -> None:
     assert shell.run("report", "r", "--html", "learned.html").exit_code == 0
     text = (shell.folder / "learned.html").read_text()
     assert 'class="rate" fill="none" points="' in text
-    assert "the quota as the run learned it" in text
+    assert "the quota that the run measured" in text

@@ -73,7 +73,7 @@ class TestReport:
         wrong = rest.index(f"  row 3  {image_sets[1]}  remove StudyDescription")
         assert rest[wrong - 1].startswith("1 edit rejected: update failed by its request: INVALID_REQUEST: ")
         absent = rest.index(f"  row 4  {image_sets[2]}  set StudyDescription")
-        assert rest[absent - 1] == "1 edit rejected: gone from a data store that is there"
+        assert rest[absent - 1] == "1 edit rejected: image set not found"
         assert "row 2 " not in text
 
     def test_only_shows_the_edits_of_one_outcome(self, shell: Shell, image_sets: list[str]) -> None:

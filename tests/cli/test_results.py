@@ -71,7 +71,7 @@ class TestFiles:
         assert name["started_at"] <= name["ended_at"]
         assert name["ended_at"].endswith("Z") or "+00:00" in name["ended_at"]
         (absent,) = lines_of(shell.folder / "out", "failed")
-        assert (absent["outcome"], absent["reason"]) == ("rejected", "gone from a data store that is there")
+        assert (absent["outcome"], absent["reason"]) == ("rejected", "image set not found")
         aside, empty = lines_of(shell.folder / "out", "unprocessed")
         assert (aside["reason"], empty["reason"]) == ("image-set-id", "no-edit")
         assert (aside["action"], empty["action"]) == ("", "")
@@ -114,7 +114,7 @@ class TestFiles:
         (shell.folder / "out").mkdir()
         result = shell.run("report", "r", "--results", "out")
         assert (result.exit_code, result.stdout) == (2, "")
-        assert "out: there is something there already." in result.stderr
+        assert "out: this folder exists already." in result.stderr
         assert list((shell.folder / "out").iterdir()) == []
 
     @pytest.mark.parametrize("words", [("--format", "xlsx"), ("--include-values",)], ids=str)

@@ -249,7 +249,7 @@ class TestRefused:
         result = begun.run("resume", "r")
         assert result.exit_code == 4
         assert first in result.stderr
-        assert result.stderr.endswith(", then go on with: bulkedit resume r\n")
+        assert result.stderr.endswith(", then continue with: bulkedit resume r\n")
 
 
 class TestUnlockTimeout:
@@ -269,7 +269,7 @@ class TestOneProcess:
         with held.started("apply", edits, "--yes", "--run", "r") as process:
             wait_for(lambda: len(held.accepted()) == 3)
             second = held.run("resume", "r")
-            assert (second.exit_code, f"held by process {process.pid} on" in second.stderr) == (4, True)
+            assert (second.exit_code, f"in use by process {process.pid} on" in second.stderr) == (4, True)
             (status,) = held.run("status", "r", "--json").json
             assert (status["type"], status["edits"], status["unprocessed"]) == ("status", 3, 3)
             (report,) = held.run("report", "r", "--json").json

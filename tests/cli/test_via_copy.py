@@ -82,7 +82,7 @@ def test_a_data_store_of_primary_image_sets_is_de_identified(shell: Shell, delet
     assert {one["image_sets"] for one in verified.json if one["type"] == "verification"} == {2}
     undone = shell.run("revert", "run")
     assert undone.exit_code == EXIT_NOT_ALL_APPLIED  # all are left out
-    assert "by way of a copy" in undone.stdout + undone.stderr
+    assert "is a promoted copy of" in undone.stdout + undone.stderr
 
 
 def test_the_check_holds_what_was_promoted_against_its_original(shell: Shell) -> None:

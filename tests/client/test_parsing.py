@@ -28,7 +28,7 @@ def test_a_refusal_is_systemic_or_no_error(kind: Refusal) -> None:
 def test_an_error_that_stops_a_run_ends_with_the_command_that_goes_on(kind: Refusal) -> None:
     # nothing follows the command, so that it can be copied
     found = systemic_error(Refused(kind, "Code"), denied=DENIED, in_run=True)
-    assert str(found).endswith(", then go on with: bulkedit resume RUN")
+    assert str(found).endswith(", then continue with: bulkedit resume RUN")
     assert "resume" not in str(systemic_error(Refused(kind, "Code"), denied=DENIED))
 
 

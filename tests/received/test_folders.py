@@ -171,7 +171,7 @@ PLANS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a tampered payload": (evil, "call 1 (row 3 of the edit list) is not what its edits say"),
 }
 OF_FRAMES = ("no Parquet", "a tampered payload")
-OTHER_PLAN = "the run's plan is not the one that it was started with"
+OTHER_PLAN = "the plan of this run was changed after the run began"
 
 
 @pytest.mark.parametrize("kind", PLANS)
@@ -226,9 +226,9 @@ RUNS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a file of 2 MiB": (longer("run.json"), "the file is larger than 1 MiB"),
     "settings are a list": (says("run.json", settings=[]), "settings is a list, not an object"),
     "the key is a number": (says("run.json", key=7), "key is a whole number, not text"),
-    "the key is no Base64": (says("run.json", key="!"), "key is no Base64"),
+    "the key is no Base64": (says("run.json", key="!"), "key is not Base64"),
     "the plan is a link": (plan_elsewhere, LINK),
-    "the index is a number": (says("run.json", index=7), "index is no text"),
+    "the index is a number": (says("run.json", index=7), "index is not a text"),
     "a tampered payload": (evil_run, "call 1 (row 3 of the edit list) is not what its edits say"),
 }
 
@@ -353,29 +353,29 @@ LEDGERS: dict[str, tuple[Callable[[Path], None], str]] = {
         TABLE + "'event'",
     ),
     "a check that runs": (
-        says_of_itself("cause      TEXT", "cause      TEXT CHECK (length(hex(zeroblob(1000000000))) > 1)"),
+        says_of_itself("reason     TEXT", "reason     TEXT CHECK (length(hex(zeroblob(1000000000))) > 1)"),
         TABLE + "'event'",
     ),
     "a hidden comment": (
-        says_of_itself("cause      TEXT", "cause      TEXT DEFAULT '--'"),
+        says_of_itself("reason     TEXT", "reason     TEXT DEFAULT '--'"),
         TABLE + "'event'",
     ),
     "a strange state": (
         sealed("event", "UPDATE event SET state = 'x'"),
-        "table event has a row that no ledger has",
+        "table event has an invalid row",
     ),
-    "a call below nothing": (sealed("event", "UPDATE event SET call = -1"), "table event has a row that no ledger has"),
+    "a call below nothing": (sealed("event", "UPDATE event SET call = -1"), "table event has an invalid row"),
     "a call beyond all": (
         sealed("event", "UPDATE event SET call = 1000000000000"),
-        "table event has a row that no ledger has",
+        "table event has an invalid row",
     ),
     "parts in a circle": (
         sealed("part", "INSERT INTO part (call, parent, edits) VALUES (3, 4, '[0]'), (4, 3, '[1]')"),
-        "table part has a row that no ledger has",
+        "table part has an invalid row",
     ),
     "parts of nothing": (
         sealed("part", "INSERT INTO part (call, parent, edits) VALUES (3, 1, '[[[]]]')"),
-        "table part has a row that no ledger has",
+        "table part has an invalid row",
     ),
 }
 
@@ -607,7 +607,7 @@ def test_the_digest_of_a_plan_is_printed_and_pins_it(shell: Shell, made: Shell) 
 @pytest.mark.parametrize("what", ["p", "list"])
 def test_another_plan_is_refused_before_anything_is_sent(shell: Shell, made: Shell, what: str) -> None:
     words = ("apply", str(made.folder / "edits.csv") if what == "list" else what, "--yes", "--run", "new")
-    stderr = refused(shell, (*words, "--digest", "0" * 64), "not the plan with the digest", EXIT_STALE_PLAN)
+    stderr = refused(shell, (*words, "--digest", "0" * 64), "this plan has another digest", EXIT_STALE_PLAN)
     assert json.loads((shell.folder / "p/manifest.json").read_text())["digest"] in stderr.replace("\n", "")
     assert not (shell.folder / "new").exists()
     refused(shell, (*words, "--digest", "0123"), "--digest is the 64 hexadecimal digits", EXIT_USAGE)

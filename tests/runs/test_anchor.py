@@ -101,7 +101,7 @@ class TestDamage:
         with Ledger.read(written) as ledger:
             assert (ledger.state, ledger.damage) == (LedgerState.DAMAGED, "its events are not those that were written")
             assert set(ledger_frames.states(ledger)["state"]) == {"applied"}
-            assert len(list(ledger.whole_events())) == 589
+            assert len(list(ledger.intact_events())) == 589
 
 
 class TestKill:
@@ -208,5 +208,5 @@ def test_an_anchor_that_tells_nothing_is_no_anchor(path: Path, spoil: Callable[[
     Ledger.create(path).close()
     beside = anchor.beside(path)
     beside.write_bytes(spoil(beside.read_bytes()))
-    with pytest.raises(anchor.IllegibleError):
+    with pytest.raises(anchor.UnreadableAnchorError):
         anchor.read(beside)

@@ -23,7 +23,7 @@ from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.options.running import Strategy
 from bulkedit.plans import CopyStep
 from bulkedit.runs import ledger_frames
-from bulkedit.runs.copy_transitions import LATEST_S
+from bulkedit.runs.copy_transitions import REQUEST_LIFETIME_S
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.resume import resumption
 from tests.covering import short_and_long
@@ -273,7 +273,7 @@ def test_a_lost_copy_is_sent_again_only_when_the_first_can_not_arrive_any_more(t
     scene.process()
     scene.check()
     sent = [entry.at for entry in scene.server.journal.since() if entry.action == COPY]
-    assert sent[skip + 1] - sent[skip] >= LATEST_S
+    assert sent[skip + 1] - sent[skip] >= REQUEST_LIFETIME_S
 
 
 class Stranger(PassThroughClient):
@@ -426,7 +426,7 @@ def test_a_copy_that_never_ends_is_left_open(tmp_path: Path, kind: FaultKind) ->
     scene.fault(kind, COPY)
     counters = scene.process().counters
     assert counters.unprocessed == counters.edits
-    assert counters.parked == 1
+    assert counters.unresolved == 1
     assert scene.accepted(COPY) == 1
     assert scene.process().counters.unprocessed == counters.edits
     assert scene.accepted(COPY) == 1

@@ -253,7 +253,7 @@ async def test_a_server_that_is_not_the_service_any_more_stops_the_run_which_goe
     rows = [row(one, "PatientName", "X") for one in fill(emulator, 6)]
     with pytest.raises(UntrustedServerError, match="self-signed certificate") as caught:
         await run(emulator, tmp_path, rows, wrap=Intercepted, workers=1)
-    assert str(caught.value).endswith("go on with: bulkedit resume RUN")
+    assert str(caught.value).endswith("continue with: bulkedit resume RUN")
     assert len(updates(emulator)) == 2
     ended = await run(emulator, tmp_path, rows)
     assert ended.counters.outcomes[Outcome.APPLIED] == 6

@@ -70,7 +70,7 @@ def test_at_every_step_of_a_run_the_folds_agree(tmp_path: Path) -> None:
     whole = Scene.of(tmp_path / "whole", series=2, merge=False)
     whole.process()
     with Ledger.read(whole.ledger) as ledger:
-        events = list(ledger.whole_events())
+        events = list(ledger.intact_events())
     assert len(events) > 10
     seen = set()
     for length in range(0, len(events) + 1, 3):

@@ -24,7 +24,7 @@ from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, RunHeldError
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import SCHEMA, Event, GroupCommit, Ledger, Pace
-from bulkedit.runs.ledger_frames import STANDINGS
+from bulkedit.runs.ledger_frames import STATES
 from tests.privileges import as_anybody
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class TestRecord:
         )
         ledger.append([event(7, CallState.APPLIED, expected_version=1, version=2, attempts=1)])
         found = ledger_frames.states(ledger)
-        assert found.schema == STANDINGS
+        assert found.schema == STATES
         assert found.select("call", "state", "expected_version", "version", "attempts").rows() == [
             (2, "outcome unknown", 4, None, 0),
             (7, "applied", 1, 2, 1),
@@ -372,7 +372,7 @@ class TestOneWriter:
     def test_a_holder_that_has_not_said_its_name_is_another_process(self, path: Path, ledger: Ledger) -> None:
         assert ledger.path == path
         (path.parent / "run.lock").write_text("")
-        with pytest.raises(RunHeldError, match="held by another process"):
+        with pytest.raises(RunHeldError, match="in use by another process"):
             Ledger.open(path)
 
     def test_a_closed_ledger_is_free(self, path: Path) -> None:
@@ -413,7 +413,7 @@ class TestOneWriter:
             assert calls_of(reader) == [1]
 
 
-# -- what is no ledger, or no longer
+# -- files that are not a ledger, or damaged ones
 
 
 def cut_short(path: Path) -> None:
@@ -441,12 +441,12 @@ def another_database(path: Path) -> None:
 
 DAMAGE = {
     "absent": (lambda path: path.unlink(), None),
-    "empty": (lambda path: os.truncate(path, 0), "this file is no ledger."),
+    "empty": (lambda path: os.truncate(path, 0), "this file is not a ledger."),
     "no database": (
         lambda path: path.write_text("no database " * 50),
         "the ledger is damaged (file is not a database).",
     ),
-    "another database": (another_database, "this file is no ledger."),
+    "another database": (another_database, "this file is not a ledger."),
     "cut short": (cut_short, "the ledger is damaged (database disk image is malformed)."),
     "overwritten": (overwrite, None),
     "of another version": (set_version, "this ledger was written by a later version of bulkedit."),

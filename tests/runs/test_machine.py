@@ -223,7 +223,7 @@ class Run(RuleBasedStateMachine):
     def each_state_follows_by_the_table(self) -> None:
         if self.ids and self.ledger.exists():
             with Ledger.read(self.ledger) as ledger:
-                assert strays(ledger.whole_events()) == []
+                assert strays(ledger.intact_events()) == []
 
     def teardown(self) -> None:
         try:

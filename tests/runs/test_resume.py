@@ -42,7 +42,7 @@ def ledger_of(folder: Path, states: dict[int, CallState], parts: list[Part] | No
     return ledger
 
 
-STANDINGS = dict(
+STATES = dict(
     enumerate(
         [S.PLANNED, S.INTENDED, S.OUTCOME_UNKNOWN, S.ACCEPTED, S.APPLIED, S.SKIPPED, S.REJECTED, S.CONFLICTED, S.FAILED]
     )
@@ -56,7 +56,7 @@ STANDINGS = dict(
 def test_which_calls_each_strategy_takes_up(
     tmp_path: Path, one_each: SavedPlan, strategy: Strategy, again: tuple[int, ...], sends_new: bool
 ) -> None:
-    with ledger_of(tmp_path, STANDINGS) as ledger:
+    with ledger_of(tmp_path, STATES) as ledger:
         found = resumption(one_each, ledger, strategy)
     assert (found.outcome_unknown, found.again, found.new, found.sends_new) == (3, again, 4, sends_new)
     assert (found.completed, found.overtaken) == (5 - len(again), 0)

@@ -129,7 +129,7 @@ def test_a_sibling_that_stays_locked_is_left_after_the_unlock_timeout_and_can_be
     of.update(C, in_series(f"{STUDY}.3", SeriesDescription="theirs"))
     run = Ran(tmp_path, of_study("StudyDescription", "X"))
     counters = run.go(lambda: InProcess(of), unlock_timeout_s=60)
-    assert (counters.parked, descriptions(of)) == (1, ["CHEST"] * 3)
+    assert (counters.unresolved, descriptions(of)) == (1, ["CHEST"] * 3)
     assert counters.requests <= 20
     run.go(lambda: InProcess(of, epoch=of.now + 10_000), unlock_timeout_s=20_000)
     assert (run.states()["state"].to_list(), descriptions(of)) == (["applied"], ["X"] * 3)

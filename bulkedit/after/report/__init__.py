@@ -1,4 +1,4 @@
-"""After the run: what became of every edit, as numbers, as files that are edit lists again, and as a page."""
+"""Report of a run: the outcome of every edit as frames, as result files that can be planned again, and as a page."""
 
 from bulkedit.after.report.outcomes import OUTCOMES, CallOutcomes, outcomes
 from bulkedit.after.report.page import write_page

@@ -1,4 +1,4 @@
-"""What became of every edit. Reads plan and ledger, writes nothing."""
+"""The outcome of every edit, from plan and ledger. Writes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bulkedit.runs.history import PlanAndLedger
 if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
 
-# One row an edit, in the order of the edit list; no value of an edit among them.
+# one row per edit, in the order of the edit list; no values
 OUTCOMES: Final = pl.Schema(
     {
         "row": pl.UInt32(),
@@ -27,9 +27,9 @@ OUTCOMES: Final = pl.Schema(
         "attribute": pl.String(),
         "call": pl.UInt32(),
         "outcome": pl.String(),
-        "reason": pl.String(),  # error code or finding
+        "reason": pl.String(),  # error code, or why the edit has this outcome
         "message": pl.String(),  # the service's message without values
-        "version_before": pl.UInt32(),  # null for the other image sets of a study-wide call
+        "version_before": pl.UInt32(),  # null for image sets that a study-wide call does not name
         "version_after": pl.UInt32(),  # null for them too
         "attempts": pl.UInt32(),
         "conflicts": pl.UInt32(),
@@ -39,27 +39,27 @@ _OUTCOME_OF: Final = {str(state): str(outcome_of(state)) for state in CallState}
 
 
 def outcomes(run: Run) -> pl.LazyFrame:
-    """What became of every edit: columns `OUTCOMES`."""
+    """The outcome of every edit: columns `OUTCOMES`."""
     edits = run.plan.edits().sort("row", "edit").drop("version")
     return CallOutcomes.of(run).of_edits(edits).select(OUTCOMES.names()).cast(OUTCOMES)
 
 
 @dataclass(frozen=True, slots=True)
 class CallOutcomes:
-    """What became of the calls of a run: read once, then joined to any of the plan's edits."""
+    """The outcomes of a run's calls: read once, then joined with edits of the plan."""
 
-    # a row for each call that was begun: call, outcome, reason, message, version_before, version_after, attempts,
-    # throttles, faults, conflicts, begun Float64 and at Float64: epoch seconds of its first and its last event, and
-    # made_image_set_id String: where its edits are by way of a copy, the promoted image set, or else the copy
+    # one row per call that was begun: call, outcome, reason, message, version_before, version_after, attempts,
+    # throttles, faults, conflicts; begun and at (Float64, epoch seconds of its first and last event);
+    # made_image_set_id (String, for edits of a copy: the promoted image set, else the copy)
     calls: pl.DataFrame
-    leads: pl.DataFrame  # of study-wide calls of the plan: call, and lead String, the image set that the call names
-    told: PlanAndLedger
+    leads: pl.DataFrame  # one row per study-wide call of the plan: call, lead (String, the image set that it names)
+    run: PlanAndLedger
 
     @classmethod
     def of(cls, run: Run) -> CallOutcomes:
         """Read the ledger. Raises LedgerError."""
-        told = PlanAndLedger.of(run, times=True)
-        calls = told.calls.select(
+        folded = PlanAndLedger.of(run, times=True)
+        calls = folded.calls.select(
             "call",
             outcome=_outcome("edits_state"),
             own=_outcome("state"),
@@ -74,21 +74,21 @@ class CallOutcomes:
             at="at",
             made_image_set_id=pl.lit(None, pl.String),
         )
-        calls = calls.join(told.begun, on="call", how="left", maintain_order="left")
-        if told.in_copies.height:
-            calls = _by_promotion(calls, told.in_copies)
+        calls = calls.join(folded.begun, on="call", how="left", maintain_order="left")
+        if folded.in_copies.height:
+            calls = _by_promotion(calls, folded.in_copies)
         leads = run.plan.calls().filter("study_wide").select("call", lead="image_set_id").collect()
-        return cls(calls.drop("own"), leads, told)
+        return cls(calls.drop("own"), leads, folded)
 
     def of_edits(self, edits: pl.LazyFrame) -> pl.LazyFrame:
-        """Edits of the plan with what became of them; their order stays, ``call`` is the part that completes each.
+        """Join edits of the plan with their outcomes, in the same order; ``call`` becomes the part that carries each.
 
-        ``edits``: at least edit, call and image_set_id. The versions of a study-wide call are those of the image set
-        that it names; of the others none is known.
+        ``edits``: at least edit, call and image_set_id. The versions of a study-wide call are known only for the image
+        set that it names.
         """
         leads = self.leads.lazy()
         edits = edits.join(leads, on="call", how="left", maintain_order="left") if self.leads.height else edits
-        edits = self.told.carried(edits).with_columns(call="completed_by").drop("completed_by")
+        edits = self.run.carried(edits).with_columns(call="completed_by").drop("completed_by")
         completed = edits.join(self.calls.lazy(), on="call", how="left", maintain_order="left").with_columns(
             pl.col("outcome").fill_null(str(Outcome.UNPROCESSED)), pl.col("attempts", "conflicts").fill_null(0)
         )
@@ -104,13 +104,13 @@ def _outcome(state: str) -> pl.Expr:
 
 
 def _by_promotion(calls: pl.DataFrame, in_copies: pl.DataFrame) -> pl.DataFrame:
-    """Why what was done to a copy is not applied, and the image set where it is."""
-    ends = calls.select(promote="call", why="reason", words="message")
+    """Add the promotion's reason to edits of a copy that is not promoted, and the copy or promoted image set."""
+    ends = calls.select(promote="call", why="reason", their_message="message")
     joined = calls.join(in_copies, on="call", how="left", maintain_order="left")
     joined = joined.join(ends, on="promote", how="left", maintain_order="left")
     short = (pl.col("own") == str(Outcome.APPLIED)) & (pl.col("outcome") != str(Outcome.APPLIED))
     return joined.with_columns(
         reason=pl.when(short).then(pl.coalesce("why", pl.lit(NOT_PROMOTED))).otherwise("reason"),
-        message=pl.when(short).then("words").otherwise("message"),
+        message=pl.when(short).then("their_message").otherwise("message"),
         made_image_set_id=pl.coalesce("promoted_id", "copy_id"),
     ).select(calls.columns)

@@ -1,7 +1,6 @@
-"""The report page: one HTML file that opens offline, asks for nothing, and holds no value of an edit.
+"""The report page: one HTML file that opens offline, loads nothing, and contains no value of an edit.
 
-It names rows, image sets' numbers, attributes and reasons; never a value, the user's own names of rows, the list's
-name, or a folder's name that a person has chosen.
+It has row numbers, attributes and reasons. It has no edit_id, no name of the list, and no folder name chosen by a user.
 """
 
 from __future__ import annotations
@@ -39,26 +38,26 @@ if TYPE_CHECKING:
     from bulkedit.runs.summary import RunSummary
 
 _MOST_BARS: Final = 72  # of the chart over time
-_PER_BAR: Final = 4  # calls; with fewer, chance would look like unrest
+_PER_BAR: Final = 4  # calls per bar at least; with fewer, random noise would dominate
 _REASONS: Final = 100  # shown; the result files have all
-_RANGES: Final = 24  # of rows, of one reason
-_OWN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")  # `bulkedit.runs.folder.new_id`; other names may tell something
+_RANGES: Final = 24  # ranges of rows shown for a reason
+_OWN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")  # `bulkedit._files.new_id`; a user's own name may be private
 
 
 def write_page(run: Run, path: Path, *, call_outcomes: CallOutcomes | None = None) -> None:
-    """Write the page of a run to a new file, for its owner's eyes. Raises UsageError."""
+    """Write the page of a run to a new private file (0600). Raises UsageError."""
     text = page(run, call_outcomes or CallOutcomes.of(run))
     try:
         with draft_file(path) as file:
             file.write(text.encode())
     except FileExistsError as error:
-        raise UsageError("there is something there already.", where=str(path), hint="Give another file.") from error
+        raise UsageError("this file exists already.", where=str(path), hint="Give another file.") from error
     except OSError as error:
         raise UsageError(f"the page cannot be written ({error.strerror}).", where=str(path)) from error
 
 
 def page(run: Run, call_outcomes: CallOutcomes) -> str:
-    """The page as HTML. Raises UsageError where jinja2 is not installed."""
+    """The page as HTML. Raises UsageError if jinja2 is not installed."""
     try:
         import jinja2
     except ImportError as error:
@@ -69,7 +68,7 @@ def page(run: Run, call_outcomes: CallOutcomes) -> str:
     texts = {name: (files / name).read_text("utf-8") for name in ("page.html", "page.css", "page.js")}
     environment = jinja2.Environment(
         autoescape=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,  # a Markup is a text of our own
+        finalize=lambda value: printable(value) if type(value) is str else value,  # Markup is our own text
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -82,12 +81,12 @@ def page(run: Run, call_outcomes: CallOutcomes) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names an inline text that may be used."""
+    """The hash of an inline text for the content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
-    """All that the page shows."""
+    """The variables of the template."""
     numbers = summary(run)
     bins = max(12, min(_MOST_BARS, call_outcomes.calls.height // _PER_BAR))
     activity, paces, complete = _of_ledger(run, bins)
@@ -121,11 +120,11 @@ def _of_ledger(run: Run, bins: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.Seri
         )
 
 
-# -- numbers beside each other
+# -- plan and actual
 
 
 def _rate(run: Run) -> float | None:
-    """The rate that the run was started with, where it is a number."""
+    """The rate that the run was started with, in requests per second; None if it is `auto`."""
     try:
         return parse_rate(str(run.settings["options"]["rate"])).per_second
     except (KeyError, UsageError):
@@ -133,7 +132,7 @@ def _rate(run: Run) -> float | None:
 
 
 def _estimate(run: Run, numbers: RunSummary, call_outcomes: CallOutcomes) -> list[tuple[str, str, str]]:
-    """What, as planned, as it was."""
+    """Rows of the table "Plan and actual": name, planned, actual."""
     counts, rate = run.plan.counts, _rate(run)
     calls, seconds = counts["calls"], numbers["seconds"]
     made = call_outcomes.calls.filter(pl.col("outcome") == str(Outcome.APPLIED)).height
@@ -150,12 +149,12 @@ def _estimate(run: Run, numbers: RunSummary, call_outcomes: CallOutcomes) -> lis
     ]
 
 
-# -- charts: what the template draws
+# -- charts
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of a chart of 720 by 160, y downwards."""
+    """One bar of a chart of 720 by 160 units, y downwards."""
 
     x: float
     y: float
@@ -183,7 +182,7 @@ def _bars(values: list[float], top: float, titles: list[str]) -> list[Bar]:
 
 
 def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seconds: float) -> dict[str, object] | None:
-    """Accepted calls a second over time, the rate asked for or else the quota as it was learned, and throttles."""
+    """Accepted calls per second over time, the requested rate or else the measured quota, and throttles."""
     if not activity.height or seconds <= 0:
         return None
     width = seconds / bins
@@ -194,17 +193,17 @@ def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seco
     rates = [count / width for count in accepted]
     rate = _rate(run)
     highest = max(rates)
-    # a rate far above what was reached would press the bars flat
+    # a rate far above the actual one would flatten the bars
     shown = rate is not None and rate <= 4 * highest
-    learned = [] if rate else [(bin_, min(quota, 4 * highest)) for bin_, quota in paces.iter_rows()]
-    top = max(highest, rate if shown and rate else 0, *(quota for _, quota in learned)) * 1.1 or 1
+    measured = [] if rate else [(bin_, min(quota, 4 * highest)) for bin_, quota in paces.iter_rows()]
+    top = max(highest, rate if shown and rate else 0, *(quota for _, quota in measured)) * 1.1 or 1
     when = [duration(i * width) for i in range(bins)]
     return {
         "bars": _bars(rates, top, [f"after {when[i]}: {rates[i]:.2f}/s" for i in range(bins)]),
         "line": round(_HEIGHT - rate / top * _HEIGHT, 2) if shown and rate else None,
         "rate": f"{rate:g}/s" if rate else None,
-        "learned": _steps(learned, bins, top),
-        "quota": f"{learned[-1][1]:.3g}/s" if learned else None,
+        "measured": _steps(measured, bins, top),
+        "quota": f"{measured[-1][1]:.3g}/s" if measured else None,
         "highest": f"{highest:.2f}/s",
         "mean": f"{sum(accepted) / seconds:.2f}/s",
         "accepted": sum(accepted),
@@ -218,18 +217,18 @@ def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seco
     }
 
 
-def _steps(learned: list[tuple[int, float]], bins: int, top: float) -> str | None:
-    """The points of a line that keeps each bin's value until the next that has one; None where there is none."""
+def _steps(measured: list[tuple[int, float]], bins: int, top: float) -> str | None:
+    """The points of a step line, which keeps each value until the next one; None if there are no values."""
     points = []
-    ends = [bin_ for bin_, _ in learned[1:]] + [bins]
-    for (bin_, quota), end in zip(learned, ends, strict=False):
+    ends = [bin_ for bin_, _ in measured[1:]] + [bins]
+    for (bin_, quota), end in zip(measured, ends, strict=False):
         y = round(_HEIGHT - quota / top * _HEIGHT, 2)
         points += [f"{round(at * _WIDTH / bins, 2)},{y}" for at in (bin_, end)]
     return " ".join(points) or None
 
 
 def _complete(times: pl.Series) -> dict[str, object] | None:
-    """How long updates took, as a histogram up to the 99th percentile."""
+    """Completion times of updates, as a histogram up to the 99th percentile."""
     if not times.len():
         return None
     quantiles = {name: float(times.quantile(q) or 0) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
@@ -257,7 +256,7 @@ def _short(seconds: float) -> str:
 
 
 def _reasons(run: Run, call_outcomes: CallOutcomes) -> list[dict[str, object]]:
-    """Edits that were not applied, by reason, the most frequent first, with their rows."""
+    """Edits that were not applied and their rows, by reason, the most frequent first."""
     edits = run.plan.edits().select("edit", "row", "call", "image_set_id", "attribute")
     found = (
         call_outcomes.of_edits(edits)
@@ -271,7 +270,7 @@ def _reasons(run: Run, call_outcomes: CallOutcomes) -> list[dict[str, object]]:
 
 
 def _unplanned(run: Run) -> list[dict[str, object]]:
-    """Rows that the plan has no edits for, by reason."""
+    """Rows without an edit in the plan, by reason."""
     found = (
         run.plan.set_aside()
         .group_by("code")
@@ -283,7 +282,7 @@ def _unplanned(run: Run) -> list[dict[str, object]]:
 
 
 def _ranges(rows: list[int], count: int) -> str:
-    """Sorted numbers of rows as `3, 5-9`, and how many more there are."""
+    """Sorted numbers of rows as `3, 5-9`, and how many are not shown."""
     ranges: list[list[int]] = []
     for row in rows:
         if ranges and row == ranges[-1][1] + 1:
@@ -310,15 +309,15 @@ def _attributes(run: Run, call_outcomes: CallOutcomes) -> list[dict[str, object]
     return found.to_dicts()
 
 
-# -- words
+# -- texts
 
 
-# a page has room for the tenths of short runs
+# with tenths of a second for short runs
 duration: Final = partial(words.duration, tenths_up_to=9.95)
 
 
 def share(part: int, whole: int) -> str:
-    """A part of a whole in per cent; neither all nor nothing by rounding."""
+    """A part of a whole in per cent, never rounded to 0 or 100."""
     if not whole or part in {0, whole}:
         return "100 %" if whole and part == whole else "0 %"
     return f"{min(max(part / whole * 100, 0.1), 99.9):.1f} %"

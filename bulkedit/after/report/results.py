@@ -1,15 +1,15 @@
-"""Result files: what became of every row of the edit list, as lists that can be planned again.
+"""Result files: the outcome of every row of the edit list, as lists that can be planned again.
 
 | file | rows |
 |---|---|
-| succeeded | all of whose edits are applied, or held already (satisfied) when the plan was made |
-| unprocessed | with an edit that is not completed, and none that is worse off; rows that were never planned |
-| conflicted | with an edit that another writer was before, and none that is worse off |
-| failed | with an edit that was rejected, or given up |
+| succeeded | all edits are applied, or were already satisfied when the plan was made |
+| unprocessed | the worst edit is not completed; also rows without an edit in the plan |
+| conflicted | the worst edit is conflicted: another writer was first |
+| failed | the worst edit was rejected or has failed |
 
-One line an edit of a row on an image set, so a wide row, or one that names several image sets, has several lines; all
-of them are in the file of the row's worst edit, and each says what became of it. So every row is in one file only, no
-edit is left out, and what is applied is not planned again when the file is (`bulkedit.edits.result_files`).
+A file has one line per edit of a row and image set, each with its outcome. All lines of a row are in the file of its
+worst edit. So every row is in one file, no edit is missing, and applied edits are not planned again with the file
+(`bulkedit.edits.result_files`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 
-# file -> the outcomes of a row's worst edit that put it there, from the best to the worst
+# file -> outcomes of the worst edit of its rows; from the best file to the worst
 FILES: Final[dict[str, tuple[Outcome, ...]]] = {
     "succeeded": (Outcome.APPLIED,),
     "unprocessed": (Outcome.UNPROCESSED,),
@@ -49,8 +49,8 @@ _RANKS: Final = {
     **{str(outcome): rank for rank, outcomes in enumerate(FILES.values()) for outcome in outcomes},
 }
 
-# One line an edit of a row on an image set, in the order of the list. A row that was not planned is one line without
-# an edit. Columns that only result files have are those of `bulkedit.edits.result_files.COLUMNS`.
+# One line per edit of a row and image set, in the order of the list. A row without an edit in the plan has one line.
+# Columns that only result files have: `bulkedit.edits.result_files.COLUMNS`.
 RESULTS: Final = pl.Schema(
     {
         "row": pl.UInt32(),
@@ -61,23 +61,23 @@ RESULTS: Final = pl.Schema(
         "series_uid": pl.String(),
         "instance_uid": pl.String(),
         "attribute": pl.String(),
-        "value": pl.String(),  # this and the next with the values only
+        "value": pl.String(),  # this and `value_json` only with values
         "value_json": pl.String(),
         "vr": pl.String(),
         "force": pl.Boolean(),
-        "version": pl.UInt32(),  # the version that the row insists on
-        "order": pl.UInt32(),  # of the row; a list that is made of the file is applied in the same order
+        "version": pl.UInt32(),  # the version that the row names
+        "order": pl.UInt32(),  # of the row; a plan of the file keeps this order
         "include_study_image_sets": pl.Boolean(),
         "outcome": pl.String(),
-        "reason": pl.String(),  # error code, finding, or code of a row that was not planned
-        "message": pl.String(),  # the service's words without values, or why the row was not planned
+        "reason": pl.String(),  # error code, why the edit has this outcome, or the code of a row without an edit
+        "message": pl.String(),  # the service's message without values, or why the row has no edit
         "call": pl.UInt32(),
-        "made_image_set_id": pl.String(),  # the promoted image set that the edit is in, or the copy, not promoted
+        "made_image_set_id": pl.String(),  # for edits of a copy: the promoted image set, or the copy
         "version_before": pl.UInt32(),
         "version_after": pl.UInt32(),
         "attempts": pl.UInt32(),
         "conflicts": pl.UInt32(),
-        "superseded": pl.Boolean(),  # a later edit of the same call has taken its place
+        "superseded": pl.Boolean(),  # replaced by a later edit of the same call
         "started_at": pl.Datetime("ms", "UTC"),  # first event of the call
         "ended_at": pl.Datetime("ms", "UTC"),  # last event of the call
         "row_edits": pl.UInt32(),  # lines of the row
@@ -85,7 +85,7 @@ RESULTS: Final = pl.Schema(
     }
 )
 _TIMES: Final = ("started_at", "ended_at")
-_CHUNK: Final = 1_000_000  # edits in memory at once, about
+_CHUNK: Final = 1_000_000  # edits in memory at once, approximately
 
 
 class _Text:
@@ -109,7 +109,7 @@ class _Text:
 
 class _Csv(_Text):
     def _append(self, lines: pl.DataFrame, *, header: bool) -> None:
-        safe = cells.guarded(lines.lazy(), but=cells.VALUES).collect()  # values are written so that they are safe
+        safe = cells.guarded(lines.lazy(), but=cells.VALUES).collect()  # `cells.values` has made values safe
         safe.write_csv(self._file, include_header=header)
 
 
@@ -120,7 +120,7 @@ class _JsonLines(_Text):
 
 
 class _Parquet:
-    """Chunks beside the file, brought together at the end."""
+    """Chunks in files of their own, joined at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -148,7 +148,7 @@ FORMATS: Final[dict[str, type[_Csv | _JsonLines | _Parquet]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ResultFile:
-    """One result file as written."""
+    """One written result file."""
 
     name: str
     rows: int  # of the edit list
@@ -159,7 +159,7 @@ class ResultFile:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The result files of a run as written, by name (`FILES`)."""
+    """The written result files of a run, by name (`FILES`)."""
 
     folder: Path
     format: str
@@ -185,13 +185,13 @@ class Results:
 def write(
     run: Run, folder: Path, *, format_: str = "csv", values: bool = False, call_outcomes: CallOutcomes | None = None
 ) -> Results:
-    """Write the four result files and their manifest to a new folder, for their owner's eyes only.
+    """Write the four result files and their manifest to a new private folder (0700, files 0600).
 
-    ``format_`` is one of `FORMATS`. With ``values`` the files hold health data and can be planned again. The folder
-    appears under its name only when all of it is written. Raises UsageError where it exists or cannot be written.
+    ``format_``: one of `FORMATS`. ``values``: include the values, so that the files can be planned again; they contain
+    health data then. The folder gets its name when it is complete. Raises UsageError if it exists or cannot be written.
     """
     if folder.exists():
-        raise UsageError("there is something there already.", where=str(folder), hint="Give another folder.")
+        raise UsageError("this folder exists already.", where=str(folder), hint="Give another folder.")
     with writing("the result files", folder), draft_folder(folder) as draft:
         files = _write(run, call_outcomes or CallOutcomes.of(run), draft, format_, values=values)
         done = Results(folder, format_, values, files)
@@ -213,7 +213,7 @@ def _manifest(run: Run, done: Results) -> dict[str, object]:
 
 
 def _write(run: Run, call_outcomes: CallOutcomes, draft: Path, format_: str, *, values: bool) -> dict[str, ResultFile]:
-    """The files, chunk by chunk in the order of the list; a row is never parted."""
+    """Write the files in chunks of whole rows, in the order of the list."""
     writers = {name: FORMATS[format_](draft / f"{name}.{format_}") for name in FILES}
     rows, lines = dict.fromkeys(FILES, 0), dict.fromkeys(FILES, 0)
     for chunk in _chunks(run, call_outcomes, values=values, spreadsheet=format_ == "csv"):
@@ -232,7 +232,7 @@ def _described(path: Path, rows: int, lines: int) -> ResultFile:
 
 
 def _chunks(run: Run, call_outcomes: CallOutcomes, *, values: bool, spreadsheet: bool) -> Iterator[pl.DataFrame]:
-    """Lines (`RESULTS`) of ranges of rows, with ``rank`` UInt8: the place of their file in `FILES`."""
+    """Lines (`RESULTS`) of ranges of rows, with ``rank`` UInt8: the position of their file in `FILES`."""
     unplanned = _unplanned(run).collect()
     edits = run.plan.edits()
     satisfied = _satisfied(run)
@@ -252,7 +252,7 @@ def _chunks(run: Run, call_outcomes: CallOutcomes, *, values: bool, spreadsheet:
 
 
 def _lines(completed: pl.LazyFrame) -> pl.LazyFrame:
-    """Edits with what became of them as lines of result files."""
+    """Edits with their outcomes, as lines of result files."""
     rank = pl.col("outcome").replace_strict(_RANKS, return_dtype=pl.UInt8)
     return completed.with_columns(
         rank.max().over("row").alias("rank"),
@@ -271,7 +271,7 @@ def _time(name: str) -> pl.Expr:
 
 
 def _unplanned(run: Run) -> pl.LazyFrame:
-    """The rows that the plan has no edits for, a line each."""
+    """The rows without an edit in the plan, one line each."""
     return (
         run.plan.set_aside()
         .group_by("row", maintain_order=True)
@@ -286,9 +286,9 @@ def _unplanned(run: Run) -> pl.LazyFrame:
 
 
 def _satisfied(run: Run) -> pl.DataFrame:
-    """The edits that the plan does without because they held already, as `CallOutcomes.of_edits` has others."""
+    """The edits that were already satisfied, with the columns of `CallOutcomes.of_edits`."""
     nothing = pl.lit(0, pl.UInt32)
-    # the store stands for them, no later edit has taken their place
+    # `same_as` is set, so that they do not count as superseded
     return (
         run.plan.already_satisfied()
         .collect()

@@ -1,4 +1,4 @@
-"""Reading back what a run has changed: every applied edit held against the store, every difference named."""
+"""Verify a run: read its image sets, compare them with every applied edit, and list the differences."""
 
 from bulkedit.after.verify.folder import DIFFERENCES, KEPT, Verification, load, verifications
 from bulkedit.after.verify.job import VerifyProgress, verify

@@ -1,8 +1,8 @@
-"""A verification as a folder: `RUN/verifications/<id>/`, with its progress while it runs and its files when it is done.
+"""A verification as a folder: `RUN/verifications/<id>/`.
 
-While it runs, `progress.jsonl` gets one line for each image set that has been read, so that the same command goes on
-where it was stopped. At the end come `differences` and, with history, `kept`, each as Parquet and CSV, and
-`verification.json` with the numbers. All are 0600 in a folder that is 0700; they hold values only where asked to.
+While it runs, `progress.jsonl` gets one line for each image set that was read, so that the same command continues after
+a stop. At the end come `differences` and, with history, `kept`, each as Parquet and CSV, and `verification.json` with
+the numbers. All files are 0600 and the folder is 0700. They contain values only on request.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ _PLACE: Final[dict[str, pl.DataType]] = {
     "attribute": pl.String(),
     "call": pl.UInt32(),
 }
-# One row for each applied edit that the store does not hold, by image set.
+# one row per applied edit that an image set does not have
 DIFFERENCES: Final = pl.Schema(
     {
         **_PLACE,
-        "difference": pl.String(),  # a word of `bulkedit.edits.compare.Difference`
-        "origin": pl.String(),  # `later writer`, `run`, or `unknown` where the version of the run cannot be read
-        "version": pl.UInt32(),  # that the run made
-        "latest": pl.UInt32(),  # that was read; null where the image set is gone
-        "expected": pl.String(),  # JSON text; this and the next only where values were asked for
+        "difference": pl.String(),  # a value of `bulkedit.edits.compare.Difference`
+        "origin": pl.String(),  # `later writer`, `run`, or `unknown` if the version of the run cannot be read
+        "version": pl.UInt32(),  # made by the run
+        "latest": pl.UInt32(),  # the version that was read; null if the image set is gone
+        "expected": pl.String(),  # JSON text; this and `found` only with `include_values`, else null
         "found": pl.String(),
     }
 )
-# One row for each applied edit whose former value, instance or series older versions still have.
+# one row per applied edit whose former value, instance or series is in older versions
 KEPT: Final = pl.Schema({**_PLACE, "versions": pl.List(pl.UInt32()), "primary": pl.Boolean()})
 
 _LINE: Final = pl.Schema(
@@ -80,7 +80,7 @@ _LINE_KINDS: Final[dict[str, tuple[type, ...]]] = {
 
 
 class CheckedLine(TypedDict):
-    """What was found in one image set, as a line of the progress file."""
+    """The findings of one image set, as a line of the progress file."""
 
     image_set_id: str
     matching: int
@@ -91,7 +91,7 @@ class CheckedLine(TypedDict):
 
 
 class VerificationAbout(TypedDict):
-    """What was verified."""
+    """Facts about a verification."""
 
     run: str
     plan_digest: str
@@ -99,11 +99,11 @@ class VerificationAbout(TypedDict):
     read_at: float  # epoch seconds
     of_image_sets: int
     sample: str | None
-    archived: int  # image sets left out
+    archived: int  # image sets that were not read
 
 
 class VerificationCounts(TypedDict):
-    """`Counts` in a file."""
+    """`Counts` as JSON."""
 
     image_sets: int
     matching: int
@@ -123,18 +123,18 @@ class VerificationSummary(VerificationAbout, VerificationCounts):
 
 @dataclass(slots=True)
 class Counts:
-    """What was found so far: edits unless said otherwise."""
+    """Numbers of the findings so far, in edits unless noted."""
 
-    image_sets: int = 0  # read
+    image_sets: int = 0  # image sets read
     matching: int = 0
     superseded: int = 0  # by a later edit of the run
     differences: int = 0
     by_later_writers: int = 0  # of the differences
     by_run: int = 0
-    kept: int = 0  # whose former value older versions still have
+    kept: int = 0  # whose former value is in older versions
 
     def add(self, line: CheckedLine) -> None:
-        """Count an image set."""
+        """Add an image set."""
         self.matching += line["matching"]
         self.superseded += line["superseded"]
         self.image_sets += 1 + line["siblings"]
@@ -151,14 +151,14 @@ class VerifyFolder:
         self.folder = folder
         self.seed = seed
         self.counts = Counts()
-        self.done: set[str] = set()  # image sets that have been read
+        self.done: set[str] = set()  # image sets that were read
         self._file: IO[bytes] | None = None
 
     @classmethod
     def open(cls, run: Run, name: str, options: VerifyOptions, events: int) -> Self:
-        """Go on with the verification of a run that was interrupted under the same options, or begin one.
+        """Continue an interrupted verification with the same options, or begin a new one.
 
-        ``events``: a count that grows whenever the run does; a verification of less than the run is not gone on with.
+        ``events``: a number that grows while the run works; a verification of an earlier state is not continued.
         """
         wanted = {"format": FORMAT, "events": events, **options.as_json()}
         if not options.fresh:
@@ -189,7 +189,7 @@ class VerifyFolder:
         with received.opened_to_write(path) as file:
             for text in file:
                 if not text.endswith(b"\n"):
-                    break  # a kill has cut it short
+                    break  # cut short when the process was killed
                 whole += len(text)
                 line = _line_of(text, str(path))
                 self.done.add(line["image_set_id"])
@@ -197,7 +197,7 @@ class VerifyFolder:
             file.truncate(whole)
 
     def add(self, line: CheckedLine) -> None:
-        """Keep what was found in one image set."""
+        """Save the findings of one image set."""
         with writing("the verification", self.folder):
             if self._file is None:
                 self._file = received.opened_to_write(self.folder / _PROGRESS)
@@ -207,12 +207,12 @@ class VerifyFolder:
         self.counts.add(line)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
     def finish(self, about: VerificationAbout, *, history: bool) -> Verification:
-        """Write the files of a verification that has read all it was to read. ``about``: more for its numbers."""
+        """Write the files of a finished verification. ``about``: facts for `verification.json`."""
         self.close()
         files = {"differences": DIFFERENCES, **({"kept": KEPT} if history else {})}
         with writing("the verification", self.folder):
@@ -246,17 +246,17 @@ class VerifyFolder:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A verification that is done."""
+    """A finished verification."""
 
     folder: Path
     summary: VerificationSummary
 
     def differences(self) -> pl.LazyFrame:
-        """Applied edits that the store does not hold: columns `DIFFERENCES`, by row."""
+        """Applied edits that an image set does not have: columns `DIFFERENCES`, sorted by row."""
         return frame_files.parquet(self.folder / "differences.parquet", DIFFERENCES)
 
     def kept(self) -> pl.LazyFrame:
-        """Edits whose former values older versions still have: columns `KEPT`. Empty without history."""
+        """Edits whose former values are in older versions: columns `KEPT`. Empty without `history`."""
         path = self.folder / "kept.parquet"
         return frame_files.parquet(path, KEPT) if received.there(path) else pl.LazyFrame(schema=KEPT)
 
@@ -273,23 +273,23 @@ def _line_of(text: bytes, where: str) -> CheckedLine:
 
 
 def load(folder: Path) -> Verification:
-    """Open the folder of a verification that is done. Raises UsageError."""
+    """Open the folder of a finished verification. Raises UsageError."""
     result = _read(folder / _RESULT)
     if result is None:
-        raise UsageError("this is no verification that is done.", where=str(folder))
+        raise UsageError("this is not the folder of a finished verification.", where=str(folder))
     received.require(result, dict.fromkeys(("differences", "image_sets"), (int,)), str(folder / _RESULT))
     return Verification(folder, cast("VerificationSummary", result))
 
 
 def verifications(run: Run) -> Iterable[Verification]:
-    """The verifications of a run that are done, oldest first."""
+    """The finished verifications of a run, oldest first."""
     for folder in received.subfolders(run.folder / FOLDER):
         if received.there(folder / _RESULT):
             yield load(folder)
 
 
 def _read(path: Path) -> JsonObject | None:
-    """The object in a file, None if there is none. Raises ReceivedError."""
+    """The JSON object in a file; None if there is no file. Raises ReceivedError."""
     try:
         return received.read_json(path)
     except FileNotFoundError:

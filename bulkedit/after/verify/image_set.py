@@ -1,12 +1,11 @@
-"""Read an image set that a run has changed, and hold every applied edit against it.
+"""Read one image set that a run has changed, and compare it with every applied edit.
 
-One image set at a time is looked at (GetImageSet), read at its latest version (GetImageSetMetadata), and if an edit is
-not as the run left it, read again at versions between: that tells whether the run made the difference, by the update
-itself or by a later one, or a later writer. An archived image set is not read unless that is asked for, because reading
-moves it to the frequent tier for 30 days.
+The image set is polled (GetImageSet), and its latest version is read (GetImageSetMetadata). If an edit differs, the
+versions in between are read too, to find out whether the run or a later writer made the difference. An archived image
+set is read only on request, because reading moves it to the frequent tier for 30 days.
 
-What a study-wide call did to image sets that its rows do not name is told from the plan if the study was known when it
-was made. If it was not, the study is searched for: at the image set that the call names, and at each difference.
+A study-wide call also changes image sets that its rows do not name. The plan names them if it was made with the study
+known. Otherwise the study is searched for: at the image set that the call names, and at each difference.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from bulkedit.options.verify import VerifyOptions
     from bulkedit.runs.changes import ChangeRow, Changes
 
-_SEEN_BACK: Final = 20  # versions that are read to find one that held the edit, if it is not known which should
+_SEEN_BACK: Final = 20  # versions that are read to find one with the edit, if the run's version is unknown
 _PLACE: Final = [name for name in KEPT if name not in {"image_set_id", "versions", "primary"}]
 
 LATER, OURS, UNKNOWN = "later writer", "run", "unknown"
@@ -44,17 +43,17 @@ LATER, OURS, UNKNOWN = "later writer", "run", "unknown"
 
 @dataclass(slots=True)
 class Checked:
-    """What was found in one image set."""
+    """The findings of one image set."""
 
     matching: int = 0
     superseded: int = 0
-    siblings: int = 0  # image sets of the study that the run's edits do not name
+    siblings: int = 0  # checked image sets of the study that the run's edits do not name
     differences: list[JsonObject] = field(default_factory=list)
     kept: list[JsonObject] = field(default_factory=list)
-    document: JsonObject | None = None  # of the image set itself, which tells its study; None if it is gone
+    document: JsonObject | None = None  # metadata of the image set, for its study; None if it is gone
 
     def line(self, image_set_id: str) -> CheckedLine:
-        """As a line of the progress file."""
+        """A line of the progress file."""
         return {
             "image_set_id": image_set_id,
             "matching": self.matching,
@@ -69,27 +68,27 @@ class Checked:
 class NotVerified:
     """An image set that was not read."""
 
-    archived: bool = False  # it would have moved to the frequent tier
+    archived: bool = False  # reading it would move it to the frequent tier
     reason: str = ""  # error code, or `locked`
 
 
 @dataclass(slots=True)
 class _Own:
-    """Which versions of an image set are the run's own."""
+    """The versions of an image set that the run has made."""
 
     versions: OwnVersions
-    by_call: dict[int, int]  # versions made by study-wide calls that name another image set, by `completed_by`
-    open: bool  # a call of the run may still be carried out, or has been
+    by_call: dict[int, int]  # versions made by study-wide calls for another image set, by `completed_by`
+    open: bool  # a call of the run has an unknown outcome
 
     def origin(self, version: int) -> str:
         """Who made a version."""
         if version in self.versions.made:
             return OURS
-        return UNKNOWN if self.versions.untold or self.open else LATER
+        return UNKNOWN if self.versions.unidentified or self.open else LATER
 
     def one_writer_since(self, version: int) -> str | None:
         """Who made all versions after this one; None if more than one writer may have."""
-        several = self.versions.untold or self.open or any(made > version for made in self.versions.made)
+        several = self.versions.unidentified or self.open or any(made > version for made in self.versions.made)
         return None if several else LATER
 
 
@@ -107,9 +106,9 @@ class Checker:
         undecided: Collection[str],
         archived: bool,
     ) -> None:
-        """``named``: the image sets that the run's edits name, ``chosen``: those of them that are checked.
+        """``named``: the image sets that the run's edits name; ``chosen``: those of them that are checked.
 
-        ``undecided``: those with a call of the run that may still be carried out; ``archived``: read archived ones too.
+        ``undecided``: those with a call of unknown outcome; ``archived``: also read archived ones.
         """
         self._changes = changes
         self._reader = reader
@@ -123,7 +122,7 @@ class Checker:
     async def check(
         self, image_set_id: str, changes: Sequence[ChangeRow], members: Collection[str]
     ) -> Checked | NotVerified:
-        """Hold the changes (`bulkedit.runs.changes.CHANGES`) of an image set against it.
+        """Compare an image set with its changes (rows of `bulkedit.runs.changes.CHANGES`).
 
         ``members``: the image sets of its lane, if the lane has study-wide calls.
         """
@@ -175,7 +174,7 @@ class Checker:
     async def _differing(
         self, asked: _Asked, found: ImageSet, versions: _Versions
     ) -> list[tuple[ExpectedChange[ChangeRow], Difference]]:
-        """The edits that are to be seen in the image set and are not."""
+        """The edits that the image set should have and does not."""
         differing = []
         for one in asked.edits():
             if one.superseded:
@@ -183,14 +182,14 @@ class Checker:
             document = await versions.read(found.version) or {}
             made = _made(one)
             if one.whole and one.followed and made is not None:
-                # what came after it was the run's own: the revert itself is seen in the version that it made
+                # the run has edited it after the revert, so the revert is compared with the version that it made
                 document = await versions.read(made) or document
             if (differs := difference(one, document, await versions.target(one))) is not None:
                 differing.append((one, differs))
         return differing
 
     async def _with_whole_study(self, asked: _Asked, document: JsonObject) -> _Asked:
-        """With what study-wide calls of other lanes did to the image set: its study was not known to the plan."""
+        """Add the changes of study-wide calls of other lanes, if the plan was made without knowing the study."""
         if asked.calls is not None:
             return asked
         lanes = {change["lane"] for change in asked.changes}
@@ -208,7 +207,7 @@ class Checker:
         return _Asked(image_set_id, changes, {change["completed_by"] for change in asked.changes}, calls)
 
     def _calls_of(self, study: Collection[str], lanes: Collection[int] = ()) -> pl.DataFrame:
-        """The study-wide calls of the run that name an image set of a study, or are of these lanes."""
+        """The study-wide calls of the run that name an image set of a study, or are in these lanes."""
         return self._study_wide.filter(pl.col("lead").is_in(list(study)) | pl.col("lane").is_in(list(lanes)))
 
     async def _own(self, asked: _Asked) -> _Own:
@@ -284,7 +283,7 @@ class Checker:
     async def _history(
         self, found: ImageSet, edits: list[ExpectedChange[ChangeRow]], versions: _Versions
     ) -> list[JsonObject]:
-        """The versions before each edit that still have what it has replaced or removed."""
+        """Per edit, the earlier versions that still have the replaced or removed value."""
         listed = await self._reader.versions(found.image_set_id)
         if isinstance(listed, Refused):
             return []
@@ -309,10 +308,10 @@ class Checker:
     async def _siblings(
         self, lead: str, wide: list[ChangeRow], others: Collection[str], checked: Checked
     ) -> NotVerified | None:
-        """Check the image sets of the study that study-wide calls have changed and the lane does not name.
+        """Check the image sets of the study that study-wide calls have changed and that are not in the lane.
 
         ``wide``: the changes by calls that name ``lead``; ``others``: these image sets. If rows of another lane name
-        one of them, what these rows ask for is checked in its own turn.
+        one of them, those rows are checked with that lane.
         """
         if not others:
             return None
@@ -329,19 +328,19 @@ class Checker:
             left_out = await self._one(_Asked(sibling, changes, reported, calls), checked)
             if left_out is not None:
                 return left_out
-            # it is read at each image set that a call names, and counted at the first
+            # it is read for each lead, and counted for the first
             checked.siblings += sibling not in self._named and lead == min(leads, default=lead)
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """All that a run has done to one image set, and what of it is checked now. Holds values: never log it."""
+    """The changes of one image set, and which of them are checked now. Contains values: never log it."""
 
     image_set_id: str
-    changes: Sequence[ChangeRow]  # rows of `bulkedit.runs.changes.CHANGES`, in the order that the list asks for
+    changes: Sequence[ChangeRow]  # rows of `bulkedit.runs.changes.CHANGES`, in the order of the edit list
     reported: Collection[int] | None = None  # the calls whose edits are checked; None: all
-    calls: pl.DataFrame | None = None  # the study-wide calls of its study (`STUDY_WIDE`), once they have been found
+    calls: pl.DataFrame | None = None  # the study-wide calls of its study (`STUDY_WIDE`); None: not searched for yet
 
     def edits(self) -> list[ExpectedChange[ChangeRow]]:
         """The edits that are checked."""
@@ -356,7 +355,7 @@ def _is_gone(found: ImageSet | Refused) -> bool:
 
 
 def _made(one: ExpectedChange[ChangeRow]) -> int | None:
-    """The version in which the edit is to be seen first; None in an image set that the call does not name."""
+    """The first version with the edit; None for an image set that the call does not name."""
     change = one.change
     if change["lead"] != change["image_set_id"]:
         return None
@@ -365,13 +364,13 @@ def _made(one: ExpectedChange[ChangeRow]) -> int | None:
 
 def _place_of(one: ExpectedChange[ChangeRow]) -> JsonObject:
     """The columns of a change that a finding has too."""
-    change = cast("JsonObject", one.change)  # values of JSON, all of them
+    change = cast("JsonObject", one.change)
     return {name: change[name] for name in _PLACE}
 
 
 def _has_former(one: ExpectedChange[ChangeRow], number: int, document: JsonObject) -> bool:
     if one.action is Action.REVERT:
-        return number > (one.change["revert_to"] or 0)  # what it took back
+        return number > (one.change["revert_to"] or 0)  # versions that the revert undid
     return keeps_former(one, document)
 
 
@@ -384,12 +383,12 @@ class _Versions:
         self._read: dict[int, JsonObject | None] = {}
 
     async def target(self, one: ExpectedChange[ChangeRow]) -> JsonObject | None:
-        """The document that a revert went back to; None for other edits."""
+        """The document of a revert's target version; None for other edits."""
         target = one.change["revert_to"]
         return await self.read(target) if one.whole and target is not None else None
 
     async def read(self, version: int, *, keep: bool = True) -> JsonObject | None:
-        """The document of a version; None where the service will not give it."""
+        """The document of a version; None if the service refuses it."""
         if version in self._read:
             return self._read[version]
         answer = await self._reader.metadata(self._image_set_id, version)

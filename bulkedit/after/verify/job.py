@@ -1,4 +1,4 @@
-"""Verify a run: read back what it has changed, and name every difference."""
+"""Verify a run: connection, progress and result of a whole verification."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class VerifyProgress:
-    """Where a verification stands."""
+    """The progress and result of a verification."""
 
     total: int  # image sets to read
     of: int  # image sets that the run has changed
     folder: Path  # of the verification
     seed: int
     counts: Counts
-    archived: list[str] = field(default_factory=list)  # image sets left out, which reading would move
-    unread: dict[str, int] = field(default_factory=dict)  # image sets that could not be read, by reason
+    archived: list[str] = field(default_factory=list)  # archived image sets that were not read
+    unread: dict[str, int] = field(default_factory=dict)  # number of image sets that could not be read, by reason
     requests: int = 0
     throttled: int = 0
     faults: int = 0
-    stopped: bool = False  # by a `StopSignal`, before the end
-    verification: Verification | None = None  # once nothing is left to read
+    stopped: bool = False  # ended by a `StopSignal`
+    verification: Verification | None = None  # set once nothing is left to read
 
     @property
     def left(self) -> int:
-        """Image sets that were to be read and were not."""
+        """Number of image sets that were not read."""
         return len(self.archived) + sum(self.unread.values())
 
 
@@ -65,17 +65,22 @@ async def verify(
     progress: Callable[[WorkProgress], None] | None = None,
     stop: StopSignal | None = None,
 ) -> VerifyProgress:
-    """Read back what a run has changed and compare every applied edit with it.
+    """Read the image sets of a run and compare every applied edit with them. Sends reads only.
 
-    ``where`` says what is otherwise than when the run was begun. An archived image set is read only if the options say
-    so, because that moves it to the frequent tier for 30 days; it is left for another time, or for good. What has been
-    read is kept under the run as it comes in, so whatever ends a verification, the next one with the same options reads
-    only what is left. Memory holds the image sets' ids and the changes of a few thousand calls, never all findings.
+    ``options``: sample, values, history, rates and so on. ``where``: connection settings that differ from the run's.
+    ``progress``: called on the caller's task after every image set; it must not block. ``stop``: ends the work early.
 
-    Returns how far it has come, once ``stop`` was sent too; `verification` is None unless nothing is left to read.
-    ``progress`` is called on the caller's task after every image set and must not block. Raises UsageError if nothing
-    was applied or nothing can be written, StoppedError if ``stop`` was sent before anything was read, and what
-    `connect` and `Reader` raise.
+    Archived image sets are read only with `read_archived`, because reading moves them to the frequent tier for 30 days;
+    `skip_archived` leaves them out for good. Results are saved under the run at once. So if a verification ends early,
+    the next one with the same options reads only the rest. Memory has the image sets' ids and the changes of a few
+    thousand calls.
+
+    Returns the progress, also after ``stop``; its `verification` is None while image sets are left to read. Raises
+    UsageError if nothing was applied or nothing can be written, StoppedError if ``stop`` was sent before anything was
+    read, and what `connect` and `Reader` raise.
+
+    Example: ``done = await verify(run, VerifyOptions(read_rate="10/s"))``; then
+    ``done.verification.differences().collect()``.
     """
     options = options or VerifyOptions()
     rates = read_paces(options.read_rate)
@@ -84,9 +89,9 @@ async def verify(
     image_sets = await to_thread.run_sync(changes.image_sets)
     if not image_sets:
         raise UsageError(
-            "this run has applied nothing that could be read back.",
+            "this run has applied nothing that could be verified.",
             where=str(run.folder),
-            hint=f"Where it stands: bulkedit status {shell_word(run.folder)}",
+            hint=f"To see its state: bulkedit status {shell_word(run.folder)}",
         )
     undecided = (await to_thread.run_sync(changes.undecided)).get_column("image_set_id")
     began = time.time()
@@ -132,7 +137,7 @@ async def verify(
 
 
 class _VerifyWorker:
-    """Checks image sets, and keeps what is found."""
+    """Checks image sets and saves the findings."""
 
     def __init__(
         self,

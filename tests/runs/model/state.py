@@ -135,7 +135,7 @@ def _lag_cannot_be_told(case: Case, state: State, stored: Stored, image_set_id: 
     A failure that left no version, seen by a look that does not see the update under way yet; the first look at an
     image set that a call of the whole study has changed by the way; and both looks, apart, after an invalid request.
     """
-    books = state.lane._books if state.lane else None
+    books = state.lane._current_call if state.lane else None
     after_invalid = books is not None and books.invalid is not None and books.polls > 0
     if after_invalid or (stored.pending and stored.failures):
         return True

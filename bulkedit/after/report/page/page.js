@@ -1,5 +1,5 @@
 "use strict";
-// a click, Enter or the space bar on a column's name sorts by it; once more turns the order round
+// a click, Enter or the space bar on a column's name sorts by it; a second one reverses the order
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => {
     const head = button.closest("th");
