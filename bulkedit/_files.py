@@ -153,7 +153,7 @@ def held_folder(folder: Path, busy: str) -> Iterator[None]:
 class Holder(StrEnum):
     """Who works on a draft."""
 
-    NOBODY = "nobody"
+    NO_PROCESS = "no process"
     OTHER = "a process that runs"
     UNKNOWN = "not known"  # the file system has no locks, or the draft is another user's
 
@@ -183,7 +183,7 @@ def _is_draft(entry: os.DirEntry[str]) -> bool:
 
 def remove_leftovers(folder: Path) -> list[Path]:
     """Remove the drafts of a folder that no process works on. Returns those that were removed."""
-    return [path for path in drafts_in(folder) if remove_leftover(path) is Holder.NOBODY]
+    return [path for path in drafts_in(folder) if remove_leftover(path) is Holder.NO_PROCESS]
 
 
 def remove_leftover(path: Path, *, dry_run: bool = False) -> Holder:
@@ -198,9 +198,9 @@ def remove_leftover(path: Path, *, dry_run: bool = False) -> Holder:
         return Holder.UNKNOWN
     try:
         holder = _hold(descriptor)
-        if holder is Holder.NOBODY and not _is_there(path, descriptor):
+        if holder is Holder.NO_PROCESS and not _is_there(path, descriptor):
             return Holder.OTHER  # it has just become its target
-        if holder is Holder.NOBODY and not dry_run:
+        if holder is Holder.NO_PROCESS and not dry_run:
             shutil.rmtree(path) if folder else path.unlink()
     except OSError:
         return Holder.UNKNOWN
@@ -224,7 +224,7 @@ def _hold(descriptor: int) -> Holder:
         return Holder.OTHER
     except OSError:
         return Holder.UNKNOWN
-    return Holder.NOBODY
+    return Holder.NO_PROCESS
 
 
 def _is_there(path: Path, descriptor: int) -> bool:

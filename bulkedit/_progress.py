@@ -123,7 +123,7 @@ async def _cancel_when_sent(stop: StopSignal, scope: anyio.CancelScope) -> None:
 
 
 @asynccontextmanager
-async def told_each(
+async def report_every(
     seconds: float, record: Callable[[], Advance], progress: Callable[[Advance], None] | None
 ) -> AsyncIterator[None]:
     """Tell ``progress`` of work that tells nothing by itself: every so many seconds, and once at the end."""

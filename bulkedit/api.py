@@ -22,7 +22,7 @@ from anyio import to_thread
 
 from bulkedit import plans
 from bulkedit._files import new_id
-from bulkedit._progress import Advance, Phase, StopSignal, WorkProgress, draining_by, ended_by, told_each
+from bulkedit._progress import Advance, Phase, StopSignal, WorkProgress, draining_by, ended_by, report_every
 from bulkedit.after import report as reports
 from bulkedit.after.revert import Reversal, revert_run
 from bulkedit.after.verify.job import verify as verify_run
@@ -201,7 +201,7 @@ class _Telling(Listener):
 
     @asynccontextmanager
     async def _told(self, record: Callable[[], WorkProgress]) -> AsyncIterator[None]:
-        async with ended_by(self._stop, kept="Nothing was planned."), told_each(_TOLD_S, record, self._tell):
+        async with ended_by(self._stop, kept="Nothing was planned."), report_every(_TOLD_S, record, self._tell):
             yield
 
 
@@ -383,7 +383,7 @@ async def _carried_out(
         connect(connection_of(run, where)) as client,
         engine_of(run, client, resume_options) as engine,
         draining_by(stop, engine.stop.drain),
-        told_each(_TOLD_S, engine.progress, progress),
+        report_every(_TOLD_S, engine.progress, progress),
     ):
         await engine.run()
     return await to_thread.run_sync(_report, run)

@@ -7,7 +7,7 @@ import threading
 import anyio
 import pytest
 
-from bulkedit._progress import Phase, StopSignal, WorkProgress, draining_by, ended_by, told_each
+from bulkedit._progress import Phase, StopSignal, WorkProgress, draining_by, ended_by, report_every
 from bulkedit.errors import EXIT_INTERRUPTED, StoppedError
 
 
@@ -93,7 +93,7 @@ async def test_work_that_tells_nothing_is_told_of_meanwhile_and_at_its_end() -> 
     def record() -> WorkProgress:
         return WorkProgress(phase=Phase.READING, done=done)
 
-    async with told_each(0.001, record, lambda progress: told.append(progress.done)):
+    async with report_every(0.001, record, lambda progress: told.append(progress.done)):
         while len(told) < 3:
             await anyio.sleep(0.001)
         done = 7

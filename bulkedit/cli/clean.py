@@ -33,7 +33,7 @@ def clean(options: CleanCommand, _: typer.Context) -> None:
     counts: Counter[str] = Counter()
     for draft in drafts_under(folder):
         holder = remove_leftover(draft, dry_run=dry_run)
-        outcome = done if holder is Holder.NOBODY else "left"
+        outcome = done if holder is Holder.NO_PROCESS else "left"
         counts[outcome] += 1
         if as_json:
             json_line({"type": "draft", "draft": str(draft), "outcome": outcome, "in_use_by": str(holder)})

@@ -19,7 +19,7 @@ import anyio
 import tenacity
 
 from bulkedit.client.denials import all_denied
-from bulkedit.client.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, pacer, parse_read_pace
+from bulkedit.client.pacing import DOCUMENTED, FAULT, POLL, WRITES, Operation, pacer, parse_read_pace
 from bulkedit.client.parsing import image_set_of, not_reached, systemic_error, understood
 from bulkedit.client.responses import ImageSet, ImageSetState, Lost, Metadata, Refusal, Refused
 from bulkedit.errors import AccessError
@@ -102,7 +102,7 @@ class Reader:
     async def completed(self, image_set_id: str) -> ImageSet | Refused:
         """GetImageSet, up to `ATTEMPTS` times while the image set is locked; LOCKED if it stays so."""
         return await _repeated(
-            lambda: self.image_set(image_set_id), _is_locked, LOOK, attempts=ATTEMPTS, clock=self.clock, rng=self._rng
+            lambda: self.image_set(image_set_id), _is_locked, POLL, attempts=ATTEMPTS, clock=self.clock, rng=self._rng
         )
 
     async def metadata(self, image_set_id: str, version: int | None = None) -> JsonObject | Refused:

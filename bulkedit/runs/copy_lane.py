@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit.client.contract import CopyRequest
-from bulkedit.client.pacing import LOOK
+from bulkedit.client.pacing import POLL
 from bulkedit.client.parsing import primaries_of
 from bulkedit.client.responses import CallState, Copied, ImageSet, Metadata, Page
 from bulkedit.options.running import OnConflict
@@ -325,7 +325,7 @@ class ViaCopyRun(LaneRun):
         if details.event is CallEvent.OPENED:
             self._candidate = self._made[self._current.call.call]
         if details.event is CallEvent.ACCEPTED:
-            self.due = self._now + LOOK.wait(1, self._context.rng)
+            self.due = self._now + POLL.wait(1, self._context.rng)
         if self._candidate is None:
             raise LookupError("there is no new image set to poll")
         self.request = GetImageSet(self._candidate)

@@ -261,7 +261,7 @@ class Engine:
     @property
     def _near_end(self) -> bool:
         """Whether the remaining lanes take little longer than the longest of them: then all of them are opened."""
-        length, completion_s = self._lanes.next_length, self.completion_times.first_look()
+        length, completion_s = self._lanes.next_length, self.completion_times.first_poll()
         if length < 2 or not len(self.completion_times):
             return False
         at_once = min(self.pacers[Operation.UPDATE].rate.per_second * completion_s, self._options.max_in_flight)
@@ -511,7 +511,7 @@ class Engine:
         if lane.request is None:
             self._left(lane)
         else:
-            self._scheduler.put(lane, self.completion_times.first_look())
+            self._scheduler.put(lane, self.completion_times.first_poll())
         if (why := self._errors.spent) and self.counters.unprocessed:
             if self._options.halt is Halt.NOW:
                 raise _too_many_errors(why)

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.client.pacing import LOOK, Operation
+from bulkedit.client.pacing import POLL, Operation
 from bulkedit.client.responses import (
     Accepted,
     CallState,
@@ -560,7 +560,7 @@ class LaneRun:
         if self._now - since > self._context.options.unlock_timeout_s:
             self._take(CallEvent.LOCKED_TOO_LONG)
             return
-        self.due = self._now + LOOK.wait(self._current.attempts, self._context.rng)
+        self.due = self._now + POLL.wait(self._current.attempts, self._context.rng)
         self._prepare()
 
     def _latest_version(self) -> GetImageSet:
@@ -595,12 +595,12 @@ class LaneRun:
         """Seconds until the next poll: predicted for our own updates, a backoff for other locks."""
         current, times = self._current, self._context.completion_times
         if current.state is not CallState.ACCEPTED or current.accepted_at is None:
-            return LOOK.wait(current.polls + 1, self._context.rng)
+            return POLL.wait(current.polls + 1, self._context.rng)
         if current.polls == 0:
-            return times.first_look()
+            return times.first_poll()
         current.locked_at = self._sent - current.accepted_at
         times.still_locked(current.locked_at)
-        return times.next_look(current.polls, current.locked_at, self._context.rng)
+        return times.next_poll(current.polls, current.locked_at, self._context.rng)
 
     def _ask_store(self, _: EventDetails) -> None:
         self.request = GetDatastore()

@@ -123,7 +123,7 @@ def test_what_a_kill_leaves_is_gone_after_clean(shell: Shell, writer: str) -> No
     assert drafts(shell) == [left]
     done = shell.run("clean", "--json")
     assert done.json == [
-        {"type": "draft", "draft": left.name, "outcome": "removed", "in_use_by": "nobody"},
+        {"type": "draft", "draft": left.name, "outcome": "removed", "in_use_by": "no process"},
         {"type": "clean", "folder": ".", "removed": 1, "left": 0, "dry_run": False},
     ]
     assert not left.exists()

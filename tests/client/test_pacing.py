@@ -271,24 +271,24 @@ def test_a_window_never_closes(most: int, in_flight: list[int]) -> None:
         assert 1 <= window.size <= most
 
 
-def test_looks_come_when_updates_settle() -> None:
-    """Of updates that all take as long, nine in ten are found by their first look, hardly later than they complete."""
-    times, rng, looks, late = CompletionTimes(), random.Random(0), 0, 0.0
+def test_polls_come_when_updates_complete() -> None:
+    """Of updates that all take as long, nine in ten are found by their first poll, hardly later than they complete."""
+    times, rng, polls, late = CompletionTimes(), random.Random(0), 0, 0.0
     for number in range(1000):
-        at, locked, count = times.first_look(), None, 1
+        at, locked, count = times.first_poll(), None, 1
         while at < 7.0:
             times.still_locked(at)
-            locked, count, at = at, count + 1, at + times.next_look(count, at, rng)
+            locked, count, at = at, count + 1, at + times.next_poll(count, at, rng)
         times.completed(at, locked)
         if number >= 500:
-            looks, late = looks + count, late + at - 7.0
-    assert looks / 500 <= 1.25
+            polls, late = polls + count, late + at - 7.0
+    assert polls / 500 <= 1.25
     assert late / 500 <= 0.04 * 7.0
     assert times.quantile(0.5) == pytest.approx(7.0, rel=0.03)
 
 
-def test_before_anything_settled_looks_start_at_the_longest_lock_seen() -> None:
+def test_before_any_completion_polls_start_at_the_longest_lock_seen() -> None:
     times = CompletionTimes()
     assert times.quantile(0.5) is None
     times.still_locked(12.0)
-    assert times.first_look() == 12.0
+    assert times.first_poll() == 12.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.lowlevel
 import pytest
 
-from bulkedit.client.pacing import DOCUMENTED, FAULT, LOOK, WRITES, Operation, Rate
+from bulkedit.client.pacing import DOCUMENTED, FAULT, POLL, WRITES, Operation, Rate
 from bulkedit.client.reader import ACTIONS, ATTEMPTS, Clock, Reader
 from bulkedit.client.responses import ImageSet, ImageSetState, Lost, Metadata, Page, Refusal, Refused
 from bulkedit.errors import AccessError, CredentialsError, EndpointError, UntrustedServerError
@@ -174,7 +174,7 @@ async def test_a_locked_image_set_is_looked_at_again_while_that_helps() -> None:
     active = GOOD[Operation.GET]
     client = Scripted(*[locked] * (ATTEMPTS - 1), active)
     assert await client.reader().completed(ONE) is active
-    assert LOOK.first_s / 2 <= client.slept[0] <= LOOK.first_s < client.slept[-1]
+    assert POLL.first_s / 2 <= client.slept[0] <= POLL.first_s < client.slept[-1]
     client = Scripted(locked)
     assert await client.reader().completed(ONE) is locked
     assert (client.asked, len(client.slept)) == (ATTEMPTS, ATTEMPTS - 1)

@@ -5,7 +5,7 @@ counts in seconds per request rather than in requests per second.
 """
 
 from bulkedit.client.pacing.adaptive import Learner
-from bulkedit.client.pacing.backoff import FAULT, LOOK, Backoff
+from bulkedit.client.pacing.backoff import FAULT, POLL, Backoff
 from bulkedit.client.pacing.completion_times import CompletionTimes
 from bulkedit.client.pacing.in_flight import Window
 from bulkedit.client.pacing.rates import (
@@ -25,7 +25,7 @@ __all__ = [
     "AUTO",
     "DOCUMENTED",
     "FAULT",
-    "LOOK",
+    "POLL",
     "WRITES",
     "Auto",
     "Backoff",

@@ -33,6 +33,6 @@ def asked_for(retry_after_s: float) -> float:
 
 
 # A look at an image set that somebody else has locked: nothing is known of how long that takes
-LOOK: Final = Backoff(first_s=0.25, longest_s=15.0)
+POLL: Final = Backoff(first_s=0.25, longest_s=15.0)
 # A repeat after a fault that is not the quota's
 FAULT: Final = Backoff(first_s=0.5, longest_s=30.0)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import random
 
 _KEPT: Final = 128  # of the latest completion times
-_FIRST_LOOK: Final = 0.9  # the share of updates that should be found completed by their first look
+_FIRST_POLL: Final = 0.9  # the share of updates that should be found completed by their first look
 _UNKNOWN_S: Final = 0.25  # before anything was observed
 _EARLIER: Final = (
     0.995  # what a first look found completed was completed before it; so looks move earlier until one fails
@@ -42,7 +42,7 @@ class CompletionTimes:
         if locked_s is not None:
             self._add(locked_s + _BETWEEN * (seconds - locked_s))
             return
-        looked = min(seconds, self.first_look())  # what a look has waited for a quota tells nothing
+        looked = min(seconds, self.first_poll())  # what a look has waited for a quota tells nothing
         earlier = _EARLIER if self._longest_lock_s > looked * _NEARLY else _FAR_EARLIER
         self._add(looked * earlier)
 
@@ -61,17 +61,17 @@ class CompletionTimes:
         ordered = self._ordered = self._ordered or sorted(self._latest)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
-    def first_look(self) -> float:
+    def first_poll(self) -> float:
         """Seconds from the acceptance to the first look."""
-        learned = self.quantile(_FIRST_LOOK)
+        learned = self.quantile(_FIRST_POLL)
         return max(_UNKNOWN_S, self._longest_lock_s) if learned is None else learned
 
-    def next_look(self, looks: int, locked_s: float, rng: random.Random) -> float:
+    def next_poll(self, looks: int, locked_s: float, rng: random.Random) -> float:
         """Seconds to the next look, with jitter.
 
         The ``looks``-th left ``locked_s`` after the acceptance and found the image set still locked.
         """
-        learned = self.quantile(_FIRST_LOOK)
+        learned = self.quantile(_FIRST_POLL)
         if learned is None:
             step = max(_UNKNOWN_S, self._longest_lock_s - locked_s, locked_s)
         else:
