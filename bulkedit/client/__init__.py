@@ -1,1 +1,1 @@
-"""The service: its contract, the way to it, its answers, and how fast it may be asked."""
+"""The HealthImaging client: its interface, its connection to AWS, parsed responses, and request rates."""

@@ -1,9 +1,8 @@
-"""The client over aioboto3: HealthImaging at AWS, or anything that speaks its protocol at another address.
+"""The client over aioboto3, for HealthImaging at AWS or at another endpoint with the same API.
 
-SDK retries are off: a 500 or a timeout of an update may have been applied, and a silent repeat would come back as a
-stale version (healthimaging reference, error table). What came back is mapped to `Accepted`, `Refused` or `Lost` by
-`bulkedit.client.parsing`; what happens next is decided elsewhere. What is imported here takes a third of a second, so
-it is imported when something is asked (`bulkedit.client.connect`).
+SDK retries are off: after a 500 or a timeout, an update may have been applied, and a retry would fail with a stale
+version (healthimaging reference, error table). `bulkedit.client.parsing` maps each response to a record, `Refused` or
+`Lost`; callers decide what to do next. This module takes 0.3 s to import, so `bulkedit.client.connect` does it late.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ from bulkedit.client.parsing import (
     datastore_of,
     found_of,
     image_set_of,
+    parsed,
     refusal_of,
-    understood,
     untrusted,
     versions_of,
 )
@@ -70,8 +69,8 @@ if TYPE_CHECKING:
     from bulkedit.client.responses import Answer
 
 _TRY_CREDENTIALS: Final = "Renew them (for example: aws sso login). To try them: aws sts get-caller-identity"
-_STS_S: Final = 5.0  # of GetCallerIdentity, which only tells more
-_THREAD_BYTES: Final = 64 * 1024  # documents above this are unpacked off the event loop
+_STS_S: Final = 5.0  # timeout of GetCallerIdentity; short, because its result is only printed
+_THREAD_BYTES: Final = 64 * 1024  # larger documents are unpacked in a thread
 
 _EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _NEVER_SENT: Final = (
@@ -84,11 +83,11 @@ _NEVER_SENT: Final = (
     boto.UnauthorizedSSOTokenError,
     boto.SSOError,
 )
-# what STS and SSO lead to beside a ClientError: no answer, or one that cannot be read
+# errors of STS and SSO beside ClientError: no response, or an unreadable one
 _NO_CREDENTIALS: Final = (boto.BotoCoreError, ResponseParserError)
 _NO_ANSWER: Final = (*_NO_CREDENTIALS, OSError)
-_NO_ADDRESS: Final = "Invalid endpoint"  # how the text of botocore's ValueError begins
-# OSError: no gzip; ValueError: no JSON, no UTF-8, endless digits
+_INVALID_ENDPOINT: Final = "Invalid endpoint"  # start of the text of botocore's ValueError
+# OSError: not gzip; ValueError: not JSON, not UTF-8, or a number with too many digits
 _BAD_BODY: Final = (AnswerTooLargeError, EOFError, OSError, zlib.error, ValueError)
 
 
@@ -98,10 +97,10 @@ class _Frozen(Protocol):
 
 
 class SdkCredentials(Protocol):
-    """The SDK's credentials, renewed by themselves."""
+    """The SDK's credentials, which it renews."""
 
     async def get_frozen_credentials(self) -> _Frozen:
-        """Those of this moment."""
+        """The credentials that are valid now."""
 
 
 class _RequestSigner(Protocol):
@@ -125,24 +124,25 @@ class _Meta(Protocol):
 
 
 class HealthImaging(Protocol):
-    """The SDK's client, of which aioboto3 has no types. Operations are asked by name."""
+    """The SDK's client, for which aioboto3 has no types. Operations are called by name."""
 
     meta: _Meta
     _request_signer: _RequestSigner
 
 
 class Body(Protocol):
-    """A body of an answer that is still to be read."""
+    """A response body that has not been read yet."""
 
     async def read(self) -> bytes:
-        """All of it."""
+        """Read all of it."""
 
 
 @contextlib.asynccontextmanager
 async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
     """Open a client; connections are reused until the context ends.
 
-    Raises UsageError for an unknown profile or a missing region, CredentialsError where there are no credentials.
+    Raises UsageError for an unknown profile, a missing region or an unusable endpoint, and CredentialsError if no
+    credentials are found or AWS gives none.
     """
     if connection.endpoint_url is not None:
         check_endpoint(connection.endpoint_url, connection.endpoint_from, allow_http=connection.allow_http)
@@ -153,16 +153,16 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
             api = await stack.enter_async_context(_api(session, connection, host_prefix=True))
             destination = _destination(session, connection, api)
             if not destination.is_aws:
-                # botocore would call runtime-<host>, which exists only at AWS
+                # otherwise botocore would call runtime-<host>, which exists only at AWS
                 api = await stack.enter_async_context(_api(session, connection, host_prefix=False))
-        # with one attempt a request there is nothing for botocore's retry handler to decide
+        # botocore's retry handler has nothing to decide, because each request is attempted once
         name = api.meta.service_model.service_name
         api.meta.events.unregister(f"needs-retry.{name}", unique_id=f"retry-config-{name}")
         yield AwsClient(api, connection.datastore_id, _Chain(session, api), destination)
 
 
 def _destination(session: aioboto3.Session, connection: Connection, api: HealthImaging) -> Destination:
-    """Where requests will go. Logs an endpoint that is not AWS's. Raises UsageError for one that nothing may go to."""
+    """The endpoint that requests will go to; logs it if it is not AWS. Raises as `check_endpoint`."""
     url, region = str(api.meta.endpoint_url), api.meta.region_name
     source = None
     if connection.endpoint_url is not None or not is_default(url, region):
@@ -177,7 +177,7 @@ def _destination(session: aioboto3.Session, connection: Connection, api: HealthI
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """What botocore finds wrong with the settings, in words."""
+    """Turn botocore's configuration errors into UsageError."""
     try:
         yield
     except boto.ProfileNotFound as error:
@@ -193,7 +193,7 @@ def _explained() -> Iterator[None]:
         if "endpoint" not in str(error):
             raise
         raise UsageError(
-            "--endpoint-url is not an address.", hint="Write it as http://127.0.0.1:8086 or https://host."
+            "--endpoint-url is not a valid URL.", hint="Write it as http://127.0.0.1:8086 or https://host."
         ) from error
 
 
@@ -201,17 +201,17 @@ async def _require_credentials(session: aioboto3.Session) -> None:
     try:
         found = await session.get_credentials()
         if found is not None:
-            await found.get_frozen_credentials()  # those of a role are asked for only now
+            await found.get_frozen_credentials()  # a role is assumed only here
     except UnverifiedError as error:
         raise untrusted(_not_sent(error)) from error
     except PlainHttpError as error:
         raise UsageError(
-            f"an endpoint that gives credentials is another machine, and http is not encrypted: {error.host}.",
-            likely="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS or the profile names it.",
-            hint="Use https. If the network is yours alone, such as that of containers: --allow-http",
+            f"credentials would come from another machine over http, which is not encrypted: {error.host}.",
+            likely="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS or the profile sets this endpoint.",
+            hint="Use https. If only you use the network, such as one between containers: --allow-http",
         ) from error
     except (boto.ProfileNotFound, boto.NoRegionError):
-        raise  # no matter of credentials: `_explained` has the words
+        raise  # `_explained` handles these
     except _NO_CREDENTIALS as error:
         raise CredentialsError(
             f"the AWS credentials could not be read ({type(error).__name__}).", hint=_TRY_CREDENTIALS
@@ -221,34 +221,34 @@ async def _require_credentials(session: aioboto3.Session) -> None:
     if found is None:
         raise CredentialsError(
             "no AWS credentials were found.",
-            likely="Neither the environment, ~/.aws, nor an instance role offers any.",
+            likely="The environment, ~/.aws and the instance role have none.",
             hint="Give `profile=NAME`, run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY. For a local emulator any two words will do.",
+            "AWS_SECRET_ACCESS_KEY. For a local emulator, any two values will do.",
         )
 
 
 class _Chain:
-    """The credential chain of an open client: it can be asked anew for a process, a role, a file written since."""
+    """The credential chain of an open client. It can be loaded again, in case a file or a role has new credentials."""
 
     def __init__(self, session: aioboto3.Session, api: HealthImaging) -> None:
         self._session = session
         self._region = api.meta.region_name
-        self._signer = api._request_signer  # noqa: SLF001 - no public way
-        self._asking = anyio.Lock()
+        self._signer = api._request_signer  # noqa: SLF001 - no public API
+        self._loading = anyio.Lock()
 
     async def used(self) -> tuple[str, str | None]:
-        """What tells the credentials in use from others."""
-        return await _known_by(self._signer._credentials)  # noqa: SLF001
+        """Identifies the credentials in use: access key and session token."""
+        return await _identifier(self._signer._credentials)  # noqa: SLF001
 
     async def renew(self, expired: tuple[str, str | None]) -> bool:
-        """Whether there are others in use now than those that have expired."""
-        async with self._asking:
+        """Load the credentials again. Returns whether they differ from the ones that have ``expired``."""
+        async with self._loading:
             try:
                 if await self.used() != expired:
-                    return True  # another request has asked
+                    return True  # another request has renewed them
                 provider = self._session._session.get_component("credential_provider")  # noqa: SLF001
                 found = await provider.load_credentials()
-                if found is None or await _known_by(found) == expired:
+                if found is None or await _identifier(found) == expired:
                     return False
             except (*_NO_CREDENTIALS, boto.ClientError):
                 return False
@@ -256,29 +256,29 @@ class _Chain:
             return True
 
     async def identity(self) -> Identity | None:
-        """GetCallerIdentity, which needs no permission; None if a policy denies it, or STS is out of reach."""
+        """GetCallerIdentity, which needs no permission. None if a policy denies it or STS cannot be reached."""
         config = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=_STS_S, read_timeout=_STS_S)
         try:
             async with self._session.client("sts", region_name=self._region, config=config) as sts:
                 found = await sts.get_caller_identity()
         except (*_NO_ANSWER, boto.ClientError):
             return None
-        except ValueError as error:  # the setting of the address of STS is no address
-            if not str(error).startswith(_NO_ADDRESS):
+        except ValueError as error:  # the configured STS endpoint is not a URL
+            if not str(error).startswith(_INVALID_ENDPOINT):
                 raise
             return None
         return _identity(found)
 
 
 def _identity(found: Answer) -> Identity | None:
-    """An answer of GetCallerIdentity; None if it lacks what it should have."""
+    """Parse the response of GetCallerIdentity; None if a field is missing."""
     try:
         return Identity(str(found["Account"]), principal(str(found["Arn"])))
     except WRONG_SHAPE:
         return None
 
 
-async def _known_by(credentials: SdkCredentials) -> tuple[str, str | None]:
+async def _identifier(credentials: SdkCredentials) -> tuple[str, str | None]:
     frozen = await credentials.get_frozen_credentials()
     return frozen.access_key, frozen.token
 
@@ -293,7 +293,7 @@ def _api(
             retries={"total_max_attempts": 1},
             inject_host_prefix=host_prefix,
             max_pool_connections=connection.max_connections,
-            # botocore's own tells of each request, and takes a tenth of its time to build
+            # botocore builds its own user agent for each request, which takes a tenth of the request's CPU time
             user_agent=f"bulkedit/{__version__} md/Botocore#{botocore_version} lang/python#{platform.python_version()}",
         ),
     )
@@ -308,12 +308,12 @@ class AwsClient:
         self._datastore_id = datastore_id
         self._chain = chain
         self._destination = destination
-        self._knows_sender = False
+        self._identity_requested = False
 
     async def destination(self) -> Destination:
-        """Where requests go; the sender is asked of AWS if the endpoint is its own. Sends nothing anywhere else."""
-        if self._destination.is_aws and not self._knows_sender:
-            self._knows_sender = True
+        """The endpoint that requests go to, and their sender, which is requested only if the endpoint is AWS."""
+        if self._destination.is_aws and not self._identity_requested:
+            self._identity_requested = True
             self._destination = replace(self._destination, identity=await self._chain.identity())
         return self._destination
 
@@ -328,34 +328,34 @@ class AwsClient:
             params["force"] = True
         if request.include_study:
             params["includeStudyImageSets"] = True
-        answer = await self._ask("update_image_set_metadata", **params)
-        return understood(answer, accepted_of)
+        answer = await self._request("update_image_set_metadata", **params)
+        return parsed(answer, accepted_of)
 
     async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
         """CopyImageSet."""
-        answer = await self._ask(
+        answer = await self._request(
             "copy_image_set",
             sourceImageSetId=request.image_set_id,
             copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.expected_version)}},
             **({"promoteToPrimary": True} if request.promote else {}),
         )
-        return understood(answer, copied_of)
+        return parsed(answer, copied_of)
 
     async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
         """DeleteImageSet."""
-        return understood(await self._ask("delete_image_set", imageSetId=image_set_id), lambda _: Deleting())
+        return parsed(await self._request("delete_image_set", imageSetId=image_set_id), lambda _: Deleting())
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         """GetImageSet."""
-        answer = await self._ask("get_image_set", imageSetId=image_set_id, **_version(version))
-        return understood(answer, image_set_of)
+        answer = await self._request("get_image_set", imageSetId=image_set_id, **_version(version))
+        return parsed(answer, image_set_of)
 
     async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
         """GetImageSetMetadata, decompressed and parsed."""
-        answer = await self._ask("get_image_set_metadata", imageSetId=image_set_id, **_version(version))
+        answer = await self._request("get_image_set_metadata", imageSetId=image_set_id, **_version(version))
         if isinstance(answer, Refused | Lost):
             return answer
-        blob = cast("AbstractAsyncContextManager[Body]", answer["imageSetMetadataBlob"])  # no JSON: the SDK makes it
+        blob = cast("AbstractAsyncContextManager[Body]", answer["imageSetMetadataBlob"])  # made by the SDK
         try:
             async with blob as body:
                 packed = await body.read()
@@ -368,8 +368,8 @@ class AwsClient:
     ) -> Page | Refused | Lost:
         """ListImageSetVersions, one page."""
         more = {"nextToken": next_token} if next_token else {}
-        answer = await self._ask("list_image_set_versions", imageSetId=image_set_id, maxResults=limit, **more)
-        return understood(answer, versions_of)
+        answer = await self._request("list_image_set_versions", imageSetId=image_set_id, maxResults=limit, **more)
+        return parsed(answer, versions_of)
 
     async def search(
         self, criteria: Criteria | None = None, *, limit: int = 50, next_token: str | None = None
@@ -378,23 +378,23 @@ class AwsClient:
         more: dict[str, object] = {"nextToken": next_token} if next_token else {}
         if criteria:
             more["searchCriteria"] = criteria
-        answer = await self._ask("search_image_sets", maxResults=limit, **more)
-        return understood(answer, found_of)
+        answer = await self._request("search_image_sets", maxResults=limit, **more)
+        return parsed(answer, found_of)
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         """GetDatastore."""
-        return understood(await self._ask("get_datastore"), datastore_of)
+        return parsed(await self._request("get_datastore"), datastore_of)
 
-    async def _ask(self, operation: str, **params: object) -> Answer | Refused | Lost:
-        """Send one request, once more with other credentials where those have expired; the raw answer, or why none."""
+    async def _request(self, operation: str, **params: object) -> Answer | Refused | Lost:
+        """Send a request; if the credentials have expired and can be renewed, send it once more."""
         try:
             used = await self._chain.used()
-        except _NO_CREDENTIALS as error:  # they are being renewed, and could not be
+        except _NO_CREDENTIALS as error:  # renewing them has failed
             return _not_sent(error)
         except boto.ClientError as error:  # of STS or SSO
             return Refused(Refusal.CREDENTIALS, _code(error))
         answer = await self._send(operation, **params)
-        # a request that was refused so has done nothing
+        # a request with expired credentials has done nothing
         if isinstance(answer, Refused) and answer.code in _EXPIRED and await self._chain.renew(used):
             return await self._send(operation, **params)
         return answer
@@ -415,7 +415,7 @@ class AwsClient:
         return answer
 
     async def _answer(self, operation: str, response: ResponseMetadata, **params: object) -> Answer | Refused | Lost:
-        """``response`` takes botocore's ResponseMetadata of the answer, if there is one."""
+        """Writes botocore's ResponseMetadata into ``response``, if there is a response."""
         try:
             answer: Answer = await getattr(self._api, operation)(datastoreId=self._datastore_id, **params)
         except boto.ClientError as error:
@@ -427,7 +427,7 @@ class AwsClient:
             return Lost(UNREADABLE)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
-        response.update(cast("ResponseMetadata", answer.get("ResponseMetadata", {})))  # botocore's own, not the wire's
+        response.update(cast("ResponseMetadata", answer.get("ResponseMetadata", {})))  # made by botocore
         return answer
 
 
@@ -437,7 +437,7 @@ def _code(error: boto.ClientError) -> str:
 
 
 def _not_sent(error: boto.BotoCoreError | ResponseParserError) -> Refused:
-    """What a request comes to that the SDK did not send; the texts of its errors quote values, so only names go on."""
+    """The result of a request that the SDK did not send. Its error texts quote values, so only their type is kept."""
     if isinstance(error, UnverifiedError):
         return Refused(Refusal.UNTRUSTED, error.what)
     kind = Refusal.INVALID if isinstance(error, boto.ParamValidationError) else Refusal.CREDENTIALS
@@ -456,24 +456,24 @@ def _version(version: int | None) -> dict[str, str]:
 
 
 def _metadata(packed: bytes) -> Metadata | Lost:
-    """A body of GetImageSetMetadata as its record; one that cannot be unpacked or parsed is lost."""
+    """Unpack and parse the body of GetImageSetMetadata; `Lost` if that fails."""
     try:
         return Metadata(_unpack(packed))
     except _BAD_BODY as error:
         return Lost(type(error).__name__)
-    except RecursionError:  # JSON that is nested too deep
+    except RecursionError:  # deeply nested JSON
         return Lost(UNREADABLE)
 
 
 def _unpack(packed: bytes) -> JsonObject:
-    """The body is gzip whatever the request accepts (get-image-set-metadata); plain JSON is read too."""
+    """Parse the body. It is gzip, whatever the request accepts (get-image-set-metadata); plain JSON is read too."""
     plain = packed
     if packed.startswith(b"\x1f\x8b"):
-        # a megabyte of gzip can hold a gigabyte
+        # a megabyte of gzip can unpack to a gigabyte
         plain = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(METADATA_BYTES + 1)
         if len(plain) > METADATA_BYTES:
             raise AnswerTooLargeError(METADATA_BYTES)
     document = json.loads(plain)
     if not isinstance(document, dict):
-        raise EOFError  # noqa: TRY004 - a body of the wrong form is a broken answer, like one cut short
+        raise EOFError  # noqa: TRY004 - treated like a truncated body
     return document

@@ -1,7 +1,7 @@
-"""The SDK's session, set up so that every request that the SDK makes goes through `bulkedit.client.transport`.
+"""The SDK's session, set up so that every request of the SDK goes through `bulkedit.client.transport`.
 
-That includes the requests that the SDK makes by itself: to STS, SSO and SSO-OIDC, whose clients it opens in the
-credential chain, and to the endpoints that give an instance or a container its credentials.
+That includes requests of its credential chain: to STS, SSO and SSO-OIDC, and to the endpoints that serve instance and
+container credentials.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class _Config(AioConfig):  # type: ignore[misc] # aiobotocore has no types
-    """Settings for all clients of a session. aiobotocore's own class forgets its HTTP session when it is merged."""
+    """Settings for all clients of a session. aiobotocore's own class drops its HTTP session when it is merged."""
 
     def merge(self, other_config: AioConfig) -> AioConfig:
         merged = super().merge(other_config)
@@ -42,7 +42,7 @@ class _Config(AioConfig):  # type: ignore[misc] # aiobotocore has no types
 
 
 class UnreadableError(ResponseParserError):
-    """The SDK's parser could not read the answer."""
+    """The SDK's parser could not read the response."""
 
 
 class _Parsers(AioResponseParserFactory):  # type: ignore[misc] # aiobotocore has no types
@@ -55,7 +55,7 @@ class _SdkParser(Protocol):
 
 
 class _AnswerParser:
-    """The SDK's parser trusts the JSON of an answer; what it raises for other JSON is an `UnreadableError` here."""
+    """The SDK's parser, which fails with various errors on unexpected JSON; here all become `UnreadableError`."""
 
     def __init__(self, parser: _SdkParser) -> None:
         self._parser = parser
@@ -82,11 +82,11 @@ def open_session(connection: Connection) -> aioboto3.Session:
             client_cert=_client_certificate(connection),
         )
     )
-    # the other SDKs read AWS_REGION, botocore only AWS_DEFAULT_REGION: people set either
+    # botocore reads only AWS_DEFAULT_REGION; the other SDKs read AWS_REGION, so users set either
     region = connection.region or os.environ.get("AWS_REGION") or None
     session = aioboto3.Session(region_name=region, profile_name=connection.profile, botocore_session=core)
     core.register_component("data_loader", _models(core.get_config_variable("data_path")))
-    # botocore tries dateutil on every timestamp; the service's are epoch seconds (reference, protocol)
+    # botocore uses dateutil for every timestamp; the service sends epoch seconds (reference, protocol)
     parsers = _Parsers()
     parsers.set_parser_defaults(timestamp_parser=_timestamp)
     core.register_component("response_parser_factory", parsers)
@@ -96,26 +96,25 @@ def open_session(connection: Connection) -> aioboto3.Session:
 
 @cache
 def _models(data_path: str | None) -> Loader:
-    """Read the SDK's models of services and endpoints once a process: 2 MB of JSON that each session would read again.
+    """Read the SDK's models of services and endpoints once per process: 2 MB of JSON, otherwise read by each session.
 
-    Arguments:
-        data_path: folders with models of the user's own, from AWS_DATA_PATH or the AWS profile.
+    ``data_path``: folders with the user's own models, from AWS_DATA_PATH or the AWS profile.
     """
     loader = create_loader(data_path)
-    # the pinned botocore's model predates includeStudyImageSets; botocore merges this file into it
+    # the pinned botocore's model lacks includeStudyImageSets; botocore merges this file into it
     loader.search_paths.insert(0, str(resources.files("bulkedit").joinpath("data/botocore")))
     return loader
 
 
 def _secure_credential_endpoints(core: AioSession, answer_timeout_s: float) -> None:
-    """Give the readers of container and instance credentials a transport: they are no clients, and take no settings."""
+    """Give the readers of container and instance credentials a transport: client settings do not reach them."""
     chain = core.get_component("credential_provider")
     ca_bundle = core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
     for provider, reader in (("container-role", "_fetcher"), ("iam-role", "_role_fetcher")):
         fetcher: _Fetcher = getattr(chain.get_provider(provider), reader)
-        if not isinstance(fetcher._session, AIOHTTPSession):  # noqa: SLF001 - no public way
-            raise TypeError(f"aiobotocore's reader of {provider} credentials has another form than bulkedit knows")
-        # never through a proxy: the proxy would get the credentials, or give its own
+        if not isinstance(fetcher._session, AIOHTTPSession):  # noqa: SLF001 - no public API
+            raise TypeError(f"bulkedit does not support this version of aiobotocore's reader of {provider} credentials")
+        # never through a proxy, which could read or replace the credentials
         transport = SharedTransport(answer_timeout_s=answer_timeout_s, timeout=_seconds(fetcher), verify=ca_bundle)
         fetcher._session = transport  # noqa: SLF001
 
@@ -136,7 +135,7 @@ def _client_certificate(connection: Connection) -> str | tuple[str, str] | None:
     if connection.client_key is None:
         return connection.client_cert
     if connection.client_cert is None:
-        raise UsageError("--client-key is the key of a certificate.", hint="Give that too: --client-cert FILE")
+        raise UsageError("--client-key needs --client-cert.", hint="Give the certificate too: --client-cert FILE")
     return connection.client_cert, connection.client_key
 
 

@@ -1,9 +1,9 @@
-"""The service as bulkedit needs it: a contract, kept by ``aws`` against AWS and against the emulator.
+"""The interface to HealthImaging. `bulkedit.client.aws` implements it for AWS and for the emulator.
 
-A client is bound to one data store. Each method sends one request, once: it never repeats one by itself, but for one
-that was turned away for expired credentials where there are others; it never waits for a quota, and never raises for
-what the service or the network did; that comes back as `Refused` or `Lost`. Cancelling a method leaves the request's
-fate unknown, as a lost answer does. Methods may run at the same time.
+A client is bound to one data store. Each method sends one request and never waits for a quota. It sends the request
+again only if the credentials had expired and new ones were found. Errors of the service or the network are returned,
+as `Refused` or `Lost`, never raised. If a method is cancelled, the outcome of its request is unknown, as after `Lost`.
+Methods may run concurrently.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ Criteria: TypeAlias = "dict[str, object]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where the data store is and how to reach it; None leaves a choice to AWS's own configuration chain.
+    """The data store and how to reach it. If a field is None, the AWS configuration chain decides.
 
     ``client_cert`` and ``client_key``: paths of a client certificate and its private key (PEM), for a server or proxy
-    that requires one; the key may be in the file of the certificate. ``read_timeout_s`` is the time between two pieces
-    of an answer, ``answer_timeout_s`` that from the request to the end of its answer. ``endpoint_from`` says who named
-    ``endpoint_url``. ``allow_http``: requests may go to another machine without TLS.
+    that requires one. The key may be in the certificate's file. ``read_timeout_s``: the longest pause between two
+    chunks of a response. ``answer_timeout_s``: the longest time from a request to the end of its response.
+    ``endpoint_from``: the option, variable or file that set ``endpoint_url``. ``allow_http``: requests may go to
+    another machine without TLS.
     """
 
     datastore_id: str
@@ -45,10 +46,10 @@ class Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateRequest:
-    """One UpdateImageSetMetadata request: attribute documents, or a revert. Holds health data: never log it."""
+    """One UpdateImageSetMetadata request: attribute documents, or a revert. Contains health data: never log it."""
 
     image_set_id: str
-    expected_version: int  # latestVersionId: the version that the request takes for the latest
+    expected_version: int  # latestVersionId: the call fails if another version is the latest
     updatable: str | None = None  # JSON document of attributes to insert or overwrite
     removable: str | None = None  # JSON document of what to remove
     revert_to: int | None = None
@@ -66,19 +67,19 @@ class CopyRequest:
 
 
 class Client(Protocol):
-    """HealthImaging, one request a method."""
+    """HealthImaging: one request per method."""
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
-        """UpdateImageSetMetadata. After `Lost` the update may or may not have been taken."""
+        """UpdateImageSetMetadata. After `Lost`, the service may have accepted the update."""
 
     async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
-        """CopyImageSet. After `Lost` there may be a new image set; a repeat would make another."""
+        """CopyImageSet. After `Lost`, a new image set may exist, and a retry would create another one."""
 
     async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
-        """DeleteImageSet, which cannot be undone. After `Lost` it may be under way; a repeat does no harm."""
+        """DeleteImageSet, which cannot be undone. After `Lost`, it may be in progress; a retry does no harm."""
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
-        """GetImageSet: properties of the latest version, or of the named one."""
+        """GetImageSet: properties of the latest version, or of ``version``."""
 
     async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
         """GetImageSetMetadata. Counts as access: an archived image set moves to the frequent tier for 30 days."""
@@ -86,12 +87,12 @@ class Client(Protocol):
     async def list_versions(
         self, image_set_id: str, *, limit: int = 50, next_token: str | None = None
     ) -> Page | Refused | Lost:
-        """ListImageSetVersions: one page, newest first; items are in the wire's form."""
+        """ListImageSetVersions: one page, newest first. Items are as the service sent them."""
 
     async def search(
         self, criteria: Criteria | None = None, *, limit: int = 50, next_token: str | None = None
     ) -> Page | Refused | Lost:
-        """SearchImageSets: one page; items are in the wire's form."""
+        """SearchImageSets: one page. Items are as the service sent them."""
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         """GetDatastore of the data store that this client is bound to."""

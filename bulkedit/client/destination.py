@@ -1,6 +1,7 @@
-"""Where requests go, and as whom: whose endpoint it is, who named it, which account and role.
+"""The endpoint that requests go to, what configured it, and the AWS account and role that sign them.
 
-What is written goes to the endpoint, so it is said before anything is sent. Pure decisions; `bulkedit.client.aws` asks.
+Edits contain health data, so the destination is printed before anything is sent. Pure; `bulkedit.client.aws` does
+the requests.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from bulkedit.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The service's hosts, public and of VPC endpoints, in the partitions' DNS suffixes (botocore, partitions.json). Other
-# hosts below amazonaws.com can be anyone's: a bucket, an API, a machine.
+# HealthImaging's public hosts and VPC endpoints, with the partitions' DNS suffixes (botocore, partitions.json). Other
+# hosts below amazonaws.com can belong to any customer: a bucket, an API, a machine.
 _HEALTHIMAGING: Final = re.compile(
     r"(?:[a-z0-9-]+\.)*(?:runtime-|dicom-)?medical-imaging(?:-fips)?\.[a-z0-9-]+\.(?:vpce\.)?"
     r"(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|api\.aws|api\.amazonwebservices\.com\.cn)"
@@ -27,14 +28,14 @@ _HEALTHIMAGING: Final = re.compile(
 _HOST: Final = re.compile(r"[\w.:%-]+")  # of a URL, without brackets
 _LOG: Final = logging.getLogger("bulkedit")
 OPTION: Final = "--endpoint-url"
-# botocore's order: of the service before of all, the environment before the profile
+# botocore's order: the variable of one service first; the environment before the profile
 _VARIABLES: Final = ("AWS_ENDPOINT_URL_MEDICAL_IMAGING", "AWS_ENDPOINT_URL")
 RUN_FILE: Final = "the run's run.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """As whom AWS knows the sender (GetCallerIdentity)."""
+    """The AWS account and principal that sign the requests (GetCallerIdentity)."""
 
     account: str
     principal: str  # such as `role Editor` or `user Ada`
@@ -42,11 +43,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where requests go, and as whom; None is what is not known."""
+    """The endpoint that requests go to, and their sender. None: not known."""
 
     endpoint_url: str
     region: str | None
-    source: str | None = None  # where the endpoint is configured; None: the SDK's own list
+    source: str | None = None  # what configured the endpoint; None: the SDK's default
     identity: Identity | None = None
 
     @property
@@ -66,11 +67,11 @@ class Destination:
         return "account not known" if self.is_aws else None
 
     def announce(self) -> None:
-        """Log it as a warning, which the command line shows on standard error, once in a command."""
+        """Log it as a warning. The command line shows each warning on stderr, once per command."""
         _LOG.warning("Destination: %s.", self)
 
     def as_json(self) -> dict[str, str | bool | None]:
-        """The object ``destination`` of JSON lines."""
+        """The ``destination`` object of JSON lines."""
         return {
             "account": self.identity.account if self.identity else None,
             "principal": self.identity.principal if self.identity else None,
@@ -82,7 +83,7 @@ class Destination:
 
 
 def principal(arn: str) -> str:
-    """The role or user of an ARN, as GetCallerIdentity returns it."""
+    """The role or user in an ARN that GetCallerIdentity returned."""
     kind, _, rest = arn.rpartition(":")[2].partition("/")
     if kind == "assumed-role":
         return f"role {rest.rpartition('/')[0]}"
@@ -90,13 +91,13 @@ def principal(arn: str) -> str:
 
 
 def is_aws(url: str) -> bool:
-    """Whether an address is an endpoint of HealthImaging over TLS."""
+    """Whether a URL is an HTTPS endpoint of HealthImaging."""
     found = urlsplit(url)
     return found.scheme == "https" and _HEALTHIMAGING.fullmatch(found.hostname or "") is not None
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine."""
+    """Whether a URL's host is this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -105,7 +106,7 @@ def is_loopback(url: str) -> bool:
 
 
 def check_endpoint(url: str, source: str | None, *, allow_http: bool) -> None:
-    """Raises UsageError for an endpoint that nothing should be sent to; its text has no password."""
+    """Raises UsageError for an endpoint that nothing may be sent to. The error text never quotes a password."""
     where = source or OPTION
     try:
         found = urlsplit(url)
@@ -115,45 +116,44 @@ def check_endpoint(url: str, source: str | None, *, allow_http: bool) -> None:
         usable = False
     if not usable:
         raise UsageError(
-            "the endpoint is not an address.", where=where, hint="Write it as https://host or http://127.0.0.1:8086."
+            "the endpoint is not a valid URL.", where=where, hint="Write it as https://host or http://127.0.0.1:8086."
         )
     if found.username is not None or found.password is not None:
         raise UsageError(
-            "the endpoint has a user name or a password in it.",
+            "the endpoint contains a user name or a password.",
             where=where,
-            likely="It would be kept in run.json and shown. AWS credentials sign the requests; they need neither.",
-            hint="Write it without: https://host",
+            likely="It would be stored in run.json and printed. Requests are signed with AWS credentials instead.",
+            hint="Leave both out: https://host",
         )
     if found.scheme == "http" and not allow_http and not is_loopback(url):
         raise UsageError(
             f"the endpoint {found.hostname} is another machine, and http is not encrypted.",
             where=where,
-            likely="Everyone on the network between could read and change what is sent, names and signatures too.",
-            hint="Use https. If the network is yours alone, such as that of containers: `allow_http=True`",
+            likely="Anyone on the network path could read and change the requests, patients' names included.",
+            hint="Use https. If only you use the network, such as one between containers: `allow_http=True`",
         )
 
 
 def is_default(url: str, region: str | None) -> bool:
-    """Whether an endpoint is the public one of a region, which the SDK takes if no other is configured."""
+    """Whether an endpoint is a region's public one, which the SDK uses by default."""
     host = urlsplit(url).hostname or ""
     public = re.match(r"(?:runtime-)?medical-imaging(?:-fips)?\.", host) is not None
     return public and is_aws(url) and f".{region}." in host
 
 
 def source_of(option: str | None, profile: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Who named an endpoint that is not AWS's own.
+    """What configured an endpoint that is not the SDK's default.
 
-    ``option``: who gave it to `bulkedit`, if it was given. Otherwise botocore found it in the environment or in the
-    section of the profile.
+    ``option``: the option or file of `bulkedit` that set it. None: botocore found it in the environment or the profile.
     """
     variable = next((name for name in _VARIABLES if environment.get(name)), None)
     return option or (f"the environment variable {variable}" if variable else f"profile {profile} of ~/.aws/config")
 
 
 def require_consent(url: str | None, folder: str) -> None:
-    """Raises UsageError for an endpoint of a run that is neither AWS's nor this machine's.
+    """Raises UsageError if the endpoint in a run's run.json is neither AWS nor this machine.
 
-    A run folder may come from others, and what its run.json names would be sent credentials' signatures and values.
+    A run folder may come from another person, and its endpoint would receive signed requests and edits.
     """
     if url is None or is_aws(url) or is_loopback(url):
         return
@@ -162,11 +162,11 @@ def require_consent(url: str | None, folder: str) -> None:
         f"the run names an endpoint that is neither AWS nor this machine: {host}.",
         where=folder,
         likely="The run was started with `endpoint_url`, or another person has written its run.json.",
-        hint=f"If you trust it, give it yourself: `endpoint_url={without_password(url)}`",
+        hint=f"If you trust it, repeat it: `endpoint_url={without_password(url)}`",
     )
 
 
 def without_password(url: str) -> str:
-    """An address without user name and password."""
+    """A URL without user name and password."""
     found = urlsplit(url)
     return found._replace(netloc=found.netloc.rpartition("@")[2]).geturl()

@@ -1,4 +1,4 @@
-"""Each request in the log: what was asked of which image set, what came of it, and how long it took."""
+"""Logs each request: its operation, image set, response and duration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WRITES: Final = frozenset({"UpdateImageSetMetadata", "CopyImageSet", "DeleteIma
 
 
 class ResponseMetadata(TypedDict, total=False):
-    """What botocore notes of an answer, of which these are used."""
+    """The fields of botocore's ResponseMetadata that are used here."""
 
     HTTPStatusCode: int
     RequestId: str
@@ -29,9 +29,9 @@ def log_request(
     *,
     seconds: float,
 ) -> None:
-    """Log a request that was answered, or not: reads that went well for details only.
+    """Log a request. Successful reads are logged at DEBUG, all others at INFO.
 
-    ``response``: botocore's ResponseMetadata; empty if there was no answer.
+    ``response``: botocore's ResponseMetadata; empty if there was no response.
     """
     writes = operation in _WRITES
     level = logging.DEBUG if not isinstance(answer, Refused | Lost) and not writes else logging.INFO

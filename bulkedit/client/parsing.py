@@ -1,6 +1,6 @@
-"""What an answer of the service says, as a record or as the error to raise: two tables and a few readings.
+"""Parses responses of the service into records, and errors into `Refused`, `Lost` or the exception to raise.
 
-An error is told by its code, and by its status where the code is none of the service's model or of request signing.
+An error is classified by its code. If the code is unknown, it is classified by its HTTP status.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from bulkedit.client.responses import Answer
 
-# error code -> kind; codes of the service's model first, then those of AWS request signing
+# error code -> kind: the codes of the service's model, then those of AWS request signing
 _KINDS: Final[dict[str, Refusal]] = {
     "ThrottlingException": Refusal.THROTTLED,
     "Throttling": Refusal.THROTTLED,
@@ -45,7 +45,7 @@ _KINDS: Final[dict[str, Refusal]] = {
     "SignatureDoesNotMatch": Refusal.CREDENTIALS,
     "UnrecognizedClientException": Refusal.CREDENTIALS,
 }
-# for a code that the table does not know
+# HTTP status -> kind, for a code that is not in the table above
 _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
     401: Refusal.CREDENTIALS,
     402: Refusal.TOO_MANY,
@@ -54,21 +54,21 @@ _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
     409: Refusal.CONFLICT,
     429: Refusal.THROTTLED,
 }
-# the words of a real deployment for a version that is not the latest: a 404 like any other but for this text
-_STALE_WORDS: Final = "not the latest"
+# observed at AWS: an outdated latestVersionId returns a 404 that only this text tells apart from other 404s
+_STALE_TEXT: Final = "not the latest"
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _STORE_STATUSES: Final = frozenset({"CREATING", "CREATE_FAILED", "ACTIVE", "DELETING", "DELETED"})
 THEN_RESUME: Final = ", then continue with: bulkedit resume RUN"
-# what reading an answer raises that lacks what the service's model requires
-WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, RecursionError)  # the last: nested too deep
+# raised when a response that does not match the service's model is parsed; RecursionError: deeply nested JSON
+WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 
-UNREADABLE: Final = "unreadable answer"  # the cause of `Lost`
+UNREADABLE: Final = "unreadable answer"  # a cause of `Lost`
 _Raw = TypeVar("_Raw")
 _Record = TypeVar("_Record")
 
 
-def understood(answer: _Raw | Refused | Lost, record: Callable[[_Raw], _Record]) -> _Record | Refused | Lost:
-    """An answer as its record; one without what the service's model requires does not tell, so it is lost."""
+def parsed(answer: _Raw | Refused | Lost, record: Callable[[_Raw], _Record]) -> _Record | Refused | Lost:
+    """The response as parsed by ``record``. `Lost` if the response does not match the service's model."""
     if isinstance(answer, Refused | Lost):
         return answer
     try:
@@ -78,7 +78,7 @@ def understood(answer: _Raw | Refused | Lost, record: Callable[[_Raw], _Record])
 
 
 def refusal_of(response: Answer) -> Refused | Lost:
-    """An error answer of the service as `Refused`, or `Lost` for a 5xx, after which the update may have been made."""
+    """Classify an error response: `Refused`, or `Lost` for a 5xx, after which the update may have been applied."""
     error, meta = _inner(response, "Error"), _inner(response, "ResponseMetadata")
     code, message = str(error.get("Code", "")), str(error.get("Message", ""))
     status = int(str(meta.get("HTTPStatusCode", 0)))
@@ -86,19 +86,19 @@ def refusal_of(response: Answer) -> Refused | Lost:
     if status >= 500 or status < 400:
         return Lost(known)
     kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status, Refusal.UNKNOWN)
-    if kind is Refusal.NOT_FOUND and _STALE_WORDS in message:
+    if kind is Refusal.NOT_FOUND and _STALE_TEXT in message:
         kind = Refusal.STALE
     return Refused(kind, known, message, _retry_after(meta))
 
 
 def systemic_error(refused: Refused, *, denied: AccessError, in_run: bool = False) -> BulkeditError | None:
-    """The error for an answer that no request of its kind can get past; None for any other answer.
+    """The exception for a refusal that every request of this kind would get. None for other refusals.
 
-    ``denied``: the error if access is denied, which names the permission. ``in_run``: whether a run is stopped by it,
+    ``denied``: the exception if access is denied; it names the permission. ``in_run``: whether the refusal stops a run,
     which can be resumed.
     """
     if refused.kind is Refusal.CREDENTIALS:
-        then = THEN_RESUME if in_run else ", or choose others: `profile=NAME`"
+        then = THEN_RESUME if in_run else ", or use another profile: `profile=NAME`"
         return CredentialsError(
             f"AWS did not accept the credentials ({refused.code}).",
             likely="They have expired, or belong to another account.",
@@ -110,24 +110,24 @@ def systemic_error(refused: Refused, *, denied: AccessError, in_run: bool = Fals
 
 
 def not_reached(problem: str, *, hint: str | None = None) -> EndpointError:
-    """The error for a service that gives no answer."""
+    """The exception if the service does not respond."""
     return EndpointError(problem, likely="The network is down, or `endpoint_url` or `region` is wrong.", hint=hint)
 
 
 def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError:
-    """The error for a server whose certificate could not be verified. Nothing was sent to the server."""
+    """The exception for a server whose certificate could not be verified. Nothing was sent to the server."""
     return UntrustedServerError(
         f"the server's certificate could not be verified ({refused.code}). Nothing was sent to the server.",
-        likely="A proxy inspects TLS, the address is another server's, or the CA file is not the right one.",
-        hint="If your network has a CA of its own, name the PEM file of its certificate in AWS_CA_BUNDLE"
+        likely="A proxy inspects TLS, the URL belongs to another server, or the CA file is the wrong one.",
+        hint="If your network has its own CA, set AWS_CA_BUNDLE to the PEM file of its certificate"
         + (THEN_RESUME if in_run else "."),
     )
 
 
 def _retry_after(meta: Answer) -> float | None:
-    """Seconds that an answer asks to wait: a number, or a date after that of the answer (RFC 9110, section 10.2.3).
+    """Seconds to wait according to Retry-After: a number, or a date minus the response's Date (RFC 9110, 10.2.3).
 
-    None if it asks for none, or in no way that the standard has. Any number is possible; pacers cap it.
+    None if the header is missing or invalid. The number is not limited here; pacers cap it.
     """
     headers = _inner(meta, "HTTPHeaders")
     text, now_text = (str(headers.get(name, "")).strip() for name in ("retry-after", "date"))
@@ -141,7 +141,7 @@ def _retry_after(meta: Answer) -> float | None:
 
 
 def _inner(answer: Answer, name: str) -> Answer:
-    """What an answer has under a name; nothing if that is absent. Raises TypeError if it has no members."""
+    """The object under a name; empty if the name is missing. Raises TypeError if it is not an object."""
     found = answer.get(name, {})
     if not isinstance(found, dict):
         raise TypeError
@@ -164,18 +164,18 @@ def _text(answer: Answer, name: str) -> str | None:
 
 
 def accepted_of(answer: Answer) -> Accepted:
-    """An answer of UpdateImageSetMetadata."""
+    """Parse the response of UpdateImageSetMetadata."""
     return Accepted(_number(answer, "latestVersionId"))
 
 
 def copied_of(answer: Answer) -> Copied:
-    """An answer of CopyImageSet: the new image set. Raises `WRONG_SHAPE`, also for a malformed id: ids are shown."""
+    """Parse the response of CopyImageSet. Raises `WRONG_SHAPE`, also for a malformed id, because ids are printed."""
     made = _inner(answer, "destinationImageSetProperties")
     return Copied(id_of(made), _number(made, "latestVersionId"))
 
 
 def id_of(properties: Answer) -> str:
-    """The id of an image set in an answer. Raises ValueError for any other text."""
+    """The image set id in a response. Raises ValueError if it is malformed."""
     found = str(properties["imageSetId"])
     if not re.fullmatch(IMAGE_SET_ID, found):
         raise ValueError
@@ -183,7 +183,7 @@ def id_of(properties: Answer) -> str:
 
 
 def image_set_of(answer: Answer) -> ImageSet:
-    """An answer of GetImageSet, or an item of ListImageSetVersions, which spells one key with a capital I."""
+    """Parse the response of GetImageSet, or an item of ListImageSetVersions, which spells one key with a capital I."""
     updated, primary = answer.get("updatedAt"), answer.get("isPrimary")
     if updated and not isinstance(updated, datetime):
         raise TypeError
@@ -200,7 +200,7 @@ def image_set_of(answer: Answer) -> ImageSet:
 
 
 def found_of(answer: Answer) -> Page:
-    """An answer of SearchImageSets. Raises `WRONG_SHAPE`, also for an item without an image set's id."""
+    """Parse the response of SearchImageSets. Raises `WRONG_SHAPE`, also for an item without an image set id."""
     items = _items(answer, "imageSetsMetadataSummaries")
     for item in items:
         id_of(item)
@@ -208,21 +208,21 @@ def found_of(answer: Answer) -> Page:
 
 
 def versions_of(answer: Answer) -> Page:
-    """An answer of ListImageSetVersions."""
+    """Parse the response of ListImageSetVersions."""
     return Page(_items(answer, "imageSetPropertiesList"), _text(answer, "nextToken"))
 
 
 def primaries_of(page: Page) -> dict[str, bool | None]:
-    """Of each image set on a page of SearchImageSets, whether it is primary; None where the service does not tell."""
+    """Whether each image set on a page of SearchImageSets is primary. None: the service did not return isPrimary."""
     primaries = ((id_of(item), item.get("isPrimary")) for item in page.items)
     return {image_set_id: found if isinstance(found, bool) else None for image_set_id, found in primaries}
 
 
 def newest_of(page: Page) -> ImageSet | None:
-    """The latest version on the first page of ListImageSetVersions; None where the page does not tell.
+    """The latest version, from the first page of ListImageSetVersions; None if the page does not show which it is.
 
-    That newest come first is shown by an example only (list-image-set-versions), so a page has to show it as well,
-    with its first two versions, unless it is the only one.
+    Only an example documents that the newest comes first (list-image-set-versions). So the versions of the page must
+    be in that order, unless it is the only page.
     """
     try:
         found = [image_set_of(item) for item in page.items]
@@ -235,7 +235,7 @@ def newest_of(page: Page) -> ImageSet | None:
 
 
 def datastore_of(answer: Answer) -> Datastore:
-    """An answer of GetDatastore."""
+    """Parse the response of GetDatastore."""
     found = _inner(answer, "datastoreProperties")
     status = str(found["datastoreStatus"])
     known = status if status in _STORE_STATUSES else HIDDEN

@@ -1,11 +1,11 @@
-"""The reader: every read of the service outside a run's lanes, paced, repeated while that can help, never an update.
+"""The reader: paced and retried reads. Everything but a run's lanes reads the service through it.
 
-Two rules, each one tenacity policy round the one below it:
+It has two tenacity policies; the second wraps the first:
 
-*   A request that a quota turns away (429, 402) is sent again for as long as it takes, when its pacer lets it go.
-*   A read that meets a fault (a lost answer, 409) is tried `ATTEMPTS` times, with the waits of `FAULT`.
+*   A throttled request (429, 402) is retried without limit, whenever its pacer allows.
+*   A read that meets a fault (a lost response, 409) is tried `ATTEMPTS` times, with the waits of `FAULT`.
 
-Any other refusal would be given again, so it is returned at once, or raised if no read of its kind can succeed.
+Any other refusal would come again, so it is returned at once, or raised if no read of its kind can succeed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tenacity
 
 from bulkedit.client.denials import all_denied
 from bulkedit.client.pacing import DOCUMENTED, FAULT, POLL, WRITES, Operation, pacer, parse_read_pace
-from bulkedit.client.parsing import image_set_of, not_reached, systemic_error, understood
+from bulkedit.client.parsing import image_set_of, not_reached, parsed, systemic_error
 from bulkedit.client.responses import ImageSet, ImageSetState, Lost, Metadata, Refusal, Refused
 from bulkedit.errors import AccessError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-ATTEMPTS: Final = 10  # of one read that meets faults, about two minutes; throttles do not count
+ATTEMPTS: Final = 10  # of one read that meets faults: about two minutes; throttles do not count
 ACTIONS: Final = {
     Operation.GET: "GetImageSet",
     Operation.METADATA: "GetImageSetMetadata",
@@ -45,13 +45,13 @@ ACTIONS: Final = {
 
 
 def read_paces(text: str) -> dict[Operation, Rate | Auto]:
-    """How fast each read goes, as ``--read-rate`` says it. Raises UsageError."""
+    """Parse ``--read-rate``: the rate of each read operation. Raises UsageError."""
     return {operation: parse_read_pace(text, operation) for operation in DOCUMENTED if operation not in WRITES}
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where time comes from, and how to wait. Seconds."""
+    """The clock and the sleep function, in seconds."""
 
     monotonic: Callable[[], float] = anyio.current_time
     epoch: Callable[[], float] = time.time
@@ -60,20 +60,20 @@ class Clock:
 
 @dataclass(slots=True)
 class Reads:
-    """What has been asked."""
+    """Counters of a reader."""
 
     requests: int = 0
     throttled: int = 0
-    faults: int = 0  # lost or unreadable answers, and what was not ready yet
+    faults: int = 0  # lost or unreadable responses, and 409
 
 
 class Reader:
-    """Reads within the quotas, any number at once.
+    """Reads within the quotas; methods may run concurrently.
 
-    Each method returns what was asked for, or `Refused` if the service does not tell (no such image set or version,
-    access denied, metadata that is not ready after all attempts, criteria that it does not accept). Raises
-    CredentialsError or UntrustedServerError if no read can succeed, AccessError if several image sets in a row are
-    denied, or any search or list of versions, EndpointError if no attempt is answered.
+    Each method returns a record, or `Refused` if the service refuses the request: image set or version not found,
+    access denied, metadata not ready after all attempts, invalid criteria. Raises CredentialsError or
+    UntrustedServerError if no read can succeed, AccessError if access is denied to several image sets in a row, to a
+    search or to a list of versions, and EndpointError if no attempt gets a response.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Reader:
         rng: random.Random,
         clock: Clock | None = None,
     ) -> None:
-        """``rates``: of each operation that is read."""
+        """``rates``: the rate of each operation that will be read."""
         self._client = client
         self._rng = rng
         self.clock = clock or Clock()
@@ -94,26 +94,26 @@ class Reader:
         }
 
     async def image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused:
-        """GetImageSet: no access in the sense of storage tiers."""
+        """GetImageSet. An archived image set stays archived."""
         return await self._operations[Operation.GET].ask(
             lambda: self._client.get_image_set(image_set_id, version), image_set_id
         )
 
     async def completed(self, image_set_id: str) -> ImageSet | Refused:
-        """GetImageSet, up to `ATTEMPTS` times while the image set is locked; LOCKED if it stays so."""
-        return await _repeated(
+        """GetImageSet, up to `ATTEMPTS` times while the image set is locked. It may still be locked at the end."""
+        return await _retried(
             lambda: self.image_set(image_set_id), _is_locked, POLL, attempts=ATTEMPTS, clock=self.clock, rng=self._rng
         )
 
     async def metadata(self, image_set_id: str, version: int | None = None) -> JsonObject | Refused:
-        """GetImageSetMetadata, the document. An access: an archived image set moves to the frequent tier."""
+        """GetImageSetMetadata: the document. An archived image set moves to the frequent tier."""
         found = await self._operations[Operation.METADATA].ask(
             lambda: self._client.get_metadata(image_set_id, version), image_set_id
         )
         return found.document if isinstance(found, Metadata) else found
 
     async def versions(self, image_set_id: str, since: int = 1) -> list[ImageSet] | Refused:
-        """ListImageSetVersions, newest first, as many pages as it takes to come to version ``since``."""
+        """ListImageSetVersions, newest first. Reads pages until version ``since`` is reached."""
         found: list[ImageSet] = []
         token: str | None = None
         while True:
@@ -127,27 +127,27 @@ class Reader:
 
     async def _versions(self, image_set_id: str, token: str | None) -> tuple[list[ImageSet], str | None] | Refused:
         async def send() -> tuple[list[ImageSet], str | None] | Refused | Lost:
-            return understood(await self._client.list_versions(image_set_id, next_token=token), _versions_of)
+            return parsed(await self._client.list_versions(image_set_id, next_token=token), _versions_of)
 
-        # without a list of versions nothing is known, so a denial is not set aside for the image set
+        # callers cannot do without the versions, so one denial ends the work: no image_set_id is passed
         return await self._operations[Operation.VERSIONS].ask(send)
 
     async def search(
         self, criteria: Criteria, record: Callable[[Page], _T], *, limit: int, token: str | None = None
     ) -> _T | Refused:
-        """SearchImageSets, one page of ``limit`` image sets at most, as ``record`` makes it.
+        """SearchImageSets: one page of at most ``limit`` image sets, as parsed by ``record``.
 
-        A page for which ``record`` raises `bulkedit.client.parsing.WRONG_SHAPE` is an unreadable answer: asked again.
+        If ``record`` raises `bulkedit.client.parsing.WRONG_SHAPE`, the response is unreadable, and the read is retried.
         """
 
         async def send() -> _T | Refused | Lost:
-            return understood(await self._client.search(criteria, limit=limit, next_token=token), record)
+            return parsed(await self._client.search(criteria, limit=limit, next_token=token), record)
 
         return await self._operations[Operation.SEARCH].ask(send)
 
 
 class _ReadOperation:
-    """One operation of the service, read within its quota."""
+    """The requests of one read operation, within its quota."""
 
     def __init__(self, operation: Operation, pacing: Pacing, reads: Reads, clock: Clock) -> None:
         self._action = ACTIONS[operation]
@@ -160,11 +160,11 @@ class _ReadOperation:
     async def ask(
         self, send: Callable[[], Awaitable[_T | Refused | Lost]], image_set_id: str | None = None
     ) -> _T | Refused:
-        """What ``send`` is answered. ``image_set_id``: the image set that a denial may be about alone.
+        """The response to ``send``. ``image_set_id``: given if IAM can deny access to this image set only.
 
         Raises as `Reader` does.
         """
-        answer = await _repeated(
+        answer = await _retried(
             partial(self._unthrottled, send),
             _is_fault,
             FAULT,
@@ -174,23 +174,23 @@ class _ReadOperation:
         )
         if isinstance(answer, Lost):
             raise not_reached(
-                f"the service does not answer {self._action} ({answer.cause}, {ATTEMPTS} times in a row)."
+                f"the service does not respond to {self._action} ({answer.cause}, {ATTEMPTS} times in a row)."
             )
         if isinstance(answer, Refused):
-            self._require_hope(answer, image_set_id)
+            self._raise_if_systemic(answer, image_set_id)
         else:
             self._allowed = True
             self._denied.clear()
         return answer
 
     async def _unthrottled(self, send: Callable[[], Awaitable[_T | Refused | Lost]]) -> _T | Refused | Lost:
-        """The first answer that is no throttle."""
-        return await _repeated(
+        """The first response that is not a throttle."""
+        return await _retried(
             partial(self._once, send), _is_throttled, None, attempts=None, clock=self._clock, rng=self._pacing.rng
         )
 
     async def _once(self, send: Callable[[], Awaitable[_T | Refused | Lost]]) -> _T | Refused | Lost:
-        """Send one request when the pacer lets it go, and tell the pacer what came of it."""
+        """Send one request when the pacer allows, and report the result to the pacer."""
         while (seconds := self._pacing.wait(self._clock.monotonic())) > 0:
             await self._clock.sleep(seconds)
         sent = self._clock.monotonic()
@@ -206,7 +206,7 @@ class _ReadOperation:
             self._reads.faults += _is_fault(answer)
         return answer
 
-    def _require_hope(self, refused: Refused, image_set_id: str | None) -> None:
+    def _raise_if_systemic(self, refused: Refused, image_set_id: str | None) -> None:
         """Raises CredentialsError, AccessError or UntrustedServerError if no read of this kind can succeed."""
         if refused.kind is Refusal.ACCESS_DENIED and image_set_id is not None:
             self._denied.add(image_set_id)
@@ -214,13 +214,13 @@ class _ReadOperation:
                 return
         denied = AccessError(
             f"AWS denied access ({refused.code}).",
-            likely=f"The role lacks medical-imaging:{self._action}, or the data store is another account's.",
+            likely=f"The role lacks medical-imaging:{self._action}, or the data store belongs to another account.",
         )
         if (error := systemic_error(refused, denied=denied)) is not None:
             raise error
 
 
-async def _repeated(
+async def _retried(
     read: Callable[[], Awaitable[_T]],
     again: Callable[[_T], bool],
     waits: Backoff | None,
@@ -229,11 +229,11 @@ async def _repeated(
     clock: Clock,
     rng: random.Random,
 ) -> _T:
-    """The first answer that is not to be asked for ``again``, or the last of ``attempts`` (None: without end).
+    """Retry ``read`` while ``again`` is true of its result, at most ``attempts`` times (None: no limit).
 
-    ``waits``: between two attempts; None if ``read`` itself waits for its turn.
+    Returns the last result. ``waits``: the waits between attempts; None if ``read`` itself waits.
     """
-    policy = tenacity.AsyncRetrying(  # one for each call: its state is not for several at once
+    policy = tenacity.AsyncRetrying(  # one per call, because it has state
         stop=tenacity.stop_never if attempts is None else tenacity.stop_after_attempt(attempts),
         wait=tenacity.wait_none() if waits is None else lambda state: waits.wait(state.attempt_number, rng),
         retry=tenacity.retry_if_result(again),
@@ -241,14 +241,14 @@ async def _repeated(
         retry_error_callback=_last_answer,
     )
 
-    async def attempt() -> _T:  # tenacity awaits the answer of coroutine functions only
+    async def attempt() -> _T:  # tenacity awaits coroutine functions only
         return await read()
 
     return await policy(attempt)
 
 
 def _last_answer(state: tenacity.RetryCallState) -> Any:  # noqa: ANN401 - tenacity's
-    assert state.outcome is not None  # noqa: S101 - there was an attempt
+    assert state.outcome is not None  # noqa: S101 - tenacity calls this after an attempt
     return state.outcome.result()
 
 
@@ -261,7 +261,7 @@ def _is_throttled(answer: object) -> bool:
 
 
 def _is_fault(answer: object) -> bool:
-    """Whether the same request may be answered otherwise in a moment."""
+    """Whether a retry in a moment may succeed."""
     return isinstance(answer, Lost) or (isinstance(answer, Refused) and answer.kind is Refusal.CONFLICT)
 
 

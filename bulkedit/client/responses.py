@@ -1,4 +1,4 @@
-"""What comes back from the service, and what became of calls and edits: the record types."""
+"""Record types: responses of the service, the states of calls, and the outcomes of edits."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ if TYPE_CHECKING:
 
     from bulkedit._json import JsonObject
 
-# what the SDK has parsed of an answer, by the names of the service's model; the values are whatever the server sent
+# a response as the SDK parsed it, with the names of the service's model; values are as sent, so of any type
 Answer: TypeAlias = "Mapping[str, object]"
 
 
 class Refusal(StrEnum):
-    """Why the service refused a request, as far as the answer itself tells."""
+    """Why the service refused a request, according to the response alone."""
 
-    THROTTLED = "throttled"  # 429: more requests than the quota; nothing happened
-    TOO_MANY = "too-many"  # 402: more updates in flight than the data store allows; nothing happened
-    STALE = "stale"  # the version named is not the latest
-    CONFLICT = "conflict"  # 409: locked, or (perhaps) stale: only a look tells
+    THROTTLED = "throttled"  # 429: request rate above the quota
+    TOO_MANY = "too-many"  # 402: more concurrent updates than the data store allows
+    STALE = "stale"  # latestVersionId is not the latest version
+    CONFLICT = "conflict"  # 409: the image set is locked, or latestVersionId is stale; GetImageSet shows which
     NOT_FOUND = "not-found"
     INVALID = "invalid"  # 400: this request will never be accepted
     ACCESS_DENIED = "access-denied"
-    CREDENTIALS = "credentials"  # none, expired, or not valid
-    UNTRUSTED = "untrusted"  # the server's certificate could not be verified: nothing was sent
-    UNKNOWN = "unknown"  # a refusal of a kind that the service's model does not name
+    CREDENTIALS = "credentials"  # missing, expired or invalid
+    UNTRUSTED = "untrusted"  # the server's certificate could not be verified, so nothing was sent
+    UNKNOWN = "unknown"  # an error that the service's model does not name
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The service took the update: the image set is locked and will become ``version``, or fail."""
+    """The service accepted the update. The image set is locked until ``version`` is made or the update fails."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """The service took the copy: this new image set is locked and will hold it, or fail."""
+    """The service accepted the copy. The new image set is locked until the copy completes or fails."""
 
     image_set_id: str
     version: int
@@ -49,15 +49,15 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class Deleting:
-    """The service took the deletion: the image set is locked and will be gone."""
+    """The service accepted the deletion. The image set is locked until it is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The service answered that it did nothing."""
+    """The service refused the request, and did nothing."""
 
     kind: Refusal
-    code: str  # a documented error code, such as ThrottlingException; of UNTRUSTED the host and OpenSSL's reason
+    code: str  # a documented error code, such as ThrottlingException; for UNTRUSTED, the host and OpenSSL's reason
     full_message: str = field(default="", repr=False)  # can quote values
     retry_after_s: float | None = None
 
@@ -68,33 +68,33 @@ class Refused:
 
     @property
     def throttled(self) -> bool:
-        """Whether a quota is used up for now (429, 402): the same request will be taken later."""
+        """Whether a quota is used up for now (429, 402), so that a retry will succeed later."""
         return self.kind in {Refusal.THROTTLED, Refusal.TOO_MANY}
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """No answer, or one that does not tell (timeout, reset, 5xx): the request may have been carried out."""
+    """No usable response (timeout, reset, 5xx, unreadable). The request may have been carried out."""
 
     cause: str  # the kind of fault, such as ReadTimeoutError or HTTP 500; never a value
 
 
 class ImageSetState(StrEnum):
-    """imageSetState of the service's model."""
+    """imageSetState in the service's model."""
 
     ACTIVE = "ACTIVE"
     LOCKED = "LOCKED"
     DELETED = "DELETED"
 
 
-# storageTier of the service's model
+# storageTier in the service's model
 FREQUENT: Final = "FREQUENT_ACCESS"
 ARCHIVED: Final = "ARCHIVE_INSTANT_ACCESS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
-    """Properties of one version of an image set (GetImageSet, ListImageSetVersions)."""
+    """The properties of one version of an image set (GetImageSet, ListImageSetVersions)."""
 
     image_set_id: str
     version: int
@@ -112,18 +112,18 @@ class ImageSet:
 
     @property
     def archived(self) -> bool:
-        """Whether reading its metadata moves it to the frequent tier for 30 days (cost-optimization)."""
+        """Whether it is archived. A read of its metadata moves it to the frequent tier for 30 days."""
         return self.storage_tier == ARCHIVED
 
     @property
     def failed(self) -> bool:
-        """Whether the action that made this version failed (its metadata is that of the version before)."""
+        """Whether the action that made this version failed. Its metadata is then that of the previous version."""
         return self.status.endswith("_FAILED")
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """A metadata document, decompressed and parsed. Holds health data: never log it."""
+    """A metadata document, decompressed and parsed. Contains health data: never log it."""
 
     document: JsonObject
 
@@ -139,34 +139,34 @@ class Datastore:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a paginated answer; ``next_token`` is None on the last."""
+    """One page of a paginated response; ``next_token`` is None on the last page."""
 
     items: Sequence[Answer]
     next_token: str | None
 
 
 class CallState(StrEnum):
-    """Where a call is."""
+    """The state of a call."""
 
-    PLANNED = "planned"  # not touched yet
-    INTENDED = "intended"  # its request may be on its way
-    ACCEPTED = "accepted"  # the image set is locked and will become the new version, or fail
+    PLANNED = "planned"  # no request was sent yet
+    INTENDED = "intended"  # its request may have been sent
+    ACCEPTED = "accepted"  # the image set is locked until the update completes or fails
     APPLIED = "applied"
-    REJECTED = "rejected"  # the service will not do this
-    CONFLICTED = "conflicted"  # another writer was there, and the row or the policy says stop
-    OUTCOME_UNKNOWN = "outcome unknown"  # the answer was lost
-    FAILED = "failed"  # given up after faults that were not the edit's
+    REJECTED = "rejected"  # the service will never accept it
+    CONFLICTED = "conflicted"  # another writer changed the image set, and the row or the policy says stop
+    OUTCOME_UNKNOWN = "outcome unknown"  # the response was lost
+    FAILED = "failed"  # given up after faults that the edits did not cause
     SKIPPED = "skipped"  # not sent, because it would change nothing
-    SPLIT = "split"  # refused as a whole; its parts stand for themselves
+    SPLIT = "split"  # refused as a whole, and replaced by smaller calls
 
     @property
     def completed(self) -> bool:
-        """Whether nothing more will happen to the call in this run."""
+        """Whether the state is final in this run."""
         return self in _OUTCOMES
 
 
 class Outcome(StrEnum):
-    """What became of an edit."""
+    """The outcome of an edit."""
 
     APPLIED = "applied"
     REJECTED = "rejected"
@@ -185,5 +185,5 @@ _OUTCOMES = {
 
 
 def outcome_of(state: CallState) -> Outcome:
-    """The outcome of the edits of a call that stands so."""
+    """The outcome of the edits of a call in this state."""
     return _OUTCOMES.get(state, Outcome.UNPROCESSED)

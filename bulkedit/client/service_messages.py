@@ -1,7 +1,7 @@
-"""What the service says, without values: error codes that are documented, and of messages the words that are known.
+"""Error codes and messages of the service, without values of edits or metadata.
 
-An answer can quote a value of the request or of the image set, in any form: quoted, escaped, in part, in base64. So
-nothing is searched for and taken out. Only what is known to hold no value passes; every other word becomes `…`.
+A message can quote a value of the request or of the image set in any form: quoted, escaped, in part, in base64. So
+this is an allowlist: documented error codes and known words pass; every other word becomes `…`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CODES: Final = frozenset({
     # medical-imaging, service model 2023-07-19
     "AccessDeniedException", "ConflictException", "InternalServerException", "ResourceNotFoundException",
     "ServiceQuotaExceededException", "ThrottlingException", "ValidationException",
-    # errors common to AWS services, and of request signing (developer guides: "Common errors")
+    # errors common to AWS services, and errors of request signing (developer guides: "Common errors")
     "BadRequestException", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature",
     "IncompleteSignatureException", "InternalError", "InternalFailure", "InternalServerError", "InvalidAction",
     "InvalidClientTokenId", "InvalidSignatureException", "MalformedHttpRequestException", "MissingAuthenticationToken",
@@ -30,9 +30,9 @@ CODES: Final = frozenset({
     "RequestTimeout", "RequestTimeoutException", "RequestTimeTooSkewed", "ServiceUnavailable",
     "ServiceUnavailableException", "SignatureDoesNotMatch", "SlowDown", "Throttling", "TooManyRequestsException",
     "UnknownOperationException", "UnrecognizedClientException", "ValidationError",
-    # `bulkedit emulate`, to a client that it does not answer
+    # `bulkedit emulate`, if it refuses a client
     "HostNotAllowedException", "UnsupportedMediaTypeException",
-    # STS, SSO and SSO-OIDC, which give credentials
+    # STS, SSO and SSO-OIDC, which issue credentials
     "AccessDenied", "AuthorizationPendingException", "IDPCommunicationError", "IDPRejectedClaim",
     "InvalidAuthorizationMessageException", "InvalidClientException", "InvalidClientMetadataException",
     "InvalidGrantException", "InvalidIdentityToken", "InvalidRedirectUriException", "InvalidRequestException",
@@ -43,12 +43,12 @@ CODES: Final = frozenset({
 
 
 def code_without_values(code: str, status: int) -> str:
-    """An error code that is documented, or else the HTTP status: another code could be any text."""
+    """The error code if it is documented, otherwise the HTTP status: an undocumented code could contain a value."""
     return code if code in CODES else f"HTTP {status}" if status else "no HTTP status"
 
 
 def message_without_values(message: str) -> str:
-    """The words of a message that are known to hold no value; runs of others as one `…`."""
+    """The known words of a message. Each run of other words becomes one `…`."""
     words: list[str] = []
     for word in message[:_LONGEST].split():
         shown = word if _is_known(word) else HIDDEN
@@ -58,7 +58,7 @@ def message_without_values(message: str) -> str:
 
 
 def _is_known(word: str) -> bool:
-    """Whether every part of a word is of a known message or an attribute's keyword; digits never are."""
+    """Whether each part of a word is in the vocabulary, a VR, or an attribute's keyword. Digits never are."""
     return all(
         part in _vocabulary() or part in dicom.VRS or dicom.is_keyword(part)
         for part in _PUNCTUATION.split(word)
@@ -68,6 +68,6 @@ def _is_known(word: str) -> bool:
 
 @functools.cache
 def _vocabulary() -> frozenset[str]:
-    """The words of the messages that are documented, that were observed, or that the emulator gives."""
+    """The words of documented messages, of observed messages, and of the emulator's."""
     text = resources.files("bulkedit").joinpath("data/service_messages.txt").read_text("utf-8")
     return frozenset(part for word in text.split() for part in _PUNCTUATION.split(word) if part.isalpha())

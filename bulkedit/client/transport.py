@@ -1,16 +1,16 @@
-"""HTTP for the SDK: the server proves who it is before anything is sent to it, and every answer has a limit.
+"""HTTP for the SDK: certificates are always verified, and every response has a time and size limit.
 
 aiobotocore 2.25, which aioboto3 15.5 requires, checks no certificate behind an HTTPS proxy, and no host name without a
 proxy (aiobotocore/httpsession.py: ``ssl=ssl_context or False``, ``check_hostname`` off). `Transport` replaces its HTTP
-session, by aiobotocore's own setting ``AioConfig(http_session_cls=...)``, and guarantees:
+session through the setting ``AioConfig(http_session_cls=...)``, and guarantees:
 
-- The certificate and the host name are always checked, with and without a proxy, and there is no way to turn that off.
-- A redirect is an answer like any other: it is never followed, because a request holds patients' data and credentials.
-- An answer ends: after ``answer_timeout_s``, at `METADATA_BYTES` or `ANSWER_BYTES`, whatever the server does.
+- The certificate and the host name are always checked, with and without a proxy. This cannot be turned off.
+- Redirects are never followed, because a request contains patients' data and credentials.
+- A response ends after ``answer_timeout_s``, or at `METADATA_BYTES` or `ANSWER_BYTES`, whatever the server does.
 - Cookies are not kept.
 
-Certificates are trusted as boto3 trusts them: those of the file in AWS_CA_BUNDLE, the profile's ``ca_bundle`` or
-REQUESTS_CA_BUNDLE (the SDK resolves these in that order), else the SDK's own list.
+The trusted CAs are those of boto3: the file in AWS_CA_BUNDLE, the profile's ``ca_bundle`` or REQUESTS_CA_BUNDLE (in
+that order), otherwise the SDK's own list.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
 
 METADATA_BYTES: Final = 50 * 1024 * 1024  # the service's quota for one metadata document (endpoints and quotas)
-ANSWER_BYTES: Final = 8 * 1024 * 1024  # any other answer: the largest is a page of 50 versions with their messages
-_KEEPALIVE_S: Final = 12.0  # as the SDK's class
+ANSWER_BYTES: Final = 8 * 1024 * 1024  # for any other response; the largest is a page of 50 versions with messages
+_KEEPALIVE_S: Final = 12.0  # as in the SDK's class
 
 
 class UnverifiedError(boto.HTTPClientError):
-    """The server's certificate, or the files to verify it with, could not be used. Nothing was sent to the server.
+    """The server's certificate could not be verified, or a certificate file is unusable. Nothing was sent.
 
-    No `botocore.exceptions.SSLError`, because the SDK repeats a request to STS after that.
+    Not a `botocore.exceptions.SSLError`, because the SDK retries a request to STS after one.
     """
 
     def __init__(self, what: str) -> None:
         super().__init__(error=what)
-        self.what = what  # host or file, and the reason in the words of OpenSSL or of the system; never a value
+        self.what = what  # host or file, and the reason from OpenSSL or the system; never a value
 
 
 class PlainHttpError(boto.HTTPClientError):
-    """The request would go to another machine without TLS, which was not agreed to. Nothing was sent."""
+    """The request would go to another machine without TLS, which was not allowed. Nothing was sent."""
 
     def __init__(self, host: str) -> None:
         super().__init__(error=f"{host} is another machine, and http is not encrypted")
@@ -60,22 +60,21 @@ class PlainHttpError(boto.HTTPClientError):
 
 
 class AnswerTooLargeError(boto.HTTPClientError):
-    """The answer is larger than any that the service gives."""
+    """The response is larger than any of the service."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(error=f"the answer has more than {limit} bytes")
 
 
 class Transport:
-    """The HTTP session of an SDK client; the form is that of `aiobotocore.httpsession.AIOHTTPSession`.
+    """The HTTP session of an SDK client, with the interface of `aiobotocore.httpsession.AIOHTTPSession`.
 
-    Arguments are the SDK's, which makes the object. ``verify``: True, or the path of a file of CA certificates (PEM);
-    an empty text counts as True. ``timeout``: seconds, or seconds to connect and seconds between two pieces of an
-    answer. ``client_cert``: path of a certificate with its key, or paths of both. ``answer_timeout_s``: seconds from
-    the request to the end of its answer. ``allow_http``: requests may go to another machine without TLS.
+    The SDK creates it and passes the arguments. ``verify``: True, or the path of a file of CA certificates (PEM); an
+    empty text counts as True. ``timeout``: seconds, or a pair: seconds to connect, and seconds between two chunks of a
+    response. ``client_cert``: the path of a certificate with its key, or both paths. ``answer_timeout_s``: seconds from
+    the request to the end of its response. ``allow_http``: requests may go to another machine without TLS.
 
-    Raises ValueError for ``verify=False``, and for ``proxies_config``, which aiohttp cannot keep apart from the
-    settings for the server itself.
+    Raises ValueError for ``verify=False``, and for ``proxies_config``, which aiohttp would apply to the server too.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Transport:
         proxies: dict[str, str] | None = None,
         timeout: float | tuple[float, float] | None = None,
         max_pool_connections: int = 10,
-        socket_options: list[object] | None = None,  # noqa: ARG002 - the SDK passes it, and aiohttp takes none
+        socket_options: list[object] | None = None,  # noqa: ARG002 - the SDK passes it; aiohttp cannot use it
         client_cert: str | tuple[str, str] | None = None,
         proxies_config: dict[str, object] | None = None,
         connector_args: dict[str, float] | None = None,
@@ -104,7 +103,7 @@ class Transport:
         self._proxies = ProxyConfiguration(proxies=proxies)
         self._connections = max_pool_connections
         self._keepalive_s = (connector_args or {}).get("keepalive_timeout", _KEEPALIVE_S)
-        self._open: dict[bool, aiohttp.ClientSession] = {}  # by whether server or proxy speak TLS
+        self._open: dict[bool, aiohttp.ClientSession] = {}  # key: whether the server or the proxy uses TLS
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -122,7 +121,7 @@ class Transport:
         await stack.aclose()
 
     async def send(self, request: AWSPreparedRequest) -> AioAWSResponse:
-        """Send one request, and read its answer to the end.
+        """Send one request and read the whole response.
 
         Raises the botocore exceptions that the SDK's class raises, `UnverifiedError`, `PlainHttpError` and
         `AnswerTooLargeError`.
@@ -159,14 +158,14 @@ class Transport:
             raise boto.ReadTimeoutError(endpoint_url=request.url, error=error) from error
         except (aiohttp.ClientConnectionError, OSError) as error:
             raise boto.EndpointConnectionError(endpoint_url=request.url, error=error) from error
-        except (aiohttp.ClientError, ValueError) as error:  # no HTTP, or an address that aiohttp does not take
+        except (aiohttp.ClientError, ValueError) as error:  # not HTTP, or a URL that aiohttp does not accept
             raise boto.HTTPClientError(error=type(error).__name__) from error
-        # the SDK looks its headers up in lower case
+        # the SDK expects header names in lower case
         found = {_text(name).lower(): _text(text) for name, text in answer.raw_headers}
         return AioAWSResponse(str(answer.url), answer.status, found, _Body(body))
 
     async def _session(self, *, secure: bool) -> aiohttp.ClientSession:
-        """The session with or without TLS, because loading certificates takes time that an emulator has no use for."""
+        """The session with or without TLS. Loading certificates takes time, which the emulator does not need."""
         if secure not in self._open:
             context = _context(self._ca_certificates, self._client_cert) if secure else True
             connector = aiohttp.TCPConnector(limit=self._connections, ssl=context, keepalive_timeout=self._keepalive_s)
@@ -185,8 +184,8 @@ class Transport:
 class SharedTransport(Transport):
     """A transport for the SDK's readers of instance and container credentials.
 
-    They open it for each reading, by the method that `aiobotocore.utils` expects of the session that it is given.
-    These endpoints are http on link-local addresses; the SDK refuses others.
+    `aiobotocore.utils` opens it with `acquire` for each read. Those endpoints are http on link-local addresses; the SDK
+    refuses others.
     """
 
     def __init__(self, *, answer_timeout_s: float, timeout: float, verify: bool | str) -> None:
@@ -195,7 +194,7 @@ class SharedTransport(Transport):
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Self]:
-        """Keep connections open while anybody uses them."""
+        """Keep connections open while they are in use."""
         self._users += 1
         try:
             yield self
@@ -206,7 +205,7 @@ class SharedTransport(Transport):
 
 
 class _Body:
-    """The body of an answer that has been read, in the form that the SDK takes for one that is still to be read."""
+    """A response body that has been read, with the interface of one that has not."""
 
     def __init__(self, body: bytes) -> None:
         self._rest = io.BytesIO(body)
@@ -236,14 +235,14 @@ async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def _context(ca_certificates: str, client_cert: tuple[str, ...] | None) -> ssl.SSLContext:
-    """Check certificates against these, and show this one. Raises UnverifiedError."""
+    """TLS settings: trust these CAs, and present this client certificate. Raises UnverifiedError."""
     try:
         context = ssl.create_default_context(cafile=ca_certificates)
     except OSError as error:  # ssl.SSLError is one
         raise _unusable(ca_certificates, _reason(error)) from error
     if client_cert:
         try:
-            key = client_cert[-1]  # which may be in the file of the certificate
+            key = client_cert[-1]  # may be the certificate's file
             context.load_cert_chain(client_cert[0], key, password=lambda: _no_password(key))
         except OSError as error:
             raise _unusable(" with ".join(client_cert), _reason(error)) from error
@@ -255,12 +254,12 @@ def _unusable(path: str, reason: str) -> UnverifiedError:
 
 
 def _no_password(path: str) -> str:
-    """OpenSSL would ask for it on the terminal, in the middle of a run."""
+    """Raises UnverifiedError. Otherwise OpenSSL would ask for the password on the terminal, in the middle of a run."""
     raise _unusable(path, "the key is encrypted")
 
 
 def _reason(error: Exception) -> str:
-    """Why, in the words of OpenSSL or of the system."""
+    """The reason that OpenSSL or the system gives."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError):

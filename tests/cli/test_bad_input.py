@@ -225,13 +225,13 @@ def test_a_service_that_cannot_be_reached_is_fatal(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["--rate", "fast"], "the rate is not understood"),
-        (["--rate", "0/s"], "the rate is not understood"),
-        (["--read-rate", "1/d"], "the rate is not understood"),
+        (["--rate", "fast"], "invalid rate"),
+        (["--rate", "0/s"], "invalid rate"),
+        (["--read-rate", "1/d"], "invalid rate"),
         (["--on-conflict", "shrug"], "'retry', 'stop'"),
         (["--workers", "0"], "--workers"),
         (["--burst", "0.5"], "--burst"),
-        (["--endpoint-url", "nonsense"], "--endpoint-url: the endpoint is not an address"),
+        (["--endpoint-url", "nonsense"], "--endpoint-url: the endpoint is not a valid URL"),
         (["--profile", "nobody"], "the AWS profile does not exist"),
         (["-d", "0" * 32, "--frobnicate"], "--frobnicate"),
     ],

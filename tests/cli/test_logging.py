@@ -183,13 +183,13 @@ class TestValues:
     def test_what_libraries_log_goes_nowhere(self, shell: Shell, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
         from bulkedit.client.aws import AwsClient
 
-        ask = AwsClient._ask
+        request = AwsClient._request
 
         async def loud(self: AwsClient, operation: str, **params: Any) -> Any:
             logging.getLogger(library).critical("body %s", CANARIES[0])
-            return await ask(self, operation, **params)
+            return await request(self, operation, **params)
 
-        monkeypatch.setattr(AwsClient, "_ask", loud)
+        monkeypatch.setattr(AwsClient, "_request", loud)
         edits = shell.descriptions(shell.image_sets(1))
         result = shell.run("apply", edits, "--yes", "--run", "r", "-vv", "--log-file", "l")
         assert result.exit_code == 0

@@ -630,7 +630,7 @@ class TestConnecting:
 
     @pytest.mark.parametrize("text", ["nonsense", "http://", "127.0.0.1:80", "http://a b"])
     async def test_an_endpoint_that_is_no_address_is_a_usage_error(self, text: str) -> None:
-        with pytest.raises(UsageError, match="--endpoint-url: the endpoint is not an address"):
+        with pytest.raises(UsageError, match="--endpoint-url: the endpoint is not a valid URL"):
             await opened(connection(text))
 
     @pytest.mark.parametrize("fault", [ValueError("endpoint"), KeyError("x")], ids=["value", "key"])

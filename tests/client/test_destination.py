@@ -90,7 +90,7 @@ def test_a_url_with_a_password_is_refused_and_not_repeated(user: str, scheme: st
 
 @pytest.mark.parametrize("url", ["", "nonsense", "ftp://host", "http://", "http://a b", "http://h:0", "http://h:99999"])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="profile p: the endpoint is not an address"):
+    with pytest.raises(UsageError, match="profile p: the endpoint is not a valid URL"):
         check_endpoint(url, "profile p", allow_http=True)
 
 

@@ -121,7 +121,7 @@ def test_a_rate_is_read_as_written(text: str, per_second: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "fast", "0/s", "-1/s", "1/d", "1 /s", "nan", "inf/s", "1e3/s"])
 def test_a_rate_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="not understood"):
+    with pytest.raises(UsageError, match="invalid rate"):
         parse_rate(text)
 
 

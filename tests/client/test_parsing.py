@@ -34,7 +34,7 @@ def test_an_error_that_stops_a_run_ends_with_the_command_that_goes_on(kind: Refu
 
 def test_other_credentials_are_chosen_with_an_option_and_not_with_a_flag() -> None:
     found = systemic_error(Refused(Refusal.CREDENTIALS, "Code"), denied=DENIED)
-    assert str(found).endswith("or choose others: `profile=NAME`")
+    assert str(found).endswith("or use another profile: `profile=NAME`")
 
 
 @pytest.mark.parametrize(

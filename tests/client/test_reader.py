@@ -96,7 +96,7 @@ async def test_a_fault_is_repeated_with_waits_that_grow(operation: Operation, fa
 async def test_after_all_attempts_a_lost_answer_is_an_error_and_409_is_told(operation: Operation) -> None:
     client = Scripted(LOST)
     with pytest.raises(
-        EndpointError, match=f"does not answer {ACTIONS[operation]} .ReadTimeoutError, 10 times"
+        EndpointError, match=f"does not respond to {ACTIONS[operation]} .ReadTimeoutError, 10 times"
     ) as found:
         await READS[operation](client.reader())
     assert "`endpoint_url`" in (found.value.likely or "")

@@ -175,7 +175,7 @@ def test_an_unknown_data_store_leaves_nothing_behind(emulator: Emulator, tmp_pat
     ("given", "said"),
     [
         (["-o", "i.parquet"], "no data store is named"),
-        (["-o", "i.parquet", "-d", STORE, "--read-rate", "fast"], "rate is not understood"),
+        (["-o", "i.parquet", "-d", STORE, "--read-rate", "fast"], "invalid rate"),
         (["-d", STORE], "Missing option"),
     ],
     ids=["no data store", "no rate", "no file"],

@@ -1,7 +1,7 @@
-"""How fast, and how many at once: pure decisions, with the clock passed in.
+"""Decides when requests are sent, and how many updates are in flight. Pure; the clock is passed in.
 
-The documented quotas are far below one call per second (UpdateImageSetMetadata: 0.25/s, burst 1), so everything here
-counts in seconds per request rather than in requests per second.
+The documented quotas can be far below one request per second (UpdateImageSetMetadata: 0.25/s, burst 1). So this code
+calculates with seconds per request.
 """
 
 from bulkedit.client.pacing.adaptive import Learner

@@ -1,4 +1,4 @@
-"""What has a quota, and how rates are written."""
+"""The operations with their documented quotas, and the parsing of rates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bulkedit.errors import UsageError
 
 
 class Operation(StrEnum):
-    """The operations that have a quota of their own."""
+    """The operations; each has its own quota."""
 
     UPDATE = "update"  # UpdateImageSetMetadata
     GET = "get"  # GetImageSet
@@ -25,14 +25,14 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A token bucket: ``per_second`` requests in the long run, ``burst`` at once."""
+    """A token bucket: ``per_second`` requests per second in the long run, ``burst`` at once."""
 
     per_second: float
     burst: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.per_second > 0 or self.burst < 1:
-            raise ValueError("a rate is above 0 and its burst at least 1")
+            raise ValueError("a rate must be above 0, and its burst at least 1")
 
     def __str__(self) -> str:
         return f"{self.per_second:g}/s"
@@ -40,7 +40,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """A quota that is to be found: from ``start`` on, never above ``most`` requests a second or ``burst`` at once."""
+    """A quota to be found: starts at ``start``, never exceeds ``most`` requests per second or ``burst`` at once."""
 
     start: Rate
     most: float = math.inf
@@ -48,14 +48,14 @@ class Auto:
 
     @property
     def per_second(self) -> float:
-        """What is sent before anything is known."""
+        """The rate at the start."""
         return min(self.start.per_second, self.most)
 
     def __str__(self) -> str:
         return "auto"
 
 
-# throttling-limits: the defaults of an account
+# default quotas of an account (throttling-limits)
 DOCUMENTED: Final[dict[Operation, Rate]] = {
     Operation.UPDATE: Rate(0.25, 1),
     Operation.GET: Rate(25, 50),
@@ -78,27 +78,27 @@ def parse_rate(text: str, *, burst: float = 1.0) -> Rate:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)(?:/([smh]))?", text.strip())
     if match is None or float(match[1]) <= 0:
-        raise UsageError("the rate is not understood.", hint="Write it as 0.25/s, 15/m or 900/h, or auto.")
+        raise UsageError("invalid rate.", hint="Write it as 0.25/s, 15/m or 900/h, or auto.")
     return Rate(float(match[1]) / _UNITS[match[2] or "s"], burst)
 
 
 def parse_pace(text: str, documented: Rate, *, burst: float | None = None, most: str | None = None) -> Rate | Auto:
-    """Read ``auto`` or a rate. ``most`` bounds what auto may find, ``burst`` what goes out at once.
+    """Read ``auto`` or a rate. ``most``: upper limit for auto. ``burst``: requests that may be sent at once.
 
     Raises UsageError.
     """
     if text.strip() != AUTO:
         if most is not None:
-            raise UsageError("`max_rate` bounds what `rate=auto` finds; here the rate is given.", hint="Leave it out.")
+            raise UsageError("`max_rate` works only with `rate=auto`.", hint="Leave one of them out.")
         return parse_rate(text, burst=burst or 1.0)
     limit = math.inf if most is None else parse_rate(most).per_second
     return Auto(Rate(documented.per_second, min(documented.burst, burst or math.inf)), limit, burst or math.inf)
 
 
 def parse_read_pace(text: str, operation: Operation = Operation.SEARCH) -> Rate | Auto:
-    """What ``--read-rate`` means for an operation: ``auto`` or a rate. Raises UsageError.
+    """Read ``--read-rate`` for an operation: ``auto`` or a rate. Raises UsageError.
 
-    A rate is that of searches and GetImageSet; other reads, and bursts, keep the proportions of the documented quotas.
+    A rate applies to SearchImageSets and GetImageSet. Other reads, and bursts, are scaled like the documented quotas.
     """
     documented = DOCUMENTED[operation]
     given = parse_pace(text, documented)

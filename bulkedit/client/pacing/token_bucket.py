@@ -1,4 +1,4 @@
-"""The pacer of a rate that is given: a token bucket."""
+"""The pacer for a fixed rate: a token bucket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bulkedit.client.pacing.adaptive import Learner
-from bulkedit.client.pacing.backoff import asked_for
+from bulkedit.client.pacing.backoff import capped_retry_after
 from bulkedit.client.pacing.rates import Auto, Rate
 
 if TYPE_CHECKING:
@@ -14,42 +14,41 @@ if TYPE_CHECKING:
 
 
 class Pacing(Protocol):
-    """What paces one operation. ``now`` is any clock that only goes forward, in seconds.
+    """The interface of pacers. Each paces one operation. ``now`` is a monotonic clock, in seconds.
 
-    For each request: `wait` until it says 0, `take`, send, and then one of `answered` and `throttled`, with the time
-    at which it was sent.
+    For each request: call `wait` until it returns 0, call `take`, send the request, then call `answered` or
+    `throttled` with the time at which it was sent.
     """
 
     rng: random.Random
 
     @property
     def rate(self) -> Rate:
-        """What is sent at present: the rate that was given, or the best estimate of the quota."""
+        """The fixed rate, or the best estimate of the quota."""
 
     def wait(self, now: float) -> float:
-        """Seconds until a request may go out; 0 when one may go now. Asked only where one is ready to go."""
+        """Seconds until a request may be sent; 0 if now. Called only if a request is ready to be sent."""
 
     def take(self, now: float) -> None:
-        """A request goes out now."""
+        """Record that a request is sent now."""
 
     def answered(self, now: float, sent: float) -> None:
-        """A request was not throttled."""
+        """Record that a request was not throttled."""
 
     def throttled(self, now: float, sent: float, retry_after_s: float | None = None) -> None:
-        """A request was throttled: send nothing for a moment."""
+        """Record that a request was throttled. Pauses sending."""
 
 
 def pacer(rate: Rate | Auto, rng: random.Random) -> Pacing:
-    """The pacer of a rate that is given, or of one that is to be found."""
+    """The pacer for a fixed rate, or for a quota that has to be found."""
     return Learner(rate, rng) if isinstance(rate, Auto) else Pacer(rate, rng)
 
 
 @dataclass(slots=True)
 class Pacer:
-    """A token bucket of one operation.
+    """A token bucket for one operation.
 
-    After a throttle the bucket is held empty for a moment that grows while throttles go on and has full jitter, so
-    that what was turned away does not come back together.
+    After a throttle the bucket stays empty for a while, longer after each further throttle. Jitter spreads the retries.
     """
 
     rate: Rate
@@ -63,31 +62,31 @@ class Pacer:
         self._tokens = self.rate.burst
 
     def wait(self, now: float) -> float:
-        """Seconds until a request may go out; 0 when one may go now."""
+        """Seconds until a request may be sent; 0 if now."""
         self._refill(now)
         held = self._held_until - now
         short = (1 - self._tokens) / self.rate.per_second
         wait = max(held, short)
-        # a wait that rounding made, or that a clock of large numbers cannot count, is none
+        # shorter waits come from rounding, or are too short for a clock with large numbers
         return wait if wait > SHORTEST_WAIT_S else 0.0
 
     def take(self, now: float) -> None:
-        """A request goes out now."""
+        """Record that a request is sent now."""
         self._refill(now)
         self._tokens = max(0.0, self._tokens - 1)
 
-    def answered(self, now: float, sent: float) -> None:  # noqa: ARG002 - as `Pacing` has it
-        """A request was not throttled."""
+    def answered(self, now: float, sent: float) -> None:  # noqa: ARG002 - part of `Pacing`
+        """Record that a request was not throttled."""
         self._throttled_in_a_row = 0
 
     def throttled(self, now: float, sent: float, retry_after_s: float | None = None) -> None:  # noqa: ARG002
-        """A request was throttled: send nothing for a moment."""
+        """Record that a request was throttled. Pauses sending."""
         self._refill(now)
         self._tokens = min(self._tokens, 0.0)
         self._throttled_in_a_row = min(self._throttled_in_a_row + 1, _LONGEST_ROW)
         interval = 1 / self.rate.per_second
-        own = min(interval * 2 ** (self._throttled_in_a_row - 1), _LONGEST_PAUSE_S)
-        pause = own if retry_after_s is None else asked_for(retry_after_s)
+        backoff = min(interval * 2 ** (self._throttled_in_a_row - 1), _LONGEST_PAUSE_S)
+        pause = backoff if retry_after_s is None else capped_retry_after(retry_after_s)
         jitter = self.rng.uniform(0, interval)
         self._held_until = max(self._held_until, now + pause + jitter)
 
