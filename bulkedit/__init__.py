@@ -1,6 +1,6 @@
 """Bulk edits of AWS HealthImaging metadata: fewest calls, exactly at the quota, every row accounted for.
 
-The commands as functions (`bulkedit.api`); what they need is imported when one of them is first asked for.
+The functions of `bulkedit.api`, one per command. They are imported when first used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bulkedit._version import __version__
 
-# the program that imports this decides what is shown
+# the importing program decides what is shown
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Work on several pieces at once: in threads, two at a time, and in tasks, as many as the caller says."""
+"""Concurrent work: in two threads, or in as many tasks as the caller asks for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-# polars lets go of Python while it works, and seldom fills two cores; more would gain little, and a piece holds memory
+# polars releases the GIL and rarely uses two cores fully; more threads would gain little, and each item takes memory
 _AT_ONCE: Final = 2
 
 _P = TypeVar("_P")
@@ -21,10 +21,10 @@ _R = TypeVar("_R")
 
 
 def concurrently(work: Callable[[_P], _R], pieces: Iterable[_P]) -> Iterator[_R]:
-    """The results of pieces in their order. What ``work`` raises for a piece is raised in its place.
+    """Map ``work`` over the pieces, in order. An error of ``work`` is raised instead of that piece's result.
 
-    ``work`` runs in threads, on at most two pieces at a time; pieces are taken in the caller's thread, two ahead of the
-    result that it is given.
+    ``work`` runs in threads, on at most two pieces at a time. Pieces are taken in the caller's thread, at most two
+    ahead of the yielded result.
     """
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         begun: deque[Future[_R]] = deque()
@@ -43,10 +43,10 @@ def concurrently(work: Callable[[_P], _R], pieces: Iterable[_P]) -> Iterator[_R]
 async def for_each(
     work: Callable[[_P], Awaitable[object]], pieces: Iterable[_P] | AsyncGenerator[_P], *, at_once: int
 ) -> None:
-    """Do ``work`` on every piece, on at most ``at_once`` of them at a time; they end in any order.
+    """Call ``work`` for every piece, in at most ``at_once`` concurrent tasks. Pieces may finish in any order.
 
-    A piece is taken when a task is free for it, never ahead, and one at a time. The first error, of ``work`` or of
-    ``pieces``, ends the other tasks and is raised as it is.
+    Pieces are taken one at a time, when a task is free. The first error, of ``work`` or of ``pieces``, cancels the
+    other tasks and is raised unchanged.
     """
     waiting = pieces if isinstance(pieces, AsyncGenerator) else _as_asynchronous(pieces)
     turn = anyio.Lock(fast_acquire=True)
@@ -74,7 +74,7 @@ async def _as_asynchronous(pieces: Iterable[_P]) -> AsyncGenerator[_P]:
 
 @contextlib.contextmanager
 def first_error() -> Iterator[None]:
-    """Round a group of tasks: what ends the group is raised as it is, in no exception group."""
+    """Wrap a task group: raises its first error itself instead of an exception group."""
     try:
         yield
     except BaseExceptionGroup as group:

@@ -1,8 +1,8 @@
-"""Files that hold values of edits or metadata: for their owner's eyes only, and written whole or not at all.
+"""Writes files with values of edits or metadata: readable by their owner only, and atomically.
 
-What is written whole begins as a *draft* beside its target: `.NAME.1a2b3c4d.bulkedit-draft`, a file or a folder. Its
-maker holds a lock on it (flock), which the operating system drops if the maker dies, even by SIGKILL. So a draft that
-no process holds is a leftover, and the next draft in the same folder removes it.
+Each is first written as a *draft* beside its target: `.NAME.1a2b3c4d.bulkedit-draft`, a file or a folder. The writing
+process locks the draft (flock). The operating system releases the lock if the process dies, even by SIGKILL. So an
+unlocked draft is a leftover, and the next draft in the same folder removes it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SUFFIX: Final = ".bulkedit-draft"
 _DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.bulkedit-draft", re.DOTALL)
-_LONGEST_NAME: Final = 200  # bytes of the target's name in that of its draft; file systems take 255 in all
+_LONGEST_NAME: Final = 200  # bytes of the target's name in the draft's name; file systems allow 255 in all
 
 
 def sha256_of(path: Path) -> str:
@@ -40,21 +40,21 @@ def sha256_of(path: Path) -> str:
 
 
 def open_private(path: Path) -> IO[bytes]:
-    """Create a file that only its owner can read, for writing bytes."""
+    """Create a new file (mode 0600) and open it for writing bytes. Raises OSError."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def write_private_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write JSON for its owner's eyes; the file is replaced whole or not at all."""
+    """Write JSON to a private file, atomically. Replaces the file. Raises OSError."""
     with draft_file(path, replace=True) as file:
         file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 @contextlib.contextmanager
 def draft_folder(target: Path) -> Iterator[Path]:
-    """A private folder that becomes ``target`` when the block ends well; otherwise nothing of it stays.
+    """A private folder that is renamed to ``target`` when the block ends; after an error it is removed.
 
-    Raises OSError, also if there is something at the target by then.
+    Raises OSError, also if the target exists by then.
     """
     with draft(target, folder=True) as path:
         yield path
@@ -62,9 +62,9 @@ def draft_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def draft_file(target: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
-    """A private file that becomes ``target``, and is on the disk, when the block ends well; otherwise nothing stays.
+    """A private file that is synced and renamed to ``target`` when the block ends; after an error it is removed.
 
-    Raises OSError; without ``replace`` FileExistsError if there is something at the target by then.
+    Raises OSError, and without ``replace`` FileExistsError if the target exists by then.
     """
     with draft(target, replace=replace) as path, path.open("wb") as file:
         yield file
@@ -74,13 +74,13 @@ def draft_file(target: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def draft(target: Path, *, folder: bool = False, replace: bool = False) -> Iterator[Path]:
-    """As `draft_file` and `draft_folder`, for what is written by its path."""
+    """Like `draft_file` and `draft_folder`, but yields the path of the draft. Raises OSError."""
     remove_leftovers(target.parent)
     if folder:
-        if target.parent.is_file():  # mkdir would say that it exists
+        if target.parent.is_file():  # mkdir would raise the misleading FileExistsError
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target.parent))
         target.parent.mkdir(parents=True, exist_ok=True)
-    path, descriptor = _begun(target, folder=folder)
+    path, descriptor = _new_draft(target, folder=folder)
     try:
         yield path
         if folder or replace:
@@ -93,8 +93,8 @@ def draft(target: Path, *, folder: bool = False, replace: bool = False) -> Itera
         os.close(descriptor)
 
 
-def _begun(target: Path, *, folder: bool) -> tuple[Path, int]:
-    """A new draft, and the descriptor that holds it until it is closed."""
+def _new_draft(target: Path, *, folder: bool) -> tuple[Path, int]:
+    """Create a draft. Returns its path and the descriptor that locks it until it is closed."""
     name = target.name.encode(errors="surrogateescape")[:_LONGEST_NAME].decode(errors="ignore")
     while True:
         path = target.with_name(f".{name}.{secrets.token_hex(4)}{_SUFFIX}")
@@ -102,21 +102,21 @@ def _begun(target: Path, *, folder: bool) -> tuple[Path, int]:
             path.mkdir(mode=0o700)
         else:
             open_private(path).close()
-        # between its making and the lock it may be taken for a leftover: then once more
+        # before it is locked, another process may remove it as a leftover; then try again
         with contextlib.suppress(FileNotFoundError):
             descriptor = _open(path, folder=folder)
-            if _hold(descriptor) is not Holder.OTHER and _is_there(path, descriptor):
+            if _lock_draft(descriptor) is not Holder.OTHER and _is_same(path, descriptor):
                 return path, descriptor
             os.close(descriptor)
 
 
 def _rename_new(path: Path, target: Path) -> None:
-    """Rename a file, but replace none: a plain rename would."""
+    """Rename a file without replacing another. A plain rename would replace it."""
     try:
         os.link(path, target)
     except FileExistsError:
         raise
-    except OSError as error:  # this file system has no hard links
+    except OSError as error:  # no hard links on this file system
         if os.path.lexists(target):
             raise FileExistsError(str(target)) from error
         path.rename(target)
@@ -126,16 +126,16 @@ def _rename_new(path: Path, target: Path) -> None:
 
 
 def lock(file: IO[bytes] | int, *, shared: bool = False) -> None:
-    """Lock an open file or folder until it is closed; the operating system drops the lock of a dead process.
+    """Lock an open file or folder until it is closed. The operating system releases the lock of a dead process.
 
-    Raises BlockingIOError if another process holds it, and OSError if the file system has no locks.
+    Raises BlockingIOError if another process has the lock, and OSError if the file system does not support locks.
     """
     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
 def held_folder(folder: Path, busy: str) -> Iterator[None]:
-    """Keep other processes out of a folder. Raises UsageError with the text ``busy`` if one works in it."""
+    """Lock a folder for the block. Raises UsageError with the text ``busy`` if another process has locked it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -151,15 +151,15 @@ def held_folder(folder: Path, busy: str) -> Iterator[None]:
 
 
 class Holder(StrEnum):
-    """Who works on a draft."""
+    """Which process uses a draft."""
 
     NO_PROCESS = "no process"
     OTHER = "a process that runs"
-    UNKNOWN = "not known"  # the file system has no locks, or the draft is another user's
+    UNKNOWN = "not known"  # the file system has no locks, or the draft belongs to another user
 
 
 def drafts_in(folder: Path) -> list[Path]:
-    """The drafts in a folder, by name; symbolic links are none. Empty if the folder cannot be read."""
+    """The drafts in a folder, sorted by name, without symbolic links. Empty if the folder cannot be read."""
     try:
         with os.scandir(folder) as entries:
             found = [folder / entry.name for entry in entries if _is_draft(entry)]
@@ -169,7 +169,7 @@ def drafts_in(folder: Path) -> list[Path]:
 
 
 def drafts_under(folder: Path) -> Iterator[Path]:
-    """The drafts in a folder and in all folders within it. Links are not followed, and drafts not looked into."""
+    """The drafts in a folder and its subfolders. Links are not followed, and drafts inside drafts not listed."""
     for place, folders, _ in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _DRAFT.fullmatch(name))
         yield from drafts_in(Path(place))
@@ -182,12 +182,12 @@ def _is_draft(entry: os.DirEntry[str]) -> bool:
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove the drafts of a folder that no process works on. Returns those that were removed."""
+    """Remove the drafts in a folder that no process uses. Returns the removed ones."""
     return [path for path in drafts_in(folder) if remove_leftover(path) is Holder.NO_PROCESS]
 
 
 def remove_leftover(path: Path, *, dry_run: bool = False) -> Holder:
-    """Remove a draft if no process works on it. Returns who does. With ``dry_run`` it stays."""
+    """Remove a draft if no process uses it. Returns which process does. ``dry_run``: remove nothing."""
     try:
         found = path.lstat()
         folder = stat.S_ISDIR(found.st_mode)
@@ -197,9 +197,9 @@ def remove_leftover(path: Path, *, dry_run: bool = False) -> Holder:
     except OSError:
         return Holder.UNKNOWN
     try:
-        holder = _hold(descriptor)
-        if holder is Holder.NO_PROCESS and not _is_there(path, descriptor):
-            return Holder.OTHER  # it has just become its target
+        holder = _lock_draft(descriptor)
+        if holder is Holder.NO_PROCESS and not _is_same(path, descriptor):
+            return Holder.OTHER  # its process has just renamed it
         if holder is Holder.NO_PROCESS and not dry_run:
             shutil.rmtree(path) if folder else path.unlink()
     except OSError:
@@ -211,13 +211,13 @@ def remove_leftover(path: Path, *, dry_run: bool = False) -> Holder:
 
 
 def _open(path: Path, *, folder: bool) -> int:
-    """A descriptor to lock a draft by. Raises OSError."""
-    # NFS locks only what is open for writing, and a folder never is: there, drafts of folders have no lock
+    """Open a draft, in order to lock it. Raises OSError."""
+    # NFS locks only files that are open for writing, so draft folders cannot be locked there
     return os.open(path, os.O_NOFOLLOW | (os.O_RDONLY | os.O_DIRECTORY if folder else os.O_RDWR))
 
 
-def _hold(descriptor: int) -> Holder:
-    """Take the lock if no process has it."""
+def _lock_draft(descriptor: int) -> Holder:
+    """Lock a draft if no other process has. Returns which process had locked it."""
     try:
         lock(descriptor)
     except BlockingIOError:
@@ -227,8 +227,8 @@ def _hold(descriptor: int) -> Holder:
     return Holder.NO_PROCESS
 
 
-def _is_there(path: Path, descriptor: int) -> bool:
-    """Whether the path still leads to what was opened."""
+def _is_same(path: Path, descriptor: int) -> bool:
+    """Whether the path still refers to the opened file."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:
@@ -236,5 +236,5 @@ def _is_there(path: Path, descriptor: int) -> bool:
 
 
 def new_id(now: datetime) -> str:
-    """An id that sorts by time and that two runs of one second do not share."""
+    """An id that sorts by time. Random digits keep two ids of the same second apart."""
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

@@ -1,4 +1,4 @@
-"""JSON as types: what a parsed text can hold."""
+"""Types for parsed JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ JsonObject: TypeAlias = "dict[str, Json]"
 
 
 class Absent(Enum):
-    """No value, not even null."""
+    """The type of `ABSENT`: no value, not even null."""
 
     ABSENT = "absent"
 
@@ -19,15 +19,15 @@ ABSENT: Final = Absent.ABSENT
 
 
 def object_in(node: Json, *path: str) -> JsonObject:
-    """The object at the end of a path of names, from ``node``; an empty one if there is none."""
+    """The object at a path of names below ``node``; empty if there is none."""
     for name in path:
         node = node.get(name) if isinstance(node, dict) else None
     return node if isinstance(node, dict) else {}
 
 
 def object_made(node: JsonObject, name: str) -> JsonObject:
-    """The object that ``node`` has under ``name``, made if it is not there. Raises TypeError for another value."""
+    """The object under ``name`` in ``node``; created if missing. Raises TypeError if it is not an object."""
     found = node.setdefault(name, {})
     if not isinstance(found, dict):
-        raise TypeError("a level of a metadata document is an object")
+        raise TypeError("a level of a metadata document must be an object")
     return found

@@ -1,11 +1,11 @@
-"""What happens while bulkedit works, as records of the standard library's logging that cannot hold a value.
+"""The log of bulkedit: records of the standard library's logging that cannot contain values.
 
-A record is an action with a stable name (`call.applied`) and fields. There are no texts: `Fields` lists all fields
-that are ever written, and a text must have the form that its field has in `_FORMS`. So neither a value of an edit or
-of metadata nor what a library logs gets in: handlers are on the logger of these records, never on the root.
+A record is an action with a stable name (`call.applied`) and fields, without free text. `Fields` lists all fields, and
+a string must match its field's pattern in `_FORMS`. So no value of an edit or of metadata is logged. Nothing that
+libraries log is written either, because handlers are attached to the logger of these records, never to the root.
 
-Records are written by a thread of their own (`logging.handlers.QueueListener`), so no event loop waits for a disk. A
-program that imports `bulkedit` gets the records that its logger `bulkedit` is set to.
+A thread writes the records (`logging.handlers.QueueListener`), so the event loop never waits for a disk. A program
+that imports `bulkedit` gets the records on its logger `bulkedit`, at the level set there.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _PROGRAM: Final = logging.getLogger("bulkedit")
 _RECORDS: Final = logging.getLogger("bulkedit.log")
 _SILENT: Final = logging.CRITICAL + 1
 RUN_LOG: Final = "run.log"
-_RUN_LOG_BYTES: Final = 64 * 2**20  # of one file
-_RUN_LOGS_KEPT: Final = 7  # full files beside it: 512 MiB in all, about a million calls
-_WAITING: Final = 50_000  # records that wait for the disk; what comes then is left out, and counted
+_RUN_LOG_BYTES: Final = 64 * 2**20  # largest size of one file
+_RUN_LOGS_KEPT: Final = 7  # full files kept beside it: 512 MiB in all, about a million calls
+_WAITING: Final = 50_000  # most records that wait for the disk; later ones are dropped and counted
 _TRACE_LINES: Final = 200
 _HIDDEN: Final = "…"
 
 
 class Fields(TypedDict, total=False):
-    """All fields of a record; None is not written. The forms of texts are in `_FORMS`."""
+    """All fields of a record. None is not written. `_FORMS` has the patterns of strings."""
 
     command: str
     version: str  # of bulkedit
@@ -52,34 +52,34 @@ class Fields(TypedDict, total=False):
     exit_code: int
     call: int  # number in the plan
     image_set_id: str | None
-    operation: str | None  # of the service, such as UpdateImageSetMetadata
-    request_id: str | None  # that the service gave the request; AWS Support asks for it
-    status: int | None  # of HTTP
-    code: str | None  # documented error code, or the kind of fault if there was no answer
-    attempt: int  # of the update of this call, from 1
+    operation: str | None  # such as UpdateImageSetMetadata
+    request_id: str | None  # assigned by the service; AWS Support asks for it
+    status: int | None  # HTTP status
+    code: str | None  # documented error code, or the kind of fault if there was no response
+    attempt: int  # number of the update request for this call, from 1
     duration_ms: float
     retry_after_s: float | None
-    expected_version: int | None  # version that the request takes for the latest
-    made: int | None  # version that the update has made
+    expected_version: int | None  # latestVersionId of the request
+    made: int | None  # version that the update made
     attempts: int
     throttles: int
     faults: int
     conflicts: int
     reason: str | None  # as in the ledger
-    parent: int  # the call that was split
+    parent: int  # number of the call that was split
     quota_per_second: float
-    plan: str  # the first 16 digits of its digest
+    plan: str  # first 16 digits of its digest
     calls: int
     edits: int
-    applied: int  # edits, as the following
+    applied: int  # number of edits, as are the next four
     rejected: int
     conflicted: int
     failed: int
     unprocessed: int
     seconds: float
-    error: str  # type of an exception
+    error: str  # type of the exception
     traceback: list[str]
-    left_out: int  # records
+    left_out: int  # number of dropped records
 
 
 _FORMS: Final = {
@@ -90,7 +90,7 @@ _FORMS: Final = {
     "operation": r"[A-Z][A-Za-z]+",
     "request_id": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "code": r"[A-Za-z]{1,80}|HTTP \d{3}|no HTTP status|unreadable answer",
-    "reason": r"[A-Za-z]{1,80}|HTTP \d{3}|[a-z-]+(?:[:;,]? [a-z-]+){0,24}",  # codes, and our words
+    "reason": r"[A-Za-z]{1,80}|HTTP \d{3}|[a-z-]+(?:[:;,]? [a-z-]+){0,24}",  # codes, or our own text
     "plan": r"[0-9a-f]{16}",
     "error": r"[A-Za-z_]\w{0,79}",
     "traceback": r"(?:caused by |one of it )?[A-Za-z_]\w*|  (?:\S+:\d+ in \S+|…)",
@@ -112,39 +112,39 @@ class ActionRecord(logging.LogRecord):
         self.run = _run.get()
 
     def shown(self) -> dict[str, Any]:
-        """The fields that may be written; of a text that has not its field's form only that there was one."""
+        """The fields that may be written. A string that does not match its field's pattern becomes `…`."""
         return {name: _fit(name, value) for name, value in self.fields.items() if _is_written(name, value)}
 
     def getMessage(self) -> str:  # noqa: N802 - logging's name
-        """As a person reads it."""
+        """The record as one line of text; a traceback follows on the same line."""
         pairs = (f"{name}={value}" for name, value in self.shown().items() if name != "traceback")
         return "  ".join((self.action, *pairs, *self.shown().get("traceback", ())))
 
 
-_run: ContextVar[object | None] = ContextVar("run", default=None)  # whose log it is
+_run: ContextVar[object | None] = ContextVar("run", default=None)  # identifies the run that logs
 _bound: ContextVar[dict[str, Any]] = ContextVar("bound", default={})  # noqa: B039 - replaced, never changed
 
 
 def is_logged(level: int) -> bool:
-    """Whether anybody gets records of this level."""
+    """Whether records of this level are written anywhere."""
     return _RECORDS.isEnabledFor(level) or _PROGRAM.isEnabledFor(level)
 
 
 def log(action: str, level: int = logging.INFO, /, **fields: Unpack[Fields]) -> None:
-    """Log an action, with the fields of `bound` beside its own."""
+    """Log an action with these fields and those of `bound`."""
     if is_logged(level):
         _RECORDS.handle(ActionRecord(level, action, {**_bound.get(), **fields}))
 
 
 @contextmanager
 def bound(**fields: Unpack[Fields]) -> Iterator[None]:
-    """Give all records of the block these fields."""
+    """Add these fields to all records of the block."""
     former = _bound.get()
     _bound.set({**former, **fields})
     try:
         yield
     finally:
-        _bound.set(former)  # by no token: an async generator may end in another context than it began in
+        _bound.set(former)  # not reset(token): an async generator may end in another context than it began in
 
 
 def _is_written(name: str, value: object) -> bool:
@@ -161,14 +161,14 @@ def _fit(name: str, value: object) -> object:
 
 
 class _ToTheProgram(logging.Handler):
-    """Hands records to the logger of the program that has imported us, if that is set to their level."""
+    """Passes records to the logger `bulkedit` of the importing program, if it is set to their level."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if _PROGRAM.isEnabledFor(record.levelno):
             _PROGRAM.handle(record)
 
 
-_RECORDS.propagate = False  # a program's handlers would get records whose level it has not asked for
+_RECORDS.propagate = False  # otherwise the program's handlers would get records below the level that it has set
 _RECORDS.addHandler(_ToTheProgram())
 _RECORDS.setLevel(_SILENT)
 
@@ -177,16 +177,16 @@ _RECORDS.setLevel(_SILENT)
 
 
 def utc(seconds: float, *, milliseconds: bool = False) -> str:
-    """Epoch seconds as RFC 3339 writes a time in UTC: with T and ms for machines, with a blank for people."""
+    """Epoch seconds as an RFC 3339 time in UTC: with T and milliseconds for machines, with a blank for people."""
     time = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
     return time.isoformat("T" if milliseconds else " ", "milliseconds" if milliseconds else "seconds") + "Z"
 
 
 class JsonLinesFormatter(logging.Formatter):
-    """A record as a line of JSON in ASCII."""
+    """Formats a record as one line of ASCII JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """``time``, ``level``, ``action`` and the fields."""
+        """The object has ``time``, ``level``, ``action`` and the fields."""
         fields = record.shown() if isinstance(record, ActionRecord) else {}
         action = record.action if isinstance(record, ActionRecord) else _HIDDEN
         return _encode(
@@ -199,15 +199,15 @@ LINE_START: Final = b'{"time":"'
 
 
 class LogFile(RotatingFileHandler):
-    """Lines of JSON appended to a private file. What cannot be written is told once, and the work goes on."""
+    """Appends JSON lines to a private file. If it cannot be written, warns once, and the work continues."""
 
     def __init__(self, path: Path, *, at_most: int = 0, kept: int = 0) -> None:
-        """``at_most``: bytes; a full file becomes PATH.1, and the last of ``kept`` such files is dropped. 0: no limit.
+        """``at_most``: bytes; a full file is renamed to PATH.1. ``kept``: renamed files to keep. 0: no limit.
 
-        Raises ReceivedError for a link, a pipe, a device, a folder and a file with hard links; and OSError.
+        Raises ReceivedError for a link, a pipe, a device, a folder or a file with hard links, and OSError.
         """
         self.path = path.absolute()
-        self._is_told = False
+        self._has_warned = False
         super().__init__(self.path, maxBytes=at_most, backupCount=kept, encoding="ascii")
         self.setFormatter(JsonLinesFormatter())
 
@@ -216,29 +216,29 @@ class LogFile(RotatingFileHandler):
 
     def shouldRollover(self, _: logging.LogRecord) -> bool:  # noqa: N802 - logging's name
         """Whether the file is full."""
-        stream: io.TextIOWrapper | None = self.stream  # None after a file that could not be renamed
+        stream: io.TextIOWrapper | None = self.stream  # None if a rename has failed
         return stream is not None and 0 < self.maxBytes <= os.fstat(stream.fileno()).st_size
 
     def handleError(self, _: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say it once."""
-        if not self._is_told:
-            self._is_told = True
+        """Warn once."""
+        if not self._has_warned:
+            self._has_warned = True
             error = sys.exc_info()[1]
             warn_of_log(self.path, getattr(error, "strerror", None) or type(error).__name__)
 
     def close(self) -> None:
-        """Close the file; what a full disk has no room for is left out."""
+        """Close the file. An error, such as a full disk, is ignored."""
         with suppress(OSError):
             super().close()
 
 
 def warn_of_log(path: Path, reason: str) -> None:
     """Warn that a log cannot be written."""
-    _PROGRAM.warning("The log cannot be written (%s), and the work goes on without it: %s", reason, path)
+    _PROGRAM.warning("The log cannot be written (%s); continuing without it: %s", reason, path)
 
 
 class _Gate(QueueHandler):
-    """Passes records on to the thread that writes them; of one run, or of all."""
+    """Passes records of one run, or of all, to the thread that writes them."""
 
     queue: queue.SimpleQueue[logging.LogRecord]
 
@@ -252,11 +252,11 @@ class _Gate(QueueHandler):
         return self._run is None or getattr(record, "run", None) is self._run
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Nothing: a record is not changed, and stays in this process."""
+        """Return the record unchanged: it stays in this process."""
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Put it into the queue, unless a disk that hangs has filled that."""
+        """Put the record into the queue. If the queue is full, because the disk hangs, drop and count it."""
         if self.queue.qsize() < _WAITING:
             self.queue.put_nowait(record)
         else:
@@ -265,7 +265,7 @@ class _Gate(QueueHandler):
 
 @contextmanager
 def written_to(handler: logging.Handler, run: object | None = None) -> Iterator[None]:
-    """Write the records of the block, or of one run in it; all of them are written when it ends."""
+    """Write the records of the block to a handler. ``run``: only those of this run. All are written when it ends."""
     gate = _Gate(handler.level or logging.DEBUG, run)
     listener = QueueListener(gate.queue, handler)
     listener.start()
@@ -287,12 +287,12 @@ def _set_level() -> None:
     _RECORDS.setLevel(min(gates, default=_SILENT))
 
 
-_levels: Final = [logging.INFO]  # of logs of runs; the last is in force
+_levels: Final = [logging.INFO]  # stack of levels of run logs; the last one applies
 
 
 @contextmanager
 def detailed(level: int) -> Iterator[None]:
-    """Let the logs of runs that begin in the block have this level."""
+    """Set the level of the logs of runs that start in the block."""
     _levels.append(level)
     try:
         yield
@@ -302,9 +302,9 @@ def detailed(level: int) -> Iterator[None]:
 
 @contextmanager
 def run_log(folder: Path) -> Iterator[None]:
-    """Write what happens in the block, and in tasks and threads that it starts, to the log of a run.
+    """Write the records of the block, and of tasks and threads that it starts, to the log of a run.
 
-    A defect leaves its traceback there. Raises ReceivedError if the log is a link or no regular file.
+    The traceback of a defect is logged there too. Raises ReceivedError if the log is a link or not a regular file.
     """
     path = folder / RUN_LOG
     try:
@@ -320,7 +320,7 @@ def run_log(folder: Path) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            leave(error, path)
+            log_defect(error, path)
             raise
         finally:
             _run.set(former)
@@ -329,31 +329,31 @@ def run_log(folder: Path) -> Iterator[None]:
 # -- defects
 
 
-def leave(error: Exception, place: Path | None) -> Path | None:
-    """Log the traceback of a defect, once. Returns the file in which it is, of ``place`` and that of an earlier time.
+def log_defect(error: Exception, place: Path | None) -> Path | None:
+    """Log the traceback of a defect, once. Returns the log file that has it. ``place``: the present log file, if any.
 
-    An error that a user can cause is no defect: its text is shown in full.
+    A `BulkeditError` is not a defect: its text is shown in full.
     """
     from bulkedit.errors import BulkeditError
 
     if isinstance(error, BulkeditError):
         return None
-    if (there := getattr(error, _LEFT, None)) is not None:
-        return Path(there)
+    if (logged_in := getattr(error, _LOGGED_IN, None)) is not None:
+        return Path(logged_in)
     if place is not None:
         log("defect", logging.ERROR, error=type(error).__name__, traceback=trace(error))
-        with suppress(AttributeError):  # of one that takes no attribute it is left twice
-            setattr(error, _LEFT, str(place))
+        with suppress(AttributeError):  # an exception without attributes may be logged twice
+            setattr(error, _LOGGED_IN, str(place))
     return place
 
 
-_LEFT: Final = "_bulkedit_log"
+_LOGGED_IN: Final = "_bulkedit_log"
 
 
 def trace(error: BaseException) -> list[str]:
-    """A traceback without values: types, files, lines and functions; neither texts of exceptions nor local variables.
+    """A traceback without values: exception types, files, lines and functions; no exception texts, no local variables.
 
-    An exception's text can be a value (``KeyError('Doe^John')``). Those of our errors are left out too.
+    The text of an exception can be a value (``KeyError('Doe^John')``).
     """
     lines: list[str] = []
     todo, seen = [("", error)], {id(error)}
@@ -374,7 +374,7 @@ _LIBRARIES: Final = [Path(sysconfig.get_path(name)) for name in ("purelib", "pla
 
 
 def _place(frame: traceback.FrameSummary) -> str:
-    """Where a frame is; of code that is neither ours nor a library's, nothing, since its names can be any."""
+    """File, line and function of a frame. Hidden for code outside bulkedit and libraries: its names may be values."""
     file = Path(frame.filename)
     root = _PACKAGE.parent if file.is_relative_to(_PACKAGE) else next(filter(file.is_relative_to, _LIBRARIES), None)
     return f"  {_HIDDEN}" if root is None else f"  {file.relative_to(root)}:{frame.lineno} in {frame.name}"

@@ -1,7 +1,7 @@
-r"""Text from elsewhere as a terminal may show it: what could move the cursor, hide or reorder text is escaped.
+r"""Makes untrusted text safe to print: escapes characters that move the cursor, or hide or reorder text.
 
-Names of files and folders, ids, column names and error codes come from others. A control sequence in one of them could
-rewrite the screen, a bidirectional override could turn its text round, a line separator could forge a line of output.
+Names of files, folders and columns, ids, and error codes may come from other people. A control sequence in them could
+rewrite the screen, a bidirectional override could reverse text, and a line separator could forge a line of output.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ import re
 import shlex
 from typing import Final
 
-# C0 and C1 controls, line and paragraph separator, the characters with the Unicode property Bidi_Control, and lone
-# surrogates, which stand for bytes of a file name that are not UTF-8
+# C0 and C1 controls, line and paragraph separators, characters with the Unicode property Bidi_Control, and lone
+# surrogates, with which Python represents the bytes of a file name that are not UTF-8
 _UNSAFE: Final = "\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _ANY: Final = re.compile(f"[{_UNSAFE}]")
 _BUT_NEWLINES: Final = re.compile(rf"(?!\n)[{_UNSAFE}]")
 
 
 def printable(text: object) -> str:
-    r"""A name or id for a line of output: each unsafe character as an escape such as ``\x1b`` or ``\u202e``."""
+    r"""Escape the unsafe characters of a name or id, newlines included, as ``\x1b`` or ``\u202e``."""
     return _ANY.sub(_escape, str(text))
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, of text that may have several lines."""
+    """Like `printable`, but keeps newlines."""
     return _BUT_NEWLINES.sub(_escape, text)
 
 
 def printable_json(text: str) -> str:
-    r"""JSON text with each unsafe character as ``\uXXXX``: it stands for the same value."""
+    r"""Escape the unsafe characters of JSON text as ``\uXXXX``. The parsed value stays the same."""
     return _ANY.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def shell_word(word: object) -> str:
-    r"""A word of a command to type, quoted; with unsafe characters as bash and zsh read them: ``$'a\x1bb'``."""
+    r"""Quote a word for a shell. Unsafe characters are written as bash and zsh read them: ``$'a\x1bb'``."""
     text = str(word)
     if _ANY.search(text) is None:
         return shlex.quote(text)

@@ -1,4 +1,4 @@
-"""How far long work is, and how it is stopped: the same for every command and every function of the library."""
+"""Progress records and stop signals of long operations, for commands and library functions."""
 
 from __future__ import annotations
 
@@ -18,60 +18,63 @@ if TYPE_CHECKING:
 
 
 class Phase(StrEnum):
-    """What is being done."""
+    """The phase of an operation."""
 
-    PREPARING = "preparing"  # files are read, no image sets yet
-    SEARCHING = "searching"  # SearchImageSets: how many image sets there are is not known before the end
-    READING = "reading"  # image sets of a known number
-    SENDING = "sending"  # calls that write
+    PREPARING = "preparing"  # reading files, no image sets yet
+    SEARCHING = "searching"  # SearchImageSets; the total is not known before the end
+    READING = "reading"  # reading image sets; the total is known
+    SENDING = "sending"  # sending calls that write
 
 
 class Advance(Protocol):
-    """What every record of progress has, of whatever work; none has a value of an edit or of metadata."""
+    """The fields that all progress records have. Progress records never contain values of edits or metadata."""
 
     @property
     def phase(self) -> Phase:
-        """What is being done."""
+        """The phase of the operation."""
 
     @property
     def done(self) -> int:
-        """Image sets, or calls while calls are sent."""
+        """Number of finished image sets; in the phase SENDING, of finished calls."""
 
     @property
     def total(self) -> int | None:
-        """Of so many; None if that is not known."""
+        """Number of image sets or calls in all; None if not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkProgress:
-    """One moment of work that reads."""
+    """The progress of an operation that reads image sets."""
 
     phase: Phase = Phase.PREPARING
     done: int = 0  # image sets
-    total: int | None = None  # None: not known
-    found: int = 0  # what the work is after: edits of `deid`, differences of `verify`, findings of `audit`
-    throttled: int = 0  # requests that were refused for a quota
+    total: int | None = None  # image sets; None: not known
+    found: int = 0  # results so far: edits of `deid`, differences of `verify`, findings of `audit`
+    throttled: int = 0  # throttled requests
 
 
 class StopSignal:
-    """Asks work to end early. Made by the caller, given to one function or several, and sent from any thread."""
+    """Stops operations early. Create one, pass it as ``stop`` to one or more functions, and call `send` to stop them.
+
+    `send` may be called from any thread.
+    """
 
     def __init__(self) -> None:
         self.sent = False
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def send(self) -> None:
-        """Ask for the end; more than once does nothing more."""
+        """Stop the operations. Further calls have no effect."""
         self.sent = True
         for loop, event in list(self._waiting):
             loop.call_soon_threadsafe(event.set)
 
     async def wait(self) -> None:
-        """Return once it is sent."""
+        """Return once the signal is sent."""
         waiting = (asyncio.get_running_loop(), asyncio.Event())
         self._waiting.append(waiting)
         try:
-            if not self.sent:  # asked after the entry, so that no signal is missed in between
+            if not self.sent:  # checked after the registration, so that no signal is missed
                 await waiting[1].wait()
         finally:
             self._waiting.remove(waiting)
@@ -79,9 +82,9 @@ class StopSignal:
 
 @asynccontextmanager
 async def ended_by(stop: StopSignal | None, *, kept: str) -> AsyncIterator[None]:
-    """Leave the block at its next wait once ``stop`` is sent, with StoppedError; a block that has ended, has.
+    """Cancel the block at its next await once ``stop`` is sent, and raise StoppedError.
 
-    A signal that was sent before lets no block begin. ``kept``: what becomes of what was done, a sentence.
+    If ``stop`` was sent before, the block does not start. ``kept``: a sentence that says whether finished work is kept.
     """
     if stop is None:
         yield
@@ -101,7 +104,7 @@ async def ended_by(stop: StopSignal | None, *, kept: str) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def draining_by(stop: StopSignal | None, drain: Callable[[], None]) -> AsyncIterator[None]:
-    """Call ``drain`` once ``stop`` is sent, and let the block come to its end by itself."""
+    """Call ``drain`` once ``stop`` is sent. The block then ends by itself."""
     if stop is None:
         yield
         return
@@ -126,19 +129,19 @@ async def _cancel_when_sent(stop: StopSignal, scope: anyio.CancelScope) -> None:
 async def report_every(
     seconds: float, record: Callable[[], Advance], progress: Callable[[Advance], None] | None
 ) -> AsyncIterator[None]:
-    """Tell ``progress`` of work that tells nothing by itself: every so many seconds, and once at the end."""
+    """Call ``progress`` with a new ``record`` every ``seconds``, and once at the end."""
     if progress is None:
         yield
         return
 
-    async def tell() -> None:
+    async def report() -> None:
         while True:
             progress(record())
             await anyio.sleep(seconds)
 
     with first_error():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(tell)
+            tasks.start_soon(report)
             yield
             tasks.cancel_scope.cancel()
     progress(record())

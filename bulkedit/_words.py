@@ -1,10 +1,10 @@
-"""Counts and durations as a person says them."""
+"""Formats counts and durations for people."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float, *, tenths_up_to: float = 0.5) -> str:
-    """Seconds as `45 s`, `14 min 02 s`, `3 h 05 min`, `4 d 15 h`; short ones, ``tenths_up_to`` seconds, as `0.3 s`."""
+    """Seconds as `45 s`, `14 min 02 s`, `3 h 05 min`, `4 d 15 h`; up to ``tenths_up_to`` seconds, as `0.3 s`."""
     if seconds <= tenths_up_to:
         return f"{seconds:.1f} s"
     minutes, s = divmod(round(seconds), 60)
@@ -18,10 +18,10 @@ def duration(seconds: float, *, tenths_up_to: float = 0.5) -> str:
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """`1 edit`, `2,000 edits`."""
+    """A count with its noun: `1 edit`, `2,000 edits`."""
     return f"{count:,} {noun(count, one, many)}"
 
 
 def noun(count: int, one: str, many: str | None = None) -> str:
-    """`edit` for one, `edits` for any other count."""
+    """The noun for a count: `edit` for one, otherwise `edits`."""
     return one if count == 1 else many or f"{one}s"

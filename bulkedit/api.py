@@ -1,10 +1,25 @@
-"""The commands as functions, for notebooks and jobs: `import bulkedit` has them.
+"""The commands as functions, for notebooks and jobs. `import bulkedit` exports them.
 
-They keep the promises of the commands, because both are one: a plan made here is applied by `bulkedit apply`, a run
-begun here is gone on with by `bulkedit resume`. Edits go in as files or frames, results come out as frames.
-Errors are those of `bulkedit.errors`. Each function takes ``progress``, which is called on the caller's loop and must
-not block, and ``stop``, which ends it early and well. Cancelling leaves at once, with every answer that came in the
-ledger; `resume` goes on.
+Functions and commands share their code and their files: `bulkedit apply` can apply a plan that was made here, and
+`bulkedit resume` can continue a run that was started here. Edits are passed as files or frames; results are frames.
+
+All functions are coroutines, except `report`. Errors are those of `bulkedit.errors`. ``progress`` is a function that is
+called in the caller's event loop with a progress record; it must not block. ``stop`` is a `StopSignal` that ends the
+function early. Cancelling the task stops at once; responses received so far are in the ledger, and `resume` continues.
+
+```python
+import asyncio
+import bulkedit
+
+
+async def main():
+    plan = await bulkedit.plan("edits.csv", "0123456789abcdef0123456789abcdef")
+    report = await bulkedit.apply(plan, run="runs/one")
+    print(report.summary["applied"], "edits applied")
+
+
+asyncio.run(main())
+```
 """
 
 from __future__ import annotations
@@ -67,7 +82,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
     from bulkedit.runs.summary import RunSummary
 
-_TOLD_S: Final = 0.5  # between two records of progress
+_PROGRESS_S: Final = 0.5  # between two progress records
 
 __all__ = [
     "Advance",
@@ -110,15 +125,20 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a run."""
+    """The outcome of a run.
+
+    ``run``: the run's folder. ``summary``: counts of edits, calls and requests (docs/json-output.md, ``summary``).
+    ``edits``: one row per edit, in the order of the list, without values; its columns and dtypes are
+    `bulkedit.after.report.OUTCOMES`.
+    """
 
     run: Path
     summary: RunSummary
-    edits: pl.LazyFrame  # `bulkedit.after.report.OUTCOMES`: one row an edit, in the order of the list, no values
+    edits: pl.LazyFrame
 
     @property
     def done(self) -> bool:
-        """Whether every edit has an outcome."""
+        """Whether every edit has an outcome. If not, `resume` continues the run."""
         return not self.summary["unprocessed"]
 
 
@@ -132,19 +152,28 @@ async def plan(
     progress: Callable[[Advance], None] | None = None,
     stop: StopSignal | None = None,
 ) -> SavedPlan:
-    """Check edits and plan their calls; as `bulkedit plan`. Sends nothing that writes.
+    """Check edits and plan their calls, like `bulkedit plan`. Changes nothing in the data store.
 
-    ``edits``: a file, or columns of one of the three forms of edit lists: as a frame of polars (eager or lazy), of
-    pandas, pyarrow or another library that speaks Arrow (``__arrow_c_stream__``), as a dict of lists, or as a list of
-    dicts. Text is str, and rows are counted from 1. Edits in memory are written into the plan only. ``folder``: where
-    the plan goes, `plans/<id>` if not given. Raises EditListError and BadRowsError for the edits, UsageError for
-    options and for edits of another type, and what `bulkedit.client.connect.connect` raises if rows are looked up.
+    ``edits``: the path of an edit list, or a table with the columns of one of its three forms (docs/edit-lists.md). The
+    table is a polars DataFrame or LazyFrame, a frame of pandas, pyarrow or another library with ``__arrow_c_stream__``,
+    a dict of lists, or a list of dicts. Text columns have the dtype str. Rows are numbered from 1. A table is written
+    to no file but the plan's.
+    ``datastore_id``: 32 characters; needed unless the edits name it.
+    ``folder``: the new folder of the plan; default `plans/<id>`.
+    ``options``: how the list is read and planned. ``where``: how to reach AWS.
+    ``progress``: called while image sets are searched or read.
 
-    ``progress`` is called while image sets are looked up or read. ``stop`` ends that with StoppedError, and nothing is
-    planned.
+    Raises EditListError or BadRowsError for invalid edits, UsageError for invalid options or another type of ``edits``,
+    StoppedError after ``stop`` (nothing is planned), and as `bulkedit.client.connect.connect` if AWS is called.
+
+    ```python
+    edits = pl.DataFrame({"image_set_id": ["0123456789abcdef0123456789abcdef"], "PatientName": ["Doe^Jane"]})
+    plan = await bulkedit.plan(edits, "fedcba9876543210fedcba9876543210")
+    print(plan.counts["calls"], plan.digest)
+    ```
     """
     target = Path(folder) if folder is not None else None
-    listener = _Telling(asyncio.get_running_loop(), progress, stop)
+    listener = _ProgressReporter(asyncio.get_running_loop(), progress, stop)
     make = partial(_planned, folder=target, where=where or Where(), listener=listener)
     return await to_thread.run_sync(make, edits, datastore_id, options or ListOptions())
 
@@ -160,15 +189,15 @@ def _planned(
 ) -> SavedPlan:
     if isinstance(edits, str | Path):
         return plan_list(_path_of(edits), datastore_id, listing, folder=folder, where=where, listener=listener)
-    file = io.BytesIO()  # not on a disk, where a kill would leave it
+    file = io.BytesIO()  # in memory: a kill would leave a file on the disk
     frame_of(edits).write_parquet(file)
     file.seek(0)
     listing = replace(listing, format="parquet")
     return plan_list(file, datastore_id, listing, folder=folder, where=where, listener=listener)
 
 
-class _Telling(Listener):
-    """Tells the caller's loop of the requests of a plan, which is made in another thread, and ends them."""
+class _ProgressReporter(Listener):
+    """Reports the progress of planning, which runs in a thread, to the caller's event loop, and stops its requests."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, progress: Callable[[Advance], None] | None, stop: StopSignal | None
@@ -178,38 +207,38 @@ class _Telling(Listener):
         self._stop = stop
 
     def looking_up(self, counters: Callable[[], SearchCounters]) -> AbstractAsyncContextManager[None]:
-        """Tell of searches."""
-        return self._told(
+        """Report the progress of searches."""
+        return self._reported(
             lambda: WorkProgress(
                 phase=Phase.SEARCHING, done=counters().image_sets, throttled=counters().reads.throttled
             )
         )
 
     def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
-        """Tell of image sets that are read."""
+        """Report the progress of reading image sets."""
 
         def record() -> WorkProgress:
             now = looked()
             done = now.read + now.archived + now.unread
             return WorkProgress(phase=Phase.READING, done=done, total=now.total, throttled=now.throttled)
 
-        return self._told(record)
+        return self._reported(record)
 
-    def _tell(self, progress: Advance) -> None:
+    def _report(self, progress: Advance) -> None:
         if self._progress is not None:
             self._loop.call_soon_threadsafe(self._progress, progress)
 
     @asynccontextmanager
-    async def _told(self, record: Callable[[], WorkProgress]) -> AsyncIterator[None]:
-        async with ended_by(self._stop, kept="Nothing was planned."), report_every(_TOLD_S, record, self._tell):
+    async def _reported(self, record: Callable[[], WorkProgress]) -> AsyncIterator[None]:
+        async with ended_by(self._stop, kept="Nothing was planned."), report_every(_PROGRESS_S, record, self._report):
             yield
 
 
 def _path_of(edits: str | Path) -> str:
-    """The name of a file. Raises UsageError, without the text, for a text that is a list itself."""
+    """The path of a file. Raises UsageError, without quoting it, for a text that is itself an edit list."""
     name = str(edits)
     if "\n" in name:
-        raise UsageError("edits as a str are the name of a file, and this text has several lines.", hint=FROM_TEXT)
+        raise UsageError("a str of `edits` must be the path of a file; this text has several lines.", hint=FROM_TEXT)
     return name
 
 
@@ -224,19 +253,24 @@ async def apply(
     progress: Callable[[Advance], None] | None = None,
     stop: StopSignal | None = None,
 ) -> Report:
-    """Apply a plan in a new run; as `bulkedit apply`. Sends without asking.
+    """Apply a plan in a new run, like `bulkedit apply`. Does not ask for confirmation.
 
-    ``digest``: the plan's digest (`SavedPlan.digest`, or at least its first 16 digits); any other plan is refused with
-    StalePlanError.
+    ``plan``: a plan of `plan` or `revert`, or its folder.
+    ``run``: the new folder of the run; default `runs/<id>`.
+    ``options``: rates, conflicts, error budget. ``where``: how to reach AWS.
+    ``delete_originals``: must be True for a plan that was made with ``delete_originals``, which deletes image sets.
+    ``digest``: `SavedPlan.digest`, or at least its first 16 digits: apply the plan only if it has this digest.
+    ``progress``: called every 0.5 s with a `bulkedit.runs.progress.Progress`.
+    ``stop``: once sent, no new calls are sent; calls in flight are awaited, and `Report.done` is False.
 
-    A plan that deletes originals for good (``via_copy`` and ``delete_originals`` of its options) is refused with
-    UsageError unless ``delete_originals`` says so here too.
+    Returns once every call is completed, or cannot be completed in this run. Raises StalePlanError for another digest,
+    UsageError for invalid options or without the needed ``delete_originals``, and as `bulkedit.client.connect.connect`
+    and `Engine.run`. After an error of `Engine.run`, `resume` continues the run.
 
-    ``run``: the run's folder, `runs/<id>` where not given. Returns when all is completed that can be. Raises what
-    `Engine.run` raises; the run can go on afterwards: `resume`.
-
-    ``progress`` is called every half second with a `bulkedit.runs.progress.Progress`. Once ``stop`` is sent, nothing
-    new is sent to the service, what is under way is waited for, and the report is not `done`.
+    ```python
+    report = await bulkedit.apply("plans/one", options=bulkedit.RunOptions(max_rate="5/s"))
+    failed = report.edits.filter(pl.col("outcome") != "applied").collect()
+    ```
     """
     saved = await to_thread.run_sync(plans.load, Path(plan)) if isinstance(plan, str | Path) else plan
     if digest is not None:
@@ -244,14 +278,14 @@ async def apply(
     require_deletion_asked(saved, delete_originals=delete_originals)
     options = options or RunOptions()
     settings: runs.RunSettings = {"connection": (where or Where()).as_settings(), "options": options.as_settings()}
-    EngineOptions.of(options)  # what is wrong with them is said before anything else happens
+    EngineOptions.of(options)  # raises UsageError for invalid options before anything else happens
     now = datetime.now(UTC)
     folder = Path(run) if run is not None else Path("runs") / new_id(now)
     own: list[Path] = []
     with removed_unless_started(own):
         run_ = await to_thread.run_sync(runs.create, folder, saved, settings, now)
         own.append(run_.folder)
-        return await _carried_out(run_, where=where, progress=progress, stop=stop)
+        return await _run_engine(run_, where=where, progress=progress, stop=stop)
 
 
 async def resume(
@@ -263,15 +297,25 @@ async def resume(
     progress: Callable[[Advance], None] | None = None,
     stop: StopSignal | None = None,
 ) -> Report:
-    """Go on with a run: first what is in doubt, then what the strategy says; as `bulkedit resume`.
+    """Continue a run, like `bulkedit resume`: first calls with an unknown outcome, then those of the strategy.
 
-    ``where`` says what is otherwise than when the run was begun. Raises `UnprovenLedgerError` if the ledger is missing,
-    behind, damaged or a copy; with ``assume_unknown`` each call that it does not prove is compared first. ``progress``
-    and ``stop`` are those of `apply`.
+    ``run``: the run's folder.
+    ``strategy``: ``new``: calls without an outcome. ``failed``: calls that were rejected, conflicted or failed.
+    ``all``: both.
+    ``assume_unknown``: continue although the ledger is missing, behind, damaged or a copy. Every call without a
+    recorded outcome is first compared with its image set.
+    ``where``: only what differs from the start of the run. ``progress`` and ``stop``: as in `apply`.
+
+    Raises UnprovenLedgerError for such a ledger without ``assume_unknown``, RunHeldError if another process works on
+    the run, and as `apply`.
+
+    ```python
+    report = await bulkedit.resume("runs/one")
+    ```
     """
     resume_options = ResumeOptions(strategy, assume_unknown=assume_unknown)
     found = await to_thread.run_sync(runs.load, Path(run))
-    return await _carried_out(found, resume_options, where=where, progress=progress, stop=stop)
+    return await _run_engine(found, going_on, where=where, progress=progress, stop=stop)
 
 
 async def verify(
@@ -282,11 +326,19 @@ async def verify(
     progress: Callable[[WorkProgress], None] | None = None,
     stop: StopSignal | None = None,
 ) -> VerifyProgress:
-    """Read back what a run has applied; as `bulkedit verify`.
+    """Read the image sets of a run and compare each applied edit with them, like `bulkedit verify`.
 
-    The answer's ``verification`` has the differences as frames; it is None if image sets are left to read, which the
-    same call goes on with. ``where`` says what is otherwise than when the run was begun. ``progress`` is called after
-    every image set. Raises as `bulkedit.after.verify.job.verify`.
+    ``run``: the run's folder.
+    ``options``: what to read: all image sets or a sample, archived ones or not.
+    ``where``: only what differs from the start of the run. ``progress``: called after every image set.
+
+    Returns a `VerifyProgress`. Its ``verification`` has the differences as frames. It is None if image sets are left to
+    read; call again to continue. Raises as `bulkedit.after.verify.job.verify`.
+
+    ```python
+    done = await bulkedit.verify("runs/one", bulkedit.VerifyOptions(skip_archived=True))
+    print(done.verification.differences().collect() if done.verification else "call again to continue")
+    ```
     """
     found = await to_thread.run_sync(runs.load, Path(run))
     return await verify_run(found, options, where=where, progress=progress, stop=stop)
@@ -301,10 +353,21 @@ async def revert(
     progress: Callable[[WorkProgress], None] | None = None,
     stop: StopSignal | None = None,
 ) -> Reversal:
-    """Plan the undoing of a run; as `bulkedit revert`. Sends nothing that writes: `apply` the answer's ``plan``.
+    """Plan to undo a run, like `bulkedit revert`. Changes nothing in the data store; `apply` the returned plan.
 
-    ``folder``: where the plan goes, `plans/<id>` if not given. ``progress`` is called after every image set. Raises as
-    `bulkedit.after.revert.revert_run`.
+    ``run``: the run's folder.
+    ``options``: which rows or image sets to undo; default all.
+    ``folder``: the new folder of the plan; default `plans/<id>`.
+    ``where``: only what differs from the start of the run. ``progress``: called after every image set.
+
+    Returns a `Reversal`: ``plan``, and ``left_out``, a DataFrame with a row per image set that cannot be undone. Raises
+    as `bulkedit.after.revert.revert_run`.
+
+    ```python
+    undo = await bulkedit.revert("runs/one")
+    if undo.left_out.is_empty():
+        await bulkedit.apply(undo.plan)
+    ```
     """
     found = await to_thread.run_sync(runs.load, Path(run))
     target = Path(folder) if folder is not None else None
@@ -320,10 +383,18 @@ async def inventory(
     progress: Callable[[InventoryProgress], None] | None = None,
     stop: StopSignal | None = None,
 ) -> TakenInventory:
-    """Take a snapshot of a data store; as `bulkedit inventory`.
+    """Write an inventory of a data store to a Parquet file, like `bulkedit inventory`.
 
-    What ends it early loses nothing: the same call goes on. ``progress`` is called after every page. Raises as
+    ``datastore_id``: 32 characters. ``file``: the Parquet file to write. ``options``: read rate, and ``fresh``.
+    ``where``: how to reach AWS. ``progress``: called after every page of SearchImageSets.
+
+    If it ends early, the pages read so far are kept; call again to continue. Raises as
     `bulkedit.inventories.job.take_inventory`.
+
+    ```python
+    taken = await bulkedit.inventory("0123456789abcdef0123456789abcdef", "inventory.parquet")
+    print(taken.snapshot.image_sets)
+    ```
     """
     return await take_inventory(datastore_id, Path(file), options, where=where, progress=progress, stop=stop)
 
@@ -337,11 +408,20 @@ async def deid(
     progress: Callable[[WorkProgress], None] | None = None,
     stop: StopSignal | None = None,
 ) -> Deidentified:
-    """Derive the edits that de-identify image sets, as an edit list for `plan`; as `bulkedit deid`.
+    """Write an edit list that de-identifies image sets, like `bulkedit deid`. Changes nothing in the data store.
 
-    ``file``: the list to write, Parquet or CSV; its record is the folder beside it. What ends it early loses nothing:
-    the same call goes on. ``progress`` is called after every image set. Raises as
+    ``file``: the edit list to write, `.parquet` or `.csv`. Its record is the folder FILE.deid beside it.
+    ``options``: profile, key, and which image sets. ``datastore_id``: not needed with ``source``.
+    ``where``: how to reach AWS. ``progress``: called after every image set.
+
+    If it ends early, the image sets read so far are kept; call again to continue. Raises as
     `bulkedit.deidentification.job.deidentify`.
+
+    ```python
+    options = bulkedit.DeidOptions(deid_profile="basic", key=Path("deid.key"), everything=True)
+    made = await bulkedit.deid("deid.parquet", options, datastore_id)
+    plan = await bulkedit.plan(made.file, datastore_id)
+    ```
     """
     return await deidentify(Path(file), options, datastore_id, where=where, progress=progress, stop=stop)
 
@@ -354,16 +434,32 @@ async def audit(
     progress: Callable[[WorkProgress], None] | None = None,
     stop: StopSignal | None = None,
 ) -> Audit:
-    """Look for what still identifies patients after a run; as `bulkedit audit`.
+    """Search the image sets of a de-identification run for data that still identifies patients, like `bulkedit audit`.
 
-    ``progress`` is called after every image set. Raises as `bulkedit.audits.job.audit_run`.
+    ``run``: the run's folder. ``options``: the de-identification profile, and whether to read archived image sets.
+    ``where``: only what differs from the start of the run. ``progress``: called after every image set.
+
+    Returns an `Audit`: ``clean`` is True if nothing was found; ``findings`` is a DataFrame with a row per finding.
+    Raises as `bulkedit.audits.job.audit_run`.
+
+    ```python
+    found = await bulkedit.audit("runs/one", bulkedit.AuditOptions(deid_profile="basic"))
+    ```
     """
     found = await to_thread.run_sync(runs.load, Path(run))
     return await audit_run(found, options, where=where, progress=progress, stop=stop)
 
 
 def report(run: str | Path) -> Report:
-    """What became of every edit of a run, also while it goes on; as `bulkedit report`."""
+    """The outcome of every edit of a run, like `bulkedit report`. The run may still be in progress.
+
+    ``run``: the run's folder. Raises UsageError if it is not a run, and StalePlanError or LedgerError if its plan or
+    ledger cannot be used.
+
+    ```python
+    edits = bulkedit.report("runs/one").edits.collect()
+    ```
+    """
     return _report(runs.load(Path(run)))
 
 
@@ -371,7 +467,7 @@ def _report(run: Run) -> Report:
     return Report(run.folder, summary(run), reports.outcomes(run))
 
 
-async def _carried_out(
+async def _run_engine(
     run: Run,
     resume_options: ResumeOptions | None = None,
     *,
@@ -383,7 +479,7 @@ async def _carried_out(
         connect(connection_of(run, where)) as client,
         engine_of(run, client, resume_options) as engine,
         draining_by(stop, engine.stop.drain),
-        report_every(_TOLD_S, engine.progress, progress),
+        report_every(_PROGRESS_S, engine.progress, progress),
     ):
         await engine.run()
     return await to_thread.run_sync(_report, run)

@@ -1,10 +1,10 @@
-"""The family of errors a user can meet.
+"""The errors that a user can cause or meet.
 
-An error says what, where, why likely, and what to type. Its class carries the exit code; its docstring is the text
-where the raiser has nothing better. No text here ever carries the value of an edit or of metadata.
+An error says what is wrong, where, the likely cause, and what to type. Its class has the exit code. The docstring of
+the class is the default text. No text contains the value of an edit or of metadata.
 
-Texts name an option by its field of the options' dataclass, in backticks and with the value to give it, if there is
-one: `service_version=2026`. So they speak to the library; the command line words them as flags (`worded`).
+Texts name an option by its field in the options' dataclass, in backticks, with a value if one is needed:
+`service_version=2026`. Library users read them so; the command line replaces them with flags (`worded`).
 """
 
 import importlib.util
@@ -26,9 +26,9 @@ EXIT_INTERRUPTED = 130
 
 
 def worded(text: str, flags: Mapping[str, str]) -> str:
-    """A text as the command line says it: `service_version=2026` becomes --service-version 2026, `via_copy` --via-copy.
+    """Replace the options in a text with flags: `service_version=2026` becomes --service-version 2026.
 
-    ``flags``: the flag of each option by its field's name. Other words in backticks stay.
+    ``flags``: field name to flag. Other words in backticks stay.
     """
 
     def flag(found: re.Match[str]) -> str:
@@ -41,7 +41,7 @@ def worded(text: str, flags: Mapping[str, str]) -> str:
 
 
 class BulkeditError(Exception):
-    """bulkedit cannot go on."""
+    """bulkedit cannot continue."""
 
     exit_code: ClassVar[int] = EXIT_FATAL
 
@@ -79,7 +79,7 @@ def require_posix() -> None:
 
 
 class UsageError(BulkeditError):
-    """The command's words do not fit together."""
+    """The arguments are invalid."""
 
     exit_code = EXIT_USAGE
 
@@ -89,7 +89,7 @@ class EditListError(UsageError):
 
 
 class BadRowsError(EditListError):
-    """The edit list has rows that cannot be understood; nothing was sent."""
+    """The edit list has invalid rows; nothing was sent."""
 
 
 class ProfileError(UsageError):
@@ -105,7 +105,7 @@ class MetadataError(UsageError):
 
 
 class ReceivedError(UsageError):
-    """A file of this folder is not one that bulkedit wrote."""
+    """A file in this folder was not written by bulkedit."""
 
 
 class PlanError(UsageError):
@@ -145,7 +145,7 @@ class UntrustedServerError(EndpointError):
 
 
 class StoppedError(BulkeditError):
-    """The work was stopped before its end."""
+    """The operation was stopped before it finished."""
 
     exit_code = EXIT_INTERRUPTED
 
@@ -155,7 +155,7 @@ class LedgerError(BulkeditError):
 
 
 class UnprovenLedgerError(LedgerError):
-    """The ledger does not hold all that the run has done."""
+    """The ledger does not contain everything that the run has done."""
 
     def __init__(
         self,
@@ -172,4 +172,4 @@ class UnprovenLedgerError(LedgerError):
 
 
 class RunHeldError(LedgerError):
-    """Another process works on this run."""
+    """Another process is working on this run."""

@@ -211,7 +211,7 @@ REFUSED: dict[str, tuple[Callable[[Shell], None], str]] = {
     "damaged": (damaged, "--assume-unknown"),
     "emptied": (emptied, "--assume-unknown"),
     "ledger of another run": (of_another_run, "--assume-unknown"),
-    "strange settings": (strange_settings, "bulkedit does not know 'plugin'"),
+    "strange settings": (strange_settings, "unknown name 'plugin'"),
     "data store is gone": (data_store_is_gone, "It was deleted since the run was begun"),
     "data store is deleted": (data_store_is_deleted, "aws medical-imaging get-datastore --datastore-id"),
 }

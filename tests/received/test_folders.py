@@ -146,7 +146,7 @@ def no_parquet(plan: Path) -> None:
 
 
 MANIFEST = "manifest.json"
-LINK, PIPE = "no link in such a folder is followed", "this is no regular file"
+LINK, PIPE = "Links in this folder are not followed", "not a regular file"
 PLANS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a path upwards": (names("../../x"), "it names '../../x', and no plan has such a file"),
     "an absolute path": (names("/etc/passwd"), "it names '/etc/passwd', and no plan has such a file"),
@@ -156,12 +156,12 @@ PLANS: dict[str, tuple[Callable[[Path], None], str]] = {
     "the manifest is a link": (linked(MANIFEST), LINK),
     "calls are a pipe": (fifo("calls.parquet"), PIPE),
     "the manifest is a pipe": (fifo(MANIFEST), PIPE),
-    "no JSON": (text(MANIFEST, '{"format": 2,\n oops'), "this is no JSON (line 2, column 2)"),
-    "no text": (no_text, "this is no JSON: no UTF-8 at byte 1"),
-    "a name twice": (text(MANIFEST, '{"format": 2, "format": 2}'), "it has a name twice"),
-    "not a number": (text(MANIFEST, '{"format": NaN}'), "it has NaN"),
-    "nested 200,000 deep": (text(MANIFEST, DEEP), "its JSON is nested too deep"),
-    "a list": (text(MANIFEST, "[]"), "its JSON is a list, not an object"),
+    "no JSON": (text(MANIFEST, '{"format": 2,\n oops'), "not valid JSON (line 2, column 2)"),
+    "no text": (no_text, "not valid JSON: not UTF-8 at byte 1"),
+    "a name twice": (text(MANIFEST, '{"format": 2, "format": 2}'), "it contains a name twice"),
+    "not a number": (text(MANIFEST, '{"format": NaN}'), "it contains NaN"),
+    "nested 200,000 deep": (text(MANIFEST, DEEP), "the JSON is nested too deep"),
+    "a list": (text(MANIFEST, "[]"), "the JSON is a list, not an object"),
     "a file of 2 MiB": (longer(MANIFEST), "the file is larger than 1 MiB"),
     "files are text": (says(MANIFEST, files="x"), "files is text, not an object"),
     "a count is text": (says(MANIFEST, counts={"calls": "x"}), "calls is text, not a number"),
@@ -221,8 +221,8 @@ def evil_run(run: Path) -> None:
 RUNS: dict[str, tuple[Callable[[Path], None], str]] = {
     "run.json is a link": (linked("run.json"), LINK),
     "run.json is a pipe": (fifo("run.json"), PIPE),
-    "no JSON": (text("run.json", "{"), "this is no JSON (line 1, column 2)"),
-    "nested 200,000 deep": (text("run.json", DEEP), "its JSON is nested too deep"),
+    "no JSON": (text("run.json", "{"), "not valid JSON (line 1, column 2)"),
+    "nested 200,000 deep": (text("run.json", DEEP), "the JSON is nested too deep"),
     "a file of 2 MiB": (longer("run.json"), "the file is larger than 1 MiB"),
     "settings are a list": (says("run.json", settings=[]), "settings is a list, not an object"),
     "the key is a number": (says("run.json", key=7), "key is a whole number, not text"),
@@ -259,7 +259,7 @@ def test_a_run_without_a_field_is_a_damaged_run(shell: Shell, name: str) -> None
 @pytest.mark.parametrize("command", ["resume", "verify", "revert", "deid --check"])
 def test_settings_that_no_run_has_are_told(shell: Shell, command: str) -> None:
     settings(connection={"plugin": "x"})(shell.folder / "r")
-    refused(shell, OF_RUN[command], "bulkedit does not know 'plugin'", EXIT_USAGE)
+    refused(shell, OF_RUN[command], "unknown name 'plugin'", EXIT_USAGE)
     settings(connection={"region": 7})(shell.folder / "r")
     refused(shell, OF_RUN[command], "region is a whole number, not text or null", EXIT_USAGE)
 
@@ -281,7 +281,7 @@ def test_a_lock_with_another_name_elsewhere_is_not_written_to(shell: Shell) -> N
     lock = shell.folder / "r/run.lock"
     lock.unlink()
     lock.hardlink_to(outside(shell.folder / "r"))
-    refused(shell, OF_RUN["resume"], "this file has another name elsewhere (a hard link)", EXIT_FATAL)
+    refused(shell, OF_RUN["resume"], "this file has another hard link", EXIT_FATAL)
 
 
 def test_a_lock_that_is_a_pipe_holds_nobody_up(shell: Shell) -> None:
@@ -493,7 +493,7 @@ def test_the_progress_of_a_verification_that_is_a_link_is_neither_cut_nor_contin
 
 @pytest.mark.parametrize(
     ("line", "what"),
-    [("oops", "this is no JSON"), ('{"image_set_id": 1}', "image_set_id is a whole number"), (DEEP, "nested too deep")],
+    [("oops", "not valid JSON"), ('{"image_set_id": 1}', "image_set_id is a whole number"), (DEEP, "nested too deep")],
     ids=["no JSON", "wrong types", "nested deep"],
 )
 def test_progress_that_is_malformed_is_told(shell: Shell, line: str, what: str) -> None:
@@ -524,9 +524,9 @@ def test_an_inventory_that_was_interrupted_goes_on(shell: Shell) -> None:
 PARTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "the state is a link": (linked("state.json"), LINK),
     "the state is a pipe": (fifo("state.json"), PIPE),
-    "no JSON": (text("state.json", "oops"), "this is no JSON (line 1, column 1)"),
+    "no JSON": (text("state.json", "oops"), "not valid JSON (line 1, column 1)"),
     "wrong types": (says("state.json", parts="x"), "parts is text, not a whole number"),
-    "nested deep": (text("state.json", DEEP), "its JSON is nested too deep"),
+    "nested deep": (text("state.json", DEEP), "the JSON is nested too deep"),
     "a part that is missing": (says("state.json", parts=1), "part-00000.parquet"),
     "the log is a link": (
         lambda folder: link(folder / "pages-00000.jsonl", outside(folder.parent / "r")),
@@ -556,9 +556,9 @@ def deid(shell: Shell) -> tuple[str, ...]:
 RECORDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "about.json is a link": (linked("about.json"), LINK),
     "about.json is a pipe": (fifo("about.json"), PIPE),
-    "no JSON": (text("about.json", "oops"), "this is no JSON (line 1, column 1)"),
+    "no JSON": (text("about.json", "oops"), "not valid JSON (line 1, column 1)"),
     "wrong types": (says("about.json", asked="x"), "asked is text, not an object"),
-    "nested deep": (text("about.json", DEEP), "its JSON is nested too deep"),
+    "nested deep": (text("about.json", DEEP), "the JSON is nested too deep"),
 }
 
 
