@@ -1,5 +1,5 @@
-"""What a user can tell each command: every option is declared once, as a field of a frozen dataclass.
+"""The options of all commands: each is declared once, as a field of a frozen dataclass.
 
-The command line, the environment, `config.toml`, `import bulkedit` and docs/commands.md all take it from there. These
-modules import no heavy library, because `--help` and the completion of words need them.
+The command line, the environment, `config.toml`, `import bulkedit` and docs/commands.md are generated from it. These
+modules import no heavy library, because `--help` and shell completion need them.
 """

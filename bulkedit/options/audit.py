@@ -1,4 +1,4 @@
-"""How a de-identification run is audited."""
+"""The options of an audit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bulkedit.options.declaring import Option, check
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditOptions:
-    """How to audit a run."""
+    """The options of an audit."""
 
     deid_profile: Annotated[
         str | None,
         Option(
-            "The de-identification profile that was applied: what it keeps on purpose is no finding.",
+            "The de-identification profile that was applied; what it keeps on purpose is not a finding.",
             "NAME|FILE.toml",
             common=True,
         ),

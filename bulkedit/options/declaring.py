@@ -1,7 +1,7 @@
-"""How an option is declared, and how the declarations of a dataclass are read and checked.
+"""Declares options as fields of a dataclass, reads the declarations, and checks values.
 
 ```python
-rate: Annotated[str, Option("Calls to send.", unit="auto|N/s", group=Group.PACE, common=True)] = "auto"
+rate: Annotated[str, Option("Rate of calls.", unit="auto|N/s", group=Group.PACE, common=True)] = "auto"
 ```
 """
 
@@ -23,21 +23,21 @@ _T = TypeVar("_T")
 
 
 class Group(StrEnum):
-    """Under which title `--help-all` has an option that is not among the most used."""
+    """The heading of an option in `--help-all`. Common options have none."""
 
     LIST = "Edit list"
     SELECT = "Image sets by study, series, accession number, patient or study id"
     ESTIMATE = "Estimate"
-    PACE = "Pace"
+    PACE = "Rates and concurrency"
     TROUBLE = "Conflicts and errors"
     AWS = "AWS"
     FILES = "Files"
-    RULES = "Rules"
+    RULES = "Behaviour"
     TIME = "Quotas, time and faults"
     ACCESS = "Access"
     DEID = "Profile and key"
     WHICH = "Which image sets"
-    READING = "Reading back"
+    READING = "What to verify"
     UNDOING = "What to undo"
 
 
@@ -45,19 +45,18 @@ class Config(StrEnum):
     """Which `config.toml` may set an option."""
 
     ANY = "any"  # also one beside the edit list
-    OWN = "own"  # only that of the user: an edit list and its folder may come from others
-    NEVER = "never"  # what is agreed to, or is of one call of the command, is typed each time
+    OWN = "own"  # only the user's own: an edit list and its folder may come from another person
+    NEVER = "never"  # none: the option is a confirmation, or applies to a single call of the command
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is said of an option beside its type and default.
+    """The declaration of an option; its type and default are those of the field.
 
-    ``unit``: what its value is, such as SECONDS; None: its choices, or what its type says. ``flags``: None: the name of
-    the field. ``variables``: without BULKEDIT_; None: ``prefix`` and the first flag. ``common``: whether `--help` shows
-    it, not only `--help-all`. ``least`` and ``most`` bound a number.
-    ``count``: its value is how often it is given. ``parse`` reads what is typed, if a text is no value of the type; it
-    raises UsageError.
+    ``unit``: placeholder of the value, such as SECONDS; default: its choices, or its type. ``flags``: default: the
+    field's name. ``variables``: without BULKEDIT_; default: ``prefix`` and the first flag. ``common``: `--help` shows
+    it, not only `--help-all`. ``least`` and ``most``: limits of a number. ``count``: the value is the number of times
+    that the flag is given. ``parse``: converts the typed text to the field's type; raises UsageError.
     """
 
     help: str
@@ -76,7 +75,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What is said of a word that is given without a flag. ``edit_list``: its folder may have a `config.toml`."""
+    """The declaration of a positional argument. ``edit_list``: a `config.toml` beside the file is read."""
 
     help: str
     unit: str
@@ -85,22 +84,22 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A field with what is declared of it."""
+    """A field with its declaration."""
 
     name: str
     kind: Any  # its type, without None
     said: Option | Argument
-    default: Any  # `dataclasses.MISSING` if it has to be given
+    default: Any  # `dataclasses.MISSING` if it is required
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Its names on the command line; the one that texts use comes first."""
+        """Its flags. Messages use the first one."""
         given = self.said.flags if isinstance(self.said, Option) else None
         return given or (f"--{self.name.replace('_', '-')}",)
 
     @property
     def variables(self) -> list[str]:
-        """Its names in the environment; the one that texts use comes first."""
+        """Its environment variables. Messages use the first one."""
         if isinstance(self.said, Argument):
             return []
         by_rule = self.said.prefix + self.flags[0].strip("-").replace("-", "_").upper()
@@ -108,30 +107,30 @@ class Declared:
 
     @property
     def key(self) -> str:
-        """Its name in `config.toml`: the variable in small letters, without BULKEDIT_."""
+        """Its name in `config.toml`: the variable in lower case, without BULKEDIT_."""
         return self.variables[0].removeprefix("BULKEDIT_").lower()
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words that it may be; none if it may be others."""
+        """The allowed values; empty if other values are allowed too."""
         if isinstance(self.kind, type) and issubclass(self.kind, Enum):
             return tuple(map(str, self.kind))
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
     def unit(self) -> str | None:
-        """What its value is."""
+        """The placeholder of its value."""
         return self.said.unit or "|".join(self.choices) or None
 
     @property
     def typed(self) -> object:
-        """The type of what is typed for it."""
+        """The type of the typed value, before `read`."""
         if isinstance(self.said, Option) and self.said.parse is not None:
             return str
         return list[get_args(self.kind)[0]] if get_origin(self.kind) is tuple else self.kind  # type: ignore[misc]
 
     def read(self, value: object) -> object:
-        """What is typed, as the field has it. Raises UsageError."""
+        """Convert the typed value to the field's type. Raises UsageError."""
         if isinstance(self.said, Option) and self.said.parse is not None and isinstance(value, str):
             return self.said.parse(value)
         if get_origin(self.kind) is tuple:
@@ -139,23 +138,23 @@ class Declared:
         return value
 
     def problem(self, value: object) -> str | None:
-        """What is wrong with a value of the right type, without the value; None if nothing is."""
+        """What is wrong with a value of the right type, without quoting it; None if it is valid."""
         if self.choices and value not in self.choices:
-            return f"is {' or '.join(filter(None, (', '.join(self.choices[:-1]), self.choices[-1])))}"
+            return f"must be {' or '.join(filter(None, (', '.join(self.choices[:-1]), self.choices[-1])))}"
         if not isinstance(self.said, Option) or not isinstance(value, int | float):
             return None
         if self.said.least is not None and not value >= self.said.least:
-            return f"is at least {self.said.least:g}"
+            return f"must be at least {self.said.least:g}"
         if self.said.most is not None and not value <= self.said.most:
-            return f"is at most {self.said.most:g}"
+            return f"must be at most {self.said.most:g}"
         return None
 
 
-_DECLARED: Final[dict[type, tuple[Declared | Nested, ...]]] = {}  # read once
+_DECLARED: Final[dict[type, tuple[Declared | Nested, ...]]] = {}  # cache
 
 
 def declared(kind: type) -> tuple[Declared | Nested, ...]:
-    """The fields of a dataclass that are declared, in their order; a field that is such a dataclass is a `Nested`."""
+    """The declared fields of a dataclass, in order. A field that is itself a dataclass of options is a `Nested`."""
     if (known := _DECLARED.get(kind)) is not None:
         return known
     hints = get_type_hints(kind, include_extras=True)
@@ -174,11 +173,11 @@ def declared(kind: type) -> tuple[Declared | Nested, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """A field of a command's options that holds options which other commands have too."""
+    """A field that is a dataclass of options, which several commands share."""
 
     name: str
     kind: type
-    config: Config | None = None  # in place of that of each option
+    config: Config | None = None  # overrides the `Config` of each option
 
 
 def _without_none(hint: object) -> object:
@@ -188,7 +187,7 @@ def _without_none(hint: object) -> object:
 
 
 def all_declared(kind: type) -> dict[str, Declared]:
-    """The declared fields of a dataclass and its parts by name. A name that parts share is one option."""
+    """The declared fields of a dataclass and its nested ones, by name. Fields with the same name are one option."""
     found: dict[str, Declared] = {}
     for one in declared(kind):
         more = {one.name: one} if isinstance(one, Declared) else _of_nested(one)
@@ -209,16 +208,16 @@ def _of_nested(nested: Nested) -> dict[str, Declared]:
 
 
 def made(kind: type[_T], values: Mapping[str, object]) -> _T:
-    """A dataclass from values by name, with its parts. Raises what it raises."""
+    """Make a dataclass, nested ones included, from typed values by field name. Raises UsageError."""
     parts: dict[str, object] = {one.name: made(one.kind, values) for one in declared(kind) if isinstance(one, Nested)}
     own = {one.name: one.read(values[one.name]) for one in declared(kind) if isinstance(one, Declared)}
     return kind(**parts, **own)
 
 
 def check(options: object) -> None:
-    """Raises UsageError for a value that is not one of the choices or out of bounds; texts of an enum become its own.
+    """Raises UsageError for a value that is not allowed. Replaces a str by its enum member.
 
-    To be called by ``__post_init__``: what is wrong is said before anything else happens.
+    For ``__post_init__``, so that invalid options are reported before anything else happens.
     """
     for one in declared(type(options)):
         if isinstance(one, Nested) or (value := getattr(options, one.name)) is None:
@@ -230,7 +229,7 @@ def check(options: object) -> None:
 
 
 def require_together(options: object, names: Iterable[str]) -> None:
-    """Raises UsageError if some of the options are given and others are not."""
+    """Raises UsageError if only some of these options are given."""
     names = list(names)
     if len({getattr(options, name) is None for name in names}) > 1:
-        raise UsageError(f"{' and '.join(f'`{name}`' for name in names)} go together.")
+        raise UsageError(f"{' and '.join(f'`{name}`' for name in names)} must be given together.")

@@ -1,4 +1,4 @@
-"""What to de-identify, and how."""
+"""The options of a de-identification."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from bulkedit.options.declaring import Config, Group, Option, check, require_tog
 
 _SUFFIXES: Final = (".csv", ".parquet")
 SHIPPED: Final = ("basic", "research-dates-shifted", "research-dates-kept", "minimal-phi")  # profiles
-ENVIRONMENT: Final = "BULKEDIT_DEID_KEY"  # the variable with the secret key, if it is in no file
+ENVIRONMENT: Final = "BULKEDIT_DEID_KEY"  # the variable with the secret key, if no file has it
 _deid = partial(Option, prefix="DEID_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeidOptions:
-    """What to de-identify, and how.
+    """The options of a de-identification.
 
-    One of four says which image sets: everything, select (or select_file), inventory alone, or source.
+    Exactly one of these selects the image sets: everything, select (or select_file), inventory alone, or source.
     """
 
     deid_profile: Annotated[
         str | None,
         Option(
-            f"The de-identification profile. It is {', '.join(SHIPPED)}, or a file of your own.",
+            f"The de-identification profile. One of {', '.join(SHIPPED)}, or your own file.",
             "NAME|FILE.toml",
             group=Group.DEID,
             common=True,
@@ -37,7 +37,7 @@ class DeidOptions:
     key: Annotated[
         Path | None,
         _deid(
-            f"The file with the secret key of the pseudonyms. Without it the key is in {ENVIRONMENT}.",
+            f"File with the secret key for the pseudonyms. Default: the key in {ENVIRONMENT}.",
             "FILE",
             variables=("DEID_KEY_FILE",),
             group=Group.DEID,
@@ -48,7 +48,7 @@ class DeidOptions:
     mapping: Annotated[
         Path | None,
         _deid(
-            "A CSV file with the columns patient_id and pseudonym, for pseudonyms of your own.",
+            "CSV file with your own pseudonyms: columns patient_id and pseudonym.",
             "FILE",
             group=Group.DEID,
             config=Config.OWN,
@@ -57,7 +57,7 @@ class DeidOptions:
     reidentification_map: Annotated[
         Path | None,
         _deid(
-            "Write which original is behind each pseudonym, encrypted with --map-key.",
+            "Write the original of each pseudonym to this file, encrypted with --map-key.",
             "FILE",
             variables=("DEID_MAP",),
             group=Group.DEID,
@@ -67,7 +67,7 @@ class DeidOptions:
     map_key: Annotated[
         Path | None,
         _deid(
-            "The file with the Fernet key that encrypts the re-identification map.",
+            "File with the Fernet key that encrypts the re-identification map.",
             "FILE",
             group=Group.DEID,
             config=Config.OWN,
@@ -75,14 +75,16 @@ class DeidOptions:
     ] = None
     everything: Annotated[
         bool,
-        _deid("All of the data store.", flags=("--all",), group=Group.WHICH, common=True, config=Config.NEVER),
+        _deid(
+            "All image sets of the data store.", flags=("--all",), group=Group.WHICH, common=True, config=Config.NEVER
+        ),
     ] = False
     select: Annotated[
         tuple[str, ...],
         _deid(
-            "Those that a selector names, such as patient_id=@ids.txt. May be given several times. SELECTOR=@FILE "
-            "takes the lines of a file, SELECTOR=@- those of standard input: `ps` shows what is typed, and shells keep "
-            f"it. Selectors: {', '.join(shared.SELECTORS)}.",
+            "Image sets with this value, such as patient_id=@ids.txt. Repeatable. SELECTOR=@FILE reads one value per "
+            "line from a file, SELECTOR=@- from stdin; typed values can be seen with `ps` and in the shell's history. "
+            f"Selectors: {', '.join(shared.SELECTORS)}.",
             "SELECTOR=VALUE",
             group=Group.WHICH,
             common=True,
@@ -92,7 +94,7 @@ class DeidOptions:
     select_file: Annotated[
         Path | None,
         _deid(
-            "A CSV file with one column, named by a selector: the image sets that its cells name.",
+            "CSV file with one column, named like a selector: select the image sets with these values.",
             "FILE",
             group=Group.WHICH,
             config=Config.NEVER,
@@ -102,7 +104,7 @@ class DeidOptions:
     source: Annotated[
         tuple[Path, ...],
         _deid(
-            "Metadata documents from files or folders (JSON, also gzipped) instead of a data store.",
+            "Read metadata documents from files or folders (JSON, also gzipped) instead of a data store.",
             "PATH",
             ("--from",),
             group=Group.WHICH,
@@ -114,7 +116,7 @@ class DeidOptions:
     force_needed_only: Annotated[
         bool,
         _deid(
-            "Give force only to the edits that need it. It takes more calls: forced and unforced ones are apart.",
+            "Use force only for edits that need it. Needs more calls, because forced edits are sent separately.",
             group=Group.DEID,
         ),
     ] = False
@@ -122,7 +124,7 @@ class DeidOptions:
     read_rate: shared.ReadRate = AUTO
     read_archived: shared.ReadArchived = False
     fresh: Annotated[
-        bool, Option("Begin again, and replace an edit list that is there.", common=True, config=Config.NEVER)
+        bool, Option("Start again, and replace an existing edit list.", common=True, config=Config.NEVER)
     ] = False
 
     def __post_init__(self) -> None:
@@ -130,21 +132,22 @@ class DeidOptions:
         require_together(self, ("reidentification_map", "map_key"))
 
     def check_for(self, file: Path, datastore_id: str | None) -> None:
-        """Raises UsageError for options that do not go together, before anything is read."""
+        """Raises UsageError for options that contradict each other. To be called before anything is read."""
         if self.deid_profile is None:
             raise UsageError(
-                "no de-identification profile is named.",
-                hint=f"Give it: `deid_profile={SHIPPED[0]}`, or a file of your own.",
+                "no de-identification profile is given.",
+                hint=f"Give one: `deid_profile={SHIPPED[0]}`, or your own file.",
             )
         if file.suffix not in _SUFFIXES:
-            raise UsageError("the edit list is a Parquet or CSV file.", where=str(file), hint="Name it FILE.parquet.")
+            raise UsageError(
+                "the edit list must be a .parquet or .csv file.", where=str(file), hint="Name it FILE.parquet."
+            )
         chosen = bool(self.select) or self.select_file is not None
         alone = chosen or (self.inventory is not None and not self.everything)
         if [self.everything, alone, bool(self.source)].count(True) != 1:
             raise UsageError(
-                "say which image sets: `everything=True`, `select` or `select_file`, `inventory`, or `source`; one of "
-                "them.",
-                hint="A selection may be looked up in an inventory: `select=patient_id=…` `inventory=FILE`",
+                "which image sets? Give one of `everything=True`, `select` or `select_file`, `inventory`, `source`.",
+                hint="An inventory may be combined with a selection: `select=patient_id=…` `inventory=FILE`",
             )
         if not self.source and datastore_id is None:
-            raise UsageError("no data store is named.", hint="Give it: `datastore_id=ID`")
+            raise UsageError("no data store is given.", hint="Give it: `datastore_id=ID`")

@@ -1,4 +1,4 @@
-"""How an inventory is taken."""
+"""The options of an inventory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bulkedit.options.declaring import Config, Option, check
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InventoryOptions:
-    """How to take an inventory."""
+    """The options of an inventory."""
 
     read_rate: shared.ReadRate = AUTO
     fresh: Annotated[
         bool,
         Option(
-            "Replace an inventory that is there, and begin again if one was interrupted.",
+            "Start again, and replace an existing or unfinished inventory.",
             common=True,
             config=Config.NEVER,
         ),

@@ -1,4 +1,4 @@
-"""How an edit list is read and planned."""
+"""The options for reading and planning an edit list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bulkedit.client.pacing.rates import AUTO, DOCUMENTED, Operation, Rate
 from bulkedit.options import shared
 from bulkedit.options.declaring import Config, Group, Option, check
 
-RAISED: Final = Rate(5.0)  # a quota that migrations ask for, to compare with
+RAISED: Final = Rate(5.0)  # a quota that is often requested for migrations
 DEFAULT_QUOTA: Final = str(DOCUMENTED[Operation.UPDATE])
 DEFAULT_RAISED_QUOTA: Final = str(RAISED)
 
@@ -20,63 +20,64 @@ ListFormat = Literal["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz", "xlsx"]
 
 
 class Contradictions(StrEnum):
-    """What to do where two rows want different things of one attribute and neither says which comes last."""
+    """What to do if two rows set one attribute to different values and neither says which applies."""
 
     FAIL = "fail"
     LAST = "last"  # the later row wins
 
 
 class OnMissing(StrEnum):
-    """What to do with a row that names nothing in the data store."""
+    """What to do with a row that matches no image set."""
 
-    FAIL = "fail"  # the safe one: a mistyped identifier is found before anything is sent
-    SKIP = "skip"  # for lists that are wider than the data store
+    FAIL = "fail"  # safe: a mistyped identifier is found before anything is sent
+    SKIP = "skip"  # for lists that cover more than the data store
 
 
 class OnMany(StrEnum):
-    """What to do with a row that names more than one image set."""
+    """What to do with a row that matches more than one image set."""
 
-    FAIL = "fail"  # the safe one: an edit meant for one image set never reaches another
+    FAIL = "fail"  # safe: an edit for one image set never reaches another
     ALL = "all"  # edit each of them
 
 
 class StudyWide(StrEnum):
-    """When a call includes the other primary image sets of the study."""
+    """When one call edits all primary image sets of a study (includeStudyImageSets)."""
 
-    AUTO = "auto"  # where the list asks the same of all of them; what asks for less is set aside
-    ON = "on"  # whatever the list asks of one of them
-    OFF = "off"  # where a row says so itself
+    AUTO = "auto"  # if the list has the same edits for all of them; rows that cover only some are set aside
+    ON = "on"  # for every study-level edit of any of them
+    OFF = "off"  # only if a row asks for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListOptions:
-    """How an edit list is to be read and planned."""
+    """The options for reading and planning an edit list."""
 
     map: Annotated[
-        list[str] | None, Option("A column of the file that goes by another name.", "NAME=COLUMN", group=Group.LIST)
+        list[str] | None,
+        Option("Read the field NAME from the column COLUMN of the file.", "NAME=COLUMN", group=Group.LIST),
     ] = None
     ignore: Annotated[
         list[str] | None,
-        Option("A column of the file to leave out.", "COLUMN", ("--ignore-column",), group=Group.LIST),
+        Option("Ignore this column of the file.", "COLUMN", ("--ignore-column",), group=Group.LIST),
     ] = None
-    empty: Annotated[EmptyCell, Option("What an empty cell of a wide list means.", group=Group.LIST)] = "keep"
+    empty: Annotated[EmptyCell, Option("Meaning of an empty cell in a wide list.", group=Group.LIST)] = "keep"
     force: Annotated[
         bool,
         Option(
-            "Send edits that the service makes only with force; it switches its checks off.",
+            "Allow edits that need force, which turns off the service's own checks.",
             group=Group.LIST,
             config=Config.NEVER,
         ),
     ] = False
     service_version: shared.DocumentedService = shared.SERVICE
-    format: Annotated[
-        ListFormat | None, Option("The file's format, where its suffix does not tell.", group=Group.LIST)
-    ] = None
+    format: Annotated[ListFormat | None, Option("Format of the file; default: from its suffix.", group=Group.LIST)] = (
+        None
+    )
     payload_limit: shared.PayloadLimit = None
     bad_rows: Annotated[
         Path | None,
         Option(
-            "Go on without rows that cannot be understood. They are written to this CSV file.",
+            "Set invalid rows aside, write them to this CSV file, and plan the others.",
             "FILE",
             group=Group.LIST,
             common=True,
@@ -87,23 +88,23 @@ class ListOptions:
     on_contradiction: Annotated[
         Contradictions,
         Option(
-            "Where two rows want different things of one attribute: refuse them, or let the later row win.",
+            "If two rows set one attribute to different values: refuse both, or apply the later row.",
             group=Group.LIST,
         ),
     ] = Contradictions.FAIL
     inventory: shared.Inventory = None
     on_missing: Annotated[
-        OnMissing, Option("What to do with a row that names nothing in the data store.", group=Group.SELECT)
+        OnMissing, Option("If a row matches no image set: refuse the list, or skip the row.", group=Group.SELECT)
     ] = OnMissing.FAIL
     on_many: Annotated[
-        OnMany, Option("What to do with a row that names more than one image set.", group=Group.SELECT)
+        OnMany, Option("If a row matches several image sets: refuse the list, or edit all.", group=Group.SELECT)
     ] = OnMany.FAIL
-    primary_only: Annotated[bool, Option("Let rows mean primary image sets only.", group=Group.SELECT)] = False
+    primary_only: Annotated[bool, Option("Match primary image sets only.", group=Group.SELECT)] = False
     study_wide: Annotated[
         StudyWide,
         Option(
-            "One call for all primary image sets of a study: where the list asks the same of all of them (auto), "
-            "whatever it asks of one of them (on), or only where a row says so (off).",
+            "Edit all primary image sets of a study with one call: auto, if the list has the same edits for all of "
+            "them; on, for any of them; off, only if a row asks for it.",
             group=Group.SELECT,
         ),
     ] = StudyWide.AUTO
@@ -112,8 +113,8 @@ class ListOptions:
     skip_satisfied: Annotated[
         bool,
         Option(
-            "Leave out edits that hold already. The metadata of the image sets is read first: one GetImageSet and one "
-            "GetImageSetMetadata an image set. Archived ones are not read.",
+            "Leave out edits that are already satisfied. Reads the metadata first: one GetImageSet and one "
+            "GetImageSetMetadata per image set. Archived image sets are not read.",
             group=Group.SELECT,
             common=True,
         ),
@@ -122,12 +123,16 @@ class ListOptions:
     quota: Annotated[
         str,
         Option(
-            "The account's quota of UpdateImageSetMetadata, to estimate with.", shared.RATE_UNIT, group=Group.ESTIMATE
+            "The account's quota of UpdateImageSetMetadata, for the estimate.", shared.RATE_UNIT, group=Group.ESTIMATE
         ),
     ] = DEFAULT_QUOTA
     raised_quota: Annotated[
         str,
-        Option("A quota to compare with, and to word a request to AWS for.", shared.RATE_UNIT, group=Group.ESTIMATE),
+        Option(
+            "A higher quota, for comparison and for the text of a request to AWS.",
+            shared.RATE_UNIT,
+            group=Group.ESTIMATE,
+        ),
     ] = DEFAULT_RAISED_QUOTA
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a command logs, and where."""
+"""The options of the log."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bulkedit.options.declaring import Config, Group, Option
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
-    """What a command logs, and where."""
+    """The options of the log."""
 
     verbose: Annotated[
         int,
         Option(
-            "Log to standard error too, without values; -vv also logs what goes well, and to all logs.",
+            "Also log to stderr, without values. -vv also logs successful reads, in all logs.",
             flags=("--verbose", "-v"),
             group=Group.FILES,
             count=True,
@@ -25,7 +25,7 @@ class LogOptions:
     log_file: Annotated[
         Path | None,
         Option(
-            "Append what happens to this file, without values, as lines of JSON.",
+            "Also log to this file, without values, as JSON lines.",
             "FILE",
             group=Group.FILES,
             config=Config.OWN,

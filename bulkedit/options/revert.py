@@ -1,4 +1,4 @@
-"""What of a run to undo."""
+"""The options of a revert."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from bulkedit.options.declaring import Config, Group, Option, check
 class OnLaterChange(StrEnum):
     """What to do with an image set that another writer has changed since the run, or between its calls."""
 
-    SKIP = "skip"  # leave it out of the plan, and say so
+    SKIP = "skip"  # leave it out of the plan, and report it
     FAIL = "fail"  # plan nothing
-    OVERWRITE = "overwrite"  # plan it: the other writer's changes are undone too
+    OVERWRITE = "overwrite"  # undo the other writer's changes too
 
 
 def parse_ranges(text: str) -> set[int]:
@@ -30,15 +30,13 @@ def parse_ranges(text: str) -> set[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise UsageError(
-                "the rows are not understood.", hint="Write them as 812 or 2-5,9, as the edit list has them."
-            )
+            raise UsageError("invalid row numbers.", hint="Write the row numbers of the edit list as 812 or 2-5,9.")
         found |= set(range(int(first), int(last or first) + 1))
     return found
 
 
 def parse_image_sets(text: str) -> list[str]:
-    """Image set ids between commas, or those of the file that is named, one a line. Raises UsageError."""
+    """Read image set ids, separated by commas, or a file with one per line. Raises UsageError."""
     path = Path(text)
     if not re.fullmatch(rf"{IMAGE_SET_ID}(,{IMAGE_SET_ID})*", text) and path.is_file():
         words = path.read_text("utf-8").split()
@@ -47,7 +45,7 @@ def parse_image_sets(text: str) -> list[str]:
     for word in words:
         if not re.fullmatch(IMAGE_SET_ID, word):
             raise UsageError(
-                "`image_sets` is a list of image set ids, or a file with one a line.",
+                "`image_sets` must be image set ids, or a file with one id per line.",
                 likely="An image set id is 32 characters of 0-9 a-z.",
             )
     return words
@@ -55,12 +53,12 @@ def parse_image_sets(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevertOptions:
-    """What of a run to undo."""
+    """The options of a revert."""
 
     rows: Annotated[
         Collection[int] | None,
         Option(
-            "Undo these rows of the edit list; refused if other rows would be undone with them.",
+            "Undo these rows of the edit list only. Refused if other rows would be undone with them.",
             "N,N-N,…",
             group=Group.UNDOING,
             common=True,
@@ -71,7 +69,7 @@ class RevertOptions:
     image_sets: Annotated[
         Collection[str] | None,
         Option(
-            "Undo the run in these image sets; a file has one id a line.",
+            "Undo the run in these image sets only. A file has one id per line.",
             "ID,…|FILE",
             group=Group.UNDOING,
             common=True,
@@ -91,7 +89,7 @@ class RevertOptions:
     on_later_change: Annotated[
         OnLaterChange,
         Option(
-            "If another writer has changed the image set since the run: leave it as it is, plan nothing, or undo that "
+            "If another writer has changed an image set since the run: leave it out, plan nothing, or undo that change "
             "too.",
             variables=("ON_LATER_CHANGE", "REVERT_ON_CONFLICT"),
             group=Group.UNDOING,
@@ -99,9 +97,9 @@ class RevertOptions:
         ),
     ] = OnLaterChange.SKIP
     read_rate: shared.ReadRate = AUTO
-    workers: Annotated[int, Option("Image sets asked at once.", "N", group=Group.PACE, least=1, most=1000)] = 16
+    workers: Annotated[int, Option("Image sets read at once.", "N", group=Group.PACE, least=1, most=1000)] = 16
 
     def __post_init__(self) -> None:
         check(self)
         if self.rows is not None and self.image_sets is not None:
-            raise UsageError("`rows` and `image_sets` do not go together.")
+            raise UsageError("`rows` and `image_sets` cannot be combined.")

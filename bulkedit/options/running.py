@@ -1,4 +1,4 @@
-"""How a run goes about its plan."""
+"""The options of a run."""
 
 from __future__ import annotations
 
@@ -15,36 +15,35 @@ if TYPE_CHECKING:
 
 
 class OnConflict(StrEnum):
-    """What to do where another writer has made a version in between."""
+    """What to do if another writer has changed the image set since its version was read."""
 
-    RETRY = "retry"  # take the new version and go on, unless the row named its own; the ledger says that it happened
-    STOP = "stop"  # leave the image set as it is now; its edits are conflicted
+    RETRY = "retry"  # retry on the newer version, unless the row gives an expected version; the ledger records it
+    STOP = "stop"  # leave the image set; its edits are conflicted
 
 
 class Halt(StrEnum):
-    """How a run stops when its error budget is spent; either way it can go on later."""
+    """How a run stops once its error budget is spent. It can be resumed in both cases."""
 
-    SOON = "soon"  # send nothing new, and wait for what is under way
-    NOW = "now"  # leave at once; what was under way is in doubt, and looked at first when the run goes on
+    SOON = "soon"  # send nothing new, and wait for calls in flight
+    NOW = "now"  # stop at once; calls in flight have an unknown outcome, which a resume checks first
 
 
 class Strategy(StrEnum):
-    """Which calls a resume takes up, beside those in doubt."""
+    """Which calls a resume sends, after those with an unknown outcome."""
 
-    NEW = "new"  # those never completed. Safe: no edit that has an outcome is touched
-    FAILED = "failed"  # those that ended rejected, conflicted or failed. Safe: nothing of them was made
+    NEW = "new"  # calls without an outcome. Safe: edits with an outcome are not touched
+    FAILED = "failed"  # calls that were rejected, conflicted or failed. Safe: they changed nothing
     ALL = "all"  # both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a run goes about its plan."""
+    """The options of a run."""
 
     rate: Annotated[
         str,
         Option(
-            "Calls to send: auto finds the account's quota and follows it. A rate, such as 0.25/s, 15/m or 900/h, is "
-            "kept.",
+            "Rate of calls: auto finds the account's quota and follows it; 0.25/s, 15/m or 900/h is a fixed rate.",
             f"{AUTO}|{shared.RATE_UNIT}",
             group=Group.PACE,
             common=True,
@@ -53,7 +52,7 @@ class RunOptions:
     max_rate: Annotated[
         str | None,
         Option(
-            "The most that --rate auto sends, to leave some of the quota to others.",
+            "Upper limit for --rate auto, to leave some of the quota to others. Default: no limit.",
             shared.RATE_UNIT,
             group=Group.PACE,
             common=True,
@@ -62,18 +61,18 @@ class RunOptions:
     burst: Annotated[
         float | None,
         Option(
-            "The most calls to send at once after a lull; 1 with a rate, and with auto what the quota allows.",
+            "Most calls to send at once after a pause. Default: 1 with a fixed rate; with auto, what the quota allows.",
             "N",
             group=Group.PACE,
             least=1,
         ),
     ] = None
     read_rate: shared.ReadRate = AUTO
-    workers: Annotated[int, Option("Requests at once.", "N", group=Group.PACE, least=1, most=1000)] = 128
+    workers: Annotated[int, Option("Requests in flight at once.", "N", group=Group.PACE, least=1, most=1000)] = 128
     max_in_flight: Annotated[
         int,
         Option(
-            "Image sets with an update under way at once; the quota of a data store is 100.",
+            "Updates in flight at once; the quota of a data store is 100.",
             "N",
             group=Group.PACE,
             least=1,
@@ -82,19 +81,20 @@ class RunOptions:
     on_conflict: Annotated[
         OnConflict,
         Option(
-            "Where another writer was first: take its version and go on, or leave the image set.",
+            "If another writer has changed the image set: retry on the newer version, or leave the image set.",
             group=Group.TROUBLE,
             common=True,
         ),
     ] = OnConflict.RETRY
     unlock_timeout: Annotated[
         float,
-        Option("Leave an image set alone that stays locked for longer.", "SECONDS", group=Group.TROUBLE, least=1),
+        Option("Give up on an image set that stays locked for longer.", "SECONDS", group=Group.TROUBLE, least=1),
     ] = 3600
     max_errors: Annotated[
         str | None,
         Option(
-            "Stop once more edits are rejected or fail. Throttles, faults and conflicts do not count.",
+            "Stop once more edits than this, a number or a share, are rejected or fail. Throttles, retried faults and "
+            "conflicts do not count. Default: never.",
             "N|P%",
             group=Group.TROUBLE,
             common=True,
@@ -102,16 +102,16 @@ class RunOptions:
     ] = None
     min_sample: Annotated[
         int,
-        Option("Edits completed before a share given as --max-errors counts.", "N", group=Group.TROUBLE, least=1),
+        Option("Completed edits before a share in --max-errors applies.", "N", group=Group.TROUBLE, least=1),
     ] = 100
     halt: Annotated[
         Halt,
-        Option("How --max-errors stops: after waiting for what is under way, or at once.", group=Group.TROUBLE),
+        Option("How --max-errors stops: after calls in flight have completed, or at once.", group=Group.TROUBLE),
     ] = Halt.SOON
     max_attempts: Annotated[
         int,
         Option(
-            "Requests of one call that may meet faults before it is given up; throttles do not count.",
+            "Give up on a call after this many requests with faults. Throttles do not count.",
             "N",
             group=Group.TROUBLE,
             least=1,
@@ -120,7 +120,7 @@ class RunOptions:
     retry_for: Annotated[
         float,
         Option(
-            "How long faults of one call, or silence of the service, are met with repeats.",
+            "Retry a call that meets faults, or a service that does not respond, for this long.",
             "SECONDS",
             group=Group.TROUBLE,
             least=0,
@@ -129,7 +129,7 @@ class RunOptions:
     include_values: Annotated[
         bool,
         Option(
-            "Also keep the service's full messages, which can quote values, in RUN/plan/messages.jsonl.",
+            "Also write the service's full messages, which can quote values, to RUN/plan/messages.jsonl.",
             group=Group.TROUBLE,
             config=Config.NEVER,
         ),
@@ -139,5 +139,5 @@ class RunOptions:
         check(self)
 
     def as_settings(self) -> JsonObject:
-        """What a run keeps of it: values of JSON."""
+        """The options as JSON values, for run.json."""
         return {name: str(value) if isinstance(value, StrEnum) else value for name, value in asdict(self).items()}

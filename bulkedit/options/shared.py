@@ -1,4 +1,4 @@
-"""Options that several commands have: one name, one meaning, one variable."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SELECTORS: Final = (
 )
 
 ServiceVersion = Literal["2025", "2026"]
-Datastore = Annotated[str | None, Option("The data store.", "ID", ("--datastore", "-d"), common=True)]
+Datastore = Annotated[str | None, Option("The data store's id.", "ID", ("--datastore", "-d"), common=True)]
 ReadRate = Annotated[
     str,
     Option(
-        "Reads to send (SearchImageSets, GetImageSet, GetImageSetMetadata): auto finds the quotas. A rate, such as "
-        "25/s, is kept.",
+        "Rate of reads (SearchImageSets, GetImageSet, GetImageSetMetadata): auto finds the quotas; 25/s is a fixed "
+        "rate.",
         f"{AUTO}|{RATE_UNIT}",
         group=Group.PACE,
     ),
@@ -34,19 +34,19 @@ ReadRate = Annotated[
 Inventory = Annotated[
     Path | None,
     Option(
-        "Look selectors up in this snapshot of `bulkedit inventory`. Without it the data store is searched.",
+        "Find image sets in this file of `bulkedit inventory`. Default: search the data store.",
         "FILE",
         group=Group.SELECT,
         common=True,
     ),
 ]
 DocumentedService = Annotated[
-    ServiceVersion, Option("The version of the service's documentation to check edits against.", group=Group.LIST)
+    ServiceVersion, Option("Version of the service's documentation to check edits against.", group=Group.LIST)
 ]
 PayloadLimit = Annotated[
     int | None,
     Option(
-        "Largest attributes document of a call; 10000 unless AWS has raised the quota.",
+        "Largest attributes document of a call. Default: 10000, the quota unless AWS has raised it.",
         "BYTES",
         group=Group.LIST,
         least=100,
@@ -56,15 +56,15 @@ PayloadLimit = Annotated[
 ViaCopy = Annotated[
     bool,
     Option(
-        "Primary image sets whose StudyInstanceUID changes: copy each, edit the copy, promote it to a new primary "
-        "image set. Without this such rows are refused.",
+        "For primary image sets whose StudyInstanceUID changes: copy each, edit the copy, and promote the copy to a "
+        "new primary image set. Without this option, such rows are refused.",
         group=Group.SELECT,
     ),
 ]
 DeleteOriginals = Annotated[
     bool,
     Option(
-        "With --via-copy: delete each original for good, once its copy is promoted and read back.",
+        "With --via-copy: permanently delete each original once its copy is promoted and verified.",
         group=Group.SELECT,
         config=Config.NEVER,
     ),
@@ -73,15 +73,17 @@ DeleteOriginals = Annotated[
 ReadArchived = Annotated[
     bool,
     Option(
-        "Read archived image sets too, which moves them to the frequent tier for 30 days.",
+        "Also read archived image sets, which moves them to the frequent tier for 30 days.",
         common=True,
         config=Config.NEVER,
     ),
 ]
 
-# of the command line
+# only for the command line
 
-RunFolder = Annotated[Path, Argument("The folder of a run, such as runs/20260102-030405-1a2b.", "RUN")]
-AsJson = Annotated[bool, Option("End with one line of JSON on standard output.", flags=("--json",), common=True)]
-Yes = Annotated[bool, Option("Do not ask.", flags=("--yes", "-y"), common=True, config=Config.NEVER)]
-DryRun = Annotated[bool, Option("Plan and check; send nothing.", common=True, config=Config.NEVER)]
+RunFolder = Annotated[Path, Argument("The run's folder, such as runs/20260102-030405-1a2b.", "RUN")]
+AsJson = Annotated[
+    bool, Option("Print JSON lines on stdout; the last one is the summary.", flags=("--json",), common=True)
+]
+Yes = Annotated[bool, Option("Do not ask for confirmation.", flags=("--yes", "-y"), common=True, config=Config.NEVER)]
+DryRun = Annotated[bool, Option("Check and plan, but send no call.", common=True, config=Config.NEVER)]

@@ -1,4 +1,4 @@
-"""What to read back of a run, and what to keep of it."""
+"""The options of a verification."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How many of the image sets to read: a share of them, or a number."""
+    """The size of a random sample of image sets: a share or a number."""
 
     share: float | None = None  # above 0, at most 1
     number: int | None = None
 
     def of(self, image_sets: Sequence[str], seed: int) -> set[str]:
-        """A sample that is the same whenever seed and image sets are, whatever machine draws it."""
+        """Draw a sample. Depends only on the seed and the image sets, so every machine draws the same."""
         wanted = self.number if self.share is None else math.ceil(self.share * len(image_sets))
 
-        def lot(image_set_id: str) -> bytes:
+        def digest(image_set_id: str) -> bytes:
             return hashlib.blake2b(f"{seed} {image_set_id}".encode(), digest_size=16).digest()
 
-        return set(sorted(image_sets, key=lot)[:wanted])
+        return set(sorted(image_sets, key=digest)[:wanted])
 
     def __str__(self) -> str:
         return str(self.number) if self.share is None else f"{self.share * 100:g}%"
@@ -47,17 +47,17 @@ def parse_sample(text: str) -> Sample:
         return Sample(share=value / 100)
     if match and not match[2] and value >= 1 and value == int(value):
         return Sample(number=int(value))
-    raise UsageError("the sample is not understood.", hint="Write it as 1% or as a number of image sets: `sample=500`")
+    raise UsageError("invalid sample.", hint="Write it as 1% or as a number of image sets: `sample=500`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions:
-    """What to read, and what to keep of it."""
+    """The options of a verification."""
 
     sample: Annotated[
         Sample | None,
         Option(
-            "Read so many of the image sets, or this share of them, chosen at random; all if not given.",
+            "Verify a random sample: a number of image sets, or a share. Default: all.",
             "N|P%",
             group=Group.READING,
             common=True,
@@ -67,7 +67,7 @@ class VerifyOptions:
     seed: Annotated[
         int | None,
         Option(
-            "Of the random choice; drawn and recorded if not given. The same seed draws the same image sets.",
+            "Seed of the sample: the same seed selects the same image sets. Default: random, and recorded.",
             "N",
             group=Group.READING,
             least=0,
@@ -76,7 +76,7 @@ class VerifyOptions:
     history: Annotated[
         bool,
         Option(
-            "Also list the older versions that still have what was replaced or removed: editing does not purge them.",
+            "Also list older versions that still contain replaced or removed values. Edits do not purge them.",
             group=Group.READING,
             common=True,
         ),
@@ -84,35 +84,33 @@ class VerifyOptions:
     include_values: Annotated[
         bool,
         Option(
-            "Write expected and found values into the files of the verification.",
+            "Also write expected and found values, which are health data, to the result files.",
             group=Group.READING,
             common=True,
             config=Config.NEVER,
         ),
     ] = False
     read_archived: shared.ReadArchived = False
-    skip_archived: Annotated[
-        bool, Option("Leave archived image sets out for good.", group=Group.READING, common=True)
-    ] = False
+    skip_archived: Annotated[bool, Option("Leave out archived image sets.", group=Group.READING, common=True)] = False
     fresh: Annotated[
         bool,
         Option(
-            "Begin again. Without it, an interrupted verification goes on.",
+            "Start again. By default, an interrupted verification continues.",
             group=Group.READING,
             common=True,
             config=Config.NEVER,
         ),
     ] = False
     read_rate: shared.ReadRate = AUTO
-    workers: Annotated[int, Option("Requests at once.", "N", group=Group.PACE, least=1, most=1000)] = 32
+    workers: Annotated[int, Option("Requests in flight at once.", "N", group=Group.PACE, least=1, most=1000)] = 32
 
     def __post_init__(self) -> None:
         check(self)
         if self.read_archived and self.skip_archived:
-            raise UsageError("`read_archived` and `skip_archived` do not go together.")
+            raise UsageError("`read_archived` and `skip_archived` cannot be combined.")
 
     def as_json(self) -> JsonObject:
-        """What a verification has to share with one that it goes on with."""
+        """The options that must be the same when an interrupted verification continues."""
         return {
             "sample": str(self.sample) if self.sample else None,
             "seed": self.seed,

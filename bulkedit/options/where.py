@@ -1,4 +1,4 @@
-"""How to reach a data store, as a user says it."""
+"""The options for reaching AWS."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bulkedit.options.declaring import Config, Group, Option
 
 _KEPT: Final = ("client_cert", "client_key")
 _ENDPOINT: Final = Option(
-    "Another address than AWS, such as a local emulator.", "URL", group=Group.AWS, config=Config.OWN
+    "URL of another endpoint, such as a local emulator. Default: AWS.", "URL", group=Group.AWS, config=Config.OWN
 )
 AllowHttp = Annotated[
     bool,
     Option(
-        "Send to another machine without TLS, where everyone on the network between can read it.",
+        "Allow an http endpoint on another machine. Anyone on the network path can read the requests.",
         group=Group.AWS,
         config=Config.NEVER,
     ),
@@ -24,13 +24,15 @@ AllowHttp = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """How to reach AWS; None leaves a choice to its own configuration chain."""
+    """The options for reaching AWS. If an option is None, the AWS configuration chain decides."""
 
-    region: Annotated[str | None, Option("AWS region.", "NAME", group=Group.AWS, common=True)] = None
+    region: Annotated[
+        str | None, Option("AWS region. Default: as for the AWS CLI.", "NAME", group=Group.AWS, common=True)
+    ] = None
     profile: Annotated[
         str | None,
         Option(
-            "Profile of ~/.aws/config.",
+            "Profile in ~/.aws/config. Default: as for the AWS CLI.",
             "NAME",
             ("--aws-profile", "--profile"),
             ("AWS_PROFILE", "PROFILE"),
@@ -51,13 +53,15 @@ class Where:
     ] = None
     client_key: Annotated[
         str | None,
-        Option("Private key of --client-cert, if it is in another file.", "FILE", group=Group.AWS, config=Config.OWN),
+        Option(
+            "Private key of --client-cert (PEM), if it is in another file.", "FILE", group=Group.AWS, config=Config.OWN
+        ),
     ] = None
 
     def as_settings(self) -> dict[str, str | None]:
-        """What a run keeps of it. To send without TLS is agreed to again each time.
+        """The options for run.json, without ``allow_http``, which must be confirmed each time.
 
-        Paths are absolute: the run may be resumed from another folder.
+        Paths are made absolute, because a run may be resumed from another folder.
         """
         kept = {name: value for name, value in asdict(self).items() if name != "allow_http"}
         return kept | {name: str(Path(kept[name]).absolute()) for name in _KEPT if kept[name]}
