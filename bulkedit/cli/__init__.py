@@ -1,1 +1,1 @@
-"""The commands: they read words, call the modules below and say what came of it."""
+"""The command line: parses arguments, calls the modules below, and prints results."""

@@ -1,4 +1,4 @@
-"""The commands by name, in the order of use: all that `--help` shows of them without importing their modules."""
+"""The commands and their summaries, in order of use. `--help` needs no more, so it imports no command's module."""
 
 from __future__ import annotations
 
@@ -6,58 +6,56 @@ from typing import Final, NamedTuple
 
 
 class CommandPlace(NamedTuple):
-    """Where the function of a command is, and the first line of its help."""
+    """The module of a command's function, and the first line of its help."""
 
-    module: str  # of the package bulkedit.cli; the function has the command's name
+    module: str  # in the package bulkedit.cli; the function has the command's name
     summary: str
 
 
-# a test holds the summaries to the functions
+# a test compares the summaries with the docstrings in `bulkedit.cli._parameters`
 COMMANDS: Final = {
     "demo": CommandPlace(
         "demo", "Watch an edit list become applied edits and a ledger: no account, no network, under a minute."
     ),
     "plan": CommandPlace(
         "plan",
-        "Check an edit list and plan its calls. Sends nothing that writes.",
+        "Check an edit list and plan its calls. Changes nothing in the data store.",
     ),
     "apply": CommandPlace(
         "apply",
-        "Apply a plan, or an edit list at once. Asks first on a terminal.",
+        "Apply a plan or an edit list. On a terminal, asks for confirmation first.",
     ),
     "resume": CommandPlace(
         "apply",
-        "Go on with a run that was stopped: first what is in doubt, then what is left.",
+        "Continue a stopped run: first calls with an unknown outcome, then the rest.",
     ),
     "status": CommandPlace(
         "status",
-        "Where a run stands, also while it is running.",
+        "Show the progress of a run, also while it is running.",
     ),
     "report": CommandPlace(
-        "report", "What became of every edit: the numbers, and the edits that were not applied with the reason."
+        "report", "Show the outcome of a run: counts, and each edit that was not applied, with the reason."
     ),
     "verify": CommandPlace(
         "verify",
-        "Read back what a run has changed, hold every applied edit against the store, and name each difference.",
+        "Read the image sets that a run has changed, compare every applied edit, and list the differences.",
     ),
     "revert": CommandPlace(
-        "revert", "Plan the undoing of a run: each image set back to its version before it. Sends nothing that writes."
+        "revert", "Plan to undo a run: set each image set back to its version before the run. Changes nothing yet."
     ),
     "inventory": CommandPlace(
-        "inventory", "Take a snapshot of a data store: every image set with its study, patient and accession number."
+        "inventory", "Write an inventory of a data store: every image set with its study, patient and accession number."
     ),
     "deid": CommandPlace(
         "deid",
-        "Derive the edits that de-identify image sets, as an edit list to review, plan and apply like any other.",
+        "Write an edit list that de-identifies image sets, to review, plan and apply like any other list.",
     ),
-    "audit": CommandPlace(
-        "audit", "Look for what still identifies patients after a de-identification run was applied."
-    ),
+    "audit": CommandPlace("audit", "Search for data that still identifies patients after a de-identification run."),
     "clean": CommandPlace(
-        "clean", "Remove drafts that a kill or a power cut has left. They hold values of edits or metadata."
+        "clean", "Remove drafts that a kill or a power cut has left. They contain values of edits or metadata."
     ),
     "emulate": CommandPlace(
         "emulate",
-        "Run a local HealthImaging for any AWS SDK or the AWS CLI, until Ctrl-C.",
+        "Run a local HealthImaging for any AWS SDK or the AWS CLI. Ctrl-C stops it.",
     ),
 }

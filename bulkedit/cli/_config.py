@@ -1,4 +1,4 @@
-"""`config.toml`: what fills the options that neither the command line nor the environment gives."""
+"""`config.toml`: values of options that neither the command line nor the environment gives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "config.toml"
 _BYTES: Final = 2**16  # a file of all options has about 4 KB
-_WORDS: Final[dict[type, str]] = {
+_TYPE_NAMES: Final[dict[type, str]] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -32,17 +32,17 @@ _WORDS: Final[dict[type, str]] = {
 
 
 def own_file() -> Path:
-    """The user's file, which is for every list."""
+    """The user's own file, which applies everywhere."""
     return Path(typer.get_app_dir("bulkedit")) / NAME
 
 
 def filled(
     options: Mapping[str, Declared], known: Mapping[str, Iterable[Declared]], edit_list: str | None
 ) -> dict[str, object]:
-    """The values that the files give to a command's options, by field name; a file beside the list goes first.
+    """The values of a command's options in the files, by field name. A file beside the edit list takes precedence.
 
-    ``known``: the options of all commands by key: what is for another command is passed over. ``edit_list``: the path
-    as typed, if the command has a list in a folder. Raises UsageError that names file and key, and never the value.
+    ``known``: the options of all commands by key; those of other commands are ignored. ``edit_list``: the path as
+    typed, if the command has a list. Raises UsageError, which names file and key, but never quotes the value.
     """
     found = _read(own_file(), options, known, beside=False)
     if edit_list is not None:
@@ -59,9 +59,9 @@ def _read(
             raise _unknown(file, key, known)
         _require_allowed(file, key, known[key], beside=beside)
         if not any(_fits(value, one.typed) for one in known[key]):
-            wanted = _word(next(iter(known[key])).typed)
-            raise UsageError(f"{key} is {wanted}.", where=str(file), hint="Write text in quotes, and nothing else.")
-    given = {name: (one, content[one.key]) for name, one in options.items() if _may(one) and one.key in content}
+            wanted = _type_name(next(iter(known[key])).typed)
+            raise UsageError(f"{key} must be {wanted}.", where=str(file), hint="Only texts are written in quotes.")
+    given = {name: (one, content[one.key]) for name, one in options.items() if _is_settable(one) and one.key in content}
     for one, value in given.values():
         if problem := one.problem(value):
             raise UsageError(f"{one.key} {problem}.", where=str(file))
@@ -75,16 +75,16 @@ def _parsed(file: Path) -> dict[str, Any]:
             raise UsageError(f"the file is larger than {_BYTES // 2**10} KiB.", where=str(file))
         return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
-        hint = 'Write a line for each option: max_rate = "5/s"'
-        raise UsageError("this is no TOML.", where=str(file), likely=_place(content), hint=hint) from None
+        hint = 'Write one line per option: max_rate = "5/s"'
+        raise UsageError("not valid TOML.", where=str(file), likely=_place(content), hint=hint) from None
 
 
 def _content(file: Path) -> bytes:
-    """What is in a file; nothing if there is none. A pipe in its place would keep the command waiting."""
+    """The content of the file; empty if it does not exist. Raises UsageError for a pipe, which would block."""
     try:
         with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise UsageError("this is no regular file.", where=str(file))
+                raise UsageError("not a regular file.", where=str(file))
             return opened.read(_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return b""
@@ -93,46 +93,46 @@ def _content(file: Path) -> bytes:
 
 
 def _place(content: bytes) -> str | None:
-    """Where the file stops being TOML, without its text."""
+    """The first line that is not valid TOML, without its text."""
     lines = content.decode(errors="replace").split("\n")
     for count in range(1, len(lines) + 1):
         try:
             tomllib.loads("\n".join(lines[:count]))
         except (tomllib.TOMLDecodeError, RecursionError):
-            return f"Look at line {count}."
+            return f"See line {count}."
     return None
 
 
 def _unknown(file: Path, key: str, known: Mapping[str, Any]) -> UsageError:
     near = difflib.get_close_matches(key.replace("-", "_"), known, 1)
     return UsageError(
-        f"no option is named {printable(key)}.",
+        f"unknown option {printable(key)}.",
         where=str(file),
-        likely=f"It may mean {near[0]}." if near else None,
-        hint="The names are those of the variables in docs/commands.md: BULKEDIT_MAX_RATE is max_rate here.",
+        likely=f"Did you mean {near[0]}?" if near else None,
+        hint="Options are named like the variables in docs/commands.md: max_rate for BULKEDIT_MAX_RATE.",
     )
 
 
 def _require_allowed(file: Path, key: str, options: Iterable[Declared], *, beside: bool) -> None:
-    """Raises UsageError for what such a file must not decide."""
+    """Raises UsageError for an option that this file must not set."""
     rules = {one.said.config for one in options if isinstance(one.said, Option)}
     if rules == {Config.NEVER}:
         raise UsageError(
             f"{key} cannot be set in a file.",
             where=str(file),
-            likely="It agrees to something, or is of one call of a command only.",
+            likely="It is a confirmation, or it applies to a single call of a command.",
             hint=f"Type it each time: {next(iter(options)).flags[0]}",
         )
     if beside and Config.ANY not in rules:
         raise UsageError(
             f"{key} cannot be set beside an edit list.",
             where=str(file),
-            likely="Lists and their folders may come from others, and it says where values are sent.",
+            likely="Edit lists and their folders may come from other people, and this option is sensitive.",
             hint=f"Set it in {own_file()}, or type it: {next(iter(options)).flags[0]}",
         )
 
 
-def _may(one: Declared) -> bool:
+def _is_settable(one: Declared) -> bool:
     return isinstance(one.said, Option) and one.said.config is not Config.NEVER
 
 
@@ -149,12 +149,12 @@ def _toml_type(kind: object) -> type:
     return next((one for one in (bool, int, float) if kind is one), str)
 
 
-def _word(kind: object) -> str:
-    return _WORDS[_toml_type(kind)]
+def _type_name(kind: object) -> str:
+    return _TYPE_NAMES[_toml_type(kind)]
 
 
 def _resolved(value: object, one: Declared, folder: Path) -> object:
-    """A path is from the folder of the file on."""
+    """The value; a relative path is resolved from the file's folder."""
     if one.typed is Path:
         return str(folder / str(value))
     if Path in get_args(one.typed) and isinstance(value, list):

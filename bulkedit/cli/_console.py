@@ -1,4 +1,4 @@
-"""What a person sees: results on standard output, talk and errors on standard error."""
+"""Output for people and programs: results go to stdout, messages and errors to stderr."""
 
 from __future__ import annotations
 
@@ -29,37 +29,37 @@ if TYPE_CHECKING:
     from bulkedit.errors import BulkeditError
 
 
-# folders and the service's words are no markup, and a line is as long as it is
+# no markup in names and messages, and no line breaks added by rich
 _NO_BREAK: Final = "\u00a0"
 _DOT: Final = " · "
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
 
 
 class SafeConsole(Console):
-    """A console on which text from elsewhere (names, ids, messages) cannot do anything: `bulkedit._printable`."""
+    """A console that escapes control characters in untrusted text (names, ids, messages): `bulkedit._printable`."""
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
-        """Print; rich would drop some control characters of text without a word."""
+        """Print. Escapes control characters first, because rich would silently drop some."""
         super().print(*(printable_lines(one) if isinstance(one, str) else one for one in objects), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The pieces of whatever is printed, a `Text` or a redrawn picture too; rich adds styles after this."""
+        """Escape the segments of everything that is printed, live displays included; rich adds styles after this."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable_lines(segment.text))
 
 
 class WrappingConsole(SafeConsole):
-    """A console that wraps text at blanks on a terminal, and leaves it one line elsewhere."""
+    """A console that wraps text at blanks on a terminal, and does not wrap it elsewhere."""
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
-        """Print; text as a person reads it, anything else as rich does."""
+        """Print. Wraps strings; other objects are left to rich."""
         width = width_of(self)
         shown = [fitted(one, width) if width and isinstance(one, str) else one for one in objects]
         super().print(*shown, **options)
 
 
 def colourless() -> bool:
-    """Whether NO_COLOR asks for text without any style."""
+    """Whether NO_COLOR is set: text without any style."""
     return bool(os.environ.get("NO_COLOR"))
 
 
@@ -69,42 +69,42 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """Standard error, for talk."""
+    """Standard error, for messages."""
     return _console(stderr=True)
 
 
 def _console(*, stderr: bool) -> Console:
-    if _pictures and _pictures[-1].stderr is stderr:
-        return _pictures[-1]
+    if _live_consoles and _live_consoles[-1].stderr is stderr:
+        return _live_consoles[-1]
     return WrappingConsole(stderr=stderr, color_system=None if colourless() else "auto", **_PLAIN)
 
 
-# what is printed while one of them is redrawn has to go above it, so through its own console
-_pictures: Final[list[Console]] = []
+# consoles with a live display; other output must go through the same console to appear above it
+_live_consoles: Final[list[Console]] = []
 
 
 @contextmanager
 def redrawn(console: Console, *, transient: bool = True) -> Iterator[Live]:
-    """A picture that is drawn anew in place; ``transient`` leaves nothing of it in the end."""
+    """A live display that is redrawn in place. ``transient``: it is erased at the end."""
     from rich.live import Live
 
-    # standard output may be a pipe to which lines of JSON go
+    # stdout is not redirected, because it may be a pipe for JSON lines
     still: dict[str, Any] = {"auto_refresh": False, "redirect_stdout": False, "redirect_stderr": False}
     with Live(console=console, transient=transient, vertical_overflow="visible", **still) as live:
-        _pictures.append(console)
+        _live_consoles.append(console)
         try:
             yield live
         finally:
-            _pictures.remove(console)
+            _live_consoles.remove(console)
 
 
 def redraws(console: Console) -> bool:
-    """Whether a console can draw anew in place: a terminal, and none that is dumb."""
+    """Whether a console can redraw in place: it is a terminal, and not a dumb one."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
 def show_error(error: BulkeditError) -> None:
-    """An error as a person reads it: what, then why likely and what to type."""
+    """Print an error: what is wrong, the likely cause, and what to type."""
     head, *rest = as_flags(str(error)).split("\n")
     console = err()
     width = width_of(console)
@@ -118,8 +118,8 @@ _FLAGS: Final[ContextVar[Mapping[str, str]]] = ContextVar("flags")
 
 
 @contextmanager
-def speaking_of(flags: Mapping[str, str]) -> Iterator[None]:
-    """Within, texts that name options by their fields are worded with these flags."""
+def option_flags(flags: Mapping[str, str]) -> Iterator[None]:
+    """Set the flags that `as_flags` uses in the block. ``flags``: field name to flag."""
     token = _FLAGS.set(flags)
     try:
         yield
@@ -128,18 +128,18 @@ def speaking_of(flags: Mapping[str, str]) -> Iterator[None]:
 
 
 def as_flags(text: str) -> str:
-    """A text from below the command line, with the flags of the command at hand in place of its options' fields."""
+    """Replace the options in a text of the library with the flags of the present command."""
     return worded(text, _FLAGS.get({}))
 
 
 def json_line(content: Mapping[str, object]) -> None:
-    """One line of JSON on standard output."""
+    """Print one JSON line on stdout."""
     sys.stdout.write(printable_json(json.dumps(content, ensure_ascii=False)) + "\n")
     sys.stdout.flush()
 
 
 def rows(pairs: list[tuple[str, str]], width: int | None = None) -> Text:
-    """Names and what they come to, in two columns; with a ``width`` the second is wrapped at blanks to fit."""
+    """Names and texts in two columns. ``width``: wrap the second column at blanks to fit."""
     indent = max(len(name) for name, _ in pairs) + 4
     lines = []
     for name, text in pairs:
@@ -150,13 +150,13 @@ def rows(pairs: list[tuple[str, str]], width: int | None = None) -> Text:
 
 
 def print_rows(pairs: list[tuple[str, str]]) -> None:
-    """Names and what they come to, on standard output; on a terminal no line is wider than it."""
+    """Print names and texts in two columns on stdout, wrapped to the width of a terminal."""
     console = out()
     console.print(rows(pairs, width_of(console)))
 
 
 def lines_of_edits(edits: Iterable[dict[str, Any]]) -> list[str]:
-    """A line for each of some edits (``row``, ``image_set_id``, ``action``, ``attribute``), one under another."""
+    """One aligned line per edit (``row``, ``image_set_id``, ``action``, ``attribute``)."""
     shown = [(f"row {edit['row']:,}", edit) for edit in edits]
     width = max((len(row) for row, _ in shown), default=0)
     return [
@@ -170,26 +170,26 @@ def lines_of_edits(edits: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def fitted(text: str, width: int) -> str:
-    """Text whose lines are wrapped at blanks; a command to type stays in one piece."""
+    """Wrap the lines of a text at blanks. Lines with a command to type are not wrapped."""
     return "\n".join(part for line in text.split("\n") for part in _wrapped(line, width))
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    # what is to be typed stays in one piece, so that it can be copied
+    # a command to type is not wrapped, so that it can be copied
     if len(line) <= width or re.search(r"(?<!`)\bbulkedit [a-z]", line):
         return [line]
     return _filled(line, width, " " * 2 * (len(line) - len(line.lstrip()))) or [line]
 
 
 def _filled(text: str, width: int, indent: str = "") -> list[str]:
-    """Lines of at most a width, parted at blanks, but not at the one between a number and its unit."""
+    """Wrap a line at blanks, but not at a blank between a number and its unit."""
     together = re.sub(r"(?<=\d) (?=(?:s|min|h|d)\b)", _NO_BREAK, text)
     lines = textwrap.wrap(together, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def packed(parts: Iterable[str], width: int) -> list[str]:
-    """Parts between dots, as few lines of at most a width as they take; no part is torn where it fits a line."""
+    """Join parts with dots into as few lines as possible. Parts are not broken."""
     lines: list[str] = []
     for part in parts:
         if lines and len(lines[-1]) + len(_DOT) + len(part) <= width:
@@ -200,22 +200,22 @@ def packed(parts: Iterable[str], width: int) -> list[str]:
 
 
 def confirmed(question: str, *, abort: bool = False) -> bool:
-    """Ask on standard error; the question is wrapped at blanks."""
+    """Ask a yes-or-no question on stderr, wrapped at blanks."""
     question = printable_lines(question)
     width = width_of(err())
     return typer.confirm(fitted(question, width - len(" [y/N]: ")) if width else question, abort=abort, err=True)
 
 
 def width_of(console: Console) -> int | None:
-    """Columns of the terminal behind a console; None where there is none, as in a pipe."""
+    """The columns of a console's terminal; None if it is not a terminal."""
     return console.width if console.is_terminal else None
 
 
 def command(*words: str | Path) -> str:
-    """A command to type, quoted for a shell."""
+    """A `bulkedit` command line, quoted for a shell."""
     return " ".join(map(shell_word, ["bulkedit", *words]))
 
 
 def interactive() -> bool:
-    """Whether somebody is there to be asked."""
+    """Whether the user can be asked: stdin and stderr are terminals."""
     return sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""Commands whose parameters, environment and configuration come from a dataclass (`bulkedit.options`)."""
+"""Makes typer commands from dataclasses of options (`bulkedit.options`)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def command(
     kind: type, name: str, carry_out: Callable[[], Callable[[Any, typer.Context], None]]
 ) -> Callable[..., None]:
-    """A function for typer that makes a ``kind`` of the words, and gives it to the function that ``carry_out`` gets.
+    """Make a typer command from the dataclass ``kind``; its docstring becomes the help text.
 
-    The docstring of ``kind`` is what `--help` says of the command.
+    ``carry_out`` returns the function that is called with the options. It is called late, so that its import is late.
     """
 
     def run(context: typer.Context, **values: object) -> None:
@@ -58,7 +58,7 @@ _HELP_ALL = inspect.Parameter(
 
 
 def _parameter(one: Declared) -> inspect.Parameter:
-    """A field as typer takes it."""
+    """A field as a typer parameter."""
     default = inspect.Parameter.empty if one.default is MISSING else one.default
     if default == ():
         default = None

@@ -1,4 +1,4 @@
-"""What --help says beside the options, what --help-all adds, and where a command's configuration is read."""
+"""The help of a command (`--help`, `--help-all`), and the reading of its configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from bulkedit.cli import _config
-from bulkedit.cli._console import SafeConsole, colourless, out, rows, show_error, speaking_of
+from bulkedit.cli._console import SafeConsole, colourless, option_flags, out, rows, show_error
 from bulkedit.errors import BulkeditError, require_posix
 from bulkedit.options.declaring import Argument, Declared, Option, all_declared
 
@@ -26,16 +26,16 @@ EXAMPLE: Final = "Example: "
 MARKUP: Final = "rich"
 _ALL: Final = "bulkedit.help_all"  # in the context
 
-# beside 0; which of them a command ends with is below
+# all but 0; `_CODES` says which of them a command has
 _ENDS: Final = [
     ("1", "done; some edits were not applied"),
-    ("2", "the command's words or the edit list are not understood; nothing was sent"),
+    ("2", "invalid arguments or edit list; nothing was sent"),
     ("3", "stopped, because more edits failed than --max-errors allows"),
-    ("4", "cannot go on: credentials, access, data store, network, ledger"),
-    ("5", "ended early, can be resumed"),
+    ("4", "cannot continue: credentials, access, data store, network, ledger"),
+    ("5", "ended early; can be resumed"),
     ("6", "the plan has changed since it was made"),
-    ("7", "a read-back found a difference"),
-    ("130", "interrupted, can be resumed"),
+    ("7", "differences were found"),
+    ("130", "interrupted; can be resumed"),
 ]
 _DONE: Final = dict.fromkeys(("apply", "resume"), "all edits applied, or nothing to do")
 _CODES: Final = {
@@ -43,18 +43,18 @@ _CODES: Final = {
     "verify": {"2", "4", "6", "7"},
 }
 _ENVIRONMENT: Final = [
-    ("BULKEDIT_…", "every option, by the name beside it; the command line goes first"),
-    ("AWS_PROFILE, AWS_REGION, …", "credentials and region, as the AWS CLI takes them"),
-    ("NO_COLOR, TERM=dumb", "text without any style; a dumb terminal is also not redrawn"),
+    ("BULKEDIT_…", "sets the option that it is listed with; the command line takes precedence"),
+    ("AWS_PROFILE, AWS_REGION, …", "credentials and region, as for the AWS CLI"),
+    ("NO_COLOR, TERM=dumb", "no colours or styles; a dumb terminal is not redrawn either"),
 ]
 
 
 @contextmanager
 def safe_texts(*, now: bool = False) -> Iterator[None]:
-    """Typer's own errors of the block, and its help if ``now``, are printed as `bulkedit.cli._console` prints.
+    """Escape control characters in typer's error messages of the block, and in its help if ``now``.
 
-    They quote the arguments, which can be names of files. The module that prints them takes long to import, so that is
-    done when there is something to print.
+    Error messages quote arguments, such as file names. Typer's printing module is slow to import, so it is imported
+    only if there is something to print.
     """
     try:
         if now:
@@ -70,12 +70,12 @@ def _make_safe() -> None:
 
     rich_utils.Console = SafeConsole  # type: ignore[attr-defined]
     if colourless():
-        # without it typer's own --help and errors keep their bold and dim
+        # otherwise typer's help and errors keep bold and dim text
         rich_utils.COLOR_SYSTEM = None
 
 
 def show_all(context: typer.Context, wanted: bool) -> None:
-    """Show every option, and leave."""
+    """Show the help with every option, and exit."""
     if wanted and not context.resilient_parsing:
         context.meta[_ALL] = True
         context.get_help()
@@ -83,23 +83,23 @@ def show_all(context: typer.Context, wanted: bool) -> None:
 
 
 class Manual(TyperCommand):
-    """A command whose --help has the options most used, and whose --help-all has all of them."""
+    """A command. `--help` shows its common options, `--help-all` all of them."""
 
     kind: ClassVar[type]  # its options: a dataclass of `bulkedit.cli._parameters`
-    known: ClassVar[Mapping[str, Iterable[Declared]]] = {}  # those of all commands by their name in config.toml
+    known: ClassVar[Mapping[str, Iterable[Declared]]] = {}  # options of all commands, by their name in config.toml
 
     @classmethod
     def of(cls, kind: type) -> type[Manual]:
-        """The class of the command that has these options."""
+        """The subclass for a command with these options."""
         return type(cls.__name__, (cls,), {"kind": kind})
 
     @property
     def declared(self) -> dict[str, Declared]:
-        """Its options by field."""
+        """Its options by field name."""
         return all_declared(self.kind)
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Take the words, and `config.toml` for what they and the environment leave open."""
+        """Parse the arguments. `config.toml` gives the defaults."""
         if not ctx.resilient_parsing:
             words, _, _ = self.make_parser(ctx).parse_args(list(args))
             if not words.get("help") and not words.get("help_all"):
@@ -107,9 +107,9 @@ class Manual(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - as click has it
-        """Carry the command out; errors name its options as it has them."""
+        """Run the command. Errors name options by this command's flags."""
         others = {one.name: one.flags[0] for options in self.known.values() for one in options}
-        with speaking_of(others | {str(one.name): one.opts[0] for one in self.params}):
+        with option_flags(others | {str(one.name): one.opts[0] for one in self.params}):
             return super().invoke(ctx)
 
     def _filled(self, words: Mapping[str, Any]) -> dict[str, object]:
@@ -123,7 +123,7 @@ class Manual(TyperCommand):
             raise typer.Exit(error.exit_code) from None
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """What typer shows, an example, and either how to see more or the panels of this module."""
+        """Print typer's help and an example, then a pointer to --help-all, or the exit codes and variables."""
         whole = self.help or ""
         about, _, examples = whole.partition(EXAMPLE)
         self.help = about.strip()
@@ -135,11 +135,11 @@ class Manual(TyperCommand):
             self.help = whole
         console = out()
         shown = [line.strip().removeprefix(EXAMPLE) for line in examples.splitlines() if line.strip()]
-        # a line to be copied stands bare, not in a box whose border would be copied with it
+        # without a box, whose border would be copied with the command
         console.print(Text("Example: " + shown[0] if len(shown) == 1 else "Examples:\n  " + "\n  ".join(shown)))
         console.print()
         if short:
-            console.print(f"All options, their variables, and exit codes:  bulkedit {ctx.info_name} --help-all")
+            console.print(f"All options, variables and exit codes:  bulkedit {ctx.info_name} --help-all")
             return
         own = _CODES.get(str(ctx.info_name), {"2", "4", "6"})
         codes = [("0", _DONE.get(str(ctx.info_name), "done")), *(code for code in _ENDS if code[0] in own)]
@@ -149,7 +149,7 @@ class Manual(TyperCommand):
 
     @contextmanager
     def _most_used(self) -> Iterator[None]:
-        """Within, the other options are hidden, and these have one name, the first sentence, and no variable."""
+        """In the block, hide other options, and show common ones with one flag, one sentence and no variable."""
         own: list[Any] = [one for one in self.params if one.param_type_name == "option"]
         before = [(one, one.hidden, one.show_envvar, one.help, one.opts) for one in own]
         for one in own:
@@ -161,7 +161,7 @@ class Manual(TyperCommand):
         try:
             yield
         finally:
-            for one, one.hidden, one.show_envvar, one.help, one.opts in before:  # noqa: B007 - they are set so
+            for one, one.hidden, one.show_envvar, one.help, one.opts in before:  # noqa: B007 - the loop itself restores them
                 pass
 
 

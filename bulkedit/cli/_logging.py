@@ -1,4 +1,4 @@
-"""`-v` and `--log-file` of commands that work long, and the file to which a defect leaves its traceback."""
+"""`-v` and `--log-file`, and the log of defects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DETAILS: Final = 2  # -vv
 
 @contextmanager
 def logged(command: str, verbose: int, log_file: Path | None) -> Iterator[None]:
-    """Write what happens in the block where the options say. Raises UsageError for a file that is no log."""
+    """Log the block to stderr and to a file, as the options say. Raises UsageError if the file is not a log."""
     level = logging.DEBUG if verbose >= _DETAILS else logging.INFO
     with ExitStack() as stack:
         stack.enter_context(_log.detailed(level))
@@ -52,7 +52,7 @@ def logged(command: str, verbose: int, log_file: Path | None) -> Iterator[None]:
                 ended["error"] = type(end).__name__
             raise
         except Exception as error:
-            _log.leave(error, log_file)
+            _log.log_defect(error, log_file)
             raise
         finally:
             ended["seconds"] = round(time.monotonic() - began, 3)
@@ -60,15 +60,15 @@ def logged(command: str, verbose: int, log_file: Path | None) -> Iterator[None]:
 
 
 class _OnStandardError(logging.Handler):
-    """Records as a person reads them."""
+    """Writes records as text."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # nobody reads any more
+        with suppress(OSError):  # the reader of stderr is gone
             err().print(f"{_log.utc(record.created)}  {record.getMessage()}")
 
 
 def _opened(path: Path) -> _log.LogFile:
-    """Raises UsageError if the file has something else than lines of a log in it, or cannot be opened."""
+    """Open a log file. Raises UsageError if it cannot be opened or contains something else."""
     try:
         handler = _log.LogFile(path)
         with path.open("rb") as file:
@@ -79,37 +79,37 @@ def _opened(path: Path) -> _log.LogFile:
         return handler
     handler.close()
     raise UsageError(
-        "this file is no log of bulkedit.",
+        "this file is not a log of bulkedit.",
         where=str(path),
-        likely="--log-file names an edit list, or another file that is to be kept.",
-        hint="Name another file; lines are only ever appended to it.",
+        likely="--log-file names an edit list or another file by mistake.",
+        hint="Name a new file, or a log of bulkedit, which is appended to.",
     )
 
 
-def tell_of_defect(error: Exception) -> None:
-    """Say where the traceback of a defect is, without values, and where to report it."""
+def report_defect(error: Exception) -> None:
+    """Print which file has the traceback of a defect, and where to report it."""
     console = err()
-    if (place := _log.leave(error, None) or _left_in_a_file_of_its_own(error)) is not None:
+    if (place := _log.log_defect(error, None) or _logged_to_new_file(error)) is not None:
         console.print(f"Its traceback, without values, is in {printable(place)}")
     console.print(f"Please report it, with that traceback and no patients' data: {where_to_report()}")
 
 
-def _left_in_a_file_of_its_own(error: Exception) -> Path | None:
-    """Leave it in a private file in the folder for temporary files; None if that cannot be written."""
+def _logged_to_new_file(error: Exception) -> Path | None:
+    """Log a defect to a private temporary file; None if that cannot be written."""
     try:
         descriptor, name = tempfile.mkstemp(prefix="bulkedit-defect-", suffix=".log")  # 0600
         os.close(descriptor)
         with _log.written_to(_log.LogFile(Path(name))):
-            return _log.leave(error, Path(name))
+            return _log.log_defect(error, Path(name))
     except OSError:
         return None
 
 
 def where_to_report() -> str:
-    """The address for issues in the metadata of the installed package. It is run without being installed, too."""
+    """The URL for issues in the package's metadata. There is none if the package is not installed."""
     urls: list[str] = []
     with suppress(metadata.PackageNotFoundError):
         urls = metadata.metadata("bulkedit").get_all("Project-URL") or []
     addresses = [text.removeprefix("Issues, ") for text in urls if text.startswith("Issues, ")]
     place = addresses[0] if addresses else "as an issue of the project"
-    return f"{place} (if values were exposed: as SECURITY.md says)"
+    return f"{place} (if values were exposed, see SECURITY.md)"

@@ -1,4 +1,4 @@
-"""What each command takes: a dataclass a command, whose docstring is its help."""
+"""The parameters of each command: one dataclass per command, whose docstring is its help text."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from bulkedit.options.where import Where
 
 EMULATOR_PORT: Final = 8104  # 104 is DICOM's port
 ResultFormat = Literal["csv", "parquet", "jsonl"]
-_EDITS = "CSV, CSV.gz, Parquet, JSON lines or Excel file; - is standard input."
+_EDITS = "The edit list: a CSV, CSV.gz, Parquet, JSON lines or Excel file; - is stdin."
 
 PlanFolder = Annotated[
     Path | None,
-    Option("The plan's folder; plans/<id> if not given.", "DIR", ("--out", "-o"), common=True, config=Config.NEVER),
+    Option("New folder for the plan. Default: plans/<id>.", "DIR", ("--out", "-o"), common=True, config=Config.NEVER),
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCommand:
-    """Check an edit list and plan its calls. Sends nothing that writes.
+    """Check an edit list and plan its calls. Changes nothing in the data store.
 
     Example: bulkedit plan edits.csv -d 0123456789abcdef0123456789abcdef
     """
@@ -48,26 +48,25 @@ class PlanCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyCommand:
-    """Apply a plan, or an edit list at once. Asks first on a terminal.
+    """Apply a plan or an edit list. On a terminal, asks for confirmation first.
 
     Example: bulkedit apply plans/20260102-030405-1a2b --max-rate 5/s
     """
 
     source: Annotated[
-        str, Argument("A plan folder, or an edit list, which is planned first.", "PLAN|EDITS", edit_list=True)
+        str, Argument("A plan's folder, or an edit list, which is planned first.", "PLAN|EDITS", edit_list=True)
     ]
     datastore_id: shared.Datastore = None
     run: Annotated[
         Path | None,
-        Option("The run's folder; runs/<id> where not given.", "DIR", common=True, config=Config.NEVER),
+        Option("New folder for the run. Default: runs/<id>.", "DIR", common=True, config=Config.NEVER),
     ] = None
     yes: shared.Yes = False
     dry_run: shared.DryRun = False
     digest: Annotated[
         str | None,
         Option(
-            "Apply the plan only if it has this digest. `bulkedit plan` prints it; give all 64 digits, or at least the "
-            "first 16.",
+            "Apply the plan only if it has this digest, which `bulkedit plan` prints. At least the first 16 digits.",
             "HEX",
             common=True,
             config=Config.NEVER,
@@ -82,7 +81,7 @@ class ApplyCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeCommand:
-    """Go on with a run that was stopped: first what is in doubt, then what is left.
+    """Continue a stopped run: first calls with an unknown outcome, then the rest.
 
     Example: bulkedit resume runs/20260102-030405-1a2b
     """
@@ -91,10 +90,10 @@ class ResumeCommand:
     strategy: Annotated[
         Strategy,
         Option(
-            "What to take up after the calls in doubt, which always come first: new: calls that have no outcome yet "
-            "(safe: no edit with an outcome is touched); failed: calls that were rejected, conflicted or failed (safe: "
-            "nothing of them was made, and what a later edit has changed since is left alone); all: both. Applied "
-            "calls are never sent again.",
+            "Which calls to send, after those with an unknown outcome: new, failed or all. new: calls without an "
+            "outcome (safe: edits with an outcome are not touched). failed: calls that were rejected, conflicted or "
+            "failed (safe: they changed nothing, and attributes that a later edit has changed since are skipped). "
+            "all: both. Applied calls are never sent again.",
             common=True,
             config=Config.NEVER,
         ),
@@ -102,9 +101,8 @@ class ResumeCommand:
     assume_unknown: Annotated[
         bool,
         Option(
-            "Go on although the ledger is missing, behind, damaged or a copy: each call of which it holds no outcome "
-            "is taken for one whose answer was lost, and compared with its image set before anything is sent. The "
-            "former ledger is kept under another name.",
+            "Continue although the ledger is missing, behind, damaged or a copy. Every call without a recorded outcome "
+            "is first compared with its image set. The old ledger is kept under another name.",
             common=True,
             config=Config.NEVER,
         ),
@@ -123,13 +121,13 @@ class DemoCommand:
 
     run: Annotated[
         Path | None,
-        Option("The run's folder; runs/demo-<id> where not given.", "DIR", common=True, config=Config.NEVER),
+        Option("New folder for the run. Default: runs/demo-<id>.", "DIR", common=True, config=Config.NEVER),
     ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusCommand:
-    """Where a run stands, also while it is running.
+    """Show the progress of a run, also while it is running.
 
     Example: bulkedit status runs/20260102-030405-1a2b --watch
     """
@@ -137,27 +135,27 @@ class StatusCommand:
     run: shared.RunFolder
     watch: Annotated[
         bool,
-        Option(
-            "Look again until the run ends; Ctrl-C leaves.", None, ("--watch", "-w"), common=True, config=Config.NEVER
-        ),
+        Option("Repeat until the run ends or Ctrl-C.", None, ("--watch", "-w"), common=True, config=Config.NEVER),
     ] = False
-    every: Annotated[float, Option("Pause between looks.", "SECONDS", common=True, least=0.1)] = 2
+    every: Annotated[float, Option("With --watch: time between updates.", "SECONDS", common=True, least=0.1)] = 2
     as_json: shared.AsJson = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportCommand:
-    """What became of every edit: the numbers, and the edits that were not applied with the reason.
+    """Show the outcome of a run: counts, and each edit that was not applied, with the reason.
 
     Example: bulkedit report runs/20260102-030405-1a2b --only rejected
     """
 
     run: shared.RunFolder
-    only: Annotated[Outcome | None, Option("Show the edits of one outcome.", common=True, config=Config.NEVER)] = None
+    only: Annotated[Outcome | None, Option("Show only edits with this outcome.", common=True, config=Config.NEVER)] = (
+        None
+    )
     results: Annotated[
         Path | None,
         Option(
-            "Write what became of every row to a new folder: succeeded, failed, conflicted, unprocessed.",
+            "Write the outcome of every row to files in this new folder: succeeded, failed, conflicted, unprocessed.",
             "DIR",
             group=Group.FILES,
             common=True,
@@ -166,12 +164,12 @@ class ReportCommand:
     ] = None
     format: Annotated[
         ResultFormat,
-        Option("Format of these files.", variables=("RESULTS_FORMAT",), group=Group.FILES, common=True),
+        Option("Format of the files of --results.", variables=("RESULTS_FORMAT",), group=Group.FILES, common=True),
     ] = "csv"
     include_values: Annotated[
         bool,
         Option(
-            "Write the values of the edits into them, which are health data; only so can they be planned again.",
+            "Also write the values of the edits, which are health data, so that failed rows can be planned again.",
             group=Group.FILES,
             common=True,
             config=Config.NEVER,
@@ -180,7 +178,7 @@ class ReportCommand:
     html: Annotated[
         Path | None,
         Option(
-            "Write a page that opens offline, without any value; needs the extra `report`.",
+            "Write an HTML page, without values, that works offline. Needs the extra `report`.",
             "FILE",
             group=Group.FILES,
             common=True,
@@ -192,10 +190,10 @@ class ReportCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyCommand:
-    """Read back what a run has changed, hold every applied edit against the store, and name each difference.
+    """Read the image sets that a run has changed, compare every applied edit, and list the differences.
 
-    A difference is the run's own, or that of a later writer. Exit code 7 tells that there is one. Ctrl-C, and the
-    same command goes on where it stopped.
+    Each difference was caused by the run itself or by a later writer. Exit code 7: there are differences. After Ctrl-C,
+    the same command continues.
 
     Example: bulkedit verify runs/20260102-030405-1a2b --sample 1% --history
     """
@@ -203,17 +201,17 @@ class VerifyCommand:
     run: shared.RunFolder
     reading: VerifyOptions
     yes: shared.Yes = False
-    where: Annotated[Where, Config.NEVER]  # a file that says something else than the run does not overrule it
+    where: Annotated[Where, Config.NEVER]  # config.toml does not override the run's settings
     log: LogOptions
     as_json: shared.AsJson = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevertCommand:
-    """Plan the undoing of a run: each image set back to its version before it. Sends nothing that writes.
+    """Plan to undo a run: set each image set back to its version before the run. Changes nothing yet.
 
-    The plan is reviewed and applied like any other. Image sets that somebody else has changed since are left out and
-    named, and exit code 1 tells that there are some.
+    Review and apply the plan like any other. Image sets that another writer has changed since are left out and listed;
+    exit code 1: there are some.
 
     Example: bulkedit revert runs/20260102-030405-1a2b -o plans/undo
     """
@@ -221,18 +219,17 @@ class RevertCommand:
     run: shared.RunFolder
     out: PlanFolder = None
     undoing: RevertOptions
-    where: Annotated[Where, Config.NEVER]  # a file that says something else than the run does not overrule it
+    where: Annotated[Where, Config.NEVER]  # config.toml does not override the run's settings
     log: LogOptions
     as_json: shared.AsJson = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InventoryCommand:
-    """Take a snapshot of a data store: every image set with its study, patient and accession number.
+    """Write an inventory of a data store: every image set with its study, patient and accession number.
 
-    Reads through SearchImageSets only, which leaves archived image sets where they are. An edit list that names its
-    image sets by study, series, accession number, patient or study id is looked up in it. Ctrl-C, and the same
-    command goes on where it stopped.
+    `bulkedit plan --inventory` then finds image sets by study, series, accession number, patient or study id without a
+    search. Uses SearchImageSets only, so archived image sets stay archived. After Ctrl-C, the same command continues.
 
     Example: bulkedit inventory -d 0123456789abcdef0123456789abcdef -o inventory.parquet
     """
@@ -257,12 +254,13 @@ class InventoryCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeidCommand:
-    """Derive the edits that de-identify image sets, as an edit list to review, plan and apply like any other.
+    """Write an edit list that de-identifies image sets, to review, plan and apply like any other list.
 
-    Reads metadata, writes nothing to the data store. UIDs, identifiers and dates come from the key: the same in every
-    run. Ctrl-C, and the same command goes on where it stopped. Older versions of an image set keep what is removed.
+    Reads metadata; changes nothing in the data store. Pseudonyms, new UIDs and date shifts are derived from the key, so
+    they are the same in every run. After Ctrl-C, the same command continues. Older versions of an image set still
+    contain the removed values.
 
-    Once the run is applied, `bulkedit audit RUN` looks for what is left; --check RUN is the same.
+    After the run, `bulkedit audit RUN`, or --check RUN, searches for data that still identifies patients.
 
     Example: bulkedit deid -d 0123456789abcdef0123456789abcdef --all --deid-profile basic --key deid.key -o deid.parquet
     """
@@ -271,7 +269,7 @@ class DeidCommand:
     out: Annotated[
         Path,
         Option(
-            "The edit list to write: Parquet or CSV, as its suffix says. Its record is the folder FILE.deid.",
+            "The edit list to write, .parquet or .csv. Its record is the folder FILE.deid.",
             "FILE",
             ("--out", "-o"),
             ("DEID_OUT",),
@@ -282,7 +280,7 @@ class DeidCommand:
     new_key: Annotated[
         Path | None,
         Option(
-            "Write a new random key to this new file, and do nothing else. Only you can read it.",
+            "Write a new random key to this new file, readable only by you, and do nothing else.",
             "FILE",
             prefix="DEID_",
             group=Group.DEID,
@@ -292,19 +290,19 @@ class DeidCommand:
     ] = None
     plan: Annotated[
         Path | None,
-        Option("Plan the calls too, into this folder.", "DIR", prefix="DEID_", common=True, config=Config.NEVER),
+        Option("Also plan the calls, into this new folder.", "DIR", prefix="DEID_", common=True, config=Config.NEVER),
     ] = None
     delete_originals: shared.DeleteOriginals = False
     datastore_id: shared.Datastore = None
     where: Where
     explain: Annotated[
         bool,
-        Option("Print what the profile does, and read nothing.", prefix="DEID_", config=Config.NEVER),
+        Option("Print the rules of the profile, and do nothing else.", prefix="DEID_", config=Config.NEVER),
     ] = False
     check: Annotated[
         Path | None,
         Option(
-            "Derive nothing, and do what `bulkedit audit RUN` does.",
+            "Audit this run instead, like `bulkedit audit RUN`.",
             "RUN",
             prefix="DEID_",
             config=Config.NEVER,
@@ -317,32 +315,34 @@ class DeidCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCommand:
-    """Look for what still identifies patients after a de-identification run was applied.
+    """Search for data that still identifies patients after a de-identification run.
 
-    An independent scan: each image set is compared with what it was before the run, by rules of its own. Exit code 7
-    tells that something is left. Pixels are not looked at.
+    Compares each image set with its version before the run, with rules that are independent of `bulkedit deid`. Exit
+    code 7: something was found. Does not examine pixels.
 
     Example: bulkedit audit runs/20260102-030405-1a2b --deid-profile basic
     """
 
     run: shared.RunFolder
     auditing: AuditOptions
-    where: Annotated[Where, Config.NEVER]  # a file that says something else than the run does not overrule it
+    where: Annotated[Where, Config.NEVER]  # config.toml does not override the run's settings
     log: LogOptions
     as_json: shared.AsJson = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanCommand:
-    """Remove drafts that a kill or a power cut has left. They hold values of edits or metadata.
+    """Remove drafts that a kill or a power cut has left. They contain values of edits or metadata.
 
-    A draft is named .NAME.1a2b3c4d.bulkedit-draft. One that a running process works on is left alone, as are
-    finished plans, runs, lists and inventories, and whatever an interrupted command goes on with.
+    A draft is named .NAME.1a2b3c4d.bulkedit-draft. Drafts of running processes are kept, as are plans, runs, lists,
+    inventories, and files with which an interrupted command can continue.
 
     Example: bulkedit clean --dry-run
     """
 
-    folder: Annotated[Path, Argument("Where to look, with all folders within.", "[FOLDER]")] = Path()
+    folder: Annotated[
+        Path, Argument("Folder to search, with its subfolders. Default: the present one.", "[FOLDER]")
+    ] = Path()
     dry_run: Annotated[bool, Option("List the drafts; remove nothing.", common=True, config=Config.NEVER)] = False
     as_json: shared.AsJson = False
 
@@ -352,33 +352,35 @@ _emulated = partial(Option, prefix="EMULATE_")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulateCommand:
-    """Run a local HealthImaging for any AWS SDK or the AWS CLI, until Ctrl-C.
+    """Run a local HealthImaging for any AWS SDK or the AWS CLI. Ctrl-C stops it.
 
-    The first line on standard output is its URL, written when it is ready.
+    The first line on stdout is its URL, printed once it is ready.
 
     Example: bulkedit emulate --import dicom/
     """
 
     imports: Annotated[
         list[Path] | None,
-        _emulated("Import the DICOM files of this folder at the start; repeatable.", "DIR", ("--import",), common=True),
+        _emulated("Import the DICOM files of this folder at the start. Repeatable.", "DIR", ("--import",), common=True),
     ] = None
     demo: Annotated[bool, _emulated("Import the DICOM files of `bulkedit demo`.", common=True)] = False
-    port: Annotated[int, _emulated("Port to listen on; 0 takes a free one.", "N", common=True, least=0, most=65535)] = (
+    port: Annotated[int, _emulated("Port to listen on; 0: any free port.", "N", common=True, least=0, most=65535)] = (
         EMULATOR_PORT
     )
     state: Annotated[
         Path | None,
-        _emulated("Keep everything in this SQLite file; it survives a kill. Without it, memory.", "FILE", common=True),
+        _emulated(
+            "Keep all state in this SQLite file, which survives a kill. Default: in memory.", "FILE", common=True
+        ),
     ] = None
     service_version: Annotated[
         shared.ServiceVersion,
-        _emulated("Version of the service's documentation to keep to.", group=Group.RULES, common=True),
+        _emulated("Behave as this version of the service's documentation says.", group=Group.RULES, common=True),
     ] = shared.SERVICE
     switch: Annotated[
         list[str] | None,
         _emulated(
-            "Decide what the documentation leaves open; repeatable. A wrong name lists them all.",
+            "Choose a behaviour that the documentation does not specify. Repeatable. A wrong name lists all.",
             "NAME=CHOICE",
             group=Group.RULES,
         ),
@@ -386,53 +388,60 @@ class EmulateCommand:
     scale: Annotated[
         float,
         _emulated(
-            "What the documented request rates are multiplied by; inf is no throttling.",
+            "Factor for the documented request quotas; inf: no throttling.",
             "N",
             group=Group.TIME,
             common=True,
         ),
     ] = 1.0
     completion_time: Annotated[
-        float, _emulated("How long an update, copy or deletion takes.", "SECONDS", group=Group.TIME, least=0)
+        float, _emulated("Time that an update, copy or deletion takes.", "SECONDS", group=Group.TIME, least=0)
     ] = 0.5
     completion_sigma: Annotated[
-        float, _emulated("Spread that time lognormally by this much; 0 is fixed.", "N", group=Group.TIME, least=0)
+        float, _emulated("Sigma of the lognormal spread of that time; 0: fixed.", "N", group=Group.TIME, least=0)
     ] = 0.0
     completion_per_mb: Annotated[
-        float, _emulated("Add so much for each MB of metadata.", "SECONDS", group=Group.TIME, least=0)
+        float, _emulated("Additional time per MB of metadata.", "SECONDS", group=Group.TIME, least=0)
     ] = 0.0
     fault: Annotated[
         list[str] | None,
         _emulated(
-            "Let something go wrong, such as drop-after:rate=0.05; repeatable. A wrong kind lists them all.",
+            "Inject a fault, such as drop-after:rate=0.05. Repeatable. A wrong kind lists all.",
             "KIND[:NAME=VALUE,…]",
             group=Group.TIME,
             common=True,
         ),
     ] = None
-    seed: Annotated[int, _emulated("Of ids, times and faults: the same seed, the same run.", "N", group=Group.TIME)] = 0
+    seed: Annotated[int, _emulated("Seed of random ids, times and faults.", "N", group=Group.TIME)] = 0
     host: Annotated[
         str,
         _emulated(
-            "Address to listen on. Anything but loopback lets others in.", "ADDRESS", group=Group.ACCESS, common=True
+            "Address to listen on. Other machines can reach any but a loopback address.",
+            "ADDRESS",
+            group=Group.ACCESS,
+            common=True,
         ),
     ] = "127.0.0.1"
     allow_host: Annotated[
         list[str] | None,
         _emulated(
-            "Answer requests to this host name too, beside localhost and the machine's addresses; repeatable.",
+            "Also accept requests to this host name, beside localhost and the machine's addresses. Repeatable.",
             "NAME",
             group=Group.ACCESS,
         ),
     ] = None
     access_key: Annotated[
         str | None,
-        _emulated("Take only requests signed with this key (SigV4), and --secret-key.", "KEY", group=Group.ACCESS),
+        _emulated(
+            "Accept only requests signed (SigV4) with this key and --secret-key. Default: all.",
+            "KEY",
+            group=Group.ACCESS,
+        ),
     ] = None
     secret_key: Annotated[
         str | None,
         _emulated(
-            "The secret of --access-key. Set the variable, because others can see the command line.",
+            "The secret key for --access-key. Set the variable instead: other users can see the command line.",
             "KEY",
             group=Group.ACCESS,
             config=Config.NEVER,
@@ -441,7 +450,7 @@ class EmulateCommand:
     import_root: Annotated[
         list[Path] | None,
         _emulated(
-            "Let import jobs read and write below this folder, not below those of --import; repeatable.",
+            "Let import jobs read and write in this folder, instead of those of --import. Repeatable.",
             "DIR",
             group=Group.ACCESS,
             config=Config.OWN,
@@ -450,7 +459,7 @@ class EmulateCommand:
     log: LogOptions
     as_json: Annotated[
         bool,
-        Option("Say where it listens as one line of JSON.", None, ("--json",), common=True),
+        Option("Print the URL and settings as one JSON line.", None, ("--json",), common=True),
     ] = False
 
 
@@ -472,7 +481,7 @@ TAKEN: Final[dict[str, type]] = {
 
 
 def known() -> dict[str, list[Declared]]:
-    """The options of all commands by their name in `config.toml`."""
+    """The options of all commands, by their name in `config.toml`."""
     found: dict[str, list[Declared]] = {}
     for kind in TAKEN.values():
         for one in all_declared(kind).values():

@@ -1,4 +1,4 @@
-"""Where long work stands, while it runs: a line that is redrawn on a terminal, one line a minute elsewhere."""
+"""Progress of long operations: redrawn in place on a terminal, one line per minute elsewhere."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BAR: Final = 24  # columns
 
 
 async def show(numbers_: Callable[[], str]) -> None:
-    """Show a line of numbers, of work whose end nobody knows, until cancelled."""
+    """Show a line of numbers until cancelled, without a bar."""
     console = err()
     if not redraws(console):
         await _each_minute(lambda: console.print(_stamped(numbers_())))
@@ -47,7 +47,7 @@ async def show(numbers_: Callable[[], str]) -> None:
 
 @asynccontextmanager
 async def showing(numbers_: Callable[[], str]) -> AsyncIterator[None]:
-    """`show` for as long as the block takes; an error of the block leaves as it is, in no group."""
+    """`show` while the block runs. An error of the block is raised unchanged."""
     with first_error():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(show, numbers_)
@@ -56,7 +56,7 @@ async def showing(numbers_: Callable[[], str]) -> AsyncIterator[None]:
 
 
 async def watch(engine: Engine, *, as_json: bool) -> None:
-    """Show the run's numbers until cancelled; ``as_json`` adds a line a minute on standard output."""
+    """Show the run's numbers until cancelled. ``as_json``: also print a JSON line per minute on stdout."""
     async with anyio.create_task_group() as tasks:
         if as_json:
             tasks.start_soon(_each_minute, lambda: json_line(engine.progress().as_json()))
@@ -73,7 +73,7 @@ async def _each_minute(show: Callable[[], None]) -> None:
 
 
 def _stamped(line: str, clock: Callable[[], float] = time.time) -> str:
-    """A line with the time before it, if it goes to a file or a pipe: nobody sees there when it came."""
+    """Prefix a line with the time, unless it goes to a terminal."""
     return line if err().is_terminal else f"{utc(clock())}  {line}"
 
 
@@ -89,7 +89,7 @@ async def _redraw(engine: Engine) -> None:
 
 
 def picture(numbers: Numbers, width: int) -> RenderableType:
-    """A bar of the calls completed and the run's numbers: beside it where there is room, else below."""
+    """A bar of the completed calls, and the run's numbers: beside it if there is room, otherwise below."""
     bar = ProgressBar(total=max(numbers.calls, 1), completed=numbers.completed, width=min(_BAR, width))
     shown = packed(parts(numbers), width)
     drawn = Table.grid(padding=(0, 1))
@@ -102,7 +102,7 @@ def picture(numbers: Numbers, width: int) -> RenderableType:
 
 
 def parts(numbers: Numbers) -> list[str]:
-    """Calls completed of all, edits applied and not, in flight, rate, throttles, completion times, time left."""
+    """Completed calls, edits by outcome, calls in flight, rate, throttles, completion times, time left."""
     shown = [
         f"{numbers.completed:,}/{numbers.calls:,} calls",
         f"{numbers.outcomes.get(Outcome.APPLIED, 0):,} edits applied",
@@ -119,16 +119,16 @@ def parts(numbers: Numbers) -> list[str]:
 
 
 def bottleneck(numbers: Numbers) -> str | None:
-    """What to know where something else than the quota of updates held a run back."""
+    """Advice if something other than the update quota limited a run; otherwise None."""
     if numbers.limited_by is WaitReason.READS:
         return (
-            "Reads were the bottleneck: GetImageSet and ListImageSetVersions have quotas of their own (25/s each "
-            "unless AWS has raised them), and each update needs one or two looks. Ask AWS to raise them along with "
-            "that of updates."
+            "Reads were the bottleneck: GetImageSet and ListImageSetVersions have their own quotas (25/s each, unless "
+            "AWS has raised them), and each update needs one or two polls. Ask AWS to raise these quotas together "
+            "with the one of updates."
         )
     if numbers.limited_by is WaitReason.IN_FLIGHT:
         return (
-            "Updates in flight were the bottleneck: a data store takes 100 at once unless AWS has raised it. "
-            "After that, raise --max-in-flight."
+            "Updates in flight were the bottleneck: a data store allows 100 at once. Ask AWS to raise this quota, "
+            "then raise --max-in-flight."
         )
     return None

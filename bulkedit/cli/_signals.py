@@ -1,4 +1,4 @@
-"""The end of any command by a signal."""
+"""Ends a command on SIGTERM as on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Within, SIGTERM raises KeyboardInterrupt, as Ctrl-C does: what is being written is then removed."""
+    """In the block, SIGTERM raises KeyboardInterrupt like Ctrl-C, so that unfinished files are removed."""
     former = signal.getsignal(signal.SIGTERM)
     let_sigterm_interrupt()
     try:
@@ -24,6 +24,6 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def let_sigterm_interrupt() -> None:
-    """Let SIGTERM raise KeyboardInterrupt, in the main thread."""
+    """Make SIGTERM raise KeyboardInterrupt. Has no effect outside the main thread."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""What commands share while they work: numbers, the end by a signal where they only read, short collections."""
+"""Helpers of long commands: progress, signals, confirmation of endpoints, garbage collection."""
 
 from __future__ import annotations
 
@@ -33,26 +33,25 @@ _R = TypeVar("_R")
 
 @dataclass(slots=True)
 class Latest(Generic[_P]):
-    """The latest record of progress of some work."""
+    """The latest progress record of an operation."""
 
     progress: _P
 
     def note(self, progress: _P) -> None:
-        """Take in a newer one."""
+        """Replace the record with a newer one."""
         self.progress = progress
 
 
-async def attended(work: Callable[..., Awaitable[_R]], words: Callable[[_P], str], latest: Latest[_P]) -> _R:
-    """Do work that tells its progress and can be stopped: its numbers are shown, and Ctrl-C or SIGTERM stops it.
+async def with_progress(work: Callable[..., Awaitable[_R]], text: Callable[[_P], str], latest: Latest[_P]) -> _R:
+    """Await ``work(progress=…, stop=…)`` while its progress is shown. Ctrl-C or SIGTERM stops it.
 
-    ``work`` is called with ``progress`` and ``stop``; ``words`` says a record of progress in a line. Raises what
-    ``work`` raises, so StoppedError after a signal.
+    ``text``: formats a progress record as one line. Raises as ``work`` does: StoppedError after a signal.
     """
     stop = StopSignal()
     with first_error():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_send_on_signal, stop)
-            tasks.start_soon(show, lambda: words(latest.progress))
+            tasks.start_soon(show, lambda: text(latest.progress))
             result = await work(progress=latest.note, stop=stop)
             tasks.cancel_scope.cancel()
     return result
@@ -64,15 +63,16 @@ async def _send_on_signal(stop: StopSignal) -> None:
             stop.send()
 
 
-def agreed_connection(run: Run, where: Where) -> Connection:
-    """How to reach the run's data store, as `agreed_where` says. Raises as `connection_of`."""
-    return connection_of(run, agreed_where(run, where))
+def confirmed_connection(run: Run, where: Where) -> Connection:
+    """The connection to the run's data store, with the endpoint of `confirmed_where`. Raises as `connection_of`."""
+    return connection_of(run, confirmed_where(run, where))
 
 
-def agreed_where(run: Run, where: Where) -> Where:
-    """How to reach the run's data store; asks a person first if the run's endpoint is neither AWS's nor this machine's.
+def confirmed_where(run: Run, where: Where) -> Where:
+    """How to reach the run's data store. Asks the user if the run's endpoint is neither AWS nor this machine.
 
-    A run folder may come from others. If no person is asked, `bulkedit.runs.connection.connection_of` refuses it.
+    A run folder may come from another person. If the user cannot be asked, `bulkedit.runs.connection.connection_of`
+    refuses such an endpoint.
     """
     url = run.settings["connection"].get("endpoint_url")
     if not isinstance(url, str):
@@ -87,19 +87,19 @@ def agreed_where(run: Run, where: Where) -> Where:
 
 @contextlib.contextmanager
 def received_signals() -> Iterator[AsyncIterator[signal.Signals]]:
-    """Ctrl-C and SIGTERM as they come in. Afterwards they interrupt, as in `bulkedit.cli._signals.ended_by_signals`."""
+    """Receive Ctrl-C and SIGTERM. After the block they raise KeyboardInterrupt, as in `ended_by_signals`."""
     try:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             yield signals
     finally:
-        let_sigterm_interrupt()  # the event loop leaves Python's default, which is to die at once
+        let_sigterm_interrupt()  # the event loop has restored Python's default, which ends the process at once
 
 
 @contextlib.contextmanager
 def short_collections() -> Iterator[None]:
-    """Garbage collections look at nothing that is there already.
+    """Exclude existing objects, such as imported modules, from garbage collection in the block.
 
-    All that was imported is, and to go through it would hold up the event loop for 50 ms and more.
+    Otherwise each full collection would block the event loop for 50 ms or more.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""The application: its commands in the order of use, and the one place where errors become exit codes."""
+"""The typer application: loads commands, and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
 
 
 class CommandGroup(TyperGroup):
-    """The commands, each imported when it is chosen: `--help` and completion need only their names and summaries."""
+    """The commands. Each is imported when it is called; `--help` and completion need only names and summaries."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - typer's
         shown = {name: TyperCommand(name, help=place.summary) for name, place in COMMANDS.items()}
         super().__init__(**{**settings, "commands": shown})
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        """Name, the command itself, and its arguments."""
+        """The name, the loaded command, and its arguments."""
         name, shown, rest = super().resolve_command(ctx, args)
         return name, shown and load_command(str(shown.name)), rest
 
     def make_context(self, *args: Any, **options: Any) -> Context:  # noqa: ANN401 - typer's
-        """As typer does it."""
+        """As in typer, with safe texts."""
         with safe_texts():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - typer's
-        """As typer does it."""
+        """As in typer, with safe texts."""
         with safe_texts():
             return super().invoke(ctx)
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """As typer does it."""
+        """As in typer, with safe texts."""
         with safe_texts(now=True):
             super().format_help(ctx, formatter)
 
@@ -82,7 +82,7 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    # without a handler, Python writes what libraries log to standard error: the SDK's warnings come with tracebacks
+    # without a handler, Python would print the warnings of libraries, the SDK's with tracebacks, on stderr
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(logging.NullHandler())
     own, warnings = logging.getLogger("bulkedit"), _Warnings(logging.WARNING)
@@ -91,14 +91,14 @@ def _main(
 
 
 class _Warnings(logging.Handler):
-    """Shows what `bulkedit` warns of on standard error, each text once in a command."""
+    """Prints warnings of `bulkedit` on stderr, each text once per command."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
         self._shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == "bulkedit.log":  # `bulkedit._log` writes these where they belong
+        if record.name == "bulkedit.log":  # written by the handlers of `bulkedit._log`
             return
         text = record.getMessage()
         if text not in self._shown:
@@ -107,7 +107,7 @@ class _Warnings(logging.Handler):
 
 
 def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with every error said in words and turned into its exit code."""
+    """Wrap a command: print every error as a message, and turn it into its exit code."""
 
     @functools.wraps(command)
     def run(*args: Any, **values: Any) -> None:  # noqa: ANN401 - typer has checked them
@@ -126,24 +126,24 @@ def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
             err().print("Interrupted.")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except BrokenPipeError:
-            # whoever read our output has gone; nothing more can be said there
+            # the reader of stdout is gone; discard the rest
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(EXIT_FATAL) from None
         except typer.Exit:
             raise
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user, and no text that may hold values
-            from bulkedit.cli._logging import tell_of_defect
+            from bulkedit.cli._logging import report_defect
 
-            err().print(f"error: bulkedit met a defect of its own: {_place(error)}.")
-            err().print("What was recorded is in the run's ledger; resume goes on from there.")
-            tell_of_defect(error)
+            err().print(f"error: this is a defect in bulkedit: {_place(error)}.")
+            err().print("The ledger of a run has all recorded results; bulkedit resume continues from there.")
+            report_defect(error)
             raise typer.Exit(EXIT_FATAL) from None
 
     return run
 
 
 def _logged(name: str, values: dict[str, Any]) -> AbstractContextManager[None]:
-    """The log of a command that works long; others start in a moment, and have none."""
+    """The log of a command with log options; other commands are short and have none."""
     if "verbose" not in values:
         return nullcontext()
     from bulkedit.cli._logging import logged
@@ -153,7 +153,7 @@ def _logged(name: str, values: dict[str, Any]) -> AbstractContextManager[None]:
 
 @functools.cache
 def load_command(name: str) -> Command:
-    """A command with all that it takes; its module is imported when it is carried out."""
+    """Make a command with its parameters. The module of its function is imported when it is called."""
     from bulkedit.cli import _parameters as parameters
     from bulkedit.cli._declared import command as declared
 
@@ -171,7 +171,7 @@ def _function(name: str) -> Callable[..., None]:
 
 
 def _place(error: BaseException) -> str:
-    """Kind and place of an exception, without its text."""
+    """Type and source line of an exception, without its text."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     frames = traceback.extract_tb(error.__traceback__)

@@ -20,7 +20,7 @@ from bulkedit._printable import printable
 from bulkedit._words import plural
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line
 from bulkedit.cli._progress import bottleneck, watch
-from bulkedit.cli._working import agreed_connection, received_signals, short_collections
+from bulkedit.cli._working import confirmed_connection, received_signals, short_collections
 from bulkedit.cli.plan import PlanningMessages, plan_line, show_plan, show_warnings
 from bulkedit.cli.report import closing_lines
 from bulkedit.client.connect import Connection, connect
@@ -50,12 +50,12 @@ if TYPE_CHECKING:
     from bulkedit.runs.summary import RunSummary
 
 _REPORT: Final = "bulkedit report RUN"
-_RESUME: Final = "bulkedit resume RUN"  # as the errors of ledger and engine say it, which do not know the folder
+_RESUME: Final = "bulkedit resume RUN"  # in error texts of ledger and engine, which do not know the run's folder
 
 
 def apply(options: ApplyCommand, _: typer.Context) -> None:
-    """Carry `bulkedit apply` out."""
-    EngineOptions.of(options.running)  # what is wrong with them is said before anything else happens
+    """Run `bulkedit apply`."""
+    EngineOptions.of(options.running)  # raises UsageError for invalid options before anything else happens
     plan = _plan_of(options)
     if options.digest is not None:
         require_digest(plan, options.digest)
@@ -63,17 +63,17 @@ def apply(options: ApplyCommand, _: typer.Context) -> None:
         _show(plan, as_json=options.as_json)
         err().print("Nothing was sent: --dry-run.")
         return
-    own = [plan.folder] if plan.folder != Path(options.source) else []  # a plan that the user made stays in any case
-    with removed_unless_started(own, typer.Abort, report=err().print):
+    own = [plan.folder] if plan.folder != Path(options.source) else []  # a plan that the user made is never removed
+    with removed_unless_started(own, typer.Abort, told=err().print):
         if options.as_json:
             show_warnings(plan, err())
         else:
             show_plan(plan)
-        agreed = {"yes": options.yes, "delete_originals": options.listing.delete_originals}
-        _require_agreement(plan, **agreed)
+        confirmations = {"yes": options.yes, "delete_originals": options.listing.delete_originals}
+        _require_confirmable(plan, **confirmations)
 
         def create() -> runs.Run:
-            _ask(plan, **agreed)
+            _confirm(plan, **confirmations)
             now = datetime.now(UTC)
             settings: runs.RunSettings = {
                 "connection": options.where.as_settings(),
@@ -89,9 +89,9 @@ def apply(options: ApplyCommand, _: typer.Context) -> None:
 
 
 def resume(options: ResumeCommand, _: typer.Context) -> None:
-    """Carry `bulkedit resume` out."""
+    """Run `bulkedit resume`."""
     found = runs.load(options.run)
-    connection = agreed_connection(found, options.where)
+    connection = confirmed_connection(found, options.where)
     with _naming_resume(found):
         resume_options = ResumeOptions(options.strategy, assume_unknown=options.assume_unknown)
         code = anyio.run(partial(_connected, connection, lambda: found, resume_options, as_json=options.as_json))
@@ -101,9 +101,9 @@ def resume(options: ResumeCommand, _: typer.Context) -> None:
 async def _connected(
     connection: Connection, begun: Callable[[], runs.Run], resume_options: ResumeOptions | None = None, *, as_json: bool
 ) -> int:
-    """Say where requests go, begin, and run to an end: over one client, so that credentials are asked for once.
+    """Print the destination, start the run, and carry it out. One client, so that credentials are loaded once.
 
-    ``begun`` may ask the user, which holds up nothing: no request is under way.
+    ``begun`` may block to ask the user: no request is in flight.
     """
     async with connect(connection) as client:
         (await client.destination()).announce()
@@ -113,9 +113,7 @@ async def _connected(
 def _plan_of(options: ApplyCommand) -> SavedPlan:
     source, folder = options.source, Path(options.source)
     if source != "-" and not folder.exists() and not folder.suffix:
-        raise UsageError(
-            "there is neither a plan nor an edit list.", where=source, hint="Make a plan: bulkedit plan EDITS -o DIR"
-        )
+        raise UsageError("no plan or edit list found.", where=source, hint="Make a plan: bulkedit plan EDITS -o DIR")
     if source == "-" or not folder.is_dir():
         return plan_list(
             source, options.datastore_id, options.listing, folder=None, where=options.where, listener=PlanningMessages()
@@ -133,41 +131,41 @@ def _show(plan: SavedPlan, *, as_json: bool) -> None:
         show_plan(plan)
 
 
-def _require_agreement(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
-    """Raises UsageError if the user has not agreed to the calls of a plan, and cannot be asked."""
+def _require_confirmable(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
+    """Raises UsageError if the user has not confirmed the calls of a plan, and cannot be asked."""
     if not plan.counts["calls"] or (interactive() and not yes):
         return
     require_deletion_asked(plan, delete_originals=delete_originals)
     if not yes:
-        raise UsageError(f"nobody is there to confirm {_what(plan)}.", hint="To apply from a script: --yes")
+        raise UsageError(
+            f"cannot ask for confirmation of {_what(plan)}: not on a terminal.", hint="To apply from a script: --yes"
+        )
 
 
 def _what(plan: SavedPlan) -> str:
     return f"{plural(plan.counts['calls'], 'call')} to data store {printable(plan.datastore_id)}"
 
 
-def _ask(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
+def _confirm(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
     if yes or not plan.counts["calls"]:
         return
-    # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
+    # polars has installed its own handler, which would delay Ctrl-C until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
     agreed = confirmed(f"Send {_what(plan)} (plan {plan.short_digest})?")
     deleted = plan.counts.get("originals_deleted", 0)
     if agreed and deleted and not delete_originals:
-        agreed = confirmed(f"Delete {plural(deleted, 'original image set')} for good?")
+        agreed = confirmed(f"Permanently delete {plural(deleted, 'original image set')}?")
     if not agreed:
         err().print("Nothing was sent.")
         raise typer.Exit(EXIT_OK)
 
 
-async def carry_out(
-    run: runs.Run, client: AwsClient, resume_options: ResumeOptions | None = None, *, as_json: bool
-) -> int:
-    """Run to an end of whatever kind, say how it ended, and return the exit code."""
+async def carry_out(run: runs.Run, client: AwsClient, going_on: GoingOn | None = None, *, as_json: bool) -> int:
+    """Carry out a run until it ends or is stopped, print the result, and return the exit code."""
     err().print(f"Run {printable(run.folder)}")
     with _naming_resume(run):
-        told = _ResumeMessages(run)
-        async with engine_of(run, client, resume_options, told.resumption, told.reconciled) as engine:
+        messages = _ResumeMessages(run)
+        async with engine_of(run, client, going_on, messages.resumption, messages.reconciled) as engine:
             interrupted = await _run(engine, as_json=as_json)
             ended = engine.progress()
     summary = summary_of(run)
@@ -192,9 +190,9 @@ def _exit_code(summary: RunSummary, *, interrupted: bool) -> int:
 
 @contextmanager
 def _naming_resume(run: runs.Run) -> Iterator[None]:
-    """Errors below do not know the run's folder; what they say to type names it here.
+    """Put the run's folder into the commands of error texts, which do not know it.
 
-    An error that says nothing of a resume gets no such advice: it would only come again.
+    An error without such a command gets none, because a resume would fail again.
     """
     try:
         yield
@@ -210,7 +208,7 @@ def _naming(text: str, run: runs.Run) -> str:
 
 
 class _ResumeMessages:
-    """Says before a resume what it rests on and what it will do."""
+    """Prints before a resume what was found in the ledger, and what will be sent."""
 
     def __init__(self, run: runs.Run) -> None:
         self._run = run
@@ -223,23 +221,23 @@ class _ResumeMessages:
 
 
 def reconciliation_line(found: Reconciled) -> str:
-    """What `--assume-unknown` has found, in one sentence."""
+    """The result of `--assume-unknown`, in one sentence."""
     parts = [
-        f"{plural(found.made, 'call')} found made in a version of the image set",
-        f"{found.already_there:,} found there already",
-        f"{found.outcome_unknown:,} not made, and in doubt as a request may still be on its way",
-        f"{found.overtaken:,} not made, though a later one was (failed)",
-        f"{found.unknown:,} that cannot be told (failed, and never sent again)",
+        f"{plural(found.made, 'call')} applied by a version of the image set",
+        f"{found.held:,} already satisfied",
+        f"{found.doubtful:,} not applied, with an unknown outcome because a request may still arrive",
+        f"{found.overtaken:,} not applied although a later one was (failed)",
+        f"{found.unknown:,} that cannot be determined (failed, and never sent again)",
     ]
-    kept = f" The former ledger is kept with {found.stamp} in its name." if found.stamp else ""
+    kept = f" The old ledger is kept with {found.stamp} in its name." if found.stamp else ""
     return (
-        f"Compared: what is left of the ledger proves {plural(found.proven, 'call')}; of the others, "
-        f"{', '.join(parts)}, and {found.not_made:,} not made.{kept}"
+        f"Compared: the ledger proves the outcome of {plural(found.proven, 'call')}; of the others, "
+        f"{', '.join(parts)}, and {found.left:,} not applied.{kept}"
     )
 
 
 def resumption_line(found: Resumption) -> str:
-    """What a resume will do, in one sentence."""
+    """What a resume will send, in one sentence."""
     todo = [f"{plural(found.outcome_unknown, 'call')} with an unknown outcome first"]
     if found.sends_new:
         todo.append(f"{found.new:,} without an outcome sent")
@@ -247,7 +245,7 @@ def resumption_line(found: Resumption) -> str:
         todo.append(f"{len(found.again):,} not applied sent again")
     left = [f"{found.completed:,} completed left alone"]
     if found.overtaken:
-        left.append(f"{found.overtaken:,} of them because a later edit has changed the same place since")
+        left.append(f"{found.overtaken:,} of them because a later edit has changed the same attribute since")
     if not found.sends_new and found.new:
         left.append(f"{found.new:,} without an outcome left for later")
     return f"Resuming with --strategy {found.strategy}: {', '.join(todo)}; {', '.join(left)}."
@@ -266,7 +264,7 @@ async def _run(engine: Engine, *, as_json: bool) -> bool:
 
 
 class _Signals:
-    """The first Ctrl-C or SIGTERM drains; the second leaves at once."""
+    """The first Ctrl-C or SIGTERM waits for calls in flight; the second stops at once."""
 
     def __init__(self, engine: Engine, scope: anyio.CancelScope) -> None:
         self._engine = engine
@@ -280,7 +278,7 @@ class _Signals:
                 if self.count > 1:
                     self._scope.cancel()
                     return
-                under_way = self._engine.counters.in_flight
-                waiting = f"; waiting for {plural(under_way, 'image set')}" if under_way else ""
-                err().print(f"Stopping: nothing new is sent{waiting}. Again to leave at once.")
+                in_flight = self._engine.counters.in_flight
+                waiting = f"; waiting for {plural(in_flight, 'image set')}" if in_flight else ""
+                err().print(f"Stopping: nothing new is sent{waiting}. Press Ctrl-C again to stop at once.")
                 self._engine.stop.drain()

@@ -1,4 +1,4 @@
-"""`bulkedit audit`: what still identifies patients after a run. `bulkedit deid --check` is the same."""
+"""`bulkedit audit`, and `bulkedit deid --check`, which does the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bulkedit._progress import Phase, WorkProgress
 from bulkedit._words import duration, plural
 from bulkedit.audits.job import Audit, audit_run, kept_by
 from bulkedit.cli._console import command, err, json_line, out, print_rows
-from bulkedit.cli._working import Latest, agreed_where, attended
+from bulkedit.cli._working import Latest, confirmed_where, with_progress
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, StoppedError
 from bulkedit.runs import folder as runs
 
@@ -32,20 +32,20 @@ _SHOWN: Final = 10  # lines of one kind
 
 
 def audit(options: AuditCommand, _: typer.Context) -> None:
-    """Carry `bulkedit audit` out."""
+    """Run `bulkedit audit`."""
     audited(options.run, options.auditing, options.where, as_json=options.as_json)
 
 
 def audited(folder: Path, options: AuditOptions, where: Where, *, as_json: bool) -> None:
-    """Audit a run, say what was found, and exit: 0 if nothing was."""
-    kept_by(options.deid_profile)  # what is wrong with the profile is said before a question
+    """Audit a run, print the findings, and exit: with 0 if there are none."""
+    kept_by(options.deid_profile)  # raises for an invalid profile before the user is asked anything
     run = runs.load(folder)
     began = time.monotonic()
-    work = partial(audit_run, run, options, where=agreed_where(run, where))
+    work = partial(audit_run, run, options, where=confirmed_where(run, where))
     try:
-        found = anyio.run(attended, work, _words, Latest(WorkProgress()))
+        found = anyio.run(with_progress, work, _words, Latest(WorkProgress()))
     except StoppedError:
-        err().print("Interrupted. Nothing is written; the same command begins anew.")
+        err().print("Interrupted. Nothing is written; the same command starts again.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     seconds = time.monotonic() - began
     if as_json:
@@ -66,7 +66,7 @@ def _words(progress: WorkProgress) -> str:
     return f"{progress.done:,}/{progress.total:,} image sets · {findings} · {progress.throttled:,} throttled"
 
 
-# -- what is said -----------------------------------------------------------------------------------------------------
+# -- output -----------------------------------------------------------------------------------------------------------
 
 
 def _json(found: Audit, seconds: float) -> None:
@@ -80,16 +80,16 @@ def _json(found: Audit, seconds: float) -> None:
 def _show(run: Run, found: Audit, seconds: float) -> None:
     summary, console = found.summary, out()
     console.print(
-        f"Run {run.id} checked: {plural(summary['image_sets'], 'image set')} held against what they were before it. "
+        f"Run {run.id} audited: {plural(summary['image_sets'], 'image set')} compared with their version before it. "
         f"{duration(seconds)}."
     )
     print_rows(_table(summary))
     _show_findings(found.findings)
     _show_undone(found.undone)
     for risk, count in summary["risks"].items():
-        console.print(f"Look at the images of {plural(count, 'image set')}: {risk}.")
-    console.print(f"\nAll of it, as Parquet and CSV:  {printable(found.folder)}")
-    console.print("texts.csv there holds health data, for a person to read. Pixels are not looked at.")
+        console.print(f"Inspect the images of {plural(count, 'image set')}: {risk}.")
+    console.print(f"\nAll results, as Parquet and CSV:  {printable(found.folder)}")
+    console.print("texts.csv there contains health data, for a person to read. Pixels are not examined.")
 
 
 def _table(summary: CheckSummary) -> list[tuple[str, str]]:
@@ -97,24 +97,24 @@ def _table(summary: CheckSummary) -> list[tuple[str, str]]:
     found = f"{summary['findings']:,} in {plural(summary['with_findings'], 'image set')}: {kinds}"
     table = [("findings", found if summary["findings"] else "none")]
     if summary["kept"]:
-        table.append(("not asked", f"{', '.join(summary['kept'])}: the profile keeps them"))
+        table.append(("not checked", f"{', '.join(summary['kept'])}: the profile keeps them"))
     if "uid" not in summary["kept"]:
         apart = summary["uids_parted"] + summary["uids_joined"]
-        end = f"{apart:,} of them no longer meet" if apart else "closed over the run"
+        end = f"{apart:,} of them no longer match" if apart else "consistent across the run"
         table.append(("references", f"{summary['uids']:,} UIDs, {end}"))
     if summary["undone"]:
         table.append(("not done", f"{plural(summary['undone'], 'image set')} with edits that were not applied"))
     if summary["set_aside"]:
-        table.append(("set aside", f"{plural(summary['set_aside'], 'row')} of the list that the plan has no edit for"))
-    older = f"{plural(summary['older_versions'], 'older version')}, which keep what was removed: editing purges nothing"
+        table.append(("set aside", f"{plural(summary['set_aside'], 'row')} of the list without an edit in the plan"))
+    older = f"{plural(summary['older_versions'], 'older version')}, which still contain what edits have removed"
     table.append(("history", older))
-    texts = f"{plural(summary['texts'], 'distinct text')} as before, for a person to read"
+    texts = f"{plural(summary['texts'], 'distinct text')} unchanged, for a person to read"
     more = f"; {summary['texts_untold']:,} more left out" if summary["texts_untold"] else ""
     return [*table, ("free text", texts + more)]
 
 
 def _show_findings(findings: pl.DataFrame) -> None:
-    """Findings of one kind at one place together; paths hold keywords and no value."""
+    """Print the findings, grouped by kind and path. Paths contain keywords, no values."""
     if not findings.height:
         return
     place = findings["path"].str.replace_all(r"\[\d+\]", "")
@@ -142,12 +142,12 @@ _HOW: Final = {"unchanged": "unchanged in", "whole": "as the value of", "inside"
 
 
 def _left(found: Audit, folder: Path, options: AuditOptions) -> None:
-    """What was not read, and what to type."""
+    """Print which image sets were not read, and what to type."""
     if found.archived:
         count = len(found.archived)
         which = "image set is archived and was" if count == 1 else "image sets are archived and were"
-        err().print(f"{count:,} {which} not read: reading moves to the frequent tier for 30 days.")
+        err().print(f"{count:,} {which} not read, because that moves them to the frequent tier for 30 days.")
         profile = ["--deid-profile", options.deid_profile] if options.deid_profile is not None else []
-        err().print(f"To read them too:  {command('audit', folder, *profile, '--read-archived')}")
+        err().print(f"To also read them:  {command('audit', folder, *profile, '--read-archived')}")
     for reason, count in found.unread.items():
         err().print(f"{plural(count, 'image set')} could not be read ({reason}).")

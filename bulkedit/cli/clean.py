@@ -1,4 +1,4 @@
-"""`bulkedit clean`, and what every other command removes when it starts."""
+"""`bulkedit clean`, and the removal of drafts at the start of every other command."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     from bulkedit.cli._parameters import CleanCommand
 
-_DEFAULT_PLACES: Final = (Path(), Path("plans"), Path("runs"))  # where commands write if no place is named
+_DEFAULT_PLACES: Final = (Path(), Path("plans"), Path("runs"))  # where commands write by default
 _WHY_LEFT: Final = {
-    Holder.OTHER: "a running process works on it",
-    Holder.UNKNOWN: "another user's, or on a file system without locks: it may be in use",
+    Holder.OTHER: "a running process uses it",
+    Holder.UNKNOWN: "it may be in use: it belongs to another user, or the file system has no locks",
 }
 
 
 def clean(options: CleanCommand, _: typer.Context) -> None:
-    """Carry `bulkedit clean` out."""
+    """Run `bulkedit clean`."""
     folder, dry_run, as_json = options.folder, options.dry_run, options.as_json
     if not folder.is_dir():
-        raise UsageError("there is no such folder.", where=str(folder), hint="Name the folder to look in.")
+        raise UsageError("folder not found.", where=str(folder), hint="Name the folder to search.")
     done = "would be removed" if dry_run else "removed"
     counts: Counter[str] = Counter()
     for draft in drafts_under(folder):
@@ -48,8 +48,8 @@ def clean(options: CleanCommand, _: typer.Context) -> None:
 
 
 def remove_leftovers_here() -> None:
-    """Remove drafts that no process works on from the working folder and the default folders in it, and say so."""
-    gone = [draft for place in _DEFAULT_PLACES for draft in remove_leftovers(place)]
-    if gone:
-        names = ", ".join(map(printable, gone))
-        err().print(f"Removed {plural(len(gone), 'draft')} that a killed command had left: {names}")
+    """Remove unused drafts from the present folder and the default folders in it, and print their names."""
+    removed = [draft for place in _DEFAULT_PLACES for draft in remove_leftovers(place)]
+    if removed:
+        names = ", ".join(map(printable, removed))
+        err().print(f"Removed {plural(len(removed), 'draft')} that a killed command had left: {names}")

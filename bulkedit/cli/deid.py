@@ -1,4 +1,4 @@
-"""`bulkedit deid`: an edit list that de-identifies image sets."""
+"""`bulkedit deid`: writes an edit list that de-identifies image sets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bulkedit._progress import WorkProgress
 from bulkedit._words import duration, plural
 from bulkedit.cli._console import as_flags, confirmed, err, interactive, json_line, out, print_rows
 from bulkedit.cli._parameters import DeidCommand
-from bulkedit.cli._working import Latest, attended
+from bulkedit.cli._working import Latest, with_progress
 from bulkedit.cli.audit import audited
 from bulkedit.cli.plan import PlanningMessages, apply_command, plan_line, show_plan
 from bulkedit.deidentification.job import MOVES, Deidentified, deidentify
@@ -37,7 +37,7 @@ from bulkedit.plans.from_list import plan_list
 
 
 def deid(options: DeidCommand, context: typer.Context) -> None:
-    """Carry `bulkedit deid` out."""
+    """Run `bulkedit deid`."""
     deriving, where, datastore, as_json = options.deriving, options.where, options.datastore_id, options.as_json
     if options.new_key is not None:
         _make_key(context, options.new_key, as_json=as_json)
@@ -50,7 +50,7 @@ def deid(options: DeidCommand, context: typer.Context) -> None:
         )
         audited(options.check, auditing, where, as_json=as_json)
     if deriving.deid_profile is None:
-        _require_no_mistake(where.profile)
+        _require_aws_profile(where.profile)
     elif options.explain:
         _explain(deidentification.load_profile(deriving.deid_profile), as_json=as_json)
         return
@@ -64,7 +64,7 @@ def deid(options: DeidCommand, context: typer.Context) -> None:
     )
     from_list.check(listing)
     if options.plan is not None and not datastore:
-        raise UsageError("a plan is for a data store.", hint="Give it: `datastore_id=ID`")
+        raise UsageError("--plan needs a data store.", hint="Give it: `datastore_id=ID`")
     deriving.check_for(options.out, datastore)
     work = partial(
         deidentify,
@@ -73,14 +73,14 @@ def deid(options: DeidCommand, context: typer.Context) -> None:
         datastore,
         where=where,
         standard_input=_standard_input(deriving),
-        agree=partial(_agreed, deriving, yes=options.yes),
+        agree=partial(_may_read_archived, deriving, yes=options.yes),
     )
     began = time.monotonic()
     latest = Latest(WorkProgress())
     try:
-        made = anyio.run(attended, work, _words, latest)
+        made = anyio.run(with_progress, work, _words, latest)
     except StoppedError:
-        err().print(f"Interrupted, with {plural(latest.progress.done, 'image set')} kept. The same command goes on.")
+        err().print(f"Interrupted, with {plural(latest.progress.done, 'image set')} kept. The same command continues.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _close(made, time.monotonic() - began, as_json=as_json)
     if options.plan is not None and made.edits:
@@ -90,7 +90,7 @@ def deid(options: DeidCommand, context: typer.Context) -> None:
 
 
 def _standard_input(options: DeidOptions) -> io.BytesIO:
-    """Standard input, if a selection means it: read before the work begins, so that Ctrl-C can end the reading."""
+    """Standard input, if a selection needs it. Read before the work starts, so that Ctrl-C can end the read."""
     wanted = any(one.endswith("=@-") for one in options.select)
     return io.BytesIO(sys.stdin.buffer.read() if wanted else b"")
 
@@ -101,30 +101,30 @@ def _words(progress: WorkProgress) -> str:
     return " · ".join([*parts, f"{progress.throttled:,} throttled"])
 
 
-def _agreed(deriving: DeidOptions, count: int, *, yes: bool) -> bool:
-    """Whether archived image sets may be read; asks a person, unless that is not wanted."""
+def _may_read_archived(deriving: DeidOptions, count: int, *, yes: bool) -> bool:
+    """Whether archived image sets may be read. Asks the user, unless ``yes``."""
     asks = interactive() and not yes
     if not (deriving.read_archived or asks):
         return False
     err().print(f"{plural(count, 'image set')} {MOVES}.")
-    return deriving.read_archived or confirmed("Go on?", abort=True)
+    return deriving.read_archived or confirmed("Continue?", abort=True)
 
 
-def _require_no_mistake(profile: str | None) -> None:
-    """Raises UsageError if the AWS profile was meant as one of de-identification, which `--profile` once was."""
+def _require_aws_profile(profile: str | None) -> None:
+    """Raises UsageError if `--profile` names a de-identification profile, as it did in older versions."""
     if profile is not None and (profile in deidentification.SHIPPED or profile.endswith(".toml")):
         raise UsageError(
             "--profile is the AWS profile.",
-            likely="A de-identification profile was meant.",
-            hint=f"Give it so: --deid-profile {profile}",
+            likely="You mean a de-identification profile.",
+            hint=f"Use: --deid-profile {profile}",
         )
 
 
 def _plan(
     made: Deidentified, datastore: str | None, listing: ListOptions, folder: Path, where: Where, *, as_json: bool
 ) -> None:
-    """Plan the edit list and say how it came out."""
-    if listing.inventory is None and made.inventory is not None:  # it knows the studies, so calls can be theirs
+    """Plan the edit list, and print the plan."""
+    if listing.inventory is None and made.inventory is not None:  # it has the studies, so calls can be study-wide
         received.require_file(made.inventory)
         listing = replace(listing, inventory=made.inventory)
     saved = plan_list(str(made.file), datastore, listing, folder=folder, where=where, listener=PlanningMessages())
@@ -136,7 +136,7 @@ def _plan(
 
 
 def _make_key(context: typer.Context, file: Path, *, as_json: bool) -> None:
-    """Make a key and say what it is for. Raises UsageError if anything else is asked for too."""
+    """Make a key, and print how to use it. Raises UsageError if other options are given."""
     others = [
         parameter.opts[0]
         for parameter in context.command.params
@@ -150,18 +150,18 @@ def _make_key(context: typer.Context, file: Path, *, as_json: bool) -> None:
         return
     console = out()
     console.print(f"{file}: a new key. Only you can read it.")
-    console.print("Keep it: without it, the same patient gets another pseudonym next time.")
-    console.print("Never store it with the released data: it leads from each pseudonym back to the patient.")
+    console.print("Keep it: with another key, the same patient gets another pseudonym.")
+    console.print("Never store it with the released data: with the key, pseudonyms can be traced back to patients.")
     console.print(f"To use it:  bulkedit deid … --key {shlex.quote(str(file))}")
 
 
 def _is_typed(context: typer.Context, name: str | None) -> bool:
-    """Whether an option is on the command line itself, not in the environment."""
+    """Whether an option is given on the command line, not in the environment."""
     source = context.get_parameter_source(name) if name else None
     return source is not None and source.name == "COMMANDLINE"
 
 
-# -- what is said --------------------------------------------------------------------------------------------------
+# -- output --------------------------------------------------------------------------------------------------------
 
 
 def _close(made: Deidentified, seconds: float, *, as_json: bool) -> None:
@@ -188,7 +188,7 @@ def _close(made: Deidentified, seconds: float, *, as_json: bool) -> None:
     shown = [
         ("profile", f"{made.profile}, PS3.15 Annex E {made.edition}"),
         ("key", f"fingerprint {made.key}"),
-        ("image sets", f"{made.image_sets:,}, of which {made.changed:,} have something to change"),
+        ("image sets", f"{made.image_sets:,}, of which {made.changed:,} need edits"),
         ("unreachable", f"{made.unreachable:,}"),
     ]
     print_rows(shown)
@@ -197,10 +197,8 @@ def _close(made: Deidentified, seconds: float, *, as_json: bool) -> None:
         head = "Unreachable" if kind.unreachable else "Note"
         count, where = plural(line["times"], "time"), plural(line["image_sets"], "image set")
         console.print(f"{head}: {line['level']} {line['attribute']} ({count}, {where}): {as_flags(kind.text)}")
-    console.print("The list holds health data, as its record does: only you can read them.")
-    console.print(
-        "Editing purges nothing: older versions of an image set keep what is removed. Pixels are not looked at."
-    )
+    console.print("The list and its record contain health data: only you can read them.")
+    console.print("Older versions of an image set still contain what edits have removed. Pixels are not examined.")
 
 
 def _finding_lines(findings: pl.DataFrame) -> list[dict[str, Any]]:
@@ -211,7 +209,7 @@ def _finding_lines(findings: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _explain(profile: deidentification.DeidProfile, *, as_json: bool) -> None:
-    """What a profile does to every attribute that it or Annex E names."""
+    """Print the rule of a profile for every attribute that it or Annex E lists."""
     made = deidentification.ProfileRules(profile)
     lines = []
     for name in dicom.keywords():
@@ -231,7 +229,7 @@ def _explain(profile: deidentification.DeidProfile, *, as_json: bool) -> None:
     console.print(f"{profile.name}: {profile.description}")
     options = ", ".join(name for name in deidentification.OPTIONS if name in profile.options)
     console.print(f"PS3.15 Annex E {profile.edition}; options: {options or 'none'}")
-    console.print("\nWhat decides, first to last:")
+    console.print("\nPrecedence of rules, highest first:")
     for number, text in enumerate(deidentification.PRECEDENCE, 1):
         console.print(f"  {number:>2}  {text}")
     console.print()

@@ -27,7 +27,7 @@ _SHOWN_REASONS: Final = 5  # for files that were skipped
 
 
 def emulate(options: EmulateCommand, context: typer.Context) -> None:
-    """Carry `bulkedit emulate` out."""
+    """Run `bulkedit emulate`."""
     from bulkedit.emulator import CompletionTime, Settings
 
     try:
@@ -53,19 +53,19 @@ def emulate(options: EmulateCommand, context: typer.Context) -> None:
 
 
 def _warn(settings: Settings, host: str, *, secret_shown: bool) -> None:
-    """Say who else may get in."""
+    """Warn if other users or machines can reach the emulator or see its secret key."""
     from bulkedit.emulator.http.gate import is_loopback
 
     if secret_shown:
-        _talk("Warning: other users of this machine can see --secret-key in the list of processes.")
-        _talk("To keep it from them, set BULKEDIT_EMULATE_SECRET_KEY instead.")
+        _message("Warning: other users of this machine can see --secret-key in the list of processes.")
+        _message("Set BULKEDIT_EMULATE_SECRET_KEY instead.")
     if is_loopback(host):
         return
-    _talk(f"Warning: anyone who can reach {host} can use this emulator and read what is in it.")
+    _message(f"Warning: anyone who can reach {host} can use this emulator and read its data.")
     if settings.credentials is None:
-        _talk("To let in only those who have a key: --access-key and --secret-key.")
+        _message("To require a key: --access-key and --secret-key.")
     if not settings.allowed_hosts:
-        _talk("It answers to localhost and this machine's addresses. To let it answer to a name: --allow-host NAME.")
+        _message("It accepts requests to localhost and this machine's addresses. To add a name: --allow-host NAME.")
 
 
 def _is_on_command_line(context: typer.Context, name: str) -> bool:
@@ -73,16 +73,16 @@ def _is_on_command_line(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _profile(age: str, switches: list[str]) -> ServiceProfile:
+def _profile(service_version: str, switches: list[str]) -> ServiceProfile:
     from bulkedit.emulator import profile
 
     changes: dict[str, str | int] = {}
     for text in switches:
         name, separator, choice = text.partition("=")
         if not separator:
-            raise UsageError("A switch is given as NAME=CHOICE.", hint="Such as: --switch stale_version=conflict")
+            raise UsageError("--switch must be NAME=CHOICE.", hint="For example: --switch stale_version=conflict")
         changes[name] = int(choice) if choice.isdecimal() else choice
-    return profile(age, **changes)
+    return profile(service_version, **changes)
 
 
 def _faults(texts: list[str]) -> tuple[Fault, ...]:
@@ -95,7 +95,7 @@ def _credentials(access_key: str | None, secret_key: str | None) -> Credentials 
     from bulkedit.emulator import Credentials
 
     if bool(access_key) != bool(secret_key):
-        raise UsageError("--access-key and --secret-key go together.")
+        raise UsageError("--access-key and --secret-key must be given together.")
     return Credentials(access_key, secret_key) if access_key and secret_key else None
 
 
@@ -109,16 +109,16 @@ async def _serve(settings: Settings, options: EmulateCommand) -> None:
         try:
             emulator = await stack.enter_async_context(serve_async(settings, host=options.host, port=options.port))
         except OSError as error:
-            hint = "Another process may have it; --port 0 takes a free one."
+            hint = "Another process may use it. To use any free port: --port 0"
             raise UsageError(
-                f"Port {options.port} of {options.host} cannot be listened on: {error.strerror}.", hint=hint
+                f"cannot listen on port {options.port} of {options.host}: {error.strerror}.", hint=hint
             ) from None
         if emulator.server.state and emulator.server.state.was_open_to_others:
-            _talk(f"Others could read {settings.state}; now only its owner can.")
+            _message(f"Other users could read {settings.state}; now only its owner can.")
         await _import(emulator, options.imports or [], demo=options.demo)
         _announce(emulator, as_json=options.as_json)
         await stop.wait()
-        _talk("Stopped.")
+        _message("Stopped.")
 
 
 async def _import(emulator: Emulator, folders: list[Path], *, demo: bool) -> None:
@@ -126,40 +126,40 @@ async def _import(emulator: Emulator, folders: list[Path], *, demo: bool) -> Non
 
     known = emulator.do(lambda world: len(world.datastores[emulator.datastore_id].image_sets))
     if (folders or demo) and known:
-        _talk("The state file has image sets already; nothing was imported.")
+        _message("The state file has image sets already; nothing was imported.")
         return
     if demo:
         with demo_files() as folder:
             imported = await asyncio.to_thread(read_folder, folder)
         for image_set in imported.image_sets:
             emulator.add(image_set.document)
-        _talk(f"Imported {plural(len(imported.image_sets), 'image set')} of the demo.")
+        _message(f"Imported {plural(len(imported.image_sets), 'image set')} of the demo.")
     for folder in folders:
         imported = await asyncio.to_thread(read_folder, folder)
         for image_set in imported.image_sets:
             emulator.add(image_set.document)
         skipped = f", {plural(len(imported.skipped), 'file')} skipped" if imported.skipped else ""
-        _talk(f"Imported {plural(len(imported.image_sets), 'image set')} from {folder}{skipped}.")
+        _message(f"Imported {plural(len(imported.image_sets), 'image set')} from {folder}{skipped}.")
         for reason, count in Counter(reason for _, reason in imported.skipped).most_common(_SHOWN_REASONS):
             first = next(path for path, why in imported.skipped if why == reason)
-            _talk(f"  {plural(count, 'file')}, such as {first}: {reason}")
+            _message(f"  {plural(count, 'file')}, such as {first}: {reason}")
 
 
 def _announce(emulator: Emulator, *, as_json: bool) -> None:
     environment = emulator.environment()
     if emulator.server.settings.credentials:
-        del environment["AWS_SECRET_ACCESS_KEY"]  # the caller has it, and this text may be kept in a log
+        del environment["AWS_SECRET_ACCESS_KEY"]  # the caller has it, and this text may end up in a log
     if as_json:
         line = {"type": "emulator", "url": emulator.url, "datastore": emulator.datastore_id, "environment": environment}
         _data(json.dumps(line))
         return
     _data(emulator.url)
-    _talk("To use it, in another terminal:")
+    _message("To use it, in another terminal:")
     for name, value in environment.items():
-        _talk(f"  export {name}={shell_word(value)}")
+        _message(f"  export {name}={shell_word(value)}")
     if "AWS_SECRET_ACCESS_KEY" not in environment:
-        _talk("and AWS_SECRET_ACCESS_KEY, with the value of --secret-key.")
-    _talk(f"Data store: {emulator.datastore_id}. Ctrl-C ends it.")
+        _message("and AWS_SECRET_ACCESS_KEY, with the value of --secret-key.")
+    _message(f"Data store: {emulator.datastore_id}. Ctrl-C stops the emulator.")
 
 
 def _data(line: str) -> None:
@@ -167,6 +167,6 @@ def _data(line: str) -> None:
     sys.stdout.flush()
 
 
-def _talk(line: str) -> None:
+def _message(line: str) -> None:
     sys.stderr.write(printable(line) + "\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`bulkedit inventory`: a snapshot of what SearchImageSets tells of a data store."""
+"""`bulkedit inventory`: writes what SearchImageSets returns for a data store to a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bulkedit._printable import printable
 from bulkedit._words import duration, plural
 from bulkedit.cli._console import command, err, json_line, out
 from bulkedit.cli._parameters import InventoryCommand
-from bulkedit.cli._working import Latest, attended
+from bulkedit.cli._working import Latest, with_progress
 from bulkedit.client.pacing import AUTO
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, StoppedError
 from bulkedit.inventories.job import InventoryProgress, TakenInventory, take_inventory
@@ -24,25 +24,25 @@ from bulkedit.options.where import Where
 
 
 def inventory(options: InventoryCommand, _: typer.Context) -> None:
-    """Carry `bulkedit inventory` out."""
+    """Run `bulkedit inventory`."""
     datastore, file, taking, where = options.datastore_id, options.out, options.taking, options.where
     latest = Latest(InventoryProgress())
     began = time.monotonic()
     try:
-        taken = anyio.run(attended, partial(take_inventory, datastore, file, taking, where=where), _words, latest)
+        taken = anyio.run(with_progress, partial(take_inventory, datastore, file, taking, where=where), _words, latest)
     except StoppedError:
         kept = plural(latest.progress.done, "image set")
-        err().print(f"Interrupted, with {kept} kept. To go on: {_again(datastore, file, taking, where)}")
+        err().print(f"Interrupted, with {kept} kept. To continue: {_again(datastore, file, taking, where)}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except BulkeditError as error:
         if inventories.folder_of(file).exists():
-            error.hint = "\n".join(filter(None, (error.hint, f"To go on: {_again(datastore, file, taking, where)}")))
+            error.hint = "\n".join(filter(None, (error.hint, f"To continue: {_again(datastore, file, taking, where)}")))
         raise
     _close(taken, time.monotonic() - began, as_json=options.as_json)
 
 
 def _again(datastore: str | None, file: Path, taking: InventoryOptions, where: Where) -> str:
-    """The command that goes on: without --fresh, which would begin again, if there is something to go on with."""
+    """The command that continues. Without --fresh, unless there is nothing to continue with."""
     flags = {name: one.flags[0] for name, one in all_declared(InventoryCommand).items()}
     given = {**where.as_settings(), "read_rate": taking.read_rate if taking.read_rate != AUTO else None}
     words = [word for name, value in given.items() if value is not None for word in (flags[name], value)]
@@ -76,11 +76,11 @@ def _close(taken: TakenInventory, seconds: float, *, as_json: bool) -> None:
         f"{printable(snapshot.datastore_id)}, in {plural(snapshot.pages, 'page')} "
         f"({taken.throttled:,} throttled). {duration(seconds)}."
     )
-    console.print("It holds patient ids and accession numbers: only you can read it.")
+    console.print("It contains patient ids and accession numbers: only you can read it.")
 
 
 def _words(progress: InventoryProgress) -> str:
-    """Image sets, pages, throttles, and the day of creation that paging has come to: no search tells how many."""
+    """Image sets, pages, throttles, and the creation day reached so far; the total is not known."""
     parts = [f"{progress.done:,} image sets", f"{progress.pages:,} pages", f"{progress.throttled:,} throttled"]
     if progress.reached is not None:
         day = time.strftime("%Y-%m-%d", time.gmtime(progress.reached / 1e6))

@@ -1,4 +1,4 @@
-"""`bulkedit plan`, and what a plan looks like."""
+"""`bulkedit plan`, and the printing of plans."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from bulkedit.plans.counts import PlanCounts
     from bulkedit.plans.read_first import Looked
 
-_SHOWN_ROWS: Final = 5  # of a warning
-_LONG_S: Final = 3600.0  # a plan that takes longer is worth a request for a higher quota
+_SHOWN_ROWS: Final = 5  # per warning
+_LONG_S: Final = 3600.0  # for longer plans, a higher quota is suggested
 
 
 def plan(options: PlanCommand, _: typer.Context) -> None:
-    """Carry `bulkedit plan` out."""
+    """Run `bulkedit plan`."""
     where = options.where
     saved = plan_list(
         options.edits,
@@ -56,13 +56,13 @@ def plan(options: PlanCommand, _: typer.Context) -> None:
         return
     show_plan(saved)
     if destination is not None:
-        out().print(f"\nIt would go to {destination}.")
+        out().print(f"\nIts calls would go to {destination}.")
     if saved.counts["calls"]:
         out().print(f"\nTo apply it:  {apply_command(saved)}")
 
 
 def _destination(saved: SavedPlan, where: Where) -> Destination | None:
-    """Where the calls would go, as whom; None, and said why, if that cannot be known here. A plan needs no account."""
+    """The destination of the calls. None, with a message, if it is not known: a plan needs no AWS account."""
     try:
         return anyio.run(destination_of, Connection(datastore_id=saved.datastore_id, **asdict(where)))
     except BulkeditError as error:
@@ -71,43 +71,45 @@ def _destination(saved: SavedPlan, where: Where) -> Destination | None:
 
 
 class PlanningMessages(Listener):
-    """Tells a person what happens while a list is planned."""
+    """Prints messages and progress while a list is planned."""
 
     def left_out(self, applied: int, planless: int) -> None:
-        """Which lines of a result file are not planned again."""
+        """Print how many lines of a result file are not planned again."""
         if applied:
             again = "To plan them too: --ignore-column outcome"
-            err().print(f"{plural(applied, 'line')} left out: applied already. {again}")
+            err().print(f"{plural(applied, 'line')} left out: already applied. {again}")
         if planless:
-            err().print(f"{plural(planless, 'line')} left out: set aside when first planned; mend them in your list.")
+            err().print(
+                f"{plural(planless, 'line')} left out: set aside when first planned; correct them in your list."
+            )
 
     def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
-        """Which rows are left out, and where they are."""
+        """Print the problems of rows that are set aside, and the file that they are written to."""
         err().print(f"{as_flags(problems_text(bad))}\n")
         err().print(f"{plural(bad.get_column('row').n_unique(), 'row')} set aside, written to {file}.")
 
     def looking_up(self, counters: Callable[[], SearchCounters]) -> AbstractAsyncContextManager[None]:
-        """Searches and what they found, in a line of numbers."""
+        """Show the progress of searches."""
 
         def numbers() -> str:
             now = counters()
             return (
-                f"looking image sets up: {now.reads.requests:,} searches · {now.image_sets:,} image sets · "
+                f"searching image sets: {now.reads.requests:,} searches · {now.image_sets:,} image sets · "
                 f"{now.reads.throttled:,} throttled"
             )
 
         return showing(numbers)
 
     def will_read(self, looked: Looked) -> None:
-        """What the reading costs."""
+        """Print how many requests the reading needs."""
         count = looked.total
         err().print(
-            f"Reading {plural(count, 'image set')} first, for what holds already: {count:,} GetImageSet and {count:,} "
-            f"GetImageSetMetadata, at least {duration(looked.seconds())} at the default quotas."
+            f"Reading {plural(count, 'image set')} first, to leave out satisfied edits: {count:,} GetImageSet and "
+            f"{count:,} GetImageSetMetadata, at least {duration(looked.seconds())} at the default quotas."
         )
 
     def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
-        """How far the reading is, in a line of numbers."""
+        """Show the progress of reading."""
 
         def numbers() -> str:
             now = looked()
@@ -131,9 +133,9 @@ def plan_line(saved: SavedPlan) -> dict[str, object]:
 
 
 def apply_command(saved: SavedPlan) -> str:
-    """What to type to apply a plan."""
-    agreed = ("--delete-originals",) if saved.counts.get("originals_deleted") else ()
-    return command("apply", saved.folder, *agreed)
+    """The command that applies a plan."""
+    confirmations = ("--delete-originals",) if saved.counts.get("originals_deleted") else ()
+    return command("apply", saved.folder, *confirmations)
 
 
 def _via_copy_text(counts: PlanCounts) -> str:
@@ -142,18 +144,18 @@ def _via_copy_text(counts: PlanCounts) -> str:
         f"DeleteImageSet; storage of the copies at least ${counts['copy_dollars_at_least']:,.2f}. "
     )
     if deleted := counts["originals_deleted"]:
-        return text + f"{plural(deleted, 'original')} deleted for good (--delete-originals): not to be undone"
+        return text + f"{plural(deleted, 'original')} permanently deleted (--delete-originals): cannot be undone"
     return text + "Originals are kept"
 
 
 def show_plan(saved: SavedPlan) -> None:
-    """What a plan will do, how long it takes and what it costs."""
+    """Print what a plan will do, how long it takes and what it costs."""
     counts, listed = saved.counts, saved.manifest["list"]
     aside = plural(counts["set_aside"], "row")
     if counts["skipped"]:
         aside += f", and {plural(counts['skipped'], 'row')} skipped: not in the data store"
     if counts["empty"]:
-        aside += f", and {plural(counts['empty'], 'row')} that ask for nothing"
+        aside += f", and {plural(counts['empty'], 'row')} without an edit"
     console = out()
     console.print(f"Plan {printable(saved.folder)} for data store {printable(saved.datastore_id)}")
     print_rows(
@@ -172,20 +174,20 @@ def show_plan(saved: SavedPlan) -> None:
     )
     show_warnings(saved, console)
     if not counts["calls"]:
-        console.print("\nNothing is left to do: all that the list asks for holds already.")
+        console.print("\nNothing to do: all edits of the list are already satisfied.")
         return
     # the plan of a revert has no such edits
     beyond = counts.get("edits_of_unknown_study", 0)
     if beyond and saved.manifest["settings"].get("study_wide") == plans.StudyWide.AUTO:
         edits = plural(beyond, "Patient- or Study-level edit")
-        console.print(f"\n{edits} of image sets whose studies are not known. One call a study: --inventory FILE")
+        console.print(f"\n{edits} of image sets whose studies are not known. For one call per study: --inventory FILE")
     if counts["seconds"] > _LONG_S and counts["raised_seconds"] < counts["seconds"]:
-        console.print("\nTo ask AWS for a higher quota (Service Quotas, or a support case), you may write:\n")
+        console.print("\nText to ask AWS for a higher quota (Service Quotas, or a support case):\n")
         console.print(textwrap.indent(textwrap.fill(plans.quota_request(counts, saved.datastore_id), 100), "  "))
 
 
 def show_warnings(saved: SavedPlan, console: Console) -> None:
-    """What a plan does that is seldom meant."""
+    """Print the warnings of a plan: what it does that is rarely intended."""
     for warning in saved.warnings:
         rows = warning["rows"]
         shown = ", ".join(printable(row) for row in rows[:_SHOWN_ROWS])
@@ -201,9 +203,9 @@ def _skips(saved: SavedPlan) -> bool:
 
 
 def _satisfied_text(counts: PlanCounts) -> str:
-    text = f"{plural(counts['already_satisfied'], 'edit')} left out: held already"
+    text = f"{plural(counts['already_satisfied'], 'edit')} left out"
     if not_read := counts["image_sets_not_read"]:
-        return f"{text}; {plural(not_read, 'image set')} not read (archived, locked or not there), so theirs stay"
+        return f"{text}; {plural(not_read, 'image set')} not read (archived, locked or not found): all edits kept"
     return text
 
 
@@ -232,18 +234,18 @@ def _time_text(counts: PlanCounts) -> str:
 
 
 def _tier_text(saved: SavedPlan) -> str:
-    """What it costs that an update moves an archived image set to the frequent tier."""
+    """The storage cost of updates, which move archived image sets to the frequent tier."""
     counts = saved.counts
     archived, unknown = counts["archived_image_sets"], counts["unknown_tier_image_sets"]
     if archived is None and saved.manifest["list"]["form"] == "revert":
-        # their last update was too long ago to keep them in the frequent tier
-        return f"not known; storage tiers are in {command('inventory', '-d', saved.datastore_id, '-o', 'FILE')}"
+        # the run moved them to the frequent tier, but perhaps more than 30 days ago
+        return f"not known; to see storage tiers: {command('inventory', '-d', saved.datastore_id, '-o', 'FILE')}"
     if archived is None:
-        return "not known: --inventory tells which image sets are archived"
+        return "not known: an inventory (--inventory) shows which image sets are archived"
     text = "none: no image set is archived"
     if archived:
         text = (
             f"at least ${counts['tier_dollars_at_least']:,.2f} (${counts['tier_dollars_per_gb']:.3f}/GB): "
             f"{archived:,} archived, moved to the frequent tier for 30 days"
         )
-    return f"{text}; of {unknown:,} the tier is not known" if unknown else text
+    return f"{text}; the tier of {unknown:,} is not known" if unknown else text

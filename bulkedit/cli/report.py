@@ -35,9 +35,9 @@ _SHOWN_EDITS: Final = 10  # of one reason
 
 
 def report(options: ReportCommand, _: typer.Context) -> None:
-    """Carry `bulkedit report` out."""
+    """Run `bulkedit report`."""
     if options.include_values and options.results is None:
-        raise UsageError("`include_values` goes with `results=DIR`.")
+        raise UsageError("`include_values` needs `results=DIR`.")
     found = runs.load(options.run)
     call_outcomes = reports.CallOutcomes.of(found)
     warn_of_ledger(call_outcomes.run.ledger, call_outcomes.run.detail)
@@ -49,7 +49,7 @@ def report(options: ReportCommand, _: typer.Context) -> None:
         return
     _headline(found, summary)
     if written:
-        _say_written(found, written)
+        _show_written(found, written)
     if options.html is not None:
         out().print(f"Page:  {options.html}")
     if options.only is not None or (options.results is None and options.html is None):
@@ -57,7 +57,7 @@ def report(options: ReportCommand, _: typer.Context) -> None:
 
 
 def _written(run: Run, options: ReportCommand, call_outcomes: reports.CallOutcomes) -> reports.Results | None:
-    """The result files, if they are asked for; the page is written too."""
+    """Write the result files and the page, if requested. Returns the result files."""
     made = None
     if options.results is not None:
         values = options.include_values
@@ -77,8 +77,8 @@ def _json(run: Run, options: ReportCommand, written: reports.Results | None) -> 
             json_line({"type": "edit", **edit})
 
 
-def _say_written(run: Run, written: reports.Results) -> None:
-    """Where the result files are, and how what failed goes on."""
+def _show_written(run: Run, written: reports.Results) -> None:
+    """Print the result files, and the command that plans failed rows again."""
     out().print(f"Result files in {printable(written.folder)}")
     counts = [
         (file.name, f"{plural(file.rows, 'row')}, {plural(file.lines, 'line')}") for file in written.files.values()
@@ -87,7 +87,7 @@ def _say_written(run: Run, written: reports.Results) -> None:
     failed = written.files["failed"]
     if failed.rows and written.values:
         again = command("plan", written.folder / failed.name, "-d", run.plan.datastore_id)
-        out().print(f"To plan those that failed again:  {again}")
+        out().print(f"To plan the failed rows again:  {again}")
 
 
 def _chosen(run: Run, only: str | None) -> pl.DataFrame:
@@ -96,7 +96,7 @@ def _chosen(run: Run, only: str | None) -> pl.DataFrame:
 
 
 def _show_edits(edits: pl.DataFrame) -> None:
-    """Edits that share an outcome and a reason together."""
+    """Print edits, grouped by outcome and reason."""
     console = out()
     groups = edits.partition_by("outcome", "reason", "message", maintain_order=True)
     for same in groups[:_SHOWN_REASONS]:
@@ -112,20 +112,20 @@ def _show_edits(edits: pl.DataFrame) -> None:
 
 
 def closing_lines(run: Run, summary: RunSummary) -> None:
-    """How a run ended, and what to type next."""
+    """Print how a run ended, and what to type next."""
     _headline(run, summary)
     if summary["edits"] > summary["applied"] + summary["unprocessed"]:
-        out().print(f"Why each was not:       {command('report', run.folder)}")
+        out().print(f"To see the reasons:     {command('report', run.folder)}")
 
 
 def _headline(run: Run, summary: RunSummary) -> None:
     counts = by_outcome(summary)
-    told = (Outcome.REJECTED, Outcome.CONFLICTED, Outcome.FAILED)
-    others = [f"{counts[outcome]:,} {outcome}" for outcome in told if counts[outcome]]
+    named = (Outcome.REJECTED, Outcome.CONFLICTED, Outcome.FAILED)
+    others = [f"{counts[outcome]:,} {outcome}" for outcome in named if counts[outcome]]
     parts = [f"{plural(summary['applied'], 'edit')} applied", *others, f"{summary['unprocessed']:,} left"]
     out().print(
         f"Run {printable(run.id)}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "
         f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}.",
     )
     if summary["unprocessed"]:
-        out().print(f"To go on:               {command('resume', run.folder)}")
+        out().print(f"To continue:            {command('resume', run.folder)}")

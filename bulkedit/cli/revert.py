@@ -1,4 +1,4 @@
-"""`bulkedit revert`: plan the undoing of a run."""
+"""`bulkedit revert`: plans to undo a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bulkedit._progress import WorkProgress
 from bulkedit._words import plural
 from bulkedit.after import revert as reversal
 from bulkedit.cli._console import as_flags, command, err, json_line, out
-from bulkedit.cli._working import Latest, agreed_where, attended
+from bulkedit.cli._working import Latest, confirmed_where, with_progress
 from bulkedit.cli.plan import show_plan
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, StoppedError
 from bulkedit.runs import folder as runs
@@ -27,12 +27,12 @@ _SHOWN: Final = 10
 
 
 def revert(options: RevertCommand, _: typer.Context) -> None:
-    """Carry `bulkedit revert` out."""
+    """Run `bulkedit revert`."""
     found = runs.load(options.run)
-    where = agreed_where(found, options.where)
+    where = confirmed_where(found, options.where)
     work = partial(reversal.revert_run, found, options.undoing, folder=options.out, where=where)
     try:
-        made = anyio.run(attended, work, _words, Latest(WorkProgress()))
+        made = anyio.run(with_progress, work, _words, Latest(WorkProgress()))
     except StoppedError:
         err().print("Interrupted. Nothing was planned.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -46,7 +46,7 @@ def revert(options: RevertCommand, _: typer.Context) -> None:
 
 
 def _words(progress: WorkProgress) -> str:
-    return f"{progress.done:,}/{progress.total or 0:,} image sets looked at"
+    return f"{progress.done:,}/{progress.total or 0:,} image sets read"
 
 
 def _json(run: Path, made: Reversal) -> None:
@@ -72,20 +72,20 @@ def _json(run: Path, made: Reversal) -> None:
 
 
 def _warn(made: Reversal) -> None:
-    """What to know before the plan is applied."""
+    """Print what to know before the plan is applied."""
     console = err()
     if made.left_out.height:
         _name_left_out(made)
     if made.study_wide_calls:
         console.print(
             f"\n{plural(made.study_wide_calls, 'study-wide call')} of the run "
-            f"{'is' if made.study_wide_calls == 1 else 'are'} undone set by set: "
-            f"{plural(made.study_wide_reverts, 'call')}. Until all are done, the image sets of a study differ."
+            f"{'is' if made.study_wide_calls == 1 else 'are'} undone by one call per image set: "
+            f"{plural(made.study_wide_reverts, 'call')}. Until all are applied, the image sets of a study differ."
         )
     if made.inconsistent:
         console.print(
-            f"\nWarning: {plural(len(made.inconsistent), 'study', 'studies')} would be torn apart. Patient and study "
-            "attributes of primary image sets are to agree, and these stay as the run left them:"
+            f"\nWarning: {plural(len(made.torn), 'study', 'studies')} would become inconsistent. Primary image sets of "
+            "a study must have the same patient and study attributes, but these keep those of the run:"
         )
         for others in list(made.inconsistent.values())[:_SHOWN]:
             console.print(f"  {', '.join(others[:3])}{' …' if len(others) > 3 else ''}")
@@ -95,13 +95,13 @@ def _warn(made: Reversal) -> None:
             f"{reversal.ranges(made.other_rows[:_SHOWN])}{' …' if len(made.other_rows) > _SHOWN else ''}"
         )
     if made.unprocessed:
-        console.print(f"\nThe run has {plural(made.unprocessed, 'edit')} left, which a resume would still apply.")
+        console.print(f"\nThe run has {plural(made.unprocessed, 'edit')} left, which a resume would apply.")
 
 
 def _name_left_out(made: Reversal) -> None:
     console = err()
     if not made.plan.counts["calls"]:
-        console.print("Nothing can be brought back: all image sets are left out.")
+        console.print("Nothing can be undone: all image sets are left out.")
     console.print(f"\n{plural(made.left_out.height, 'image set')} left out:")
     for row in made.left_out.head(_SHOWN).iter_rows(named=True):
         console.print(f"  {row['image_set_id']} {row['problem']}")

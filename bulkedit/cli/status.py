@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def status(options: StatusCommand, _: typer.Context) -> None:
-    """Carry `bulkedit status` out."""
+    """Run `bulkedit status`."""
     found = runs.load(options.run, whole=False)
     warn_of_ledger(*ledger_state(found))
     if options.watch:
@@ -46,7 +46,7 @@ def status(options: StatusCommand, _: typer.Context) -> None:
     out().print(_status_head(found))
     print_rows(_status_rows(line))
     if line["unprocessed"]:
-        out().print(f"\nTo go on:  {command('resume', found.folder)}")
+        out().print(f"\nTo continue:  {command('resume', found.folder)}")
 
 
 class StatusLine(RunSummary):
@@ -63,7 +63,7 @@ def _status(run: Run) -> StatusLine:
 
 def _status_head(run: Run) -> str:
     store, begun = printable(run.plan.datastore_id), printable(run.about["created"])
-    return f"Run {printable(run.folder)} on data store {store}, begun {begun}"
+    return f"Run {printable(run.folder)} on data store {store}, started {begun}"
 
 
 def _status_rows(line: StatusLine) -> list[tuple[str, str]]:
@@ -76,16 +76,16 @@ def _status_rows(line: StatusLine) -> list[tuple[str, str]]:
 
 
 def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
-    """Show where a run stands until all of it is completed or nobody works on it any more; Ctrl-C ends the looking.
+    """Show the progress of a run until it is completed, no process works on it, or Ctrl-C.
 
-    On a terminal the picture is redrawn; elsewhere, and as JSON, there is a line for every look.
+    Redraws on a terminal. Elsewhere, and with ``as_json``, prints a line each time.
     """
     console = out()
     again = redraws(console) and not as_json
     with redrawn(console, transient=False) if again else contextlib.nullcontext() as live:
         try:
             while True:
-                # whether somebody works on it is asked first: what he did last is then seen
+                # checked before the status is read, so that the last results of the process are seen
                 held = is_held(run.ledger)
                 begun = time.monotonic()
                 line = _status(run)
@@ -98,24 +98,24 @@ def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
                     console.print(" · ".join(text for _, text in _status_rows(line)))
                 if not line["unprocessed"] or not held:
                     break
-                # a look at a large run takes a while itself, and the run needs the disk too
+                # reading the status of a large run takes time and disk bandwidth that the run needs
                 time.sleep(max(every_s, 4 * (time.monotonic() - begun)))
         except KeyboardInterrupt:
             return
     if line["unprocessed"] and not as_json:
-        console.print(f"\nNo process works on this run. To go on:  {command('resume', run.folder)}")
+        console.print(f"\nNo process works on this run. To continue:  {command('resume', run.folder)}")
 
 
-def warn_of_ledger(state: LedgerState, words: str) -> None:
-    """Numbers of a ledger that is not whole are those of the part that is there."""
+def warn_of_ledger(state: LedgerState, detail: str) -> None:
+    """Warn if the ledger is incomplete, so that the numbers are too."""
     if text := _WARNINGS.get(state):
-        err().print(f"warning: {text.format(printable(words))}")
+        err().print(f"warning: {text.format(printable(detail))}")
 
 
 _WARNINGS: Final = {
-    LedgerState.BEHIND: "the ledger lacks events that were written to it ({}); what follows is older than the run.",
-    LedgerState.DAMAGED: "the ledger is damaged ({}); what follows is what can still be read of it.",
-    LedgerState.MISSING: "the ledger of this run is missing; nothing tells which calls were sent.",
-    LedgerState.UNANCHORED: "ledger.anchor is missing or cannot be read; nothing tells whether the ledger is whole.",
-    LedgerState.COPIED: "this folder is a copy; what the run has done in the other place since is not in it.",
+    LedgerState.BEHIND: "the ledger lacks events that were written to it ({}); the numbers below are too old.",
+    LedgerState.DAMAGED: "the ledger is damaged ({}); the numbers below are from its readable part.",
+    LedgerState.MISSING: "the ledger of this run is missing, so it is not known which calls were sent.",
+    LedgerState.UNANCHORED: "ledger.anchor is missing or unreadable; whether the ledger is complete is not known.",
+    LedgerState.COPIED: "this folder is a copy; it lacks what the run has done in the original folder since.",
 }

@@ -1,4 +1,4 @@
-"""`bulkedit verify`: read back what a run has changed."""
+"""`bulkedit verify`: compares a run's edits with its image sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bulkedit._progress import Phase, WorkProgress
 from bulkedit._words import duration, noun, plural
 from bulkedit.after.verify.job import verify as verify_run
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line, lines_of_edits, out, print_rows
-from bulkedit.cli._working import Latest, agreed_where, attended
+from bulkedit.cli._working import Latest, confirmed_where, with_progress
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, StoppedError
 from bulkedit.runs import folder as runs
 
@@ -34,9 +34,9 @@ _SHOWN: Final = 10  # rows of one kind
 
 
 def verify(options: VerifyCommand, _: typer.Context) -> None:
-    """Carry `bulkedit verify` out."""
+    """Run `bulkedit verify`."""
     found, reading, as_json = runs.load(options.run), options.reading, options.as_json
-    where = agreed_where(found, options.where)
+    where = confirmed_where(found, options.where)
     again = command("verify", *_words(options.run, reading))
     began = time.monotonic()
     seen = _seen(found, reading, where, again)
@@ -53,11 +53,12 @@ def verify(options: VerifyCommand, _: typer.Context) -> None:
 
 
 def _seen(run: Run, options: VerifyOptions, where: Where, again: str) -> VerifyProgress:
-    """Read what is left to read, or until a signal."""
+    """Read the image sets that are left, until done or until a signal."""
+    work = partial(verify_run, run, options, where=where)
     try:
-        return anyio.run(attended, partial(verify_run, run, options, where=where), _numbers, Latest(WorkProgress()))
+        return anyio.run(with_progress, work, _numbers, Latest(WorkProgress()))
     except StoppedError:
-        err().print(f"Interrupted; nothing was read. To go on:  {again}")
+        err().print(f"Interrupted; nothing was read. To continue:  {again}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -70,7 +71,7 @@ def _numbers(progress: WorkProgress) -> str:
 
 
 def _words(run: Path, reading: VerifyOptions) -> list[str]:
-    """What goes on: without `--fresh`, which would begin again."""
+    """The arguments of the command that continues: without `--fresh`, which would start again."""
     words = [str(run)]
     if reading.sample:
         words += ["--sample", str(reading.sample)]
@@ -81,7 +82,7 @@ def _words(run: Path, reading: VerifyOptions) -> list[str]:
 
 
 def _ask(seen: VerifyProgress) -> bool:
-    # polars has put a handler of its own before Python's, which would hold Ctrl-C back until Enter
+    # polars has installed its own handler, which would delay Ctrl-C until Enter
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return confirmed(f"{_archived(seen)} Read them?")
 
@@ -93,10 +94,10 @@ def _archived(seen: VerifyProgress) -> str:
 
 
 def _left(seen: VerifyProgress, again: str) -> None:
-    """Why a verification has not ended, and the command that goes on."""
+    """Print why a verification is incomplete, and the command that continues."""
     console = err()
     if seen.stopped:
-        console.print(f"Interrupted; what was read is kept. To go on:  {again}")
+        console.print(f"Interrupted; what was read is kept. To continue:  {again}")
         return
     if seen.archived:
         console.print(_archived(seen))
@@ -118,7 +119,7 @@ def _close(run: Run, seen: VerifyProgress, done: Verification, seconds: float, *
     if summary["sample"]:
         chosen += f" of {summary['of_image_sets']:,} (a sample of {summary['sample']}, seed {summary['seed']})"
     superseded = f"{summary['superseded']:,} superseded by later edits of the run"
-    console.print(f"Run {printable(run.id)} read back: {chosen}. {duration(seconds)}.")
+    console.print(f"Run {printable(run.id)} verified: {chosen}. {duration(seconds)}.")
     table = [
         ("matching", f"{plural(summary['matching'], 'edit')}" + (f", {superseded}" if summary["superseded"] else "")),
         ("differences", _differences(summary)),
@@ -129,12 +130,12 @@ def _close(run: Run, seen: VerifyProgress, done: Verification, seconds: float, *
         table.append(("confidence", f"fewer than {3 / summary['image_sets']:.2%} of the image sets differ (95 %)"))
     if "kept.parquet" in summary["files"]:
         table.append(
-            ("history", f"older versions still have what {plural(summary['kept'], 'edit')} replaced or removed")
+            ("history", f"older versions still contain what {plural(summary['kept'], 'edit')} replaced or removed")
         )
     print_rows(table)
     _show_differences(done)
     _show_kept(done)
-    console.print(f"\nAll of it, as Parquet and CSV:  {printable(done.folder)}")
+    console.print(f"\nAll results, as Parquet and CSV:  {printable(done.folder)}")
 
 
 def _differences(summary: VerificationSummary) -> str:
@@ -162,7 +163,7 @@ def _json(done: Verification, seen: VerifyProgress, seconds: float) -> None:
 
 
 def _json_so_far(run: Run, seen: VerifyProgress, options: VerifyOptions, seconds: float) -> None:
-    """The closing line of a verification that has not read all: what was found so far."""
+    """Print the JSON line of an incomplete verification."""
     json_line(
         {
             "type": "verification",
@@ -184,7 +185,7 @@ def _json_so_far(run: Run, seen: VerifyProgress, options: VerifyOptions, seconds
 
 
 def _show_differences(done: Verification) -> None:
-    """Differences of one kind and origin together."""
+    """Print the differences, grouped by kind and origin."""
     found = done.differences().group_by("difference", "origin").len().sort("len", descending=True).collect()
     for difference, origin, count in found.iter_rows():
         same = done.differences().filter(difference=difference, origin=origin).head(_SHOWN).collect()
@@ -199,7 +200,7 @@ def _show_differences(done: Verification) -> None:
 _WHO: Final = {
     "run": "made by the run itself",
     "later writer": "made by a later writer",
-    "unknown": "it cannot be told by whom (a call of the run is open, or a version cannot be read)",
+    "unknown": "by an unknown writer (a call of the run is unresolved, or a version cannot be read)",
 }
 
 
@@ -208,15 +209,15 @@ def _show_kept(done: Verification) -> None:
     head = kept.head(_SHOWN).collect().to_dicts()
     if not head:
         return
-    out().print("\nOlder versions that still have what was replaced or removed")
+    out().print("\nOlder versions that still contain what was replaced or removed")
     for line, row in zip(lines_of_edits(head), head, strict=True):
         numbers = ", ".join(map(str, row["versions"]))
         out().print(f"  {line}  {noun(len(row['versions']), 'version')} {numbers}")
     _more(kept.select("row").collect(engine="streaming").height)
     out().print(
-        "HealthImaging has no call that purges a version. What rids you of them is a new image set: copy it "
-        "(CopyImageSet takes the latest version only), look at the copy, delete the old one (DeleteImageSet). "
-        "A primary image set gets a new id so, and needs a copy with promoteToPrimary."
+        "HealthImaging cannot purge single versions. To get rid of them, copy the image set (CopyImageSet copies the "
+        "latest version only), check the copy, and delete the original (DeleteImageSet). The copy has a new id; the "
+        "copy of a primary image set needs promoteToPrimary."
     )
 
 
