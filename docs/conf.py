@@ -139,7 +139,10 @@ def leave_out_signature(_: Sphinx, what: str, *__: object) -> tuple[str, None] |
 def add_options(_: Sphinx, what: str, __: str, thing: type, ___: object, lines: list[str]) -> None:
     """List the fields of options with the words of the command line."""
     if what == "class" and thing.__module__.startswith("bulkedit.options.") and is_dataclass(thing):
-        lines += ["", *(f":param {one.name}: {one.said.help}" for one in declared(thing) if isinstance(one, Declared))]
+        lines += [
+            "",
+            *(f":param {one.name}: {one.declaration.help}" for one in declared(thing) if isinstance(one, Declared)),
+        ]
 
 
 def setup(app: Sphinx) -> None:

@@ -115,7 +115,7 @@ def _unknown(file: Path, key: str, known: Mapping[str, Any]) -> UsageError:
 
 def _require_allowed(file: Path, key: str, options: Iterable[Declared], *, beside: bool) -> None:
     """Raises UsageError for an option that this file must not set."""
-    rules = {one.said.config for one in options if isinstance(one.said, Option)}
+    rules = {one.declaration.config for one in options if isinstance(one.declaration, Option)}
     if rules == {Config.NEVER}:
         raise UsageError(
             f"{key} cannot be set in a file.",
@@ -133,7 +133,7 @@ def _require_allowed(file: Path, key: str, options: Iterable[Declared], *, besid
 
 
 def _is_settable(one: Declared) -> bool:
-    return isinstance(one.said, Option) and one.said.config is not Config.NEVER
+    return isinstance(one.declaration, Option) and one.declaration.config is not Config.NEVER
 
 
 def _fits(value: object, kind: object) -> bool:

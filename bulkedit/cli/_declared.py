@@ -63,25 +63,25 @@ def _parameter(one: Declared) -> inspect.Parameter:
     if default == ():
         default = None
     kind = or_(one.typed, None) if default is None else one.typed
-    said = _option(one, one.said) if isinstance(one.said, Option) else _argument(one.said)
+    declaration = _option(one, one.declaration) if isinstance(one.declaration, Option) else _argument(one.declaration)
     return inspect.Parameter(
-        one.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, said], default=default
+        one.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, declaration], default=default
     )
 
 
-def _argument(said: Argument) -> object:
-    return typer.Argument(metavar=said.unit, help=said.help, show_default=False)
+def _argument(declaration: Argument) -> object:
+    return typer.Argument(metavar=declaration.unit, help=declaration.help, show_default=False)
 
 
-def _option(one: Declared, said: Option) -> object:
+def _option(one: Declared, declaration: Option) -> object:
     return typer.Option(
         *one.flags,
-        metavar="" if one.kind is bool or said.count else one.unit,
+        metavar="" if one.kind is bool or declaration.count else one.unit,
         envvar=one.variables if len(one.variables) > 1 else one.variables[0],
-        help=said.help,
-        count=said.count,
-        min=said.least,
-        max=said.most,
-        rich_help_panel=None if said.common else said.group,
-        show_default=one.default not in {None, False} and not said.count,
+        help=declaration.help,
+        count=declaration.count,
+        min=declaration.least,
+        max=declaration.most,
+        rich_help_panel=None if declaration.common else declaration.group,
+        show_default=one.default not in {None, False} and not declaration.count,
     )

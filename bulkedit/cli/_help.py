@@ -153,8 +153,8 @@ class Manual(TyperCommand):
         own: list[Any] = [one for one in self.params if one.param_type_name == "option"]
         before = [(one, one.hidden, one.show_envvar, one.help, one.opts) for one in own]
         for one in own:
-            said = self.declared[one.name].said if one.name in self.declared else None
-            one.hidden = isinstance(said, Option) and not said.common
+            option = self.declared[one.name].declaration if one.name in self.declared else None
+            one.hidden = isinstance(option, Option) and not option.common
             one.show_envvar = False
             one.help = one.help.partition(". ")[0].removesuffix(".") + "."
             one.opts = [name for name in one.opts if name == one.opts[0] or not name.startswith("--")]
@@ -166,4 +166,4 @@ class Manual(TyperCommand):
 
 
 def _is_list(one: Declared) -> bool:
-    return isinstance(one.said, Argument) and one.said.edit_list
+    return isinstance(one.declaration, Argument) and one.declaration.edit_list

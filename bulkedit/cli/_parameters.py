@@ -485,6 +485,6 @@ def known() -> dict[str, list[Declared]]:
     found: dict[str, list[Declared]] = {}
     for kind in TAKEN.values():
         for one in all_declared(kind).values():
-            if isinstance(one.said, Option):
+            if isinstance(one.declaration, Option):
                 found.setdefault(one.key, []).append(one)
     return found

@@ -43,7 +43,7 @@ def audited(folder: Path, options: AuditOptions, where: Where, *, as_json: bool)
     began = time.monotonic()
     work = partial(audit_run, run, options, where=confirmed_where(run, where))
     try:
-        found = anyio.run(with_progress, work, _words, Latest(WorkProgress()))
+        found = anyio.run(with_progress, work, _progress_line, Latest(WorkProgress()))
     except StoppedError:
         err().print("Interrupted. Nothing is written; the same command starts again.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -58,7 +58,7 @@ def audited(folder: Path, options: AuditOptions, where: Where, *, as_json: bool)
     raise typer.Exit(EXIT_OK if found.complete else EXIT_STOPPED)
 
 
-def _words(progress: WorkProgress) -> str:
+def _progress_line(progress: WorkProgress) -> str:
     """Image sets read of all, findings, throttles."""
     if progress.phase is Phase.PREPARING:
         return "reading the run"

@@ -78,7 +78,7 @@ def deid(options: DeidCommand, context: typer.Context) -> None:
     began = time.monotonic()
     latest = Latest(WorkProgress())
     try:
-        made = anyio.run(with_progress, work, _words, latest)
+        made = anyio.run(with_progress, work, _progress_line, latest)
     except StoppedError:
         err().print(f"Interrupted, with {plural(latest.progress.done, 'image set')} kept. The same command continues.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -95,7 +95,7 @@ def _standard_input(options: DeidOptions) -> io.BytesIO:
     return io.BytesIO(sys.stdin.buffer.read() if wanted else b"")
 
 
-def _words(progress: WorkProgress) -> str:
+def _progress_line(progress: WorkProgress) -> str:
     of = f" of {progress.total:,}" if progress.total is not None else ""
     parts = [f"{progress.done:,}{of} image sets", f"{progress.found:,} edits"]
     return " · ".join([*parts, f"{progress.throttled:,} throttled"])

@@ -1,4 +1,4 @@
-"""`bulkedit demo`: the main job from end to end, on real DICOM files, in a local HealthImaging."""
+"""`bulkedit demo`: plans and applies an edit list of real DICOM files, in a local HealthImaging."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
     from bulkedit.emulator import Emulator
     from bulkedit.runs.summary import RunSummary
 
-_QUOTA: Final = 8.0  # updates a second; `auto` finds it after some 12 s of search, when two thirds are done
-_BURST: Final = 2.0  # small, so that the search meets the quota before the run ends
+_QUOTA: Final = 8.0  # updates per second; `auto` finds it after about 12 s, when two thirds of the calls are done
+_BURST: Final = 2.0  # small, so that the search reaches the quota before the run ends
 _SHOWN: Final = 3  # image sets
-_SHOWN_EACH: Final = 4  # of their attributes
+_SHOWN_EACH: Final = 4  # attributes per image set
 _LEVELS: Final = ("Patient", "Study", "Series", "Instance")
 
 
 def demo(options: DemoCommand, _: typer.Context) -> None:
-    """Carry `bulkedit demo` out."""
+    """Run `bulkedit demo`."""
     with _hospital() as emulator, _without_account(emulator):
         now = datetime.now(UTC)
         folder = options.run or Path("runs") / f"demo-{new_id(now)}"
@@ -64,28 +64,28 @@ def demo(options: DemoCommand, _: typer.Context) -> None:
         )
         show_plan(plan)
         out().print(
-            f"\nThis HealthImaging takes {_QUOTA:g} updates a second. bulkedit is not told: it starts at the default "
-            "quota, one in four seconds, and finds the pace by itself."
+            f"\nThis HealthImaging allows {_QUOTA:g} updates per second. bulkedit does not know that: it starts at the "
+            "default quota, one update in four seconds, and finds the rate by itself."
         )
         started = runs.create(folder, plan, _settings(emulator), now)
         before = anyio.run(_documents, emulator, plan)
-        code = anyio.run(_carried_out, started, emulator)
+        code = anyio.run(_apply, started, emulator)
         _show_throttles(summary(started))
         _show_changes(started, before, anyio.run(_documents, emulator, plan))
-    out().print(f"\nLook around:  {command('status', folder)}\n              {command('report', folder)}")
+    out().print(f"\nTo see more:  {command('status', folder)}\n              {command('report', folder)}")
     out().print("A local HealthImaging for any AWS SDK or the AWS CLI:  bulkedit emulate")
     if code not in {0, 1}:
         raise typer.Exit(code)
 
 
-async def _carried_out(run: runs.Run, emulator: Emulator) -> int:
+async def _apply(run: runs.Run, emulator: Emulator) -> int:
     async with connect(connection_of(run, Where(endpoint_url=str(emulator)))) as client:
         return await carry_out(run, client, as_json=False)
 
 
 @contextmanager
 def _hospital() -> Iterator[Emulator]:
-    """A local HealthImaging that holds the DICOM files which pydicom carries."""
+    """A local HealthImaging with the DICOM files that pydicom ships."""
     from bulkedit.emulator import CompletionTime, Settings, serve
     from bulkedit.emulator.dicom_import.importer import demo_files, read_folder
 
@@ -106,10 +106,10 @@ def _hospital() -> Iterator[Emulator]:
 
 @contextmanager
 def _without_account(emulator: Emulator) -> Iterator[None]:
-    """Words that stand for credentials, so that the machine's own are neither needed nor used."""
-    words = emulator.environment()
-    hidden = {name: os.environ.get(name) for name in {*words, "AWS_PROFILE", "AWS_SESSION_TOKEN"}}
-    os.environ.update(words)
+    """Set placeholder credentials in the block, so that the machine's own are neither needed nor used."""
+    placeholders = emulator.environment()
+    hidden = {name: os.environ.get(name) for name in {*placeholders, "AWS_PROFILE", "AWS_SESSION_TOKEN"}}
+    os.environ.update(placeholders)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
     try:
@@ -135,7 +135,7 @@ def _settings(emulator: Emulator) -> runs.RunSettings:
 
 
 async def _documents(emulator: Emulator, plan: plans.SavedPlan) -> dict[str, JsonObject]:
-    """The metadata documents of the image sets that a plan touches."""
+    """The metadata documents of the image sets of a plan."""
     ids = plan.calls().select(pl.col("image_set_id").unique()).collect().to_series().to_list()
     async with connect(Connection(datastore_id=emulator.datastore_id, endpoint_url=str(emulator))) as client:
         found = [(image_set_id, await client.get_metadata(image_set_id)) for image_set_id in ids]
@@ -146,12 +146,12 @@ def _show_throttles(numbers: RunSummary) -> None:
     share = numbers["throttled"] / numbers["requests"] if numbers["requests"] else 0.0
     out().print(
         f"Throttled: {numbers['throttled']:,} of {plural(numbers['requests'], 'request')} ({share:.1%}). "
-        "A throttled request changes nothing, and is sent again."
+        "A throttled request changes nothing, and is retried."
     )
 
 
 def _show_changes(run: runs.Run, before: dict[str, JsonObject], after: dict[str, JsonObject]) -> None:
-    """Some attributes of some image sets before and after."""
+    """Print some attributes of some image sets, before and after."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("image set", "attribute", "before", "after"):
         table.add_column(name, overflow="fold")
@@ -159,12 +159,12 @@ def _show_changes(run: runs.Run, before: dict[str, JsonObject], after: dict[str,
         image_set_id = edit["image_set_id"]
         values = [_value(documents.get(image_set_id, {}), edit) for documents in (before, after)]
         table.add_row(f"{image_set_id[:8]}…", edit["attribute"], *map(printable, values))
-    out().print("\nSome of what changed. These are public test files: no other command prints values.")
+    out().print("\nSome of the changes. These are public test files; no other command prints values.")
     out().print(table, soft_wrap=False)
 
 
 def _shown(run: runs.Run) -> pl.DataFrame:
-    """A few applied edits of the image sets that have most of them; Patient level first."""
+    """Some applied edits of the image sets with the most edits, Patient level first."""
     applied = report.outcomes(run).filter(pl.col("outcome") == str(Outcome.APPLIED), pl.col("attribute").is_not_null())
     edits = applied.with_columns(pl.len().over("image_set_id").alias("edits")).collect()
     level = pl.col("level").cast(pl.Enum(_LEVELS))

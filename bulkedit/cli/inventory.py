@@ -29,7 +29,9 @@ def inventory(options: InventoryCommand, _: typer.Context) -> None:
     latest = Latest(InventoryProgress())
     began = time.monotonic()
     try:
-        taken = anyio.run(with_progress, partial(take_inventory, datastore, file, taking, where=where), _words, latest)
+        taken = anyio.run(
+            with_progress, partial(take_inventory, datastore, file, taking, where=where), _progress_line, latest
+        )
     except StoppedError:
         kept = plural(latest.progress.done, "image set")
         err().print(f"Interrupted, with {kept} kept. To continue: {_again(datastore, file, taking, where)}")
@@ -79,7 +81,7 @@ def _close(taken: TakenInventory, seconds: float, *, as_json: bool) -> None:
     console.print("It contains patient ids and accession numbers: only you can read it.")
 
 
-def _words(progress: InventoryProgress) -> str:
+def _progress_line(progress: InventoryProgress) -> str:
     """Image sets, pages, throttles, and the creation day reached so far; the total is not known."""
     parts = [f"{progress.done:,} image sets", f"{progress.pages:,} pages", f"{progress.throttled:,} throttled"]
     if progress.reached is not None:

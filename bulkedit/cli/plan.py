@@ -165,7 +165,7 @@ def show_plan(saved: SavedPlan) -> None:
             ("calls", _calls_text(counts)),
             *([("via copy", _via_copy_text(counts))] if counts.get("via_copy") else []),
             ("set aside", aside),
-            *([("already done", _satisfied_text(counts))] if _skips(saved) else []),
+            *([("already satisfied", _satisfied_text(counts))] if _skips(saved) else []),
             ("time", _time_text(counts)),
             ("API cost", f"${counts['api_dollars']:,.4f}"),
             ("storage cost", _tier_text(saved)),

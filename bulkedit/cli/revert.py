@@ -32,7 +32,7 @@ def revert(options: RevertCommand, _: typer.Context) -> None:
     where = confirmed_where(found, options.where)
     work = partial(reversal.revert_run, found, options.undoing, folder=options.out, where=where)
     try:
-        made = anyio.run(with_progress, work, _words, Latest(WorkProgress()))
+        made = anyio.run(with_progress, work, _progress_line, Latest(WorkProgress()))
     except StoppedError:
         err().print("Interrupted. Nothing was planned.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -45,7 +45,7 @@ def revert(options: RevertCommand, _: typer.Context) -> None:
     raise typer.Exit(EXIT_NOT_ALL_APPLIED if made.left_out.height else EXIT_OK)
 
 
-def _words(progress: WorkProgress) -> str:
+def _progress_line(progress: WorkProgress) -> str:
     return f"{progress.done:,}/{progress.total or 0:,} image sets read"
 
 

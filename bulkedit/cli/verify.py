@@ -37,7 +37,7 @@ def verify(options: VerifyCommand, _: typer.Context) -> None:
     """Run `bulkedit verify`."""
     found, reading, as_json = runs.load(options.run), options.reading, options.as_json
     where = confirmed_where(found, options.where)
-    again = command("verify", *_words(options.run, reading))
+    again = command("verify", *_arguments(options.run, reading))
     began = time.monotonic()
     seen = _seen(found, reading, where, again)
     asks = interactive() and not options.yes
@@ -56,13 +56,13 @@ def _seen(run: Run, options: VerifyOptions, where: Where, again: str) -> VerifyP
     """Read the image sets that are left, until done or until a signal."""
     work = partial(verify_run, run, options, where=where)
     try:
-        return anyio.run(with_progress, work, _numbers, Latest(WorkProgress()))
+        return anyio.run(with_progress, work, _progress_line, Latest(WorkProgress()))
     except StoppedError:
         err().print(f"Interrupted; nothing was read. To continue:  {again}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _numbers(progress: WorkProgress) -> str:
+def _progress_line(progress: WorkProgress) -> str:
     """Image sets read of all, differences, throttles."""
     if progress.phase is Phase.PREPARING:
         return "reading the run"
@@ -70,7 +70,7 @@ def _numbers(progress: WorkProgress) -> str:
     return f"{progress.done:,}/{progress.total:,} image sets · {differences} · {progress.throttled:,} throttled"
 
 
-def _words(run: Path, reading: VerifyOptions) -> list[str]:
+def _arguments(run: Path, reading: VerifyOptions) -> list[str]:
     """The arguments of the command that continues: without `--fresh`, which would start again."""
     words = [str(run)]
     if reading.sample:

@@ -88,22 +88,22 @@ class Declared:
 
     name: str
     kind: Any  # its type, without None
-    said: Option | Argument
+    declaration: Option | Argument
     default: Any  # `dataclasses.MISSING` if it is required
 
     @property
     def flags(self) -> tuple[str, ...]:
         """Its flags. Messages use the first one."""
-        given = self.said.flags if isinstance(self.said, Option) else None
+        given = self.declaration.flags if isinstance(self.declaration, Option) else None
         return given or (f"--{self.name.replace('_', '-')}",)
 
     @property
     def variables(self) -> list[str]:
         """Its environment variables. Messages use the first one."""
-        if isinstance(self.said, Argument):
+        if isinstance(self.declaration, Argument):
             return []
-        by_rule = self.said.prefix + self.flags[0].strip("-").replace("-", "_").upper()
-        return [f"BULKEDIT_{name}" for name in self.said.variables or (by_rule,)]
+        by_rule = self.declaration.prefix + self.flags[0].strip("-").replace("-", "_").upper()
+        return [f"BULKEDIT_{name}" for name in self.declaration.variables or (by_rule,)]
 
     @property
     def key(self) -> str:
@@ -120,19 +120,19 @@ class Declared:
     @property
     def unit(self) -> str | None:
         """The placeholder of its value."""
-        return self.said.unit or "|".join(self.choices) or None
+        return self.declaration.unit or "|".join(self.choices) or None
 
     @property
     def typed(self) -> object:
         """The type of the typed value, before `read`."""
-        if isinstance(self.said, Option) and self.said.parse is not None:
+        if isinstance(self.declaration, Option) and self.declaration.parse is not None:
             return str
         return list[get_args(self.kind)[0]] if get_origin(self.kind) is tuple else self.kind  # type: ignore[misc]
 
     def read(self, value: object) -> object:
         """Convert the typed value to the field's type. Raises UsageError."""
-        if isinstance(self.said, Option) and self.said.parse is not None and isinstance(value, str):
-            return self.said.parse(value)
+        if isinstance(self.declaration, Option) and self.declaration.parse is not None and isinstance(value, str):
+            return self.declaration.parse(value)
         if get_origin(self.kind) is tuple:
             return tuple(value) if isinstance(value, Iterable) else ()
         return value
@@ -141,12 +141,12 @@ class Declared:
         """What is wrong with a value of the right type, without quoting it; None if it is valid."""
         if self.choices and value not in self.choices:
             return f"must be {' or '.join(filter(None, (', '.join(self.choices[:-1]), self.choices[-1])))}"
-        if not isinstance(self.said, Option) or not isinstance(value, int | float):
+        if not isinstance(self.declaration, Option) or not isinstance(value, int | float):
             return None
-        if self.said.least is not None and not value >= self.said.least:
-            return f"must be at least {self.said.least:g}"
-        if self.said.most is not None and not value <= self.said.most:
-            return f"must be at most {self.said.most:g}"
+        if self.declaration.least is not None and not value >= self.declaration.least:
+            return f"must be at least {self.declaration.least:g}"
+        if self.declaration.most is not None and not value <= self.declaration.most:
+            return f"must be at most {self.declaration.most:g}"
         return None
 
 
@@ -166,8 +166,8 @@ def declared(kind: type) -> tuple[Declared | Nested, ...]:
             found.append(Nested(field.name, inner, next((one for one in extras if isinstance(one, Config)), None)))
         else:
             default = field.default if field.default_factory is MISSING else field.default_factory()
-            said = [one for one in extras if isinstance(one, Option | Argument)]
-            found += [Declared(field.name, _without_none(inner), one, default) for one in said]
+            declarations = [one for one in extras if isinstance(one, Option | Argument)]
+            found += [Declared(field.name, _without_none(inner), one, default) for one in declarations]
     return _DECLARED.setdefault(kind, tuple(found))
 
 
@@ -191,8 +191,8 @@ def all_declared(kind: type) -> dict[str, Declared]:
     found: dict[str, Declared] = {}
     for one in declared(kind):
         more = {one.name: one} if isinstance(one, Declared) else _of_nested(one)
-        for name, declaration in more.items():
-            found.setdefault(name, declaration)
+        for name, declared_ in more.items():
+            found.setdefault(name, declared_)
     return found
 
 
@@ -200,10 +200,10 @@ def _of_nested(nested: Nested) -> dict[str, Declared]:
     found = all_declared(nested.kind)
     if nested.config is None:
         return found
-    said = {name: (one, one.said) for name, one in found.items()}
+    declarations = {name: (one, one.declaration) for name, one in found.items()}
     return {
-        name: replace(one, said=replace(about, config=nested.config)) if isinstance(about, Option) else one
-        for name, (one, about) in said.items()
+        name: replace(one, declaration=replace(about, config=nested.config)) if isinstance(about, Option) else one
+        for name, (one, about) in declarations.items()
     }
 
 

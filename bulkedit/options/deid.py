@@ -150,4 +150,4 @@ class DeidOptions:
                 hint="An inventory may be combined with a selection: `select=patient_id=…` `inventory=FILE`",
             )
         if not self.source and datastore_id is None:
-            raise UsageError("no data store is given.", hint="Give it: `datastore_id=ID`")
+            raise UsageError("no data store is named.", hint="Give it: `datastore_id=ID`")

@@ -94,10 +94,10 @@ class ListOptions:
     ] = Contradictions.FAIL
     inventory: shared.Inventory = None
     on_missing: Annotated[
-        OnMissing, Option("If a row matches no image set: refuse the list, or skip the row.", group=Group.SELECT)
+        OnMissing, Option("If a row matches no image set: refuse the row, or skip it.", group=Group.SELECT)
     ] = OnMissing.FAIL
     on_many: Annotated[
-        OnMany, Option("If a row matches several image sets: refuse the list, or edit all.", group=Group.SELECT)
+        OnMany, Option("If a row matches several image sets: refuse the row, or edit all of them.", group=Group.SELECT)
     ] = OnMany.FAIL
     primary_only: Annotated[bool, Option("Match primary image sets only.", group=Group.SELECT)] = False
     study_wide: Annotated[

@@ -85,7 +85,7 @@ class TestApplying:
         assert result.exit_code == 1
         head, why = result.stdout.splitlines()[-2:]
         assert head.startswith("Run my run: 2 edits applied, 1 rejected, 0 left, in 3 requests for 3 calls")
-        assert why == "Why each was not:       bulkedit report 'my run'"
+        assert why == "To see the reasons:     bulkedit report 'my run'"
 
     def test_the_run_folder_is_for_its_owner_only(self, shell: Shell, edits: Path) -> None:
         shell.run("apply", edits, "--yes", "--run", "deep/r")
@@ -148,12 +148,13 @@ class TestApplying:
 
 
 class TestAskingFirst:
-    def test_where_nobody_can_be_asked_yes_must_be_said(self, shell: Shell, edits: Path) -> None:
+    def test_where_no_user_can_be_asked_yes_must_be_said(self, shell: Shell, edits: Path) -> None:
         result = shell.run("apply", edits)
         assert (result.exit_code, shell.requests()) == (2, [])
         *lines, removed = result.stderr.splitlines()
+        what = f"3 calls to data store {shell.emulator.datastore_id}"
         assert lines == [
-            f"error: nobody is there to confirm 3 calls to data store {shell.emulator.datastore_id}.",
+            f"error: cannot ask for confirmation of {what}: not on a terminal.",
             "To apply from a script: --yes",
         ]
         assert removed.startswith("Nothing was sent. Removed: plans/")

@@ -173,7 +173,7 @@ def test_a_draft_of_a_living_process_is_left_alone(shell: Shell) -> None:
             "outcome": "left",
             "in_use_by": "a process that runs",
         }
-        assert "a running process works on it" in shell.run("clean").stdout
+        assert "a running process uses it" in shell.run("clean").stdout
         assert shell.run("plan", "edits.csv", "-o", "q").exit_code == EXIT_OK
         assert holds_values(draft)
         shell.write("go", "")
@@ -333,7 +333,7 @@ def test_folders_within_are_looked_into_and_a_folder_that_is_none_is_said(shell:
     assert shell.run("clean", "a").stdout == "Removed: a/b/.p.1a2b3c4d.bulkedit-draft\n"
     assert not left.exists()
     missing = shell.run("clean", "nowhere")
-    assert (missing.exit_code, "there is no such folder" in missing.stderr) == (EXIT_USAGE, True)
+    assert (missing.exit_code, "folder not found" in missing.stderr) == (EXIT_USAGE, True)
 
 
 # -- drafts themselves

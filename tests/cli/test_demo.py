@@ -54,7 +54,7 @@ def test_it_ends_well_and_says_what_to_type_next(demo: subprocess.CompletedProce
 
 
 def test_it_shows_attributes_of_three_image_sets_before_and_after(demo: subprocess.CompletedProcess[str]) -> None:
-    after = demo.stdout.partition("Some of what changed")[2]
+    after = demo.stdout.partition("Some of the changes")[2]
     rows = re.findall(r"^(\w{8})…  (\w+) +(\S+) +(\S.*?) *$", after, re.MULTILINE)
     assert ("2ae3143c", "PatientName", "CompressedSamples^CT1", "Santos^Marta") in rows
     assert len({image_set for image_set, *_ in rows}) == 3

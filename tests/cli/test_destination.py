@@ -66,7 +66,7 @@ def test_a_runs_endpoint_on_this_machine_is_followed_and_said(
 
 @pytest.mark.parametrize(
     ("answer", "said", "code"),
-    [("n\n", "Nothing was sent.", 0), ("y\n", "has a user name or a password", 2)],
+    [("n\n", "Nothing was sent.", 0), ("y\n", "contains a user name or a password", 2)],
     ids=["no", "yes"],
 )
 def test_on_a_terminal_a_person_is_asked(shell: Shell, edits: Path, answer: str, said: str, code: int) -> None:
@@ -122,7 +122,7 @@ def test_a_password_in_an_endpoint_reaches_neither_terminal_nor_files(shell: She
 
 def test_a_plan_says_where_its_calls_would_go_and_needs_no_account(shell: Shell, edits: Path) -> None:
     done = shell.run("plan", edits, "-o", "p")
-    assert f"It would go to endpoint {shell.emulator} (from --endpoint-url), which is not AWS." in done.stdout
+    assert f"Its calls would go to endpoint {shell.emulator} (from --endpoint-url), which is not AWS." in done.stdout
     (line,) = shell.run("plan", edits, "-o", "q", "--json").json
     assert line["destination"] == {
         "account": None,

@@ -246,7 +246,7 @@ class TestOptions:
         before = edits.read_bytes()
         result = shell.run("plan", edits, "--log-file", edits)
         assert (result.exit_code, edits.read_bytes()) == (2, before)
-        assert "this file is no log of bulkedit" in result.stderr
+        assert "this file is not a log of bulkedit" in result.stderr
 
     @pytest.mark.parametrize("name", ["link", "folder", "absent/l"])
     def test_something_odd_is_refused(self, shell: Shell, name: str) -> None:
@@ -312,7 +312,7 @@ class TestDefects:
             return message
 
         monkeypatch.setattr("bulkedit.cli._logging.metadata.metadata", found)
-        assert where_to_report() == "as an issue of the project (if values were exposed: as SECURITY.md says)"
+        assert where_to_report() == "as an issue of the project (if values were exposed, see SECURITY.md)"
 
     @pytest.mark.usefixtures("broken")
     def test_if_no_file_can_be_written_the_place_is_told_all_the_same(
@@ -321,7 +321,7 @@ class TestDefects:
         monkeypatch.setattr("tempfile.tempdir", str(shell.folder / "gone"))
         result = shell.run("plan", shell.descriptions(shell.image_sets(1)))
         assert (result.exit_code, "Its traceback" in result.stderr) == (4, False)
-        assert "error: bulkedit met a defect of its own: KeyError at from_list.py:" in result.stderr
+        assert "error: this is a defect in bulkedit: KeyError at from_list.py:" in result.stderr
 
     def test_one_inside_the_emulator_is_in_its_log(
         self, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -239,7 +239,7 @@ def test_a_short_plan_asks_for_nothing(shell: Shell, edits: Path) -> None:
 def test_an_inventory_tells_what_the_move_out_of_the_archive_costs(shell: Shell) -> None:
     image_sets = shell.image_sets(2)
     edits = shell.descriptions(image_sets)
-    assert "not known: --inventory" in shell.run("plan", edits).stdout
+    assert "not known: an inventory (--inventory)" in shell.run("plan", edits).stdout
     assert shell.run("inventory", "-o", "i.parquet").exit_code == 0
     assert "none: no image set is archived" in shell.run("plan", edits, "--inventory", "i.parquet").stdout
     (line,) = shell.run("plan", edits, "--inventory", "i.parquet", "--json").json

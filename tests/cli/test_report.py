@@ -120,7 +120,7 @@ class TestWatch:
         shell.unbegun(edits, "r")
         lines = shell.run("status", "r", "--watch").stdout.splitlines()
         assert lines[0].startswith("0 applied, 0 rejected, 0 conflicted, 0 failed, 2 unprocessed · ")
-        assert lines[-1] == "No process works on this run. To go on:  bulkedit resume r"
+        assert lines[-1] == "No process works on this run. To continue:  bulkedit resume r"
 
 
 class TestStatus:

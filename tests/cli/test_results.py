@@ -201,7 +201,7 @@ class TestAgain:
         together.write_text("\n".join([texts[0][0], *(line for text in texts for line in text[1:])]) + "\n")
         result = shell.run("plan", together, "-o", "p", "--json")
         assert (result.json[0]["rows"], result.json[0]["edits"]) == (2, 2)
-        assert "2 lines left out: applied already" in result.stderr
+        assert "2 lines left out: already applied" in result.stderr
         assert "2 lines left out: set aside" in result.stderr
 
     def test_a_file_with_nothing_left_says_so(self, shell: Shell, run: list[str]) -> None:

@@ -106,7 +106,7 @@ class TestSignals:
             wait_for(lambda: len(held.accepted()) == 4)
             process.send_signal(number)
             said = lines_until(process, "Stopping")
-            assert "nothing new is sent; waiting for 4 image sets. Again to leave at once." in said[-1]
+            assert "nothing new is sent; waiting for 4 image sets. Press Ctrl-C again to stop at once." in said[-1]
             complete(held)
             stdout, stderr = process.communicate(timeout=PATIENT_S)
         result = held.run("status", "my run", "--json").json[0]

@@ -125,7 +125,7 @@ class TestWhatOthersDid:
         assert applied(shell, "back", "b")["edits"] == 0
         result = shell.run("revert", "r")
         assert (result.exit_code, result.stdout) == (1, "")
-        assert "Nothing can be brought back: all image sets are left out." in result.stderr
+        assert "Nothing can be undone: all image sets are left out." in result.stderr
         assert all(f"{one} has been changed by another writer" in result.stderr for one in image_sets)
         assert "--on-later-change overwrite" in result.stderr
 
@@ -199,10 +199,10 @@ class TestChoice:
         ("words", "said"),
         [
             (("--image-sets", "f" * 32), "has not changed image set ffff"),
-            (("--image-sets", "nonsense"), "list of image set ids"),
+            (("--image-sets", "nonsense"), "must be image set ids"),
             (("--rows", "99"), "applied nothing of row 99"),
-            (("--rows", "5-3"), "not understood"),
-            (("--rows", "2", "--image-sets", "f" * 32), "do not go together"),
+            (("--rows", "5-3"), "invalid row numbers"),
+            (("--rows", "2", "--image-sets", "f" * 32), "cannot be combined"),
             (("--on-later-change", "maybe"), "'overwrite'"),
         ],
         ids=lambda x: x if isinstance(x, str) else " ".join(x),
@@ -270,12 +270,12 @@ class TestStudyWide:
     @pytest.mark.usefixtures("study")
     def test_what_that_costs_is_said(self, shell: Shell) -> None:
         text = shell.run("revert", "r").stderr
-        assert "1 study-wide call of the run is undone set by set: 3 calls." in text
+        assert "1 study-wide call of the run is undone by one call per image set: 3 calls." in text
 
-    def test_a_study_that_would_be_torn_apart_is_a_warning(self, shell: Shell, study: list[str]) -> None:
+    def test_a_study_that_would_become_inconsistent_is_a_warning(self, shell: Shell, study: list[str]) -> None:
         result = shell.run("revert", "r", "--image-sets", study[0])
         assert result.exit_code == 0
-        assert "1 study would be torn apart" in result.stderr
+        assert "1 study would become inconsistent" in result.stderr
         assert all(other in result.stderr for other in study[1:])
 
     def test_a_sibling_that_was_changed_since_is_left_out(self, shell: Shell, study: list[str]) -> None:
@@ -369,4 +369,4 @@ class TestStorageCost:
 
         shell.emulator.do(age)
         text = shell.run("revert", "r", "-o", "p").stdout
-        assert f"storage tiers are in bulkedit inventory -d {shell.emulator.datastore_id} -o FILE\n" in text
+        assert f"to see storage tiers: bulkedit inventory -d {shell.emulator.datastore_id} -o FILE\n" in text

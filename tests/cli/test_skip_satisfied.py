@@ -39,7 +39,7 @@ def test_what_holds_is_left_out_and_every_row_is_reported(shell: Shell, image_se
     assert done.exit_code == EXIT_OK, done.stderr
     assert "Reading 3 image sets first" in done.stderr
     assert "3 GetImageSet and 3 GetImageSetMetadata" in done.stderr
-    assert "already done  2 edits left out: held already" in done.stdout
+    assert "already satisfied  2 edits left out" in done.stdout
     asked = sorted(str(entry.action) for entry in shell.requests()[sent:])
     assert asked == ["GetImageSet"] * 3 + ["GetImageSetMetadata"] * 3
     assert shell.run("apply", "p", "--yes", "--run", "r").exit_code == EXIT_OK
@@ -67,7 +67,7 @@ def test_a_list_of_which_all_holds_sends_nothing_and_ends_well(shell: Shell, ima
     edits = twice(shell, image_sets[:2])
     done = shell.run("apply", edits, "--yes", "--run", "r", "--skip-satisfied")
     assert done.exit_code == EXIT_OK, done.stderr
-    assert "Nothing is left to do" in done.stdout
+    assert "Nothing to do: all edits" in done.stdout
     assert len(shell.accepted()) == 2
     summary = shell.run("report", "r", "--json").json[-1]
     assert [summary[name] for name in ("edits", "already_satisfied", "calls", "unprocessed")] == [0, 2, 0, 0]
@@ -108,7 +108,7 @@ def test_archived_image_sets_and_those_that_are_not_there_are_not_read(shell: Sh
     assert [done.json[-1][name] for name in names] == [3, 0, 1, 2]
     assert [entry.image_set_id for entry in shell.requests("GetImageSetMetadata")] == [there]
     shown = shell.run("plan", edits, "-o", "q", "--skip-satisfied").stdout
-    assert "2 image sets not read (archived, locked or not there), so theirs stay" in shown
+    assert "2 image sets not read (archived, locked or not found): all edits kept" in shown
 
 
 def test_a_bad_list_is_refused_before_anything_is_read(shell: Shell, image_sets: list[str]) -> None:

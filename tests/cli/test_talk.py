@@ -166,7 +166,7 @@ class TestValues:
         monkeypatch.setattr("bulkedit.plans.from_list.plans.make", lambda *_: broken(canaries.read_text()))
         result = shell.run("plan", canaries)
         assert (result.exit_code, seen(result.stderr)) == (4, [])
-        assert "error: bulkedit met a defect of its own: RuntimeError" in result.stderr
+        assert "error: this is a defect in bulkedit: RuntimeError" in result.stderr
         assert "Traceback" not in result.stderr
 
 

@@ -85,9 +85,9 @@ class TestRealFiles:
     def test_a_person_reads_what_was_found(self, real: Shell) -> None:
         said = real.run("deid", "--check", "r").stdout
         assert "findings    none" in said
-        assert "closed over the run" in said
-        assert "editing purges nothing" in said
-        assert "Pixels are not looked at." in said
+        assert "consistent across the run" in said
+        assert "which still contain what edits have removed" in said
+        assert "Pixels are not examined." in said
 
 
 @pytest.mark.parametrize("kind", OUT)

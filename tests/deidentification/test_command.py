@@ -236,13 +236,13 @@ def test_a_bad_document_names_its_file_and_leaves_no_list(shell: Shell, content:
     ("words", "what"),
     [
         (["--deid-profile", "basics", "--all"], "Did you mean basic?"),
-        (["--profile", "basic", "--all"], "Give it so: --deid-profile basic"),
-        (["--profile", "mine.toml", "--all"], "Give it so: --deid-profile mine.toml"),
-        (["--deid-profile", "basic"], "say which image sets"),
-        (["--deid-profile", "basic", "--all", "--select", "patient_id=P1"], "say which image sets"),
-        (["--deid-profile", "basic", "--all", "-o", "edits.xlsx"], "Parquet or CSV"),
+        (["--profile", "basic", "--all"], "Use: --deid-profile basic"),
+        (["--profile", "mine.toml", "--all"], "Use: --deid-profile mine.toml"),
+        (["--deid-profile", "basic"], "which image sets?"),
+        (["--deid-profile", "basic", "--all", "--select", "patient_id=P1"], "which image sets?"),
+        (["--deid-profile", "basic", "--all", "-o", "edits.xlsx"], "must be a .parquet or .csv file"),
         (["--deid-profile", "basic", "--all", "--key", "none.key"], "the key cannot be read"),
-        (["--deid-profile", "basic", "--all", "--reidentification-map", "map"], "go together"),
+        (["--deid-profile", "basic", "--all", "--reidentification-map", "map"], "must be given together"),
         (["--deid-profile", "basic", "--select", "patient=P1"], "--select is written"),
         (["--deid-profile", "basic", "--all", "--mapping", "none.csv"], "the mapping cannot be read"),
         (["--deid-profile", "basic", "--from", "nowhere"], "no such file"),
@@ -296,7 +296,7 @@ def test_archived_image_sets_are_read_only_where_that_was_agreed_to(shell: Shell
 def test_a_profile_explains_itself(shell: Shell) -> None:
     done = shell.run("deid", "--deid-profile", "research-dates-shifted", "--explain")
     assert done.exit_code == EXIT_OK
-    assert "What decides, first to last" in done.stdout
+    assert "Precedence of rules, highest first" in done.stdout
     lines = shell.run("deid", "--deid-profile", "basic", "--explain", "--json").json
     assert {
         "type": "deid-rule",

@@ -317,7 +317,7 @@ class TestCommand:
             process = self.start("--port", emulator.rpartition(":")[2])
             _, err = process.communicate(timeout=20)
         assert process.returncode != 0
-        assert "cannot be listened on" in err
+        assert "cannot listen on port" in err
 
 
 def test_the_emulator_is_safe_to_use_from_many_threads() -> None:

@@ -297,7 +297,7 @@ def test_the_command_says_that_it_has_shut_others_out(tmp_path: Path) -> None:
     process = started("--port", "0", "--state", str(path))
     with process as url:
         assert url
-    assert f"Others could read {path}; now only its owner can." in process.said
+    assert f"Other users could read {path}; now only its owner can." in process.said
 
 
 def test_a_state_file_is_of_one_process_at_a_time(tmp_path: Path, clock: ManualClock) -> None:

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bulkedit.cli.app import app
-from bulkedit.cli.inventory import _words, inventory
+from bulkedit.cli.inventory import _progress_line, inventory
 from bulkedit.emulator import UNTHROTTLED, Fault, FaultKind, Settings, serve
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from bulkedit.inventories import folder_of, load
@@ -127,7 +127,7 @@ def test_a_signal_keeps_what_came_and_says_how_to_go_on(slow: Emulator, tmp_path
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (EXIT_INTERRUPTED, "")
     assert "\nInterrupted, with " in err
-    command = shlex.split(err.split("To go on: ")[1])
+    command = shlex.split(err.split("To continue: ")[1])
     assert command[0] == "bulkedit"
     assert stat_of(folder_of(path)) == 0o700
     done = run(command[1:])
@@ -149,7 +149,7 @@ def test_a_fault_for_good_says_how_to_go_on(tmp_path: Path) -> None:
         assert done.returncode == EXIT_FATAL
         assert "did not accept the credentials" in done.stderr
         emulator.server.faults.clear()
-        again = shlex.split(done.stderr.split("To go on: ")[1])
+        again = shlex.split(done.stderr.split("To continue: ")[1])
         assert run(again[1:]).returncode == EXIT_OK
         assert searches(emulator) == 11
 
@@ -195,7 +195,7 @@ def test_help_has_an_example_and_every_option() -> None:
 
 def test_progress_says_how_far_without_a_name() -> None:
     progress = InventoryProgress(pages=1_000, done=50_000, throttled=2, reached=1_700_000_000_000_000)
-    assert _words(progress) == "50,000 image sets · 1,000 pages · 2 throttled · created up to 2023-11-14"
+    assert _progress_line(progress) == "50,000 image sets · 1,000 pages · 2 throttled · created up to 2023-11-14"
 
 
 def test_on_a_terminal_progress_is_a_line_that_goes(slow: Emulator, tmp_path: Path) -> None:

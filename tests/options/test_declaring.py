@@ -30,8 +30,9 @@ def test_a_name_that_parts_share_is_one_option() -> None:
 def test_options_of_one_name_are_declared_alike_in_all_commands(kind: type) -> None:
     for name, one in all_declared(kind).items():
         other = APPLY.get(name, one)
-        if isinstance(one.said, Option) and isinstance(other.said, Option) and one.variables == other.variables:
-            assert (one.kind, one.flags, one.said.unit) == (other.kind, other.flags, other.said.unit)
+        both = (one.declaration, other.declaration)
+        if all(isinstance(declaration, Option) for declaration in both) and one.variables == other.variables:
+            assert (one.kind, one.flags, both[0].unit) == (other.kind, other.flags, both[1].unit)
 
 
 def test_names_follow_from_the_field_unless_others_are_given() -> None:

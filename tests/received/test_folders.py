@@ -69,7 +69,7 @@ def refused(shell: Shell, words: tuple[str, ...], what: str, code: int | None = 
     assert what in result.stderr, result.stderr or result.stdout
     assert result.exit_code == code if code is not None else result.exit_code in {2, 4, 6}
     assert "Traceback" not in result.stderr
-    assert "defect of its own" not in result.stderr
+    assert "defect in bulkedit" not in result.stderr
     assert seen(victim.parent) == before
     assert victim.read_text() == VICTIM
     assert {entry.action for entry in shell.requests()[since:]} <= {"GetDatastore"}
