@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from bulkedit.edits.frames import EditFrame
     from bulkedit.inventories import SearchCounters
     from bulkedit.plans import SavedPlan
-    from bulkedit.plans.read_first import Looked
+    from bulkedit.plans.read_first import ReadCounters
     from bulkedit.runs.folder import Run
     from bulkedit.runs.summary import RunSummary
 
@@ -218,7 +218,7 @@ class _ProgressReporter(Listener):
         """Report the progress of reading image sets."""
 
         def record() -> WorkProgress:
-            now = looked()
+            now = counters()
             done = now.read + now.archived + now.unread
             return WorkProgress(phase=Phase.READING, done=done, total=now.total, throttled=now.throttled)
 

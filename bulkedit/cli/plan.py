@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bulkedit.inventories import SearchCounters
     from bulkedit.plans import SavedPlan
     from bulkedit.plans.counts import PlanCounts
-    from bulkedit.plans.read_first import Looked
+    from bulkedit.plans.read_first import ReadCounters
 
 _SHOWN_ROWS: Final = 5  # per warning
 _LONG_S: Final = 3600.0  # for longer plans, a higher quota is suggested
@@ -112,7 +112,7 @@ class PlanningMessages(Listener):
         """Show the progress of reading."""
 
         def numbers() -> str:
-            now = looked()
+            now = counters()
             done = now.read + now.archived + now.unread
             return f"reading: {done:,}/{now.total:,} image sets · {now.throttled:,} throttled"
 

@@ -83,7 +83,7 @@ class _Later:
     reverted: bool = False
 
 
-def held(changes: Sequence[_Change]) -> list[ExpectedChange[_Change]]:
+def expected_changes(changes: Sequence[_Change]) -> list[ExpectedChange[_Change]]:
     """The changes of one image set, in the order in which they were made, with what became of each later on."""
     given = _given(changes)
     later, last = _Later(given=given), len(changes) - 1
@@ -210,7 +210,7 @@ def misplaced(edits: Sequence[EditFields], document: Mapping[str, Json]) -> list
         or removed.intersection((*one.series, *one.instance))
         or given.intersection((edit["series_uid"], edit["instance_uid"]))
         else _lacking(one, document)
-        for edit, one in zip(edits, held(edits), strict=True)
+        for edit, one in zip(edits, expected_changes(edits), strict=True)
     ]
 
 

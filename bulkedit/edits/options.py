@@ -44,4 +44,4 @@ class EditList:
     idle: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"row": pl.UInt32}))  # rows without edits
     # Lines of a result file that are no rows of this list:
     applied: int = 0  # their edit is made
-    planless: int = 0  # they stand for a row that was not planned, and hold no edit
+    never_planned: int = 0  # they stand for a row that was not planned, and hold no edit

@@ -188,7 +188,7 @@ def lines(problems: list[JsonObject]) -> pl.DataFrame:
     return pl.DataFrame(problems, schema=SET_ASIDE, orient="row")
 
 
-def asking_nothing(rows: pl.DataFrame) -> pl.DataFrame:
+def rows_without_edits(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of a wide list whose cells are all empty, as a SET_ASIDE frame; ``rows`` has row UInt32."""
     text = said("asks for nothing: it has no cell that is filled.")
     return report(rows, RowCheck("no-edit", pl.lit(value=True), text))

@@ -91,7 +91,7 @@ class _Reading:
         self._guarded = self._layout.outcome is not None and isinstance(table, Csv | Excel)
         self._kept = pl.Series("row", list(options.keep_rows), dtype=pl.UInt32)
         self._rows = 0
-        self._applied = self._planless = 0
+        self._applied = self._never_planned = 0
         self._idle = [pl.DataFrame(schema={"row": pl.UInt32})]
         self._datastores: set[str] = set()
         self._edits = [pl.DataFrame(schema=EDITS)]
@@ -117,11 +117,11 @@ class _Reading:
             datastore_id=next(iter(self._datastores), None),
             idle=pl.concat(self._idle),
             applied=self._applied,
-            planless=self._planless,
+            never_planned=self._never_planned,
         )
 
     def _nothing(self) -> EditListError:
-        if self._applied or self._planless:
+        if self._applied or self._never_planned:
             return EditListError(
                 "nothing in this result file is left to be planned.",
                 likely="Its edits are applied; rows that were set aside when they were planned hold none.",
@@ -163,11 +163,11 @@ class _Reading:
         if "action" in self._layout.names:
             action = pl.col(f"c{self._layout.names.index('action')}")
         applied = outcome.is_in(["applied", SATISFIED]).fill_null(value=False)
-        planless = (outcome.fill_null("") != "") & (action.fill_null("") == "")
-        kinds = batch.select(applied=applied, planless=planless & ~applied)
+        never_planned = (outcome.fill_null("") != "") & (action.fill_null("") == "")
+        kinds = batch.select(applied=applied, never_planned=never_planned & ~applied)
         self._applied += int(kinds["applied"].sum())
-        self._planless += int(kinds["planless"].sum())
-        return batch.filter(~(kinds["applied"] | kinds["planless"]))
+        self._never_planned += int(kinds["never_planned"].sum())
+        return batch.filter(~(kinds["applied"] | kinds["never_planned"]))
 
     def _filled(self, batch: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
         """The rows that are not blank, under canonical names; empty text and no text are one: null."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bulkedit.plans.inconsistent_studies import is_top, warnings
     from bulkedit.plans.saved import MANIFEST, SavedPlan, load_manifest
     from bulkedit.plans.schema import CALLS, PLANNED_EDITS
-    from bulkedit.plans.skip_satisfied import holds, needless
+    from bulkedit.plans.skip_satisfied import already_satisfied, can_leave_out
     from bulkedit.plans.split import part_of, parts
     from bulkedit.plans.study_wide import KNOWN, edits_of_unknown_study, inconsistent_studies_of
     from bulkedit.plans.via_copy import ViaCopy, wanting
@@ -40,16 +40,16 @@ __all__ = [
     "SavedPlan",
     "StudyWide",
     "ViaCopy",
+    "already_satisfied",
+    "can_leave_out",
     "copy",
     "edits_of_unknown_study",
     "estimate",
-    "holds",
     "inconsistent_studies_of",
     "is_top",
     "load",
     "load_manifest",
     "make",
-    "needless",
     "no_such_place",
     "other_series",
     "part_of",
@@ -99,8 +99,8 @@ _MODULES: Final = {
         "PLANNED_EDITS",
     ),
     "skip_satisfied": (
-        "holds",
-        "needless",
+        "already_satisfied",
+        "can_leave_out",
     ),
     "split": (
         "part_of",

@@ -25,12 +25,12 @@ from bulkedit.client.pacing import parse_rate, parse_read_pace
 from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import Refused
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.edits import ReadOptions, asking_nothing
+from bulkedit.edits import ReadOptions, rows_without_edits
 from bulkedit.edits import read as read_list
 from bulkedit.edits.edit import in_order
 from bulkedit.edits.frame_files import writing
 from bulkedit.errors import BadRowsError, EditListError, UsageError
-from bulkedit.plans.read_first import Looked, held_against_store
+from bulkedit.plans.read_first import ReadCounters, compared_with_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ _WORKERS: Final = 16  # image sets asked at once: at 25/s enough for answers tha
 class Listener:
     """Who is told of what happens while a list is planned; this one keeps it to itself."""
 
-    def left_out(self, applied: int, planless: int) -> None:
+    def left_out(self, applied: int, never_planned: int) -> None:
         """So many lines of a result file are not planned again: applied already, or never planned."""
 
     def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
@@ -61,12 +61,12 @@ class Listener:
         del counters
         return nullcontext()
 
-    def will_read(self, looked: Looked) -> None:
+    def will_read(self, counters: ReadCounters) -> None:
         """So many image sets are to be read first, to find what holds already."""
 
-    def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
+    def reading(self, counters: Callable[[], ReadCounters]) -> AbstractAsyncContextManager[None]:
         """Entered while they are read; ``looked`` tells how far that is."""
-        del looked
+        del counters
         return nullcontext()
 
 
@@ -147,8 +147,8 @@ def plan_list(
     file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
     source = source if isinstance(source, str) else UNNAMED
     found = _read(file, reading(listing), source)
-    if found.applied or found.planless:
-        listener.left_out(found.applied, found.planless)
+    if found.applied or found.never_planned:
+        listener.left_out(found.applied, found.never_planned)
     datastore_id = _datastore(datastore_id, found)
     settings = _planning(listing, found.form)
     selected, looked_up = _selected(found.edits, datastore_id, listing, settings, where=where, listener=listener)
@@ -176,13 +176,13 @@ def plan_list(
         return made, bad
 
     made, bad = completed(edits, refused)
-    looked = Looked(0)
+    counters = ReadCounters(0)
     if listing.skip_satisfied:
-        good, looked = _read_store(_without_rows(edits, bad), datastore_id, listing, where=where, listener=listener)
+        good, counters = _read_store(_without_rows(edits, bad), datastore_id, listing, where=where, listener=listener)
         misplaced = plans.no_such_place(good)
         if misplaced.height:
             made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
-        made = _without_needless(made, _without_rows(good, bad), settings, known)
+        made = _without_satisfied(made, _without_rows(good, bad), settings, known)
     now = datetime.now(UTC)
     torn = plans.inconsistent_studies_of(made.edits, known)
     counts: PlanCounts = {
@@ -194,8 +194,8 @@ def plan_list(
         "edits_of_unknown_study": plans.edits_of_unknown_study(made.edits, known),
         "empty": found.idle.height,
         "already_satisfied": 0 if made.already_satisfied is None else made.already_satisfied.height,
-        "image_sets_read": looked.read,
-        "image_sets_not_read": looked.archived + looked.unread,
+        "image_sets_read": counters.read,
+        "image_sets_not_read": counters.archived + counters.unread,
         "inconsistent_studies": torn.drop_nulls("attribute").get_column("study").n_unique(),
     }
     about: PlanAbout = {
@@ -215,7 +215,7 @@ def plan_list(
         "counts": counts,
         "warnings": plans.warnings(torn),
     }
-    unplanned = pl.concat([bad, selected.skipped, asking_nothing(found.idle)]).sort("row", maintain_order=True)
+    unplanned = pl.concat([bad, selected.skipped, rows_without_edits(found.idle)]).sort("row", maintain_order=True)
     return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)
 
 
@@ -234,22 +234,22 @@ def _without_rows(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
 
 def _read_store(
     edits: pl.DataFrame, datastore_id: str, listing: ListOptions, *, where: Where, listener: Listener
-) -> tuple[pl.DataFrame, Looked]:
+) -> tuple[pl.DataFrame, ReadCounters]:
     """The edits in the order in which they are made, with what their image sets tell of them (`held_against_store`)."""
-    looked = Looked(edits.get_column("image_set_id").n_unique())
-    listener.will_read(looked)
-    told = held_against_store(
+    counters = ReadCounters(edits.get_column("image_set_id").n_unique())
+    listener.will_read(counters)
+    compared = compared_with_store(
         in_order(edits),
         datastore_id=datastore_id,
         read_rate=listing.read_rate,
         where=where,
-        looked=looked,
+        counters=counters,
         showing=listener.reading,
     )
-    return told, looked
+    return compared, counters
 
 
-def _without_needless(
+def _without_satisfied(
     made: plans.Plan, good: pl.DataFrame, settings: plans.PlanningSettings, known: pl.DataFrame | None
 ) -> plans.Plan:
     """The plan without the edits that hold already.
@@ -258,12 +258,12 @@ def _without_needless(
     Edits are left out only where that leaves all others as good as they were (`bulkedit.plans.needless`); should one
     of these be found wanting now, nothing is left out.
     """
-    needless_ = plans.needless(good, known, settings)
-    good = good.drop("holds", "missing")
-    rest = plans.make(good.filter(~needless_), settings, known)
+    omitted = plans.can_leave_out(good, known, settings)
+    good = good.drop("already_satisfied", "missing")
+    rest = plans.make(good.filter(~omitted), settings, known)
     if rest.set_aside.height:
         return made
-    left_out = good.with_row_index("edit").filter(needless_)
+    left_out = good.with_row_index("edit").filter(omitted)
     absent = {name: dtype for name, dtype in plans.PLANNED_EDITS.items() if name not in left_out.columns}
     left_out = left_out.with_columns(
         pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name != "sent"

@@ -31,7 +31,7 @@ _ID: Final = "image_set_id"
 
 
 @dataclass(slots=True)
-class Looked:
+class ReadCounters:
     """How far the reading has come."""
 
     total: int  # image sets
@@ -45,14 +45,14 @@ class Looked:
         return self.total / min(DOCUMENTED[Operation.GET].per_second, DOCUMENTED[Operation.METADATA].per_second)
 
 
-def held_against_store(
+def compared_with_store(
     edits: pl.DataFrame,
     *,
     datastore_id: str,
     read_rate: str,
     where: Where,
-    looked: Looked,
-    showing: Callable[[Callable[[], Looked]], AbstractAsyncContextManager[None]],
+    counters: ReadCounters,
+    showing: Callable[[Callable[[], ReadCounters]], AbstractAsyncContextManager[None]],
 ) -> pl.DataFrame:
     """The edits, with what their image sets tell of them: holds Boolean, missing String. Blocks.
 
@@ -65,13 +65,13 @@ def held_against_store(
 
     async def read() -> pl.DataFrame:
         connection = Connection(datastore_id=datastore_id, **asdict(where))
-        async with connect(connection) as client, showing(lambda: looked):
-            return await _told(client, edits, read_rate, looked)
+        async with connect(connection) as client, showing(lambda: counters):
+            return await _compared(client, edits, read_rate, counters)
 
     return edits.hstack(anyio.run(read))
 
 
-async def _told(client: Client, edits: pl.DataFrame, read_rate: str, looked: Looked) -> pl.DataFrame:
+async def _compared(client: Client, edits: pl.DataFrame, read_rate: str, counters: ReadCounters) -> pl.DataFrame:
     """Of each edit: whether its place is as it is to be (holds), and what it names that is not there (missing)."""
     reader = Reader(client, read_paces(read_rate), random.SystemRandom())
     flags = bytearray(edits.height)
@@ -79,19 +79,21 @@ async def _told(client: Client, edits: pl.DataFrame, read_rate: str, looked: Loo
 
     async def compare(image_set: tuple[str, list[int], list[EditRow]]) -> None:
         image_set_id, places, rows = image_set
-        document = await _document(reader, image_set_id, looked)
-        looked.throttled = reader.reads.throttled
+        document = await _document(reader, image_set_id, counters)
+        counters.throttled = reader.reads.throttled
         if document is None:
             return
-        for place, holds, kind in zip(places, plans.holds(rows, document), misplaced(rows, document), strict=True):
-            flags[place] = holds
+        for place, satisfied, kind in zip(
+            places, plans.already_satisfied(rows, document), misplaced(rows, document), strict=True
+        ):
+            flags[place] = satisfied
             if kind is not None:
                 missing[place] = kind
 
     await for_each(compare, _by_image_set(edits), at_once=_WORKERS)
-    holds_ = pl.Series("holds", list(flags), dtype=pl.UInt8).cast(pl.Boolean)
+    satisfied_ = pl.Series("already_satisfied", list(flags), dtype=pl.UInt8).cast(pl.Boolean)
     kinds = pl.Series("missing", [missing.get(place) for place in range(edits.height)], dtype=pl.String)
-    return pl.DataFrame([holds_, kinds])
+    return pl.DataFrame([satisfied_, kinds])
 
 
 def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[EditRow]]]:
@@ -105,17 +107,17 @@ def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[Ed
         yield image_set_id, places.to_list(), cast("list[EditRow]", edits[places].to_dicts())
 
 
-async def _document(reader: Reader, image_set_id: str, looked: Looked) -> JsonObject | None:
+async def _document(reader: Reader, image_set_id: str, counters: ReadCounters) -> JsonObject | None:
     found = await reader.completed(image_set_id)
     if isinstance(found, Refused) or found.state is not ImageSetState.ACTIVE:
-        looked.unread += 1
+        counters.unread += 1
         return None
     if found.archived:
-        looked.archived += 1
+        counters.archived += 1
         return None
     document = await reader.metadata(image_set_id, found.version)
     if isinstance(document, Refused):
-        looked.unread += 1
+        counters.unread += 1
         return None
-    looked.read += 1
+    counters.read += 1
     return document

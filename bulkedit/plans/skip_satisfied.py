@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.dicom.dictionary import FORCED_UIDS
-from bulkedit.edits.compare import difference, held, old_name_stays
+from bulkedit.edits.compare import difference, expected_changes, old_name_stays
 from bulkedit.edits.edit import STORED_VALUE, Action
 from bulkedit.options.listing import StudyWide
 from bulkedit.plans.inconsistent_studies import is_top
@@ -31,7 +31,7 @@ _ID: Final = "image_set_id"
 _WHOLE: Final = [str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
 
 
-def holds(edits: Sequence[EditRow], document: Mapping[str, Json]) -> list[bool]:
+def already_satisfied(edits: Sequence[EditRow], document: Mapping[str, Json]) -> list[bool]:
     """Whether the place of each edit is now as it is to be after all of them.
 
     ``edits``: those of one image set, in the order in which they are made; rows of `bulkedit.edits.edit.EDITS`. Where
@@ -42,21 +42,21 @@ def holds(edits: Sequence[EditRow], document: Mapping[str, Json]) -> list[bool]:
     asked: dict[tuple[str | None, ...], list[EditRow]] = {}
     for place, edit in zip(places, edits, strict=True):
         asked.setdefault(place, []).append(edit)
-    found = {place: _last_word_stands(same) for place, same in asked.items()}
-    for place, one in zip(places, held(edits), strict=True):
+    found = {place: _last_edit_decides(same) for place, same in asked.items()}
+    for place, one in zip(places, expected_changes(edits), strict=True):
         there = one.superseded or (difference(one, document) is None and not old_name_stays(one, document))
         found[place] = found[place] and there
     return [found[place] for place in places]
 
 
-def _last_word_stands(same: Sequence[EditRow]) -> bool:
+def _last_edit_decides(same: Sequence[EditRow]) -> bool:
     """Whether the last of the edits of a place surely decides what it holds: none is refused where others are not."""
     by_value = any(edit["action"] == Action.REMOVE and edit["value"] != STORED_VALUE for edit in same)
     asked = {(edit["action"], edit["value"], edit["vr"]) for edit in same}
     return len(same) == 1 or not (by_value or (len(asked) > 1 and len({edit["force"] for edit in same}) > 1))
 
 
-def needless(edits: pl.DataFrame, known: pl.DataFrame | None, settings: PlanningSettings) -> pl.Series:
+def can_leave_out(edits: pl.DataFrame, known: pl.DataFrame | None, settings: PlanningSettings) -> pl.Series:
     """Which edits a plan can do without: Boolean.
 
     ``edits``: as `bulkedit.plans.build` takes them, none of a row that is set aside, and ``holds`` Boolean (see
@@ -71,19 +71,19 @@ def needless(edits: pl.DataFrame, known: pl.DataFrame | None, settings: Planning
     judged = (
         edits.join(members, on=_ID, how="left", maintain_order="left")
         .with_columns(
-            needless=pl.col("holds") & ~telling.any().over(_ID) & ~(is_top() & pl.lit(asks_wide)),
+            left_out=pl.col("already_satisfied") & ~telling.any().over(_ID) & ~(is_top() & pl.lit(asks_wide)),
             of_study=of_study,
             together=together.any().over(_ID) | pl.lit(settings.whole_rows),
         )
         .with_columns(
             # of a call for the study, the image sets that the list does not name are not known to hold it
-            needless=pl.col("needless") & ~(pl.col("of_study") & pl.lit(settings.study_wide is StudyWide.ON))
+            left_out=pl.col("left_out") & ~(pl.col("of_study") & pl.lit(settings.study_wide is StudyWide.ON))
         )
     )
     while True:
         after = judged.with_columns(
-            needless=pl.when("of_study").then(pl.col("needless").all().over("study", "of_study")).otherwise("needless")
-        ).with_columns(needless=pl.when("together").then(pl.col("needless").all().over(_ID)).otherwise("needless"))
-        if after.get_column("needless").equals(judged.get_column("needless")):
-            return after.get_column("needless")
+            left_out=pl.when("of_study").then(pl.col("left_out").all().over("study", "of_study")).otherwise("left_out")
+        ).with_columns(left_out=pl.when("together").then(pl.col("left_out").all().over(_ID)).otherwise("left_out"))
+        if after.get_column("left_out").equals(judged.get_column("left_out")):
+            return after.get_column("left_out")
         judged = after

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bulkedit.edits.compare import Difference, difference, held, keeps_former, value_in
+from bulkedit.edits.compare import Difference, difference, expected_changes, keeps_former, value_in
 from bulkedit.edits.edit import STORED_VALUE, json_text
 from bulkedit.options.verify import Sample, parse_sample
 from tests.emulator.hospital import document
@@ -60,12 +60,12 @@ ROWS = [
 
 @pytest.mark.parametrize(("edit", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_an_edit_is_held_against_the_document(edit: Any, expected: Difference | None) -> None:
-    (one,) = held([edit])
+    (one,) = expected_changes([edit])
     assert difference(one, stored()) == expected
 
 
 def test_a_revert_is_held_against_the_version_that_it_went_back_to() -> None:
-    (one,) = held([change("revert", None, None, level=None, revert_to=1)])
+    (one,) = expected_changes([change("revert", None, None, level=None, revert_to=1)])
     other = copy.deepcopy(stored())
     assert difference(one, stored(), other) is None
     other["Patient"]["DICOM"]["PatientName"] = "X"
@@ -84,7 +84,7 @@ CHAINS = [
 
 @pytest.mark.parametrize(("later", "superseded"), [row[1:] for row in CHAINS], ids=[row[0] for row in CHAINS])
 def test_a_later_edit_of_the_run_supersedes(later: dict[str, Any], superseded: bool) -> None:
-    first, last = held([change("set", "StudyDescription", "A"), later])
+    first, last = expected_changes([change("set", "StudyDescription", "A"), later])
     assert (first.superseded, last.superseded) == (superseded, False)
 
 
@@ -95,20 +95,20 @@ def test_a_removal_supersedes_what_is_inside_it() -> None:
         in_instance("remove-instance"),
         change("remove-series", level="Series", series_uid=SERIES),
     ]
-    assert [one.superseded for one in held(edits[:3])] == [True, False, False]
-    assert [one.superseded for one in held(edits)] == [True, True, True, False]
+    assert [one.superseded for one in expected_changes(edits[:3])] == [True, False, False]
+    assert [one.superseded for one in expected_changes(edits)] == [True, True, True, False]
 
 
 def test_an_edit_before_a_removal_only_is_superseded() -> None:
     """A series that came back by a revert can be edited again."""
     edits = [change("revert", None, None, level=None, revert_to=1), in_instance("set", "KVP", "1")]
-    revert, last = held(edits)
+    revert, last = expected_changes(edits)
     assert (revert.superseded, revert.followed, last.superseded) == (False, True, False)
 
 
 def test_edits_are_looked_for_under_the_uid_that_the_run_has_given() -> None:
     rename = change("set", "SeriesInstanceUID", "7.7", level="Series", series_uid=SERIES)
-    edits = held(
+    edits = expected_changes(
         [in_instance("set", "KVP", "120 "), rename, in_instance("set", "InstanceNumber", "1", series_uid="7.7")]
     )
     moved = stored()
@@ -121,7 +121,7 @@ def test_edits_are_looked_for_under_the_uid_that_the_run_has_given() -> None:
 
 
 def test_a_service_that_leaves_the_paths_where_they_were_is_understood_too() -> None:
-    edits = held(
+    edits = expected_changes(
         [
             in_instance("set", "KVP", "120 "),
             change("set", "SeriesInstanceUID", "7.7", level="Series", series_uid=SERIES),
@@ -139,13 +139,13 @@ def test_a_removal_whose_series_gets_another_uid_in_the_same_call_is_found_there
     moved["Study"]["Series"]["7.7"] = moved["Study"]["Series"].pop(SERIES)
     moved["Study"]["Series"]["7.7"]["DICOM"]["SeriesInstanceUID"] = "7.7"
     for edits in ([rename, removal], [removal, rename]):
-        assert [difference(one, moved) for one in held(edits)] == [None, None]
+        assert [difference(one, moved) for one in expected_changes(edits)] == [None, None]
     moved["Study"]["Series"]["7.7"]["DICOM"]["StationName"] = "CT1"
-    assert difference(held([rename, removal])[1], moved) is Difference.PRESENT
+    assert difference(expected_changes([rename, removal])[1], moved) is Difference.PRESENT
 
 
 def test_a_removal_inside_what_the_run_removes_later_is_superseded() -> None:
-    first, last = held([in_instance("remove", "KVP", STORED_VALUE), in_instance("remove-instance")])
+    first, last = expected_changes([in_instance("remove", "KVP", STORED_VALUE), in_instance("remove-instance")])
     gone = stored()
     del gone["Study"]["Series"][SERIES]["Instances"][INSTANCE]
     assert (first.superseded, difference(last, gone)) == (True, None)
@@ -164,18 +164,18 @@ FORMER = [
 
 @pytest.mark.parametrize(("edit", "expected"), [row[1:] for row in FORMER], ids=[row[0] for row in FORMER])
 def test_an_older_version_keeps(edit: Any, expected: bool) -> None:
-    (one,) = held([edit])
+    (one,) = expected_changes([edit])
     assert keeps_former(one, stored()) is expected
 
 
 @pytest.mark.parametrize("empty", [None, "", []])
 def test_an_empty_attribute_keeps_nothing(empty: Any) -> None:
-    (one,) = held([change("set", "StudyDescription", "NEW")])
+    (one,) = expected_changes([change("set", "StudyDescription", "NEW")])
     assert not keeps_former(one, stored(StudyDescription=empty))
 
 
 def test_the_value_that_is_there_is_json() -> None:
-    (one,) = held([change("set", "StudyDescription", "NEW")])
+    (one,) = expected_changes([change("set", "StudyDescription", "NEW")])
     assert value_in(one, stored()) == '"CHEST"'
 
 

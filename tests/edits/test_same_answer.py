@@ -10,9 +10,9 @@ import pytest
 from bulkedit.client.contract import UpdateRequest
 from bulkedit.dicom.compare import PADDING, same_value
 from bulkedit.dicom.dictionary import VRS, ValueKind
-from bulkedit.edits.compare import difference, held, keeps_former
+from bulkedit.edits.compare import difference, expected_changes, keeps_former
 from bulkedit.edits.document import holds as engine_holds
-from bulkedit.plans import holds as plan_holds
+from bulkedit.plans import already_satisfied as plan_satisfied
 
 SERIES, INSTANCE = "1.2.3.1", "1.2.3.1.1"
 NUL = "\0"
@@ -29,8 +29,8 @@ def answers(attribute: str, stored: Any, wanted: Any, vrs: dict[str, str], vr: s
     document = around({"DICOM": {attribute: stored}, "DICOMVRs": vrs})
     asked = {"DICOM": {attribute: wanted}, **({"DICOMVRs": {attribute: vr}} if vr else {})}
     request = UpdateRequest(image_set_id="0" * 32, expected_version=1, updatable=json.dumps(around(asked)))
-    (one,) = held([edit])
-    (planned,) = plan_holds([edit], document)
+    (one,) = expected_changes([edit])
+    (planned,) = plan_satisfied([edit], document)
     return {engine_holds(request, document), difference(one, document) is None, planned}
 
 
@@ -108,8 +108,8 @@ def test_an_older_version_that_differs_by_padding_keeps_nothing_of_a_former_valu
     place = {"level": "Study", "series_uid": None, "instance_uid": None, "vr": None}
     document: Any = {"Study": {"DICOM": {"StudyDescription": "CHEST "}}}
     edit: Any = {"action": "set", "attribute": "StudyDescription", "value": json.dumps(wanted), **place}
-    (one,) = held([edit])
+    (one,) = expected_changes([edit])
     assert keeps_former(one, document) is kept
     opposite: Any = {**edit, "action": "remove"}
-    (removal,) = held([opposite])
+    (removal,) = expected_changes([opposite])
     assert keeps_former(removal, document) is not kept

@@ -28,7 +28,7 @@ CHOSEN = plans.PlanningSettings(
 )
 
 
-def needless(
+def can_leave_out(
     rows: list[dict[str, Any]],
     documents: Callable[[str], dict[str, Any]],
     known: pl.DataFrame | None = None,
@@ -39,11 +39,11 @@ def needless(
     flags = [False] * edits.height
     for (image_set_id,), mine in edits.with_row_index("place").group_by("image_set_id"):
         asked: list[Any] = mine.to_dicts()
-        found = plans.holds(asked, documents(str(image_set_id)))
-        for place, holds in zip(mine["place"], found, strict=True):
-            flags[place] = holds
+        found = plans.already_satisfied(asked, documents(str(image_set_id)))
+        for place, already_satisfied in zip(mine["place"], found, strict=True):
+            flags[place] = already_satisfied
     chosen = plans.PlanningSettings(**{**{name: getattr(CHOSEN, name) for name in CHOSEN.__slots__}, **changed})
-    return plans.needless(edits.with_columns(holds=pl.Series(flags)), known, chosen).to_list()
+    return plans.can_leave_out(edits.with_columns(already_satisfied=pl.Series(flags)), known, chosen).to_list()
 
 
 @st.composite
@@ -66,7 +66,7 @@ def test_what_is_left_out_changes_no_final_document(
         return
     (whole, ids, _), (less, _, _) = hospital(2), hospital(2)
     rows = rows_of(edits, ids, where)
-    left_out = needless(rows, less.metadata)
+    left_out = can_leave_out(rows, less.metadata)
     ordered = in_order(frame(rows))
     plan = plan_of(rows)
     rest = plans.make(ordered.filter(~pl.Series(left_out, dtype=pl.Boolean)), CHOSEN)
@@ -121,15 +121,15 @@ SERIES = {"level": "Series", "series_uid": "1.2.3.1"}
 def test_what_is_left_out(rows: list[dict[str, Any]], expected: list[bool]) -> None:
     content = document(study="1.2.3", patient="P1")
     content["Patient"]["DICOM"][NAME] = "DOE^JANE"
-    assert needless(rows, lambda _: content) == [*expected]
+    assert can_leave_out(rows, lambda _: content) == [*expected]
 
 
 def test_a_row_of_the_call_form_is_left_out_with_all_of_its_image_set() -> None:
     content = document(study="1.2.3", patient="P1")
     content["Patient"]["DICOM"][NAME] = "DOE^JANE"
     rows = [change(NAME, DOE), change("PatientID", '"P2"')]
-    assert needless(rows, lambda _: content) == [True, False]
-    assert needless(rows, lambda _: content, whole_rows=True) == [False, False]
+    assert can_leave_out(rows, lambda _: content) == [True, False]
+    assert can_leave_out(rows, lambda _: content, whole_rows=True) == [False, False]
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_what_one_call_changes_in_a_study_is_left_out_for_all_of_it(
     ids = [f"{number:032d}" for number in (0, 1, 2)]
     known = pl.DataFrame({"image_set_id": ids, "study": ["a", "a", "b"], "primary": True}, schema=plans.KNOWN)
     rows = [change(NAME, DOE, key=image_set_id) for image_set_id in ids]
-    assert needless(rows, stored, known, study_wide=mode) == expected
+    assert can_leave_out(rows, stored, known, study_wide=mode) == expected

@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from bulkedit.after.verify.folder import KEPT
 from bulkedit.client.responses import ImageSetState, Refusal, Refused
-from bulkedit.edits.compare import Difference, difference, expected_value, held, keeps_former, value_in
+from bulkedit.edits.compare import Difference, difference, expected_changes, expected_value, keeps_former, value_in
 from bulkedit.edits.edit import Action
 from bulkedit.inventories.siblings import in_study_of
 from bulkedit.runs.changes import in_study, once
@@ -344,7 +344,7 @@ class _Asked:
 
     def edits(self) -> list[ExpectedChange[ChangeRow]]:
         """The edits that are checked."""
-        found = held(self.changes)
+        found = expected_changes(self.changes)
         return [one for one in found if self.reported is None or one.change["completed_by"] in self.reported]
 
 
