@@ -57,7 +57,7 @@ class _UnfitError(ValueError):
         self.hint = hint
 
 
-def taken_apart(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject]]:
+def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject]]:
     """``rows`` has row, updates, force and study_wide; what comes back is cells (schema CELLS) and problems."""
     cells: list[_Cells] = []
     problems = []

@@ -8,7 +8,7 @@ import polars as pl
 
 from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.edits.edit import SELECTOR
-from bulkedit.edits.problems import RowCheck, found, noun_of, said
+from bulkedit.edits.problems import RowCheck, constant, found, noun_of
 from bulkedit.options.shared import SELECTORS
 
 if TYPE_CHECKING:
@@ -92,18 +92,18 @@ def yes_no_check(name: str) -> RowCheck:
     return RowCheck(
         "force",
         ~pl.col(name).str.to_lowercase().is_in([*_YES, *_NO]),
-        said(f"{name} is neither true nor false."),
+        constant(f"{name} is neither true nor false."),
         name,
-        hint=said(f"Fill the column {name} with true or false, or leave it empty."),
+        hint=constant(f"Fill the column {name} with true or false, or leave it empty."),
     )
 
 
 def _version_check(name: str) -> RowCheck:
-    return RowCheck("version", ~pl.col(name).str.contains(_VERSION), said(f"{name} is not a version number."), name)
+    return RowCheck("version", ~pl.col(name).str.contains(_VERSION), constant(f"{name} is not a version number."), name)
 
 
 def _order_check() -> RowCheck:
-    return RowCheck("order", ~pl.col("order").str.contains(_ORDER), said("order is not a whole number."), "order")
+    return RowCheck("order", ~pl.col("order").str.contains(_ORDER), constant("order is not a whole number."), "order")
 
 
 def is_id(column: pl.Expr) -> pl.Expr:
@@ -129,13 +129,13 @@ def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[Row
         RowCheck(
             "no-selector",
             filled == 0,
-            said(f"{one} is empty." if len(selectors) == 1 else f"none of {many} is filled."),
+            constant(f"{one} is empty." if len(selectors) == 1 else f"none of {many} is filled."),
             one if len(selectors) == 1 else None,
-            hint=said(f"Fill {' or '.join(selectors)}."),
+            hint=constant(f"Fill {' or '.join(selectors)}."),
         )
     ]
     if len(selectors) > 1:
-        checks.append(RowCheck("many-selectors", filled > 1, said(f"more than one of {many} is filled.")))
+        checks.append(RowCheck("many-selectors", filled > 1, constant(f"more than one of {many} is filled.")))
     unsure = [name for name in selectors if name not in sound]
     checks += [_damaged_check(name) for name in unsure]
     if "image_set_id" in unsure:
@@ -154,22 +154,22 @@ def _image_set_id_checks() -> list[RowCheck]:
         RowCheck(
             "image-set-id",
             ~sound & (length == 32),
-            said(f"{name} has a character that is not in 0-9 a-z; {shape}"),
+            constant(f"{name} has a character that is not in 0-9 a-z; {shape}"),
             name,
-            likely=said("An id in capital letters is not the same id."),
-            hint=said("Copy the id from HealthImaging."),
+            likely=constant("An id in capital letters is not the same id."),
+            hint=constant("Copy the id from HealthImaging."),
         ),
     ]
 
 
 def _characters(name: str, length: pl.Expr, rest: str) -> pl.Expr:
-    return pl.format("{} has {} {}; {}", said(name), length, noun_of(length, "character"), said(rest))
+    return pl.format("{} has {} {}; {}", constant(name), length, noun_of(length, "character"), constant(rest))
 
 
 def _damaged_check(name: str) -> RowCheck:
     """An identifier that a spreadsheet has turned into scientific notation."""
     return RowCheck(
-        "damaged-identifier", is_damaged(pl.col(name)), said(f"{name} looks damaged by a spreadsheet."), name
+        "damaged-identifier", is_damaged(pl.col(name)), constant(f"{name} looks damaged by a spreadsheet."), name
     )
 
 
@@ -178,7 +178,7 @@ def _uid_checks(frame: pl.DataFrame) -> list[RowCheck]:
         RowCheck(
             "uid",
             ~pl.col(name).str.contains(UID) & ~is_damaged(pl.col(name)),
-            said(f"{name} is not a UID."),
+            constant(f"{name} is not a UID."),
             name,
         )
         for name in _UID_COLUMNS

@@ -77,7 +77,7 @@ class _Later:
     """What the later edits of the run do, while its edits are gone through from the last to the first."""
 
     taken: set[tuple[str | None, tuple[str, ...], tuple[str, ...], str | None]] = field(default_factory=set)
-    gone: set[str] = field(default_factory=set)  # UIDs of series and instances removed whole
+    removed: set[str] = field(default_factory=set)  # UIDs of series and instances removed whole
     renamed: dict[str, str] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)  # old UID -> new UID, of all edits of the run
     reverted: bool = False
@@ -114,11 +114,11 @@ def _place(change: _Change, later: _Later, *, followed: bool) -> ExpectedChange[
         later.renamed[old] = later.renamed.get(new, new)
     series, instance = _names(change["series_uid"], later), _names(change["instance_uid"], later)
     key = (change["level"], series[:1], instance[:1], attribute)
-    superseded = later.reverted or key in later.taken or any(uid in later.gone for uid in (*series, *instance))
+    superseded = later.reverted or key in later.taken or any(uid in later.removed for uid in (*series, *instance))
     if action is Action.REVERT:
         later.reverted = True
     elif attribute is None:
-        later.gone.update(instance or series)
+        later.removed.update(instance or series)
     else:
         later.taken.add(key)
     return ExpectedChange(change, superseded, followed, series, instance)

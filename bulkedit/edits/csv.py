@@ -115,22 +115,22 @@ class Csv(Table):
         check_text(block, lambda place: self._row + _outside_quotes(block[:place]).count(_EOL))
 
     def _check_widths(self, outer: bytes) -> None:
-        want = len(self.header)
+        expected = len(self.header)
         lines = outer.split(b"\n")
         self._blank += lines.count(b"") + lines.count(b"\r")
-        if self._blank * want > MOST_BLANK:
+        if self._blank * expected > MOST_BLANK:
             raise EditListError(
-                f"it has more than {MOST_BLANK // want:,} blank lines.",
+                f"it has more than {MOST_BLANK // expected:,} blank lines.",
                 where=f"row {self._row:,}",
                 hint="Take them out, for example: grep . FILE",
             )
         for i, line in enumerate(lines):
-            have = line.count(self._separator) + 1
-            if have != want and line.rstrip(b"\r"):
+            found = line.count(self._separator) + 1
+            if found != expected and line.rstrip(b"\r"):
                 raise EditListError(
-                    f"it has {plural(have, 'cell')}, and the header has {want:,}.",
+                    f"it has {plural(found, 'cell')}, and the header has {expected:,}.",
                     where=f"row {self._row + i:,}",
-                    likely="A value with a separator in it may lack its quotation marks." if have > want else None,
+                    likely="A value with a separator in it may lack its quotation marks." if found > expected else None,
                     hint="Save the list as CSV from a spreadsheet or with a CSV library again, or use Parquet.",
                 )
 

@@ -86,10 +86,10 @@ def in_order(edits: pl.DataFrame) -> pl.DataFrame:
     (``edit`` of `bulkedit.plans.PLANNED_EDITS`), and planning, verification and resume compare only those numbers.
     ``edits``: columns `EDITS`, the edits of each row as the list has them.
     """
-    said = [name for name in IN_ORDER if edits.get_column(name).null_count() < edits.height]
-    if said == ["row"] and edits.get_column("row").is_sorted():
+    filled = [name for name in IN_ORDER if edits.get_column(name).null_count() < edits.height]
+    if filled == ["row"] and edits.get_column("row").is_sorted():
         return edits
-    return edits.sort(said, nulls_last=True, maintain_order=True) if said else edits
+    return edits.sort(filled, nulls_last=True, maintain_order=True) if filled else edits
 
 
 def json_text(value: Json) -> str:

@@ -46,17 +46,17 @@ class Hashing:
         self._sha256 = hashlib.sha256()
         self.count = 0  # bytes that have been read
         self.begin = self._fetch(_LONGEST_MAGIC)  # the first bytes; they are read again by `read`
-        self._held = self.begin
+        self._buffered = self.begin
 
     def read(self, size: int = -1) -> bytes:
         """Up to ``size`` bytes, fewer only at the end of the stream."""
-        if not self._held:
+        if not self._buffered:
             return self._fetch(size)
-        held, self._held = self._held, b""
-        if 0 <= size < len(held):
-            held, self._held = held[:size], held[size:]
-            return held
-        return held + self._fetch(size if size < 0 else size - len(held))
+        data, self._buffered = self._buffered, b""
+        if 0 <= size < len(data):
+            data, self._buffered = data[:size], data[size:]
+            return data
+        return data + self._fetch(size if size < 0 else size - len(data))
 
     def _fetch(self, size: int) -> bytes:
         data = self._stream.read(size)
@@ -165,13 +165,13 @@ def _format_of(path: Path) -> str:
 def _check_magic(begin: bytes, format_: str) -> None:
     if not begin:
         raise EditListError("the file is empty.", hint="An edit list has at least one row.")
-    held = next((known for known in _MAGIC if begin.startswith(known[0])), None)
+    found = next((known for known in _MAGIC if begin.startswith(known[0])), None)
     binary = any(format_ in formats for _, _, formats in _MAGIC)
-    if held and format_ not in held[2]:
+    if found and format_ not in found[2]:
         raise EditListError(
-            f"the file holds {held[1]}, not {format_}.", hint="Give it the suffix of what it holds, or save it again."
+            f"the file holds {found[1]}, not {format_}.", hint="Give it the suffix of what it holds, or save it again."
         )
-    if binary and not held:
+    if binary and not found:
         raise EditListError(
             f"the file does not hold {format_}.",
             likely="It may be a text file under another name, or cut short.",

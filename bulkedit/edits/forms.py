@@ -11,7 +11,7 @@ from bulkedit.edits import common_columns as rows
 from bulkedit.edits import json_values as exact
 from bulkedit.edits import validation as cells
 from bulkedit.edits.edit import Action
-from bulkedit.edits.problems import RowCheck, found, lines, said
+from bulkedit.edits.problems import RowCheck, constant, found, lines
 
 if TYPE_CHECKING:
     from bulkedit.edits.columns import Layout
@@ -21,7 +21,7 @@ _CELLS: Final = ("action", "attribute", "value", "level", "vr")
 _UIDS_MISSING: Final = ("no-series-uid", "no-instance-uid")
 
 
-def understood(batch: pl.DataFrame, layout: Layout, options: ReadOptions) -> cells.Cells:
+def cells_of(batch: pl.DataFrame, layout: Layout, options: ReadOptions) -> cells.Cells:
     """Edits and problems of a batch.
 
     ``batch`` has ``row`` UInt32 and String columns under canonical names, null where empty, no row all null.
@@ -53,7 +53,7 @@ def _tall(named: pl.DataFrame, attributes: tuple[str, ...], empty: Literal["keep
     if empty == "keep":
         return tall.filter(pl.col("value").is_not_null())
     if empty == "remove":
-        return tall.with_columns(action=pl.when(pl.col("value").is_null()).then(said(str(Action.REMOVE))))
+        return tall.with_columns(action=pl.when(pl.col("value").is_null()).then(constant(str(Action.REMOVE))))
     return tall
 
 
@@ -64,7 +64,7 @@ def _of_calls(batch: pl.DataFrame, options: ReadOptions) -> cells.Cells:
     problems += faults
     if "datastore_id" in named.columns:
         problems += found(named, [_datastore_check()])
-    taken, unfit = calls.taken_apart(named)
+    taken, unfit = calls.split_calls(named)
     common = named.select("row", "edit_id", "selector", "key", "force", "order", "version", "study_wide")
     done = cells.edits_of(taken.join(common, on="row", maintain_order="left"), rules=options.rules, wide=False)
     # an attribute at the wrong level lacks its UIDs too; that says nothing more
@@ -81,7 +81,7 @@ def _with_study_wide(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFra
 
 
 def _datastore_check() -> RowCheck:
-    text = said("datastore_id is not 32 characters of 0-9 a-z.")
+    text = constant("datastore_id is not 32 characters of 0-9 a-z.")
     return RowCheck("datastore-id", ~rows.is_id(pl.col("datastore_id")), text, "datastore_id")
 
 
@@ -92,7 +92,7 @@ def _in_updates() -> list[pl.Expr]:
     renamed = {"level": "wrong-level", "level-name": "wrong-level", "revert-version": "updates"}
     advised = code.is_in(["needs-force", "study-wide", "attribute", "never-editable", "series-removal"])
     return [
-        pl.when(outside).then(column).otherwise(said("updates")).alias("column"),
+        pl.when(outside).then(column).otherwise(constant("updates")).alias("column"),
         code.replace(renamed),
         pl.when(advised).then("hint").alias("hint"),
     ]

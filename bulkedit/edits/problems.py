@@ -134,14 +134,14 @@ class RowCheck:
     hint: pl.Expr | None = None
 
 
-def said(text: str) -> pl.Expr:
+def constant(text: str) -> pl.Expr:
     """A text that is the same for every row."""
     return pl.lit(text, pl.String)
 
 
 def noun_of(count: pl.Expr, one: str, many: str | None = None) -> pl.Expr:
     """As `bulkedit._words.noun`, for each row."""
-    return pl.when(count == 1).then(said(one)).otherwise(said(many or f"{one}s"))
+    return pl.when(count == 1).then(constant(one)).otherwise(constant(many or f"{one}s"))
 
 
 def found(frame: pl.DataFrame, checks: Iterable[RowCheck]) -> list[pl.DataFrame]:
@@ -190,7 +190,7 @@ def lines(problems: list[JsonObject]) -> pl.DataFrame:
 
 def rows_without_edits(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of a wide list whose cells are all empty, as a SET_ASIDE frame; ``rows`` has row UInt32."""
-    text = said("asks for nothing: it has no cell that is filled.")
+    text = constant("asks for nothing: it has no cell that is filled.")
     return report(rows, RowCheck("no-edit", pl.lit(value=True), text))
 
 

@@ -14,7 +14,7 @@ from bulkedit.edits.csv import Csv
 from bulkedit.edits.edit import EDITS
 from bulkedit.edits.excel import Excel
 from bulkedit.edits.files import opened
-from bulkedit.edits.forms import understood
+from bulkedit.edits.forms import cells_of
 from bulkedit.edits.jsonl import JsonLines
 from bulkedit.edits.options import EditList
 from bulkedit.edits.parquet import Parquet
@@ -102,10 +102,10 @@ class _Reading:
 
     def finish(self, name: str, file: Source) -> EditList:
         batches = (self._opened(batch) for batch in self._table.batches() if batch.height)
-        for piece, done in concurrently(self._understood, batches):
+        for piece, done in concurrently(self._with_cells, batches):
             self._take(piece, done)
         if not self._rows:
-            raise self._nothing()
+            raise self._no_rows_error()
         return EditList(
             edits=pl.concat(self._edits, rechunk=True),  # once: polars copies a frame in pieces again and again
             set_aside=pl.concat(self._problems),
@@ -120,7 +120,7 @@ class _Reading:
             never_planned=self._never_planned,
         )
 
-    def _nothing(self) -> EditListError:
+    def _no_rows_error(self) -> EditListError:
         if self._applied or self._never_planned:
             return EditListError(
                 "nothing in this result file is left to be planned.",
@@ -140,8 +140,8 @@ class _Reading:
         self._note_datastores(whole)
         return _Opened(batch, broken, filled, whole)
 
-    def _understood(self, opened: _Opened) -> tuple[_Opened, Cells]:
-        return opened, understood(opened.whole, self._layout, self._options)
+    def _with_cells(self, opened: _Opened) -> tuple[_Opened, Cells]:
+        return opened, cells_of(opened.whole, self._layout, self._options)
 
     def _take(self, opened: _Opened, done: Cells) -> None:
         problems = pl.concat([opened.broken, *done.problems])

@@ -87,10 +87,10 @@ def _is_deep(text: str, value: Json) -> bool:
         return False
     level = [value]
     for _ in range(DEEPEST):
-        inner = [held for held in level if isinstance(held, list | dict)]
-        if not (level := [each for held in inner for each in (held.values() if isinstance(held, dict) else held)]):
+        inner = [item for item in level if isinstance(item, list | dict)]
+        if not (level := [inside for item in inner for inside in (item.values() if isinstance(item, dict) else item)]):
             return False
-    return any(isinstance(held, list | dict) for held in level)
+    return any(isinstance(item, list | dict) for item in level)
 
 
 def _no_constant(_: str) -> None:

@@ -11,7 +11,7 @@ from bulkedit.edits.attributes import PRIVATE, Known
 from bulkedit.edits.columns import suggestions
 from bulkedit.edits.common_columns import is_damaged, is_version
 from bulkedit.edits.edit import ACTION, EDITS, LEVEL, STORED_VALUE, Action
-from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, RowCheck, found, report, said
+from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, RowCheck, constant, found, report
 from bulkedit.edits.values import as_strings, is_plain, typed
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
 
 def _action_check() -> RowCheck:
     unknown = _named_action.is_null() & _action.is_not_null()
-    return RowCheck("action", unknown, said("action is none that bulkedit knows."), "action")
+    return RowCheck("action", unknown, constant("action is none that bulkedit knows."), "action")
 
 
 def _checks(rules: dicom.ServiceRules, *, exact: bool) -> list[RowCheck]:
@@ -85,26 +85,26 @@ def _shape_checks(*, exact: bool) -> list[RowCheck]:
     }
     return [
         RowCheck(
-            "no-attribute", _on_attribute & pl.col("attribute").is_null(), said("attribute is empty."), "attribute"
+            "no-attribute", _on_attribute & pl.col("attribute").is_null(), constant("attribute is empty."), "attribute"
         ),
-        RowCheck("revert-version", bad_version, said("value is not the version to go back to."), "value"),
+        RowCheck("revert-version", bad_version, constant("value is not the version to go back to."), "value"),
         RowCheck(
             "no-series-uid",
             series & pl.col("series_uid").is_null(),
-            said("remove-series needs a series_uid."),
+            constant("remove-series needs a series_uid."),
             "series_uid",
         ),
         RowCheck(
             "no-instance-uid",
             instance & (pl.col("series_uid").is_null() | pl.col("instance_uid").is_null()),
-            said("remove-instance needs a series_uid and an instance_uid."),
+            constant("remove-instance needs a series_uid and an instance_uid."),
             "instance_uid",
         ),
         *(
             RowCheck(
                 "extra-cell",
                 when & pl.col(name).is_not_null(),
-                pl.format("{} is filled, and {} takes none.", said(name), _action.cast(pl.String)),
+                pl.format("{} is filled, and {} takes none.", constant(name), _action.cast(pl.String)),
                 name,
             )
             for name, when in superfluous.items()
@@ -135,11 +135,11 @@ def _attribute_checks() -> list[RowCheck]:
         RowCheck(
             "level-name",
             pl.col("level").is_not_null() & given.is_null(),
-            said("level is none that DICOM has."),
+            constant("level is none that DICOM has."),
             "level",
         ),
         RowCheck("level", given != home, pl.format("{} is at {} level.", what, home), "level"),
-        RowCheck("vr", private & ~pl.col("vr").is_in(list(PRIVATE)), said("vr is none that DICOM has."), "vr"),
+        RowCheck("vr", private & ~pl.col("vr").is_in(list(PRIVATE)), constant("vr is none that DICOM has."), "vr"),
         RowCheck(
             "vr-differs",
             ~private
@@ -170,10 +170,10 @@ def _place_checks() -> list[RowCheck]:
                 "{} is at Instance level, and {} empty.",
                 label,
                 pl.when(no_series & no_instance)
-                .then(said("series_uid and instance_uid are"))
+                .then(constant("series_uid and instance_uid are"))
                 .when(no_series)
-                .then(said("series_uid is"))
-                .otherwise(said("instance_uid is")),
+                .then(constant("series_uid is"))
+                .otherwise(constant("instance_uid is")),
             ),
             "instance_uid",
         ),
@@ -192,13 +192,13 @@ def _force_checks(rules: dicom.ServiceRules) -> list[RowCheck]:
     ]
     if rules.instance_removal_forced:
         removal = _action == str(Action.REMOVE_INSTANCE)
-        checks.append(RowCheck("needs-force", unforced & removal, said("remove-instance needs force."), "force"))
+        checks.append(RowCheck("needs-force", unforced & removal, constant("remove-instance needs force."), "force"))
     below = pl.col("known_level").is_in(["Series", "Instance"]) | _action.is_in(_REMOVALS)
     checks += [
         RowCheck(
             "study-wide",
             pl.col("study_wide") & below if rules.study_wide else pl.col("study_wide"),
-            said(
+            constant(
                 "include_study_image_sets is for the Patient and Study level only."
                 if rules.study_wide
                 else f"the service of {rules.version} knows no include_study_image_sets."
@@ -208,7 +208,7 @@ def _force_checks(rules: dicom.ServiceRules) -> list[RowCheck]:
     ]
     if not rules.series_removal:
         series = _action == str(Action.REMOVE_SERIES)
-        checks.append(RowCheck("series-removal", series, said("a whole series cannot be removed."), "action"))
+        checks.append(RowCheck("series-removal", series, constant("a whole series cannot be removed."), "action"))
     return checks
 
 
@@ -220,7 +220,7 @@ def _unknown_attributes(cells: pl.DataFrame) -> list[pl.DataFrame]:
     names = unknown["attribute"].unique(maintain_order=True).head(_SUGGESTED_NAMES)
     near = {name: f"Did you mean {close[0]}?" for name in names if (close := suggestions(name, columns=False))}
     likely = pl.col("attribute").replace_strict(near, default=None, return_dtype=pl.String) if near else None
-    text = said("attribute is neither a DICOM keyword nor the eight hex digits of a private element.")
+    text = constant("attribute is neither a DICOM keyword nor the eight hex digits of a private element.")
     return [report(unknown, RowCheck("attribute", pl.lit(value=True), text, "attribute", likely=likely))]
 
 
@@ -266,7 +266,7 @@ def _of_vr(fault: pl.DataFrame, vr: str | None) -> pl.DataFrame:
 
 def _column(*, wide: bool) -> pl.Expr:
     """The column that a value stands in."""
-    return pl.col("attribute") if wide else said("value")
+    return pl.col("attribute") if wide else constant("value")
 
 
 def _damaged_check(damaged: pl.Expr, *, wide: bool) -> RowCheck:
@@ -307,7 +307,7 @@ def _edits(cells: pl.DataFrame, values: pl.Series) -> pl.DataFrame:
         .otherwise(pl.col("known_level"))
     )
     in_series = level.is_in(["Series", "Instance"])
-    empty = pl.when(setting).then(said("null")).when(removing).then(said(STORED_VALUE))
+    empty = pl.when(setting).then(constant("null")).when(removing).then(constant(STORED_VALUE))
     return cells.select(
         pl.col("row"),
         pl.col("edit_id"),

@@ -33,10 +33,10 @@ from bulkedit.inventories.folder import (
     clear,
     entry_of,
     folder_of,
-    is_there,
+    is_finished,
     iso,
     may_replace,
-    of_another,
+    other_datastore,
     part_name,
     read_state,
     remove_if_empty,
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
 CHECKPOINT_PAGES: Final = 1_000
 
-_IN_VAIN: Final = 3
+_MAX_RESTARTS: Final = 3
 _SECOND: Final = 1_000_000
-_FOREVER: Final = datetime(2100, 1, 1, tzinfo=UTC)  # a BETWEEN filter needs an end
+_FAR_FUTURE: Final = datetime(2100, 1, 1, tzinfo=UTC)  # a BETWEEN filter needs an end
 _SORT: Final = {"sortField": "createdAt", "sortOrder": "ASC"}  # edits move image sets in the order of updatedAt
 
 
@@ -70,7 +70,7 @@ class InventoryDraft:
         self._pages = 0  # likewise
         self._recent: set[str] = set()  # image sets of the latest second of creation, which may come twice
         self._log: IO[bytes] | None = None
-        self._in_vain = 0  # how often paging began again since the last new image set
+        self._restarts = 0  # how often paging began again since the last new image set
         self.finished = False  # the file is there already: a kill came between its last step and the folder's removal
 
     @classmethod
@@ -83,12 +83,12 @@ class InventoryDraft:
         """
         with contextlib.ExitStack() as stack:
             with writing("the inventory", target):
-                draft = cls._begun(target, stack, datastore_id, now=now, fresh=fresh)
+                draft = cls._opened(target, stack, datastore_id, now=now, fresh=fresh)
                 stack.callback(draft.close)
             yield draft
 
     @classmethod
-    def _begun(cls, target: Path, stack: contextlib.ExitStack, datastore_id: str, *, now: float, fresh: bool) -> Self:
+    def _opened(cls, target: Path, stack: contextlib.ExitStack, datastore_id: str, *, now: float, fresh: bool) -> Self:
         folder = folder_of(target)
         if not folder.exists():
             may_replace(target, fresh=fresh)
@@ -102,11 +102,11 @@ class InventoryDraft:
             state = DownloadState(FORMAT, secrets.token_hex(8), datastore_id, iso(now), replaces=target.exists())
             write_state(folder, state)
         elif state.datastore_id != datastore_id:
-            raise of_another(folder)
+            raise other_datastore(folder)
         draft = cls(target, folder, state)
-        draft.finished = state.done and is_there(target, state.id)
+        draft.finished = state.done and is_finished(target, state.id)
         if draft.finished:
-            draft._go()
+            draft._remove_all()
         else:
             may_replace(target, fresh=state.replaces)
             draft._resume()
@@ -149,7 +149,7 @@ class InventoryDraft:
         """What to search for: the token belongs to it."""
         if self._state.since is None:
             return {"sort": _SORT}
-        values = [{"createdAt": moment(self._state.since)}, {"createdAt": _FOREVER}]
+        values = [{"createdAt": moment(self._state.since)}, {"createdAt": _FAR_FUTURE}]
         return {"filters": [{"values": values, "operator": "BETWEEN"}], "sort": _SORT}
 
     @property
@@ -162,21 +162,21 @@ class InventoryDraft:
     def add(self, rows: list[Row], token: str | None) -> None:
         """Take in a page; it is kept when this returns. ``token`` is that of the next, None on the last."""
         self._write({"token": token, "rows": rows})
-        self._take_in(rows, token)
+        self._add_page(rows, token)
 
     def begin_again(self) -> bool:
         """The token is no longer taken: page again, from the last second that was reached.
 
         Where the order of the pages cannot be trusted, paging begins anew. False where that brought nothing new before.
         """
-        if self._in_vain >= _IN_VAIN:
+        if self._restarts >= _MAX_RESTARTS:
             return False
         if not self._state.ordered:
             self._drop()
         else:
             self._write({"since": self._second()})
             self._page_from(self._second())
-        self._in_vain += 1
+        self._restarts += 1
         return True
 
     def checkpoint(self) -> None:
@@ -205,7 +205,7 @@ class InventoryDraft:
         }
         with writing("the inventory", self._target):
             write_parquet(self._parts(), self._target, metadata={saved.KEY: json.dumps(about)})
-            self._go()
+            self._remove_all()
 
     def close(self) -> None:
         """Let go of the files; the snapshot can go on later. Where no page has come, nothing stays behind."""
@@ -215,18 +215,18 @@ class InventoryDraft:
 
     # inside
 
-    def _go(self) -> None:
+    def _remove_all(self) -> None:
         """Empty the folder, which then goes when it is let go of."""
         self._close_log(remove=True)
         clear(self._folder)
 
-    def _take_in(self, rows: list[Row], token: str | None) -> None:
+    def _add_page(self, rows: list[Row], token: str | None) -> None:
         state = self._state
         for row in rows:
             if self._is_new(row[0], row[CREATED]):
                 self._rows.append(row)
                 state.image_sets += 1
-                self._in_vain = 0
+                self._restarts = 0
         self._pages += 1
         state.pages += 1
         state.token, state.done = token, token is None
@@ -285,7 +285,7 @@ class InventoryDraft:
                     break
                 whole += len(line)
                 if isinstance(entry, PageEntry):
-                    self._take_in(entry.rows, entry.token)
+                    self._add_page(entry.rows, entry.token)
                 else:
                     self._page_from(entry.since)
             log.truncate(whole)

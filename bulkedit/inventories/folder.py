@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 
 _STATE: Final = "state.json"
-_BEYOND: Final = 2**62  # microseconds since 1970, far beyond any time
+_LATEST: Final = 2**62  # microseconds since 1970, far beyond any time
 _CELLS: Final = [
     (str,) if kind == pl.String() else (bool,) if kind == pl.Boolean() else (int,) for kind in INVENTORY.values()
 ]
@@ -115,7 +115,7 @@ def _is_row(row: object) -> bool:
         and len(row) == len(INVENTORY)
         and isinstance(row[0], str)
         and all(type(cell) in {*kinds, NoneType} for cell, kinds in zip(row, _CELLS, strict=True))
-        and all(not isinstance(cell, int) or abs(cell) < _BEYOND for cell in row)
+        and all(not isinstance(cell, int) or abs(cell) < _LATEST for cell in row)
     )
 
 
@@ -150,7 +150,7 @@ def remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def is_there(target: Path, snapshot: str) -> bool:
+def is_finished(target: Path, snapshot: str) -> bool:
     """Whether the file is the finished snapshot of this id."""
     try:
         return bool(saved.about_of(target)["id"] == snapshot)
@@ -171,7 +171,7 @@ def may_replace(target: Path, *, fresh: bool) -> None:
     saved.about_of(target)
 
 
-def of_another(folder: Path) -> UsageError:
+def other_datastore(folder: Path) -> UsageError:
     """The error where the folder is of another data store."""
     return UsageError(
         "an inventory of another data store was interrupted here.",

@@ -75,7 +75,7 @@ class Resolved:
 
 _ID: Final = "image_set_id"
 _EDIT: Final = "_edit"  # place of an edit in the list
-_LITTLE: Final = pl.UInt32
+_COUNT: Final = pl.UInt32
 
 
 def resolve(
@@ -90,29 +90,29 @@ def resolve(
     """
     options = options or ResolveOptions()
     if (edits.get_column("selector") == _ID).all():
-        return _given(edits)
+        return _all_by_id(edits)
     placed = edits.with_row_index(_EDIT).with_columns(name=trimmed("key"), series=trimmed("series_uid"))
     asked, parts = _numbered(placed.filter(pl.col("selector") != _ID))
     given = placed.filter(pl.col("selector") == _ID).with_columns(image_set_id=pl.col("key"))
     index = _index(parts, inventory, options)
     selected = _selected(parts, index.filter("eligible"))
-    judged = _judged(_sized(asked, selected), parts, index, options)
-    bad = judged.filter(pl.col("state") != RowState.RESOLVED)
+    decided = _decided(_sized(asked, selected), parts, index, options)
+    bad = decided.filter(pl.col("state") != RowState.RESOLVED)
     good = asked.join(bad.select("row"), on="row", how="anti", maintain_order="left") if bad.height else asked
     meant = good.join(selected.select("part", _ID), on="part", maintain_order="left_right")
     return Resolved(
         _in_order([meant, given]),
-        _said(bad.filter(pl.col("state") == RowState.SET_ASIDE)),
-        _said(bad.filter(pl.col("state") == RowState.SKIPPED)).with_columns(hint=pl.lit(None, pl.String)),
-        _counts(judged, given),
+        _as_problems(bad.filter(pl.col("state") == RowState.SET_ASIDE)),
+        _as_problems(bad.filter(pl.col("state") == RowState.SKIPPED)).with_columns(hint=pl.lit(None, pl.String)),
+        _counts(decided, given),
     )
 
 
-def _given(edits: pl.DataFrame) -> Resolved:
+def _all_by_id(edits: pl.DataFrame) -> Resolved:
     """A list that names every image set by its id: nothing is copied."""
     none = pl.DataFrame(schema=SET_ASIDE)
     resolved = edits.with_columns(image_set_id="key").select(*RESOLVED)
-    return Resolved(resolved, none, none, _passed(edits))
+    return Resolved(resolved, none, none, _counts_by_id(edits))
 
 
 def _numbered(asked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -151,7 +151,7 @@ def _index(parts: pl.DataFrame, inventory: pl.DataFrame | pl.LazyFrame, options:
     ]
     if found:
         return pl.concat(pl.collect_all(found, engine="streaming"))
-    kinds = {"group": _LITTLE, "series": pl.String, "study": pl.String, _ID: pl.String, "eligible": pl.Boolean}
+    kinds = {"group": _COUNT, "series": pl.String, "study": pl.String, _ID: pl.String, "eligible": pl.Boolean}
     return pl.DataFrame(schema=kinds)
 
 
@@ -210,14 +210,14 @@ def _together(lines: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _judged(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, options: ResolveOptions) -> pl.DataFrame:
+def _decided(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, options: ResolveOptions) -> pl.DataFrame:
     """What becomes of each row, and why.
 
     Adds to `_sized`: code String (null for a resolved row), state Enum, and named UInt32 and eligible UInt32: the
     image sets that its selector alone names, and those of them that may match (both 0 for rows that are not missing).
     """
     missing, many = pl.col("missing"), pl.col("matches") > 1
-    zero = pl.lit(0, _LITTLE)
+    zero = pl.lit(0, _COUNT)
     counted = rows.with_columns(named=zero, eligible=zero)
     if rows.get_column("missing").any():
         by_group = index.group_by("group").agg(named=pl.len(), eligible=pl.col("eligible").sum())
@@ -256,17 +256,17 @@ def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
     return parts[0].drop(_EDIT) if parts else pl.DataFrame(schema=RESOLVED)
 
 
-def _counts(judged: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
-    counted = judged.select(COUNTS.names()).cast(COUNTS)
-    return pl.concat([counted, _passed(given)]).sort("row", maintain_order=True)
+def _counts(decided: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
+    counted = decided.select(COUNTS.names()).cast(COUNTS)
+    return pl.concat([counted, _counts_by_id(given)]).sort("row", maintain_order=True)
 
 
-def _passed(given: pl.DataFrame) -> pl.DataFrame:
+def _counts_by_id(given: pl.DataFrame) -> pl.DataFrame:
     """COUNTS of rows that name their image set by its id; the edits of a row lie together."""
     rows = given.select("row", "selector")
     return rows.filter((pl.col("row") != pl.col("row").shift()).fill_null(value=True)).with_columns(
-        matches=pl.lit(1, _LITTLE),
-        studies=pl.lit(None, _LITTLE),
+        matches=pl.lit(1, _COUNT),
+        studies=pl.lit(None, _COUNT),
         state=pl.lit(str(RowState.RESOLVED)).cast(COUNTS["state"]),
     )
 
@@ -296,7 +296,7 @@ _ADVICE: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def _said(bad: pl.DataFrame) -> pl.DataFrame:
+def _as_problems(bad: pl.DataFrame) -> pl.DataFrame:
     """Rows that do not resolve as SET_ASIDE."""
     name, code = pl.col("selector"), pl.col("code")
     many = pl.format("{} in {}", _plural("matches", "image set", "image sets"), _plural("studies", "study", "studies"))

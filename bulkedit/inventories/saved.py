@@ -90,7 +90,7 @@ def about_of(path: Path) -> InventoryAbout:
             f"the inventory cannot be read ({error.strerror or type(error).__name__}).", where=str(path)
         ) from error
     except (pl.exceptions.PolarsError, ValueError) as error:
-        raise _none(path, "It is no Parquet file, or it is damaged.") from error
+        raise _not_an_inventory(path, "It is no Parquet file, or it is damaged.") from error
     if growth is not None:
         raise UsageError(
             f"the inventory unpacks to more than {growth:,} times its size.",
@@ -99,7 +99,7 @@ def about_of(path: Path) -> InventoryAbout:
             hint="Take it again.",
         )
     if text is None:
-        raise _none(path, "It is Parquet, but `bulkedit inventory` did not write it.")
+        raise _not_an_inventory(path, "It is Parquet, but `bulkedit inventory` did not write it.")
     about = received.json_object(text, str(path))
     if about.get("format") != FORMAT or schema != INVENTORY:
         raise UsageError(
@@ -109,7 +109,7 @@ def about_of(path: Path) -> InventoryAbout:
     return cast("InventoryAbout", about)
 
 
-def _none(path: Path, likely: str) -> UsageError:
+def _not_an_inventory(path: Path, likely: str) -> UsageError:
     return UsageError(
         "this is no inventory.",
         where=str(path),

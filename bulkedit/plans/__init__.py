@@ -1,6 +1,6 @@
-"""Frames to lanes of calls, the estimate, and the plan as a folder.
+"""Plans: lanes of calls made from edits, their estimate, and the folder that stores them.
 
-What builds plans needs polars; it is imported when it is first asked for.
+The modules are imported on first use, because most of them import polars.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bulkedit.plans.skip_satisfied import already_satisfied, can_leave_out
     from bulkedit.plans.split import part_of, parts
     from bulkedit.plans.study_wide import KNOWN, edits_of_unknown_study, inconsistent_studies_of
-    from bulkedit.plans.via_copy import ViaCopy, wanting
+    from bulkedit.plans.via_copy import ViaCopy, may_need_copy
 
 __all__ = [
     "CALLS",
@@ -50,6 +50,7 @@ __all__ = [
     "load",
     "load_manifest",
     "make",
+    "may_need_copy",
     "no_such_place",
     "other_series",
     "part_of",
@@ -57,7 +58,6 @@ __all__ = [
     "quota_request",
     "save",
     "seconds_at",
-    "wanting",
     "warnings",
 ]
 
@@ -118,7 +118,7 @@ _MODULES: Final = {
     ),
     "via_copy": (
         "ViaCopy",
-        "wanting",
+        "may_need_copy",
     ),
 }
 _MODULE_OF: Final = {name: module for module, names in _MODULES.items() for name in names}

@@ -1,4 +1,4 @@
-"""Edits in batches that can be worked on one after another, so that the memory of the work does not grow with them."""
+"""Splits edits into batches, so that planning needs no more memory for a longer list."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROWS: Final = 2**19  # of a batch, about
+_ROWS: Final = 2**19  # per batch, about
 
 
 def by_image_set(edits: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The rows of a frame with image_set_id String, those of one image set together, each batch in the frame's order.
+    """Yield batches of a frame with image_set_id String. All rows of an image set are in one batch, in frame order.
 
-    A frame without rows is one batch. Where the rows of each image set stand together, a batch is a stretch of the
-    frame, which costs no copy.
+    A frame without rows is one batch. If the rows of each image set are adjacent, a batch is a slice of the frame,
+    which costs no copy.
     """
     count = -(-edits.height // _ROWS)
     if count <= 1:
@@ -34,7 +34,7 @@ def by_image_set(edits: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _stretches(edits: pl.DataFrame, starts: pl.Series) -> Iterator[pl.DataFrame]:
-    """Slices of at least `_ROWS` rows but the last; ``starts``: where one may begin."""
+    """Yield slices of at least `_ROWS` rows, except the last. ``starts``: rows at which a slice may begin."""
     begin = 0
     while begin < edits.height:
         after = int(starts.search_sorted(begin + _ROWS))
@@ -44,9 +44,9 @@ def _stretches(edits: pl.DataFrame, starts: pl.Series) -> Iterator[pl.DataFrame]
 
 
 def numbers(rows: pl.DataFrame) -> pl.Series:
-    """The same number (UInt32: 0, 1, 2, … by first appearance) for rows that are equal, nulls too.
+    """Number rows 0, 1, 2, … (UInt32) by first appearance; equal rows get one number, and null equals null.
 
-    Rows that are equal mostly stand together in a list, so only the first of each run is compared with the others.
+    Equal rows are mostly adjacent in a list, so only the first row of each run is compared with the others.
     """
     runs = rows.select(pl.struct(pl.all()).rle_id()).to_series()
     heads = rows.filter((runs != runs.shift()).fill_null(value=True))

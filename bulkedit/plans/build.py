@@ -1,4 +1,4 @@
-"""From edits to lanes of calls."""
+"""Makes lanes of calls from edits."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _STAGE: Final = ["image_set_id", "segment", "stage"]
 _CALL: Final = [*_STAGE, "bin"]
-# Bytes kept free for a stored value that is read just before the call: its VR's length, most of it ASCII, and no more
-# than a long line. A call whose values turn out longer is split when they are read.
+# Bytes reserved for a stored value that is read just before the call: two bytes per character of its VR's maximum
+# length, at most `_ALLOWANCE`. If the stored values are longer, the engine splits the call.
 _BYTES_PER_CHARACTER: Final = 2
 _ALLOWANCE: Final = 256
 _RENAMES: Final = {"SOPInstanceUID": 1, "SeriesInstanceUID": 2, "StudyInstanceUID": 3}  # see `Unit.renames`
@@ -37,36 +37,38 @@ _RENAMES: Final = {"SOPInstanceUID": 1, "SeriesInstanceUID": 2, "StudyInstanceUI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningSettings:
-    """What a plan is made with, beside the edit list."""
+    """Settings of the planner."""
 
     rules: ServiceRules
     payload_limit: int  # bytes of each attributes document
     merge: bool = True  # False: one call per row
-    whole_rows: bool = False  # a row's edits are never parted: the call form
+    whole_rows: bool = False  # the edits of a row are never split over calls: the call form
     contradictions: Contradictions = Contradictions.FAIL
     study_wide: StudyWide = StudyWide.AUTO
-    via_copy: via_copy.ViaCopy | None = None  # None: what is not done to a primary image set in place is set aside
+    via_copy: via_copy.ViaCopy | None = None  # None: set rows aside that a primary image set cannot take in place
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Calls (`CALLS`), their edits (`PLANNED_EDITS`) and the rows that planning had to set aside (`SET_ASIDE`)."""
+    """Calls (`CALLS`), their edits (`PLANNED_EDITS`) and the rows that the planner set aside (`SET_ASIDE`)."""
 
     calls: pl.DataFrame
     edits: pl.DataFrame
     set_aside: pl.DataFrame
-    already_satisfied: pl.DataFrame | None = None  # `PLANNED_EDITS` without a call: what held already and was left out
+    already_satisfied: pl.DataFrame | None = None  # `PLANNED_EDITS` that were left out; call is null
 
 
 def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | None = None) -> Plan:
-    """Plan the calls for edits: schema `EDITS` and image_set_id String, in the order of the list or of `in_order`.
+    """Plan the calls for edits. Pure: reads and sends nothing.
 
-    ``known``: `bulkedit.plans.study_wide.KNOWN`, what is known of the image sets, None where nothing is. What is
-    decided of an image set depends on its own edits alone (of a study, once its shared edits are found), so they are
-    planned in batches. A row that no call can carry is set aside whole.
+    ``edits``: schema `EDITS` and image_set_id String, in the order of the list or of `in_order`. ``known``: study and
+    primary flag of the image sets (`bulkedit.plans.study_wide.KNOWN`), None if unknown.
+
+    Once the study-wide edits are found, each image set is planned from its own edits, so planning runs in batches. If
+    no call can carry a part of a row, the whole row is set aside.
     """
     edits = in_order(edits)
-    told = known
+    given = known
     chosen = via_copy.originals(edits, known if settings.via_copy else None)
     known = via_copy.as_copies(known, chosen)
     found = list(concurrently(lambda batch: checks.problems(batch, settings.contradictions), by_image_set(edits)))
@@ -89,8 +91,8 @@ def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | 
         done = list(concurrently(lambda batch: _planned(batch, shared.covered, settings), by_image_set(shared.edits)))
         bad = pl.concat([batch.large for batch in done]).unique("row").sort("row")
     if bad.height:
-        # without these rows, others may no longer be asked of a whole study
-        again = make(_without(good, bad), settings, told)
+        # without these rows, other edits may no longer cover a whole study
+        again = make(_without(good, bad), settings, given)
         return Plan(again.calls, again.edits, pl.concat([problems, bad, again.set_aside]).sort("row"))
     plan = _joined(good, done, shared.places, problems)
     if settings.via_copy is None:
@@ -100,7 +102,7 @@ def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | 
 
 
 def _units() -> pl.Expr:
-    """Each edit for itself; but what one row asks of a version is one write, because there is that version once."""
+    """Each edit is a unit, but the edits of a row that names a version are one: only one write can expect a version."""
     together = pl.col("edit").min().over("row", "image_set_id")
     return pl.when(pl.col("version").is_null()).then("edit").otherwise(together)
 
@@ -109,12 +111,12 @@ def _units() -> pl.Expr:
 class _Batch:
     """The plan of some image sets."""
 
-    calls: pl.DataFrame  # keys `_CALL`, call UInt32 (0, 1, … in the batch), and the columns that come from edits
-    carried: pl.DataFrame  # columns `_CARRIED`: one row an edit
+    calls: pl.DataFrame  # keys `_CALL`, call UInt32 (0, 1, … in the batch), and the columns made from edits
+    carried: pl.DataFrame  # columns `_CARRIED`: one row per edit
     large: pl.DataFrame  # SET_ASIDE: rows that no call can carry
 
 
-_CARRIED: Final = ["edit", "unit", "call", "sent", "same_as", "study_wide"]  # what planning says of an edit
+_CARRIED: Final = ["edit", "unit", "call", "sent", "same_as", "study_wide"]  # columns that planning adds to an edit
 
 
 def _planned(edits: pl.DataFrame, covered: pl.DataFrame, settings: PlanningSettings) -> _Batch:
@@ -125,7 +127,7 @@ def _planned(edits: pl.DataFrame, covered: pl.DataFrame, settings: PlanningSetti
 
 
 def _with_covered(staged: pl.DataFrame, covered: pl.DataFrame) -> pl.DataFrame:
-    """Put the edits that another stands for into its stage."""
+    """Put each covered edit into the stage of the edit that covers it."""
     if not covered.height:
         return staged
     of_theirs = staged.select("segment", "stage", same_as="edit")
@@ -138,10 +140,9 @@ def _without(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
 
 
 def _packed(staged: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Calls with their documents, and the edits with ``bin`` UInt32: which call of its stage carries each.
+    """Return calls with their documents, and the edits with ``call`` UInt32 and ``bin`` UInt32 (call of the stage).
 
-    Calls: keys `_CALL`, ``call`` UInt32 (0, 1, …), and the columns of `CALLS` that come from edits. The edits have
-    ``call`` too.
+    Calls: keys `_CALL`, ``call`` UInt32 (0, 1, …), and the columns of `CALLS` that are made from edits.
     """
     staged = _numbered(staged.with_columns(bin=pl.lit(0, pl.UInt32)))
     calls = written(staged)
@@ -156,16 +157,16 @@ def _packed(staged: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFram
 
 
 def _numbered(staged: pl.DataFrame) -> pl.DataFrame:
-    """Adds call UInt32, and sorts by it: edits of one call (`_CALL`) have one number."""
-    # mostly a call takes all edits of its image set, so there is no more to compare
+    """Add call UInt32, the same for edits of one call (`_CALL`), and sort by it."""
+    # mostly all three are 0 (one call per image set), so the image set alone is compared
     parted = [name for name in _CALL[1:] if staged.get_column(name).max() != 0]
     numbered = staged.with_columns(call=numbers(staged.select("image_set_id", *parted)))
-    # edits in their order, so that the same payload is made again of a saved plan (`bulkedit.plans.agreement`)
+    # by edit, so that `bulkedit.plans.agreement` makes the same payload again from a saved plan
     return in_order_of("call", numbered if _rising(numbered.get_column("edit")) else numbered.sort("edit"))
 
 
 def _renumbered(calls: pl.DataFrame, staged: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The numbers of calls without gaps."""
+    """Number the calls without gaps."""
     new = calls.select("call").with_row_index("number")
     return (
         calls.drop("call").with_row_index("call"),
@@ -174,16 +175,15 @@ def _renumbered(calls: pl.DataFrame, staged: pl.DataFrame) -> tuple[pl.DataFrame
 
 
 def written(staged: pl.DataFrame, keys: Sequence[str] = _CALL) -> pl.DataFrame:
-    """One row a call in order of their numbers, with documents and their size; values still to be read are allowed for.
+    """Return one row per call, by number, with documents and their size, including bytes for values still to be read.
 
-    ``staged`` has ``call`` UInt32, and is sorted by it, then by edit; ``keys``: columns that are kept as they are.
+    ``staged`` has ``call`` UInt32 and is sorted by call, then edit. ``keys``: columns to keep unchanged.
     """
-    # where each edit is a unit of its own, they need not be counted apart
     alone = staged.select((pl.col("unit") == pl.col("edit")).all()).item()
     heads = staged.group_by("call", maintain_order=True).agg(
         pl.col(*keys, "version", "revert_to").first(),
         pl.col("study_wide").any(),
-        # an edit that another has taken the place of asks nothing of the service
+        # a superseded edit is not sent, so its force does not count
         force=(pl.col("force") & pl.col("sent")).any(),
         first=pl.col("row").min(),
         edits=pl.len(),
@@ -200,7 +200,7 @@ def written(staged: pl.DataFrame, keys: Sequence[str] = _CALL) -> pl.DataFrame:
 
 
 def _allowance(sent: pl.DataFrame) -> pl.DataFrame:
-    """Bytes to keep free in each call for stored values that are read just before it: call, allowance UInt32."""
+    """Bytes to reserve in each call for stored values that are read just before it: call, allowance UInt32."""
     lookups = sent.lazy().filter((pl.col("action") == Action.REMOVE) & (pl.col("value") == STORED_VALUE))
     lengths = dicom.dictionary().lazy().select("attribute", "max_length")
     return (
@@ -212,7 +212,7 @@ def _allowance(sent: pl.DataFrame) -> pl.DataFrame:
 
 
 def _binned(staged: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """Give the edits of stages that are over the limit their bins."""
+    """Distribute the edits of stages over the payload limit to bins."""
     lengths = {row[0]: row[1] for row in dicom.dictionary().select("attribute", "max_length").iter_rows()}
     parts = []
     for _, stage in staged.group_by(_STAGE, maintain_order=True):
@@ -228,14 +228,14 @@ def _binned(staged: pl.DataFrame, limit: int) -> pl.DataFrame:
 
 
 def _follow(stage: pl.DataFrame) -> pl.DataFrame:
-    """An edit that is not sent goes where the one went that took its place."""
+    """Put each superseded edit into the bin of the edit that superseded it."""
     sent = stage.filter("sent").select(*merge.ATTRIBUTE, taken=pl.col("bin"))
     followed = stage.join(sent.unique(merge.ATTRIBUTE, keep="last"), on=merge.ATTRIBUTE, how="left", nulls_equal=True)
     return followed.with_columns(bin=pl.coalesce("bin", "taken", pl.lit(0))).drop("taken")
 
 
 def _pieces(edit: dict[str, object], lengths: dict[str, int | None]) -> list[Piece]:
-    """An edit as members of a document."""
+    """Return an edit as members of a document."""
     series, instance, name = edit["series_uid"], edit["instance_uid"], edit["attribute"]
     path: tuple[str, ...] = ("Patient",) if edit["level"] == dicom.Level.PATIENT else ("Study",)
     if series is not None:
@@ -254,7 +254,7 @@ def _pieces(edit: dict[str, object], lengths: dict[str, int | None]) -> list[Pie
 
 
 def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """Rows whose call is over the payload limit though nothing else is in it."""
+    """Rows whose call is over the payload limit, although it contains nothing else."""
     asked = staged.filter(pl.col("sent") | pl.col("same_as").is_not_null())
     over = calls.filter(pl.col("bytes") > limit).select("call", "bytes").join(asked, on="call")
     return (
@@ -264,18 +264,18 @@ def _too_large(calls: pl.DataFrame, staged: pl.DataFrame, limit: int) -> pl.Data
             "row",
             column=pl.lit(None, pl.String),
             code=pl.lit("payload-too-large"),
-            problem=pl.format("asks for a call of {} bytes; the service takes {} at most.", "bytes", pl.lit(limit)),
+            problem=pl.format("needs a call of {} bytes; the service accepts at most {}.", "bytes", pl.lit(limit)),
             likely=pl.lit("The quota on the payload of UpdateImageSetMetadata is 10 KB unless AWS has raised it."),
-            hint=pl.lit("Split the row, or give the raised quota with `payload_limit`."),
+            hint=pl.lit("Split the row, or set the raised quota with `payload_limit`."),
         )
         .cast(SET_ASIDE)
     )
 
 
 def _laned(calls: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
-    """Adds to calls what they are in order of: lane_of String, phase, kind; and lead String, the image set they name.
+    """Add the sort keys lane_of String, phase and kind, and lead String, the image set that the request names.
 
-    ``image_set_id`` may be a place (`bulkedit.plans.study_wide.Shared`) until the calls are numbered.
+    Until the calls are numbered, ``image_set_id`` may be a place (`bulkedit.plans.study_wide.Shared`).
     """
     if not places.height:
         first = pl.lit(0, pl.UInt32)
@@ -289,9 +289,9 @@ def _laned(calls: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
 
 
 def _joined(good: pl.DataFrame, done: list[_Batch], places: pl.DataFrame, problems: pl.DataFrame) -> Plan:
-    """Number lanes and calls. Longer lanes come first, so that the end of a run is not one long lane.
+    """Number lanes and calls. Longer lanes come first, so that a run does not end with one long lane.
 
-    ``good``: the edits by their number.
+    ``good``: the edits by number.
     """
     before = itertools.accumulate((batch.calls.height for batch in done), initial=0)
     carried = pl.concat(
@@ -315,9 +315,9 @@ def _joined(good: pl.DataFrame, done: list[_Batch], places: pl.DataFrame, proble
 
 
 def _ordered(calls: pl.DataFrame) -> pl.DataFrame:
-    """Calls in the order in which they are sent, lanes numbered: adds lane UInt32."""
+    """Sort calls into the order in which they are sent, and add lane UInt32."""
     if _rising(calls.get_column("first")) and calls.get_column("lane_of").n_unique() == calls.height:
-        # lanes of one call, in the order of the list
+        # one call per lane, already in list order
         return calls.with_columns(lane=pl.int_range(pl.len(), dtype=pl.UInt32))
     order = ["lane_of", "phase", "kind", *_CALL]
     sizes = calls.with_columns(length=pl.len().over("lane_of"), lane_first=pl.col("first").min().over("lane_of"))
@@ -326,12 +326,12 @@ def _ordered(calls: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rising(numbers: pl.Series) -> bool:
-    """Whether each number is larger than the one before."""
+    """Whether each number is larger than the one before it."""
     return numbers.is_sorted() and bool((numbers != numbers.shift()).all())
 
 
 def _gathered(frame: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
-    """Rows by their places. A column without a value costs memory when it is gathered, and none when it is made."""
+    """Gather rows by position. All-null columns are created instead: gathering them costs memory, creating does not."""
     empty = [column.name for column in frame if column.null_count() == frame.height]
     filled = frame.select(pl.exclude(empty).gather(places))
     return filled.with_columns(pl.lit(None, frame.schema[name]).alias(name) for name in empty)

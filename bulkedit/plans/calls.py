@@ -1,4 +1,4 @@
-"""The calls of a plan, and the lanes that they are in."""
+"""The calls of a plan, and their lanes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from bulkedit.client.contract import UpdateRequest
 
 
 class CopyStep(StrEnum):
-    """What a call is of the recipe that changes a primary image set through a copy of it, in this order."""
+    """One step of the change of a primary image set via a copy; the steps run in this order."""
 
     COPY = "copy"  # CopyImageSet of the original to a new image set that is not primary
     EDIT = "edit"  # UpdateImageSetMetadata of that copy
     PROMOTE = "promote"  # CopyImageSet of the edited copy to a new primary image set
-    DELETE_ORIGINAL = "delete-original"  # DeleteImageSet: not to be undone, so only where it was asked for by name
-    DELETE_COPY = "delete-copy"  # DeleteImageSet of the copy, which the promoted image set holds
+    DELETE_ORIGINAL = "delete-original"  # DeleteImageSet: cannot be undone, so only if the user asks for it
+    DELETE_COPY = "delete-copy"  # DeleteImageSet of the copy, whose content the promoted image set has
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedCall:
-    """One row of `bulkedit.plans.schema.CALLS`. Holds health data: never log it."""
+    """One row of `bulkedit.plans.schema.CALLS`. Contains health data: never log it."""
 
     call: int
     lane: int
@@ -38,7 +38,7 @@ class PlannedCall:
     copy_step: str | None = None
 
     def as_request(self, expected_version: int) -> UpdateRequest:
-        """The request, if ``expected_version`` is the latest. Stored values are not filled in."""
+        """Return the request for the latest version ``expected_version``. Stored values are not filled in."""
         return UpdateRequest(
             image_set_id=self.image_set_id,
             expected_version=expected_version,
@@ -52,7 +52,7 @@ class PlannedCall:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Calls that run one after another."""
+    """Calls that are sent one after another."""
 
     number: int
     calls: tuple[PlannedCall, ...]

@@ -1,4 +1,4 @@
-"""What can be wrong between rows, found before anything is sent."""
+"""Finds rows that contradict each other or their image set, before anything is sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RENAMED: Final = ("SeriesInstanceUID", "SOPInstanceUID")
 
 
 def problems(edits: pl.DataFrame, contradictions: Contradictions) -> pl.DataFrame:
-    """Rows that contradict others or come too late: schema `SET_ASIDE`, one line per row and kind.
+    """Rows that contradict others or come too late: schema `SET_ASIDE`, one line per row and code.
 
     ``edits``: schema `EDITS` and image_set_id String, in the order of `bulkedit.edits.edit.in_order`.
     """
@@ -29,19 +29,19 @@ def problems(edits: pl.DataFrame, contradictions: Contradictions) -> pl.DataFram
 
 
 def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
-    """Rows that want different things of one attribute of one image set, unless all of them say in which order.
+    """Rows that give one attribute of one image set different values, unless all of them have an order or a version.
 
-    A version says it too: a row that names one is applied to that version.
+    A row with a version has its place in the order: it is applied to that version.
     """
     free = edits.filter(pl.col("version").is_null() & pl.col("attribute").is_not_null())
-    wanted = pl.struct("action", "value")
+    asked = pl.struct("action", "value")
     crowded = free.clear() if none_named_twice(free) else free.filter(same_attribute(free).is_duplicated())
     unordered = pl.col("order").is_null().any().over(ATTRIBUTE)
-    against = crowded.filter(unordered & (wanted.n_unique().over(ATTRIBUTE) > 1)).with_columns(
+    against = crowded.filter(unordered & (asked.n_unique().over(ATTRIBUTE) > 1)).with_columns(
         others=pl.col("row").n_unique().over(ATTRIBUTE) - 1, first=pl.col("row").min().over(ATTRIBUTE)
     )
     problem = pl.format(
-        "wants something else of {} in this image set than {} of the list (the first is row {}).",
+        "changes {} of this image set otherwise than {} of the list (the first is row {}).",
         "attribute",
         pl.when(pl.col("others") == 1).then(pl.lit("another row")).otherwise(pl.format("{} other rows", "others")),
         "first",
@@ -50,22 +50,22 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
         against,
         "contradiction",
         problem,
-        "Nothing says which of them comes last.",
-        "Take one out, give each its order or version, or let the later row win: `on_contradiction=last`",
+        "The list does not say which of them comes last.",
+        "Delete one, give each an order or a version, or let the later row win: `on_contradiction=last`",
         column="value",
     )
 
 
 def _versions_twice(edits: pl.DataFrame) -> pl.DataFrame:
-    """Rows that name a version of an image set that an earlier row names, and that is the latest no more after it."""
+    """Rows that name the same version of an image set as an earlier row, which replaces that version."""
     named = edits.filter(pl.col("version").is_not_null())
     named = named.with_columns(first=pl.col("row").first().over("image_set_id", "version"))
     return rows_set_aside(
         named.filter(pl.col("row") != pl.col("first")),
         "version-twice",
         pl.format("names version {} of this image set, as row {} does.", "version", "first"),
-        "A row is applied only to the version that it names, and the first of these rows makes a newer one.",
-        "Put what is for one version into one row (a column an attribute), or leave the version of the later rows out.",
+        "A row is applied only to the version that it names, and the first of these rows creates a newer one.",
+        "Put all edits of one version into one row (one column per attribute), or clear the version of the later rows.",
         column="version",
     )
 
@@ -84,35 +84,35 @@ def _after_removal(edits: pl.DataFrame) -> pl.DataFrame:
         "inside-removed",
         pl.lit("is inside an instance or series that an earlier row removes."),
         None,
-        "Take one of the two rows out.",
+        "Delete one of the two rows.",
         column="instance_uid",
     )
 
 
 def other_series(edits: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
-    """Rows that name another series than that of their image set: schema `SET_ASIDE`.
+    """Rows whose series_uid is not that of their image set: schema `SET_ASIDE`.
 
-    ``series``: image_set_id, series String without padding. An image set is of one series. Nothing is said of image
-    sets that the list reverts or whose SeriesInstanceUID it changes: the UID that counts is another one then.
+    ``series``: image_set_id, series String without padding. An image set contains one series. Image sets that the list
+    reverts, or whose SeriesInstanceUID it changes, are not checked, because their UID changes during the run.
     """
-    # first what costs little: of most lists nothing is left
+    # the cheap filter first: most lists name no series
     named = edits.filter(pl.col("series_uid").is_not_null())
-    told = named.join(series.drop_nulls().unique("image_set_id"), on="image_set_id", maintain_order="left")
-    others = told.filter(pl.col("series_uid") != pl.col("series"))
+    placed = named.join(series.drop_nulls().unique("image_set_id"), on="image_set_id", maintain_order="left")
+    others = placed.filter(pl.col("series_uid") != pl.col("series"))
     changes = (pl.col("attribute") == "SeriesInstanceUID") | (pl.col("action") == Action.REVERT)
     changed = edits.filter(changes.fill_null(value=False)).select("image_set_id").unique()
     return rows_set_aside(
         others.join(changed, on="image_set_id", how="anti", maintain_order="left"),
         "no-such-series",
         pl.lit("names a series that its image set does not have."),
-        "The inventory has this image set with another SeriesInstanceUID.",
+        "The inventory has another SeriesInstanceUID for this image set.",
         "Correct series_uid or the image set of the row; if the UID is new, take the inventory again.",
         column="series_uid",
     )
 
 
 def no_such_place(edits: pl.DataFrame) -> pl.DataFrame:
-    """Rows that name a series or instance that the metadata of their image set does not have: schema `SET_ASIDE`.
+    """Rows that name a series or instance that is not in the metadata of their image set: schema `SET_ASIDE`.
 
     ``edits``: columns row, and missing String (`bulkedit.edits.compare.misplaced`).
     """
@@ -130,9 +130,9 @@ def no_such_place(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cyclic_renames(edits: pl.DataFrame) -> pl.DataFrame:
-    """Rows that give the series or instances of one image set each other's UIDs.
+    """Rows that swap the UIDs of series or instances of one image set.
 
-    Applied one after another, the first of them would give two of them the same UID.
+    The first of them would give two series or instances the same UID.
     """
     name = pl.col("attribute")
     renames = edits.filter(name.is_in(list(_RENAMED)) & (pl.col("action") == Action.SET)).with_columns(
@@ -147,9 +147,9 @@ def _cyclic_renames(edits: pl.DataFrame) -> pl.DataFrame:
     return rows_set_aside(
         renames.filter(pl.col("row").is_in(rows)),
         "cyclic-rename",
-        pl.format("gives {} a UID that another row takes away again in a circle.", "attribute"),
-        "Rows are applied one after another, and two of a kind cannot have one UID in between.",
-        "Rename to a UID that is not in use.",
+        pl.format("gives {} a UID that another row of the list changes, in a circle.", "attribute"),
+        "Rows are applied one after another, and two series or instances cannot share a UID in between.",
+        "Use a new UID that is not in use.",
         column="value",
     )
 
@@ -170,7 +170,7 @@ def _removed_before(action: Action, place: Sequence[str]) -> pl.Expr:
 def rows_set_aside(
     rows: pl.DataFrame, code: str, problem: pl.Expr, likely: str | None, hint: str, *, column: str = "attribute"
 ) -> pl.DataFrame:
-    """Rows that cannot be planned, each once: schema `SET_ASIDE`. ``column``: the one that the problem is in."""
+    """Rows that cannot be planned, each once: schema `SET_ASIDE`. ``column``: the column with the problem."""
     return (
         rows.select(
             "row",

@@ -1,4 +1,4 @@
-"""The numbers of a plan, and its manifest, as records."""
+"""Typed records of a plan's estimate and manifest."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from dataclasses import asdict, dataclass
 from typing import Final, NotRequired, TypedDict, cast
 
 # the pricing page, us-east-1
-DOLLARS_PER_GB_MOVED: Final = 0.099  # 0.105 - 0.006: the tier's 30 days in Frequent, not Archive Instant Access
+DOLLARS_PER_GB_MOVED: Final = 0.099  # 0.105 - 0.006: 30 days of Frequent Access instead of Archive Instant Access
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Counts, and what follows from them.
+    """Counts of a plan, and its least time and cost.
 
-    Calls and the three kinds saved add up to one for each row and image set; to two where a part of the row's edits of
-    an image set is made of the whole study.
+    ``calls`` and the three ``saved_by_…`` add up to one per row and image set, or to two if part of the row's edits of
+    an image set is sent in a study-wide call.
     """
 
     edits: int
     image_sets: int
-    studies: int | None  # of these image sets; None where one of them is of a study that is not known
+    studies: int | None  # of these image sets; None if the study of any of them is unknown
     calls: int
-    saved_by_merging: int  # calls: edits of an image set that share one
-    saved_by_study_wide: int  # calls: image sets that share one with others of their study
-    saved_by_superseding: int  # calls: rows that a later one has taken the place of whole
-    longest_lane: int  # calls that can only run one after another
-    seconds: float  # at `rate_per_second`; waiting for unlocks comes on top where one lane is most of the plan
+    saved_by_merging: int  # calls, because edits of one image set share a call
+    saved_by_study_wide: int  # calls, because image sets of one study share a call
+    saved_by_superseding: int  # calls, because later rows supersede all edits of a row
+    longest_lane: int  # calls
+    seconds: float  # at `rate_per_second`, without the time that image sets of a long lane are locked
     rate_per_second: float
     raised_seconds: float
     raised_rate_per_second: float
     api_dollars: float  # of the updates themselves
-    archived_image_sets: int | None  # an update moves them to the frequent tier; None where no storage tier is known
+    archived_image_sets: int | None  # an update moves them to Frequent Access; None if no storage tier is known
     unknown_tier_image_sets: int
-    tier_dollars_at_least: float | None  # of that move, image sets of 5 MB or less taken
+    tier_dollars_at_least: float | None  # of that move, if each image set has 5 MB, the least that is billed
     tier_dollars_per_gb: float = DOLLARS_PER_GB_MOVED
-    via_copy: int = 0  # image sets that are changed by way of a copy
-    copies: int = 0  # CopyImageSet requests among the calls: of each such image set one to edit and one to promote
+    via_copy: int = 0  # image sets that are changed via a copy
+    copies: int = 0  # CopyImageSet requests among the calls: two per image set, one to edit and one to promote
     deletions: int = 0  # DeleteImageSet requests among the calls
-    originals_deleted: int = 0  # image sets that are deleted for good, once their copies are promoted
-    copy_dollars_at_least: float = 0.0  # storage of those copies for 30 days, the least time that is billed
+    originals_deleted: int = 0  # image sets that are deleted for good once their copies are promoted
+    copy_dollars_at_least: float = 0.0  # storage of the copies for 30 days, the least time that is billed
 
     def as_json(self) -> EstimateCounts:
-        """Fields as they stand in the manifest."""
+        """Return the fields as written to the manifest."""
         return cast("EstimateCounts", asdict(self))
 
 
 class EstimateCounts(TypedDict):
-    """An `Estimate` in a manifest; what earlier versions have not estimated may be absent."""
+    """An `Estimate` in a manifest; fields that earlier versions did not write may be missing."""
 
     edits: int
     image_sets: int
@@ -73,7 +73,7 @@ class EstimateCounts(TypedDict):
 
 
 class PlanCounts(EstimateCounts):
-    """``counts`` of a manifest: the estimate, and what is said of the list."""
+    """``counts`` of a manifest: the estimate, and counts of the list."""
 
     rows: int
     set_aside: int  # rows
@@ -97,7 +97,7 @@ class ListRecord(TypedDict):
 
 
 class PlanSettings(TypedDict):
-    """What a plan was made with."""
+    """The settings that a plan was made with."""
 
     service_version: NotRequired[str]
     payload_limit: int
@@ -109,14 +109,14 @@ class PlanSettings(TypedDict):
 
 
 class WarningRecord(TypedDict):
-    """Something that a plan does and that is seldom meant."""
+    """An effect of a plan that the user may not intend."""
 
     code: str
     problem: str
     likely: str
     hint: str
     rows: list[int]
-    more: int  # rows that are not named
+    more: int  # further rows, not listed
 
 
 class FileRecord(TypedDict):
@@ -127,7 +127,7 @@ class FileRecord(TypedDict):
 
 
 class PlanAbout(TypedDict):
-    """What a manifest says of list, settings and numbers."""
+    """The part of a manifest about list, settings and counts."""
 
     tool: NotRequired[str]
     created: NotRequired[str]

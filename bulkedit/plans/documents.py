@@ -1,10 +1,10 @@
-"""The attribute documents of calls, written from edits by joining text, without a Python object per edit.
+"""Writes the attribute documents of calls by joining text, without a Python object per edit.
 
 The documents have the shape of the metadata document and begin with SchemaVersion, as in every example of the page
-update-image-set-metadata. UIDs and attribute names need no escaping: the edit list has let only their characters in.
+update-image-set-metadata. UIDs and attribute names need no escaping: the edit list admits only their characters.
 
-Members that stand together are joined as a list of texts: a group that is a slice of sorted rows costs nothing to find,
-and a list is joined in a fifth of the time that polars takes for an aggregation to text.
+The members of an object are collected into a list and joined, which takes polars a fifth of the time of an aggregation
+to text. The rows are sorted, so that polars finds the groups without a search.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ _LEVEL_MEMBERS: Final = {"patient": Level.PATIENT, "study": Level.STUDY}
 
 
 def documents(edits: pl.DataFrame) -> pl.DataFrame:
-    """The two documents of each call.
+    """Return the two documents of each call that is not a revert, by call number.
 
-    ``edits``: ``call`` UInt32 and the columns of `bulkedit.edits.edit.EDITS` that name action, place, attribute and
-    value; no two edits of a call name the same place and attribute. Reverts are passed over. Returns call UInt32,
-    updatable String, removable String (null where there is nothing), lookup Boolean (``removable`` has a value that is
-    to be read from the store); one row a call that is no revert, by its number.
+    ``edits``: ``call`` UInt32 and the columns of `bulkedit.edits.edit.EDITS` for action, place, attribute and value; no
+    two edits of a call name the same place and attribute. Reverts are skipped.
+
+    Returns call UInt32, updatable String and removable String (null if empty), and lookup Boolean: ``removable`` has a
+    value that must be read from the data store first.
     """
     edits = in_order_of("call", edits.filter(pl.col("action") != Action.REVERT))
     removal = pl.col("action").is_in(_REMOVALS)
@@ -46,14 +47,14 @@ def documents(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def in_order_of(number: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows sorted by a column of numbers, and known to be: polars finds its groups without looking for them."""
+    """Sort rows by a column of numbers and mark it as sorted, which makes group_by fast."""
     if rows.get_column(number).is_sorted():
         return rows.with_columns(pl.col(number).set_sorted())
     return rows.sort(number, maintain_order=True)
 
 
 def _texts(edits: pl.DataFrame) -> pl.DataFrame:
-    """One document of each call, from all of its edits that belong there: call, text String."""
+    """Return one document per call, made of all given edits: call, text String."""
     whole = edits.select(pl.col("call").unique(maintain_order=True).set_sorted())
     members = edits.select("call", "level", text=_member("attribute", "value"))
     parts = [_joined(members.filter(level=level), name, ["call"]) for name, level in _LEVEL_MEMBERS.items()]
@@ -69,7 +70,7 @@ def _texts(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _series(edits: pl.DataFrame) -> pl.DataFrame:
-    """The members of Study.Series: call, series String."""
+    """Return the members of Study.Series: call, series String."""
     place = ["call", "series_uid"]
     inside = edits.filter(pl.col("series_uid").is_not_null())
     own = inside.filter(pl.col("instance_uid").is_null())
@@ -80,7 +81,7 @@ def _series(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _instances(edits: pl.DataFrame) -> pl.DataFrame:
-    """The members of Instances of each series: call, series_uid, instances String."""
+    """Return the members of Instances of each series: call, series_uid, instances String."""
     place = ["call", "series_uid", "instance_uid"]
     inside = edits.filter(pl.col("instance_uid").is_not_null())
     vrs = inside.filter(pl.col("vr").is_not_null(), action=Action.SET)
@@ -93,10 +94,9 @@ def _instances(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _joined(members: pl.DataFrame, name: str, place: list[str]) -> pl.DataFrame:
-    """The texts of each place by commas: its columns, and ``name`` String, null where it has none.
+    """Join the texts of each place with commas: the place columns, and ``name`` String, null if there is no text.
 
-    ``members``: the columns of the place, and ``text`` String, null where there is something without a member, as
-    there is in the removal of an instance.
+    ``members``: the place columns, and ``text`` String, null for the removal of a whole instance or series.
     """
     texts = members.group_by(place, maintain_order=True).agg("text")
     joined = texts.select(*place, pl.col("text").list.join(",").alias(name))
@@ -104,17 +104,17 @@ def _joined(members: pl.DataFrame, name: str, place: list[str]) -> pl.DataFrame:
 
 
 def _member(attribute: str, value: str | pl.Expr) -> pl.Expr:
-    """A member of a JSON object, null where there is no attribute."""
+    """Return a member of a JSON object, null if the attribute is null."""
     return pl.format('"{}":{}', attribute, value)
 
 
 def _text(*parts: pl.Expr) -> pl.Expr:
-    """The parts that are not null, one after another: in one step, as each would copy all that is before it."""
+    """Concatenate the parts that are not null, in one step: each further step would copy the text before it."""
     return pl.concat_str(parts, ignore_nulls=True)
 
 
 def _object(**columns: str) -> list[pl.Expr]:
-    """Parts of a JSON object of the columns that are not null, each an object of its own."""
+    """Return the parts of a JSON object whose members are the columns that are not null, each as an object."""
     parts, before = [pl.lit("{")], list[pl.Expr]()
     for name, column in columns.items():
         there = pl.col(column).is_not_null()
@@ -126,7 +126,7 @@ def _object(**columns: str) -> list[pl.Expr]:
 
 
 def _where_any(columns: list[str], *parts: pl.Expr) -> list[pl.Expr]:
-    """Parts that are null where all of these columns are."""
+    """Return the parts, null if all these columns are null."""
     there = pl.any_horizontal(pl.col(columns).is_not_null())
     return [pl.when(there).then(part) for part in parts]
 

@@ -1,4 +1,4 @@
-"""What a plan will take: calls, time at a quota, and what it costs."""
+"""Estimates the calls, the least time and the cost of a plan."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from bulkedit.plans.build import Plan
     from bulkedit.plans.counts import PlanCounts
 
-# The pricing page, us-east-1.
+# pricing page, us-east-1
 DOLLARS_PER_CALL: Final = 0.005 / 1000
 _DOLLARS_PER_GB_MONTH: Final = 0.105  # Frequent Access
-_BILLED_GB: Final = 0.005  # of an image set at least
-_LOOKS_PER_CALL: Final = 1.5  # GetImageSet, at most on average
+_BILLED_GB: Final = 0.005  # per image set, at least
+_POLLS_PER_CALL: Final = 1.5  # GetImageSet per update: the highest average
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """The update quota of the account, and one that could be asked for."""
+    """The current update quota of the account, and a raised one to compare with."""
 
     current: Rate = DOCUMENTED[Operation.UPDATE]
     raised: Rate = RAISED
@@ -40,10 +40,13 @@ def estimate(
     inventory: pl.DataFrame | None = None,
     known: pl.DataFrame | None = None,
 ) -> Estimate:
-    """Count a plan; time is (updates - burst) / rate, below which no run can be; copies and deletions run beside.
+    """Estimate a plan.
 
-    ``inventory``: what is known of storage tiers, image_set_id String and storage_tier String
-    (`bulkedit.inventories.INVENTORY`); ``known``: what is known of studies (`bulkedit.plans.KNOWN`).
+    The time is (updates - burst) / rate, in seconds: the least that a run can take. Copies and deletions have quotas of
+    their own and run at the same time.
+
+    ``inventory``: image_set_id String and storage_tier String (`bulkedit.inventories.INVENTORY`), None if unknown;
+    ``known``: studies of the image sets (`bulkedit.plans.KNOWN`), None if unknown.
     """
     quotas = quotas or Quotas()
     calls = plan.calls.height
@@ -84,17 +87,17 @@ def estimate(
 
 
 def seconds_at(calls: int, rate: Rate) -> float:
-    """The least time that a number of calls takes at a quota."""
+    """Return the least time, in seconds, for a number of calls at a quota."""
     return max(0.0, calls - rate.burst) / rate.per_second
 
 
 def quota_request(counts: PlanCounts, datastore_id: str) -> str:
-    """A paragraph for the request to AWS Support. ``counts``: those of a plan's manifest."""
+    """Return a paragraph for a quota request to AWS Support. ``counts``: from a plan's manifest."""
     now, then = Rate(counts["rate_per_second"]), Rate(counts["raised_rate_per_second"])
-    looks, allowed = then.per_second * _LOOKS_PER_CALL, DOCUMENTED[Operation.GET].per_second
+    polls, allowed = then.per_second * _POLLS_PER_CALL, DOCUMENTED[Operation.GET].per_second
     reads = (
-        f"and of GetImageSet from {allowed:g} to {looks:g} " if looks > allowed else ""
-    )  # each update is followed by looks until the image set is unlocked
+        f"and of GetImageSet from {allowed:g} to {polls:g} " if polls > allowed else ""
+    )  # the engine polls after each update until the image set is unlocked
     return (
         f"Please raise the throttling limit of AWS HealthImaging UpdateImageSetMetadata from {now.per_second:g} to "
         f"{then.per_second:g} transactions per second {reads}for this account and Region. We are about to edit the "
@@ -115,15 +118,15 @@ def _hours(seconds: float) -> str:
 
 
 def _touched(plan: Plan) -> pl.Series:
-    """The image sets that are edited, once each."""
-    # a study-wide call edits more image sets than the one that it names
+    """Return the image sets that are edited, once each."""
+    # a study-wide call edits more image sets than it names
     frame = plan.edits if plan.calls.get_column("study_wide").any() else plan.calls
     return frame.get_column("image_set_id").unique()
 
 
 def _calls_one_by_one(edits: pl.DataFrame) -> tuple[int, int]:
-    """Calls that one for each row and image set would take, and how many of them carry an edit that is sent."""
-    # an edit that another of its study stands for is sent in that one
+    """Count the calls if each row and image set had its own, and those of them with an edit that is sent."""
+    # a covered edit is sent by the edit that covers it
     sent = pl.col("sent") | pl.col("same_as").is_not_null()
     if edits.get_column("row").n_unique() == edits.height:  # a row is one edit of one image set
         return edits.height, int(edits.select(sent.sum()).item())
@@ -141,7 +144,7 @@ def _saved_by_study_wide(plan: Plan) -> int:
 
 
 def _studies(touched: pl.Series, known: pl.DataFrame | None) -> int | None:
-    """How many studies the image sets are of, None where that is not known of all of them."""
+    """Count the studies of the image sets; None if the study of any of them is unknown."""
     if known is None:
         return None
     found = known.filter(pl.col("study").is_not_null() & pl.col("image_set_id").is_in(touched.implode()))
@@ -150,7 +153,7 @@ def _studies(touched: pl.Series, known: pl.DataFrame | None) -> int | None:
 
 
 def _tiers(touched: pl.Series, inventory: pl.DataFrame | None) -> tuple[int | None, int]:
-    """How many image sets are archived, None where nothing is known, and of how many it is not known."""
+    """Count the archived image sets (None if no tier is known), and those of unknown tier."""
     if inventory is None or not inventory.height:
         return None, touched.len()
     known = inventory.filter(pl.col("storage_tier").is_not_null() & pl.col("image_set_id").is_in(touched.implode()))

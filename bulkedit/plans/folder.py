@@ -1,11 +1,11 @@
 """A plan as a folder: `calls.parquet`, `edits.parquet`, `set_aside.parquet` and `manifest.json`.
 
-Where edits were left out because they held already, they are in `satisfied.parquet`.
+Edits that were already satisfied are in `already_satisfied.parquet`, if there are any.
 
-The folder holds values of edits, so it is made 0700 and its files 0600. It appears under its name only when complete.
-The manifest carries the SHA-256 of each file; a plan whose files differ from it is stale and is not applied. The digest
-of the plan is that of the manifest's content, so it pins all of the plan. A folder may come from others: it is read as
-`bulkedit._received` says, and its calls are held against its edits (`bulkedit.plans.agreement`).
+The folder contains values of edits, so its mode is 0700 and that of its files 0600. It appears under its name only when
+it is complete. The manifest has the SHA-256 of each file; a plan whose files differ is stale and is not applied. The
+digest of the plan covers the content of the manifest, and so the whole plan. A folder may come from another person:
+it is read through `bulkedit._received`, and its calls are compared with its edits (`bulkedit.plans.agreement`).
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from bulkedit.plans.build import Plan
     from bulkedit.plans.counts import FileRecord, PlanAbout, PlanManifest
 
-_GROWTH: Final = 10  # times what a list may unpack to: a plan is columns that are mostly equal
+_GROWTH: Final = 10  # times the limit of a list, because the columns of a plan are mostly equal
 _ROW_GROUP: Final = 16_384
-_ZSTD: Final = 1  # higher levels take half as long again, and save a few per cent
-# by what a row group holds, readers of single calls pass the others over
+_ZSTD: Final = 1  # higher levels take half as long again and save a few per cent
+# minimum and maximum let readers of single calls skip row groups
 _STATISTICS: Final = {"min": True, "max": True, "distinct_count": False, "null_count": False}
 _SCHEMAS: Final = {
     **dict(zip(FILES, (CALLS, PLANNED_EDITS, SET_ASIDE), strict=True)),
@@ -53,12 +53,12 @@ _SCHEMAS: Final = {
 
 
 def save(plan: Plan, folder: Path, about: PlanAbout) -> SavedPlan:
-    """Write a plan to a new folder. ``about``: what the manifest says of list, settings and estimate.
+    """Write a plan to a new folder. ``about``: list, settings and estimate for the manifest.
 
-    Raises PlanError where the folder exists or cannot be written.
+    Raises PlanError if the folder exists or cannot be written.
     """
     if folder.exists():
-        raise PlanError("there is something there already.", where=str(folder), hint="Give another folder: -o DIR")
+        raise PlanError("this folder exists already.", where=str(folder), hint="Name another folder: -o DIR")
     frames = dict(zip(FILES, (plan.calls, plan.edits, plan.set_aside), strict=True))
     if plan.already_satisfied is not None and plan.already_satisfied.height:
         frames[SATISFIED] = plan.already_satisfied
@@ -75,15 +75,15 @@ def _manifest(draft: Path, frames: dict[str, pl.DataFrame], about: PlanAbout) ->
     files: dict[str, FileRecord] = {
         name: {"rows": frame.height, "sha256": sha256_of(draft / name)} for name, frame in frames.items()
     }
-    said = {"format": FORMAT, **about, "files": files}
-    return cast("PlanManifest", {"digest": digest_of(said), **said})
+    stated = {"format": FORMAT, **about, "files": files}
+    return cast("PlanManifest", {"digest": digest_of(stated), **stated})
 
 
 def load(folder: Path) -> SavedPlan:
-    """Open a plan folder. Reads all of it.
+    """Open a plan folder and check all of it.
 
-    Raises PlanError if it is none, ReceivedError if its files are not of the kind that a plan has, and StalePlanError
-    if they have changed since, or if a call is not what its edits say.
+    Raises PlanError if it is not a plan, ReceivedError if a file has not the type or columns of a plan's file, and
+    StalePlanError if a file has changed since planning, or if a call differs from its edits.
     """
     plan = load_manifest(folder)
     _require_sound(folder, plan.manifest)
@@ -97,21 +97,21 @@ def load(folder: Path) -> SavedPlan:
 
 
 def _require_agreement(plan: SavedPlan) -> None:
-    """Raises StalePlanError if a call is not what its edits say, or the manifest counts otherwise."""
+    """Raise StalePlanError if a call differs from its edits, or the manifest has other counts."""
     where = str(plan.folder)
     if (found := agreement.disagreement(plan.calls(), plan.edits())) is not None:
         row = "" if found.row is None else f" (row {found.row:,} of the edit list)"
         raise StalePlanError(
-            f"call {found.call:,}{row} is not what its edits say: {found.what}.",
+            f"call {found.call:,}{row} differs from its edits: {found.what}.",
             where=where,
             likely="calls.parquet or edits.parquet was changed after planning, and the digests with it.",
             hint=f"Do not apply it. {AGAIN}",
         )
     counted = agreement.counts(plan.calls(), plan.edits())
-    said = cast("Mapping[str, int]", plan.counts)
-    if wrong := next((name for name, count in counted.items() if said.get(name, 0) != count), None):
+    stated = cast("Mapping[str, int]", plan.counts)
+    if wrong := next((name for name, count in counted.items() if stated.get(name, 0) != count), None):
         raise StalePlanError(
-            f"{MANIFEST} counts {said.get(wrong, 0):,} as {wrong}, and the plan has {counted[wrong]:,}.",
+            f"{MANIFEST} has {stated.get(wrong, 0):,} as {wrong}, but the plan has {counted[wrong]:,}.",
             where=where,
             likely=f"{MANIFEST} was changed after planning, and its digest with it.",
             hint=f"Do not apply it. {AGAIN}",
@@ -119,7 +119,7 @@ def _require_agreement(plan: SavedPlan) -> None:
 
 
 def _require_sound(folder: Path, manifest: PlanManifest) -> None:
-    """Refuse files that unpack to far more than any plan: digests say nothing of who made a plan."""
+    """Refuse files that unpack to far more than any plan: a digest does not prove who made the plan."""
     for name in manifest["files"]:
         try:
             sound = sizes(folder / name).above(_GROWTH) is None
@@ -127,17 +127,17 @@ def _require_sound(folder: Path, manifest: PlanManifest) -> None:
             sound = False
         if not sound:
             raise PlanError(
-                f"{name} is no Parquet, or unpacks to far more than its size.",
+                f"{name} is not a Parquet file, or unpacks to far more than its size.",
                 where=str(folder),
-                likely="It may be damaged, or made to use up the memory of the machine that opens it.",
+                likely="It may be damaged, or made to exhaust the memory of the machine that opens it.",
                 hint="Plan the list again.",
             )
 
 
 def copy(plan: SavedPlan, folder: Path) -> SavedPlan:
-    """Copy a plan into a run, so that the run has all it needs to go on.
+    """Copy a plan into a run folder, so that the run can be resumed without the original.
 
-    ``plan``: loaded or made just now. Raises StalePlanError if a file has changed since.
+    ``plan``: just loaded or made. Raises StalePlanError if a file has changed since.
     """
     folder.mkdir(mode=0o700, parents=True)
     for name, about in plan.manifest["files"].items():

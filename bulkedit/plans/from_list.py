@@ -1,4 +1,4 @@
-"""From an edit list to a saved plan: read, check, look selectors up, merge, estimate, save."""
+"""Makes a saved plan from an edit list: read, check, look up selectors, merge, estimate, save."""
 
 from __future__ import annotations
 
@@ -42,36 +42,36 @@ if TYPE_CHECKING:
     from bulkedit.plans import SavedPlan
     from bulkedit.plans.counts import PlanAbout, PlanCounts
 
-UNNAMED: Final = "the frame"  # a list that is neither a file nor standard input
+UNNAMED: Final = "the frame"  # name of a list that is neither a file nor standard input
 _SHOWN_PER_PROBLEM: Final = 5
-_WORKERS: Final = 16  # image sets asked at once: at 25/s enough for answers that take half a second
+_WORKERS: Final = 16  # concurrent GetImageSet requests: enough for 25/s if an answer takes half a second
 
 
 class Listener:
-    """Who is told of what happens while a list is planned; this one keeps it to itself."""
+    """Callbacks of `plan_list`; override the ones that you need. They must not block."""
 
     def left_out(self, applied: int, never_planned: int) -> None:
-        """So many lines of a result file are not planned again: applied already, or never planned."""
+        """Lines of a result file were skipped: ``applied`` already, or ``never_planned`` (counts)."""
 
     def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
-        """Rows with problems (`bulkedit.edits.SET_ASIDE`) are left out of the plan, and written to a file."""
+        """Rows with problems (`bulkedit.edits.SET_ASIDE`) were left out of the plan and written to ``file``."""
 
     def looking_up(self, counters: Callable[[], inventories.SearchCounters]) -> AbstractAsyncContextManager[None]:
-        """Entered while image sets are looked up; ``counters`` tells how far that is."""
+        """Return a context that is entered while image sets are looked up; ``counters`` returns the progress."""
         del counters
         return nullcontext()
 
     def will_read(self, counters: ReadCounters) -> None:
-        """So many image sets are to be read first, to find what holds already."""
+        """``counters.total`` image sets will be read, to find edits that are already satisfied."""
 
     def reading(self, counters: Callable[[], ReadCounters]) -> AbstractAsyncContextManager[None]:
-        """Entered while they are read; ``looked`` tells how far that is."""
+        """Return a context that is entered while image sets are read; ``counters`` returns the progress."""
         del counters
         return nullcontext()
 
 
 def reading(listing: ListOptions) -> ReadOptions:
-    """The reader's options. Raises UsageError."""
+    """Return the options of the list reader. Raises UsageError."""
     return ReadOptions(
         map=_mapping(listing.map or []),
         ignore=listing.ignore or [],
@@ -83,21 +83,21 @@ def reading(listing: ListOptions) -> ReadOptions:
 
 
 def _selecting(listing: ListOptions) -> inventories.ResolveOptions:
-    """Which image sets a row may mean."""
+    """Return the options for resolving selectors to image sets."""
     return inventories.ResolveOptions(
         on_missing=listing.on_missing, on_many=listing.on_many, primary_only=listing.primary_only
     )
 
 
 def _planning(listing: ListOptions, form: str) -> plans.PlanningSettings:
-    """The planner's settings for a list of this form. Raises UsageError."""
+    """Return the planner's settings for a list of this form. Raises UsageError."""
     if listing.delete_originals and not listing.via_copy:
-        raise UsageError("`delete_originals` goes with `via_copy`.")
+        raise UsageError("`delete_originals` needs `via_copy`.")
     rules = dicom.RULES[listing.service_version]
     if listing.study_wide is plans.StudyWide.ON and not rules.study_wide:
         raise UsageError(
             f"the service of {rules.version} has no study-wide calls.",
-            hint="Leave `study_wide` out, or plan for a newer service: `service_version=2026`",
+            hint="Omit `study_wide`, or plan for a newer service: `service_version=2026`",
         )
     return plans.PlanningSettings(
         rules=rules,
@@ -111,19 +111,19 @@ def _planning(listing: ListOptions, form: str) -> plans.PlanningSettings:
 
 
 def _quotas(listing: ListOptions) -> plans.Quotas:
-    """What to estimate with. Raises UsageError."""
+    """Return the quotas for the estimate. Raises UsageError."""
     return plans.Quotas(current=parse_rate(listing.quota), raised=parse_rate(listing.raised_quota))
 
 
 def check(listing: ListOptions) -> None:
-    """Raises UsageError for an option that is not understood, before anything is read."""
+    """Raise UsageError for an invalid option, before anything is read."""
     reading(listing), _planning(listing, "tidy"), _quotas(listing), parse_read_pace(listing.read_rate)
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
-            raise UsageError("`map` is written NAME=COLUMN.", hint="For example: `map=accession_number=Acc`")
+            raise UsageError("`map` takes NAME=COLUMN.", hint="For example: `map=accession_number=Acc`")
     return {name.strip(): column for name, column in (pair.split("=", 1) for pair in pairs)}
 
 
@@ -136,11 +136,15 @@ def plan_list(
     where: Where,
     listener: Listener | None = None,
 ) -> SavedPlan:
-    """Read, check, look selectors up, plan and save. Blocks.
+    """Read and check an edit list, look up its selectors, plan it and save the plan. Blocks.
 
-    ``source``: a file, ``-`` for standard input, or the bytes of a file that has no name; ``folder``: that of the
-    plan, ``plans/<id>`` where None. Raises EditListError and BadRowsError for the list, UsageError for the options, and
-    what `connect` raises where selectors have to be searched for.
+    ``source``: path of a file, ``-`` for standard input, or the bytes of a list without a name. ``datastore_id``: None
+    if the list names it. ``folder``: new folder of the plan, ``plans/<id>`` if None. ``listener``: callbacks.
+
+    Raises EditListError if the list cannot be read, BadRowsError if rows cannot be planned and `bad_rows` is not set,
+    UsageError for options, PlanError if the folder exists, and the errors of `connect` if the service is called.
+
+    Example: ``plan_list("edits.csv", DATASTORE_ID, ListOptions(), folder=None, where=Where()).counts["calls"]``
     """
     check(listing)
     listener = listener or Listener()
@@ -157,9 +161,9 @@ def plan_list(
         known = _with_primaries(selected.edits, known, datastore_id, listing, where)
     if settings.study_wide is plans.StudyWide.ON and plans.edits_of_unknown_study(selected.edits, known):
         raise UsageError(
-            "which image sets are primary, and of which studies, is not known of all that the list names.",
+            "the list names image sets whose study, or whether they are primary, is unknown.",
             where=source,
-            likely="`study_wide=on` needs to know all image sets of a study.",
+            likely="`study_wide=on` needs all image sets of each study.",
             hint="Take an inventory (bulkedit inventory -o FILE) and plan with it: `inventory=FILE`",
         )
     elsewhere = plans.other_series(selected.edits, _series(looked_up.inventory))
@@ -167,7 +171,7 @@ def plan_list(
     refused = pl.concat([found.set_aside, selected.set_aside, elsewhere])
 
     def completed(edits: pl.DataFrame, refused: pl.DataFrame) -> tuple[plans.Plan, pl.DataFrame]:
-        """The plan of edits, and all rows that are set aside."""
+        """Return the plan of these edits, and all rows that are set aside."""
         made = plans.make(edits, settings, known)
         bad = pl.concat([refused, made.set_aside]).sort("row", maintain_order=True)
         _decide_bad_rows(found, bad, listing, file, source=source, listener=listener)
@@ -184,7 +188,7 @@ def plan_list(
             made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_satisfied(made, _without_rows(good, bad), settings, known)
     now = datetime.now(UTC)
-    torn = plans.inconsistent_studies_of(made.edits, known)
+    inconsistent = plans.inconsistent_studies_of(made.edits, known)
     counts: PlanCounts = {
         **plans.estimate(made, _quotas(listing), inventory=looked_up.inventory, known=known).as_json(),
         "rows": found.rows,
@@ -196,7 +200,7 @@ def plan_list(
         "already_satisfied": 0 if made.already_satisfied is None else made.already_satisfied.height,
         "image_sets_read": counters.read,
         "image_sets_not_read": counters.archived + counters.unread,
-        "inconsistent_studies": torn.drop_nulls("attribute").get_column("study").n_unique(),
+        "inconsistent_studies": inconsistent.drop_nulls("attribute").get_column("study").n_unique(),
     }
     about: PlanAbout = {
         "tool": f"bulkedit {__version__}",
@@ -213,7 +217,7 @@ def plan_list(
             "skip_satisfied": listing.skip_satisfied,
         },
         "counts": counts,
-        "warnings": plans.warnings(torn),
+        "warnings": plans.warnings(inconsistent),
     }
     unplanned = pl.concat([bad, selected.skipped, rows_without_edits(found.idle)]).sort("row", maintain_order=True)
     return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)
@@ -235,7 +239,7 @@ def _without_rows(edits: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
 def _read_store(
     edits: pl.DataFrame, datastore_id: str, listing: ListOptions, *, where: Where, listener: Listener
 ) -> tuple[pl.DataFrame, ReadCounters]:
-    """The edits in the order in which they are made, with what their image sets tell of them (`held_against_store`)."""
+    """Return the edits in the order of application, compared with their image sets (`compared_with_store`)."""
     counters = ReadCounters(edits.get_column("image_set_id").n_unique())
     listener.will_read(counters)
     compared = compared_with_store(
@@ -252,11 +256,10 @@ def _read_store(
 def _without_satisfied(
     made: plans.Plan, good: pl.DataFrame, settings: plans.PlanningSettings, known: pl.DataFrame | None
 ) -> plans.Plan:
-    """The plan without the edits that hold already.
+    """Return the plan without the edits that are already satisfied and can be left out.
 
-    ``made``: that with all of them; ``good``: its edits in the order in which they are made, and ``holds`` Boolean.
-    Edits are left out only where that leaves all others as good as they were (`bulkedit.plans.needless`); should one
-    of these be found wanting now, nothing is left out.
+    ``made``: the plan with all edits; ``good``: its edits in the order of application, with ``already_satisfied``
+    Boolean. `bulkedit.plans.can_leave_out` keeps every other edit plannable; if one is not, nothing is left out.
     """
     omitted = plans.can_leave_out(good, known, settings)
     good = good.drop("already_satisfied", "missing")
@@ -281,9 +284,9 @@ def _selected(
     where: Where,
     listener: Listener,
 ) -> tuple[inventories.Resolved, inventories.Lookup]:
-    """The image sets that the rows name, and what was found out about them.
+    """Return the image sets that the rows name, and what was found about them.
 
-    Asks the service only where rows name them otherwise than by id and there is no inventory file.
+    Calls the service only if a row uses a selector other than image_set_id and there is no inventory file.
     """
     selecting = _selecting(listing)
     if listing.inventory is not None:
@@ -322,26 +325,26 @@ async def _looked_up(
 
 
 def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
-    """What an inventory tells of studies (`bulkedit.plans.KNOWN`)."""
+    """Return studies and primary flags from an inventory (`bulkedit.plans.KNOWN`), None if it is empty."""
     study = inventories.trimmed("study_instance_uid")
     return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
 
 
 def _series(inventory: pl.DataFrame) -> pl.DataFrame:
-    """The series of the image sets of an inventory: image_set_id, series String without padding."""
+    """Return the series of each image set of an inventory: image_set_id, series String without padding."""
     return inventory.select("image_set_id", series=inventories.trimmed("series_instance_uid"))
 
 
 def _with_primaries(
     edits: pl.DataFrame, known: pl.DataFrame | None, datastore_id: str, listing: ListOptions, where: Where
 ) -> pl.DataFrame | None:
-    """What is known, and of those with edits of a UID whether they are primary (GetImageSet where it must be asked)."""
-    told = [] if known is None else known.filter(pl.col("primary").is_not_null()).get_column("image_set_id").to_list()
-    open_ = [one for one in plans.wanting(edits).to_list() if one not in set(told)]
-    if not open_:
+    """Add to ``known`` whether the image sets with edits of a UID are primary: one GetImageSet each, if unknown."""
+    decided = [] if known is None else known.drop_nulls("primary").get_column("image_set_id").to_list()
+    unknown = [one for one in plans.may_need_copy(edits).to_list() if one not in set(decided)]
+    if not unknown:
         return known
-    asked = anyio.run(_ask_primaries, open_, datastore_id, listing, where)
-    kept = pl.DataFrame(schema=plans.KNOWN) if known is None else known.filter(~pl.col("image_set_id").is_in(open_))
+    asked = anyio.run(_ask_primaries, unknown, datastore_id, listing, where)
+    kept = pl.DataFrame(schema=plans.KNOWN) if known is None else known.filter(~pl.col("image_set_id").is_in(unknown))
     return pl.concat([kept.select(plans.KNOWN.names()).cast(plans.KNOWN), asked])
 
 
@@ -351,9 +354,9 @@ async def _ask_primaries(ids: list[str], datastore_id: str, listing: ListOptions
 
 
 async def primaries(reader: Reader, ids: list[str]) -> pl.DataFrame:
-    """Whether image sets are primary, `KNOWN` in the order of ``ids``; null if the service does not tell.
+    """Read whether image sets are primary: `KNOWN` in the order of ``ids``, null if the service does not return it.
 
-    Asks GetImageSet of several at once. Raises what `Reader` raises.
+    Sends concurrent GetImageSet requests. Raises the errors of `Reader`.
     """
     found: dict[str, bool | None] = {}
 
@@ -369,10 +372,10 @@ def _datastore(given: str | None, found: EditList) -> str:
     named = found.datastore_id
     if given and named and given != named:
         raise UsageError(
-            "the rows of the list name another data store than `datastore_id`.", hint="Leave `datastore_id` out."
+            "the rows of the list name another data store than `datastore_id`.", hint="Omit `datastore_id`."
         )
     if not (datastore_id := given or named):
-        raise UsageError("no data store is named.", hint="Give it: `datastore_id=ID`")
+        raise UsageError("no data store is named.", hint="Name it: `datastore_id=ID`")
     return datastore_id
 
 
@@ -385,7 +388,7 @@ def _decide_bad_rows(
     source: str,
     listener: Listener,
 ) -> None:
-    """Refuse rows that cannot be planned, or write them away if there is a file for them."""
+    """Raise BadRowsError for rows that cannot be planned, or write them to the file of `bad_rows`, if set."""
     if not bad.height:
         return
     rows_ = bad.get_column("row").unique()
@@ -395,11 +398,11 @@ def _decide_bad_rows(
         raise BadRowsError(
             f"{rows} cannot be planned; nothing was sent.\n\n{problems_text(bad)}\n",
             where=source,
-            hint="Mend the list, or go on without these rows: `bad_rows=bad.csv`",
+            hint="Correct the list, or plan it without these rows: `bad_rows=bad.csv`",
         )
     raw = found.raw
     if raw.height < count:
-        # rows that only the planner found wanting: the reader is asked for them once more
+        # the reader has not kept rows that only the planner refuses, so they are read again
         if isinstance(file, io.BytesIO):
             file.seek(0)
         raw = read_list(file, replace(reading(listing), keep_rows=rows_.to_list())).raw
@@ -409,7 +412,7 @@ def _decide_bad_rows(
 
 
 def problems_text(bad: pl.DataFrame) -> str:
-    """Problems (`SET_ASIDE`), those of one kind together, with the advice once."""
+    """Return problems (`SET_ASIDE`) as text, grouped by code, with the advice once per code."""
     parts = []
     for (_,), same in bad.group_by(["code"], maintain_order=True):
         shown = same.head(_SHOWN_PER_PROBLEM)

@@ -1,9 +1,9 @@
-"""Studies that a list tears apart: after it, their primary image sets hold different Patient or Study attributes.
+"""Finds studies that a list makes inconsistent: primary image sets that end with different Patient or Study attributes.
 
-HealthImaging keeps these attributes the same in all primary image sets of a study (update-image-set-metadata). What
-takes them apart is a revert of a part of the image sets, because it brings a whole version back, and, with
-``--study-wide off`` and a service that lets it pass, an edit of a part of them. Nothing is read from the store: an
-attribute is followed from row to row, and what an older version holds is not known.
+HealthImaging keeps these attributes equal in all primary image sets of a study (update-image-set-metadata). A revert of
+only some of the image sets makes them differ, because it restores a whole version. So does an edit of only some of
+them, with ``--study-wide off`` and a service that accepts it. Nothing is read from the data store: each attribute is
+followed from row to row, and the content of older versions is unknown.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from bulkedit.plans.counts import WarningRecord
 _ID: Final = "image_set_id"
 _TOP: Final = [str(Level.PATIENT), str(Level.STUDY)]
 _KEY: Final = ["study", "level", "attribute"]
-_LATE: Final = 2**32  # what rows without a version come after (`bulkedit.edits.edit.IN_ORDER`)
-_BEFORE, _REVERTED = "before", "reverted"  # an attribute that no row has changed since the beginning, or since a revert
+_LATE: Final = 2**32  # rows without a version come after those with one (`bulkedit.edits.edit.IN_ORDER`)
+_BEFORE, _REVERTED = "before", "reverted"  # an attribute that no row has changed: at all, or since a revert
 SHOWN: Final = 5
 
-# One row for each row of the list that takes a study apart.
-TORN: Final = pl.Schema(
+# one row per row of the list that makes a study inconsistent
+INCONSISTENT_ROWS: Final = pl.Schema(
     {
         "row": pl.UInt32(),
         "study": pl.String(),
         "reverts": pl.Boolean(),  # the row is a revert
-        "attribute": pl.String(),  # one that differs afterwards; null if that depends on what the older version holds
+        "attribute": pl.String(),  # one that differs afterwards; null if that depends on the older version
         "after": pl.UInt32(),  # the first row of the list that has changed it; null with attribute
-        "there": pl.UInt32(),  # primary image sets of the study that are reverted, or changed by such rows
-        "size": pl.UInt32(),  # all of them
-        "missing": pl.List(pl.String()),  # the first few others
+        "there": pl.UInt32(),  # primary image sets of the study that are reverted or changed by such rows
+        "size": pl.UInt32(),  # all primary image sets of the study
+        "missing": pl.List(pl.String()),  # the first `SHOWN` others
     }
 )
 
 
 def is_top() -> pl.Expr:
-    """An edit of one attribute at Patient or Study level."""
+    """Whether an edit changes one attribute at Patient or Study level."""
     return pl.col("level").is_in(_TOP) & pl.col("attribute").is_not_null()
 
 
-def torn(edits: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
-    """The rows after which image sets of a study differ: schema `TORN`, certain ones and possible ones.
+def inconsistent_rows(edits: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows after which image sets of a study differ, for certain or possibly: `INCONSISTENT_ROWS`.
 
-    ``edits``: columns edit, row, same_as, study_wide and those of `EDITS`, each of its image set; ``members``: the
-    primary image sets of studies that have several (`bulkedit.plans.study_wide.several_primaries`).
+    ``edits``: columns edit, row, same_as, study_wide and those of `EDITS`, one row per image set; ``members``: primary
+    image sets of studies with several (`bulkedit.plans.study_wide.several_primaries`).
     """
     alone = (pl.col("action") == Action.REVERT) | (is_top() & ~pl.col("study_wide"))
     suspects = edits.filter(alone).select(_ID).unique()
     studies = members.join(suspects, on=_ID, how="semi").select("study").unique()
     if not studies.height:
-        return pl.DataFrame(schema=TORN)
+        return pl.DataFrame(schema=INCONSISTENT_ROWS)
     members = members.join(studies, on="study", how="semi").select(_ID, "study", "size")
     placed = edits.join(members, on=_ID).with_columns(at=_at(pl.col("version").is_null()))
     reverts = placed.filter(pl.col("action") == Action.REVERT)
@@ -67,12 +67,12 @@ def torn(edits: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
 
 
 def _at(late: pl.Expr) -> pl.Expr:
-    """The place of an edit among those of its image set."""
+    """Return the position of an edit among those of its image set."""
     return pl.col("edit").cast(pl.UInt64) + pl.when(late).then(_LATE).otherwise(0).cast(pl.UInt64)
 
 
 def _writes(placed: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
-    """Every write of a Patient or Study attribute in every image set: those of the study also in those not named."""
+    """Return every write of a Patient or Study attribute; study-wide ones also for image sets that are not named."""
     value = pl.concat_str(pl.col("action", "value", "vr").cast(pl.String).fill_null(""), separator=" ")
     end = pl.when(pl.col("action") == Action.SET).then(value).otherwise(pl.col("action").cast(pl.String))
     writes = placed.filter(is_top()).with_columns(end=end, node=pl.coalesce("same_as", "edit"))
@@ -89,7 +89,7 @@ def _writes(placed: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
 
 
 def _ends(writes: pl.DataFrame, members: pl.DataFrame, reverts: pl.DataFrame) -> pl.DataFrame:
-    """How each attribute that the list changes ends in each image set of its study: end String, and by which rows."""
+    """Return the last write of each changed attribute in each image set of its study: end String, and the rows."""
     last = writes.sort("at").group_by(_ID, *_KEY).agg(pl.col("at", "end", "row", "study_wide").last())
     first = writes.group_by(_KEY).agg(after=pl.col("row").min())
     grid = first.join(members, on="study").join(last, on=[_ID, *_KEY], how="left").join(reverts, on=_ID, how="left")
@@ -99,7 +99,7 @@ def _ends(writes: pl.DataFrame, members: pl.DataFrame, reverts: pl.DataFrame) ->
 
 
 def _certain(differing: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
-    """Rows that leave some image sets without what the list has asked of others. ``differing``: as of `_ends`."""
+    """Return rows that leave some image sets without a change that others get. ``differing``: rows of `_ends`."""
     asked = ~pl.col("end").is_in([_BEFORE, _REVERTED])
     known = differing.filter(asked.any().over(_KEY))
     blamed = known.filter(pl.col("reverts") | (asked & ~pl.col("study_wide"))).with_columns(
@@ -108,11 +108,11 @@ def _certain(differing: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
     first = blamed.sort("by", "after", "attribute").group_by("by", "study", maintain_order=True)
     rows = first.agg(pl.col("reverts", "attribute", "after", "size").first()).rename({"by": "row"})
     touched = blamed.select("study", "reverts", _ID).unique()
-    return _told(rows, touched, members)
+    return _with_counts(rows, touched, members)
 
 
 def _possible(reverts: pl.DataFrame, members: pl.DataFrame, certain: pl.DataFrame) -> pl.DataFrame:
-    """Reverts of a part of a study: whether their versions hold other Patient or Study attributes is not known."""
+    """Return reverts of a part of a study, whose older versions may have other Patient or Study attributes."""
     found = reverts.join(members, on=_ID).join(certain, on="study", how="anti")
     part = found.filter(pl.len().over("study") < pl.col("size"))
     rows = part.select(
@@ -123,11 +123,11 @@ def _possible(reverts: pl.DataFrame, members: pl.DataFrame, certain: pl.DataFram
         attribute=pl.lit(None, pl.String),
         after=pl.lit(None, pl.UInt32),
     ).unique(["row", "study"], maintain_order=True)
-    return _told(rows, part.select("study", _ID, reverts=pl.lit(value=True)), members)
+    return _with_counts(rows, part.select("study", _ID, reverts=pl.lit(value=True)), members)
 
 
-def _told(rows: pl.DataFrame, touched: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
-    """Adds how many image sets of the study are touched, and which are not, to rows: schema `TORN`."""
+def _with_counts(rows: pl.DataFrame, touched: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Add to rows how many image sets of the study are changed, and which are not: schema `INCONSISTENT_ROWS`."""
     kinds = touched.select("study", "reverts").unique()
     others = members.join(kinds, on="study").join(touched, on=["study", "reverts", _ID], how="anti")
     missing = others.sort(_ID).group_by("study", "reverts").agg(missing=pl.col(_ID).head(SHOWN))
@@ -136,27 +136,27 @@ def _told(rows: pl.DataFrame, touched: pl.DataFrame, members: pl.DataFrame) -> p
         rows.join(there, on=["study", "reverts"], how="left")
         .join(missing, on=["study", "reverts"], how="left")
         .with_columns(pl.col("missing").fill_null([]))
-        .select(TORN.names())
-        .cast(TORN)
+        .select(INCONSISTENT_ROWS.names())
+        .cast(INCONSISTENT_ROWS)
     )
 
 
 def listed(first: str, count: pl.Expr) -> pl.Expr:
-    """The first `SHOWN` names (List of String), and how many more of ``count`` in all there are."""
+    """Return the first `SHOWN` names (List of String), and how many of ``count`` are not shown."""
     rest = pl.when(count > SHOWN).then(pl.format(" and {} more", count - SHOWN))
     return pl.col(first).list.join(", ") + rest.otherwise(pl.lit(""))
 
 
 def warnings(found: pl.DataFrame) -> list[WarningRecord]:
-    """What to tell of rows that take studies apart. ``found``: `TORN`."""
-    told = []
+    """Return the warnings for rows that make studies inconsistent. ``found``: `INCONSISTENT_ROWS`."""
+    records = []
     for code, rows in (("study-inconsistent", found.drop_nulls("attribute")), ("study-part-reverted", _unknown(found))):
         if not rows.height:
             continue
         studies = rows.get_column("study").n_unique()
-        missing = rows.select(said=listed("missing", pl.col("size") - pl.col("there"))).item(0, "said")
+        missing = rows.select(names=listed("missing", pl.col("size") - pl.col("there"))).item(0, "names")
         numbers = rows.get_column("row").unique().sort().to_list()
-        told.append(
+        records.append(
             WarningRecord(
                 code=code,
                 problem=_PROBLEMS[code].format(
@@ -172,7 +172,7 @@ def warnings(found: pl.DataFrame) -> list[WarningRecord]:
                 more=max(len(numbers) - _MOST_ROWS, 0),
             )
         )
-    return told
+    return records
 
 
 def _unknown(found: pl.DataFrame) -> pl.DataFrame:
@@ -180,12 +180,12 @@ def _unknown(found: pl.DataFrame) -> pl.DataFrame:
 
 
 _MOST_ROWS: Final = 100  # of one warning
-_ALIKE: Final = "HealthImaging keeps Patient and Study attributes the same in all primary image sets of a study."
+_ALIKE: Final = "HealthImaging keeps Patient and Study attributes equal in all primary image sets of a study."
 _PROBLEMS: Final = {
-    "study-inconsistent": "{studies} will have primary image sets that differ at Patient or Study level: the first in "
-    "{attribute}, which {there} of its {size} have otherwise than the rest ({missing}).",
-    "study-part-reverted": "only a part of the primary image sets of {studies} is reverted, of the first {there} of "
-    "{size}: not {missing}. If their versions differ at Patient or Study level, the image sets will too.",
+    "study-inconsistent": "the primary image sets of {studies} will differ at Patient or Study level: in the first "
+    "study, {there} of {size} will have another {attribute} than the rest ({missing}).",
+    "study-part-reverted": "only some of the primary image sets of {studies} are reverted: in the first study {there} "
+    "of {size}, not {missing}. If their versions differ at Patient or Study level, the image sets will too.",
 }
 _HINTS: Final = {
     "study-inconsistent": "Revert or edit all image sets of the study, or none.",

@@ -1,21 +1,25 @@
-"""Which edits share a call: the fewest calls that leave every image set as if its edits had been applied one by one.
+"""Merges edits into the fewest calls that leave each image set as if its edits had been applied one by one.
 
-The edits of one image set, in the order of `bulkedit.edits.edit.in_order`, fall into *segments* at barriers:
-a row that names its own version, a revert, the end of a change of UID (the paths of what follows have changed), and
-the removal of an instance or series in which something is removed by value. Changes of UID that end the list of an
-image set, instances before series before study, are no barriers to one another: no path of theirs has changed.
-Inside a segment, edits of different attributes commute. Edits of one attribute make a *chain*; along it a later set
-takes the place of an earlier one, and a set that of a removal, so that only the last is sent. Two kinds of neighbours
-are not merged and begin a new *block*:
+The edits of one image set, in the order of `bulkedit.edits.edit.in_order`, are divided into *segments* by barriers:
 
-*   a removal that names its value, beside anything: only the service can tell whether that value is stored, so it is
-    sent, and what comes after it must see what it left;
-*   forced beside unforced: `force` switches the service's checks off, so neither may decide for the other. Where the
-    two alternate, each is sent once, the last word last.
+*   a row that names a version;
+*   a revert;
+*   a change of UID, after which the paths of later edits differ. Changes of UID at the end of the list of an image set,
+    instances before series before study, do not change each other's paths, so they are not barriers to each other;
+*   the removal of an instance or series in which another edit removes an attribute by value.
 
-The blocks of all chains of a segment are laid over one another: the *stages* of a segment are the shortest sequence of
-forced and unforced calls in which every chain finds its blocks in order (a shortest common supersequence). One stage
-is one call, or as many as its documents need under the payload limit (`bulkedit.plans.packing`).
+Inside a segment, edits of different attributes commute. Edits of one attribute are a *chain*. In a chain, a later edit
+supersedes an earlier one, so only the last is sent. Two kinds of neighbours are not merged, so the later one begins a
+new *block*:
+
+*   a removal that names its value, and any edit next to it: only the service can check that the value is stored, so
+    the removal is sent, and the next edit must be applied to its result;
+*   a forced edit next to an unforced one: `force` switches off the service's checks, so each must be checked in its own
+    mode. If the two alternate, each is sent once, the last edit last.
+
+The *stages* of a segment are the shortest sequence of forced and unforced calls in which every chain finds its blocks
+in order (a shortest common supersequence). A stage is one call, or several if its documents exceed the payload limit
+(`bulkedit.plans.packing`).
 """
 
 from __future__ import annotations
@@ -37,40 +41,37 @@ WHOLE: Final = [str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
 ATTRIBUTE: Final = ["image_set_id", "level", "series_uid", "instance_uid", "attribute"]
 _SEGMENT: Final = ["image_set_id", "segment"]
 _CHAIN: Final = ["segment", *ATTRIBUTE]
-_CHOICES: Final = 64  # of orders of blocks that say the same, tried at most
-_EXACT_STATES: Final = 20_000  # of the search for a shortest common supersequence; beyond it, a greedy one
+_CHOICES: Final = 64  # orders of equal blocks to try, at most
+_EXACT_STATES: Final = 20_000  # limit of the search for the shortest common supersequence, then a greedy one is used
 
 
 def stages(edits: pl.DataFrame) -> pl.DataFrame:
-    """Adds to edits the call-to-be that each belongs to, before packing.
+    """Assign each edit to a stage, which becomes one call or more.
 
-    ``edits``: columns of `PLANNED_EDITS` but call, and ``unit`` UInt32 (edits of one unit are never parted), by
-    ``edit``. Adds segment UInt32, stage UInt32 (calls of an image set are sent in the order of segment, then
-    stage) and sent Boolean (False for an edit whose place a later one has taken). The order of rows is free.
+    ``edits``: columns of `PLANNED_EDITS` except call, with ``unit`` UInt32 (a unit is never split), sorted by ``edit``.
+    Adds segment UInt32, stage UInt32 (calls of an image set are sent by segment, then stage) and sent Boolean (False
+    for a superseded edit). The rows are returned in any order.
     """
     hard_ones = _hard(edits)
     if not hard_ones.height:
         return _at_once(edits)
     easy = edits.join(hard_ones, on="image_set_id", how="anti")
     hard = edits.join(hard_ones, on="image_set_id", how="semi")
-    return pl.concat([_at_once(easy), _with_care(hard)], how="diagonal")
+    return pl.concat([_at_once(easy), _staged(hard)], how="diagonal")
 
 
 def _at_once(edits: pl.DataFrame) -> pl.DataFrame:
-    """Image sets that one call serves, but for the payload limit."""
+    """Assign edits of image sets that need one call each, or more only for the payload limit."""
     return edits.with_columns(segment=pl.lit(0, pl.UInt32), stage=pl.lit(0, pl.UInt32), sent=_last_of_attribute(edits))
 
 
 def none_named_twice(edits: pl.DataFrame) -> bool:
-    """Whether no two edits are of one attribute of one place (`ATTRIBUTE`): true only where that is sure.
-
-    Different hashes are of different attributes.
-    """
+    """Whether all edits are of different attributes (`ATTRIBUTE`). May be False by a collision of hashes."""
     return edits.select(ATTRIBUTE).hash_rows().n_unique() == edits.height
 
 
 def same_attribute(edits: pl.DataFrame) -> pl.Series:
-    """A number for each edit, the same for edits of one attribute of one place (`ATTRIBUTE`): UInt64 or UInt32."""
+    """Number edits so that edits of one attribute (`ATTRIBUTE`) have one number: UInt64 or UInt32."""
     if edits.select(pl.col("series_uid", "instance_uid").is_null().all()).row(0) != (True, True):
         return numbers(edits.select(ATTRIBUTE))
     sets = numbers(edits.select("image_set_id")).cast(pl.UInt64)
@@ -80,14 +81,14 @@ def same_attribute(edits: pl.DataFrame) -> pl.Series:
 
 
 def _last_of_attribute(edits: pl.DataFrame) -> pl.Series | pl.Expr:
-    """Whether an edit is the last of its attribute: true of all where none is named twice, as in most lists."""
+    """Whether an edit is the last of its attribute. In most lists every edit is."""
     if none_named_twice(edits):
         return pl.lit(value=True)
     return edits.select(pl.col("edit") == pl.col("edit").max().over(same_attribute(edits))).to_series()
 
 
 def each_alone(edits: pl.DataFrame) -> pl.DataFrame:
-    """As `stages`, with each unit a call of its own, in the order of the first edits of the units."""
+    """As `stages`, but each unit is a call of its own, in the order of the first edits of the units."""
     first = pl.col("edit").min().over("image_set_id", "unit")
     ordered = edits.sort("image_set_id", first, "edit")
     begins = (pl.col("unit") != pl.col("unit").shift()).fill_null(value=True)
@@ -99,12 +100,12 @@ def each_alone(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def is_explicit() -> pl.Expr:
-    """A removal that names the value it removes."""
+    """Whether an edit is a removal that names its value."""
     return (pl.col("action") == Action.REMOVE) & (pl.col("value") != STORED_VALUE)
 
 
 def _hard(edits: pl.DataFrame) -> pl.DataFrame:
-    """Image sets (image_set_id String) whose edits are more than unversioned sets and removals, all of one force."""
+    """Return image sets (image_set_id String) whose edits may need more than one stage."""
     hard = (
         pl.col("version").is_not_null()
         | (pl.col("action") == Action.REVERT)
@@ -119,22 +120,22 @@ def _hard(edits: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([some, mixed]).unique()
 
 
-def _with_care(edits: pl.DataFrame) -> pl.DataFrame:
+def _staged(edits: pl.DataFrame) -> pl.DataFrame:
     ordered = edits.sort("image_set_id", "edit")
-    parted = _gone(_segments(ordered))
-    blocks = _blocks(parted.filter(~pl.col("gone")).drop("gone"))
-    twisted = (pl.col("block") > 0).any().over(_SEGMENT)
-    # one block in every chain: unforced first, then forced where there are both
-    plain = blocks.filter(~twisted).with_columns(
+    parted = _with_removed(_segments(ordered))
+    blocks = _blocks(parted.filter(~pl.col("removed")).drop("removed"))
+    several_blocks = (pl.col("block") > 0).any().over(_SEGMENT)
+    # one block in every chain: unforced first, then forced if there are both
+    plain = blocks.filter(~several_blocks).with_columns(
         stage=(pl.col("force") & (~pl.col("force")).any().over(_SEGMENT)).cast(pl.UInt32)
     )
-    staged = pl.concat([plain, _laid_over(blocks.filter(twisted))]).drop("block")
-    gone = parted.filter("gone").drop("gone")
-    return pl.concat([staged, _with_their_removal(gone, staged)]) if gone.height else staged
+    staged = pl.concat([plain, _interleaved(blocks.filter(several_blocks))]).drop("block")
+    removed = parted.filter("removed").drop("removed")
+    return pl.concat([staged, _with_their_removal(removed, staged)]) if removed.height else staged
 
 
-def _with_their_removal(gone: pl.DataFrame, staged: pl.DataFrame) -> pl.DataFrame:
-    """Edits that are not sent go to the call that removes what they are inside of."""
+def _with_their_removal(removed: pl.DataFrame, staged: pl.DataFrame) -> pl.DataFrame:
+    """Assign edits inside a removed instance or series to the stage of the removal; they are not sent."""
     series = [*_SEGMENT, "series_uid"]
     removals = staged.filter(pl.col("action").is_in(WHOLE) & pl.col("sent"))
     of_series = removals.filter(pl.col("action") == Action.REMOVE_SERIES).select(*series, by_series="stage")
@@ -142,7 +143,7 @@ def _with_their_removal(gone: pl.DataFrame, staged: pl.DataFrame) -> pl.DataFram
         *series, "instance_uid", by_instance="stage"
     )
     return (
-        gone.join(of_series, on=series, how="left")
+        removed.join(of_series, on=series, how="left")
         .join(of_instance, on=[*series, "instance_uid"], how="left")
         .with_columns(stage=pl.coalesce("by_series", "by_instance"), sent=pl.lit(value=False))
         .drop("by_series", "by_instance")
@@ -151,7 +152,7 @@ def _with_their_removal(gone: pl.DataFrame, staged: pl.DataFrame) -> pl.DataFram
 
 
 def _segments(edits: pl.DataFrame) -> pl.DataFrame:
-    """Number the stretches between barriers: adds segment UInt32."""
+    """Number the segments between barriers: adds segment UInt32."""
     unit = ["image_set_id", "unit"]
     inside_series = ["image_set_id", "series_uid"]
     inside_instance = [*inside_series, "instance_uid"]
@@ -160,14 +161,14 @@ def _segments(edits: pl.DataFrame) -> pl.DataFrame:
         | (pl.col("action") == Action.REVERT)
         | ((pl.col("action") == Action.REMOVE_INSTANCE) & is_explicit().any().over(inside_instance))
         | ((pl.col("action") == Action.REMOVE_SERIES) & is_explicit().any().over(inside_series))
-        # a unit of many that shares an attribute with another unit is kept whole by staying alone
+        # a unit of several edits that shares an attribute with another unit stays whole in a segment of its own
         | ((pl.len().over(unit) > 1) & (pl.col("unit").n_unique().over(ATTRIBUTE) > 1))
     )
     renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
     edits = edits.join(_last_renames(edits), on="edit", how="left", maintain_order="left")
     renames &= pl.col("last_rename").is_null()
     begins = (pl.col("unit") != pl.col("unit").shift().over("image_set_id")).fill_null(value=True)
-    # in two steps: a window inside of a window would see the rows of the outer one only
+    # in two steps, because a window inside a window would contain the rows of the outer one only
     flagged = edits.with_columns(alone=alone, ends=alone | renames, begins=begins)
     flagged = flagged.with_columns(pl.col("alone", "ends").any().over(unit))
     after_barrier = pl.col("ends").shift().over("image_set_id").fill_null(value=False)
@@ -178,10 +179,10 @@ def _segments(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _last_renames(edits: pl.DataFrame) -> pl.DataFrame:
-    """Changes of UID after which nothing changes the paths they use: edit UInt32, last_rename Boolean (true).
+    """Return changes of UID that are not barriers to each other: edit UInt32, last_rename Boolean (true).
 
-    They end the edits of their image set, go from instances to series to study, none is to a UID that another one is
-    from, and no attribute of the image set is named twice (so that every edit before them is in a stage before theirs).
+    They are the last edits of their image set, from instances to series to study. None changes to a UID that another
+    changes from. No attribute of the image set is named twice, so every edit before them is in an earlier stage.
     """
     each = ["image_set_id"]
     renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
@@ -201,24 +202,24 @@ def _last_renames(edits: pl.DataFrame) -> pl.DataFrame:
     return tail.join(unfit, on=each, how="anti").select("edit", last_rename=pl.lit(value=True))
 
 
-def _gone(edits: pl.DataFrame) -> pl.DataFrame:
-    """Adds gone Boolean: the edit is inside an instance or series that the same segment removes, so it is not sent."""
+def _with_removed(edits: pl.DataFrame) -> pl.DataFrame:
+    """Add removed Boolean: the edit is inside an instance or series that its segment removes, so it is not sent."""
     series = [*_SEGMENT, "series_uid"]
-    instance_goes = (pl.col("action") == Action.REMOVE_INSTANCE).any().over([*series, "instance_uid"])
-    series_goes = (pl.col("action") == Action.REMOVE_SERIES).any().over(series)
+    instance_removed = (pl.col("action") == Action.REMOVE_INSTANCE).any().over([*series, "instance_uid"])
+    series_removed = (pl.col("action") == Action.REMOVE_SERIES).any().over(series)
     inside_instance = pl.col("instance_uid").is_not_null() & ~pl.col("action").is_in(WHOLE)
     inside_series = pl.col("series_uid").is_not_null() & (pl.col("action") != Action.REMOVE_SERIES)
-    return edits.with_columns(gone=(inside_instance & instance_goes) | (inside_series & series_goes))
+    return edits.with_columns(removed=(inside_instance & instance_removed) | (inside_series & series_removed))
 
 
 def _blocks(edits: pl.DataFrame) -> pl.DataFrame:
-    """Adds block UInt32 (place in the chain of its attribute) and sent Boolean."""
+    """Add block UInt32 (position in the chain of the attribute) and sent Boolean."""
     turns = (is_explicit() | is_explicit().shift()).over(_CHAIN).fill_null(value=False)
     run = [*_CHAIN, "run"]
     in_runs = edits.with_columns(run=turns.cum_sum().over(_CHAIN)).with_columns(
         last_force=pl.col("force") == pl.col("force").last().over(run)
     )
-    # a run in which forced and unforced alternate is two blocks: the last word comes last
+    # a run that mixes forced and unforced is two blocks; the block of the last edit comes last
     width = 1 + (~pl.col("last_force")).any().over(run).cast(pl.UInt32)
     opens = pl.int_range(pl.len()).over(run) == 0
     before = pl.when(opens).then(width).otherwise(0).cum_sum().over(_CHAIN) - width
@@ -229,13 +230,13 @@ def _blocks(edits: pl.DataFrame) -> pl.DataFrame:
     return placed.with_columns(sent=last).drop("run", "last_force")
 
 
-def _laid_over(edits: pl.DataFrame) -> pl.DataFrame:
-    """Adds stage UInt32 where chains have several blocks: one segment at a time, and few are so."""
+def _interleaved(edits: pl.DataFrame) -> pl.DataFrame:
+    """Add stage UInt32 for segments with chains of several blocks, one at a time; they are rare."""
     if not edits.height:
         return edits.with_columns(stage=pl.lit(0, pl.UInt32))
     parts = []
     for _, segment in edits.group_by(_SEGMENT, maintain_order=True):
-        # one edit of each block is sent: the letters of the chain's word, and which neighbours say the same
+        # each block sends one edit; its force is a letter of the chain's word. `again`: equal to the block before it
         sent = segment.filter("sent").sort("block")
         again = (pl.struct("action", "value") == pl.struct("action", "value").shift()) & ~is_explicit()
         chains = sent.group_by(_CHAIN, maintain_order=True).agg(letters="force", again=again.fill_null(value=False))
@@ -255,13 +256,13 @@ def _laid_over(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 Word = tuple[bool, ...]
-Kind = tuple[Word, tuple[bool, ...]]  # the letters of a chain's blocks, and for each whether it says what the last said
+Kind = tuple[Word, tuple[bool, ...]]  # the letters of a chain's blocks, and whether each equals the block before it
 
 
 def _shortest(kinds: list[Kind]) -> tuple[tuple[tuple[int, ...], ...], Word]:
-    """An order of blocks for each kind of chain, and the shortest sequence in which all are found.
+    """Return an order of blocks for each kind of chain, and the shortest sequence that contains all of them in order.
 
-    Two neighbouring blocks that say the same can stand in either order.
+    Two equal neighbouring blocks can be in either order.
     """
     choices = itertools.islice(itertools.product(*map(_orders, kinds)), _CHOICES)
     found = (
@@ -272,7 +273,7 @@ def _shortest(kinds: list[Kind]) -> tuple[tuple[tuple[int, ...], ...], Word]:
 
 
 def _orders(kind: Kind) -> list[tuple[int, ...]]:
-    """The orders in which the blocks of a chain can stand, that of the list first."""
+    """Return the possible orders of the blocks of a chain, that of the list first."""
     orders = [tuple(range(len(kind[0])))]
     for at, again in enumerate(kind[1]):
         if again:
@@ -285,9 +286,9 @@ def _word(kind: Kind, order: tuple[int, ...]) -> Word:
 
 
 def supersequence(words: Collection[Word]) -> Word:
-    """The shortest sequence in which every word is found in order (A* over how far each word is).
+    """Return the shortest sequence that contains every word in order (A* over the position in each word).
 
-    Beyond `_EXACT_STATES` states a greedy one (the letter that most of what is left wants) is taken.
+    After `_EXACT_STATES` states, returns a greedy one: it takes the letter that most remaining letters need next.
     """
     todo = sorted(_longest_only(words))
     start = (0,) * len(todo)
@@ -311,7 +312,7 @@ def supersequence(words: Collection[Word]) -> Word:
 
 
 def _longest_only(words: Collection[Word]) -> set[Word]:
-    """Words that are not found in another: those are found wherever the other is."""
+    """Drop words that are contained in another word."""
     kept: list[Word] = []
     for word in sorted(set(words), key=len, reverse=True):
         if not any(_within(word, other) for other in kept):
@@ -336,7 +337,7 @@ def _greedy(words: list[Word]) -> Word:
 
 
 def embedding(word: Word, over: Word) -> list[int]:
-    """Where each letter of a word is found first in its supersequence."""
+    """Return the first possible position of each letter of a word in its supersequence."""
     places, at = [], -1
     for letter in word:
         at = over.index(letter, at + 1)

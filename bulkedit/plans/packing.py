@@ -1,7 +1,7 @@
-"""Edits of one stage into the fewest calls whose documents stay within the payload limit.
+"""Packs the edits of one stage into the fewest calls whose documents stay within the payload limit.
 
-A document's size is that of its compact JSON: what an edit adds depends on which places of the document are there
-already, so sizes are counted on a tree of keys, exactly.
+The size of a document is that of its compact JSON. What an edit adds depends on the keys that the document has already,
+so sizes are counted exactly, on a tree of keys.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _ROOT: Final = len('{"SchemaVersion":1.1}')
-_EXACT_UNITS: Final = 9  # up to so many units the fewest calls are found by trying
-_FIRST_FIT_UNITS: Final = 200  # first fit looks at every call for every unit
+_EXACT_UNITS: Final = 9  # limit of the exact search
+_FIRST_FIT_UNITS: Final = 200  # limit of first fit, which tries every call for every unit
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One member of a document: where it stands and how many bytes its text has."""
+    """One member of a document: its path and its size."""
 
     path: tuple[str, ...]  # keys of the objects around it
     name: str
-    size: int  # of the value's text; 0 for a place that is named as an empty object
+    size: int  # bytes of the value's text
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class _Tree:
     keys: dict[tuple[str, ...], set[str]] = field(default_factory=lambda: {(): {"SchemaVersion"}})
 
     def size_with(self, pieces: list[Piece]) -> int:
-        """The size that the document would have with these pieces too."""
+        """Return the size that the document would have with these pieces added."""
         return self._grow(pieces, {})
 
     def add(self, pieces: list[Piece]) -> None:
@@ -41,7 +41,7 @@ class _Tree:
             self.keys.setdefault(path, set()).update(names)
 
     def _grow(self, pieces: list[Piece], new: dict[tuple[str, ...], set[str]]) -> int:
-        """Collect into ``new`` the keys that the pieces bring."""
+        """Return the size with the pieces; add their keys to ``new``."""
         size = self.size
         for piece in pieces:
             steps = [(piece.path[:depth], key, 2) for depth, key in enumerate(piece.path)]  # 2: braces
@@ -58,24 +58,24 @@ class _Tree:
 
 @dataclass(slots=True)
 class Unit:
-    """Edits that are not parted, as the pieces of the two documents."""
+    """Edits that stay in one call, as pieces of the two documents."""
 
     number: int
     updates: list[Piece]
     removals: list[Piece]
-    # Of a change of UID, after which its path is no longer there: 1 of an instance, 2 of a series, 3 of a study. What
-    # is inside goes into the same call or an earlier one.
+    # Change of a UID: 1 of an instance, 2 of a series, 3 of a study. The old path is not valid afterwards, so edits
+    # inside go into the same call or an earlier one.
     renames: int = 0
 
     @property
     def size(self) -> int:
-        """Bytes of the larger of the two documents that hold this unit alone."""
+        """Bytes of the larger of the two documents, if they contain only this unit."""
         return _Call().size_with(self)
 
 
 @dataclass(slots=True)
 class _Call:
-    """A call being filled: its two documents and the units in it."""
+    """A call that is being filled: its two documents and its units."""
 
     updatable: _Tree = field(default_factory=_Tree)
     removable: _Tree = field(default_factory=_Tree)
@@ -94,11 +94,11 @@ class _Call:
 
 
 def pack(units: list[Unit], limit: int) -> list[list[int]]:
-    """Units into calls whose documents have at most ``limit`` bytes; each unit alone is within it.
+    """Distribute units over calls whose documents have at most ``limit`` bytes. Each unit alone must fit.
 
-    The fewest calls for up to nine units. For more, the better of two ways: filling calls in the order of places,
-    which shares the keys around a value, and (up to 200 units) first fit by size. Where a unit changes a UID, the order
-    of places is kept, with that change after all that is inside.
+    Up to nine units, the result is the fewest calls. For more, it is the better of two: next fit in the order of paths,
+    which shares the keys around values, and (up to 200 units) first fit by size. If a unit changes a UID, the order of
+    paths is kept, with that change after all edits inside.
     """
     if any(unit.renames for unit in units):
         return _next_fit(sorted(units, key=_turn), limit)
@@ -116,7 +116,7 @@ def _place(unit: Unit) -> list[tuple[tuple[str, ...], str]]:
 
 
 def _turn(unit: Unit) -> tuple[object, ...]:
-    """The order of places, in which an instance ends with its change of UID, and all with those of series and study."""
+    """Sort key: order of paths, with the change of a UID after the edits inside its instance, series or study."""
     return (
         unit.renames if unit.renames > 1 else 0,
         [piece.path for piece in (*unit.updates, *unit.removals)][:1],
@@ -145,7 +145,7 @@ def _next_fit(order: list[Unit], limit: int) -> list[list[int]]:
 
 
 def _fewest(units: list[Unit], limit: int) -> list[list[int]]:
-    """Branch and bound: each unit in turn into every call that takes it, or into a new one."""
+    """Branch and bound: try each unit in every call with room for it, and in a new one."""
     order = sorted(units, key=lambda unit: unit.size, reverse=True)
     best = _first_fit(order, limit)
 

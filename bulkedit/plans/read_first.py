@@ -1,4 +1,4 @@
-"""`--skip-satisfied`: read what the image sets of a list hold: what holds already, and which places are not there."""
+"""`--skip-satisfied`: reads the image sets of a list, to find satisfied edits and UIDs that are not there."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from bulkedit.edits.edit import EditRow
     from bulkedit.options.where import Where
 
-_WORKERS: Final = 32  # image sets read side by side; their documents are what memory is for
+_WORKERS: Final = 32  # image sets that are read at once; their documents take the memory
 _ID: Final = "image_set_id"
 
 
 @dataclass(slots=True)
 class ReadCounters:
-    """How far the reading has come."""
+    """Progress of reading image sets."""
 
     total: int  # image sets
     read: int = 0
-    archived: int = 0  # not read: reading would move them to the frequent tier for 30 days
-    unread: int = 0  # not there, locked for long, or without metadata
+    archived: int = 0  # not read, because that would move them to Frequent Access for 30 days
+    unread: int = 0  # not found, locked for too long, or without metadata
     throttled: int = 0
 
     def seconds(self) -> float:
-        """The least time that the reads take at the documented quotas."""
+        """Return the least time, in seconds, that the reads take at the documented quotas."""
         return self.total / min(DOCUMENTED[Operation.GET].per_second, DOCUMENTED[Operation.METADATA].per_second)
 
 
@@ -54,13 +54,14 @@ def compared_with_store(
     counters: ReadCounters,
     showing: Callable[[Callable[[], ReadCounters]], AbstractAsyncContextManager[None]],
 ) -> pl.DataFrame:
-    """The edits, with what their image sets tell of them: holds Boolean, missing String. Blocks.
+    """Add to edits already_satisfied Boolean and missing String, from the metadata of their image sets. Blocks.
 
-    ``edits``: schema `EDITS` and image_set_id String, in the order in which they are made, none of a row that is set
-    aside. ``holds``: what the edit asks for holds already (`bulkedit.plans.holds`); ``missing``: the kind of place
-    that it names and the image set does not have (`bulkedit.edits.compare.misplaced`). One GetImageSet and one
-    GetImageSetMetadata an image set; of an image set that is archived or cannot be read nothing is known: false and
-    null. Raises what `connect` and `Reader` raise.
+    ``edits``: schema `EDITS` and image_set_id String, in the order of application, without rows that are set aside.
+    ``already_satisfied``: see `bulkedit.plans.already_satisfied`; ``missing``: "series" or "instance" if the edit names
+    one that the image set does not have (`bulkedit.edits.compare.misplaced`).
+
+    Sends one GetImageSet and one GetImageSetMetadata per image set. An image set that is archived or cannot be read
+    gets false and null. Raises the errors of `connect` and `Reader`.
     """
 
     async def read() -> pl.DataFrame:
@@ -72,10 +73,10 @@ def compared_with_store(
 
 
 async def _compared(client: Client, edits: pl.DataFrame, read_rate: str, counters: ReadCounters) -> pl.DataFrame:
-    """Of each edit: whether its place is as it is to be (holds), and what it names that is not there (missing)."""
+    """Return the two columns of `compared_with_store`."""
     reader = Reader(client, read_paces(read_rate), random.SystemRandom())
     flags = bytearray(edits.height)
-    missing: dict[int, str] = {}  # mostly empty: a list of all edits would take far more memory
+    missing: dict[int, str] = {}  # mostly empty, so it takes far less memory than a list of all edits
 
     async def compare(image_set: tuple[str, list[int], list[EditRow]]) -> None:
         image_set_id, places, rows = image_set
@@ -97,7 +98,7 @@ async def _compared(client: Client, edits: pl.DataFrame, read_rate: str, counter
 
 
 def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[EditRow]]]:
-    """Image set by image set: its id, where its edits are in the frame, and the edits themselves."""
+    """Yield for each image set its id, the positions of its edits in the frame, and the edits."""
     order = edits.select(_ID).with_row_index("place").sort(_ID, "place")
     runs = order.select(pl.col(_ID).rle()).unnest(_ID)
     start = 0

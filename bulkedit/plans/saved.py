@@ -1,4 +1,4 @@
-"""A plan on disk, and its manifest, which is read without the frames: polars is imported when a frame is asked for."""
+"""A plan on disk. Its manifest is read without the frames, and polars is imported only when a frame is needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "counts": (dict,),
     "files": (dict,),
 }
-# beside the estimate, what is said of the list
+# required numbers: those of the estimate, and those of the list
 _NUMBERS: Final[dict[str, tuple[type, ...]]] = {
     **{
         field.name: (float, NoneType) if "None" in str(field.type) else (float,)
@@ -61,14 +61,14 @@ _WARNING: Final[dict[str, tuple[type, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A plan on disk, found complete and unchanged."""
+    """A plan on disk that was found complete and unchanged."""
 
     folder: Path
     manifest: PlanManifest
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that the manifest says but its time, the digests of the files among it: 64 hex digits."""
+        """SHA-256 (64 hex digits) of the manifest without its time, and so of the digests of all files."""
         return self.manifest["digest"]
 
     @property
@@ -78,12 +78,12 @@ class SavedPlan:
 
     @property
     def datastore_id(self) -> str:
-        """The data store that the plan was made for."""
+        """The data store of the plan."""
         return self.manifest["datastore_id"]
 
     @property
     def counts(self) -> PlanCounts:
-        """Edits, image sets, calls and so on (`bulkedit.plans.counts.Estimate`), and rows set aside."""
+        """Counts of edits, image sets, calls and rows set aside, with the estimate (`bulkedit.plans.counts`)."""
         return self.manifest["counts"].copy()
 
     def calls(self) -> pl.LazyFrame:
@@ -95,37 +95,37 @@ class SavedPlan:
         return _scan(self.folder / "edits.parquet")
 
     def edits_of(self, call: int) -> pl.DataFrame:
-        """The edits of one call (`PLANNED_EDITS`): they lie together, so only their row groups are read."""
+        """The edits of one call (`PLANNED_EDITS`). They are adjacent, so only their row groups are read."""
         return self.edits().filter(call=call).collect()
 
     @property
     def warnings(self) -> list[WarningRecord]:
-        """What the plan does that is seldom meant: code, problem, likely, hint, rows and more."""
+        """Effects that the user may not intend: code, problem, likely, hint, rows and more."""
         return list(self.manifest.get("warnings", []))
 
     @property
     def payload_limit(self) -> int:
-        """Bytes of each attributes document."""
+        """Limit of each attributes document, in bytes."""
         return self.manifest["settings"]["payload_limit"]
 
     def set_aside(self) -> pl.LazyFrame:
-        """Rows of the list that the plan has no edits for, and why: columns `SET_ASIDE`.
+        """Rows of the list without edits in the plan, and why: columns `SET_ASIDE`.
 
-        Beside those set aside: rows that name nothing (`--on-missing skip`) and rows that ask for nothing.
+        Includes rows that match no image set (`--on-missing skip`) and rows whose cells are all empty.
         """
         return _scan(self.folder / "set_aside.parquet")
 
     def already_satisfied(self) -> pl.LazyFrame:
-        """Edits that held already when the plan was made, so that it does without them: columns `PLANNED_EDITS`.
+        """Edits that were already satisfied when the plan was made: columns `PLANNED_EDITS`, with ``call`` null.
 
-        Their ``call`` is null, and none is sent.
+        They are not sent.
         """
         if SATISFIED not in self.manifest["files"]:
             return self.edits().clear()
         return _scan(self.folder / SATISFIED)
 
     def lanes(self, *, batch: int = _BATCH) -> Iterator[list[Lane]]:
-        """Lanes in order, in lists of about ``batch`` calls, so that memory does not grow with the plan."""
+        """Yield the lanes in order, in lists of about ``batch`` calls, so that memory does not grow with the plan."""
         waiting: list[PlannedCall] = []
         offset = 0
         while rows := self.calls().slice(offset, batch).select(_FIELDS).collect().rows():
@@ -138,7 +138,7 @@ class SavedPlan:
         yield _grouped(waiting)
 
     def lanes_with(self, calls: Collection[int]) -> list[Lane]:
-        """The whole lanes that hold these calls, in order."""
+        """Return the complete lanes of these calls, in order."""
         if not calls:
             return []
         import polars as pl
@@ -149,7 +149,7 @@ class SavedPlan:
 
 
 def _scan(path: Path) -> pl.LazyFrame:
-    import polars as pl  # takes longer to import than `status` takes
+    import polars as pl  # the import takes longer than the rest of `status`
 
     return pl.scan_parquet(path, glob=False)
 
@@ -159,18 +159,18 @@ def _grouped(calls: list[PlannedCall]) -> list[Lane]:
 
 
 def digest_of(manifest: Mapping[str, object]) -> str:
-    """SHA-256 of a manifest as JSON with sorted names and without blanks, but for its own digest and its time.
+    """Return the SHA-256 of a manifest, without its digest and time, as JSON with sorted keys and no spaces.
 
-    Without the time, two people who plan the same list come to the same digest.
+    The time is left out so that two people who plan the same list get the same digest.
     """
-    said = {name: value for name, value in manifest.items() if name not in {"digest", "created"}}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    stated = {name: value for name, value in manifest.items() if name not in {"digest", "created"}}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def load_manifest(folder: Path) -> SavedPlan:
-    """Open a plan folder whose frames are not looked into: their files are those that the manifest names.
+    """Open a plan folder and check the digests of its files, but not their content.
 
-    Raises as `bulkedit.plans.load`, but for what only the frames tell.
+    Raises PlanError, ReceivedError and StalePlanError, as `bulkedit.plans.load`.
     """
     try:
         manifest = _read_manifest(folder)
@@ -187,13 +187,13 @@ def _read_manifest(folder: Path) -> PlanManifest:
         manifest = received.read_json(path)
     except OSError as error:
         raise PlanError(
-            f"this is no plan: its {MANIFEST} cannot be read ({error.strerror}).",
+            f"this is not a plan: its {MANIFEST} cannot be read ({error.strerror}).",
             where=str(folder),
             hint="Make one: bulkedit plan EDITS -d DATASTORE",
         ) from error
     if manifest.get("format") != FORMAT:
         raise PlanError(
-            "this plan was made by another version of bulkedit, which names its columns otherwise.",
+            "this plan was made by another version of bulkedit, which uses other columns.",
             where=str(folder),
             hint="Plan the list again.",
         )
@@ -202,7 +202,7 @@ def _read_manifest(folder: Path) -> PlanManifest:
 
 
 def _require_kinds(manifest: JsonObject, where: str) -> None:
-    """Raises ReceivedError if something that a manifest has is missing, or is of another kind."""
+    """Raise ReceivedError if a field of the manifest is missing or has another type."""
     received.require({"warnings": [], **manifest}, {**_KINDS, "warnings": (list,)}, where)
     counts, files, warnings = object_in(manifest, "counts"), object_in(manifest, "files"), manifest.get("warnings")
     received.require(object_in(manifest, "settings"), {"payload_limit": (int,)}, where)
@@ -212,15 +212,15 @@ def _require_kinds(manifest: JsonObject, where: str) -> None:
         received.require({"a warning": warning}, {"a warning": (dict,)}, where)
         received.require(object_in(warning), _WARNING, where)
     if not re.fullmatch(IMAGE_SET_ID, str(manifest["datastore_id"])):
-        raise ReceivedError("datastore_id is no id of a data store.", where=where)
+        raise ReceivedError("datastore_id is not the id of a data store.", where=where)
     received.require(files, dict.fromkeys(files, (dict,)), where)
     for name, about in files.items():
         if name not in (*FILES, SATISFIED):
-            # nothing of the kind is opened, wherever it is
+            # any other name could be a path outside of the folder, so it is never opened
             raise ReceivedError(
-                f"it names {name!a:.80}, and no plan has such a file.",
+                f"it names {name!a:.80}, which is not a file of a plan.",
                 where=where,
-                likely="Someone has changed the plan by hand.",
+                likely="The plan was changed by hand.",
                 hint=AGAIN,
             )
         received.require(object_in(about), {"rows": (int,), "sha256": (str,)}, where)
@@ -234,13 +234,13 @@ def _require_unchanged(folder: Path, manifest: PlanManifest) -> None:
             raise StalePlanError(
                 f"{name} is not the file that was planned.",
                 where=str(folder),
-                likely="A plan is changed by planning again, never by hand.",
+                likely="The file was changed by hand. To change a plan, plan the list again.",
                 hint=AGAIN,
             )
     if manifest["digest"] != digest_of(manifest):
         raise StalePlanError(
-            f"{MANIFEST} has been changed: it is not what its digest says.",
+            f"{MANIFEST} has been changed: its digest differs.",
             where=str(folder),
-            likely="A plan is changed by planning again, never by hand.",
+            likely="The file was changed by hand. To change a plan, plan the list again.",
             hint=AGAIN,
         )

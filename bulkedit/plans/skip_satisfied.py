@@ -1,10 +1,13 @@
-"""Which edits hold already in what the store has, and which of those a plan can do without (`--skip-satisfied`).
+"""Finds edits that the data store already satisfies, and those of them that can be left out (`--skip-satisfied`).
 
-Leaving edits out never changes the final documents, but for padding. So what counts is what a place (an attribute, at
-its level, of its series and instance) holds after all edits of the list: if that is what it holds now, all edits of the
-place are needless together, the earlier ones included. Nothing is left out of an image set with rows that name a
-version or revert, because such rows tell versions apart. An image set with renamed UIDs or removed instances or series
-is left out whole or not at all, and so are the Patient- and Study-level edits of a study that one call may change.
+Leaving edits out never changes the final documents, except for padding. The rules:
+
+*   A place is an attribute at its level, of its series and instance. If its value after all edits of the list is the
+    stored one, all edits of the place can be left out together, the earlier ones included.
+*   If a row of an image set names a version or reverts, nothing of the image set is left out, because leaving edits out
+    would change its versions.
+*   If an image set has changes of UIDs or removals of instances or series, all of its edits are left out, or none. The
+    same applies to the Patient- and Study-level edits of a study that one call may change.
 """
 
 from __future__ import annotations
@@ -32,11 +35,11 @@ _WHOLE: Final = [str(Action.REMOVE_INSTANCE), str(Action.REMOVE_SERIES)]
 
 
 def already_satisfied(edits: Sequence[EditRow], document: Mapping[str, Json]) -> list[bool]:
-    """Whether the place of each edit is now as it is to be after all of them.
+    """Return for each edit whether its place already has the state that all edits lead to.
 
-    ``edits``: those of one image set, in the order in which they are made; rows of `bulkedit.edits.edit.EDITS`. Where
-    an edit may be refused and another of its place not (a removal that names its value, forced beside unforced), it is
-    not told which of them has the last word, so nothing holds.
+    ``edits``: those of one image set, in the order of application; rows of `bulkedit.edits.edit.EDITS`. The service may
+    refuse one edit of a place and accept another (a removal that names its value, or forced and unforced edits). Then
+    the last edit may not decide, so the result is False.
     """
     places = [(edit["level"], edit["series_uid"], edit["instance_uid"], edit["attribute"]) for edit in edits]
     asked: dict[tuple[str | None, ...], list[EditRow]] = {}
@@ -50,33 +53,33 @@ def already_satisfied(edits: Sequence[EditRow], document: Mapping[str, Json]) ->
 
 
 def _last_edit_decides(same: Sequence[EditRow]) -> bool:
-    """Whether the last of the edits of a place surely decides what it holds: none is refused where others are not."""
+    """Whether the last edit of a place certainly decides its value, because the service accepts all edits or none."""
     by_value = any(edit["action"] == Action.REMOVE and edit["value"] != STORED_VALUE for edit in same)
     asked = {(edit["action"], edit["value"], edit["vr"]) for edit in same}
     return len(same) == 1 or not (by_value or (len(asked) > 1 and len({edit["force"] for edit in same}) > 1))
 
 
 def can_leave_out(edits: pl.DataFrame, known: pl.DataFrame | None, settings: PlanningSettings) -> pl.Series:
-    """Which edits a plan can do without: Boolean.
+    """Return which edits can be left out of a plan: Boolean.
 
-    ``edits``: as `bulkedit.plans.build` takes them, none of a row that is set aside, and ``holds`` Boolean (see
-    `holds`); ``known``: `bulkedit.plans.study_wide.KNOWN`.
+    ``edits``: as for `bulkedit.plans.build.make`, without rows that are set aside, and with ``already_satisfied``
+    Boolean; ``known``: `bulkedit.plans.study_wide.KNOWN`.
     """
-    telling = pl.col("version").is_not_null() | (pl.col("action") == Action.REVERT)
+    versioned = pl.col("version").is_not_null() | (pl.col("action") == Action.REVERT)
     together = pl.col("action").is_in(_WHOLE) | pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
-    # a row that asks for the whole study changes image sets that the list may not name
-    asks_wide = edits.get_column("study_wide").any()
+    # a study-wide row changes image sets that the list may not name
+    any_study_wide = edits.get_column("study_wide").any()
     of_study = is_top() & pl.col("study").is_not_null() & pl.lit(settings.study_wide is not StudyWide.OFF)
     members = several_primaries(known).select(_ID, "study")
     judged = (
         edits.join(members, on=_ID, how="left", maintain_order="left")
         .with_columns(
-            left_out=pl.col("already_satisfied") & ~telling.any().over(_ID) & ~(is_top() & pl.lit(asks_wide)),
+            left_out=pl.col("already_satisfied") & ~versioned.any().over(_ID) & ~(is_top() & pl.lit(any_study_wide)),
             of_study=of_study,
             together=together.any().over(_ID) | pl.lit(settings.whole_rows),
         )
         .with_columns(
-            # of a call for the study, the image sets that the list does not name are not known to hold it
+            # image sets of the study that the list does not name have not been read
             left_out=pl.col("left_out") & ~(pl.col("of_study") & pl.lit(settings.study_wide is StudyWide.ON))
         )
     )

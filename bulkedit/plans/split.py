@@ -1,7 +1,7 @@
-"""A refused call in two parts, to find the edits that are to blame.
+"""Splits a refused call in two, to find the edits that the service refuses.
 
-Halving isolates g guilty units among n in at most 2·g·⌈log2 n⌉ calls beyond the refused one. Where the guilty ones are
-known beforehand, they are one part, and all others the other.
+Halving isolates g guilty units among n in at most 2·g·⌈log2 n⌉ calls after the refused one. If the guilty units are
+already known, they are one part, and all others the other part.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 def halves(
     call: PlannedCall, edits: pl.DataFrame, guilty: Callable[[PlannedEdit], bool] | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The edits of a call (`PLANNED_EDITS`) in two, by units, in the order of the list.
+    """Split the edits of a call (`PLANNED_EDITS`) in two, by units, in list order.
 
-    ``guilty``: whether an edit is known to be to blame; the units of such edits are the first part, so that they meet
-    the image set as it was when they were found out. If all units are such, or none, the call is halved. Raises
+    ``guilty``: whether an edit is known to be refused. The units of these edits are the first part, so that they are
+    sent to the version that they were checked against. If no unit is guilty, or all are, the call is halved. Raises
     ValueError if the call has one unit.
     """
     edits = edits.sort("edit")
-    if edits.get_column("force").n_unique() > 1:  # those that a removal took the place of come before it
+    if edits.get_column("force").n_unique() > 1:  # edits that a removal supersedes come before it
         guilty = lambda edit: edit["force"] != call.force  # noqa: E731
     units = edits.get_column("unit").unique(maintain_order=True)
     if len(units) < 2:
-        raise ValueError(f"call {call.call} has one unit, which is not parted")
+        raise ValueError(f"call {call.call} has one unit, which cannot be split")
     first = units.head((len(units) + 1) // 2)
     if guilty is not None:
         rows = cast("Iterator[PlannedEdit]", edits.iter_rows(named=True))
@@ -45,11 +45,11 @@ def halves(
 
 
 def part_of(call: PlannedCall, edits: pl.DataFrame, number: int) -> PlannedCall:
-    """The call that carries some of the edits of another.
+    """Return call ``number``, made of some of the edits of another call.
 
-    Edits of one call are of one stage, and so is any part of them; what another took the place of may be sent now.
+    All edits of a call are of one stage, and so is any part of them. An edit that was superseded may now be sent.
     """
-    # of a study-wide call's edits, those that are sent may name different image sets
+    # the edits of a study-wide call that are sent may name different image sets
     own = edits.filter(pl.col("same_as").is_null()).with_columns(image_set_id=pl.lit(call.image_set_id))
     merged = stages(own.drop("sent", "call")).filter("sent").with_columns(call=pl.lit(number, pl.UInt32))
     text = documents(merged).row(0, named=True)
@@ -79,7 +79,7 @@ def parts(
     *,
     guilty: Callable[[PlannedEdit], bool] | None = None,
 ) -> list[tuple[PlannedCall, list[int]]]:
-    """The two parts of a refused call (`halves`), each with the numbers of its edits."""
+    """Return the two parts of a refused call (`halves`), each with the numbers of its edits."""
     return [
         (part_of(call, half, number()), half.sort("edit").get_column("edit").to_list())
         for half in halves(call, edits, guilty)

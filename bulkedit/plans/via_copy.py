@@ -1,8 +1,8 @@
-"""Primary image sets that are changed by way of a copy (`bulkedit.plans.CopyStep`), for what is not done in place.
+"""Plans changes of primary image sets via a copy (`bulkedit.plans.CopyStep`), for edits that are refused in place.
 
-The UIDs of a primary image set are changed by nothing but this (update-image-set-metadata). Its original stays as it
-is until the copy is promoted, so only an image set that becomes one of another study is taken: what keeps its
-StudyInstanceUID would stand against its own original, and could be promoted only once that is deleted.
+This is the only way to change the UIDs of a primary image set (update-image-set-metadata). The original remains until
+the copy is promoted, so this works only for image sets that move to another study. A copy with the StudyInstanceUID of
+its original would conflict with it, and could be promoted only after the original is deleted.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _ID: Final = "image_set_id"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViaCopy:
-    """That primary image sets are changed by way of a copy where need be."""
+    """Options for changing primary image sets via a copy."""
 
-    delete_originals: bool = False  # once the copy is promoted; it cannot be undone
+    delete_originals: bool = False  # after the copy is promoted; cannot be undone
 
 
-def wanting(edits: pl.DataFrame) -> pl.Series:
-    """The image sets that could only be changed by way of a copy, if they are primary: those with edits of a UID."""
+def may_need_copy(edits: pl.DataFrame) -> pl.Series:
+    """Return the image sets with edits of a UID; if they are primary, they can be changed only via a copy."""
     return edits.filter(pl.col("attribute").is_in([*FORCED_UIDS])).get_column(_ID).unique(maintain_order=True)
 
 
 def originals(edits: pl.DataFrame, known: pl.DataFrame | None) -> pl.Series:
-    """The image sets that are changed by way of a copy: known to be primary, and becoming of another study."""
+    """Return the image sets to change via a copy: those known to be primary that move to another study."""
     moves = (pl.col("attribute") == "StudyInstanceUID") & (pl.col("action") == Action.SET)
     moved = edits.filter(moves).select(_ID).unique(maintain_order=True)
     if known is None:
@@ -44,14 +44,14 @@ def originals(edits: pl.DataFrame, known: pl.DataFrame | None) -> pl.Series:
 
 
 def as_copies(known: pl.DataFrame | None, chosen: pl.Series) -> pl.DataFrame | None:
-    """What is known of the image sets that are edited: a copy is not primary."""
+    """Return ``known`` with the chosen image sets as not primary, because their edits are applied to the copy."""
     if known is None or not len(chosen):
         return known
     return known.with_columns(primary=pl.col("primary") & ~pl.col(_ID).is_in(chosen.implode()))
 
 
 def restrictions(edits: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
-    """Rows that cannot be done to a copy: schema `SET_ASIDE`."""
+    """Return rows that cannot be applied to a copy: schema `SET_ASIDE`."""
     inside = edits.filter(pl.col(_ID).is_in(chosen.implode()))
     whole_study = pl.col("study_wide") & (pl.col("action") != Action.REVERT) & pl.col("version").is_null()
     of_version = (pl.col("action") == Action.REVERT) | pl.col("version").is_not_null()
@@ -62,24 +62,24 @@ def restrictions(edits: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
                 column=pl.lit(None, pl.String),
                 code=pl.lit("via-copy"),
                 problem=pl.lit(problem),
-                likely=pl.lit("It changes its StudyInstanceUID, so the list is applied to a copy of it (`via_copy`)."),
+                likely=pl.lit("The list changes its StudyInstanceUID, so it is applied to a copy (`via_copy`)."),
                 hint=pl.lit(hint),
             )
             for condition, problem, hint in (
-                (of_version, "names a version of an image set that is changed by way of a copy.", _OWN_LIST),
-                (whole_study, "is for a whole study, and changes an image set by way of a copy.", _OWN_LIST),
+                (of_version, "names a version of an image set that is changed via a copy.", _OWN_LIST),
+                (whole_study, "is for a whole study, but its image set is changed via a copy.", _OWN_LIST),
             )
         ]
     ).cast(SET_ASIDE)
 
 
-_OWN_LIST: Final = "Put the row into a list of its own, or leave out what it asks beside the change."
+_OWN_LIST: Final = "Move the row to a list of its own, or clear its version or its column for the whole study."
 
 
 def chained(
     calls: pl.DataFrame, edits: pl.DataFrame, chosen: pl.Series, asked: ViaCopy
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Put the updates of the chosen image sets into recipes: columns `CALLS` and `PLANNED_EDITS` with new numbers."""
+    """Add the copy steps to the lanes of the chosen image sets, and renumber: `CALLS` and `PLANNED_EDITS`."""
     inside = pl.col(_ID).is_in(chosen.implode())
     if not calls.filter(inside).height:
         return calls, edits
@@ -93,7 +93,7 @@ def chained(
             *(_step(lanes, step, place) for place, step in enumerate(after, 2)),
         ]
     ).sort("lane", "place", "before")
-    # longer lanes come first, so that the end of a run is not one long lane
+    # longer lanes come first, so that a run does not end with one long lane
     ordered = ordered.with_columns(length=pl.len().over("lane"))
     ordered = ordered.sort("length", "lane", "place", "before", descending=[True, False, False, False])
     ordered = ordered.with_columns(lane=pl.col("lane").rle_id()).drop("call").with_row_index("call")
@@ -103,7 +103,7 @@ def chained(
 
 
 def _step(lanes: pl.DataFrame, step: CopyStep, place: int) -> pl.DataFrame:
-    """One call of each lane, which carries no edit."""
+    """Return one call without edits for each lane."""
     empty = {name: pl.lit(None, dtype) for name, dtype in CALLS.items() if name not in {"lane", _ID}}
     filled = {"copy_step": str(step), "force": False, "study_wide": False, "lookup": False}
     counted = {"edits": 0, "units": 1, "bytes": 0}
