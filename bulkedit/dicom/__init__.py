@@ -1,1 +1,1 @@
-"""DICOM's dictionary, and the service's constraints as data."""
+"""The DICOM dictionary, and the service's constraints as data."""

@@ -1,4 +1,4 @@
-"""Whether two JSON values of an attribute are the same but for padding: the one answer to that question."""
+"""Compares JSON values of an attribute without padding; the only place that does."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from bulkedit.dicom.dictionary import attribute
 if TYPE_CHECKING:
     from bulkedit._json import Json
 
-# PS3.5 section 6.2: the characters before and after a value that are no part of it, by VR (DA: of queries)
+# PS3.5 section 6.2: insignificant characters before and after a value, by VR (DA: of queries)
 PADDING: Final[dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("AE", "CS", "DS", "IS", "LO", "SH"), (" ", " ")),
     **dict.fromkeys(("DA", "DT", "LT", "PN", "ST", "TM", "UC", "UR", "UT"), ("", " ")),
     **dict.fromkeys(("AS", "AT"), ("", "")),
     "UI": ("", "\0"),
 }
-_UNKNOWN: Final = ("", " \0")  # of a private element whose VR is not told: each VR's padding at the end
+_UNKNOWN: Final = ("", " \0")  # private element of unknown VR: the trailing padding of any VR
 
 
 def same_value(name: str, stored: Json, wanted: Json, vr: str | None = None) -> bool:
-    """Whether a stored JSON value of an attribute is the wanted one, but for padding (PS3.5 section 6.2).
+    """Whether two JSON values of an attribute are equal, except for padding (PS3.5 section 6.2).
 
-    ``name``: a key of the metadata document; ``vr``: that of a private element, None if it is not told. Each value of
-    an array is compared with the one in its place, and so is each attribute of each item of a sequence.
+    ``name``: a key of the metadata document; ``vr``: of a private element, None if unknown. Arrays are compared value
+    by value, sequences attribute by attribute.
     """
     left = [(name, vr, stored, wanted)]
     while left:  # no recursion: sequences may be nested deep

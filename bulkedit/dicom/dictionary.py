@@ -1,8 +1,8 @@
-"""The DICOM dictionary, the level of each attribute, and what HealthImaging allows, as data.
+"""The DICOM dictionary, the level of each attribute, and the constraints of HealthImaging, as data.
 
-Sources: PS3.5 section 6.2 (value representations), PS3.6 (dictionary, through pydicom), and of the HealthImaging
-developer guide the pages metadata-normalization (levels, in ``data/normalization.csv``),
-dicom-metadata-constraints (what may be edited, and what needs ``force``) and dicom-element-constraints (lengths).
+Sources: PS3.5 section 6.2 (value representations), PS3.6 (dictionary, from pydicom), and these pages of the
+HealthImaging developer guide: metadata-normalization (levels, in ``data/normalization.csv``),
+dicom-metadata-constraints (editable attributes and ``force``) and dicom-element-constraints (lengths).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCHEMA_VERSION: Final = 1.1
 
 
 class Level(StrEnum):
-    """Where HealthImaging keeps an attribute; the order is that of the metadata document, outermost first."""
+    """The level of an attribute in the metadata document, outermost first."""
 
     PATIENT = "Patient"
     STUDY = "Study"
@@ -35,7 +35,7 @@ class Level(StrEnum):
 
 
 class ValueKind(StrEnum):
-    """How a value of a VR looks in the metadata document."""
+    """The JSON type of a value of a VR in the metadata document."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -46,7 +46,7 @@ class ValueKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vr:
-    """What PS3.5 section 6.2 asks of one value (of each value, where there are several)."""
+    """The rules of PS3.5 section 6.2 for one value (for each value, if there are several)."""
 
     kind: ValueKind
     pattern: str | None = None  # of the whole value, in syntax that Python and Rust regex share; padding included
@@ -54,7 +54,7 @@ class Vr:
     bounds: tuple[int, int] | None = None  # of an integer, inclusive
 
 
-# Characters of LO, SH, PN: no backslash (it separates values), no control characters but ESC (code extensions).
+# Characters of LO, SH, PN: no backslash (it separates values), no control characters except ESC (code extensions).
 _LINE = r"[^\\\x00-\x1a\x1c-\x1f]*"
 # ST, LT, UT: TAB, LF, FF and CR are allowed too, and the backslash is an ordinary character.
 _TEXT = r"[^\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]*"
@@ -116,15 +116,15 @@ VRS: Final[dict[str, Vr]] = {
     "UV": Vr(ValueKind.INTEGER, bounds=(0, 2**64 - 1)),
 }
 
-# VRs whose text may hold a backslash, so that a value is never split at it (PS3.5 section 6.4)
+# VRs whose text may contain a backslash, so that it does not separate values (PS3.5 section 6.4)
 SINGLE_VALUED: Final = frozenset({"LT", "ST", "UT", "UR", "SQ"} | {n for n, v in VRS.items() if v is _BINARY})
 
-# What every VR of free text takes, a name too, and JSON as it stands. Most cells of a list are so plain.
+# Text that is valid for every free-text VR, also PN, and needs no JSON escape: the fast path for most cells of a list.
 FREE_TEXT: Final = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _PLAIN = r'[^"\\\^=\x00-\x1f]*'
 PLAIN_TEXT: Final = rf"{_PLAIN}(?:\^{_PLAIN}){{0,4}}"
 
-# dicom-element-constraints; these take the place of the VR's own length
+# dicom-element-constraints; these replace the length of the VR
 MAX_LENGTHS: Final[dict[str, int]] = {
     "PatientName": 256,
     "PatientID": 256,
@@ -156,7 +156,7 @@ NEVER_EDITABLE: Final = frozenset(
     }
 )
 
-# dicom-metadata-constraints: identifiers that only `force` may change; on a primary image set not even that
+# dicom-metadata-constraints: identifiers that need `force`; a primary image set refuses them even with it
 FORCED_UIDS: Final = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
 FORCED_KEYWORDS: Final = FORCED_UIDS | {"StudyID"}
 
@@ -165,13 +165,13 @@ _PRIVATE = re.compile(r"[0-9A-F]{8}")
 
 @dataclass(frozen=True, slots=True)
 class ServiceRules:
-    """What the service's documentation of one age says about updates."""
+    """The rules of one version of the service's documentation for updates."""
 
     version: str
     instance_removal_forced: bool  # removing an instance needs `force`
     series_removal: bool  # a whole series can be removed
     study_wide: bool  # includeStudyImageSets exists
-    primary_refused: frozenset[Level]  # levels of which a primary image set's attributes cannot be changed
+    primary_refused: frozenset[Level]  # levels whose attributes cannot be changed in a primary image set
     payload_limit: int  # bytes of each attributes blob
 
 
@@ -197,22 +197,22 @@ RULES: Final[dict[str, ServiceRules]] = {
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One data element: of the standard (named by keyword) or private (named by eight hex digits)."""
+    """A data element: standard (named by keyword) or private (named by eight hex digits)."""
 
     name: str  # the key in the metadata document
     tag: int
-    vr: str  # as in PS3.6, so also "US or SS"; "UN" for a private element of unknown VR
+    vr: str  # as in PS3.6, also "US or SS"; "UN" for a private element of unknown VR
     vm: str
     level: Level
 
     @property
     def private(self) -> bool:
-        """Private elements have an odd group number (PS3.5 section 7.8)."""
+        """Whether the element is private: its group number is odd (PS3.5 section 7.8)."""
         return bool(self.tag >> 16 & 1)
 
     @property
     def multi(self) -> bool:
-        """Whether the value is an array in the metadata document: exactly when the VM is not 1."""
+        """Whether the value is an array in the metadata document, because the VM is not 1."""
         return self.vm != "1" and self.vr != "SQ"
 
 
@@ -240,7 +240,7 @@ def _by_tag() -> dict[int, Attribute]:
 
 
 def key_of(tag: int) -> str:
-    """The key of an element in the metadata document: its keyword, or ``GGGGEEEE`` where it has none."""
+    """Return the key of an element in the metadata document: its keyword, or ``GGGGEEEE`` if it has no keyword."""
     known = _by_tag().get(tag)
     return known.name if known else f"{tag:08X}"
 
@@ -252,11 +252,11 @@ def is_keyword(text: str) -> bool:
 
 @functools.lru_cache(maxsize=8192)
 def attribute(name: str) -> Attribute | None:
-    """Look a keyword or eight hex digits up; None for what is neither.
+    """Look up a keyword or eight hex digits; None if the name is neither.
 
-    Hex digits of a standard element are not a name: the document keys it by keyword, so None.
-    Elements of the repeating groups (50xx, 60xx) have no keyword of their own and are named by hex, as are elements
-    that the dictionary does not know: those that a later edition of the standard has brought.
+    The hex digits of a standard element return None, because the document uses its keyword. Elements of the repeating
+    groups (50xx, 60xx) have no keyword and are named by hex digits. So are elements that the dictionary does not have,
+    such as those of a later edition of the standard.
     """
     if known := _by_keyword().get(name):
         return known
@@ -280,18 +280,18 @@ def _repeater(name: str, tag: int) -> Attribute:
 
 
 def keywords() -> list[str]:
-    """Every keyword of the standard, for suggestions and completion."""
+    """Return all keywords of the standard, for suggestions and completion."""
     return list(_by_keyword())
 
 
 @functools.cache
 def dictionary() -> pl.DataFrame:
-    """The standard's attributes as a frame, for joins.
+    """Return the attributes of the standard as a frame, for joins.
 
     Columns: attribute String, tag UInt32, vr String, vm String, level Enum(Level), kind Enum(ValueKind), multi Boolean,
-    pattern String (null where free), max_length UInt32 (null where free), low Int64, high UInt64 (bounds of
-    integers, null otherwise), vm_low UInt32, vm_high UInt32 (null where open), vm_step UInt32,
-    never Boolean (generated by the service), forced Boolean (editable only with ``force``).
+    pattern String and max_length UInt32 (null if unlimited), low Int64 and high UInt64 (bounds of integers, else null),
+    vm_low UInt32, vm_high UInt32 (null if unbounded), vm_step UInt32, never Boolean (generated by the service), forced
+    Boolean (editable only with ``force``).
     """
     import polars as pl
 
@@ -333,7 +333,7 @@ def _dictionary_row(a: Attribute) -> tuple[Any, ...]:
 
 
 def multiplicity(vm: str) -> tuple[int, int | None, int]:
-    """A PS3.6 VM as (fewest, most or None, step): ``"2-2n"`` is (2, None, 2)."""
+    """Parse a VM of PS3.6 to (minimum, maximum or None, step): ``"2-2n"`` is (2, None, 2)."""
     first, _, last = vm.partition("-")
     if not last:
         return int(first), int(first), 1
@@ -343,7 +343,7 @@ def multiplicity(vm: str) -> tuple[int, int | None, int]:
 
 
 def force_reason(a: Attribute) -> str | None:
-    """Why the service edits this attribute only with ``force``; None where it does without.
+    """Return why the service edits this attribute only with ``force``; None if it does not need it.
 
     dicom-metadata-constraints, items 1, 3 to 5 and 7.
     """
@@ -361,7 +361,7 @@ def force_reason(a: Attribute) -> str | None:
 
 
 def why_unfit(a: Attribute, value: Json) -> str | None:
-    """Why a JSON value is not one that this attribute can hold; None where it is. Never quotes the value."""
+    """Return why a JSON value is invalid for an attribute; None if it is valid. Never quotes the value."""
     if value is None:
         return None
     if a.vr == "SQ":
@@ -384,7 +384,7 @@ def _why_unfit_sequence(value: Json) -> str | None:
         for name, inner in item.items():
             known = attribute(name)
             if known is None:
-                return "it holds a key that is neither a DICOM keyword nor eight hex digits"
+                return "it has a key that is neither a DICOM keyword nor eight hex digits"
             if not known.private and (why := why_unfit(known, inner)):
                 return f"in {known.name}: {why}"
     return None
@@ -416,7 +416,7 @@ def _why_unfit_text(a: Attribute, vr: Vr, value: str) -> str | None:
     if longest is not None and len(value) > longest:
         return f"it has {len(value)} characters, and at most {longest} are allowed"
     if value and vr.pattern and not _compiled(vr.pattern).fullmatch(value):
-        return f"it is not of the form of VR {a.vr}"
+        return f"it does not have the form of VR {a.vr}"
     return None
 
 

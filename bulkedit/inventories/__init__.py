@@ -1,4 +1,4 @@
-"""What SearchImageSets tells of a data store: taken as a file, looked up for a list, resolved to image sets."""
+"""Inventories: SearchImageSets results as a file, looked up for an edit list, and resolved to image sets."""
 
 from bulkedit.inventories.folder import folder_of
 from bulkedit.inventories.frame import INVENTORY, trimmed

@@ -1,14 +1,14 @@
-"""An inventory that is being taken: a folder beside the file that it will become, and whole at every instant.
+"""An inventory in progress: a folder next to the final file, consistent at every moment.
 
     inventory.parquet.part/
-        state.json           data store, and how far the parts reach: replaced whole at every checkpoint
+        state.json           data store and progress of the parts, replaced as a whole at every checkpoint
         part-00000.parquet   the rows of a thousand pages
-        pages-00001.jsonl    the pages since the last checkpoint, a line each, written before the next page is asked for
-        whole.parquet        all parts together; its last step is to be renamed to inventory.parquet
+        pages-00001.jsonl    one line per page since the last checkpoint, written before the next request
+        whole.parquet        all parts together, renamed to inventory.parquet at the end
 
-A page is one line, and so one write: a kill loses the page that was on its way at most. A line that a kill cut short
-is cut off when the snapshot goes on. What a kill leaves of a checkpoint is made again from the lines, which go only
-after ``state.json`` says that their part is there. The folder is 0700 and its files 0600: they hold health data.
+A page is one line and one write, so a kill loses at most the page in flight. A resumed inventory drops an incomplete
+last line. An incomplete checkpoint is made again from the lines, which are deleted only after ``state.json`` lists
+their part. The folder has mode 0700 and its files 0600, because they contain health data.
 """
 
 from __future__ import annotations
@@ -56,30 +56,30 @@ CHECKPOINT_PAGES: Final = 1_000
 _MAX_RESTARTS: Final = 3
 _SECOND: Final = 1_000_000
 _FAR_FUTURE: Final = datetime(2100, 1, 1, tzinfo=UTC)  # a BETWEEN filter needs an end
-_SORT: Final = {"sortField": "createdAt", "sortOrder": "ASC"}  # edits move image sets in the order of updatedAt
+_SORT: Final = {"sortField": "createdAt", "sortOrder": "ASC"}  # not updatedAt, which edits change
 
 
 class InventoryDraft:
-    """Made by `open`, which holds the folder for this process. Not for use from two threads at once."""
+    """Created by `open`, which locks the folder for this process. Not thread-safe."""
 
     def __init__(self, target: Path, folder: Path, state: DownloadState) -> None:
         self._target = target
         self._folder = folder
         self._state = state
         self._rows: list[Row] = []  # since the last checkpoint
-        self._pages = 0  # likewise
-        self._recent: set[str] = set()  # image sets of the latest second of creation, which may come twice
+        self._pages = 0  # since the last checkpoint
+        self._recent: set[str] = set()  # image sets of the latest second of creation, which may be returned twice
         self._log: IO[bytes] | None = None
-        self._restarts = 0  # how often paging began again since the last new image set
-        self.finished = False  # the file is there already: a kill came between its last step and the folder's removal
+        self._restarts = 0  # of paging, since the last new image set
+        self.finished = False  # the final file exists: a kill came before the folder was removed
 
     @classmethod
     @contextlib.contextmanager
     def open(cls, target: Path, datastore_id: str, *, now: float, fresh: bool = False) -> Iterator[Self]:
-        """Begin a snapshot, or go on with the one that was interrupted. ``fresh`` drops that one, and replaces a file.
+        """Begin an inventory, or resume the interrupted one. ``fresh``: drop that one, and replace an existing file.
 
-        Raises UsageError where the target is there already, where the interrupted snapshot is of another data store or
-        held by another process, and where nothing can be written.
+        ``now``: epoch seconds. Raises UsageError if the target exists, if the interrupted inventory is of another data
+        store or locked by another process, or if the folder cannot be written.
         """
         with contextlib.ExitStack() as stack:
             with writing("the inventory", target):
@@ -112,16 +112,16 @@ class InventoryDraft:
             draft._resume()
         return draft
 
-    # where it stands
+    # progress
 
     @property
     def begun(self) -> str:
-        """When the first page was asked for, as ISO text."""
+        """Time of the first request, as ISO text."""
         return self._state.begun
 
     @property
     def pages(self) -> int:
-        """Pages so far, of all processes."""
+        """Pages so far, of all sessions."""
         return self._state.pages
 
     @property
@@ -131,12 +131,12 @@ class InventoryDraft:
 
     @property
     def reached(self) -> int | None:
-        """The latest time of creation so far, in microseconds."""
+        """The latest time of creation so far, in microseconds since 1970."""
         return self._state.last
 
     @property
     def done(self) -> bool:
-        """Whether the last page is here."""
+        """Whether the last page has been read."""
         return self._state.done
 
     @property
@@ -146,7 +146,7 @@ class InventoryDraft:
 
     @property
     def criteria(self) -> Criteria:
-        """What to search for: the token belongs to it."""
+        """The search criteria that the token belongs to."""
         if self._state.since is None:
             return {"sort": _SORT}
         values = [{"createdAt": moment(self._state.since)}, {"createdAt": _FAR_FUTURE}]
@@ -154,20 +154,21 @@ class InventoryDraft:
 
     @property
     def pages_waiting(self) -> int:
-        """How many pages have come since the last checkpoint."""
+        """Pages since the last checkpoint."""
         return self._pages
 
-    # going on
+    # paging
 
     def add(self, rows: list[Row], token: str | None) -> None:
-        """Take in a page; it is kept when this returns. ``token`` is that of the next, None on the last."""
+        """Add a page and write it to the log. ``token``: of the next page, None for the last page."""
         self._write({"token": token, "rows": rows})
         self._add_page(rows, token)
 
     def begin_again(self) -> bool:
-        """The token is no longer taken: page again, from the last second that was reached.
+        """Page again from the last second of creation, because the service no longer accepts the token.
 
-        Where the order of the pages cannot be trusted, paging begins anew. False where that brought nothing new before.
+        If the image sets were not in order, page again from the start. Returns False after three restarts without a new
+        image set.
         """
         if self._restarts >= _MAX_RESTARTS:
             return False
@@ -180,7 +181,7 @@ class InventoryDraft:
         return True
 
     def checkpoint(self) -> None:
-        """Make the pages since the last checkpoint a part."""
+        """Write the pages since the last checkpoint as a part."""
         if not self._pages:
             return
         with writing("the inventory", self._target):
@@ -191,7 +192,7 @@ class InventoryDraft:
             self._rows, self._pages = [], 0
 
     def finish(self, now: float) -> None:
-        """All parts become the file, which appears whole under its name; then the folder goes."""
+        """Write all parts to the final file, as a whole, and empty the folder. ``now``: epoch seconds."""
         self.checkpoint()
         state = self._state
         about = {
@@ -208,7 +209,7 @@ class InventoryDraft:
             self._remove_all()
 
     def close(self) -> None:
-        """Let go of the files; the snapshot can go on later. Where no page has come, nothing stays behind."""
+        """Close the files; the inventory can be resumed. If there is no page yet, the folder is emptied."""
         self._close_log(remove=False)
         if not self._state.pages:
             clear(self._folder)
@@ -216,7 +217,7 @@ class InventoryDraft:
     # inside
 
     def _remove_all(self) -> None:
-        """Empty the folder, which then goes when it is let go of."""
+        """Empty the folder; it is removed when its lock is released."""
         self._close_log(remove=True)
         clear(self._folder)
 
@@ -232,7 +233,7 @@ class InventoryDraft:
         state.token, state.done = token, token is None
 
     def _is_new(self, image_set_id: str, created: int | None) -> bool:
-        """Whether an image set was not on an earlier page; only those of one second can come twice."""
+        """Whether an image set was not on an earlier page; only image sets of one second can be returned twice."""
         state = self._state
         if created is None:
             state.ordered = False
@@ -270,8 +271,8 @@ class InventoryDraft:
         return pl.concat(parts) if parts else pl.LazyFrame(schema=INVENTORY)
 
     def _resume(self) -> None:
-        """Take in what the log holds since the last checkpoint."""
-        parts = self._parts()  # what is wrong with them is said before anything is asked for
+        """Add the pages that were logged since the last checkpoint."""
+        parts = self._parts()  # raises for damaged parts before the first request
         if (second := self._second()) is not None:
             latest = parts.filter(pl.col("created_at") >= moment(second)).select("image_set_id").collect()
             self._recent = set(latest.to_series())

@@ -1,4 +1,4 @@
-"""The folder of an inventory that is being taken: its state, its lock, and how its files are written and removed."""
+"""The folder of an inventory in progress: its state, and how its files are written and removed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 
 _STATE: Final = "state.json"
-_LATEST: Final = 2**62  # microseconds since 1970, far beyond any time
+_LATEST: Final = 2**62  # microseconds since 1970, later than any valid time
 _CELLS: Final = [
     (str,) if kind == pl.String() else (bool,) if kind == pl.Boolean() else (int,) for kind in INVENTORY.values()
 ]
@@ -35,25 +35,25 @@ _ROW_GROUP: Final = 65_536
 
 @dataclass(slots=True)
 class DownloadState:
-    """What `state.json` says: where paging was when the last part was written."""
+    """The content of `state.json`: the progress of paging when the last part was written."""
 
     format: int
-    id: str  # of this snapshot; the finished file carries it too
+    id: str  # of this inventory; the final file has it too
     datastore_id: str
     begun: str  # ISO time
     parts: int = 0
     pages: int = 0
     image_sets: int = 0
     token: str | None = None
-    since: int | None = None  # microseconds: after a token was lost, paging began again from this time of creation
+    since: int | None = None  # microseconds: time of creation from which paging restarted after a refused token
     last: int | None = None  # microseconds: the latest time of creation so far
-    ordered: bool = True  # every image set so far had a time of creation, and none came before its turn
-    done: bool = False  # the last page is here
-    replaces: bool = False  # the file was there before, and the user wants it replaced
+    ordered: bool = True  # every image set so far had a time of creation, in ascending order
+    done: bool = False  # the last page has been read
+    replaces: bool = False  # the user asked to replace an existing file
 
 
 def write_state(folder: Path, state: DownloadState) -> None:
-    """Write the state, whole or not at all."""
+    """Write the state atomically."""
     write_private_json(folder / _STATE, asdict(state))
 
 
@@ -63,32 +63,32 @@ def iso(epoch: float) -> str:
 
 
 def folder_of(target: Path) -> Path:
-    """Where the snapshot is while it is being taken."""
+    """Return the folder of an inventory in progress."""
     return target.with_name(f"{target.name}.part")
 
 
 def part_name(number: int) -> str:
-    """The file of a part."""
+    """Return the file name of a part."""
     return f"part-{number:05}.parquet"
 
 
 @dataclass(frozen=True, slots=True)
 class PageEntry:
-    """A line of the log: a page that has come."""
+    """A line of the log: one page."""
 
-    token: str | None  # of the next page, null on the last
+    token: str | None  # of the next page, null for the last
     rows: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """A line of the log: paging begins again, at this time."""
+    """A line of the log: paging restarts at this time, in microseconds."""
 
     since: int | None
 
 
 def entry_of(line: bytes, path: Path) -> PageEntry | Since | None:
-    """One line of the log at ``path``; None where a kill has cut it short. Raises ReceivedError."""
+    """Parse a line of the log at ``path``; None if it is incomplete after a kill. Raises ReceivedError."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -101,7 +101,7 @@ def entry_of(line: bytes, path: Path) -> PageEntry | Since | None:
     received.require(entry, {"rows": (list,), "token": (str, NoneType)}, str(path))
     rows = entry["rows"]
     if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
-        raise ReceivedError("a page has a row that is none of an inventory.", where=str(path))
+        raise ReceivedError("a page has an invalid row.", where=str(path))
     token = entry["token"]
     return PageEntry(
         token if isinstance(token, str) else None,
@@ -120,24 +120,24 @@ def _is_row(row: object) -> bool:
 
 
 def write_parquet(frame: pl.LazyFrame, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a frame without holding it in memory, for its owner's eyes; the file is replaced whole or not at all."""
+    """Stream a frame to a file of mode 0600, which is replaced atomically."""
     with draft_file(path, replace=True) as file:
         frame.sink_parquet(file, row_group_size=_ROW_GROUP, metadata=metadata)
 
 
 def read_state(folder: Path) -> DownloadState | None:
-    """The state of an interrupted snapshot; None where there is none that can go on. Raises ReceivedError."""
+    """Return the state of an interrupted inventory; None if there is none to resume. Raises ReceivedError."""
     path = folder / _STATE
     return received.state_of(
         path, FORMAT, lambda content: received.record(DownloadState, content, str(path)), hint=_FRESH
     )
 
 
-_FRESH: Final = "To drop what was begun, and take the inventory again: `fresh=True`"
+_FRESH: Final = "To discard the interrupted inventory and take it again: `fresh=True`"
 
 
 def clear(folder: Path) -> None:
-    """Remove what is ours from the folder. The state goes first, so that what a kill leaves is never gone on with."""
+    """Remove our files from the folder. The state is removed first, so that a kill leaves nothing to resume."""
     for pattern in _OURS:
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
@@ -145,13 +145,13 @@ def clear(folder: Path) -> None:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove the folder where nothing is left in it."""
+    """Remove the folder if it is empty."""
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
 def is_finished(target: Path, snapshot: str) -> bool:
-    """Whether the file is the finished snapshot of this id."""
+    """Whether the file is the final file of the inventory with this id."""
     try:
         return bool(saved.about_of(target)["id"] == snapshot)
     except UsageError:
@@ -159,22 +159,22 @@ def is_finished(target: Path, snapshot: str) -> bool:
 
 
 def may_replace(target: Path, *, fresh: bool) -> None:
-    """Raises UsageError where a file is in the way: only an inventory is replaced, and only where that was asked."""
+    """Raise UsageError if the file exists, unless ``fresh`` is set and the file is an inventory."""
     if not target.exists():
         return
     if not fresh:
         raise UsageError(
-            "there is something there already.",
+            "this file exists already.",
             where=str(target),
-            hint="To take a new inventory in its place: `fresh=True`",
+            hint="To replace it with a new inventory: `fresh=True`",
         )
     saved.about_of(target)
 
 
 def other_datastore(folder: Path) -> UsageError:
-    """The error where the folder is of another data store."""
+    """Return the error for a folder of another data store."""
     return UsageError(
         "an inventory of another data store was interrupted here.",
         where=str(folder),
-        hint="Give the file another name, or drop that inventory: `fresh=True`",
+        hint="Use another file name, or discard that inventory: `fresh=True`",
     )

@@ -1,7 +1,7 @@
-"""The columns of an inventory, and how an item of SearchImageSets becomes one of its rows.
+"""The columns of an inventory, and the conversion of SearchImageSets items to rows.
 
-What an item holds is in the reference, section 6: only ``imageSetId`` is promised, nulls occur. Names, birth dates and
-descriptions are never taken over; the identifiers that are, are health data all the same.
+Only ``imageSetId`` is guaranteed in an item; other fields may be missing or null (reference, section 6). Names, birth
+dates and descriptions are not copied. The identifiers that are copied are health data too.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     from bulkedit.client.responses import Answer
 
-# One row an image set, in the order of its creation.
+# One row per image set, by time of creation.
 INVENTORY: Final = pl.Schema(
     {
         "image_set_id": pl.String(),
-        "version": pl.UInt32(),  # the latest when it was asked for; null where not told, as all below
+        "version": pl.UInt32(),  # the latest when it was read; this and all below are null if not returned
         "primary": pl.Boolean(),
         "storage_tier": pl.String(),  # FREQUENT_ACCESS or ARCHIVE_INSTANT_ACCESS
         "created_at": pl.Datetime("us", "UTC"),
         "updated_at": pl.Datetime("us", "UTC"),
-        "study_instance_uid": pl.String(),  # this and the next four as served, DICOM padding included
+        "study_instance_uid": pl.String(),  # this and the next four as returned, with DICOM padding
         "series_instance_uid": pl.String(),
         "accession_number": pl.String(),
         "patient_id": pl.String(),
@@ -35,7 +35,7 @@ INVENTORY: Final = pl.Schema(
     }
 )
 
-# selector -> its name in a search filter, which is also its name among an item's DICOMTags
+# selector -> its name in a search filter and in the DICOMTags of an item
 FILTERS: Final[dict[str, str]] = {
     "study_instance_uid": "DICOMStudyInstanceUID",
     "series_instance_uid": "DICOMSeriesInstanceUID",
@@ -43,14 +43,14 @@ FILTERS: Final[dict[str, str]] = {
     "patient_id": "DICOMPatientId",
     "study_id": "DICOMStudyId",
 }
-# whose stored text may be padded: the service's model lets nothing but digits and dots into a UID
+# selectors whose stored text may be padded: in the service's model a UID has digits and dots only
 PADDED: Final = ("accession_number", "patient_id", "study_id")
 
 # in the order of INVENTORY; times in microseconds since 1970
 Row: TypeAlias = (
     "tuple[str, int | None, bool | None, str | None, int | None, int | None, *tuple[str | int | None, ...]]"
 )
-CREATED: Final = 4  # where created_at is in a row
+CREATED: Final = 4  # index of created_at in a row
 
 _TIMES: Final = ("created_at", "updated_at")
 _ROWS: Final = pl.Schema({name: pl.Int64() if name in _TIMES else kind for name, kind in INVENTORY.items()})
@@ -58,7 +58,7 @@ _LARGEST: Final = 2**32 - 1
 
 
 def row_of(item: Answer) -> Row:
-    """One item of SearchImageSets as a row. Raises ValueError where it is none; its text holds no value."""
+    """Convert an item of SearchImageSets to a row. Raises ValueError, without values, if it has no imageSetId."""
     image_set_id = item.get("imageSetId")
     if not isinstance(image_set_id, str) or not image_set_id:
         raise ValueError("an item without imageSetId")
@@ -83,7 +83,7 @@ def row_of(item: Answer) -> Row:
 def _text(value: object) -> str | None:
     if not isinstance(value, str):
         return None
-    # half of a surrogate pair is JSON, but no text that a file could hold
+    # JSON allows half of a surrogate pair, which cannot be encoded in a file
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
@@ -92,7 +92,7 @@ def _whole(value: object) -> int | None:
 
 
 def _micros(value: object) -> int | None:
-    """A time as botocore parses it, or as the wire has it (epoch seconds)."""
+    """Convert a datetime (from botocore) or epoch seconds (from the wire) to microseconds."""
     seconds = value.timestamp() if isinstance(value, datetime) else value
     if isinstance(seconds, (int, float)) and abs(seconds) < 1e11:
         return round(seconds * 1e6)
@@ -100,24 +100,24 @@ def _micros(value: object) -> int | None:
 
 
 def moment(micros: int) -> datetime:
-    """Microseconds since 1970 as a time."""
+    """Convert microseconds since 1970 to a time."""
     return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
 
 
 def frame_of(rows: Iterable[Row]) -> pl.DataFrame:
-    """Rows as a frame of the schema `INVENTORY`."""
+    """Convert rows to a frame of the schema `INVENTORY`."""
     return pl.DataFrame(list(rows), schema=_ROWS, orient="row").cast(INVENTORY)
 
 
 def empty() -> pl.DataFrame:
-    """An inventory of nothing."""
+    """Return an inventory without rows."""
     return pl.DataFrame(schema=INVENTORY)
 
 
 def trimmed(column: str | pl.Expr) -> pl.Expr:
-    """An identifier without the padding of DICOM: blanks, or NULs after a UID (PS3.5 section 6.2).
+    """Return an identifier without DICOM padding: trailing spaces, or NULs after a UID (PS3.5 section 6.2).
 
-    Null where nothing is left: an empty identifier names nothing, above all not every study without one.
+    An empty identifier becomes null, so that it never matches all studies without one.
     """
     text = (pl.col(column) if isinstance(column, str) else column).str.strip_chars_end(" \0")
     return pl.when(text != "").then(text)

@@ -1,4 +1,4 @@
-"""Take an inventory of a data store, from the options to the file."""
+"""Takes an inventory of a data store, from the options to the file."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InventoryProgress(WorkProgress):
-    """One moment of an inventory; how many image sets there are is known at its end only."""
+    """Progress of an inventory; the total number of image sets is known only at the end."""
 
     pages: int = 0
-    reached: int | None = None  # microseconds: image sets created up to this time have been read
+    reached: int | None = None  # microseconds since 1970: image sets created up to this time have been read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenInventory:
-    """An inventory on disk, and what this call has asked for it."""
+    """An inventory on disk, and the requests of this call."""
 
     snapshot: Snapshot
     searches: int
@@ -45,16 +45,16 @@ class TakenInventory:
 
     @property
     def path(self) -> Path:
-        """The file: Parquet with patient ids and accession numbers."""
+        """The Parquet file; it contains patient ids and accession numbers."""
         return self.snapshot.path
 
     @property
     def image_sets(self) -> int:
-        """How many it holds."""
+        """The number of image sets."""
         return self.snapshot.image_sets
 
     def scan(self) -> pl.LazyFrame:
-        """Columns `bulkedit.inventories.INVENTORY`, in the order of creation."""
+        """Scan the file: columns `bulkedit.inventories.INVENTORY`, by time of creation."""
         return self.snapshot.scan()
 
 
@@ -67,15 +67,19 @@ async def take_inventory(
     progress: Callable[[InventoryProgress], None] | None = None,
     stop: StopSignal | None = None,
 ) -> TakenInventory:
-    """Write what SearchImageSets tells of a data store to a Parquet file.
+    """Write the results of SearchImageSets for a whole data store to a Parquet file.
 
-    Whatever ends it, the same call goes on where it stopped. ``progress`` is called on the caller's task after every
-    page and must not block. Raises UsageError for options and the file, StoppedError once ``stop`` was sent, and what
-    `connect` and `bulkedit.inventories.search.Searcher.page` raise.
+    If it is interrupted, the same call resumes it. ``progress`` is called on the caller's task after every page and
+    must not block. ``stop`` ends it early; the pages so far are kept.
+
+    Raises UsageError for options and the file, StoppedError after ``stop`` was sent, and the errors of `connect` and
+    `bulkedit.inventories.search.Searcher.page`.
+
+    Example: ``taken = await take_inventory(DATASTORE_ID, Path("inventory.parquet")); taken.scan()``
     """
     options = options or InventoryOptions()
     if not datastore_id:
-        raise UsageError("no data store is named.", hint="Give it: --datastore ID (or -d ID)")
+        raise UsageError("no data store is named.", hint="Name it: --datastore ID (or -d ID)")
     rate = parse_read_pace(options.read_rate)
     connection = Connection(datastore_id=datastore_id, **asdict(where or Where()))
     last = SearchCounters()
@@ -86,7 +90,7 @@ async def take_inventory(
         if progress is not None:
             progress(_moment(counters))
 
-    async with ended_by(stop, kept="What was read is kept: the same call goes on."), connect(connection) as client:
+    async with ended_by(stop, kept="The pages so far are kept; the same call resumes."), connect(connection) as client:
         snapshot = await take(
             Reader(client, {Operation.SEARCH: rate}, random.SystemRandom()),
             file,

@@ -1,6 +1,6 @@
-"""Find the image sets that a list names: in an inventory file, or with the fewest searches.
+"""Finds the image sets that a list names, in an inventory file or with few searches.
 
-Nothing but SearchImageSets is called: it counts as no access, so archived image sets stay where they are.
+Only SearchImageSets is called. It does not count as access, so archived image sets keep their storage tier.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from bulkedit.client.reader import Reader
     from bulkedit.inventories.frame import Row
 
-WORKERS: Final = 16  # searches under way at once: at 25/s enough for answers that take half a second
-_TRIES: Final = 3  # of one key whose next page is refused
+WORKERS: Final = 16  # concurrent searches: enough for 25/s if an answer takes half a second
+_TRIES: Final = 3  # per key, if the token of the next page is refused
 _CHUNK: Final = 10_000  # rows
 _ORDER: Final[Criteria] = {"sort": {"sortField": "createdAt", "sortOrder": "ASC"}}
 
@@ -36,12 +36,12 @@ Source = Literal["none", "file", "searches", "pages"]
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What was found for a list."""
+    """The image sets found for a list."""
 
     inventory: pl.DataFrame  # INVENTORY: every image set that a selector of the list names, and perhaps more
-    source: Source  # where from: no question, the inventory file, a search for each key, or all pages of the data store
+    source: Source  # no request, the inventory file, a search per key, or all pages of the data store
     counters: SearchCounters
-    whole_studies: bool  # every other image set of the studies that were found is there too
+    whole_studies: bool  # ``inventory`` has all image sets of each study found
 
 
 async def lookup(
@@ -53,17 +53,15 @@ async def lookup(
     watch: Callable[[SearchCounters], None] | None = None,
     pages_at_most: int | None = None,
 ) -> Lookup:
-    """Find what the selectors of ``edits`` (`bulkedit.edits.edit.EDITS`) name, for `resolve`.
+    """Find the image sets that the selectors of ``edits`` (`bulkedit.edits.edit.EDITS`) name, for `resolve`.
 
-    With an inventory file nothing is asked of the service. Without one it is the cheaper of two ways: a search for
-    each key (see `search_keys`), or all pages of the data store, 50 image sets each. How many pages there are is not
-    known beforehand, so they are read for as long as they are fewer than the searches for all keys would be; if the
-    data store has not ended by then, the keys are searched for. So the cost is that of the pages wherever these are
-    fewer. **The worst case is less than twice the searches for all keys**: as many pages in vain, less one, and then
-    the searches (each with further pages where a key names more than 50 image sets, which either way costs).
-    ``pages_at_most`` sets another limit; 0 goes straight to the searches.
+    With an inventory file, no request is sent. Without one, there are two methods: a search per key (`search_keys`), or
+    all pages of the data store, with 50 image sets each. The number of pages is unknown at first, so pages are read
+    while they are fewer than the searches for all keys would be. If the data store has more, the keys are searched for.
+    **The worst case is less than twice the searches for all keys.** A key that names more than 50 image sets needs
+    further pages either way. ``pages_at_most`` sets another limit; with 0, only keys are searched for.
 
-    ``watch`` is called on the caller's loop after every page. Raises what `load` and `Searcher.page` raise.
+    ``watch`` is called on the caller's loop after every page. Raises the errors of `load` and `Searcher.page`.
     """
     if inventory_path is not None:
         return await to_thread.run_sync(lookup_in_file, inventory_path, edits, datastore_id)
@@ -81,9 +79,9 @@ async def lookup(
 
 
 def lookup_in_file(path: Path, edits: pl.DataFrame, datastore_id: str) -> Lookup:
-    """Find what the selectors of ``edits`` (`bulkedit.edits.edit.EDITS`) name in an inventory file.
+    """Find the image sets that the selectors of ``edits`` (`bulkedit.edits.edit.EDITS`) name in an inventory file.
 
-    Raises what `load` raises.
+    Raises the errors of `load`.
     """
     keys = edits.select("selector", "key").unique()
     return Lookup(_in_file(load(path, datastore_id).scan(), keys), "file", SearchCounters(), whole_studies=True)
@@ -96,12 +94,12 @@ async def search_keys(
     watch: Callable[[SearchCounters], None] | None = None,
     counters: SearchCounters | None = None,
 ) -> pl.DataFrame:
-    """Search for each distinct (selector, key) of ``keys``, and answer what was found as `INVENTORY`.
+    """Search for each distinct (selector, key) of ``keys``, and return the image sets found as `INVENTORY`.
 
-    ``keys``: columns selector and key, String; an image_set_id, which the service has no filter for, and an empty key
-    are passed over. Searches run side by side within the quota. The service's EQUAL may or may not tell padding, so a
-    text of odd length is searched for with and without its blank: two searches. A key that the service calls invalid
-    names nothing; where it calls all of them so, that is raised as DatastoreError. ``counters`` goes on counting.
+    ``keys``: columns selector and key, String. Empty keys and image_set_id, which has no search filter, are skipped.
+    Searches run concurrently within the quota. The service's EQUAL may or may not ignore padding, so a text of odd
+    length is searched for with and without the padding space. A key that the service refuses as invalid matches
+    nothing; if it refuses all of them, DatastoreError is raised. ``counters``: to be increased further, or None.
     """
     searcher = Searcher(reader, counters or SearchCounters(reader.reads))
     return await _search(searcher, _forms(keys), watch)
@@ -114,11 +112,10 @@ async def complete_studies(
     *,
     watch: Callable[[SearchCounters], None] | None = None,
 ) -> Lookup:
-    """Find the other image sets of the studies that ``edits`` are made in.
+    """Find the other image sets of the studies that ``edits`` change.
 
-    ``edits``: `RESOLVED`, those for which the rest of the study matters; where an image set is not primary it does
-    not. A search for each study, but for those that have been searched for by their UID, and none at all where
-    ``found`` has whole studies.
+    ``edits``: `RESOLVED`, those for which the rest of the study matters; image sets that are not primary are skipped.
+    Sends one search per study that was not searched for by its UID, and none if ``found`` has whole studies.
     """
     study = trimmed("study_instance_uid")
     primary = found.inventory.lazy().filter("primary").select("image_set_id", key=study).drop_nulls("key")
@@ -141,10 +138,10 @@ async def complete_studies(
 
 
 def _forms(keys: pl.DataFrame) -> pl.DataFrame:
-    """What to search for: selector String, form String, each pair once.
+    """Return the texts to search for: selector String, form String, each pair once.
 
-    A key without its padding, as it was given, and with the blank that DICOM pads a text of odd length with (PS3.5
-    section 6.2; the length is one of bytes, which depends on the character set where a text is more than ASCII).
+    A key is searched for without padding, as given, and with the space that pads a text of odd length (PS3.5 section
+    6.2). That length is in bytes, so for a text beyond ASCII it depends on the character set.
     """
     asked = keys.filter(pl.col("selector").is_in(list(FILTERS))).with_columns(bare=trimmed("key")).drop_nulls("bare")
     size = pl.col("bare").str.len_bytes()
@@ -161,7 +158,7 @@ def _forms(keys: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(slots=True)
 class _Rows:
-    """Rows that become frames as they come, so that there is no Python object for each of them."""
+    """Collects rows into frames, so that few Python objects are in memory."""
 
     frames: list[pl.DataFrame] = field(default_factory=lambda: [empty()])
     waiting: list[Row] = field(default_factory=list)
@@ -172,7 +169,7 @@ class _Rows:
             self._pack()
 
     def frame(self) -> pl.DataFrame:
-        """Each image set once, in the order of creation; where it came twice, the newer of the two."""
+        """Return each image set once, by time of creation; of duplicates, the newer one."""
         self._pack()
         whole = pl.concat(self.frames).sort("created_at", "image_set_id", "version", maintain_order=True)
         return whole.unique("image_set_id", keep="last", maintain_order=True)
@@ -185,7 +182,7 @@ class _Rows:
 async def _all_pages(
     searcher: Searcher, limit: int, watch: Callable[[SearchCounters], None] | None
 ) -> pl.DataFrame | None:
-    """The whole data store, if it has no more than ``limit`` pages."""
+    """Return the whole data store, or None if it has more than ``limit`` pages."""
     rows, token = _Rows(), None
     for _ in range(limit):
         found = await searcher.page(_ORDER, token)
@@ -213,7 +210,7 @@ async def _search(
 
 @dataclass(slots=True)
 class _Searches:
-    """Searches for keys, any number at once."""
+    """Searches for keys, concurrently."""
 
     searcher: Searcher
     watch: Callable[[SearchCounters], None] | None
@@ -222,7 +219,7 @@ class _Searches:
     refused: Refused | None = None
 
     async def search(self, key: tuple[str, str]) -> None:
-        """All pages of a key (selector, form); from the first again if the service refuses the token of the next."""
+        """Read all pages of a key (selector, form); start again if the service refuses the token of the next page."""
         selector, form = key
         values = [{FILTERS[selector]: form}]
         criteria: Criteria = {"filters": [{"values": values, "operator": "EQUAL"}], **_ORDER}
@@ -237,7 +234,7 @@ class _Searches:
             if token is None:
                 self.refused = found
                 return
-        raise EndpointError("the service does not answer all pages of a search.")
+        raise EndpointError("the service does not return all pages of a search.")
 
 
 def _count(counters: SearchCounters, image_sets: int, watch: Callable[[SearchCounters], None] | None) -> None:
@@ -247,7 +244,7 @@ def _count(counters: SearchCounters, image_sets: int, watch: Callable[[SearchCou
 
 
 def _in_file(inventory: pl.LazyFrame, keys: pl.DataFrame) -> pl.DataFrame:
-    """The image sets that are named, and all others of their studies: INVENTORY, in the order of the file."""
+    """Return the named image sets and all others of their studies: INVENTORY, in the order of the file."""
     study = trimmed("study_instance_uid")
     named = [
         inventory.select("image_set_id", study=study, name=trimmed(selector)).join(

@@ -1,20 +1,20 @@
-"""From rows that name studies, patients or accession numbers to edits of image sets. Pure, and vectorised.
+"""Resolves rows that name studies, patients or accession numbers to edits of image sets. Pure and vectorised.
 
-An edit selects what its selector names; one with a series (Series- and Instance-level, and removals) only the image
-sets of that series among them. Its row stands or falls whole: it is *missing* where any of its edits selects nothing,
-and *many* where its edits together select more than one image set.
+An edit selects the image sets that its selector names. If it has a series (Series- and Instance-level edits, and
+removals), it selects only image sets of that series. A row is resolved as a whole: it is *missing* if any of its edits
+selects nothing, and *many* if its edits together select more than one image set.
 
-| the row | on_missing / on_many | becomes |
+| the row | on_missing / on_many | result |
 |---|---|---|
-| names its image set by image_set_id | | passes through, whatever the inventory says |
+| has image_set_id | | its edits; the inventory is not consulted |
 | missing | fail | a problem |
-| missing | skip | skipped: reported, neither edited nor a problem |
-| many, and names a version | either | a problem: a version belongs to one image set |
-| many | fail | a problem that says how many |
+| missing | skip | skipped: reported, but not a problem |
+| many, with a version | either | a problem: a version belongs to one image set |
+| many | fail | a problem that gives the number |
 | many | all | each of its edits, once for each image set that it selects |
 | one | | its edits |
 
-Identifiers match exactly but for the padding at their end. No text here holds one of them.
+Identifiers match exactly, except for trailing padding. No text contains an identifier.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bulkedit.options.listing import OnMany, OnMissing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveOptions:
-    """Which image sets a row may mean."""
+    """Options for resolving rows to image sets."""
 
     on_missing: OnMissing = OnMissing.FAIL
     on_many: OnMany = OnMany.FAIL
@@ -42,7 +42,7 @@ class ResolveOptions:
 
 
 class RowState(StrEnum):
-    """What became of a row."""
+    """The result for a row."""
 
     RESOLVED = "resolved"
     SKIPPED = "skipped"
@@ -51,7 +51,7 @@ class RowState(StrEnum):
 
 RESOLVED: Final = pl.Schema({**EDITS, "image_set_id": pl.String()})
 
-# One line a row of the list, in its order.
+# One line per row of the list, in list order.
 COUNTS: Final = pl.Schema(
     {
         "row": pl.UInt32(),
@@ -65,28 +65,28 @@ COUNTS: Final = pl.Schema(
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a list means in a data store. A row is in one of the first three only."""
+    """A list resolved to image sets. A row is in one of the first three frames only."""
 
-    edits: pl.DataFrame  # RESOLVED: an edit once for each image set, in the order of the list, then of the inventory
-    set_aside: pl.DataFrame  # SET_ASIDE: one line a row
-    skipped: pl.DataFrame  # SET_ASIDE: rows that name nothing, under on_missing skip
+    edits: pl.DataFrame  # RESOLVED: each edit once per image set, in the order of the list, then of the inventory
+    set_aside: pl.DataFrame  # SET_ASIDE: one line per row
+    skipped: pl.DataFrame  # SET_ASIDE: rows that match nothing, with on_missing skip
     counts: pl.DataFrame  # COUNTS
 
 
 _ID: Final = "image_set_id"
-_EDIT: Final = "_edit"  # place of an edit in the list
+_EDIT: Final = "_edit"  # position of an edit in the list
 _COUNT: Final = pl.UInt32
 
 
 def resolve(
     edits: pl.DataFrame, inventory: pl.DataFrame | pl.LazyFrame, options: ResolveOptions | None = None
 ) -> Resolved:
-    """Say which image sets each edit means.
+    """Find the image sets that each edit selects.
 
-    ``edits``: `bulkedit.edits.edit.EDITS`, in the order of the list; the edits of a row share selector, key and
-    version. ``inventory``: `INVENTORY`, each image set once. It must hold all image sets that the selectors name and
-    may hold more; what it says is taken for the truth, so its age is the caller's to judge. Its memory is that of the
-    rows that the list names.
+    ``edits``: `bulkedit.edits.edit.EDITS`, in list order; the edits of a row share selector, key and version.
+    ``inventory``: `INVENTORY`, each image set once. It must contain all image sets that the selectors name, and may
+    contain more. It is trusted, so the caller decides whether it is recent enough. Only the rows that the list names
+    are in memory.
     """
     options = options or ResolveOptions()
     if (edits.get_column("selector") == _ID).all():
@@ -109,17 +109,17 @@ def resolve(
 
 
 def _all_by_id(edits: pl.DataFrame) -> Resolved:
-    """A list that names every image set by its id: nothing is copied."""
+    """Resolve a list that names every image set by its id: nothing is copied."""
     none = pl.DataFrame(schema=SET_ASIDE)
     resolved = edits.with_columns(image_set_id="key").select(*RESOLVED)
     return Resolved(resolved, none, none, _counts_by_id(edits))
 
 
 def _numbered(asked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Number what edits select, so that all else joins by number: ``asked`` with ``part`` UInt32.
+    """Number the distinct selections (parts), so that later joins are by number: adds ``part`` UInt32 to ``asked``.
 
-    The parts, each once: part UInt32, selector String, name String (null for an empty key), series String (null for
-    all that is named), group UInt32 (the same for the parts of one name; null where the name is).
+    Parts: part UInt32, selector String, name String (null for an empty key), series String (null for all series), group
+    UInt32 (equal for the parts of one name; null if the name is null).
     """
     what = ["selector", "name", "series"]
     parts = asked.select(what).unique().with_row_index("part")
@@ -130,7 +130,7 @@ def _numbered(asked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _index(parts: pl.DataFrame, inventory: pl.DataFrame | pl.LazyFrame, options: ResolveOptions) -> pl.DataFrame:
-    """The image sets of each group, in the order of the inventory.
+    """Return the image sets of each group, in the order of the inventory.
 
     group UInt32, series String, study String (both trimmed), image_set_id String, eligible Boolean.
     """
@@ -156,7 +156,7 @@ def _index(parts: pl.DataFrame, inventory: pl.DataFrame | pl.LazyFrame, options:
 
 
 def _selected(parts: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
-    """The image sets of each part: part UInt32, image_set_id String, study String, in the order of the inventory."""
+    """Return the image sets of each part, in inventory order: part UInt32, image_set_id String, study String."""
     everything = pl.col("series").is_null()
     whole = parts.filter(everything).join(index.drop("series"), on="group", maintain_order="left_right")
     series = parts.filter(~everything).join(index, on=["group", "series"], maintain_order="left_right")
@@ -164,7 +164,7 @@ def _selected(parts: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sized(asked: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
-    """How much each row selects: row, selector, part (its first), missing, versioned, matches, studies."""
+    """Count what each row selects: row, selector, part (its first), missing, versioned, matches, studies."""
     sizes = selected.group_by("part").agg(size=pl.len(), size_studies=pl.col("study").n_unique())
     rows = asked.select("row", "selector", "part", "version", everything=pl.col("series").is_null())
     if rows.get_column("row").n_unique() < rows.height:
@@ -186,10 +186,10 @@ def _sized(asked: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
 
 
 def _together(lines: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
-    """One line a row, where rows have a line for each part that they select.
+    """Combine the lines of each row, one per part, into one line.
 
-    Where a row selects all that it names, a series of it adds nothing. Different series share no image set, but they
-    may share a study, which counts once.
+    If a row selects all series of a name, single series add nothing. Different series have no image set in common, but
+    may have a study in common, which counts once.
     """
     missing = lines.group_by("row").agg(pl.col("missing").any())
     covering = lines.filter(pl.col("everything") | ~pl.col("everything").any().over("row"))
@@ -211,10 +211,10 @@ def _together(lines: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
 
 
 def _decided(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, options: ResolveOptions) -> pl.DataFrame:
-    """What becomes of each row, and why.
+    """Decide the result of each row, and the reason.
 
-    Adds to `_sized`: code String (null for a resolved row), state Enum, and named UInt32 and eligible UInt32: the
-    image sets that its selector alone names, and those of them that may match (both 0 for rows that are not missing).
+    Adds to `_sized`: code String (null for a resolved row), state Enum, named UInt32 (image sets that the selector
+    alone names) and eligible UInt32 (those of them that may match). Both counts are 0 for rows that are not missing.
     """
     missing, many = pl.col("missing"), pl.col("matches") > 1
     zero = pl.lit(0, _COUNT)
@@ -249,7 +249,7 @@ def _decided(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, optio
 
 
 def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """Edits in the order of the list, then of the inventory."""
+    """Sort edits in the order of the list, then of the inventory."""
     parts = [part.select(_EDIT, *RESOLVED) for part in parts if part.height]
     if len(parts) > 1:
         return pl.concat(parts).sort(_EDIT, maintain_order=True).drop(_EDIT)
@@ -262,7 +262,7 @@ def _counts(decided: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
 
 
 def _counts_by_id(given: pl.DataFrame) -> pl.DataFrame:
-    """COUNTS of rows that name their image set by its id; the edits of a row lie together."""
+    """Return COUNTS of rows that name their image set by its id; the edits of a row are adjacent."""
     rows = given.select("row", "selector")
     return rows.filter((pl.col("row") != pl.col("row").shift()).fill_null(value=True)).with_columns(
         matches=pl.lit(1, _COUNT),
@@ -271,49 +271,49 @@ def _counts_by_id(given: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-# code -> why likely, what to do
+# code -> likely cause, hint
 _ADVICE: Final[dict[str, tuple[str, str]]] = {
     "no-match": (
         "It is mistyped, of another data store, or newer than the inventory.",
-        "Correct it, or pass over such rows: `on_missing=skip`",
+        "Correct it, or skip rows without a match: `on_missing=skip`",
     ),
     "no-primary-match": (
-        "Only primary image sets are looked at: `primary_only`.",
-        "Leave `primary_only` out, or pass over such rows: `on_missing=skip`",
+        "Only primary image sets are searched: `primary_only`.",
+        "Omit `primary_only`, or skip rows without a match: `on_missing=skip`",
     ),
     "no-match-in-series": (
         "The series is of another study, or its series_uid is mistyped.",
-        "Correct series_uid, or pass over such rows: `on_missing=skip`",
+        "Correct series_uid, or skip rows without a match: `on_missing=skip`",
     ),
     "many-matches": (
-        "A study has an image set for each of its series at least.",
+        "A study has at least one image set per series.",
         "To edit all of them: `on_many=all`. To edit one, name it by image_set_id.",
     ),
     "version-of-many": (
         "A version belongs to one image set.",
-        "Name the image set by image_set_id, or leave the version empty.",
+        "Name the image set by image_set_id, or clear the version.",
     ),
 }
 
 
 def _as_problems(bad: pl.DataFrame) -> pl.DataFrame:
-    """Rows that do not resolve as SET_ASIDE."""
+    """Return rows that do not resolve, as SET_ASIDE."""
     name, code = pl.col("selector"), pl.col("code")
     many = pl.format("{} in {}", _plural("matches", "image set", "image sets"), _plural("studies", "study", "studies"))
     problem = (
         pl.when(code == "no-match")
-        .then(pl.format("{} names no image set of the data store.", name))
+        .then(pl.format("{} matches no image set of the data store.", name))
         .when(code == "no-primary-match")
-        .then(pl.format("{} names {}, none of them primary.", name, _plural("named", "image set", "image sets")))
+        .then(pl.format("{} matches {}, but no primary one.", name, _plural("named", "image set", "image sets")))
         .when(code == "no-match-in-series")
         .then(
             pl.format(
-                "series_uid is in none of the {} that {} names.", _plural("eligible", "image set", "image sets"), name
+                "series_uid is in none of the {} that {} matches.", _plural("eligible", "image set", "image sets"), name
             )
         )
         .when(code == "version-of-many")
-        .then(pl.format("has a version, but means {}.", many))
-        .otherwise(pl.format("means {}.", many))
+        .then(pl.format("has a version, but matches {}.", many))
+        .otherwise(pl.format("matches {}.", many))
     )
     return bad.select(
         "row",

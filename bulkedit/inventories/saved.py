@@ -1,4 +1,4 @@
-"""An inventory as a file: Parquet with the columns `INVENTORY`, and what it is of in the file's key-value metadata."""
+"""An inventory file: Parquet with the columns `INVENTORY`, and its data store and time in the key-value metadata."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ KEY: Final = "bulkedit.inventory"  # in the Parquet metadata: JSON with the fiel
 
 
 class InventoryAbout(TypedDict):
-    """What the file of an inventory says that it is of."""
+    """The description of an inventory in the metadata of its file."""
 
     format: int
     id: str
     datastore_id: str
-    begun: str  # ISO time, as the next
+    begun: str  # ISO time, as is ``taken``
     taken: NotRequired[str]
     image_sets: int
     pages: int
@@ -37,38 +37,38 @@ class InventoryAbout(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An inventory on disk, found to be of the right data store."""
+    """An inventory on disk of the expected data store."""
 
     path: Path
     about: InventoryAbout
 
     @property
     def datastore_id(self) -> str:
-        """The data store that it is of."""
+        """The data store."""
         return self.about["datastore_id"]
 
     @property
     def begun(self) -> str:
-        """When its first page was asked for, as ISO text: what changed later may be missing."""
+        """Time of the first request, as ISO text; later changes may be missing."""
         return self.about["begun"]
 
     @property
     def image_sets(self) -> int:
-        """How many image sets it holds."""
+        """The number of image sets."""
         return self.about["image_sets"]
 
     @property
     def pages(self) -> int:
-        """How many pages it took, of all processes."""
+        """The number of pages read, over all sessions."""
         return self.about["pages"]
 
     def scan(self) -> pl.LazyFrame:
-        """Columns `INVENTORY`, in the order of creation."""
+        """Scan the file: columns `INVENTORY`, by time of creation."""
         return pl.scan_parquet(self.path, glob=False)
 
 
 def load(path: Path, datastore_id: str) -> Snapshot:
-    """Open an inventory. Raises UsageError where it is none, or of another data store."""
+    """Open an inventory. Raises UsageError if it is not an inventory, or of another data store."""
     about = about_of(path)
     if about["datastore_id"] != datastore_id:
         raise UsageError(
@@ -80,7 +80,7 @@ def load(path: Path, datastore_id: str) -> Snapshot:
 
 
 def about_of(path: Path) -> InventoryAbout:
-    """What a file says that it is of. Raises UsageError where it is no inventory."""
+    """Read the description of an inventory. Raises UsageError if the file is not an inventory."""
     try:
         growth = sizes(path).above()
         text = pl.read_parquet_metadata(path).get(KEY)
@@ -90,20 +90,20 @@ def about_of(path: Path) -> InventoryAbout:
             f"the inventory cannot be read ({error.strerror or type(error).__name__}).", where=str(path)
         ) from error
     except (pl.exceptions.PolarsError, ValueError) as error:
-        raise _not_an_inventory(path, "It is no Parquet file, or it is damaged.") from error
+        raise _not_an_inventory(path, "It is not a Parquet file, or it is damaged.") from error
     if growth is not None:
         raise UsageError(
             f"the inventory unpacks to more than {growth:,} times its size.",
             where=str(path),
-            likely="It may be damaged, or made to use up the memory of the machine that opens it.",
-            hint="Take it again.",
+            likely="It may be damaged, or made to exhaust the memory of the machine that opens it.",
+            hint="Take the inventory again.",
         )
     if text is None:
         raise _not_an_inventory(path, "It is Parquet, but `bulkedit inventory` did not write it.")
     about = received.json_object(text, str(path))
     if about.get("format") != FORMAT or schema != INVENTORY:
         raise UsageError(
-            "this inventory was made by another version of bulkedit.", where=str(path), hint="Take it again."
+            "this inventory was made by another version of bulkedit.", where=str(path), hint="Take the inventory again."
         )
     received.require(about, _ABOUT, str(path))
     return cast("InventoryAbout", about)
@@ -111,7 +111,7 @@ def about_of(path: Path) -> InventoryAbout:
 
 def _not_an_inventory(path: Path, likely: str) -> UsageError:
     return UsageError(
-        "this is no inventory.",
+        "this is not an inventory.",
         where=str(path),
         likely=likely,
         hint="Take one: bulkedit inventory -d DATASTORE -o FILE",

@@ -1,4 +1,4 @@
-"""One search at a time: its page as rows of an inventory, and the right error if the service refuses it."""
+"""Sends one search, and returns its page as rows of an inventory, or raises the right error."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
     from bulkedit.errors import BulkeditError
     from bulkedit.inventories.frame import Row
 
-PAGE: Final = 50  # the most that SearchImageSets answers at once
+PAGE: Final = 50  # the maximum page size of SearchImageSets
 
 
 @dataclass(slots=True)
 class SearchCounters:
-    """What has been asked and found so far."""
+    """Counts of requests and results so far."""
 
-    reads: Reads = field(default_factory=Reads)  # those of the reader
+    reads: Reads = field(default_factory=Reads)  # of the reader
     pages: int = 0
     image_sets: int = 0
-    reached: int | None = None  # microseconds: paging has come to image sets of this time of creation
+    reached: int | None = None  # microseconds since 1970: the latest time of creation so far
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """One page of a search, read."""
+    """One page of a search."""
 
     rows: list[Row]
     next_token: str | None
 
 
 class Searcher:
-    """Sends searches through a reader, any number at once, and counts pages in ``counters``."""
+    """Sends searches through a reader, concurrently if needed, and counts pages in ``counters``."""
 
     def __init__(self, reader: Reader, counters: SearchCounters) -> None:
         self._reader = reader
         self.counters = counters
 
     async def page(self, criteria: Criteria, token: str | None = None) -> SearchPage | Refused:
-        """One page. `Refused` is of the kind INVALID: the service does not take the criteria, or no longer the token.
+        """Read one page. Returns `Refused` of kind INVALID if the service refuses the criteria or the token.
 
-        Raises DatastoreError if there is no such data store, EndpointError for any other refusal, and what `Reader`
-        raises. No text carries what was searched for.
+        Raises DatastoreError if the data store does not exist, EndpointError for any other refusal, and the errors of
+        `Reader`. No error text contains the search value.
         """
         answer = await self._reader.search(criteria, _found, limit=PAGE, token=token)
         if isinstance(answer, SearchPage):
@@ -64,19 +64,19 @@ def _found(page: Page) -> SearchPage:
 
 
 def _refused(refused: Refused) -> BulkeditError:
-    """The error for a refusal that is not of the criteria."""
+    """Return the error for a refusal of another kind than INVALID."""
     if refused.kind is Refusal.NOT_FOUND:
         return DatastoreError(
             f"the data store does not exist in this account and region ({refused.code}).",
             likely="The id is mistyped, or the data store is in another region.",
-            hint="List those that exist: aws medical-imaging list-datastores",
+            hint="List the data stores: aws medical-imaging list-datastores",
         )
     times = f", {ATTEMPTS} times in a row" if refused.kind is Refusal.CONFLICT else ""
     return EndpointError(f"the service refuses searches ({refused.code}{times}).")
 
 
 def refused_search(refused: Refused) -> BulkeditError:
-    """The error where the service calls every search invalid."""
+    """Return the error for a service that refuses every search as invalid."""
     return DatastoreError(
         f"the service does not accept the search ({refused.code}).",
         likely="`datastore_id` is not the id of a data store, or the endpoint is not AWS HealthImaging.",

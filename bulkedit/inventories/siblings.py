@@ -1,4 +1,4 @@
-"""The other image sets of a study, by a search for its StudyInstanceUID as it is now."""
+"""Finds the other image sets of a study, by a search for its current StudyInstanceUID."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def siblings_of(reader: Reader, lead: str) -> list[str]:
-    """The other primary image sets of the study of one, by a search for its StudyInstanceUID as it is now."""
+    """Return the other primary image sets of the study of ``lead``; empty if it cannot be read."""
     found = await reader.completed(lead)
     if isinstance(found, Refused):
         return []
@@ -25,7 +25,7 @@ async def siblings_of(reader: Reader, lead: str) -> list[str]:
 
 
 async def in_study_of(reader: Reader, lead: str, document: Mapping[str, Any]) -> list[str]:
-    """As `siblings_of`, if the metadata of the image set has been read."""
+    """As `siblings_of`, with the metadata document of ``lead``."""
     uid = document.get("Study", {}).get("DICOM", {})
     keys = pl.DataFrame({"selector": ["study_instance_uid"], "key": [uid.get("StudyInstanceUID")]})
     inventory = await search_keys(reader, keys.cast(pl.String).drop_nulls())

@@ -1,4 +1,4 @@
-"""Take an inventory: page through SearchImageSets once, in the order of creation, into one file."""
+"""Takes an inventory: pages through SearchImageSets by time of creation and writes one file."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ async def take(
     fresh: bool = False,
     checkpoint_pages: int = CHECKPOINT_PAGES,
 ) -> Snapshot:
-    """Write what SearchImageSets tells of the data store that ``reader`` asks, as a file of `INVENTORY`.
+    """Write the results of SearchImageSets for the data store of ``reader`` to a file with the columns `INVENTORY`.
 
-    Whatever ends it (an error, a cancellation, a kill), the same call goes on where it stopped, and asks for one page
-    again at most. What is created while it runs is found, as paging follows the order of creation; what is deleted or
-    edited after its page was read stands as it was. Where the service no longer takes the token of the next page,
-    paging goes on from the last second of creation that was reached. Memory holds ``checkpoint_pages`` pages.
+    After an error, a cancellation or a kill, the same call resumes, and repeats at most one page. Paging follows the
+    time of creation, so image sets that are created meanwhile are included. Later edits and deletions of image sets
+    that were already read are not. If the service refuses the token of the next page, paging restarts from the last
+    second of creation. At most ``checkpoint_pages`` pages are in memory.
 
-    ``watch`` is called on the caller's task after every page, when that page is kept, and must not block; its counters
-    counts pages and image sets of the whole snapshot, and what else it counts of this call. ``fresh`` takes an
-    inventory that is there again, and drops one that was interrupted.
+    ``watch`` is called on the caller's task after every page is written, and must not block. Its pages and image sets
+    are of the whole inventory, its requests of this call. ``fresh``: replace an existing inventory, and discard an
+    interrupted one.
 
-    Raises UsageError for the file, and what `Searcher.page` raises.
+    Raises UsageError for the file, and the errors of `Searcher.page`.
     """
     epoch, counters = reader.clock.epoch, SearchCounters(reader.reads)
     with InventoryDraft.open(path, datastore_id, now=epoch(), fresh=fresh) as draft:
@@ -58,11 +58,11 @@ async def take(
 
 
 async def _one_page(searcher: Searcher, draft: InventoryDraft) -> None:
-    """Ask for the next page and keep it: nothing is awaited between its answer and its line in the log."""
+    """Read and log the next page. Nothing is awaited between the answer and its line in the log."""
     found = await searcher.page(draft.criteria, draft.token)
     if not isinstance(found, Refused):
         if found.next_token is not None and found.next_token == draft.token:
-            raise EndpointError("the service answers the same page again and again.")
+            raise EndpointError("the service returns the same page again and again.")
         draft.add(found.rows, found.next_token)
     elif draft.token is None or not draft.begin_again():
         raise refused_search(found)

@@ -229,7 +229,7 @@ def _is_first() -> pl.Expr:
 
 
 def _is_new() -> pl.Expr:
-    """Whether an edit asks for something else than the one before it. A removal by value is never the same again."""
+    """Whether an edit differs from the one before it. A removal by value never counts as a repetition."""
     return _turns(*_ASKED) | is_explicit()
 
 
