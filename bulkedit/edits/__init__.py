@@ -1,4 +1,4 @@
-"""Edit lists: CSV, Parquet, JSON lines and Excel in three forms, read into one frame of edits."""
+"""Edit lists: CSV, Parquet, JSON lines and Excel files in three forms, read into one frame of edits."""
 
 from bulkedit.edits.options import EditList, ReadOptions
 from bulkedit.edits.problems import SET_ASIDE, problem_text, rows_without_edits

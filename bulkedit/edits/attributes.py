@@ -1,7 +1,7 @@
-"""What is known of the attributes that a batch names, for its rows to gather.
+"""Facts about the attributes of a batch, one lookup per distinct name.
 
-A list names few distinct attributes, however many rows it has. Each distinct name is looked up once, in Python; the
-rows gather what was found by a small integer.
+A list has few distinct attributes, even with many rows. Each name is looked up once in Python, and the rows gather the
+facts by index.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """How values are typed and checked: the same for all attributes that share VR, VM and length."""
+    """How values are typed and checked; shared by all attributes with the same VR, VM and length."""
 
     vr: str | None  # None: a private element of unknown VR, kept as text
     vm: str = "1"
@@ -30,12 +30,12 @@ class Spec:
 
     @property
     def rule(self) -> dicom.Vr:
-        """What PS3.5 asks of one value."""
+        """The rules of PS3.5 for one value."""
         return dicom.VRS[self.vr] if self.vr else dicom.Vr(ValueKind.STRING)
 
     @property
     def free(self) -> bool:
-        """Whether the value is one text of all that `bulkedit.dicom.dictionary.PLAIN_TEXT` lets pass."""
+        """Whether any text that matches `bulkedit.dicom.dictionary.PLAIN_TEXT` is valid, up to the length."""
         return not self.multi and self.vr in dicom.FREE_TEXT
 
     @property
@@ -48,45 +48,45 @@ TEXT: Final = Spec(None)
 
 
 def _spec_of_private(vr: str) -> Spec:
-    """A private element's VM is not known; the service cannot know it either, so it is one value."""
+    """The VM of a private element is unknown, also to the service, so it has one value."""
     return Spec(vr, "1", dicom.VRS[vr].max_length)
 
 
-# private elements by the VR that a row gives
+# private elements, by the VR in the row
 PRIVATE: Final = {name: _spec_of_private(name) for name in dicom.VRS if len(name) == 2}
 
 _SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "attribute": pl.String,  # the key in the metadata document; null where the name is not known
+    "attribute": pl.String,  # the key in the metadata document; null if the name is unknown
     "label": pl.String,  # see `label_of`
     "level": LEVEL,
     "standard_vr": pl.String,  # null for a private element
     "private": pl.Boolean,
     "never": pl.Boolean,
     "identifier": pl.Boolean,
-    "reason": pl.String,  # why it needs force; null where it does not
+    "reason": pl.String,  # why it needs force; null if it does not
     "spec": pl.UInt16,  # index into `specs`; null for private elements and unknown names
-    "free": pl.Boolean,  # `Spec.free`; null where there is no spec
+    "free": pl.Boolean,  # `Spec.free`; null if there is no spec
     "longest": pl.UInt32,  # `Spec.longest`
 }
 
 
 def label_of(known: dicom.Attribute) -> str:
-    """What texts call an attribute: its keyword. Eight hex digits may be somebody's number in the wrong column."""
+    """Return the keyword, for texts. Eight hex digits are not shown: they may be an identifier in the wrong column."""
     return "this element" if known.private or known.name[0].isdigit() else known.name
 
 
 class Known:
-    """The attributes of one batch: a column of facts per attribute, gathered per row."""
+    """Facts about the attributes of one batch, gathered per row."""
 
     def __init__(self, names: pl.Series) -> None:
-        """``names`` are the attribute cells of a batch, String, null where empty."""
+        """``names``: the attribute cells of a batch, String, null if empty."""
         distinct = names.drop_nulls().unique()
         self.specs: list[Spec] = [TEXT, *PRIVATE.values()]
         self._facts = pl.DataFrame(list(self._rows(distinct)), schema=_SCHEMA, orient="row")
         self._codes = names.cast(pl.Enum(distinct)).to_physical()
 
     def facts(self) -> pl.DataFrame:
-        """Facts for each row; null where the cell is empty or its name is not known."""
+        """Return the facts of each row; null if the cell is empty or its name is unknown."""
         return self._facts.select(pl.all().gather(self._codes))
 
     def _rows(self, names: Iterable[str]) -> Iterable[tuple[object, ...]]:

@@ -1,7 +1,7 @@
-"""The call form: rows that hold the JSON which the AWS CLI takes, taken apart into single edits.
+"""The call form: rows with the JSON of the AWS CLI, split into single edits.
 
-One row may hold many edits: one for each attribute, and one for each instance or series that is removed. What the
-document removes comes before what it sets, as one call has it.
+A row has one edit per attribute, and one per instance or series that is removed. Removals come before sets, as in one
+call.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     _Cells = tuple[int | str | None, ...]  # in the order of CELLS
 
 _COLUMN: Final = "updates"
-_BLOBS: Final = {"removableAttributes": Action.REMOVE, "updatableAttributes": Action.SET}  # in the order of the edits
+_BLOBS: Final = {"removableAttributes": Action.REMOVE, "updatableAttributes": Action.SET}  # removals first
 _UID: Final = re.compile(UID)
 _DAMAGED: Final = re.compile(DAMAGED)
 
@@ -40,8 +40,8 @@ CELLS: Final[dict[str, type[pl.DataType]]] = {
     "action": pl.String,
     "attribute": pl.String,
     "value": pl.String,  # of a revert: the version
-    "json": pl.String,  # of set and remove: the value, as it stands in the document
-    "level": pl.String,  # where the document has it
+    "json": pl.String,  # of set and remove: the value, as in the document
+    "level": pl.String,  # of the attribute's position in the document
     "series_uid": pl.String,
     "instance_uid": pl.String,
     "vr": pl.String,
@@ -49,7 +49,7 @@ CELLS: Final[dict[str, type[pl.DataType]]] = {
 
 
 class _UnfitError(ValueError):
-    """A row that cannot be taken apart; the code of the problem, then its text."""
+    """A row that cannot be split: the code of the problem, then its text."""
 
     def __init__(self, code: str, text: str, hint: str | None = None) -> None:
         super().__init__(text)
@@ -58,7 +58,7 @@ class _UnfitError(ValueError):
 
 
 def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject]]:
-    """``rows`` has row, updates, force and study_wide; what comes back is cells (schema CELLS) and problems."""
+    """Split rows into cells (schema CELLS) and problems. ``rows``: row, updates, force and study_wide."""
     cells: list[_Cells] = []
     problems = []
     for row, updates, force, study_wide in rows.select("row", "updates", "force", "study_wide").iter_rows():
@@ -70,7 +70,7 @@ def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject]]:
 
 
 def _edits(updates: str | None, *, force: bool, study_wide: bool) -> list[_Cells]:
-    """Cells of one row, without its number."""
+    """Return the cells of one row, without its number."""
     if updates is None:
         raise _UnfitError("no-edit", "updates is empty.")
     request = _json(updates, "updates")
@@ -79,12 +79,12 @@ def _edits(updates: str | None, *, force: bool, study_wide: bool) -> list[_Cells
         or len(request) != 1
         or not request.keys() <= {"DICOMUpdates", "revertToVersionId"}
     ):
-        raise _UnfitError("updates", "updates is not an object of either DICOMUpdates or revertToVersionId.")
+        raise _UnfitError("updates", "updates is not an object with either DICOMUpdates or revertToVersionId.")
     if "revertToVersionId" in request:
         return [_revert(request["revertToVersionId"], study_wide=study_wide)]
     blobs = request["DICOMUpdates"]
     if not isinstance(blobs, dict) or not blobs.keys() <= _BLOBS.keys():
-        raise _UnfitError("updates", f"DICOMUpdates is not an object of {' and '.join(_BLOBS)}.")
+        raise _UnfitError("updates", f"DICOMUpdates is not an object with {' and '.join(_BLOBS)}.")
     edits = [
         edit
         for name, action in _BLOBS.items()
@@ -92,7 +92,7 @@ def _edits(updates: str | None, *, force: bool, study_wide: bool) -> list[_Cells
         for edit in _Document(_document(blobs[name], name), action, force=force).edits()
     ]
     if not edits:
-        raise _UnfitError("no-edit", "updates holds no edit.")
+        raise _UnfitError("no-edit", "updates has no edit.")
     if len({(edit[1], *edit[4:7]) for edit in edits}) < len(edits):
         raise _UnfitError("same-twice", "updates sets and removes the same attribute.")
     return edits
@@ -105,7 +105,7 @@ def _revert(version: Json, *, study_wide: bool) -> _Cells:
 
 
 def _document(blob: Json, name: str) -> JsonObject:
-    """An attributes blob: an object, JSON text, or base64 of JSON text."""
+    """Parse an attributes blob: an object, JSON text, or base64 of JSON text."""
     if isinstance(blob, str):
         text = blob if blob.lstrip().startswith("{") else _unpacked(blob, name)
         blob = _json(text, name)
@@ -130,20 +130,20 @@ def _json(text: str, name: str) -> Json:
     except ValueError as error:
         why = str(error)
     file = text.lstrip().startswith(("file://", "fileb://"))
-    hint = "The cell names a file; put the JSON that is in the file into the cell." if file else None
+    hint = "The cell names a file; put the JSON of that file into the cell." if file else None
     raise _UnfitError("not-json", f"{name} is not valid JSON: {why}.", hint)
 
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """One attributes document and what it does to the attributes in it."""
+    """One attributes document and its action."""
 
     root: JsonObject
     action: Action
     force: bool
 
     def edits(self) -> Iterator[_Cells]:
-        """Rows of CELLS without the row's number."""
+        """Yield rows of CELLS without the row number."""
         _only(self.root, {"SchemaVersion", "Patient", "Study"}, "the document")
         yield from self._attributes(_part(self.root, "Patient"), Level.PATIENT, None, None, {"DICOM", "DICOMVRs"})
         study = _part(self.root, "Study")
@@ -172,14 +172,14 @@ class _Document:
             yield (self.action, name, None, json_text(value), level, series_uid, uid, vr)
 
     def _check(self, known: dicom.Attribute, value: Json) -> None:
-        """What is in the store may break any rule, and is removed as it stands; `force` switches the checks off."""
+        """Check a value. Not for removals, because a stored value may break any rule; `force` skips most checks."""
         if self.action is Action.REMOVE or known.private:
             return
         if isinstance(value, str) and is_identifier(known) and _DAMAGED.fullmatch(value):
             raise _UnfitError("damaged-identifier", f"the value of {label_of(known)} looks damaged by a spreadsheet.")
         if not self.force and (why := dicom.why_unfit(known, value)):
             raise _UnfitError(
-                "value-form", f"the value of {label_of(known)} is not fit: {why}.", HINT_OF_VR.get(known.vr)
+                "value-form", f"the value of {label_of(known)} is invalid: {why}.", HINT_OF_VR.get(known.vr)
             )
 
 
@@ -191,20 +191,20 @@ def _part(parent: JsonObject, key: str) -> JsonObject:
 
 
 def _keyed(parent: JsonObject, key: str) -> Iterator[tuple[str, JsonObject]]:
-    """The objects below Series or Instances by their UIDs."""
+    """Yield the objects in Series or Instances with their UIDs."""
     for uid, child in _part(parent, key).items():
         if not _UID.fullmatch(uid):
-            raise _UnfitError("uid", f"a key below {key} is not a UID.")
+            raise _UnfitError("uid", f"a key in {key} is not a UID.")
         if not isinstance(child, dict):
-            raise _UnfitError("updates", f"what stands below a UID of {key} is not an object.")
+            raise _UnfitError("updates", f"the value of a UID in {key} is not an object.")
         yield uid, child
 
 
 def _only(part: JsonObject, keys: set[str], where: str) -> None:
-    """Nothing but these keys; an attribute beside DICOM instead of below it is the usual slip."""
+    """Raise for other keys. The usual mistake is an attribute next to DICOM instead of inside it."""
     strange = part.keys() - keys
     if not strange:
         return
     slip = any(dicom.attribute(key) for key in strange)
-    text = f"{where} has an attribute beside DICOM, not below it." if slip else f"{where} has a key of no meaning."
-    raise _UnfitError("updates", text, f"The keys there are {', '.join(sorted(keys))}.")
+    text = f"{where} has an attribute next to DICOM, not inside it." if slip else f"{where} has an unknown key."
+    raise _UnfitError("updates", text, f"The valid keys are {', '.join(sorted(keys))}.")

@@ -1,6 +1,6 @@
-"""From a file's header to what its columns mean, and so to the form of the list.
+"""Recognises the columns of a file, and so the form of the list.
 
-Names are matched exactly. A near miss is suggested, never assumed: a guess that is wrong edits the wrong thing.
+Names must match exactly. Similar names are suggested, never assumed, because a wrong guess edits the wrong attribute.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PLACE: Final = ("series_uid", "instance_uid")
 _TIDY_ONLY: Final = ("action", "attribute", "value", "value_json", "level", "vr")
 _CALL_ONLY: Final = ("updates", "latest_version_id", "datastore_id")
 _ANY: Final = ("version", "order", "force", "edit_id", "include_study_image_sets")
-# what bulkedit itself writes beside the rows of a list, so that its own files can be read as lists again
+# columns that bulkedit adds to the rows of a list, so that its own files can be read as lists again
 REPORTED: Final = ("row", "code", "problem", "likely", "hint", "outcome", "reason", "message")
 NAMES: Final = (*SELECTORS, *_PLACE, *_TIDY_ONLY, *_CALL_ONLY, *_ANY)
 
@@ -37,23 +37,23 @@ CLI_KEYS: Final = {
     "includeStudyImageSets": "include_study_image_sets",
     "updateImageSetMetadataUpdates": "updates",
 }
-# columns whose text must be kept digit for digit
+# columns whose digits must not change
 _EXACT: Final = frozenset({*SELECTORS, *_PLACE, "edit_id", "version", "latest_version_id", "datastore_id"})
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the columns of one file mean."""
+    """The meaning of the columns of a file."""
 
     form: str  # tidy, wide or call
-    names: tuple[str | None, ...]  # of each column: its canonical name, its attribute (wide), or None: to leave out
-    attributes: tuple[str, ...]  # of the wide form, in the order of their columns
-    unnamed: tuple[int, ...]  # positions of columns without a name; they must be empty throughout
-    outcome: int | None = None  # position of the column that says what became of each line, in a result file
+    names: tuple[str | None, ...]  # per column: its canonical name, its attribute (wide), or None if it is ignored
+    attributes: tuple[str, ...]  # of the wide form, in column order
+    unnamed: tuple[int, ...]  # positions of columns without a name; all their cells must be empty
+    outcome: int | None = None  # position of the outcome column of a result file
 
 
 def letter(position: int) -> str:
-    """The letter that a spreadsheet gives to a column; the first is at 0."""
+    """Return the spreadsheet letter of a column; ``position`` counts from 0."""
     text = ""
     number = position + 1
     while number:
@@ -63,7 +63,7 @@ def letter(position: int) -> str:
 
 
 def layout_of(header: Sequence[str], options: ReadOptions) -> Layout:
-    """Recognise the columns of a file and the form of the list, or say what is wrong with them."""
+    """Recognise the columns of a file and the form of the list. Raises EditListError."""
     names = _named(header, options)
     unnamed = tuple(i for i, text in enumerate(header) if not text.strip() and names[i] is None)
     _check_unknown(header, names, options, unnamed)
@@ -82,18 +82,18 @@ def _is_result_file(header: Sequence[str], options: ReadOptions) -> bool:
 
 
 def _check_has_values(names: Sequence[str | None]) -> None:
-    """A set without a value would empty the element, so a result file without values is no edit list."""
+    """Refuse a result file without values, because a set without a value would empty the element."""
     if {"action", "attribute"} & set(names) and not any(name in names for name in results.VALUES):
         raise EditListError(
             "this result file was written without the values of the edits, so it cannot be planned.",
             where="row 1",
-            likely="Values are health data; they are written only where asked for.",
+            likely="Values are health data, and are written only on request.",
             hint="Write it again with them: bulkedit report RUN --results DIR --include-values",
         )
 
 
 def _named(header: Sequence[str], options: ReadOptions) -> list[str | None]:
-    """The name of each column, None where it has none that is known or is to be left out."""
+    """Return the canonical name of each column, None if it is unknown or ignored."""
     mapped = _mapping(header, options)
     return [mapped.get(text) or (None if _left_out(text, header, options) else _known(text)) for text in header]
 
@@ -107,15 +107,15 @@ def _mapping(header: Sequence[str], options: ReadOptions) -> dict[str, str]:
     for name, column in options.map.items():
         if _known(name) is None:
             raise EditListError(
-                "a mapping names something that is neither a column of an edit list nor a DICOM keyword.",
+                "the name in a mapping is neither a column of an edit list nor a DICOM keyword.",
                 likely=_suggestion([name]),
-                hint="A mapping is name=column: the name bulkedit knows, then the column of the file.",
+                hint="A mapping is name=column: the name for bulkedit, then the column of the file.",
             )
         if column not in header:
             raise EditListError(f"the column that {name} is mapped to is not in the file.", hint=_columns_hint(header))
     for column in options.ignore:
         if column not in header:
-            raise EditListError("a column to be ignored is not in the file.", hint=_columns_hint(header))
+            raise EditListError("a column to ignore is not in the file.", hint=_columns_hint(header))
     return {column: known for name, column in options.map.items() if (known := _known(name))}
 
 
@@ -164,7 +164,7 @@ def _check_duplicates(names: Sequence[str | None]) -> None:
             raise EditListError(
                 f"columns {letter(names.index(name))} and {letter(i)} are both {name}.",
                 where="row 1",
-                hint="Take one of them out, or leave it out with `ignore`.",
+                hint="Delete one of them, or ignore it with `ignore`.",
             )
 
 
@@ -199,34 +199,34 @@ def _form(names: Sequence[str | None], attributes: Sequence[str]) -> str:
 def _complete(names: Sequence[str | None], tidy: Sequence[str], call: Sequence[str]) -> str:
     if call:
         if "updates" not in call:
-            raise EditListError(f"the column {call[0]} goes with updates, and there is none.", where="row 1")
+            raise EditListError(f"the column {call[0]} needs a column updates.", where="row 1")
         if "version" in names and "latest_version_id" in names:
-            raise EditListError("the columns version and latest_version_id say the same.", where="row 1")
+            raise EditListError("the columns version and latest_version_id mean the same.", where="row 1")
         if place := [name for name in _PLACE if name in names]:
-            raise EditListError(f"the column {place[0]} does not go with updates.", where="row 1")
+            raise EditListError(f"the column {place[0]} cannot be used with updates.", where="row 1")
         return "call"
     if not tidy:
         return "wide"
     if "attribute" not in tidy and "action" not in tidy:
-        raise EditListError(f"the column {tidy[0]} goes with attribute, and there is none.", where="row 1")
+        raise EditListError(f"the column {tidy[0]} needs a column attribute.", where="row 1")
     if "attribute" in tidy and "value" not in tidy and "action" not in tidy:
-        raise EditListError("the column attribute goes with value or action, and there is neither.", where="row 1")
+        raise EditListError("the column attribute needs a column value or action.", where="row 1")
     return "tidy"
 
 
 def is_identifier(known: dicom.Attribute) -> bool:
-    """Whether the value is a number or code that must be kept digit for digit."""
+    """Whether the value is an identifier, whose digits must not change."""
     return known.vr == "UI" or (known.vr in {"LO", "SH"} and known.name.endswith(("ID", "IDs", "Number", "Numbers")))
 
 
 def is_identifier_column(name: str) -> bool:
-    """Whether what stands in a column must be kept digit for digit."""
+    """Whether the digits in a column must not change."""
     known = dicom.attribute(name)
     return name in _EXACT or (known is not None and is_identifier(known))
 
 
 def _plain(text: str) -> str:
-    """A name without what people vary: case, blanks, dashes, apostrophes, brackets."""
+    """Return a name in lower case, without spaces and punctuation."""
     return re.sub(r"[^0-9a-z]", "", text.lower())
 
 
@@ -242,7 +242,7 @@ def _keywords_by_plain() -> dict[str, str]:
 
 @functools.lru_cache(maxsize=1024)
 def suggestions(text: str, *, columns: bool = True) -> list[str]:
-    """Known names that a text may stand for, the likeliest first: keywords, and names of columns too if asked."""
+    """Return known names similar to a text, the likeliest first: keywords, and names of columns if ``columns``."""
     candidates = _by_plain() if columns else _keywords_by_plain()
     plain = _plain(text[:64])
     if plain in candidates:

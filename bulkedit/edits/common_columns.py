@@ -1,4 +1,4 @@
-"""What a row says apart from its edits: which image sets, which version, whether it may use force."""
+"""The columns of all forms: selectors, version, order, force and UIDs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from bulkedit.options.shared import SELECTORS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What a spreadsheet makes of a long number, and Excel's reader of a date. The plus sign is always there, so that an
-# identifier such as 12E3 passes.
+# A long number after a spreadsheet, or a date after the reader of Excel files. The plus sign is required, so that an
+# identifier such as 12E3 is valid.
 DAMAGED: Final = (
     r"^(?:[+-]?[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]{1,3}|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})$"
 )
-# The service's model is looser than PS3.5 here, and stored UIDs may be as well: they are to be found, not judged.
+# The service's model is looser than PS3.5, and stored UIDs may be too; these only select, so they need not be valid.
 UID: Final = r"^[0-9.]{1,256}$"
 _VERSION: Final = r"^0*[1-9][0-9]{0,8}$"
 _ORDER: Final = r"^[0-9]{1,9}$"
 _YES: Final = ("true", "yes", "1")
 _NO: Final = ("false", "no", "0")
 _UID_COLUMNS: Final = ("study_instance_uid", "series_instance_uid", "series_uid", "instance_uid")
-# cells where blanks around the text cannot be part of it
+# columns whose text cannot begin or end with spaces
 _STRIPPED: Final = (
     *("image_set_id", "datastore_id", *_UID_COLUMNS),
     *("action", "attribute", "level", "vr", "force", "order"),
@@ -35,12 +35,11 @@ _STRIPPED: Final = (
 
 
 def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    """Check and type the columns that all forms have.
+    """Check and type the columns that all forms have. Returns the frame, and problems as SET_ASIDE frames.
 
-    ``frame`` has ``row`` UInt32 and String columns under canonical names; ``version`` is the name of the one with the
-    version. What comes back has in addition ``selector`` Enum and ``key`` String (null where the row names none),
-    ``force`` Boolean, ``order`` and ``version`` UInt32, and ``series_uid``, ``instance_uid``, ``edit_id`` String, which
-    are null where the file lacks them; beside it the problems, as SET_ASIDE frames.
+    ``frame``: ``row`` UInt32, and String columns under canonical names; ``version``: name of the column of versions.
+    Adds ``selector`` Enum and ``key`` String (null if the row has no selector), ``force`` Boolean, ``order`` and
+    ``version`` UInt32, and ``series_uid``, ``instance_uid`` and ``edit_id`` String (null if the file lacks them).
     """
     selectors = [name for name in SELECTORS if name in frame.columns]
     sound = [name for name in selectors if name == "image_set_id" and _all_are_ids(frame.get_column(name))]
@@ -64,16 +63,16 @@ def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tup
 
 
 def _all_are_ids(cells: pl.Series) -> bool:
-    """Whether every filled cell is an id; an id has no sign, so it is none of `DAMAGED` either.
+    """Whether every filled cell is an id. An id has no sign, so it never matches `DAMAGED`.
 
-    The rows of an image set mostly stand together: one of each run is looked at.
+    The rows of an image set are mostly adjacent, so only one row of each run is checked.
     """
     heads = cells.filter(cells.ne_missing(cells.shift()))  # the first row too, unless it is null
     return bool(heads.to_frame().select(is_id(pl.first()).all()).item())
 
 
 def _filled(selectors: Sequence[str]) -> pl.Expr:
-    """The first selector that a row fills."""
+    """Return the first selector that is filled in a row."""
     return pl.coalesce(pl.when(pl.col(name).is_not_null()).then(pl.lit(name, SELECTOR)) for name in selectors)
 
 
@@ -83,12 +82,12 @@ def _without_blanks(name: str) -> pl.Expr:
 
 
 def yes(name: str) -> pl.Expr:
-    """Whether a cell says yes; an empty one says no."""
+    """Whether a cell is true; an empty cell is false."""
     return pl.col(name).str.to_lowercase().is_in(_YES).fill_null(value=False)
 
 
 def yes_no_check(name: str) -> RowCheck:
-    """A cell that is to say yes or no, and says neither."""
+    """Check that a cell is true or false."""
     return RowCheck(
         "force",
         ~pl.col(name).str.to_lowercase().is_in([*_YES, *_NO]),
@@ -107,22 +106,22 @@ def _order_check() -> RowCheck:
 
 
 def is_id(column: pl.Expr) -> pl.Expr:
-    """Whether text is of the form of the service's ids."""
+    """Whether a text has the form of the service's ids."""
     return column.str.contains(f"^{IMAGE_SET_ID}$")
 
 
 def is_version(column: pl.Expr) -> pl.Expr:
-    """Whether text is a version of an image set."""
+    """Whether a text is a version number."""
     return column.str.contains(_VERSION)
 
 
 def is_damaged(column: pl.Expr) -> pl.Expr:
-    """Whether text is a number in a spreadsheet's scientific notation."""
+    """Whether a text is a number in the scientific notation of a spreadsheet, or a date."""
     return column.str.contains(DAMAGED)
 
 
 def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[RowCheck]:
-    """``sound``: selectors whose form is known to be right, so that nothing can be wrong but where they stand."""
+    """``sound``: selectors whose form is valid already, so that only their number per row is checked."""
     filled = pl.sum_horizontal(pl.col(name).is_not_null() for name in selectors)
     one, many = selectors[0], " and ".join(selectors)
     checks = [
@@ -167,7 +166,7 @@ def _characters(name: str, length: pl.Expr, rest: str) -> pl.Expr:
 
 
 def _damaged_check(name: str) -> RowCheck:
-    """An identifier that a spreadsheet has turned into scientific notation."""
+    """Check for identifiers that a spreadsheet has turned into scientific notation."""
     return RowCheck(
         "damaged-identifier", is_damaged(pl.col(name)), constant(f"{name} looks damaged by a spreadsheet."), name
     )

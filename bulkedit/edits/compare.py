@@ -1,11 +1,11 @@
-"""What edits should leave in an image set, and how a metadata document differs from that.
+"""Compares metadata documents with the expected result of edits.
 
-Pure: edits and documents in, differences out. Both hold health data.
+Pure: edits and documents in, differences out. Both contain health data.
 
-An edit is held against the document as it should stand after *all* edits of the run: one whose attribute a later edit
-of the run sets or removes, or whose instance or series one removes, is *superseded* and has nothing left to be seen.
-A UID that the run changes moves the paths of everything inside it (healthimaging reference, section 3.2), so edits
-are looked for under the new UID, and under the old one where the service has left it.
+An edit is compared with the document after *all* edits of the run. If a later edit sets or removes the same attribute,
+or removes its instance or series, the edit is *superseded* and has no visible effect. A change of a UID moves the paths
+of everything inside (HealthImaging reference, section 3.2), so edits are searched for under the new UID, and under the
+old one if the service has kept it.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _RENAMES: Final = {"SeriesInstanceUID", "SOPInstanceUID"}
 
 
 class Difference(StrEnum):
-    """How the store differs from what an applied edit should have left."""
+    """How the data store differs from the expected result of an applied edit."""
 
-    ABSENT = "absent"  # what was set is not there
-    PRESENT = "present"  # what was removed is there
+    ABSENT = "absent"  # the attribute was set, but is missing
+    PRESENT = "present"  # the attribute was removed, but is still there
     VALUE = "other value"
     VR = "other VR"  # of a private element
-    CONTENT = "other content"  # than the version that a revert went back to
-    PLACE = "place not found"  # the series or instance that the attribute was set or removed in is not there
+    CONTENT = "other content"  # than the version of the revert
+    PLACE = "place not found"  # the series or instance of the attribute is missing
     IMAGE_SET = "image set not found"
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedChange(Generic[_Change]):
-    """One change of the run, and where its effect is to be seen. Holds values: never log it."""
+    """One change of the run, and the place of its effect. Contains values: never log it."""
 
     change: _Change  # a row of `bulkedit.runs.changes.CHANGES`
     superseded: bool
@@ -52,7 +52,7 @@ class ExpectedChange(Generic[_Change]):
 
     @property
     def action(self) -> Action:
-        """What the edit does."""
+        """The action of the edit."""
         return Action(self.change["action"])
 
     @property
@@ -68,13 +68,13 @@ class ExpectedChange(Generic[_Change]):
 
     @property
     def whole(self) -> bool:
-        """Whether it is a revert, which is seen in the whole document."""
+        """Whether it is a revert, which changes the whole document."""
         return self.action is Action.REVERT
 
 
 @dataclass(slots=True)
 class _Later:
-    """What the later edits of the run do, while its edits are gone through from the last to the first."""
+    """Effects of later edits of the run, while its edits are read from last to first."""
 
     taken: set[tuple[str | None, tuple[str, ...], tuple[str, ...], str | None]] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)  # UIDs of series and instances removed whole
@@ -84,7 +84,10 @@ class _Later:
 
 
 def expected_changes(changes: Sequence[_Change]) -> list[ExpectedChange[_Change]]:
-    """The changes of one image set, in the order in which they were made, with what became of each later on."""
+    """Return the changes of one image set in order, each with its place after all of them.
+
+    ``changes``: in the order of application.
+    """
     given = _given(changes)
     later, last = _Later(given=given), len(changes) - 1
     found = [_place(changes[position], later, followed=position < last) for position in range(last, -1, -1)]
@@ -92,7 +95,7 @@ def expected_changes(changes: Sequence[_Change]) -> list[ExpectedChange[_Change]
 
 
 def _renaming(change: EditFields) -> tuple[str, str] | None:
-    """The old and the new UID of an edit that gives a series or instance another one."""
+    """Return the old and the new UID of an edit that changes the UID of a series or instance."""
     attribute = change["attribute"]
     if Action(change["action"]) is not Action.SET or attribute not in _RENAMES:
         return None
@@ -102,7 +105,7 @@ def _renaming(change: EditFields) -> tuple[str, str] | None:
 
 
 def _given(changes: Sequence[EditFields]) -> dict[str, str]:
-    """The new UID of each old one that the edits change."""
+    """Return the new UID by old UID, for all changes of UIDs."""
     renamings = map(_renaming, changes)
     return dict(renaming for renaming in renamings if renaming is not None)
 
@@ -140,9 +143,9 @@ def _names(uid: str | None, later: _Later) -> tuple[str, ...]:
 def difference(
     one: ExpectedChange[_Change], document: Mapping[str, Json], target: Mapping[str, Json] | None = None
 ) -> Difference | None:
-    """How a document differs from what the edit should have left in it; None where it does not.
+    """Return how a document differs from the expected result of an edit; None if it does not.
 
-    ``target``: the document that a revert went back to.
+    ``target``: the document of the version of a revert.
     """
     if one.action is Action.REVERT:
         return None if is_as(document, target) else Difference.CONTENT
@@ -162,10 +165,10 @@ def set_difference(
     wanted: Json,
     vr: str | None,
 ) -> Difference | None:
-    """How an object of a document differs from what the set of an attribute should have left; None if it does not.
+    """Return how an object of a document differs from the expected result of a set; None if it does not.
 
-    ``part``: the object that has the DICOM and DICOMVRs of the attribute's place; ``vr``: what the edit gives a private
-    element, None for any. The engine, verify and skip-satisfied all ask this.
+    ``part``: the object with DICOM and DICOMVRs of the attribute; ``vr``: VR that the edit gives to a private element,
+    None for any. The engine, verify and skip-satisfied all use this function.
     """
     stored, stored_vr = _members(part, "DICOM").get(attribute, ABSENT), _members(part, "DICOMVRs").get(attribute)
     if stored is ABSENT:
@@ -176,12 +179,12 @@ def set_difference(
 
 
 def is_as(document: Mapping[str, Json], target: Mapping[str, Json] | None) -> bool:
-    """Whether a document is as a revert should have left it. ``target``: that of the version it went back to."""
+    """Whether a document is the expected result of a revert. ``target``: the document of the older version."""
     return target is not None and all(document.get(part) == target.get(part) for part in ("Patient", "Study"))
 
 
 def old_name_stays(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> bool:
-    """Whether the edit gives a series or instance another UID, and the document has one of the old UID too."""
+    """Whether the edit changes the UID of a series or instance, and the document still has the old UID."""
     names = one.instance if one.change["attribute"] == "SOPInstanceUID" else one.series
     renames = one.action is Action.SET and one.change["attribute"] in _RENAMES and len(names) > 1
     if not renames:
@@ -194,11 +197,10 @@ def old_name_stays(one: ExpectedChange[_Change], document: Mapping[str, Json]) -
 
 
 def misplaced(edits: Sequence[EditFields], document: Mapping[str, Json]) -> list[str | None]:
-    """Of each edit: `series` or `instance`, if it is of an attribute inside one that the document does not have.
+    """Return for each edit `series` or `instance` if the document does not have the one that it names, else None.
 
-    ``edits``: all those of one image set, in the order in which they are to be made; rows of
-    `bulkedit.edits.edit.EDITS`. Nothing is told of what the edits themselves bring (a UID that one gives, a revert) or
-    remove.
+    ``edits``: all edits of one image set, in the order of application; rows of `bulkedit.edits.edit.EDITS`. Series and
+    instances that the edits rename or remove are not reported, and nothing is if one of them is a revert.
     """
     removed = {edit["instance_uid"] or edit["series_uid"] for edit in edits if edit["attribute"] is None}
     given = set(_given(edits).values())
@@ -222,7 +224,7 @@ def _lacking(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> str 
 
 
 def value_in(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> str | None:
-    """The value that the document has where the edit is seen, as JSON text; None where it has none."""
+    """Return the value of the document at the place of the edit, as JSON text; None if it is missing."""
     part = _part(one, document)
     if part is None or one.change["attribute"] is None:
         return None
@@ -231,14 +233,14 @@ def value_in(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> str 
 
 
 def expected_value(one: ExpectedChange[_Change]) -> str | None:
-    """The value that the edit has set, as JSON text."""
+    """Return the value that the edit sets, as JSON text."""
     return one.change["value"] if one.action is Action.SET else None
 
 
 def keeps_former(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> bool:
-    """Whether an older document still has what the edit has replaced or removed.
+    """Whether an older document still has the value that the edit replaced or removed.
 
-    An attribute that was empty, or had the value already, has nothing to keep.
+    False if the attribute was empty or had the value already.
     """
     part = _part(one, document, older=True)
     if part is None:
@@ -258,9 +260,9 @@ def keeps_former(one: ExpectedChange[_Change], document: Mapping[str, Json]) -> 
 def _part(
     one: ExpectedChange[_Change], document: Mapping[str, Json], *, older: bool = False
 ) -> Mapping[str, Json] | None:
-    """The object of a document that has the DICOM of the edit's place; None where there is none.
+    """Return the object of a document with the DICOM of the edit's place; None if it is missing.
 
-    ``older``: of a version before the edit, where a UID that was changed since still has its old name.
+    ``older``: the document is of a version before the edit, with the old UIDs.
     """
     if one.change["level"] == "Patient":
         return _members(document, "Patient")

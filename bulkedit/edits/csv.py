@@ -1,9 +1,8 @@
-"""CSV as RFC 4180 has it, read in blocks of complete records.
+"""CSV (RFC 4180), read in blocks of complete records.
 
-polars parses the cells, but fills short rows with nulls and leaves a stray quotation mark where it stands; and the
-row that an error is about has to be named. So the blocks are cut here, at newlines outside of quotes, and the
-separators and records outside of quotes are counted before polars sees them: counts that agree with what polars made
-of the block prove that every row had every cell. Memory is bounded by the block, however long the file.
+polars parses the cells. But it fills short rows with nulls, accepts stray quotation marks, and does not name the row of
+an error. So this module cuts the blocks, at newlines outside of quotes, and counts separators and records outside of
+quotes first. If the counts agree with the frame of polars, every row had every cell. Memory is limited by the block.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from bulkedit.errors import EditListError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BLOCK: Final = 16 * 2**20  # bytes; some hundred thousand rows keep polars busy, and larger blocks are new memory each
+BLOCK: Final = 16 * 2**20  # bytes: some hundred thousand rows; larger ones only take more memory
 LONGEST: Final = LONGEST_ROW
 _BOM: Final = b"\xef\xbb\xbf"
 _EOL: Final = b"\n"
@@ -37,7 +36,7 @@ class Csv(Table):
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__()
         self._stream = stream
-        self._row = 1  # of the first record that is not parsed yet
+        self._row = 1  # number of the first record that is not parsed yet
         self._blank = 0  # lines without a cell
         self._blocks = self._records()
         first = next(self._blocks, b"").removeprefix(_BOM)
@@ -46,7 +45,7 @@ class Csv(Table):
             raise EditListError("the file is empty.", hint="An edit list has a header and at least one row.")
         head = first[: _end_of_first_record(first)]
         self._separator = _separator(head)
-        # a quotation mark may stand at the start and the end of a cell only
+        # quotation marks are valid only at the start and the end of a cell
         mark = re.escape(self._separator)
         self._stray = re.compile(rb'[^%b\n"]"|"[^%b\r\n"]' % (mark, mark))
         self._check_quotes(head, _outside_quotes(head))
@@ -68,7 +67,7 @@ class Csv(Table):
             yield from self._batch(block)
 
     def _records(self) -> Iterator[bytes]:
-        """Blocks of the file that end where a record ends."""
+        """Yield blocks of the file that end at the end of a record."""
         tail = b""
         while data := self._stream.read(BLOCK):
             block = tail + data if tail else data
@@ -82,20 +81,20 @@ class Csv(Table):
             yield tail
 
     def _batch(self, block: bytes) -> Iterator[pl.DataFrame]:
-        """One block as a frame; raises where a row has too few or too many cells."""
+        """Parse one block. Raises EditListError if a row has too few or too many cells."""
         outer = _outside_quotes(block)
         self._check_quotes(block, outer)
         self._check_returns(outer)
         records = outer.count(b"\n") + (not outer.endswith(b"\n"))
         if uneven := outer.count(self._separator) != (len(self.header) - 1) * records:
-            # Blank rows have no separators, so the counts may differ for no fault: a look at each row tells.
+            # blank rows have no separators, so the counts may differ without an error: check each row
             self._check_widths(outer)
         frame = self._parse(block)
         if frame is None and not uneven:
             self._check_widths(outer)
         if frame is None or frame.height != records:
             raise EditListError(
-                "the cells cannot be told apart.",
+                "the cells cannot be separated.",
                 where=f"rows {self._row:,} to {self._row + records - 1:,}",
                 hint="Save the list as CSV in UTF-8 again, or use Parquet.",
             )
@@ -104,8 +103,8 @@ class Csv(Table):
         self._row += records
 
     def _parse(self, block: bytes) -> pl.DataFrame | None:
-        """What polars makes of a block; None where it finds a row that is too long."""
-        # The header is our own: the file's may hold one name twice.
+        """Parse a block with polars; None if a row is too long."""
+        # with a header of our own, because the file's may have a name twice
         try:
             return pl.read_csv(self._top + block, separator=self._separator.decode(), infer_schema=False)
         except pl.exceptions.PolarsError:
@@ -122,7 +121,7 @@ class Csv(Table):
             raise EditListError(
                 f"it has more than {MOST_BLANK // expected:,} blank lines.",
                 where=f"row {self._row:,}",
-                hint="Take them out, for example: grep . FILE",
+                hint="Delete them, for example: grep . FILE",
             )
         for i, line in enumerate(lines):
             found = line.count(self._separator) + 1
@@ -135,12 +134,12 @@ class Csv(Table):
                 )
 
     def _check_returns(self, outer: bytes) -> None:
-        """A carriage return ends a line for some readers and not for others, unless a newline follows."""
+        """Refuse a carriage return without a newline, because readers disagree whether it ends a line."""
         if outer.count(b"\r") != outer.count(b"\r\n") and (alone := _LONE_RETURN.search(outer)):
             raise EditListError(
-                "it has a carriage return that ends no line.",
+                "it has a carriage return without a newline.",
                 where=f"row {self._row + outer.count(_EOL, 0, alone.start()):,}",
-                likely="The lines may end as on an old Macintosh, or in two ways.",
+                likely="The lines may end as on an old Macintosh, or in different ways.",
                 hint="Save the list as CSV in UTF-8 again, or put a cell of several lines in quotation marks.",
             )
 
@@ -151,24 +150,24 @@ class Csv(Table):
             raise EditListError(
                 "it has a quotation mark inside a cell that does not begin with one, or text after the closing one.",
                 where=f"row {self._row + outer.count(_EOL, 0, stray.start() + 1):,}",
-                likely="A quotation mark before this one may lack its partner.",
-                hint='Put such a cell in quotation marks and double those inside: "5"" screen".',
+                likely="An earlier quotation mark may not be closed.",
+                hint='Put the cell in quotation marks and double those inside: "5"" screen".',
             )
         if block.count(b'"') % 2:
             self._row += outer.count(b"\n")
-            self._raise_unclosed("a quotation mark in it has no partner")
+            self._raise_unclosed("it has a quotation mark that is not closed")
 
     def _raise_unclosed(self, what: str) -> NoReturn:
         raise EditListError(
             f"{what}.",
             where=f"row {self._row:,}",
-            likely="A quotation mark without a partner takes all that follows into its cell.",
-            hint='Put such a cell in quotation marks and double those inside: "5"" screen".',
+            likely="A quotation mark that is not closed takes all following text into its cell.",
+            hint='Put the cell in quotation marks and double those inside: "5"" screen".',
         )
 
 
 def _end_of_records(block: bytes) -> int:
-    """The length of what ends with the last newline outside of quotes; 0 where there is none."""
+    """Return the length up to the last newline outside of quotes; 0 if there is none."""
     end = block.rfind(b"\n")
     odd = block.count(b'"', 0, max(end, 0)) % 2
     while odd and end >= 0:
@@ -186,12 +185,12 @@ def _end_of_first_record(block: bytes) -> int:
 
 
 def _outside_quotes(block: bytes) -> bytes:
-    """A block without what stands between quotation marks, one mark left for each pair; itself where it has none."""
+    """Return a block without its quoted text, with one mark per pair; the block itself if it has no quotes."""
     return b'"'.join(block.split(b'"')[::2]) if b'"' in block else block
 
 
 def _separator(head: bytes) -> bytes:
-    """The separator of the header: European spreadsheets write semicolons."""
+    """Return the most frequent separator of the header; European spreadsheets write semicolons."""
     outer = _outside_quotes(head)
     return max((b",", b";", b"\t"), key=outer.count)
 
@@ -202,4 +201,4 @@ def _cells(head: bytes, separator: bytes) -> list[str]:
         return next(csv.reader(io.StringIO(text), delimiter=separator.decode()), [])
     except csv.Error:
         pass
-    raise EditListError("a column name is too long to be one.", where="row 1", likely="The file may be no edit list.")
+    raise EditListError("a column name is too long.", where="row 1", likely="The file may not be an edit list.")

@@ -1,6 +1,6 @@
-"""Attribute documents held against a metadata document: values to remove filled in, effects recognised.
+"""Compares the documents of a request with a metadata document, and fills in stored values to remove.
 
-Pure functions over parsed JSON. What goes in and comes out holds health data.
+Pure functions over parsed JSON. Arguments and results contain health data.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _KEYS: Final = {"SeriesInstanceUID", "SOPInstanceUID"}  # the keys of Series and
 
 @dataclass(frozen=True, slots=True)
 class NoSuchPlace:
-    """Series and instances that removals without a value name, and that the image set does not have: health data."""
+    """Series and instances of removals without a value that are not in the image set: health data."""
 
     series: frozenset[str]
-    instances: frozenset[tuple[str, str]]  # SeriesInstanceUID, SOPInstanceUID; their series is there
-    alone: bool  # nothing else is asked for
+    instances: frozenset[tuple[str, str]]  # SeriesInstanceUID, SOPInstanceUID; the series exists
+    alone: bool  # the request has nothing else
 
     @property
     def cause(self) -> str:
-        """For the ledger, without UIDs."""
+        """The text for the ledger, without UIDs."""
         kinds = [name for name, found in (("series", self.series), ("instance", self.instances)) if found]
         return f"no such {' or '.join(kinds)}"
 
@@ -44,10 +44,10 @@ class NoSuchPlace:
 
 
 def no_such_place(request: UpdateRequest, document: JsonObject) -> NoSuchPlace | None:
-    """The places of removals without a value that a document does not have; None if it has them all.
+    """Return the series and instances of removals without a value that a document does not have; None if it has all.
 
-    The service refuses every other edit of such a place itself. A removal without a value would not be sent, because
-    there is no value to name, and so a typo in a UID would pass for done.
+    The service refuses all other edits of a missing series or instance. A removal without a value is not sent if there
+    is no stored value, so without this check a typo in a UID would count as applied.
     """
     asked = list(_places(json.loads(request.removable or "{}")))
     series, instances, there = set(), set(), 0
@@ -65,7 +65,7 @@ def no_such_place(request: UpdateRequest, document: JsonObject) -> NoSuchPlace |
 
 
 def _missing(path: tuple[str, ...], document: JsonObject) -> str | tuple[str, str] | None:
-    """The series, or the series and instance, of an attribute's path that a document does not have."""
+    """Return the series, or the series and instance, of a path that a document does not have."""
     if path[:2] != ("Study", "Series"):
         return None
     if not isinstance(_at(document, path[:3], {}), dict):
@@ -74,10 +74,10 @@ def _missing(path: tuple[str, ...], document: JsonObject) -> str | tuple[str, st
 
 
 def fill_stored(request: UpdateRequest, document: JsonObject) -> UpdateRequest | None:
-    """Put the stored values into a removal that names none, because key and value must match.
+    """Fill stored values into removals without a value, because key and value must match.
 
-    Attributes that the image set does not have are left out; None where nothing is left to do. What names a series or
-    instance that is not there is told by `no_such_place`.
+    Attributes that the image set does not have are dropped. Returns None if nothing is left to send. Missing series and
+    instances: `no_such_place`.
     """
     removable = _filled(json.loads(request.removable or "{}"), document)
     if any(True for _ in _places(removable)):
@@ -86,10 +86,10 @@ def fill_stored(request: UpdateRequest, document: JsonObject) -> UpdateRequest |
 
 
 def _filled(wanted: JsonObject, document: Json | Absent) -> JsonObject:
-    """``wanted`` with each empty value of a DICOM object taken from the same place of ``document``.
+    """Return ``wanted`` with each empty value of a DICOM object replaced by that of ``document``.
 
-    A place whose every attribute turned out absent is dropped with all that is around it: left empty, it would ask
-    for the removal of a whole instance or series.
+    If all attributes of a place are missing, the place and its empty parents are dropped: an empty object would remove
+    a whole instance or series.
     """
     filled: JsonObject = {}
     for key, inner in wanted.items():
@@ -104,7 +104,7 @@ def _filled(wanted: JsonObject, document: Json | Absent) -> JsonObject:
         elif isinstance(inner, dict) and inner:
             left = _filled(inner, stored)
         else:
-            filled[key] = inner  # SchemaVersion, or an instance or series that is to be removed whole
+            filled[key] = inner  # SchemaVersion, or an instance or series to remove
             continue
         if left:
             filled[key] = left
@@ -112,7 +112,7 @@ def _filled(wanted: JsonObject, document: Json | Absent) -> JsonObject:
 
 
 def with_empty_values(filled: UpdateRequest, wanted: UpdateRequest) -> UpdateRequest:
-    """The removal with the empty string wherever ``wanted`` names no value, for a service that wants it so."""
+    """Return the removal with "" instead of each filled value, for a service that requires it."""
     if filled.removable is None:
         return filled
     emptied = _emptied(json.loads(filled.removable), json.loads(wanted.removable or "{}"))
@@ -133,7 +133,7 @@ def _emptied(filled: JsonObject, wanted: JsonObject) -> JsonObject:
 
 
 def _places(document: JsonObject, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Json]]:
-    """Every attribute, and every instance or series named whole, with its path."""
+    """Yield the path and value of every attribute, and of every instance or series to remove (value None)."""
     for key, inner in document.items():
         here = (*path, key)
         if key in {"SchemaVersion", "DICOMVRs"}:
@@ -148,9 +148,9 @@ def _places(document: JsonObject, path: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def holds(request: UpdateRequest, document: JsonObject, target: JsonObject | None = None) -> bool:
-    """Whether a document looks as the request would leave it: what is set is there, what is removed is not.
+    """Whether a document satisfies a request: all set values are there, and all removed places are not.
 
-    After a revert it is as its ``target``, the document of the version that the revert goes back to.
+    ``target``: the document of the version of a revert, which must be equal.
     """
     if request.revert_to is not None:
         return is_as(document, target)
@@ -164,9 +164,9 @@ def holds(request: UpdateRequest, document: JsonObject, target: JsonObject | Non
 
 
 def follows(request: UpdateRequest, before: JsonObject, after: JsonObject, target: JsonObject | None = None) -> bool:
-    """Whether ``after`` is the document ``before`` with the request applied to it, and with nothing else changed.
+    """Whether ``after`` is ``before`` with the request applied and nothing else changed.
 
-    What removes an instance or series that is not there changes nothing, and is refused.
+    False if the request removes an instance or series that is not there, because the service refuses that.
     """
     if not holds(request, after, target):
         return False
@@ -183,19 +183,19 @@ def follows(request: UpdateRequest, before: JsonObject, after: JsonObject, targe
 
 
 def reads_the_same(before: JsonObject, after: JsonObject) -> bool:
-    """Whether two documents of an image set hold the same."""
+    """Whether two documents of an image set have equal content."""
     return _content(before) == _content(after)
 
 
 def _content(document: JsonObject) -> tuple[Json, Json]:
-    """What of a document is an update's to change."""
+    """Return the parts of a document that an update can change."""
     return document.get("Patient"), document.get("Study")
 
 
 def _tree(places: list[tuple[str, ...]]) -> JsonObject:
-    """Paths as nested keys; what is at the end of a path is None."""
+    """Return paths as nested keys; the end of a path is None."""
     tree: JsonObject = {}
-    for path in sorted(places, key=len, reverse=True):  # an instance that is removed whole is the end of its path
+    for path in sorted(places, key=len, reverse=True):  # the removal of a whole instance replaces deeper paths
         inner = tree
         for key in path[:-1]:
             inner = object_made(inner, key)
@@ -204,9 +204,9 @@ def _tree(places: list[tuple[str, ...]]) -> JsonObject:
 
 
 def _without(document: JsonObject, places: JsonObject, old_uids: dict[str, str]) -> JsonObject:
-    """A document without these places, nor the objects around them that are empty then.
+    """Return a document without these places, and without objects that are empty then.
 
-    ``old_uids``: by new UID, where the document may have an instance or series under its new one.
+    ``old_uids``: old UID by new UID, for instances and series that the document has under the new one.
     """
     left: JsonObject = {}
     for found, inner in document.items():
@@ -223,7 +223,7 @@ def _without(document: JsonObject, places: JsonObject, old_uids: dict[str, str])
 
 
 def _renamings(wanted: list[tuple[tuple[str, ...], Json]]) -> dict[str, str]:
-    """The UIDs that a request changes: the keys of the document may have followed, or not."""
+    """Return new UID by old UID for a request. The service may have changed the keys of the document, or not."""
     return {path[-3]: value for path, value in wanted if path[-1] in _KEYS and isinstance(value, str) and len(path) > 3}
 
 
@@ -234,7 +234,7 @@ def _is_set(
     document: JsonObject,
     uids: dict[str, str],
 ) -> bool:
-    """Whether a document has the value, and the VR if one is given, that ``updatable`` asks for at a path."""
+    """Whether a document has the value, and the VR if given, that ``updatable`` sets at a path."""
     *place, _, attribute = path
     part, vr = _at(document, tuple(place), uids), _at(updatable, (*place, "DICOMVRs", attribute), {})
     return (

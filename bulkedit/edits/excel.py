@@ -1,8 +1,8 @@
-"""Excel workbooks: the first sheet, every cell as text.
+"""Excel workbooks: the first sheet, with every cell as text.
 
-fastexcel reads the cells. What it does not tell is looked up in the sheet's XML: cells that come as empty though a
-person sees something there (an error such as #N/A, a formula that was never computed, all but the first of merged
-cells), so that an attribute would be emptied or left alone; and numbers of more digits than Excel keeps.
+fastexcel reads the cells. It returns some cells as empty although a spreadsheet shows something: errors such as #N/A,
+formulas that were never computed, and all but the first of merged cells. Used as edits, these would empty attributes.
+So they are searched for in the XML of the sheet, as are numbers with more digits than Excel stores.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BATCH: Final = 250_000  # rows
-_LOST: Final = 1e15  # Excel keeps 15 digits of a number
-# elements of the sheet's XML; some writers give them a namespace prefix
+_LOST: Final = 1e15  # Excel stores 15 digits of a number
+# elements of the sheet's XML; some writers add a namespace prefix
 _ERROR: Final = re.compile(rb'<(?:\w+:)?c\s([^>]*\bt="e"[^>]*)>')
 _LONG_NUMBER: Final = re.compile(
     rb"<(?:\w+:)?c\s([^>]*)>\s*"
@@ -34,25 +34,25 @@ _LONG_NUMBER: Final = re.compile(
     rb"<(?:\w+:)?v>([-+.0-9eE]{16,40})<"
 )
 _FORMULA: Final = rb"(?:<(?:\w+:)?f\b[^>]*/>|<(?:\w+:)?f\b[^>]*>[^<]*</(?:\w+:)?f>)"
-# a text that a formula has made may be empty, and then says that it is a text
+# a formula may result in an empty text; then the cell has the type of a text
 _NO_RESULT: Final = re.compile(
     rb"<(?:\w+:)?c\s([^>]*)>\s*" + _FORMULA + rb"\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
 _MERGED: Final = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3}[0-9]{1,7}):([A-Z]{1,3}[0-9]{1,7})"')
 _MOST_FAULTS: Final = 100_000  # errors, formulas without a result, merged ranges
-_MOST_MERGED: Final = 10_000  # cells that are named; a list with more is refused all the same
+_MOST_MERGED: Final = 10_000  # cells to report; further ones are not needed to refuse the list
 
 
 class _Suspects(NamedTuple):
-    """Cells that are not what their text says; rows are from 1, positions from 0."""
+    """Cells whose text is not what a spreadsheet shows; rows count from 1, positions from 0."""
 
     faults: list[CellFault]
     merged: list[tuple[int, int, int, int]]  # first and last row, first and last position
-    rounded: dict[int, dict[int, str]]  # position -> row -> what a spreadsheet shows
+    rounded: dict[int, dict[int, str]]  # position -> row -> text shown by a spreadsheet
 
 
 class Excel(Table):
-    """The first sheet of a workbook; its first row that is not blank is the header."""
+    """The first sheet of a workbook; the first row that is not blank is the header."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Excel(Table):
         head = _first_filled(cells)
         if head is None:
             raise EditListError("the first sheet is empty.", hint="An edit list has a header and at least one row.")
-        # columns that stand empty before the first one keep the letters right
+        # empty columns before the first one keep the letters right
         self.header = [""] * offset + [text or "" for text in cells.row(head)]
         merged = _covered(suspects.merged, rows=range(head + 2, cells.height + 1), width=len(self.header))
         self.faults = [fault for fault in suspects.faults if fault.row > head + 1] + merged
@@ -73,7 +73,7 @@ class Excel(Table):
         self._show(suspects.rounded, head + 2)
 
     def _show(self, rounded: dict[int, dict[int, str]], first: int) -> None:
-        """Put the text that a spreadsheet shows in place of digits that it has made up."""
+        """Replace digits that Excel does not store by the text that a spreadsheet shows."""
         for position, shown in rounded.items():
             column = self._rows[f"c{position}"]
             places = [row - first for row in shown if row >= first]
@@ -95,13 +95,13 @@ def _first_filled(cells: pl.DataFrame) -> int | None:
 
 
 def _sheet(data: bytes) -> tuple[pl.DataFrame, int]:
-    """The first sheet as text, from its first row on, and how many columns stand empty before it."""
+    """Return the first sheet as text, from its first row, and the number of empty columns before it."""
     try:
         import fastexcel
     except ImportError:
-        raise UsageError("reading Excel needs a further package.", hint="pip install 'bulkedit[xlsx]'") from None
+        raise UsageError("reading Excel needs another package.", hint="pip install 'bulkedit[xlsx]'") from None
     try:
-        # without a header row and with none skipped, rows are those of the sheet, blank ones included
+        # with these arguments, all rows of the sheet are returned, including blank ones
         sheet = fastexcel.read_excel(data).load_sheet(0, header_row=None, skip_rows=0, dtypes="string")
         columns = sheet.available_columns()
         texts: pl.DataFrame = sheet.to_polars()
@@ -130,18 +130,18 @@ def _suspects(xml: bytes) -> _Suspects:
 
 
 def _few(pattern: re.Pattern[bytes], xml: bytes) -> list[re.Match[bytes]]:
-    """All places of a pattern. Raises EditListError if there are more than any list has."""
+    """Return all matches of a pattern. Raises EditListError if there are more than in any list."""
     found = list(itertools.islice(pattern.finditer(xml), _MOST_FAULTS + 1))
     if len(found) > _MOST_FAULTS:
         raise EditListError(
-            f"more than {_MOST_FAULTS:,} of its cells hold errors or formulas without a result, or are merged.",
-            hint="Save the sheet as CSV in UTF-8, and look at what is in it.",
+            f"more than {_MOST_FAULTS:,} of its cells are errors, formulas without a result, or merged.",
+            hint="Save the sheet as CSV in UTF-8, and check its content.",
         )
     return found
 
 
 def _covered(merged: list[tuple[int, int, int, int]], *, rows: range, width: int) -> list[CellFault]:
-    """All cells of merged ranges that are in these rows and below the header."""
+    """Return all cells of merged ranges in these rows, except the header."""
     cells = (
         CellFault(row, position, "cell-merged")
         for first, last, left, right in merged
@@ -155,11 +155,11 @@ def _number(text: bytes) -> float:
     try:
         return float(text)
     except ValueError:
-        return 0.0  # not a number, so none that has lost digits
+        return 0.0  # not a number, so it has no lost digits
 
 
 def _xml(data: bytes) -> bytes:
-    """The XML of the first sheet. Raises EditListError, also if the parts unpack to too much."""
+    """Return the XML of the first sheet. Raises EditListError, also if the parts unpack to too much."""
     try:
         check_parts(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -177,12 +177,12 @@ def _attribute(attributes: bytes, name: bytes) -> bytes | None:
 
 
 def _place(attributes: bytes) -> tuple[int, int]:
-    """The attribute r of a cell, such as B2, as (row from 1, position from 0)."""
+    """Parse the attribute r of a cell, such as B2, to (row from 1, position from 0)."""
     return _cell(_attribute(attributes, b"r") or b"")
 
 
 def _cell(name: bytes) -> tuple[int, int]:
-    """A name such as B2 as (row from 1, position from 0)."""
+    """Parse a name such as B2 to (row from 1, position from 0)."""
     reference = re.fullmatch(r"([A-Z]{1,3})([0-9]{1,7})", name.decode())
     if reference is None:
         raise unreadable()

@@ -1,9 +1,8 @@
-"""What a workbook unpacks to: its parts, the rectangle that its cells span, and the texts that its cells share.
+"""Limits what a workbook unpacks to: its parts, the rectangle of its cells, and its shared texts.
 
-The reader of workbooks (fastexcel, over calamine) makes a full table of the rectangle, and a copy of a shared text for
-each cell that has it. Both are held against the size of the file before it sees them: first by what can be counted at
-the speed of memory, in XML as spreadsheets write it; if that does not show it to be harmless, or the XML is written
-another way, by parsing all of it with expat.
+The reader of workbooks (fastexcel, based on calamine) allocates the whole rectangle, and copies a shared text for each
+cell that has it. So both are checked against the size of the file first. A fast count works for XML as spreadsheets
+write it. If the count exceeds the limit, or the XML is written differently, expat parses all of it.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ _CHUNK: Final = 2**20
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the package format of workbooks has no others
 _SHARED: Final = "sharedstrings.xml"
 _ROWS: Final = 1_050_000  # a sheet has 1,048,576
-_GRID_FLOOR: Final = 8_000_000  # cells of the rectangle, which take 40 bytes each
-_GRID: Final = 5  # cells for each byte of the file: a filled one takes about three
+_GRID_FLOOR: Final = 8_000_000  # cells of the rectangle, of 40 bytes each
+_GRID: Final = 5  # cells per byte of the file; a filled cell takes about three bytes
 
-# an element of a cell as spreadsheets write it, and any
+# a cell element as spreadsheets write it, and any cell element
 _PLAIN: Final = b'<c r="'
 _ANY: Final = re.compile(rb"[<:]c[\s/>]")
 _COLUMN: Final = re.compile(rb'<c r="([A-Z]+)(?:[0-9]{1,6}|10[0-4][0-9]{4})"')  # in a row up to _ROWS
 _ROW: Final = re.compile(rb'<c r="[A-Z]+([0-9]+)')
 _REFERENCE: Final = re.compile(r"([A-Z]{1,7})([0-9]{1,10})")
-_FILLING: Final = frozenset({"v", "f", "is"})  # what makes a cell one with content
+_FILLING: Final = frozenset({"v", "f", "is"})  # elements that give a cell content
 
 
 def check_parts(data: bytes) -> None:
-    """Unpack each part once, and hold what comes out against the size of the file and what the part says of itself.
+    """Unpack each part once, and check its size against the file and its own entry.
 
-    Raises EditListError, and what zipfile raises if the file is damaged.
+    Raises EditListError, and the errors of zipfile if the file is damaged.
     """
     growth = Growth(lambda: len(data))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = [name.lower() for name in archive.namelist()]
         if len(set(names)) < len(names):
-            raise zipfile.BadZipFile  # one of them would be looked at here, and maybe another one there
+            raise zipfile.BadZipFile  # different readers might open different parts
         for part in archive.infolist():
             if part.compress_type not in _METHODS:
                 raise zipfile.BadZipFile
@@ -56,9 +55,9 @@ def check_parts(data: bytes) -> None:
 
 
 def _unpacked(archive: zipfile.ZipFile, part: zipfile.ZipInfo, growth: Growth) -> int:
-    """Bytes of a part, whatever its entry says."""
+    """Count the bytes of a part, without trusting its entry."""
     endless = copy.copy(part)
-    endless.file_size = sys.maxsize  # zipfile reads no more than that
+    endless.file_size = sys.maxsize  # zipfile stops at this size
     count = 0
     with archive.open(endless) as file:
         while piece := file.read(_CHUNK):
@@ -68,7 +67,7 @@ def _unpacked(archive: zipfile.ZipFile, part: zipfile.ZipInfo, growth: Growth) -
 
 
 def first_sheet(workbook: bytes, relations: bytes) -> str | None:
-    """The path of the first sheet's part, from the XML of two others; None if they name none. Raises EditListError."""
+    """Return the path of the first sheet's part, from the XML of two others; None if missing. Raises EditListError."""
     sheets = _elements(workbook, "sheet")
     targets = {found.get("Id"): found.get("Target") for found in _elements(relations, "Relationship")}
     target = targets.get(sheets[0].get("id")) if sheets else None
@@ -78,7 +77,7 @@ def first_sheet(workbook: bytes, relations: bytes) -> str | None:
 
 
 def check_sheet(data: bytes, sheet: bytes) -> None:
-    """Hold a sheet's XML against the size of its workbook. Raises EditListError."""
+    """Check the XML of a sheet against the size of its workbook. Raises EditListError."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         shared = [archive.read(part) for part in archive.namelist() if part.lower().endswith(_SHARED)]
     most_cells, most_text = max(_GRID_FLOOR, _GRID * len(data)), max(FLOOR, GROWTH * len(data))
@@ -91,7 +90,7 @@ def check_sheet(data: bytes, sheet: bytes) -> None:
     if found.rows * found.columns > most_cells:
         raise EditListError(
             f"its cells span {found.rows:,} rows and {found.columns:,} columns, and nearly all of them are empty.",
-            likely=f"A cell is filled far from the list; the last row or column is that of {found.farthest}.",
+            likely=f"A cell far from the list is filled; the rectangle ends at {found.farthest}.",
             hint="Delete the rows below and the columns to the right of the list, and save it.",
         )
     if sum(_shared_bytes(part, found.shared) for part in shared) > most_text:
@@ -99,22 +98,22 @@ def check_sheet(data: bytes, sheet: bytes) -> None:
 
 
 def _has_elements_only(xml: bytes) -> bool:
-    """Whether it has no comments, no CDATA, no DOCTYPE and no instructions: then each < begins an element."""
-    return b"<!" not in xml and xml.find(b"<?", 1) < 0  # but for the first
+    """Whether XML has no comments, CDATA, DOCTYPE or instructions after the first, so that each < begins an element."""
+    return b"<!" not in xml and xml.find(b"<?", 1) < 0
 
 
 def _are_all(cells: int, sheet: bytes) -> bool:
-    """Whether a sheet has no cells but these, which begin with their reference, as spreadsheets write them."""
+    """Whether all cells of a sheet begin with their reference, as spreadsheets write them; ``cells``: their number."""
     if not _has_elements_only(sheet):
         return False
     others = sheet.count(b"<co") + sheet.count(b"<cf")  # columns, formats
     if b":c" not in sheet and sheet.count(b"<c") - others == cells:
-        return True  # told three times as fast
+        return True  # three times as fast as the pattern
     return sum(1 for _ in _ANY.finditer(sheet)) == cells
 
 
 def _span_at_most(most: int, cells: int, sheet: bytes) -> bool:
-    """Whether all cells of a sheet lie in a rectangle of so many, as far as references tell, of empty cells too."""
+    """Whether the references of all cells, empty ones too, are in a rectangle of at most ``most`` cells."""
     names = _COLUMN.findall(sheet)
     if len(names) < cells:
         return False
@@ -126,7 +125,7 @@ def _span_at_most(most: int, cells: int, sheet: bytes) -> bool:
 
 
 def _column(letters: str) -> int:
-    """The number of a column, from 1."""
+    """Return the number of a column, from 1."""
     number = 0
     for sign in letters:
         number = number * 26 + ord(sign) - ord("A") + 1
@@ -135,19 +134,19 @@ def _column(letters: str) -> int:
 
 @dataclass(slots=True)
 class _Cells:
-    """What expat finds in a sheet: how far its filled cells reach, and how often each shared text is used."""
+    """The extent of filled cells of a sheet, and the uses of each shared text, as parsed by expat."""
 
     rows: int = 0
     columns: int = 0
     shared: Counter[str] = field(default_factory=Counter)
-    _row: int = 0  # of the present row, from 1; a cell may name another
-    _place: tuple[int, int] = (0, 0)  # row and column of the present cell
+    _row: int = 0  # current row, from 1; a cell may name another
+    _place: tuple[int, int] = (0, 0)  # row and column of the current cell
     _kind: str = ""
-    _text: list[str] | None = None  # of a value that is being read
+    _text: list[str] | None = None  # of the current value
 
     @classmethod
     def of(cls, sheet: bytes) -> _Cells:
-        """Parse a sheet. Raises EditListError if expat does not take it."""
+        """Parse a sheet. Raises EditListError if expat cannot parse it."""
         found = cls()
         parser = _parser()
         parser.StartElementHandler = found._begin
@@ -158,7 +157,7 @@ class _Cells:
 
     @property
     def farthest(self) -> str:
-        """The corner of the rectangle."""
+        """The last corner of the rectangle, such as B2."""
         return f"{letter(self.columns - 1)}{self.rows}"
 
     def _begin(self, name: str, attributes: dict[str, str]) -> None:
@@ -174,7 +173,7 @@ class _Cells:
             self._text = [] if name == "v" and self._kind == "s" else None
 
     def _placed(self, reference: str | None) -> tuple[int, int]:
-        """Where a cell is: as it says, else beside the one before."""
+        """Return the position of a cell: its reference, or next to the cell before."""
         if reference is None:
             return self._row, self._place[1] + 1
         match = _REFERENCE.fullmatch(reference)
@@ -193,7 +192,7 @@ class _Cells:
 
 
 def _shared_bytes(part: bytes, uses: Counter[str]) -> int:
-    """Bytes of the texts of all cells that share one."""
+    """Count the bytes of shared texts, once per cell that uses them."""
     total = number = length = 0
 
     def read(text: str) -> None:
@@ -214,7 +213,7 @@ def _shared_bytes(part: bytes, uses: Counter[str]) -> int:
 
 
 def _elements(xml: bytes, wanted: str) -> list[dict[str, str]]:
-    """The attributes of all elements of a name; prefixes are left out."""
+    """Return the attributes of all elements with a name, without prefixes."""
     found: list[dict[str, str]] = []
 
     def begin(name: str, attributes: dict[str, str]) -> None:
@@ -235,7 +234,7 @@ def _parser() -> expat.XMLParserType:
 
 
 def _no_doctype(*_: object) -> None:
-    """A workbook has none; entities are what it would be for."""
+    """Refuse a DOCTYPE: workbooks have none, and it could define entities."""
     raise ValueError("DOCTYPE")
 
 
@@ -254,5 +253,5 @@ def _local(name: str) -> str:
 
 
 def unreadable() -> EditListError:
-    """The error for a workbook that is damaged, or none."""
+    """Return the error for a file that is damaged or not a workbook."""
     return EditListError("the workbook cannot be read.", hint="Save it again, or save the sheet as CSV in UTF-8.")

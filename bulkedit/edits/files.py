@@ -1,4 +1,4 @@
-"""A file by its name: which format it has, whether its content agrees, and the digest of its bytes."""
+"""Opens an edit list: its format by name, a check of its first bytes, and the digest of its content."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SUFFIXES: Final = {
     ".xlsx": "xlsx",
 }
 FORMATS: Final = tuple(dict.fromkeys(_SUFFIXES.values()))
-# what a file begins with, what that is, and the formats that begin so
+# first bytes, their meaning, and the formats that begin with them
 _MAGIC: Final[tuple[tuple[bytes, str, tuple[str, ...]], ...]] = (
     (b"PAR1", "Parquet", ("parquet",)),
     (b"PK\x03\x04", "an Excel workbook or another zip archive", ("xlsx",)),
@@ -39,17 +39,17 @@ _CHUNK: Final = 16 * 2**20
 
 
 class Hashing:
-    """A stream that keeps the SHA-256 of what was read from it."""
+    """A stream that computes the SHA-256 of its bytes."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._sha256 = hashlib.sha256()
-        self.count = 0  # bytes that have been read
-        self.begin = self._fetch(_LONGEST_MAGIC)  # the first bytes; they are read again by `read`
+        self.count = 0  # bytes read so far
+        self.begin = self._fetch(_LONGEST_MAGIC)  # the first bytes; `read` returns them again
         self._buffered = self.begin
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes, fewer only at the end of the stream."""
+        """Read ``size`` bytes, fewer only at the end of the stream."""
         if not self._buffered:
             return self._fetch(size)
         data, self._buffered = self._buffered, b""
@@ -61,7 +61,7 @@ class Hashing:
     def _fetch(self, size: int) -> bytes:
         data = self._stream.read(size)
         while 0 < len(data) < size and (more := self._stream.read(size - len(data))):
-            data += more  # a pipe gives what it has
+            data += more  # a pipe may return less than asked for
         self._sha256.update(data)
         self.count += len(data)
         return data
@@ -71,14 +71,14 @@ class Hashing:
         self._stream.close()
 
     def digest(self) -> str:
-        """SHA-256 of the whole stream, hex; what is left of it is read."""
+        """Read the rest of the stream, and return the SHA-256 of all of it, in hex."""
         while self.read(_CHUNK):
             pass
         return self._sha256.hexdigest()
 
 
 class _Gunzipped:
-    """What a gzip stream holds; one that is damaged, or unpacks to far more than itself, is an error of the list."""
+    """An unpacked gzip stream. Raises EditListError if it is damaged or unpacks to far more than its size."""
 
     def __init__(self, stream: Hashing) -> None:
         self._file = gzip.GzipFile(fileobj=cast("IO[bytes]", stream))
@@ -100,14 +100,14 @@ class Source:
     """An opened edit list."""
 
     format: str
-    path: Path | None  # None: a stream, which can be read once
+    path: Path | None  # None for a stream, which can be read once
     hashing: Hashing
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file; a stream belongs to the caller."""
+        """Close a file; the caller closes a stream."""
         if self.path:
             self.hashing.close()
 
@@ -118,11 +118,14 @@ class Source:
 
 
 def opened(source: str | Path | IO[bytes], options: ReadOptions) -> Source:
-    """Open a file or take a stream, and hold its first bytes against its format."""
+    """Open a file or use a stream, and check that its first bytes fit its format.
+
+    Raises EditListError for the file, UsageError for an unknown format.
+    """
     path = Path(source) if isinstance(source, str | Path) else None
     format_ = options.format or (_format_of(path) if path else "csv")
     if format_ not in FORMATS:
-        raise UsageError(f"the format is none of {', '.join(FORMATS)}.")
+        raise UsageError("the format is unknown.", hint=f"The formats are {', '.join(FORMATS)}.")
     hashing = Hashing(_open(path) if path else cast("IO[bytes]", source))
     try:
         _check_magic(hashing.begin, format_)
@@ -137,7 +140,7 @@ def _open(path: Path) -> IO[bytes]:
     if path.is_fifo() or path.is_socket() or path.is_char_device():
         raise EditListError(
             "it is a pipe or a device, not a file.",
-            hint="Give what it holds on standard input: - in place of its name.",
+            hint="Pass its content on standard input: - instead of its name.",
         )
     try:
         return path.open("rb")
@@ -157,9 +160,7 @@ def _format_of(path: Path) -> str:
     for suffix, format_ in _SUFFIXES.items():
         if name.endswith(suffix):
             return format_
-    raise EditListError(
-        "its suffix tells no format.", hint=f"Rename it to one of {', '.join(_SUFFIXES)}, or give `format`."
-    )
+    raise EditListError("its suffix is unknown.", hint=f"Rename it to one of {', '.join(_SUFFIXES)}, or set `format`.")
 
 
 def _check_magic(begin: bytes, format_: str) -> None:
@@ -169,11 +170,11 @@ def _check_magic(begin: bytes, format_: str) -> None:
     binary = any(format_ in formats for _, _, formats in _MAGIC)
     if found and format_ not in found[2]:
         raise EditListError(
-            f"the file holds {found[1]}, not {format_}.", hint="Give it the suffix of what it holds, or save it again."
+            f"the file is {found[1]}, not {format_}.", hint="Rename it with the right suffix, or save it again."
         )
     if binary and not found:
         raise EditListError(
-            f"the file does not hold {format_}.",
-            likely="It may be a text file under another name, or cut short.",
-            hint="Give it the suffix of what it holds, or export it again.",
+            f"the file is not {format_}.",
+            likely="It may be a text file with another suffix, or cut short.",
+            hint="Rename it with the right suffix, or export it again.",
         )

@@ -1,4 +1,4 @@
-"""From the rows of a batch, in the form that the list has, to cells: one for each edit that a row asks for."""
+"""Converts the rows of a batch, in any form of a list, to cells: one cell per edit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _UIDS_MISSING: Final = ("no-series-uid", "no-instance-uid")
 
 
 def cells_of(batch: pl.DataFrame, layout: Layout, options: ReadOptions) -> cells.Cells:
-    """Edits and problems of a batch.
+    """Return the edits and problems of a batch.
 
-    ``batch`` has ``row`` UInt32 and String columns under canonical names, null where empty, no row all null.
+    ``batch``: ``row`` UInt32, and String columns under canonical names, null if empty; no row is all null.
     """
     if layout.form == "call":
         return _of_calls(batch, options)
@@ -43,11 +43,11 @@ def cells_of(batch: pl.DataFrame, layout: Layout, options: ReadOptions) -> cells
 
 
 def _tall(named: pl.DataFrame, attributes: tuple[str, ...], empty: Literal["keep", "null", "remove"]) -> pl.DataFrame:
-    """Rows of the wide form as cells, in row order and in column order inside a row."""
+    """Return rows of the wide form as cells, by row, then by column."""
     index = [name for name in named.columns if name not in attributes]
     tall = named.unpivot(attributes, index=index, variable_name="attribute", value_name="value")
     height, width = named.height, len(attributes)
-    # unpivot goes column by column: the cell of row r and column c is at c * height + r
+    # unpivot is column by column: the cell of row r and column c is at c * height + r
     place = pl.int_range(height * width, dtype=pl.Int64, eager=True)
     tall = tall[place % width * height + place // width]
     if empty == "keep":
@@ -67,13 +67,13 @@ def _of_calls(batch: pl.DataFrame, options: ReadOptions) -> cells.Cells:
     taken, unfit = calls.split_calls(named)
     common = named.select("row", "edit_id", "selector", "key", "force", "order", "version", "study_wide")
     done = cells.edits_of(taken.join(common, on="row", maintain_order="left"), rules=options.rules, wide=False)
-    # an attribute at the wrong level lacks its UIDs too; that says nothing more
+    # an attribute at the wrong level also lacks its UIDs; one problem is enough
     inside = [frame.filter(~pl.col("code").is_in(_UIDS_MISSING)).with_columns(_in_updates()) for frame in done.problems]
     return cells.Cells(done.edits, [*problems, lines(unfit), *inside])
 
 
 def _with_study_wide(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    """``study_wide`` Boolean from the column that asks for it, where the list has one."""
+    """Add ``study_wide`` Boolean, from include_study_image_sets if the list has it."""
     flag = "include_study_image_sets"
     if flag not in named.columns:
         return named.with_columns(study_wide=pl.lit(value=False)), []
@@ -86,7 +86,7 @@ def _datastore_check() -> RowCheck:
 
 
 def _in_updates() -> list[pl.Expr]:
-    """What is wrong inside the JSON of a call is not in a column of its own."""
+    """Report problems inside the JSON of a call under the column updates."""
     code, column = pl.col("code"), pl.col("column")
     outside = column.is_in(["force", "include_study_image_sets"])
     renamed = {"level": "wrong-level", "level-name": "wrong-level", "revert-version": "updates"}

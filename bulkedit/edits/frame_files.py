@@ -1,4 +1,4 @@
-"""Files of frames: what may go wrong when one is written, and those of a folder that others may have handed over."""
+"""Files of frames: errors of writing, and checks of files that may come from another person."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# what a write raises if the disk is full or gone: polars wraps some of it
+# errors of a write if the disk is full or missing; polars wraps some of them
 NOT_WRITTEN: Final = (OSError, PolarsError)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something could not be written, in the words of the operating system."""
+    """Return the operating system's reason for a failed write."""
     if text := getattr(error, "strerror", None):
         return str(text)
     number = re.search(r"os error (\d+)", str(error))
@@ -31,7 +31,7 @@ def reason_of(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def writing(what: str, target: Path, *, error: type[BulkeditError] = UsageError) -> Iterator[None]:
-    """Raises ``error`` if the block cannot write, because the disk is full or gone; ``what``: such as "the plan"."""
+    """Raise ``error`` if the block cannot write, for example to a full disk. ``what``: for example "the plan"."""
     try:
         yield
     except NOT_WRITTEN as cause:
@@ -39,7 +39,7 @@ def writing(what: str, target: Path, *, error: type[BulkeditError] = UsageError)
 
 
 def parquet(path: Path, schema: pl.Schema) -> pl.LazyFrame:
-    """A file of a folder with exactly these columns. Raises ReceivedError."""
+    """Scan a Parquet file that must have exactly these columns. Raises ReceivedError."""
     try:
         require_file(path)
         found = pl.read_parquet_schema(path)
@@ -48,10 +48,10 @@ def parquet(path: Path, schema: pl.Schema) -> pl.LazyFrame:
     except PolarsError as error:
         raise damaged(path) from error
     if found != schema:
-        raise ReceivedError("its columns are not those that bulkedit writes.", where=str(path), likely=CHANGED)
+        raise ReceivedError("its columns are not those of bulkedit.", where=str(path), likely=CHANGED)
     return pl.scan_parquet(path, glob=False)
 
 
 def damaged(path: Path) -> ReceivedError:
-    """The error for a Parquet file that cannot be read."""
-    return ReceivedError("this is no Parquet file, or it is damaged.", where=str(path), likely=CHANGED)
+    """Return the error for a Parquet file that cannot be read."""
+    return ReceivedError("this is not a Parquet file, or it is damaged.", where=str(path), likely=CHANGED)

@@ -1,7 +1,7 @@
-"""Edits that are in memory already: frames of several libraries, and lists and dicts of Python, as one polars frame.
+"""Converts edits in memory to a polars frame: frames of several libraries, and Python lists and dicts.
 
-They may hold health data, so no text of an error has anything of them but the names of types and columns: the texts of
-the libraries, which quote values, are dropped. Nothing is written to a disk.
+The edits may contain health data. So error texts contain only names of types and columns, and the libraries' own
+texts, which quote values, are dropped. Nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ if TYPE_CHECKING:
 
 
 class ArrowStream(Protocol):
-    """What hands its columns over by the Arrow PyCapsule interface: frames of pandas, pyarrow, DuckDB and others."""
+    """An object with the Arrow PyCapsule interface: frames of pandas, pyarrow, DuckDB and others."""
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """A capsule with a stream of record batches."""
+        """Return a capsule with a stream of record batches."""
 
 
 EditFrame: TypeAlias = (
     "pl.DataFrame | pl.LazyFrame | ArrowStream | Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]"
 )
 
-THE_FRAME: Final = "the frame"  # where an error is, if the edits have no name
+THE_FRAME: Final = "the frame"  # location in errors, if the edits have no name
 _ACCEPTED: Final = (
-    "Give a file (str or Path), a frame of polars (eager or lazy), pandas or another library that speaks Arrow "
+    "Pass a file (str or Path), a frame of polars (eager or lazy), pandas or another library with the Arrow interface "
     "(__arrow_c_stream__), a dict of lists, or a list of dicts."
 )
-# pandas hands its index over under such a name, unless it has one of its own or only counts the rows
+# pandas exports its index under this name, unless the index has a name or is a range
 _UNNAMED_INDEX: Final = r"^__index_level_\d+__$"
 FROM_TEXT: Final = "Read text first, for example: polars.read_csv(io.StringIO(text), infer_schema=False)."
 
 
 def frame_of(edits: object) -> pl.DataFrame:
-    """Edits as a frame of polars; those of a lazy frame are collected. Blocks.
+    """Convert edits to a polars frame; a lazy frame is collected. Blocks.
 
-    Raises EditListError for what cannot be taken for columns, UsageError for an object of another kind.
+    ``edits``: see `EditFrame`; columns of any plain type. Raises EditListError if the columns are unusable, UsageError
+    for an object of another type.
+
+    Example: ``frame_of([{"image_set_id": ID, "attribute": "PatientID", "value": "A1"}])``
     """
     match edits:
         case pl.DataFrame():
@@ -55,7 +58,7 @@ def frame_of(edits: object) -> pl.DataFrame:
         case list() | tuple():
             found = _of_rows(edits)
         case _:
-            raise UsageError(f"edits are not taken from {_type_of(edits)}.", hint=_ACCEPTED)
+            raise UsageError(f"edits cannot be read from {_type_of(edits)}.", hint=_ACCEPTED)
     return _with_plain_columns(found)
 
 
@@ -67,7 +70,7 @@ def _collected(edits: pl.LazyFrame) -> pl.DataFrame:
     raise EditListError(
         f"the lazy frame cannot be collected ({kind}).",
         where=THE_FRAME,
-        hint="See why: edits.collect(). The error's own text is not repeated here, as it can quote values.",
+        hint="To see the error: edits.collect(). Its text is not repeated here, because it can quote values.",
     )
 
 
@@ -83,22 +86,22 @@ def _of_arrow(edits: Any) -> pl.DataFrame:  # noqa: ANN401 - no type that polars
         return found.drop(pl.selectors.matches(_UNNAMED_INDEX))
     if missing is not None:
         raise EditListError(
-            f"{_type_of(edits)} needs the package {missing} to hand its columns over.",
+            f"{_type_of(edits)} needs the package {missing} to export its columns.",
             where=THE_FRAME,
             hint=f"Install it: pip install {missing}",
         )
     raise EditListError(
-        f"{_type_of(edits)} does not hand its columns over ({kind}).",
+        f"{_type_of(edits)} cannot export its columns ({kind}).",
         where=THE_FRAME,
-        likely="A column holds objects of several types.",
-        hint="Make all columns text first.",
+        likely="A column has objects of several types.",
+        hint="Convert all columns to text first.",
     )
 
 
 def _of_rows(rows: Sequence[object]) -> pl.DataFrame:
     if not _are_mappings(rows):
         other = next(one for one in rows if not isinstance(one, Mapping))
-        raise UsageError(f"edits are not taken from a {type(rows).__name__} of {_type_of(other)}.", hint=_ACCEPTED)
+        raise UsageError(f"edits cannot be read from a {type(rows).__name__} of {_type_of(other)}.", hint=_ACCEPTED)
     names = dict.fromkeys(name for row in rows for name in row)
     return _of_columns({name: [row.get(name) for row in rows] for name in names})
 
@@ -109,42 +112,42 @@ def _are_mappings(rows: Iterable[object]) -> TypeGuard[Sequence[Mapping[Any, Any
 
 def _of_columns(columns: Mapping[Any, Any]) -> pl.DataFrame:
     if not all(isinstance(name, str) for name in columns):
-        raise EditListError("the names of columns are not all text.", where=THE_FRAME, hint="Name columns by str.")
+        raise EditListError("the names of columns are not all text.", where=THE_FRAME, hint="Name columns with str.")
     series = [_column(name, cells) for name, cells in columns.items()]
     if len({one.len() for one in series}) > 1:
         raise EditListError(
-            "the columns are not equally long.", where=THE_FRAME, hint="Give each column one value for each row."
+            "the columns differ in length.", where=THE_FRAME, hint="Pass one value per row in each column."
         )
     return pl.DataFrame(series)
 
 
-def _column(name: str, cells: Any) -> pl.Series:  # noqa: ANN401 - what a user has given
-    # polars takes an iterator too, and what it has used up of it is gone
+def _column(name: str, cells: Any) -> pl.Series:  # noqa: ANN401 - from the user
+    # polars accepts an iterator too, but would consume the user's
     if not isinstance(cells, list | tuple | pl.Series) and not hasattr(cells, "__array__"):
         raise EditListError(
             f"column {name} is {_type_of(cells)}, not a list.",
             where=THE_FRAME,
-            hint="Give each column a list with one value for each row.",
+            hint="Pass a list with one value per row for each column.",
         )
     try:
         return pl.Series(name, cells)
     except Exception as error:  # noqa: BLE001 - polars' text quotes values
         kind = type(error).__name__
     raise EditListError(
-        f"the values of column {name} are not all of one type ({kind}).", where=THE_FRAME, hint="Give text as str."
+        f"the values of column {name} are not all of one type ({kind}).", where=THE_FRAME, hint="Pass text as str."
     )
 
 
 def _with_plain_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame in types that its file can have. Raises EditListError for objects of Python."""
+    """Convert categories and nulls to text. Raises EditListError for Python objects."""
     odd = next((name for name, dtype in frame.schema.items() if dtype == pl.Object), None)
     if odd is not None:
-        raise EditListError(f"column {odd} holds objects of Python.", where=THE_FRAME, hint="Make them text first.")
+        raise EditListError(f"column {odd} has Python objects.", where=THE_FRAME, hint="Convert them to text first.")
     named = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum | pl.Null)]
     return frame.with_columns(pl.col(named).cast(pl.String))
 
 
 def _type_of(thing: object) -> str:
-    """The type of an object, with its module unless it is Python's own: never its repr, which has values."""
+    """Return the name of an object's type, with the module unless built-in. Not its repr, which has values."""
     kind = type(thing)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,4 +1,4 @@
-"""Values that a tidy list gives as JSON, exactly as they stand in the metadata document: the column ``value_json``."""
+"""The column ``value_json`` of a tidy list: values as JSON, exactly as in the metadata document."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ _COLUMN = "value_json"
 
 
 def checked(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    """Hold the cells of ``value_json`` against JSON and their attribute; what comes back has them as compact JSON.
+    """Check the cells of ``value_json`` against JSON and their attribute. Returns them as compact JSON, and problems.
 
-    ``named`` is what `rows.common` makes of a batch of the tidy form. Few lists have such cells, and those that have
-    them have few: they are looked at one by one.
+    ``named``: a batch of the tidy form from `common_columns.common`. The cells are rare, so they are read one by one.
     """
     names = ("row", "action", "attribute", "value", _COLUMN, "force")
     absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in named.columns]
@@ -50,8 +49,8 @@ def checked(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
 
 
 def _read(text: str, known: dicom.Attribute | None, *, lenient: bool) -> tuple[str, tuple[str, str | None] | None]:
-    """Compact JSON, and why the attribute cannot hold it with a hint. Raises ValueError for what is no JSON."""
+    """Return compact JSON, and why the attribute refuses it, with a hint. Raises ValueError for invalid JSON."""
     value = strict_json(text)
     if known is None or known.private or lenient or not (why := dicom.why_unfit(known, value)):
         return json_text(value), None
-    return json_text(value), (f"the value of {label_of(known)} is not fit: {why}.", HINT_OF_VR.get(known.vr))
+    return json_text(value), (f"the value of {label_of(known)} is invalid: {why}.", HINT_OF_VR.get(known.vr))

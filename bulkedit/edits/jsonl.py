@@ -1,6 +1,6 @@
-"""JSON lines: one object per line, its keys being the columns.
+"""JSON lines: one object per line, whose keys are the columns.
 
-Every value becomes text, as it would stand in a CSV file: a number by its digits, an array or an object as JSON.
+Every value becomes text, as in a CSV file: a number by its digits, an array or an object as JSON.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ BLOCK: Final = 8 * 2**20
 LONGEST: Final = LONGEST_ROW
 _HINT: Final = 'Write one JSON object per line, such as {"image_set_id":"…","attribute":"…","value":"…"}.'
 
-_KEY: Final = "key "  # before the columns of a batch that are keys of the file, one of which may be `row`
+_KEY: Final = "key "  # prefix of columns that are keys of the file, because a key may be `row`
 
 
 class JsonLines(Table):
-    """A JSON lines file. Lines that hold no object of plain values are ``problems``; they make all-null rows."""
+    """A JSON lines file. A line that is not an object of plain values is a problem, and an all-null row."""
 
     def __init__(self, stream: IO[bytes], flags: Collection[str]) -> None:
-        """``flags`` are the keys whose values may be true and false."""
+        """``flags``: the keys whose values may be true and false."""
         super().__init__()
         self._flags = flags
         self._keys: dict[str, None] = {}
         self._lines = self._bytes = 0
-        self._empty = 0  # cells of keys that a line has not, and others of its frame have
-        # all lines are read before the first batch goes out: any of them may bring a new column
+        self._empty = 0  # cells that are empty because other lines of the frame have the key
+        # all lines are read before the first batch, because any line may have a new key
         self._frames = [frame for number, lines in _numbered(stream) for frame in self._framed(number, lines)]
         self.header = list(self._keys)
         if self._lines and self._lines == len(self.problems):
             raise EditListError(
                 "no line of the file is a JSON object.",
-                likely="The file may hold one JSON document over several lines, or something else.",
+                likely="The file may be one JSON document over several lines, or another format.",
                 hint=_HINT,
             )
         if not self._lines:
@@ -63,7 +63,7 @@ class JsonLines(Table):
                 yield batch
 
     def _framed(self, first: int, lines: list[str]) -> Iterator[pl.DataFrame]:
-        """Lines as frames of all keys that they have, so that a frame is never large for what is not there."""
+        """Yield lines as frames of their own keys, so that no frame is large only for empty cells."""
         rows: list[dict[str, str | None]] = []
         numbers: list[int] = []
         keys: dict[str, None] = {}
@@ -89,8 +89,8 @@ class JsonLines(Table):
             raise EditListError(f"its lines have more than {MOST_COLUMNS:,} different keys.")
         if self._empty > MOST_EMPTY + self._bytes // 2:
             raise EditListError(
-                "its lines have few keys in common, so that nearly all cells of the table are empty.",
-                hint='Write one attribute a line: {"image_set_id":"…","attribute":"…","value":"…"}.',
+                "its lines have few common keys, so that nearly all cells of the table are empty.",
+                hint='Write one attribute per line: {"image_set_id":"…","attribute":"…","value":"…"}.',
             )
         texts = {_KEY + key: pl.Series([row.get(key) for row in rows], dtype=pl.String) for key in keys}
         return pl.DataFrame({"row": pl.Series(numbers, dtype=pl.UInt32)} | texts)
@@ -102,7 +102,7 @@ class JsonLines(Table):
             self.problems.append(one(number, "not-json", f"the line is not valid JSON: {error}.", hint=_HINT))
             return {}
         if not isinstance(found, dict):
-            self.problems.append(one(number, "not-an-object", "the line is no JSON object.", hint=_HINT))
+            self.problems.append(one(number, "not-an-object", "the line is not a JSON object.", hint=_HINT))
             return {}
         return self._row(number, found)
 
@@ -112,7 +112,7 @@ class JsonLines(Table):
             if value is None or isinstance(value, str):
                 texts[key] = value
             elif isinstance(value, bool) and key not in self._flags:
-                self.problems.append(one(number, "not-text", "the line has true or false where text belongs."))
+                self.problems.append(one(number, "not-text", "the line has true or false instead of text."))
                 return {}
             else:
                 texts[key] = json_text(value)
@@ -120,7 +120,7 @@ class JsonLines(Table):
 
 
 def _numbered(stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Lines by the block, each with the number of its first line, from 1."""
+    """Yield blocks of lines, each with the number of its first line, from 1."""
     number = 1
     tail = b""
     while data := stream.read(BLOCK):

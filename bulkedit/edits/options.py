@@ -1,4 +1,4 @@
-"""What a reader is asked for and what it hands back."""
+"""The options of the list reader, and its result."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """How an edit list is to be read."""
+    """Options for reading an edit list."""
 
     map: Mapping[str, str] = field(default_factory=dict)  # name -> column of the file
-    ignore: Collection[str] = ()  # columns of the file to leave out
-    empty: Literal["keep", "null", "remove"] = "keep"  # what an empty cell of the wide form means
+    ignore: Collection[str] = ()  # columns of the file to ignore
+    empty: Literal["keep", "null", "remove"] = "keep"  # the meaning of an empty cell of the wide form
     force: bool = False  # every row may use force
     rules: ServiceRules = RULES["2026"]
-    # csv, csv.gz, parquet, jsonl, jsonl.gz or xlsx; None: what the suffix says, and csv for a stream
-    keep_rows: Collection[int] = ()  # rows to have in `EditList.raw` whatever is said of them
+    keep_rows: Collection[int] = ()  # rows to include in `EditList.raw`, even without a problem
+    # csv, csv.gz, parquet, jsonl, jsonl.gz or xlsx; None: by the suffix, csv for a stream
     format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EditList:
-    """An edit list as read: its edits, and the rows that could not be understood. A row is in one of the two only."""
+    """An edit list: its edits, and the rows with problems. A row is in one of the two only."""
 
     edits: pl.DataFrame  # schema edit.EDITS, in row order; in the wide form column order inside a row
     set_aside: pl.DataFrame  # schema problems.SET_ASIDE, one line per problem, in row order
-    rows: int  # data rows of the file; blank ones do not count
+    rows: int  # data rows of the file, without blank ones
     form: str  # tidy, wide or call
     digest: str  # SHA-256 of the file's bytes, hex
     source: str  # the name as given
-    # The rows set aside: `row` UInt32, and each column of the file that has a name, as String under that name ("row of
-    # the file" where a mapping gives a meaning to one named "row"). All null for a line of JSON lines that is no JSON.
+    # The rows set aside: `row` UInt32, and each named column of the file as String. A column "row" with a mapping is
+    # called "row of the file". All null for a line of JSON lines that is not valid JSON.
     raw: pl.DataFrame
-    datastore_id: str | None = None  # where the rows of a call form name one
+    datastore_id: str | None = None  # of the column datastore_id of the call form
     idle: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"row": pl.UInt32}))  # rows without edits
-    # Lines of a result file that are no rows of this list:
-    applied: int = 0  # their edit is made
-    never_planned: int = 0  # they stand for a row that was not planned, and hold no edit
+    # skipped lines of a result file:
+    applied: int = 0  # their edit is applied
+    never_planned: int = 0  # their row was set aside by the planner, so they have no edit

@@ -21,7 +21,7 @@ _WHOLE: Final = 1e15  # above this, digits of a floating-point number may be los
 
 
 class Parquet(Table):
-    """A Parquet file; its records are numbered from 1."""
+    """A Parquet file, with records numbered from 1."""
 
     def __init__(self, source: Path | bytes) -> None:
         super().__init__()
@@ -37,21 +37,21 @@ class Parquet(Table):
         self.kinds = {i: kind for i, dtype in enumerate(schema.dtypes()) if (kind := _kind(dtype))}
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """The records in order, as text; columns whose kind has no text are null."""
+        """Yield the records in order, as text; columns of dates and nested values are null."""
         names = [f"c{i}" for i in range(len(self.header))]
         cells = [_plain(pl.nth(i), self.kinds.get(i)).alias(name) for i, name in enumerate(names)]
         texts = [_text(pl.col(name), self.kinds.get(i)).alias(name) for i, name in enumerate(names)]
         growth = Growth(lambda: self._packed, FLOOR, CELL_GROWTH)
         row = 1
         for frame in _whole(self._scan.select(cells).collect_batches(chunk_size=_BATCH, lazy=True)):
-            # a text that is in the file once may be that of many cells; to make it text copies it for each
+            # a text may be stored once for many cells; the conversion copies it for each
             growth.add(size_of(frame, row.__add__))
             yield frame.select(texts).with_row_index("row", row)
             row += frame.height
 
 
 def _kind(dtype: pl.DataType) -> str | None:
-    """What of the difference between types matters to an edit list."""
+    """Return the kind of a type, if it matters for an edit list."""
     if dtype.is_temporal():
         return "date"
     if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
@@ -60,7 +60,7 @@ def _kind(dtype: pl.DataType) -> str | None:
 
 
 def _checked_size(source: Path | bytes) -> int:
-    """Bytes of the file. Raises EditListError if it is damaged, or unpacks to far more than itself."""
+    """Return the bytes of the file. Raises EditListError if it is damaged, or unpacks to far more than its size."""
     try:
         found = sizes(source)
     except (ValueError, OSError):
@@ -73,7 +73,7 @@ def _checked_size(source: Path | bytes) -> int:
 
 
 def _plain(column: pl.Expr, kind: str | None) -> pl.Expr:
-    """A column as it is in the file; null if it has no text."""
+    """Return a column as in the file; null if its kind has no text."""
     return column if kind in {None, "float"} else pl.lit(None, pl.String)
 
 
@@ -89,7 +89,7 @@ def _text(column: pl.Expr, kind: str | None) -> pl.Expr:
 
 
 def _schema(scan: pl.LazyFrame) -> pl.Schema | None:
-    """The file's schema, None where it has none. polars' own words may quote the file."""
+    """Return the schema of the file, or None. The text of a polars error is dropped, because it may quote the file."""
     try:
         return scan.collect_schema()
     except (pl.exceptions.PolarsError, OSError):

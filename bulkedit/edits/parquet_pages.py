@@ -1,8 +1,8 @@
-"""What a Parquet file unpacks to, from the headers of its pages, before anything is unpacked.
+"""Computes the size that a Parquet file unpacks to from the headers of its pages, without unpacking.
 
-polars takes as much memory for a page as the page's header says, and the sizes in the file's footer may say less. So
-the headers are read here. They are in Thrift's compact protocol (thrift-compact-protocol.md; the fields are those of
-parquet.thrift), of which numbers are kept and texts are passed over.
+polars allocates the size in the header of a page, and the footer of the file may state less. So this module reads the
+page headers. They are in the Thrift compact protocol (thrift-compact-protocol.md; fields of parquet.thrift); numbers
+are parsed and texts skipped.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     _Bytes = bytes | mmap.mmap
 
 _MAGIC: Final = b"PAR1"
-_TAIL: Final = 8  # bytes after the footer: its length, and the magic
+_TAIL: Final = 8  # bytes after the footer: its length and the magic bytes
 _FOOTER_VALUES: Final = 2_000_000  # a column of a row group has about 25
 _PAGE_VALUES: Final = 100  # a header has about 20
-_DEEPEST: Final = 16  # values in values; the format has 6
-_LONGEST_VARINT: Final = 10  # bytes of a number of 64 bits
+_DEEPEST: Final = 16  # levels of nesting; the format has 6
+_LONGEST_VARINT: Final = 10  # bytes of a 64-bit number
 
 # types of the compact protocol
 _YES, _NO, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
@@ -39,17 +39,17 @@ _VALUES = 1
 
 
 class Sizes(NamedTuple):
-    """What a file unpacks to."""
+    """The unpacked sizes of a file."""
 
     packed: int  # bytes of the file
     pages: int  # bytes of its pages, unpacked
-    cells: int  # bytes that polars takes for the cells in them, beside their texts
+    cells: int  # bytes that polars uses for the cells, without their texts
     columns: int
 
     def above(self, times: int = 1) -> int | None:
-        """How many times its size it unpacks to at least, if that is more than a list may; None if it is not.
+        """Return the limit that the file exceeds, as a multiple of its size; None if it is within the limits.
 
-        ``times``: as often as that.
+        ``times``: factor on the limits of an edit list.
         """
         for unpacked, growth in ((self.pages, GROWTH * times), (self.cells, CELL_GROWTH * times)):
             if unpacked > max(FLOOR, growth * self.packed):
@@ -58,7 +58,7 @@ class Sizes(NamedTuple):
 
 
 def sizes(source: Path | bytes) -> Sizes:
-    """Add up the pages of a file. Raises ValueError if it is damaged or no Parquet, OSError if it cannot be read."""
+    """Add up the pages of a file. Raises ValueError if it is damaged or not Parquet, OSError if it cannot be read."""
     with _mapped(source) as data:
         try:
             return _sizes(data)
@@ -95,7 +95,7 @@ def _sizes(data: _Bytes) -> Sizes:
 
 
 def _chunk_size(data: _Bytes, chunk: dict[int, Any]) -> tuple[int, int]:
-    """Bytes and values of a column of a row group: its dictionary and its pages, as far as polars reads them."""
+    """Return bytes and values of a column of a row group: its dictionary, and the pages that polars reads."""
     at = min(chunk[_DATA_AT], chunk.get(_DICTIONARY_AT) or chunk[_DATA_AT])
     end = at + chunk[_CHUNK_PACKED]
     values = unpacked = 0
@@ -113,16 +113,16 @@ def _chunk_size(data: _Bytes, chunk: dict[int, Any]) -> tuple[int, int]:
 
 
 class _Thrift:
-    """Values of the compact protocol, one after another from a place on: numbers, lists, and fields by their number."""
+    """Reads values of the compact protocol from a position: numbers, lists, and fields by number."""
 
     def __init__(self, data: _Bytes, at: int, most: int) -> None:
-        """``most``: values that may be read; ValueError above."""
+        """``most``: maximum number of values; reading more raises ValueError."""
         self._data = data
         self.at = at
         self._left = most
 
     def fields(self, depth: int = 0) -> Iterator[tuple[int, int]]:
-        """Number and type of each field of a struct; whoever takes one reads its value."""
+        """Yield number and type of each field of a struct; the caller must read the value."""
         number = 0
         while head := self._byte():
             delta, kind = head >> 4, head & 0xF
@@ -132,14 +132,14 @@ class _Thrift:
             yield number, kind
 
     def items(self, depth: int = 0) -> Iterator[Any]:
-        """The values of a list."""
+        """Yield the values of a list."""
         head = self._byte()
         size, kind = head >> 4, head & 0xF
         for _ in range(self._varint() if size == 0xF else size):
             yield self._byte() if kind in {_YES, _NO} else self.value(kind, depth)
 
     def value(self, kind: int, depth: int = 0) -> Any:  # noqa: ANN401 - of any type
-        """A value; None for one that is no number, list or struct. Raises ValueError for what the format has not."""
+        """Read a value; None if it is not a number, list or struct. Raises ValueError for an unknown type."""
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
             raise ValueError("too many values")
@@ -153,7 +153,7 @@ class _Thrift:
             case 7:
                 self.at += 8
             case 8:
-                length = self._varint()  # which moves on itself
+                length = self._varint()  # moves ``at``
                 self.at += length
             case 9 | 10:
                 return list(self.items(depth + 1))

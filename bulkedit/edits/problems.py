@@ -1,8 +1,8 @@
-"""What can be wrong with a row, as data, and how it is said.
+"""Problems of rows, and their texts.
 
-A problem has four slots: what (with the row), why likely, what to do. No slot ever carries what stands in a cell: an
-edit list is full of patients' names. A text describes the shape of what is wrong and names columns by their known
-names, or by their letter where the name itself is not known (the header of a file without a header is a patient).
+A problem has a text, a likely cause and a hint. They never contain the text of a cell, because edit lists contain names
+of patients. They name columns by their known names, or by letter if the name is unknown: in a file without a header,
+the first row is a patient.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SET_ASIDE: Final = pl.Schema(
     {
         "row": pl.UInt32(),
-        "column": pl.String(),  # a name bulkedit knows, or null where the problem is the row's
+        "column": pl.String(),  # a known name, or null if the problem is of the whole row
         "code": pl.String(),  # a key of ADVICE; stable
         "problem": pl.String(),
         "likely": pl.String(),
@@ -31,7 +31,7 @@ SET_ASIDE: Final = pl.Schema(
 
 
 class Advice(NamedTuple):
-    """Why a problem likely came about, and what to do; null where there is nothing better than the problem itself."""
+    """The likely cause of a problem, and what to do; None if the text of the problem is enough."""
 
     likely: str | None = None
     hint: str | None = None
@@ -43,7 +43,7 @@ _UIDS = "Fill the columns series_uid and instance_uid."
 ADVICE: Final[dict[str, Advice]] = {
     # which image sets
     "no-selector": Advice(None, "Fill image_set_id, or another of the columns that name image sets."),
-    "many-selectors": Advice(None, "Leave all but one of these columns empty in this row."),
+    "many-selectors": Advice(None, "Clear all but one of these columns in this row."),
     "image-set-id": Advice(
         "The column may have lost its leading zeros in a spreadsheet.", "Save the column as text, or use Parquet."
     ),
@@ -52,13 +52,13 @@ ADVICE: Final[dict[str, Advice]] = {
         "Export the list again with the column as text.",
     ),
     "uid": Advice(None, "A UID is digits and dots, such as 1.2.840.10008.1.2."),
-    # what to do
+    # actions and attributes
     "action": Advice(None, "The actions are set, remove, remove-instance, remove-series and revert."),
     "no-attribute": Advice(None, "Fill the column attribute with a DICOM keyword, such as StudyDescription."),
-    "extra-cell": Advice(None, "Leave that cell empty, or use another action."),
+    "extra-cell": Advice(None, "Clear that cell, or use another action."),
     "attribute": Advice(None, "Use the keyword of DICOM PS3.6, or the eight hex digits of a private element."),
-    "never-editable": Advice("HealthImaging generates it, or it is tied to the pixel data.", "Take the row out."),
-    "level": Advice(None, "Leave the column level empty; the level follows from the attribute."),
+    "never-editable": Advice("HealthImaging generates it, or it depends on the pixel data.", "Delete the row."),
+    "level": Advice(None, "Clear the column level; the attribute determines the level."),
     "level-name": Advice(None, "The levels are Patient, Study, Series and Instance."),
     "no-series-uid": Advice(None, "Fill the column series_uid."),
     "no-instance-uid": Advice(None, _UIDS),
@@ -66,12 +66,12 @@ ADVICE: Final[dict[str, Advice]] = {
     "series-removal": Advice(
         "HealthImaging now removes single instances only.", "Name each instance with remove-instance."
     ),
-    "vr": Advice(None, "Leave the column vr empty, or fill it with a two-letter VR of DICOM PS3.5."),
-    "vr-differs": Advice(None, "The column vr is for private elements only; leave it empty here."),
-    "force": Advice(None, "Fill the column force with true or false, or leave it empty."),
+    "vr": Advice(None, "Clear the column vr, or fill it with a two-letter VR of DICOM PS3.5."),
+    "vr-differs": Advice(None, "The column vr is for private elements only; clear it here."),
+    "force": Advice(None, "Fill the column force with true or false, or clear it."),
     "version": Advice(None, "A version is a whole number from 1."),
-    "order": Advice(None, "An order is a whole number from 0 to 999999999; leave it empty where it does not matter."),
-    "revert-version": Advice(None, "Fill the column value with the version to go back to, such as 1."),
+    "order": Advice(None, "An order is a whole number from 0 to 999999999; clear it if it does not matter."),
+    "revert-version": Advice(None, "Fill the column value with the version to revert to, such as 1."),
     # values
     "value-form": Advice(),
     "value-length": Advice(None, "Shorten the value; `force=True` switches the check off."),
@@ -84,23 +84,23 @@ ADVICE: Final[dict[str, Advice]] = {
         "The program that wrote the workbook has not computed it.", "Open the workbook in a spreadsheet and save it."
     ),
     "cell-merged": Advice(
-        "Of merged cells the first holds the text, though a spreadsheet shows it for all of them.",
+        "In merged cells only the first has the text, but a spreadsheet shows it for all of them.",
         "Unmerge them, and fill in each.",
     ),
     "cell-error": Advice("A formula of the workbook has failed, such as a lookup.", "Correct it, or clear the cell."),
     "datastore-id": Advice(None, "Copy the id from HealthImaging: 32 characters of 0-9 a-z."),
-    "study-wide": Advice(None, "Leave include_study_image_sets empty in this row."),
-    "not-json": Advice(None, "Copy the JSON exactly as the AWS CLI takes it."),
-    "updates": Advice(None, "Copy the JSON exactly as the AWS CLI takes it."),
+    "study-wide": Advice(None, "Clear include_study_image_sets in this row."),
+    "not-json": Advice(None, "Copy the JSON exactly as for the AWS CLI."),
+    "updates": Advice(None, "Copy the JSON exactly as for the AWS CLI."),
     "schema-version": Advice(None, 'The only version is 1.1: start with {"SchemaVersion":1.1.'),
-    "wrong-level": Advice("HealthImaging refuses an attribute below another level than its own.", None),
-    "same-twice": Advice(None, "Use two rows, in the order they are to happen."),
-    "no-edit": Advice(None, "Take the row out, or fill it."),
+    "wrong-level": Advice("HealthImaging refuses an attribute at another level than its own.", None),
+    "same-twice": Advice(None, "Use two rows, in the order of application."),
+    "no-edit": Advice(None, "Delete the row, or fill it."),
     "not-text": Advice(None, "Write the value as text or as a number."),
     "not-an-object": Advice(None, 'Write one JSON object per line, such as {"image_set_id":"…"}.'),
 }
 
-# how DICOM writes what people write otherwise; the hint beside "value-form", by VR
+# the hints of "value-form", by VR
 HINT_OF_VR: Final[dict[str, str]] = {
     "AE": "An AE title is up to 16 characters, without backslash or control characters.",
     "AS": "DICOM writes an age as three digits and D, W, M or Y, for example 042Y.",
@@ -124,18 +124,18 @@ HINT_OF_VR: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class RowCheck:
-    """One thing that can be wrong, for all rows at once: where ``when`` is true (null counts as false)."""
+    """A check of all rows at once; rows fail if ``when`` is true (null is false)."""
 
     code: str
     when: pl.Expr  # Boolean
     text: pl.Expr  # String, evaluated on the failing rows only
-    column: str | pl.Expr | None = None  # its name, where it has one
-    likely: pl.Expr | None = None  # in place of the advice of the code
-    hint: pl.Expr | None = None
+    column: str | pl.Expr | None = None  # name of the column, if it is about one
+    likely: pl.Expr | None = None  # replaces the advice of the code
+    hint: pl.Expr | None = None  # replaces the advice of the code
 
 
 def constant(text: str) -> pl.Expr:
-    """A text that is the same for every row."""
+    """Return a text as an expression."""
     return pl.lit(text, pl.String)
 
 
@@ -145,7 +145,7 @@ def noun_of(count: pl.Expr, one: str, many: str | None = None) -> pl.Expr:
 
 
 def found(frame: pl.DataFrame, checks: Iterable[RowCheck]) -> list[pl.DataFrame]:
-    """Run checks over a frame with the column ``row``; one SET_ASIDE frame for each check that fails somewhere."""
+    """Run checks on a frame with the column ``row``. Returns one SET_ASIDE frame per check that fails for any row."""
     checks = list(checks)
     if frame.is_empty() or not checks:
         return []
@@ -158,7 +158,7 @@ def found(frame: pl.DataFrame, checks: Iterable[RowCheck]) -> list[pl.DataFrame]
 
 
 def report(rows: pl.DataFrame, check: RowCheck) -> pl.DataFrame:
-    """The problems of rows that all fail one check, as a SET_ASIDE frame."""
+    """Return the problems of rows that all fail one check, as a SET_ASIDE frame."""
     advice = ADVICE[check.code]
     return rows.select(
         pl.col("row"),
@@ -171,7 +171,7 @@ def report(rows: pl.DataFrame, check: RowCheck) -> pl.DataFrame:
 
 
 def one(row: int, code: str, problem: str, column: str | None = None, *, hint: str | None = None) -> JsonObject:
-    """One problem as a line of SET_ASIDE, for the parts that work row by row."""
+    """Return one problem as a line of SET_ASIDE, for code that works row by row."""
     advice = ADVICE[code]
     return {
         "row": row,
@@ -184,17 +184,17 @@ def one(row: int, code: str, problem: str, column: str | None = None, *, hint: s
 
 
 def lines(problems: list[JsonObject]) -> pl.DataFrame:
-    """Problems as a SET_ASIDE frame."""
+    """Return problems as a SET_ASIDE frame."""
     return pl.DataFrame(problems, schema=SET_ASIDE, orient="row")
 
 
 def rows_without_edits(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of a wide list whose cells are all empty, as a SET_ASIDE frame; ``rows`` has row UInt32."""
-    text = constant("asks for nothing: it has no cell that is filled.")
+    """Return rows of a wide list whose cells are all empty, as a SET_ASIDE frame. ``rows``: row UInt32."""
+    text = constant("has no edit: all its cells are empty.")
     return report(rows, RowCheck("no-edit", pl.lit(value=True), text))
 
 
 def problem_text(problem: JsonObject) -> str:
-    """A line of SET_ASIDE as the text a user reads: what and where, why likely, what to do."""
+    """Return a line of SET_ASIDE as text for the user: problem with row, likely cause, hint."""
     head = f"Row {problem['row']:,}: {problem['problem']}"
     return "\n".join(str(text) for text in (head, problem["likely"], problem["hint"]) if text)

@@ -1,4 +1,4 @@
-"""The way from a file to its edits: batch by batch, so that memory is for what comes out, not for the way there."""
+"""Reads the edits of a file, batch by batch, so that memory holds little more than the result."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from bulkedit.edits.validation import Cells
 
 _CELL_FAULTS = {
-    "cell-error": "holds an error of the spreadsheet, such as #N/A.",
-    "cell-formula": "holds a formula without a result.",
-    "cell-merged": "is one of several that are merged.",
+    "cell-error": "is an error of the spreadsheet, such as #N/A.",
+    "cell-formula": "is a formula without a result.",
+    "cell-merged": "is merged with others.",
 }
 _FLAGS = {"force": "force", "include_study_image_sets": "includeStudyImageSets"}
 
 
 def read(source: str | Path | IO[bytes], options: ReadOptions) -> EditList:
-    """Read an edit list.
+    """Read an edit list. ``source``: path of a file, or a binary stream.
 
-    Raises `EditListError` where the file as a whole cannot be read. What is wrong with single rows is in
-    ``set_aside``; such rows make no edits.
+    Rows with problems are in ``set_aside`` and make no edits. Raises `EditListError` if the file as a whole cannot be
+    read, and `UsageError` for options.
     """
     name = str(source) if isinstance(source, str | PurePath) else "-"
     try:
@@ -71,23 +71,23 @@ def _table(file: Source, options: ReadOptions) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A batch of a table before it is understood."""
+    """A batch of a table before its cells are read."""
 
-    batch: pl.DataFrame  # as the table has it
-    broken: pl.DataFrame  # SET_ASIDE: rows that cannot be taken for what they hold
+    batch: pl.DataFrame  # as in the table
+    broken: pl.DataFrame  # SET_ASIDE: rows with unreadable cells
     filled: pl.DataFrame  # rows that are not blank, under canonical names
-    whole: pl.DataFrame  # those of them that are not broken
+    whole: pl.DataFrame  # filled rows that are not broken
 
 
 class _Reading:
-    """What has come of a table so far."""
+    """The edits and problems of a table so far."""
 
     def __init__(self, table: Table, options: ReadOptions) -> None:
         self._table = table
         self._options = options
         self._layout: Layout = layout_of(table.header, options)
         _check_kinds(table, self._layout)
-        # a result file that a spreadsheet may have been through
+        # a result file that a spreadsheet may have saved
         self._guarded = self._layout.outcome is not None and isinstance(table, Csv | Excel)
         self._kept = pl.Series("row", list(options.keep_rows), dtype=pl.UInt32)
         self._rows = 0
@@ -107,7 +107,7 @@ class _Reading:
         if not self._rows:
             raise self._no_rows_error()
         return EditList(
-            edits=pl.concat(self._edits, rechunk=True),  # once: polars copies a frame in pieces again and again
+            edits=pl.concat(self._edits, rechunk=True),  # one chunk, or polars copies the pieces again and again
             set_aside=pl.concat(self._problems),
             rows=self._rows,
             form=self._layout.form,
@@ -123,9 +123,9 @@ class _Reading:
     def _no_rows_error(self) -> EditListError:
         if self._applied or self._never_planned:
             return EditListError(
-                "nothing in this result file is left to be planned.",
-                likely="Its edits are applied; rows that were set aside when they were planned hold none.",
-                hint="To plan the applied ones once more: `ignore=outcome`",
+                "this result file has no edits left to plan.",
+                likely="Its edits are applied, and its other rows were set aside by the planner and have no edits.",
+                hint="To plan the applied edits again: `ignore=outcome`",
             )
         return EditListError("the file has a header and no rows.", hint="An edit list has at least one row.")
 
@@ -156,7 +156,7 @@ class _Reading:
             self._raw.append(opened.batch.filter(_is_in(kept)).select("row", **self._names))
 
     def _open(self, batch: pl.DataFrame) -> pl.DataFrame:
-        """The lines of a result file that are still to be planned; all lines of any other list."""
+        """Return the lines of a result file that are not applied yet; all lines of any other list."""
         if self._layout.outcome is None:
             return batch
         outcome, action = pl.col(f"c{self._layout.outcome}"), pl.lit(None, pl.String)
@@ -170,7 +170,7 @@ class _Reading:
         return batch.filter(~(kinds["applied"] | kinds["never_planned"]))
 
     def _filled(self, batch: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
-        """The rows that are not blank, under canonical names; empty text and no text are one: null."""
+        """Return the rows that are not blank, under canonical names; empty text becomes null."""
         texts = pl.col(pl.String)
         batch = batch.with_columns(pl.when(texts != "").then(texts))
         batch = batch.filter(pl.any_horizontal(texts.is_not_null()) | _is_in(broken["row"]))
@@ -179,7 +179,7 @@ class _Reading:
                 raise EditListError(
                     f"column {letter(i)} has no name, and its cells are filled.",
                     where="row 1",
-                    hint="Give the column a name, or take it out.",
+                    hint="Name the column, or delete it.",
                 )
         return batch.select("row", **{name: f"c{i}" for i, name in enumerate(self._layout.names) if name})
 
@@ -194,7 +194,7 @@ class _Reading:
 
 
 def _names_of_raw(header: list[str], layout: Layout) -> dict[str, str]:
-    """The columns of `EditList.raw` beside ``row``, and where they are in a batch."""
+    """Return the columns of `EditList.raw` except ``row``, with their columns in a batch."""
     kept = [i for i, name in enumerate(header) if name and (name != "row" or layout.names[i])]
     return {"row of the file" if header[i] == "row" else header[i]: f"c{i}" for i in kept}
 
@@ -204,24 +204,24 @@ def _is_in(rows: pl.Series) -> pl.Expr:
 
 
 def _check_kinds(table: Table, layout: Layout) -> None:
-    """Refuse columns whose type has lost what the text was, or has no text."""
+    """Refuse columns whose type loses digits or has no text."""
     for i, kind in table.kinds.items():
         name = layout.names[i]
         if name is None:
             continue
         if kind == "date":
             raise EditListError(
-                f"column {name} holds dates or times, not text.",
+                f"column {name} has dates or times, not text.",
                 hint="Write them as text, as DICOM does: YYYYMMDD, HHMMSS.",
             )
         if kind == "nested":
             raise EditListError(
-                f"column {name} holds values that are not plain.",
+                f"column {name} has nested or binary values.",
                 hint="Write them as text: arrays and objects as JSON.",
             )
         if is_identifier_column(name):
             raise EditListError(
-                f"column {name} holds floating-point numbers, not text.",
+                f"column {name} has floating-point numbers, not text.",
                 likely="A missing value has turned whole numbers into floating-point ones; leading zeros are lost.",
                 hint="Export the column as text.",
             )

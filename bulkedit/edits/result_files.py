@@ -1,9 +1,8 @@
-"""The result files of a run as edit lists again: which columns they have, and how a planned value is written.
+"""Result files of a run, which can be read as edit lists again: their columns, and how planned values are written.
 
-A result file is a tidy list with what became of each edit beside it. What is read from its ``value`` and
-``value_json`` is the value that was planned, character for character: text stands in ``value`` as a person would type
-it, and whatever that cannot say for certain (an empty text beside an empty element, control characters, a value that
-its VR forbids) stands in ``value_json`` as the JSON of the metadata document.
+A result file is a tidy list with the outcome of each edit. Its ``value`` and ``value_json`` are the planned value,
+character for character. Text is in ``value``, as a person would type it. Values for which that is ambiguous (empty
+text, control characters, values that the VR forbids) are in ``value_json``, as JSON of the metadata document.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from bulkedit.edits.edit import STORED_VALUE, Action
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# beside the columns of a tidy list; `outcome` and `version_after` tell a result file from other lists
+# added to the columns of a tidy list; `outcome` and `version_after` mark a result file
 OUTCOME: Final = "outcome"
-SATISFIED: Final = "already satisfied"  # the outcome of an edit that held already, so that it was not planned
+SATISFIED: Final = "already satisfied"  # outcome of an edit that was left out of the plan
 MARKS: Final = frozenset({OUTCOME, "version_after"})
 COLUMNS: Final = (
     *("row", OUTCOME, "reason", "message", "call", "made_image_set_id", "version_before", "version_after"),
@@ -30,9 +29,9 @@ COLUMNS: Final = (
 VALUES: Final = ("value", "value_json")
 
 _PLAIN_NUMBER: Final = r"^(?:0|-?[1-9][0-9]*)(?:\.[0-9]+)?$"
-_CONTROL: Final = r"[\x00-\x1f\x7f]|\\u00"  # raw, or as JSON escapes them
-# what a spreadsheet takes for the beginning of a formula (OWASP, CSV injection); a plain number is none. The four
-# fullwidth characters are operators to a spreadsheet that is set to Japanese
+_CONTROL: Final = r"[\x00-\x1f\x7f]|\\u00"  # raw, or escaped in JSON
+# A spreadsheet takes text that begins so for a formula (OWASP, CSV injection), unless it is a plain number. The four
+# fullwidth characters are operators in a Japanese spreadsheet.
 _FORMULA: Final = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
 _GUARDED: Final = r"^'*[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
 
@@ -40,15 +39,15 @@ _GUARDED: Final = r"^'*[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
 def values(edits: pl.LazyFrame, *, spreadsheet: bool) -> pl.LazyFrame:
     """Write planned values as cells: ``value`` and ``value_json``, String.
 
-    ``edits`` has action, attribute, value, vr and revert_to of `bulkedit.edits.edit.EDITS`. With ``spreadsheet`` a text
-    that a spreadsheet would take for a formula goes into ``value_json``, where it begins with a quotation mark.
+    ``edits``: action, attribute, value, vr and revert_to of `bulkedit.edits.edit.EDITS`. With ``spreadsheet``, a text
+    that a spreadsheet would take for a formula is written to ``value_json``, where it begins with a quotation mark.
     """
     facts = dicom.dictionary().lazy().select("attribute", "kind", "multi")
     joined = edits.join(facts, on="attribute", how="left", maintain_order="left")
     private = pl.col("vr").replace_strict(
         {name: str(vr.kind) for name, vr in dicom.VRS.items()}, default=str(ValueKind.STRING), return_dtype=pl.String
     )
-    # the VR of a private element that is removed is not kept: its value says for itself whether it is text
+    # the VR of a removed private element is not stored, but its JSON value shows whether it is text
     kind = pl.coalesce(pl.col("kind").cast(pl.String), private)
     json, many = pl.col("value"), pl.col("multi").fill_null(value=False)
     setting, removing = (pl.col("action") == str(action) for action in (Action.SET, Action.REMOVE))
@@ -73,10 +72,10 @@ def values(edits: pl.LazyFrame, *, spreadsheet: bool) -> pl.LazyFrame:
 
 
 def _text(json: pl.Expr) -> pl.Expr:
-    """The text that a JSON string stands for; null for what is no string, or has control characters."""
+    """Return the text of a JSON string; null if the value is not a string, or has control characters."""
     sound = json.str.starts_with('"') & ~json.str.contains(_CONTROL) & ~json.str.contains(r"\\[bfnrt]")
     inner = pl.when(sound).then(json.str.slice(1, json.str.len_chars() - 2))
-    # of JSON's escapes only those of quotation mark and backslash are left
+    # only the escapes of quotation mark, backslash and slash remain
     return (
         pl.when(inner.str.contains("\\", literal=True))
         .then(inner.str.replace_all(r'\\(["\\/])', "$1"))
@@ -85,10 +84,10 @@ def _text(json: pl.Expr) -> pl.Expr:
 
 
 def guarded(lines: pl.LazyFrame, *, but: Collection[str] = ()) -> pl.LazyFrame:
-    """An apostrophe before each text that a spreadsheet would take for a formula, in all String columns.
+    """Put an apostrophe before each text that a spreadsheet would take for a formula, in all String columns.
 
-    A text that has apostrophes before such a beginning gets one too, so that `unguarded` gives every text back.
-    ``but``: columns that cannot hold such a text, or hold none but numbers.
+    A text with apostrophes before a formula gets another one, so that `unguarded` restores every text. ``but``: columns
+    to skip, because they have no such text.
     """
     texts = [name for name, kind in lines.collect_schema().items() if kind == pl.String and name not in but]
     return lines.with_columns(
@@ -101,7 +100,7 @@ def guarded(lines: pl.LazyFrame, *, but: Collection[str] = ()) -> pl.LazyFrame:
 
 
 def unguarded(name: str) -> pl.Expr:
-    """A column of texts as they were before `guarded`."""
+    """Return a column of texts as it was before `guarded`."""
     text = pl.col(name)
     is_guarded = text.str.starts_with("'") & text.str.contains(_GUARDED)
     return pl.when(is_guarded).then(text.str.slice(1)).otherwise(text).alias(name)

@@ -1,4 +1,4 @@
-"""Bytes that must be UTF-8 text, and text that must be JSON: what is let in, and errors that quote nothing."""
+"""Strict checks of UTF-8 and JSON, whose errors quote nothing of the text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from bulkedit._json import Json, JsonObject
 
-DEEPEST: Final = 64  # arrays and objects in one another; a sequence of DICOM takes two of them
-_TOO_DEEP: Final = "it is nested too deep"
+DEEPEST: Final = 64  # levels of arrays and objects; a DICOM sequence has two
+_TOO_DEEP: Final = "it is nested too deeply"
 
 
 def check_text(block: bytes, row_of: Callable[[int], int]) -> None:
-    """Hold a block against UTF-8 and NUL; ``row_of`` tells the row of a position in the block."""
+    """Raise EditListError if a block is not UTF-8 or has a NUL. ``row_of``: returns the row of a position."""
     bad = _first_not_utf8(block)
     if bad is not None:
         raise EditListError(
@@ -33,7 +33,7 @@ def check_text(block: bytes, row_of: Callable[[int], int]) -> None:
         raise EditListError(
             "it has a NUL byte.",
             where=f"row {row_of(nul):,}",
-            likely="The file may be damaged, or no text at all.",
+            likely="The file may be damaged, or may not be text.",
             hint="Export the list again.",
         )
 
@@ -49,21 +49,21 @@ def _first_not_utf8(block: bytes) -> int | None:
 
 
 class _RefusedError(ValueError):
-    """JSON that Python would read; the text quotes nothing of it."""
+    """JSON that Python accepts and this module refuses. The text quotes nothing of it."""
 
 
 def strict_json(text: str) -> Json:
-    """Parse JSON as RFC 8259 has it.
+    """Parse JSON by RFC 8259.
 
-    ValueError, whose text quotes nothing of the JSON, also for NaN, numbers that no float or integer holds, a key
-    given twice, half of a surrogate pair (it is no character) and nesting that no document has.
+    Raises ValueError, with a text that quotes nothing of the JSON. Also for NaN, numbers out of range, duplicate keys,
+    half of a surrogate pair (it is not a character) and nesting deeper than `DEEPEST`.
     """
     try:
         value: Json = json.loads(
             text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_key_twice
         )
         if _is_deep(text, value):
-            raise _RefusedError(_TOO_DEEP)  # noqa: TRY301 - as the parser's own refusals
+            raise _RefusedError(_TOO_DEEP)  # noqa: TRY301 - handled like the parser's own errors
         if "\\u" in text:
             json_text(value).encode()
     except json.JSONDecodeError as error:
@@ -71,18 +71,18 @@ def strict_json(text: str) -> Json:
     except RecursionError:
         what = _TOO_DEEP
     except UnicodeEncodeError:
-        what = "it holds half of a character"
+        what = "it has half of a surrogate pair"
     except _RefusedError as error:
         what = str(error)
     except ValueError:
-        what = "a number in it is too long"  # Python reads whole numbers of up to 4,300 digits
+        what = "a number in it is too long"  # Python parses whole numbers of up to 4,300 digits
     else:
         return value
     raise ValueError(what)
 
 
 def _is_deep(text: str, value: Json) -> bool:
-    """Whether it is nested deeper than `DEEPEST`: what writes it again goes down as Python's stack allows."""
+    """Whether a value is nested deeper than `DEEPEST`, which could exhaust the stack when it is written again."""
     if len(text) < 2 * DEEPEST or text.count("[") + text.count("{") <= DEEPEST:
         return False
     level = [value]
@@ -94,7 +94,7 @@ def _is_deep(text: str, value: Json) -> bool:
 
 
 def _no_constant(_: str) -> None:
-    raise _RefusedError("NaN and infinities are no JSON")
+    raise _RefusedError("NaN and infinities are not valid JSON")
 
 
 def _finite(text: str) -> float:
@@ -107,5 +107,5 @@ def _finite(text: str) -> float:
 def _no_key_twice(pairs: list[tuple[str, Json]]) -> JsonObject:
     keyed = dict(pairs)
     if len(keyed) < len(pairs):
-        raise _RefusedError("a key is given twice")
+        raise _RefusedError("it has a duplicate key")
     return keyed

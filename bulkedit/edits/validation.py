@@ -1,4 +1,4 @@
-"""From cells to edits: what each cell asks for, whether the service allows it, and its place in the edits' frame."""
+"""Converts cells to edits, and checks them against the rules of the service."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from bulkedit.dicom import dictionary as dicom
 
-_SUGGESTED_NAMES = 50  # distinct unknown names of a batch that are looked up; a list with more has another fault
+_SUGGESTED_NAMES = 50  # distinct unknown names per batch that get a suggestion
 
 _action = pl.col("action")
-_named_action = _action.str.to_lowercase().cast(ACTION, strict=False)  # null where there is no such action
+_named_action = _action.str.to_lowercase().cast(ACTION, strict=False)  # null if the action is unknown
 _REMOVALS = [Action.REMOVE_INSTANCE, Action.REMOVE_SERIES]
 _on_attribute = _action.is_in([Action.SET, Action.REMOVE])
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """What comes of a batch: edits, and problems as SET_ASIDE frames."""
+    """The result of a batch: edits, and problems as SET_ASIDE frames."""
 
     edits: pl.DataFrame
     problems: list[pl.DataFrame]
@@ -38,10 +38,10 @@ class Cells:
 def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> Cells:
     """Check and type cells.
 
-    ``cells`` has what `rows.common` makes, ``study_wide`` Boolean, and String columns ``action``, ``attribute``,
-    ``value``, ``level``, ``vr`` as they stand in the file, null where empty; in the wide form the attribute is a
-    column's name. Where it has ``json`` or ``value_json``, the values there are typed and checked already. Cells of
-    one row that has a problem still make edits here: the caller drops what belongs to a row with any problem.
+    ``cells``: the columns of `common_columns.common`, ``study_wide`` Boolean, and String columns ``action``,
+    ``attribute``, ``value``, ``level`` and ``vr`` as in the file, null if empty; in the wide form ``attribute`` is the
+    name of the column. Values in ``json`` or ``value_json`` are typed and checked already. Rows with a problem still
+    make edits here; the caller drops them.
     """
     problems = found(cells, [_action_check()])
     cells = cells.with_columns(
@@ -60,7 +60,7 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
 
 def _action_check() -> RowCheck:
     unknown = _named_action.is_null() & _action.is_not_null()
-    return RowCheck("action", unknown, constant("action is none that bulkedit knows."), "action")
+    return RowCheck("action", unknown, constant("action is unknown."), "action")
 
 
 def _checks(rules: dicom.ServiceRules, *, exact: bool) -> list[RowCheck]:
@@ -68,7 +68,7 @@ def _checks(rules: dicom.ServiceRules, *, exact: bool) -> list[RowCheck]:
 
 
 def _shape_checks(*, exact: bool) -> list[RowCheck]:
-    """Which cells go with which action."""
+    """Check which cells are filled for each action."""
     revert, instance, series = (
         _action == str(a) for a in (Action.REVERT, Action.REMOVE_INSTANCE, Action.REMOVE_SERIES)
     )
@@ -87,7 +87,7 @@ def _shape_checks(*, exact: bool) -> list[RowCheck]:
         RowCheck(
             "no-attribute", _on_attribute & pl.col("attribute").is_null(), constant("attribute is empty."), "attribute"
         ),
-        RowCheck("revert-version", bad_version, constant("value is not the version to go back to."), "value"),
+        RowCheck("revert-version", bad_version, constant("value is not the version to revert to."), "value"),
         RowCheck(
             "no-series-uid",
             series & pl.col("series_uid").is_null(),
@@ -104,7 +104,7 @@ def _shape_checks(*, exact: bool) -> list[RowCheck]:
             RowCheck(
                 "extra-cell",
                 when & pl.col(name).is_not_null(),
-                pl.format("{} is filled, and {} takes none.", constant(name), _action.cast(pl.String)),
+                pl.format("{} is filled, but {} does not use it.", constant(name), _action.cast(pl.String)),
                 name,
             )
             for name, when in superfluous.items()
@@ -113,7 +113,7 @@ def _shape_checks(*, exact: bool) -> list[RowCheck]:
 
 
 def _target_version() -> pl.Expr:
-    """What a revert goes back to, as it stands in the cell."""
+    """Return the target version of a revert, as in the cell."""
     return pl.when(_action == str(Action.REVERT)).then("value").str.strip_chars()
 
 
@@ -135,24 +135,24 @@ def _attribute_checks() -> list[RowCheck]:
         RowCheck(
             "level-name",
             pl.col("level").is_not_null() & given.is_null(),
-            constant("level is none that DICOM has."),
+            constant("level is not a DICOM level."),
             "level",
         ),
         RowCheck("level", given != home, pl.format("{} is at {} level.", what, home), "level"),
-        RowCheck("vr", private & ~pl.col("vr").is_in(list(PRIVATE)), constant("vr is none that DICOM has."), "vr"),
+        RowCheck("vr", private & ~pl.col("vr").is_in(list(PRIVATE)), constant("vr is not a VR of DICOM."), "vr"),
         RowCheck(
             "vr-differs",
             ~private
             & pl.col("vr").is_not_null()
             & ~pl.col("known_standard_vr").str.contains(pl.col("vr"), literal=True),
-            pl.format("vr is not that of {}.", label),
+            pl.format("vr is not the VR of {}.", label),
             "vr",
         ),
     ]
 
 
 def _place_checks() -> list[RowCheck]:
-    """Which cells an attribute of the Series or Instance level needs."""
+    """Check the UIDs that an attribute of the Series or Instance level needs."""
     level, label = pl.col("known_level"), pl.col("known_label")
     on_instance = _on_attribute & (level == "Instance")
     no_series, no_instance = pl.col("series_uid").is_null(), pl.col("instance_uid").is_null()
@@ -201,7 +201,7 @@ def _force_checks(rules: dicom.ServiceRules) -> list[RowCheck]:
             constant(
                 "include_study_image_sets is for the Patient and Study level only."
                 if rules.study_wide
-                else f"the service of {rules.version} knows no include_study_image_sets."
+                else f"the service of {rules.version} does not have include_study_image_sets."
             ),
             "include_study_image_sets",
         )
@@ -213,7 +213,7 @@ def _force_checks(rules: dicom.ServiceRules) -> list[RowCheck]:
 
 
 def _unknown_attributes(cells: pl.DataFrame) -> list[pl.DataFrame]:
-    """Names that are no attribute, with what they may stand for."""
+    """Report unknown attributes, with similar names."""
     unknown = cells.filter(_on_attribute & pl.col("attribute").is_not_null() & pl.col("known_attribute").is_null())
     if unknown.is_empty():
         return []
@@ -228,7 +228,7 @@ def _unknown_attributes(cells: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, list[pl.DataFrame]]:
-    """The JSON text of each cell, and the cells that have none."""
+    """Return the JSON text of each cell, and problems of cells that cannot be typed."""
     identifying = pl.when((_action == str(Action.SET)) & pl.col("known_identifier")).then("value")
     damaged = cells.select(is_damaged(identifying).fill_null(value=False)).to_series()
     private_spec = pl.col("vr").replace_strict(
@@ -237,7 +237,7 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, 
     columns = cells.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("i"),
         "value",
-        # what stands in the store may break any rule, and is to be removed as it stands
+        # a stored value may break any rule, and must be removed as it is
         (pl.col("force") | (_action == str(Action.REMOVE))).alias("lenient"),
         pl.when(_on_attribute & pl.col("value").is_not_null() & ~pl.lit(damaged))
         .then(pl.when(pl.col("known_private")).then(private_spec).otherwise(pl.col("known_spec")))
@@ -265,7 +265,7 @@ def _of_vr(fault: pl.DataFrame, vr: str | None) -> pl.DataFrame:
 
 
 def _column(*, wide: bool) -> pl.Expr:
-    """The column that a value stands in."""
+    """Return the column of a value."""
     return pl.col("attribute") if wide else constant("value")
 
 
@@ -275,7 +275,7 @@ def _damaged_check(damaged: pl.Expr, *, wide: bool) -> RowCheck:
 
 
 def _faulty(cells: pl.DataFrame, faults: Sequence[pl.DataFrame], *, wide: bool) -> list[pl.DataFrame]:
-    """What `values.typed` found, as problems."""
+    """Return the faults of `values.typed` as problems."""
     if not faults:
         return []
     each = pl.concat(faults).unique("i", keep="first", maintain_order=True).sort("i")

@@ -1,8 +1,8 @@
-"""From the text of a cell to the JSON that stands in the metadata document, for a whole column at once.
+"""Converts the text of cells to the JSON of the metadata document, for a whole column at once.
 
-Texts, DS and IS are JSON strings; US, SS, UL, SL, UV, SV, FL and FD are numbers; an attribute whose VM is not 1 holds
-an array, whose values the text separates by a backslash. Arrays and sequences may be written as JSON text; only those
-are looked at one by one.
+Texts, DS and IS are JSON strings; US, SS, UL, SL, UV, SV, FL and FD are numbers. An attribute whose VM is not 1 is an
+array; its values are separated by backslashes. Arrays and sequences may also be JSON text, which is parsed cell by
+cell.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 _ESCAPES: Final = {chr(i): json.dumps(chr(i))[1:-1] for i in (*range(32), ord('"'), ord("\\"))}
 _SPECIAL: Final = r'["\\\x00-\x1f]'
-_INTEGER: Final = r" *[+-]?[0-9]{1,38} *"  # what a 128-bit integer surely holds
+_INTEGER: Final = r" *[+-]?[0-9]{1,38} *"  # always fits into a 128-bit integer
 _FLOAT: Final = r" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})? *"
 _JSON_NUMBER: Final = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
 
-# what stands in a cell and cannot be typed: `i` UInt32 (the place in the column), a key of ADVICE, and why
+# cells that cannot be typed: position in the column, a key of ADVICE, and the reason
 FAULTS: Final[dict[str, type[pl.DataType]]] = {"i": pl.UInt32, "code": pl.String, "why": pl.String}
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A column of JSON text, and what is wrong with some of its cells."""
+    """A column of JSON text, and the faults of its cells."""
 
-    json: pl.Series  # String, one for each cell; of no use where there is a fault
+    json: pl.Series  # String, one per cell; undefined if the cell has a fault
     faults: list[pl.DataFrame]  # schema FAULTS
 
 
 def typed(column: pl.DataFrame, spec: Spec) -> Typed:
     """Type the cells of attributes that share a spec.
 
-    ``column`` has ``i`` UInt32, ``value`` String without nulls and ``lenient`` Boolean: what a lenient cell breaks of
-    the VR's form, length, range and multiplicity is let pass, as long as it can be written as JSON at all.
+    ``column``: ``i`` UInt32, ``value`` String without nulls, ``lenient`` Boolean. A lenient cell may break the form,
+    length, range and multiplicity of the VR, if it can be written as JSON.
     """
     if spec.rule.kind is ValueKind.SEQUENCE:
         return _one_by_one(column, spec)
@@ -61,28 +61,28 @@ def typed(column: pl.DataFrame, spec: Spec) -> Typed:
 
 
 def is_plain(value: str, *, free: pl.Expr, longest: pl.Expr) -> pl.Expr:
-    """Whether nothing can be wrong with a text, and nothing in it needs to be escaped: what `typed` need not see.
+    """Whether a text is certainly valid and needs no escaping, so that `typed` can be skipped.
 
-    ``free``, ``longest``: `Spec.free` and `Spec.longest` of each cell. False where one of them is not known.
+    ``free``, ``longest``: `Spec.free` and `Spec.longest` of each cell. False if one of them is unknown.
     """
     short = (pl.col(value).str.len_chars() <= longest).fill_null(longest.is_null())
     return (free & short & pl.col(value).str.contains(f"^(?:{dicom.PLAIN_TEXT})$")).fill_null(value=False)
 
 
 def as_strings(texts: pl.Series) -> pl.Series:
-    """Texts in which JSON demands no escape as JSON strings; null where there is none."""
+    """Return texts that need no escaping as JSON strings; null stays null."""
     return texts.to_frame("").select(pl.format('"{}"', pl.first())).to_series()
 
 
 def quoted(texts: pl.Series) -> pl.Series:
-    """Texts as JSON strings; only what JSON demands is escaped."""
+    """Return texts as JSON strings; only characters that JSON forbids are escaped."""
     if texts.str.contains(_SPECIAL).any():
         texts = texts.str.replace_many(list(_ESCAPES), list(_ESCAPES.values()))
     return as_strings(texts)
 
 
 def _single(column: pl.DataFrame, spec: Spec) -> Typed:
-    """One value a cell."""
+    """Type cells of one value."""
     if spec.rule.kind in {ValueKind.STRING, ValueKind.BINARY}:
         return Typed(quoted(column["value"]), _faults(column, _text_checks(spec)))
     whole = spec.rule.kind is ValueKind.INTEGER
@@ -100,7 +100,7 @@ def _integer(text: pl.Expr) -> pl.Expr:
 
 
 def _float(text: pl.Expr) -> pl.Expr:
-    """A number as written where JSON writes it so, otherwise in its shortest form; null where it is not finite."""
+    """Return a number as written if that is valid JSON, else in its shortest form; null if it is not finite."""
     number = text.cast(pl.Float64, strict=False)
     return pl.when(number.is_finite()).then(
         pl.when(text.str.contains(_JSON_NUMBER)).then(text).otherwise(number.cast(pl.String))
@@ -108,7 +108,7 @@ def _float(text: pl.Expr) -> pl.Expr:
 
 
 def _multi(column: pl.DataFrame, spec: Spec) -> Typed:
-    """Several values a cell, separated by backslashes."""
+    """Type cells of several values, separated by backslashes."""
     parts = column.with_columns(pl.col("value").str.split("\\")).explode("value")
     each = _single(parts, spec)
     joined = parts.select("i", json=each.json).group_by("i", maintain_order=True).agg(pl.col("json").str.join(","))
@@ -117,7 +117,7 @@ def _multi(column: pl.DataFrame, spec: Spec) -> Typed:
     return Typed(json_arrays, [*each.faults, *_faults(column, [_count_check(count, spec)])])
 
 
-# -- what can be wrong with a cell --------------------------------------------------------------------------------
+# -- checks of cells ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class _Rule:
 
 
 def _faults(column: pl.DataFrame, rules: list[_Rule]) -> list[pl.DataFrame]:
-    """The first rule that each cell breaks, unless the cell is lenient."""
+    """Return the cells that break a rule, without lenient ones."""
     faults = []
     for rule in rules:
         broken = column.filter(~pl.col("lenient") & rule.broken)
@@ -146,18 +146,18 @@ def _text_checks(spec: Spec) -> list[_Rule]:
         rules.append(_Rule("value-length", length > spec.longest, why))
     if spec.rule.pattern:
         sound = value.str.contains(f"^(?:{spec.rule.pattern})$") | (value == "")
-        rules.append(_Rule("value-form", ~sound, pl.lit(f"is not of the form of VR {spec.vr}.")))
+        rules.append(_Rule("value-form", ~sound, pl.lit(f"does not have the form of VR {spec.vr}.")))
     return rules
 
 
 def _number_checks(spec: Spec) -> list[_Rule]:
     name = "a whole number" if spec.rule.kind is ValueKind.INTEGER else "a number"
-    rules = [_Rule("value-form", pl.col("json").is_null(), pl.lit(f"is not {name}, as VR {spec.vr} asks."))]
+    rules = [_Rule("value-form", pl.col("json").is_null(), pl.lit(f"is not {name}, as VR {spec.vr} requires."))]
     if spec.rule.bounds:
         low, high = spec.rule.bounds
         number = pl.col("json").cast(pl.Int128)
         outside = ~number.is_between(pl.lit(low, pl.Int128), pl.lit(high, pl.Int128))
-        rules.append(_Rule("value-range", outside, pl.lit(f"is not from {low} to {high}, as VR {spec.vr} asks.")))
+        rules.append(_Rule("value-range", outside, pl.lit(f"is not from {low} to {high}, as VR {spec.vr} requires.")))
     return rules
 
 
@@ -166,7 +166,7 @@ def _count_check(count: pl.Expr, spec: Spec) -> _Rule:
     wrong = (count < low) | ((count - low) % step != 0)
     if high is not None:
         wrong |= count > high
-    return _Rule("value-count", wrong, pl.format("has {} values, and its VM is {}.", count, pl.lit(spec.vm)))
+    return _Rule("value-count", wrong, pl.format("has {} values, but its VM is {}.", count, pl.lit(spec.vm)))
 
 
 # -- values written as JSON ---------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def _one_by_one(column: pl.DataFrame, spec: Spec) -> Typed:
 
 
 def _from_json(text: str, spec: Spec, *, lenient: bool) -> tuple[str | None, str | None, str | None]:
-    """JSON text as (compact JSON text, code of the fault, why)."""
+    """Parse JSON text to (compact JSON text, code of the fault, reason)."""
     code = "value-json" if spec.multi else "value-sequence"
     try:
         value = strict_json(text)
@@ -196,7 +196,7 @@ def _from_json(text: str, spec: Spec, *, lenient: bool) -> tuple[str | None, str
         return None, code, "is not a JSON array of objects."
     attribute = dicom.Attribute("", 0, spec.vr or "UN", spec.vm, dicom.Level.INSTANCE)
     why = None if lenient else dicom.why_unfit(attribute, value)
-    return json_text(value), code if why else None, f"is not fit: {why}." if why else None
+    return json_text(value), code if why else None, f"is invalid: {why}." if why else None
 
 
 def _is_sequence(value: Json) -> bool:
