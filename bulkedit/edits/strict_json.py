@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bulkedit._json import Json, JsonObject
 
 DEEPEST: Final = 64  # levels of arrays and objects; a DICOM sequence has two
-_TOO_DEEP: Final = "it is nested too deeply"
+_TOO_DEEP: Final = "it is nested too deep"
 
 
 def check_text(block: bytes, row_of: Callable[[int], int]) -> None:

@@ -132,7 +132,7 @@ LISTS: Final = [
     _list("csv: 1,000,000 columns", files.columns, files.csv, "more than 6,000 columns"),
     _list("csv: 2,700 rows of 6,000 empty cells", files.empty_cells, files.csv, "2,700 rows of 2,700"),
     _list("jsonl: nested 200,000 deep", files.nested_line, files.jsonl, "nested too deep"),
-    _list("jsonl: 5,900 keys, one a line", files.keys, files.jsonl, "few keys in common"),
+    _list("jsonl: 5,900 keys, one a line", files.keys, files.jsonl, "few common keys"),
     _list("parquet: a cell of 10 MB in 1,000,000 rows", files.long_cell, files.records, "a cell of more than 1 MiB"),
     _list("parquet: a cell of 30 kB in 1,000,000 rows", files.shared_cell, files.records, _MANY),
     _list("parquet: pages of 40 MB, declared as 1 B", files.large_pages, files.records, _MUCH),

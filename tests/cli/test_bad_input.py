@@ -42,7 +42,7 @@ FILES: dict[str, tuple[str, str | bytes, str, str]] = {
     # missing or duplicate columns
     "no selector": ("e.csv", f"attribute,value\nPatientName,{CANARY}\n", "row 1", "no column says which image sets"),
     "nothing to do": ("e.csv", f"image_set_id\n{ID}\n", "row 1", "no column says what to edit"),
-    "value without attribute": ("e.csv", f"image_set_id,value\n{ID},{CANARY}\n", "row 1", "goes with attribute"),
+    "value without attribute": ("e.csv", f"image_set_id,value\n{ID},{CANARY}\n", "row 1", "needs a column attribute"),
     "unknown column": (
         "e.csv",
         f"image_set_id,PatientNam\n{ID},{CANARY}\n",
@@ -62,12 +62,12 @@ FILES: dict[str, tuple[str, str | bytes, str, str]] = {
     "not UTF-8": ("e.csv", tidy(ID, "set", "PatientName", "Müller").encode("latin-1"), "row 3", "it is not UTF-8"),
     "a cell too few": ("e.csv", tidy(ID, "set", "PatientName", CANARY, "", ""), "row 3", "has 6 cells"),
     "a cell too many": ("e.csv", tidy(ID, "set", "PatientName", CANARY, "", "", "", ""), "row 3", "has 8 cells"),
-    "CSV named Parquet": ("e.parquet", tidy(), "e.parquet", "does not hold parquet"),
-    "CSV named Excel": ("e.xlsx", tidy(), "e.xlsx", "does not hold xlsx"),
-    "CSV named gzip": ("e.csv.gz", tidy(), "e.csv.gz", "does not hold csv.gz"),
+    "CSV named Parquet": ("e.parquet", tidy(), "e.parquet", "is not parquet"),
+    "CSV named Excel": ("e.xlsx", tidy(), "e.xlsx", "is not xlsx"),
+    "CSV named gzip": ("e.csv.gz", tidy(), "e.csv.gz", "is not csv.gz"),
     "gzip named CSV": ("e.csv", gzip.compress(tidy().encode()), "e.csv", "holds gzip, not csv"),
     "gzip cut short": ("e.csv.gz", gzip.compress(tidy().encode())[:40], "e.csv.gz", "cut short"),
-    "no suffix": ("edits", tidy(), "edits", "its suffix tells no format"),
+    "no suffix": ("edits", tidy(), "edits", "its suffix is unknown"),
     # rows
     "a short id": ("e.csv", tidy(CANARY, "set", "PatientName", CANARY, "", "", ""), "Row 3", "32 characters"),
     "an upper-case id": ("e.csv", tidy(ID.upper(), "set", "PatientName", "x", "", "", ""), "Row 3", "32 characters"),
@@ -168,7 +168,7 @@ def test_all_rows_that_are_wrong_are_said_at_once_those_of_one_kind_together(she
     texts = [line.partition(":")[0] for line in lines if line.startswith(("Row", "…"))]
     assert texts == [*(f"Row {number}" for number in range(2, 7)), "… and 1,195 more like these.", "Row 1,202"]
     assert lines.count("The column may have lost its leading zeros in a spreadsheet.") == 1
-    assert lines[-1] == "Mend the list, or go on without these rows: --bad-rows bad.csv"
+    assert lines[-1] == "Correct the list, or plan it without these rows: --bad-rows bad.csv"
 
 
 def test_a_file_that_does_not_exist_is_said(shell: Shell) -> None:

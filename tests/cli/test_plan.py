@@ -125,7 +125,7 @@ def test_a_folder_that_exists_is_refused_and_left_alone(shell: Shell, edits: Pat
     else:
         there.write_text("mine")
     result = shell.run("plan", edits, "-o", "p")
-    assert (result.exit_code, result.stderr.splitlines()[0]) == (2, "error: p: there is something there already.")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (2, "error: p: this folder exists already.")
     assert sorted(file.name for file in shell.folder.iterdir()) == [edits.name, "p"]
     assert there.read_text() == "mine" if kind == "file" else list(there.iterdir()) == []
 
@@ -140,7 +140,7 @@ def test_without_a_data_store_nothing_is_planned(shell: Shell, edits: Path) -> N
     result = shell.run("plan", edits, env={"BULKEDIT_DATASTORE": None})
     assert (result.exit_code, result.stderr) == (
         2,
-        "error: no data store is named.\nGive it: --datastore ID\n",
+        "error: no data store is named.\nName it: --datastore ID\n",
     )
 
 
@@ -257,7 +257,7 @@ def test_an_order_column_says_which_row_comes_last(shell: Shell, orders: tuple[s
     edits = shell.write("e.csv", "\n".join(["image_set_id,attribute,value,order", *rows]) + "\n")
     result = shell.run("apply", edits, "--yes")
     if last is None:
-        assert (result.exit_code, "wants something else" in result.stderr) == (2, True)
+        assert (result.exit_code, "changes StudyDescription of this image set otherwise" in result.stderr) == (2, True)
     else:
         assert (result.exit_code, shell.stored(image_set_id)) == (0, (2, last))
 

@@ -210,7 +210,7 @@ class TestAgain:
         for name in ("succeeded", "unprocessed"):
             result = shell.run("plan", f"out/{name}.csv")
             assert result.exit_code == 2
-            assert "nothing in this result file is left to be planned." in result.stderr
+            assert "this result file has no edits left to plan." in result.stderr
         result = shell.run("plan", "out/succeeded.csv", "--ignore-column", "outcome", "--json")
         assert result.json[0]["edits"] == 2
 

@@ -58,7 +58,7 @@ def test_what_holds_is_left_out_and_every_row_is_reported(shell: Shell, image_se
     assert not lines["superseded"].any()
     assert lines["call"].null_count() == 2
     again = shell.run("plan", "csv/succeeded.csv", "-o", "again")
-    assert "nothing in this result file is left to be planned" in again.stderr
+    assert "this result file has no edits left to plan" in again.stderr
     assert shell.run("verify", "r").exit_code == EXIT_OK
     assert shell.run("revert", "r", "-o", "back").exit_code == EXIT_OK
 

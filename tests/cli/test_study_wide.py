@@ -230,7 +230,7 @@ class TestTorn:
             ("study-inconsistent", [5], 0)
         ]
         text = shell.run("plan", path, *words).stdout
-        assert "Warning (row 5): the study will have primary image sets that differ" in text
+        assert "Warning (row 5): the primary image sets of the study will differ" in text
         assert "Revert or edit all image sets of the study, or none." in text
         applied = shell.run("apply", path, *words, "--yes", "--run", "r", "--json")
         assert (applied.exit_code, "Warning (row 5)" in applied.stderr) == (0, True)

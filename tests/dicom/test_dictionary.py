@@ -35,7 +35,7 @@ def test_an_attribute_is_known_by_keyword_and_a_private_one_by_its_tag() -> None
         ("ReferencedSeriesSequence", [{"SeriesInstanceUID": 1}], "in SeriesInstanceUID: VR UI is text"),
         ("ReferencedSeriesSequence", [{}, "1.2"], "a sequence is an array of objects"),
         ("ReferencedSeriesSequence", {"SeriesInstanceUID": "1.2"}, "a sequence is an array of objects"),
-        ("ReferencedSeriesSequence", [{"no keyword": 1}], "it holds a key that is neither a DICOM keyword"),
+        ("ReferencedSeriesSequence", [{"no keyword": 1}], "it has a key that is neither a DICOM keyword"),
     ],
 )
 def test_why_a_value_is_not_one_that_the_attribute_can_hold(name: str, value: Json, why: str | None) -> None:

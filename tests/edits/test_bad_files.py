@@ -63,7 +63,7 @@ BAD_CSV: dict[str, tuple[str | bytes, str | None, str]] = {
     "short-and-long-row": (HEAD + f"{A}\n{A},{CANARY},c\n", "row 2", "1 cell"),
     "short-row-after-a-cell-of-two-lines": (HEAD + f'{A},"{CANARY},\n,,"\n{A}\n', "row 3", "1 cell"),
     "last-row-cut-short": (HEAD + f"{A},{CANARY}\n{A[:5]}", "row 3", "1 cell"),
-    "quote-never-closed": (HEAD + f'{A},{CANARY}\n{A},"{CANARY}\n{A},x\n', "row 3", "no partner"),
+    "quote-never-closed": (HEAD + f'{A},{CANARY}\n{A},"{CANARY}\n{A},x\n', "row 3", "not closed"),
     "quote-closed-rows-later": (HEAD + f'{A},"{CANARY}\n{A},"x"\n', "row 2", "quotation mark inside a cell"),
     "quote-inside-a-cell": (HEAD + f'{A},5" {CANARY} 6"\n', "row 2", "quotation mark inside a cell"),
     "text-after-a-quote": (HEAD + f'{A},"x" {CANARY}\n', "row 2", "quotation mark inside a cell"),
@@ -85,9 +85,9 @@ BAD_CSV: dict[str, tuple[str | bytes, str | None, str]] = {
     ),
     "two-forms": (f"image_set_id,attribute,value,PatientName\n{A},x,{CANARY},y\n", "row 1", "different forms"),
     "updates-and-attributes": (f"image_set_id,updates,PatientName\n{A},x,{CANARY}\n", "row 1", "different forms"),
-    "value-without-attribute": (f"image_set_id,value\n{A},{CANARY}\n", "row 1", "value goes with attribute"),
+    "value-without-attribute": (f"image_set_id,value\n{A},{CANARY}\n", "row 1", "value needs a column attribute"),
     "attribute-without-value": (f"image_set_id,attribute\n{A},PatientName\n", "row 1", "value or action"),
-    "version-without-updates": (f"image_set_id,latest_version_id\n{A},1\n", "row 1", "goes with updates"),
+    "version-without-updates": (f"image_set_id,latest_version_id\n{A},1\n", "row 1", "needs a column updates"),
     "endless-column-name": (f"image_set_id,{CANARY * 20_000}\n{A},x\n", "row 1", "too long"),
     "many-unknown-columns": ("image_set_id" + f",{CANARY}" * 5_000 + "\n", "row 1", "and others have names"),
     "very-many-columns": ("image_set_id" + f",{CANARY}" * 6_000 + "\n", "row 1", "more than 6,000 columns"),
@@ -114,18 +114,18 @@ def test_a_bad_csv_file_is_an_error_with_its_place(name: str) -> None:
 
 
 BAD_FILES: dict[str, tuple[str, bytes, str]] = {
-    "csv.gz-of-text": ("csv.gz", as_csv([{"image_set_id": A}]), "does not hold csv.gz"),
+    "csv.gz-of-text": ("csv.gz", as_csv([{"image_set_id": A}]), "is not csv.gz"),
     "csv.gz-cut-short": ("csv.gz", gzip.compress(HEAD.encode() * 99)[:-9], "damaged or cut short"),
     "csv.gz-damaged": ("csv.gz", gzip.compress(HEAD.encode() * 99)[:-4] + b"abcd", "damaged or cut short"),
-    "parquet-of-text": ("parquet", HEAD.encode(), "does not hold parquet"),
+    "parquet-of-text": ("parquet", HEAD.encode(), "is not parquet"),
     "parquet-cut-short": ("parquet", parquet(PatientName=["x"])[:-20], "damaged or cut short"),
     "parquet-damaged": ("parquet", b"PAR1" + bytes(100) + parquet(PatientName=["x"])[104:], "damaged or cut short"),
     "parquet-of-dates": ("parquet", parquet(StudyDate=[dt.date(2024, 3, 11)]), "StudyDate holds dates"),
-    "parquet-of-times": ("parquet", parquet(StudyTime=[dt.time(14, 25)]), "StudyTime holds dates or times"),
+    "parquet-of-times": ("parquet", parquet(StudyTime=[dt.time(14, 25)]), "StudyTime has dates or times"),
     "parquet-of-lists": ("parquet", parquet(OtherPatientNames=[["x"]]), "not plain"),
     "parquet-of-structs": ("parquet", parquet(PatientName=[{CANARY: CANARY}]), "not plain"),
     "parquet-of-bytes": ("parquet", parquet(PatientName=[CANARY.encode()]), "not plain"),
-    "parquet-of-floating-ids": ("parquet", parquet(PatientID=[7.0]), "PatientID holds floating-point"),
+    "parquet-of-floating-ids": ("parquet", parquet(PatientID=[7.0]), "PatientID has floating-point"),
     "parquet-without-rows": ("parquet", parquet(PatientName=["x"], rows=0), "no rows"),
     "jsonl-of-text": ("jsonl", f"{CANARY}\nx\n".encode(), "no line of the file is a JSON object"),
     "jsonl-of-an-array": ("jsonl", b'[{"image_set_id":"x"}]', "no line of the file is a JSON object"),
@@ -133,7 +133,7 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "jsonl-blank": ("jsonl", b"\n\n", "is empty"),
     "jsonl-not-utf-8": ("jsonl", b'{"image_set_id":"\xff"}', "not UTF-8"),
     "jsonl-of-unknown-keys": ("jsonl", f'{{"image_set_id":"x","{CANARY}":1}}'.encode(), "column B has a name"),
-    "xlsx-of-text": ("xlsx", HEAD.encode(), "does not hold xlsx"),
+    "xlsx-of-text": ("xlsx", HEAD.encode(), "is not xlsx"),
     "xlsx-damaged": ("xlsx", b"PK\x03\x04" + CANARY.encode(), "workbook cannot be read"),
     "xlsx-without-references": ("xlsx", with_sheet(b'<c t="e">', b'<c r="A1"'), "workbook cannot be read"),
     "xlsx-without-its-sheet": ("xlsx", with_sheet(None), "workbook cannot be read"),
@@ -165,11 +165,11 @@ class TestFiles:
     @pytest.mark.parametrize("suffix", ["", ".txt", ".xls", ".json"])
     def test_a_suffix_that_tells_no_format(self, suffix: str, tmp_path: Path) -> None:
         (tmp_path / f"edits{suffix}").write_text(HEAD)
-        with pytest.raises(EditListError, match="its suffix tells no format"):
+        with pytest.raises(EditListError, match="its suffix is unknown"):
             read(tmp_path / f"edits{suffix}", ReadOptions())
 
     def test_an_unknown_format(self) -> None:
-        with pytest.raises(UsageError, match="the format is none of"):
+        with pytest.raises(UsageError, match="the format is unknown"):
             read_text(HEAD, format="ods")
 
     def test_excel_without_its_package(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ class TestGrowth:
         monkeypatch.setattr("bulkedit.edits.jsonl.CELLS_AT_ONCE", 10)
         assert read_text(data, format="jsonl").edits.equals(whole)
         monkeypatch.setattr("bulkedit.edits.jsonl.MOST_EMPTY", -10_000)
-        with pytest.raises(EditListError, match="few keys in common"):
+        with pytest.raises(EditListError, match="few common keys"):
             read_text(data, format="jsonl")
 
 

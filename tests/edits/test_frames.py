@@ -65,8 +65,8 @@ def test_a_key_of_a_later_row_is_a_column() -> None:
 @pytest.mark.parametrize(
     ("edits", "kind", "told"),
     [
-        (object(), UsageError, "taken from object"),
-        ({SECRET}, UsageError, "taken from set"),
+        (object(), UsageError, "cannot be read from object"),
+        ({SECRET}, UsageError, "cannot be read from set"),
         ([SECRET], UsageError, "a list of str"),
         (BrokenFrame(), EditListError, "test_frames.BrokenFrame does not"),
         (FrameWithoutPyarrow(), EditListError, "pip install pyarrow"),
@@ -74,9 +74,9 @@ def test_a_key_of_a_later_row_is_a_column() -> None:
         ({"a": [SECRET, 1]}, EditListError, "column a"),
         ({"a": SECRET}, EditListError, "column a is str"),
         ({"a": iter([SECRET])}, EditListError, "list_iterator"),
-        ({"a": ["x"], "b": [SECRET, "y"]}, EditListError, "equally long"),
+        ({"a": ["x"], "b": [SECRET, "y"]}, EditListError, "differ in length"),
         ({1: [SECRET]}, EditListError, "names of columns"),
-        ({"a": [object()]}, EditListError, "objects of Python"),
+        ({"a": [object()]}, EditListError, "has Python objects"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

@@ -217,12 +217,12 @@ def test_a_primary_flag_that_search_did_not_tell_counts_as_none() -> None:
 @pytest.mark.parametrize(
     ("rows", "options", "text"),
     [
-        (of_row(None, key="CANARY"), {}, "patient_id names no image set of the data store."),
-        (of_row(None), {}, "means 4 image sets in 2 studies."),
-        (of_row("B.1"), {}, "means 2 image sets in 1 study."),
-        (of_row(None, version=1), {}, "has a version, but means 4 image sets in 2 studies."),
-        (of_row("CANARY"), {}, "series_uid is in none of the 4 image sets that patient_id names."),
-        (of_row("CANARY", key="Q"), {}, "series_uid is in none of the 1 image set that patient_id names."),
+        (of_row(None, key="CANARY"), {}, "patient_id matches no image set of the data store."),
+        (of_row(None), {}, "matches 4 image sets in 2 studies."),
+        (of_row("B.1"), {}, "matches 2 image sets in 1 study."),
+        (of_row(None, version=1), {}, "has a version, but matches 4 image sets in 2 studies."),
+        (of_row("CANARY"), {}, "series_uid is in none of the 4 image sets that patient_id matches."),
+        (of_row("CANARY", key="Q"), {}, "series_uid is in none of the 1 image set that patient_id matches."),
     ],
 )
 def test_a_problem_says_how_many_and_what_to_type(rows: Rows, options: dict[str, Any], text: str) -> None:

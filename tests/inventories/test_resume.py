@@ -99,7 +99,7 @@ async def _goes_on(path: Path, whole: pl.DataFrame) -> None:
     store = Counted(Path(f"{path}.asked"))
     if path.exists() and not _has_state(path):
         assert load(path, STORE).scan().collect().equals(whole)  # it died at its very last steps
-        with pytest.raises(UsageError, match="there is something there already"):
+        with pytest.raises(UsageError, match="this file exists already"):
             await take(reader_of(store), path, datastore_id=STORE)
     else:
         snapshot = await take(reader_of(store), path, datastore_id=STORE, checkpoint_pages=CHECKPOINT_PAGES)
@@ -187,7 +187,7 @@ async def test_a_file_that_has_come_in_between_is_not_replaced(tmp_path: Path) -
     with pytest.raises(GoneError):
         await _take(_interrupted(Shelf(items), 1), path)
     path.write_text("somebody's list")
-    with pytest.raises(UsageError, match="there is something there already"):
+    with pytest.raises(UsageError, match="this file exists already"):
         await _take(Shelf(items), path)
     assert path.read_text() == "somebody's list"
 

@@ -415,7 +415,7 @@ async def test_a_file_that_is_there_is_left_alone(emulator: Emulator, tmp_path: 
     path = tmp_path / "i.parquet"
     await taken(emulator, path)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="there is something there already") as raised:
+    with pytest.raises(UsageError, match="this file exists already") as raised:
         await taken(emulator, path)
     assert "`fresh=True`" in str(raised.value)
     assert (path.read_bytes(), searches(emulator)) == (before, 1)
@@ -431,7 +431,7 @@ async def test_fresh_replaces_an_inventory_and_nothing_else(emulator: Emulator, 
     (tmp_path / "list.csv").write_text("a,b\n1,2\n")
     for name in ("list.parquet", "list.csv"):
         before = (tmp_path / name).read_bytes()
-        with pytest.raises(UsageError, match="this is no inventory"):
+        with pytest.raises(UsageError, match="this is not an inventory"):
             await taken(emulator, tmp_path / name, fresh=True)
         assert (tmp_path / name).read_bytes() == before
 

@@ -152,7 +152,7 @@ def test_a_tampered_payload_is_refused_with_call_and_row_though_all_digests_are_
     with pytest.raises(StalePlanError) as caught:
         plans.load(plan.folder)
     text = str(caught.value)
-    assert "call 4 (row 6 of the edit list) is not what its edits say: what it sets" in text
+    assert "call 4 (row 6 of the edit list) differs from its edits: the document of attributes to set" in text
     assert "EVIL" not in text
     assert "bulkedit plan EDITS" in text
 
@@ -160,7 +160,7 @@ def test_a_tampered_payload_is_refused_with_call_and_row_though_all_digests_are_
 def test_a_changed_edit_is_refused_too(tmp_path: Path) -> None:
     plan = sets(tmp_path)
     tamper(plan.folder, lambda edits: edits.with_columns(value=pl.lit('"EVIL"')), "edits.parquet")
-    with pytest.raises(StalePlanError, match="is not what its edits say"):
+    with pytest.raises(StalePlanError, match="differs from its edits"):
         plans.load(plan.folder)
 
 
@@ -169,7 +169,7 @@ def test_the_manifest_counts_what_is_there(tmp_path: Path, name: str) -> None:
     plan = by_copies(tmp_path)
     change(plan.folder / "manifest.json", counts={**plan.counts, name: 0})
     sign(plan.folder)
-    with pytest.raises(StalePlanError, match=f"counts 0 as {name}, and the plan has"):
+    with pytest.raises(StalePlanError, match=f"has 0 as {name}, but the plan has"):
         plans.load(plan.folder)
 
 

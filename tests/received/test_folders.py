@@ -148,8 +148,8 @@ def no_parquet(plan: Path) -> None:
 MANIFEST = "manifest.json"
 LINK, PIPE = "Links in this folder are not followed", "not a regular file"
 PLANS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a path upwards": (names("../../x"), "it names '../../x', and no plan has such a file"),
-    "an absolute path": (names("/etc/passwd"), "it names '/etc/passwd', and no plan has such a file"),
+    "a path upwards": (names("../../x"), "it names '../../x', which is not a file of a plan"),
+    "an absolute path": (names("/etc/passwd"), "it names '/etc/passwd', which is not a file of a plan"),
     "a name with signs for the terminal": (names("\x1b[2J"), r"it names '\x1b[2J'"),
     "calls are a link": (linked("calls.parquet"), LINK),
     "edits are a link": (linked("edits.parquet"), LINK),
@@ -166,9 +166,9 @@ PLANS: dict[str, tuple[Callable[[Path], None], str]] = {
     "files are text": (says(MANIFEST, files="x"), "files is text, not an object"),
     "a count is text": (says(MANIFEST, counts={"calls": "x"}), "calls is text, not a number"),
     "counts are missing": (says(MANIFEST, counts={}), "edits is missing"),
-    "a strange data store": (says(MANIFEST, datastore_id="../x"), "datastore_id is no id of a data store"),
-    "no Parquet": (no_parquet, "this is no Parquet file, or it is damaged"),
-    "a tampered payload": (evil, "call 1 (row 3 of the edit list) is not what its edits say"),
+    "a strange data store": (says(MANIFEST, datastore_id="../x"), "datastore_id is not the id of a data store"),
+    "no Parquet": (no_parquet, "this is not a Parquet file, or it is damaged"),
+    "a tampered payload": (evil, "call 1 (row 3 of the edit list) differs from its edits"),
 }
 OF_FRAMES = ("no Parquet", "a tampered payload")
 OTHER_PLAN = "the plan of this run was changed after the run began"
@@ -228,8 +228,8 @@ RUNS: dict[str, tuple[Callable[[Path], None], str]] = {
     "the key is a number": (says("run.json", key=7), "key is a whole number, not text"),
     "the key is no Base64": (says("run.json", key="!"), "key is not Base64"),
     "the plan is a link": (plan_elsewhere, LINK),
-    "the index is a number": (says("run.json", index=7), "index is not a text"),
-    "a tampered payload": (evil_run, "call 1 (row 3 of the edit list) is not what its edits say"),
+    "the index is a number": (says("run.json", index=7), "index is no text"),
+    "a tampered payload": (evil_run, "call 1 (row 3 of the edit list) differs from its edits"),
 }
 
 
@@ -534,7 +534,7 @@ PARTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a row of other cells": (
         text("pages-00000.jsonl", '{"rows": [["x", "y"]], "token": null}\n'),
-        "a page has a row that is none of an inventory",
+        "a page has an invalid row",
     ),
 }
 
