@@ -214,7 +214,7 @@ class _ProgressReporter(Listener):
             )
         )
 
-    def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
+    def reading(self, counters: Callable[[], ReadCounters]) -> AbstractAsyncContextManager[None]:
         """Report the progress of reading image sets."""
 
         def record() -> WorkProgress:
@@ -315,7 +315,7 @@ async def resume(
     """
     resume_options = ResumeOptions(strategy, assume_unknown=assume_unknown)
     found = await to_thread.run_sync(runs.load, Path(run))
-    return await _run_engine(found, going_on, where=where, progress=progress, stop=stop)
+    return await _run_engine(found, resume_options, where=where, progress=progress, stop=stop)
 
 
 async def verify(

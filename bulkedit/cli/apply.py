@@ -64,7 +64,7 @@ def apply(options: ApplyCommand, _: typer.Context) -> None:
         err().print("Nothing was sent: --dry-run.")
         return
     own = [plan.folder] if plan.folder != Path(options.source) else []  # a plan that the user made is never removed
-    with removed_unless_started(own, typer.Abort, told=err().print):
+    with removed_unless_started(own, typer.Abort, report=err().print):
         if options.as_json:
             show_warnings(plan, err())
         else:
@@ -160,12 +160,12 @@ def _confirm(plan: SavedPlan, *, yes: bool, delete_originals: bool) -> None:
         raise typer.Exit(EXIT_OK)
 
 
-async def carry_out(run: runs.Run, client: AwsClient, going_on: GoingOn | None = None, *, as_json: bool) -> int:
+async def carry_out(run: runs.Run, client: AwsClient, options: ResumeOptions | None = None, *, as_json: bool) -> int:
     """Carry out a run until it ends or is stopped, print the result, and return the exit code."""
     err().print(f"Run {printable(run.folder)}")
     with _naming_resume(run):
         messages = _ResumeMessages(run)
-        async with engine_of(run, client, going_on, messages.resumption, messages.reconciled) as engine:
+        async with engine_of(run, client, options, messages.resumption, messages.reconciled) as engine:
             interrupted = await _run(engine, as_json=as_json)
             ended = engine.progress()
     summary = summary_of(run)
@@ -224,15 +224,15 @@ def reconciliation_line(found: Reconciled) -> str:
     """The result of `--assume-unknown`, in one sentence."""
     parts = [
         f"{plural(found.made, 'call')} applied by a version of the image set",
-        f"{found.held:,} already satisfied",
-        f"{found.doubtful:,} not applied, with an unknown outcome because a request may still arrive",
+        f"{found.already_there:,} already satisfied",
+        f"{found.outcome_unknown:,} not applied, with an unknown outcome because a request may still arrive",
         f"{found.overtaken:,} not applied although a later one was (failed)",
         f"{found.unknown:,} that cannot be determined (failed, and never sent again)",
     ]
     kept = f" The old ledger is kept with {found.stamp} in its name." if found.stamp else ""
     return (
         f"Compared: the ledger proves the outcome of {plural(found.proven, 'call')}; of the others, "
-        f"{', '.join(parts)}, and {found.left:,} not applied.{kept}"
+        f"{', '.join(parts)}, and {found.not_made:,} not applied.{kept}"
     )
 
 

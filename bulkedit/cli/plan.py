@@ -100,15 +100,15 @@ class PlanningMessages(Listener):
 
         return showing(numbers)
 
-    def will_read(self, looked: Looked) -> None:
+    def will_read(self, counters: ReadCounters) -> None:
         """Print how many requests the reading needs."""
-        count = looked.total
+        count = counters.total
         err().print(
             f"Reading {plural(count, 'image set')} first, to leave out satisfied edits: {count:,} GetImageSet and "
-            f"{count:,} GetImageSetMetadata, at least {duration(looked.seconds())} at the default quotas."
+            f"{count:,} GetImageSetMetadata, at least {duration(counters.seconds())} at the default quotas."
         )
 
-    def reading(self, looked: Callable[[], Looked]) -> AbstractAsyncContextManager[None]:
+    def reading(self, counters: Callable[[], ReadCounters]) -> AbstractAsyncContextManager[None]:
         """Show the progress of reading."""
 
         def numbers() -> str:

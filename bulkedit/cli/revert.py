@@ -84,8 +84,8 @@ def _warn(made: Reversal) -> None:
         )
     if made.inconsistent:
         console.print(
-            f"\nWarning: {plural(len(made.torn), 'study', 'studies')} would become inconsistent. Primary image sets of "
-            "a study must have the same patient and study attributes, but these keep those of the run:"
+            f"\nWarning: {plural(len(made.inconsistent), 'study', 'studies')} would become inconsistent. Primary image "
+            "sets of a study must have the same patient and study attributes, but these keep those of the run:"
         )
         for others in list(made.inconsistent.values())[:_SHOWN]:
             console.print(f"  {', '.join(others[:3])}{' …' if len(others) > 3 else ''}")
