@@ -1,4 +1,7 @@
-"""Each benchmark's short form runs, prints its table and draws its plot; counts are held, times are not."""
+"""Each benchmark's short form runs, prints its table and draws its plot; counts are held, times are not.
+
+One of them is in the short form of the suite: all take their options, tables and plots from the same module.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
+import pytest
 
 from benchmarks import figures, growth, instant, planner, watch
 from bulkedit import plans
@@ -20,9 +24,6 @@ from bulkedit.runs import folder as runs
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import UPDATES_IN_FLIGHT
-
-if TYPE_CHECKING:
-    import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,12 +41,14 @@ def cells(text: str, client: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+@pytest.mark.slow
 def test_the_engine_sends_what_the_loops_beside_it_send(tmp_path: Path) -> None:
     text = run("engine_overhead", tmp_path / "plot.png")
     for client in ("bulkedit's engine", "bare aioboto3 loop", "boto3 in threads"):
         assert cells(text, client)[1:3] == ["200", "400"]
 
 
+@pytest.mark.slow
 def test_growth_prints_a_row_for_each_size_and_the_slopes(tmp_path: Path) -> None:
     text = run("growth", tmp_path / "plot.png")
     assert [int(cells(text, f"{calls:>5,}")[0].replace(",", "")) for calls in (500, 1_000, 2_000)] == [500, 1000, 2000]
@@ -97,6 +100,7 @@ def test_a_table_puts_numbers_to_the_right() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_all_planners_make_the_same_number_of_calls(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +114,7 @@ def test_all_planners_make_the_same_number_of_calls(
     assert len(re.findall(r"time grows as rows\^-?[\d.]+, memory as rows\^-?[\d.]+", text)) == 2
 
 
+@pytest.mark.slow
 def test_the_result_files_of_the_run_that_is_made_up_are_written_in_every_format() -> None:
     command = [sys.executable, "benchmarks/report.py", "--quick"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import pytest
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Emulator, Settings, serve
 from bulkedit.emulator.dicom_import.importer import read_folder
 from bulkedit.emulator.state.document import parse
+from tests.cli.shell import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,29 +23,30 @@ NOT_APPLIED = {"demo.csv": 1}  # one removal names a value that is not stored, s
 EXAMPLE_7 = "064884b85ab0bd0fb8ecfb0eeb3dcf9b"
 
 
+@cache
+def demo() -> list[dict[str, Any]]:
+    """The metadata of the image sets of the demo data store."""
+    files = resources.files("pydicom").joinpath("data/test_files")
+    with resources.as_file(files) as folder:
+        return [image_set.document for image_set in read_folder(folder).image_sets]
+
+
 @pytest.fixture
 def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     """The demo data store."""
     secondary = getattr(request, "param", None)
-    files = resources.files("pydicom").joinpath("data/test_files")
-    with (
-        resources.as_file(files) as folder,
-        serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as running,
-    ):
-        for image_set in read_folder(folder).image_sets:
-            image_set_id = running.add(image_set.document)
+    with serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))) as running:
+        for content in demo():
+            image_set_id = running.add(content)
             if image_set_id == secondary:
                 running.do(lambda world: setattr(world.image_set(running.datastore_id, secondary), "primary", False))
         yield running
 
 
 def apply(emulator: Emulator, path: Path, folder: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bulkedit", "apply", str(path), "-d", emulator.datastore_id, "--run", "run"]
-    options = ["--yes", "--json", "--rate", "1000/s", "--burst", "1000", "--endpoint-url", str(emulator)]
-    done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode in {0, 1}, done.stderr
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return summary
+    done = Shell(folder, emulator).run("apply", path, "--run", "run", "--yes", "--json")
+    assert done.exit_code in {0, 1}, done.stderr
+    return done.json[-1]
 
 
 def document(emulator: Emulator, image_set_id: str, version: int) -> dict[str, Any]:

@@ -90,6 +90,11 @@ def empty_cells(path: Path) -> None:
     path.write_bytes(_wide(6_000) + (b"x" + b"," * 5_999 + b"\n") * 2_700)
 
 
+def few_empty_cells(path: Path) -> None:
+    """1.6 million such cells."""
+    path.write_bytes(_wide(6_000) + (b"x" + b"," * 5_999 + b"\n") * 270)
+
+
 def nested_line(path: Path) -> None:
     path.write_bytes(OBJECT + OBJECT.replace(b'"CT"', DEEP))
 

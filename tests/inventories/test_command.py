@@ -1,4 +1,4 @@
-"""`bulkedit inventory` as a user meets it: real processes, real signals, kill -9 among them."""
+"""`bulkedit inventory` as a user meets it: with real processes where signals and kill -9 are the point."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from bulkedit.cli.app import app
 from bulkedit.cli.inventory import _progress_line, inventory
@@ -39,8 +40,9 @@ def words(emulator: Emulator, path: Path, *more: str, store: str | None = None) 
     return ["inventory", *where, "--read-rate", "1000/s", *more]
 
 
-def run(words: list[str]) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*WORDS, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+def run(words: list[str]) -> Result:
+    """Carry the command out in this process."""
+    done = CliRunner().invoke(app, words)
     for text in (done.stdout, done.stderr):
         assert CANARY not in text
         assert "Traceback" not in text
@@ -69,7 +71,7 @@ def test_it_says_what_it_has_taken(emulator: Emulator, tmp_path: Path) -> None:
     fill(emulator, 520)
     path = tmp_path / "i.parquet"
     done = run(words(emulator, path))
-    assert done.returncode == EXIT_OK, done.stderr
+    assert done.exit_code == EXIT_OK, done.stderr
     head = f"{path}: 520 image sets of data store {emulator.datastore_id}, in 11 pages (0 throttled). "
     assert done.stdout.startswith(head)
     assert "Destination" in done.stderr
@@ -94,7 +96,7 @@ def test_with_json_it_ends_with_one_line(emulator: Emulator, tmp_path: Path) -> 
     }
 
 
-async def test_killed_again_and_again_it_comes_out_the_same(slow: Emulator, tmp_path: Path) -> None:
+def test_killed_again_and_again_it_comes_out_the_same(slow: Emulator, tmp_path: Path) -> None:
     fill(slow, 620)
     path = tmp_path / "i.parquet"
     kills = 0
@@ -107,12 +109,12 @@ async def test_killed_again_and_again_it_comes_out_the_same(slow: Emulator, tmp_
         kills += 1
     assert not path.exists()
     done = run(words(slow, path, "--json"))
-    assert done.returncode == EXIT_OK, done.stderr
+    assert done.exit_code == EXIT_OK, done.stderr
     assert json.loads(done.stdout)["pages"] == 13
     asked = searches(slow)
     assert asked <= 13 + kills  # the page that was on its way, once for each kill
     slow.server.faults.clear()
-    uninterrupted = (await taken(slow, tmp_path / "whole.parquet")).scan().collect()
+    uninterrupted = anyio.run(taken, slow, tmp_path / "whole.parquet").scan().collect()
     assert load(path, slow.datastore_id).scan().collect().equals(uninterrupted)
     assert uninterrupted.height == 620
 
@@ -131,7 +133,7 @@ def test_a_signal_keeps_what_came_and_says_how_to_go_on(slow: Emulator, tmp_path
     assert command[0] == "bulkedit"
     assert stat_of(folder_of(path)) == 0o700
     done = run(command[1:])
-    assert done.returncode == EXIT_OK, done.stderr
+    assert done.exit_code == EXIT_OK, done.stderr
     assert load(path, slow.datastore_id).image_sets == 520
     assert searches(slow) <= 11 + 1
 
@@ -146,11 +148,11 @@ def test_a_fault_for_good_says_how_to_go_on(tmp_path: Path) -> None:
         fill(emulator, 520)
         path = tmp_path / "i.parquet"
         done = run(words(emulator, path))
-        assert done.returncode == EXIT_FATAL
+        assert done.exit_code == EXIT_FATAL
         assert "did not accept the credentials" in done.stderr
         emulator.server.faults.clear()
-        again = shlex.split(done.stderr.split("To continue: ")[1])
-        assert run(again[1:]).returncode == EXIT_OK
+        again = shlex.split(done.stderr.split("To go on: ")[1])
+        assert run(again[1:]).exit_code == EXIT_OK
         assert searches(emulator) == 11
 
 
@@ -160,13 +162,13 @@ def test_an_inventory_that_is_there(emulator: Emulator, tmp_path: Path, fresh: b
     run(words(emulator, path))
     emulator.add(content(1))
     done = run(words(emulator, path, *(["--fresh"] if fresh else [])))
-    assert done.returncode == (EXIT_OK if fresh else EXIT_USAGE)
+    assert done.exit_code == (EXIT_OK if fresh else EXIT_USAGE)
     assert load(path, emulator.datastore_id).image_sets == (1 if fresh else 0)
 
 
 def test_an_unknown_data_store_leaves_nothing_behind(emulator: Emulator, tmp_path: Path) -> None:
     done = run(words(emulator, tmp_path / "i.parquet", store=STORE))
-    assert done.returncode == EXIT_FATAL
+    assert done.exit_code == EXIT_FATAL
     assert "does not exist" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
