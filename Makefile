@@ -11,7 +11,7 @@ CLEAN := build/clean
 # without byte code, each process compiles all modules again: a third of the tests' CPU time
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all clients test-times lint types check docs pictures wheel sbom lock clean
+.PHONY: demo test test-all clients coverage lint types check wheel sbom lock clean
 
 demo: $(VENV)/.package
 	$(BIN)/bulkedit demo
@@ -22,6 +22,13 @@ test: $(VENV)/.dev
 # With the long forms of tests that have a short one. They play new random scenarios, and name those that fail.
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --quiet -m "slow or not slow"
+
+# Which lines of bulkedit the tests reach, in their processes and those that they start.
+coverage: $(VENV)/.dev
+	rm -rf build/coverage
+	$(BIN)/python -m coverage run -m pytest -n 3 --dist loadfile --quiet
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 # All clients of tests/clients that are installed; `make test` runs boto3 alone.
 clients: $(VENV)/.dev
