@@ -1,14 +1,13 @@
-"""De-identification: profiles and a key, metadata documents in, an ordinary edit list out.
+"""De-identification: derives an ordinary edit list from metadata documents, with a profile and a key.
 
-`table` and `profile` say what is to be done, `rules` looks it up, `walk` does it to one document; nothing of these
-performs I/O. `documents` and `reading` bring documents, `record` keeps what came of them.
+`table` and `profile` define the actions, `rules` finds the action of an attribute, and `walk` applies it to one
+document. `rules` and `walk` do no I/O. `documents` and `reading` read documents; `record` writes the results.
 """
 
 from bulkedit.deidentification.keys import Key
 from bulkedit.deidentification.keys import exposed as exposed_key
 from bulkedit.deidentification.keys import load as load_key
 from bulkedit.deidentification.keys import make as make_key
-from bulkedit.deidentification.making import DeidRecipe, Making
 from bulkedit.deidentification.profile import OPTIONS, PRECEDENCE, DeidProfile
 from bulkedit.deidentification.profile import load as load_profile
 from bulkedit.deidentification.pseudonyms import load_mapping
@@ -17,6 +16,7 @@ from bulkedit.deidentification.record import SELECTION, DeidRecord, folder_of
 from bulkedit.deidentification.rules import ProfileRules
 from bulkedit.deidentification.selection import selected
 from bulkedit.deidentification.walk import KINDS, DeidFinding, DeidMark, Derived, Edit, Walker
+from bulkedit.deidentification.writer import DeidRecipe, DeidWriter
 from bulkedit.options.deid import ENVIRONMENT, SHIPPED
 
 __all__ = [
@@ -31,10 +31,10 @@ __all__ = [
     "DeidProfile",
     "DeidRecipe",
     "DeidRecord",
+    "DeidWriter",
     "Derived",
     "Edit",
     "Key",
-    "Making",
     "ProfileRules",
     "Walker",
     "exposed_key",

@@ -1,8 +1,7 @@
-"""Dates and times moved by a patient's own offset: intervals stay, the calendar goes.
+"""Shifts dates and times by an offset of the patient: intervals stay, calendar dates do not.
 
-Value representations DA, TM, DT and AS: PS3.5 section 6.2. Each function answers None where the text is none of its
-VR, so that the caller can put something else in its place. What a text leaves out (a day, seconds, a fraction) is left
-out of the result too.
+The VRs DA, TM, DT and AS are defined in PS3.5 section 6.2. Each function returns None if the text is not valid for its
+VR, so that the caller can replace it. Parts that the text omits (a day, seconds) are omitted in the result too.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ _PADDING: Final = " \0"
 
 
 class Shift(NamedTuple):
-    """An offset: whole days, and seconds of a day (0 leaves times as they are)."""
+    """An offset in whole days, and in seconds of a day (0: times do not change)."""
 
     days: int
     seconds: int = 0
 
     @property
     def span(self) -> timedelta:
-        """Days and seconds as one."""
+        """Days and seconds as one interval."""
         return timedelta(self.days, self.seconds)
 
 
 def date(text: str, shift: Shift) -> str | None:
-    """A DA that has no time beside it: moved by whole days."""
+    """Shift a DA without a matching TM by whole days."""
     read = _day(text)
     if read is None:
         return None
@@ -48,7 +47,7 @@ def date(text: str, shift: Shift) -> str | None:
 
 @functools.lru_cache(maxsize=_CACHED)
 def _day(text: str) -> tuple[int, int] | None:
-    """The number of the first day of a DA, and of how many digits it is: there are few of them, and many patients."""
+    """The ordinal of the first day of a DA, and its number of digits. Cached, as many patients share dates."""
     parts = _DATE.fullmatch(text.rstrip(_PADDING))
     first = None if parts is None else _moved(parts[1], parts[3], parts[4], timedelta())
     if parts is None or first is None:
@@ -58,7 +57,7 @@ def _day(text: str) -> tuple[int, int] | None:
 
 @functools.lru_cache(maxsize=_CACHED)
 def _written(number: int) -> str | None:
-    """A day by its number; None where it is outside of the calendar."""
+    """The DA of an ordinal; None if it is outside the calendar."""
     try:
         day = datetime.fromordinal(number)
     except (ValueError, OverflowError):
@@ -67,7 +66,7 @@ def _written(number: int) -> str | None:
 
 
 def time(text: str, shift: Shift) -> str | None:
-    """A TM that has no date beside it: moved within the day."""
+    """Shift a TM without a matching DA within the day."""
     if not shift.seconds:
         return text if _is_time(text) else None
     return _moved_time(text, shift.seconds)
@@ -90,9 +89,9 @@ def _moved_time(text: str, seconds: int) -> str | None:
 
 @functools.lru_cache(maxsize=_CACHED)
 def pair(date_text: str, time_text: str, shift: Shift) -> tuple[str | None, str | None]:
-    """A DA and the TM beside it, moved as one moment, over midnight where it comes to that.
+    """Shift a DA and its TM as one moment, past midnight if necessary.
 
-    Where only one of the two can be read, it is moved alone.
+    If only one of them is valid, it is shifted alone.
     """
     day = _DATE.fullmatch(date_text.rstrip(_PADDING))
     clock = _TIME.fullmatch(time_text.rstrip(_PADDING))
@@ -107,7 +106,7 @@ def pair(date_text: str, time_text: str, shift: Shift) -> tuple[str | None, str 
 
 @functools.lru_cache(maxsize=_CACHED)
 def datetime_(text: str, shift: Shift) -> str | None:
-    """A DT, with its fraction and its offset from UTC, which stay; one without an hour moves by whole days."""
+    """Shift a DT; its fraction and UTC offset are kept. A DT without an hour is shifted by whole days."""
     parts = _DATETIME.fullmatch(text.rstrip(_PADDING))
     if parts is None:
         return None
@@ -133,7 +132,7 @@ def datetime_(text: str, shift: Shift) -> str | None:
 
 
 def age(text: str) -> str | None:
-    """An AS: ages above 89 years become 090Y, which tells no more than that (as the HIPAA safe harbor asks)."""
+    """Cap an AS: ages above 89 years become 090Y, as the HIPAA safe harbor requires."""
     bare = text.strip(_PADDING)
     parts = _AGE.fullmatch(bare)
     if parts is None:
@@ -142,7 +141,7 @@ def age(text: str) -> str | None:
 
 
 def _moved(year: str, month: str | None, day: str | None, by: timedelta) -> datetime | None:
-    """The first moment of a date, moved; None where there is no such date, or it leaves the calendar."""
+    """The start of a date, shifted; None if the date is not valid, or the result is outside the calendar."""
     try:
         return datetime(int(year), int(month or 1), int(day or 1)) + by  # noqa: DTZ001 - DICOM's local time
     except (ValueError, OverflowError):
@@ -150,7 +149,7 @@ def _moved(year: str, month: str | None, day: str | None, by: timedelta) -> date
 
 
 def _date_text(moved: datetime, parts: re.Match[str]) -> str:
-    """A date with the parts that the old one had; the dots of ACR-NEMA go."""
+    """A DA with the parts of the original, without the dots of ACR-NEMA."""
     whole = f"{moved.year:04}{moved.month:02}{moved.day:02}"
     return whole if parts[4] else whole[:6] if parts[3] else whole[:4]
 

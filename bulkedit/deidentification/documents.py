@@ -1,4 +1,4 @@
-"""Metadata documents as bytes: gzip or plain JSON, within bounds."""
+"""Reads metadata documents from files: JSON, gzipped or not, up to a largest size."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
     from bulkedit._json import JsonObject
 
-LARGEST: Final = 64 * 2**20  # bytes, unpacked; the service holds 50 MB of metadata an image set at most
+LARGEST: Final = 64 * 2**20  # bytes, unpacked; the service's limit is 50 MB of metadata per image set
 _GZIP: Final = b"\x1f\x8b"
 _SUFFIXES: Final = (".json", ".json.gz", ".gz")
 
 
 def parse(data: bytes, *, largest: int = LARGEST) -> JsonObject:
-    """A metadata document. Raises MetadataError, whose text holds nothing of it."""
+    """Parse a metadata document. Raises MetadataError, whose text never quotes the document."""
     text = _unpacked(data, largest) if data.startswith(_GZIP) else data
     if len(text) > largest:
         raise _too_large(largest)
     try:
         document = json.loads(text)
     except RecursionError as error:
-        raise MetadataError("it is nested too deep.") from error
-    except ValueError as error:  # of JSON, or of the encoding
+        raise MetadataError("the document is nested too deeply.") from error
+    except ValueError as error:  # invalid JSON or encoding
         place = getattr(error, "pos", None)
         raise MetadataError(
-            "it is no JSON" + ("." if place is None else f", from character {place:,} on."),
-            likely="It is cut short, or packed by something else than gzip.",
+            "the document is not valid JSON" + ("." if place is None else f" from character {place:,}."),
+            likely="The file is truncated, or compressed with something other than gzip.",
         ) from error
     if not isinstance(document, dict):
-        raise MetadataError("it is no metadata document of an image set, but other JSON.")
+        raise MetadataError("the JSON is not the metadata document of an image set.")
     return document
 
 
@@ -46,36 +46,39 @@ def _unpacked(data: bytes, largest: int) -> bytes:
     try:
         text = unpacking.decompress(data, largest + 1)
     except zlib.error as error:
-        raise MetadataError("it is damaged gzip.", hint="Fetch it again.") from error
+        raise MetadataError("the gzip data is damaged.", hint="Download the document again.") from error
     if len(text) > largest:
         raise _too_large(largest)
     if not unpacking.eof:
-        raise MetadataError("it is gzip that is cut short.", hint="Fetch it again.")
+        raise MetadataError("the gzip data is truncated.", hint="Download the document again.")
     return text
 
 
 def _too_large(largest: int) -> MetadataError:
-    return MetadataError(f"it is larger than {largest // 2**20} MiB.", likely="The service holds 50 MB at most.")
+    return MetadataError(
+        f"the document is larger than {largest // 2**20} MiB.",
+        likely="It is not metadata of HealthImaging, whose limit is 50 MB.",
+    )
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and those of the folders named, in the order of their names. Raises MetadataError."""
+    """The files among ``paths`` and in the folders among them, sorted by name. Raises MetadataError."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = [one for one in path.rglob("*") if one.name.endswith(_SUFFIXES) and one.is_file()]
             if not inside:
-                raise MetadataError("the folder holds no metadata documents (*.json, *.json.gz).", where=str(path))
+                raise MetadataError("the folder has no metadata documents (*.json, *.json.gz).", where=str(path))
             found += inside
         elif path.exists():
             found.append(path)
         else:
-            raise MetadataError("there is no such file or folder.", where=str(path))
+            raise MetadataError("the file or folder does not exist.", where=str(path))
     return sorted(set(found))
 
 
 def read_files(files: Sequence[Path]) -> Iterator[tuple[str, JsonObject]]:
-    """Image set ids and documents. Raises MetadataError naming the file."""
+    """Yield the image set id and the document of each file. Raises MetadataError, which names the file."""
     for file in files:
         try:
             if file.stat().st_size > LARGEST:
@@ -95,4 +98,6 @@ def _id_of(document: JsonObject, file: Path) -> str:
     for name in (document.get("ImageSetID"), file.name.split(".")[0]):
         if isinstance(name, str) and re.fullmatch(IMAGE_SET_ID, name):
             return name
-    raise MetadataError("it does not say of which image set it is.", hint="Name the file <image set id>.json.")
+    raise MetadataError(
+        "neither the document nor the file name has an image set id.", hint="Name the file <image set id>.json."
+    )

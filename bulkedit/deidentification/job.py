@@ -1,4 +1,4 @@
-"""De-identify: image sets are chosen, their metadata is read, and an edit list and its record are written."""
+"""De-identify: selects image sets, reads their metadata, and writes an edit list and its record."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from bulkedit.client.responses import ARCHIVED
 from bulkedit.deidentification import keys as key_files
 from bulkedit.deidentification import profile as profiles
 from bulkedit.deidentification.documents import files_of, read_files
-from bulkedit.deidentification.making import DeidRecipe, Making
 from bulkedit.deidentification.pseudonyms import load_mapping
 from bulkedit.deidentification.reading import read_all, selected_by_id
 from bulkedit.deidentification.record import SELECTION, DeidRecord
 from bulkedit.deidentification.selection import selected
+from bulkedit.deidentification.writer import DeidRecipe, DeidWriter
 from bulkedit.dicom.dictionary import RULES
 from bulkedit.errors import BulkeditError, UsageError
 from bulkedit.options.where import Where
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from bulkedit.options.deid import DeidOptions
 
 _log = logging.getLogger(__name__)
-MOVES: Final = "will move from the archive tier to frequent access for 30 days by being read"
-_KEPT: Final = "What was read is kept: the same call goes on."
+MOVES: Final = "will move from the archive tier to frequent access for 30 days if read"
+_KEPT: Final = "What was read is kept: the same call continues from there."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deidentified:
-    """An edit list that de-identifies, and what is known of it. Without values of metadata."""
+    """The result of `deidentify`: where the edit list is, and its counts. It has no values of metadata."""
 
     file: Path  # the edit list
     record: Path  # the folder beside it
@@ -63,24 +63,24 @@ class Deidentified:
     edits: int
     unreachable: int  # attributes that no edit can reach
     findings: pl.DataFrame  # `bulkedit.deidentification.record.FINDINGS`
-    inventory: Path | None  # the snapshot that was taken because all of the data store was asked for
+    inventory: Path | None  # the snapshot taken to select all image sets of the data store
 
 
 @dataclass(slots=True)
 class _Deidentification:
-    """One de-identification."""
+    """The inputs of one call of `deidentify`."""
 
     recipe: DeidRecipe
-    keys: pl.DataFrame  # selector String, key String; no rows: all
+    keys: pl.DataFrame  # selector String, key String; no rows: all image sets
     files: list[Path]
     options: DeidOptions
-    connection: Connection | None  # None: documents come from files
+    connection: Connection | None  # None: documents are read from files
     agree: Callable[[int], bool] | None
     progress: Callable[[WorkProgress], None]
     reads: Reads = field(default_factory=Reads)
 
     def asked(self) -> JsonObject:
-        """What must be the same for an interrupted de-identification to go on."""
+        """The settings that must not change if an interrupted de-identification is to continue."""
         of = self.keys.write_csv() + "".join(map(str, self.files)) + str(self.options.inventory)
         return {
             "profile": self.recipe.profile.digest,
@@ -106,14 +106,22 @@ async def deidentify(
 ) -> Deidentified:
     """Derive the edits that de-identify image sets, and write them as an edit list.
 
-    Reads metadata, and writes nothing to the data store. Whatever ends it, the same call goes on: what was read is kept
-    in the folder beside ``file``. ``standard_input`` is what ``select`` means by ``@-``. ``agree`` is asked, in place
-    of ``options.read_archived``, whether so many archived image sets may be read; it may block, as no request is under
-    way.
-    ``progress`` is called on the caller's task after every image set and must not block.
+    Reads metadata, and writes nothing to the data store. If the call is interrupted, repeat it: it continues with what
+    is already in the folder beside ``file``.
 
-    Raises UsageError for options, ProfileError, KeyFileError and MetadataError for the files, StoppedError once
-    ``stop`` was sent, and what `connect` and `read_all` raise.
+    ``file``: the edit list to write, CSV or Parquet by its suffix. ``datastore_id``: None if ``options.source`` names
+    files. ``where``: the AWS profile, region and endpoint.
+    ``standard_input``: read if ``options.select`` has ``@-``.
+    ``agree``: called with the number of archived image sets, and returns whether they may be read. It replaces
+    ``options.read_archived``, and may block, because no request is in flight.
+    ``progress``: called on the caller's task after every image set; it must not block.
+    ``stop``: ends the work early; what was read is kept.
+
+    Raises UsageError for invalid options, ProfileError, KeyFileError and MetadataError for invalid files, StoppedError
+    after ``stop``, and the errors of `connect` and `read_all`.
+
+        options = DeidOptions(deid_profile="basic", key=Path("deid.key"))
+        result = await deidentify(Path("edits.parquet"), options, datastore_id)
     """
     options.check_for(file, datastore_id)
     recipe, keys, files = await to_thread.run_sync(_prepared, options, standard_input or io.BytesIO())
@@ -121,14 +129,14 @@ async def deidentify(
     work = _Deidentification(recipe, keys, files, options, connection, agree, progress or (lambda _: None))
     former = {"key": recipe.key.former_fingerprint}
     with DeidRecord.open(file, work.asked(), former=former, fresh=options.fresh) as record:
-        making = Making(recipe, record, map_file=options.reidentification_map, map_key=options.map_key)
+        writer = DeidWriter(recipe, record, map_file=options.reidentification_map, map_key=options.map_key)
         try:
             async with ended_by(stop, kept=_KEPT):
-                await (_read_files(work, making) if files else _read_store(work, record, making))
+                await (_read_files(work, writer) if files else _read_store(work, record, writer))
         except (BulkeditError, KeyboardInterrupt, anyio.get_cancelled_exc_class()):
-            making.checkpoint()  # what was read is kept, whatever stopped the rest
+            writer.checkpoint()
             raise
-        counts = await to_thread.run_sync(making.finish)
+        counts = await to_thread.run_sync(writer.finish)
         snapshot = record.folder / "inventory.parquet"
         return Deidentified(
             file=record.target,
@@ -143,7 +151,7 @@ async def deidentify(
 
 
 def _prepared(options: DeidOptions, standard_input: IO[bytes]) -> tuple[DeidRecipe, pl.DataFrame, list[Path]]:
-    """What is read before anything is done: recipe, keys of the selection, files of documents."""
+    """Read the input files: recipe, keys of the selection, paths of documents."""
     recipe = DeidRecipe(
         profile=profiles.load(str(options.deid_profile)),
         key=key_files.load(options.key),
@@ -158,7 +166,7 @@ def _prepared(options: DeidOptions, standard_input: IO[bytes]) -> tuple[DeidReci
 
 
 def _warn_of_exposed(*files: Path | None) -> None:
-    """As ssh does for its keys."""
+    """Warn, as ssh does, of a key file that other users can read or change."""
     for file in filter(None, files):
         if mode := key_files.exposed(file):
             _log.warning(
@@ -173,15 +181,15 @@ def _warn_of_exposed(*files: Path | None) -> None:
 # -- documents --------------------------------------------------------------------------------------------------------
 
 
-async def _read_files(work: _Deidentification, making: Making) -> None:
+async def _read_files(work: _Deidentification, writer: DeidWriter) -> None:
     documents = read_files(work.files)
     while (found := await to_thread.run_sync(next, documents, None)) is not None:
-        making.take(*found)
-        work.progress(_reading(work, making, len(work.files)))
+        writer.take(*found)
+        work.progress(_reading(work, writer, len(work.files)))
 
 
-async def _read_store(work: _Deidentification, record: DeidRecord, making: Making) -> None:
-    assert work.connection is not None  # noqa: S101 - `DeidOptions.check_for` has seen to it
+async def _read_store(work: _Deidentification, record: DeidRecord, writer: DeidWriter) -> None:
+    assert work.connection is not None  # noqa: S101 - `DeidOptions.check_for` requires it
     async with connect(work.connection) as client:
         reader = Reader(client, read_paces(work.options.read_rate), random.SystemRandom())
         work.reads = reader.reads
@@ -192,35 +200,35 @@ async def _read_store(work: _Deidentification, record: DeidRecord, making: Makin
         left = selection.filter(~pl.col("image_set_id").is_in(list(record.done)))
         _require_agreement(left, work)
         primary = selection.filter(pl.col("primary").fill_null(value=False)).get_column("image_set_id")
-        making.expect(frozenset() if work.options.via_copy else frozenset(primary))
+        writer.expect(frozenset() if work.options.via_copy else frozenset(primary))
         ids = left.get_column("image_set_id").to_list()
 
         def take(image_set_id: str, document: JsonObject) -> None:
-            making.take(image_set_id, document)
-            work.progress(_reading(work, making, len(ids)))
+            writer.take(image_set_id, document)
+            work.progress(_reading(work, writer, len(ids)))
 
-        work.progress(_reading(work, making, len(ids)))
+        work.progress(_reading(work, writer, len(ids)))
         await read_all(reader, ids, take)
 
 
-def _reading(work: _Deidentification, making: Making, total: int) -> WorkProgress:
+def _reading(work: _Deidentification, writer: DeidWriter, total: int) -> WorkProgress:
     return WorkProgress(
         phase=Phase.READING,
-        done=making.documents,
+        done=writer.documents,
         total=total,
-        found=making.edits,
+        found=writer.edits,
         throttled=work.reads.throttled,
     )
 
 
 def _require_agreement(left: pl.DataFrame, work: _Deidentification) -> None:
-    """Raises UsageError unless archived image sets may be read: that counts as access (AWS: cost-optimization)."""
+    """Raises UsageError unless archived image sets may be read, which AWS bills as access (AWS: cost-optimization)."""
     count = left.filter(pl.col("storage_tier") == ARCHIVED).height
     if not count:
         return
     if not (work.options.read_archived if work.agree is None else work.agree(count)):
         raise UsageError(
-            f"{plural(count, 'image set')} {MOVES}: that has its price, so it is asked for.",
+            f"{plural(count, 'image set')} {MOVES}. AWS charges for this, so it needs your consent.",
             hint="To agree: `read_archived=True`",
         )
 
@@ -229,7 +237,7 @@ def _require_agreement(left: pl.DataFrame, work: _Deidentification) -> None:
 
 
 async def _selected(reader: Reader, datastore_id: str, work: _Deidentification, record: DeidRecord) -> pl.DataFrame:
-    """The image sets to read, with what is known of them: columns of `SELECTION` and more."""
+    """The image sets to read: the columns of `SELECTION`, and more if they come from an inventory."""
     given = work.options.inventory
     if not work.keys.height:
         path = given or record.folder / "inventory.parquet"
@@ -255,7 +263,7 @@ def _searched(progress: Callable[[WorkProgress], None], counters: inventories.Se
 
 
 def _named(inventory: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
-    """The image sets that keys name. Raises UsageError if one names none."""
+    """The image sets that match the keys. Raises UsageError if a key matches no image set."""
     kept = pl.lit(value=False)
     missing: Counter[str] = Counter()
     for (selector,), same in keys.group_by(["selector"]):
@@ -269,7 +277,7 @@ def _named(inventory: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
     for name, count in missing.items():
         if count:
             raise UsageError(
-                f"{plural(count, 'key')} of {name} {'names' if count == 1 else 'name'} no image set of the data store.",
-                likely="It is mistyped, of another data store, or newer than the inventory.",
+                f"{plural(count, 'key')} of {name} {'has' if count == 1 else 'have'} no image set in the data store.",
+                likely="A key is mistyped, belongs to another data store, or is newer than the inventory.",
             )
     return inventory.filter(kept)

@@ -1,7 +1,7 @@
-"""The key of a de-identification: from a file or the environment, and a key of its own for each purpose.
+"""The key of a de-identification: read from a file or the environment, with a derived key for each purpose.
 
-A key is 32 random bytes, written as 64 hexadecimal digits or as base64. There is no passphrase: the same patient has to
-get the same pseudonym on every machine, so a passphrase could have no salt of its own, and most of them can be guessed.
+A key is 32 random bytes, written as 64 hexadecimal digits or as base64. Passphrases are refused: most can be guessed,
+and a salt is impossible, because a patient must get the same pseudonym on every machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{43}=?")
 _HINT: Final = "Make a key: bulkedit deid --new-key deid.key"
 _GUESSED: Final = "Anyone who guesses the key can find the patient behind every pseudonym."
 
-# A random key fails one of the checks below less than once in 2^41 times: test_keys.py adds it up.
+# A random key fails one of the checks below less than once in 2^41 times; test_keys.py computes this.
 _FEWEST_DISTINCT: Final = 17  # of 32 bytes; random ones have 30 on average
 _FEWEST_STEPS: Final = 16  # of the 31 differences between neighbours; counting up has one
 _LONGEST_PERIOD: Final = 24  # bytes
@@ -42,22 +42,22 @@ _SCRYPT: Final = {"n": 2**17, "r": 8, "p": 1}  # OWASP, Password Storage Cheat S
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The secret from which pseudonyms and date shifts come. Its text form never shows it."""
+    """The secret from which pseudonyms and date shifts are derived; its repr does not show it."""
 
-    secret: bytes = field(repr=False)  # the text of the key as it is written, without blanks around it
+    secret: bytes = field(repr=False)  # the text of the key, without surrounding blanks
 
     def derived(self, purpose: str) -> bytes:
-        """A key for one purpose (RFC 5869, HKDF with SHA-256): 32 bytes that tell nothing of the key or of others."""
+        """A key for one purpose: 32 bytes that reveal neither this key nor other derived ones (RFC 5869, HKDF)."""
         return _derived(self.secret, purpose)
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that tell keys apart. They are in released data, so each guess at a key costs a scrypt."""
+        """16 hex digits that identify the key. Released data has them, so scrypt makes guessing a key expensive."""
         return _slow_fingerprint(self.secret)
 
     @property
     def former_fingerprint(self) -> str:
-        """The fingerprint of versions before scrypt, to recognise what they have written."""
+        """The fingerprint as versions without scrypt wrote it, to recognise their marks."""
         return hashlib.sha256(self.derived("fingerprint")).hexdigest()[:16]
 
 
@@ -68,7 +68,7 @@ def _derived(secret: bytes, purpose: str) -> bytes:
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
     except ImportError as error:
         raise ProfileError(
-            "what de-identification needs is not installed.", hint="Install it: pip install 'bulkedit[deid]'"
+            "the packages for de-identification are not installed.", hint="Install them: pip install 'bulkedit[deid]'"
         ) from error
     return HKDF(SHA256(), 32, salt=None, info=f"bulkedit deid {purpose}".encode()).derive(secret)
 
@@ -78,12 +78,12 @@ def _slow_fingerprint(secret: bytes) -> str:
     own = _derived(secret, "fingerprint")
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-    # one salt for all: a key must have the same fingerprint on every machine
+    # a constant salt: a key must have the same fingerprint on every machine
     return Scrypt(salt=b"bulkedit deid fingerprint", length=8, **_SCRYPT).derive(own).hex()
 
 
 def load(path: Path | None) -> Key:
-    """The key in a file, or in the environment if no file is named. Raises KeyFileError."""
+    """The key in the file ``path``; if None, in the environment variable. Raises KeyFileError."""
     if path is None:
         text = os.environ.get(ENVIRONMENT, "")
         if not text.strip():
@@ -100,7 +100,7 @@ def load(path: Path | None) -> Key:
 
 
 def checked(text: bytes, where: str) -> Key:
-    """The key that a text is, without blanks around it. Raises KeyFileError, which never shows the text."""
+    """The key in a text without surrounding blanks. Raises KeyFileError, which never shows the text."""
     content = _bytes_of(text)
     if content is None:
         raise KeyFileError(
@@ -115,7 +115,7 @@ def checked(text: bytes, where: str) -> Key:
 
 
 def _bytes_of(text: bytes) -> bytes | None:
-    """The 32 bytes that a text stands for; None if it stands for none."""
+    """The 32 bytes that a text encodes; None if it is not such a text."""
     if _HEXADECIMAL.fullmatch(text):
         return bytes.fromhex(text.decode())
     if not _BASE64.fullmatch(text):
@@ -126,12 +126,12 @@ def _bytes_of(text: bytes) -> bytes | None:
 
 
 def not_random(content: bytes) -> str | None:
-    """What shows that 32 bytes were not taken at random; None if nothing does, which proves nothing."""
+    """Why 32 bytes are evidently not random; None if no check fails, which does not prove that they are."""
     steps = {(after - before) % 256 for before, after in itertools.pairwise(content)}
     if len(set(content)) < _FEWEST_DISTINCT or any(
         content[period:] == content[:-period] for period in range(1, _LONGEST_PERIOD + 1)
     ):
-        return "it repeats itself"
+        return "it repeats"
     if len(steps) < _FEWEST_STEPS:
         return "its bytes follow a pattern"
     if content.hex().isdecimal():
@@ -148,13 +148,13 @@ def _is_text(content: bytes) -> bool:
 
 
 def _reads_as_words(text: bytes) -> str | None:
-    """Words between hyphens look like base64; random base64 is letters of one case less than once in 2^50 keys."""
+    """Refuse words joined by hyphens, which are valid base64. A random key has one case less than once in 2^50."""
     has_digits = re.search(rb"[0-9]", text) is not None
     return "it is a text" if not has_digits and text in {text.lower(), text.upper()} else None
 
 
 def make(path: Path) -> None:
-    """Write a new key to a new file, readable by its owner alone. Raises KeyFileError; a file is never replaced."""
+    """Write a new key to a new private file (0600). Raises KeyFileError, also if the file exists."""
     try:
         with open_private(path) as file:
             try:
@@ -166,23 +166,23 @@ def make(path: Path) -> None:
                 raise
     except FileExistsError as error:
         raise KeyFileError(
-            "there is something there already; a key is never replaced.",
+            "this file exists already, and a key is never replaced.",
             where=str(path),
-            likely="A key that is lost takes its pseudonyms with it: nothing can be added to them.",
+            likely="Without the old key, later image sets could not get the same pseudonyms.",
             hint="Name another file.",
         ) from error
     except OSError as error:
         raise KeyFileError(
             f"the key cannot be written ({error.strerror or type(error).__name__}).",
             where=str(path),
-            hint="Name a file in a folder that is there and that you may write to.",
+            hint="Name a file in an existing folder that you may write to.",
         ) from error
 
 
 def exposed(path: Path) -> str | None:
-    """The mode of a key file, in octal digits, if users other than its owner can read or change it.
+    """The mode of a key file, in octal digits, if users other than its owner can read or change it; else None.
 
-    A pipe has no mode that tells anything. A file of another user may be meant for this user's group.
+    The mode of a pipe is ignored. A file of another user may be intended for this user's group.
     """
     try:
         found = path.stat()

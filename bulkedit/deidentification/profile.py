@@ -1,7 +1,6 @@
-"""A de-identification profile: which edition of Annex E, which options, and what is different for this project.
+"""A de-identification profile: an edition of PS3.15 Annex E, its options, and the project's own rules.
 
-A profile is a TOML file; four are shipped (`SHIPPED`). What is wrong in one is found when it is read, before any
-metadata is.
+A profile is a TOML file; four are shipped (`SHIPPED`). It is checked completely before any metadata is read.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-# Options of PS3.15 section E.3 in the order of precedence: where two speak of one attribute, the first decides.
-# Dates come before what else is retained, so that a kept device does not keep unshifted calibration dates.
+# Options of PS3.15 section E.3 by precedence: if two options have a code for an attribute, the first one applies.
+# The date options precede other retain options, so that a retained device does not keep unshifted calibration dates.
 OPTIONS: Final[dict[str, str]] = {
     "retain-uids": "113110",
     "retain-full-dates": "113106",
@@ -43,7 +42,7 @@ OPTIONS: Final[dict[str, str]] = {
 
 
 class Reach(StrEnum):
-    """What an override is for."""
+    """How an override selects attributes."""
 
     LEVEL = "level"
     VR = "vr"
@@ -52,7 +51,7 @@ class Reach(StrEnum):
     PATH = "path"
 
 
-OVERRIDES: Final = {  # the first of several for an attribute decides
+OVERRIDES: Final = {  # by precedence
     Reach.PATH: "an override by path",
     Reach.ATTRIBUTE: "an override by attribute or tag",
     Reach.MASK: "an override by mask",
@@ -61,7 +60,7 @@ OVERRIDES: Final = {  # the first of several for an attribute decides
 }
 PRECEDENCE: Final = (
     *OVERRIDES.values(),
-    "private elements: removed, but for the safe ones where retain-safe-private is on",
+    "private elements: removed; if retain-safe-private is on, the safe ones are kept",
     *(f"the option {name}" for name in OPTIONS if name != "retain-safe-private"),
     "the Basic Profile of the edition",
     "the rules for group 0002",
@@ -78,7 +77,7 @@ _WHOLE_LEVELS: Final = {level.lower(): level for level in dicom.Level}
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One rule of the profile's own. Fields beside ``action`` and ``value`` say what it is for."""
+    """One rule of the profile's own. Fields other than ``action`` and ``value`` say which attributes it selects."""
 
     reach: Reach
     action: ProfileAction
@@ -91,13 +90,13 @@ class Override:
 
     @property
     def target(self) -> tuple[object, ...]:
-        """What it is for, as one value: two overrides with the same target contradict each other or repeat."""
+        """What it selects, as one value: two overrides with one target contradict or repeat each other."""
         return self.reach, self.tag, self.mask, self.vr, self.path, self.level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeidProfile:
-    """A profile, found to be sound."""
+    """A valid profile."""
 
     name: str
     description: str
@@ -108,14 +107,14 @@ class DeidProfile:
     days: tuple[int, int]
     seconds: bool
     identifiers: Identifiers
-    vocabulary: frozenset[str]  # texts that `clean` keeps, in lower case without blanks around them
+    vocabulary: frozenset[str]  # texts that `clean` keeps, in lower case, without surrounding blanks
     safe_private: frozenset[tuple[str, int, int]]
     overrides: tuple[Override, ...]
     digest: str = field(compare=False)  # SHA-256 of the file and its vocabulary, hex
 
     @property
     def codes(self) -> list[tuple[str, str]]:
-        """What was done, as CID 7050 (PS3.16) names it: code value and meaning in the scheme DCM."""
+        """The methods used, as code values and meanings of CID 7050 (PS3.16, scheme DCM)."""
         found = [("113100", "Basic Application Confidentiality Profile")]
         return found + [(OPTIONS[name], _MEANINGS[name]) for name in OPTIONS if name in self.options]
 
@@ -135,14 +134,14 @@ _MEANINGS: Final[dict[str, str]] = {
 
 
 def load(name: str) -> DeidProfile:
-    """A shipped profile by its name, or one of a file. Raises ProfileError."""
+    """Load a shipped profile by its name, or a profile from a TOML file. Raises ProfileError."""
     if name in SHIPPED:
         text = resources.files("bulkedit").joinpath(f"data/deid/profiles/{name}.toml").read_bytes()
         return parse(text, where=name, folder=None)
     path = Path(name)
     if path.suffix != ".toml" and not path.exists():
         raise ProfileError(
-            "there is no such profile.",
+            "the profile does not exist.",
             likely=_near(name, SHIPPED),
             hint=f"Name one of {', '.join(SHIPPED)}, or a file: `deid_profile=mine.toml`",
         )
@@ -154,12 +153,12 @@ def load(name: str) -> DeidProfile:
 
 
 def parse(text: bytes, *, where: str, folder: Path | None) -> DeidProfile:
-    """Read a profile. ``folder`` is where its vocabulary lies. Raises ProfileError."""
+    """Parse a profile. ``folder`` has the vocabulary file, if any. Raises ProfileError."""
     try:
         return _ProfileParser(tomllib.loads(text.decode()), text, folder).profile()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(
-            f"the profile is no valid TOML ({getattr(error, 'msg', None) or error}).", where=where
+            f"the profile is not valid TOML ({getattr(error, 'msg', None) or error}).", where=where
         ) from error
     except ProfileError as error:
         error.where = f"{where}, {error.where}" if error.where else where
@@ -179,11 +178,9 @@ class _ProfileParser:
         _only(content, _SECTIONS, "the profile")
         for required in ("name", "edition"):
             if not isinstance(content.get(required), str):
-                raise ProfileError(f"{required} is missing.", hint=f'Write it first: {required} = "…"')
+                raise ProfileError(f"{required} is missing.", hint=f'Add it at the top: {required} = "…"')
         if content["edition"] not in EDITIONS:
-            raise ProfileError(
-                "the edition of Annex E is none that is known.", hint=f"Editions: {', '.join(EDITIONS)}."
-            )
+            raise ProfileError("the edition of Annex E is unknown.", hint=f"Editions: {', '.join(EDITIONS)}.")
         unlisted, unlisted_vr = self._unlisted()
         days, seconds = self._dates()
         return DeidProfile(
@@ -207,7 +204,7 @@ class _ProfileParser:
         for name in given:
             if name not in OPTIONS:
                 raise ProfileError(
-                    "an option is none that is known.",
+                    "an option is unknown.",
                     where="options",
                     likely=_near(name, OPTIONS),
                     hint=f"Options: {', '.join(OPTIONS)}.",
@@ -245,15 +242,15 @@ class _ProfileParser:
         whole = isinstance(days, list) and len(days) == 2 and all(type(one) is int for one in days)
         if not whole or not -_MOST_DAYS <= days[0] <= days[1] <= _MOST_DAYS:
             raise ProfileError(
-                "days are the bounds of the shift: two whole numbers, the lower first, within a century.",
+                "days must be two whole numbers, the bounds of the shift: the lower first, each within a century.",
                 where="dates",
                 hint="For example: days = [-3650, -1]",
             )
         if not isinstance(seconds, bool):
-            raise ProfileError("seconds is true or false.", where="dates")
+            raise ProfileError("seconds must be true or false.", where="dates")
         if days == [0, 0] and not seconds:
             raise ProfileError(
-                "a shift of no days moves nothing.", where="dates", hint="For example: days = [-3650, -1]"
+                "a shift of 0 days changes nothing.", where="dates", hint="For example: days = [-3650, -1]"
             )
         return (days[0], days[1]), seconds
 
@@ -263,7 +260,9 @@ class _ProfileParser:
         alphabet, prefix = section.get("alphabet", defaults.alphabet), section.get("prefix", "")
         length = section.get("length", defaults.length)
         if not isinstance(alphabet, str) or not isinstance(prefix, str) or type(length) is not int or length < 1:
-            raise ProfileError("alphabet and prefix are texts, length is a whole number.", where="identifiers")
+            raise ProfileError(
+                "alphabet and prefix must be strings, and length a whole number above 0.", where="identifiers"
+            )
         made = Identifiers(alphabet, length, prefix)
         if problem := made.problem():
             raise ProfileError(problem, where="identifiers")
@@ -274,12 +273,12 @@ class _ProfileParser:
         texts = _list_of_text(section.get("allow", []), "clean.allow")
         if name := section.get("allow_file"):
             if self._folder is None or not isinstance(name, str):
-                raise ProfileError("allow_file is the name of a file beside the profile.", where="clean")
+                raise ProfileError("allow_file must be the name of a file beside the profile.", where="clean")
             try:
                 content = (self._folder / name).read_bytes()
                 texts = texts + content.decode("utf-8-sig").splitlines()
             except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+                reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
                 raise ProfileError(f"the vocabulary cannot be read ({reason}).", where="clean.allow_file") from error
             self._sha256.update(content)
         return frozenset(plain for text in texts if (plain := text.strip().lower()))
@@ -294,7 +293,7 @@ class _ProfileParser:
                 found.add((str(entry["creator"]).strip(), group, element))
             except (KeyError, ValueError, AttributeError):
                 raise ProfileError(
-                    "a safe private element has a creator and an element.",
+                    "a safe private element needs a creator and an element.",
                     where=where,
                     hint='For example: creator = "SIEMENS MR HEADER", element = "0019,xx0C"',
                 ) from None
@@ -308,7 +307,8 @@ class _ProfileParser:
                 other, earlier = found[made.target]
                 if (earlier.action, earlier.value) != (made.action, made.value):
                     raise ProfileError(
-                        f"it contradicts override {other}, which is for the same.", where=f"override {number}"
+                        f"it contradicts override {other}, which selects the same attributes.",
+                        where=f"override {number}",
                     )
             found[made.target] = (number, made)
         return tuple(override for _, override in found.values())
@@ -316,7 +316,7 @@ class _ProfileParser:
     def _section(self, name: str, known: set[str]) -> dict[str, Any]:
         section = self._content.get(name, {})
         if not isinstance(section, dict):
-            raise ProfileError(f"{name} is a table.", where=name, hint=f"Write it as [{name}].")
+            raise ProfileError(f"{name} must be a table.", where=name, hint=f"Write it as [{name}].")
         _only(section, known, name)
         return section
 
@@ -325,45 +325,43 @@ def _override(entry: dict[str, Any], where: str, identifiers: Identifiers) -> Ov
     _only(entry, {*_WHAT, "level", "action", "value"}, where)
     what = [name for name in _WHAT if name in entry]
     if len(what) > 1 or not (what or "level" in entry):
-        raise ProfileError(f"it is for one of {', '.join(_WHAT)}; level may stand beside it, or alone.", where=where)
+        raise ProfileError(f"an override needs exactly one of {', '.join(_WHAT)}, or level, or both.", where=where)
     action = _action(entry.get("action"), where, set(ProfileAction))
     if (action is ProfileAction.REPLACE) != isinstance(entry.get("value"), str):
-        raise ProfileError("a value goes with the action replace, and only with that.", where=where)
+        raise ProfileError("the action replace needs a value, and no other action takes one.", where=where)
     level = None
     if "level" in entry:
         level = _WHOLE_LEVELS.get(str(entry["level"]).lower())
         if level is None:
-            raise ProfileError(
-                "the level is none that DICOM has.", where=where, hint="Patient, Study, Series or Instance."
-            )
-    made = _aimed(what[0], entry[what[0]], action, entry.get("value"), level, where) if what else None
+            raise ProfileError("the level is unknown.", where=where, hint="Levels: Patient, Study, Series, Instance.")
+    made = _override_of(what[0], entry[what[0]], action, entry.get("value"), level, where) if what else None
     made = made or Override(Reach.LEVEL, action, entry.get("value"), level=level)
     _check(made, where, identifiers)
     return made
 
 
-def _aimed(  # noqa: PLR0917 - the parts of one entry
+def _override_of(  # noqa: PLR0917 - the fields of one entry
     what: str, target: object, action: ProfileAction, value: str | None, level: dicom.Level | None, where: str
 ) -> Override:
     text = str(target)
     if what == "vr":
         if text not in dicom.VRS:
-            raise ProfileError("the VR is none that DICOM has.", where=where)
+            raise ProfileError("the VR is unknown.", where=where)
         _check_vr(action, text, where)
         return Override(Reach.VR, action, value, vr=text, level=level)
     if what == "mask":
         try:
             return Override(Reach.MASK, action, value, mask=parse_mask(text), level=level)
         except ValueError:
-            raise ProfileError("the mask is not understood.", where=where, hint="Write it as 60xx,4000.") from None
+            raise ProfileError("the mask is not valid.", where=where, hint="Write it as 60xx,4000.") from None
     if what == "path":
         steps = tuple(_name(step, where) for step in text.split("."))
         if len(steps) < 2:
-            raise ProfileError("a path has a sequence and what is inside it.", where=where, hint="A.B, or A.B.C")
+            raise ProfileError("a path needs a sequence and an attribute in it.", where=where, hint="A.B, or A.B.C")
         for step in steps[:-1]:
             known = dicom.attribute(step)
             if known is None or (known.vr != "SQ" and not known.private):
-                raise ProfileError("a step of the path is no sequence.", where=where)
+                raise ProfileError("a step of the path is not a sequence.", where=where)
         return Override(Reach.PATH, action, value, path=steps, level=level)
     return Override(Reach.ATTRIBUTE, action, value, tag=_tag(text, what, where), level=level)
 
@@ -375,7 +373,7 @@ def _tag(text: str, what: str, where: str) -> int:
         return known.tag if known else NEWER[name]
     digits = text.replace(",", "").strip("()")
     if not re.fullmatch(r"[0-9A-Fa-f]{8}", digits):
-        raise ProfileError("the tag is not understood.", where=where, hint="Write it as 0010,0020.")
+        raise ProfileError("the tag is not valid.", where=where, hint="Write it as 0010,0020.")
     return int(digits, 16)
 
 
@@ -393,7 +391,7 @@ def _name(text: str, where: str) -> str:
 
 
 def _check(override: Override, where: str, identifiers: Identifiers) -> None:
-    """What an override must not ask for."""
+    """Raises ProfileError if the action or value is not possible for the attribute."""
     if override.reach is not Reach.ATTRIBUTE:
         return
     known = dicom.attribute(dicom.key_of(override.tag or 0))
@@ -401,7 +399,7 @@ def _check(override: Override, where: str, identifiers: Identifiers) -> None:
         return
     if known.name in dicom.FORCED_UIDS and override.action not in {ProfileAction.KEEP, ProfileAction.UID}:
         raise ProfileError(
-            f"{known.name} identifies the image set: it can be kept, or become another UID.", where=where
+            f"{known.name} identifies the image set, so only the actions keep and uid are possible.", where=where
         )
     if known.private:
         return
@@ -412,7 +410,7 @@ def _check(override: Override, where: str, identifiers: Identifiers) -> None:
     if override.action is ProfileAction.REPLACE:
         value: Any = [override.value] if known.multi else override.value
         if dicom.VRS[known.vr].kind is not dicom.ValueKind.STRING or (why := dicom.why_unfit(known, value)):
-            why = why if dicom.VRS[known.vr].kind is dicom.ValueKind.STRING else "its VR is no text"
+            why = why if dicom.VRS[known.vr].kind is dicom.ValueKind.STRING else "its VR is not text"
             raise ProfileError(f"the value does not fit {known.name}: {why}.", where=where)
 
 
@@ -428,24 +426,26 @@ def _check_vr(action: ProfileAction, vr: str, where: str) -> None:
     fitting = _FITTING.get(action)
     if fitting is not None and vr not in fitting:
         raise ProfileError(
-            f"{action} does not go with VR {vr}.", where=where, hint=f"It is for {', '.join(sorted(fitting))}."
+            f"the action {action} is not possible for VR {vr}.",
+            where=where,
+            hint=f"It is possible for {', '.join(sorted(fitting))}.",
         )
 
 
 def _action(name: object, where: str, allowed: set[ProfileAction]) -> ProfileAction:
     if isinstance(name, str) and name in {str(action) for action in allowed}:
         return ProfileAction(name)
-    words = sorted(str(action) for action in allowed)
-    raise ProfileError("the action is none that is known.", where=where, hint=f"Actions: {', '.join(words)}.")
+    names = sorted(str(action) for action in allowed)
+    raise ProfileError("the action is missing or not possible here.", where=where, hint=f"Actions: {', '.join(names)}.")
 
 
 def _only(section: dict[str, Any], known: set[str], where: str) -> None:
     if not isinstance(section, dict):
-        raise ProfileError("it is no table.", where=where)
+        raise ProfileError("it must be a table.", where=where)
     for key in section:
         if key not in known:
             raise ProfileError(
-                "it has a key that is not known.",
+                "it has an unknown key.",
                 where=where,
                 likely=_near(key, known),
                 hint=f"Keys: {', '.join(sorted(known))}." if len(known) < 20 else None,
@@ -459,11 +459,11 @@ def _near(text: str, known: Iterable[str]) -> str | None:
 
 def _list_of_text(value: object, where: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise ProfileError("it is a list of texts.", where=where)
+        raise ProfileError("it must be a list of strings.", where=where)
     return value
 
 
 def _tables(value: object, where: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise ProfileError("it is a list of tables.", where=where, hint=f"Write each as [[{where}]].")
+        raise ProfileError("it must be a list of tables.", where=where, hint=f"Write each as [[{where}]].")
     return value

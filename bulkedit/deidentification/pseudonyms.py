@@ -1,4 +1,4 @@
-"""Pseudonyms from the key: the same for the same value, in every image set, run and process, without a shared map."""
+"""Derives pseudonyms from the key: equal values get equal pseudonyms in every image set and run, without a map."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 # UIDs of the standard itself: SOP classes, transfer syntaxes, well-known frames of reference (PS3.6 Annex A)
 REGISTERED: Final = "1.2.840.10008."
 _OURS: Final = "2.25."
-_UUID_FREE: Final = (1 << 128) - 1 - (0xF << 76) - (0b11 << 62)  # the bits that version and variant leave
+_UUID_FREE: Final = (1 << 128) - 1 - (0xF << 76) - (0b11 << 62)  # all bits except version and variant
 _UUID_4: Final = 4 << 76 | 0b10 << 62
 _DAY_S: Final = 86_400
 _CACHED: Final = 100_000
-_FEWEST_BITS: Final = 40  # of an identifier: a million patients then share one with a chance of one in two
+_FEWEST_BITS: Final = 40  # of an identifier: among a million patients, two then share one in half of all cases
 
 
 class HolesError(ProfileError):
-    """The mapping has no pseudonym for an identifier of the data."""
+    """The mapping has no pseudonym for a patient id in the data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identifiers:
-    """How identifiers are written."""
+    """The form of pseudonymous identifiers."""
 
     alphabet: str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
     length: int = 12
@@ -41,27 +41,27 @@ class Identifiers:
 
     @property
     def bits(self) -> float:
-        """How much an identifier tells apart."""
+        """The entropy of an identifier, rounded down for each character."""
         return self.length * (len(self.alphabet).bit_length() - 1)
 
     @property
     def many(self) -> int:
-        """How many of them there are."""
+        """The number of possible identifiers."""
         return int(len(self.alphabet) ** self.length)
 
     def problem(self) -> str | None:
-        """What is wrong with them; None where nothing is."""
+        """Why this form is not valid; None if it is."""
         if len(set(self.alphabet)) != len(self.alphabet) or len(self.alphabet) < 2:
-            return "the alphabet has fewer than two characters, or one of them twice."
+            return "the alphabet has fewer than two characters, or a character twice."
         if any(ord(character) < 0x20 or character in "\\^= " for character in self.alphabet + self.prefix):
-            return "alphabet and prefix have no blank, no backslash, ^ or =, which DICOM gives a meaning."
+            return "alphabet and prefix must not have blanks, backslash, ^, = or control characters."
         if self.bits < _FEWEST_BITS:
-            return f"{self.length} characters of this alphabet are too few to tell many patients apart."
+            return f"{self.length} characters of this alphabet are too few: patients would share identifiers."
         return None
 
 
 class Pseudonyms:
-    """UIDs, identifiers and date shifts of one key. Not for use from several threads at once."""
+    """UIDs, identifiers and date shifts of one key. Not thread-safe."""
 
     def __init__(
         self,
@@ -73,12 +73,12 @@ class Pseudonyms:
         seconds: bool = False,
         pairs: set[tuple[str, str, str]] | None = None,
     ) -> None:
-        """``mapping`` names the pseudonym of each patient id; ``days`` are the bounds of the shift, both included.
+        """``mapping``: pseudonyms by patient id. ``days``: the bounds of the date shift, both included.
 
-        ``pairs`` is given each original with its pseudonym, for a re-identification map.
+        ``pairs``: gets each original with its pseudonym, for a re-identification map.
         """
         self._pairs = pairs
-        # keyed once, copied for each text: a digest then takes half as long
+        # copying a keyed HMAC for each text halves the time
         self._keyed = functools.cache(lambda purpose: hmac.new(key.derived(purpose), digestmod="sha256"))
         self._uid_key, self._date_key = self._keyed("uid"), self._keyed("dates")
         self._identifiers = identifiers or Identifiers()
@@ -91,10 +91,10 @@ class Pseudonyms:
         self.shift = functools.lru_cache(maxsize=_CACHED)(self._shift)
 
     def _uid(self, uid: str) -> str:
-        """The UID that stands for another; padding does not tell. Registered UIDs stand for themselves.
+        """The UID that replaces another; padding is ignored. Registered UIDs do not change.
 
-        A UUID as an integer under 2.25 (PS3.5 section B.2), of version 4 and the RFC 4122 variant; its other 122 bits
-        come from the HMAC.
+        It is a UUID as an integer under 2.25 (PS3.5 section B.2), of version 4 and the RFC 4122 variant. Its other
+        122 bits come from the HMAC.
         """
         bare = uid.rstrip(" \0")
         if not bare or bare.startswith(REGISTERED):
@@ -105,20 +105,20 @@ class Pseudonyms:
         return made
 
     def _identifier(self, purpose: str, value: str) -> str:
-        """The pseudonym of an identifier; blanks around it do not tell. ``purpose`` is the attribute's keyword."""
+        """The pseudonym of an identifier; surrounding blanks are ignored. ``purpose`` is the attribute's keyword."""
         bare = value.strip(" \0")
         if not bare:
             return value
         if self._mapping is not None and purpose == "PatientID":
             if (found := self._mapping.get(bare)) is None:
                 raise HolesError(
-                    "a patient id of the data is not in the mapping.",
-                    hint="Add the ids that are missing, or leave `mapping` out.",
+                    "the mapping lacks a patient id of the data.",
+                    hint="Add the missing ids to the mapping, or omit `mapping`.",
                 )
             self._note(purpose, bare, found)
             return found
         alphabet, base, digits = self._identifiers.alphabet, self._base, []
-        # the digits that are not used go first: small numbers are divided sooner
+        # reduced first, because small numbers are divided faster
         number = int.from_bytes(_digest(self._keyed(f"identifier {purpose}"), bare)[:16]) % self._many
         for _ in range(self._identifiers.length):
             number, digit = divmod(number, base)
@@ -128,7 +128,7 @@ class Pseudonyms:
         return made
 
     def _shift(self, patient: str) -> Shift:
-        """By how much the dates of a patient move: the same for all of the patient's studies."""
+        """The offset of a patient's dates, which is equal in all studies of the patient."""
         low, high = self._days
         drawn = _digest(self._date_key, patient.strip(" \0"))
         days = low + int.from_bytes(drawn[:16]) % (high - low + 1)
@@ -149,7 +149,7 @@ def _digest(keyed: hmac.HMAC, text: str) -> bytes:
 
 
 def is_ours(uid: object) -> bool:
-    """Whether a UID has the form of those made here."""
+    """Whether a UID has the form of those that `Pseudonyms.uid` makes."""
     if not isinstance(uid, str) or not uid.startswith(_OURS):
         return False
     digits = uid.removeprefix(_OURS).rstrip(" \0")
@@ -159,9 +159,9 @@ def is_ours(uid: object) -> bool:
 
 
 def load_mapping(path: Path) -> dict[str, str]:
-    """Pseudonyms of patient ids from a CSV file with the columns patient_id and pseudonym.
+    """Read pseudonyms by patient id from a CSV file with the columns patient_id and pseudonym.
 
-    Raises ProfileError where a cell is empty, an id is there twice, or two ids share a pseudonym.
+    Raises ProfileError if a cell is empty, an id occurs twice, or two ids share a pseudonym.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -182,17 +182,17 @@ def _mapping(path: Path, lines: csv.DictReader[str]) -> dict[str, str]:
         if not original or not pseudonym:
             what = "patient_id" if not original else "pseudonym"
             raise ProfileError(
-                f"{what} is empty.", where=f"{path}, row {number:,}", hint="Fill it, or take the row out."
+                f"{what} is empty.", where=f"{path}, row {number:,}", hint="Fill it in, or delete the row."
             )
         if original in found:
             raise ProfileError(
-                "the patient id is there twice.", where=f"{path}, row {number:,}", hint="Take one of the rows out."
+                "the patient id occurs twice.", where=f"{path}, row {number:,}", hint="Delete one of the rows."
             )
         if pseudonym in rows:
             raise ProfileError(
-                f"the pseudonym is that of row {rows[pseudonym]:,} too: two patients would become one.",
+                f"row {rows[pseudonym]:,} has the same pseudonym: two patients would become one.",
                 where=f"{path}, row {number:,}",
-                hint="Give each patient a pseudonym of their own.",
+                hint="Give each patient a different pseudonym.",
             )
         found[original] = pseudonym
         rows[pseudonym] = number

@@ -1,4 +1,4 @@
-"""Image sets and their metadata documents from the data store: several at once, none held longer than its turn."""
+"""Reads image sets and their metadata documents from the data store, several at once."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from bulkedit.client.responses import ImageSet
     from bulkedit.errors import BulkeditError
 
-WORKERS: Final = 16  # reads under way at once: at 50/s enough for answers that take a third of a second
+WORKERS: Final = 16  # concurrent reads: enough for 50/s if a response takes a third of a second
 _NOT_THERE: Final = frozenset({Refusal.NOT_FOUND, Refusal.INVALID})
 
 
 async def read_all(reader: Reader, image_set_ids: Sequence[str], take: Callable[[str, JsonObject], None]) -> None:
-    """Read the latest metadata of image sets and give each document to ``take``, in no particular order.
+    """Read the latest metadata of image sets and pass each document to ``take``, in no particular order.
 
-    ``take`` is called on the caller's loop, one document at a time; at most `WORKERS` documents are held. An image set
-    that is no longer there is passed over. Raises DatastoreError if none is there, AccessError for one that these
-    credentials may not read, EndpointError for any other refusal, what `Reader` raises, and what ``take`` raises.
+    ``take`` is called on the caller's loop, one document at a time. At most `WORKERS` documents are in memory. An image
+    set that no longer exists is skipped. Raises DatastoreError if all of them are missing, AccessError if access to one
+    is denied, EndpointError for any other refusal, and the errors of `Reader` and ``take``.
     """
     gone = 0
 
@@ -48,15 +48,15 @@ async def read_all(reader: Reader, image_set_ids: Sequence[str], take: Callable[
     if gone and gone == len(image_set_ids):
         raise DatastoreError(
             "none of the image sets exists in the data store.",
-            likely="The data store is another one, or in another region.",
+            likely="The image sets are in another data store or region.",
         )
 
 
 async def selected_by_id(reader: Reader, ids: list[str]) -> pl.DataFrame:
-    """What GetImageSet tells of image sets that are named by id: columns `SELECTION`, in the order of ``ids``.
+    """Read image sets by id with GetImageSet: the columns of `SELECTION`, in the order of ``ids``.
 
-    Moves no image set out of the archive. Raises UsageError for an id that the data store does not have, AccessError
-    for an image set that these credentials may not read, EndpointError for any other refusal, and what `Reader` raises.
+    Moves no image set out of the archive tier. Raises UsageError if an image set is not in the data store, AccessError
+    if access to one is denied, EndpointError for any other refusal, and the errors of `Reader`.
     """
     found: dict[str, ImageSet] = {}
 
@@ -66,37 +66,37 @@ async def selected_by_id(reader: Reader, ids: list[str]) -> pl.DataFrame:
             found[image_set_id] = answer
         elif answer.kind in _NOT_THERE:
             raise UsageError(
-                "an image set that is selected by its id is not in the data store.",
+                "an image set that is selected by id is not in the data store.",
                 where=image_set_id,
                 likely="The id is mistyped, or the image set is in another data store.",
-                hint="To pass over what is not there, select from an inventory: `inventory=FILE`",
+                hint="To skip missing image sets, select from an inventory: `inventory=FILE`",
             )
         else:
             raise _unreadable(image_set_id, Operation.GET, answer)
 
     await for_each(ask, ids, at_once=WORKERS)
-    told = [found[one] for one in ids]
-    rows = [(one.image_set_id, one.version, one.primary, one.storage_tier) for one in told]
+    image_sets = [found[one] for one in ids]
+    rows = [(one.image_set_id, one.version, one.primary, one.storage_tier) for one in image_sets]
     return pl.DataFrame(rows, schema=SELECTION, orient="row")
 
 
 def _unreadable(image_set_id: str, operation: Operation, refused: Refused) -> BulkeditError:
-    """Why an image set that is there cannot be read."""
+    """The error for an existing image set that cannot be read."""
     action = ACTIONS[operation]
     match refused.kind:
         case Refusal.ACCESS_DENIED:
             return AccessError(
-                f"AWS denied access to an image set that is selected ({refused.code}).",
+                f"AWS denied access to a selected image set ({refused.code}).",
                 where=image_set_id,
                 likely=f"The role lacks medical-imaging:{action}, or a policy denies it for this image set.",
-                hint="Have it allowed, or leave this image set out of the selection.",
+                hint="Ask for this permission, or remove the image set from the selection.",
             )
         case Refusal.CONFLICT:
             return EndpointError(
                 f"an image set is not ready to be read ({refused.code}, {ATTEMPTS} times in a row).",
                 where=image_set_id,
-                likely="The service is still at work on it.",
-                hint="Give the same command again later.",
+                likely="The service is still processing it.",
+                hint="Run the same command again later.",
             )
         case _:
             return EndpointError(f"the service refused {action} ({refused.code}).", where=image_set_id)

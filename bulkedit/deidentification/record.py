@@ -1,15 +1,15 @@
-"""A de-identification on disk: the folder beside its edit list, whole at every instant.
+"""The folder beside an edit list that records a de-identification; a crash never leaves it inconsistent.
 
     edits.parquet.deid/
-        about.json              profile, fingerprint of the key, what was asked for; when done, the counts
+        about.json              profile, fingerprint of the key, settings; when finished, the counts
         selection.parquet       the image sets to read: columns `SELECTION`
-        edits-00000.parquet     edits of a part; findings-00000.parquet beside it
-        done-00000.parquet      the image sets of the part: columns `DONE`; a part is there when this is
-        image-sets.parquet      all of them, when done
-        findings.parquet        all findings, when done
+        edits-00000.parquet     edits of a part; findings-00000.parquet has its findings
+        done-00000.parquet      the image sets of the part: columns `DONE`; written last, it makes the part valid
+        image-sets.parquet      all image sets, when finished
+        findings.parquet        all findings, when finished
 
-Whatever ends a run, the same command goes on after the last part. The folder is 0700 and its files 0600: edits and
-UIDs are health data. The key is never here.
+If the process is interrupted, the same command continues after the last part. The folder is 0700 and its files 0600,
+because edits and UIDs are health data. The key is never stored here.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from bulkedit.deidentification.walk import DeidFinding, Derived, Row
 
 FORMAT: Final = 1
-PART_EDITS: Final = 200_000  # a part is written when it has so many edits,
-PART_IMAGE_SETS: Final = 2_000  # or so many image sets
+# a part is written when it reaches one of these numbers
+PART_EDITS: Final = 200_000
+PART_IMAGE_SETS: Final = 2_000
 _ABOUT: Final = "about.json"
 
 EDITS: Final = pl.Schema(
@@ -64,7 +65,7 @@ FINDINGS: Final = pl.Schema(
 SELECTION: Final = pl.Schema(
     {
         "image_set_id": pl.String(),
-        "version": pl.UInt32(),  # when it was selected; null where not told, as below
+        "version": pl.UInt32(),  # when it was selected; this and the columns below are null if not known
         "primary": pl.Boolean(),
         "storage_tier": pl.String(),
     }
@@ -74,7 +75,7 @@ DONE: Final = pl.Schema(
         "image_set_id": pl.String(),
         "edits": pl.UInt32(),
         "unreachable": pl.UInt32(),
-        "marked": pl.Boolean(),  # it bore the mark of this key already
+        "marked": pl.Boolean(),  # it already had the mark of this key
     }
 )
 _KINDS: Final = {"edits": EDITS, "findings": FINDINGS, "done": DONE}
@@ -82,7 +83,7 @@ _WHOLE: Final = {"findings": "findings.parquet", "done": "image-sets.parquet"}
 
 
 class DeidCounts(TypedDict):
-    """What a de-identification came to."""
+    """The counts of a finished de-identification."""
 
     image_sets: int
     changed: int  # image sets with edits
@@ -92,7 +93,7 @@ class DeidCounts(TypedDict):
 
 
 class DeidRecord:
-    """Made by `open`, which holds the folder for this process."""
+    """The record of one de-identification. Use `open`, which locks the folder for this process."""
 
     def __init__(self, target: Path, folder: Path, about: JsonObject) -> None:
         self.target = target
@@ -108,20 +109,20 @@ class DeidRecord:
     def open(
         cls, target: Path, asked: JsonObject, *, former: Mapping[str, Json] | None = None, fresh: bool = False
     ) -> Iterator[Self]:
-        """Begin, or go on with what was interrupted. ``asked`` must be the same then: profile, key, selection.
+        """Start a de-identification, or continue an interrupted one.
 
-        ``former``: what an earlier version of bulkedit wrote for some of it; that counts as the same.
+        ``asked``: the settings (profile, key, selection), which must equal those of the interrupted one.
+        ``former``: values that an earlier version of bulkedit wrote for some settings; they count as equal.
+        ``fresh``: replace what exists.
 
-        Raises UsageError where the target is there already, was begun with other settings, or cannot be written.
+        Raises UsageError if the target exists, was started with other settings, or cannot be written.
         """
         folder = folder_of(target)
         with writing("the edit list", target), contextlib.ExitStack() as stack:
             if target.exists() and not fresh:
-                raise UsageError(
-                    "there is something there already.", where=str(target), hint="To replace it: `fresh=True`"
-                )
+                raise UsageError("this file exists already.", where=str(target), hint="To replace it: `fresh=True`")
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stack.enter_context(held_folder(folder, "another process is at work here."))
+            stack.enter_context(held_folder(folder, "another process is using this folder."))
             remove_leftovers(folder)
             about = None if fresh else _read_about(folder)
             if (about is not None and about.get("counts")) or about is None:
@@ -131,34 +132,34 @@ class DeidRecord:
             elif about["asked"] != asked:
                 found = object_in(about, "asked")
                 same = {name: asked.get(name) for name, value in (former or {}).items() if found.get(name) == value}
-                going_on: JsonObject = {**found, **same}
-                about = {**about, "asked": going_on}
-                if going_on != asked:
-                    different = [name for name, value in asked.items() if going_on.get(name) != value]
+                continued: JsonObject = {**found, **same}
+                about = {**about, "asked": continued}
+                if continued != asked:
+                    different = [name for name, value in asked.items() if continued.get(name) != value]
                     raise UsageError(
-                        f"what was interrupted here was begun with another {' and '.join(different)}.",
+                        f"the interrupted de-identification was started with another {' and '.join(different)}.",
                         where=str(folder),
-                        hint="Give the file another name, or drop what was begun: `fresh=True`",
+                        hint="Name another file, or discard what was started: `fresh=True`",
                     )
                 write_private_json(folder / _ABOUT, about)
             yield cls(target, folder, about)
 
     @property
     def done(self) -> set[str]:
-        """The image sets whose edits are kept."""
+        """The image sets whose edits are on disk."""
         return set(self._whole("done").collect().get_column("image_set_id")) if self._parts else set()
 
     def selection(self) -> pl.DataFrame | None:
-        """The image sets to read, as they were found; None where they were not looked for yet."""
+        """The image sets to read; None if they have not been selected yet."""
         path = self.folder / "selection.parquet"
         return frame_files.parquet(path, SELECTION).collect() if received.there(path) else None
 
     def select(self, frame: pl.DataFrame) -> None:
-        """Keep the image sets to read."""
+        """Write the image sets to read."""
         self._write(frame.select(SELECTION.names()).cast(SELECTION), "selection.parquet")
 
     def add(self, image_set_id: str, derived: Derived, unreachable: int) -> None:
-        """Take in what came of one document; it is kept when its part is full, or by `checkpoint`."""
+        """Add the result of one document. `checkpoint` writes it to disk."""
         self._edits += derived.rows
         self._findings += derived.findings
         self._done.append((image_set_id, len(derived.rows), unreachable, derived.marked))
@@ -169,7 +170,7 @@ class DeidRecord:
         return len(self._edits) >= PART_EDITS or len(self._done) >= PART_IMAGE_SETS
 
     def checkpoint(self) -> None:
-        """Keep what was taken in. The file that says so comes last."""
+        """Write the results so far as a part; its ``done`` file is written last."""
         if not self._done:
             return
         with writing("the edit list", self.target):
@@ -179,7 +180,7 @@ class DeidRecord:
         self._edits, self._findings, self._done = [], [], []
 
     def finish(self) -> DeidCounts:
-        """Write the edit list under its name, and the counts; then the parts go."""
+        """Write the edit list and the counts, and delete the parts."""
         self.checkpoint()
         with writing("the edit list", self.target):
             for kind, name in _WHOLE.items():
@@ -193,7 +194,7 @@ class DeidRecord:
         return counts
 
     def findings(self) -> pl.DataFrame:
-        """All findings of a finished run: columns `FINDINGS`."""
+        """All findings of a finished de-identification: columns `FINDINGS`."""
         return frame_files.parquet(self.folder / _WHOLE["findings"], FINDINGS).collect()
 
     def _counts(self) -> DeidCounts:
@@ -217,7 +218,7 @@ class DeidRecord:
 
 
 def folder_of(target: Path) -> Path:
-    """The folder of a de-identification, beside its edit list."""
+    """The record's folder of an edit list."""
     return target.with_name(f"{target.name}.deid")
 
 
@@ -226,15 +227,15 @@ def _part(kind: str, number: int) -> str:
 
 
 def frame(rows: Iterable[tuple[object, ...]], schema: pl.Schema) -> pl.DataFrame:
-    """Rows as a frame."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)  # by columns: rows would be looked at one by one
+    """Rows as a frame with the given schema."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)  # polars is slower with rows
     return pl.DataFrame(
         [pl.Series(name, column, kind) for (name, kind), column in zip(schema.items(), columns, strict=True)]
     )
 
 
 def _sink(frame: pl.LazyFrame, path: Path) -> None:
-    """Write Parquet or CSV, as the name says, for its owner's eyes, without holding it in memory."""
+    """Stream a frame to a private file, as CSV or Parquet by its suffix."""
     with draft_file(path, replace=True) as file:
         if path.suffix == ".csv":
             frame.sink_csv(file)
@@ -243,18 +244,18 @@ def _sink(frame: pl.LazyFrame, path: Path) -> None:
 
 
 def _read_about(folder: Path) -> JsonObject | None:
-    """What was begun, None where nothing was. Raises ReceivedError."""
+    """The content of about.json; None if the file does not exist. Raises ReceivedError."""
     path = folder / _ABOUT
 
     def checked(about: JsonObject) -> JsonObject:
         received.require(about, {"asked": (dict,)}, str(path))
         return about
 
-    return received.state_of(path, FORMAT, checked, hint="To drop what was begun, and begin again: `fresh=True`")
+    return received.state_of(path, FORMAT, checked, hint="To discard it and start again: `fresh=True`")
 
 
 def _clear(folder: Path) -> None:
-    """Remove what is ours. What tells how to go on goes first."""
+    """Delete this module's files. about.json is first, so that nothing continues from a half-deleted folder."""
     (folder / _ABOUT).unlink(missing_ok=True)
     for pattern in (
         "selection.parquet",

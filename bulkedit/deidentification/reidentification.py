@@ -1,7 +1,7 @@
-"""The re-identification map: which original stands behind each pseudonym, encrypted, and only where it is asked for.
+"""The optional re-identification map: the original of each pseudonym, encrypted.
 
-A file of lines; each is a Fernet token (AES-128-CBC with HMAC-SHA256) of a JSON array of [kind, original, pseudonym].
-It is encrypted with a key of its own, so that who holds the pseudonymisation key cannot read it, nor the other way.
+Each line is a Fernet token (AES-128-CBC with HMAC-SHA256) of a JSON array of [kind, original, pseudonym]. The map has
+its own key: neither the pseudonymisation key nor the key of the map replaces the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def cipher(key_file: Path) -> Fernet:
-    """The cipher of a key file: one line, as ``Fernet.generate_key`` makes it. Raises KeyFileError."""
+    """The cipher of a key file with one line from ``Fernet.generate_key``. Raises KeyFileError."""
     from cryptography.fernet import Fernet
 
     hint = "Make one: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
@@ -30,11 +30,11 @@ def cipher(key_file: Path) -> Fernet:
         reason = error.strerror or type(error).__name__
         raise KeyFileError(f"the key of the map cannot be read ({reason}).", where=str(key_file), hint=hint) from error
     except ValueError as error:
-        raise KeyFileError("the key of the map is none of Fernet.", where=str(key_file), hint=hint) from error
+        raise KeyFileError("the key of the map is not a Fernet key.", where=str(key_file), hint=hint) from error
 
 
 def append(path: Path, pairs: set[tuple[str, str, str]], fernet: Fernet) -> None:
-    """Add pairs to the map. The file is for its owner's eyes."""
+    """Append pairs to the map, a private file (0600)."""
     if not pairs:
         return
     line = fernet.encrypt(json.dumps(sorted(pairs)).encode()) + b"\n"
@@ -47,9 +47,10 @@ def append(path: Path, pairs: set[tuple[str, str, str]], fernet: Fernet) -> None
 
 
 def read(path: Path, key_file: Path) -> Iterator[tuple[str, str, str]]:
-    """The pairs of a map: kind (uid, or the keyword of an identifier), original, pseudonym; some more than once.
+    """Yield kind, original and pseudonym from a map; duplicates are possible.
 
-    Raises KeyFileError where the key is not the one it was written with.
+    The kind is uid, shift, or the keyword of an identifier. Raises KeyFileError if the map was written with another
+    key, and MetadataError if it is damaged.
     """
     from cryptography.fernet import InvalidToken
 

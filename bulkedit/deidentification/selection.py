@@ -1,4 +1,4 @@
-"""Which image sets to read: selectors and keys from the command line, from files and from standard input."""
+"""Reads the selection of image sets: selectors and keys from options, files and standard input."""
 
 from __future__ import annotations
 
@@ -11,26 +11,24 @@ from bulkedit.errors import UsageError
 from bulkedit.options.shared import SELECTORS
 
 _STDIN: Final = "@-"
-_HOW: Final = (
-    "Put one value on each line. A value that itself begins with @ goes into a file too: `select=SELECTOR=@FILE`"
-)
+_HOW: Final = "Put one value on each line. A value that begins with @ must be in a file too: `select=SELECTOR=@FILE`"
 
 
 def selected(texts: list[str], table: Path | None, standard_input: IO[bytes]) -> pl.DataFrame:
-    """Selectors and keys, each pair once: columns ``selector`` and ``key``, both String. Reads standard input if asked.
+    """Selectors and keys, without duplicates: columns ``selector`` and ``key``, both String.
 
-    ``texts``: SELECTOR=VALUE, SELECTOR=@FILE (one value on each line) or SELECTOR=@- (the same from standard input).
-    ``table``: a CSV file with one column that is named by a selector. Raises UsageError, also if a file has no value:
-    an empty selection would mean all image sets.
+    ``texts``: SELECTOR=VALUE, SELECTOR=@FILE (one value on each line), or SELECTOR=@- (standard input, likewise).
+    ``table``: a CSV file with one column that is named after a selector. Raises UsageError, also if a file has no
+    values: an empty selection would mean all image sets.
     """
     pairs: list[tuple[str, str]] = []
     if sum(text.endswith(f"={_STDIN}") for text in texts) > 1:
-        raise UsageError("standard input can be read once only.", hint="Give one `select=SELECTOR=@-`")
+        raise UsageError("standard input can be read only once.", hint="Give only one `select=SELECTOR=@-`")
     for text in texts:
         selector, found, value = text.partition("=")
         if not found or selector not in SELECTORS or value in {"", "@"}:
             raise UsageError(
-                "`select` is written SELECTOR=VALUE, SELECTOR=@FILE or SELECTOR=@-.",
+                "`select` must be SELECTOR=VALUE, SELECTOR=@FILE or SELECTOR=@-.",
                 hint=f"Selectors: {', '.join(SELECTORS)}.",
             )
         values = _values(value, standard_input) if value.startswith("@") else [value]
@@ -42,7 +40,7 @@ def selected(texts: list[str], table: Path | None, standard_input: IO[bytes]) ->
 
 
 def _values(source: str, standard_input: IO[bytes]) -> list[str]:
-    """The lines of a file or of standard input, without blanks around them; blank lines are left out."""
+    """The lines of a file or of standard input, stripped; blank lines are skipped."""
     where = "standard input" if source == _STDIN else source[1:]
     try:
         content = standard_input.read() if source == _STDIN else Path(where).read_bytes()
@@ -54,7 +52,7 @@ def _values(source: str, standard_input: IO[bytes]) -> list[str]:
         raise UsageError("the values of `select` are not UTF-8 text.", where=where, hint="Save it as UTF-8.") from error
     values = [line.strip() for line in text.splitlines() if line.strip()]
     if not values:
-        raise UsageError("there is no value for `select`.", where=where, hint=_HOW)
+        raise UsageError("`select` has no values here.", where=where, hint=_HOW)
     return values
 
 
@@ -62,14 +60,16 @@ def _of_table(file: Path) -> list[tuple[str, str]]:
     try:
         frame = pl.read_csv(file, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        reason = getattr(error, "strerror", None) or "it is no CSV"
+        reason = getattr(error, "strerror", None) or "it is not CSV"
         raise UsageError(f"the selection cannot be read ({reason}).", where=str(file)) from error
     names = [name for name in frame.columns if name in SELECTORS]
     if len(names) != 1:
         raise UsageError(
-            "it needs one column named by a selector.", where=str(file), hint=f"One of {', '.join(SELECTORS)}."
+            "the selection needs exactly one column that is named after a selector.",
+            where=str(file),
+            hint=f"Selectors: {', '.join(SELECTORS)}.",
         )
     keys = frame.get_column(names[0]).drop_nulls()
     if not keys.len():
-        raise UsageError("the selection has no value.", where=str(file), hint="Put one value on each line.")
+        raise UsageError("the selection has no values.", where=str(file), hint="Put one value on each line.")
     return [(names[0], key) for key in keys]

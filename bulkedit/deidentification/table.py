@@ -1,8 +1,7 @@
-"""PS3.15 Annex E as data: the Basic Profile by edition, the option columns, and what the table leaves open.
+"""PS3.15 Annex E as data: the Basic Profile by edition, the option columns, and actions for attributes it omits.
 
-The Basic Profile column comes from the package dicom-anonymizer, of which only the tables are used. The option columns
-are those of edition 2024b, in ``data/deid``: rows that only another edition has get no option, so they follow the
-Basic Profile, which is the safe side.
+The Basic Profile comes from the tables of the package dicom-anonymizer. The option columns in ``data/deid`` are those
+of edition 2024b. Rows of other editions have no option codes there: they follow the Basic Profile, which is safer.
 """
 
 from __future__ import annotations
@@ -19,26 +18,26 @@ from bulkedit.errors import ProfileError
 
 
 class ProfileAction(StrEnum):
-    """What becomes of an attribute. The first six are the codes of Annex E; the others come from profiles and options.
+    """The action for an attribute. The first six are the codes of Annex E; the others come from profiles and options.
 
-    Stateful actions (`STATEFUL`) give another value when applied to their own result; the others do not.
+    A stateful action (`STATEFUL`) that is applied to its own result changes it again; the others do not.
     """
 
     KEEP = "keep"  # K: unchanged; the items of a sequence are cleaned
     REMOVE = "remove"  # X
     EMPTY = "empty"  # Z: kept without a value
-    DUMMY = "dummy"  # D: a constant of its VR
+    DUMMY = "dummy"  # D: a constant valid for its VR
     UID = "uid"  # U: a UID from the key; the items of a sequence are cleaned
-    CLEAN = "clean"  # C: texts of the profile's vocabulary are kept, others follow the Basic Profile
-    SHIFT = "shift"  # dates and times by the patient's own offset
+    CLEAN = "clean"  # C: texts in the profile's vocabulary are kept, others follow the Basic Profile
+    SHIFT = "shift"  # dates and times are shifted by the patient's offset
     PSEUDONYM = "pseudonym"  # an identifier from the key, or from the user's mapping
     CAP = "cap"  # ages above 89 years become 090Y
-    REPLACE = "replace"  # by a value of the profile
+    REPLACE = "replace"  # a value of the profile
 
 
 STATEFUL: Final = frozenset({ProfileAction.UID, ProfileAction.SHIFT, ProfileAction.PSEUDONYM})
 
-# edition -> table of dicom-anonymizer, and how many rows it holds
+# edition -> table of dicom-anonymizer, and its number of rows
 EDITIONS: Final[dict[str, tuple[str, int]]] = {
     "2023": ("dicomfields_2023", 609),
     "2024b": ("dicomfields_2024b", 620),
@@ -47,8 +46,8 @@ EDITIONS: Final[dict[str, tuple[str, int]]] = {
 OPTIONS_EDITION: Final = "2024b"
 _OPTION_ROWS: Final = 422
 
-# Compound codes leave a choice that depends on the IOD; each takes its safe end: the one that keeps every IOD valid and
-# holds nothing of the old value.
+# A compound code offers a choice that depends on the IOD. The choice here keeps every IOD valid and nothing of the
+# old value.
 _LISTS: Final[dict[str, tuple[str, ProfileAction]]] = {
     "D_TAGS": ("D", ProfileAction.DUMMY),
     "Z_TAGS": ("Z", ProfileAction.EMPTY),
@@ -60,7 +59,7 @@ _LISTS: Final[dict[str, tuple[str, ProfileAction]]] = {
     "X_Z_D_TAGS": ("X/Z/D", ProfileAction.DUMMY),
     "X_Z_U_STAR_TAGS": ("X/Z/U*", ProfileAction.UID),
 }
-# What the service keeps of group 0002, which Annex E does not speak of: who sent the file, and with which software.
+# Attributes of group 0002 that the service keeps and Annex E does not list: they identify sender and software.
 GROUP_2: Final[dict[int, ProfileAction]] = {
     0x00020013: ProfileAction.REMOVE,  # ImplementationVersionName
     0x00020016: ProfileAction.REMOVE,  # SourceApplicationEntityTitle
@@ -72,7 +71,7 @@ GROUP_2: Final[dict[int, ProfileAction]] = {
     0x00020100: ProfileAction.REMOVE,  # PrivateInformationCreatorUID
     0x00020102: ProfileAction.REMOVE,  # PrivateInformation
 }
-# Attributes of edition 2026c that the dictionary of pydicom does not have yet. Documents may name them by keyword.
+# Attributes of edition 2026c that pydicom's dictionary lacks. Documents may name them by keyword.
 NEWER: Final[dict[str, int]] = {
     "PrincipalDiagnosisCodeSequence": 0x00081301,
     "PrimaryDiagnosisCodeSequence": 0x00081302,
@@ -104,19 +103,19 @@ NEWER: Final[dict[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A tag of which some digits are open, such as 60xx,4000."""
+    """A tag with wildcard digits, for example 60xx,4000."""
 
     value: int
     mask: int
 
     def matches(self, tag: int) -> bool:
-        """Whether the tag is one of those."""
+        """Whether the mask includes the tag."""
         return tag & self.mask == self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of Table E.1-1: the code as printed, and the action at its safe end."""
+    """One row of Table E.1-1: the printed code, and the action chosen for it."""
 
     code: str
     action: ProfileAction
@@ -131,16 +130,16 @@ class BasicProfileTable:
     masks: list[tuple[Mask, Row]]  # of the repeating groups
 
     def of(self, tag: int) -> Row | None:
-        """The row of a tag; None where the table is silent."""
+        """The row of a tag; None if the table does not list it."""
         return self.rows.get(tag) or next((row for mask, row in self.masks if mask.matches(tag)), None)
 
     def __len__(self) -> int:
-        """How many rows there are; private attributes as a whole are not counted."""
+        """The number of rows, without the row for private attributes."""
         return len(self.rows) + len(self.masks)
 
 
 def parse_mask(text: str) -> Mask:
-    """Read ``60xx,4000``: x stands for any digit. Raises ValueError."""
+    """Parse ``60xx,4000``, in which x is any digit. Raises ValueError."""
     digits = text.replace(",", "").strip("()").upper()
     if len(digits) != 8:
         raise ValueError("a tag has eight digits")
@@ -150,7 +149,7 @@ def parse_mask(text: str) -> Mask:
 
 @functools.cache
 def table(edition: str) -> BasicProfileTable:
-    """The Basic Profile of an edition. Raises ProfileError where it is not known, or not what this was written for."""
+    """The Basic Profile of an edition. Raises ProfileError if it is not installed, or has an unexpected size."""
     name, expected = EDITIONS[edition]
     try:
         found = importlib.import_module(f"dicomanonymizer.dicom_anonymization_databases.{name}")
@@ -172,8 +171,8 @@ def table(edition: str) -> BasicProfileTable:
     made = BasicProfileTable(edition, rows, masks)
     if len(made) != expected:
         raise ProfileError(
-            f"the table of PS3.15 Annex E {edition} has {len(made)} rows, and {expected} were expected.",
-            likely="Another version of the package dicom-anonymizer is installed than the one this was made for.",
+            f"the table of PS3.15 Annex E {edition} has {len(made)} rows instead of {expected}.",
+            likely="The installed version of the package dicom-anonymizer is not the one that bulkedit needs.",
             hint="Install the right one: pip install 'bulkedit[deid]'",
         )
     return made
@@ -187,7 +186,7 @@ class OptionColumns:
     masks: list[tuple[Mask, dict[str, str]]]
 
     def of(self, tag: int) -> dict[str, str]:
-        """What the options say of a tag."""
+        """The codes of a tag by option."""
         found = self.rows.get(tag)
         if found is not None:
             return found
@@ -201,7 +200,7 @@ def options() -> OptionColumns:
     masks: list[tuple[Mask, dict[str, str]]] = []
     lines = list(csv.DictReader(_text(f"annex-e-options-{OPTIONS_EDITION}.csv").splitlines()))
     if len(lines) != _OPTION_ROWS:
-        raise ProfileError(f"the option table has {len(lines)} rows, and {_OPTION_ROWS} were expected.")
+        raise ProfileError(f"the option table has {len(lines)} rows instead of {_OPTION_ROWS}.")
     for line in lines:
         tag = line.pop("tag")
         codes = {name.replace("_", "-"): code for name, code in line.items() if code and name != "name"}
@@ -217,16 +216,16 @@ def options() -> OptionColumns:
 
 @functools.cache
 def safe_private() -> frozenset[tuple[str, int, int]]:
-    """Private elements that Table E.3.10-1 calls safe: (creator, group, last two digits of the element).
+    """Private elements that are safe by Table E.3.10-1: (creator, group, last two digits of the element).
 
-    A selection: elements of CT, MR and PET that hold numbers and codes. Profiles may name more.
+    Only elements of CT, MR and PET with numbers or codes are included. Profiles may add more.
     """
     lines = csv.DictReader(_text("safe-private.csv").splitlines())
     return frozenset((line["creator"], *private_element(line["element"])) for line in lines)
 
 
 def private_element(text: str) -> tuple[int, int]:
-    """Read ``0019,xx0C`` as (group, last two digits of the element). Raises ValueError."""
+    """Parse ``0019,xx0C`` as (group, last two digits of the element). Raises ValueError."""
     group, _, element = text.strip("()").partition(",")
     number = int(group, 16)
     if not number & 1 or len(element) != 4 or element[:2].lower() != "xx":

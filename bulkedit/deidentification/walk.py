@@ -1,8 +1,8 @@
-"""From a metadata document to the edits that de-identify it, at every depth.
+"""Walks a metadata document and derives the edits that de-identify it, at every depth.
 
-A direct walk over the JSON document. What stands inside a sequence can be edited only by writing the whole sequence of
-the top again (update-image-set-metadata), so there the cleaned sequence is the new value. Edits are at the level at
-which the attribute was read, and only where something changes: a document that is clean already yields none.
+The service can change an item only by replacing the outermost sequence (update-image-set-metadata), so the edit sets
+the whole cleaned sequence. An edit has the level of its attribute, and exists only if the value changes: a document
+that is already de-identified yields no edits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEEPEST: Final = 200  # sequences inside sequences; real objects have fewer than
 _SCHEME: Final = "DCM"
 _YES: Final = "YES"
 
-# The dummy of each VR: short, of the VR's form, and the same everywhere, so that it tells nothing.
+# The dummy of each VR: short, valid, and constant, so that it reveals nothing.
 _TEXT: Final = "REMOVED"
 _BINARY: Final = base64.b64encode(b"REMOVED ").decode()  # of even length
 DUMMIES: Final[JsonObject] = {
@@ -51,7 +51,7 @@ DUMMIES: Final[JsonObject] = {
     "SQ": [{}],
 }
 
-_GONE: Final = ABSENT
+_REMOVED: Final = ABSENT
 _JSON_BEGINS: Final = frozenset("[{")
 _NOTHING: Final[tuple[Json, ...]] = ("", [])
 
@@ -61,7 +61,7 @@ _OWN_UIDS: Final = {
     Level.INSTANCE: "SOPInstanceUID",
 }
 
-# bytes of the smallest document that names one attribute, without UIDs, keyword and value
+# bytes of the smallest document that sets one attribute, without UIDs, keyword and value
 _FRAMES: Final = {
     Level.PATIENT: len('{"SchemaVersion":1.1,"Patient":{"DICOM":{"":}}}'),
     Level.STUDY: len('{"SchemaVersion":1.1,"Study":{"DICOM":{"":}}}'),
@@ -71,66 +71,65 @@ _FRAMES: Final = {
 
 
 class Edit(NamedTuple):
-    """One row of the edit list, in the columns of its tidy form."""
+    """One row of the edit list, in its tidy form."""
 
     image_set_id: str
     action: str  # set or remove
     attribute: str
-    value: str | None  # None: empty (set), or whatever is stored (remove)
+    value: str | None  # None: empty (set), or the stored value (remove)
     series_uid: str | None
     instance_uid: str | None
     vr: str | None  # of a private element whose value is a number
     force: bool
-    reason: str  # of the rule; a reader of edit lists passes it over
+    reason: str  # `Rule.because`; the planner ignores it
 
 
-_New: TypeAlias = "Json | Absent"  # what becomes of a value; absent: the attribute goes
-# an `Edit` as a plain tuple, of which there are many
+_New: TypeAlias = "Json | Absent"  # a new value; absent: the attribute is removed
+# an `Edit` as a plain tuple, which is faster to make
 Row: TypeAlias = "tuple[str, str, str, str | None, str | None, str | None, str | None, bool, str]"
 
 
 class DeidFinding(NamedTuple):
-    """Something that a person has to know of an image set; it holds no value."""
+    """Something that the user must know about an image set; it has no values of metadata."""
 
     image_set_id: str
     level: str
-    attribute: str  # keywords from the outermost sequence in; "?" for a key that is no attribute
+    attribute: str  # keywords, outermost sequence first; "?" if the key is not an attribute
     kind: str  # of `KINDS`
     times: int
 
 
 @dataclass(frozen=True, slots=True)
-class Kindred:
-    """What a kind of finding means."""
+class FindingKind:
+    """The meaning of a kind of finding."""
 
-    unreachable: bool  # something that is due cannot be done by edits of this image set in place
+    unreachable: bool  # no edit in place can make a change that the profile requires
     text: str
 
 
-KINDS: Final[dict[str, Kindred]] = {
-    "primary-uid": Kindred(True, "UIDs of a primary image set cannot be changed in place: `via_copy`."),
-    "too-large": Kindred(True, "The cleaned sequence is larger than a call can carry."),
-    "wrong-level": Kindred(True, "It stands at another level than the service keeps it at, and cannot be named there."),
-    "private-above-instance": Kindred(True, "Private elements can be edited at Instance level only."),
-    "unknown-key": Kindred(True, "Its key is neither a DICOM keyword nor a tag, so that no edit can name it."),
-    "hex-key": Kindred(
-        True, "It stands under its tag where the service expects a keyword, so that no edit can name it."
+KINDS: Final[dict[str, FindingKind]] = {
+    "primary-uid": FindingKind(True, "UIDs of a primary image set cannot be changed in place: use `via_copy`."),
+    "too-large": FindingKind(True, "The cleaned sequence is larger than the limit of a call."),
+    "wrong-level": FindingKind(True, "The attribute is at a level where the service cannot edit it."),
+    "private-above-instance": FindingKind(True, "Private elements can be edited only at Instance level."),
+    "unknown-key": FindingKind(True, "Its key is neither a DICOM keyword nor a tag, so no edit can name it."),
+    "hex-key": FindingKind(True, "Its key is a tag, but the service expects a keyword, so no edit can name it."),
+    "never-editable": FindingKind(True, "The service never edits it."),
+    "left-undone": FindingKind(
+        True, "The image set has the mark of this key, but this instance was not de-identified: resume its run."
     ),
-    "never-editable": Kindred(True, "The service never edits it."),
-    "left-undone": Kindred(
-        True, "The image set bears the mark of this key, but this instance was not done: resume its run."
-    ),
-    "emptied": Kindred(False, "Its value is too large to be removed by value, so it is emptied."),
-    "unreadable-date": Kindred(False, "A date or time that is none was dealt with as the Basic Profile asks."),
-    "no-patient-id": Kindred(False, "There is no patient id; dates move by an offset of the study."),
+    "emptied": FindingKind(False, "Its value is too large to be removed by value, so it is emptied."),
+    "unreadable-date": FindingKind(False, "Not a valid date or time; the Basic Profile's action was applied instead."),
+    "no-patient-id": FindingKind(False, "There is no patient id; dates are shifted by an offset of the study."),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class DeidMark:
-    """What is written into DeidentificationMethod: the profile, and by its fingerprint the key.
+    """The mark written into DeidentificationMethod: the profile, and the fingerprint of the key.
 
-    The key tells that UIDs, identifiers and dates of a document are done: to do them twice would tear its references.
+    The fingerprint shows that the UIDs, identifiers and dates of a document are already replaced. Replacing them twice
+    would break references between image sets.
     """
 
     profile: str
@@ -140,7 +139,7 @@ class DeidMark:
 
     @property
     def text(self) -> str:
-        """At most the 64 characters of VR LO."""
+        """The mark, within the 64 characters of VR LO."""
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", self.profile)[:20]
         return f"bulkedit {name} {self.digest[:8]} {self._key}"
 
@@ -149,11 +148,11 @@ class DeidMark:
         return f"key {self.fingerprint}"
 
     def is_by(self, text: str) -> bool:
-        """Whether a text is the mark of this key, under whichever profile."""
+        """Whether a text is a mark of this key, with any profile."""
         return self.renewed(text).endswith(self._key) and text.startswith("bulkedit ")
 
     def renewed(self, text: str) -> str:
-        """A mark of this key with its fingerprint of today; any other text as it is."""
+        """A mark of this key, with its present fingerprint; any other text unchanged."""
         former = f" key {self.former_fingerprint}"
         if not (text.startswith("bulkedit ") and text.endswith(former)):
             return text
@@ -162,53 +161,53 @@ class DeidMark:
 
 @dataclass(slots=True)
 class Derived:
-    """What came of one document."""
+    """The edits and findings of one document."""
 
     rows: list[Row] = field(default_factory=list)
     findings: list[DeidFinding] = field(default_factory=list)
-    marked: bool = False  # the document bore the mark of this key already
+    marked: bool = False  # the document already had the mark of this key
 
     @property
     def edits(self) -> list[Edit]:
-        """The rows by the names of their columns."""
+        """The rows as named tuples."""
         return [Edit._make(row) for row in self.rows]
 
 
 @dataclass(slots=True)
 class _At:
-    """Where the walk is."""
+    """The level, series and instance that the walk has reached."""
 
     level: Level
     place: PlaceRules
     series: str | None = None
     instance: str | None = None
-    done: bool = False  # stateful actions were carried out here before
-    room: int = 0  # bytes that a document has for the one attribute it names
-    vrs: JsonObject = field(default_factory=dict)  # DICOMVRs: of the private elements
+    done: bool = False  # stateful actions were already applied here
+    room: int = 0  # bytes left for keyword and value in a document with one attribute
+    vrs: JsonObject = field(default_factory=dict)  # DICOMVRs: the VRs of private elements
 
 
 class _Here(NamedTuple):
-    """The object at hand: a level's attributes, or an item of a sequence."""
+    """The current JSON object: the attributes of a level, or an item of a sequence."""
 
-    around: JsonObject
+    attributes: JsonObject
     place: PlaceRules
-    path: tuple[str, ...]  # the sequences around it
+    path: tuple[str, ...]  # the enclosing sequences
     at: _At
 
     def path_to(self, rule: Rule) -> tuple[str, ...]:
-        """Where an attribute of it stands."""
+        """The path of one of its attributes."""
         return (*self.path, rule.shown)
 
 
 class Walker:
-    """Derives edits under one profile and key. Not for use from several threads at once."""
+    """Derives the edits of documents for one profile and key. Not thread-safe."""
 
     def __init__(
         self, rules: ProfileRules, pseudonyms: Pseudonyms, *, mark: DeidMark, payload_limit: int, together: bool = True
     ) -> None:
-        """``mark`` goes into DeidentificationMethod.
+        """``mark`` is written into DeidentificationMethod. ``payload_limit``: bytes of a call's attributes document.
 
-        ``together``: where an image set that is not primary needs `force` for any edit, all of them carry it, so that
+        ``together``: if an image set is not primary, and one of its edits needs `force`, all its edits have it, so that
         they share calls.
         """
         self._rules = rules
@@ -220,7 +219,7 @@ class Walker:
         self._uids = {
             name for level, name in _OWN_UIDS.items() if rules.places[level][name].action is ProfileAction.UID
         }
-        # of the document at hand
+        # of the current document
         self._id = ""
         self._edits: list[Row] = []
         self._renames: dict[Level, list[Row]] = {}
@@ -246,9 +245,9 @@ class Walker:
         self._codes_text, self._mark_text = json_text([*self._codes]), json_text([mark.text])
 
     def derive(self, image_set_id: str, document: JsonObject, *, primary: bool = False) -> Derived:
-        """The edits of one document, in the order in which they are to be sent: UIDs last, innermost first.
+        """The edits of one document in sending order: UIDs last, and of those the instances' first.
 
-        Raises MetadataError where it is no metadata document.
+        Raises MetadataError if it is not a metadata document.
         """
         patient, study, all_series = _parts(document)
         self._id, self._primary = image_set_id, primary
@@ -280,7 +279,7 @@ class Walker:
         return _At(level, place, series or None, instance or None, self._marked, room)
 
     def _patient_of(self, patient: JsonObject, study: JsonObject) -> str:
-        """Whose offset the dates of a document move by."""
+        """The patient, or without a patient id the study, whose offset shifts the dates of a document."""
         found = patient.get("PatientID")
         if isinstance(found, str) and found.strip(" \0"):
             return found
@@ -290,7 +289,7 @@ class Walker:
 
     def _instance(self, attributes: JsonObject, at: _At) -> None:
         if self._marked and not self._was_done(attributes):
-            # its patient's offset is known no more: what can be repeated is done, and the rest is named
+            # the original patient id is unknown, so dates cannot be shifted: only repeatable actions are applied
             self._noted[Level.INSTANCE, "SOPInstanceUID", "left-undone"] += 1
         self._level(attributes, at)
         name = "LongitudinalTemporalInformationModified"
@@ -298,13 +297,13 @@ class Walker:
             self._set(name, self._rules.dates, at, force=False, reason="record of the de-identification")
 
     def _was_done(self, attributes: JsonObject) -> bool:
-        """Whether this instance of a marked image set was done too. The change of its UID is the last edit it gets."""
+        """Whether this instance of a marked image set was de-identified. Its UID is changed by its last edit."""
         if self._rules.maps_uids and not self._primary:
             return is_ours(attributes.get("SOPInstanceUID"))
         return attributes.get("LongitudinalTemporalInformationModified") == self._rules.dates
 
     def _record(self, patient: JsonObject) -> None:
-        """What was done, as the Patient Identification module has it (PS3.3 section C.7.1.1, PS3.16 CID 7050)."""
+        """Add the edits that record the de-identification (PS3.3 section C.7.1.1, PS3.16 CID 7050)."""
         at = self._at(Level.PATIENT)
         reason = "record of the de-identification"
         if patient.get("PatientIdentityRemoved") != _YES:
@@ -326,7 +325,7 @@ class Walker:
             self._set(name, text, at, force=True, reason=reason)
 
     def _level(self, attributes: JsonObject, at: _At) -> None:
-        """The attributes of one level."""
+        """Add the edits of one level."""
         here, place, of_text = _Here(attributes, at.place, (), at), at.place, self._of_text
         for key, value in attributes.items():
             rule = place[key]
@@ -342,11 +341,11 @@ class Walker:
                 self._emit(rule, value, new, at)
 
     def _emit(self, rule: Rule, old: Json, new: _New, at: _At) -> None:
-        """One edit, or why there can be none."""
-        if (rule.home is not at.level or self._primary) and (kind := self._why_not(rule, at)) is not None:
+        """Add one edit, or a finding if no edit is possible."""
+        if (rule.editable_level is not at.level or self._primary) and (kind := self._why_not(rule, at)) is not None:
             self._noted[at.level, rule.shown, kind] += 1
             return
-        if new is _GONE:
+        if new is _REMOVED:
             self._remove(rule, old, at)
             return
         name, reason = rule.name, rule.because
@@ -358,7 +357,7 @@ class Walker:
             return
         if text is not None and not _fits(new, at.room - len(name)):
             if (
-                rule.base in {ProfileAction.REMOVE, ProfileAction.EMPTY, ProfileAction.DUMMY}
+                rule.fallback in {ProfileAction.REMOVE, ProfileAction.EMPTY, ProfileAction.DUMMY}
                 and rule.action is not ProfileAction.KEEP
             ):
                 self._noted[at.level, name, "emptied"] += 1
@@ -372,7 +371,7 @@ class Walker:
         self._edits.append((self._id, "set", name, text, at.series, at.instance, None, force, reason))
 
     def _why_not(self, rule: Rule, at: _At) -> str | None:
-        """Why no edit of this image set can reach an attribute; None where one can."""
+        """The kind of finding if no edit of this image set can change an attribute, else None."""
         if rule.private and at.level is not Level.INSTANCE:
             return "private-above-instance"
         if rule.unnameable is not None:
@@ -386,7 +385,7 @@ class Walker:
         return None
 
     def _remove(self, rule: Rule, old: Json, at: _At) -> None:
-        """A removal that names the stored value, or empties what is too large to be named."""
+        """Add a removal that names the stored value, or an edit that empties it if it is too large to be named."""
         if not _fits(old, at.room - len(rule.name)):
             self._noted[at.level, rule.name, "emptied"] += 1
             self._set(rule.name, None, at, force=rule.forced, reason=rule.because)
@@ -406,13 +405,13 @@ class Walker:
 
     # -- values -------------------------------------------------------------------------------------------------
 
-    # of one text that is not empty; one for each `ProfileAction`, as `_of_text` has it
+    # for one text that is not empty: a method for each `ProfileAction`, see `_of_text`
 
     def _kept(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return text
 
     def _removed(self, text: str, rule: Rule, here: _Here) -> _New:
-        return text if rule.private and self._is_safe(rule, here.around) else _GONE
+        return text if rule.private and self._is_safe(rule, here.attributes) else _REMOVED
 
     def _emptied(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return None
@@ -424,7 +423,7 @@ class Walker:
         return text if here.at.done else self._pseudonyms.uid(text)
 
     def _cleaned(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
-        return text if text.strip(" \0").lower() in self._vocabulary else _instead(rule)
+        return text if text.strip(" \0").lower() in self._vocabulary else _fallback_value(rule)
 
     def _shifted(self, text: str, rule: Rule, here: _Here) -> _New:
         if here.at.done:
@@ -439,19 +438,19 @@ class Walker:
 
     def _capped(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         capped = dates.age(text)
-        return _instead(rule) if capped is None else capped
+        return _fallback_value(rule) if capped is None else capped
 
     def _replaced(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
         return [rule.value] if rule.multi else rule.value
 
-    # of all else
+    # for all other values
 
     def _new_value(self, value: Json, rule: Rule, here: _Here) -> _New:  # noqa: PLR0911
-        """What becomes of a value that is not empty: the same object where nothing does, `_GONE` where it goes."""
+        """The new value for one that is not empty: the same object if unchanged, `_REMOVED` if it is removed."""
         action = rule.action
         if action is ProfileAction.REMOVE:
-            return value if rule.private and self._is_safe(rule, here.around) else _GONE
-        if type(value) is list and rule.into and _has_items(value):
+            return value if rule.private and self._is_safe(rule, here.attributes) else _REMOVED
+        if type(value) is list and rule.into_items and _has_items(value):
             return self._items(value, here.path_to(rule), here.place.inside(rule.name), here.at)
         if action is ProfileAction.KEEP or (rule.stateful and here.at.done):
             return value
@@ -464,14 +463,14 @@ class Walker:
         new = self._new_texts(value, rule, here) if _is_text(value) else None
         if new is None and action is ProfileAction.SHIFT:
             return self._unreadable(rule, here)
-        return _instead(rule) if new is None else new
+        return _fallback_value(rule) if new is None else new
 
     def _unreadable(self, rule: Rule, here: _Here) -> _New:
         self._noted[here.at.level, ".".join(here.path_to(rule)), "unreadable-date"] += 1
-        return _instead(rule)
+        return _fallback_value(rule)
 
     def _new_texts(self, value: str | list[Json], rule: Rule, here: _Here) -> _New:
-        """What becomes of an array of text, or of text beside which there may be another; None where nothing fits."""
+        """The new value of a text or an array of texts; None if the action is impossible."""
         match rule.action:
             case ProfileAction.UID:
                 return _each(value, self._pseudonyms.uid)
@@ -486,10 +485,10 @@ class Walker:
                 return None if isinstance(capped, list) and None in capped else capped
 
     def _moved_together(self, value: str | list[Json], rule: Rule, here: _Here) -> _New:
-        """Dates or times moved, each with the one beside it; None where one of them cannot be read."""
-        beside = here.around.get(rule.partner) if rule.partner and self._shift.seconds else None
+        """Dates or times shifted, each with its matching time or date; None if one of them is not valid."""
+        beside = here.attributes.get(rule.partner) if rule.partner and self._shift.seconds else None
         if beside is not None and here.place[rule.partner or ""].action is not ProfileAction.SHIFT:
-            beside = None  # it stays, or goes: then this one moves alone
+            beside = None  # it is not shifted, so this one is shifted alone
         texts = _texts(value)
         besides: list[str | None] = [*_texts(beside)] if beside is not None and _is_text(beside) else []
         if len(besides) != len(texts):
@@ -499,33 +498,33 @@ class Walker:
             return None
         return [*moved] if isinstance(value, list) else moved[0]
 
-    def _is_safe(self, rule: Rule, around: JsonObject) -> bool:
-        """Whether a private element is one of the safe ones, or the creator of a block that holds one."""
+    def _is_safe(self, rule: Rule, attributes: JsonObject) -> bool:
+        """Whether a private element is safe, or is the creator of a block with a safe element."""
         group, element = rule.name[:4], int(rule.name[4:], 16)
         if element <= 0xFF:
             mine = f"{element:02X}"
-            creator = around.get(rule.name)
+            creator = attributes.get(rule.name)
             return any(
-                key[:4] == group and key[4:6] == mine and self._in_block(key, creator, around)
-                for key in around
+                key[:4] == group and key[4:6] == mine and self._in_block(key, creator, attributes)
+                for key in attributes
                 if len(key) == 8 and key != rule.name
             )
-        creator = around.get(f"{group}00{rule.name[4:6]}")
+        creator = attributes.get(f"{group}00{rule.name[4:6]}")
         return isinstance(creator, str) and creator.strip(" \0") in rule.safe
 
-    def _in_block(self, key: str, creator: Json, around: JsonObject) -> bool:
-        """Whether an element of a block stays, so that the block's creator has to stay too."""
+    def _in_block(self, key: str, creator: Json, attributes: JsonObject) -> bool:
+        """Whether an element of a block is kept, so that the block's creator must be kept too."""
         rule = self._rules.places[Level.INSTANCE][key]
-        if not rule.private or around[key] is None:
+        if not rule.private or attributes[key] is None:
             return False
         return rule.action is not ProfileAction.REMOVE or (
             isinstance(creator, str) and creator.strip(" \0") in rule.safe
         )
 
     def _items(self, items: list[Json], path: tuple[str, ...], place: PlaceRules, at: _At) -> list[Json]:
-        """The items of a sequence, cleaned; the same list where nothing changed."""
+        """The items of a sequence, cleaned; the same list if nothing changed."""
         if len(path) > DEEPEST:
-            raise MetadataError(f"sequences are nested more than {DEEPEST} deep.")
+            raise MetadataError(f"sequences are nested more than {DEEPEST} levels deep.")
         cleaned = [self._item(item, _Here(item, place, path, at)) if isinstance(item, dict) else item for item in items]
         return items if all(new is old for new, old in zip(cleaned, items, strict=True)) else cleaned
 
@@ -544,7 +543,7 @@ class Walker:
         if not changed:
             return item
         whole: dict[str, _New] = {**item, **changed}
-        return {key: value for key, value in whole.items() if value is not _GONE}
+        return {key: value for key, value in whole.items() if value is not _REMOVED}
 
 
 # -- the document --------------------------------------------------------------------------------------------------
@@ -554,7 +553,7 @@ def _parts(document: Json) -> tuple[JsonObject, JsonObject, JsonObject]:
     """Patient.DICOM, Study.DICOM and Study.Series of a metadata document. Raises MetadataError."""
     if not isinstance(document, dict) or "Study" not in document:
         raise MetadataError(
-            "it is no metadata document of an image set.", likely="It has no Study, or is something else in JSON."
+            "the JSON is not the metadata document of an image set.", likely="It has no Study: it is other JSON."
         )
     study = _member(document, "Study")
     return _dicom(_member(document, "Patient")), _dicom(study), _member(study, "Series")
@@ -569,7 +568,7 @@ def _member(node: Json, name: str) -> JsonObject:
     if found is None and isinstance(node, dict):
         return {}
     if not isinstance(found, dict):
-        raise MetadataError(f"it is no metadata document of an image set: {name} is no object.")
+        raise MetadataError(f"the JSON is not the metadata document of an image set: {name} is not an object.")
     return found
 
 
@@ -583,14 +582,14 @@ def _method_texts(patient: JsonObject) -> list[str]:
 
 def _has_items(value: Json) -> bool:
     if isinstance(value, list):
-        for item in value:  # seldom more than a few: a generator would take longer
+        for item in value:  # faster than a generator, as there are few items
             if isinstance(item, dict):
                 return True
     return False
 
 
 def _is_text(value: Json) -> TypeGuard[str | list[Json]]:
-    """Whether a value is text, or an array of text and nothing."""
+    """Whether a value is text, or an array of texts and nulls."""
     if isinstance(value, list):
         return all(one is None or isinstance(one, str) for one in value)
     return isinstance(value, str)
@@ -601,17 +600,17 @@ def _texts(value: str | list[Json]) -> list[str]:
 
 
 def _each(value: str | list[Json], change: Callable[[str], str | None]) -> Json:
-    """A text changed, or each text of an array that is not empty."""
+    """Apply ``change`` to a text, or to each text of an array that is not empty."""
     if isinstance(value, list):
         return [change(one) if isinstance(one, str) and one else one for one in value]
     return change(value)
 
 
-def _instead(rule: Rule) -> _New:
-    """What the Basic Profile does, where the action does not fit the value."""
-    if rule.base is ProfileAction.REMOVE:
-        return _GONE
-    return _dummy(rule) if rule.base is ProfileAction.DUMMY else None
+def _fallback_value(rule: Rule) -> _New:
+    """The new value if the action is impossible for the old one."""
+    if rule.fallback is ProfileAction.REMOVE:
+        return _REMOVED
+    return _dummy(rule) if rule.fallback is ProfileAction.DUMMY else None
 
 
 def _dummy(rule: Rule) -> Json:
@@ -631,25 +630,25 @@ def _moved(vr: str, text: str, beside: str | None, shift: dates.Shift) -> str | 
 
 
 def _cell(value: Json) -> str:
-    """A value as a cell of the edit list: arrays and sequences as JSON, numbers by their digits.
+    """A value as a cell of the edit list: arrays, sequences and numbers as JSON.
 
-    Half of a surrogate pair is JSON, but no text that a file could hold.
+    JSON may contain a lone surrogate, which UTF-8 cannot encode; it is replaced.
     """
     text = json_text(value)
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _fits(value: Json, room: int) -> bool:
-    """Whether a value has room in a call of its own."""
+    """Whether a call can have the value as its only edit."""
     if isinstance(value, str) and len(value) * 6 + 2 < room:
-        return True  # six bytes are the most that JSON makes of a character
+        return True  # JSON needs at most six bytes for a character
     return len(json_text(value).encode("utf-8", "replace")) <= room
 
 
 def _named(rule: Rule, old: Json, vr: str | None) -> str | None:
-    """The stored value as a cell that the reader of edit lists turns into the same JSON again.
+    """The stored value as a cell from which the reader of edit lists makes equal JSON.
 
-    None where a cell cannot say it exactly: then the engine reads what is stored just before the call.
+    None if no cell can be exact: the engine then reads the stored value just before the call.
     """
     if isinstance(old, str):
         return old if rule.plain and old.isprintable() and old[:1] not in _JSON_BEGINS else None

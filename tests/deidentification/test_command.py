@@ -162,7 +162,7 @@ def test_one_fault_does_not_end_a_selection_by_id(shell: Shell, kind: FaultKind)
 @pytest.mark.parametrize(
     ("kind", "exit_code", "told"),
     [
-        (FaultKind.DENIED, EXIT_FATAL, "AWS denied access to an image set"),
+        (FaultKind.DENIED, EXIT_FATAL, "AWS denied access to a selected image set"),
         (FaultKind.EXPIRED, EXIT_FATAL, "choose others: --aws-profile NAME"),
         (None, EXIT_USAGE, "The id is mistyped"),
     ],
@@ -213,11 +213,14 @@ def test_documents_from_files(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b'{"Patient":', "no JSON"),
+        (b'{"Patient":', "not valid JSON"),
         (gzip.compress(b"{}" * 100, mtime=0)[:-12], "gzip"),
-        (b"[1]", "other JSON"),
-        (b'{"Study":5}', "no metadata document"),
-        (json.dumps(of_one()).encode().replace(b'"DICOM"', b'"DICOM":5,"x"', 1), "no metadata document"),
+        (b"[1]", "the JSON is not the metadata document"),
+        (b'{"Study":5}', "the JSON is not the metadata document"),
+        (
+            json.dumps(of_one()).encode().replace(b'"DICOM"', b'"DICOM":5,"x"', 1),
+            "the JSON is not the metadata document",
+        ),
     ],
 )
 def test_a_bad_document_names_its_file_and_leaves_no_list(shell: Shell, content: bytes, what: str) -> None:
@@ -242,10 +245,10 @@ def test_a_bad_document_names_its_file_and_leaves_no_list(shell: Shell, content:
         (["--deid-profile", "basic", "--all", "--select", "patient_id=P1"], "which image sets?"),
         (["--deid-profile", "basic", "--all", "-o", "edits.xlsx"], "must be a .parquet or .csv file"),
         (["--deid-profile", "basic", "--all", "--key", "none.key"], "the key cannot be read"),
-        (["--deid-profile", "basic", "--all", "--reidentification-map", "map"], "must be given together"),
-        (["--deid-profile", "basic", "--select", "patient=P1"], "--select is written"),
+        (["--deid-profile", "basic", "--all", "--reidentification-map", "map"], "go together"),
+        (["--deid-profile", "basic", "--select", "patient=P1"], "--select must be"),
         (["--deid-profile", "basic", "--all", "--mapping", "none.csv"], "the mapping cannot be read"),
-        (["--deid-profile", "basic", "--from", "nowhere"], "no such file"),
+        (["--deid-profile", "basic", "--from", "nowhere"], "does not exist"),
     ],
 )
 def test_what_is_asked_for_wrongly_is_said(shell: Shell, words: list[str], what: str) -> None:
@@ -262,7 +265,7 @@ def test_going_on_with_another_key_or_profile_is_refused(shell: Shell) -> None:
         pass
     done = shell.run("deid", "--deid-profile", "basic", "--all", "-o", "edits.csv")
     assert done.exit_code == EXIT_USAGE
-    assert "begun with another profile and key" in done.stderr
+    assert "started with another profile and key" in done.stderr
     assert shell.run("deid", "--deid-profile", "basic", "--all", "-o", "edits.csv", "--fresh").exit_code == EXIT_OK
 
 

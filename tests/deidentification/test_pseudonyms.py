@@ -132,8 +132,8 @@ def test_a_shift_is_of_the_patient_and_within_its_bounds(patient: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("patient_id,pseudonym\nA,1\nA,2\n", "there twice"),
-        ("patient_id,pseudonym\nA,1\nB,1\n", "row 2 too"),
+        ("patient_id,pseudonym\nA,1\nA,2\n", "occurs twice"),
+        ("patient_id,pseudonym\nA,1\nB,1\n", "row 2 has the same pseudonym"),
         ("patient_id,pseudonym\nA,\n", "pseudonym is empty"),
         ("patient_id,pseudonym\n,1\n", "patient_id is empty"),
         ("id,pseudonym\nA,1\n", "needs the columns"),

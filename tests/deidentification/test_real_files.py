@@ -54,10 +54,10 @@ def test_real_files_are_de_identified_by_calls_that_the_service_takes(tmp_path: 
     before = {image_set_id: service.metadata(image_set_id) for image_set_id in documents}
     recipe = deidentification.DeidRecipe(profile=deidentification.load_profile(name), key=KEY, payload_limit=10_000)
     with deidentification.DeidRecord.open(tmp_path / "edits.csv", {}) as record:
-        making = deidentification.Making(recipe, record)
+        writer = deidentification.DeidWriter(recipe, record)
         for image_set_id, content in before.items():
-            making.take(image_set_id, content)
-        counts = making.finish()
+            writer.take(image_set_id, content)
+        counts = writer.finish()
     assert counts["image_sets"] == counts["changed"] == len(before) > 30
 
     found = read_list(tmp_path / "edits.csv", ReadOptions())

@@ -51,15 +51,15 @@ def test_ways_to_select_add_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "content", "what"),
     [
-        ("patient_id=@FILE", b"", "there is no value"),
-        ("patient_id=@FILE", b" \n\r\n", "there is no value"),
+        ("patient_id=@FILE", b"", "`select` has no values here"),
+        ("patient_id=@FILE", b" \n\r\n", "`select` has no values here"),
         ("patient_id=@FILE", b"M\xfcLLER-CANARY\n", "not UTF-8"),
         ("patient_id=@FILE", "P1\n".encode("utf-16"), "not UTF-8"),
         ("patient_id=@FILE.none", b"", "No such file"),
-        ("patient_id=@-", b"", "there is no value"),
-        ("patient_id=@", b"", "`select` is written"),
-        ("patient_id=", b"", "`select` is written"),
-        ("patient=P1", b"", "`select` is written"),
+        ("patient_id=@-", b"", "`select` has no values here"),
+        ("patient_id=@", b"", "`select` must be"),
+        ("patient_id=", b"", "`select` must be"),
+        ("patient=P1", b"", "`select` must be"),
     ],
 )
 def test_what_selects_nothing_is_refused(tmp_path: Path, text: str, content: bytes, what: str) -> None:
@@ -72,14 +72,14 @@ def test_what_selects_nothing_is_refused(tmp_path: Path, text: str, content: byt
 
 
 def test_standard_input_is_read_once() -> None:
-    with pytest.raises(UsageError, match="once only"):
+    with pytest.raises(UsageError, match="only once"):
         selected(["patient_id=@-", "study_id=@-"], None, io.BytesIO(b"P1\n"))
 
 
 def test_a_table_without_values_does_not_mean_all(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     file.write_text("patient_id\n\n")
-    with pytest.raises(UsageError, match="has no value"):
+    with pytest.raises(UsageError, match="has no values"):
         selected([], file, NOTHING)
 
 

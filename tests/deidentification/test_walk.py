@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkedit.deidentification import documents, making, rules
+from bulkedit.deidentification import documents, rules, writer
 from bulkedit.deidentification.table import ProfileAction
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import MetadataError
@@ -45,7 +45,7 @@ def test_what_is_inside_a_sequence_is_edited_by_writing_the_outermost_again(dept
 
 
 def test_sequences_without_end_are_refused() -> None:
-    with pytest.raises(MetadataError, match="nested more than 200 deep"):
+    with pytest.raises(MetadataError, match="nested more than 200 levels deep"):
         walker(made("")).derive(ID, document(nested(201, {"Rows": 1})))
 
 
@@ -226,13 +226,13 @@ def test_whatever_a_document_holds_it_is_walked(attributes: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"", "no JSON"),
-        (b'{"Study": ', "no JSON"),
-        (b"\x1f\x8bgarbage", "damaged gzip"),
-        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", "cut short"),
-        (b"\xff\xfe{}", "no JSON"),
-        (b"[]", "other JSON"),
-        (b"[" * 200_000, "nested too deep"),
+        (b"", "not valid JSON"),
+        (b'{"Study": ', "not valid JSON"),
+        (b"\x1f\x8bgarbage", "gzip data is damaged"),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", "gzip data is truncated"),
+        (b"\xff\xfe{}", "not valid JSON"),
+        (b"[]", "not the metadata document"),
+        (b"[" * 200_000, "nested too deeply"),
     ],
 )
 def test_a_bad_document_says_what_is_wrong(data: bytes, what: str) -> None:
@@ -250,7 +250,7 @@ def test_a_document_that_is_too_large_is_refused_before_it_is_unpacked() -> None
 
 @pytest.mark.parametrize("content", [{}, {"Study": []}, {"Study": {"DICOM": []}}, {"Study": {"Series": {"1": 5}}}])
 def test_what_is_no_metadata_document_is_refused(content: dict[str, Any]) -> None:
-    with pytest.raises(MetadataError, match="no metadata document"):
+    with pytest.raises(MetadataError, match="not the metadata document"):
         walker("basic").derive(ID, content)
 
 
@@ -274,5 +274,5 @@ def test_the_order_of_the_actions_decides_nothing(monkeypatch: pytest.MonkeyPatc
     again = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "rules_again", again)
     spec.loader.exec_module(again)
-    monkeypatch.setattr(making, "ProfileRules", again.ProfileRules)
+    monkeypatch.setattr(writer, "ProfileRules", again.ProfileRules)
     assert walker(profile).derive(ID, content) == before

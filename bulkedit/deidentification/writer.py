@@ -1,4 +1,4 @@
-"""One de-identification: documents come, edits are kept, the map of pseudonyms with them where it is asked for."""
+"""Derives the edits of documents and writes them to the record, with the re-identification map if requested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeidRecipe:
-    """What a de-identification is made with."""
+    """Profile, key and limits of a de-identification."""
 
     profile: DeidProfile
     key: Key
@@ -31,7 +31,7 @@ class DeidRecipe:
     mapping: Mapping[str, str] | None = None  # patient id -> pseudonym
 
     def walker(self, pairs: set[tuple[str, str, str]] | None = None) -> Walker:
-        """What derives the edits of documents. Raises ProfileError where the tables are not installed."""
+        """A walker with these settings. Raises ProfileError if the tables are not installed."""
         profile = self.profile
         pseudonyms = Pseudonyms(
             self.key,
@@ -47,13 +47,13 @@ class DeidRecipe:
         )
 
 
-class Making:
-    """Takes documents in and keeps what comes of them. Not for use from several threads at once."""
+class DeidWriter:
+    """Derives and keeps the edits of one document after another. Not thread-safe."""
 
     def __init__(
         self, recipe: DeidRecipe, record: DeidRecord, *, map_file: Path | None = None, map_key: Path | None = None
     ) -> None:
-        """``map_file`` and ``map_key`` ask for the re-identification map. Raises KeyFileError and ProfileError."""
+        """With ``map_file`` and ``map_key``, writes the re-identification map. Raises KeyFileError, ProfileError."""
         self._pairs: set[tuple[str, str, str]] | None = None
         if map_file is not None and map_key is not None:
             self._map, self._cipher = map_file, reidentification.cipher(map_key)
@@ -67,11 +67,11 @@ class Making:
         self.unreachable = 0
 
     def expect(self, primary: frozenset[str]) -> None:
-        """Say which image sets are primary: their UIDs cannot be changed in place."""
+        """Set which image sets are primary: their UIDs cannot be changed in place."""
         self._primary = primary
 
     def take(self, image_set_id: str, document: JsonObject) -> None:
-        """Derive the edits of one document and keep them. Raises MetadataError naming the image set."""
+        """Derive the edits of one document and keep them. Raises MetadataError, which names the image set."""
         if image_set_id in self._done:
             return
         derived = self._walker.derive(image_set_id, document, primary=image_set_id in self._primary)
@@ -85,13 +85,13 @@ class Making:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Keep all that has been taken in: the map first, so that no edit is kept without its way back."""
+        """Write all edits so far. The map is written first, so that it covers every edit on disk."""
         if self._pairs is not None:
             reidentification.append(self._map, self._pairs, self._cipher)
             self._pairs.clear()
         self._record.checkpoint()
 
     def finish(self) -> DeidCounts:
-        """Write the edit list. Returns image_sets, changed, marked, edits and unreachable: how many of each."""
+        """Write the edit list. Returns the counts: image_sets, changed, marked, edits and unreachable."""
         self.checkpoint()
         return self._record.finish()
