@@ -1,4 +1,4 @@
-"""A local AWS HealthImaging that real clients take for the real one.
+"""A local AWS HealthImaging for tests and demos. SDKs and the AWS CLI use it by its endpoint URL.
 
 ```python
 from bulkedit.emulator import serve
@@ -8,7 +8,7 @@ with serve() as emulator:
     client = boto3.client("medical-imaging", endpoint_url=emulator, config=Config(inject_host_prefix=False), ...)
 ```
 
-What a name needs is imported when the name is first used: pytest loads the plugin in this package at every start.
+Names are imported on first use, because pytest loads the plugin of this package at every start.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clocks for the server. The world itself reads none."""
+"""Clocks for the server. The world has no clock of its own: callers pass the time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Protocol
 
 
 class EmulatorClock(Protocol):
-    """What the server asks for time. Called on the server's loop, and by `Emulator` on the caller's thread."""
+    """A clock for the server. It is called on the server's loop, and by `Emulator` on the caller's thread."""
 
     def now(self) -> float:
-        """Epoch seconds; never goes back."""
+        """Epoch seconds; they never decrease."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait on this clock."""
@@ -21,7 +21,7 @@ class SystemClock:
     """Real time."""
 
     def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()  # so that a change of the machine's clock does not matter
+        self._offset = time.time() - time.monotonic()  # later changes of the machine's clock have no effect
 
     def now(self) -> float:
         """Epoch seconds."""
@@ -33,7 +33,7 @@ class SystemClock:
 
 
 class ScaledClock:
-    """Time that runs ``factor`` times as fast as real time, so that days of quota fit into a test."""
+    """Time that runs ``factor`` times as fast as real time, for example for tests of quotas."""
 
     def __init__(self, factor: float, start: float | None = None) -> None:
         self._factor = factor
@@ -45,12 +45,12 @@ class ScaledClock:
         return self._start + (time.monotonic() - self._began) * self._factor
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so long in scaled time."""
+        """Wait for ``seconds`` of scaled time."""
         await asyncio.sleep(seconds / self._factor)
 
 
 class ManualClock:
-    """Time that stands still until it is moved."""
+    """Time that changes only by `advance` and `sleep`."""
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._now = start
@@ -60,10 +60,10 @@ class ManualClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Move time on."""
+        """Advance the time."""
         self._now += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Move time on instead of waiting."""
+        """Advance the time without waiting."""
         self.advance(seconds)
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Run an emulator inside another program: in a thread of its own, or in the caller's event loop."""
+"""Runs an emulator inside another program: in its own thread, or in the caller's event loop."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-LONGEST_LINE: Final = 64 * 1024  # the longest request line: the keys of 200 tags, encoded
+LONGEST_LINE: Final = 64 * 1024  # the longest request line has 200 encoded tag keys
 
-# aiohttp quotes what it could not parse, which may be health data
+# off, because aiohttp quotes malformed requests, which may contain health data
 _SILENT = logging.getLogger("bulkedit.emulator.http")
 _SILENT.setLevel(logging.CRITICAL + 1)
 
 
 class Emulator(str):
-    """The URL of a running emulator, and a handle on it.
+    """The URL of a running emulator, with methods to control it.
 
-    It is a string so that it can be given to any client as the endpoint. Its methods may be called from any thread;
-    the work is done on the server's own.
+    It is a string, so any client accepts it as the endpoint. Its methods may be called from any thread; they run on the
+    server's thread.
     """
 
     __slots__ = ("_loop", "_thread_id", "server")
@@ -48,14 +48,14 @@ class Emulator(str):
     datastore_id = DEFAULT_DATASTORE_ID
 
     def __new__(cls, url: str, server: Server, loop: asyncio.AbstractEventLoop, thread_id: int) -> Self:
-        """Make the handle of a server that runs on a loop in a thread."""
+        """Make an emulator for a server that runs on ``loop`` in the thread ``thread_id``."""
         self = super().__new__(cls, url)
         self.server, self._loop, self._thread_id = server, loop, thread_id
         return self
 
     @property
     def url(self) -> str:
-        """The endpoint: http, host and port."""
+        """The endpoint URL, for example http://127.0.0.1:8080."""
         return str(self)
 
     @property
@@ -64,7 +64,7 @@ class Emulator(str):
         return self.server.clock
 
     def do(self, action: Callable[[World], _T]) -> _T:
-        """Have a function look at the world, or change it, between two requests. Answers what it answers."""
+        """Call a function that reads or changes the world, between two requests. Returns its result."""
 
         def step() -> _T:
             self.server.catch_up()
@@ -90,7 +90,14 @@ class Emulator(str):
         primary: bool | None = None,
         storage_tier: str = Tier.FREQUENT,
     ) -> str:
-        """Import one metadata document at once, and answer the image set's id (`World.add_image_set`)."""
+        """Import one metadata document, as JSON in the form of GetImageSetMetadata. Returns the image set id.
+
+        ``image_set_id``: None derives it from the document. ``primary``: None applies the service's rule.
+        ``storage_tier``: FREQUENT_ACCESS or ARCHIVE_INSTANT_ACCESS.
+
+        Raises ValueError if the id exists, KeyError if the data store does not exist, and TypeError if the document is
+        malformed. See `World.add_image_set`.
+        """
         now = self.server.now()
         return self.do(
             lambda world: world.add_image_set(
@@ -99,11 +106,11 @@ class Emulator(str):
         )
 
     def journal(self, since: int = 0) -> list[Entry]:
-        """Every request and every change of state after entry ``since``, oldest first."""
+        """All requests and state changes after the entry with the number ``since``, oldest first."""
         return self.do(lambda _: self.server.journal.since(since))
 
     def environment(self) -> dict[str, str]:
-        """The environment with which the AWS CLI and the SDKs use this emulator."""
+        """Environment variables that make the AWS CLI and SDKs use this emulator."""
         credentials = self.server.settings.credentials or Credentials("emulator", "emulator")
         return {
             "AWS_ENDPOINT_URL_MEDICAL_IMAGING": self.url,
@@ -119,7 +126,7 @@ class Emulator(str):
 async def serve_async(
     settings: Settings | None = None, *, clock: EmulatorClock | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Emulator]:
-    """Run an emulator in the caller's event loop until the block ends. Port 0 takes any that is free."""
+    """Run an emulator in the caller's event loop until the block ends. Arguments and errors: see `serve`."""
     server = Server(settings, clock=clock, host=host)
     http = web.Server(
         server.handle, access_log=None, logger=_SILENT, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE
@@ -141,7 +148,20 @@ async def serve_async(
 def serve(
     settings: Settings | None = None, *, clock: EmulatorClock | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> Iterator[Emulator]:
-    """Run an emulator in a thread of its own until the block ends. Port 0 takes any that is free."""
+    """Run an emulator in its own thread until the block ends.
+
+    ``settings``: behaviour, quotas and faults; the default throttles as AWS does. ``clock``: real time by default.
+    ``host``: the address to listen on. ``port``: 0 selects a free port.
+
+    Raises OSError if the address is in use, and StateError if the state file cannot be used.
+
+        with serve(Settings(scale=UNTHROTTLED)) as emulator:
+            image_set_id = emulator.add(document)
+            client = boto3.client(
+                "medical-imaging", endpoint_url=emulator, config=Config(inject_host_prefix=False)
+            )
+            client.get_image_set(datastoreId=emulator.datastore_id, imageSetId=image_set_id)
+    """
     started: Future[tuple[Emulator, Callable[[], object]]] = Future()
 
     async def main() -> None:

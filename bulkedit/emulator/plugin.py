@@ -1,8 +1,8 @@
-"""A pytest plugin: the fixture ``healthimaging`` is a running emulator, fresh for each test.
+"""A pytest plugin: the fixture ``healthimaging`` is a running emulator, a new one for each test.
 
 ```python
 @pytest.fixture
-def healthimaging_settings():          # optional: how it is to behave
+def healthimaging_settings():          # optional: how the emulator behaves
     return Settings(completion_time=CompletionTime(seconds=0.0))
 
 
@@ -12,7 +12,7 @@ def test_my_code(healthimaging):
     assert [e.code for e in healthimaging.journal() if e.kind == "request"] == [None]
 ```
 
-Through the test, the environment leads every AWS SDK of this process and its children to the emulator.
+During the test, environment variables make the AWS SDKs in this process and its children use the emulator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def healthimaging_settings() -> Settings:
-    """How the emulator of the fixture ``healthimaging`` behaves: quick and without throttling. Override it at will."""
+    """Settings of the fixture ``healthimaging``: fast, and without throttling. Override this fixture to change them."""
     from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings
 
     return Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.01))
@@ -37,7 +37,7 @@ def healthimaging_settings() -> Settings:
 
 @pytest.fixture
 def healthimaging(healthimaging_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """A running emulator of AWS HealthImaging, to which the environment leads AWS SDKs."""
+    """A running emulator of AWS HealthImaging, which AWS SDKs use by environment variables."""
     from bulkedit.emulator import serve
 
     with serve(healthimaging_settings) as emulator:

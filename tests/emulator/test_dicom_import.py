@@ -525,7 +525,7 @@ def test_files_that_are_no_image_are_named_with_a_reason(tmp_path: Path) -> None
     imported = read_folder(tmp_path)
     assert imported.image_sets == []
     assert {path.name: reason for path, reason in imported.skipped} == {
-        "DICOMDIR": "a DICOMDIR, which lists files and is no image",
+        "DICOMDIR": "a DICOMDIR: it lists files, but is not an image",
         "cut": "truncated: the file ends inside an element",
         "empty": "not a DICOM file: no DICM prefix after the preamble",
         "no-SOPInstanceUID": "it has no SOPInstanceUID",
@@ -562,7 +562,7 @@ def test_what_pydicom_finds_odd_in_a_file_is_not_told_on(
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="folder does not exist"):
         read_folder(tmp_path / "nowhere")
 
 

@@ -259,7 +259,7 @@ def test_a_job_that_a_kill_interrupted_is_done_after_the_restart(
     with serve(kept) as emulator:
         job_id = start(client_of(emulator), folder)
         emulator.do(lambda world: world.jobs.__setitem__(job_id, replace_status(world.jobs[job_id])))
-        emulator.do(lambda world: world.touched(world.jobs[job_id]))
+        emulator.do(lambda world: world.mark_changed(world.jobs[job_id]))
     with serve(kept) as emulator:
         assert ended(client_of(emulator), job_id)["jobStatus"] == "COMPLETED"
 

@@ -108,7 +108,7 @@ def test_what_was_under_way_goes_on(
         assert [state(client, one) for one in ids] == expected
     with serve(kept, clock=clock) as emulator:
         assert [state(client_of(emulator), one) for one in ids] == expected
-        assert emulator.do(lambda world: world.datastores[STORE].under_way["UpdateImageSetMetadata"]) == 0
+        assert emulator.do(lambda world: world.datastores[STORE].in_progress["UpdateImageSetMetadata"]) == 0
 
 
 def state(client: Json, image_set_id: str) -> tuple[str, str, str]:

@@ -1,1 +1,1 @@
-"""The operations of the service, one module for each kind."""
+"""The API operations of the service."""

@@ -1,4 +1,4 @@
-"""The front door of the state machine: quota, then the action."""
+"""Entry point of the API: checks the quota, then performs the operation."""
 
 from __future__ import annotations
 
@@ -37,15 +37,18 @@ ACTIONS: Final[dict[str, Callable[[World, Request], Answer | Blob]]] = {
 
 
 def admit(world: World, action: str, now: float) -> None:
-    """Bring the world up to now, and let a request in if the quota has room: also one that will turn out malformed."""
+    """Advance the world to now, and count a request against the quota. Raises Throttled.
+
+    Malformed requests count too.
+    """
     world.advance(now)
     if not world.quota.take(action, now):
         raise Throttled("Rate exceeded")
 
 
 def perform(world: World, request: Request) -> Answer | Blob:
-    """Carry out a request that was let in. Raises `ServiceError` for a refusal, which has changed nothing.
+    """Perform an admitted request, whose parameters were checked against the service's model.
 
-    The parameters are those of the service's model, already checked against it.
+    Raises ServiceError if the request is refused; the world is then unchanged.
     """
     return ACTIONS[request.action](world, request)

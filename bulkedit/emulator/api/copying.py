@@ -1,4 +1,4 @@
-"""CopyImageSet: to a new image set, into an existing one, or to a new primary one (copy-image-set)."""
+"""CopyImageSet: copies to a new image set, a new primary image set, or an existing image set (copy-image-set)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, cast
 
 from bulkedit.emulator.api import views
 from bulkedit.emulator.api.failures import Broken, Invalid, QuotaExceeded
-from bulkedit.emulator.state import copies as made
+from bulkedit.emulator.state import copies as copied
 from bulkedit.emulator.state.document import conflicting, keys_of
 from bulkedit.emulator.state.image_set import Pending, StoredImageSet, Version
 
@@ -44,16 +44,16 @@ class _Information(TypedDict):
 
 
 def copy_image_set(world: World, request: Request) -> Answer:
-    """CopyImageSet: check, lock source and destination, and enter how it will end."""
+    """CopyImageSet: check the request, lock source and destination, and schedule the completion."""
     information = _information(request)
-    wanted = _wanted(information["sourceImageSet"].get("DICOMCopies"))
+    selection = _selection_of(information["sourceImageSet"].get("DICOMCopies"))
     datastore = world.datastore(request.text("datastoreId"))
     version = information["sourceImageSet"]["latestVersionId"]
     source = world.writable(datastore.id, request.text("sourceImageSetId"), version)
     destination = _destination(world, request, source)
-    world.check_room(datastore, ACTION)
-    ending = _outcome(world, request, source, destination, wanted)
-    if request.doom and request.doom.fails:
+    world.check_concurrency(datastore, ACTION)
+    ending = _outcome(world, request, source, destination, selection)
+    if request.effect and request.effect.fails:
         ending = SERVICE_FAULT
     return _begin(world, request, source, destination, ending)
 
@@ -62,19 +62,19 @@ def _information(request: Request) -> _Information:
     return cast("_Information", request.params["copyImageSetInformation"])  # the model has checked it
 
 
-def _wanted(copies: _Copies | None) -> made.Wanted | None:
-    """Which instances to copy; None is all."""
+def _selection_of(copies: _Copies | None) -> copied.Selection | None:
+    """The instances to copy; None: all."""
     if copies is None:
         return None
     try:
         subset = json.loads(copies["copiableAttributes"])
         series = subset["Study"]["Series"]
-        wanted = {uid: set(one.get("Instances", {})) for uid, one in series.items()}
+        selection = {uid: set(one.get("Instances", {})) for uid, one in series.items()}
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         raise Invalid("copiableAttributes is not a JSON document of series and instances") from None
-    if subset.get("SchemaVersion") not in ("1.1", 1.1) or not wanted:
+    if subset.get("SchemaVersion") not in ("1.1", 1.1) or not selection:
         raise Invalid("copiableAttributes must have SchemaVersion 1.1 and name the instances of a series")
-    return wanted
+    return selection
 
 
 def _destination(world: World, request: Request, source: StoredImageSet) -> StoredImageSet | None:
@@ -93,15 +93,15 @@ def _outcome(
     request: Request,
     source: StoredImageSet,
     destination: StoredImageSet | None,
-    wanted: made.Wanted | None,
+    selection: copied.Selection | None,
 ) -> Document | str:
-    """The destination's content after the copy, or the message with which it will fail."""
+    """The destination's document after the copy, or the message if the copy will fail."""
     try:
-        document = made.chosen(source.latest.document, wanted)
-        if made.frame_count(document) > LARGEST_COPY:
+        document = copied.selected(source.latest.document, selection)
+        if copied.frame_count(document) > LARGEST_COPY:
             raise QuotaExceeded(f"CopyImageSet copies at most {LARGEST_COPY} image frames.")
         if destination is not None:
-            return made.joined(destination.latest.document, document, force=request.flag("force"))
+            return copied.joined(destination.latest.document, document, force=request.flag("force"))
         if request.flag("promoteToPrimary"):
             _check_promotion(world, source, document)
     except Broken as broken:
@@ -112,19 +112,19 @@ def _outcome(
 
 
 def _check_promotion(world: World, source: StoredImageSet, document: Document) -> None:
-    """What becomes primary must agree with the study's primary image sets, and not be there already."""
+    """A promoted copy must agree with the study's primary image sets, and have no instance of theirs."""
     keys = keys_of(document)
     for primary in world.primaries_of(source.datastore_id, keys.study_uid):
-        if conflicting(primary.keys, keys) or made.overlapping(primary.latest.document, document):
+        if conflicting(primary.keys, keys) or copied.overlapping(primary.latest.document, document):
             raise Broken("INVALID_REQUEST: A primary image set of the study conflicts with the copy")
 
 
 def _begin(
     world: World, request: Request, source: StoredImageSet, destination: StoredImageSet | None, ending: Document | str
 ) -> Answer:
-    """Lock both. The source stays readable and goes back to the status it had; the destination gets a version."""
+    """Lock both image sets. The source stays readable and keeps its version; the destination gets a new version."""
     document, message = (None, ending) if isinstance(ending, str) else (ending, None)
-    due = world.completion_time(source.latest.document.size, request.now, request.doom)
+    due = world.completion_time(source.latest.document.size, request.now, request.effect)
     if destination is None:
         destination = _new_image_set(world, request, source, document)
     else:
@@ -132,9 +132,9 @@ def _begin(
         destination.versions.append(Version("COPYING", document or kept, request.now, forced=request.flag("force")))
     before, source.latest.status = source.latest.status, "COPYING_WITH_READ_ONLY_ACCESS"
     kept_message = source.latest.message
-    aside = Pending(ACTION, due, before, kept_message, makes_version=False, counted=False)
-    made_or_failed = Pending(ACTION, due, "COPIED" if document else "COPY_FAILED", message)
-    for image_set, pending in ((source, aside), (destination, made_or_failed)):
+    of_source = Pending(ACTION, due, before, kept_message, makes_version=False, counted=False)
+    of_destination = Pending(ACTION, due, "COPIED" if document else "COPY_FAILED", message)
+    for image_set, pending in ((source, of_source), (destination, of_destination)):
         image_set.touch(request.now)
         world.begin(image_set, pending, now=request.now)
     return {
@@ -145,7 +145,7 @@ def _begin(
 
 
 def _new_image_set(world: World, request: Request, source: StoredImageSet, document: Document | None) -> StoredImageSet:
-    content = document or made.NOTHING
+    content = document or copied.EMPTY_DOCUMENT
     version = Version("COPYING", content, request.now, forced=request.flag("force"))
     now, primary = request.now, request.flag("promoteToPrimary") and document is not None
     new_id, keys = world.new_id(), keys_of(content)

@@ -15,14 +15,14 @@ ACTION: Final = "DeleteImageSet"
 
 
 def delete_image_set(world: World, request: Request) -> Answer:
-    """DeleteImageSet: LOCKED and DELETING, then gone but for its properties (delete-image-set)."""
+    """DeleteImageSet: LOCKED and DELETING, then deleted; its properties remain (delete-image-set)."""
     datastore = world.datastore(request.text("datastoreId"))
     image_set = world.image_set(datastore.id, request.text("imageSetId"))
-    world.check_there(image_set)
+    world.check_not_deleted(image_set)
     world.check_unlocked(image_set)
-    world.check_room(datastore, ACTION)
+    world.check_concurrency(datastore, ACTION)
     image_set.latest.status = "DELETING"
-    due = world.completion_time(0, request.now, request.doom)
+    due = world.completion_time(0, request.now, request.effect)
     world.begin(image_set, Pending(ACTION, due, "DELETED", makes_version=False), now=request.now)
     return {
         "datastoreId": datastore.id,

@@ -1,4 +1,4 @@
-"""Import jobs. The world keeps the job; the server reads the files and hands over what they hold."""
+"""Import jobs. The world has the job; the server reads the files and passes their documents to `complete_job`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from bulkedit.emulator.state.document import Document
     from bulkedit.emulator.state.world import World
 
-MOST: Final = 100  # jobs at once (endpoints-quotas)
-UNDER_WAY: Final = ("SUBMITTED", "IN_PROGRESS")
+MOST: Final = 100  # concurrent jobs (endpoints-quotas)
+UNFINISHED: Final = ("SUBMITTED", "IN_PROGRESS")
 
 
 def start_dicom_import_job(world: World, request: Request) -> Answer:
-    """StartDICOMImportJob: SUBMITTED. The input is a local folder, as ``file://``."""
+    """StartDICOMImportJob: submit a job that reads a local folder, a ``file://`` URI."""
     datastore = world.datastore(request.text("datastoreId"), runtime=False)
     token = f"job {datastore.id} {request.text('clientToken')}"
     if (known := world.tokens.get(token)) is None:
@@ -52,8 +52,8 @@ def _check_supported(world: World, request: Request) -> None:
     if request.params.get("importConfiguration") is not None:
         raise Invalid("The emulator does not support importConfiguration.")
     if not request.text("inputS3Uri").startswith("file:///"):
-        raise Invalid("The emulator imports local folders: give inputS3Uri as file:///folder.")
-    if sum(job.status in UNDER_WAY for job in world.jobs.values()) >= MOST:
+        raise Invalid("The emulator imports local folders only: set inputS3Uri to file:///folder.")
+    if sum(job.status in UNFINISHED for job in world.jobs.values()) >= MOST:
         raise QuotaExceeded("The limit of concurrent import jobs is reached.")
 
 
@@ -72,40 +72,40 @@ def list_dicom_import_jobs(world: World, request: Request) -> Answer:
     status = request.optional_text("jobStatus")
     jobs = [j for j in reversed(world.jobs.values()) if j.datastore_id == datastore.id and status in (None, j.status)]
     page, token = paging.page_of(jobs, request, scope=f"jobs {datastore.id} {status}")
-    return views.without_nothing({"jobSummaries": [views.job_summary(job) for job in page], "nextToken": token})
+    return views.without_nulls({"jobSummaries": [views.job_summary(job) for job in page], "nextToken": token})
 
 
 def begin_job(world: World, job: Job) -> None:
-    """The files are being read."""
+    """Set a job to IN_PROGRESS."""
     job.status = "IN_PROGRESS"
-    world.touched(job)
+    world.mark_changed(job)
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
-    """An image set that an import has made, or added to."""
+class ImportResult:
+    """An image set that an import has created or updated."""
 
     image_set_id: str
     version: int
     primary: bool
 
 
-def complete_job(world: World, job: Job, found: Iterable[Document], *, now: float) -> list[Brought]:
-    """Bring what was found into the data store; the answer is the image set of each document."""
+def complete_job(world: World, job: Job, found: Iterable[Document], *, now: float) -> list[ImportResult]:
+    """Import documents into the data store, and complete the job. Returns the image set of each document."""
     results = []
     image_sets = world.datastores[job.datastore_id].image_sets
     for document in found:
         image_set = image_sets[world.add_image_set(job.datastore_id, document, now=now)]
-        results.append(Brought(image_set.id, image_set.number, image_set.primary))
+        results.append(ImportResult(image_set.id, image_set.number, image_set.primary))
     _end(world, job, "COMPLETED", None, now)
     return results
 
 
 def fail_job(world: World, job: Job, message: str, *, now: float) -> None:
-    """The import could not be done."""
+    """Set a job to FAILED, with a message."""
     _end(world, job, "FAILED", message, now)
 
 
 def _end(world: World, job: Job, status: str, message: str | None, now: float) -> None:
     job.status, job.message, job.ended_at = status, message, now
-    world.touched(job)
+    world.mark_changed(job)

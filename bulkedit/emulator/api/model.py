@@ -1,7 +1,7 @@
-"""The service's model as botocore ships it, with bulkedit's additions: routes, and the check of parameters.
+"""The service's model from botocore, with bulkedit's additions: routes, and checks of parameters.
 
-botocore's clients enforce neither lengths, patterns nor ranges for this service, so the server has to
-(reference section 1.3). Refusals are worded as the service's framework does and never quote a value.
+botocore's clients do not check lengths, patterns or ranges, so the server must (reference section 1.3). Error messages
+have the wording of the service's framework, and never quote a value.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ if TYPE_CHECKING:
     Check = Callable[[Any, str], None]
 
 SERVICE: Final = "medical-imaging"
-# An import reads a local folder: what the model does not know, the emulator allows.
+# The model allows only S3 URIs, but the emulator imports local folders.
 _ALSO_ALLOWED: Final = {"S3Uri": r"|file:///.*"}
 
 
 @functools.cache
 def service_model() -> ServiceModel:
-    """The model that requests and answers are held to."""
+    """The model of requests and responses."""
     loader = Loader(extra_search_paths=[str(resources.files("bulkedit").joinpath("data/botocore"))])
     return ServiceModel(loader.load_service_model(SERVICE, "service-2"), SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiOperation:
-    """What the wire needs to know of one operation."""
+    """The route and parameters of one operation."""
 
     name: str
     method: str
     segments: tuple[str, ...]  # of the path; "{name}" is a parameter
-    query: dict[str, tuple[str, str]]  # name on the wire -> (parameter, type)
+    query: dict[str, tuple[str, str]]  # name in the query string -> (parameter, type)
     payload: str | None  # the parameter that is the whole body
-    body: frozenset[str]  # parameters that are members of the body
+    body: frozenset[str]  # parameters that are members of a JSON body
     check: Check
 
 
 @functools.cache
 def operations() -> dict[str, ApiOperation]:
-    """Every operation of the model."""
+    """All operations of the model."""
     model = service_model()
     return {name: _operation(model.operation_model(name)) for name in model.operation_names}
 
@@ -75,7 +75,7 @@ def _operation(model: OperationModel) -> ApiOperation:
 
 
 def check_of(shape: Shape) -> Check:
-    """The check of a value against a shape: raises ValidationException that names the place and the constraint."""
+    """A check for values of a shape. It raises Invalid, which names the path and the constraint."""
     if isinstance(shape, StructureShape):
         return _structure(shape)
     if isinstance(shape, ListShape):
@@ -88,7 +88,7 @@ def check_of(shape: Shape) -> Check:
 
 
 def fail(path: str, constraint: str) -> Invalid:
-    """The refusal of a value, worded as the service's framework does."""
+    """The error for a value, in the wording of the service's framework."""
     return Invalid(
         f"1 validation error detected. Value at '{path or '/'}' failed to satisfy constraint: Member must {constraint}"
     )
@@ -112,7 +112,7 @@ def _structure(shape: StructureShape) -> Check:
         if union and (len(given) != 1 or given[0] not in checks):
             raise fail(path, f"have exactly one of {', '.join(checks)}")
         for name in given:
-            if name in checks:  # members that the model does not know are ignored
+            if name in checks:  # unknown members are ignored
                 checks[name](value[name], f"{path}/{name}")
 
     return check
@@ -205,5 +205,5 @@ def _timestamp(_shape: Shape) -> Check:
 
 
 def _blob(_shape: Shape) -> Check:
-    # attributes blobs are decoded, measured and judged by `updates`, under the profile's limit
+    # `state.updates` decodes and checks attributes blobs, with the profile's limit
     return _anything

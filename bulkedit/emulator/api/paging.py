@@ -1,4 +1,4 @@
-"""Next tokens: opaque to the client, bound to what they page through."""
+"""Tokens for ``nextToken``: opaque to clients, and valid only for the request that they continue."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LARGEST: Final = 50  # maxResults of every paginated operation
 
 
 def token_of(position: Json, *, scope: str) -> str:
-    """A token for the page that begins after ``position``. ``scope`` says of what; a digest of it is kept."""
+    """A token for the page after ``position``. It contains a digest of ``scope``, which identifies the request."""
     return base64.urlsafe_b64encode(json.dumps([_digest(scope), position]).encode()).decode()
 
 
 def position_of(token: str, *, scope: str) -> Json:
-    """The position in a token. ValidationException where the token was not made for this scope."""
+    """The position in a token. Raises Invalid if the token is not valid, or has another scope."""
     try:
         content: tuple[int, Json] = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
         digest, position = content
@@ -39,7 +39,7 @@ def position_of(token: str, *, scope: str) -> Json:
 
 
 def number_of(token: str | None, *, scope: str, default: int) -> int:
-    """The position in a token that pages through numbers."""
+    """The position in a token if it is a number; ``default`` without a token. Raises Invalid."""
     if token is None:
         return default
     position = position_of(token, scope=scope)
@@ -53,7 +53,7 @@ def _digest(scope: str) -> int:
 
 
 def page_of(found: Sequence[_T], request: Request, *, scope: str) -> tuple[Sequence[_T], str | None]:
-    """The page of a short list that a request asks for, and the token of the next."""
+    """The requested page of a list, and the token of the next page."""
     start = number_of(request.optional_text("nextToken"), scope=scope, default=0)
     end = start + request.number("maxResults", LARGEST)
     return found[start:end], token_of(end, scope=scope) if end < len(found) else None

@@ -1,4 +1,4 @@
-"""The actions that read image sets: GetImageSet, GetImageSetMetadata, ListImageSetVersions."""
+"""The operations that read image sets."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def _found(world: World, request: Request) -> StoredImageSet:
     return world.image_set(request.text("datastoreId"), request.text("imageSetId"))
 
 
-def _asked(image_set: StoredImageSet, request: Request) -> int | None:
-    """The version that the request names, None where it names none."""
+def _requested_version(image_set: StoredImageSet, request: Request) -> int | None:
+    """The version that the request names, if any. Raises NotFound."""
     text = request.optional_text("versionId")
     if text is None:
         return None
@@ -33,31 +33,31 @@ def _asked(image_set: StoredImageSet, request: Request) -> int | None:
 
 
 def _newest(image_set: StoredImageSet, request: Request) -> int:
-    """The latest version that the request sees."""
-    lags = request.doom is not None and request.doom.lags
+    """The latest version that the response shows; a fault can hide the newest one."""
+    lags = request.effect is not None and request.effect.lags
     return max(image_set.number - 1, 1) if lags else image_set.number
 
 
 def get_image_set(world: World, request: Request) -> Answer:
-    """GetImageSet: the latest version, also while it is in the making. Not an access in the sense of storage tiers."""
+    """GetImageSet: the latest version, even if its update is in progress. This does not change the storage tier."""
     image_set = _found(world, request)
-    number = _asked(image_set, request) or _newest(image_set, request)
+    number = _requested_version(image_set, request) or _newest(image_set, request)
     return views.image_set_properties(world, image_set, number, request.now)
 
 
 def get_image_set_metadata(world: World, request: Request) -> Blob:
-    """GetImageSetMetadata: counts as access and brings an archived image set to the frequent tier."""
+    """GetImageSetMetadata: counts as access, and moves an archived image set to the frequent tier."""
     image_set = _found(world, request)
-    world.check_there(image_set)
-    number = _asked(image_set, request)
+    world.check_not_deleted(image_set)
+    number = _requested_version(image_set, request)
     document = image_set.versions[_readable(world, image_set, number) - 1].document
     image_set.touch(request.now)
-    world.touched(image_set)
+    world.mark_changed(image_set)
     return Blob(assemble(document, image_set.datastore_id, image_set.id))
 
 
 def _readable(world: World, image_set: StoredImageSet, asked: int | None) -> int:
-    """The version to read. That in the making is not ready (409); by default its predecessor answers for it."""
+    """The version to read. Raises Conflict if its update is in progress; the default is then the one before."""
     switch = world.profile.metadata_while_updating
     wanted = asked or image_set.number
     if wanted <= image_set.completed or switch == "new":
@@ -68,9 +68,9 @@ def _readable(world: World, image_set: StoredImageSet, asked: int | None) -> int
 
 
 def get_image_frame(world: World, request: Request) -> Answer:
-    """GetImageFrame: the emulator keeps no pixel data."""
-    world.check_there(_found(world, request))
-    raise NotFound("The emulator keeps no image frames.")
+    """GetImageFrame: always refused, because the emulator stores no pixel data."""
+    world.check_not_deleted(_found(world, request))
+    raise NotFound("The emulator stores no image frames.")
 
 
 def list_image_set_versions(world: World, request: Request) -> Answer:
@@ -82,4 +82,4 @@ def list_image_set_versions(world: World, request: Request) -> Answer:
     end = max(start - size, 0)
     items: list[Json] = [views.listed_version(image_set, number) for number in range(start, end, -1)]
     token = paging.token_of(end, scope=image_set.id) if end else None
-    return views.without_nothing({"imageSetPropertiesList": items, "nextToken": token})
+    return views.without_nulls({"imageSetPropertiesList": items, "nextToken": token})

@@ -1,7 +1,7 @@
 """SearchImageSets: filters, sort and pages (search-image-sets; reference section 6).
 
-A page begins after a position in the order that the sort names, as that order is at the time of the request: an image
-set that is updated between two pages moves to the end of the order by updatedAt, as it would with the service.
+A page begins after a position in the sort order at the time of the request. As with the service, an image set that is
+updated between two pages moves to the end of the order by updatedAt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bulkedit.emulator.state.world import World
 
     Test = Callable[[StoredImageSet], bool]
-    Place = tuple[int | str, ...]  # of an image set in the order: what sorts it
+    Place = tuple[int | str, ...]  # the sort key of an image set
     _Bound = tuple[float | str, ...]  # epoch seconds, or date and time
     _Wanted = str | bool | float | dict[str, str]  # text of a key, isPrimary, epoch seconds, or date and time
 
@@ -53,7 +53,7 @@ _DEFAULT_SORT: Final = {"sortField": "updatedAt", "sortOrder": "DESC"}
 
 
 def search_image_sets(world: World, request: Request) -> Answer:
-    """SearchImageSets: the listed versions of image sets; sees primary and other image sets, and is no access."""
+    """SearchImageSets: finds all indexed image sets, primary or not. This does not change the storage tier."""
     datastore = world.datastore(request.text("datastoreId"))
     criteria = cast("_Criteria", request.params.get("searchCriteria") or {})  # the model has checked it
     filters = criteria.get("filters") or []
@@ -65,7 +65,7 @@ def search_image_sets(world: World, request: Request) -> Answer:
     page = found[:size]
     token = paging.token_of(list(_place(page[-1], sort["sortField"])), scope=scope) if len(found) > size else None
     items: list[Json] = [views.summary(world, image_set, request.now) for image_set in page]
-    return views.without_nothing({"imageSetsMetadataSummaries": items, "sort": {**sort}, "nextToken": token})
+    return views.without_nulls({"imageSetsMetadataSummaries": items, "sort": {**sort}, "nextToken": token})
 
 
 def _start(token: str | None, scope: str, field: str) -> Place | None:
@@ -83,7 +83,7 @@ def _start(token: str | None, scope: str, field: str) -> Place | None:
 def _matches(
     datastore: StoredDatastore, filters: list[_Filter], sort: dict[str, str], start: Place | None
 ) -> Iterator[StoredImageSet]:
-    """The image sets that pass every filter, in order, from beyond the start."""
+    """The image sets that match all filters, in order, after ``start``."""
     tests = [_test(one) for one in filters]
     descending = sort["sortOrder"] == "DESC"
     candidates = _candidates(datastore, filters)
@@ -108,7 +108,7 @@ def _sorted(found: list[StoredImageSet], field: str, start: Place | None, *, des
 
 def _place(image_set: StoredImageSet, field: str) -> Place:
     listing = image_set.listing
-    assert listing is not None  # noqa: S101 - only what is listed is found
+    assert listing is not None  # noqa: S101 - a search finds only indexed image sets
     if field == "updatedAt":
         return (listing.order,)
     if field == "createdAt":
@@ -117,7 +117,7 @@ def _place(image_set: StoredImageSet, field: str) -> Place:
 
 
 def _candidates(datastore: StoredDatastore, filters: list[_Filter]) -> list[StoredImageSet] | None:
-    """What an index finds for the first filter on a key; None where no filter is on one."""
+    """The image sets from the index of the first filter that has one; None if no filter has an index."""
     for one in filters:
         names = {name for value in one["values"] for name in value}
         if one["operator"] == "EQUAL" and names <= _KEYS.keys():
@@ -192,6 +192,6 @@ def _bound(wanted: _Wanted) -> _Bound:
 
 
 def _padded(time: str | None) -> str:
-    """Let times of different precision compare: "14" is "140000"."""
+    """A time with full precision, so that times can be compared: "14" is "140000"."""
     whole, _, fraction = (time or "").strip().partition(".")
     return f"{whole:0<6}.{fraction:0<6}"

@@ -1,4 +1,4 @@
-"""The actions on data stores."""
+"""The operations on data stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST: Final = 100  # data stores of an account; one page says 10, the general re
 
 
 def create_datastore(world: World, request: Request) -> Answer:
-    """CreateDatastore: CREATING, then ACTIVE. The same client token answers the same data store."""
+    """CreateDatastore: CREATING, then ACTIVE. A repeated client token returns the existing data store."""
     token = f"datastore {request.text('clientToken')}"
     if (known := world.tokens.get(token)) is not None:
         return _status(world.datastores[known])
@@ -48,12 +48,12 @@ def get_datastore(world: World, request: Request) -> Answer:
 
 
 def list_datastores(world: World, request: Request) -> Answer:
-    """ListDatastores: in the order of their making."""
+    """ListDatastores: in the order of creation."""
     status = request.optional_text("datastoreStatus")
     found = [d for d in world.datastores.values() if status is None or d.status == status]
     page, token = paging.page_of(found, request, scope=f"datastores {status}")
     items: list[Json] = [views.datastore_summary(world, datastore) for datastore in page]
-    return views.without_nothing({"datastoreSummaries": items, "nextToken": token})
+    return views.without_nulls({"datastoreSummaries": items, "nextToken": token})
 
 
 def delete_datastore(world: World, request: Request) -> Answer:

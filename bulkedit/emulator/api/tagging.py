@@ -1,4 +1,4 @@
-"""Tags of data stores and image sets. Not an access in the sense of storage tiers."""
+"""Tags of data stores and image sets. These operations do not change the storage tier."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ MOST: Final = 50  # understanding-image-sets
 
 
 def tag_resource(world: World, request: Request) -> Answer:
-    """TagResource: adds or overwrites."""
-    thing = _resource(world, request)
-    tags = (thing.tags or {}) | request.texts("tags")
+    """TagResource: add or overwrite tags."""
+    resource = _resource(world, request)
+    tags = (resource.tags or {}) | request.texts("tags")
     if len(tags) > MOST:
         raise Invalid(f"A resource has at most {MOST} tags.")
-    thing.tags = tags
-    world.touched(thing)
+    resource.tags = tags
+    world.mark_changed(resource)
     return {}
 
 
 def untag_resource(world: World, request: Request) -> Answer:
-    """UntagResource: keys that are not there do not matter."""
-    thing = _resource(world, request)
-    gone = request.params["tagKeys"]
-    assert isinstance(gone, list)  # noqa: S101 - the model has checked it
-    thing.tags = {key: value for key, value in (thing.tags or {}).items() if key not in gone}
-    world.touched(thing)
+    """UntagResource: remove tags; missing keys are ignored."""
+    resource = _resource(world, request)
+    removed = request.params["tagKeys"]
+    assert isinstance(removed, list)  # noqa: S101 - the model has checked it
+    resource.tags = {key: value for key, value in (resource.tags or {}).items() if key not in removed}
+    world.mark_changed(resource)
     return {}
 
 
@@ -44,7 +44,7 @@ def list_tags_for_resource(world: World, request: Request) -> Answer:
 
 
 def _resource(world: World, request: Request) -> StoredDatastore | StoredImageSet:
-    """The resource of an ARN; its form has been checked against the model."""
+    """The resource with an ARN, whose form the model has checked. Raises NotFound."""
     arn = request.text("resourceArn")
     _, datastore_id, *rest = arn.rpartition(":")[2].split("/")
     if arn.startswith(views.datastore_arn(world, datastore_id)):

@@ -1,4 +1,4 @@
-"""UpdateImageSetMetadata: of one image set, or of all primary image sets of a study."""
+"""UpdateImageSetMetadata: updates one image set, or all primary image sets of a study."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERVICE_FAULT = "INTERNAL_ERROR: The update could not be completed"
 
 
 def update_image_set_metadata(world: World, request: Request) -> Answer:
-    """UpdateImageSetMetadata: check, lock, and enter how it will end."""
+    """UpdateImageSetMetadata: check the request, lock the image sets, and schedule the completion."""
     updates = parse_updates(request.params["updateImageSetMetadataUpdates"], world.profile)
     study_wide = request.flag("includeStudyImageSets") and world.profile.study_wide == "known"
     datastore = world.datastore(request.text("datastoreId"))
@@ -33,18 +33,18 @@ def update_image_set_metadata(world: World, request: Request) -> Answer:
         world.check_version(image_set, request.text("latestVersionId"))
     targets = _study_of(world, image_set, updates) if study_wide else [image_set]
     if content_first:
-        _outcome(world, request, updates, targets, study_wide=study_wide)  # refuses what cannot be applied
+        _outcome(world, request, updates, targets, study_wide=study_wide)  # raises Invalid for invalid content
         world.check_version(image_set, request.text("latestVersionId"))
-    world.check_room(datastore, ACTION)
+    world.check_concurrency(datastore, ACTION)
     documents, message = _outcome(world, request, updates, targets, study_wide=study_wide)
-    if request.doom and request.doom.fails:
+    if request.effect and request.effect.fails:
         documents, message = None, SERVICE_FAULT
     _begin(world, request, targets, documents, message)
     return views.updating(image_set)
 
 
 def _study_of(world: World, image_set: StoredImageSet, updates: Updates) -> list[StoredImageSet]:
-    """The image sets that a study-wide update changes, the named one first (update-image-set-metadata)."""
+    """The image sets that a study-wide update changes, the requested one first (update-image-set-metadata)."""
     if updates.revert_to is not None:
         raise Invalid("includeStudyImageSets is not supported with revertToVersionId")
     if updates.levels - {"Patient", "Study"}:
@@ -60,10 +60,10 @@ def _study_of(world: World, image_set: StoredImageSet, updates: Updates) -> list
 def _outcome(
     world: World, request: Request, updates: Updates, targets: list[StoredImageSet], *, study_wide: bool
 ) -> tuple[list[Document] | None, str | None]:
-    """The documents after the update, or the message with which it will fail: of all targets alike."""
+    """The documents of all targets after the update, or None and the message if it will fail."""
     if updates.revert_to is not None:
         return [_revert_target(targets[0], updates.revert_to)], None
-    documents, why = None, _why_refused(world, request, updates, targets[0], study_wide=study_wide)
+    documents, why = None, _refusal_of(world, request, updates, targets[0], study_wide=study_wide)
     if why is None:
         try:
             documents = [edited(target.latest.document, updates, world.profile) for target in targets]
@@ -74,7 +74,7 @@ def _outcome(
     return documents, why
 
 
-def _why_refused(
+def _refusal_of(
     world: World, request: Request, updates: Updates, image_set: StoredImageSet, *, study_wide: bool
 ) -> str | None:
     study = world.primaries_of(image_set.datastore_id, image_set.keys.study_uid) if image_set.primary else []
@@ -89,7 +89,7 @@ def _why_refused(
 
 
 def _revert_target(image_set: StoredImageSet, number: int) -> Document:
-    """The content to go back to: of an earlier version that did not fail (reference section 9, decision 12)."""
+    """The document to revert to, of an earlier version that did not fail (reference section 9, decision 12)."""
     if not 1 <= number < image_set.number:
         raise Invalid("revertToVersionId must be an earlier version of the image set")
     version = image_set.versions[number - 1]
@@ -101,9 +101,9 @@ def _revert_target(image_set: StoredImageSet, number: int) -> Document:
 def _begin(
     world: World, request: Request, targets: list[StoredImageSet], documents: list[Document] | None, message: str | None
 ) -> None:
-    """Lock the image sets; each gets its next version, that of the siblings with a status of its own."""
+    """Lock the image sets, each with a new version. All but the first have the status of study consistency."""
     size = sum(target.latest.document.size for target in targets)
-    due = world.completion_time(size, request.now, request.doom)
+    due = world.completion_time(size, request.now, request.effect)
     for position, target in enumerate(targets):
         document = documents[position] if documents else target.latest.document
         status = "UPDATING_FOR_STUDY_CONSISTENCY" if position else "UPDATING"

@@ -1,4 +1,4 @@
-"""Records of the world as the service's answers have them."""
+"""Makes the members of API responses from the world's records."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Answer: TypeAlias = "JsonObject"  # members as the service's model names them
 
 
-def without_nothing(answer: Answer) -> Answer:
-    """Members that are not there are left out, never null."""
+def without_nulls(answer: Answer) -> Answer:
+    """Omit null members, as the service's responses have none."""
     return {name: value for name, value in answer.items() if value is not None}
 
 
@@ -33,7 +33,7 @@ def image_set_arn(world: World, image_set: StoredImageSet) -> str:
 
 
 def state_of(image_set: StoredImageSet, number: int) -> str:
-    """The imageSetState of one version: only the latest can be locked."""
+    """The imageSetState of one version; only the latest can be LOCKED."""
     if number < image_set.number:
         return DELETED if image_set.deleted_at is not None else ACTIVE
     return image_set.state
@@ -56,9 +56,9 @@ def version_properties(image_set: StoredImageSet, number: int) -> Answer:
 
 
 def image_set_properties(world: World, image_set: StoredImageSet, number: int, now: float) -> Answer:
-    """The answer of GetImageSet."""
+    """The response of GetImageSet."""
     version = image_set.versions[number - 1]
-    return without_nothing(
+    return without_nulls(
         version_properties(image_set, number)
         | {
             "datastoreId": image_set.datastore_id,
@@ -72,14 +72,14 @@ def image_set_properties(world: World, image_set: StoredImageSet, number: int, n
 
 
 def listed_version(image_set: StoredImageSet, number: int) -> Answer:
-    """One item of ListImageSetVersions; its status key alone begins with a capital I."""
+    """One item of ListImageSetVersions. Here ImageSetWorkflowStatus begins with a capital letter."""
     properties = version_properties(image_set, number)
-    return without_nothing(properties | {"ImageSetWorkflowStatus": image_set.versions[number - 1].status})
+    return without_nulls(properties | {"ImageSetWorkflowStatus": image_set.versions[number - 1].status})
 
 
 def summary(world: World, image_set: StoredImageSet, now: float) -> Answer:
-    """One item of SearchImageSets; its version is a number there."""
-    assert image_set.listing is not None  # noqa: S101 - only what is listed is found
+    """One item of SearchImageSets. Here the version is a number."""
+    assert image_set.listing is not None  # noqa: S101 - a search finds only indexed image sets
     number = image_set.listing.number
     return {
         "imageSetId": image_set.id,
@@ -125,7 +125,7 @@ def _tags(world: World, image_set: StoredImageSet, number: int) -> Answer:
         "DICOMSeriesNumber": _whole(series.get("SeriesNumber")),
         **_study_counts(world, image_set),
     }
-    return without_nothing(tags)
+    return without_nulls(tags)
 
 
 def _named(names: dict[str, str], elements: JsonObject) -> Answer:
@@ -140,7 +140,7 @@ def _whole(value: object) -> int | None:
 
 
 def _study_counts(world: World, image_set: StoredImageSet) -> Answer:
-    """Of the primary image sets of the study; of the image set itself, where it is not one of them."""
+    """Counts over the primary image sets of the study, or for an image set that is not primary."""
     primaries = world.primaries_of(image_set.datastore_id, image_set.keys.study_uid) if image_set.primary else []
     counted = primaries or [image_set]
     return {
@@ -150,8 +150,8 @@ def _study_counts(world: World, image_set: StoredImageSet) -> Answer:
 
 
 def updating(image_set: StoredImageSet) -> Answer:
-    """The answer of UpdateImageSetMetadata: the version in the making."""
-    return without_nothing(
+    """The response of UpdateImageSetMetadata, with the new version."""
+    return without_nulls(
         {
             "datastoreId": image_set.datastore_id,
             "imageSetId": image_set.id,
@@ -178,7 +178,7 @@ def datastore_summary(world: World, datastore: StoredDatastore) -> Answer:
 
 def datastore_properties(world: World, datastore: StoredDatastore) -> Answer:
     """The properties of GetDatastore."""
-    return without_nothing(
+    return without_nulls(
         datastore_summary(world, datastore)
         | {
             "kmsKeyArn": datastore.kms_key_arn,
@@ -190,7 +190,7 @@ def datastore_properties(world: World, datastore: StoredDatastore) -> Answer:
 
 def job_summary(job: Job) -> Answer:
     """One item of ListDICOMImportJobs."""
-    return without_nothing(
+    return without_nulls(
         {
             "jobId": job.id,
             "jobName": job.name,

@@ -1,1 +1,1 @@
-"""DICOM files as image sets."""
+"""Makes image sets from DICOM files."""

@@ -1,10 +1,9 @@
-"""The image frames of one instance, as a metadata document lists them.
+"""Lists the image frames of one instance for a metadata document.
 
-``PixelDataChecksumFromBaseToFullResolution`` holds one CRC32 per resolution, coarsest first (pixel-data-verification;
-the last entry is the full size). The service computes them over frames it has decoded, and so does this module for
-what can be decoded without a codec: native (uncompressed) frames, and RLE. Any other encapsulated frame has one entry,
-the CRC32 of its *encoded* bytes, and the range its bits allow in place of its own minimum and maximum: enough to
-recognise a frame, not to verify a decoder.
+``PixelDataChecksumFromBaseToFullResolution`` has one CRC32 per resolution, lowest first (pixel-data-verification). The
+service computes it over decoded frames. This module does so for frames that need no codec: native (uncompressed) ones,
+and RLE. Any other encapsulated frame has one entry: the CRC32 of its *encoded* bytes, and the range that its bits allow
+as minimum and maximum. This identifies a frame, but cannot verify a decoder.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ if TYPE_CHECKING:
     from bulkedit._json import JsonObject
 
 _RLE: Final = "1.2.840.10008.1.2.5"
-_LARGEST_DECODED: Final = 64 * 2**20  # bytes; RLE unpacks to up to 64 times its size, and decoding takes a multiple
+_LARGEST_DECODED: Final = 64 * 2**20  # bytes; RLE may unpack to 64 times its size
 _HTJ2K_RPCL_LOSSLESS: Final = "1.2.840.10008.1.2.4.202"
 _EXPLICIT_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 _MPEG: Final = [f"1.2.840.10008.1.2.4.{n}" for n in range(100, 107)]
 
-# supported-transfer-syntaxes: those marked with an asterisk; every other is transcoded to HTJ2K lossless
+# supported-transfer-syntaxes: those marked with an asterisk; all others are transcoded to HTJ2K lossless
 RETAINED: Final = frozenset(
     {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"}
     | {*_MPEG, *(f"{uid}.1" for uid in _MPEG), "1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108"}
 )
 
-# The coarsest level keeps at least so many pixels on its shorter side. Nobody documents where the halving ends; every
-# published document agrees with this: 640 x 480 has 160, 320, 640; 320 x 240 has 160, 320; 512 x 375 has 256, 512.
+# Pixels of the shorter side at the lowest resolution, at least. This is not documented, but agrees with all published
+# documents: the widths of 640 x 480 are 160, 320, 640; of 320 x 240: 160, 320; of 512 x 375: 256, 512.
 _SHORTEST_SIDE: Final = 120
 
 _INTEGER_CODES: Final = {(8, 0): "B", (8, 1): "b", (16, 0): "H", (16, 1): "h", (32, 0): "I", (32, 1): "i"}
@@ -45,7 +44,7 @@ _FLOAT_CODES: Final = {"FloatPixelData": "f", "DoubleFloatPixelData": "d"}
 
 @dataclass(frozen=True, slots=True)
 class _Geometry:
-    """How the samples of a frame lie."""
+    """The layout of a frame's samples."""
 
     width: int
     height: int
@@ -56,7 +55,7 @@ class _Geometry:
     planar: bool
     subsampled: bool  # YBR_FULL_422: two chroma samples for every two pixels
     frames: int
-    code: str  # of array and memoryview; "" where samples are not whole numbers of bytes
+    code: str  # type code of `array`; "" if `array` does not support the samples
     swapped: bool  # the file's byte order is not this machine's
 
     @property
@@ -66,12 +65,12 @@ class _Geometry:
 
     @property
     def strided(self) -> bool:
-        """Whether every n-th pixel of every n-th row is itself an image."""
+        """Whether lower resolutions can be computed: samples are whole bytes, and not subsampled."""
         return bool(self.code) and not self.subsampled
 
 
 def stored_transfer_syntax(dataset: Dataset) -> str:
-    """The transfer syntax the service keeps the pixels in (supported-transfer-syntaxes)."""
+    """The transfer syntax in which the service stores the pixels (supported-transfer-syntaxes)."""
     original = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     # "binary segmentation retains original encoding"
     binary = original == _EXPLICIT_LITTLE_ENDIAN and dataset.get("BitsAllocated") == 1
@@ -79,7 +78,7 @@ def stored_transfer_syntax(dataset: Dataset) -> str:
 
 
 def image_frames(dataset: Dataset, sop_uid: str) -> list[JsonObject]:
-    """One entry per frame that the file holds whole; a frame cut off by the file's end is not listed."""
+    """One entry per complete frame of the file; a truncated frame is not listed."""
     name = next((n for n in ("PixelData", *_FLOAT_CODES) if n in dataset), None)
     if name is None or (geometry := _geometry(dataset, name)) is None:
         return []
@@ -90,12 +89,12 @@ def image_frames(dataset: Dataset, sop_uid: str) -> list[JsonObject]:
 
 
 def _frame_id(sop_uid: str, index: int) -> str:
-    """32 characters of ``[0-9a-z]`` (the service's model), the same in every import."""
+    """32 characters of ``[0-9a-z]`` (the service's model), equal in every import."""
     return hashlib.sha256(f"{sop_uid}/{index}".encode()).hexdigest()[:32]
 
 
 def _geometry(dataset: Dataset, name: str) -> _Geometry | None:
-    """None where the dataset does not say how its pixels lie."""
+    """The layout of the dataset's pixels; None if it has no valid layout."""
 
     def number(keyword: str, otherwise: int) -> int:
         value = dataset.get(keyword)
@@ -116,7 +115,7 @@ def _geometry(dataset: Dataset, name: str) -> _Geometry | None:
             code=_FLOAT_CODES.get(name) or _INTEGER_CODES.get((bits, signed), ""),
             swapped=dataset.original_encoding[1] != (sys.byteorder == "little"),
         )
-    except Exception:  # noqa: BLE001 - pydicom raises what it likes at a value that is not of its VR
+    except Exception:  # noqa: BLE001 - pydicom may raise anything for a value that is not valid for its VR
         return None
     sizes = (geometry.width, geometry.height, geometry.samples, geometry.bits, geometry.stored, geometry.frames)
     return geometry if min(sizes) >= 1 else None
@@ -158,12 +157,12 @@ def _range_allowed(geometry: _Geometry) -> tuple[int, int]:
 def _range_found(samples: array[Any]) -> tuple[float, float]:
     if samples.typecode not in "fd":
         return min(samples), max(samples)
-    finite = [x for x in samples if x - x == 0]  # neither NaN nor infinite: JSON has no words for those
+    finite = [x for x in samples if x - x == 0]  # JSON has neither NaN nor infinity
     return (min(finite), max(finite)) if finite else (0, 0)
 
 
 def _resolutions(geometry: _Geometry) -> Iterator[tuple[int, int, int]]:
-    """Step, width and height of each resolution, finest first; halves are rounded up (512 x 375, 256 x 188)."""
+    """Step, width and height of each resolution, highest first. Halves are rounded up (512 x 375, 256 x 188)."""
     step, width, height = 1, geometry.width, geometry.height
     yield step, width, height
     while geometry.strided and min(-(-width // 2), -(-height // 2)) >= _SHORTEST_SIDE:
@@ -179,10 +178,10 @@ def _reduced(frame: bytes, geometry: _Geometry, step: int) -> bytes:
     pixel = geometry.bits // 8 * (1 if geometry.planar else geometry.samples)
     row = geometry.width * pixel
     starts = ((plane * geometry.height + y) * row for plane in range(planes) for y in range(0, geometry.height, step))
-    return b"".join(_thinned(frame[start : start + row], pixel, step) for start in starts)
+    return b"".join(_every_nth(frame[start : start + row], pixel, step) for start in starts)
 
 
-def _thinned(row: bytes, pixel: int, step: int) -> bytes:
+def _every_nth(row: bytes, pixel: int, step: int) -> bytes:
     thin = bytearray(-(-len(row) // (pixel * step)) * pixel)
     for byte in range(pixel):
         thin[byte::pixel] = row[byte :: pixel * step]
@@ -198,7 +197,7 @@ def _encapsulated(dataset: Dataset, data: bytes, geometry: _Geometry) -> Iterato
     try:
         for encoded in generate_frames(data, number_of_frames=geometry.frames):
             yield next(decoded, {}) or _encoded(encoded, geometry)
-    except Exception:  # noqa: BLE001 - whatever is wrong with fragments that end early, the frames before are whole
+    except Exception:  # noqa: BLE001 - damaged fragments; the frames before them are complete
         return
 
 
@@ -214,12 +213,12 @@ def _encoded(frame: bytes, geometry: _Geometry) -> JsonObject:
 
 
 def _rle_decoded(dataset: Dataset, geometry: _Geometry) -> Iterator[JsonObject]:
-    """Ends at the first frame that pydicom refuses."""
+    """The decoded frames up to the first that pydicom cannot decode."""
     from pydicom.pixels.decoders.base import RLELosslessDecoder
 
     try:
         for frame, described in RLELosslessDecoder.iter_buffer(dataset, raw=True):
             planar = described.get("planar_configuration") == 1
             yield _decoded(bytes(frame), replace(geometry, planar=planar, subsampled=False))
-    except Exception:  # noqa: BLE001 - pydicom has no common class for what is wrong with pixels
+    except Exception:  # noqa: BLE001 - pydicom has no common exception for damaged pixels
         return

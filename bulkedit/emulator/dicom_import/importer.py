@@ -1,6 +1,6 @@
-"""DICOM files as image sets: what the service's import makes of a folder.
+"""Reads a folder of DICOM files as metadata documents, as the service's import does.
 
-How values look is in `dicom_values`, how frames are listed in `dicom_frames`; here files become documents.
+`values` converts elements, and `frames` lists image frames.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bulkedit._json import JsonObject
 
-# understanding-image-sets: instances that agree in all of these become one image set
+# understanding-image-sets: instances with equal values of these become one image set
 GROUPING: Final = (
     "StudyDate",
     "AccessionNumber",
@@ -42,30 +42,30 @@ GROUPING: Final = (
 )
 
 _MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
-_GROWTH: Final = 100  # times its bytes that a deflated file may unpack to; images grow to 2 to 10 times theirs
-_UNPACKED_FLOOR: Final = 64 * 2**20  # bytes that any may unpack to
+_GROWTH: Final = 100  # a deflated file may unpack to this multiple of its size; for images 2 to 10 is usual
+_UNPACKED_FLOOR: Final = 64 * 2**20  # bytes; any deflated file may unpack to this size
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedImageSet:
-    """One image set to be: instances of one series that agree in everything the service groups by."""
+    """One image set to import: the instances of one series with equal values of GROUPING."""
 
     key: tuple[str, ...]  # the values of GROUPING
-    document: JsonObject  # the metadata document but for DatastoreID and ImageSetID
+    document: JsonObject  # the metadata document without DatastoreID and ImageSetID
     files: list[Path]  # one per instance, in the document's order
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What a folder holds."""
+    """The content of a folder."""
 
     image_sets: list[ImportedImageSet]
-    skipped: list[tuple[Path, str]]  # with the reason; it never quotes a value
-    overwritten: list[tuple[Path, Path]]  # a file, and the later one with the same SOP Instance UID that replaced it
+    skipped: list[tuple[Path, str]]  # the reason never quotes a value
+    overwritten: list[tuple[Path, Path]]  # a file, and the later file with its SOP Instance UID that replaced it
 
 
 class _UnreadableError(Exception):
-    """The text is a reason for ``Imported.skipped``."""
+    """A file cannot be imported; the text is the reason in ``Imported.skipped``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +82,19 @@ class _Instance:
 
 
 def demo_files() -> AbstractContextManager[Path]:
-    """The folder of the demo's DICOM files: the public test files that pydicom carries."""
+    """The folder of the demo's DICOM files: the public test files in pydicom."""
     return resources.as_file(resources.files("pydicom").joinpath("data/test_files"))
 
 
 def read_folder(folder: Path, *, within: Iterable[Path] | None = None) -> Imported:
-    """Every DICOM file below the folder, in the order of their paths, as the image sets the service would make.
+    """Read all DICOM files below a folder, in the order of their paths, as the image sets of the service's import.
 
-    Patient-, Study- and Series-level attributes are taken from the first instance of each image set. Of two files with
-    one SOP Instance UID in one image set the later stays, as with the service. Two reads of a folder are equal. A link
-    to a file that is below none of the folders ``within`` is skipped; None reads every file.
+    Patient, Study and Series attributes come from the first instance of each image set. If two files of an image set
+    have one SOP Instance UID, the later file replaces the earlier, as in the service. Repeated reads are equal.
+    ``within``: skip links to files outside these folders; None: read all files. Raises UsageError without a folder.
     """
     if not folder.is_dir():
-        raise UsageError("There is no such folder.", where=str(folder), hint="Name a folder that holds DICOM files.")
+        raise UsageError("The folder does not exist.", where=str(folder), hint="Name a folder with DICOM files.")
     groups: dict[tuple[str, ...], dict[str, _Instance]] = {}
     skipped: list[tuple[Path, str]] = []
     overwritten: list[tuple[Path, Path]] = []
@@ -134,7 +134,7 @@ def _image_set(key: tuple[str, ...], instances: list[_Instance]) -> ImportedImag
 
 def _read_file(file: Path) -> _Instance:
     if file.name.upper() == "DICOMDIR":
-        raise _UnreadableError("a DICOMDIR, which lists files and is no image")
+        raise _UnreadableError("a DICOMDIR: it lists files, but is not an image")
     with _quiet_pydicom():
         try:
             return _instance(file, _dataset(file))
@@ -143,13 +143,13 @@ def _read_file(file: Path) -> _Instance:
         except TruncatedError:
             raise _UnreadableError("truncated: the file ends inside an element") from None
         except Exception as fault:
-            # pydicom raises whatever its parts raise on damage (struct.error, KeyError, ...); the class alone is told
-            raise _UnreadableError(f"damaged: reading it ended in {type(fault).__name__}") from fault
+            # damage can raise anything in pydicom; only the class is reported, as the text may quote values
+            raise _UnreadableError(f"damaged: reading it failed with {type(fault).__name__}") from fault
 
 
 @contextmanager
 def _quiet_pydicom() -> Iterator[None]:
-    """Keep back what pydicom finds odd in a file, as warnings and as log lines: both quote values."""
+    """Suppress pydicom's warnings and log lines, because they quote values."""
     log = logging.getLogger("pydicom")
     before, log.disabled = log.disabled, True
     try:
@@ -161,13 +161,13 @@ def _quiet_pydicom() -> Iterator[None]:
 
 
 class _Deflated(io.BufferedReader):
-    """A file for pydicom, which reads all that is left of a deflated one at once, and unpacks it whatever comes out."""
+    """A file that refuses deflated data of excessive size, because pydicom unpacks it without a limit."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
         if size is None or size < 0:
             most = max(_UNPACKED_FLOOR, _GROWTH * len(data))
-            with suppress(zlib.error):  # not deflated, or damaged: that is for pydicom to say
+            with suppress(zlib.error):  # not deflated or damaged: pydicom reports this
                 if len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, most + 1)) > most:
                     raise _UnreadableError(f"deflated, and unpacks to more than {_GROWTH} times its size")
         return data
@@ -192,7 +192,7 @@ def _instance(file: Path, dataset: Dataset) -> _Instance:
     levels, vrs = split(dataset)
     own = levels[Level.INSTANCE]
     if own.get("MediaStorageSOPClassUID") == _MEDIA_DIRECTORY:
-        raise _UnreadableError("a DICOMDIR, which lists files and is no image")
+        raise _UnreadableError("a DICOMDIR: it lists files, but is not an image")
     identified = {**levels[Level.STUDY], **levels[Level.SERIES], **own}
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not identified.get(name):
@@ -203,7 +203,7 @@ def _instance(file: Path, dataset: Dataset) -> _Instance:
         "DICOMVRs": {**vrs},
         "StoredTransferSyntaxUID": stored_transfer_syntax(dataset),
         "ChecksumType": "DECOMPRESSED",
-        # last, because asking pydicom for a value replaces the raw element it came from
+        # last, because pydicom replaces a raw element once its value is read
         "ImageFrames": [*image_frames(dataset, uid)],
     }
     return _Instance(file, uid, levels, body)

@@ -1,1 +1,1 @@
-"""The emulator's server: requests in, answers out."""
+"""The emulator's HTTP server."""

@@ -1,17 +1,17 @@
-"""The control endpoint ``/_emulator``: what tests ask of the emulator, beside the service's own API.
+"""The control endpoint ``/_emulator``, with which tests control the emulator. It is not part of the service's API.
 
-| request | answer |
+| request | effect and response |
 |---|---|
-| GET /_emulator | the settings and how much there is |
-| GET /_emulator/journal?since=N&limit=N | entries after N, oldest first, `last`, and how many were `dropped` |
-| GET /_emulator/faults | the faults that are set, each with how often it `struck` |
-| POST /_emulator/faults | set more: one fault, or a list of them |
-| DELETE /_emulator/faults | set none |
-| POST /_emulator/quota | `{"scale": 4}`: quotas from now on |
-| POST /_emulator/image-sets?datastoreId=… | import the metadata document in the body; `imageSetId` |
+| GET /_emulator | the settings, and the number of image sets |
+| GET /_emulator/journal?since=N&limit=N | entries after N, oldest first; `last`; the number of `dropped` entries |
+| GET /_emulator/faults | the active faults, each with its number of strikes (`struck`) |
+| POST /_emulator/faults | add one fault, or a list of faults |
+| DELETE /_emulator/faults | remove all faults |
+| POST /_emulator/quota | `{"scale": 4}`: change the quotas from now on |
+| POST /_emulator/image-sets?datastoreId=… | import the metadata document in the body; returns `imageSetId` |
 
-Answers loopback only, and only with the key pair if the emulator has one. It is never throttled, struck by a fault or
-written to the journal.
+Only loopback clients may use it; if the emulator has a key pair, they must send it. Quotas, faults and the journal do
+not apply to these requests.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LOOPBACK: Final = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 class NoKey(Denied):
-    """A control request without the key pair of an emulator that has one."""
+    """A control request lacks the emulator's key pair."""
 
     code: ClassVar[str] = "UnauthorizedException"
     status: ClassVar[int] = 401
@@ -49,19 +49,18 @@ class NoKey(Denied):
 
     def __init__(self) -> None:
         super().__init__(
-            "The control endpoint needs the emulator's keys, as user and password of HTTP Basic authentication: "
+            "The control endpoint needs the emulator's keys as user and password of HTTP Basic authentication: "
             'curl -u "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
         )
 
 
 def check_access(remote: str | None, authorization: str | None, credentials: Credentials | None) -> None:
-    """Refuse who may not control the emulator: other machines and, if it has a key pair, requests without it.
+    """Refuse requests of other machines and, if the emulator has a key pair, requests without it.
 
-    ``remote``: the address that the request came from; ``authorization``: the header, of HTTP Basic (RFC 7617). Raises
-    Denied or NoKey.
+    ``remote``: the client's address. ``authorization``: the header, HTTP Basic (RFC 7617). Raises Denied or NoKey.
     """
     if remote not in _LOOPBACK:
-        raise Denied("The control endpoint answers on loopback only.")
+        raise Denied("The control endpoint is for clients on this machine only.")
     if credentials is None:
         return
     pair = f"{credentials.access_key}:{credentials.secret_key}"
@@ -72,17 +71,17 @@ def check_access(remote: str | None, authorization: str | None, credentials: Cre
 
 
 def answer(server: Running, method: str, target: tuple[str, str], body: bytes) -> Reply:
-    """Answer a control request that `check_access` has let in: ``target`` is path and query."""
+    """Perform a control request that `check_access` has allowed. ``target``: path and query."""
     try:
         path, query = target[0].removeprefix(PREFIX).strip("/"), {k: v[-1] for k, v in parse_qs(target[1]).items()}
         if (action := _ACTIONS.get((method, path))) is None:
-            raise NotFound("The control endpoint has no such path and method.")
+            raise NotFound("The control endpoint does not have this path and method.")
         content = json.dumps(action(server, query, body)).encode()
         server.catch_up()
     except ServiceError as error:
         return refusal(error)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        # ValueErrors of ours name fields and choices; of a JSON parser, positions
+        # our ValueErrors name fields and choices, those of the JSON parser positions: neither quotes values
         return refusal(Invalid(str(error) if isinstance(error, ValueError) else "The request is malformed."))
     return Reply(200, content, {"Content-Type": JSON})
 
@@ -131,7 +130,7 @@ def _clear_faults(server: Running, query: dict[str, str], body: bytes) -> JsonOb
 def _quota(server: Running, _query: dict[str, str], body: bytes) -> JsonObject:
     scale = float(json.loads(body)["scale"])
     if not scale > 0:
-        raise Invalid("scale is above 0")
+        raise Invalid("scale must be above 0")
     server.world.quota.rescale(scale)
     return {"scale": str(scale)}
 
@@ -139,7 +138,7 @@ def _quota(server: Running, _query: dict[str, str], body: bytes) -> JsonObject:
 def _add_image_set(server: Running, query: dict[str, str], body: bytes) -> JsonObject:
     document = json.loads(body)
     if not isinstance(document, dict) or not {"Patient", "Study"} <= document.keys():
-        raise Invalid("The body is not a metadata document: it has Patient and Study.")
+        raise Invalid("The body is not a metadata document, which has Patient and Study.")
     datastore = server.world.datastore(query.get("datastoreId", DEFAULT_DATASTORE_ID))
     server.catch_up()
     return {"imageSetId": server.world.add_image_set(datastore.id, document, now=server.now())}

@@ -1,8 +1,7 @@
-"""Which HTTP requests the emulator takes at all: those for a host that it answers for, and not those of a web page.
+"""Refuses HTTP requests that are for another host, or come from a web page. No I/O.
 
-A web page that is open on this machine can send requests to loopback, and the owner of a web site can have its name
-lead here (DNS rebinding) and then read the answers. A page cannot choose the headers Host, Origin and Sec-Fetch-Site.
-Pure decisions: no I/O.
+A web page in a browser on this machine can send requests to loopback. With DNS rebinding, its site can also read the
+responses. But a page cannot choose the headers Host, Origin and Sec-Fetch-Site.
 """
 
 from __future__ import annotations
@@ -19,36 +18,36 @@ if TYPE_CHECKING:
 
     from multidict import MultiMapping
 
-# what SDKs and the service put before the host of the endpoint (endpoints-quotas)
+# prefixes that SDKs and the service add to the endpoint's host (endpoints-quotas)
 HOST_PREFIXES: Final = ("runtime-", "dicom-")
-# what a page may send without asking first (Fetch standard, "CORS-safelisted request-header")
+# content types that a page may send without a preflight (Fetch standard, "CORS-safelisted request-header")
 PAGE_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]{1,255})(:\d*)?", re.IGNORECASE)
 _NAME: Final = re.compile(r"[a-z0-9._-]{1,255}", re.IGNORECASE)
 
 
-class UnknownHost(ServiceError):  # noqa: N818 - named as the service names its errors
-    """The header Host names a host that the emulator does not answer for."""
+class UnknownHost(ServiceError):  # noqa: N818 - named like the service's errors
+    """The header Host does not name this emulator."""
 
     code: ClassVar[str] = "HostNotAllowedException"
     status: ClassVar[int] = 421
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"The emulator does not answer for the host {host}. If this is a name of the emulator, start it with "
+            f"The emulator does not serve the host {host}. If this is a name of the emulator, start it with "
             f"--allow-host {host}, or with Settings(allowed_hosts=['{host}'])."
         )
 
 
 class NoHost(ServiceError):  # noqa: N818
-    """There is no header Host, or more than one, or it is malformed."""
+    """The header Host is missing, repeated or malformed."""
 
     code: ClassVar[str] = "ValidationException"
     status: ClassVar[int] = 400
 
     def __init__(self) -> None:
-        super().__init__("The request needs one header Host, with the host name of the endpoint.")
+        super().__init__("The request needs exactly one header Host, with the host name of the endpoint.")
 
 
 class FromWebPage(Denied):
@@ -56,13 +55,13 @@ class FromWebPage(Denied):
 
     def __init__(self) -> None:
         super().__init__(
-            "The request comes from a web page, which the emulator does not answer. Use an SDK, the AWS CLI or curl; "
-            "a web page has to ask its own server."
+            "The emulator refuses requests of web pages. Use an SDK, the AWS CLI or curl; a web page must send the "
+            "request by its own server."
         )
 
 
 class UnsupportedType(ServiceError):  # noqa: N818
-    """A body of a content type that no client of the service sends, and any web page can."""
+    """The body has a content type that web pages can send, and clients of the service do not."""
 
     code: ClassVar[str] = "UnsupportedMediaTypeException"
     status: ClassVar[int] = 415
@@ -72,20 +71,20 @@ class UnsupportedType(ServiceError):  # noqa: N818
 
 
 class Gate:
-    """The decision for one emulator."""
+    """Checks the requests of one emulator."""
 
     def __init__(self, allowed_hosts: Iterable[str], *, bound: str) -> None:
-        """``allowed_hosts``: names and addresses to answer for, beside loopback; ``bound``: what it listens on."""
+        """``allowed_hosts``: names and addresses to serve besides loopback. ``bound``: the listening address."""
         self._allowed = frozenset({"localhost", *map(_plain, (bound, *allowed_hosts))})
 
     def check(self, headers: MultiMapping[str], own_address: str | None) -> None:
-        """Refuse a request that it should not take, before its body is read.
+        """Check the headers of a request, before its body is read.
 
-        ``own_address``: the address of this machine that the request arrived at. Raises UnknownHost, NoHost,
+        ``own_address``: the address of this machine to which the request was sent. Raises UnknownHost, NoHost,
         FromWebPage or UnsupportedType.
         """
         self._check_host(headers.getall("Host", []), own_address)
-        # a browser says "none" if a person typed the address
+        # "none": the user typed the address into the browser
         if "Origin" in headers or headers.get("Sec-Fetch-Site", "none") != "none":
             raise FromWebPage
         types = headers.getall("Content-Type", [])
@@ -105,9 +104,9 @@ class Gate:
 
 
 def check_host_name(text: str) -> None:
-    """Raises ValueError unless the text is a host name or an address, without scheme, port or path."""
+    """Raises ValueError if the text is not a host name or address without scheme, port and path."""
     if _address(text.strip("[]")) is None and not _NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is not a host name: give the name or address alone, such as emulator or 10.0.0.5")
+        raise ValueError(f"{text!r} is not a host name: give only a name or an address, such as emulator or 10.0.0.5")
 
 
 def is_loopback(host: str) -> bool:
@@ -117,9 +116,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _names(host: str) -> set[str]:
-    """A host, and without the prefix of an SDK the name or address that is left.
+    """A host, and its name or address without an SDK's prefix.
 
-    Not if a domain is left: runtime-example.org is anyone's to register, and need not belong to example.org.
+    The prefix of a domain name is kept, because runtime-example.org may not belong to the owner of example.org.
     """
     rest = {host.removeprefix(prefix) for prefix in HOST_PREFIXES}
     return {host} | {name for name in rest if "." not in name or _address(name)}
@@ -127,7 +126,7 @@ def _names(host: str) -> set[str]:
 
 @functools.lru_cache(maxsize=64)  # most requests name the same host
 def _plain(host: str) -> str:
-    """One spelling for each host: small letters, no brackets, no final dot, no zone; IPv4 in IPv6 as IPv4."""
+    """A host in normal form: lower case, no brackets, no final dot, no zone, IPv4-mapped IPv6 as IPv4."""
     name = host.strip("[]").lower().removesuffix(".")
     address = _address(name.partition("%")[0])
     if address is None:

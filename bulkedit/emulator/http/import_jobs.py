@@ -1,8 +1,8 @@
-"""The work of an import job: read a local folder, hand over what it holds, write the result files.
+"""Runs an import job: reads a local folder, imports its documents, writes the result files.
 
-The files are read in a thread; the world is touched on the server's loop only. The results have the names and the form
-of the service's (understanding-import-jobs): below the output folder, ``<data store>-DicomImport-<job>/`` with
-``job-output-manifest.json``, ``SUCCESS/success.ndjson`` and ``FAILURE/failure.ndjson``.
+Files are read in a thread; only the server's loop changes the world. The result files have the names and form of the
+service's (understanding-import-jobs). They are ``job-output-manifest.json``, ``SUCCESS/success.ndjson`` and
+``FAILURE/failure.ndjson`` in ``<data store>-DicomImport-<job>/``, below the output folder.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bulkedit._json import JsonObject
-    from bulkedit.emulator.api.importing import Brought
+    from bulkedit.emulator.api.importing import ImportResult
     from bulkedit.emulator.http.running import Running
     from bulkedit.emulator.state.records import Job
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a folder held."""
+    """The content of an input folder."""
 
     documents: list[Document]
     files: list[list[Path]]  # of each document
@@ -37,7 +37,7 @@ class _Found:
 
 
 async def run(server: Running, job: Job) -> None:
-    """Carry an import job out. Never raises: a job that cannot be done ends as FAILED, in words without paths."""
+    """Run an import job. Never raises: if the job fails, its status is FAILED, and its message has no paths."""
     begin_job(server.world, job)
     server.catch_up()
     roots = server.settings.import_roots
@@ -52,8 +52,8 @@ async def run(server: Running, job: Job) -> None:
             await asyncio.to_thread(_write, output, job, found, results)
     except OutsideError as error:
         _fail(server, job, str(error))
-    except Exception:  # noqa: BLE001 - whatever a file does to its reader, the job has to end
-        _fail(server, job, "The input could not be read or the output not written")
+    except Exception:  # noqa: BLE001 - a damaged file may raise anything, and the job must end
+        _fail(server, job, "The input could not be read, or the output could not be written")
 
 
 def _fail(server: Running, job: Job, message: str) -> None:
@@ -63,17 +63,17 @@ def _fail(server: Running, job: Job, message: str) -> None:
 
 
 class OutsideError(Exception):
-    """An import job names a folder that it may not touch."""
+    """An import job names a folder outside the allowed ones."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The folder is not one that import jobs may read or write. Start the emulator with --import-root, "
-            "or Settings with import_roots"
+            "Import jobs may not read or write this folder. To allow it, start the emulator with --import-root, "
+            "or with import_roots in Settings"
         )
 
 
 def folder_of(uri: str, roots: Iterable[Path]) -> Path:
-    """The local folder of a ``file://`` URI, all links followed. Raises OutsideError unless it is below a root."""
+    """The local folder of a ``file://`` URI, with all links followed. Raises OutsideError if it is not below a root."""
     parts = urlsplit(uri)
     path = unquote(parts.path)
     if parts.scheme != "file" or parts.netloc or "\0" in path:
@@ -95,11 +95,11 @@ def _read(folder: Path, roots: Iterable[Path]) -> _Found:
     )
 
 
-def _write(output: Path, job: Job, found: _Found, results: list[Brought]) -> None:
+def _write(output: Path, job: Job, found: _Found, results: list[ImportResult]) -> None:
     folder = output / f"{job.datastore_id}-DicomImport-{job.id}"
     for each in (folder, folder / "SUCCESS", folder / "FAILURE"):
         make_private_folder(each)
-        if each.resolve() != each:  # a link that was there already
+        if each.resolve() != each:  # an existing link
             raise OutsideError
     successes: list[JsonObject] = [
         {"inputFile": str(path), "importResponse": {"imageSetId": one.image_set_id, "isPrimary": one.primary}}
@@ -114,7 +114,7 @@ def _write(output: Path, job: Job, found: _Found, results: list[Brought]) -> Non
     replace_private(folder / "job-output-manifest.json", json.dumps({"jobSummary": summary}, indent=2) + "\n")
 
 
-def _summary(folder: Path, job: Job, found: _Found, results: list[Brought]) -> JsonObject:
+def _summary(folder: Path, job: Job, found: _Found, results: list[ImportResult]) -> JsonObject:
     imported = sum(map(len, found.files))
     return {
         "jobId": job.id,

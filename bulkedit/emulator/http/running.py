@@ -1,4 +1,4 @@
-"""The running emulator, as what works for its server sees it."""
+"""The interface of the server for control requests and import jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Running(Protocol):
-    """A world whose time goes on."""
+    """A running emulator: its world, and its clock."""
 
     settings: Settings
     world: World
@@ -20,9 +20,9 @@ class Running(Protocol):
     faults: Faults
 
     def now(self) -> float:
-        """Epoch seconds, in milliseconds as the service answers them."""
+        """Epoch seconds, rounded to milliseconds as in the service's responses."""
         ...
 
     def catch_up(self) -> None:
-        """Let happen what is due, write down what happened, and keep it."""
+        """Complete the actions that are due; write the changes to the journal and the state file."""
         ...

@@ -1,6 +1,6 @@
-"""The HTTP shell: reads a request, has the world carry it out, writes the answer and the journal.
+"""The HTTP server: reads a request, performs it on the world, and writes the response and the journal.
 
-Everything here runs on one event loop, and a request is carried out without an await, so the world sees one at a time.
+It runs on one event loop, and performs a request without an await, so the world handles one request at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiohttp import web
 from bulkedit._log import log, trace
 from bulkedit.emulator.api.actions import admit, perform
 from bulkedit.emulator.api.failures import Conflict, Denied, ServiceError, Throttled
-from bulkedit.emulator.api.importing import UNDER_WAY
+from bulkedit.emulator.api.importing import UNFINISHED
 from bulkedit.emulator.api.model import operations
 from bulkedit.emulator.api.request import Request
 from bulkedit.emulator.clock import EmulatorClock, SystemClock
@@ -28,7 +28,7 @@ from bulkedit.emulator.http.gate import Gate
 from bulkedit.emulator.settings import Settings
 from bulkedit.emulator.state.faults import FaultKind, Faults
 from bulkedit.emulator.state.journal import Journal
-from bulkedit.emulator.state.records import Doom
+from bulkedit.emulator.state.records import FaultEffect
 from bulkedit.emulator.state.saved import StateFile
 from bulkedit.emulator.state.world import World
 
@@ -44,29 +44,29 @@ if TYPE_CHECKING:
     from bulkedit.emulator.state.journal import Note
     from bulkedit.emulator.state.records import Job
 
-LARGEST_BODY: Final = 2 * 1024 * 1024  # the largest legitimate one: 260,000 characters of copiableAttributes, escaped
+LARGEST_BODY: Final = 2 * 1024 * 1024  # the largest valid body has 260,000 escaped characters of copiableAttributes
 LARGEST_CONTROL_BODY: Final = 64 * 1024 * 1024  # a metadata document may have 50 MB (endpoints-quotas)
 
 _log = logging.getLogger("bulkedit.emulator")
 
 
 class TooLarge(ServiceError):  # noqa: N818
-    """The request body is larger than any operation takes."""
+    """The request body is larger than any operation allows."""
 
     code, status = "RequestEntityTooLargeException", 413
 
 
-class Dropped(Exception):  # noqa: N818 - not an error: a fault that was asked for
-    """The connection is to be dropped."""
+class Dropped(Exception):  # noqa: N818 - a fault that the user has set, not an error
+    """The server must drop the connection."""
 
 
 class Server:
-    """One emulator: a world behind HTTP."""
+    """One emulator: a world with an HTTP interface."""
 
     def __init__(
         self, settings: Settings | None = None, *, clock: EmulatorClock | None = None, host: str = "127.0.0.1"
     ) -> None:
-        """``host``: the address that it is to listen on."""
+        """``host``: the listening address. Raises StateError if the state file cannot be used."""
         self.settings = settings or Settings()
         self.clock = clock or SystemClock()
         self._gate = Gate(self.settings.allowed_hosts, bound=host)
@@ -79,25 +79,25 @@ class Server:
             self.state.load(self.world)
         self.world.add_default_datastore(self.now())
         self.catch_up()
-        operations()  # read the model now, not at the first request
+        operations()  # loads the model now, so that the first request is not slow
 
     def now(self) -> float:
-        """The time of a request: milliseconds, as the service answers them."""
+        """Epoch seconds, rounded to milliseconds as in the service's responses."""
         return round(self.clock.now(), 3)
 
     def catch_up(self) -> None:
-        """Let happen what is due, write down what happened, and keep it."""
+        """Complete the actions that are due; write the changes to the journal and the state file."""
         self.world.advance(self.now())
-        self._keep()
+        self._save()
 
     def resume_jobs(self) -> None:
-        """Go on with the import jobs that a kill has interrupted."""
+        """Resume the import jobs that a kill has interrupted."""
         for job in self.world.jobs.values():
-            if job.status in UNDER_WAY:
+            if job.status in UNFINISHED:
                 self._start(job)
 
     async def close(self) -> None:
-        """Stop the import jobs and late requests, and let the state file go."""
+        """Stop import jobs and late requests, and close the state file."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -105,7 +105,7 @@ class Server:
             self.state.close()
 
     async def handle(self, http: BaseRequest) -> web.StreamResponse:
-        """Answer one HTTP request."""
+        """Handle one HTTP request."""
         path, _, query = http.raw_path.partition("?")
         controls = path == control.PREFIX or path.startswith(control.PREFIX + "/")
         try:
@@ -126,18 +126,18 @@ class Server:
         await self._delay(struck)
         for fault in struck:
             if fault.kind is FaultKind.LATE:
-                self._begin_task(self._arrive_late(signed, fault.seconds))
+                self._begin_task(self._answer_late(signed, fault.seconds))
         if reply is None:
             if http.transport is not None:
                 http.transport.abort()
-            return web.Response()  # goes nowhere
+            return web.Response()  # never sent
         return _response(reply, self._date(struck))
 
     def answer(self, signed: signing.Signed, *, late: bool = False) -> tuple[Reply | None, list[Fault]]:
-        """Carry one request out and write the journal: the answer, None where the connection is dropped.
+        """Perform one request and write the journal. Returns the response, and the faults that struck.
 
-        With the answer come the faults that struck; what takes time in them (`FaultKind.SLOW`, `FaultKind.LATE`) is
-        left to the caller. ``late``: this is a request that comes late, which no other fault strikes.
+        The response is None if the connection must be dropped. The caller must wait for `FaultKind.SLOW` and
+        `FaultKind.LATE`. ``late``: the request was delayed by `FaultKind.LATE`; no other fault strikes it.
         """
         note: Note = {"at": self.now(), "kind": "request", "bytes": len(signed.body)}
         struck: list[Fault] = []
@@ -147,9 +147,9 @@ class Server:
         except Dropped:
             reply = None
         try:
-            self._keep()
+            self._save()
         except sqlite3.Error:
-            # what is not kept must not be answered as done
+            # a change that is not saved must not be reported as successful
             note["status"], note["code"] = ServiceError.status, ServiceError.code
             reply = wire.refusal(ServiceError("The state file of the emulator cannot be written."))
         if struck or late:
@@ -162,10 +162,10 @@ class Server:
             status=note.get("status"),
             code=note.get("code"),
         )
-        # what was refused for its credentials does not come late
+        # a request that was refused for its credentials is not repeated late
         return reply, struck if reply is None else [one for one in struck if one.kind is not FaultKind.LATE]
 
-    async def _arrive_late(self, signed: signing.Signed, seconds: float) -> None:
+    async def _answer_late(self, signed: signing.Signed, seconds: float) -> None:
         await self.clock.sleep(seconds)
         self.catch_up()
         self.answer(signed, late=True)
@@ -187,15 +187,15 @@ class Server:
                 key = signing.access_key_of(signed)
                 struck += self.faults.strike(operation.name, note.get("image_set_id"), note["at"], key)
             self._check_access(signed, note["at"], struck)
-            return self._carry_out(operation, params, signed, note, struck)
+            return self._perform(operation, params, signed, note, struck)
         except ServiceError as error:
             note["code"] = error.code
             return wire.refusal(error)
         except Dropped:
             raise
-        except Exception as error:  # noqa: BLE001 - any fault of the emulator is a 500, and never stops it
-            # said without text and traceback, which could hold health data
-            _log.error("%s while carrying out %s", type(error).__name__, note.get("action"))
+        except Exception as error:  # noqa: BLE001 - a defect of the emulator must not stop it
+            # without the error's text, which could contain health data
+            _log.error("%s while performing %s", type(error).__name__, note.get("action"))
             log("defect", logging.ERROR, error=type(error).__name__, traceback=trace(error))
             note["code"] = ServiceError.code
             return wire.refusal(ServiceError("Internal error of the emulator."))
@@ -211,7 +211,7 @@ class Server:
         if FaultKind.DENIED in kinds:
             raise Denied("You do not have sufficient access to perform this action.")
 
-    def _carry_out(
+    def _perform(
         self,
         operation: ApiOperation,
         params: dict[str, str],
@@ -223,9 +223,11 @@ class Server:
         self._step_quota(note["at"])
         _fail_before(kinds)
         admit(self.world, operation.name, note["at"])
-        doom = Doom(fails=FaultKind.FAIL in kinds, hangs=FaultKind.HANG in kinds, lags=FaultKind.LAGGING in kinds)
+        effect = FaultEffect(
+            fails=FaultKind.FAIL in kinds, hangs=FaultKind.HANG in kinds, lags=FaultKind.LAGGING in kinds
+        )
         typed = wire.parameters(operation, params, signed.query, signed.body)
-        request = Request(operation.name, typed, note["at"], doom)
+        request = Request(operation.name, typed, note["at"], effect)
         _describe_version(note, request)
         if kinds & {FaultKind.FOREIGN_BEFORE, FaultKind.FOREIGN_FAILED}:
             self._write_as_another(request, fails=FaultKind.FOREIGN_BEFORE not in kinds)
@@ -264,7 +266,7 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         changes, self.world.changes = self.world.changes, []
         self.journal.add_changes(changes)
         if self.world.dirty:
@@ -274,7 +276,7 @@ class Server:
 
 
 def _fail_before(kinds: set[FaultKind]) -> None:
-    """The faults that keep a request from being carried out (now, or at all)."""
+    """Raise the faults that prevent a request from being performed."""
     if kinds & {FaultKind.DROP_BEFORE, FaultKind.LATE}:
         raise Dropped
     if FaultKind.ERROR_BEFORE in kinds:
@@ -286,7 +288,7 @@ def _fail_before(kinds: set[FaultKind]) -> None:
 
 
 def _fail_after(kinds: set[FaultKind]) -> None:
-    """The faults that keep a client from learning that its request was carried out."""
+    """Raise the faults that hide from a client that its request was performed."""
     if FaultKind.DROP_AFTER in kinds:
         raise Dropped
     if FaultKind.ERROR_AFTER in kinds:
@@ -302,7 +304,7 @@ def _describe(note: Note, operation: ApiOperation, params: dict[str, str]) -> No
 
 
 def _id(text: str | None) -> str | None:
-    """An id; what is no id could be anything, and is not kept."""
+    """The text if it is an id, else None: any other text could be health data."""
     return text if text and len(text) == 32 and text.isalnum() else None
 
 
@@ -315,13 +317,13 @@ def _describe_version(note: Note, request: Request) -> None:
 
 
 def _own_address(http: BaseRequest) -> str | None:
-    """The address of this machine that a request arrived at."""
+    """The address of this machine to which a request was sent."""
     address = http.transport.get_extra_info("sockname") if http.transport else None
     return str(address[0]) if address else None
 
 
 async def _body(http: BaseRequest, largest: int) -> bytes:
-    """Read the body, within bounds."""
+    """Read the body. Raises TooLarge."""
     if not http.body_exists:
         return b""
     if http.headers.get("Expect", "").lower() == "100-continue":

@@ -1,4 +1,4 @@
-"""SigV4, verified with botocore's own signer: the signature is made again from what arrived, and compared."""
+"""Verifies SigV4 signatures: computes the signature of a request with botocore's signer, and compares the two."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from botocore.compat import HTTPHeaders
 
 SERVICE: Final = "medical-imaging"
-WINDOW_S: Final = 300.0  # a signature is good for five minutes
+WINDOW_S: Final = 300.0  # a signature is valid for five minutes
 
 _AUTHORIZATION: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,]+)/(\d{8})/([^/,]+)/([^/,]+)/aws4_request, ?"
@@ -37,7 +37,7 @@ class NoToken(Denied):
 
 
 class IncompleteSignature(Denied):
-    """The authorization header is not of SigV4's form."""
+    """The authorization header does not have the form of SigV4."""
 
     code: ClassVar[str] = "IncompleteSignatureException"
 
@@ -65,7 +65,7 @@ class ExpiredToken(Denied):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The one key pair that an emulator with access control knows."""
+    """The key pair of an emulator with access control."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -73,17 +73,17 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What a signature is over."""
+    """The parts of a request that a signature covers."""
 
     method: str
-    path: str  # as it came over the wire
+    path: str  # still encoded
     query: str
     headers: Mapping[str, str]  # case-insensitive
     body: bytes
 
 
 def check_time(headers: Mapping[str, str], now: float) -> None:
-    """Refuse a signature that is more than five minutes off."""
+    """Raises BadSignature if a signature is more than five minutes old or early, IncompleteSignature without a time."""
     try:
         signed_at = calendar.timegm(time.strptime(headers.get("X-Amz-Date", ""), "%Y%m%dT%H%M%SZ"))
     except ValueError:
@@ -93,13 +93,13 @@ def check_time(headers: Mapping[str, str], now: float) -> None:
 
 
 def access_key_of(signed: Signed) -> str | None:
-    """The access key that a request says it is signed with."""
+    """The access key in a request's authorization header, if any."""
     parts = _AUTHORIZATION.fullmatch(signed.headers.get("Authorization") or "")
     return parts[1] if parts else None
 
 
 def verify(signed: Signed, credentials: Credentials, now: float) -> None:
-    """Refuse what these credentials have not signed, as AWS does."""
+    """Raises Denied if the request is not signed with these credentials; errors and messages are those of AWS."""
     if not (authorization := signed.headers.get("Authorization")):
         raise NoToken("Missing Authentication Token")
     if not (parts := _AUTHORIZATION.fullmatch(authorization)):
@@ -119,7 +119,7 @@ def verify(signed: Signed, credentials: Credentials, now: float) -> None:
 
 
 def _signature(signed: Signed, credentials: Credentials, region: str, names: list[str]) -> str:
-    """The signature that botocore would have made."""
+    """The signature that botocore makes for the request."""
     headers = {name: signed.headers.get(name, "") for name in names}
     url = f"http://{signed.headers.get('Host', '')}{signed.path}" + (f"?{signed.query}" if signed.query else "")
     request = AWSRequest(method=signed.method, url=url, headers=headers, data=signed.body)
@@ -129,7 +129,7 @@ def _signature(signed: Signed, credentials: Credentials, region: str, names: lis
 
 
 class _Signer(SigV4Auth):
-    """botocore leaves some headers out by name; what the client says it has signed is what counts here."""
+    """A signer for exactly the headers that the client has signed; botocore's own omits some by name."""
 
     def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
         return request.headers

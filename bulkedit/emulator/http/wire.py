@@ -1,4 +1,4 @@
-"""HTTP to parameters, and answers to HTTP: rest-json of the service (reference sections 1.2 to 1.5). No I/O."""
+"""Converts HTTP requests to parameters, and results to HTTP responses: rest-json (reference sections 1.2 to 1.5)."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class UnknownOperation(ServiceError):  # noqa: N818
 
 
 class WrongMethod(UnknownOperation):
-    """An operation has this path, with another method."""
+    """The path belongs to an operation, but with another method."""
 
     status: ClassVar[int] = 405
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer."""
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -62,9 +62,9 @@ def _pattern(segments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def route(method: str, path: str) -> tuple[ApiOperation, dict[str, str]]:
-    """The operation of a path as it came over the wire, and the parameters that are in the path."""
+    """The operation of an encoded path, and the parameters in the path. Raises UnknownOperation or WrongMethod."""
     segments = path.removeprefix("/").split("/")
-    if segments[0] == "tags":  # an ARN has slashes; clients encode them, people do not
+    if segments[0] == "tags":  # an ARN has slashes; SDKs encode them, users of curl often do not
         segments = ["tags", "/".join(segments[1:])] if segments[1:] else segments
     literals = _literals()
     found = _routes().get(tuple(segment if segment in literals else "*" for segment in segments))
@@ -78,7 +78,7 @@ def route(method: str, path: str) -> tuple[ApiOperation, dict[str, str]]:
 
 
 def parameters(operation: ApiOperation, path_params: dict[str, str], query: str, body: bytes) -> JsonObject:
-    """All parameters of a request, typed and checked against the model. ValidationException where they are wrong."""
+    """All parameters of a request, with the types of the model. Raises Invalid if one is not valid."""
     params: JsonObject = {**path_params, **_query_params(operation, query)}
     if operation.payload:
         if body:
@@ -126,7 +126,7 @@ def _load(body: bytes) -> Json:
 
 
 def reply(answer: Answer | Blob) -> Reply:
-    """An answer as HTTP. Metadata is always compressed, whatever the client accepts (get-image-set-metadata)."""
+    """The HTTP response of a result. Metadata is always gzipped (get-image-set-metadata)."""
     if isinstance(answer, Blob):
         body = gzip.compress(answer.content, compresslevel=1, mtime=0)
         return Reply(200, body, {"Content-Type": JSON, "Content-Encoding": "gzip"})
@@ -134,6 +134,6 @@ def reply(answer: Answer | Blob) -> Reply:
 
 
 def refusal(error: ServiceError) -> Reply:
-    """A refusal as HTTP: the type in a header, one member ``message`` in the body (reference section 1.5)."""
+    """The HTTP response of an error: its code in a header, its message in the body (reference section 1.5)."""
     body = json.dumps({"message": error.message}, separators=(",", ":")).encode()
     return Reply(error.status, body, {"Content-Type": JSON, "x-amzn-ErrorType": error.code} | error.headers)

@@ -1,1 +1,1 @@
-"""What the service holds: data stores, image sets, versions, jobs, quotas."""
+"""The state of the service: data stores, image sets, versions, jobs, quotas."""

@@ -1,4 +1,4 @@
-"""Find image sets by key and in order, at a cost that does not grow with their number."""
+"""Finds image sets by key and in order, in a time that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FIELDS = ("patient_id", "study_uid", "series_uid", "study_id", "accession")
 
 
 class Index:
-    """Image sets by the value of one key. A value with a single image set costs no container."""
+    """Image sets by the value of one key. To save memory, a value with a single image set has no container."""
 
     def __init__(self) -> None:
         self._found: dict[str, StoredImageSet | dict[str, StoredImageSet]] = {}
 
     def add(self, value: str | None, image_set: StoredImageSet) -> None:
-        """Enter an image set under a value."""
+        """Add an image set to a value."""
         if value is None:
             return
         known = self._found.get(value)
@@ -35,7 +35,7 @@ class Index:
             self._found[value] = {known.id: known, image_set.id: image_set}
 
     def discard(self, value: str | None, image_set: StoredImageSet) -> None:
-        """Take an image set out from under a value."""
+        """Remove an image set from a value."""
         known = self._found.get(value) if value is not None else None
         if isinstance(known, dict):
             known.pop(image_set.id, None)
@@ -51,10 +51,10 @@ class Index:
 
 
 class Order:
-    """Image sets in the order of an event that each repeats only to become the latest: creation, or update.
+    """Image sets in the order of their creation or of their latest update.
 
-    A log with tombstones: a position is a number that grows; an older entry of the same image set is void. The log is
-    compacted when more than half of it is void, so that both an append and a walk stay cheap.
+    It is a log with tombstones: positions increase, and an image set that is appended again leaves a void entry. The
+    log is compacted when more than half of it is void, so that appends and walks are fast.
     """
 
     def __init__(self) -> None:
@@ -64,9 +64,9 @@ class Order:
         self._live = 0
 
     def append(self, image_set: StoredImageSet, position: int | None = None) -> int:
-        """Enter an image set as the latest; the answer is its position, to be given to `discard`.
+        """Append an image set as the latest. Returns its position, for `discard`.
 
-        A position is given where an order that was kept is built again.
+        ``position``: its saved position, if a saved order is restored.
         """
         if position is None:
             position = self._next
@@ -79,14 +79,14 @@ class Order:
         return position
 
     def discard(self, position: int) -> None:
-        """Void an entry."""
+        """Make an entry void."""
         at = bisect_left(self._positions, position)
         if at < len(self._entries) and self._positions[at] == position and self._entries[at] is not None:
             self._entries[at] = None
             self._live -= 1
 
     def walk(self, start: int | None, *, descending: bool) -> Iterator[tuple[int, StoredImageSet]]:
-        """Go through the order from beyond ``start`` (a position; None is the end to start from)."""
+        """The positions and image sets after the position ``start``; None: all."""
         if descending:
             first = len(self._entries) if start is None else bisect_left(self._positions, start)
             places = range(first - 1, -1, -1)
@@ -104,15 +104,15 @@ class Order:
 
 
 class Catalog:
-    """The indexes of one data store. It knows what search knows: the completed versions."""
+    """The search indexes of one data store. They contain completed versions only."""
 
     def __init__(self) -> None:
         self.by_key = {name: Index() for name in FIELDS}
         self.by_creation = Order()
         self.by_update = Order()
 
-    def file(self, image_set: StoredImageSet) -> None:
-        """Enter the completed content of an image set, or take its place as the latest update."""
+    def add(self, image_set: StoredImageSet) -> None:
+        """Index the completed version of an image set, in place of an older one, as the latest update."""
         old, keys = image_set.listing, image_set.keys
         if old is None:
             image_set.born = self.by_creation.append(image_set)
@@ -126,7 +126,7 @@ class Catalog:
         image_set.listing = Listing(image_set.completed, keys, self.by_update.append(image_set))
 
     def restore(self, image_sets: list[tuple[StoredImageSet, int]]) -> None:
-        """Enter image sets that were kept, each at the positions it had: its own, and the given one among updates."""
+        """Index saved image sets at their former positions; the number is the position in the order of updates."""
         for image_set, _ in sorted(image_sets, key=lambda item: item[0].born):
             self.by_creation.append(image_set, image_set.born)
         for image_set, order in sorted(image_sets, key=lambda item: item[1]):
@@ -134,8 +134,8 @@ class Catalog:
                 index.add(getattr(image_set.keys, name), image_set)
             image_set.listing = Listing(image_set.completed, image_set.keys, self.by_update.append(image_set, order))
 
-    def strike(self, image_set: StoredImageSet) -> None:
-        """Take an image set out."""
+    def remove(self, image_set: StoredImageSet) -> None:
+        """Remove an image set from the indexes."""
         if (old := image_set.listing) is None:
             return
         for name, index in self.by_key.items():

@@ -1,4 +1,4 @@
-"""What a copy holds: instances chosen from one document, and joined into another (copy-image-set)."""
+"""Makes the document of a copy: instances are selected from one document and added to another (copy-image-set)."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
-    Wanted = Mapping[str, AbstractSet[str]]  # series UID -> instance UIDs; none are all of the series
+    Selection = Mapping[str, AbstractSet[str]]  # series UID -> instance UIDs; an empty set is the whole series
 
-NOTHING: Final = Document(b'{"DICOM":{}}', b'{"DICOM":{}}', {})
+EMPTY_DOCUMENT: Final = Document(b'{"DICOM":{}}', b'{"DICOM":{}}', {})
 
 
-def chosen(document: Document, wanted: Wanted | None) -> Document:
-    """The document with the wanted instances only."""
-    if wanted is None:
+def selected(document: Document, selection: Selection | None) -> Document:
+    """The document with the selected instances only. Raises Broken if an instance does not exist."""
+    if selection is None:
         return document
-    series = {uid: _chosen_series(document, uid, instances) for uid, instances in wanted.items()}
+    series = {uid: _selected_series(document, uid, instances) for uid, instances in selection.items()}
     return Document(document.patient, document.study, series)
 
 
-def _chosen_series(document: Document, uid: str, wanted: AbstractSet[str]) -> Series:
+def _selected_series(document: Document, uid: str, selection: AbstractSet[str]) -> Series:
     series = document.series.get(uid)
-    if series is None or not wanted <= series.instances.keys():
+    if series is None or not selection <= series.instances.keys():
         raise Broken("INVALID_REQUEST: Instances to copy are not in the source image set")
-    if not wanted:
+    if not selection:
         return series
-    return Series(series.part, {uid: part for uid, part in series.instances.items() if uid in wanted})
+    return Series(series.part, {uid: part for uid, part in series.instances.items() if uid in selection})
 
 
 def joined(kept: Document, added: Document, *, force: bool) -> Document:
-    """The destination with the instances of the source.
+    """The document ``kept`` of the destination, with the instances of ``added``. Raises Broken.
 
-    Without `force` both must agree; with it the destination's Patient, Study and Series metadata stay as they are.
+    Without `force`, the Patient, Study and Series metadata of both must be equal. With it, the destination's are kept.
     """
     if overlapping(kept, added):
         raise Broken("INVALID_REQUEST: SOP instances of SourceImageSet are in DestinationImageSet already")
@@ -60,17 +60,17 @@ def _check_consistent(kept: Document, added: Document) -> None:
         raise Broken("INVALID_REQUEST:  Study of SourceImageSet and DestinationImageSet don't match.")
     for uid, series in added.series.items():
         if uid not in kept.series or dicom_of(kept.series[uid].part) != dicom_of(series.part):
-            # word for word as list-image-set-versions has it
+            # the exact text of list-image-set-versions
             raise Broken("INVALID_REQUEST:  Series of SourceImageSet and DestinationImageSet don't match.")
 
 
 def overlapping(a: Document, b: Document) -> bool:
-    """Whether both hold an instance of the same UID (SOP UIDs are unique within an image set)."""
+    """Whether both have an instance with the same UID (SOP UIDs are unique within an image set)."""
     mine = {uid for series in a.series.values() for uid in series.instances}
     return any(uid in mine for series in b.series.values() for uid in series.instances)
 
 
 def frame_count(document: Document) -> int:
-    """How many image frames the instances have."""
+    """The number of image frames of all instances."""
     parts = (part for series in document.series.values() for part in series.instances.values())
     return sum(len(json.loads(part).get("ImageFrames") or []) for part in parts)

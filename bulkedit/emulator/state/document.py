@@ -1,7 +1,7 @@
 """A metadata document in parts: Patient, Study, each Series, each Instance.
 
-Each part is kept as compact JSON bytes, so that a million documents fit in memory, and versions of an image set share
-the parts that an update did not touch. The shape is that of GetImageSetMetadata (healthimaging.md, section 4).
+Each part is compact JSON, so that a million documents fit in memory. Versions of an image set share the parts that an
+update did not change. The structure is that of GetImageSetMetadata (reference section 4).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HEAD: Final = {"SchemaVersion", "DatastoreID", "ImageSetID"}  # filled in by the
 
 
 class DocumentPlace(NamedTuple):
-    """Where in a document: no UID is the Patient or Study level, one is a series, two an instance of it."""
+    """A place in a document: no UID for the Patient and Study levels, one for a series, two for an instance."""
 
     level: str  # Patient, Study, Series or Instance
     series: str | None = None
@@ -37,7 +37,7 @@ STUDY: Final = DocumentPlace("Study")
 
 
 class Keys(NamedTuple):
-    """What a document is grouped and searched by (understanding-image-sets). Health data: never log it."""
+    """The values by which a document is grouped and searched (understanding-image-sets). Health data: never log it."""
 
     patient_id: str | None
     study_uid: str | None
@@ -50,7 +50,7 @@ class Keys(NamedTuple):
 
     @property
     def grouping(self) -> tuple[str | None, ...]:
-        """The keys by which an import groups instances into image sets; the time is not one of them."""
+        """The keys by which an import groups instances into image sets: all except the study time."""
         return (
             *(self.study_uid, self.series_uid, self.patient_id, self.study_id),
             *(self.accession, self.study_date, self.series_number),
@@ -59,7 +59,7 @@ class Keys(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series: its own part without the instances, and a part for each instance."""
+    """One series: a part without the instances, and a part for each instance."""
 
     part: bytes
     instances: Mapping[str, bytes]
@@ -67,7 +67,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A metadata document without the ids that the service fills in. Immutable; versions share its parts."""
+    """A metadata document without the ids that the service adds. Immutable, so that versions can share parts."""
 
     patient: bytes
     study: bytes  # without Series
@@ -75,23 +75,23 @@ class Document:
 
     @property
     def size(self) -> int:
-        """Bytes of JSON, near enough for a quota or a completion time."""
+        """The approximate bytes of its JSON, for quotas and completion times."""
         series = sum(len(s.part) + sum(map(len, s.instances.values())) for s in self.series.values())
         return len(self.patient) + len(self.study) + series
 
     @property
     def instance_count(self) -> int:
-        """How many SOP instances the image set holds."""
+        """The number of SOP instances."""
         return sum(len(s.instances) for s in self.series.values())
 
 
 def dump(part: Json) -> bytes:
-    """A part as compact JSON. ValueError where it holds what JSON or UTF-8 cannot say."""
+    """A part as compact JSON. Raises ValueError for NaN, infinity and lone surrogates."""
     return _ENCODER.encode(part).encode("utf-8")
 
 
 def load(text: str) -> Json:
-    """Parse JSON as the standard has it: NaN and infinity are none. ValueError, or RecursionError."""
+    """Parse standard JSON, without NaN and infinity. Raises ValueError or RecursionError."""
     found: Json = _DECODER.decode(text)
     return found
 
@@ -100,13 +100,13 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError
 
 
-# made once: an encoder or a decoder for each call costs as much as a small document
+# shared, because making an encoder or decoder takes as long as a small document
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def split(document: Mapping[str, Json]) -> Document:
-    """Take a metadata document (as GetImageSetMetadata answers it) apart."""
+    """Split a metadata document, in the form of GetImageSetMetadata, into parts. Raises TypeError or ValueError."""
     study = dict(_object(document.get("Study", {})))
     series = {uid: _split_series(_object(one)) for uid, one in _object(study.pop("Series", {})).items()}
     return Document(dump(document.get("Patient", {"DICOM": {}})), dump(study or {"DICOM": {}}), series)
@@ -119,12 +119,12 @@ def _split_series(series: Mapping[str, Json]) -> Series:
 
 def _object(node: Json) -> JsonObject:
     if not isinstance(node, dict):
-        raise TypeError("a level of a metadata document is an object")
+        raise TypeError("each level of a metadata document must be an object")
     return node
 
 
 def assemble(document: Document, datastore_id: str, image_set_id: str) -> bytes:
-    """Write the document that GetImageSetMetadata answers, without parsing its parts."""
+    """The document that GetImageSetMetadata returns, assembled without parsing its parts."""
     series = b",".join(_entry(uid, _assemble_series(one)) for uid, one in document.series.items())
     head = f'{{"SchemaVersion":"1.1","DatastoreID":"{datastore_id}","ImageSetID":"{image_set_id}","Patient":'
     return b"".join(
@@ -147,7 +147,7 @@ def _with_member(part: bytes, name: bytes, inner: bytes) -> bytes:
 
 
 def parse(document: Document) -> JsonObject:
-    """The document as `split` was given it, without the ids."""
+    """The document as JSON, without the ids: the inverse of `split`."""
     whole: JsonObject = json.loads(assemble(document, "", ""))
     return {name: value for name, value in whole.items() if name not in HEAD}
 
@@ -159,7 +159,7 @@ def dicom_of(part: bytes) -> JsonObject:
 
 
 def keys_of(document: Document) -> Keys:
-    """Read the grouping and search keys; those of the first series, where there is more than one."""
+    """Read the grouping and search keys. If there are several series, the first one's keys are used."""
     patient, study = dicom_of(document.patient), dicom_of(document.study)
     first = next(iter(document.series.values()), None)
     series = dicom_of(first.part) if first else {}
@@ -180,13 +180,13 @@ def _text(value: object) -> str | None:
 
 
 def image_set_id_of(datastore_id: str, keys: Keys, nth: int = 0) -> str:
-    """The id of the ``nth`` image set with these grouping keys: the same at every import, so that lists can name it."""
+    """The id of the ``nth`` image set with these grouping keys: equal in every import, so edit lists can use it."""
     text = json.dumps([datastore_id, *keys.grouping] + ([nth] if nth else []))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class DocumentDraft:
-    """A working copy of a document: parses the parts that are touched, shares the others."""
+    """A mutable copy of a document. It parses the parts that are changed, and shares the others."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -194,13 +194,13 @@ class DocumentDraft:
         self._series = document.series
 
     def part(self, place: DocumentPlace) -> JsonObject:
-        """The parsed part at a place, to be changed in place. `Broken` where the document has no such place."""
+        """The parsed part at a place; callers may change it. Raises Broken if the place does not exist."""
         if place not in self._parts:
             self._parts[place] = json.loads(self._stored(place))
         return self._parts[place]
 
     def dicom(self, place: DocumentPlace) -> JsonObject:
-        """The DICOM elements at a place, to be changed in place."""
+        """The DICOM elements at a place; callers may change them. Raises Broken if the place does not exist."""
         return object_made(self.part(place), "DICOM")
 
     def _stored(self, place: DocumentPlace) -> bytes:
@@ -215,11 +215,11 @@ class DocumentDraft:
         return instance
 
     def check_place(self, place: DocumentPlace) -> None:
-        """`Broken` where the document has no such series or instance."""
+        """Raises Broken if the place does not exist."""
         self._stored(place)
 
     def remove_instance(self, series_uid: str, instance_uid: str) -> None:
-        """Take an instance out."""
+        """Remove an instance."""
         self._stored(place := DocumentPlace("Instance", series_uid, instance_uid))
         self._parts.pop(place, None)
         series = self._series[series_uid]
@@ -227,13 +227,13 @@ class DocumentDraft:
         self._series = {**self._series, series_uid: replace(series, instances=rest)}
 
     def remove_series(self, series_uid: str) -> None:
-        """Take a series out, with its instances."""
+        """Remove a series with its instances."""
         self._stored(DocumentPlace("Series", series_uid))
         self._parts = {place: part for place, part in self._parts.items() if place.series != series_uid}
         self._series = {uid: series for uid, series in self._series.items() if uid != series_uid}
 
     def finish(self, *, rename_keys: bool) -> Document:
-        """The changed document, sharing every part that was not touched."""
+        """The changed document; it shares all unchanged parts."""
         series = dict(self._series)
         for uid in {place.series for place in self._parts if place.series is not None}:
             series[uid] = self._finished_series(uid)
@@ -270,7 +270,7 @@ class DocumentDraft:
 
 
 def _rekeyed(parts: Mapping[str, _T], renamed: Mapping[str, str]) -> dict[str, _T]:
-    """Let map keys follow their UIDs, in place and order."""
+    """Rename keys of a map, and keep its order. Raises Broken if a new key exists."""
     result = {renamed.get(uid, uid): part for uid, part in parts.items()}
     if len(result) < len(parts):
         raise Broken("INVALID_REQUEST: The new UID is in use within the image set")
@@ -278,7 +278,7 @@ def _rekeyed(parts: Mapping[str, _T], renamed: Mapping[str, str]) -> dict[str, _
 
 
 def same_keys(new: Document, old: Document) -> bool:
-    """Whether two versions share every part that the keys are read from; a cheap look at identity."""
+    """Whether two versions share all parts from which keys are read: a fast comparison by identity."""
     if new.patient is not old.patient or new.study is not old.study:
         return False
     return new.series is old.series or [s.part for s in new.series.values()] == [s.part for s in old.series.values()]
@@ -287,7 +287,7 @@ def same_keys(new: Document, old: Document) -> bool:
 def conflicting(existing: Keys, new: Keys) -> bool:
     """Whether data disagrees with a primary image set of the same study (understanding-import-jobs).
 
-    The grouping elements of Patient and Study level are to agree within a study, those of a series within the series.
+    The grouping elements of Patient and Study level must be equal within a study, those of a series within the series.
     """
     study = ("patient_id", "study_id", "accession", "study_date")
     if any(getattr(existing, name) != getattr(new, name) for name in study):
@@ -296,7 +296,7 @@ def conflicting(existing: Keys, new: Keys) -> bool:
 
 
 def rewritten(document: Document) -> Document:
-    """The document as another writer leaves it: with a series attribute of its own."""
+    """The document after an update by another writer, which sets one series attribute."""
     draft = DocumentDraft(document)
     for uid in document.series:
         draft.dicom(DocumentPlace("Series", uid))["ProtocolName"] = "WRITTEN BY ANOTHER"
@@ -304,7 +304,7 @@ def rewritten(document: Document) -> Document:
 
 
 def merged(old: Document, new: Document) -> Document:
-    """Import ``new`` onto ``old``: its instances join or take the place of those with the same UID."""
+    """``old`` with the instances of ``new``, which replace those with the same UID."""
     series = dict(old.series)
     for uid, one in new.series.items():
         known = series.get(uid)

@@ -1,4 +1,4 @@
-"""Carry an update out on a document: removals first, then updates; all of it or nothing (`Broken`)."""
+"""Applies an update to a document: removals first, then updates. It is applied completely, or raises Broken."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def edited(document: Document, updates: Updates, profile: ServiceProfile) -> Document:
-    """The document after an update. `Broken` says why the update fails, in words without values."""
+    """The document after an update. Raises Broken, whose message has no values."""
     draft = DocumentDraft(document)
     for place in (*updates.removable.places, *updates.updatable.places):
         if place.level != "Instance" or place not in updates.removable.bare:
@@ -46,10 +46,10 @@ def _remove_attribute(draft: DocumentDraft, change: AttributeChange, profile: Se
     if name not in stored:
         if profile.removal_absent == "ignore":
             return
-        raise Broken(f"{PREFIX}{_said(name)} to remove is not in the metadata")
+        raise Broken(f"{PREFIX}{_safe_name(name)} to remove is not in the metadata")
     wanted = {"exact": stored[name], "empty": ""}.get(profile.removal_match, change.value)
     if not _same(change.value, wanted):
-        raise Broken(f"{PREFIX}The value of {_said(name)} to remove does not match the metadata")
+        raise Broken(f"{PREFIX}The value of {_safe_name(name)} to remove does not match the metadata")
     del stored[name]
     object_in(part, "DICOMVRs").pop(name, None)
 
@@ -73,13 +73,13 @@ def _set_vr(part: JsonObject, place: DocumentPlace, name: str, vr: Json) -> None
     stored[name] = vr
 
 
-def _said(name: str) -> str:
-    """An attribute's name where it is one; a key that is none is not echoed, it may be anything."""
+def _safe_name(name: str) -> str:
+    """The name for a message. An unknown key is not quoted, because it could be health data."""
     return name if dicom.attribute(name) else "An attribute"
 
 
 def _same(a: Json, b: Json) -> bool:
-    """JSON equality: true is not 1, and 1 is 1.0."""
+    """JSON equality: true is not equal to 1, but 1 is equal to 1.0."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, list) and isinstance(b, list):

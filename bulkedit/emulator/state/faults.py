@@ -1,7 +1,7 @@
-"""Faults: what goes wrong, how often, for whom. Seeded: the same requests meet the same faults.
+"""Faults that the emulator injects: kind, rate, and the requests that they strike. They are reproducible.
 
-Whether a fault strikes depends on the seed, the fault, the action, the image set, and how many such requests there
-have been; not on how requests of different image sets are interleaved. So a run with many workers is reproducible.
+Whether a fault strikes depends on the seed, the fault, the operation, the image set, and the number of earlier requests
+of this operation for it. It does not depend on the order in which workers send requests for different image sets.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 
 class FaultKind(StrEnum):
-    """What goes wrong."""
+    """The effect of a fault."""
 
-    DROP_BEFORE = "drop-before"  # the connection is dropped, and nothing was done
-    DROP_AFTER = "drop-after"  # the connection is dropped, after it was done
-    LATE = "late"  # the connection is dropped, and it is done `seconds` later
-    ERROR_BEFORE = "error-before"  # 500, and nothing was done
-    ERROR_AFTER = "error-after"  # 500, after it was done
-    SLOW = "slow"  # done at once, answered after `seconds`
-    THROTTLE = "throttle"  # 429 beside the quota
+    DROP_BEFORE = "drop-before"  # the connection is dropped, and the request is not performed
+    DROP_AFTER = "drop-after"  # the connection is dropped after the request is performed
+    LATE = "late"  # the connection is dropped, and the request is performed `seconds` later
+    ERROR_BEFORE = "error-before"  # 500, and the request is not performed
+    ERROR_AFTER = "error-after"  # 500 after the request is performed
+    SLOW = "slow"  # performed at once; the response is sent after `seconds`
+    THROTTLE = "throttle"  # 429, regardless of the quota
     CONFLICT = "conflict"  # 409, as for metadata that is still being processed after an import
-    FAIL = "fail"  # an accepted update or copy ends as failed, for a reason of the service's own
-    HANG = "hang"  # an accepted update, copy or deletion never ends: the image set stays LOCKED
-    FOREIGN_BEFORE = "foreign-before"  # another writer was faster: the image set has a version more
-    FOREIGN_AFTER = "foreign-after"  # another writer follows at once: a version more, right after ours
-    FOREIGN_FAILED = "foreign-failed"  # the same, but the other writer's update failed
-    LAGGING = "lagging"  # a read shows the version before the latest, as if the latest were not there yet
+    FAIL = "fail"  # an accepted update or copy fails because of an internal error of the service
+    HANG = "hang"  # an accepted update, copy or deletion never completes: the image set stays LOCKED
+    FOREIGN_BEFORE = "foreign-before"  # another writer adds a version just before the request
+    FOREIGN_AFTER = "foreign-after"  # another writer adds a version just after the request's update completes
+    FOREIGN_FAILED = "foreign-failed"  # another writer's update fails just before the request
+    LAGGING = "lagging"  # a read shows the version before the latest, as in an eventually consistent read
     EXPIRED = "expired"  # 403: the credentials have expired
     DENIED = "denied"  # 403: access denied
-    CLOCK_SKEW = "clock-skew"  # the service's clock is `seconds` ahead: signatures beyond five minutes are refused
-    QUOTA = "quota"  # from then on the quotas have another `scale`
+    CLOCK_SKEW = "clock-skew"  # the service's clock is `seconds` ahead: it refuses signatures beyond five minutes
+    QUOTA = "quota"  # the quotas change to `scale`
 
 
 WRITES: Final = frozenset({"UpdateImageSetMetadata", "CopyImageSet", "DeleteImageSet"})
@@ -58,30 +58,30 @@ _ONLY: Final[dict[FaultKind, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing that goes wrong."""
+    """One fault to inject. Raises ValueError if a field is not valid."""
 
     kind: FaultKind
-    rate: float = 1.0  # the share of matching requests that it strikes
-    action: str | None = None  # this action only
-    image_set_id: str | None = None  # this image set only
-    access_key: str | None = None  # requests signed with this access key only
-    skip: int = 0  # so many matching requests pass first
-    times: int | None = None  # it strikes at most so often
-    start: float = 0.0  # seconds after it was set, from when it strikes
-    end: float | None = None  # and until when
-    seconds: float = 1.0  # of a slow answer or a late request; of a clock skew
-    scale: float = 1.0  # of a quota step
+    rate: float = 1.0  # the probability that it strikes a matching request, 0 to 1
+    action: str | None = None  # only this operation
+    image_set_id: str | None = None  # only this image set
+    access_key: str | None = None  # only requests signed with this access key
+    skip: int = 0  # the number of matching requests to leave alone first
+    times: int | None = None  # the maximum number of strikes
+    start: float = 0.0  # it begins this many seconds after it was added,
+    end: float | None = None  # and ends this many seconds after it was added
+    seconds: float = 1.0  # the delay of SLOW and LATE; the offset of CLOCK_SKEW
+    scale: float = 1.0  # of QUOTA
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
-            raise ValueError("rate is from 0 to 1")
+            raise ValueError("rate must be 0 to 1")
         if self.action is not None and self.action not in LIMITS:
-            raise ValueError("action is none of the service's")
+            raise ValueError("action must be an operation of the service, such as UpdateImageSetMetadata")
         if not self.scale > 0:
-            raise ValueError("scale is above 0")
+            raise ValueError("scale must be above 0")
 
     def matches(self, action: str, image_set_id: str | None, access_key: str | None = None) -> bool:
-        """Whether it could strike such a request."""
+        """Whether it can strike a request for this operation, image set and access key."""
         if self.action not in (None, action) or self.image_set_id not in (None, image_set_id):
             return False
         if self.access_key not in (None, access_key):
@@ -90,17 +90,22 @@ class Fault:
 
 
 def fault(text: str) -> Fault:
-    """Read a fault as the command line has it: ``kind`` or ``kind:name=value,name=value``."""
+    """Parse a fault of the command line: ``kind`` or ``kind:name=value,name=value``. Raises ValueError.
+
+    Example: ``fault("throttle:rate=0.1,action=UpdateImageSetMetadata")``.
+    """
     kind, _, rest = text.partition(":")
     pairs = [pair.partition("=") for pair in rest.split(",") if pair]
     return from_dict({"kind": kind} | {name.strip(): value.strip() for name, _, value in pairs})
 
 
 def from_dict(given: Mapping[str, Json]) -> Fault:
-    """Read a fault as JSON has it; numbers may be text."""
+    """Parse a fault in JSON form; numbers may be strings. Raises ValueError."""
     kinds = {field.name: str(field.type) for field in dataclasses.fields(Fault)}
     if unknown := given.keys() - kinds.keys():
-        raise ValueError(f"a fault has no {', '.join(sorted(map(str, unknown)))}; it has {', '.join(kinds)}")
+        raise ValueError(
+            f"unknown field: {', '.join(sorted(map(str, unknown)))}. Fields of a fault: {', '.join(kinds)}"
+        )
     values: dict[str, Any] = {}
     for name, value in given.items():
         if value is not None and name != "kind":
@@ -109,7 +114,7 @@ def from_dict(given: Mapping[str, Json]) -> Fault:
         return Fault(kind=FaultKind(str(given.get("kind", ""))), **values)
     except ValueError as error:
         if f"is not a valid {FaultKind.__name__}" in str(error):
-            raise ValueError(f"the kind of a fault is one of {', '.join(FaultKind)}") from None
+            raise ValueError(f"the kind of a fault must be one of {', '.join(FaultKind)}") from None
         raise
 
 
@@ -119,12 +124,12 @@ def _number(name: str, value: Json, kind: str) -> float | str:
     if isinstance(value, str | int | float):
         with contextlib.suppress(ValueError):
             return float(value) if kind.startswith("float") else int(value)
-    raise ValueError(f"{name} is a number")
+    raise ValueError(f"{name} must be a number")
 
 
 @dataclass(slots=True)
-class _Set:
-    """A fault that has been set, and what it has done."""
+class _ActiveFault:
+    """A fault with its counters."""
 
     fault: Fault
     since: float
@@ -133,34 +138,34 @@ class _Set:
 
 
 class Faults:
-    """The faults that are set."""
+    """The active faults."""
 
     def __init__(self, seed: int, faults: Iterable[Fault] = (), *, now: float) -> None:
         self._seed = seed
-        self._set: list[_Set] = []
+        self._active: list[_ActiveFault] = []
         self._counts: Counter[tuple[int, str, str | None]] = Counter()
         self.add(faults, now=now)
 
     def add(self, faults: Iterable[Fault], *, now: float) -> None:
-        """Set more faults, from now on."""
-        self._set += [_Set(one, now) for one in faults]
+        """Add faults, which are active from now on."""
+        self._active += [_ActiveFault(one, now) for one in faults]
 
     def clear(self) -> None:
-        """Set none."""
-        self._set.clear()
+        """Remove all faults."""
+        self._active.clear()
         self._counts.clear()
 
     def as_dicts(self) -> list[JsonObject]:
-        """What is set, and how often each has struck."""
-        return [dataclasses.asdict(one.fault) | {"struck": one.struck} for one in self._set]
+        """The faults as JSON, with the number of strikes (``struck``)."""
+        return [dataclasses.asdict(one.fault) | {"struck": one.struck} for one in self._active]
 
     def strike(self, action: str, image_set_id: str | None, now: float, access_key: str | None = None) -> list[Fault]:
-        """The faults that strike a request. Each call counts as one request."""
-        if not self._set:
+        """The faults that strike a request. Call it once per request, because it counts requests."""
+        if not self._active:
             return []
         return [
             one.fault
-            for place, one in enumerate(self._set)
+            for place, one in enumerate(self._active)
             if one.fault.kind is not FaultKind.QUOTA
             and one.fault.matches(action, image_set_id, access_key)
             and _in_time(one, now)
@@ -168,11 +173,11 @@ class Faults:
         ]
 
     def scale(self, now: float) -> float | None:
-        """The scale of quotas that the latest step asks for; None where there is no step."""
-        steps = [one.fault.scale for one in self._set if one.fault.kind is FaultKind.QUOTA and _in_time(one, now)]
+        """The scale of the last active QUOTA fault, if any."""
+        steps = [one.fault.scale for one in self._active if one.fault.kind is FaultKind.QUOTA and _in_time(one, now)]
         return steps[-1] if steps else None
 
-    def _strikes(self, place: int, one: _Set, action: str, image_set_id: str | None) -> bool:
+    def _strikes(self, place: int, one: _ActiveFault, action: str, image_set_id: str | None) -> bool:
         one.seen += 1
         if one.seen <= one.fault.skip or (one.fault.times is not None and one.struck >= one.fault.times):
             return False
@@ -187,6 +192,6 @@ class Faults:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2**64
 
 
-def _in_time(one: _Set, now: float) -> bool:
+def _in_time(one: _ActiveFault, now: float) -> bool:
     elapsed = now - one.since
     return one.fault.start <= elapsed and (one.fault.end is None or elapsed < one.fault.end)

@@ -1,4 +1,4 @@
-"""One image set: its versions, and the action under way."""
+"""One image set: its versions, and the action in progress."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Tier:
 
 @dataclass(slots=True)
 class Version:
-    """One version. ``document`` is the metadata as of this version; a failed one has that of the version before."""
+    """One version. A failed version has the ``document`` of the version before."""
 
     status: str  # imageSetWorkflowStatus
     document: Document
@@ -40,19 +40,19 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An action under way: the image set is LOCKED until ``due``."""
+    """An action in progress: the image set is LOCKED until ``due``."""
 
-    action: str  # the API action, for the quota of concurrent ones
-    due: float  # epoch seconds; NEVER for one that hangs
-    status: str  # workflow status at the end
-    message: str | None = None  # why it fails
-    makes_version: bool = True  # the latest version is the one in the making
-    drops_version: bool = False  # a failure that leaves no version behind
-    counted: bool = True  # for the quota of concurrent actions; not the siblings of a study-wide update
+    action: str  # the API operation, for the quota of concurrent actions
+    due: float  # epoch seconds; NEVER if it hangs
+    status: str  # imageSetWorkflowStatus after completion
+    message: str | None = None  # of a failure
+    makes_version: bool = True  # the latest version is the result of this action
+    drops_version: bool = False  # it fails, and its version is removed
+    counted: bool = True  # for the quota of concurrent actions; False for the other image sets of a study-wide update
 
 
 class Listing(NamedTuple):
-    """What SearchImageSets knows of an image set: a completed version."""
+    """The completed version of an image set that SearchImageSets finds."""
 
     number: int
     keys: Keys
@@ -79,23 +79,23 @@ class StoredImageSet:
 
     @property
     def number(self) -> int:
-        """The latest version."""
+        """The number of the latest version."""
         return len(self.versions)
 
     @property
     def latest(self) -> Version:
-        """The latest version, which may be under way."""
+        """The latest version; its action may be in progress."""
         return self.versions[-1]
 
     @property
     def completed(self) -> int:
-        """The latest version whose metadata is final; 0 for a copy that is still being made."""
-        under_way = self.pending is not None and self.pending.makes_version
-        return self.number - 1 if under_way else self.number
+        """The number of the latest completed version; 0 for a copy in progress."""
+        in_progress = self.pending is not None and self.pending.makes_version
+        return self.number - 1 if in_progress else self.number
 
     @property
     def locked(self) -> bool:
-        """Whether an action is under way."""
+        """Whether an action is in progress."""
         return self.pending is not None
 
     @property
@@ -106,11 +106,11 @@ class StoredImageSet:
         return ACTIVE if self.deleted_at is None else DELETED
 
     def tier(self, now: float) -> str:
-        """storageTier: archived by hand, or for want of access."""
+        """The storageTier: archived when it was added, or because of no access for 30 days."""
         idle = now - self.accessed_at >= ARCHIVE_AFTER_S
         return Tier.ARCHIVE if self.archived or idle else Tier.FREQUENT
 
     def touch(self, now: float) -> None:
-        """Count an access: an archived image set moves to the frequent tier (cost-optimization)."""
+        """Record an access, which moves an archived image set to the frequent tier (cost-optimization)."""
         self.archived = False
         self.accessed_at = now

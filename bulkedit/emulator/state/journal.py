@@ -1,6 +1,6 @@
-"""What happened, from the service's side: every request, and every state that an image set came to.
+"""The service's journal: all requests, and all state changes of image sets.
 
-The journal holds names, ids, numbers and codes. It never holds a value of metadata, of an edit or of a search.
+It contains names, ids, numbers and codes, but never values of metadata, edits or searches.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the journal."""
+    """One entry of the journal."""
 
-    seq: int  # from 1; gaps do not occur
-    at: float  # epoch seconds: when the request was carried out, or the state reached
-    kind: str  # request, or state
-    action: str | None = None  # of a request
+    seq: int  # 1, 2, 3, … without gaps
+    at: float  # epoch seconds of the request or state change
+    kind: str  # "request" or "state"
+    action: str | None = None  # the operation of a request
     datastore_id: str | None = None
     image_set_id: str | None = None
-    expected_version: int | None = None  # the version that the request names
-    version: int | None = None  # the version that the answer names, or that reached the state
-    status: int | None = None  # HTTP status; None where the connection was dropped
+    expected_version: int | None = None  # the version in the request
+    version: int | None = None  # the version in the response, or with the new state
+    status: int | None = None  # HTTP status; None if the connection was dropped
     code: str | None = None  # the error code of a refusal
     force: bool = False
-    study_wide: bool = False  # includeStudyImageSets was asked for
+    study_wide: bool = False  # the request has includeStudyImageSets
     bytes: int = 0  # of the request body
     fault: str | None = None  # the fault that struck the request
     state: str | None = None  # imageSetState
     workflow: str | None = None  # imageSetWorkflowStatus
 
     def as_dict(self) -> JsonObject:
-        """The entry for JSON, without what does not apply."""
+        """The entry as JSON, without null and false fields."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, False)}
 
 
 class Note(TypedDict, total=False):
-    """An `Entry` to be written, as it is filled in."""
+    """The fields of an `Entry` while the request is performed."""
 
     at: Required[float]
     kind: Required[str]
@@ -65,7 +65,7 @@ class Note(TypedDict, total=False):
 
 
 class Journal:
-    """The entries, oldest first; beyond ``limit`` the oldest are dropped."""
+    """At most ``limit`` entries; older ones are dropped."""
 
     def __init__(self, limit: int) -> None:
         self._entries: deque[Entry] = deque(maxlen=limit)
@@ -78,16 +78,16 @@ class Journal:
 
     @property
     def dropped(self) -> int:
-        """How many entries are gone."""
+        """The number of dropped entries."""
         return self._last - len(self._entries)
 
     def add(self, **fields: Unpack[Note]) -> None:
-        """Write one entry."""
+        """Add one entry."""
         self._last += 1
         self._entries.append(Entry(seq=self._last, **fields))
 
     def add_changes(self, changes: Iterable[StateChange]) -> None:
-        """Write the states that image sets came to."""
+        """Add entries for state changes of image sets."""
         for change in changes:
             self.add(
                 at=change.at,
@@ -100,6 +100,6 @@ class Journal:
             )
 
     def since(self, seq: int = 0) -> list[Entry]:
-        """The entries after a number, oldest first."""
+        """The entries after the number ``seq``, oldest first."""
         kept = list(self._entries)
         return kept[max(0, seq - self.dropped) :]

@@ -1,4 +1,4 @@
-"""Request rates per action: one token bucket each, as throttling-limits documents them (per account)."""
+"""Request quotas of the account: one token bucket per operation (throttling-limits)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# action: (requests a second, burst)
+# operation -> (requests per second, burst)
 LIMITS: Final[dict[str, tuple[float, float]]] = {
     "CreateDatastore": (0.085, 1),
     "DeleteDatastore": (0.085, 1),
@@ -34,27 +34,27 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
 
 @dataclass(slots=True)
 class Bucket:
-    """A token bucket: ``rate`` tokens a second, at most ``burst`` kept."""
+    """A token bucket: ``rate`` tokens per second are added, up to ``burst``."""
 
     rate: float
     burst: float
     tokens: float
-    at: float  # when `tokens` was true
+    at: float  # the time of `tokens`
 
     def take(self, now: float) -> bool:
-        """Take one token, if there is one."""
+        """Take one token; False if the bucket is empty."""
         self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
         self.at = now
-        if self.tokens < 1 - 1e-9:  # a caller at exactly the rate is not refused for a rounding error
+        if self.tokens < 1 - 1e-9:  # a rounding error must not refuse a caller at exactly the rate
             return False
         self.tokens -= 1
         return True
 
 
 class Quota:
-    """The buckets of one account. ``scale`` multiplies every rate and burst (a burst stays at least 1).
+    """The buckets of one account. ``scale`` multiplies all rates and bursts; a burst is at least 1.
 
-    ``limits``: (requests a second, burst) of the actions whose quota is another than the documented one.
+    ``limits``: (requests per second, burst) by operation, in place of the documented quotas.
     """
 
     def __init__(self, scale: float = 1.0, limits: Mapping[str, tuple[float, float]] | None = None) -> None:
@@ -64,18 +64,18 @@ class Quota:
 
     @property
     def scale(self) -> float:
-        """What the documented rates are multiplied by."""
+        """The factor for rates and bursts."""
         return self._scale
 
     def rescale(self, scale: float) -> None:
-        """Raise or lower the quotas from now on, as AWS does on request; tokens in hand beyond a new burst are lost."""
+        """Change the quotas from now on, as AWS does on request. Tokens above the new burst are lost."""
         self._scale = scale
         for action, bucket in self._buckets.items():
             bucket.rate, bucket.burst = self._limit(action)
             bucket.tokens = min(bucket.tokens, bucket.burst)
 
     def take(self, action: str, now: float) -> bool:
-        """Whether a request of this action may pass."""
+        """Count a request of this operation; False if it must be throttled."""
         if self._scale == math.inf:
             return True
         bucket = self._buckets.get(action)

@@ -1,4 +1,4 @@
-"""What the world keeps beside image sets: data stores, import jobs; and what it is told and tells."""
+"""Records of the world: data stores, import jobs, state changes, effects of faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A state that an image set has come to."""
+    """A state change of an image set."""
 
     at: float
     datastore_id: str
@@ -25,17 +25,17 @@ class StateChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Doom:
-    """What a fault has decided about a request."""
+class FaultEffect:
+    """The effect of faults on one request."""
 
-    fails: bool = False  # the action that it begins ends as failed, for a reason of the service's own
-    hangs: bool = False  # that action never ends
-    lags: bool = False  # it does not see the latest version
+    fails: bool = False  # the accepted action fails because of an internal error of the service
+    hangs: bool = False  # the accepted action never completes
+    lags: bool = False  # the response does not show the latest version
 
 
 @dataclass(slots=True)
 class StoredDatastore:
-    """A data store and all that is in it."""
+    """A data store with its image sets."""
 
     id: str
     name: str
@@ -43,14 +43,14 @@ class StoredDatastore:
     updated_at: float
     status: str = "ACTIVE"
     tags: dict[str, str] | None = None
-    token: str | None = None  # the client token that made it
+    token: str | None = None  # the clientToken of CreateDatastore
     kms_key_arn: str | None = None
     lambda_authorizer_arn: str | None = None
     lossless_storage_format: str | None = None
     image_sets: dict[str, StoredImageSet] = field(default_factory=dict)
     catalog: Catalog = field(default_factory=Catalog)
     primaries: Index = field(default_factory=Index)  # by StudyInstanceUID, always up to date
-    under_way: Counter[str] = field(default_factory=Counter)  # counted actions, for the concurrency quotas
+    in_progress: Counter[str] = field(default_factory=Counter)  # actions by operation, for the concurrency quotas
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Job:
     input_uri: str
     output_uri: str
     submitted_at: float
-    token: str  # the client token that started it
+    token: str  # the clientToken of StartDICOMImportJob
     status: str = "SUBMITTED"
     ended_at: float | None = None
     message: str | None = None

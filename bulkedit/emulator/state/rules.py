@@ -1,6 +1,6 @@
-"""What may be edited, and what needs `force`: dicom-metadata-constraints, and the page on updates.
+"""Constraints on edits, and edits that need `force` (dicom-metadata-constraints, update-image-set-metadata).
 
-Each function here answers the reason why not, as the ``message`` of a failed version has it, or None.
+Each function returns the reason for a refusal, for the ``message`` of a failed version, or None.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEVEL_SWITCHES: Final = {"Patient": "primary_patient", "Study": "primary_study"
 def why_refused(
     updates: Updates, profile: ServiceProfile, *, forced: bool, primary: bool, study_wide: bool, alone: bool
 ) -> str | None:
-    """Why an update breaks a constraint; None where it breaks none that can be told without the stored values.
+    """Why an update violates a constraint, as far as this is known without the stored values.
 
     ``alone``: the image set is the only primary one of its study.
     """
@@ -69,7 +69,7 @@ def why_not_editable(change: AttributeChange, profile: ServiceProfile, *, forced
         return f"{change.name} cannot be updated"
     known = dicom.attribute(change.name)
     if known is None:
-        # the key is not echoed: it may be anything
+        # the key is not quoted, because it could be health data
         return None if forced else "An attribute that is not valid in the DICOM standard can be updated only with force"
     if known.level != change.place.level:
         return f"{known.name} is not an attribute of the {change.place.level} level"
@@ -81,7 +81,7 @@ def why_not_editable(change: AttributeChange, profile: ServiceProfile, *, forced
 
 
 def why_unfit(change: AttributeChange, *, forced: bool) -> str | None:
-    """Values incompatible with the VR need force (item 6); the lengths of dicom-element-constraints stand."""
+    """A value not valid for its VR needs force (item 6). The lengths of dicom-element-constraints always apply."""
     known, value = dicom.attribute(change.name), change.value
     if known is None:
         return None
@@ -105,7 +105,7 @@ def _why_not_removable(removable: AttributeDocument, profile: ServiceProfile, *,
 
 
 def why_not_new_private(place: DocumentPlace, name: str, vr: object) -> str | None:
-    """A new private element brings its VR in DICOMVRs (update-image-set-metadata, examples 5 and 6)."""
+    """A new private element needs its VR in DICOMVRs (update-image-set-metadata, examples 5 and 6)."""
     if not isinstance(vr, str) or vr not in dicom.VRS:
         return f"{PREFIX}Private element {name} is new and needs a VR in DICOMVRs at the {place.level} level"
     return None

@@ -1,9 +1,8 @@
-"""The world on disk: one SQLite file that survives a kill of the process.
+"""Saves the world in one SQLite file that survives a kill of the process.
 
-What a request has changed is written in one transaction before the request is answered, so whatever a client was told
-is there after a restart. Only the owner can read the file and what SQLite puts beside it. Parts of documents are kept
-once, under their digest; a version names its parts. Neither the journal, the faults nor the state of the quotas is
-kept.
+The changes of a request are written in one transaction before its response is sent, so a restart loses nothing that a
+client knows. The file, and SQLite's files beside it, are private. Each part of a document is stored once, under its
+digest, and versions refer to it. The journal, the faults and the state of the quotas are not saved.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.emulator.dicom_import.files import create_private, shut_out_others
+from bulkedit.emulator.dicom_import.files import create_private, remove_others_access
 from bulkedit.emulator.state.document import Document, Series, keys_of
 from bulkedit.emulator.state.image_set import Pending, StoredImageSet, Version
 from bulkedit.emulator.state.records import Job, StoredDatastore
@@ -63,13 +62,13 @@ class StateError(UsageError):
 
 
 class StateFile:
-    """A state file, open. One process at a time."""
+    """An open state file, locked for this process. Raises StateError if it cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self._written: dict[str, int] = {}  # image set id -> versions in the file
         self._series: dict[str, tuple[object, bytes]] = {}  # image set id -> the series last written, and its digest
         try:
-            self.was_open_to_others = not create_private(path) and _make_private(path)
+            self.was_open_to_others = not create_private(path) and _restrict(path)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
         except OSError as error:
             raise _unusable(path, error.strerror) from None
@@ -79,7 +78,7 @@ class StateFile:
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._check_format(path)
             self._db.execute("PRAGMA journal_mode = WAL")  # a kill of the process loses nothing
-            self._db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may lose the last moments
+            self._db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may lose the last transactions
         except sqlite3.Error as error:
             self._db.close()
             raise _unusable(path, error) from None
@@ -88,7 +87,7 @@ class StateFile:
             raise
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._db.close()
 
     def _check_format(self, path: Path) -> None:
@@ -103,7 +102,7 @@ class StateFile:
     # -- writing
 
     def save(self, things: Iterable[StoredImageSet | StoredDatastore | Job]) -> None:
-        """Write what has changed, all of it or nothing."""
+        """Write changed records in one transaction."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for thing in things:
@@ -111,7 +110,7 @@ class StateFile:
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            # what was noted as written is not: the next time all of it is
+            # the rollback makes these caches wrong; the next save writes all versions again
             self._written.clear()
             self._series.clear()
             raise
@@ -132,7 +131,7 @@ class StateFile:
         pending = dataclasses.asdict(image_set.pending) if image_set.pending else None
         order = image_set.listing.order if image_set.listing else None
         self._put("image_set", image_set.id, _record(image_set, _IMAGE_SET) | {"pending": pending, "order": order})
-        # of the versions that are in the file already, only the latest can have changed, or be gone
+        # of the versions in the file, only the latest can have changed or been removed
         first = max(1, min(self._written.get(image_set.id, 0), image_set.number))
         self._db.execute("DELETE FROM version WHERE image_set_id = ? AND number >= ?", (image_set.id, first))
         for number in range(first, image_set.number + 1):
@@ -142,32 +141,39 @@ class StateFile:
     def _save_version(self, image_set: StoredImageSet, number: int) -> None:
         version = image_set.versions[number - 1]
         document = version.document
-        parts = (self._keep(document.patient), self._keep(document.study), self._keep_series(image_set.id, document))
+        parts = (
+            self._save_part(document.patient),
+            self._save_part(document.study),
+            self._save_series(image_set.id, document),
+        )
         record = json.dumps(_record(version, _VERSION))
         self._db.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?)", (image_set.id, number, record, *parts))
 
-    def _keep(self, content: bytes) -> bytes:
+    def _save_part(self, content: bytes) -> bytes:
         digest = hashlib.blake2b(content, digest_size=16).digest()
         self._db.execute("INSERT OR IGNORE INTO part VALUES (?, ?)", (digest, content))
         return digest
 
-    def _keep_series(self, image_set_id: str, document: Document) -> bytes:
-        """The series as a part that names parts; versions that share the series share it."""
+    def _save_series(self, image_set_id: str, document: Document) -> bytes:
+        """Save the series as a part with the digests of their parts. Versions that share the series share it."""
         last = self._series.get(image_set_id)
         if last is not None and last[0] is document.series:
             return last[1]
         names = {
-            uid: [self._keep(one.part).hex(), {sop: self._keep(part).hex() for sop, part in one.instances.items()}]
+            uid: [
+                self._save_part(one.part).hex(),
+                {sop: self._save_part(part).hex() for sop, part in one.instances.items()},
+            ]
             for uid, one in document.series.items()
         }
-        digest = self._keep(json.dumps(names).encode())
+        digest = self._save_part(json.dumps(names).encode())
         self._series[image_set_id] = (document.series, digest)
         return digest
 
     # -- reading
 
     def load(self, world: World) -> None:
-        """Bring everything in the file into an empty world."""
+        """Load everything in the file into an empty world."""
         for datastore in self._records("datastore"):
             world.enter_datastore(StoredDatastore(**datastore))
         for job in self._records("job"):
@@ -210,17 +216,17 @@ class StateFile:
 
     @functools.lru_cache(maxsize=100_000)  # noqa: B019 - cleared after loading
     def _cached_part(self, digest: bytes) -> bytes:
-        """Versions, and the series of a study, share what is equal."""
+        """One object for equal parts, which versions and the series of a study share."""
         (content,) = self._db.execute("SELECT content FROM part WHERE digest = ?", (digest,)).fetchone()
         found: bytes = content
         return found
 
 
-def _make_private(path: Path) -> bool:
-    """Shut others out of a state file that exists, before SQLite opens it; True if they could read it.
+def _restrict(path: Path) -> bool:
+    """Make an existing state file private before SQLite opens it; True if others had access.
 
-    SQLite gives the files beside a database the database's mode, so that has to be right first. What is no state file
-    is refused, and stays as it is.
+    SQLite copies the mode of a database to the files beside it, so the mode must be right first. A file that is not a
+    state file is refused, and does not change.
     """
     database = path.resolve()
     if not database.is_file():
@@ -230,12 +236,12 @@ def _make_private(path: Path) -> bool:
     if header:
         _check_header(header, path)
     beside = [database.with_name(database.name + ending) for ending in ("-wal", "-shm", "-journal")]
-    changed = [shut_out_others(each) for each in (database, *beside)]
+    changed = [remove_others_access(each) for each in (database, *beside)]
     return any(changed)
 
 
 def _check_header(header: bytes, path: Path) -> None:
-    """Raises StateError unless this is how a state file begins. A new one may have its format in the WAL still: 0."""
+    """Raises StateError if this is not a state file's header. Format 0: a new file's format is still in the WAL."""
     if not header.startswith(_MAGIC):
         raise _unusable(path, "it is not an SQLite database")
     version = int.from_bytes(header[_USER_VERSION : _USER_VERSION + 4], "big")
@@ -244,11 +250,11 @@ def _check_header(header: bytes, path: Path) -> None:
 
 
 def _other_format(path: Path, found: int) -> StateError:
-    return _unusable(path, f"it has format {found}, and this version of bulkedit reads {FORMAT}")
+    return _unusable(path, f"it has format {found}, but this version of bulkedit reads only format {FORMAT}")
 
 
 def _unusable(path: Path, why: object) -> StateError:
-    hint = "Name a state file that the emulator has written, or a new file in a folder that exists: --state FILE"
+    hint = "Name a state file of the emulator, or a new file in an existing folder: --state FILE"
     return StateError(f"The state file cannot be used: {why}.", where=str(path), hint=hint)
 
 

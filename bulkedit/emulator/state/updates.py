@@ -1,7 +1,6 @@
-"""Read the attribute documents of an update: what can be judged without the image set is judged here.
+"""Parses the attribute documents of an update, and checks what does not depend on the image set.
 
-`parse_updates` turns the body's union into `Updates`, or refuses with ValidationException. What needs the stored
-metadata, and the constraints on attributes, are the business of ``rules``.
+`parse_updates` converts the body's union to `Updates`, or raises Invalid. `rules` checks the constraints on attributes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from bulkedit._json import Json, JsonObject
     from bulkedit.emulator.settings import ServiceProfile
 
-MODEL_LIMIT: Final = 30_000  # shape DICOMAttribute of the service's model; no profile goes beyond
+MODEL_LIMIT: Final = 30_000  # bytes: shape DICOMAttribute of the service's model, the maximum of all profiles
 
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{8}")
@@ -27,7 +26,7 @@ _HEX: Final = re.compile(r"[0-9A-Fa-f]{8}")
 
 @dataclass(frozen=True, slots=True)
 class AttributeChange:
-    """One attribute to set or to remove. Holds health data: never log it."""
+    """One attribute to set or remove. Health data: never log it."""
 
     place: DocumentPlace
     name: str  # keyword, or eight upper-case hex digits
@@ -39,14 +38,14 @@ class AttributeDocument:
     """The content of one attributes blob."""
 
     changes: tuple[AttributeChange, ...] = ()
-    places: tuple[DocumentPlace, ...] = ()  # every level that the document mentions
+    places: tuple[DocumentPlace, ...] = ()  # all levels in the document
     vrs: tuple[tuple[DocumentPlace, str, Json], ...] = ()  # of DICOMVRs
-    bare: tuple[DocumentPlace, ...] = ()  # series and instances named with nothing inside: `{}`
+    bare: tuple[DocumentPlace, ...] = ()  # series and instances that are `{}`, to be removed
 
 
 @dataclass(frozen=True, slots=True)
 class Updates:
-    """A checked request body: attributes, or the version to go back to."""
+    """A valid request body: attributes to change, or the version to revert to."""
 
     updatable: AttributeDocument = AttributeDocument()
     removable: AttributeDocument = AttributeDocument()
@@ -54,12 +53,12 @@ class Updates:
 
     @property
     def levels(self) -> set[str]:
-        """The levels that the request mentions."""
+        """The levels in the request."""
         return {place.level for document in (self.updatable, self.removable) for place in document.places}
 
 
 def parse_updates(body: Json, profile: ServiceProfile) -> Updates:
-    """Read the request body (shape MetadataUpdates, a union). ValidationException where it is malformed."""
+    """Parse the request body (shape MetadataUpdates, a union). Raises Invalid if it is malformed."""
     if not isinstance(body, dict):
         raise Invalid("updateImageSetMetadataUpdates must be a JSON object")
     given = {name: value for name, value in body.items() if value is not None}
@@ -78,10 +77,10 @@ def _version(value: object) -> int:
 
 def _parse_dicom_updates(blobs: Json, profile: ServiceProfile) -> Updates:
     if not isinstance(blobs, dict) or not blobs.keys() <= {"updatableAttributes", "removableAttributes"}:
-        raise Invalid("DICOMUpdates holds updatableAttributes and removableAttributes only")
+        raise Invalid("DICOMUpdates must have updatableAttributes and removableAttributes only")
     documents = {name: parse_blob(name, blob, profile) for name, blob in blobs.items() if blob is not None}
     if not documents:
-        raise Invalid("DICOMUpdates must hold updatableAttributes or removableAttributes")
+        raise Invalid("DICOMUpdates must have updatableAttributes or removableAttributes")
     nothing = AttributeDocument()
     updates = Updates(documents.get("updatableAttributes", nothing), documents.get("removableAttributes", nothing))
     set_ = {(change.place, change.name) for change in updates.updatable.changes}
@@ -91,7 +90,10 @@ def _parse_dicom_updates(blobs: Json, profile: ServiceProfile) -> Updates:
 
 
 def parse_blob(name: str, blob: object, profile: ServiceProfile) -> AttributeDocument:
-    """Decode one attributes blob: base64 of a UTF-8 JSON document with a SchemaVersion, within the payload limit."""
+    """Decode one attributes blob: base64 of a UTF-8 JSON document with a SchemaVersion. Raises Invalid.
+
+    The profile's payload limit applies.
+    """
     if not isinstance(blob, str):
         raise Invalid(f"{name} must be a base64 string")
     try:
@@ -110,7 +112,7 @@ def parse_blob(name: str, blob: object, profile: ServiceProfile) -> AttributeDoc
 def _load(name: str, raw: bytes) -> Json:
     try:
         document = load(raw.decode("utf-8"))
-        dump(document)  # numbers beyond a double and halves of surrogate pairs pass the parser, but are no JSON text
+        dump(document)  # refuses infinite numbers and lone surrogates, which the parser accepts
     except (ValueError, RecursionError):
         raise Invalid(f"{name} is not a valid JSON document") from None
     return document
@@ -119,7 +121,7 @@ def _load(name: str, raw: bytes) -> Json:
 def _parse_document(name: str, document: Json) -> AttributeDocument:
     if not isinstance(document, dict):
         raise Invalid(f"{name} is not a JSON object")
-    # all examples send the number; the AWS viewer sample sends the string, and the metadata document holds one
+    # the documentation's examples send a number; AWS's viewer sample and the metadata documents have a string
     if document.get("SchemaVersion") not in (1.1, "1.1"):
         raise Invalid(f"{name} must have SchemaVersion 1.1")
     reader = _Reader(name)
@@ -132,7 +134,7 @@ def _parse_document(name: str, document: Json) -> AttributeDocument:
 
 
 def stored_key(name: str) -> str:
-    """The key under which the metadata document has an element: hex digits are upper case there."""
+    """The key of an element in the metadata document, where hex digits are upper case."""
     return name.upper() if _HEX.fullmatch(name) else name
 
 
@@ -150,7 +152,7 @@ class _Reader:
         if not isinstance(node, dict):
             raise Invalid(f"{self._name} does not have the structure of a metadata document")
         if not node.keys() <= allowed:
-            raise Invalid(f"{self._name} holds a key that is not allowed at its level")
+            raise Invalid(f"{self._name} has a key that is not allowed at its level")
         return node
 
     def level(self, node: Json, place: DocumentPlace, allowed: set[str]) -> JsonObject:

@@ -1,10 +1,10 @@
-"""The world of one emulator: data stores, image sets, import jobs. A pure state machine.
+"""The world of one emulator: data stores, image sets, import jobs. A state machine without I/O.
 
-No I/O, no clock, no sleep: time is an argument (epoch seconds), randomness a generator given at the start. What takes
-time in the service is entered with the moment it will be done, and every entry point first brings the world up to
-``now``. The API actions are functions over a world, one module for each group; `actions` is their front door.
+It has no clock: the time (epoch seconds) is an argument, and the random generator is passed in. An action that takes
+time is scheduled with its completion time; `advance` completes the actions that are due. The API operations are
+functions with a world as argument, called by `api.actions`.
 
-Whatever changes is noted: as a `StateChange` for the journal, and in ``dirty`` for whoever keeps the state on disk.
+Changes are recorded as `StateChange` for the journal, and in ``dirty`` for the state file.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from bulkedit.emulator.state import document as documents
 from bulkedit.emulator.state.document import Document, Keys
 from bulkedit.emulator.state.image_set import NEVER, Pending, StoredImageSet, Tier, Version
 from bulkedit.emulator.state.quota import Quota
-from bulkedit.emulator.state.records import Doom, Job, StateChange, StoredDatastore
+from bulkedit.emulator.state.records import FaultEffect, Job, StateChange, StoredDatastore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bulkedit._json import Json
 
-STALE = "Requested version(s) of ImageSet(s) is not the latest."  # word for word as observed on the real service
+NOT_LATEST = "Requested version(s) of ImageSet(s) is not the latest."  # the exact text of the real service
 
-ANOTHERS_FAILURE = "INVALID_REQUEST: The update of another writer could not be completed"
-_ANOTHER = "another"  # on the agenda: a write by another writer
+OTHER_WRITER_FAILED = "INVALID_REQUEST: The update of another writer could not be completed"
+_OTHER_WRITER = "another"  # in the schedule: an update by another writer
 
 
 class World:
-    """Everything that the emulated service knows."""
+    """The whole state of the emulated service."""
 
     def __init__(self, settings: Settings | None = None, rng: random.Random | None = None) -> None:
         self.settings = settings or Settings()
@@ -44,7 +44,7 @@ class World:
         self.quota = Quota(self.settings.scale, self.settings.quotas)
         self.datastores: dict[str, StoredDatastore] = {}
         self.jobs: dict[str, Job] = {}
-        self.tokens: dict[str, str] = {}  # client token of a data store or job -> its id
+        self.tokens: dict[str, str] = {}  # clientToken of a data store or job -> its id
         self.changes: list[StateChange] = []
         self.dirty: dict[int, StoredImageSet | StoredDatastore | Job] = {}
         self._schedule: list[tuple[float, int, StoredImageSet | StoredDatastore, Pending | str | None]] = []
@@ -53,14 +53,14 @@ class World:
     # -- time
 
     def advance(self, now: float) -> None:
-        """Let happen what is due by ``now``, in order."""
+        """Complete what is due by ``now``, in order."""
         while self._schedule and self._schedule[0][0] <= now:
             due, _, thing, what = heapq.heappop(self._schedule)
             if isinstance(thing, StoredDatastore):
                 self._complete_datastore(thing, str(what), due)
             elif what is None:
-                self._file(thing)
-            elif what is _ANOTHER:
+                self._make_searchable(thing)
+            elif what is _OTHER_WRITER:
                 self.write_as_another(thing, due)
             elif isinstance(what, Pending) and thing.pending is what:
                 self._complete(thing, what)
@@ -68,42 +68,42 @@ class World:
     # -- data stores
 
     def add_datastore(self, name: str, *, now: float, datastore_id: str | None = None) -> str:
-        """Make a data store, active at once."""
+        """Add a new data store, which is ACTIVE at once. Returns its id."""
         datastore = StoredDatastore(datastore_id or self.new_id(), name, now, now)
         self.enter_datastore(datastore)
-        self.touched(datastore)
+        self.mark_changed(datastore)
         return datastore.id
 
     def enter_datastore(self, datastore: StoredDatastore) -> None:
-        """Put a data store into the world."""
+        """Add an existing data store."""
         self.datastores[datastore.id] = datastore
         if datastore.token:
             self.tokens[datastore.token] = datastore.id
 
     def add_job(self, job: Job) -> None:
-        """Put an import job into the world."""
+        """Add an import job."""
         self.jobs[job.id] = job
         self.tokens[job.token] = job.id
-        self.touched(job)
+        self.mark_changed(job)
 
     def add_default_datastore(self, now: float) -> str:
-        """Make the data store that every emulator starts with."""
+        """Add the default data store, unless it exists. Returns its id."""
         if DEFAULT_DATASTORE_ID not in self.datastores:
             self.add_datastore(DEFAULT_DATASTORE_NAME, now=now, datastore_id=DEFAULT_DATASTORE_ID)
         return DEFAULT_DATASTORE_ID
 
     def begin_datastore(self, datastore: StoredDatastore, status: str, *, ends: str, now: float) -> None:
-        """Let a data store be in the making, or in deletion."""
+        """Start the creation or deletion of a data store; ``ends`` is its status after completion."""
         datastore.status, datastore.updated_at = status, now
-        self.touched(datastore)
-        self._enter(self.completion_time(0, now, None), datastore, ends)
+        self.mark_changed(datastore)
+        self._push(self.completion_time(0, now, None), datastore, ends)
 
     def _complete_datastore(self, datastore: StoredDatastore, status: str, now: float) -> None:
         datastore.status, datastore.updated_at = status, now
-        self.touched(datastore)
+        self.mark_changed(datastore)
 
     def datastore(self, datastore_id: str, *, runtime: bool = True) -> StoredDatastore:
-        """The data store, or the refusal: image set operations (``runtime``) have been seen to answer either way."""
+        """The data store. Raises NotFound or, for image set operations (``runtime``) by the profile, Denied."""
         found = self.datastores.get(datastore_id)
         if found is not None and (found.status == "ACTIVE" or not runtime):
             return found
@@ -114,7 +114,7 @@ class World:
     # -- image sets
 
     def image_set(self, datastore_id: str, image_set_id: str) -> StoredImageSet:
-        """The image set, or the refusal."""
+        """The image set. Raises NotFound."""
         found = self.datastore(datastore_id).image_sets.get(image_set_id)
         if found is None or (found.deleted_at is not None and self.profile.deleted == "gone"):
             raise NotFound("The requested image set does not exist.")
@@ -125,101 +125,101 @@ class World:
         return self.datastores[datastore_id].primaries.get(study_uid) if study_uid is not None else []
 
     def writable(self, datastore_id: str, image_set_id: str, latest: str) -> StoredImageSet:
-        """The image set, if it takes a write that names this version as the latest.
+        """The image set, if a write with this expected version is possible. Raises NotFound or Conflict.
 
-        That it is locked is told before the version is looked at (reference section 9, decision 2).
+        The lock is checked before the version (reference section 9, decision 2).
         """
         image_set = self.unlocked(datastore_id, image_set_id)
         self.check_version(image_set, latest)
         return image_set
 
     def unlocked(self, datastore_id: str, image_set_id: str) -> StoredImageSet:
-        """The image set, if it takes a write at all."""
+        """The image set, if it is neither deleted nor locked. Raises NotFound or Conflict."""
         image_set = self.image_set(datastore_id, image_set_id)
-        self.check_there(image_set)
+        self.check_not_deleted(image_set)
         self.check_unlocked(image_set)
         return image_set
 
     def check_version(self, image_set: StoredImageSet, latest: str) -> None:
         """A write must name the latest version (update-image-set-metadata)."""
         if latest.lstrip("0") != str(image_set.number):
-            raise Conflict(STALE) if self.profile.stale_version == "conflict" else NotFound(STALE)
+            raise Conflict(NOT_LATEST) if self.profile.stale_version == "conflict" else NotFound(NOT_LATEST)
 
-    def check_there(self, image_set: StoredImageSet) -> None:
-        """Nothing but properties is left of a deleted image set."""
+    def check_not_deleted(self, image_set: StoredImageSet) -> None:
+        """Raises NotFound if the image set is deleted: only its properties remain."""
         if image_set.deleted_at is not None:
             raise NotFound("The requested image set does not exist.")
 
     def check_unlocked(self, image_set: StoredImageSet) -> None:
-        """No other write may run on a LOCKED image set (update-image-set-metadata, copy-image-set)."""
+        """Raises Conflict if the image set is LOCKED (update-image-set-metadata, copy-image-set)."""
         if image_set.locked:
             raise Conflict("The image set is locked by another action. Updating or deleting it could be inconsistent.")
 
-    def check_room(self, datastore: StoredDatastore, action: str) -> None:
-        """At most so many updates, copies and deletions are under way in a data store (endpoints-quotas)."""
-        if datastore.under_way[action] >= self.settings.concurrent:
+    def check_concurrency(self, datastore: StoredDatastore, action: str) -> None:
+        """Raises QuotaExceeded at the limit of concurrent actions of a data store (endpoints-quotas)."""
+        if datastore.in_progress[action] >= self.settings.concurrent:
             raise QuotaExceeded(f"The limit of concurrent {action} requests of the data store is reached.")
 
     def begin(self, image_set: StoredImageSet, pending: Pending, *, now: float) -> None:
         """Lock an image set for an action."""
         image_set.pending = pending
         self._resume(image_set)
-        self.note(image_set, now)
+        self.record_state(image_set, now)
 
     def write_as_another(self, image_set: StoredImageSet, now: float, *, fails: bool = False) -> None:
-        """Another writer updates an image set, at once; nothing happens where it is locked or gone.
+        """Update an image set as another writer, at once. Does nothing if it is locked or deleted.
 
-        With ``fails`` its update fails: a version with the content of the one before, if failures leave any.
+        ``fails``: the update fails. Its version, if the profile keeps one, has the document of the version before.
         """
         if image_set.locked or image_set.deleted_at is not None:
             return
         if not fails:
             image_set.versions.append(Version("UPDATED", documents.rewritten(image_set.latest.document), now))
         elif self.profile.failed_version == "consumed":
-            image_set.versions.append(Version("UPDATE_FAILED", image_set.latest.document, now, ANOTHERS_FAILURE))
+            image_set.versions.append(Version("UPDATE_FAILED", image_set.latest.document, now, OTHER_WRITER_FAILED))
         else:
             latest = image_set.latest
-            latest.status, latest.message, latest.updated_at = "UPDATE_FAILED", ANOTHERS_FAILURE, now
+            latest.status, latest.message, latest.updated_at = "UPDATE_FAILED", OTHER_WRITER_FAILED, now
         image_set.touch(now)
-        self.take_in(image_set, now)
-        self.note(image_set, now)
+        self.index(image_set, now)
+        self.record_state(image_set, now)
 
     def write_as_another_after(self, image_set: StoredImageSet) -> None:
-        """Another writer updates an image set right after the action that is under way."""
+        """Schedule an update by another writer just after the action in progress."""
         if image_set.pending is not None and image_set.pending.due != NEVER:
-            self._enter(image_set.pending.due, image_set, _ANOTHER)
+            self._push(image_set.pending.due, image_set, _OTHER_WRITER)
 
-    def completion_time(self, size: int, now: float, doom: Doom | None) -> float:
-        """When an action on a document of this size will be done."""
-        return NEVER if doom and doom.hangs else now + self.settings.completion_time.draw(self.rng, size)
+    def completion_time(self, size: int, now: float, effect: FaultEffect | None) -> float:
+        """The epoch seconds at which an action on a document of ``size`` bytes completes."""
+        return NEVER if effect and effect.hangs else now + self.settings.completion_time.draw(self.rng, size)
 
     def _complete(self, image_set: StoredImageSet, pending: Pending) -> None:
         datastore = self.datastores[image_set.datastore_id]
         image_set.pending = None
         if pending.counted:
-            datastore.under_way[pending.action] -= 1
+            datastore.in_progress[pending.action] -= 1
         if pending.drops_version:
             image_set.versions.pop()
         latest = image_set.latest
         latest.status, latest.message = pending.status, pending.message
         if pending.status == "DELETED":
-            self._bury(datastore, image_set, pending.due)
+            self._delete(datastore, image_set, pending.due)
         elif pending.makes_version:
             latest.updated_at = pending.due
-            self.take_in(image_set, pending.due)
-        self.note(image_set, pending.due)
+            self.index(image_set, pending.due)
+        self.record_state(image_set, pending.due)
 
-    def _bury(self, datastore: StoredDatastore, image_set: StoredImageSet, now: float) -> None:
+    def _delete(self, datastore: StoredDatastore, image_set: StoredImageSet, now: float) -> None:
         image_set.deleted_at = now
-        datastore.catalog.strike(image_set)
+        datastore.catalog.remove(image_set)
         if image_set.primary:
             datastore.primaries.discard(image_set.keys.study_uid, image_set)
-        # nothing can be read of it any more; the properties of its versions stay
-        bare = Document(b"{}", b"{}", {})
-        image_set.versions = [replace(version, document=bare) for version in image_set.versions]
+        # the metadata is deleted, but the properties of the versions remain
+        empty = Document(b"{}", b"{}", {})
+        image_set.versions = [replace(version, document=empty) for version in image_set.versions]
 
-    def take_in(self, image_set: StoredImageSet, now: float) -> None:
-        """Let a completed content be found: at once among its study's, after the lag by search."""
+    def index(self, image_set: StoredImageSet, now: float) -> None:
+        """Index a completed version: at once by study, and after the search lag for SearchImageSets."""
         datastore = self.datastores[image_set.datastore_id]
         keys = self._keys(image_set)
         if image_set.primary and (image_set.listing is None or keys.study_uid != image_set.keys.study_uid):
@@ -227,23 +227,23 @@ class World:
             datastore.primaries.add(keys.study_uid, image_set)
         image_set.keys = keys
         if self.settings.search_lag:
-            self._enter(now + self.settings.search_lag, image_set, None)
+            self._push(now + self.settings.search_lag, image_set, None)
         else:
-            self._file(image_set)
+            self._make_searchable(image_set)
 
     def _keys(self, image_set: StoredImageSet) -> Keys:
-        """The keys of the latest version, without parsing what did not change."""
+        """The keys of the latest version; unchanged parts are not parsed again."""
         if image_set.number == 1:
-            return image_set.keys  # read when the image set was made
+            return image_set.keys  # read when the image set was created
         if documents.same_keys(image_set.latest.document, image_set.versions[-2].document):
             return image_set.keys
         return documents.keys_of(image_set.latest.document)
 
-    def _file(self, image_set: StoredImageSet) -> None:
+    def _make_searchable(self, image_set: StoredImageSet) -> None:
         if image_set.deleted_at is None:
-            self.datastores[image_set.datastore_id].catalog.file(image_set)
+            self.datastores[image_set.datastore_id].catalog.add(image_set)
 
-    def _enter(self, due: float, thing: StoredImageSet | StoredDatastore, what: Pending | str | None) -> None:
+    def _push(self, due: float, thing: StoredImageSet | StoredDatastore, what: Pending | str | None) -> None:
         heapq.heappush(self._schedule, (due, next(self._count), thing, what))
 
     # -- adding image sets
@@ -258,10 +258,11 @@ class World:
         primary: bool | None = None,
         storage_tier: str = Tier.FREQUENT,
     ) -> str:
-        """Import a metadata document, at once; the answer is the image set's id.
+        """Import a metadata document at once. Returns the image set id.
 
-        Without an id, the id follows from the grouping keys. Without ``primary`` the documented rule decides: data
-        that agrees with the study's primary image sets is primary, and is merged into the one with the same keys.
+        ``image_set_id``: None derives it from the grouping keys. ``primary``: None applies the documented rule: a
+        document that agrees with the study's primary image sets is primary, and is merged into the one with equal keys.
+        Raises ValueError if the id exists, and KeyError if the data store does not exist.
         """
         if not isinstance(document, Document):
             document = documents.split(document)
@@ -274,26 +275,26 @@ class World:
             primary = not any(documents.conflicting(s.keys, keys) for s in siblings)
         image_set_id = image_set_id or self._free_id(datastore_id, keys)
         if image_set_id in self.datastores[datastore_id].image_sets:
-            raise ValueError("an image set with this id exists")
+            raise ValueError("an image set with this id exists already")
         version = Version("CREATED", document)
         image_set = self.place(StoredImageSet(image_set_id, datastore_id, now, primary, now, keys, versions=[version]))
         image_set.archived = storage_tier == Tier.ARCHIVE
-        self.take_in(image_set, now)
-        self.note(image_set, now)
+        self.index(image_set, now)
+        self.record_state(image_set, now)
         return image_set_id
 
     def place(self, image_set: StoredImageSet) -> StoredImageSet:
-        """Put a new image set into its data store."""
+        """Add a new image set to its data store, not yet indexed."""
         self.datastores[image_set.datastore_id].image_sets[image_set.id] = image_set
         return image_set
 
     def _import_onto(self, image_set: StoredImageSet, document: Document, now: float) -> str:
-        """An instance imported again takes the place of the old one, in a new version (understanding-image-sets)."""
+        """Add a version with the new instances; they replace those with equal UIDs (understanding-image-sets)."""
         merged = documents.merged(image_set.latest.document, document)
         image_set.versions.append(Version("IMPORTED", merged, now))
         image_set.touch(now)
-        self.take_in(image_set, now)
-        self.note(image_set, now)
+        self.index(image_set, now)
+        self.record_state(image_set, now)
         return image_set.id
 
     def _free_id(self, datastore_id: str, keys: Keys) -> str:
@@ -301,10 +302,10 @@ class World:
         ids = (documents.image_set_id_of(datastore_id, keys, nth) for nth in itertools.count())
         return next(one for one in ids if one not in taken)
 
-    # -- a world that was kept
+    # -- loading a saved world
 
     def restore(self, image_sets: list[tuple[StoredImageSet, int | None]]) -> None:
-        """Take up image sets that were placed, each with its position among updates; None was not listed yet."""
+        """Index saved image sets, and schedule their actions. The number is the position among updates, if indexed."""
         for datastore in self.datastores.values():
             mine = [(s, order) for s, order in image_sets if s.datastore_id == datastore.id and s.deleted_at is None]
             datastore.catalog.restore([(s, order) for s, order in mine if order is not None])
@@ -312,37 +313,37 @@ class World:
                 if image_set.primary and image_set.completed:
                     datastore.primaries.add(image_set.keys.study_uid, image_set)
                 if order is None and image_set.completed:
-                    datastore.catalog.file(image_set)
+                    datastore.catalog.add(image_set)
                 self._resume(image_set)
             if datastore.status in {"CREATING", "DELETING"}:
                 ends = "ACTIVE" if datastore.status == "CREATING" else "DELETED"
-                self._enter(datastore.updated_at + self.settings.completion_time.seconds, datastore, ends)
+                self._push(datastore.updated_at + self.settings.completion_time.seconds, datastore, ends)
 
     def _resume(self, image_set: StoredImageSet) -> None:
         if (pending := image_set.pending) is None:
             return
         if pending.counted:
-            self.datastores[image_set.datastore_id].under_way[pending.action] += 1
+            self.datastores[image_set.datastore_id].in_progress[pending.action] += 1
         if pending.due != NEVER:
-            self._enter(pending.due, image_set, pending)
+            self._push(pending.due, image_set, pending)
 
-    # -- notes
+    # -- recording changes
 
-    def note(self, image_set: StoredImageSet, now: float) -> None:
-        """Note the state that an image set has come to."""
+    def record_state(self, image_set: StoredImageSet, now: float) -> None:
+        """Record the state of an image set after a change."""
         self.changes.append(
             StateChange(
                 now, image_set.datastore_id, image_set.id, image_set.number, image_set.state, image_set.latest.status
             )
         )
-        self.touched(image_set)
+        self.mark_changed(image_set)
 
-    def touched(self, thing: StoredImageSet | StoredDatastore | Job) -> None:
-        """Remember that something has changed since the state was last kept."""
+    def mark_changed(self, thing: StoredImageSet | StoredDatastore | Job) -> None:
+        """Mark a record as changed since the last save."""
         self.dirty[id(thing)] = thing
 
     def new_id(self) -> str:
-        """32 characters that nothing has for its id."""
+        """A new id of 32 characters."""
         while True:
             new = f"{self.rng.getrandbits(128):032x}"
             if not any(new in d.image_sets for d in self.datastores.values()) and new not in self.jobs:
