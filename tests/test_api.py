@@ -336,7 +336,7 @@ class TestProgressAndStop:
         assert told[-1].found > 40  # edits
         plan = await bulkedit.plan(made.file, store, folder="p", where=where(shell))
         await bulkedit.apply(plan, run="r", options=FAST, where=where(shell))
-        with pytest.raises(StoppedError, match="Nothing is written"):
+        with pytest.raises(StoppedError, match="Nothing was written"):
             await bulkedit.audit("r", stop=sent())
         assert not Path("r/checks").exists()
         found = await bulkedit.audit("r", bulkedit.AuditOptions(deid_profile="basic"), progress=told.append)

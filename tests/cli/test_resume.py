@@ -236,7 +236,7 @@ class TestRefused:
     def test_a_run_that_is_held_is_waited_for(self, begun: Shell) -> None:
         with Ledger.open(begun.folder / "r/ledger.sqlite"):
             result = begun.run("resume", "r")
-        assert (result.exit_code, "Wait for it to end" in result.stderr) == (4, True)
+        assert (result.exit_code, "Wait until it ends" in result.stderr) == (4, True)
         assert "bulkedit resume" not in result.stderr
 
     @pytest.mark.parametrize(
