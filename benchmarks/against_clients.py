@@ -1,20 +1,20 @@
-"""bulkedit against the scripts that competent people write today: the same edits, the same emulator, one after another.
+"""Compares bulkedit with typical scripts: the same edits on the same emulator, one client after another.
 
     python -m benchmarks.against_clients [--quick] [--scenario raised default merge] [--client …] [--figure FILE]
 
 The scripts are in `benchmarks/clients`: boto3 in threads (default and adaptive retries), aioboto3 with a semaphore, the
-SDK for JavaScript with a promise pool, the AWS CLI in xargs. Each waits for GetImageSet to say ACTIVE between the edits
-of one image set, goes on after an error, and says so at the end. bulkedit is the real command. One that is not
-installed is left out by name (tests/clients/install.sh installs them).
+SDK for JavaScript with a promise pool, the AWS CLI in xargs. Each polls GetImageSet for ACTIVE between the edits of one
+image set, continues after an error, and reports errors at the end. bulkedit is the real command. Clients that are not
+installed are skipped by name (tests/clients/install.sh installs them).
 
 raised   400 edits on 100 image sets; quota 20 updates/s, burst 20, reads as documented
-default  the same at the default quota of 0.25/s, burst 1, on a clock eight times as fast. The scripts' polls are as
-         much faster; the waits inside the SDKs are not, which is in their favour.
+default  the same at the default quota of 0.25/s, burst 1, on a clock eight times as fast. The scripts poll eight times
+         as fast too; the waits inside the SDKs do not change, which is in their favour.
 merge    a patient merge: 1,000 studies of 10 series, PatientID and PatientName each; quota 20/s, burst 20. Needs a
          bulkedit with --study-wide. --studies scales it down.
 
-What happened is taken from the emulator's journal and documents, not from what a client says. Seconds are those from
-the first request of the edits to the last; the command's own start is beside it.
+Results come from the emulator's journal and documents, not from the output of a client. Seconds are from the first
+request of the edits to the last; the start of the command is a column of its own.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A list of edits, and the account that it meets."""
+    """A list of edits, and the quotas of the account."""
 
     name: str
     image_sets: int
-    attributes: dict[str, str]  # keyword -> level, one edit each on every image set
-    series: int = 1  # image sets of one study
+    attributes: dict[str, str]  # keyword -> level; one edit of each per image set
+    series: int = 1  # image sets per study
     quotas: dict[str, tuple[float, float]] = field(default_factory=dict)
     speed: float = 1.0  # of the emulator's clock
     workers: int = 32
@@ -72,7 +72,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one client did."""
+    """The result of one client."""
 
     client: str
     seconds: float  # on the emulator's clock
@@ -80,7 +80,7 @@ class Result:
     calls: int
     looks: int
     throttled: int
-    left: int  # edits that are not in the store at the end
+    left: int  # edits that are missing in the data store at the end
 
     def per_second(self, edits: int) -> float:
         return (edits - self.left) / self.seconds
@@ -120,7 +120,7 @@ def scenarios(image_sets: int, studies: int, speed: float) -> dict[str, Scenario
 
 
 class Hospital:
-    """An emulator with the image sets of a scenario, and the same edits in the forms that the clients read."""
+    """An emulator with the image sets of a scenario, and the edits in the input format of each client."""
 
     def __init__(self, scenario: Scenario, emulator: Emulator, folder: Path) -> None:
         self.scenario, self.emulator, self.folder = scenario, emulator, folder
@@ -174,7 +174,7 @@ class Hospital:
         }
 
     def left(self) -> int:
-        """Edits that are not in the store."""
+        """Count the edits that are missing in the data store."""
         held = {name: self._document(name) for name in self.wanted}
         return sum(
             held[image_set][self.scenario.attributes[name]]["DICOM"].get(name) != value
@@ -202,7 +202,7 @@ def _cli_input(edit: str) -> str:
     return json.dumps({"updateImageSetMetadataUpdates": {"DICOMUpdates": {"updatableAttributes": blob}}})
 
 
-# -- the clients: what to run, or why it cannot be
+# -- the clients: the command, or the reason to skip it
 
 
 def _ours(hospital: Hospital) -> list[list[str]]:
@@ -238,7 +238,7 @@ CLIENTS: dict[str, Callable[[Hospital], list[list[str]]]] = {
 
 
 def missing(client: str, scenario: Scenario) -> str | None:
-    """Why a client cannot run."""
+    """A client that cannot run; the text is the reason."""
     if client == "bulkedit" and "--study-wide" in scenario.ours:
         command = [sys.executable, "-m", "bulkedit", "apply", "--help"]
         wide = {"COLUMNS": "200", "PATH": os.environ["PATH"]}
@@ -287,7 +287,7 @@ def measure(client: str, scenario: Scenario, *, timeout_s: float) -> Result:
 
 
 def _run(command: list[str], hospital: Hospital, timeout_s: float) -> None:
-    """Run a client; one that is not done in time is stopped, and its edits are left over."""
+    """Run a client, and stop it at the timeout; its other edits count as left over."""
     with (hospital.folder / "talk").open("w") as talk, contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
             command,

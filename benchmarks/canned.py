@@ -1,7 +1,7 @@
-"""The least that a client takes for HealthImaging: GetImageSet and UpdateImageSetMetadata over HTTP, for a few
-microseconds a request, so that the client is the bottleneck. An update is done as soon as it is accepted.
+"""A minimal HealthImaging service: GetImageSet and UpdateImageSetMetadata over HTTP, in a few microseconds per request.
 
-It runs in a process of its own, on the last of the machine's cores where there is more than one.
+So the client is the bottleneck. An update is complete as soon as it is accepted. The service runs in a process of its
+own, on the last core if there are several.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HEAD = b"HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d
 
 
 class _Service(asyncio.Protocol):
-    """One connection; requests come one after another, as every SDK sends them."""
+    """One connection, with one request at a time, as SDKs send them."""
 
     def __init__(self, versions: dict[str, int]) -> None:
         self._versions = versions
@@ -69,7 +69,7 @@ def _json(**members: object) -> bytes:
 
 
 def cores() -> tuple[set[int], set[int]]:
-    """The machine's cores: for the client, and for the service."""
+    """Return the cores for the client, and for the service."""
     there = sorted(os.sched_getaffinity(0))
     return (set(there[:-1]), {there[-1]}) if len(there) > 1 else (set(there), set(there))
 
@@ -88,7 +88,7 @@ async def _listen(pipe: Connection) -> None:
 
 @contextlib.contextmanager
 def canned() -> Iterator[str]:
-    """Run the service; yields its URL."""
+    """Run the service; yield its URL."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     child = spawn.Process(target=_process, args=(theirs,))
@@ -102,7 +102,7 @@ def canned() -> Iterator[str]:
 
 @contextlib.contextmanager
 def on_client_cores() -> Iterator[None]:
-    """Keep this process off the service's core."""
+    """Run this process on other cores than the service."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores()[0])
     try:

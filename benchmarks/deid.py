@@ -1,12 +1,12 @@
 """De-identification: documents per second, against pydicom and dicom-anonymizer; calls of a large CT.
 
     python benchmarks/deid.py            the figures of the documentation
-    python benchmarks/deid.py --quick    a moment, to see that it works
+    python benchmarks/deid.py --quick    a short check that it works
 
-One process, one core. *Small* is a document of one CT instance, about 70 attributes, gzip-packed as the service sends
-it; every document has other identifiers, UIDs and dates, so that no cache helps across documents. bulkedit unpacks,
-parses, derives the edits and makes them columns; the other way does what a script does with the same bytes: it unpacks
-and parses them, makes a pydicom Dataset, lets dicom-anonymizer work on it, and takes what differs as edits.
+One process, one core. A small document is one CT instance with about 70 attributes, gzip-packed as the service sends
+it. Every document has other identifiers, UIDs and dates, so that no cache helps across documents. bulkedit unpacks,
+parses, derives the edits and makes columns. The script unpacks and parses the same bytes, makes a pydicom Dataset, runs
+dicom-anonymizer on it, and takes the differences as edits.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ INSTANCE = {
 
 
 def small(number: int) -> dict[str, Any]:
-    """A document of one instance."""
+    """Return a document of one instance."""
     study = f"1.2.826.0.1.{number}"
     series, own = f"{study}.1", f"{study}.1.1"
     reference = {"ReferencedSOPClassUID": INSTANCE["SOPClassUID"], "ReferencedSOPInstanceUID": f"{study}.1.9"}
@@ -90,7 +90,7 @@ def small(number: int) -> dict[str, Any]:
 
 
 def dataset_of(content: dict[str, Any]) -> Dataset:
-    """A document as a pydicom Dataset, element by element."""
+    """Convert a document to a pydicom Dataset, element by element."""
     dataset = Dataset()
     study = content["Study"]
     ((_, series),) = study["Series"].items()
@@ -116,7 +116,7 @@ def items_of(value: list[dict[str, Any]]) -> list[Dataset]:
 
 
 def bulkedit_way(packed: list[bytes]) -> int:
-    """Unpack, parse, derive, and make the edits frames of as many rows as the command keeps at once; how many edits."""
+    """Unpack, parse, derive, and make frames of edits as large as the command does. Returns the number of edits."""
     walker = recipe("research-dates-shifted").walker()
     edits: list[tuple[Any, ...]] = []
     found = 0
@@ -129,7 +129,7 @@ def bulkedit_way(packed: list[bytes]) -> int:
 
 
 def dataset_way(packed: list[bytes]) -> int:
-    """What a script does: the document as a Dataset, the anonymizer over it, and what differs as edits."""
+    """Do the same as a script: convert to a Dataset, run the anonymizer, and take the differences as edits."""
     from dicomanonymizer.simpledicomanonymizer import anonymize_dataset, initialize_actions_2024b
 
     edits: list[tuple[str, str | None]] = []
@@ -149,7 +149,7 @@ def recipe(name: str) -> deidentification.DeidRecipe:
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
-    """CPU seconds of the quickest of several repeats: the machine may have other work."""
+    """Return the CPU seconds of the fastest of several repeats, because the machine may be busy."""
     return min(_timed(work) for _ in range(repeats))
 
 
@@ -160,7 +160,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def speed(count: int, others: int, repeats: int = 3) -> dict[str, float]:
-    """Documents per second of the two ways, and their ratio."""
+    """Return documents per second of both, and their ratio."""
     packed = [gzip.compress(json_text(small(number)).encode(), 6) for number in range(count)]
     bulkedit_way(packed[:5])
     dataset_way(packed[:2])
@@ -170,7 +170,7 @@ def speed(count: int, others: int, repeats: int = 3) -> dict[str, float]:
 
 
 def large(instances: int) -> dict[str, Any]:
-    """A CT of many instances, each with private blocks of three creators."""
+    """Return a CT of many instances, each with private blocks of three creators."""
     content = small(1)
     ((series, inside),) = content["Study"]["Series"].items()
     ((_, first),) = inside["Instances"].items()
@@ -193,7 +193,7 @@ def private_blocks(number: int) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def calls(instances: int) -> dict[str, float]:
-    """Calls of a large CT, and what their bytes need at least: of the two documents the larger counts."""
+    """Return the calls of a large CT, and the least number by bytes of the larger of the two documents."""
     derived = recipe("basic").walker().derive("0" * 32, large(instances))
     rows = [
         {
@@ -224,7 +224,7 @@ def calls(instances: int) -> dict[str, float]:
 
 
 def value_of(known: dicom.Attribute, edit: deidentification.Edit) -> str:
-    """The value as JSON text, as the reader of edit lists makes it."""
+    """Return a value as JSON text, as the reader of edit lists does."""
     if edit.value is None:
         return "{}" if edit.action == "remove" else "null"
     kind = dicom.VRS[known.vr].kind

@@ -1,8 +1,8 @@
-"""What durability costs: `python -m benchmarks.durability`.
+"""Measures the cost of durability: `python -m benchmarks.durability`.
 
-1.  Throughput at 500 calls/s with the ledger's synchronous=FULL and its anchor against the same run with OFF and none,
-    in pairs, one process.
-2.  Time and memory until a run of 1,000,000 calls, each with three events in its ledger, is ready to go on.
+1.  Throughput at 500 calls/s with synchronous=FULL and the anchor of the ledger, and with OFF and no anchor, in pairs,
+    one process.
+2.  Time and memory to resume a run of 1,000,000 calls with three events each in its ledger.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LEDGER_CALLS = 1_000_000
 
 
 class Slow(Instant):
-    """A service that takes 20 ms to answer and no time to update."""
+    """A service that answers after 20 ms and completes updates at once."""
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         await anyio.sleep(0.02)
@@ -54,13 +54,13 @@ class Slow(Instant):
 
 
 def throughput(plan: plans.SavedPlan, path: Path, *, synchronous: str) -> float:
-    """Calls per second of one run."""
+    """Return the calls per second of one run."""
 
     async def main() -> float:
         with Ledger.create(path) as ledger:
             ledger._connection.execute(f"PRAGMA synchronous = {synchronous}")
             if synchronous == "OFF":
-                ledger._anchor = None  # the anchor is a part of what durability costs
+                ledger._anchor = None  # the anchor is part of the cost
             options = replace(
                 EngineOptions(), rates={**FAST, Operation.UPDATE: Rate(RATE, BURST)}, workers=256, max_in_flight=1_000
             )
@@ -90,7 +90,7 @@ def compare(folder: Path) -> None:
 
 
 def synthesise(folder: Path) -> None:
-    """A plan of a million calls and a ledger in which all but 100 are completed."""
+    """Make a plan of a million calls, and a ledger with all but 100 of them completed."""
     numbers = pl.int_range(LEDGER_CALLS, dtype=pl.UInt32, eager=True)
     ids = numbers.cast(pl.String).str.zfill(32)
     sample = planned(folder / "sample", DEFAULT_DATASTORE_ID, [row(f"{0:032d}", "PatientName", "X")])
@@ -120,7 +120,7 @@ def synthesise(folder: Path) -> None:
 
 
 def ready(folder: Path) -> None:
-    """Open plan and ledger as a resume does, and say what it took."""
+    """Open plan and ledger as a resume does, and print time and memory."""
     began = time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     plan = plans.load(folder / "plan")

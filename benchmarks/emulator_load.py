@@ -1,10 +1,9 @@
-"""How many updates a second one emulator process serves, and what a million image sets weigh.
+"""Measures the updates per second of one emulator process, and the memory of a million image sets.
 
     python benchmarks/emulator_load.py updates [--image-sets 10000] [--seconds 10] [--state FILE]
     python benchmarks/emulator_load.py memory [--image-sets 1000000] [--bytes 5000]
 
-The load comes from a process of its own that writes prebuilt HTTP over raw sockets, so that the emulator, held to one
-core, is the bottleneck.
+A process of its own sends prebuilt HTTP over raw sockets, so that the emulator, limited to one core, is the bottleneck.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ CONNECTIONS = 32
 
 
 def document(number: int, size: int = 2000) -> dict[str, Any]:
-    """A small metadata document of about so many bytes: one study, one series, one instance."""
+    """Return a metadata document of about this many bytes: one study, one series, one instance."""
     uid = f"1.2.826.0.1.3680043.10.{number}"
     filler = "x" * 64
     small: dict[str, Any] = {
@@ -70,7 +69,7 @@ def update(image_set_id: str, version: int) -> bytes:
 
 
 class Loader(asyncio.Protocol):
-    """One connection: updates its own image sets in turn, one request at a time."""
+    """One connection that updates its own image sets in turn, one request at a time."""
 
     def __init__(self, image_set_ids: list[str], done: asyncio.Future[None], until: float) -> None:
         self.ids, self.done, self.until = image_set_ids, done, until
@@ -114,7 +113,7 @@ async def load(port: int, image_set_ids: list[str], seconds: float) -> tuple[int
 
 
 def serve_image_sets(count: int, size: int, state: Path | None, pipe: Connection) -> None:
-    """The emulator's process: fills a world, says where it listens, tells its CPU time when asked."""
+    """Run the emulator: load image sets, send the port, and send the CPU time on request."""
     os.sched_setaffinity(0, {0})
     settings = Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=0.0), concurrent=10**6, state=state)
     with serve(settings) as emulator:

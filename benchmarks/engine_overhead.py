@@ -1,11 +1,11 @@
-"""What the engine costs beside the SDK that it stands on: calls a second without any quota.
+"""Measures the overhead of the engine over the SDK: calls per second without a quota.
 
     python -m benchmarks.engine_overhead [--quick] [--calls 3000] [--rounds 3] [--figure FILE]
 
-Ways to send the same requests (one look, one update, one look for each of as many image sets) from 32 workers: the
-engine with its ledger and run.log, the same without run.log, a bare aioboto3 loop, boto3 in threads. The service is
-`benchmarks.canned`, on the other core: the emulator, itself Python, would be the bottleneck. The ways take turns, round
-by round, and the best round of each counts, because other processes of a machine only ever add to a time.
+Each client sends the same requests (GetImageSet, update, GetImageSet for each image set) from 32 workers: the engine
+with its ledger and run.log, the same without run.log, a bare aioboto3 loop, boto3 in threads. The service is
+`benchmarks.canned` on the other core, because the emulator, in Python, would be the bottleneck. The clients take turns,
+and the best round of each counts, because other processes can only add to a time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _UPDATES = {"DICOMUpdates": {"updatableAttributes": instant.UPDATABLE.encode()}}
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """One round of one way."""
+    """One round of one client."""
 
     updates: int
     looks: int
@@ -161,7 +161,7 @@ def show(found: dict[str, list[Took]], calls: int, figure: Path) -> None:
         for way, took in best.items()
     ]
     print(f"{figures.machine()}; {calls} calls, best of {len(next(iter(found.values())))} rounds\n")
-    head = ["client", "updates", "looks", "calls/s", "us of CPU a call", "the engine is so many times as fast"]
+    head = ["client", "updates", "looks", "calls/s", "us of CPU a call", "engine, times as fast"]
     print(figures.table(head, rows))
     figures.plot(figure, (7, 2.2), [figures.bars("calls per second, no quota", list(rates), list(rates.values()))])
 

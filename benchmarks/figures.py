@@ -1,4 +1,4 @@
-"""Tables as Markdown, plots as PNG, and the machine that they were made on."""
+"""Tables as Markdown, plots as PNG, and the description of the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLUE, GREY = "#1f77b4", "#9aa0a6"
 
 
 def machine() -> str:
-    """Cores, memory and Python."""
+    """Return cores, memory and Python version."""
     model = next(
         (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
     )
@@ -30,7 +30,7 @@ def _lines(path: str) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table, numbers to the right."""
+    """Return a Markdown table with numbers aligned to the right."""
     texts = [
         [cell if isinstance(cell, str) else f"{cell:,.4g}" if cell < 100 else f"{cell:,.0f}" for cell in row]
         for row in rows
@@ -50,7 +50,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def plot(path: Path, size: tuple[float, float], panels: Sequence[Callable[[Any], None]]) -> None:
-    """Panels side by side as a PNG; each is told its matplotlib axes."""
+    """Draw panels next to each other as a PNG; each gets its matplotlib axes."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -66,7 +66,7 @@ def plot(path: Path, size: tuple[float, float], panels: Sequence[Callable[[Any],
 
 
 def bars(title: str, names: Sequence[str], values: Sequence[float], *, ours: int = 0) -> Callable[[Any], None]:
-    """Horizontal bars with their values; ours stands out."""
+    """Draw horizontal bars with their values; ours is highlighted."""
 
     def draw(axis: Any) -> None:
         colours = [BLUE if at == ours else GREY for at in range(len(names))]

@@ -1,9 +1,9 @@
-"""Time per call and memory of a run, from a thousand calls to a million, with a service that answers at once.
+"""Measures time per call and memory of a run, from a thousand calls to a million; the service answers at once.
 
     python -m benchmarks.growth [--quick] [--sizes 1000 10000 100000 1000000] [--figure FILE]
 
-Each size is a process of its own. Memory is resident, above that of the process when all is imported and nothing has
-begun. *resume* opens the ledger of the ended run once more, as a resume does, and adds up its summary.
+Each size is a process of its own. Memory is the resident memory above that of the process after its imports. *resume*
+opens the ledger of the ended run again and computes its summary.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from bulkedit.runs.counters import RunCounters
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-# no quota; and in-flight room for a service whose completed updates are looked at only after a moment
+# no quota; the in-flight limit is large because completed updates are polled only after a moment
 OPTIONS = EngineOptions(rates={operation: Rate(1e7, 1e7) for operation in Operation}, max_in_flight=2_000)
 
 
 def measure(folder: Path, calls: int) -> dict[str, Any]:
-    """Run a plan of so many calls in this process. The plan is written by another."""
+    """Run a plan with this many calls, which another process has written."""
     plan = plans.load(folder / "plan")
     about: Any = {"key": "", "settings": {}}
     run = runs.Run(folder, plan, about)
@@ -78,7 +78,7 @@ async def _run(run: runs.Run, client: instant.Instant, ledger: Ledger) -> RunCou
 
 
 def in_process(calls: int) -> dict[str, Any]:
-    """`measure` in a process of its own."""
+    """Run `measure` in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         instant.save_plan(Path(folder) / "plan", calls)
         command = [sys.executable, "-m", "benchmarks.growth", "--one", str(calls), folder]
@@ -88,7 +88,7 @@ def in_process(calls: int) -> dict[str, Any]:
 
 
 def slope(rows: list[dict[str, Any]], name: str) -> float:
-    """How much a figure grows with each tenfold of calls, as a share of its mean."""
+    """Return the growth of a figure per tenfold of calls, as a share of its mean."""
     values: list[float] = [row[name] for row in rows]
     fitted = linear_regression([math.log10(row["calls"]) for row in rows], values).slope
     return fitted * len(values) / sum(values)

@@ -1,4 +1,4 @@
-"""A service that answers at once and in process, and plans for it: what is left to measure is the engine itself."""
+"""A service in process that answers at once, and plans for it, to measure the engine alone."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ UPDATABLE = '{"SchemaVersion":1.1,"Study":{"DICOM":{"StudyDescription":"BENCHMAR
 
 
 class Instant:
-    """A `Client` whose updates are done as soon as they are accepted. Image sets are named by number.
+    """A `Client` that completes updates at once. Image sets are named by number.
 
-    Each request lets other tasks run once, as one over a network does at the least.
+    Each request lets other tasks run once, as a network request does at least.
     """
 
     def __init__(self, image_sets: int) -> None:
@@ -80,7 +80,7 @@ class Instant:
 
 
 def save_plan(folder: Path, calls: int, *, lane: int = 1) -> None:
-    """A plan of so many calls with one edit each, ``lane`` calls on one image set."""
+    """Make a plan of calls with one edit each, ``lane`` calls per image set."""
     number = pl.int_range(calls, dtype=pl.UInt32)
     image_set = (pl.col("call") // lane).cast(pl.String).str.zfill(32)
     base = pl.select(call=number)
@@ -117,6 +117,6 @@ def save_plan(folder: Path, calls: int, *, lane: int = 1) -> None:
 
 
 def _filled(base: pl.DataFrame, columns: dict[str, pl.Expr], schema: pl.Schema) -> pl.DataFrame:
-    """The columns of a schema, null where nothing is said of them."""
+    """Return the columns of a schema, null unless given."""
     absent = {name: pl.lit(None) for name in schema if name not in columns and name != "call"}
     return base.with_columns(**columns, **absent).select(schema.names()).cast(schema)

@@ -1,8 +1,8 @@
 """The kill table: `python -m benchmarks.kills [KILLS]`. Half of them at writes of the ledger, its log and its anchor.
 
-Every kill is a SIGKILL of a real process at work: at a point of a call's life, at a random instant, or at a chosen
-write (before it, after half of its bytes, after it). Every run is then resumed to its end and judged from the
-service's side. Runs are killed up to five times before they are finished.
+Every kill is a SIGKILL of a real process: at a point in a call's life, at a random instant, or at a chosen write
+(before it, after half of its bytes, after it). Every run is then resumed to its end and checked against the service.
+Runs are killed up to five times.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from tests.cli.kill_points import COMPILER, Point, Row, go_on, kill_once
 from tests.cli.shell import Shell
 
 IMAGE_SETS, KILLS_A_RUN = 40, 5
-WRITES = 60  # a process of such a run makes more, if it is not killed
+WRITES = 60  # a process that is not killed makes more
 
 
 def one_run(points: list[Point], rng: random.Random) -> list[Row]:
-    """One run, killed at each of the points in turn, then finished."""
+    """Run once, killed at each of the points in turn, then resumed to its end."""
     with (
         tempfile.TemporaryDirectory() as name,
         serve(Settings(scale=UNTHROTTLED, completion_time=CompletionTime(seconds=1.0))) as emulator,
@@ -34,9 +34,9 @@ def one_run(points: list[Point], rng: random.Random) -> list[Row]:
         words: tuple[str | Path, ...] = ("apply", edits, "--yes", "--run", run, "--rate", "20/s", "--burst", "2")
         kills = 0
         for point in points:
-            nth = 1 if point is Point.UNLOCK_WAIT else rng.randint(1, 4)  # the engine looks seldom before it must
+            nth = 1 if point is Point.UNLOCK_WAIT else rng.randint(1, 4)  # the engine seldom polls early
             if not kill_once(shell, words, point, rng.randint(1, WRITES) if point is Point.WRITE else nth, rng):
-                break  # it had ended before
+                break  # it ended before the kill
             kills += 1
             words = ("resume", run)
         rows = [go_on(shell, run, point) for point in points[-1:]]
@@ -45,7 +45,7 @@ def one_run(points: list[Point], rng: random.Random) -> list[Row]:
 
 
 def points(rng: random.Random, kills: int) -> list[list[Point]]:
-    """The points of each run, in no order."""
+    """Return the points of each run, in random order."""
     writes = kills // 2 if COMPILER else 0
     if not COMPILER:
         print("There is no C compiler (cc): no kills at writes of the ledger.", file=sys.stderr)

@@ -1,14 +1,14 @@
-"""Time and memory of `bulkedit plan`, and of what a competent user would write with a dict and json.
+"""Measures time and memory of `bulkedit plan`, and of two planners in plain Python.
 
     python -m benchmarks.planner [--quick] [--repeats 1]
 
-Each row of the table is a process of its own; of repeats the least counts, of seconds and of CPU seconds (user and
-system, all threads). There are two others, both plain Python:
+Each row of the table is a process of its own. The least of the repeats counts, in seconds and in CPU seconds (user and
+system, all threads). The planners in plain Python are:
 
-*   *dict and json* merges and writes one line a call. It makes no checks, and keeps no record of which row is where.
-*   *dict and json, same work* does for this list what `bulkedit plan` promises, row by row: the checks of the row and
-    between rows, the payload limit, a call for each row and a row for each edit on disk, and the digests. The facts
-    about an attribute are looked up once. Forms, actions and selectors other than those of this list it does not know.
+*   *dict and json* merges and writes one line per call, without checks and without a record of rows.
+*   *dict and json, same work* does the work of `bulkedit plan` for this list, row by row: the checks of rows and
+    between rows, the payload limit, calls and edits on disk, and the digests. The facts about an attribute are looked
+    up once. It supports only the form, action and selector of this list.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OURS, BARE, SAME = "bulkedit", "dict and json, bare", "dict and json, same work"
 
 
 def make_list(folder: Path, rows: int) -> dict[str, Path]:
-    """A tidy list of five rows for each image set, as Parquet and CSV."""
+    """Write a tidy list with five rows per image set, as Parquet and CSV."""
     sets = pl.DataFrame({"n": pl.int_range(rows // len(ATTRIBUTES), eager=True)}).with_columns(
         image_set_id=pl.concat_str(pl.col("n").hash(seed).cast(pl.String).str.zfill(20) for seed in (1, 2)).str.head(32)
     )
@@ -81,7 +81,7 @@ def plain_planner(source: Path, target: Path) -> None:
 
 
 def measured(words: list[str]) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and peak MiB of a process."""
+    """Return seconds, CPU seconds and peak MiB of a process."""
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -92,7 +92,7 @@ def measured(words: list[str]) -> tuple[float, float, float]:
 
 
 def least(words: list[str], folder: Path, repeats: int) -> tuple[float, float, float, int]:
-    """Seconds, CPU seconds, peak MiB and calls: the least of repeats. {} in the words is a new place to write to."""
+    """Return seconds, CPU seconds, peak MiB and calls, the least of repeats. {} in the command is a new folder."""
     found, calls = [], 0
     for number in range(repeats):
         target = folder / f"{words[1]}-{number}".replace("/", "-")
@@ -104,7 +104,7 @@ def least(words: list[str], folder: Path, repeats: int) -> tuple[float, float, f
 
 
 def calls_in(target: Path) -> int:
-    """The calls that a planner wrote: counted, not believed."""
+    """Count the calls that a planner wrote."""
     if target.is_dir() and (target / "calls.jsonl").exists():
         return calls_in(target / "calls.jsonl")
     if target.is_dir():
@@ -114,7 +114,7 @@ def calls_in(target: Path) -> int:
 
 
 def slope(points: dict[int, float]) -> float:
-    """The exponent of growth: the slope of the logarithms, by least squares."""
+    """Return the exponent of growth: the slope of the logarithms, by least squares."""
     xs, ys = [math.log(n) for n in points], [math.log(y) for y in points.values()]
     x, y = sum(xs) / len(xs), sum(ys) / len(ys)
     return sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sum((a - x) ** 2 for a in xs)

@@ -1,11 +1,11 @@
-"""How long the result files of a large run take, and how much memory.
+"""Measures time and memory of the result files of a large run.
 
     python benchmarks/report.py [--rows 10000000] [--per-call 5] [--formats csv,parquet,jsonl] [--shuffled]
-    python benchmarks/report.py --quick    a moment, to see that it works
+    python benchmarks/report.py --quick    a short check that it works
 
-Makes a run without a service: a plan of so many rows and a ledger of its calls, nine of ten applied, the rest rejected,
-conflicted, failed or not begun. Then `bulkedit report RUN --results` writes its result files, with the values, in a
-process of its own for each format.
+Makes a run without a service: a plan, and a ledger of its calls, nine of ten applied, the others rejected, conflicted,
+failed or not begun. Then `bulkedit report RUN --results` writes the result files with values, in a process of its own
+per format.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ MESSAGE = "The value to remove does not match the metadata"
 
 
 def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
-    """A tidy list's edits, planned: so many rows, each call with ``per_call`` of them."""
+    """Return the planned edits of a tidy list with this many rows, ``per_call`` in each call."""
     edit = pl.int_range(rows, dtype=pl.UInt32, eager=True)
     frame = pl.DataFrame({"edit": edit})
-    if shuffled:  # the rows of an image set are all over the list
+    if shuffled:  # the rows of an image set are not adjacent
         frame = frame.with_columns(call=(pl.col("edit").shuffle(seed=1) // per_call))
     else:
         frame = frame.with_columns(call=pl.col("edit") // per_call)
@@ -73,13 +73,13 @@ def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
 
 
 def calls_of(planned: pl.DataFrame) -> pl.DataFrame:
-    """The calls of the edits, a lane each."""
+    """Return the calls of the edits, each in a lane of its own."""
     calls = written(planned, ["image_set_id"]).with_columns(lane=pl.col("call"), recipe=pl.lit(None, pl.String))
     return calls.select(plans.CALLS.names()).cast(plans.CALLS)
 
 
 def run_of(folder: Path, rows: int, per_call: int, *, shuffled: bool) -> runs.Run:
-    """A run that has ended, in ``folder / "run"``."""
+    """Make a run that has ended, in ``folder / "run"``."""
     planned = edits(rows, per_call, shuffled=shuffled)
     calls = calls_of(planned)
     plan = plans.Plan(calls, planned, pl.DataFrame(schema=SET_ASIDE))
@@ -98,10 +98,10 @@ def run_of(folder: Path, rows: int, per_call: int, *, shuffled: bool) -> runs.Ru
 
 
 def _fill(run: runs.Run, calls: int) -> None:
-    """Intent, acceptance and end of each call, as the engine writes them."""
+    """Write intent, acceptance and end of each call, as the engine does."""
     Ledger.create(run.ledger).close()
     columns = (
-        "at, call, state, expected_version, version, attempts, throttles, faults, conflicts, cause, message, digest"
+        "at, call, state, expected_version, version, attempts, throttles, faults, conflicts, reason, message, digest"
     )
     insert = f"INSERT INTO event ({columns}) VALUES (?, ?, ?, 1, ?, ?, 0, 0, 0, ?, ?, ?)"  # noqa: S608
     with closing(sqlite3.connect(run.ledger)) as connection:
@@ -120,7 +120,7 @@ def _fill(run: runs.Run, calls: int) -> None:
 
 
 def measured(run: runs.Run, format_: str) -> None:
-    """One line of the table."""
+    """Return one line of the table."""
     folder = run.folder.with_name(f"results-{format_}")
     words = ["report", str(run.folder), "--results", str(folder), "--format", format_, "--include-values", "--json"]
     started = time.perf_counter()
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--per-call", type=int, default=5)
     parser.add_argument("--formats", default="csv,parquet,jsonl")
-    parser.add_argument("--shuffled", action="store_true", help="rows of an image set all over the list")
+    parser.add_argument("--shuffled", action="store_true", help="the rows of an image set are not adjacent")
     parser.add_argument("--quick", action="store_true", help="2,000 rows")
     chosen = parser.parse_args()
     rows = 2_000 if chosen.quick else chosen.rows

@@ -1,4 +1,4 @@
-"""What `bulkedit plan` promises for a tidy list, written in plain Python: the other side of `benchmarks.planner`.
+"""Does the work of `bulkedit plan` for a tidy list in plain Python, for `benchmarks.planner`.
 
 python -m benchmarks.same_work LIST FOLDER
 """
@@ -34,7 +34,7 @@ _LIMIT = 10_000
 
 
 class Same:
-    """The planner that does the same work, for tidy lists of sets by image_set_id."""
+    """A planner for tidy lists of sets by image_set_id."""
 
     def __init__(self) -> None:
         self.calls: dict[str, dict[str, tuple[int, str, str]]] = {}  # image set, attribute: row, level, JSON text
@@ -43,7 +43,7 @@ class Same:
         self.facts = functools.lru_cache(None)(facts)
 
     def take(self, row: int, cells: Sequence[str]) -> None:
-        """Check a row and merge it; a row with a problem is noted and left out."""
+        """Check a row and merge it; a row with a problem is recorded and left out."""
         if len(cells) != 3:
             self.problems.append(f"Row {row}: it has {len(cells)} cells, and the header has 3.")
             return
@@ -103,12 +103,12 @@ class Same:
 
 
 def facts(name: str) -> tuple[dicom.Attribute | None, str | None]:
-    """An attribute by its name, and what is wrong with it in any row."""
+    """Look up an attribute by name, and the problem that it has in any row."""
     attribute = dicom.attribute(name)
     if name in dicom.NEVER_EDITABLE:
         return None, f"{name} cannot be edited."
     if attribute is None:
-        return None, "attribute is no DICOM keyword."
+        return None, "attribute is not a DICOM keyword."
     if reason := dicom.force_reason(attribute):
         return None, f"{name} needs force: {reason}."
     if attribute.level not in (dicom.Level.PATIENT, dicom.Level.STUDY):
@@ -117,7 +117,7 @@ def facts(name: str) -> tuple[dicom.Attribute | None, str | None]:
 
 
 def documents(edits: dict[str, tuple[int, str, str]]) -> Iterator[tuple[str, list[str]]]:
-    """Documents within the limit, and the attributes in each."""
+    """Return documents within the limit, and the attributes in each."""
     document = document_of(edits, list(edits))
     if len(document.encode()) <= _LIMIT:
         yield document, list(edits)

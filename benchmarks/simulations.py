@@ -1,4 +1,4 @@
-"""How near the engine comes to what a quota allows, without being told it: a table of simulated runs.
+"""Prints a table of simulated runs: how close the engine comes to a quota that it does not know.
 
     python -m benchmarks.simulations [--only 5/10] [--changes]
 

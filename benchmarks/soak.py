@@ -1,6 +1,6 @@
-"""The soak at length: `python -m benchmarks.soak [CALLS]`, 100,000 where not given. Prints the balance sheet.
+"""The long soak test: `python -m benchmarks.soak [CALLS]`, by default 100,000. Prints the balance sheet.
 
-A run of hours passes on a clock that jumps; a killed process is an engine that is dropped and a ledger opened again.
+The clock is virtual, so a run of hours is short. A kill drops the engine and opens its ledger again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""CPU of what starts often, beside that of importing typer and rich: `python -m benchmarks.start`.
+"""Measures the CPU time of frequent commands against importing typer and rich: `python -m benchmarks.start`.
 
-Each command runs in turn with the yardstick, so that a slow moment of the machine meets both; user and system time of
-the processes, the median of many runs.
+Each command takes turns with the baseline, so that a busy moment affects both. The figure is the median of user and
+system time over many runs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
         print(f"{name:20} {statistics.median(found) * 1000:6.0f} ms  {statistics.median(found) / base:5.2f} x")
 
 
-# a program that does nothing but take one path: what typer itself takes to read an argument
+# a program with one path argument, to measure typer alone
 MINIMAL = """
 import typer, pathlib
 def take(path: pathlib.Path) -> None: pass
@@ -66,7 +66,7 @@ COMPLETING = {"_BULKEDIT_COMPLETE": "complete_bash", "COMP_WORDS": "bulkedit sta
 
 
 def cpu_s(words: tuple[str, ...], folder: str, env: dict[str, str] | None = None) -> float:
-    """User and system time of a process."""
+    """Return user and system time of a process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *words], cwd=folder, env={**ENV, **(env or {})}, capture_output=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

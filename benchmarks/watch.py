@@ -1,4 +1,4 @@
-"""What a process weighs, and how long one callback keeps its event loop from the next."""
+"""Measures the memory of a process, and how long callbacks block its event loop."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _STATUS = Path("/proc/self/status")
 
 
 def resident_mib() -> float:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     return _status("VmRSS")
 
 
 def peak_mib() -> float:
-    """Most resident memory since `forget_peak`."""
+    """Return the peak of resident memory since `forget_peak`."""
     return _status("VmHWM")
 
 
 def forget_peak() -> None:
-    """Begin `peak_mib` anew (proc(5): 5 into clear_refs)."""
+    """Reset `peak_mib` (proc(5): 5 into clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
@@ -37,10 +37,10 @@ def _status(name: str) -> float:
 
 @dataclass(slots=True)
 class Callbacks:
-    """The callbacks of an event loop while they were watched."""
+    """Statistics of the watched callbacks of an event loop."""
 
     count: int = 0
-    longest_s: float = 0.0  # of real time: what other processes of a busy machine take is in it
+    longest_s: float = 0.0  # of real time, including time of other processes
     longest_cpu_s: float = 0.0  # of the loop's own thread
     over_50_ms: int = 0  # of real time
 

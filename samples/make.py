@@ -1,8 +1,8 @@
-"""Write the sample edit lists: `python samples/make.py`.
+"""Writes the sample edit lists: `python samples/make.py`.
 
-They name image sets of the demo data store: a local HealthImaging that has imported the DICOM files which pydicom
-carries. Its ids follow from the files, so the lists are made here, by the names of the files. They are checked in; run
-this again when the import or pydicom changes what an image set is. Needs the dependency group "test".
+They name image sets of the demo data store: a local HealthImaging with the DICOM files of pydicom. Its ids are derived
+from the files, so this script finds them by file name. The lists are checked in; run this again if the import or
+pydicom changes the ids. Needs the dependency group "test".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Row = dict[str, str]
 
 
 class Place(NamedTuple):
-    """Where a DICOM file has gone."""
+    """The image set and UIDs of a DICOM file."""
 
     image_set: str
     series: str
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 def places() -> dict[str, Place]:
-    """Each file of the demo data store by its name."""
+    """Return the files of the demo data store by name."""
     found = {}
     with resources.as_file(resources.files("pydicom").joinpath("data/test_files")) as folder, serve() as emulator:
         for image_set in read_folder(folder).image_sets:
@@ -46,9 +46,9 @@ def places() -> dict[str, Place]:
     return found
 
 
-# -- the rows of demo.csv: one data store's clean-up before a migration -------------------------------------------
+# -- the rows of demo.csv: cleaning up a data store before a migration --------------------------------------------
 
-# (file, attribute, value); Patient- and Study-level edits only where the study has one image set
+# (file, attribute, value); Patient- and Study-level edits only if the study has one image set
 CLEAN_UP = [
     # names: capitals, placeholders and trailing carets become Family^Given
     ("CT_small.dcm", "PatientName", "Santos^Marta"),
@@ -117,7 +117,7 @@ CLEAN_UP = [
 
 
 def demo(at: dict[str, Place]) -> list[Row]:
-    """Sixty edits over all image sets of the demo data store; the last but one is refused by the service."""
+    """Return edits of all image sets of the demo data store; the service refuses the last but one."""
     below = {"SeriesDescription", "InstitutionName"}  # at Series level
     rows = [setting(at[file], attribute, value, series=attribute in below) for file, attribute, value in CLEAN_UP]
     ct, ecg = at["CT_small.dcm"], at["waveform_ecg.dcm"]
@@ -125,14 +125,14 @@ def demo(at: dict[str, Place]) -> list[Row]:
         setting(ct, "ImageComments", "Checked before the migration", series=True, instance=True),
         setting(ct, "00091001", "GE_GENESIS_DD", series=True, instance=True) | {"force": "true"},
         removal(at["SC_rgb_dcmtk_+eb+cr.dcm"], "PatientSex"),
-        removal(ecg, "StudyDescription", "Electrocardiogram"),  # not what is stored: the service refuses
+        removal(ecg, "StudyDescription", "Electrocardiogram"),  # not the stored value, so the service refuses it
         removal(at["test-SR.dcm"], "StudyDescription", "OFFIS Structured Reporting Test Document"),
     ]
     return [{"edit_id": f"demo-{i:02}"} | row for i, row in enumerate(rows, 1)]
 
 
 def setting(place: Place, attribute: str, value: str, *, series: bool = False, instance: bool = False) -> Row:
-    """A tidy row that sets an attribute."""
+    """Return a tidy row that sets an attribute."""
     row = {"image_set_id": place.image_set, "action": "set", "attribute": attribute, "value": value}
     return (
         row | ({"series_uid": place.series} if series else {}) | ({"instance_uid": place.instance} if instance else {})
@@ -140,7 +140,7 @@ def setting(place: Place, attribute: str, value: str, *, series: bool = False, i
 
 
 def removal(place: Place, attribute: str, value: str = "") -> Row:
-    """A tidy row that removes an attribute; without a value, whatever is stored."""
+    """Return a tidy row that removes an attribute; without a value, it removes any stored value."""
     return {"image_set_id": place.image_set, "action": "remove", "attribute": attribute, "value": value}
 
 
@@ -182,17 +182,17 @@ def wide(at: dict[str, Place]) -> list[Row]:
 
 
 def document(**parts: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
-    """An attributes document."""
+    """Return an attributes document."""
     return {"SchemaVersion": 1.1, **parts}
 
 
 def in_instance(place: Place, **parts: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
-    """The Study part of a document that reaches one instance."""
+    """Return the Study part of a document for one instance."""
     return {"Series": {place.series: {"Instances": {place.instance: parts}}}}
 
 
 def calls(at: dict[str, Place]) -> list[dict[str, Any]]:
-    """What --cli-input-json takes, one object per line."""
+    """Return lines in the form of --cli-input-json."""
     study = {"DICOMUpdates": {"updatableAttributes": document(Patient={"DICOM": {"PatientID": "0890234"}})}}
     name = {"DICOMUpdates": {"updatableAttributes": document(Patient={"DICOM": {"PatientName": "Santos^Marta"}})}}
     bone = {"removableAttributes": json.dumps(document(Study={"DICOM": {"StudyDescription": "Whole Body Bone"}}))}
@@ -215,7 +215,7 @@ def calls(at: dict[str, Place]) -> list[dict[str, Any]]:
 
 
 def aws_examples(at: dict[str, Place]) -> list[Row]:
-    """The seven examples of the page update-image-set-metadata, with the demo data store's ids and values."""
+    """Return the seven examples of the page update-image-set-metadata, with ids and values of the demo data store."""
     ct, nm, us = at["CT_small.dcm"], at["JPEG2000.dcm"], at["examples_jpeg2k.dcm"]
     name = document(Patient={"DICOM": {"PatientName": "MX^MX"}})
     bone = document(Study={"DICOM": {"StudyDescription": "Whole Body Bone"}})
@@ -237,7 +237,7 @@ def aws_examples(at: dict[str, Place]) -> list[Row]:
             "image_set_id": place.image_set,
             "latest_version_id": version,
             "force": force,
-            # as the examples have it: the document is text inside the JSON
+            # as in the examples, the document is text inside the JSON
             "updates": compact({"DICOMUpdates": {key: compact(blob) for key, blob in updates.items()}})
             if updates
             else compact({"revertToVersionId": "1"}),
@@ -255,7 +255,7 @@ def compact(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def frame(rows: list[Row]) -> pl.DataFrame:
-    """Rows as text columns; empty cells are null."""
+    """Return rows as text columns; empty cells are null."""
     names = dict.fromkeys(name for row in rows for name in row)
     return pl.DataFrame(
         [{name: row.get(name) or None for name in names} for row in rows], dict.fromkeys(names, pl.String)
@@ -268,7 +268,7 @@ def write_lines(file: str, lines: list[Any]) -> None:
 
 
 def workbook(rows: list[Row]) -> bytes:
-    """An Excel workbook whose cells are all text."""
+    """Return an Excel workbook with text cells only."""
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file)
     book.set_properties({"created": datetime(2024, 1, 1, tzinfo=UTC)})

@@ -1,9 +1,9 @@
-"""A scheduled job: apply each edit list that lies in a folder, once, and leave by a code that a scheduler understands.
+"""A scheduled job: applies each edit list in a folder once, and exits with a code for the scheduler.
 
     python nightly.py FOLDER DATASTORE
 
-Each list has a run beside it, `<list>.run`. A list whose run is there already is gone on with where it was stopped, and
-left alone where it is done, so the job can be killed and started again at any time. Exit codes: those of bulkedit.
+The run of each list is next to it, in `<list>.run`. If the run exists, it is resumed, or skipped if it is complete, so
+the job can be killed and started again at any time. Exit codes: those of bulkedit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bulkedit.errors import EXIT_DIFFERENCE, EXIT_NOT_ALL_APPLIED, EXIT_OK, Bulk
 
 
 async def one(edits: Path, datastore_id: str) -> int:
-    """Apply one list and prove it: its exit code."""
+    """Apply and verify one list. Returns the exit code."""
     run = edits.with_suffix(".run")
     if not run.exists():
         plan = edits.with_suffix(".plan")
@@ -40,7 +40,7 @@ async def one(edits: Path, datastore_id: str) -> int:
 
 
 async def main(lists: list[Path], datastore_id: str) -> int:
-    """Every list, one after another: the update quota is the account's, so two at once gain nothing."""
+    """Apply the lists one after another. They share the update quota of the account, so running two saves no time."""
     worst = EXIT_OK
     for edits in lists:
         try:

@@ -1,9 +1,8 @@
 # %% [markdown]
 # # Clean up study descriptions
 #
-# A notebook in the percent format: Jupyter (with Jupytext), VS Code and PyCharm open it as cells. It plans, applies,
-# looks at what became of every edit, reads it back, and undoes it. Nothing is written before the cell that says
-# `apply`.
+# A notebook in the percent format: Jupyter (with Jupytext), VS Code and PyCharm open it as cells. It plans edits,
+# applies them, shows their outcomes, verifies them, and reverts them. Nothing is written before the cell with `apply`.
 
 # %%
 import os
@@ -15,7 +14,7 @@ import bulkedit
 DATASTORE = os.environ["BULKEDIT_DATASTORE"]
 
 # %% [markdown]
-# Edits are a frame: one row an image set, one column an attribute, or any other form of an edit list.
+# Edits are a frame: one row per image set and one column per attribute, or any other form of an edit list.
 
 # %%
 edits = pl.read_csv("descriptions.csv", infer_schema=False)
@@ -23,7 +22,7 @@ edits = edits.with_columns(pl.col("StudyDescription").str.strip_chars().str.to_u
 edits
 
 # %% [markdown]
-# The plan sends nothing that writes. What it will do is in its counts.
+# Planning writes nothing to the data store. The counts show what the plan will do.
 
 # %%
 plan = await bulkedit.plan(edits, DATASTORE, folder="descriptions.plan")
@@ -31,13 +30,13 @@ plan.counts
 
 # %% [markdown]
 # ## Apply
-# Interrupting this cell loses nothing: `await bulkedit.resume("descriptions.run")` goes on. `stop.send()`, of a button
-# for example, ends it well: what is under way is waited for.
+# Interrupting this cell loses nothing: `await bulkedit.resume("descriptions.run")` resumes the run. `stop.send()`, for
+# example from a button, ends it cleanly after the calls in flight.
 
 
 # %%
 def show(progress: bulkedit.Advance) -> None:
-    """A line that is written over; a progress bar of any library does as well."""
+    """Print a line that overwrites itself; any progress bar can be used instead."""
     print(f"{progress.phase}: {progress.done} of {progress.total}", end="\r")
 
 
@@ -49,8 +48,8 @@ result.summary
 result.edits.group_by("outcome", "reason").len().collect()
 
 # %% [markdown]
-# ## Read it back
-# Every applied edit is held against the store.
+# ## Verify it
+# Every applied edit is compared with the data store.
 
 # %%
 seen = await bulkedit.verify("descriptions.run", bulkedit.VerifyOptions(history=True))
@@ -58,8 +57,8 @@ assert seen.verification is not None  # it is None while image sets are left to 
 seen.verification.differences().collect(), seen.verification.kept().collect()
 
 # %% [markdown]
-# ## Undo it
-# A revert is a plan too; somebody who has written since is never overwritten.
+# ## Revert it
+# A revert is a plan too. Later changes by another writer are never overwritten.
 
 # %%
 undo = await bulkedit.revert("descriptions.run", folder="descriptions.undo")
