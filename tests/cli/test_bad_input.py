@@ -65,7 +65,7 @@ FILES: dict[str, tuple[str, str | bytes, str, str]] = {
     "CSV named Parquet": ("e.parquet", tidy(), "e.parquet", "is not parquet"),
     "CSV named Excel": ("e.xlsx", tidy(), "e.xlsx", "is not xlsx"),
     "CSV named gzip": ("e.csv.gz", tidy(), "e.csv.gz", "is not csv.gz"),
-    "gzip named CSV": ("e.csv", gzip.compress(tidy().encode()), "e.csv", "holds gzip, not csv"),
+    "gzip named CSV": ("e.csv", gzip.compress(tidy().encode()), "e.csv", "is gzip, not csv"),
     "gzip cut short": ("e.csv.gz", gzip.compress(tidy().encode())[:40], "e.csv.gz", "cut short"),
     "no suffix": ("edits", tidy(), "edits", "its suffix is unknown"),
     # rows

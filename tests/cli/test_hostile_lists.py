@@ -186,13 +186,13 @@ LISTS: dict[str, tuple[str, bytes, str, str]] = {
     "updates of a file": ("e.csv", call("file://" + CANARY), "Row 2", "not valid JSON"),
     "updates of nothing": ("e.csv", call("{}"), "Row 2", "not an object with either"),
     # Parquet
-    "Parquet of lists": ("e.parquet", parquet(PatientName=[[CANARY]]), "e.parquet", "not plain"),
-    "Parquet of structs": ("e.parquet", parquet(PatientName=[{"a": CANARY}]), "e.parquet", "not plain"),
-    "Parquet of bytes": ("e.parquet", parquet(PatientName=[b"x"]), "e.parquet", "not plain"),
-    "Parquet of dates": ("e.parquet", parquet(StudyDate=[dt.date(2024, 1, 1)]), "e.parquet", "holds dates"),
+    "Parquet of lists": ("e.parquet", parquet(PatientName=[[CANARY]]), "e.parquet", "nested or binary values"),
+    "Parquet of structs": ("e.parquet", parquet(PatientName=[{"a": CANARY}]), "e.parquet", "nested or binary values"),
+    "Parquet of bytes": ("e.parquet", parquet(PatientName=[b"x"]), "e.parquet", "nested or binary values"),
+    "Parquet of dates": ("e.parquet", parquet(StudyDate=[dt.date(2024, 1, 1)]), "e.parquet", "has dates"),
     "Parquet of floating ids": ("e.parquet", parquet(PatientID=[1.5]), "e.parquet", "floating-point"),
     "Parquet cut short": ("e.parquet", parquet(PatientName=[CANARY])[:-9], "e.parquet", "cut short"),
-    "Parquet named CSV": ("e.csv", parquet(PatientName=[CANARY]), "e.csv", "holds Parquet"),
+    "Parquet named CSV": ("e.csv", parquet(PatientName=[CANARY]), "e.csv", "is Parquet"),
     # Excel
     "Excel of errors": (
         "e.xlsx",

@@ -214,7 +214,7 @@ class TestTorn:
         result = shell.run("plan", path, "--inventory", "i.parquet")
         assert result.exit_code == 2
         assert (
-            "Row 5: takes StudyDescription of row 2 back in 1 of the 3 primary image sets of its study; not reverted: "
+            "Row 5: undoes StudyDescription of row 2 in 1 of the 3 primary image sets of its study; not reverted: "
             f"{', '.join(sorted((first, second)))}." in result.stderr
         )
         assert "--on-contradiction last" in result.stderr

@@ -178,11 +178,11 @@ class TestWorkbooks:
                 b'<row r="900000"><c r="Z900000"><v>1</v></c></row></sheetData>',
                 "span 900,000 rows and 26",
             ),
-            (b"</sheetData>", b"<row r='900000'><c r='Z900000'><v>1</v></c></row></sheetData>", "that of Z900000"),
+            (b"</sheetData>", b"<row r='900000'><c r='Z900000'><v>1</v></c></row></sheetData>", "ends at Z900000"),
             (
                 b"</sheetData>",
                 b"<row r='900000'/><row><c r='Z1'/><c><v>1</v></c></row></sheetData>",
-                "that of AA900001",
+                "ends at AA900001",
             ),
         ],
     )

@@ -68,7 +68,7 @@ def test_a_key_of_a_later_row_is_a_column() -> None:
         (object(), UsageError, "cannot be read from object"),
         ({SECRET}, UsageError, "cannot be read from set"),
         ([SECRET], UsageError, "a list of str"),
-        (BrokenFrame(), EditListError, "test_frames.BrokenFrame does not"),
+        (BrokenFrame(), EditListError, "test_frames.BrokenFrame cannot"),
         (FrameWithoutPyarrow(), EditListError, "pip install pyarrow"),
         (pl.LazyFrame({"a": [SECRET]}).cast(pl.Int64), EditListError, "InvalidOperationError"),
         ({"a": [SECRET, 1]}, EditListError, "column a"),

@@ -42,7 +42,7 @@ def test_a_revert_of_a_part_of_what_is_edited_whole_is_refused(asked: Rows, mode
     assert codes(plan)[:1] == [(len(rows) + 1, "study-inconsistent")]
     said = plan.set_aside.row(0, named=True)
     assert said["problem"] == (
-        "takes StudyDescription of row 2 back in 1 of the 3 primary image sets of its study; not reverted: "
+        "undoes StudyDescription of row 2 in 1 of the 3 primary image sets of its study; not reverted: "
         f"{image_set(0, 0)}, {image_set(0, 1)}."
     )
     assert "`on_contradiction=last`" in said["hint"]
