@@ -32,7 +32,9 @@ def test_the_dialect_is_rare() -> None:
     lines = sum(text.count("\n") for text in texts().values())
     count = sum(words.total() for words in found.values())
     worst = sorted(((words.total(), path, dict(words)) for path, words in found.items()), reverse=True)[:10]
-    assert 1000 * count / lines <= AT_MOST, f"{count} in {lines:,} lines, most of them in:\n" + "\n".join(map(str, worst))
+    assert 1000 * count / lines <= AT_MOST, f"{count} in {lines:,} lines, most of them in:\n" + "\n".join(
+        map(str, worst)
+    )
 
 
 def test_help_is_free_of_it() -> None:
