@@ -307,7 +307,7 @@ class TestProgressAndStop:
             told.append(progress)
             stop.send()
 
-        with pytest.raises(StoppedError, match="the same call goes on"):
+        with pytest.raises(StoppedError, match="the same call resumes"):
             await bulkedit.inventory(store, "i.parquet", where=where(shell), progress=first, stop=stop)
         assert [(one.pages, one.done) for one in told] == [(1, 50)]
         taken = await bulkedit.inventory(store, "i.parquet", where=where(shell), progress=told.append)
