@@ -16,8 +16,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bulkedit.errors import require_posix
-
 if TYPE_CHECKING:
     from bulkedit.emulator.clock import EmulatorClock, ManualClock, ScaledClock, SystemClock
     from bulkedit.emulator.embedding import Emulator, serve, serve_async
@@ -86,6 +84,8 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bulkedit.errors import require_posix  # here, because pytest imports this package at every start
+
     require_posix()
     return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 

@@ -163,7 +163,7 @@ def test_one_fault_does_not_end_a_selection_by_id(shell: Shell, kind: FaultKind)
     ("kind", "exit_code", "told"),
     [
         (FaultKind.DENIED, EXIT_FATAL, "AWS denied access to a selected image set"),
-        (FaultKind.EXPIRED, EXIT_FATAL, "choose others: --aws-profile NAME"),
+        (FaultKind.EXPIRED, EXIT_FATAL, "or use another profile: --aws-profile NAME"),
         (None, EXIT_USAGE, "The id is mistyped"),
     ],
 )
@@ -245,7 +245,7 @@ def test_a_bad_document_names_its_file_and_leaves_no_list(shell: Shell, content:
         (["--deid-profile", "basic", "--all", "--select", "patient_id=P1"], "which image sets?"),
         (["--deid-profile", "basic", "--all", "-o", "edits.xlsx"], "must be a .parquet or .csv file"),
         (["--deid-profile", "basic", "--all", "--key", "none.key"], "the key cannot be read"),
-        (["--deid-profile", "basic", "--all", "--reidentification-map", "map"], "go together"),
+        (["--deid-profile", "basic", "--all", "--reidentification-map", "map"], "must be given together"),
         (["--deid-profile", "basic", "--select", "patient=P1"], "--select must be"),
         (["--deid-profile", "basic", "--all", "--mapping", "none.csv"], "the mapping cannot be read"),
         (["--deid-profile", "basic", "--from", "nowhere"], "does not exist"),
