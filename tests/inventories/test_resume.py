@@ -194,7 +194,12 @@ async def test_a_file_that_has_come_in_between_is_not_replaced(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("state", "what"),
-    [("", "no JSON"), ("[]", "a list, not an object"), ("\0" * 50, "no JSON"), ('{"format": 1}', "id is missing")],
+    [
+        ("", "not valid JSON"),
+        ("[]", "a list, not an object"),
+        ("\0" * 50, "not valid JSON"),
+        ('{"format": 1}', "id is missing"),
+    ],
     ids=repr,
 )
 async def test_a_state_that_cannot_be_read_is_told_and_dropped_only_when_asked(

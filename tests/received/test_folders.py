@@ -228,7 +228,7 @@ RUNS: dict[str, tuple[Callable[[Path], None], str]] = {
     "the key is a number": (says("run.json", key=7), "key is a whole number, not text"),
     "the key is no Base64": (says("run.json", key="!"), "key is not Base64"),
     "the plan is a link": (plan_elsewhere, LINK),
-    "the index is a number": (says("run.json", index=7), "index is no text"),
+    "the index is a number": (says("run.json", index=7), "index is not a text"),
     "a tampered payload": (evil_run, "call 1 (row 3 of the edit list) differs from its edits"),
 }
 
