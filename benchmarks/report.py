@@ -74,7 +74,7 @@ def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
 
 def calls_of(planned: pl.DataFrame) -> pl.DataFrame:
     """Return the calls of the edits, each in a lane of its own."""
-    calls = written(planned, ["image_set_id"]).with_columns(lane=pl.col("call"), recipe=pl.lit(None, pl.String))
+    calls = written(planned, ["image_set_id"]).with_columns(lane=pl.col("call"), copy_step=pl.lit(None, pl.String))
     return calls.select(plans.CALLS.names()).cast(plans.CALLS)
 
 
