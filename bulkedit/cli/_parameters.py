@@ -256,9 +256,8 @@ class InventoryCommand:
 class DeidCommand:
     """Write an edit list that de-identifies image sets, to review, plan and apply like any other list.
 
-    Reads metadata; changes nothing in the data store. Pseudonyms, new UIDs and date shifts are derived from the key, so
-    they are the same in every run. After Ctrl-C, the same command continues. Older versions of an image set still
-    contain the removed values.
+    Changes nothing in the data store. Pseudonyms, new UIDs and date shifts are derived from the key, so every run has
+    the same ones. After Ctrl-C, the same command continues. Older versions of an image set keep the removed values.
 
     After the run, `bulkedit audit RUN`, or --check RUN, searches for data that still identifies patients.
 
@@ -280,7 +279,7 @@ class DeidCommand:
     new_key: Annotated[
         Path | None,
         Option(
-            "Write a new random key to this new file, readable only by you, and do nothing else.",
+            "Write a new random key to this new file. Only you can read it. Nothing else is done.",
             "FILE",
             prefix="DEID_",
             group=Group.DEID,

@@ -83,7 +83,7 @@ ReadArchived = Annotated[
 
 RunFolder = Annotated[Path, Argument("The run's folder, such as runs/20260102-030405-1a2b.", "RUN")]
 AsJson = Annotated[
-    bool, Option("Print JSON lines on stdout; the last one is the summary.", flags=("--json",), common=True)
+    bool, Option("Print JSON lines on stdout. The last one is the summary.", flags=("--json",), common=True)
 ]
 Yes = Annotated[bool, Option("Do not ask for confirmation.", flags=("--yes", "-y"), common=True, config=Config.NEVER)]
 DryRun = Annotated[bool, Option("Check and plan, but send no call.", common=True, config=Config.NEVER)]

@@ -322,7 +322,7 @@ def test_pipes_named_as_drafts_are_left_and_do_not_hold_the_command_up(shell: Sh
 def test_drafts_of_other_users_are_left(shell: Shell) -> None:
     path = leftover(shell.folder)
     os.chown(path, 12345, -1)
-    assert f"Left: {path.name} (another user's" in shell.run("clean").stdout
+    assert f"Left: {path.name} (it may be in use: it belongs to another user" in shell.run("clean").stdout
     assert path.exists()
 
 

@@ -62,10 +62,10 @@ def test_words_become_those_of_the_enum() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("workers", 0, "is at least 1"),
-        ("workers", 1001, "is at most 1000"),
-        ("retry_for", float("nan"), "is at least 0"),
-        ("empty", "nothing", "is keep, null or remove"),
+        ("workers", 0, "must be at least 1"),
+        ("workers", 1001, "must be at most 1000"),
+        ("retry_for", float("nan"), "must be at least 0"),
+        ("empty", "nothing", "must be keep, null or remove"),
         ("rate", "fast", None),
         ("burst", 1.5, None),
     ],
@@ -75,7 +75,7 @@ def test_what_is_wrong_with_a_value_is_said_without_it(name: str, value: object,
 
 
 def test_an_error_names_the_field() -> None:
-    with pytest.raises(UsageError, match=r"^`payload_limit` is at least 100\.$"):
+    with pytest.raises(UsageError, match=r"^`payload_limit` must be at least 100\.$"):
         ListOptions(payload_limit=99)
 
 
