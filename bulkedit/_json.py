@@ -19,7 +19,7 @@ ABSENT: Final = Absent.ABSENT
 
 
 def object_in(node: Json, *path: str) -> JsonObject:
-    """The object at a path of names below ``node``; empty if there is none."""
+    """The object at a path of names below ``node``; empty if not found."""
     for name in path:
         node = node.get(name) if isinstance(node, dict) else None
     return node if isinstance(node, dict) else {}

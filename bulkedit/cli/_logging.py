@@ -106,7 +106,7 @@ def _logged_to_new_file(error: Exception) -> Path | None:
 
 
 def where_to_report() -> str:
-    """The URL for issues in the package's metadata. There is none if the package is not installed."""
+    """The URL for issues in the package's metadata. Also works if the package is not installed."""
     urls: list[str] = []
     with suppress(metadata.PackageNotFoundError):
         urls = metadata.metadata("bulkedit").get_all("Project-URL") or []

@@ -37,7 +37,7 @@ def audit(options: AuditCommand, _: typer.Context) -> None:
 
 
 def audited(folder: Path, options: AuditOptions, where: Where, *, as_json: bool) -> None:
-    """Audit a run, print the findings, and exit: with 0 if there are none."""
+    """Audit a run, print the findings, and exit: with 0 if nothing was found."""
     kept_by(options.deid_profile)  # raises for an invalid profile before the user is asked anything
     run = runs.load(folder)
     began = time.monotonic()

@@ -151,7 +151,7 @@ def test_a_fault_for_good_says_how_to_go_on(tmp_path: Path) -> None:
         assert done.exit_code == EXIT_FATAL
         assert "did not accept the credentials" in done.stderr
         emulator.server.faults.clear()
-        again = shlex.split(done.stderr.split("To go on: ")[1])
+        again = shlex.split(done.stderr.split("To continue: ")[1])
         assert run(again[1:]).exit_code == EXIT_OK
         assert searches(emulator) == 11
 

@@ -241,7 +241,7 @@ class Learner:
             self._held_until = max(self._held_until, now + self.rng.uniform(longest / 2, longest))
             self._tokens = 1.0  # no wait beyond the pause
         elif self._shared:
-            # the other tenant took the token earlier, and seldom needs the next one at once
+            # the other tenant took the token earlier, and rarely needs the next one at once
             refilled = now + self.rng.uniform(*_REFILLED) / self.auto.start.per_second
             self._held_until = max(self._held_until, refilled)
             self._tokens = 1.0
