@@ -10,7 +10,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from bulkedit._version import __version__
-from tests.locks import FOLDER, pins
+from tests.lock_files import FOLDER, pins
 
 
 def faults(bill: dict[str, Any], *, version: str, locked: dict[str, str]) -> list[str]:

@@ -23,7 +23,7 @@ from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.errors import BadRowsError, DatastoreError, EditListError, StalePlanError, StoppedError, UsageError
 from bulkedit.runs.options import EngineOptions
 from tests.cli.shell import Shell
-from tests.deidentification.chart import KEY
+from tests.deidentification.walkers import KEY
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

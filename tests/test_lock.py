@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.generated import ROOT
-from tests.locks import FOLDER, entries, pins
+from tests.lock_files import FOLDER, entries, pins
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from tests.cli.shell import Shell, wait_for
 from tests.cli.test_via_copy import DEID
-from tests.deidentification.chart import KEY
+from tests.deidentification.walkers import KEY
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

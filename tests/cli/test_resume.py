@@ -15,7 +15,7 @@ from bulkedit.client.responses import CallState
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Fault, FaultKind, ManualClock, Settings, serve
 from bulkedit.runs.ledger import Event, Ledger
 from tests.cli.shell import PATIENT_S, Shell, wait_for
-from tests.received.handmade import change
+from tests.received.tampering import change
 
 if TYPE_CHECKING:
     import subprocess

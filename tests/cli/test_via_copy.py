@@ -11,7 +11,7 @@ from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.emulator.state.document import parse
 from bulkedit.errors import EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tests.cli.shell import Shell
-from tests.deidentification.chart import KEY
+from tests.deidentification.walkers import KEY
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

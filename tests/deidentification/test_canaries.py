@@ -17,7 +17,7 @@ import pytest
 
 from bulkedit.deidentification.table import EDITIONS, table
 from bulkedit.dicom import dictionary as dicom
-from tests.deidentification.chart import ID, applied, document, level_of, made, walker
+from tests.deidentification.walkers import ID, applied, document, level_of, made, walker
 
 OPTIONS = [
     "retain-uids",

@@ -11,8 +11,8 @@ from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tests.cli.shell import Shell, unbegin, wait_for
-from tests.deidentification.chart import KEY
 from tests.deidentification.test_real_files import imported
+from tests.deidentification.walkers import KEY
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

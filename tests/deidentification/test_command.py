@@ -15,8 +15,8 @@ from bulkedit.emulator.state.document import parse
 from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.errors import EXIT_FATAL, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_USAGE
 from tests.cli.shell import Shell, wait_for
-from tests.deidentification.chart import KEY
-from tests.deidentification.chart import document as of_one
+from tests.deidentification.walkers import KEY
+from tests.deidentification.walkers import document as of_one
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

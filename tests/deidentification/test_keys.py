@@ -18,7 +18,7 @@ from bulkedit.deidentification.walk import DeidMark
 from bulkedit.errors import EXIT_OK, EXIT_USAGE, KeyFileError
 from bulkedit.options.deid import ENVIRONMENT
 from tests.cli.shell import Shell
-from tests.deidentification.chart import ID, KEY, applied, document, level_of, made, walker
+from tests.deidentification.walkers import ID, KEY, applied, document, level_of, made, walker
 from tests.emulator.hospital import document as of_hospital
 
 if TYPE_CHECKING:

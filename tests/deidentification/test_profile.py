@@ -8,7 +8,7 @@ from bulkedit import deidentification
 from bulkedit.deidentification.table import ProfileAction
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
-from tests.deidentification.chart import made
+from tests.deidentification.walkers import made
 
 BAD = {
     "no TOML": ("options = [", "not valid TOML"),

@@ -17,7 +17,7 @@ from bulkedit.deidentification import dates, keys, reidentification
 from bulkedit.deidentification.dates import Shift
 from bulkedit.deidentification.pseudonyms import Identifiers, Pseudonyms, is_ours, load_mapping
 from bulkedit.errors import KeyFileError, ProfileError
-from tests.deidentification.chart import KEY
+from tests.deidentification.walkers import KEY
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import ReadOptions
 from bulkedit.edits import read as read_list
 from bulkedit.emulator.dicom_import.importer import read_folder
-from tests.deidentification.chart import KEY, walker
+from tests.deidentification.walkers import KEY, walker
 from tests.emulator.hospital import Service
 from tests.emulator.hospital import settings as hospital_settings
 from tests.plans.test_proof import execute, without_ids

@@ -10,7 +10,7 @@ import pytest
 from bulkedit.deidentification.selection import selected
 from bulkedit.errors import EXIT_OK, EXIT_USAGE, UsageError
 from tests.cli.shell import Shell
-from tests.deidentification.chart import KEY
+from tests.deidentification.walkers import KEY
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from bulkedit.deidentification import documents, rules, writer
 from bulkedit.deidentification.table import ProfileAction
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import MetadataError
-from tests.deidentification.chart import ID, applied, document, level_of, made, walker
+from tests.deidentification.walkers import ID, applied, document, level_of, made, walker
 from tests.examples import examples
 
 SHIFTED = 'options = ["retain-modified-dates", "clean-descriptors", "clean-structured-content"]\n'

@@ -14,7 +14,7 @@ from bulkedit.client.reader import Clock, Reader
 from bulkedit.client.responses import Lost, Page, Refusal, Refused
 from bulkedit.inventories import SearchCounters, take
 from tests.emulator.hospital import document
-from tests.inventories.shelf import CANARY
+from tests.inventories.memory_client import CANARY
 from tests.runs.factories import PassThroughClient
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Take an inventory in a process that dies, as if by kill -9, at its n-th step on the file system.
 
-    python -m tests.inventories.crash FILE N [--fresh]
+    python -m tests.inventories.kill_points FILE N [--fresh]
 
 The steps are Python's own audit events of opening, renaming and removing files in the file's folder, and every page
 that is written. FILE.asked grows by a byte for each page that is asked for.
@@ -19,7 +19,7 @@ import anyio
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.reader import Reader
 from bulkedit.inventories import folder_of, take
-from tests.inventories.shelf import STORE, Shelf, item
+from tests.inventories.memory_client import STORE, MemoryClient, item
 
 if TYPE_CHECKING:
     from bulkedit.client.contract import Client
@@ -30,15 +30,15 @@ CHECKPOINT_PAGES = 3
 _STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 
 
-def shelf() -> Shelf:
-    return Shelf([item(n, second=n // 7) for n in range(COUNT)])
+def store_of_530() -> MemoryClient:
+    return MemoryClient([item(n, second=n // 7) for n in range(COUNT)])
 
 
-class Counted(Shelf):
+class Counted(MemoryClient):
     """Counts across processes how often it was asked."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(shelf().items)
+        super().__init__(store_of_530().items)
         self.path = path
 
     async def search(self, criteria: dict[str, Any] | None = None, **page: Any) -> Page | Refused | Lost:

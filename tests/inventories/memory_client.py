@@ -18,7 +18,7 @@ STORE = "5" * 32
 
 
 @dataclass
-class Shelf:
+class MemoryClient:
     """SearchImageSets of a data store as a list in memory, sorted by creation; the token is a position."""
 
     items: list[dict[str, Any]]

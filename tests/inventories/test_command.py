@@ -23,7 +23,7 @@ from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from bulkedit.inventories import folder_of, load
 from bulkedit.inventories.job import InventoryProgress
 from tests.inventories.hospital import NAME, content, fill, searches, taken
-from tests.inventories.shelf import CANARY, STORE
+from tests.inventories.memory_client import CANARY, STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

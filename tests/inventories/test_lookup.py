@@ -25,7 +25,7 @@ from tests.inventories.hospital import (
     searches,
     taken,
 )
-from tests.inventories.shelf import STORE, Shelf, item
+from tests.inventories.memory_client import STORE, MemoryClient, item
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -271,7 +271,7 @@ async def test_a_file_of_another_data_store_is_refused(emulator: Emulator, tmp_p
 async def test_an_image_set_without_a_study_is_found_in_a_file_without_others(tmp_path: Path) -> None:
     from bulkedit.inventories import take
 
-    reader = reader_of(Shelf([item(n, second=n) for n in range(9)]))
+    reader = reader_of(MemoryClient([item(n, second=n) for n in range(9)]))
     snapshot = await take(reader, tmp_path / "i.parquet", datastore_id=STORE)
     found = await lookup(reader, edits(("patient_id", "CANARY4")), datastore_id=STORE, inventory_path=snapshot.path)
     assert found.inventory["image_set_id"].to_list() == [f"{4:032x}"]

@@ -16,9 +16,9 @@ import pytest
 
 from bulkedit.errors import ReceivedError, UsageError
 from bulkedit.inventories import INVENTORY, folder_of, load, take
-from tests.inventories.crash import CHECKPOINT_PAGES, COUNT, Counted, shelf
 from tests.inventories.hospital import ForgetsToken, GoneError, InterruptedAfter, fill, reader_of, searches, taken
-from tests.inventories.shelf import STORE, Shelf, item
+from tests.inventories.kill_points import CHECKPOINT_PAGES, COUNT, Counted, store_of_530
+from tests.inventories.memory_client import STORE, MemoryClient, item
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,12 +71,12 @@ async def test_a_token_that_has_expired_meanwhile_doubles_and_loses_nothing(emul
 
 
 def crash(path: Path, step: int, *options: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "tests.inventories.crash", str(path), str(step), *options]
+    words = [sys.executable, "-m", "tests.inventories.kill_points", str(path), str(step), *options]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 
 async def _whole(path: Path) -> pl.DataFrame:
-    snapshot = await take(reader_of(shelf()), path, datastore_id=STORE)
+    snapshot = await take(reader_of(store_of_530()), path, datastore_id=STORE)
     return snapshot.scan().collect()
 
 
@@ -128,11 +128,11 @@ async def test_a_process_that_dies_again_and_again(tmp_path: Path) -> None:
 
 async def test_a_page_cut_short_at_any_byte_is_asked_for_again(tmp_path: Path) -> None:
     items = [item(n, second=n) for n in range(53)]
-    whole = await _take(Shelf(items), tmp_path / "whole.parquet")
+    whole = await _take(MemoryClient(items), tmp_path / "whole.parquet")
     path = tmp_path / "i.parquet"
     log = folder_of(path) / "pages-00000.jsonl"
     with pytest.raises(GoneError):
-        await _take(_interrupted(Shelf(items), 1), path)
+        await _take(_interrupted(MemoryClient(items), 1), path)
     text = log.read_bytes()
     assert text.count(b"\n") == 1
     state = (folder_of(path) / "state.json").read_bytes()
@@ -141,7 +141,7 @@ async def test_a_page_cut_short_at_any_byte_is_asked_for_again(tmp_path: Path) -
             folder_of(path).mkdir(exist_ok=True)
             log.write_bytes(text[:cut] + tail)
             (folder_of(path) / "state.json").write_bytes(state)
-            store = Shelf(items)
+            store = MemoryClient(items)
             assert (await _take(store, path)).equals(whole)
             assert store.asked == 2
             path.unlink()
@@ -149,7 +149,7 @@ async def test_a_page_cut_short_at_any_byte_is_asked_for_again(tmp_path: Path) -
 
 async def test_what_comes_after_a_page_cut_short_is_kept(tmp_path: Path) -> None:
     items = [item(n, second=n) for n in range(170)]
-    path, store = tmp_path / "i.parquet", Shelf(items)
+    path, store = tmp_path / "i.parquet", MemoryClient(items)
     with pytest.raises(GoneError):
         await _take(_interrupted(store, 1), path)
     log = folder_of(path) / "pages-00000.jsonl"
@@ -163,8 +163,8 @@ async def test_what_comes_after_a_page_cut_short_is_kept(tmp_path: Path) -> None
 async def test_what_is_of_another_data_store_is_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "i.parquet"
     with pytest.raises(GoneError):
-        await _take(_interrupted(Shelf([item(n) for n in range(99)]), 1), path)
-    store = Shelf([item(1)])
+        await _take(_interrupted(MemoryClient([item(n) for n in range(99)]), 1), path)
+    store = MemoryClient([item(1)])
     with pytest.raises(UsageError, match="of another data store"):
         await take(reader_of(store), path, datastore_id="6" * 32)
     snapshot = await take(reader_of(store), path, datastore_id="6" * 32, fresh=True)
@@ -173,22 +173,22 @@ async def test_what_is_of_another_data_store_is_not_gone_on_with(tmp_path: Path)
 
 async def test_a_replacement_that_was_interrupted_goes_on_without_the_word(tmp_path: Path) -> None:
     path = tmp_path / "i.parquet"
-    await _take(Shelf([item(1)]), path)
+    await _take(MemoryClient([item(1)]), path)
     items = [item(n, second=n) for n in range(120)]
     with pytest.raises(GoneError):
-        await _take(_interrupted(Shelf(items), 1), path, fresh=True)
+        await _take(_interrupted(MemoryClient(items), 1), path, fresh=True)
     assert load(path, STORE).image_sets == 1  # the old one stands until the new one is whole
-    assert (await _take(Shelf(items), path)).height == 120
+    assert (await _take(MemoryClient(items), path)).height == 120
 
 
 async def test_a_file_that_has_come_in_between_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "i.parquet"
     items = [item(n, second=n) for n in range(120)]
     with pytest.raises(GoneError):
-        await _take(_interrupted(Shelf(items), 1), path)
+        await _take(_interrupted(MemoryClient(items), 1), path)
     path.write_text("somebody's list")
     with pytest.raises(UsageError, match="this file exists already"):
-        await _take(Shelf(items), path)
+        await _take(MemoryClient(items), path)
     assert path.read_text() == "somebody's list"
 
 
@@ -208,13 +208,13 @@ async def test_a_state_that_cannot_be_read_is_told_and_dropped_only_when_asked(
     path = tmp_path / "i.parquet"
     items = [item(n, second=n) for n in range(120)]
     with pytest.raises(GoneError):
-        await _take(_interrupted(Shelf(items), 2), path, checkpoint_pages=1)
+        await _take(_interrupted(MemoryClient(items), 2), path, checkpoint_pages=1)
     (folder_of(path) / "state.json").write_text(state)
     with pytest.raises(ReceivedError, match=what) as told:
-        await _take(Shelf(items), path)
+        await _take(MemoryClient(items), path)
     assert "`fresh=True`" in str(told.value)
     assert (folder_of(path) / "part-00000.parquet").exists()
-    frame = await _take(Shelf(items), path, fresh=True)
+    frame = await _take(MemoryClient(items), path, fresh=True)
     assert (frame.height, frame.schema) == (120, INVENTORY)
 
 
@@ -222,16 +222,16 @@ async def test_a_state_of_another_version_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "i.parquet"
     items = [item(n, second=n) for n in range(120)]
     with pytest.raises(GoneError):
-        await _take(_interrupted(Shelf(items), 2), path, checkpoint_pages=1)
+        await _take(_interrupted(MemoryClient(items), 2), path, checkpoint_pages=1)
     (folder_of(path) / "state.json").write_text('{"format": 99}')
-    frame = await _take(Shelf(items), path)
+    frame = await _take(MemoryClient(items), path)
     assert frame.height == 120
 
 
-def _interrupted(store: Shelf, pages: int) -> Shelf:
-    return cast("Shelf", InterruptedAfter(cast("Client", store), pages))
+def _interrupted(store: MemoryClient, pages: int) -> MemoryClient:
+    return cast("MemoryClient", InterruptedAfter(cast("Client", store), pages))
 
 
-async def _take(store: Shelf, path: Path, **options: Any) -> pl.DataFrame:
+async def _take(store: MemoryClient, path: Path, **options: Any) -> pl.DataFrame:
     snapshot = await take(reader_of(store), path, datastore_id=STORE, **options)
     return snapshot.scan().collect()

@@ -13,7 +13,7 @@ from bulkedit.inventories import INVENTORY, load, take
 from bulkedit.inventories.frame import CREATED
 from bulkedit.inventories.saved import KEY
 from tests.inventories.hospital import reader_of
-from tests.inventories.shelf import STORE, Shelf, item
+from tests.inventories.memory_client import STORE, MemoryClient, item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 async def path(tmp_path: Path) -> Path:
     """An inventory of two image sets."""
     found = tmp_path / "i.parquet"
-    await take(reader_of(Shelf([item(1), item(2)])), found, datastore_id=STORE)
+    await take(reader_of(MemoryClient([item(1), item(2)])), found, datastore_id=STORE)
     return found
 
 

@@ -47,7 +47,7 @@ from tests.inventories.hospital import (
     searches,
     taken,
 )
-from tests.inventories.shelf import CANARY, STORE, Shelf, item
+from tests.inventories.memory_client import CANARY, STORE, MemoryClient, item
 from tests.runs.factories import PassThroughClient
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ async def test_an_empty_data_store_is_an_empty_inventory(emulator: Emulator, tmp
 
 @pytest.mark.parametrize("count", [1, 49, 50, 51, 100])
 async def test_a_page_more_or_less_makes_no_difference(count: int, tmp_path: Path) -> None:
-    shelf = Shelf([item(n, second=n) for n in range(count)])
+    shelf = MemoryClient([item(n, second=n) for n in range(count)])
     snapshot = await _take(shelf, tmp_path / "i.parquet", checkpoint_pages=1)
     assert snapshot.scan().collect()["image_set_id"].to_list() == [f"{n:032x}" for n in range(count)]
     assert shelf.asked == snapshot.pages == -(-count // 50)
@@ -174,7 +174,7 @@ async def test_after_throttles_the_next_search_waits_longer_and_an_answer_ends_t
         nonlocal now
         now += seconds
 
-    class Throttled(Shelf):
+    class Throttled(MemoryClient):
         async def search(self, *args: Any, **page: Any) -> Page | Refused | Lost:
             asked.append(now)
             if len(asked) in {1, 2, 3, 5}:
@@ -313,14 +313,14 @@ async def test_a_data_store_id_of_the_wrong_form_is_said(emulator: Emulator, tmp
 
 
 async def test_answers_that_cannot_be_read_are_no_image_sets(tmp_path: Path) -> None:
-    shelf = Shelf([item(1), {"version": 1}])
+    shelf = MemoryClient([item(1), {"version": 1}])
     with pytest.raises(EndpointError, match="unreadable answer"):
         await _take(shelf, tmp_path / "i.parquet")
     assert shelf.asked == ATTEMPTS
 
 
 async def test_a_token_that_leads_nowhere_is_no_endless_loop(tmp_path: Path) -> None:
-    class Stuck(Shelf):
+    class Stuck(MemoryClient):
         async def search(self, *_args: Any, **_page: Any) -> Page:
             return Page([item(1)], "again")
 
@@ -352,13 +352,13 @@ async def test_a_token_that_leads_nowhere_is_no_endless_loop(tmp_path: Path) -> 
 async def test_what_an_item_lacks_is_null_and_text_stands_as_served(
     fields: dict[str, Any], column: str, value: object, tmp_path: Path
 ) -> None:
-    shelf = Shelf([item(1), item(2, **fields)])
+    shelf = MemoryClient([item(1), item(2, **fields)])
     snapshot = await _take(shelf, tmp_path / "i.parquet")
     assert snapshot.scan().collect()[column].to_list()[1] == value
 
 
 async def test_times_keep_their_microseconds(tmp_path: Path) -> None:
-    shelf = Shelf([item(1, second=0.123456), item(2, createdAt=1_700_000_001.908)])
+    shelf = MemoryClient([item(1, second=0.123456), item(2, createdAt=1_700_000_001.908)])
     frame = (await _take(shelf, tmp_path / "i.parquet")).scan().collect()
     assert frame["created_at"].dt.epoch("us").to_list() == [1_700_000_000_123_456, 1_700_000_001_908_000]
 
@@ -384,16 +384,16 @@ async def test_without_its_token_paging_goes_on_from_the_last_second_and_doubles
 
 
 async def test_without_times_of_creation_paging_begins_anew(tmp_path: Path) -> None:
-    shelf = Shelf([item(n, second=None if n == 70 else n) for n in range(330)])
-    forgetful = cast("Shelf", ForgetsToken(cast("Client", shelf), {4}))
+    shelf = MemoryClient([item(n, second=None if n == 70 else n) for n in range(330)])
+    forgetful = cast("MemoryClient", ForgetsToken(cast("Client", shelf), {4}))
     snapshot = await _take(forgetful, tmp_path / "i.parquet", checkpoint_pages=2)
     assert sorted(snapshot.scan().collect()["image_set_id"]) == [f"{n:032x}" for n in range(330)]
     assert shelf.asked == 3 + 7
 
 
 async def test_tokens_that_are_never_taken_end_with_an_error(tmp_path: Path) -> None:
-    shelf = Shelf([item(n) for n in range(120)])  # all of one second: no way past it without a token
-    forgetful = cast("Shelf", ForgetsToken(cast("Client", shelf), set(range(1000))))
+    shelf = MemoryClient([item(n) for n in range(120)])  # all of one second: no way past it without a token
+    forgetful = cast("MemoryClient", ForgetsToken(cast("Client", shelf), set(range(1000))))
     with pytest.raises(DatastoreError, match="does not accept the search"):
         await _take(forgetful, tmp_path / "i.parquet")
     assert shelf.asked == 1 + 3
@@ -401,7 +401,7 @@ async def test_tokens_that_are_never_taken_end_with_an_error(tmp_path: Path) -> 
 
 async def test_a_service_that_lists_an_image_set_on_two_pages_adds_none(tmp_path: Path) -> None:
     items = [item(n, second=n // 100) for n in range(90)]
-    shelf = Shelf([*items[:50], *items[48:]])
+    shelf = MemoryClient([*items[:50], *items[48:]])
     snapshot = await _take(shelf, tmp_path / "i.parquet")
     assert snapshot.image_sets == 90
     assert snapshot.scan().collect()["image_set_id"].n_unique() == 90
@@ -477,7 +477,7 @@ async def test_a_cancelled_call_lets_go_at_once(tmp_path: Path) -> None:
         assert searches(slow) == 5  # of four pages: the one on its way was asked for twice
 
 
-async def _take(shelf: Shelf, path: Path, **options: Any) -> Snapshot:
+async def _take(shelf: MemoryClient, path: Path, **options: Any) -> Snapshot:
     return await take(reader_of(shelf), path, datastore_id=STORE, **options)
 
 

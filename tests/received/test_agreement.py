@@ -14,7 +14,7 @@ from bulkedit import plans
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ReceivedError, StalePlanError
 from bulkedit.plans import agreement
-from tests.received.handmade import change, sign, tamper
+from tests.received.tampering import change, sign, tamper
 from tests.runs import test_copy_lane as test_recipes
 from tests.runs import test_study_lanes
 from tests.runs.factories import about_plan, frame, row

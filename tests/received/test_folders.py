@@ -24,7 +24,7 @@ from bulkedit.runs.anchor import Anchor
 from bulkedit.runs.changes import Changes
 from bulkedit.runs.ledger import _TEXTS, Event, Ledger
 from tests.cli.shell import Shell
-from tests.received.handmade import VICTIM, change, link, outside, schema, sign, sign_run, sql, tamper
+from tests.received.tampering import VICTIM, change, link, outside, schema, sign, sign_run, sql, tamper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
