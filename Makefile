@@ -11,7 +11,7 @@ CLEAN := build/clean
 # without byte code, each process compiles all modules again: a third of the tests' CPU time
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all clients coverage lint types check wheel sbom lock clean
+.PHONY: demo test test-all test-times clients coverage lint types check docs pictures wheel sbom lock clean
 
 demo: $(VENV)/.package
 	$(BIN)/bulkedit demo

@@ -7,19 +7,19 @@ All functions are coroutines, except `report`. Errors are those of `bulkedit.err
 called in the caller's event loop with a progress record; it must not block. ``stop`` is a `StopSignal` that ends the
 function early. Cancelling the task stops at once; responses received so far are in the ledger, and `resume` continues.
 
-```python
-import asyncio
-import bulkedit
+Example::
+
+    import asyncio
+    import bulkedit
 
 
-async def main():
-    plan = await bulkedit.plan("edits.csv", "0123456789abcdef0123456789abcdef")
-    report = await bulkedit.apply(plan, run="runs/one")
-    print(report.summary["applied"], "edits applied")
+    async def main():
+        plan = await bulkedit.plan("edits.csv", "0123456789abcdef0123456789abcdef")
+        report = await bulkedit.apply(plan, run="runs/one")
+        print(report.summary["applied"], "edits applied")
 
 
-asyncio.run(main())
-```
+    asyncio.run(main())
 """
 
 from __future__ import annotations
@@ -166,11 +166,11 @@ async def plan(
     Raises EditListError or BadRowsError for invalid edits, UsageError for invalid options or another type of ``edits``,
     StoppedError after ``stop`` (nothing is planned), and as `bulkedit.client.connect.connect` if AWS is called.
 
-    ```python
-    edits = pl.DataFrame({"image_set_id": ["0123456789abcdef0123456789abcdef"], "PatientName": ["Doe^Jane"]})
-    plan = await bulkedit.plan(edits, "fedcba9876543210fedcba9876543210")
-    print(plan.counts["calls"], plan.digest)
-    ```
+    Example::
+
+        edits = pl.DataFrame({"image_set_id": ["0123456789abcdef0123456789abcdef"], "PatientName": ["Doe^Jane"]})
+        plan = await bulkedit.plan(edits, "fedcba9876543210fedcba9876543210")
+        print(plan.counts["calls"], plan.digest)
     """
     target = Path(folder) if folder is not None else None
     listener = _ProgressReporter(asyncio.get_running_loop(), progress, stop)
@@ -267,10 +267,10 @@ async def apply(
     UsageError for invalid options or without the needed ``delete_originals``, and as `bulkedit.client.connect.connect`
     and `Engine.run`. After an error of `Engine.run`, `resume` continues the run.
 
-    ```python
-    report = await bulkedit.apply("plans/one", options=bulkedit.RunOptions(max_rate="5/s"))
-    failed = report.edits.filter(pl.col("outcome") != "applied").collect()
-    ```
+    Example::
+
+        report = await bulkedit.apply("plans/one", options=bulkedit.RunOptions(max_rate="5/s"))
+        failed = report.edits.filter(pl.col("outcome") != "applied").collect()
     """
     saved = await to_thread.run_sync(plans.load, Path(plan)) if isinstance(plan, str | Path) else plan
     if digest is not None:
@@ -309,9 +309,9 @@ async def resume(
     Raises UnprovenLedgerError for such a ledger without ``assume_unknown``, RunHeldError if another process works on
     the run, and as `apply`.
 
-    ```python
-    report = await bulkedit.resume("runs/one")
-    ```
+    Example::
+
+        report = await bulkedit.resume("runs/one")
     """
     resume_options = ResumeOptions(strategy, assume_unknown=assume_unknown)
     found = await to_thread.run_sync(runs.load, Path(run))
@@ -335,10 +335,10 @@ async def verify(
     Returns a `VerifyProgress`. Its ``verification`` has the differences as frames. It is None if image sets are left to
     read; call again to continue. Raises as `bulkedit.after.verify.job.verify`.
 
-    ```python
-    done = await bulkedit.verify("runs/one", bulkedit.VerifyOptions(skip_archived=True))
-    print(done.verification.differences().collect() if done.verification else "call again to continue")
-    ```
+    Example::
+
+        done = await bulkedit.verify("runs/one", bulkedit.VerifyOptions(skip_archived=True))
+        print(done.verification.differences().collect() if done.verification else "call again to continue")
     """
     found = await to_thread.run_sync(runs.load, Path(run))
     return await verify_run(found, options, where=where, progress=progress, stop=stop)
@@ -363,11 +363,11 @@ async def revert(
     Returns a `Reversal`: ``plan``, and ``left_out``, a DataFrame with a row per image set that cannot be undone. Raises
     as `bulkedit.after.revert.revert_run`.
 
-    ```python
-    undo = await bulkedit.revert("runs/one")
-    if undo.left_out.is_empty():
-        await bulkedit.apply(undo.plan)
-    ```
+    Example::
+
+        undo = await bulkedit.revert("runs/one")
+        if undo.left_out.is_empty():
+            await bulkedit.apply(undo.plan)
     """
     found = await to_thread.run_sync(runs.load, Path(run))
     target = Path(folder) if folder is not None else None
@@ -391,10 +391,10 @@ async def inventory(
     If it ends early, the pages read so far are kept; call again to continue. Raises as
     `bulkedit.inventories.job.take_inventory`.
 
-    ```python
-    taken = await bulkedit.inventory("0123456789abcdef0123456789abcdef", "inventory.parquet")
-    print(taken.snapshot.image_sets)
-    ```
+    Example::
+
+        taken = await bulkedit.inventory("0123456789abcdef0123456789abcdef", "inventory.parquet")
+        print(taken.snapshot.image_sets)
     """
     return await take_inventory(datastore_id, Path(file), options, where=where, progress=progress, stop=stop)
 
@@ -417,11 +417,11 @@ async def deid(
     If it ends early, the image sets read so far are kept; call again to continue. Raises as
     `bulkedit.deidentification.job.deidentify`.
 
-    ```python
-    options = bulkedit.DeidOptions(deid_profile="basic", key=Path("deid.key"), everything=True)
-    made = await bulkedit.deid("deid.parquet", options, datastore_id)
-    plan = await bulkedit.plan(made.file, datastore_id)
-    ```
+    Example::
+
+        options = bulkedit.DeidOptions(deid_profile="basic", key=Path("deid.key"), everything=True)
+        made = await bulkedit.deid("deid.parquet", options, datastore_id)
+        plan = await bulkedit.plan(made.file, datastore_id)
     """
     return await deidentify(Path(file), options, datastore_id, where=where, progress=progress, stop=stop)
 
@@ -442,9 +442,9 @@ async def audit(
     Returns an `Audit`: ``clean`` is True if nothing was found; ``findings`` is a DataFrame with a row per finding.
     Raises as `bulkedit.audits.job.audit_run`.
 
-    ```python
-    found = await bulkedit.audit("runs/one", bulkedit.AuditOptions(deid_profile="basic"))
-    ```
+    Example::
+
+        found = await bulkedit.audit("runs/one", bulkedit.AuditOptions(deid_profile="basic"))
     """
     found = await to_thread.run_sync(runs.load, Path(run))
     return await audit_run(found, options, where=where, progress=progress, stop=stop)
@@ -456,9 +456,9 @@ def report(run: str | Path) -> Report:
     ``run``: the run's folder. Raises UsageError if it is not a run, and StalePlanError or LedgerError if its plan or
     ledger cannot be used.
 
-    ```python
-    edits = bulkedit.report("runs/one").edits.collect()
-    ```
+    Example::
+
+        edits = bulkedit.report("runs/one").edits.collect()
     """
     return _report(runs.load(Path(run)))
 

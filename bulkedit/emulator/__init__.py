@@ -1,12 +1,12 @@
 """A local AWS HealthImaging for tests and demos. SDKs and the AWS CLI use it by its endpoint URL.
 
-```python
-from bulkedit.emulator import serve
+Example::
 
-with serve() as emulator:
-    image_set_id = emulator.add(document)
-    client = boto3.client("medical-imaging", endpoint_url=emulator, config=Config(inject_host_prefix=False), ...)
-```
+    from bulkedit.emulator import serve
+
+    with serve() as emulator:
+        image_set_id = emulator.add(document)
+        client = boto3.client("medical-imaging", endpoint_url=emulator, config=Config(inject_host_prefix=False), ...)
 
 Names are imported on first use, because pytest loads the plugin of this package at every start.
 """

@@ -1,16 +1,16 @@
 """A pytest plugin: the fixture ``healthimaging`` is a running emulator, a new one for each test.
 
-```python
-@pytest.fixture
-def healthimaging_settings():          # optional: how the emulator behaves
-    return Settings(completion_time=CompletionTime(seconds=0.0))
+Example::
+
+    @pytest.fixture
+    def healthimaging_settings():          # optional: how the emulator behaves
+        return Settings(completion_time=CompletionTime(seconds=0.0))
 
 
-def test_my_code(healthimaging):
-    image_set_id = healthimaging.add(document)
-    my_code(endpoint_url=healthimaging.url)
-    assert [e.code for e in healthimaging.journal() if e.kind == "request"] == [None]
-```
+    def test_my_code(healthimaging):
+        image_set_id = healthimaging.add(document)
+        my_code(endpoint_url=healthimaging.url)
+        assert [e.code for e in healthimaging.journal() if e.kind == "request"] == [None]
 
 During the test, environment variables make the AWS SDKs in this process and its children use the emulator.
 """

@@ -1,8 +1,8 @@
 """Declares options as fields of a dataclass, reads the declarations, and checks values.
 
-```python
-rate: Annotated[str, Option("Rate of calls.", unit="auto|N/s", group=Group.PACE, common=True)] = "auto"
-```
+Example::
+
+    rate: Annotated[str, Option("Rate of calls.", unit="auto|N/s", group=Group.PACE, common=True)] = "auto"
 """
 
 from __future__ import annotations
