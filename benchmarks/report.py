@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,17 @@ from typing import Any
 import polars as pl
 
 from bulkedit import plans
+from bulkedit.client.responses import CallState
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import LEVEL
 from bulkedit.plans.build import written
 from bulkedit.runs import folder as runs
-from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.ledger import Event, Ledger
 
 ATTRIBUTES = ["PatientName", "PatientID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"]
 ENDS = [*["applied"] * 90, *["rejected"] * 4, *["conflicted"] * 2, *["failed"] * 2, *["planned"] * 2]
 NOTHING = ("series_uid", "instance_uid", "vr", "revert_to", "version", "order", "same_as")
+_BATCH = 10_000  # events of a commit
 MESSAGE = "The value to remove does not match the metadata"
 
 
@@ -87,7 +88,7 @@ def run_of(folder: Path, rows: int, per_call: int, *, shuffled: bool) -> runs.Ru
     about: Any = {
         "datastore_id": "bench" + "0" * 27,
         "list": {"name": "edits.csv", "sha256": "0" * 64, "form": "tidy", "rows": rows},
-        "settings": {"rules": "2026", "payload_limit": 10_000, "force": False, "merge": True},
+        "settings": {"service_version": "2026", "payload_limit": 10_000, "force": False, "merge": True},
         "counts": counts,
     }
     saved = plans.save(plan, folder / "plan", about)
@@ -99,24 +100,26 @@ def run_of(folder: Path, rows: int, per_call: int, *, shuffled: bool) -> runs.Ru
 
 def _fill(run: runs.Run, calls: int) -> None:
     """Write intent, acceptance and end of each call, as the engine does."""
-    Ledger.create(run.ledger).close()
-    columns = (
-        "at, call, state, expected_version, version, attempts, throttles, faults, conflicts, reason, message, digest"
-    )
-    insert = f"INSERT INTO event ({columns}) VALUES (?, ?, ?, 1, ?, ?, 0, 0, 0, ?, ?, ?)"  # noqa: S608
-    with closing(sqlite3.connect(run.ledger)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        with connection:
-            for call in range(calls):
-                at, end = 1_700_000_000 + call / 5, ENDS[call % 100]
-                if end == "planned":
-                    continue
-                why = ("INVALID_REQUEST", MESSAGE) if end == "rejected" else (None, None)
-                events: list[tuple[Any, ...]] = [(at, call, "intended", None, 1, None, None, "d" * 32)]
-                if end in {"applied", "rejected"}:
-                    events.append((at + 0.1, call, "accepted", None, 1, None, None, None))
-                events.append((at + 1.3, call, end, 2 if end == "applied" else None, 1, *why, None))
-                connection.executemany(insert, events)
+    batch: list[Event] = []
+    with Ledger.create(run.ledger) as ledger:
+        for call in range(calls):
+            at, end = 1_700_000_000 + call / 5, CallState(ENDS[call % 100])
+            if end is CallState.PLANNED:
+                continue
+            batch.append(
+                Event(at=at, call=call, state=CallState.INTENDED, expected_version=1, attempts=1, digest="d" * 32)
+            )
+            if end in {CallState.APPLIED, CallState.REJECTED}:
+                batch.append(Event(at=at + 0.1, call=call, state=CallState.ACCEPTED, expected_version=1, attempts=1))
+            made = 2 if end is CallState.APPLIED else None
+            ended = Event(at=at + 1.3, call=call, state=end, expected_version=1, version=made, attempts=1)
+            batch.append(
+                replace(ended, reason="INVALID_REQUEST", message=MESSAGE) if end is CallState.REJECTED else ended
+            )
+            if len(batch) > _BATCH:
+                ledger.append(batch)
+                batch = []
+        ledger.append(batch)
 
 
 def measured(run: runs.Run, format_: str) -> None:
