@@ -136,7 +136,7 @@ class Server:
     def answer(self, signed: signing.Signed, *, late: bool = False) -> tuple[Reply | None, list[Fault]]:
         """Perform one request and write the journal. Returns the response, and the faults that struck.
 
-        The response is None if the connection must be dropped. The caller must wait for `FaultKind.SLOW` and
+        None instead of a response: drop the connection. The caller must wait for `FaultKind.SLOW` and
         `FaultKind.LATE`. ``late``: the request was delayed by `FaultKind.LATE`; no other fault strikes it.
         """
         note: Note = {"at": self.now(), "kind": "request", "bytes": len(signed.body)}
