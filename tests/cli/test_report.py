@@ -145,7 +145,7 @@ class TestStatus:
         shell.unbegun(edits, "my run")
         result = shell.run("status", "my run")
         assert "0 applied, 0 rejected, 0 conflicted, 0 failed, 2 unprocessed" in result.stdout
-        assert result.stdout.splitlines()[-1] == "To go on:  bulkedit resume 'my run'"
+        assert result.stdout.splitlines()[-1] == "To continue:  bulkedit resume 'my run'"
         (line,) = shell.run("status", "my run", "--json").json
         assert (line["states"], line["seconds"]) == ({"planned": 2}, 0.0)
         assert [

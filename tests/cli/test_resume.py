@@ -130,7 +130,7 @@ class TestSignals:
         assert process.returncode == 130
         # nothing was done by then: no clock moved
         assert "Run my run: 0 edits applied, 3 left" in stdout
-        assert stdout.splitlines()[-1] == "To go on:               bulkedit resume 'my run'"
+        assert stdout.splitlines()[-1] == "To continue:            bulkedit resume 'my run'"
         assert "Traceback" not in stderr
         finish(held, "my run")
         all_applied_once(held, image_sets)

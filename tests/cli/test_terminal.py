@@ -191,7 +191,7 @@ class TestNarrow:
         ]
 
     def test_a_command_to_type_stays_in_one_piece(self) -> None:
-        text = "To go on:  bulkedit resume runs/20260102-030405-1a2b"
+        text = "To continue:  bulkedit resume runs/20260102-030405-1a2b"
         assert fitted(text, 20) == text
         assert fitted("one two three", 8) == "one two\nthree"
 

@@ -311,7 +311,7 @@ class TestArchived:
         result = shell.run("verify", "r", "--skip-archived", "--read-archived")
         assert (result.exit_code, result.stderr) == (
             2,
-            "error: --read-archived and --skip-archived do not go together.\n",
+            "error: --read-archived and --skip-archived cannot be combined.\n",
         )
         assert self.tier(shell, archived)
 
