@@ -127,7 +127,7 @@ class TestStatus:
     def test_a_finished_run(self, shell: Shell, image_sets: list[str]) -> None:
         assert image_sets
         result = shell.run("status", "r")
-        assert result.stdout.startswith(f"Run r on data store {shell.emulator.datastore_id}, begun 20")
+        assert result.stdout.startswith(f"Run r on data store {shell.emulator.datastore_id}, started 20")
         assert "edits      2 applied, 2 rejected, 0 conflicted, 0 failed, 0 unprocessed\n" in result.stdout
         assert "resume" not in result.stdout
 

@@ -45,9 +45,9 @@ async def test_a_snapshot_of_another_data_store_is_refused(path: Path) -> None:
     ("content", "said"),
     [
         (None, "cannot be read"),
-        (b"", "no inventory"),
-        (b"image_set_id\n", "no inventory"),
-        (b"PAR1" + b"\0" * 40 + b"PAR1", "no inventory"),
+        (b"", "not an inventory"),
+        (b"image_set_id\n", "not an inventory"),
+        (b"PAR1" + b"\0" * 40 + b"PAR1", "not an inventory"),
     ],
     ids=["absent", "empty", "csv", "damaged"],
 )
@@ -66,7 +66,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "frame", "said"),
     [
-        ({}, pl.DataFrame(schema=INVENTORY), "no inventory"),
+        ({}, pl.DataFrame(schema=INVENTORY), "not an inventory"),
         ({"format": 2, "datastore_id": STORE}, pl.DataFrame(schema=INVENTORY), "another version"),
         ({"format": 1, "datastore_id": STORE}, pl.DataFrame({"image_set_id": ["a"]}), "another version"),
     ],

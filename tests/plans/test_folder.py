@@ -71,7 +71,7 @@ def test_a_plan_that_somebody_made_to_take_all_memory_is_refused(saved: plans.Sa
 
 
 def test_a_folder_that_is_no_plan_says_so(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="no plan"):
+    with pytest.raises(PlanError, match="not a plan"):
         plans.load(tmp_path)
 
 

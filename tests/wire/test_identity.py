@@ -60,5 +60,5 @@ async def test_an_sts_without_tls_on_another_machine_gets_nothing(
     config.write_text(f"[profile keys]\n{keys}\n[profile role]\n{role}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://192.0.2.1:8104")
-    with pytest.raises(UsageError, match=r"http is not encrypted: 192\.0\.2\.1"):
+    with pytest.raises(UsageError, match=r"over http, which is not encrypted: 192\.0\.2\.1"):
         await destination_of(Connection(datastore_id=STORE, profile="role"))

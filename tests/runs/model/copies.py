@@ -29,8 +29,8 @@ class Numbers:
 
 
 _NEUTRAL: Final = {  # times, waits, counters, and what is the same in all states
-    *("due", "through", "quota_hit", "locked_since", "sent_at", "accepted_at", "locked_at", "refused_since"),
-    *("attempts", "throttles", "faults", "polls", "repeats", "read_retries", "calls_left", "edits", "number"),
+    *("due", "quota", "quota_hit", "locked_since", "sent_at", "accepted_at", "locked_at", "refused_since"),
+    *("attempts", "throttles", "faults", "polls", "write_retries", "read_retries", "calls_left", "edits", "number"),
     *("_sent", "_now", "_epoch", "rng", "budget", "completion_times", "options", "key", "payload_limit"),
 }
 _SHARED: Final = (
@@ -46,7 +46,7 @@ _SHARED: Final = (
     CompletionTimes,
     RetryBudget,
 )
-_REPEATS: Final = {"repeats", "read_retries"}  # they count, and time what comes next
+_RETRIES: Final = {"write_retries", "read_retries"}  # they count, and time what comes next
 _atoms: set[type] = set()  # types whose values do not change
 _changing: dict[type, str] = {}  # other types, and how they are copied
 
@@ -108,7 +108,7 @@ def _object(value: Any) -> Any:
         return new
     for name in _slots(value.__class__):
         inner = getattr(value, name)
-        setattr(new, name, inner if type(inner) in _atoms else None if name in _REPEATS else clone(inner))
+        setattr(new, name, inner if type(inner) in _atoms else None if name in _RETRIES else clone(inner))
     return new
 
 
