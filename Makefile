@@ -24,7 +24,7 @@ test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --quiet -m "slow or not slow"
 
 # Which lines of bulkedit the tests reach, in their processes and those that they start; also if some tests fail.
-# The lines are right with Python 3.12 or newer: make coverage VENV=.venv-3.13 PYTHON=python3.13
+# The lines are right with Python 3.12 or newer: make coverage VENV=build/venv-3.13 PYTHON=python3.13
 coverage: $(VENV)/.dev
 	rm -rf build/coverage
 	-$(BIN)/python -m coverage run -m pytest -n 3 --dist loadfile --quiet
