@@ -64,7 +64,7 @@ class Bomb:
     harmless: Trial
     says: str
     exit_code: int = 2
-    slow: bool = False  # what refuses it has another bomb in the short form
+    slow: bool = False  # what refuses it is in the short form: with another bomb, or without a process
 
     def __str__(self) -> str:
         return self.name
@@ -134,9 +134,9 @@ LISTS: Final = [
     _list("csv: 270 rows of 6,000 empty cells", files.few_empty_cells, files.csv, "270 rows of 270"),
     _list("csv: 2,700 rows of 6,000 empty cells", files.empty_cells, files.csv, "2,700 rows of 2,700", slow=True),
     _list("jsonl: nested 200,000 deep", files.nested_line, files.jsonl, "nested too deep"),
-    _list("jsonl: 5,900 keys, one a line", files.keys, files.jsonl, "few common keys"),
+    _list("jsonl: 5,900 keys, one a line", files.keys, files.jsonl, "few common keys", slow=True),
     _list("parquet: a cell of 10 MB in 1,000,000 rows", files.long_cell, files.records, "a cell of more than 1 MiB"),
-    _list("parquet: a cell of 30 kB in 1,000,000 rows", files.shared_cell, files.records, _MANY),
+    _list("parquet: a cell of 30 kB in 1,000,000 rows", files.shared_cell, files.records, _MANY, slow=True),
     _list("parquet: pages of 40 MB, declared as 1 B", files.large_pages, files.records, _MUCH),
     _list("parquet: one row 500,000,000 times", files.equal_records, files.records, _MANY),
     _list("xlsx: 200,000 cells share 30 kB", files.shared_text, files.workbook, _MUCH),
@@ -180,11 +180,11 @@ def _gigabyte() -> bytes:
 _LARGE: Final = "AnswerTooLargeError"
 _ENDLESS: Final = Answer(ENDLESS, endless=True)
 ANSWERS: Final = [
-    _answer("answer: a megabyte of gzip", "getImageSetMetadata", Answer(_gigabyte()), _LARGE),
+    _answer("answer: a megabyte of gzip", "getImageSetMetadata", Answer(_gigabyte()), _LARGE, slow=True),
     _answer("answer: endless metadata", "getImageSetMetadata", _ENDLESS, _LARGE),
     _answer("answer: metadata nested 200,000 deep", "getImageSetMetadata", Answer(files.DEEP), "unreadable answer"),
     _answer("answer: endless body", _DATASTORE, _ENDLESS, _LARGE, slow=True),
-    _answer("answer: endless error", _DATASTORE, Answer(ENDLESS, 500, endless=True), _LARGE),
+    _answer("answer: endless error", _DATASTORE, Answer(ENDLESS, 500, endless=True), _LARGE, slow=True),
     _answer("answer: JSON nested 200,000 deep", _DATASTORE, Answer(files.DEEP), "unreadable answer", slow=True),
 ]
 

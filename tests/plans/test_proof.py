@@ -219,7 +219,7 @@ def does_what_its_edits_do(
 
 @pytest.mark.parametrize("merge", [True, False], ids=["merged", "each row a call"])
 @given(edits=st.lists(an_edit(), min_size=1, max_size=9), data=st.data(), limit=st.sampled_from([10_000, 250]))
-@examples(25)
+@examples(15)
 def test_a_plan_does_what_its_edits_do_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, merge: bool, edits: list[dict[str, Any]], data: st.DataObject, limit: int
 ) -> None:
@@ -263,7 +263,7 @@ def test_edits_of_one_place_end_as_one_by_one(tmp_path: Path, merge: bool, edits
 
 
 @given(edits=st.lists(an_edit(), min_size=1, max_size=30), limit=st.sampled_from([10_000, 400, 250]))
-@examples(30)
+@examples(15)
 def test_no_call_is_over_the_payload_limit_and_every_edit_is_in_one_call(
     edits: list[dict[str, Any]], limit: int
 ) -> None:
@@ -389,7 +389,7 @@ def a_small_edit(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(st.lists(a_small_edit(), min_size=1, max_size=5))
-@examples(30)
+@examples(15)
 def test_no_plan_with_fewer_calls_would_do(edits: list[dict[str, Any]]) -> None:
     planned = plan_of(rows_of(edits, ["0" * 32], [0] * len(edits))).calls.height
     assert planned == fewest(edits, planned)

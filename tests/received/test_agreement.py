@@ -92,9 +92,10 @@ KINDS: dict[str, Callable[[Path], plans.SavedPlan]] = {
 }
 
 
-@pytest.fixture(params=list(KINDS))
-def plan(request: pytest.FixtureRequest, tmp_path: Path) -> plans.SavedPlan:
-    return KINDS[request.param](tmp_path)
+@pytest.fixture(params=list(KINDS), scope="module")
+def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> plans.SavedPlan:
+    """One plan a kind: the tests that take it change no file."""
+    return KINDS[request.param](tmp_path_factory.mktemp("plan"))
 
 
 def test_a_plan_agrees_with_itself(plan: plans.SavedPlan) -> None:
@@ -122,7 +123,7 @@ def with_cell(calls: pl.DataFrame, name: str, place: int) -> pl.DataFrame:
 @pytest.mark.parametrize("name", plans.CALLS.names())
 def test_no_cell_of_any_call_can_be_changed(plan: plans.SavedPlan, name: str, every: bool) -> None:
     calls = plan.calls().collect()
-    for place in range(calls.height) if every else {0, calls.height // 2, calls.height - 1}:
+    for place in range(calls.height) if every else {0, calls.height - 1}:
         changed = with_cell(calls, name, place)
         assert agreement.disagreement(changed.lazy(), plan.edits()) is not None, (name, place)
 
