@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import secrets
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -24,7 +24,6 @@ from bulkedit._files import open_private
 from bulkedit.errors import ReceivedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from typing import Unpack
 
@@ -162,16 +161,6 @@ class Anchor:
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Anchor]:
-    """`Anchor.open`, closed when the block ends."""
-    anchor = Anchor.open(path)
-    try:
-        yield anchor
-    finally:
-        anchor.close()
 
 
 @dataclass(frozen=True, slots=True)

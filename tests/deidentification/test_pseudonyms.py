@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bulkedit.deidentification import dates, keys, reidentification
 from bulkedit.deidentification.dates import Shift
 from bulkedit.deidentification.pseudonyms import Identifiers, Pseudonyms, is_ours, load_mapping
-from bulkedit.errors import KeyFileError, ProfileError
+from bulkedit.errors import KeyFileError, MetadataError, ProfileError
 from tests.deidentification.walkers import KEY
 
 if TYPE_CHECKING:
@@ -171,3 +171,31 @@ def test_the_map_is_encrypted_and_leads_back(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     with pytest.raises(KeyFileError, match="another key"):
         list(reidentification.read(file, other))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot be read (No such file or directory)"), (b"short", "not a Fernet key")]
+)
+def test_a_key_of_the_map_that_cannot_be_used_is_named_with_a_way_to_make_one(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "map.key"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(KeyFileError) as raised:
+        reidentification.cipher(path)
+    assert [text for text in (said, str(path), "Fernet.generate_key()") if text not in str(raised.value)] == []
+    assert "short" not in str(raised.value)
+
+
+def test_a_map_that_is_damaged_after_its_first_line_is_said_with_the_line(tmp_path: Path) -> None:
+    from cryptography.fernet import Fernet
+
+    (tmp_path / "map.key").write_bytes(Fernet.generate_key())
+    reidentification.append(
+        tmp_path / "map", {("uid", "1.2.3", "2.25.1")}, reidentification.cipher(tmp_path / "map.key")
+    )
+    with (tmp_path / "map").open("ab") as file:
+        file.write(b"cut short")
+    with pytest.raises(MetadataError, match="line 2"):
+        list(reidentification.read(tmp_path / "map", tmp_path / "map.key"))

@@ -23,6 +23,7 @@ from bulkedit import plans
 from bulkedit.client.responses import CallState, outcome_of
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import json_text
+from bulkedit.plans import merge
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
@@ -433,3 +434,14 @@ def test_400_edits_on_100_image_sets_are_100_calls() -> None:
     ]
     rows = rows_of([edit | {"force": False, "version": None} for edit in edits], ids, list(range(100)) * 4)
     assert plan_of(rows).calls.height == 100
+
+
+def test_a_search_that_is_ended_early_still_holds_every_word_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(22)  # of which the greedy sequence is longer
+    words = {tuple(rng.choice((False, True)) for _ in range(rng.randint(1, 9))) for _ in range(12)}
+    shortest = merge.supersequence(words)
+    monkeypatch.setattr(merge, "_EXACT_STATES", 1)
+    greedy = merge.supersequence(words)
+    assert len(greedy) > len(shortest)
+    for word in words:
+        assert [greedy[place] for place in merge.embedding(word, greedy)] == list(word)
