@@ -10,6 +10,8 @@ WHEEL = dist/bulkedit-$$($(BIN)/python -m hatchling version)
 CLEAN := build/clean
 # without byte code, each process compiles all modules again: a third of the tests' CPU time
 unexport PYTHONDONTWRITEBYTECODE
+# threads that wait for work cost more than they save on frames of a few rows, with a process a core
+test test-all: export POLARS_MAX_THREADS = 1
 
 .PHONY: demo test test-all test-times clients coverage lint types check docs pictures wheel sbom lock clean
 
@@ -17,7 +19,7 @@ demo: $(VENV)/.package
 	$(BIN)/bulkedit demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile --quiet
+	$(BIN)/python -m pytest -n 4 --dist loadfile --quiet
 
 # With the long forms of tests that have a short one. They play new random scenarios, and name those that fail.
 test-all: $(VENV)/.dev

@@ -55,6 +55,7 @@ def test_growth_prints_a_row_for_each_size_and_the_slopes(tmp_path: Path) -> Non
     assert re.search(r"per tenfold of calls: time per call [+-][\d.]+% \(CPU\), memory [+-][\d.]+%", text)
 
 
+@pytest.mark.slow
 def test_bulkedit_leaves_nothing_over_with_a_quarter_of_the_calls(tmp_path: Path) -> None:
     text = run("against_clients", tmp_path / "plot.png")
     (_, _, calls, _, throttled, left, _, _), (_, _, theirs, *_) = (

@@ -131,7 +131,7 @@ LISTS: Final = [
     _list("jsonl.gz: one endless line", files.endless_object, files.jsonl_gz, _MUCH, slow=True),
     _list("csv: blank lines", files.blank_lines, files.csv, "more than 40,000 blank lines"),
     _list("csv: 1,000,000 columns", files.columns, files.csv, "more than 6,000 columns"),
-    _list("csv: 270 rows of 6,000 empty cells", files.few_empty_cells, files.csv, "270 rows of 270"),
+    _list("csv: 270 rows of 6,000 empty cells", files.few_empty_cells, files.csv, "270 rows of 270", slow=True),
     _list("csv: 2,700 rows of 6,000 empty cells", files.empty_cells, files.csv, "2,700 rows of 2,700", slow=True),
     _list("jsonl: nested 200,000 deep", files.nested_line, files.jsonl, "nested too deep"),
     _list("jsonl: 5,900 keys, one a line", files.keys, files.jsonl, "few common keys", slow=True),
@@ -139,13 +139,13 @@ LISTS: Final = [
     _list("parquet: a cell of 30 kB in 1,000,000 rows", files.shared_cell, files.records, _MANY, slow=True),
     _list("parquet: pages of 40 MB, declared as 1 B", files.large_pages, files.records, _MUCH),
     _list("parquet: one row 500,000,000 times", files.equal_records, files.records, _MANY),
-    _list("xlsx: 200,000 cells share 30 kB", files.shared_text, files.workbook, _MUCH),
+    _list("xlsx: 200,000 cells share 30 kB", files.shared_text, files.workbook, _MUCH, slow=True),
     _list("xlsx: a cell at XFD1048576", files.far_cell, files.workbook, "nearly all of them are empty"),
     _list(
         "xlsx: the same in other XML", files.other_far_cell, files.workbook, "nearly all of them are empty", slow=True
     ),
     _list("xlsx: a sheet of 2 GB", files.large_sheet, files.workbook, _MUCH),
-    _list("xlsx: the same, declared as 300 B", files.lying_sheet, files.workbook, _MUCH),
+    _list("xlsx: the same, declared as 300 B", files.lying_sheet, files.workbook, _MUCH, slow=True),
     _list("xlsx: shared texts of 2 GB", files.large_texts, files.workbook, _MUCH, slow=True),
 ]
 
@@ -182,7 +182,13 @@ _ENDLESS: Final = Answer(ENDLESS, endless=True)
 ANSWERS: Final = [
     _answer("answer: a megabyte of gzip", "getImageSetMetadata", Answer(_gigabyte()), _LARGE, slow=True),
     _answer("answer: endless metadata", "getImageSetMetadata", _ENDLESS, _LARGE),
-    _answer("answer: metadata nested 200,000 deep", "getImageSetMetadata", Answer(files.DEEP), "unreadable answer"),
+    _answer(
+        "answer: metadata nested 200,000 deep",
+        "getImageSetMetadata",
+        Answer(files.DEEP),
+        "unreadable answer",
+        slow=True,
+    ),
     _answer("answer: endless body", _DATASTORE, _ENDLESS, _LARGE, slow=True),
     _answer("answer: endless error", _DATASTORE, Answer(ENDLESS, 500, endless=True), _LARGE, slow=True),
     _answer("answer: JSON nested 200,000 deep", _DATASTORE, Answer(files.DEEP), "unreadable answer", slow=True),

@@ -163,8 +163,8 @@ class TestAskingFirst:
         ("answer", "exit_code", "said", "applied"),
         [
             ("y\n", 0, "Run r", 3),
-            pytest.param("n\n", 0, "Nothing was sent.", 0, marks=pytest.mark.slow),
-            ("\n", 0, "Nothing was sent.", 0),
+            ("n\n", 0, "Nothing was sent.", 0),
+            pytest.param("\n", 0, "Nothing was sent.", 0, marks=pytest.mark.slow),
             pytest.param("\x04", 130, "Interrupted.", 0, marks=pytest.mark.slow),
             ("\x03", 130, "Interrupted.", 0),
         ],

@@ -66,7 +66,10 @@ def test_a_runs_endpoint_on_this_machine_is_followed_and_said(
 
 @pytest.mark.parametrize(
     ("answer", "said", "code"),
-    [("n\n", "Nothing was sent.", 0), ("y\n", "contains a user name or a password", 2)],
+    [
+        ("n\n", "Nothing was sent.", 0),
+        pytest.param("y\n", "contains a user name or a password", 2, marks=pytest.mark.slow),
+    ],
     ids=["no", "yes"],
 )
 def test_on_a_terminal_a_person_is_asked(shell: Shell, edits: Path, answer: str, said: str, code: int) -> None:

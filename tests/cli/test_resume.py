@@ -95,7 +95,9 @@ class TestKill:
 
 
 class TestSignals:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda x: x.name)
+    @pytest.mark.parametrize(
+        "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda x: x.name
+    )
     def test_the_first_signal_sends_nothing_new_and_waits_for_what_is_under_way(
         self, held: Shell, number: signal.Signals
     ) -> None:

@@ -122,6 +122,7 @@ class TestCodes:
             assert text.strip()
             assert not STYLE.search(text)
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("run")
     def test_no_color_leaves_no_style_in_what_is_redrawn(self, shell: Shell) -> None:
         text = on_terminal(

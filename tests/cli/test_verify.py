@@ -317,7 +317,7 @@ class TestArchived:
 
     @pytest.mark.parametrize(
         ("answer", "said", "code"),
-        [("y\n", "3/3 image sets", 0), ("n\n", "To read them:", 5)],
+        [("y\n", "3/3 image sets", 0), pytest.param("n\n", "To read them:", 5, marks=pytest.mark.slow)],
         ids=["yes", "no"],
     )
     def test_on_a_terminal_it_asks(self, shell: Shell, archived: str, answer: str, said: str, code: int) -> None:

@@ -119,7 +119,9 @@ def test_killed_again_and_again_it_comes_out_the_same(slow: Emulator, tmp_path: 
     assert uninterrupted.height == 620
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM], ids=lambda number: number.name
+)
 def test_a_signal_keeps_what_came_and_says_how_to_go_on(slow: Emulator, tmp_path: Path, number: int) -> None:
     fill(slow, 520)
     path = tmp_path / "my snapshots" / "i.parquet"

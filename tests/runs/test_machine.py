@@ -319,7 +319,7 @@ PHASES = [Phase.explicit, Phase.generate, Phase.target, Phase.shrink]
 
 
 def test_nothing_is_lost_and_nothing_done_twice_whatever_happens() -> None:
-    run_machine(examples=25, steps=10)
+    run_machine(examples=18, steps=10)
 
 
 @pytest.mark.slow

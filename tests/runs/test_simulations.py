@@ -32,7 +32,6 @@ OFTEN = [
     Scenario(rate=0.25, burst=1),
     Scenario(rate=1, burst=2, latency_s=0.02, completion_s=0.2),
     Scenario(rate=1, burst=2, latency_s=1.0),
-    Scenario(rate=5, burst=10),
 ]
 SELDOM = [scenario for scenario in STEADY if scenario not in OFTEN]
 

@@ -101,6 +101,7 @@ async def test_apply_sends_nothing_to_a_server_that_does_not(shown: Certificate,
     assert again.exit_code == 0, again.stderr
 
 
+@pytest.mark.slow  # tests/wire/test_settings.py holds the same without a process
 async def test_a_certificate_of_this_side_is_an_option(shell: Shell, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.client()
