@@ -8,6 +8,7 @@ versions of the documentation are predefined: ``2025`` (the pages of mid-2025) a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import typing
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ class ServiceProfile:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}")
 
 
+@functools.cache
 def switches() -> dict[str, tuple[str, ...]]:
     """The choices of each switch by name; a switch that is a number has an empty tuple."""
     hints = typing.get_type_hints(ServiceProfile)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SELDOM = {Point.AFTER_ANSWER, Point.RANDOM}  # between others, and met by the others at length
+
+
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """Over a service whose updates take a while, so that there is an unlock to wait for."""
@@ -27,7 +30,14 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         yield Shell(tmp_path, emulator)
 
 
-@pytest.mark.parametrize("point", [point for point in Point if point is not Point.WRITE])
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, marks=pytest.mark.slow if point in SELDOM else ())
+        for point in Point
+        if point is not Point.WRITE
+    ],
+)
 def test_a_run_that_is_killed_anywhere_is_finished_by_a_resume_and_nothing_is_done_twice(
     shell: Shell, point: Point
 ) -> None:

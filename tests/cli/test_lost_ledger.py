@@ -136,7 +136,7 @@ def test_of_a_finished_run_it_is_told_and_with_the_option_nothing_is_sent(
 class TestKilled:
     @pytest.mark.parametrize(
         "lose",
-        [missing, without_anything, pytest.param(copied, marks=pytest.mark.slow)],
+        [pytest.param(missing, marks=pytest.mark.slow), without_anything, pytest.param(copied, marks=pytest.mark.slow)],
         ids=lambda lose: lose.__name__,
     )
     def test_no_edit_is_made_twice_and_all_are_made(
@@ -150,7 +150,9 @@ class TestKilled:
         assert [shell.stored(one) for one in killed] == [(2, f"T{i}") for i in range(COUNT)]
         assert len(shell.accepted()) == COUNT
 
-    @pytest.mark.parametrize("way", ["lost", pytest.param("cut", marks=pytest.mark.slow), "flipped"])
+    @pytest.mark.parametrize(
+        "way", ["lost", *(pytest.param(way, marks=pytest.mark.slow) for way in ("cut", "flipped"))]
+    )
     def test_a_log_that_is_not_as_it_was_is_told(self, shell: Shell, killed: list[str], way: str) -> None:
         log = shell.folder / "r/ledger.sqlite-wal"
         if way == "lost":

@@ -131,6 +131,7 @@ class TestCodes:
         assert not STYLE.search(text)
         assert "10/10 calls" in text
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("run")
     def test_a_dumb_terminal_is_sent_lines_and_nothing_else(self, shell: Shell) -> None:
         others = ["apply", "--help"], ["apply", "p", "--yes", "--run", "s"], ["status", "r", "--watch"]

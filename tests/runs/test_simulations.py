@@ -104,6 +104,7 @@ def test_a_quota_of_one_request_is_shared_without_luck(seed: int) -> None:
     hold_changing(simulate(Scenario(rate=0.25, burst=1, tenant=0.5, seed=seed)))
 
 
+@pytest.mark.slow
 def test_reads_are_named_where_they_are_the_bottleneck() -> None:
     result = simulate(Scenario(rate=1000, burst=1000, completion_s=0.2, calls=1500))
     assert result.ended.limited_by is WaitReason.READS
