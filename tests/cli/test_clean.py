@@ -103,7 +103,7 @@ def drafts(shell: Shell) -> list[Path]:
     return list(drafts_under(shell.folder))
 
 
-SELDOM = {"bad rows", "results"}  # they write as a plan does
+SELDOM = {"bad rows", "results", "run"}  # they write as a plan does
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ class TestProgress:
             assert printable(result.stdout + result.stderr)
             assert [line for line in result.stdout.splitlines() if line != line.rstrip()] == []
 
+    @pytest.mark.slow
     def test_on_a_terminal_the_line_is_redrawn(self, shell: Shell) -> None:
         from tests.cli.test_apply import on_terminal
 

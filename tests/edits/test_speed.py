@@ -66,7 +66,7 @@ def test_reading_ten_times_the_rows_takes_no_more_steps_of_python(list_of: Calla
     assert many < few * 1.2
 
 
-@pytest.mark.parametrize("format_", ["csv", "parquet"])
+@pytest.mark.parametrize("format_", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_a_million_rows_take_some_times_what_polars_takes_for_the_bare_file(format_: str, tmp_path: Path) -> None:
     file = tmp_path / f"edits.{format_}"
     frame = tidy(MILLION)

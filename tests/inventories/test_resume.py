@@ -80,7 +80,7 @@ async def _whole(path: Path) -> pl.DataFrame:
     return snapshot.scan().collect()
 
 
-@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.slow)])
 async def test_a_process_that_dies_at_any_step_leaves_what_the_next_one_needs(stride: int, tmp_path: Path) -> None:
     whole = await _whole(tmp_path / "whole.parquet")
     deaths = 0
