@@ -122,19 +122,15 @@ def some_row(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(st.lists(some_row(), min_size=1, max_size=7))
 def test_exactly_the_lists_that_take_a_study_apart_are_told(rows: Rows) -> None:
-    """Held against a dictionary an image set; what older versions hold is what there was at first."""
+    """Compared with a dictionary for each image set, in the order of the planned calls; older versions are empty."""
     plan = made(rows, ABOUT, OFF, contradictions=LAST)
     assume(not plan.set_aside.height)
-    stored: list[dict[str, str]] = [{}, {}, {}]
-    in_order = sorted(enumerate(rows), key=lambda pair: (pair[1].get("version") is None, pair[0]))
-    for one, now in enumerate(stored):
-        # a row of another image set that names a version comes after those that name one of this
-        mine = [(n, r) for n, r in in_order if r["key"] == image_set(0, one) and r.get("version")]
-        others = [(n, r) for n, r in in_order if (n, r) not in mine]
-        for _, asked in [*mine, *others]:
-            if asked["action"] == "revert" and asked["key"] == image_set(0, one):
-                now.clear()
-            elif asked["action"] == "set" and (asked["key"] == image_set(0, one) or asked["study_wide"]):
-                now[asked["attribute"]] = asked["value"]
-    differ = any(now != stored[0] for now in stored)
+    stored: dict[str, dict[str, str]] = {image_set(0, one): {} for one in range(3)}
+    for edit in plan.edits.sort("call", "edit").iter_rows(named=True):
+        if edit["action"] == "revert":
+            stored[edit["image_set_id"]].clear()
+        for key in stored if edit["study_wide"] else (edit["image_set_id"],):
+            if edit["action"] == "set":
+                stored[key][edit["attribute"]] = edit["value"]
+    differ = any(now != stored[image_set(0, 0)] for now in stored.values())
     assert bool(plans.inconsistent_studies_of(plan.edits, ABOUT).drop_nulls("attribute").height) == differ
