@@ -171,13 +171,14 @@ def load(folder: Path, *, whole: bool = True) -> Run:
 
 def _other_version(about: JsonObject, folder: Path) -> UsageError:
     """The error for a run of a version with other column names, which this version cannot read."""
-    tool = re.fullmatch(r"bulkedit (\d{1,4}\.\d{1,4}\.\d{1,4})", str(about.get("tool")))
-    version = tool[1] if tool else "VERSION"
+    tool = re.fullmatch(r"bulkedit \d{1,4}\.\d{1,4}\.\d{1,4}", str(about.get("tool")))
+    other = tool[0] if tool else "another version of bulkedit"
     return UsageError(
-        f"this run was made by {tool[0] if tool else 'another version of bulkedit'}, and this is {__version__}.",
+        f"this run was made by {other}, and this is {__version__}.",
         where=str(folder),
         likely="bulkedit was updated after the run began. The columns of its plan and ledger have other names.",
-        hint=f"Nothing was sent. Use that version: uvx 'bulkedit=={version}' status {shell_word(folder)}",
+        hint=f"Nothing was sent. Install {other} in a virtual environment of its own, and type there: "
+        f"bulkedit status {shell_word(folder)}",
     )
 
 

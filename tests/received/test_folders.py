@@ -416,7 +416,10 @@ def test_a_run_of_bulkedit_0_1_is_refused_with_the_version_to_use(shell: Shell) 
     about.write_text(json.dumps(json.loads(about.read_text()) | {"format": 1, "tool": "bulkedit 0.1.0"}))
     for words in OF_RUN.values():
         refused(shell, words, "made by bulkedit 0.1.0, and this is", EXIT_USAGE)
-    assert "uvx 'bulkedit==0.1.0' status r" in shell.run("status", "r").stderr
+    assert (
+        "Install bulkedit 0.1.0 in a virtual environment of its own, and type there: bulkedit status r"
+        in shell.run("status", "r").stderr
+    )
 
 
 def test_a_ledger_of_bulkedit_0_1_is_refused(shell: Shell) -> None:
