@@ -198,7 +198,8 @@ def _split_at_barriers(wide: pl.DataFrame, barriers: pl.DataFrame, mode: StudyWi
     between = between.select("study", "edit", ended=pl.int_range(1, pl.len() + 1).over("study"))
     whole = pl.lit(mode is StudyWide.ON) | pl.col("study_wide").all().over("chain")
     ended = pl.when(whole & pl.col("own").is_null()).then(pl.col("ended")).fill_null(0)
-    wide = wide.sort("edit").join_asof(between, on="edit", by="study").with_columns(ended=ended)
+    # both are sorted, which polars cannot check by group: it would warn on stderr
+    wide = wide.sort("edit").join_asof(between, on="edit", by="study", check_sortedness=False).with_columns(ended=ended)
     chains = wide.select("chain", "ended").unique().with_row_index("of_stretch")
     return wide.join(chains, on=["chain", "ended"]).with_columns(chain="of_stretch").drop("ended", "of_stretch")
 
