@@ -1,0 +1,70 @@
+"""What the data store answers before a run begins, and a file for messages that cannot be written."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkedit.client.responses import Datastore, Lost, Refusal, Refused
+from bulkedit.emulator import DEFAULT_DATASTORE_ID
+from bulkedit.errors import AccessError, CredentialsError, DatastoreError, EndpointError, UsageError
+from bulkedit.runs import folder
+from bulkedit.runs.start import engine_of, require_datastore
+from tests.runs.factories import PassThroughClient, planned
+from tests.runs.killable import DirectClient, emulated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bulkedit.errors import BulkeditError
+
+
+class Answering(PassThroughClient):
+    """A client whose data store gives one answer."""
+
+    def __init__(self, answer: Datastore | Refused | Lost) -> None:
+        super().__init__(DirectClient(emulated()))
+        self._answer = answer
+
+    async def get_datastore(self) -> Datastore | Refused | Lost:
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (Refused(Refusal.UNKNOWN, "HTTP 404"), EndpointError, "the endpoint refused GetDatastore (HTTP 404)."),
+        (Refused(Refusal.NOT_FOUND, "N"), DatastoreError, "does not exist in this account and region (N)."),
+        (Refused(Refusal.ACCESS_DENIED, "A"), AccessError, "AWS does not let these credentials read data store d (A)."),
+        (Refused(Refusal.CREDENTIALS, "E"), CredentialsError, "E"),
+        (Lost("HTTP 500"), EndpointError, "the service could not be reached (HTTP 500)."),
+        (Datastore("d", "CREATING"), DatastoreError, "is CREATING, not ACTIVE."),
+    ],
+    ids=["unknown", "missing", "denied", "expired", "lost", "creating"],
+)
+async def test_each_answer_that_lets_no_call_succeed_is_an_error(
+    answer: Datastore | Refused | Lost, error: type[BulkeditError], words: str
+) -> None:
+    with pytest.raises(error) as caught:
+        await require_datastore(Answering(answer), "d")
+    assert words in caught.value.what
+
+
+async def test_a_data_store_that_only_throttles_lets_the_run_begin() -> None:
+    await require_datastore(Answering(Refused(Refusal.THROTTLED, "T")), "d")
+    await require_datastore(Answering(Datastore("d", "ACTIVE")), "d")
+
+
+async def test_a_file_for_messages_that_cannot_be_written_stops_the_run_before_its_first_request(
+    tmp_path: Path,
+) -> None:
+    plan = planned(tmp_path / "plan", DEFAULT_DATASTORE_ID, [])
+    settings: folder.RunSettings = {"connection": {}, "options": {"include_values": True}}
+    run = folder.create(tmp_path / "r", plan, settings, datetime.now(UTC))
+    shutil.rmtree(run.folder / "plan")
+    with pytest.raises(UsageError, match="the file for messages cannot be written"):
+        async with engine_of(run, Answering(Lost("not to be asked"))):
+            pass
