@@ -36,7 +36,10 @@ def audited(server: Emulated, plan: SavedPlan, folder: Path, *faults: tuple[str,
     server.faults.clear()
     for action, one, skip in faults:
         kind = FaultKind.CONFLICT if action == LIST else FaultKind.DENIED
-        server.faults.add([Fault(kind=kind, action=action, image_set_id=one, skip=skip)], now=server.now())
+        server.faults.add(
+            [Fault(kind=kind, action=action, image_set_id=one, skip=skip, times=10 if action == LIST else 1)],
+            now=server.now(),
+        )
     with in_place():
         return run_virtual(check(Run(folder, plan, about), DirectClient(server), rates=FAST_READS))
 
