@@ -52,11 +52,6 @@ class FreeTexts:
             else:
                 self.omitted += 1
 
-    @property
-    def attributes(self) -> int:
-        """Number of attributes with unchanged texts."""
-        return len(self._counts)
-
     def frame(self) -> pl.DataFrame:
         """Columns `SURVIVORS`, sorted by attribute, the most frequent first."""
         rows = [

@@ -1,6 +1,6 @@
 """Verify a run: read its image sets, compare them with every applied edit, and list the differences."""
 
-from bulkedit.after.verify.folder import DIFFERENCES, KEPT, Verification, load, verifications
+from bulkedit.after.verify.folder import DIFFERENCES, KEPT, Verification, load
 from bulkedit.after.verify.job import VerifyProgress, verify
 from bulkedit.edits.compare import Difference
 
@@ -11,6 +11,5 @@ __all__ = [
     "Verification",
     "VerifyProgress",
     "load",
-    "verifications",
     "verify",
 ]

@@ -23,7 +23,6 @@ from bulkedit.edits.result_files import guarded
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from bulkedit._json import JsonObject
@@ -279,13 +278,6 @@ def load(folder: Path) -> Verification:
         raise UsageError("this is not the folder of a finished verification.", where=str(folder))
     received.require(result, dict.fromkeys(("differences", "image_sets"), (int,)), str(folder / _RESULT))
     return Verification(folder, cast("VerificationSummary", result))
-
-
-def verifications(run: Run) -> Iterable[Verification]:
-    """The finished verifications of a run, oldest first."""
-    for folder in received.subfolders(run.folder / FOLDER):
-        if received.there(folder / _RESULT):
-            yield load(folder)
 
 
 def _read(path: Path) -> JsonObject | None:
