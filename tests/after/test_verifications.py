@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from bulkedit.after.verify.folder import DIFFERENCES, VerifyFolder, load
-from bulkedit.errors import ReceivedError
+from bulkedit.after.verify.folder import DIFFERENCES, Counts, VerifyFolder, load
+from bulkedit.after.verify.job import VerifyProgress
+from bulkedit.errors import ReceivedError, UsageError
+from bulkedit.options.verify import VerifyOptions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bulkedit._json import JsonObject
     from bulkedit.after.verify.folder import CheckedLine, VerificationAbout
 
@@ -63,3 +65,46 @@ def test_numbers_that_are_none_are_not_those_of_a_verification(tmp_path: Path) -
     (tmp_path / "verification.json").write_text('{"differences": "none", "image_sets": 1}')
     with pytest.raises(ReceivedError, match="differences is text"):
         load(tmp_path)
+
+
+def test_an_interrupted_verification_without_a_whole_line_starts_at_its_first_image_set(tmp_path: Path) -> None:
+    """Its process ended before it had read an image set, or while it wrote the first line."""
+    options = VerifyOptions(seed=7)
+    run: Any = SimpleNamespace(folder=tmp_path)
+    begun = VerifyFolder.open(run, "a", options, 3)
+    assert VerifyFolder.open(run, "b", options, 3).folder == begun.folder
+    assert not (begun.folder / "progress.jsonl").exists()
+    (begun.folder / "progress.jsonl").write_text('{"image_set_id": "a"')
+    again = VerifyFolder.open(run, "c", options, 3)
+    assert (again.folder, again.done, again.counts.matching) == (begun.folder, set(), 0)
+
+
+def test_a_kept_line_is_counted_again_if_its_differences_are_whole(tmp_path: Path) -> None:
+    options, run = VerifyOptions(seed=7), cast("Any", SimpleNamespace(folder=tmp_path))
+    begun = VerifyFolder.open(run, "a", options, 3)
+    begun.add(line("a", "run"))
+    begun.close()
+    again = VerifyFolder.open(run, "b", options, 3)
+    assert (again.done, again.counts) == ({"a"}, begun.counts)
+    progress = begun.folder / "progress.jsonl"
+    good = json.dumps({**line("a"), "differences": [{"origin": "run"}]})
+    for damaged, problem in (('{"origin": 1}', "origin"), ("{}", "origin"), ("1", "a difference")):
+        progress.write_text(good.replace('{"origin": "run"}', damaged) + "\n")
+        with pytest.raises(ReceivedError, match=problem):
+            VerifyFolder.open(run, "c", options, 3)
+
+
+def test_a_verification_of_no_image_set_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "begun.json").write_text("{}")
+    made = VerifyFolder(tmp_path, seed=7).finish(ABOUT, history=True)
+    assert (made.differences().collect().height, made.kept().collect().height) == (0, 0)
+
+
+def test_a_folder_without_a_result_is_no_verification(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not the folder of a finished verification"):
+        load(tmp_path)
+
+
+def test_image_sets_left_are_the_archived_and_the_unread() -> None:
+    progress = VerifyProgress(5, 5, Path(), 7, Counts(), archived=["a"], unread={"locked": 2, "AccessDenied": 1})
+    assert progress.left == 4

@@ -172,6 +172,9 @@ def test_a_hundred_levels_are_no_matter() -> None:
 def test_a_document_of_another_shape_is_read_as_far_as_it_goes(broken: dict[str, Any]) -> None:
     assert scan(broken, broken) == []
     assert scan(document(), broken) == []
+    references = References()
+    references.add("a", document(), broken)
+    assert references.closure().uids == 0
 
 
 def test_findings_hold_no_value() -> None:
@@ -249,3 +252,39 @@ def test_a_check_adds_up_what_it_finds() -> None:
     ]
     assert check.risks().rows() == [("a", "BurnedInAnnotation says YES")]
     assert check.closure().parted == 0
+
+
+def test_findings_and_references_are_packed_every_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, packed = AuditCounters(), AuditCounters()
+    add_three(whole)
+    monkeypatch.setattr("bulkedit.audits.check._CHUNK", 1)
+    monkeypatch.setattr("bulkedit.audits.references._CHUNK", 1)
+    add_three(packed)
+    assert (packed._waiting, packed._references._new) == ([], [])
+    assert packed.findings().height == 2
+    assert packed.findings().equals(whole.findings())
+    assert packed.closure() == whole.closure()
+
+
+def add_three(check: AuditCounters) -> None:
+    check.add("a", document(), clean())
+    for one in ("b", "c"):
+        check.add(one, document(), clean(ImageComments="RIVERA"))
+
+
+def test_further_texts_of_an_attribute_are_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulkedit.audits.texts._MOST", 1)
+    texts = FreeTexts()
+    for words in ("ONE", "TWO", "ONE", "THREE"):
+        texts.add(document(ImageComments=words), clean(ImageComments=words))
+    frame = texts.frame().filter(path="ImageComments")
+    assert (frame.select("value", "image_sets").rows(), texts.omitted) == ([("ONE", 2)], 2)
+
+
+def test_features_by_which_a_face_can_be_known_are_a_risk() -> None:
+    assert risks(document(RecognizableVisualFeatures="yes ")) == {Risk.RECOGNIZABLE}
+    assert risks(document(RecognizableVisualFeatures="NO")) == set()
+
+
+def test_a_private_text_that_only_looks_like_base64_is_read_as_it_is() -> None:
+    assert scan(document(), clean(**{"00091001": "no Base64 = a text"})) == []

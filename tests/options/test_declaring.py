@@ -11,7 +11,7 @@ from bulkedit.cli._parameters import TAKEN, ApplyCommand, PlanCommand
 from bulkedit.dicom.dictionary import RULES
 from bulkedit.edits.files import FORMATS
 from bulkedit.errors import UsageError, worded
-from bulkedit.options.declaring import Option, all_declared, declared, made
+from bulkedit.options.declaring import Argument, Option, all_declared, declared, made
 from bulkedit.options.listing import ListFormat, ListOptions
 from bulkedit.options.running import Halt, OnConflict, RunOptions
 from bulkedit.options.shared import ServiceVersion
@@ -91,3 +91,11 @@ def test_an_error_names_the_field() -> None:
 def test_texts_for_the_library_are_worded_as_flags(text: str, told: str) -> None:
     flags = {name: one.flags[0] for name, one in APPLY.items()}
     assert worded(text, flags) == told
+
+
+def test_an_argument_has_no_environment_variable() -> None:
+    arguments = [
+        one for kind in TAKEN.values() for one in all_declared(kind).values() if isinstance(one.declaration, Argument)
+    ]
+    assert arguments
+    assert not any(one.variables for one in arguments)
