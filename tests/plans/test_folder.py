@@ -106,3 +106,19 @@ def test_longer_lanes_come_first() -> None:
     rows = [row(IDS[0], "PatientName", "A"), *(row(IDS[1], "PatientName", f"{n}") for n in range(3))]
     plan = plans.make(frame(rows), settings)
     assert plan.calls["image_set_id"].to_list() == [IDS[1]] * 3 + [IDS[0]]
+
+
+def test_a_file_that_is_not_parquet_is_refused_though_its_digest_is_right(saved: plans.SavedPlan) -> None:
+    (saved.folder / "edits.parquet").write_text("no Parquet")
+    manifest = json.loads((saved.folder / "manifest.json").read_text())
+    manifest["files"]["edits.parquet"]["sha256"] = sha256_of(saved.folder / "edits.parquet")
+    (saved.folder / "manifest.json").write_text(json.dumps(manifest | {"digest": digest_of(manifest)}))
+    with pytest.raises(PlanError, match=r"edits\.parquet is not a Parquet file"):
+        plans.load(saved.folder)
+
+
+def test_a_file_that_changes_between_loading_and_copying_is_stale(saved: plans.SavedPlan) -> None:
+    with (saved.folder / "edits.parquet").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(StalePlanError, match=r"edits\.parquet has changed since the plan was loaded"):
+        plans.copy(saved, saved.folder.with_name("copy"))

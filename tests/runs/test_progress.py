@@ -47,6 +47,10 @@ def test_a_run_that_is_done_has_no_time_left() -> None:
     assert replace(NUMBERS, completed=1000).seconds_left == 0.0
 
 
+def test_without_a_rate_the_time_left_is_unknown() -> None:
+    assert replace(NUMBERS, per_second=0.0, quota_per_second=0.0).seconds_left is None
+
+
 def test_the_line_says_it() -> None:
     assert " · ".join(parts(NUMBERS)) == (
         "400/1,000 calls · 1,600 edits applied · 2 rejected · 5 in flight · 0.50/s of 1.00/s · 1.2% throttled · "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from bulkedit.client.responses import Accepted, CallState, ImageSet, ImageSetState, Lost, Refusal, Refused
 from bulkedit.runs import transitions
-from bulkedit.runs.copy_transitions import COPIES, DELETIONS
+from bulkedit.runs.copy_transitions import COPIES, DELETIONS, of_changed, of_made
 from bulkedit.runs.transitions import CALLS, OPEN, A, CallAction, CallEvent, E, Machine, S, TransitionTable
 
 TABLES = [CALLS, COPIES, DELETIONS]
@@ -268,6 +269,27 @@ def test_what_a_failure_comes_to(event: CallEvent, state: CallState, facts: str,
 def test_attempts_that_are_used_up_are_an_event_of_their_own() -> None:
     spent = [transitions.of_exhaustion(event) for event in (E.READ_LOST, E.FAILED_SERVICE, E.AT_EXPECTED)]
     assert spent == [E.READS_EXHAUSTED, E.EXHAUSTED_BY_FAILURES, E.EXHAUSTED]
+
+
+@pytest.mark.parametrize(
+    ("found", "event"),
+    [
+        (image_set(2, ImageSetState.DELETED), E.COPY_GONE),
+        (image_set(2, ImageSetState.LOCKED), E.COPY_LOCKED),
+        (replace(image_set(2), primary=False), E.DIFFERENT),
+        (replace(image_set(2), primary=True), E.COPY_ENDED),
+        (image_set(2), E.COPY_ENDED),
+    ],
+    ids=["deleted", "locked", "not promoted", "promoted", "not said"],
+)
+def test_what_a_poll_of_a_promoted_copy_shows(found: ImageSet, event: CallEvent) -> None:
+    assert of_made(found, promoted=True) is event
+
+
+def test_an_accepted_copy_that_differs_ends_the_call() -> None:
+    facts = {"moved": True, "may_follow": True}
+    assert of_changed(E.DIFFERENT, COPIES, S.ACCEPTED, **facts) is E.KEEP_OUT
+    assert of_changed(E.DIFFERENT, COPIES, S.OUTCOME_UNKNOWN, **facts) is E.DIFFERENT
 
 
 # the tables as documentation
