@@ -141,8 +141,8 @@ class Body(Protocol):
 async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
     """Open a client; connections are reused until the context ends.
 
-    Raises UsageError for an unknown profile, a missing region or an unusable endpoint, and CredentialsError if no
-    credentials are found or AWS gives none.
+    Raises UsageError for an unknown profile, a missing or invalid region, an unusable endpoint or another setting that
+    the SDK does not accept, and CredentialsError if no credentials are found or AWS gives none.
     """
     if connection.endpoint_url is not None:
         check_endpoint(connection.endpoint_url, connection.endpoint_from, allow_http=connection.allow_http)
@@ -189,11 +189,17 @@ def _explained() -> Iterator[None]:
         raise UsageError(
             "no AWS region is set.", hint="Give one, for example: --region us-east-1 (or set AWS_REGION)."
         ) from error
-    except ValueError as error:
-        if "endpoint" not in str(error):
-            raise
+    except boto.InvalidRegionError as error:
+        raise UsageError("the name of the AWS region is not valid.", hint="Write it like this: us-east-1") from error
+    except (boto.BotoCoreError, ValueError) as error:
+        if str(error).startswith(_INVALID_ENDPOINT):
+            raise UsageError(
+                "--endpoint-url is not a valid URL.", hint="Write it as http://127.0.0.1:8086 or https://host."
+            ) from error
         raise UsageError(
-            "--endpoint-url is not a valid URL.", hint="Write it as http://127.0.0.1:8086 or https://host."
+            f"the AWS SDK does not accept one of its settings ({type(error).__name__}).",
+            likely="A variable AWS_… or ~/.aws/config has a value that the SDK does not know.",
+            hint="Compare them with the SDK's reference of settings, or remove them.",
         ) from error
 
 
@@ -261,11 +267,7 @@ class _Chain:
         try:
             async with self._session.client("sts", region_name=self._region, config=config) as sts:
                 found = await sts.get_caller_identity()
-        except (*_NO_ANSWER, boto.ClientError):
-            return None
-        except ValueError as error:  # the configured STS endpoint is not a URL
-            if not str(error).startswith(_INVALID_ENDPOINT):
-                raise
+        except (*_NO_ANSWER, boto.ClientError, ValueError):  # ValueError: the configured STS endpoint is not a URL
             return None
         return _identity(found)
 

@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from botocore.exceptions import ClientError, CredentialRetrievalError
 
 from bulkedit._json import object_in
-from bulkedit.client.aws import AwsClient, connect
+from bulkedit.client import aws_session
+from bulkedit.client.aws import AwsClient, _identity, connect
 from bulkedit.client.aws_session import open_session
 from bulkedit.client.connect import destination_of
 from bulkedit.client.contract import Connection, UpdateRequest
@@ -524,6 +526,67 @@ class TestLostAnswers:
 # -- where the requests go
 
 
+class Unrenewable:
+    """Credentials whose renewal fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def get_frozen_credentials(self) -> None:
+        raise self._error
+
+
+class Source:
+    """Replaces the SDK's chain of credentials, which would read files and call STS."""
+
+    def __init__(self, found: object) -> None:
+        self._found = found
+
+    async def load_credentials(self) -> object:
+        return self._found
+
+
+DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": CANARY}}, "AssumeRole")
+
+
+class TestCredentials:
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (DENIED, "AccessDenied"),
+            (CredentialRetrievalError(provider="role", error_msg=CANARY), "CredentialRetrievalError"),
+        ],
+        ids=["by AWS", "in the SDK"],
+    )
+    async def test_a_renewal_that_fails_is_about_the_credentials_and_sends_nothing(
+        self, emulator: Emulator, client: AwsClient, error: Exception, code: str
+    ) -> None:
+        cast("Any", client)._chain._signer._credentials = Unrenewable(error)
+        assert await client.get_datastore() == Refused(Refusal.CREDENTIALS, code)
+        assert [entry for entry in emulator.journal() if entry.kind == "request"] == []
+
+    @pytest.mark.parametrize("found", [None, Unrenewable(DENIED)], ids=["none", "denied"])
+    async def test_expired_credentials_stay_if_there_are_no_others(
+        self, monkeypatch: pytest.MonkeyPatch, found: object
+    ) -> None:
+        expired = http(403, b"{}", code="ExpiredTokenException")
+        async with answering(expired) as wire, connect(connection(wire.url)) as client:
+            sdk: Any = client._chain._session._session
+            monkeypatch.setattr(sdk, "get_component", lambda _: Source(found))
+            assert await client.update(study_edit(ABSENT)) == Refused(Refusal.CREDENTIALS, "ExpiredTokenException")
+        assert len(wire.requests) == 1
+
+    async def test_an_sts_endpoint_that_is_no_url_leaves_the_identity_unknown(
+        self, monkeypatch: pytest.MonkeyPatch, client: AwsClient
+    ) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "nonsense")
+        assert await client._chain.identity() is None
+
+    @pytest.mark.parametrize("answer", [{}, {"Account": "1"}, {"Arn": "arn:aws:iam::1:user/a"}])
+    def test_an_incomplete_identity_is_unknown(self, answer: dict[str, object]) -> None:
+        assert _identity(answer) is None
+
+
 class TestAddress:
     async def test_no_prefix_is_put_before_the_host_of_another_endpoint(self) -> None:
         # botocore would call runtime-127.0.0.1, which exists nowhere
@@ -597,6 +660,13 @@ class TestModels:
         assert str(tmp_path) in session.get_component("data_loader").search_paths
 
 
+def test_an_sdk_whose_readers_of_credentials_have_changed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # otherwise they would ask for credentials through the SDK's own transport
+    monkeypatch.setattr(aws_session, "AIOHTTPSession", type("Newer", (), {}))
+    with pytest.raises(TypeError, match="container-role"):
+        open_session(connection("http://127.0.0.1:1"))
+
+
 # -- what must be there before anything is sent
 
 
@@ -632,6 +702,28 @@ class TestConnecting:
     async def test_an_endpoint_that_is_no_address_is_a_usage_error(self, text: str) -> None:
         with pytest.raises(UsageError, match="--endpoint-url: the endpoint is not a valid URL"):
             await opened(connection(text))
+
+    @pytest.mark.parametrize("text", ["https://a_b.example", "https://a..b"])
+    async def test_a_host_that_only_the_sdk_refuses_is_a_usage_error(self, text: str) -> None:
+        with pytest.raises(UsageError, match="--endpoint-url is not a valid URL"):
+            await opened(connection(text))
+
+    @pytest.mark.parametrize("region", ["a b", "us-east-1/"])
+    async def test_a_region_with_an_invalid_name_is_a_usage_error(self, region: str) -> None:
+        with pytest.raises(UsageError, match="the name of the AWS region is not valid"):
+            await opened(Connection(datastore_id=DEFAULT_DATASTORE_ID, region=region))
+
+    @pytest.mark.parametrize(
+        ("name", "error"),
+        [("AWS_RETRY_MODE", "InvalidRetryModeError"), ("AWS_METADATA_SERVICE_TIMEOUT", "ValueError")],
+    )
+    async def test_another_setting_that_the_sdk_refuses_is_a_usage_error_without_its_value(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, error: str
+    ) -> None:
+        monkeypatch.setenv(name, CANARY)
+        with pytest.raises(UsageError, match=f"one of its settings \\({error}\\)") as caught:
+            await opened(connection("http://127.0.0.1:1"))
+        assert CANARY not in str(caught.value)
 
     @pytest.mark.parametrize("fault", [ValueError("endpoint"), KeyError("x")], ids=["value", "key"])
     async def test_what_the_caller_raises_is_left_as_it_is(self, emulator: Emulator, fault: Exception) -> None:

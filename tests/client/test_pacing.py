@@ -125,6 +125,12 @@ def test_a_rate_that_is_none_is_refused(text: str) -> None:
         parse_rate(text)
 
 
+@pytest.mark.parametrize(("per_second", "burst"), [(0, 1), (-1, 1), (float("nan"), 1), (1, 0.5)])
+def test_a_rate_without_any_request_is_refused(per_second: float, burst: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        Rate(per_second, burst)
+
+
 def test_the_documented_quota_of_updates_is_one_every_four_seconds() -> None:
     """throttling-limits."""
     assert DOCUMENTED[Operation.UPDATE] == Rate(0.25, 1)
@@ -240,6 +246,10 @@ def test_nothing_goes_through_and_few_ask() -> None:
 @pytest.mark.parametrize("text", ["auto", " auto "])
 def test_auto_is_a_rate(text: str) -> None:
     assert parse_pace(text, Rate(0.25, 1), most="5/s") == Auto(Rate(0.25, 1), most=5.0)
+
+
+def test_an_automatic_rate_is_written_as_it_is_read() -> None:
+    assert str(parse_pace("auto", Rate(0.25, 1))) == "auto"
 
 
 def test_the_most_of_a_rate_that_is_given_is_refused() -> None:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkedit.client.parsing import copied_of, datastore_of, found_of, refusal_of, systemic_error
+from bulkedit.client.parsing import (
+    WRONG_SHAPE,
+    copied_of,
+    datastore_of,
+    found_of,
+    image_set_of,
+    refusal_of,
+    systemic_error,
+)
 from bulkedit.client.responses import Refusal, Refused
 from bulkedit.errors import AccessError, CredentialsError, UntrustedServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DENIED = AccessError("AWS denied access.")
 SYSTEMIC = {
@@ -89,3 +101,18 @@ def test_what_is_no_id_of_an_image_set_is_no_answer() -> None:
 def test_the_status_of_a_data_store_is_one_of_the_model(status: str, kept: str) -> None:
     answer = {"datastoreProperties": {"datastoreId": "0" * 32, "datastoreStatus": status}}
     assert datastore_of(answer).status == kept
+
+
+@pytest.mark.parametrize(
+    ("parse", "answer"),
+    [
+        (copied_of, {"destinationImageSetProperties": "no object"}),
+        (found_of, {"imageSetsMetadataSummaries": {}}),
+        (found_of, {"imageSetsMetadataSummaries": ["no object"]}),
+        (image_set_of, {"imageSetId": "0" * 32, "versionId": "1", "imageSetState": "ACTIVE", "updatedAt": "no date"}),
+    ],
+)
+def test_a_value_of_the_wrong_type_has_the_wrong_shape(parse: Callable[[Any], object], answer: dict[str, Any]) -> None:
+    with pytest.raises(WRONG_SHAPE) as caught:
+        parse(answer)
+    assert caught.type is TypeError

@@ -7,13 +7,14 @@ import gzip
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from botocore.awsrequest import AWSRequest
 
 from bulkedit.client.aws import AwsClient, connect
 from bulkedit.client.contract import Connection, UpdateRequest
 from bulkedit.client.responses import Datastore, Lost, Metadata
-from bulkedit.client.transport import ANSWER_BYTES, METADATA_BYTES, AnswerTooLargeError, Transport
+from bulkedit.client.transport import ANSWER_BYTES, METADATA_BYTES, AnswerTooLargeError, Transport, UnverifiedError
 from tests.wire.servers import DATASTORE, http, serving, streaming
 
 if TYPE_CHECKING:
@@ -104,6 +105,29 @@ async def test_a_body_that_was_read_is_a_stream_for_the_sdk() -> None:
                 b"45",
                 b"",
             ]
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    whole = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n12345"
+    async with serving(answer=whole) as server, Transport(answer_timeout_s=9) as transport:
+        answer = await transport.send(AWSRequest("GET", f"http://127.0.0.1:{server.port}/").prepare())
+    assert await answer.content == b"12345"
+
+
+async def test_a_connection_that_takes_too_long_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def late(*_: object, **__: object) -> None:
+        raise aiohttp.ConnectionTimeoutError
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", late)
+    async with client_of(1) as client:
+        assert await client.get_datastore() == Lost("ConnectTimeoutError")
+
+
+async def test_a_client_certificate_that_cannot_be_read_sends_nothing() -> None:
+    async with serving() as server, Transport(answer_timeout_s=9, client_cert="/none.pem") as transport:
+        with pytest.raises(UnverifiedError, match=r"/none\.pem"):
+            await transport.send(AWSRequest("GET", f"https://127.0.0.1:{server.port}/").prepare())
+    assert server.requests == []
 
 
 async def test_a_transport_can_be_used_again_after_it_was_closed() -> None:

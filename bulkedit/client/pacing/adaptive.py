@@ -106,11 +106,6 @@ class Learner:
         """The best estimate of the quota. Before the first throttle, the current rate."""
         return Rate(min(self._quota or self._rate, self.auto.most), max(1.0, self._burst or 1.0))
 
-    @property
-    def found(self) -> bool:
-        """Whether a throttle has shown the quota yet."""
-        return self._quota is not None
-
     # sending
 
     def wait(self, now: float) -> float:
