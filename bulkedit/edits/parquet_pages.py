@@ -121,14 +121,12 @@ class _Thrift:
         self.at = at
         self._left = most
 
-    def fields(self, depth: int = 0) -> Iterator[tuple[int, int]]:
+    def fields(self) -> Iterator[tuple[int, int]]:
         """Yield number and type of each field of a struct; the caller must read the value."""
         number = 0
         while head := self._byte():
             delta, kind = head >> 4, head & 0xF
             number = number + delta if delta else self._number()
-            if depth > _DEEPEST:
-                raise ValueError("too deep")
             yield number, kind
 
     def items(self, depth: int = 0) -> Iterator[Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkedit.dicom.compare import same_value
 from bulkedit.dicom.dictionary import Level, attribute, why_unfit
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def test_an_attribute_is_known_by_keyword_and_a_private_one_by_its_tag() -> None
         ("Rows", True, "VR US is a whole number"),
         ("Rows", 70_000, "VR US is a whole number from 0 to 65535"),
         ("ImageType", "ORIGINAL", "its VM is 2-n, so its value is an array"),
+        ("ImageType", ["ORIGINAL", "PRIMARY"], None),
+        ("Modality", "X" * 17, "it has 17 characters, and at most 16 are allowed"),
+        ("WaterEquivalentDiameter", 1.5, None),
+        ("WaterEquivalentDiameter", "1.5", "VR FD is a number"),
+        ("WaterEquivalentDiameter", True, "VR FD is a number"),
+        ("PrivateInformation", "QUI=", None),
+        ("PrivateInformation", "QUI", "VR OB is base64 text"),
         ("ReferencedSeriesSequence", [{"SeriesInstanceUID": "1.2"}], None),
         ("ReferencedSeriesSequence", [{"SeriesInstanceUID": 1}], "in SeriesInstanceUID: VR UI is text"),
         ("ReferencedSeriesSequence", [{}, "1.2"], "a sequence is an array of objects"),
@@ -43,3 +51,8 @@ def test_why_a_value_is_not_one_that_the_attribute_can_hold(name: str, value: Js
     assert known is not None
     found = why_unfit(known, value)
     assert found is None if why is None else (found or "").startswith(why)
+
+
+@pytest.mark.parametrize(("stored", "same"), [("A ", True), ("A\0", True), (" A", False), ("B", False)])
+def test_an_unknown_attribute_may_have_the_padding_of_any_vr(stored: str, same: bool) -> None:
+    assert same_value("NoSuchKeyword", stored, "A") is same

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import io
+import json
 import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,16 @@ import pytest
 
 from bulkedit.edits import ReadOptions, read
 from bulkedit.edits.columns import letter, suggestions
+from bulkedit.edits.frame_files import reason_of
 from bulkedit.errors import EXIT_USAGE, EditListError, UsageError
-from tests.edits.lists import A, as_csv, as_parquet, edits, read_text, workbook
+from tests.edits.lists import A, Formula, as_csv, as_parquet, edits, read_text, workbook
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HEAD = "image_set_id,PatientName\n"
 CANARY = "Canary^Carla"
+ZSTD = b"\x28\xb5\x2f\xfd"  # begins a page that is packed with it
 
 
 def error_of(data: str | bytes, **options: Any) -> EditListError:
@@ -39,11 +42,11 @@ def parquet(rows: int = 1, **columns: Any) -> bytes:
     return file.getvalue()
 
 
-def with_sheet(put: bytes | None, instead_of: bytes = b"") -> bytes:
-    """A workbook whose sheet's XML is changed, or taken out."""
+def with_sheet(put: bytes | None, instead_of: bytes = b"", method: int = zipfile.ZIP_STORED) -> bytes:
+    """A workbook whose sheet's XML is changed, or taken out, packed by a method of zipfile."""
     changed = io.BytesIO()
     old = zipfile.ZipFile(io.BytesIO(workbook([["image_set_id", "PatientName"], [A, "x"]])))
-    with old, zipfile.ZipFile(changed, "w") as new:
+    with old, zipfile.ZipFile(changed, "w", method) as new:
         for name in old.namelist():
             content = old.read(name)
             if not name.endswith("sheet1.xml"):
@@ -88,6 +91,12 @@ BAD_CSV: dict[str, tuple[str | bytes, str | None, str]] = {
     "value-without-attribute": (f"image_set_id,value\n{A},{CANARY}\n", "row 1", "value needs a column attribute"),
     "attribute-without-value": (f"image_set_id,attribute\n{A},PatientName\n", "row 1", "value or action"),
     "version-without-updates": (f"image_set_id,latest_version_id\n{A},1\n", "row 1", "needs a column updates"),
+    "two-versions": (f"image_set_id,updates,version,latest_version_id\n{A},x,1,1\n", "row 1", "mean the same"),
+    "updates-and-series": (
+        f"image_set_id,updates,series_uid\n{A},{CANARY},1\n",
+        "row 1",
+        "cannot be used with updates",
+    ),
     "endless-column-name": (f"image_set_id,{CANARY * 20_000}\n{A},x\n", "row 1", "too long"),
     "many-unknown-columns": ("image_set_id" + f",{CANARY}" * 5_000 + "\n", "row 1", "and others have names"),
     "very-many-columns": ("image_set_id" + f",{CANARY}" * 6_000 + "\n", "row 1", "more than 6,000 columns"),
@@ -127,6 +136,17 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "parquet-of-bytes": ("parquet", parquet(PatientName=[CANARY.encode()]), "nested or binary values"),
     "parquet-of-floating-ids": ("parquet", parquet(PatientID=[7.0]), "PatientID has floating-point"),
     "parquet-without-rows": ("parquet", parquet(PatientName=["x"], rows=0), "no rows"),
+    "parquet-with-a-bad-name": (
+        "parquet",
+        parquet(PatientName=["x"]).replace(b"PatientName", b"\xff" * 11),
+        "damaged or cut short",
+    ),
+    "parquet-with-a-bad-page": ("parquet", parquet(PatientName=["x"]).replace(ZSTD, bytes(4)), "damaged or cut short"),
+    "jsonl-of-very-many-keys": (
+        "jsonl",
+        json.dumps({"image_set_id": A} | {f"{CANARY}{i}": "x" for i in range(6_001)}).encode(),
+        "more than 6,000 different keys",
+    ),
     "jsonl-of-text": ("jsonl", f"{CANARY}\nx\n".encode(), "no line of the file is a JSON object"),
     "jsonl-of-an-array": ("jsonl", b'[{"image_set_id":"x"}]', "no line of the file is a JSON object"),
     "jsonl-over-several-lines": ("jsonl", b'{\n"image_set_id":\n"x"\n}\n', "no line of the file is a JSON object"),
@@ -136,6 +156,10 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "xlsx-of-text": ("xlsx", HEAD.encode(), "is not xlsx"),
     "xlsx-damaged": ("xlsx", b"PK\x03\x04" + CANARY.encode(), "workbook cannot be read"),
     "xlsx-without-references": ("xlsx", with_sheet(b'<c t="e">', b'<c r="A1"'), "workbook cannot be read"),
+    "xlsx-without-its-end": ("xlsx", with_sheet(b"", b"</sheetData>"), "workbook cannot be read"),
+    "xlsx-with-a-bad-reference": ("xlsx", with_sheet(b"<!-- --><c r='2A' t='s'", b'<c r="A2" t="s"'), "cannot be read"),
+    "xlsx-with-a-far-row": ("xlsx", with_sheet(b'<c r="B9000000"', b'<c r="B2"'), "span 9,000,000 rows"),
+    "xlsx-packed-in-another-way": ("xlsx", with_sheet(b"", method=zipfile.ZIP_BZIP2), "workbook cannot be read"),
     "xlsx-without-its-sheet": ("xlsx", with_sheet(None), "workbook cannot be read"),
     "xlsx-empty": ("xlsx", workbook([]), "first sheet is empty"),
     "xlsx-header-only": ("xlsx", workbook([["image_set_id", "PatientName"]]), "no rows"),
@@ -159,14 +183,47 @@ class TestFiles:
 
     def test_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "edits.csv").mkdir()
-        with pytest.raises(EditListError, match="it is a folder"):
-            read(str(tmp_path / "edits.csv"), ReadOptions())
+        for options in (ReadOptions(), ReadOptions(format="csv")):
+            with pytest.raises(EditListError, match="it is a folder"):
+                read(str(tmp_path / "edits.csv"), options)
 
     @pytest.mark.parametrize("suffix", ["", ".txt", ".xls", ".json"])
     def test_a_suffix_that_tells_no_format(self, suffix: str, tmp_path: Path) -> None:
         (tmp_path / f"edits{suffix}").write_text(HEAD)
         with pytest.raises(EditListError, match="its suffix is unknown"):
             read(tmp_path / f"edits{suffix}", ReadOptions())
+
+    def test_a_pipe_may_give_less_than_is_asked_for(self) -> None:
+        class Pipe(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                return super().read(min(size or 1, 7) if size != -1 else -1)
+
+        assert read(Pipe((HEAD + f"{A},x\n").encode()), ReadOptions()).rows == 1
+
+    def test_a_header_over_two_lines(self) -> None:
+        assert read_text(f'image_set_id,"my\nnotes",PatientName\n{A},a,x\n', ignore=["my\nnotes"]).rows == 1
+
+    def test_a_parquet_file_of_too_many_columns(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bulkedit.edits.parquet.MOST_COLUMNS", 1)
+        assert "columns" in error_of(parquet(PatientName=[CANARY]), format="parquet").what
+
+    @pytest.mark.parametrize("text", ["1234567890123456-7", "1234567890123456.."])
+    def test_a_long_number_in_a_workbook_that_is_none_is_no_rounded_one(self, text: str) -> None:
+        data = with_sheet(f'<c r="B2"><v>{text}</v></c>'.encode(), b'<c r="B2" t="s"><v>3</v></c>')
+        assert read_text(data, format="xlsx").set_aside["code"].to_list() == []
+
+    def test_numbers_of_floating_point_are_written_as_whole_ones_if_they_are(self) -> None:
+        data = parquet(attribute=["StudyDescription"], value=[7.0])
+        assert read_text(data, format="parquet", force=True).edits["value"].to_list() == ['"7"']
+
+    @pytest.mark.parametrize(("text", "reason"), [("(os error 28)", "No space left on device"), ("x", "ComputeError")])
+    def test_the_reason_of_a_failed_write_is_the_systems(self, text: str, reason: str) -> None:
+        assert reason_of(pl.exceptions.ComputeError(f"{CANARY} {text}")) == reason
+
+    def test_too_many_errors_in_cells(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bulkedit.edits.excel._MOST_FAULTS", 1)
+        cells = [["image_set_id", "PatientName"], [A, Formula("=1/0", "#DIV/0!")], [A, Formula("=1/0", "#DIV/0!")]]
+        assert "more than 1 of its cells" in error_of(workbook(cells), format="xlsx").what
 
     def test_an_unknown_format(self) -> None:
         with pytest.raises(UsageError, match="the format is unknown"):

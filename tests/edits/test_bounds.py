@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkedit.edits import ReadOptions, bounds, read
-from bulkedit.edits.parquet_pages import sizes
+from bulkedit.edits.parquet_pages import _chunk_size, _Thrift, sizes
 from bulkedit.edits.strict_json import DEEPEST, strict_json
 from bulkedit.errors import EditListError
 from tests.edits.lists import A, as_csv, as_jsonl, as_parquet, as_xlsx, read_text
@@ -136,6 +136,24 @@ class TestPages:
         except ValueError:
             return
 
+    @pytest.mark.parametrize(
+        ("data", "error"),
+        [
+            (b"\x1c" * 19, "too many values"),
+            (b"\x19\xf9" + b"\x15" * 40, "too many values"),
+            (b"\x15" + b"\xff" * 11, "too long"),
+            (b"\x1f\x00", "no such type"),
+        ],
+    )
+    def test_a_header_without_end_is_an_error(self, data: bytes, error: str) -> None:
+        with pytest.raises(ValueError, match=error):
+            _Thrift(data, 0, 20).value(12)
+
+    def test_a_page_of_a_negative_size_is_an_error(self) -> None:
+        page = b"\x25\x01\x15\x02\x00"  # fields 2 and 3 of PageHeader: -1 and 1 byte
+        with pytest.raises(ValueError, match="negative size"):
+            _chunk_size(page, {9: 0, 7: 5, 5: 1})
+
 
 class TestWorkbooks:
     """What spreadsheets write is looked at fast, and XML of other programs by parsing it."""
@@ -168,6 +186,11 @@ class TestWorkbooks:
             archive.writestr("xl/Worksheets/sheet1.xml", "<worksheet/>")
         with pytest.raises(EditListError, match="cannot be read"):
             read_text(data.getvalue(), format="xlsx")
+
+    @pytest.mark.parametrize("workbook", [b"<workbook/>", b"<!DOCTYPE x><workbook/>"], ids=["no sheet", "DOCTYPE"])
+    def test_a_workbook_without_sheets_or_with_a_doctype_is_an_error(self, workbook: bytes) -> None:
+        with pytest.raises(EditListError, match="cannot be read"):
+            read_text(self.changed(lambda _: workbook, "xl/workbook.xml"), format="xlsx")
 
     @pytest.mark.parametrize(
         ("old", "new", "says"),

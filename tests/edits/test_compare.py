@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from bulkedit.edits.compare import Difference, difference, expected_changes, keeps_former, value_in
+from bulkedit.edits.compare import (
+    Difference,
+    difference,
+    expected_changes,
+    keeps_former,
+    misplaced,
+    old_name_stays,
+    value_in,
+)
 from bulkedit.edits.edit import STORED_VALUE, json_text
 from bulkedit.options.verify import Sample, parse_sample
 from tests.emulator.hospital import document
@@ -177,6 +185,26 @@ def test_an_empty_attribute_keeps_nothing(empty: Any) -> None:
 def test_the_value_that_is_there_is_json() -> None:
     (one,) = expected_changes([change("set", "StudyDescription", "NEW")])
     assert value_in(one, stored()) == '"CHEST"'
+
+
+def test_without_its_place_an_edit_has_no_value_there() -> None:
+    edits = [in_instance("set", "KVP", "1", instance_uid="9"), in_instance("remove-instance")]
+    assert [value_in(one, stored()) for one in expected_changes(edits)] == [None, None]
+
+
+def test_the_uid_that_an_instance_had_stays_until_the_service_moves_it() -> None:
+    (one,) = expected_changes([in_instance("set", "SOPInstanceUID", "7.7")])
+    moved = stored()
+    instances = moved["Study"]["Series"][SERIES]["Instances"]
+    assert old_name_stays(one, moved)
+    instances["7.7"] = instances.pop(INSTANCE)
+    assert not old_name_stays(one, moved)
+
+
+def test_beside_a_revert_no_place_is_missed() -> None:
+    lost = in_instance("set", "KVP", "1", instance_uid="9", series_uid="9")
+    assert misplaced([lost], stored()) == ["series"]
+    assert misplaced([change("revert", level=None, revert_to=1), lost], stored()) == [None, None]
 
 
 class TestSample:

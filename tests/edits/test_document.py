@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkedit.client.contract import UpdateRequest
-from bulkedit.edits.document import NoSuchPlace, fill_stored, follows, holds, no_such_place, reads_the_same
+from bulkedit.edits.document import (
+    NoSuchPlace,
+    fill_stored,
+    follows,
+    holds,
+    no_such_place,
+    reads_the_same,
+    with_empty_values,
+)
 
 if TYPE_CHECKING:
     from bulkedit._json import JsonObject
@@ -263,3 +271,20 @@ def test_a_document_follows_by_a_revert_if_it_is_as_its_target() -> None:
     assert follows(request, NAMED, BEFORE, BEFORE)
     assert not follows(request, NAMED, NAMED, BEFORE)
     assert not follows(request, NAMED, BEFORE)
+
+
+def test_a_removal_of_what_was_not_there_before_is_not_what_happened() -> None:
+    request = update(None, {"Study": {"Series": {"1.2": {"Instances": {"9.9": {}}}}}})
+    assert not follows(request, BEFORE, BEFORE)
+
+
+def test_a_document_whose_levels_are_no_objects_follows_by_no_other_change() -> None:
+    request = update(None, {"Study": {"DICOM": {"AccessionNumber": {}}}})
+    damaged = {**BEFORE, "Study": "text"}
+    assert not holds(SET_NAME, {"Patient": "text"})
+    assert follows(request, damaged, damaged)
+    assert not follows(request, BEFORE, damaged)
+
+
+def test_a_request_without_a_removal_has_nothing_to_empty() -> None:
+    assert with_empty_values(SET_NAME, SET_NAME) is SET_NAME
