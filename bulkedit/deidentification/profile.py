@@ -395,14 +395,12 @@ def _check(override: Override, where: str, identifiers: Identifiers) -> None:
     if override.reach is not Reach.ATTRIBUTE:
         return
     known = dicom.attribute(dicom.key_of(override.tag or 0))
-    if known is None:
+    if known is None or known.private:
         return
     if known.name in dicom.FORCED_UIDS and override.action not in {ProfileAction.KEEP, ProfileAction.UID}:
         raise ProfileError(
             f"{known.name} identifies the image set, so only the actions keep and uid are possible.", where=where
         )
-    if known.private:
-        return
     _check_vr(override.action, known.vr, where)
     longest = dicom.MAX_LENGTHS.get(known.name, dicom.VRS[known.vr].max_length) or 10_000
     if override.action is ProfileAction.PSEUDONYM and len(identifiers.prefix) + identifiers.length > longest:
@@ -440,8 +438,6 @@ def _action(name: object, where: str, allowed: set[ProfileAction]) -> ProfileAct
 
 
 def _only(section: dict[str, Any], known: set[str], where: str) -> None:
-    if not isinstance(section, dict):
-        raise ProfileError("it must be a table.", where=where)
     for key in section:
         if key not in known:
             raise ProfileError(

@@ -7,6 +7,7 @@ from typing import IO, Final
 
 import polars as pl
 
+from bulkedit.edits.frame_files import reason_of
 from bulkedit.errors import UsageError
 from bulkedit.options.shared import SELECTORS
 
@@ -60,7 +61,7 @@ def _of_table(file: Path) -> list[tuple[str, str]]:
     try:
         frame = pl.read_csv(file, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        reason = getattr(error, "strerror", None) or "it is not CSV"
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not CSV"
         raise UsageError(f"the selection cannot be read ({reason}).", where=str(file)) from error
     names = [name for name in frame.columns if name in SELECTORS]
     if len(names) != 1:

@@ -231,7 +231,6 @@ class Walker:
             for value, meaning in rules.profile.codes
         ]
         self._of_text = {
-            ProfileAction.KEEP: self._kept,
             ProfileAction.REMOVE: self._removed,
             ProfileAction.EMPTY: self._emptied,
             ProfileAction.DUMMY: self._dummied,
@@ -405,10 +404,7 @@ class Walker:
 
     # -- values -------------------------------------------------------------------------------------------------
 
-    # for one text that is not empty: a method for each `ProfileAction`, see `_of_text`
-
-    def _kept(self, text: str, rule: Rule, here: _Here) -> _New:  # noqa: ARG002
-        return text
+    # for one text that is not empty: a method for each `ProfileAction` but KEEP, see `_of_text`
 
     def _removed(self, text: str, rule: Rule, here: _Here) -> _New:
         return text if rule.private and self._is_safe(rule, here.attributes) else _REMOVED

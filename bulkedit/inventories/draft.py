@@ -115,11 +115,6 @@ class InventoryDraft:
     # progress
 
     @property
-    def begun(self) -> str:
-        """Time of the first request, as ISO text."""
-        return self._state.begun
-
-    @property
     def pages(self) -> int:
         """Pages so far, of all sessions."""
         return self._state.pages

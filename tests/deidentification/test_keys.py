@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import secrets
 import stat
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from bulkedit.deidentification import keys
 from bulkedit.deidentification.walk import DeidMark
-from bulkedit.errors import EXIT_OK, EXIT_USAGE, KeyFileError
+from bulkedit.errors import EXIT_OK, EXIT_USAGE, KeyFileError, ProfileError
 from bulkedit.options.deid import ENVIRONMENT
 from tests.cli.shell import Shell
 from tests.deidentification.walkers import ID, KEY, applied, document, level_of, made, walker
@@ -185,6 +187,26 @@ def test_a_new_key_is_private_taken_and_never_written_over(shell: Shell) -> None
     assert "Never store it with the released data" in other.stdout
     assert (shell.folder / "other.key").read_text().strip() not in other.stdout + other.stderr
     assert (shell.folder / "other.key").read_text() != text
+
+
+def test_a_new_key_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KeyFileError, match="No space left on device"):
+        keys.make(tmp_path / "deid.key")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_is_not_there_is_not_exposed(tmp_path: Path) -> None:
+    assert keys.exposed(tmp_path / "none.key") is None
+
+
+def test_without_the_packages_the_error_says_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.kdf.hkdf", None)
+    with pytest.raises(ProfileError, match="pip install"):
+        keys.Key(secrets.token_bytes(32)).derived("a purpose")
 
 
 def test_a_new_key_is_all_that_is_made(shell: Shell) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from bulkedit import deidentification
+from bulkedit.deidentification import profile, table
 from bulkedit.deidentification.table import ProfileAction
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import ProfileError
 from tests.deidentification.walkers import made
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BAD = {
     "no TOML": ("options = [", "not valid TOML"),
@@ -52,6 +58,16 @@ BAD = {
         None,
     ),
     "vocabulary": ('[clean]\nallow_file = "none.txt"', "allow_file must be the name"),
+    "seconds": ("[dates]\nseconds = 1", "seconds must be true or false"),
+    "length": ("[identifiers]\nlength = 0", "length a whole number above 0"),
+    "separator in the prefix": ('[identifiers]\nprefix = "A^"', "must not have blanks"),
+    "vocabulary of numbers": ("[clean]\nallow = [1]", "it must be a list of strings"),
+    "no table": ("dates = 5", "dates must be a table"),
+    "no tables": ("override = 5", "it must be a list of tables"),
+    "identifiers too long": (
+        '[identifiers]\nlength = 40\n[[override]]\nattribute = "Modality"\naction = "pseudonym"',
+        "longer than Modality allows (16 characters)",
+    ),
     "safe private": ('[[safe_private]]\ncreator = "X"\nelement = "0018,xx01"', "a safe private element"),
 }
 
@@ -82,7 +98,69 @@ def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     assert "Did you mean basic?" in str(raised.value)
 
 
+@pytest.mark.parametrize(("text", "what"), [("", "name is missing"), ('name = "x"', "edition is missing")])
+def test_a_profile_needs_a_name_and_an_edition(text: str, what: str) -> None:
+    with pytest.raises(ProfileError, match=what):
+        profile.parse(text.encode(), where="test.toml", folder=None)
+
+
+def test_a_profile_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").mkdir()
+    with pytest.raises(ProfileError, match="cannot be read") as raised:
+        deidentification.load_profile(str(tmp_path / "mine.toml"))
+    assert raised.value.where == str(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(None, "No such file"), (b"\xff\xfe", "not UTF-8 text"), (b"\xef\xbb\xbfHEAD \r\n\nChest\n", None)],
+)
+def test_a_vocabulary_is_a_file_beside_the_profile(tmp_path: Path, content: bytes | None, what: str | None) -> None:
+    file, text = tmp_path / "mine.toml", 'name = "x"\nedition = "2026c"\n[clean]\nallow_file = "words.txt"'
+    file.write_text(text)
+    if content is not None:
+        (tmp_path / "words.txt").write_bytes(content)
+    if what is None:
+        found = deidentification.load_profile(str(file))
+        assert found.vocabulary == {"head", "chest"}
+        assert found.digest != profile.parse(text.replace("allow_file", "#").encode(), where="", folder=None).digest
+        return
+    with pytest.raises(ProfileError, match=what):
+        deidentification.load_profile(str(file))
+
+
+def test_a_safe_private_element_of_a_profile_has_a_creator_and_an_element() -> None:
+    found = made('[[safe_private]]\ncreator = "X "\nelement = "0019,xx01"')
+    assert found.safe_private == {("X", 0x0019, 0x01)}
+
+
+@pytest.mark.parametrize("target", ['attribute = "NameToUse"', 'tag = "0019,1001"'])
+def test_an_attribute_that_the_dictionary_lacks_can_be_overridden(target: str) -> None:
+    (override,) = made(f'[[override]]\n{target}\naction = "keep"').overrides
+    assert override.tag in {0x00100012, 0x00191001}
+
+
+@pytest.mark.parametrize(
+    ("edition", "what"),
+    [("2026c", "has .* rows instead of"), ("none", "are not installed")],
+)
+def test_tables_that_are_missing_or_others_are_refused(
+    monkeypatch: pytest.MonkeyPatch, edition: str, what: str
+) -> None:
+    module, rows = table.EDITIONS["2026c"]
+    monkeypatch.setitem(table.EDITIONS, edition, (module, rows + 1) if edition == "2026c" else ("no_such_module", 1))
+    with pytest.raises(ProfileError, match=what):
+        table.table.__wrapped__(edition)
+
+
+def test_an_option_table_of_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_OPTION_ROWS", 1)
+    with pytest.raises(ProfileError, match="rows instead of 1"):
+        table.options.__wrapped__()
+
+
 PRECEDENCE = [
+    ('[[override]]\nattribute = "StudyDate"\nlevel = "Series"\naction = "keep"', "StudyDate", ProfileAction.EMPTY),
     ("", "StudyDate", ProfileAction.EMPTY),
     ('options = ["retain-full-dates"]', "StudyDate", ProfileAction.KEEP),
     ('options = ["retain-modified-dates"]', "StudyDate", ProfileAction.SHIFT),

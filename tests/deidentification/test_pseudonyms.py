@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import sys
@@ -102,6 +103,9 @@ def test_a_shift_keeps_the_interval_between_moments(first: datetime, second: dat
         (dates.datetime_, "20240301-0500", Shift(1, 5), "20240302-0500"),
         (dates.datetime_, "2024", Shift(366), "2025"),
         (dates.datetime_, "20240301235959+9900", Shift(1), None),
+        (dates.datetime_, "SOMETIME", Shift(1), None),
+        (dates.datetime_, "2024030125", Shift(1), None),
+        (dates.datetime_, "00010101", Shift(-1), None),
     ],
 )
 def test_what_a_text_leaves_out_stays_out(function: object, text: str, shift: Shift, expected: str | None) -> None:
@@ -111,6 +115,7 @@ def test_what_a_text_leaves_out_stays_out(function: object, text: str, shift: Sh
 def test_a_pair_moves_as_one_over_midnight() -> None:
     assert dates.pair("20231231", "235959.75", Shift(0, 2)) == ("20240101", "000001.75")
     assert dates.pair("20231231", "nonsense", Shift(1, 2)) == ("20240101", None)
+    assert dates.pair("00010101", "000000", Shift(-1, 2)) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +151,26 @@ def test_a_mapping_with_duplicates_or_holes_is_refused(tmp_path: Path, text: str
     with pytest.raises(ProfileError) as raised:
         load_mapping(file)
     assert what in str(raised.value)
+
+
+def test_a_mapping_gives_a_pseudonym_for_each_id(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("pseudonym,patient_id,note\nA1, MRN1 ,x\nA2,MRN2,\n")
+    assert load_mapping(tmp_path / "m.csv") == {"MRN1": "A1", "MRN2": "A2"}
+
+
+def test_blanks_are_no_identifier() -> None:
+    assert Pseudonyms(KEY).identifier("PatientID", " \0") == " \0"
+
+
+@pytest.mark.parametrize("uid", [None, "1.2.3", "2.25.x", "2.25.1", f"2.25.{2**128}", "2.25."])
+def test_a_uid_of_another_form_is_not_ours(uid: object) -> None:
+    assert not is_ours(uid)
+
+
+def test_no_pairs_make_no_map(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(base64.urlsafe_b64encode(bytes(32)))
+    reidentification.append(tmp_path / "map", set(), reidentification.cipher(tmp_path / "key"))
+    assert not (tmp_path / "map").exists()
 
 
 def test_an_id_that_the_mapping_lacks_is_an_error_without_the_id() -> None:

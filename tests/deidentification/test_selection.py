@@ -83,6 +83,24 @@ def test_a_table_without_values_does_not_mean_all(tmp_path: Path) -> None:
         selected([], file, NOTHING)
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "No such file"),
+        (b"", "it is not CSV"),
+        (b"name\nCANARY\n", "exactly one column"),
+        (b"patient_id,study_id\nCANARY,CANARY\n", "exactly one column"),
+    ],
+)
+def test_a_table_that_is_no_selection_is_refused(tmp_path: Path, content: bytes | None, what: str) -> None:
+    file = tmp_path / "table.csv"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=what) as raised:
+        selected([], file, NOTHING)
+    assert "CANARY" not in str(raised.value)
+
+
 def test_the_command_takes_values_that_ps_does_not_show(tmp_path: Path, emulator: Emulator) -> None:
     shell = Shell(tmp_path, emulator)
     for number in range(3):

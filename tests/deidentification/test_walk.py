@@ -5,19 +5,23 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkedit import deidentification
 from bulkedit.deidentification import documents, rules, writer
 from bulkedit.deidentification.table import ProfileAction
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.errors import MetadataError
-from tests.deidentification.walkers import ID, applied, document, level_of, made, walker
+from tests.deidentification.walkers import ID, KEY, applied, document, level_of, made, walker
 from tests.examples import examples
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHIFTED = 'options = ["retain-modified-dates", "clean-descriptors", "clean-structured-content"]\n'
 
@@ -246,6 +250,79 @@ def test_a_document_that_is_too_large_is_refused_before_it_is_unpacked() -> None
     packed = gzip.compress(b'{"Study": "' + b"x" * 200_000 + b'"}')
     with pytest.raises(MetadataError, match="larger than"):
         documents.parse(packed, largest=100_000)
+
+
+def test_a_document_that_is_too_large_unpacked_already_is_refused() -> None:
+    with pytest.raises(MetadataError, match="larger than"):
+        documents.parse(b'{"Study": {}}', largest=5)
+
+
+def test_files_that_are_no_documents_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MetadataError, match="the folder has no metadata documents"):
+        documents.files_of([tmp_path])
+    with pytest.raises(MetadataError, match="No such file") as raised:
+        list(documents.read_files([tmp_path / "none.json"]))
+    assert raised.value.where == str(tmp_path / "none.json")
+    file = tmp_path / "no id.json"
+    file.write_text("{}")
+    with pytest.raises(MetadataError, match="has an image set id") as raised:
+        list(documents.read_files(documents.files_of([tmp_path])))
+    assert raised.value.where == str(file)
+    monkeypatch.setattr(documents, "LARGEST", 1)
+    with pytest.raises(MetadataError, match="larger than"):
+        list(documents.read_files([file]))
+
+
+def test_texts_in_places_of_other_values_are_dealt_with() -> None:
+    """A text in a sequence's place, arrays of identifiers, blanks, and what is not printable."""
+    texts = made(
+        SHIFTED + '[[override]]\nattribute = "OtherPatientNames"\naction = "pseudonym"\n'
+        '[[override]]\nattribute = "StationName"\naction = "replace"\nvalue = "S"\n'
+    )
+    content = document(
+        {"AcquisitionDate": ["20240301", "NONE"], "ContentDate": " ", "ContentTime": ["101112"], "00191001": ["\x85"]},
+        patient={"OtherPatientNames": ["DOE^J", "", None]},
+        series={"StationName": ["CT1"]},
+    )
+    after = applied(content, walker(texts).derive(ID, content).edits)
+    first, *rest = level_of(after, "Patient")["OtherPatientNames"]
+    assert (first != "DOE^J", rest) == (True, ["", None])
+    assert level_of(after, "Instance")["ContentDate"] == " "
+    assert "NONE" not in json.dumps(after)
+
+
+def test_what_is_not_printable_is_removed_by_the_value_that_is_stored_then() -> None:
+    content = document(patient={"OtherPatientNames": ["\x85"]})
+    edits = walker("basic").derive(ID, content).edits
+    assert [(edit.action, edit.value) for edit in edits if edit.attribute == "OtherPatientNames"] == [("remove", None)]
+
+
+def test_what_the_service_never_edits_is_named() -> None:
+    profile = made('[[override]]\nattribute = "PixelData"\naction = "empty"\n')
+    derived = walker(profile).derive(ID, document({"PixelData": "AAAA"}))
+    assert {found.attribute: found.kind for found in derived.findings} == {"PixelData": "never-editable"}
+
+
+def test_a_writer_takes_a_document_once_and_keeps_it_at_once_if_a_part_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulkedit.deidentification.record.PART_IMAGE_SETS", 1)
+    recipe = deidentification.DeidRecipe(profile=made(""), key=KEY, payload_limit=10_000)
+    with deidentification.DeidRecord.open(tmp_path / "edits.csv", {"key": "of the test"}) as record:
+        taken = deidentification.DeidWriter(recipe, record)
+        for _ in range(2):
+            taken.take(ID, document())
+        assert (taken.documents, record.full, ID in record.done) == (1, False, True)
+
+
+def test_a_date_beside_a_time_that_stays_is_shifted_alone() -> None:
+    profile = made(
+        'options = ["retain-modified-dates"]\n[dates]\ndays = [0, 0]\nseconds = true\n'
+        '[[override]]\nattribute = "ContentTime"\naction = "keep"\n'
+    )
+    content = document({"ContentDate": ["20231231"], "ContentTime": "235959"})
+    after = level_of(applied(content, walker(profile).derive(ID, content).edits), "Instance")
+    assert (after["ContentDate"], after["ContentTime"]) == (["20231231"], "235959")
 
 
 @pytest.mark.parametrize("content", [{}, {"Study": []}, {"Study": {"DICOM": []}}, {"Study": {"Series": {"1": 5}}}])

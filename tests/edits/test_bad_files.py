@@ -222,7 +222,11 @@ class TestFiles:
 
     def test_too_many_errors_in_cells(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("bulkedit.edits.excel._MOST_FAULTS", 1)
-        cells = [["image_set_id", "PatientName"], [A, Formula("=1/0", "#DIV/0!")], [A, Formula("=1/0", "#DIV/0!")]]
+        cells: list[list[Any]] = [
+            ["image_set_id", "PatientName"],
+            [A, Formula("=1/0", "#DIV/0!")],
+            [A, Formula("=1/0", "#DIV/0!")],
+        ]
         assert "more than 1 of its cells" in error_of(workbook(cells), format="xlsx").what
 
     def test_an_unknown_format(self) -> None:

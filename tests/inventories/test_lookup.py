@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
-from bulkedit.client.pacing import Rate
+from bulkedit.client.pacing import Operation, Rate
+from bulkedit.client.reader import Reader
 from bulkedit.edits.edit import EDITS
 from bulkedit.emulator import UNTHROTTLED, Fault, FaultKind, Settings, serve
-from bulkedit.errors import AccessError, DatastoreError, UsageError
-from bulkedit.inventories import INVENTORY, Lookup, ResolveOptions, lookup, resolve, search_keys
+from bulkedit.errors import AccessError, DatastoreError, EndpointError, UsageError
+from bulkedit.inventories import INVENTORY, Lookup, ResolveOptions, lookup, lookup_in_file, resolve, search_keys
+from bulkedit.inventories.siblings import siblings_of
 from bulkedit.options.listing import OnMany, OnMissing
 from bulkedit.options.shared import SELECTORS
 from tests.inventories.hospital import (
     FAST,
+    HASTY,
     ForgetsToken,
     Tallies,
     client_of,
@@ -57,9 +62,11 @@ async def searched(
         return await search_keys(reader_of(wrap(client), rate), asked, **options)
 
 
-async def looked_up(emulator: Emulator, asked: pl.DataFrame, **options: Any) -> Lookup:
+async def looked_up(
+    emulator: Emulator, asked: pl.DataFrame, wrap: Callable[[Client], Client] = lambda client: client, **options: Any
+) -> Lookup:
     async with client_of(emulator) as client:
-        return await lookup(reader_of(client), asked, datastore_id=emulator.datastore_id, **options)
+        return await lookup(reader_of(wrap(client)), asked, datastore_id=emulator.datastore_id, **options)
 
 
 def actions(emulator: Emulator) -> set[str | None]:
@@ -124,6 +131,33 @@ async def test_padding_makes_no_difference(emulator: Emulator, stored: str, aske
     found = await searched(emulator, keys(("accession_number", asked)))
     assert found["image_set_id"].to_list() == [one]
     assert found["accession_number"].to_list() == [stored]
+
+
+async def test_if_its_token_is_never_taken_a_key_ends_the_search(emulator: Emulator) -> None:
+    fill(emulator, 120, series_per_study=120)
+    asked = keys(("study_instance_uid", "1.2.840.0"))
+    with pytest.raises(EndpointError, match="does not return all pages"):
+        await searched(emulator, asked, wrap=lambda client: ForgetsToken(client, set(range(99))))
+
+
+async def test_rows_are_packed_while_they_come(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["bulkedit.inventories.lookup"], "_CHUNK", 50)
+    fill(emulator, 120)
+    asked = edits(*(("study_instance_uid", f"1.2.840.{n}") for n in range(9)))
+    assert (await looked_up(emulator, asked)).inventory.height >= 45
+
+
+async def test_if_a_token_is_not_taken_the_whole_data_store_is_left_for_searches(emulator: Emulator) -> None:
+    fill(emulator, 120)
+    asked = edits(*(("study_instance_uid", f"1.2.840.{n}") for n in range(9)))
+    found = await looked_up(emulator, asked, lambda client: ForgetsToken(client, {2}))
+    assert (found.source, found.inventory.height) == ("searches", 45)
+
+
+async def test_the_other_image_sets_of_one_that_cannot_be_read_are_none(emulator: Emulator) -> None:
+    async with client_of(emulator) as client:
+        reader = Reader(client, {Operation.GET: FAST}, random.Random(1), HASTY)
+        assert await siblings_of(reader, "9" * 32) == []
 
 
 async def test_what_no_search_can_name_costs_none(emulator: Emulator) -> None:
@@ -259,6 +293,12 @@ async def test_with_a_file_nothing_is_asked(emulator: Emulator, tmp_path: Path) 
     # whole studies: those who plan study-wide calls want to know the others
     assert found.inventory["image_set_id"].to_list() == ids[15:20] + ids[40:45]
     assert (found.source, found.whole_studies) == ("file", True)
+
+
+async def test_a_list_of_image_set_ids_finds_nothing_in_a_file(emulator: Emulator, tmp_path: Path) -> None:
+    snapshot = await taken(emulator, tmp_path / "i.parquet")
+    found = lookup_in_file(snapshot.path, edits(("image_set_id", "1" * 32)), emulator.datastore_id)
+    assert (found.source, found.inventory.height) == ("file", 0)
 
 
 async def test_a_file_of_another_data_store_is_refused(emulator: Emulator, tmp_path: Path) -> None:

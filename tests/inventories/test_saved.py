@@ -10,6 +10,7 @@ import pytest
 
 from bulkedit.errors import EXIT_USAGE, UsageError
 from bulkedit.inventories import INVENTORY, load, take
+from bulkedit.inventories.folder import Since, entry_of, is_finished
 from bulkedit.inventories.frame import CREATED
 from bulkedit.inventories.saved import KEY
 from tests.inventories.hospital import reader_of
@@ -63,6 +64,16 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         load(tmp_path, STORE)
 
 
+def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pl.DataFrame({"image_set_id": ["a" * 32] * 1000}).write_parquet(tmp_path / "f.parquet")
+    monkeypatch.setattr("bulkedit.edits.parquet_pages.FLOOR", 0)
+    monkeypatch.setattr("bulkedit.edits.parquet_pages.CELL_GROWTH", 1)
+    with pytest.raises(UsageError, match="unpacks to more than 1 times its size"):
+        load(tmp_path / "f.parquet", STORE)
+
+
 @pytest.mark.parametrize(
     ("metadata", "frame", "said"),
     [
@@ -86,3 +97,13 @@ async def test_polars_and_others_can_read_the_file(path: Path) -> None:
 
 def test_rows_have_the_time_of_creation_where_the_draft_looks_for_it() -> None:
     assert list(INVENTORY).index("created_at") == CREATED
+
+
+def test_a_line_of_the_log_that_was_cut_short_is_no_entry(tmp_path: Path) -> None:
+    assert entry_of(b'{"since": 5}\n', tmp_path) == Since(5)
+    assert entry_of(b'{"since": 5}', tmp_path) is None
+    assert entry_of(b'{"since": \n', tmp_path) is None
+
+
+def test_a_file_that_is_no_inventory_is_not_the_finished_one(tmp_path: Path) -> None:
+    assert not is_finished(tmp_path / "none.parquet", "id")

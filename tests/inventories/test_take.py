@@ -391,6 +391,14 @@ async def test_without_times_of_creation_paging_begins_anew(tmp_path: Path) -> N
     assert shelf.asked == 3 + 7
 
 
+async def test_an_image_set_earlier_than_the_one_before_makes_the_pages_unordered(tmp_path: Path) -> None:
+    shelf = MemoryClient([item(n, second=1 if n == 70 else n) for n in range(330)])
+    forgetful = cast("MemoryClient", ForgetsToken(cast("Client", shelf), {4}))
+    snapshot = await _take(forgetful, tmp_path / "i.parquet", checkpoint_pages=2)
+    assert sorted(snapshot.scan().collect()["image_set_id"]) == [f"{n:032x}" for n in range(330)]
+    assert shelf.asked == 3 + 7
+
+
 async def test_tokens_that_are_never_taken_end_with_an_error(tmp_path: Path) -> None:
     shelf = MemoryClient([item(n) for n in range(120)])  # all of one second: no way past it without a token
     forgetful = cast("MemoryClient", ForgetsToken(cast("Client", shelf), set(range(1000))))
