@@ -97,7 +97,7 @@ def _standard_input(options: DeidOptions) -> io.BytesIO:
 
 def _progress_line(progress: WorkProgress) -> str:
     of = f" of {progress.total:,}" if progress.total is not None else ""
-    parts = [f"{progress.done:,}{of} image sets", f"{progress.found:,} edits"]
+    parts = [f"{progress.done:,}{of} image sets", plural(progress.found, "edit")]
     return " · ".join([*parts, f"{progress.throttled:,} throttled"])
 
 
@@ -212,14 +212,16 @@ def _explain(profile: deidentification.DeidProfile, *, as_json: bool) -> None:
     """Print the rule of a profile for every attribute that it or Annex E lists."""
     made = deidentification.ProfileRules(profile)
     lines = []
-    for name in dicom.keywords():
-        known = dicom.attribute(name)
-        if known is None:
-            continue
-        rule = made.places[known.level][name]
+    for known in filter(None, map(dicom.attribute, dicom.keywords())):
+        rule = made.places[known.level][known.name]
         if rule.because != "unlisted":
             lines.append(
-                {"attribute": name, "level": str(known.level), "action": str(rule.action), "because": rule.because}
+                {
+                    "attribute": known.name,
+                    "level": str(known.level),
+                    "action": str(rule.action),
+                    "because": rule.because,
+                }
             )
     if as_json:
         for line in lines:
