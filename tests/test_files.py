@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkedit._files import draft_file, draft_folder, drafts_in, open_private, sha256_of, write_private_json
+from bulkedit._files import (
+    Holder,
+    draft_file,
+    draft_folder,
+    drafts_in,
+    open_private,
+    remove_leftover,
+    sha256_of,
+    write_private_json,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,3 +64,33 @@ def test_the_digest_is_that_of_sha256sum(tmp_path: Path) -> None:
     with open_private(path := tmp_path / "file") as file:
         file.write(b"abc")
     assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_what_is_no_draft_of_ours_is_left_alone(tmp_path: Path) -> None:
+    assert remove_leftover(tmp_path / "none") is Holder.UNKNOWN
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert remove_leftover(tmp_path / "link") is Holder.UNKNOWN
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_draft_that_was_renamed_meanwhile_is_left_to_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "draft").touch()
+    monkeypatch.setattr("bulkedit._files._is_same", lambda *_: False)
+    assert remove_leftover(tmp_path / "draft") is Holder.OTHER
+    assert (tmp_path / "draft").exists()
+
+
+def test_a_draft_that_cannot_be_removed_or_locked_has_an_unknown_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError
+
+    (tmp_path / "draft").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", refused)
+        assert remove_leftover(tmp_path / "draft") is Holder.UNKNOWN
+    monkeypatch.setattr("bulkedit._files.lock", refused)
+    assert remove_leftover(tmp_path / "draft") is Holder.UNKNOWN

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 import pytest
@@ -13,15 +14,17 @@ import typer
 
 from bulkedit._progress import Phase, WorkProgress
 from bulkedit.after.verify.job import VerifyProgress
-from bulkedit.cli import _config, apply, audit, deid, demo, inventory, report, revert, verify
+from bulkedit.cli import _config, app, apply, audit, deid, demo, emulate, inventory, plan, report, revert, verify
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_USAGE, BulkeditError, StoppedError
 from bulkedit.options.inventory import InventoryOptions
 from bulkedit.options.running import Strategy
 from bulkedit.options.where import Where
 from bulkedit.runs.resume import Resumption
 from tests.deidentification.walkers import KEY
+from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
+    from bulkedit.emulator import Emulator
     from tests.cli.shell import Shell
 
 READ = WorkProgress(phase=Phase.READING, done=5, total=1200, found=1, throttled=3)
@@ -139,3 +142,75 @@ def test_a_plan_that_does_not_exist_is_said(shell: Shell) -> None:
     done = shell.run("apply", "no-plan")
     assert (done.exit_code, shell.requests()) == (EXIT_USAGE, [])
     assert "no plan or edit list found" in done.stderr
+
+
+def test_more_image_sets_that_a_revert_leaves_out_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"{i:032}", "is locked.", None) for i in range(revert._SHOWN + 2)]
+    left_out = pl.DataFrame(rows, ["image_set_id", "problem", "hint"], orient="row")
+    made: Any = SimpleNamespace(plan=SimpleNamespace(counts={"calls": 1}), left_out=left_out)
+    revert._name_left_out(made)
+    assert "and 2 more; --json lists all." in capsys.readouterr().err
+
+
+def test_deleting_originals_is_asked_for_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: Any = SimpleNamespace(counts={"calls": 1, "originals_deleted": 2}, datastore_id="d", short_digest="x")
+    asked: list[str] = []
+
+    def answered(question: str) -> bool:
+        asked.append(question)
+        return len(asked) == 1
+
+    monkeypatch.setattr(apply, "confirmed", answered)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(typer.Exit):
+        apply._confirm(made, yes=False, delete_originals=False)
+    assert asked[1] == "Permanently delete 2 original image sets?"
+
+
+def test_the_place_of_an_error_in_a_group_is_that_of_the_first() -> None:
+    with pytest.raises(KeyError) as caught:
+        raise KeyError("CANARY")
+    assert app._place(ExceptionGroup("several", [caught.value])) == app._place(caught.value)
+    assert app._place(caught.value).startswith("KeyError at test_lines.py:")
+
+
+def test_the_demo_gives_the_credentials_of_the_machine_back(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "own")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "own")
+    with demo._without_account(emulator):
+        assert (os.environ.get("AWS_PROFILE"), os.environ["AWS_ACCESS_KEY_ID"] == "own") == (None, False)
+    assert (os.environ["AWS_PROFILE"], os.environ["AWS_ACCESS_KEY_ID"]) == ("own", "own")
+
+
+async def test_what_an_emulator_has_is_not_imported_again(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emulator.add(document())
+    await emulate._import(emulator, [], demo=True)
+    assert "has image sets already; nothing was imported" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("unknown", "end"), [(0, "30 days"), (2, "the tier of 2 is not known")])
+def test_the_cost_of_archived_image_sets(unknown: int, end: str) -> None:
+    counts = {"archived_image_sets": 3, "unknown_tier_image_sets": unknown}
+    counts |= {"tier_dollars_at_least": 1, "tier_dollars_per_gb": 1}
+    text = plan._tier_text(cast("Any", SimpleNamespace(counts=counts)))
+    assert text.startswith("at least $1.00 ($1.000/GB): 3 archived")
+    assert text.endswith(end)
+
+
+async def test_the_progress_of_planning(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(plan, "showing", lambda numbers: lines.append(numbers()))
+    counters: Any = SimpleNamespace(
+        reads=SimpleNamespace(requests=4, throttled=1), image_sets=9, read=1, archived=2, unread=3, total=7, throttled=0
+    )
+    messages = plan.PlanningMessages()
+    messages.looking_up(lambda: counters)
+    messages.reading(lambda: counters)
+    assert lines == [
+        "searching image sets: 4 searches · 9 image sets · 1 throttled",
+        "reading: 6/7 image sets · 0 throttled",
+    ]
