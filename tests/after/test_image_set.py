@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from bulkedit.after.verify.image_set import Checker
 from bulkedit.client.reader import Reader
 from bulkedit.emulator import Fault, FaultKind
@@ -24,27 +22,27 @@ if TYPE_CHECKING:
 METADATA, LIST = "GetImageSetMetadata", "ListImageSetVersions"
 
 
-@pytest.mark.parametrize(
-    ("fault", "origin", "kept"),
-    [
-        (None, "later writer", [[1]]),
-        (Fault(kind=FaultKind.DENIED, action=METADATA, skip=1, times=1), "unknown", [[1]]),
-        (Fault(kind=FaultKind.CONFLICT, action=LIST), "later writer", []),
-    ],
-    ids=["nothing is refused", "the run's version is refused", "the list of versions is refused"],
-)
-def test_what_a_later_writer_has_changed(tmp_path: Path, fault: Fault | None, origin: str, kept: list[Any]) -> None:
+REFUSALS: list[tuple[Fault | None, str, list[list[int]]]] = [
+    (None, "later writer", [[1]]),
+    (Fault(kind=FaultKind.DENIED, action=METADATA, skip=1, times=1), "unknown", [[1]]),  # the run's version
+    (Fault(kind=FaultKind.CONFLICT, action=LIST), "later writer", []),
+]
+
+
+def test_what_a_later_writer_has_changed(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path, 1)
     hospital.run()
     rows = [row(hospital.ids[0], "PatientName", "OF A LATER WRITER")]
     process(hospital.server, planned(tmp_path / "p", hospital.plan.datastore_id, rows), tmp_path / "other.sqlite")
-    hospital.server.faults.add([fault] if fault else [], now=hospital.server.now())
     about: Any = {"settings": {}}
-    changes = Changes(Run(tmp_path, hospital.plan, about))
+    changes, ids = Changes(Run(tmp_path, hospital.plan, about)), hospital.ids
     reader = Reader(DirectClient(hospital.server), FAST_READS, random.Random(7))
-    options, ids = VerifyOptions(history=True), hospital.ids
+    options = VerifyOptions(history=True)
     checker = Checker(changes, reader, options, named=ids, chosen=ids, undecided=(), archived=False)
-    with in_place():
-        found: Any = run_virtual(checker.check(ids[0], changes.of_image_sets(ids)[ids[0]], ()))
-    assert [one["origin"] for one in found.differences] == [origin]
-    assert [one["versions"] for one in found.kept] == kept
+    for fault, origin, kept in REFUSALS:
+        hospital.server.faults.clear()
+        hospital.server.faults.add([fault] if fault else [], now=hospital.server.now())
+        with in_place():
+            found: Any = run_virtual(checker.check(ids[0], changes.of_image_sets(ids)[ids[0]], ()))
+        assert [one["origin"] for one in found.differences] == [origin]
+        assert [one["versions"] for one in found.kept] == kept
