@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from bulkedit.client.responses import ImageSet, ImageSetState
 from bulkedit.emulator import Fault, FaultKind
 from bulkedit.plans import load
 from bulkedit.runs.folder import Run
-from bulkedit.runs.own_versions import OwnVersions
+from bulkedit.runs.own_versions import OwnVersions, made_with
 from tests.runs.factories import FAST_READS, planned, row
 from tests.runs.killable import DirectClient, in_place, process
 from tests.runs.test_budget import Hospital
@@ -39,6 +40,12 @@ def test_an_image_set_that_cannot_go_back_is_left_out(listed: list[ImageSet], co
     left_out = decide("x", OwnVersions({2: 1, 3: 2}), listed)
     assert isinstance(left_out, NotReverted)
     assert left_out.code == code
+
+
+def test_a_study_wide_call_is_found_in_a_sibling_only_by_its_time() -> None:
+    lead, sibling = replace(version(2), updated_at=5.0), replace(version(7), updated_at=5.0)
+    assert made_with(lead, [sibling], ()) is sibling
+    assert made_with(version(2), [sibling], ()) is None
 
 
 @pytest.mark.parametrize(("numbers", "text"), [([], ""), ([4], "4"), ([2, 3, 4, 5, 9], "2-5,9"), ([2, 4, 5], "2,4-5")])
