@@ -18,6 +18,8 @@ from bulkedit._files import (
     sha256_of,
     write_private_json,
 )
+from bulkedit._received import require_folder
+from bulkedit.errors import ReceivedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,3 +96,9 @@ def test_a_draft_that_cannot_be_removed_or_locked_has_an_unknown_holder(
         assert remove_leftover(tmp_path / "draft") is Holder.UNKNOWN
     monkeypatch.setattr("bulkedit._files.lock", refused)
     assert remove_leftover(tmp_path / "draft") is Holder.UNKNOWN
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plan").touch()
+    with pytest.raises(ReceivedError, match="not a folder"):
+        require_folder(tmp_path / "plan")

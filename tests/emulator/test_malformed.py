@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bulkedit.emulator import Settings
-from bulkedit.emulator.api import paging
-from bulkedit.emulator.api.failures import Invalid
+from bulkedit.emulator.api import paging, stores
+from bulkedit.emulator.api.failures import Denied, Invalid
 from bulkedit.emulator.api.model import operations
 from bulkedit.emulator.api.views import _whole
+from bulkedit.emulator.clock import ScaledClock
+from bulkedit.emulator.http.control import check_access
+from bulkedit.emulator.http.import_jobs import OutsideError, folder_of
 from bulkedit.emulator.http.wire import parameters
 from bulkedit.emulator.state.editing import _same
 from bulkedit.emulator.state.updates import parse_updates
 from tests.emulator.hospital import Service
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bulkedit._json import Json
 
 ARN = "arn:aws:medical-imaging:us-east-1:123456789012:datastore/" + "0" * 32
@@ -92,3 +98,28 @@ def test_true_is_not_one(a: Json, b: Json, same: bool) -> None:
 @pytest.mark.parametrize(("text", "number"), [("12", 12), ("x", None), (12, None)])
 def test_a_count_is_a_whole_number_as_text(text: object, number: int | None) -> None:
     assert _whole(text) == number
+
+
+def test_the_control_endpoint_is_for_this_machine() -> None:
+    with pytest.raises(Denied, match="this machine only"):
+        check_access("192.0.2.1", None, None)
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/folder", "file://host/folder", "file:///a%00b"])
+def test_a_folder_of_another_machine_is_outside(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(OutsideError):
+        folder_of(uri, [tmp_path])
+
+
+def test_a_data_store_is_deleted_once_and_their_number_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(Settings(scale=math.inf))
+    monkeypatch.setattr(stores, "MOST", 1)
+    assert service.call("CreateDatastore", clientToken="t")[0] == "ServiceQuotaExceededException"
+    service.call("DeleteDatastore")
+    assert service.call("DeleteDatastore") == ("ConflictException", "The data store is not active.")
+
+
+async def test_scaled_time_is_slept_in_its_share() -> None:
+    clock = ScaledClock(1_000_000, 0)
+    await clock.sleep(1_000)
+    assert clock.now() >= 1_000
