@@ -140,6 +140,7 @@ class TestCodes:
             assert "\x1b" not in text
             assert "\r" not in text
 
+    @pytest.mark.slow  # tests/cli/test_talk.py: its lines are plain text
     @pytest.mark.usefixtures("run")
     def test_a_pipe_is_sent_lines_and_nothing_else(self, shell: Shell) -> None:
         commands = [*COMMANDS, ["apply", "p", "--yes", "--run", "s"], ["apply", "--help"]]

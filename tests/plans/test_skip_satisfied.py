@@ -56,7 +56,7 @@ def an_edit_that_may_hold(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(edits=st.lists(an_edit_that_may_hold(), min_size=1, max_size=8), data=st.data())
-@examples(8)
+@examples(4)
 def test_what_is_left_out_changes_no_final_document(
     tmp_path_factory: pytest.TempPathFactory, edits: list[dict[str, Any]], data: st.DataObject
 ) -> None:

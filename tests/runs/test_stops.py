@@ -266,7 +266,7 @@ CHOSEN = settings(
 )
 
 
-@settings(CHOSEN, max_examples=8)
+@settings(CHOSEN, max_examples=6)
 @given(scripts)
 def test_the_same_answers_make_the_same_run_with_stops_and_without(script: Script) -> None:
     hold(script)
