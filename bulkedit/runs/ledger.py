@@ -223,19 +223,17 @@ _INSERTS: Final = {
 
 # columns of a call's last row that readers use
 LAST_ROW: Final = (
-    *(
-        "call",
-        "state",
-        "expected_version",
-        "version",
-        "attempts",
-        "throttles",
-        "faults",
-        "conflicts",
-        "reason",
-        "message",
-        "at",
-    ),
+    "call",
+    "state",
+    "expected_version",
+    "version",
+    "attempts",
+    "throttles",
+    "faults",
+    "conflicts",
+    "reason",
+    "message",
+    "at",
     "expected_version_updated_at",
 )
 
@@ -360,7 +358,7 @@ class Ledger:
             self._connection.execute("PRAGMA query_only = ON")
             return
         self.damage, self.state, self.detail = damage, LedgerState.DAMAGED, damage
-        _view(self._connection, _INTACT_ROWS)
+        _hide_damaged_rows(self._connection)
 
     def append(self, records: Sequence[Record]) -> None:
         """Write records; they are durable when this returns. Raises LedgerError if they may not be durable."""
@@ -650,9 +648,9 @@ def _rows_of(connection: sqlite3.Connection, table: str) -> tuple[bool, int]:
     return bool(damaged), int(count)
 
 
-def _view(connection: sqlite3.Connection, views: dict[str, str]) -> None:
-    """Replace tables by views, for this connection only."""
-    for table, query in views.items():
+def _hide_damaged_rows(connection: sqlite3.Connection) -> None:
+    """Replace the tables by views of their intact rows, for this connection only."""
+    for table, query in _INTACT_ROWS.items():
         connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
 
 
