@@ -1,4 +1,4 @@
-"""What every test stands on: no AWS account, no settings of whoever runs them, and an emulator where asked for."""
+"""The base of every test: no AWS account, no settings of the person who runs them, and an emulator if asked for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TERMINAL = ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "NO_COLOR", "PY_COLORS"
 
 
 def switches() -> set[str]:
-    """The variables that stand for options of the commands."""
+    """The environment variables of the commands' options."""
     options: list[Any] = [option for name in COMMANDS for option in load_command(name).params]
     return {str(option.envvar) for option in options}
 
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Words that stand for credentials; nothing of ~/.aws, of an instance role or of the caller's settings is used."""
+    """Placeholder credentials; nothing of ~/.aws, of an instance role or of the caller's settings is used."""
     absent = tmp_path_factory.mktemp("account") / "absent"
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):

@@ -209,6 +209,26 @@ def _understood(reply: Reply | None) -> Any:
 # -- processes that end
 
 
+class Following(PassThroughClient):
+    """Another writer writes whenever an answer was lost, once for each of ``image_sets``."""
+
+    def __init__(self, inner: Client, server: Emulated, image_sets: set[str]) -> None:
+        super().__init__(inner)
+        self.server = server
+        self.image_sets = image_sets
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        answer = await self.inner.update(request)
+        if isinstance(answer, Lost) and request.image_set_id in self.image_sets:
+            self.image_sets.discard(request.image_set_id)
+            image_set = self.server.world.image_set(DEFAULT_DATASTORE_ID, request.image_set_id)
+            if image_set.locked:
+                self.server.world.write_as_another_after(image_set)
+            else:
+                self.server.world.write_as_another(image_set, self.server.now())
+        return answer
+
+
 class KillableLedger(Ledger):
     """A ledger that stays as it is from the instant at which its process dies."""
 

@@ -26,7 +26,6 @@ import polars as pl
 from bulkedit import plans
 from bulkedit.after import revert as reversal
 from bulkedit.client.pacing import Operation, Rate
-from bulkedit.client.responses import Lost
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, ServiceProfile, profile, switches
 from bulkedit.errors import BulkeditError, UsageError
@@ -35,15 +34,15 @@ from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
-from tests.runs.factories import FAST, FAST_READS, PassThroughClient, about_plan, frame, row
-from tests.runs.killable import DirectClient, Emulated, Kill, emulated, in_place, process
+from tests.runs.factories import FAST, FAST_READS, about_plan, frame, row
+from tests.runs.killable import DirectClient, Emulated, Following, Kill, emulated, in_place, process
 from tests.runs.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bulkedit.client.contract import Client, UpdateRequest
-    from bulkedit.client.responses import Accepted, Refused
+    from bulkedit.client.responses import Accepted, Lost, Refused
     from bulkedit.runs.engine import Engine
 
 UPDATE, GET, METADATA, VERSIONS = (
@@ -314,30 +313,20 @@ def _edit(rng: random.Random, uid: str, number: int) -> dict[str, Any]:
 # -- playing one
 
 
-@dataclass(slots=True)
-class Habits(PassThroughClient):
-    """The client of one process: it drains at an update, and another writes after a lost answer."""
+class Habits(Following):
+    """The client of one process: it drains at an update, and another writer follows a lost answer."""
 
-    inner: Client
-    server: Emulated
-    eyes: set[str]
-    drain_at: int | None
-    engine: Engine | None = None
-    updates: int = 0
+    def __init__(self, inner: Client, server: Emulated, image_sets: set[str], drain_at: int | None) -> None:
+        super().__init__(inner, server, image_sets)
+        self.drain_at = drain_at
+        self.engine: Engine | None = None
+        self.updates = 0
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         self.updates += 1
         if self.updates == self.drain_at and self.engine is not None:
             self.engine.stop.drain()
-        answer = await self.inner.update(request)
-        if isinstance(answer, Lost) and request.image_set_id in self.eyes:
-            self.eyes.discard(request.image_set_id)
-            image_set = self.server.world.image_set(DEFAULT_DATASTORE_ID, request.image_set_id)
-            if image_set.locked:
-                self.server.world.write_as_another_after(image_set)
-            else:
-                self.server.world.write_as_another(image_set, self.server.now())
-        return answer
+        return await super().update(request)
 
 
 @dataclass(slots=True)

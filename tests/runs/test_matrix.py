@@ -9,28 +9,26 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bulkedit.client.pacing import Operation, Rate
-from bulkedit.client.responses import CallState, Lost, Outcome, outcome_of
+from bulkedit.client.responses import CallState, Outcome, outcome_of
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind, profile, switches
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from tests.covering import covering
 from tests.emulator.hospital import document
-from tests.runs.factories import FAST, PassThroughClient, planned, row
+from tests.runs.factories import FAST, planned, row
 from tests.runs.journal_check import Sheet, weigh
-from tests.runs.killable import Emulated, Kill, emulated, process
+from tests.runs.killable import Emulated, Following, Kill, emulated, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bulkedit.client.contract import Client, UpdateRequest
-    from bulkedit.client.responses import Accepted, Refused
     from bulkedit.emulator import ServiceProfile
     from bulkedit.plans import SavedPlan
 
@@ -238,26 +236,6 @@ OTHERWISE: dict[tuple[str, str], dict[str, int]] = {
     ("constraints", "sync"): {"versions, first refused": 0, "a version named twice, first refused": 1},
     ("checked_first", "content"): {"versions, first refused": 0, "a version named twice, first refused": 1},
 }
-
-
-@dataclass(slots=True)
-class Following(PassThroughClient):
-    """A stranger who writes whenever an answer was lost, once for each image set that he has an eye on."""
-
-    inner: Client
-    server: Emulated
-    eyes: set[str] = field(default_factory=set)
-
-    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
-        answer = await self.inner.update(request)
-        if isinstance(answer, Lost) and request.image_set_id in self.eyes:
-            self.eyes.discard(request.image_set_id)
-            image_set = self.server.world.image_set(DEFAULT_DATASTORE_ID, request.image_set_id)
-            if image_set.locked:
-                self.server.world.write_as_another_after(image_set)
-            else:
-                self.server.world.write_as_another(image_set, self.server.now())
-        return answer
 
 
 @dataclass(slots=True)

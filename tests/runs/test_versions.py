@@ -24,8 +24,7 @@ from tests.covering import short_and_long
 from tests.emulator.hospital import document
 from tests.runs.factories import PassThroughClient, planned, row
 from tests.runs.journal_check import judge
-from tests.runs.killable import COMPLETION_S, Emulated, Kill, emulated, process
-from tests.runs.test_matrix import Following
+from tests.runs.killable import COMPLETION_S, Emulated, Following, Kill, emulated, process
 
 if TYPE_CHECKING:
     from pathlib import Path
