@@ -21,7 +21,7 @@ from bulkedit._words import plural
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line
 from bulkedit.cli._progress import bottleneck, watch
 from bulkedit.cli._working import confirmed_connection, received_signals, short_collections
-from bulkedit.cli.plan import PlanningMessages, plan_line, show_plan, show_warnings
+from bulkedit.cli.plan import PlanningMessages, plan_line, show_notices, show_plan, show_warnings
 from bulkedit.cli.report import closing_lines
 from bulkedit.client.connect import Connection, connect
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
@@ -67,6 +67,7 @@ def apply(options: ApplyCommand, _: typer.Context) -> None:
     with removed_unless_started(own, typer.Abort, report=err().print):
         if options.as_json:
             show_warnings(plan, err())
+            show_notices(plan, err())
         else:
             show_plan(plan)
         confirmations = {"yes": options.yes, "delete_originals": options.listing.delete_originals}

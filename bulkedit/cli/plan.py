@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bulkedit.client.destination import Destination
     from bulkedit.inventories import SearchCounters
     from bulkedit.plans import SavedPlan
-    from bulkedit.plans.counts import PlanCounts
+    from bulkedit.plans.counts import NoticeRecord, PlanCounts
     from bulkedit.plans.read_first import ReadCounters
 
 _SHOWN_ROWS: Final = 5  # per warning
@@ -128,6 +128,7 @@ def plan_line(saved: SavedPlan) -> dict[str, object]:
         "datastore_id": saved.datastore_id,
         **saved.counts,
         "warnings": [{**one, "hint": as_flags(one["hint"])} for one in saved.warnings],
+        "notices": [{**one, "hint": one["hint"] and as_flags(one["hint"])} for one in saved.notices],
         "quota_request": plans.quota_request(saved.counts, saved.datastore_id),
     }
 
@@ -173,6 +174,7 @@ def show_plan(saved: SavedPlan) -> None:
         ]
     )
     show_warnings(saved, console)
+    show_notices(saved, console)
     if not counts["calls"]:
         console.print("\nNothing to do: all edits of the list are already satisfied.")
         return
@@ -196,6 +198,25 @@ def show_warnings(saved: SavedPlan, console: Console) -> None:
         console.print(f"\nWarning ({where}): {printable(warning['problem'])}")
         console.print(f"  {as_flags(printable(warning['likely']))}")
         console.print(f"  {as_flags(printable(warning['hint']))}")
+
+
+def show_notices(saved: SavedPlan, console: Console) -> None:
+    """Print the notices of a plan: what its list does that may not be meant."""
+    for notice in saved.notices:
+        column = f"{printable(notice['column'])}: " if notice["column"] else ""
+        console.print(f"\nNotice{_rows_of(notice)}: {column}{as_flags(printable(notice['text']))}")
+        if notice["hint"]:
+            console.print(f"  {as_flags(printable(notice['hint']))}")
+
+
+def _rows_of(notice: NoticeRecord) -> str:
+    """The rows of a notice in brackets; nothing if it is of the whole list."""
+    rows, first = notice["rows"], notice["first"]
+    if not rows:
+        return ""
+    if first is None:
+        return f" ({plural(rows, 'row')})"
+    return f" (row {first:,})" if rows == 1 else f" ({plural(rows, 'row')}, first row {first:,})"
 
 
 def _skips(saved: SavedPlan) -> bool:

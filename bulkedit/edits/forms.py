@@ -39,7 +39,7 @@ def cells_of(batch: pl.DataFrame, layout: Layout, options: ReadOptions) -> cells
     absent = [pl.lit(None, pl.String).alias(name) for name in _CELLS if name not in named.columns]
     named = named.with_columns(*absent)
     done = cells.edits_of(named, rules=options.rules, wide=layout.form == "wide")
-    return cells.Cells(done.edits, [*problems, *done.problems])
+    return cells.Cells(done.edits, [*problems, *done.problems], done.notices)
 
 
 def _tall(named: pl.DataFrame, attributes: tuple[str, ...], empty: Literal["keep", "null", "remove"]) -> pl.DataFrame:
@@ -69,7 +69,7 @@ def _of_calls(batch: pl.DataFrame, options: ReadOptions) -> cells.Cells:
     done = cells.edits_of(taken.join(common, on="row", maintain_order="left"), rules=options.rules, wide=False)
     # an attribute at the wrong level also lacks its UIDs; one problem is enough
     inside = [frame.filter(~pl.col("code").is_in(_UIDS_MISSING)).with_columns(_in_updates()) for frame in done.problems]
-    return cells.Cells(done.edits, [*problems, lines(unfit), *inside])
+    return cells.Cells(done.edits, [*problems, lines(unfit), *inside], done.notices)
 
 
 def _with_study_wide(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from bulkedit.dicom.dictionary import RULES, ServiceRules
+from bulkedit.edits.notices import NOTICES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -45,3 +46,4 @@ class EditList:
     # skipped lines of a result file:
     applied: int = 0  # their edit is applied
     never_planned: int = 0  # their row was set aside by the planner, so they have no edit
+    notices: pl.DataFrame = field(default_factory=NOTICES.to_frame)  # schema notices.NOTICES

@@ -16,6 +16,7 @@ from bulkedit.edits.excel import Excel
 from bulkedit.edits.files import opened
 from bulkedit.edits.forms import cells_of
 from bulkedit.edits.jsonl import JsonLines
+from bulkedit.edits.notices import summed
 from bulkedit.edits.options import EditList
 from bulkedit.edits.parquet import Parquet
 from bulkedit.edits.problems import SET_ASIDE, lines, one
@@ -96,6 +97,7 @@ class _Reading:
         self._datastores: set[str] = set()
         self._edits = [pl.DataFrame(schema=EDITS)]
         self._problems = [pl.DataFrame(schema=SET_ASIDE)]
+        self._notices: list[pl.DataFrame] = [*table.notices]
         self._names = _names_of_raw(table.header, self._layout)
         self._raw = [pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(self._names, pl.String)})]
         self._broken = lines([*table.problems, *_cell_errors(table, self._layout)])
@@ -118,6 +120,7 @@ class _Reading:
             idle=pl.concat(self._idle),
             applied=self._applied,
             never_planned=self._never_planned,
+            notices=summed(self._notices),
         )
 
     def _no_rows_error(self) -> EditListError:
@@ -148,6 +151,7 @@ class _Reading:
         bad = problems["row"].unique()
         if self._layout.form == "wide":  # each row of the other forms makes an edit or has a problem
             self._idle.append(opened.filled.select("row").filter(~_is_in(bad), ~_is_in(done.edits["row"])))
+        self._notices += done.notices
         self._edits.append(done.edits.filter(~_is_in(bad)) if bad.len() else done.edits)
         if bad.len():
             self._problems.append(problems.sort("row", maintain_order=True))

@@ -28,11 +28,12 @@ class Table(ABC):
         self.header: list[str] = []  # the names of the columns as in the file
         self.kinds: dict[int, str] = {}  # position -> kind of columns that are not text: float, date or nested
         self.faults: list[CellFault] = []  # cells whose text is not what a spreadsheet shows
+        self.notices: list[pl.DataFrame] = []  # of the file: frames `bulkedit.edits.notices.NOTICES`
         self.problems: list[JsonObject] = []  # invalid rows, as lines of SET_ASIDE; all-null in the batches
 
     @abstractmethod
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the rows in order, once: ``row`` UInt32, and String columns c0, c1, … in the order of the header.
 
-        ``problems`` and ``faults`` are complete before the first batch.
+        ``problems``, ``faults`` and ``notices`` are complete before the first batch.
         """

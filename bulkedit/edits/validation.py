@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -29,10 +29,11 @@ _on_attribute = _action.is_in([Action.SET, Action.REMOVE])
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The result of a batch: edits, and problems as SET_ASIDE frames."""
+    """The result of a batch: edits, problems as SET_ASIDE frames, and notices as NOTICES frames."""
 
     edits: pl.DataFrame
     problems: list[pl.DataFrame]
+    notices: list[pl.DataFrame] = field(default_factory=list)
 
 
 def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> Cells:

@@ -119,6 +119,17 @@ class WarningRecord(TypedDict):
     more: int  # further rows, not listed
 
 
+class NoticeRecord(TypedDict):
+    """What a list does that is planned, but may not be meant (`bulkedit.edits.notices.NOTICES`)."""
+
+    code: str
+    column: str | None
+    text: str
+    hint: str | None
+    rows: int  # 0 if the notice is of the whole list
+    first: int | None  # the first of the rows
+
+
 class FileRecord(TypedDict):
     """A file of a plan."""
 
@@ -136,6 +147,7 @@ class PlanAbout(TypedDict):
     settings: PlanSettings
     counts: PlanCounts
     warnings: NotRequired[list[WarningRecord]]
+    notices: NotRequired[list[NoticeRecord]]
 
 
 class PlanManifest(PlanAbout):

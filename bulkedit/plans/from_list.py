@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import polars as pl
@@ -29,6 +29,7 @@ from bulkedit.edits import ReadOptions, rows_without_edits
 from bulkedit.edits import read as read_list
 from bulkedit.edits.edit import in_order
 from bulkedit.edits.frame_files import writing
+from bulkedit.edits.notices import summed
 from bulkedit.errors import BadRowsError, EditListError, UsageError
 from bulkedit.plans.read_first import ReadCounters, compared_with_store
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from bulkedit.options.listing import ListOptions
     from bulkedit.options.where import Where
     from bulkedit.plans import SavedPlan
-    from bulkedit.plans.counts import PlanAbout, PlanCounts
+    from bulkedit.plans.counts import NoticeRecord, PlanAbout, PlanCounts
 
 UNNAMED: Final = "the frame"  # name of a list that is neither a file nor standard input
 _SHOWN_PER_PROBLEM: Final = 5
@@ -187,6 +188,7 @@ def plan_list(
         if misplaced.height:
             made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_satisfied(made, _without_rows(good, bad), settings, known)
+    notices = [found.notices]
     now = datetime.now(UTC)
     inconsistent = plans.inconsistent_studies_of(made.edits, known)
     counts: PlanCounts = {
@@ -218,6 +220,7 @@ def plan_list(
         },
         "counts": counts,
         "warnings": plans.warnings(inconsistent),
+        "notices": cast("list[NoticeRecord]", summed(notices).to_dicts()),
     }
     unplanned = pl.concat([bad, selected.skipped, rows_without_edits(found.idle)]).sort("row", maintain_order=True)
     return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)

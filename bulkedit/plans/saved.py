@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from bulkedit._json import JsonObject
-    from bulkedit.plans.counts import PlanCounts, PlanManifest, WarningRecord
+    from bulkedit.plans.counts import NoticeRecord, PlanCounts, PlanManifest, WarningRecord
 
 FORMAT: Final = 3
 MANIFEST: Final = "manifest.json"
@@ -56,6 +56,12 @@ _WARNING: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("code", "problem", "likely", "hint"), (str,)),
     "rows": (list,),
     "more": (int,),
+}
+_NOTICE: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("code", "text"), (str,)),
+    **dict.fromkeys(("column", "hint"), (str, NoneType)),
+    "rows": (int,),
+    "first": (int, NoneType),
 }
 
 
@@ -102,6 +108,11 @@ class SavedPlan:
     def warnings(self) -> list[WarningRecord]:
         """Effects that the user may not intend: code, problem, likely, hint, rows and more."""
         return list(self.manifest.get("warnings", []))
+
+    @property
+    def notices(self) -> list[NoticeRecord]:
+        """What the list does that is planned, but may not be meant: code, column, text, hint, rows and first."""
+        return list(self.manifest.get("notices", []))
 
     @property
     def payload_limit(self) -> int:
@@ -203,7 +214,9 @@ def _read_manifest(folder: Path) -> PlanManifest:
 
 def _require_kinds(manifest: JsonObject, where: str) -> None:
     """Raise ReceivedError if a field of the manifest is missing or has another type."""
-    received.require({"warnings": [], **manifest}, {**_KINDS, "warnings": (list,)}, where)
+    received.require(
+        {"warnings": [], "notices": [], **manifest}, {**_KINDS, "warnings": (list,), "notices": (list,)}, where
+    )
     counts, files, warnings = object_in(manifest, "counts"), object_in(manifest, "files"), manifest.get("warnings")
     received.require(object_in(manifest, "settings"), {"payload_limit": (int,)}, where)
     received.require(object_in(manifest, "list"), {"form": (str,), "rows": (int,), "sha256": (str,)}, where)
@@ -211,6 +224,10 @@ def _require_kinds(manifest: JsonObject, where: str) -> None:
     for warning in warnings if isinstance(warnings, list) else ():
         received.require({"a warning": warning}, {"a warning": (dict,)}, where)
         received.require(object_in(warning), _WARNING, where)
+    notices = manifest.get("notices")
+    for notice in notices if isinstance(notices, list) else ():
+        received.require({"a notice": notice}, {"a notice": (dict,)}, where)
+        received.require(object_in(notice), _NOTICE, where)
     if not re.fullmatch(IMAGE_SET_ID, str(manifest["datastore_id"])):
         raise ReceivedError("datastore_id is not the id of a data store.", where=where)
     received.require(files, dict.fromkeys(files, (dict,)), where)
