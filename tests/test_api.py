@@ -485,3 +485,14 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(
     assert cells["result"].summary["applied"] == cells["undone"].summary["applied"] == 1
     assert shell.stored(one) == (3, "CHEST")
     assert source.count("# %%") > 8
+
+
+async def test_the_id_of_a_data_store_is_checked_in_the_library_too(tmp_path: Path) -> None:
+    options = bulkedit.DeidOptions(deid_profile="basic", everything=True)
+    for asked in (
+        bulkedit.plan(tmp_path / "absent.csv", "123"),
+        bulkedit.inventory("123", tmp_path / "i.parquet"),
+        bulkedit.deid(tmp_path / "d.csv", options, "123"),
+    ):
+        with pytest.raises(UsageError, match="`datastore_id` must be 32 characters of 0-9 a-z"):
+            await asked

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 import typer
 
 from bulkedit._printable import printable
-from bulkedit.errors import UsageError
+from bulkedit.errors import UsageError, worded
 from bulkedit.options.declaring import Config, Option
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ def _read(
     for one, value in given.values():
         if problem := one.problem(value):
             raise UsageError(f"{one.key} {problem}.", where=str(file))
+        try:
+            one.read(value)
+        except UsageError as error:
+            said = {"likely": error.likely, "hint": error.hint}
+            raise UsageError(worded(error.what, {one.name: one.key}), where=str(file), **said) from None
     return {name: _resolved(value, one, file.parent) for name, (one, value) in given.items()}
 
 

@@ -14,6 +14,7 @@ from bulkedit.errors import UsageError
 from bulkedit.inventories.search import SearchCounters
 from bulkedit.inventories.take import take
 from bulkedit.options.inventory import InventoryOptions
+from bulkedit.options.shared import parse_datastore_id
 from bulkedit.options.where import Where
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ async def take_inventory(
     options = options or InventoryOptions()
     if not datastore_id:
         raise UsageError("no data store is named.", hint="Name it: --datastore ID (or -d ID)")
+    parse_datastore_id(datastore_id)
     rate = parse_read_pace(options.read_rate)
     connection = Connection(datastore_id=datastore_id, **asdict(where or Where()))
     last = SearchCounters()

@@ -151,3 +151,5 @@ class DeidOptions:
             )
         if not self.source and datastore_id is None:
             raise UsageError("no data store is named.", hint="Give it: `datastore_id=ID`")
+        if datastore_id:
+            shared.parse_datastore_id(datastore_id)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+from bulkedit._words import noun
+from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.client.pacing.rates import AUTO
+from bulkedit.errors import UsageError
 from bulkedit.options.declaring import Argument, Config, Group, Option
 
 RATE_UNIT: Final = "RATE"
@@ -21,7 +25,36 @@ SELECTORS: Final = (
 )
 
 ServiceVersion = Literal["2025", "2026"]
-Datastore = Annotated[str | None, Option("The data store's id.", "ID", ("--datastore", "-d"), common=True)]
+
+
+def parse_datastore_id(text: str) -> str:
+    """Check the id of a data store. Raises UsageError, which describes the text and does not quote it."""
+    if re.fullmatch(IMAGE_SET_ID, text):
+        return text
+    raise UsageError(
+        "`datastore_id` must be 32 characters of 0-9 a-z.",
+        likely=f"The given text {_unlike_an_id(text)}.",
+        hint="Copy the id from HealthImaging: aws medical-imaging list-datastores",
+    )
+
+
+def _unlike_an_id(text: str) -> str:
+    """What a text has that an id does not have."""
+    if text.startswith("arn:"):
+        return "is an ARN, of which only the part after datastore/ is the id"
+    if text != text.strip():
+        return "has a blank at its beginning or end"
+    if len(text) != 32:
+        return f"has {len(text)} {noun(len(text), 'character')}"
+    if re.fullmatch(IMAGE_SET_ID, text.lower()):
+        return "has capital letters"
+    return "has a character that is not in 0-9 a-z"
+
+
+Datastore = Annotated[
+    str | None,
+    Option("The data store's id.", "ID", ("--datastore", "-d"), common=True, parse=parse_datastore_id),
+]
 ReadRate = Annotated[
     str,
     Option(

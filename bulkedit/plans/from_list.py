@@ -31,6 +31,7 @@ from bulkedit.edits.edit import in_order
 from bulkedit.edits.frame_files import writing
 from bulkedit.edits.notices import summed
 from bulkedit.errors import BadRowsError, EditListError, UsageError
+from bulkedit.options.shared import parse_datastore_id
 from bulkedit.plans.read_first import ReadCounters, compared_with_store
 
 if TYPE_CHECKING:
@@ -148,6 +149,8 @@ def plan_list(
     Example: ``plan_list("edits.csv", DATASTORE_ID, ListOptions(), folder=None, where=Where()).counts["calls"]``
     """
     check(listing)
+    if datastore_id:
+        parse_datastore_id(datastore_id)
     listener = listener or Listener()
     file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
     source = source if isinstance(source, str) else UNNAMED

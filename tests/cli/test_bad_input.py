@@ -191,11 +191,41 @@ def test_a_data_store_that_does_not_exist_is_fatal(shell: Shell) -> None:
     assert [entry.action for entry in shell.requests()] == ["GetDatastore"]
 
 
-def test_what_is_no_data_store_id_is_fatal(shell: Shell) -> None:
+NO_DATA_STORES = {
+    "123": "has 3 characters",
+    "../imageSet": "has 11 characters",
+    "A" * 32: "has capital letters",
+    "a" * 31 + "é": "has a character that is not in 0-9 a-z",
+    "a" * 31 + " ": "has a blank at its beginning or end",
+    "arn:aws:medical-imaging:eu-west-1:123456789012:datastore/" + "a" * 32: "is an ARN",
+}
+
+
+@pytest.mark.parametrize(("text", "said"), NO_DATA_STORES.items())
+def test_what_is_no_data_store_id_is_refused_before_anything_is_read(shell: Shell, text: str, said: str) -> None:
     edits = shell.descriptions(shell.image_sets(1))
-    result = shell.run("apply", edits, "--yes", "-d", "../imageSet")
-    assert (result.exit_code, shell.accepted()) == (4, [])
-    assert "does not exist in this account and region" in result.stderr
+    commands = (
+        ["apply", edits, "--yes"],
+        ["plan", "absent.csv"],
+        ["inventory", "-o", "i.parquet"],
+        ["deid", "-o", "d.csv"],
+    )
+    for words in commands:
+        result = shell.run(*words, "-d", text)
+        assert (result.exit_code, shell.requests()) == (2, [])
+        assert "error: --datastore must be 32 characters of 0-9 a-z.\nThe given text " + said in result.stderr
+        assert "list-datastores" in result.stderr
+        assert text not in result.stderr
+
+
+def test_a_data_store_id_of_the_environment_or_a_file_is_checked_too(shell: Shell) -> None:
+    edits = shell.descriptions(shell.image_sets(1))
+    result = shell.run("plan", edits, env={"BULKEDIT_DATASTORE": "123"})
+    assert (result.exit_code, result.stderr.startswith("error: --datastore must be 32 characters")) == (2, True)
+    file = shell.write("config.toml", "datastore = '123'")
+    result = shell.run("plan", edits, env={"BULKEDIT_DATASTORE": None})
+    assert result.exit_code == 2
+    assert f"{file.name}: datastore must be 32 characters" in result.stderr
 
 
 def test_a_data_store_that_is_being_deleted_is_fatal(shell: Shell) -> None:
