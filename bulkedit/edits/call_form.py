@@ -62,15 +62,17 @@ def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject]]:
     cells: list[_Cells] = []
     problems = []
     for row, updates, force, study_wide in rows.select("row", "updates", "force", "study_wide").iter_rows():
+        unfit: list[_UnfitError] = []
         try:
-            cells += [(row, *edit) for edit in _edits(updates, force=force, study_wide=study_wide)]
-        except _UnfitError as unfit:
-            problems.append(one(row, unfit.code, str(unfit), _COLUMN, hint=unfit.hint))
+            cells += [(row, *edit) for edit in _edits(updates, unfit, force=force, study_wide=study_wide)]
+        except _UnfitError as error:
+            unfit.append(error)
+        problems += [one(row, error.code, str(error), _COLUMN, hint=error.hint) for error in unfit]
     return pl.DataFrame(cells, schema=CELLS, orient="row"), problems
 
 
-def _edits(updates: str | None, *, force: bool, study_wide: bool) -> list[_Cells]:
-    """Return the cells of one row, without its number."""
+def _edits(updates: str | None, unfit: list[_UnfitError], *, force: bool, study_wide: bool) -> list[_Cells]:
+    """Return the cells of one row, without its number. Adds to ``unfit``; raises _UnfitError if nothing can be read."""
     if updates is None:
         raise _UnfitError("no-edit", "updates is empty.")
     request = _json(updates, "updates")
@@ -89,7 +91,7 @@ def _edits(updates: str | None, *, force: bool, study_wide: bool) -> list[_Cells
         edit
         for name, action in _BLOBS.items()
         if name in blobs
-        for edit in _Document(_document(blobs[name], name), action, force=force).edits()
+        for edit in _Document(_document(blobs[name], name), action, unfit, force=force).edits()
     ]
     if not edits:
         raise _UnfitError("no-edit", "updates has no edit.")
@@ -140,6 +142,7 @@ class _Document:
 
     root: JsonObject
     action: Action
+    unfit: list[_UnfitError]  # values with a problem are added
     force: bool
 
     def edits(self) -> Iterator[_Cells]:
@@ -175,11 +178,12 @@ class _Document:
         """Check a value. Not for removals, because a stored value may break any rule; `force` skips most checks."""
         if self.action is Action.REMOVE or known.private:
             return
+        name = label_of(known)
         if isinstance(value, str) and is_identifier(known) and _DAMAGED.fullmatch(value):
-            raise _UnfitError("damaged-identifier", f"the value of {label_of(known)} looks damaged by a spreadsheet.")
-        if not self.force and (why := dicom.why_unfit(known, value)):
-            raise _UnfitError(
-                "value-form", f"the value of {label_of(known)} is invalid: {why}.", HINT_OF_VR.get(known.vr)
+            self.unfit.append(_UnfitError("damaged-identifier", f"the value of {name} looks damaged by a spreadsheet."))
+        elif not self.force and (why := dicom.why_unfit(known, value)):
+            self.unfit.append(
+                _UnfitError("value-form", f"the value of {name} is invalid: {why}.", HINT_OF_VR.get(known.vr))
             )
 
 

@@ -38,6 +38,8 @@ _CELL_FAULTS = {
     "cell-formula": "is a formula without a result.",
     "cell-merged": "is merged with others.",
 }
+# problems of a cell that is empty, which are said of a cell that cannot be read too
+_OF_EMPTY = ("no-selector", "no-attribute", "no-series-uid", "no-instance-uid", "revert-version", "no-edit")
 _FLAGS = {"force": "force", "include_study_image_sets": "includeStudyImageSets"}
 
 
@@ -77,7 +79,7 @@ class _Opened:
     batch: pl.DataFrame  # as in the table
     broken: pl.DataFrame  # SET_ASIDE: rows with unreadable cells
     filled: pl.DataFrame  # rows that are not blank, under canonical names
-    whole: pl.DataFrame  # filled rows that are not broken
+    whole: pl.DataFrame  # filled rows that can be read, perhaps with cells that cannot
 
 
 class _Reading:
@@ -139,7 +141,7 @@ class _Reading:
         if self._guarded and "edit_id" in filled.columns:
             filled = filled.with_columns(unguarded("edit_id"))
         self._rows += filled.height
-        whole = filled.filter(~_is_in(broken["row"]))
+        whole = filled.filter(~_is_in(broken.filter(pl.col("column").is_null())["row"]))
         self._note_datastores(whole)
         return _Opened(batch, broken, filled, whole)
 
@@ -147,7 +149,7 @@ class _Reading:
         return opened, cells_of(opened.whole, self._layout, self._options)
 
     def _take(self, opened: _Opened, done: Cells) -> None:
-        problems = pl.concat([opened.broken, *done.problems])
+        problems = pl.concat([opened.broken, *_of_readable_cells(done.problems, opened.broken)])
         bad = problems["row"].unique()
         if self._layout.form == "wide":  # each row of the other forms makes an edit or has a problem
             self._idle.append(opened.filled.select("row").filter(~_is_in(bad), ~_is_in(done.edits["row"])))
@@ -195,6 +197,15 @@ class _Reading:
             raise EditListError(
                 "the rows name more than one data store.", hint="Split the list: a run works on one data store."
             )
+
+
+def _of_readable_cells(problems: list[pl.DataFrame], broken: pl.DataFrame) -> list[pl.DataFrame]:
+    """Leave out problems of cells that are empty only because they cannot be read. ``broken``: `SET_ASIDE`."""
+    if broken.is_empty():
+        return problems
+    of_empty = pl.col("code").is_in(_OF_EMPTY) & _is_in(broken["row"])
+    cells = broken.select("row", "column").drop_nulls()
+    return [found.filter(~of_empty).join(cells, on=["row", "column"], how="anti") for found in problems]
 
 
 def _names_of_raw(header: list[str], layout: Layout) -> dict[str, str]:

@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 
 _SUGGESTED_NAMES = 50  # distinct unknown names per batch that get a suggestion
 
+_FORMED = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI")  # VRs whose form says more than their length
+
 _action = pl.col("action")
 _named_action = _action.str.to_lowercase().cast(ACTION, strict=False)  # null if the action is unknown
+_OTHER_WORDS = {
+    **dict.fromkeys(("update", "modify", "edit", "change", "replace", "add", "insert", "write", "upsert"), Action.SET),
+    **dict.fromkeys(("delete", "del", "clear", "unset", "erase", "drop", "blank"), Action.REMOVE),
+    **dict.fromkeys(("removeinstance", "deleteinstance"), Action.REMOVE_INSTANCE),
+    **dict.fromkeys(("removeseries", "deleteseries"), Action.REMOVE_SERIES),
+    **dict.fromkeys(("undo", "rollback", "restore", "reverttoversionid"), Action.REVERT),
+}  # words of other tools -> the action that they probably mean; suggested, never assumed
 _REMOVALS = [Action.REMOVE_INSTANCE, Action.REMOVE_SERIES]
 _on_attribute = _action.is_in([Action.SET, Action.REMOVE])
 
@@ -45,8 +54,9 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
     make edits here; the caller drops them.
     """
     problems = found(cells, [_action_check()])
+    named_action = pl.coalesce(_named_action, _meant_action()) if problems else _named_action
     cells = cells.with_columns(
-        pl.when(_action.is_null()).then(pl.lit(str(Action.SET), ACTION)).otherwise(_named_action).alias("action"),
+        pl.when(_action.is_null()).then(pl.lit(str(Action.SET), ACTION)).otherwise(named_action).alias("action"),
         pl.col("vr").str.to_uppercase(),
     )
     known = Known(cells["attribute"])
@@ -61,7 +71,14 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
 
 def _action_check() -> RowCheck:
     unknown = _named_action.is_null() & _action.is_not_null()
-    return RowCheck("action", unknown, constant("action is unknown."), "action")
+    likely = pl.format("Did you mean {}?", _meant_action().cast(pl.String))
+    return RowCheck("action", unknown, constant("action is unknown."), "action", likely=likely)
+
+
+def _meant_action() -> pl.Expr:
+    """Return the action that an unknown word probably means, so that the other cells of the row are checked too."""
+    plain = _action.str.to_lowercase().str.replace_all(r"[^a-z]", "")
+    return plain.replace_strict(_OTHER_WORDS, default=None, return_dtype=ACTION)
 
 
 def _checks(rules: dicom.ServiceRules, *, exact: bool) -> list[RowCheck]:
@@ -262,7 +279,7 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, 
 
 
 def _of_vr(fault: pl.DataFrame, vr: str | None) -> pl.DataFrame:
-    return fault.with_columns(hint=pl.lit(HINT_OF_VR.get(vr or ""), pl.String))
+    return fault.with_columns(hint=pl.lit(HINT_OF_VR.get(vr or ""), pl.String), vr=pl.lit(vr, pl.String))
 
 
 def _column(*, wide: bool) -> pl.Expr:
@@ -279,7 +296,7 @@ def _faulty(cells: pl.DataFrame, faults: Sequence[pl.DataFrame], *, wide: bool) 
     """Return the faults of `values.typed` as problems."""
     if not faults:
         return []
-    each = pl.concat(faults).unique("i", keep="first", maintain_order=True).sort("i")
+    each = _each_once(pl.concat(faults)).sort("i", maintain_order=True)
     rows = cells.select("row", "known_label", column=_column(wide=wide))[each["i"]].hstack(each)
     hints = {code: advice.hint for code, advice in ADVICE.items()}
     general = pl.col("code").replace_strict(hints, return_dtype=pl.String)
@@ -293,6 +310,15 @@ def _faulty(cells: pl.DataFrame, faults: Sequence[pl.DataFrame], *, wide: bool) 
             pl.when(pl.col("code") == "value-form").then("hint").otherwise(general).alias("hint"),
         ).select(*SET_ASIDE)
     ]
+
+
+def _each_once(faults: pl.DataFrame) -> pl.DataFrame:
+    """Return each fault once per cell. A value without the form of its VR is not told of its length too."""
+    each = faults.unique(["i", "code"], keep="first", maintain_order=True)
+    formless = each.filter((pl.col("code") == "value-form") & pl.col("vr").is_in(_FORMED).fill_null(value=False))
+    if formless.is_empty():
+        return each
+    return each.filter((pl.col("code") != "value-length") | ~pl.col("i").is_in(formless["i"].implode()))
 
 
 # -- the edits' frame ---------------------------------------------------------------------------------------------

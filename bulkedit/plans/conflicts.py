@@ -37,20 +37,34 @@ def _contradictions(edits: pl.DataFrame) -> pl.DataFrame:
     asked = pl.struct("action", "value")
     crowded = free.clear() if none_named_twice(free) else free.filter(same_attribute(free).is_duplicated())
     unordered = pl.col("order").is_null().any().over(ATTRIBUTE)
-    against = crowded.filter(unordered & (asked.n_unique().over(ATTRIBUTE) > 1)).with_columns(
-        others=pl.col("row").n_unique().over(ATTRIBUTE) - 1, first=pl.col("row").min().over(ATTRIBUTE)
+    against = crowded.filter(unordered & (asked.n_unique().over(ATTRIBUTE) > 1))
+    row = pl.col("row")
+    later = row.filter(row != row.min()).min()
+    against = against.with_columns(
+        others=row.n_unique().over(ATTRIBUTE) - 1,
+        first=pl.when(row == row.min().over(ATTRIBUTE))
+        .then(later.over(ATTRIBUTE))
+        .otherwise(row.min().over(ATTRIBUTE)),
     )
-    problem = pl.format(
-        "changes {} of this image set otherwise than {} of the list (the first is row {}).",
-        "attribute",
-        pl.when(pl.col("others") == 1).then(pl.lit("another row")).otherwise(pl.format("{} other rows", "others")),
-        "first",
+    alone = pl.col("others") == 0
+    problem = (
+        pl.when(alone)
+        .then(pl.format("asks for different things of {} of its image set, in its own cells.", "attribute"))
+        .otherwise(
+            pl.format(
+                "changes {} of this image set otherwise than {}.",
+                "attribute",
+                pl.when(pl.col("others") == 1)
+                .then(pl.format("row {}", "first"))
+                .otherwise(pl.format("{} other rows of the list (the first is row {})", "others", "first")),
+            )
+        )
     )
     return rows_set_aside(
         against,
         "contradiction",
         problem,
-        "The list does not say which of them comes last.",
+        "Nothing says which of them comes last.",
         "Delete one, give each an order or a version, or let the later row win: `on_contradiction=last`",
         column="value",
     )
@@ -76,15 +90,21 @@ def _after_removal(edits: pl.DataFrame) -> pl.DataFrame:
     there = edits.join(removing, on="image_set_id", how="semi", maintain_order="left")
     there = there.with_columns(reverts=(pl.col("action") == Action.REVERT).cum_sum().over("image_set_id"))
     series = ["image_set_id", "reverts", "series_uid"]
-    late = _removed_before(Action.REMOVE_SERIES, series) | _removed_before(
-        Action.REMOVE_INSTANCE, [*series, "instance_uid"]
+    remover = pl.coalesce(
+        _removed_before(Action.REMOVE_SERIES, series),
+        _removed_before(Action.REMOVE_INSTANCE, [*series, "instance_uid"]),
+    )
+    late = there.with_columns(remover=remover).filter(
+        pl.col("series_uid").is_not_null() & pl.col("remover").is_not_null()
     )
     return rows_set_aside(
-        there.filter(pl.col("series_uid").is_not_null() & late),
+        late,
         "inside-removed",
-        pl.lit("is inside an instance or series that an earlier row removes."),
+        pl.when(pl.col("remover") == pl.col("row"))
+        .then(pl.lit("removes an instance or series, and also edits it."))
+        .otherwise(pl.format("is inside an instance or series that row {} removes.", "remover")),
         None,
-        "Delete one of the two rows.",
+        "Delete one of the two.",
         column="instance_uid",
     )
 
@@ -139,40 +159,48 @@ def _cyclic_renames(edits: pl.DataFrame) -> pl.DataFrame:
         old=pl.when(name == "SeriesInstanceUID").then("series_uid").otherwise("instance_uid"),
         new=pl.col("value").str.strip_chars('"'),
     )
-    keys = ["image_set_id", "attribute"]
-    rows: list[int] = []
-    for _, same in renames.filter(pl.col("old") != pl.col("new")).group_by(keys):
+    circles: dict[int, set[int]] = {}  # row -> the rows of its circles
+    for _, same in renames.filter(pl.col("old") != pl.col("new")).group_by(["image_set_id", "attribute"]):
         new = dict(same.select("old", "new").iter_rows())
-        rows += [row for row, old in same.select("row", "old").iter_rows() if _comes_back(old, new)]
+        row_of = dict(same.select("old", "row").iter_rows())
+        for row, old in same.select("row", "old").iter_rows():
+            if circle := _circle(old, new):
+                circles.setdefault(row, set()).update(row_of[uid] for uid in circle)
+    alone = [row for row, rows in circles.items() if rows == {row}]
     return rows_set_aside(
-        renames.filter(pl.col("row").is_in(rows)),
+        renames.filter(pl.col("row").is_in(list(circles))),
         "cyclic-rename",
-        pl.format("gives {} a UID that another row of the list changes, in a circle.", "attribute"),
-        "Rows are applied one after another, and two series or instances cannot share a UID in between.",
+        pl.when(pl.col("row").is_in(alone))
+        .then(pl.format("exchanges {} between series or instances, in its own cells.", "attribute"))
+        .otherwise(pl.format("gives {} a UID that another row of the list changes, in a circle.", "attribute")),
+        "Edits are applied one after another, and two series or instances cannot share a UID in between.",
         "Use a new UID that is not in use.",
         column="value",
     )
 
 
-def _comes_back(old: str, new: dict[str, str]) -> bool:
-    at, seen = new[old], {old}
+def _circle(old: str, new: dict[str, str]) -> list[str]:
+    """Return the UIDs of the circle of renames that begins with a UID; empty if it does not lead back."""
+    at, seen = new[old], {old: None}
     while at in new and at not in seen:
-        seen.add(at)
+        seen[at] = None
         at = new[at]
-    return at == old
+    return list(seen) if at == old else []
 
 
 def _removed_before(action: Action, place: Sequence[str]) -> pl.Expr:
-    removals = (pl.col("action") == action).cast(pl.UInt32)
-    return (removals.cum_sum() - removals).over(place) > 0
+    """Return the row that has removed a place before an edit of it; null if there is none."""
+    return pl.when(pl.col("action") == action).then("row").shift(1).forward_fill().over(place)
 
 
 def rows_set_aside(
     rows: pl.DataFrame, code: str, problem: pl.Expr, likely: str | None, hint: str, *, column: str = "attribute"
 ) -> pl.DataFrame:
-    """Rows that cannot be planned, each once: schema `SET_ASIDE`. ``column``: the column with the problem."""
+    """Rows that cannot be planned, each once per attribute: schema `SET_ASIDE`. ``column``: with the problem."""
+    once = ["row", "attribute"] if "attribute" in rows.columns else ["row"]
     return (
-        rows.select(
+        rows.unique(once, keep="first", maintain_order=True)
+        .select(
             "row",
             column=pl.lit(column),
             code=pl.lit(code),
@@ -180,6 +208,5 @@ def rows_set_aside(
             likely=pl.lit(likely, pl.String),
             hint=pl.lit(hint),
         )
-        .unique("row", keep="first", maintain_order=True)
         .cast(SET_ASIDE)
     )

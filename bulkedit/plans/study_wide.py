@@ -278,7 +278,7 @@ def _differing(wide: pl.DataFrame, chains: pl.DataFrame, mode: StudyWide) -> pl.
     wide = wide.join(chains, on="chain", how="semi")
     rows = wide.select("chain", "row").unique().sort("row").group_by("chain")
     names = rows.agg(first=pl.col("row").cast(pl.String).head(SHOWN), more=pl.len())
-    names = names.select("chain", names=listed("first", pl.col("more")))
+    names = names.select("chain", "more", names=listed("first", pl.col("more")))
     resort = (
         "or let the later row win: `on_contradiction=last`"
         if mode is StudyWide.ON
@@ -287,7 +287,9 @@ def _differing(wide: pl.DataFrame, chains: pl.DataFrame, mode: StudyWide) -> pl.
     return rows_set_aside(
         wide.join(names, on="chain").sort("edit"),
         "study-differs",
-        pl.format("changes {} otherwise than other rows of its study (rows {}).", "attribute", "names"),
+        pl.when(pl.col("more") == 1)
+        .then(pl.format("asks for different things of {} of its study, in its own cells.", "attribute"))
+        .otherwise(pl.format("is one of the rows that change {} of a study differently: {}.", "attribute", "names")),
         _ALIKE,
         f"Make the same change in all rows of the study, {resort}",
     )

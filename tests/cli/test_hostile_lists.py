@@ -140,7 +140,7 @@ LISTS: dict[str, tuple[str, bytes, str, str]] = {
         "e.csv",
         tidy(row("", "", **REMOVED), row("KVP", "1", series_uid=SERIES, instance_uid=INSTANCE)),
         "Row 4",
-        "an earlier row removes",
+        "that row 3 removes",
     ),
     "renames in a circle": ("e.csv", tidy(*RENAMES), "Row 4", "in a circle"),
     # keys and columns

@@ -140,6 +140,56 @@ def test_a_row_with_several_faults_names_each() -> None:
     ]
 
 
+def test_every_fault_of_a_value_is_named() -> None:
+    done = read_rows(
+        {"image_set_id": A, "PatientName": "x" * 300 + "\\", "PatientID": "a\nb", "StudyDate": "2024-03-11 00:00:00"}
+    )
+    assert problems(done) == [
+        (2, "PatientName", "value-length"),
+        (2, "PatientName", "value-form"),
+        (2, "PatientID", "value-form"),
+        (2, "StudyDate", "value-form"),  # its form says more than its length
+    ]
+
+
+def test_a_cell_that_cannot_be_read_hides_no_other_problem_of_its_row() -> None:
+    cells: list[list[Any]] = [
+        ["image_set_id", "PatientName", "StudyDate", "version"],
+        [A, "=NA()", "today", "x"],
+        ["=NA()", "a", "today", None],
+    ]
+    done = read_text(workbook(cells), format="xlsx")
+    assert problems(done) == [
+        (2, "PatientName", "cell-error"),
+        (2, "version", "version"),
+        (2, "StudyDate", "value-form"),
+        (3, "image_set_id", "cell-error"),  # and not that it is empty
+        (3, "StudyDate", "value-form"),
+    ]
+
+
+def test_every_value_of_a_call_is_checked() -> None:
+    document = {"SchemaVersion": 1.1, "Patient": {"DICOM": {"PatientBirthDate": "x", "PatientID": "1.2E+10"}}}
+    study = {"SchemaVersion": 1.1, "Study": {"DICOM": {"StudyDate": "y"}}}
+    updates = json.dumps({"DICOMUpdates": {"updatableAttributes": document | study}})
+    done = read_rows({"image_set_id": A, "updates": updates})
+    assert [code for _, _, code in problems(done)] == ["value-form", "damaged-identifier", "value-form"]
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("Update", "set"), ("DELETE", "remove"), ("remove_instance", "remove-instance"), ("undo", "revert"), ("x", None)],
+)
+def test_an_unknown_action_comes_with_the_one_likely_meant(word: str, meant: str | None) -> None:
+    done = read_rows(GOOD | {"action": word})
+    assert done.set_aside["likely"][0] == (meant and f"Did you mean {meant}?")
+
+
+def test_an_unknown_action_hides_no_other_problem_of_its_row() -> None:
+    done = read_rows(GOOD | {"action": "update", "attribute": "StudyDate", "value": "today"})
+    assert problems(done) == [(2, "action", "action"), (2, "value", "value-form")]
+
+
 def test_the_text_of_a_problem_says_where_what_why_and_what_to_type() -> None:
     rows = [GOOD] * 4015 + [GOOD | {"image_set_id": "abc"}]
     done = read_rows(*rows)
