@@ -242,7 +242,9 @@ def _calls_text(counts: PlanCounts) -> str:
 
 
 def _studies_text(counts: PlanCounts) -> str:
-    return "" if counts["studies"] is None else f" of {plural(counts['studies'], 'study', 'studies')}"
+    studies, patients = counts["studies"], counts.get("patients")
+    text = "" if studies is None else f" of {plural(studies, 'study', 'studies')}"
+    return text if patients is None else f"{text} of {plural(patients, 'patient')}"
 
 
 def _time_text(counts: PlanCounts) -> str:

@@ -9,6 +9,7 @@ from bulkedit.inventories.resolve import (
     Resolved,
     ResolveOptions,
     RowState,
+    patients,
     resolve,
 )
 from bulkedit.inventories.saved import Snapshot, load
@@ -31,6 +32,7 @@ __all__ = [
     "load",
     "lookup",
     "lookup_in_file",
+    "patients",
     "resolve",
     "search_keys",
     "take",

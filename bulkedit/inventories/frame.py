@@ -2,10 +2,14 @@
 
 Only ``imageSetId`` is guaranteed in an item; other fields may be missing or null (reference, section 6). Names, birth
 dates and descriptions are not copied. The identifiers that are copied are health data too.
+
+An item has no IssuerOfPatientID, so one PatientID may be that of two people. What differs then is the birth date or the
+name. Checks of one byte tell whether these differ, and are too short to lead back to them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -32,6 +36,9 @@ INVENTORY: Final = pl.Schema(
         "study_id": pl.String(),
         "modality": pl.String(),
         "series_in_study": pl.UInt32(),  # DICOMNumberOfStudyRelatedSeries
+        "birth_date_check": pl.UInt8(),  # equal for equal birth dates of one patient_id; null if there is none
+        "family_name_check": pl.UInt8(),  # the same of the first word of the name, without regard to case
+        "given_name_check": pl.UInt8(),  # the same of the second
     }
 )
 
@@ -43,7 +50,8 @@ FILTERS: Final[dict[str, str]] = {
     "patient_id": "DICOMPatientId",
     "study_id": "DICOMStudyId",
 }
-# selectors whose stored text may be padded: in the service's model a UID has digits and dots only
+# selectors whose stored text may be padded: in the service's model a UID has digits and dots only. They are LO and SH,
+# so blanks at the beginning are not significant either (PS3.5 section 6.2).
 PADDED: Final = ("accession_number", "patient_id", "study_id")
 
 # in the order of INVENTORY; times in microseconds since 1970
@@ -68,7 +76,7 @@ def row_of(item: Answer) -> Row:
     primary = item.get("isPrimary")
     keys = [_text(tags.get(tag)) for tag in FILTERS.values()]
     series = _whole(tags.get("DICOMNumberOfStudyRelatedSeries"))
-    described: tuple[str | int | None, ...] = (*keys, _text(tags.get("DICOMSeriesModality")), series)
+    described = (*keys, _text(tags.get("DICOMSeriesModality")), series, *_checks(tags))
     return (
         image_set_id,
         _whole(item.get("version")),
@@ -85,6 +93,25 @@ def _text(value: object) -> str | None:
         return None
     # JSON allows half of a surrogate pair, which cannot be encoded in a file
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _checks(tags: Answer) -> tuple[int | None, ...]:
+    """Return the checks of birth date, family name and given name; None for what is not in the item."""
+    patient, date, name = (
+        (_text(tags.get(tag)) or "").strip(" \0")
+        for tag in ("DICOMPatientId", "DICOMPatientBirthDate", "DICOMPatientName")
+    )
+    # some systems leave out the ideographic and phonetic groups, which follow "="
+    family, given, *_ = (*name.split("=")[0].translate(_SEPARATORS).casefold().split(), "", "")
+    return tuple(_check(patient, text) for text in (date, family, given))
+
+
+_SEPARATORS: Final = str.maketrans("^,\0", "   ")
+
+
+def _check(patient: str, text: str) -> int | None:
+    """Return a byte that depends on a patient id and a text; None for an empty text."""
+    return hashlib.blake2b(f"{patient}\0{text}".encode(), digest_size=1).digest()[0] if text else None
 
 
 def _whole(value: object) -> int | None:
@@ -117,7 +144,19 @@ def empty() -> pl.DataFrame:
 def trimmed(column: str | pl.Expr) -> pl.Expr:
     """Return an identifier without DICOM padding: trailing spaces, or NULs after a UID (PS3.5 section 6.2).
 
-    An empty identifier becomes null, so that it never matches all studies without one.
+    For the columns of `PADDED`, spaces at the beginning are left out too. An empty identifier becomes null, so that it
+    never matches all studies without one.
     """
-    text = (pl.col(column) if isinstance(column, str) else column).str.strip_chars_end(" \0")
+    text = pl.col(column) if isinstance(column, str) else column
+    if isinstance(column, str) and column in PADDED:
+        text = text.str.strip_chars_start(" ")
+    text = text.str.strip_chars_end(" \0")
     return pl.when(text != "").then(text)
+
+
+def trimmed_key() -> pl.Expr:
+    """Return ``key`` as `trimmed` would return it from the column that ``selector`` names."""
+    text = pl.col("key")
+    return trimmed(
+        pl.when(pl.col("selector").is_in(list(PADDED))).then(text.str.strip_chars_start(" ")).otherwise(text)
+    )

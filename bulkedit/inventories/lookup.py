@@ -14,7 +14,7 @@ from anyio import to_thread
 from bulkedit._concurrency import for_each
 from bulkedit.client.responses import Refused
 from bulkedit.errors import EndpointError
-from bulkedit.inventories.frame import FILTERS, INVENTORY, PADDED, empty, frame_of, trimmed
+from bulkedit.inventories.frame import FILTERS, INVENTORY, PADDED, empty, frame_of, trimmed, trimmed_key
 from bulkedit.inventories.saved import load
 from bulkedit.inventories.search import SearchCounters, Searcher, refused_search
 
@@ -97,8 +97,8 @@ async def search_keys(
     """Search for each distinct (selector, key) of ``keys``, and return the image sets found as `INVENTORY`.
 
     ``keys``: columns selector and key, String. Empty keys and image_set_id, which has no search filter, are skipped.
-    Searches run concurrently within the quota. The service's EQUAL may or may not ignore padding, so a text of odd
-    length is searched for with and without the padding space. A key that the service refuses as invalid matches
+    Searches run concurrently within the quota. The service's EQUAL may or may not ignore spaces, so LO and SH are
+    searched for in three forms (`_forms`). A key that the service refuses as invalid matches
     nothing; if it refuses all of them, DatastoreError is raised. ``counters``: to be increased further, or None.
     """
     searcher = Searcher(reader, counters or SearchCounters(reader.reads))
@@ -140,18 +140,21 @@ async def complete_studies(
 def _forms(keys: pl.DataFrame) -> pl.DataFrame:
     """Return the texts to search for: selector String, form String, each pair once.
 
-    A key is searched for without padding, as given, and with the space that pads a text of odd length (PS3.5 section
-    6.2). That length is in bytes, so for a text beyond ASCII it depends on the character set.
+    LO and SH are searched for without spaces around them, as given, after one space, and each of these with the space
+    that pads a text of odd length (PS3.5 section 6.2). That length is in bytes, so for a text beyond ASCII it depends
+    on the character set.
     """
-    asked = keys.filter(pl.col("selector").is_in(list(FILTERS))).with_columns(bare=trimmed("key")).drop_nulls("bare")
+    asked = keys.filter(pl.col("selector").is_in(list(FILTERS))).with_columns(bare=trimmed_key()).drop_nulls("bare")
+    text = asked.filter(pl.col("selector").is_in(list(PADDED)))
+    moved = text.with_columns(bare=" " + pl.col("bare"))
     size = pl.col("bare").str.len_bytes()
-    padded = pl.col("selector").is_in(PADDED) & ((size % 2 == 1) | (size != pl.col("bare").str.len_chars()))
-    text = pl.col("selector").is_in(PADDED)
+    odd = (size % 2 == 1) | (size != pl.col("bare").str.len_chars())
     return pl.concat(
         [
             asked.select("selector", form="bare"),
-            asked.filter(text).select("selector", form="key"),
-            asked.filter(padded).select("selector", form=pl.col("bare") + " "),
+            text.select("selector", form="key"),
+            moved.select("selector", form="bare"),
+            pl.concat([text, moved]).filter(odd).select("selector", form=pl.col("bare") + " "),
         ]
     ).unique(maintain_order=True)
 
@@ -248,7 +251,7 @@ def _in_file(inventory: pl.LazyFrame, keys: pl.DataFrame) -> pl.DataFrame:
     study = trimmed("study_instance_uid")
     named = [
         inventory.select("image_set_id", study=study, name=trimmed(selector)).join(
-            same.lazy().select(name=trimmed("key")).unique(), on="name", how="semi"
+            same.lazy().select(name=trimmed_key()).unique(), on="name", how="semi"
         )
         for (selector,), same in keys.group_by(["selector"])
     ]

@@ -11,15 +11,18 @@ selects nothing, and *many* if its edits together select more than one image set
 | missing | skip | skipped: reported, but not a problem |
 | many, with a version | either | a problem: a version belongs to one image set |
 | many | fail | a problem that gives the number |
+| many, of several patients | all | a problem that gives the number, unless on_many_patients is all |
 | many | all | each of its edits, once for each image set that it selects |
 | one | | its edits |
 
-Identifiers match exactly, except for trailing padding. No text contains an identifier.
+Identifiers match exactly, except for padding. No text contains an identifier. SearchImageSets does not return the
+issuer of a PatientID, so image sets of one PatientID count as those of different patients if their birth dates, or both
+their family and given names differ. If only one of these names differs, that is a notice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -27,9 +30,10 @@ import polars as pl
 
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, SELECTOR
+from bulkedit.edits.notices import NOTICES, noticed
 from bulkedit.edits.problems import noun_of
-from bulkedit.inventories.frame import trimmed
-from bulkedit.options.listing import OnMany, OnMissing
+from bulkedit.inventories.frame import trimmed, trimmed_key
+from bulkedit.options.listing import OnMany, OnManyPatients, OnMissing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,7 @@ class ResolveOptions:
 
     on_missing: OnMissing = OnMissing.FAIL
     on_many: OnMany = OnMany.FAIL
+    on_many_patients: OnManyPatients = OnManyPatients.FAIL
     primary_only: bool = False  # only those known to be primary
 
 
@@ -58,6 +63,7 @@ COUNTS: Final = pl.Schema(
         "selector": SELECTOR,
         "matches": pl.UInt32(),  # image sets that its edits select together
         "studies": pl.UInt32(),  # of these image sets; null for an image_set_id
+        "patients": pl.UInt32(),  # the same
         "state": pl.Enum([str(s) for s in RowState]),
     }
 )
@@ -71,11 +77,23 @@ class Resolved:
     set_aside: pl.DataFrame  # SET_ASIDE: one line per row
     skipped: pl.DataFrame  # SET_ASIDE: rows that match nothing, with on_missing skip
     counts: pl.DataFrame  # COUNTS
+    notices: pl.DataFrame = field(default_factory=NOTICES.to_frame)  # NOTICES
 
 
 _ID: Final = "image_set_id"
 _EDIT: Final = "_edit"  # position of an edit in the list
 _COUNT: Final = pl.UInt32
+_PERSON: Final = pl.Schema({"patient": pl.String(), "born": pl.UInt8(), "family": pl.UInt8(), "given": pl.UInt8()})
+_INDEX: Final = pl.Schema(
+    {
+        "group": pl.UInt32(),
+        "series": pl.String(),
+        "study": pl.String(),
+        **_PERSON,
+        _ID: pl.String(),
+        "eligible": pl.Boolean(),
+    }
+)
 
 
 def resolve(
@@ -91,12 +109,13 @@ def resolve(
     options = options or ResolveOptions()
     if (edits.get_column("selector") == _ID).all():
         return _all_by_id(edits)
-    placed = edits.with_row_index(_EDIT).with_columns(name=trimmed("key"), series=trimmed("series_uid"))
+    placed = edits.with_row_index(_EDIT).with_columns(name=trimmed_key(), series=trimmed("series_uid"))
     asked, parts = _numbered(placed.filter(pl.col("selector") != _ID))
     given = placed.filter(pl.col("selector") == _ID).with_columns(image_set_id=pl.col("key"))
     index = _index(parts, inventory, options)
     selected = _selected(parts, index.filter("eligible"))
     decided = _decided(_sized(asked, selected), parts, index, options)
+    differing = pl.col("differ") & (pl.col("state") == RowState.RESOLVED)
     bad = decided.filter(pl.col("state") != RowState.RESOLVED)
     good = asked.join(bad.select("row"), on="row", how="anti", maintain_order="left") if bad.height else asked
     meant = good.join(selected.select("part", _ID), on="part", maintain_order="left_right")
@@ -105,6 +124,7 @@ def resolve(
         _as_problems(bad.filter(pl.col("state") == RowState.SET_ASIDE)),
         _as_problems(bad.filter(pl.col("state") == RowState.SKIPPED)).with_columns(hint=pl.lit(None, pl.String)),
         _counts(decided, given),
+        noticed(decided, "patient-names", differing, _NAMES, column=pl.col("selector").cast(pl.String)),
     )
 
 
@@ -132,7 +152,7 @@ def _numbered(asked: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _index(parts: pl.DataFrame, inventory: pl.DataFrame | pl.LazyFrame, options: ResolveOptions) -> pl.DataFrame:
     """Return the image sets of each group, in the order of the inventory.
 
-    group UInt32, series String, study String (both trimmed), image_set_id String, eligible Boolean.
+    group UInt32, series and study String (trimmed), `_PERSON`, image_set_id String, eligible Boolean.
     """
     eligible = pl.col("primary").fill_null(value=False) if options.primary_only else pl.lit(value=True)
     groups = parts.select("selector", "name", "group").drop_nulls().unique()
@@ -143,37 +163,47 @@ def _index(parts: pl.DataFrame, inventory: pl.DataFrame | pl.LazyFrame, options:
             name=trimmed(selector),
             series=trimmed("series_instance_uid"),
             study=trimmed("study_instance_uid"),
+            **_person(),
             eligible=eligible,
         )
         .join(same.lazy().select("name", "group"), on="name", maintain_order="left")
-        .select("group", "series", "study", _ID, "eligible")
+        .select(*_INDEX)
         for (selector,), same in groups.group_by(["selector"])
     ]
     if found:
         return pl.concat(pl.collect_all(found, engine="streaming"))
-    kinds = {"group": _COUNT, "series": pl.String, "study": pl.String, _ID: pl.String, "eligible": pl.Boolean}
-    return pl.DataFrame(schema=kinds)
+    return pl.DataFrame(schema=_INDEX)
 
 
 def _selected(parts: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
-    """Return the image sets of each part, in inventory order: part UInt32, image_set_id String, study String."""
+    """Return the image sets of each part, in inventory order: part UInt32, image_set_id, study, `_PERSON`."""
     everything = pl.col("series").is_null()
     whole = parts.filter(everything).join(index.drop("series"), on="group", maintain_order="left_right")
     series = parts.filter(~everything).join(index, on=["group", "series"], maintain_order="left_right")
-    return pl.concat([found.select("part", _ID, "study") for found in (whole, series)])
+    return pl.concat([found.select("part", _ID, "study", *_PERSON) for found in (whole, series)])
 
 
 def _sized(asked: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
-    """Count what each row selects: row, selector, part (its first), missing, versioned, matches, studies."""
+    """Count what each row selects.
+
+    Columns: row, selector, part (its first), missing, versioned, matches, studies, patients, differ (`_patients`).
+    """
     sizes = selected.group_by("part").agg(size=pl.len(), size_studies=pl.col("study").n_unique())
+    people = selected.select("part", *_PERSON).unique()
     rows = asked.select("row", "selector", "part", "version", everything=pl.col("series").is_null())
     if rows.get_column("row").n_unique() < rows.height:
         rows = rows.unique(["row", "part"], keep="first", maintain_order=True)
     rows = rows.join(sizes, on="part", how="left", maintain_order="left").with_columns(
         pl.col("size", "size_studies").fill_null(0), missing=pl.col("size").is_null()
     )
-    if rows.get_column("row").n_unique() < rows.height:
+    several = rows.get_column("row").n_unique() < rows.height
+    if several:
         rows = _together(rows, selected)
+    if several or people.height > sizes.height:  # else each part has one patient
+        places = asked.select("row", "part").unique().join(people, on="part")
+        rows = rows.join(_patients(places), on="row", how="left", maintain_order="left")
+    else:
+        rows = rows.with_columns(patients=pl.lit(None, _COUNT), differ=pl.lit(value=False))
     return rows.select(
         "row",
         "selector",
@@ -182,7 +212,39 @@ def _sized(asked: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
         versioned=pl.col("version").is_not_null(),
         matches="size",
         studies="size_studies",
+        patients=pl.coalesce("patients", pl.min_horizontal("size", pl.lit(1, _COUNT))),
+        differ=pl.col("differ").fill_null(value=False),
     )
+
+
+def _person() -> dict[str, pl.Expr]:
+    """Return the columns `_PERSON` of an inventory."""
+    checks = {"born": "birth_date_check", "family": "family_name_check", "given": "given_name_check"}
+    return {"patient": trimmed("patient_id"), **{name: pl.col(column) for name, column in checks.items()}}
+
+
+def _patients(places: pl.DataFrame) -> pl.DataFrame:
+    """Count the patients of each row: row, patients UInt32, differ Boolean (one patient has different names).
+
+    ``places``: row, and `_PERSON` of its image sets. What is unknown differs from nothing.
+    """
+    known = (pl.col(name).drop_nulls().n_unique().clip(1) for name in ("born", "family", "given"))
+    people = places.group_by("row", "patient").agg(known)
+    people = people.with_columns(patients=pl.max_horizontal("born", pl.min_horizontal("family", "given")))
+    differ = (pl.col("patients") == 1) & (pl.max_horizontal("family", "given") > 1)
+    return people.group_by("row").agg(pl.col("patients").sum().cast(_COUNT), differ=differ.any())
+
+
+def patients(inventory: pl.DataFrame) -> int:
+    """Count the patients of image sets (`INVENTORY`), as `resolve` does."""
+    found = _patients(inventory.select(pl.lit(0, _COUNT).alias("row"), **_person()))
+    return int(found.get_column("patients").sum())
+
+
+_NAMES: Final = (
+    "The image sets of such a row have one PatientID, but different patient names. They may be of different people: "
+    "searches do not tell the issuer of a PatientID."
+)
 
 
 def _together(lines: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
@@ -217,6 +279,7 @@ def _decided(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, optio
     alone names) and eligible UInt32 (those of them that may match). Both counts are 0 for rows that are not missing.
     """
     missing, many = pl.col("missing"), pl.col("matches") > 1
+    strangers = (pl.col("patients") > 1) & pl.lit(options.on_many_patients is OnManyPatients.FAIL)
     zero = pl.lit(0, _COUNT)
     counted = rows.with_columns(named=zero, eligible=zero)
     if rows.get_column("missing").any():
@@ -234,6 +297,8 @@ def _decided(rows: pl.DataFrame, parts: pl.DataFrame, index: pl.DataFrame, optio
         .then(pl.lit("no-match-in-series"))
         .when(many & pl.col("versioned"))
         .then(pl.lit("version-of-many"))
+        .when(strangers)
+        .then(pl.lit("many-patients"))
         .when(many & pl.lit(options.on_many is OnMany.FAIL))
         .then(pl.lit("many-matches"))
     )
@@ -267,6 +332,7 @@ def _counts_by_id(given: pl.DataFrame) -> pl.DataFrame:
     return rows.filter((pl.col("row") != pl.col("row").shift()).fill_null(value=True)).with_columns(
         matches=pl.lit(1, _COUNT),
         studies=pl.lit(None, _COUNT),
+        patients=pl.lit(None, _COUNT),
         state=pl.lit(str(RowState.RESOLVED)).cast(COUNTS["state"]),
     )
 
@@ -289,6 +355,10 @@ _ADVICE: Final[dict[str, tuple[str, str]]] = {
         "A study has at least one image set per series.",
         "To edit all of them: `on_many=all`. To edit one, name it by image_set_id.",
     ),
+    "many-patients": (
+        "The identifier was given twice, or by different issuers. Another birth date or name is another patient.",
+        "Name image sets of one patient. To edit those of all these patients: `on_many=all`, `on_many_patients=all`",
+    ),
     "version-of-many": (
         "A version belongs to one image set.",
         "Name the image set by image_set_id, or clear the version.",
@@ -300,6 +370,7 @@ def _as_problems(bad: pl.DataFrame) -> pl.DataFrame:
     """Return rows that do not resolve, as SET_ASIDE."""
     name, code = pl.col("selector"), pl.col("code")
     many = pl.format("{} in {}", _plural("matches", "image set", "image sets"), _plural("studies", "study", "studies"))
+    strangers = pl.format("{} of {}", many, _plural("patients", "patient", "patients"))
     problem = (
         pl.when(code == "no-match")
         .then(pl.format("{} matches no image set of the data store.", name))
@@ -311,6 +382,8 @@ def _as_problems(bad: pl.DataFrame) -> pl.DataFrame:
                 "series_uid is in none of the {} that {} matches.", _plural("eligible", "image set", "image sets"), name
             )
         )
+        .when(code == "many-patients")
+        .then(pl.format("matches {}.", strangers))
         .when(code == "version-of-many")
         .then(pl.format("has a version, but matches {}.", many))
         .otherwise(pl.format("matches {}.", many))

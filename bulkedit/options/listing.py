@@ -40,6 +40,13 @@ class OnMany(StrEnum):
     ALL = "all"  # edit each of them
 
 
+class OnManyPatients(StrEnum):
+    """What to do with a row that matches image sets of more than one patient."""
+
+    FAIL = "fail"  # safe: strangers never get one name
+    ALL = "all"  # edit all of them, if `OnMany` is all too
+
+
 class StudyWide(StrEnum):
     """When one call edits all primary image sets of a study (includeStudyImageSets)."""
 
@@ -99,6 +106,14 @@ class ListOptions:
     on_many: Annotated[
         OnMany, Option("If a row matches several image sets: refuse the row, or edit all of them.", group=Group.SELECT)
     ] = OnMany.FAIL
+    on_many_patients: Annotated[
+        OnManyPatients,
+        Option(
+            "If a row matches image sets of several patients: refuse the row, or edit all of them (with on_many=all).",
+            group=Group.SELECT,
+            config=Config.NEVER,
+        ),
+    ] = OnManyPatients.FAIL
     primary_only: Annotated[bool, Option("Match primary image sets only.", group=Group.SELECT)] = False
     study_wide: Annotated[
         StudyWide,

@@ -79,6 +79,7 @@ class PlanCounts(EstimateCounts):
     set_aside: int  # rows
     skipped: int  # rows
     empty: int  # rows
+    patients: NotRequired[int | None]  # of the image sets, as far as searches tell them; None if one is not known
     searches: NotRequired[int]
     edits_of_unknown_study: NotRequired[int]  # edits
     already_satisfied: NotRequired[int]  # edits

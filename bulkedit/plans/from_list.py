@@ -87,7 +87,10 @@ def reading(listing: ListOptions) -> ReadOptions:
 def _selecting(listing: ListOptions) -> inventories.ResolveOptions:
     """Return the options for resolving selectors to image sets."""
     return inventories.ResolveOptions(
-        on_missing=listing.on_missing, on_many=listing.on_many, primary_only=listing.primary_only
+        on_missing=listing.on_missing,
+        on_many=listing.on_many,
+        on_many_patients=listing.on_many_patients,
+        primary_only=listing.primary_only,
     )
 
 
@@ -191,7 +194,7 @@ def plan_list(
         if misplaced.height:
             made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_satisfied(made, _without_rows(good, bad), settings, known)
-    notices = [found.notices]
+    notices = [found.notices, selected.notices]
     now = datetime.now(UTC)
     inconsistent = plans.inconsistent_studies_of(made.edits, known)
     counts: PlanCounts = {
@@ -199,6 +202,7 @@ def plan_list(
         "rows": found.rows,
         "set_aside": bad.get_column("row").n_unique(),
         "skipped": selected.skipped.get_column("row").n_unique(),
+        "patients": _patients(made.edits, looked_up.inventory),
         "searches": looked_up.counters.reads.requests,
         "edits_of_unknown_study": plans.edits_of_unknown_study(made.edits, known),
         "empty": found.idle.height,
@@ -334,6 +338,15 @@ def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
     """Return studies and primary flags from an inventory (`bulkedit.plans.KNOWN`), None if it is empty."""
     study = inventories.trimmed("study_instance_uid")
     return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
+
+
+def _patients(edits: pl.DataFrame, inventory: pl.DataFrame) -> int | None:
+    """Count the patients of the image sets that are edited; None if one is not in the inventory."""
+    if not inventory.height:
+        return None
+    ids = edits.select("image_set_id").unique()
+    found = ids.join(inventory.unique("image_set_id"), on="image_set_id")
+    return inventories.patients(found) if found.height == ids.height else None
 
 
 def _series(inventory: pl.DataFrame) -> pl.DataFrame:

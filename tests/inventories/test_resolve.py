@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS, SELECTOR
-from bulkedit.inventories import COUNTS, INVENTORY, RESOLVED, ResolveOptions, RowState, resolve
-from bulkedit.options.listing import OnMany, OnMissing
+from bulkedit.inventories import COUNTS, INVENTORY, RESOLVED, ResolveOptions, RowState, patients, resolve
+from bulkedit.inventories.frame import row_of
+from bulkedit.options.listing import OnMany, OnManyPatients, OnMissing
 from bulkedit.options.shared import SELECTORS
 from tests.examples import examples
+from tests.inventories.memory_client import item
 
 FIELDS = [name for name in SELECTORS if name != "image_set_id"]
 Rows = list[dict[str, Any]]
@@ -55,6 +57,10 @@ OPTIONS = [
     for missing, many, primary in itertools.product(OnMissing, OnMany, [False, True])
 ]
 
+CONFIRMED = [
+    ResolveOptions(on_missing=one, on_many=OnMany.ALL, on_many_patients=OnManyPatients.ALL) for one in OnMissing
+]
+
 
 def one_row(options: ResolveOptions, **fields: Any) -> tuple[list[int], str | None, tuple[int, int], str]:
     """The image sets that one row comes to, the code of its problem, (matches, studies), and its state."""
@@ -74,11 +80,13 @@ class TestTruthTable:
 
     def test_none(self, selector: str, options: ResolveOptions) -> None:
         state = RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
-        for key in ("nothing", "", " ", f"{selector}/ONE", f" {selector}/one"):
+        before = (f" {selector}/one",) if selector.endswith("_uid") else ()
+        for key in ("nothing", "", " ", f"{selector}/ONE", f"\t{selector}/one", *before):
             assert one_row(options, selector=selector, key=key) == ([], "no-match", (0, 0), state)
 
     def test_one(self, selector: str, options: ResolveOptions) -> None:
-        for key in (f"{selector}/one", f"{selector}/one ", f"{selector}/one\0"):
+        before = () if selector.endswith("_uid") else (f" {selector}/one", f"  {selector}/one ")
+        for key in (f"{selector}/one", f"{selector}/one ", f"{selector}/one\0", *before):
             found = one_row(options, selector=selector, key=key)
             assert found == ([0], None, (1, 1), RowState.RESOLVED)
             assert one_row(options, selector=selector, key=key, version=3) == found
@@ -117,7 +125,7 @@ def test_an_image_set_id_passes_whatever_the_inventory_says(options: ResolveOpti
     for key in ("f" * 32, f"{4:032x}"):
         found = resolve(edits([{"selector": "image_set_id", "key": key, "series_uid": "1.2"}]), STORE, options)
         assert found.edits["image_set_id"].to_list() == [key]
-        assert found.counts.rows() == [(2, "image_set_id", 1, None, RowState.RESOLVED)]
+        assert found.counts.rows() == [(2, "image_set_id", 1, None, None, RowState.RESOLVED)]
 
 
 # a series within what is named
@@ -177,6 +185,77 @@ def test_a_row_stands_or_falls_whole(rows: Rows) -> None:
 def test_a_version_is_of_the_one_series_that_the_row_means() -> None:
     found = resolve(edits(of_row("A.2", version=4)), SERIES)
     assert found.edits.select("image_set_id", "version").rows() == [(f"{1:032x}", 4)]
+
+
+# several patients
+
+PEOPLE = inventory(
+    [
+        {"accession_number": "one", "patient_id": "P"},
+        {"accession_number": "one", "patient_id": " P "},
+        {"accession_number": "two", "patient_id": "P"},
+        {"accession_number": "two", "patient_id": "Q"},
+        {"accession_number": "unknown", "patient_id": "P"},
+        {"accession_number": "unknown"},
+        {"accession_number": "born", "patient_id": "B", "birth_date_check": 1},
+        {"accession_number": "born", "patient_id": "B", "birth_date_check": 2},
+        {"accession_number": "born", "patient_id": "B"},
+        {"accession_number": "named", "patient_id": "N", "family_name_check": 1, "given_name_check": 1},
+        {"accession_number": "named", "patient_id": "N", "family_name_check": 2, "given_name_check": 2},
+        {"accession_number": "married", "patient_id": "M", "family_name_check": 1, "given_name_check": 1},
+        {"accession_number": "married", "patient_id": "M", "family_name_check": 2, "given_name_check": 1},
+    ]
+)
+ALL = ResolveOptions(on_many=OnMany.ALL)
+
+
+@pytest.mark.parametrize(
+    ("key", "number"), [("one", 1), ("two", 2), ("unknown", 2), ("born", 2), ("named", 2), ("married", 1)]
+)
+def test_image_sets_of_several_patients_need_a_word_of_their_own(key: str, number: int) -> None:
+    rows = edits([{"selector": "accession_number", "key": key, "attribute": "PatientName"}])
+    found = resolve(rows, PEOPLE, ALL)
+    assert found.counts["patients"].to_list() == [number]
+    assert found.set_aside["code"].to_list() == ["many-patients"] * (number > 1)
+    assert resolve(rows, PEOPLE, CONFIRMED[0]).edits.height >= 2
+    one_by_one = replace(CONFIRMED[0], on_many=OnMany.FAIL)
+    assert resolve(rows, PEOPLE, one_by_one).set_aside["code"].to_list() == ["many-matches"]
+
+
+def test_a_row_of_several_series_counts_each_patient_once() -> None:
+    store = inventory(
+        [{"study_id": "S", "series_instance_uid": f"1.{n}", "patient_id": "PQ"[n // 2]} for n in range(4)]
+    )
+    found = resolve(edits(of_row("1.0", "1.1", selector="study_id", key="S")), store, ALL)
+    assert found.counts["patients"].to_list() == [1]
+    found = resolve(edits(of_row("1.0", "1.1", "1.2", selector="study_id", key="S")), store, ALL)
+    assert found.set_aside["problem"].to_list() == ["matches 3 image sets in 1 study of 2 patients."]
+
+
+def test_different_names_of_one_patient_are_a_notice() -> None:
+    keys = ("one", "married", "two", "named")
+    rows = edits([{"selector": "accession_number", "key": key} for key in keys])
+    (notice,) = resolve(rows, PEOPLE, CONFIRMED[0]).notices.rows(named=True)
+    assert (notice["code"], notice["column"], notice["rows"]) == ("patient-names", "accession_number", 1)
+    assert notice["first"] == 3
+    assert resolve(rows, PEOPLE).notices.is_empty()
+
+
+def test_a_patient_of_a_data_store_is_counted_once() -> None:
+    assert patients(PEOPLE) == 8  # P, Q, unknown, B twice, N twice, M
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("DOE^JANE", True), ("Doe^Jane^Ann", True), ("doe, jane", True), ("DOE^JANE=X^Y", True), ("ROE^JANE", False)],
+)
+def test_a_check_tells_whether_a_name_differs(name: str, same: bool) -> None:
+    first, second = (
+        list(row_of(item(1, DICOMTags={"DICOMPatientId": patient, "DICOMPatientName": one})))[-3:]
+        for patient, one in ((" 7 ", "DOE^JANE"), ("7", name))
+    )
+    assert (first == second) == same
+    assert first[0] is None  # no birth date
 
 
 # order, form, texts
@@ -269,11 +348,26 @@ class Meaning:
 
     pairs: list[tuple[int, str]]  # place of the edit, image set
     states: dict[int, RowState]
-    sizes: dict[int, tuple[int, int | None]]
+    sizes: dict[int, tuple[int, int | None, int | None]]
 
 
-def bare(text: str | None) -> str | None:
-    return (text or "").rstrip(" \0") or None
+def bare(text: str | None, name: str = "study_instance_uid") -> str | None:
+    text = (text or "").rstrip(" \0")
+    return (text if name.endswith("_uid") else text.lstrip(" ")) or None
+
+
+def people(found: Rows) -> int:
+    """How many patients image sets are of."""
+    patients = {bare(one["patient_id"], "patient_id") for one in found}
+    return sum(
+        max(many("birth_date_check", same), min(many("family_name_check", same), many("given_name_check", same)))
+        for patient in patients
+        for same in [[one for one in found if bare(one["patient_id"], "patient_id") == patient]]
+    )
+
+
+def many(name: str, found: Rows) -> int:
+    return len({one[name] for one in found} - {None}) or 1
 
 
 def meaning(rows: Rows, store: Rows, options: ResolveOptions) -> Meaning:
@@ -285,8 +379,10 @@ def meaning(rows: Rows, store: Rows, options: ResolveOptions) -> Meaning:
         selects = {place: selected(edit, store, options) for place, edit in row}
         union = {one["image_set_id"]: one for found in selects.values() for one in found}
         given_id = row[0][1]["selector"] == "image_set_id"
-        states[number] = state(row[0][1], selects, len(union), options)
-        sizes[number] = (len(union), None if given_id else len({bare(o["study_instance_uid"]) for o in union.values()}))
+        studies = None if given_id else len({bare(o["study_instance_uid"]) for o in union.values()})
+        patients = None if given_id else people([*union.values()])
+        states[number] = state(row[0][1], selects, len(union), patients or 1, options)
+        sizes[number] = (len(union), studies, patients)
         if states[number] is RowState.RESOLVED:
             pairs += [(place, one["image_set_id"]) for place, _ in row for one in selects[place]]
     return Meaning(pairs, states, sizes)
@@ -295,31 +391,40 @@ def meaning(rows: Rows, store: Rows, options: ResolveOptions) -> Meaning:
 def selected(edit: dict[str, Any], store: Rows, options: ResolveOptions) -> Rows:
     if edit["selector"] == "image_set_id":
         return [{"image_set_id": edit["key"], "study_instance_uid": None}]
-    key, series = bare(edit["key"]), bare(edit["series_uid"])
+    key, series = bare(edit["key"], edit["selector"]), bare(edit["series_uid"])
     return [
         one
         for one in store
         if key is not None
-        and bare(one[edit["selector"]]) == key
+        and bare(one[edit["selector"]], edit["selector"]) == key
         and (series is None or bare(one["series_instance_uid"]) == series)
         and (not options.primary_only or one["primary"] is True)
     ]
 
 
-def state(first: dict[str, Any], selects: dict[int, Rows], size: int, options: ResolveOptions) -> RowState:
+def state(
+    first: dict[str, Any], selects: dict[int, Rows], size: int, patients: int, options: ResolveOptions
+) -> RowState:
     if not all(selects.values()):
         return RowState.SKIPPED if options.on_missing is OnMissing.SKIP else RowState.SET_ASIDE
     if size > 1 and (first["version"] is not None or options.on_many is OnMany.FAIL):
         return RowState.SET_ASIDE
+    if patients > 1 and options.on_many_patients is OnManyPatients.FAIL:
+        return RowState.SET_ASIDE
     return RowState.RESOLVED
 
 
-TEXT = st.sampled_from(["A", "A ", "B", "B\0", "C", "", " ", None])
+TEXT = st.sampled_from(["A", "A ", " A", "B", "B\0", "C", "", " ", None])
+CHECKS = ("birth_date_check", "family_name_check", "given_name_check")
 STORED = st.lists(
-    st.fixed_dictionaries(dict.fromkeys(FIELDS, TEXT) | {"primary": st.sampled_from([True, False, None])}),
+    st.fixed_dictionaries(
+        dict.fromkeys(FIELDS, TEXT)
+        | {"primary": st.sampled_from([True, False, None])}
+        | dict.fromkeys(CHECKS, st.sampled_from([1, 1, 2, None]))
+    ),
     max_size=9,
 )
-ASKED = st.sampled_from(["A", "A ", "B", "C", "D", " "])
+ASKED = st.sampled_from(["A", "A ", " A", "B", "C", "D", " "])
 
 
 @st.composite
@@ -336,14 +441,14 @@ def lists(draw: st.DrawFn) -> Rows:
 
 
 @examples(50)
-@given(rows=lists(), stored=STORED, options=st.sampled_from(OPTIONS))
+@given(rows=lists(), stored=STORED, options=st.sampled_from([*OPTIONS, *CONFIRMED]))
 def test_resolving_is_what_the_plain_rule_says(rows: Rows, stored: Rows, options: ResolveOptions) -> None:
     store = [{"image_set_id": f"{n:032x}", **one} for n, one in enumerate(stored)]
     placed = [one | {"attribute": str(place)} for place, one in enumerate(rows)]
     found = resolve(edits(placed), inventory(store), options)
     expected = meaning(rows, store, options)
     assert [(int(a), i) for a, i in found.edits.select("attribute", "image_set_id").rows()] == expected.pairs
-    counts = {row: (state, (matches, studies)) for row, _, matches, studies, state in found.counts.rows()}
+    counts = {row: (state, tuple(sizes)) for row, _, *sizes, state in found.counts.rows()}
     assert counts == {row: (said, expected.sizes[row]) for row, said in expected.states.items()}
     assert found.set_aside["row"].to_list() == [r for r, s in expected.states.items() if s is RowState.SET_ASIDE]
     assert found.skipped["row"].to_list() == [r for r, s in expected.states.items() if s is RowState.SKIPPED]
