@@ -246,6 +246,38 @@ def aws_examples(at: dict[str, Place]) -> list[Row]:
     ]
 
 
+UPDATE = "aws medical-imaging update-image-set-metadata"
+
+
+def script(at: dict[str, Place]) -> str:
+    """Return a batch of commands of the AWS CLI, as people write it; one names a document in a file."""
+    name = '"' + escaped(compact(document(Patient={"DICOM": {"PatientName": "O'Neil^Zoë"}}))) + '"'
+    named = f"DICOMUpdates={{updatableAttributes={name}}}".replace("'", "'\\''")
+    bone = document(Study={"DICOM": {"StudyDescription": "Whole Body Bone"}})
+    emptied = compact({"DICOMUpdates": {"removableAttributes": compact(bone)}})
+    calls = [
+        ("MR_truncated.dcm", "1", f"'{named}'", ""),
+        ("JPEG2000.dcm", "1", f"'{emptied}'", ""),
+        ("17106", "1", "file://documents/description.json", ""),
+        ("17106", "2", "revertToVersionId=1", " || exit 1"),
+    ]
+    lines = ["#!/bin/bash", "set -euo pipefail", "", "# corrections before the migration"]
+    for file, version, updates, after in calls:
+        lines += [
+            f"{UPDATE} \\",
+            f"    --datastore-id {DEFAULT_DATASTORE_ID} --image-set-id {at[file].image_set} \\",
+            f"    --latest-version-id {version} --cli-binary-format raw-in-base64-out \\",
+            f"    --update-image-set-metadata-updates {updates} >>updates.log{after}",
+            "sleep 1",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return a text for use in double quotes in the shorthand syntax."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
@@ -295,6 +327,12 @@ def main() -> None:
     (HERE / "wide.xlsx").write_bytes(workbook(wide(at)))
     write_lines("call.jsonl", calls(at))
     frame(aws_examples(at)).write_csv(HERE / "aws-cli-examples.csv")
+    (HERE / "aws-cli.sh").write_text(script(at), "utf-8")
+    described = document(Study={"DICOM": {"StudyDescription": "CT head without contrast"}})
+    (HERE / "documents").mkdir(exist_ok=True)
+    (HERE / "documents/description.json").write_text(
+        json.dumps({"DICOMUpdates": {"updatableAttributes": compact(described)}}, indent=2) + "\n", "utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ _SUFFIXES: Final = {
     ".jsonl.gz": "jsonl.gz",
     ".ndjson": "jsonl",
     ".xlsx": "xlsx",
+    ".sh": "aws-cli",
 }
 FORMATS: Final = tuple(dict.fromkeys(_SUFFIXES.values()))
 # first bytes, their meaning, and the formats that begin with them

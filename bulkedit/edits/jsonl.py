@@ -39,7 +39,7 @@ class JsonLines(Table):
         self._lines = self._bytes = 0
         self._empty = 0  # cells that are empty because other lines of the frame have the key
         # all lines are read before the first batch, because any line may have a new key
-        self._frames = [frame for number, lines in _numbered(stream) for frame in self._framed(number, lines)]
+        self._frames = [frame for number, lines in numbered_lines(stream) for frame in self._framed(number, lines)]
         self.header = list(self._keys)
         if self._lines and self._lines == len(self.problems):
             raise EditListError(
@@ -119,8 +119,8 @@ class JsonLines(Table):
         return texts
 
 
-def _numbered(stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Yield blocks of lines, each with the number of its first line, from 1."""
+def numbered_lines(stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """Yield blocks of lines, each with the number of its first line, from 1. Raises EditListError if not UTF-8."""
     number = 1
     tail = b""
     while data := stream.read(BLOCK):

@@ -24,7 +24,7 @@ class ReadOptions:
     force: bool = False  # every row may use force
     rules: ServiceRules = RULES["2026"]
     keep_rows: Collection[int] = ()  # rows to include in `EditList.raw`, even without a problem
-    # csv, csv.gz, parquet, jsonl, jsonl.gz or xlsx; None: by the suffix, csv for a stream
+    # csv, csv.gz, parquet, jsonl, jsonl.gz, xlsx or aws-cli; None: by the suffix, csv for a stream
     format: str | None = None
 
 

@@ -88,6 +88,13 @@ ADVICE: Final[dict[str, Advice]] = {
         "Unmerge them, and fill in each.",
     ),
     "cell-error": Advice("A formula of the workbook has failed, such as a lookup.", "Correct it, or clear the cell."),
+    "not-an-update": Advice(
+        "bulkedit does not run the script; it reads the commands aws medical-imaging update-image-set-metadata.",
+        "Delete the line.",
+    ),
+    "shell-syntax": Advice("bulkedit does not run the script.", "Write the values themselves, in single quotes."),
+    "cli-option": Advice(None, "Write the command as for the AWS CLI."),
+    "cli-document": Advice(),
     "datastore-id": Advice(None, "Copy the id from HealthImaging: 32 characters of 0-9 a-z."),
     "study-wide": Advice(None, "Clear include_study_image_sets in this row."),
     "not-json": Advice(None, "Copy the JSON exactly as for the AWS CLI."),

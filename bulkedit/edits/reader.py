@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 import polars as pl
 
 from bulkedit._concurrency import concurrently
+from bulkedit.edits.aws_cli import AwsCliScript
 from bulkedit.edits.columns import is_identifier_column, layout_of, letter
 from bulkedit.edits.csv import Csv
 from bulkedit.edits.edit import EDITS
@@ -68,6 +69,8 @@ def _table(file: Source, options: ReadOptions) -> Table:
             return JsonLines(file.text, flags)
         case "parquet":
             return Parquet(file.path or file.text.read())
+        case "aws-cli":
+            return AwsCliScript(file.text, file.path.parent if file.path else None)
         case _:
             return Excel(file.text.read())
 

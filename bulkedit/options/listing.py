@@ -16,7 +16,7 @@ DEFAULT_QUOTA: Final = str(DOCUMENTED[Operation.UPDATE])
 DEFAULT_RAISED_QUOTA: Final = str(RAISED)
 
 EmptyCell = Literal["keep", "null", "remove"]
-ListFormat = Literal["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz", "xlsx"]
+ListFormat = Literal["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz", "xlsx", "aws-cli"]
 
 
 class Contradictions(StrEnum):
