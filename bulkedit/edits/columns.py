@@ -11,16 +11,20 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from bulkedit._printable import shell_word
+from bulkedit._words import noun
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import result_files as results
+from bulkedit.edits.headers import has_data, header_below, is_header, looks_like_a_name
 from bulkedit.errors import EditListError
-from bulkedit.options.shared import SELECTORS
+from bulkedit.options.shared import SAME_ATTRIBUTE, SELECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bulkedit.edits.options import ReadOptions
 
+_SHOWN: Final = 5  # columns in a message
 _PLACE: Final = ("series_uid", "instance_uid")
 _TIDY_ONLY: Final = ("action", "attribute", "value", "value_json", "level", "vr")
 _CALL_ONLY: Final = ("updates", "latest_version_id", "datastore_id")
@@ -36,6 +40,22 @@ CLI_KEYS: Final = {
     "latestVersionId": "latest_version_id",
     "includeStudyImageSets": "include_study_image_sets",
     "updateImageSetMetadataUpdates": "updates",
+}
+# usual names of columns in plain form -> what they probably mean; suggested, never assumed
+_USUAL: Final = {
+    **dict.fromkeys(("imageset", "imagesetuid", "imagesets", "ahiid"), "image_set_id"),
+    **dict.fromkeys(("studyuid", "studyiuid", "suid"), "study_instance_uid"),
+    **dict.fromkeys(("seriesuid", "seriesiuid"), "series_instance_uid"),
+    **dict.fromkeys(("sopuid", "sopinstanceuid", "instance"), "instance_uid"),
+    **dict.fromkeys(("acc", "accession", "accessionno", "accno", "accnum", "accnumber"), "accession_number"),
+    **dict.fromkeys(("mrn", "oldmrn", "currentmrn", "pid", "patid", "patientnumber", "oldpatientid"), "patient_id"),
+    **dict.fromkeys(("newmrn", "newpatientid", "newpid", "correctmrn", "correctpatientid"), "PatientID"),
+    **dict.fromkeys(("name", "patname", "newname", "newpatientname", "fullname", "correctname"), "PatientName"),
+    **dict.fromkeys(("dob", "birthdate", "dateofbirth", "patientdob"), "PatientBirthDate"),
+    **dict.fromkeys(("sex", "gender", "patientgender"), "PatientSex"),
+    **dict.fromkeys(("tag", "keyword", "field", "element", "dicomtag"), "attribute"),
+    **dict.fromkeys(("newvalue", "correctvalue"), "value"),
+    **dict.fromkeys(("operation", "op"), "action"),
 }
 # columns whose digits must not change
 _EXACT: Final = frozenset({*SELECTORS, *_PLACE, "edit_id", "version", "latest_version_id", "datastore_id"})
@@ -60,6 +80,11 @@ def letter(position: int) -> str:
         number, digit = divmod(number - 1, 26)
         text = chr(ord("A") + digit) + text
     return text
+
+
+def row_of_header(rows: Iterable[tuple[int, Sequence[str]]], first: Sequence[str]) -> int | None:
+    """Return the row that has the names of columns, if it is not the first one. ``rows``: those below, with numbers."""
+    return header_below(rows, first, _known, NAMES)
 
 
 def layout_of(header: Sequence[str], options: ReadOptions) -> Layout:
@@ -140,22 +165,64 @@ def _check_unknown(
     unknown = [i for i, is_known in enumerate(known) if not is_known]
     if not unknown:
         return
-    where = " and ".join(letter(i) for i in unknown[:5]) + (" and others" if len(unknown) > 5 else "")
-    alone = len(unknown) == 1
-    headless = not any(names)
+    have = noun(len(unknown), "has a name", "have names")
     raise EditListError(
-        f"column {where} has a name that bulkedit does not know."
-        if alone
-        else f"columns {where} have names that bulkedit does not know.",
+        f"{noun(len(unknown), 'column')} {_labels(header, unknown)} {have} that bulkedit does not know.",
         where="row 1",
-        likely="The file may have no header." if headless else _suggestion([header[i] for i in unknown[:5]]),
-        hint="To use a column under another name: `map=name=column`. To leave it out: `ignore`.",
+        **_advice_for_unknown(header, names, unknown),
     )
+
+
+def _labels(header: Sequence[str], unknown: Sequence[int]) -> str:
+    """Return the letters of columns, with their names if the row is a header."""
+    named = is_header(header, _known_or_meant, NAMES)
+    labels = [_label(header[i], i, named=named) for i in unknown[:_SHOWN]]
+    return f"{', '.join(labels)} and others" if len(unknown) > _SHOWN else _and(labels)
+
+
+def _advice_for_unknown(
+    header: Sequence[str], names: Sequence[str | None], unknown: Sequence[int]
+) -> dict[str, str | None]:
+    """Return the likely cause and the hint for unknown columns."""
+    first_row = "Write the names of the columns into the first row, such as image_set_id,PatientName."
+    if sum(name is not None for name in names) < 2 and has_data(header, _known):
+        return {"likely": "The first row has data, so the file has no header.", "hint": first_row}
+    texts = [header[i] for i in unknown[:_SHOWN]]
+    near = {text: found[0] for text in texts if (found := suggestions(text))}
+    if not any(names) and not near:
+        return {"likely": "The file may have no header.", "hint": first_row}
+    named = is_header(header, _known_or_meant, NAMES)
+    mappings = [
+        f"`map={shell_word(f'{meant}={text}')}`" for text, meant in near.items() if named and looks_like_a_name(text)
+    ]
+    # a column with a likely meaning is not suggested to be left out, unless all have one
+    left_out = [text for text in texts if named and looks_like_a_name(text) and text not in near] or texts[:1] * named
+    ignoring = " ".join(f"`ignore={shell_word(text)}`" for text in left_out if looks_like_a_name(text))
+    return {
+        "likely": _suggestion(texts),
+        "hint": f"To use a column under another name: {' '.join(mappings) or '`map=name=column`'}. "
+        f"To leave it out: {ignoring or '`ignore=column`'}.",
+    }
 
 
 def _suggestion(texts: Iterable[str]) -> str | None:
     near = list(dict.fromkeys(name for text in texts for name in suggestions(text)[:1]))
-    return f"Did you mean {' and '.join(near)}?" if near else None
+    return f"Did you mean {_and(near)}?" if near else None
+
+
+def _label(text: str, position: int, *, named: bool) -> str:
+    """Return the letter of a column, with its name if the row is a header (``named``)."""
+    name = text.strip()
+    return f"{letter(position)} ({name})" if named and name == text and looks_like_a_name(name) else letter(position)
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _known_or_meant(text: str) -> str | None:
+    """Return the canonical name of a column, or the one that differs in case or punctuation only."""
+    return _known(text) or _by_plain().get(_plain(text[:64]))
 
 
 def _check_duplicates(names: Sequence[str | None]) -> None:
@@ -177,8 +244,10 @@ def _form(names: Sequence[str | None], attributes: Sequence[str]) -> str:
         raise EditListError(
             "no column says which image sets to edit.",
             where="row 1",
-            likely="The first row may not be a header." if not any(names) else None,
-            hint=f"Name one column {', '.join(SELECTORS[:-1])} or {SELECTORS[-1]}; `map=name=column` renames.",
+            likely="The first row may not be a header."
+            if not any(names)
+            else _sets_only(has(list(SAME_ATTRIBUTE.values()))),
+            hint=_selector_hint(has(list(SAME_ATTRIBUTE.values()))),
         )
     kinds = [kind for kind in (tidy, call, list(attributes)) if kind]
     if len(kinds) > 1:
@@ -191,9 +260,46 @@ def _form(names: Sequence[str | None], attributes: Sequence[str]) -> str:
         raise EditListError(
             "no column says what to edit.",
             where="row 1",
-            hint="Name columns attribute and value, or give each attribute a column, or use updates.",
+            likely=_selects_only(has(list(SAME_ATTRIBUTE))),
+            hint=_attribute_hint(has(SELECTORS)),
         )
     return _complete(names, tidy, call)
+
+
+def _sets_only(attributes: Sequence[str]) -> str | None:
+    """Say that attributes are not selectors."""
+    if not attributes:
+        return None
+    pairs = {attribute: selector for selector, attribute in SAME_ATTRIBUTE.items()}
+    return " ".join(
+        f"{name} is an attribute to set; the column {pairs[name]} says which image sets to edit." for name in attributes
+    )
+
+
+def _selector_hint(attributes: Sequence[str]) -> str:
+    every = f"Name one column {', '.join(SELECTORS[:-1])} or {SELECTORS[-1]}"
+    if not attributes:
+        return f"{every}; `map=name=column` renames."
+    selector = next(selector for selector, attribute in SAME_ATTRIBUTE.items() if attribute == attributes[0])
+    return f"If {attributes[0]} says which image sets to edit: `map={selector}={attributes[0]}`. Otherwise: {every}."
+
+
+def _selects_only(selectors: Sequence[str]) -> str | None:
+    """Say that selectors are not attributes."""
+    if not selectors:
+        return None
+    return " ".join(
+        f"{name} only says which image sets to edit; the attribute to set is {SAME_ATTRIBUTE[name]}."
+        for name in selectors
+    )
+
+
+def _attribute_hint(selectors: Sequence[str]) -> str:
+    every = "ame columns attribute and value, or give each attribute a column, or use updates."
+    if len(selectors) < 2:
+        return f"N{every}"
+    name = selectors[-1]
+    return f"If {name} has values to set: `map={SAME_ATTRIBUTE[name]}={name}`. Otherwise: n{every}"
 
 
 def _complete(names: Sequence[str | None], tidy: Sequence[str], call: Sequence[str]) -> str:
@@ -232,7 +338,7 @@ def _plain(text: str) -> str:
 
 @functools.cache
 def _by_plain() -> dict[str, str]:
-    return {_plain(name): name for name in (*dicom.keywords(), *CLI_KEYS.values(), *NAMES)}
+    return _USUAL | {_plain(name): name for name in (*dicom.keywords(), *CLI_KEYS.values(), *NAMES)}
 
 
 @functools.cache

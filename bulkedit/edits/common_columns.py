@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.client.contract import IMAGE_SET_ID
+from bulkedit.edits import no_rows
 from bulkedit.edits.edit import SELECTOR
 from bulkedit.edits.problems import RowCheck, constant, found, noun_of
-from bulkedit.options.shared import SELECTORS
+from bulkedit.options.shared import SAME_ATTRIBUTE, SELECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,8 @@ def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tup
     absent = [name for name in optional if name not in frame.columns]
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
     scalars = [yes_no_check("force"), _version_check(version), _order_check()]
-    problems = found(frame, [*_selector_checks(selectors, sound), *_uid_checks(frame), *scalars])
+    problems = found(frame, no_rows.checks(frame, selectors, sound))
+    problems += found(frame, [*_selector_checks(selectors, sound), *_uid_checks(frame), *scalars])
     return (
         frame.with_columns(
             _filled(selectors).alias("selector"),
@@ -134,12 +136,25 @@ def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[Row
         )
     ]
     if len(selectors) > 1:
-        checks.append(RowCheck("many-selectors", filled > 1, constant(f"more than one of {many} is filled.")))
+        checks.append(_many_check(selectors, filled, many))
     unsure = [name for name in selectors if name not in sound]
     checks += [_damaged_check(name) for name in unsure]
     if "image_set_id" in unsure:
         checks += _image_set_id_checks()
     return checks
+
+
+def _many_check(selectors: Sequence[str], filled: pl.Expr, many: str) -> RowCheck:
+    """Check that one selector is filled at most. The name of a selector may be mistaken for that of an attribute."""
+    text = constant(f"more than one of {many} is filled.")
+    alike = [name for name in selectors if name in SAME_ATTRIBUTE]
+    if not alike:
+        return RowCheck("many-selectors", filled > 1, text)
+    name = alike[0]
+    attribute = SAME_ATTRIBUTE[name]
+    likely = constant(f"{name} says which image sets to edit; to set it, use {attribute}.")
+    hint = constant(f"To set it in all rows: `map={attribute}={name}`. Otherwise clear all but one of these columns.")
+    return RowCheck("many-selectors", filled > 1, text, likely=likely, hint=hint)
 
 
 def _image_set_id_checks() -> list[RowCheck]:

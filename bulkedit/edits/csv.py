@@ -16,6 +16,7 @@ import polars as pl
 
 from bulkedit._words import plural
 from bulkedit.edits.bounds import CELLS_AT_ONCE, LONGEST_ROW, MOST_BLANK, MOST_COLUMNS, size_of, too_many_columns
+from bulkedit.edits.no_rows import is_total_line
 from bulkedit.edits.strict_json import check_text
 from bulkedit.edits.table import Table
 from bulkedit.errors import EditListError
@@ -53,8 +54,14 @@ class Csv(Table):
         if _outside_quotes(head).count(self._separator) >= MOST_COLUMNS:
             raise too_many_columns("row 1")
         self.header = _cells(head, self._separator)
+        self.header_row = 1
         self._rest = first[len(head) :]
         self._top = self._separator.join(b"c%d" % i for i in range(len(self.header))) + b"\n"
+
+    def rows_below_header(self, count: int) -> list[tuple[int, list[str]]]:
+        """The first rows below the header, each with its own separator and number of cells."""
+        lines = self._rest.splitlines()[:count]
+        return [(n, _cells(line, _separator(line))) for n, line in enumerate(lines, 2)]
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """The rows below the header, numbered as a spreadsheet shows them."""
@@ -126,12 +133,17 @@ class Csv(Table):
         for i, line in enumerate(lines):
             found = line.count(self._separator) + 1
             if found != expected and line.rstrip(b"\r"):
-                raise EditListError(
-                    f"it has {plural(found, 'cell')}, and the header has {expected:,}.",
-                    where=f"row {self._row + i:,}",
-                    likely="A value with a separator in it may lack its quotation marks." if found > expected else None,
-                    hint="Save the list as CSV from a spreadsheet or with a CSV library again, or use Parquet.",
-                )
+                raise self._uneven_error(self._row + i, line.decode(), found)
+
+    def _uneven_error(self, row: int, line: str, found: int) -> EditListError:
+        """Say that a row has too few or too many cells. ``line``: the row, without the text in quotation marks."""
+        expected = len(self.header)
+        hint = "Save the list as CSV from a spreadsheet or with a CSV library again, or use Parquet."
+        likely = "A value with a separator in it may lack its quotation marks." if found > expected else None
+        if is_total_line(line):
+            likely, hint = "It looks like a total or a line of a report, not like a row of the list.", "Delete the row."
+        what = f"it has {plural(found, 'cell')}, and the header has {expected:,}."
+        return EditListError(what, where=f"row {row:,}", likely=likely, hint=hint)
 
     def _check_returns(self, outer: bytes) -> None:
         """Refuse a carriage return without a newline, because readers disagree whether it ends a line."""

@@ -64,6 +64,7 @@ class Excel(Table):
         if head is None:
             raise EditListError("the first sheet is empty.", hint="An edit list has a header and at least one row.")
         # empty columns before the first one keep the letters right
+        self.header_row = head + 1
         self.header = [""] * offset + [text or "" for text in cells.row(head)]
         merged = _covered(suspects.merged, rows=range(head + 2, cells.height + 1), width=len(self.header))
         self.faults = [fault for fault in suspects.faults if fault.row > head + 1] + merged

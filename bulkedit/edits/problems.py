@@ -41,6 +41,9 @@ _FORCE = "Add `force=True`, or a column named force, if that is what you want."
 _UIDS = "Fill the columns series_uid and instance_uid."
 
 ADVICE: Final[dict[str, Advice]] = {
+    # no rows of the list
+    "total-row": Advice("The program that made the file has added it.", "Delete the row."),
+    "header-row": Advice("The file may be joined from several.", "Delete the row."),
     # which image sets
     "no-selector": Advice(None, "Fill image_set_id, or another of the columns that name image sets."),
     "many-selectors": Advice(None, "Clear all but one of these columns in this row."),

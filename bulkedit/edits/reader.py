@@ -9,13 +9,15 @@ from typing import IO, TYPE_CHECKING
 import polars as pl
 
 from bulkedit._concurrency import concurrently
+from bulkedit.edits import no_rows
 from bulkedit.edits.aws_cli import AwsCliScript
-from bulkedit.edits.columns import is_identifier_column, layout_of, letter
+from bulkedit.edits.columns import is_identifier_column, layout_of, letter, row_of_header
 from bulkedit.edits.csv import Csv
 from bulkedit.edits.edit import EDITS
 from bulkedit.edits.excel import Excel
 from bulkedit.edits.files import opened
 from bulkedit.edits.forms import cells_of
+from bulkedit.edits.headers import ROWS_SEARCHED
 from bulkedit.edits.jsonl import JsonLines
 from bulkedit.edits.notices import summed
 from bulkedit.edits.options import EditList
@@ -91,7 +93,7 @@ class _Reading:
     def __init__(self, table: Table, options: ReadOptions) -> None:
         self._table = table
         self._options = options
-        self._layout: Layout = layout_of(table.header, options)
+        self._layout: Layout = _layout(table, options)
         _check_kinds(table, self._layout)
         # a result file that a spreadsheet may have saved
         self._guarded = self._layout.outcome is not None and isinstance(table, Csv | Excel)
@@ -152,7 +154,7 @@ class _Reading:
         return opened, cells_of(opened.whole, self._layout, self._options)
 
     def _take(self, opened: _Opened, done: Cells) -> None:
-        problems = pl.concat([opened.broken, *_of_readable_cells(done.problems, opened.broken)])
+        problems = pl.concat([opened.broken, *_of_readable_cells(no_rows.only(done.problems), opened.broken)])
         bad = problems["row"].unique()
         if self._layout.form == "wide":  # each row of the other forms makes an edit or has a problem
             self._idle.append(opened.filled.select("row").filter(~_is_in(bad), ~_is_in(done.edits["row"])))
@@ -200,6 +202,28 @@ class _Reading:
             raise EditListError(
                 "the rows name more than one data store.", hint="Split the list: a run works on one data store."
             )
+
+
+def _layout(table: Table, options: ReadOptions) -> Layout:
+    """Recognise the columns of a table. Raises EditListError, which names the row that seems to be the header."""
+    try:
+        return layout_of(table.header, options)
+    except EditListError as error:
+        if error.where != "row 1":
+            raise
+        if table.header_row is None:
+            error.where = None
+            raise
+        error.where = f"row {table.header_row:,}"
+        if (row := row_of_header(table.rows_below_header(ROWS_SEARCHED), table.header)) is None:
+            raise
+        place = error.where
+    raise EditListError(
+        f"the header seems to be in row {row:,}.",
+        where=place,
+        likely="The rows above it look like a title.",
+        hint=f"Delete the rows above row {row:,}, so that the names of the columns come first.",
+    )
 
 
 def _of_readable_cells(problems: list[pl.DataFrame], broken: pl.DataFrame) -> list[pl.DataFrame]:

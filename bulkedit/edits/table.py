@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
+import polars as pl
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import polars as pl
 
     from bulkedit._json import JsonObject
 
@@ -26,10 +26,18 @@ class Table(ABC):
 
     def __init__(self) -> None:
         self.header: list[str] = []  # the names of the columns as in the file
+        self.header_row: int | None = None  # its number in the file; None if the format itself names the columns
         self.kinds: dict[int, str] = {}  # position -> kind of columns that are not text: float, date or nested
         self.faults: list[CellFault] = []  # cells whose text is not what a spreadsheet shows
         self.notices: list[pl.DataFrame] = []  # of the file: frames `bulkedit.edits.notices.NOTICES`
         self.problems: list[JsonObject] = []  # invalid rows, as lines of SET_ASIDE; all-null in the batches
+
+    def rows_below_header(self, count: int) -> list[tuple[int, list[str]]]:
+        """Return the first rows below the header with their numbers, to find a header among them."""
+        for batch in self.batches():
+            texts = batch.head(count).with_columns(pl.all().exclude("row").fill_null(""))
+            return [(row, list(cells)) for row, *cells in texts.iter_rows()]
+        return []
 
     @abstractmethod
     def batches(self) -> Iterator[pl.DataFrame]:

@@ -24,6 +24,15 @@ SELECTORS: Final = (
     "study_id",
 )
 
+# selectors -> the attributes of the same content, which a list may set
+SAME_ATTRIBUTE: Final = {
+    "study_instance_uid": "StudyInstanceUID",
+    "series_instance_uid": "SeriesInstanceUID",
+    "accession_number": "AccessionNumber",
+    "patient_id": "PatientID",
+    "study_id": "StudyID",
+}
+
 ServiceVersion = Literal["2025", "2026"]
 
 

@@ -47,7 +47,7 @@ FILES: dict[str, tuple[str, str | bytes, str, str]] = {
         "e.csv",
         f"image_set_id,PatientNam\n{ID},{CANARY}\n",
         "row 1",
-        "column B has a name that bulkedit does not know",
+        "column B (PatientNam) has a name that bulkedit does not know",
     ),
     "duplicate columns": (
         "e.csv",
