@@ -461,6 +461,7 @@ class _Reverting:
                     "action": str(Action.REVERT),
                     "revert_to": one.revert_to,
                     "force": False,
+                    "unchecked": False,
                     "version": one.latest,
                     "study_wide": False,
                 }

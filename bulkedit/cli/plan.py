@@ -127,6 +127,7 @@ def plan_line(saved: SavedPlan) -> dict[str, object]:
         "digest": saved.digest,
         "datastore_id": saved.datastore_id,
         **saved.counts,
+        "unchecked": saved.unchecked,
         "warnings": [{**one, "hint": as_flags(one["hint"])} for one in saved.warnings],
         "notices": [{**one, "hint": one["hint"] and as_flags(one["hint"])} for one in saved.notices],
         "quota_request": plans.quota_request(saved.counts, saved.datastore_id),

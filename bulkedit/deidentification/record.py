@@ -23,6 +23,7 @@ import polars as pl
 from bulkedit import _received as received
 from bulkedit._files import draft_file, held_folder, remove_leftovers, write_private_json
 from bulkedit._json import object_in
+from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import frame_files
 from bulkedit.edits.frame_files import writing
 from bulkedit.errors import UsageError
@@ -53,6 +54,9 @@ EDITS: Final = pl.Schema(
         "reason": pl.String(),
     }
 )
+# Values that are made of stored ones may break rules, as those do. The new UIDs are of our making.
+_FROM_STORED: Final = (pl.col("action") == "set") & ~pl.col("attribute").is_in(list(dicom.FORCED_UIDS))
+
 FINDINGS: Final = pl.Schema(
     {
         "image_set_id": pl.String(),
@@ -186,7 +190,7 @@ class DeidRecord:
             for kind, name in _WHOLE.items():
                 _sink(self._whole(kind), self.folder / name)
             counts = self._counts()
-            _sink(self._whole("edits"), self.target)
+            _sink(self._whole("edits").with_columns(unchecked=_FROM_STORED), self.target)
             write_private_json(self.folder / _ABOUT, {**self.about, "counts": counts})
             for kind in _KINDS:
                 for path in self.folder.glob(f"{kind}-?????.parquet"):

@@ -16,12 +16,14 @@ import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import Level
+from bulkedit.dicom.faults import fault_of
 from bulkedit.edits.attributes import label_of
 from bulkedit.edits.columns import is_identifier
 from bulkedit.edits.common_columns import DAMAGED, UID
 from bulkedit.edits.edit import Action, json_text
 from bulkedit.edits.problems import HINT_OF_VR, one
 from bulkedit.edits.strict_json import strict_json
+from bulkedit.edits.unchecked import Leniency, leaves_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,7 @@ CELLS: Final[dict[str, type[pl.DataType]]] = {
     "series_uid": pl.String,
     "instance_uid": pl.String,
     "vr": pl.String,
+    "unfit": pl.Boolean,  # the value breaks a rule, and its check is left out
 }
 
 
@@ -58,20 +61,22 @@ class _UnfitError(ValueError):
 
 
 def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject]]:
-    """Split rows into cells (schema CELLS) and problems. ``rows``: row, updates, force and study_wide."""
+    """Split rows into cells (schema CELLS) and problems. ``rows``: row, updates, unchecked and study_wide."""
     cells: list[_Cells] = []
     problems = []
-    for row, updates, force, study_wide in rows.select("row", "updates", "force", "study_wide").iter_rows():
+    for row, updates, unchecked, study_wide in rows.select("row", "updates", "unchecked", "study_wide").iter_rows():
         unfit: list[_UnfitError] = []
         try:
-            cells += [(row, *edit) for edit in _edits(updates, unfit, force=force, study_wide=study_wide)]
+            cells += [(row, *edit) for edit in _edits(updates, unfit, unchecked=unchecked, study_wide=study_wide)]
         except _UnfitError as error:
             unfit.append(error)
         problems += [one(row, error.code, str(error), _COLUMN, hint=error.hint) for error in unfit]
     return pl.DataFrame(cells, schema=CELLS, orient="row"), problems
 
 
-def _edits(updates: str | None, unfit: list[_UnfitError], *, force: bool, study_wide: bool) -> list[_Cells]:
+def _edits(
+    updates: str | None, unfit: list[_UnfitError], *, unchecked: bool | str | None, study_wide: bool
+) -> list[_Cells]:
     """Return the cells of one row, without its number. Adds to ``unfit``; raises _UnfitError if nothing can be read."""
     if updates is None:
         raise _UnfitError("no-edit", "updates is empty.")
@@ -91,7 +96,7 @@ def _edits(updates: str | None, unfit: list[_UnfitError], *, force: bool, study_
         edit
         for name, action in _BLOBS.items()
         if name in blobs
-        for edit in _Document(_document(blobs[name], name), action, unfit, force=force).edits()
+        for edit in _Document(_document(blobs[name], name), action, unfit, unchecked).edits()
     ]
     if not edits:
         raise _UnfitError("no-edit", "updates has no edit.")
@@ -103,7 +108,7 @@ def _edits(updates: str | None, unfit: list[_UnfitError], *, force: bool, study_
 def _revert(version: Json, *, study_wide: bool) -> _Cells:
     if study_wide:
         raise _UnfitError("updates", "a revert cannot include the image sets of the study.")
-    return (Action.REVERT, None, str(version) if isinstance(version, str | int) else "", None, None, None, None, None)
+    return (Action.REVERT, None, str(version) if isinstance(version, str | int) else "", *(None,) * 6)
 
 
 def _document(blob: Json, name: str) -> JsonObject:
@@ -143,7 +148,7 @@ class _Document:
     root: JsonObject
     action: Action
     unfit: list[_UnfitError]  # values with a problem are added
-    force: bool
+    unchecked: bool | str | None  # see `leaves_out`
 
     def edits(self) -> Iterator[_Cells]:
         """Yield rows of CELLS without the row number."""
@@ -153,11 +158,11 @@ class _Document:
         yield from self._attributes(study, Level.STUDY, None, None, {"DICOM", "DICOMVRs", "Series"})
         for series_uid, series in _keyed(study, "Series"):
             if not series and self.action is Action.REMOVE:
-                yield (Action.REMOVE_SERIES, None, None, None, None, series_uid, None, None)
+                yield (Action.REMOVE_SERIES, None, None, None, None, series_uid, None, None, None)
             yield from self._attributes(series, Level.SERIES, series_uid, None, {"DICOM", "DICOMVRs", "Instances"})
             for uid, instance in _keyed(series, "Instances"):
                 if not instance and self.action is Action.REMOVE:
-                    yield (Action.REMOVE_INSTANCE, None, None, None, None, series_uid, uid, None)
+                    yield (Action.REMOVE_INSTANCE, None, None, None, None, series_uid, uid, None, None)
                 yield from self._attributes(instance, Level.INSTANCE, series_uid, uid, {"DICOM", "DICOMVRs"})
 
     def _attributes(
@@ -167,24 +172,25 @@ class _Document:
         vrs = _part(part, "DICOMVRs")
         for name, value in _part(part, "DICOM").items():
             known = dicom.attribute(name)
-            if known is not None:
-                self._check(known, value)
+            unfit = known is not None and self._is_unfit(known, value)
             vr = vrs.get(name)
             if vr is not None and not isinstance(vr, str):
                 raise _UnfitError("updates", "a VR in DICOMVRs is not text.")
-            yield (self.action, name, None, json_text(value), level, series_uid, uid, vr)
+            yield (self.action, name, None, json_text(value), level, series_uid, uid, vr, unfit)
 
-    def _check(self, known: dicom.Attribute, value: Json) -> None:
-        """Check a value. Not for removals, because a stored value may break any rule; `force` skips most checks."""
+    def _is_unfit(self, known: dicom.Attribute, value: Json) -> bool:
+        """Whether a value breaks a rule and its check is left out. Not for removals: a stored value may break any."""
         if self.action is Action.REMOVE or known.private:
-            return
+            return False
         name = label_of(known)
         if isinstance(value, str) and is_identifier(known) and _DAMAGED.fullmatch(value):
             self.unfit.append(_UnfitError("damaged-identifier", f"the value of {name} looks damaged by a spreadsheet."))
-        elif not self.force and (why := dicom.why_unfit(known, value)):
-            self.unfit.append(
-                _UnfitError("value-form", f"the value of {name} is invalid: {why}.", HINT_OF_VR.get(known.vr))
-            )
+        elif (why := fault_of(known, value)) is not None:
+            if why.weight < Leniency.UNCHECKED and leaves_out(self.unchecked, known.name):
+                return True
+            text = f"the value of {name} is invalid: {why.text}."
+            self.unfit.append(_UnfitError("value-form", text, HINT_OF_VR.get(known.vr)))
+        return False
 
 
 def _part(parent: JsonObject, key: str) -> JsonObject:

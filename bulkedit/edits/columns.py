@@ -28,7 +28,7 @@ _SHOWN: Final = 5  # columns in a message
 _PLACE: Final = ("series_uid", "instance_uid")
 _TIDY_ONLY: Final = ("action", "attribute", "value", "value_json", "level", "vr")
 _CALL_ONLY: Final = ("updates", "latest_version_id", "datastore_id")
-_ANY: Final = ("version", "order", "force", "edit_id", "include_study_image_sets")
+_ANY: Final = ("version", "order", "force", "unchecked", "edit_id", "include_study_image_sets")
 # columns that bulkedit adds to the rows of a list, so that its own files can be read as lists again
 REPORTED: Final = ("row", "code", "problem", "likely", "hint", "outcome", "reason", "message")
 NAMES: Final = (*SELECTORS, *_PLACE, *_TIDY_ONLY, *_CALL_ONLY, *_ANY)

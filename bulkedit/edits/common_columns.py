@@ -1,4 +1,4 @@
-"""The columns of all forms: selectors, version, order, force and UIDs."""
+"""The columns of all forms: selectors, version, order, force, unchecked and UIDs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.edits import no_rows
 from bulkedit.edits.edit import SELECTOR
 from bulkedit.edits.problems import RowCheck, constant, found, noun_of
+from bulkedit.edits.unchecked import with_unchecked
 from bulkedit.options.shared import SAME_ATTRIBUTE, SELECTORS
 
 if TYPE_CHECKING:
@@ -30,17 +31,20 @@ _UID_COLUMNS: Final = ("study_instance_uid", "series_instance_uid", "series_uid"
 # columns whose text cannot begin or end with spaces
 _STRIPPED: Final = (
     *("image_set_id", "datastore_id", *_UID_COLUMNS),
-    *("action", "attribute", "level", "vr", "force", "order"),
+    *("action", "attribute", "level", "vr", "force", "unchecked", "order"),
     *("version", "latest_version_id", "include_study_image_sets"),
 )
 
 
-def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+def common(
+    frame: pl.DataFrame, *, force: bool, unchecked: bool = False, version: str = "version"
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
     """Check and type the columns that all forms have. Returns the frame, and problems as SET_ASIDE frames.
 
     ``frame``: ``row`` UInt32, and String columns under canonical names; ``version``: name of the column of versions.
-    Adds ``selector`` Enum and ``key`` String (null if the row has no selector), ``force`` Boolean, ``order`` and
-    ``version`` UInt32, and ``series_uid``, ``instance_uid`` and ``edit_id`` String (null if the file lacks them).
+    Adds ``selector`` Enum and ``key`` String (null if the row has no selector), ``force`` Boolean, ``unchecked`` as
+    `with_unchecked` types it, ``order`` and ``version`` UInt32, and ``series_uid``, ``instance_uid`` and ``edit_id``
+    String (null if the file lacks them).
     """
     selectors = [name for name in SELECTORS if name in frame.columns]
     sound = [name for name in selectors if name == "image_set_id" and _all_are_ids(frame.get_column(name))]
@@ -49,6 +53,7 @@ def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tup
     optional = ("series_uid", "instance_uid", "edit_id", "force", "order", version)
     absent = [name for name in optional if name not in frame.columns]
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
+    frame, unclear = with_unchecked(frame, everywhere=unchecked)
     scalars = [yes_no_check("force"), _version_check(version), _order_check()]
     problems = found(frame, no_rows.checks(frame, selectors, sound))
     problems += found(frame, [*_selector_checks(selectors, sound), *_uid_checks(frame), *scalars])
@@ -60,7 +65,7 @@ def common(frame: pl.DataFrame, *, force: bool, version: str = "version") -> tup
             pl.col("order").cast(pl.UInt32, strict=False),
             pl.col(version).cast(pl.UInt32, strict=False).alias("version"),
         ).drop(selectors),
-        problems,
+        [*problems, *unclear],
     )
 
 

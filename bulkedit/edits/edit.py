@@ -48,6 +48,7 @@ EDITS: Final = pl.Schema(
         "vr": pl.String(),  # of a private element that is set, if the list has it; otherwise null
         "revert_to": pl.UInt32(),  # the version to revert to
         "force": pl.Boolean(),
+        "unchecked": pl.Boolean(),  # the value breaks a rule of its VR or VM, and the row lets it pass
         "order": pl.UInt32(),  # see `IN_ORDER`; null if the row has none
         "version": pl.UInt32(),  # the version that the row requires (latestVersionId), or null
         "study_wide": pl.Boolean(),  # the row sets includeStudyImageSets

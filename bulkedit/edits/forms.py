@@ -28,7 +28,7 @@ def cells_of(batch: pl.DataFrame, layout: Layout, options: ReadOptions) -> cells
     """
     if layout.form == "call":
         return _of_calls(batch, options)
-    named, problems = rows.common(batch, force=options.force)
+    named, problems = rows.common(batch, force=options.force, unchecked=options.unchecked)
     named, faults = _with_study_wide(named)
     problems += faults
     if "value_json" in named.columns:
@@ -59,13 +59,13 @@ def _tall(named: pl.DataFrame, attributes: tuple[str, ...], empty: Literal["keep
 
 def _of_calls(batch: pl.DataFrame, options: ReadOptions) -> cells.Cells:
     version = "latest_version_id" if "latest_version_id" in batch.columns else "version"
-    named, problems = rows.common(batch, force=options.force, version=version)
+    named, problems = rows.common(batch, force=options.force, unchecked=options.unchecked, version=version)
     named, faults = _with_study_wide(named)
     problems += faults
     if "datastore_id" in named.columns:
         problems += found(named, [_datastore_check()])
     taken, unfit = calls.split_calls(named)
-    common = named.select("row", "edit_id", "selector", "key", "force", "order", "version", "study_wide")
+    common = named.select("row", "edit_id", "selector", "key", "force", "unchecked", "order", "version", "study_wide")
     done = cells.edits_of(taken.join(common, on="row", maintain_order="left"), rules=options.rules, wide=False)
     # an attribute at the wrong level also lacks its UIDs; one problem is enough
     inside = [frame.filter(~pl.col("code").is_in(_UIDS_MISSING)).with_columns(_in_updates()) for frame in done.problems]
@@ -88,7 +88,7 @@ def _datastore_check() -> RowCheck:
 def _in_updates() -> list[pl.Expr]:
     """Report problems inside the JSON of a call under the column updates."""
     code, column = pl.col("code"), pl.col("column")
-    outside = column.is_in(["force", "include_study_image_sets"])
+    outside = column.is_in(["force", "unchecked", "include_study_image_sets"])
     renamed = {"level": "wrong-level", "level-name": "wrong-level", "revert-version": "updates"}
     advised = code.is_in(["needs-force", "study-wide", "attribute", "never-editable", "series-removal"])
     return [

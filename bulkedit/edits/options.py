@@ -22,6 +22,7 @@ class ReadOptions:
     ignore: Collection[str] = ()  # columns of the file to ignore
     empty: Literal["keep", "null", "remove"] = "keep"  # the meaning of an empty cell of the wide form
     force: bool = False  # every row may use force
+    unchecked: bool = False  # the check of every value is left out
     rules: ServiceRules = RULES["2026"]
     keep_rows: Collection[int] = ()  # rows to include in `EditList.raw`, even without a problem
     # csv, csv.gz, parquet, jsonl, jsonl.gz, xlsx or aws-cli; None: by the suffix, csv for a stream

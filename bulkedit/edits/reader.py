@@ -43,7 +43,7 @@ _CELL_FAULTS = {
 }
 # problems of a cell that is empty, which are said of a cell that cannot be read too
 _OF_EMPTY = ("no-selector", "no-attribute", "no-series-uid", "no-instance-uid", "revert-version", "no-edit")
-_FLAGS = {"force": "force", "include_study_image_sets": "includeStudyImageSets"}
+_FLAGS = {"force": "force", "unchecked": "unchecked", "include_study_image_sets": "includeStudyImageSets"}
 
 
 def read(source: str | Path | IO[bytes], options: ReadOptions) -> EditList:

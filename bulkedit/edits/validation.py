@@ -12,11 +12,10 @@ from bulkedit.edits.columns import suggestions
 from bulkedit.edits.common_columns import is_damaged, is_version
 from bulkedit.edits.edit import ACTION, EDITS, LEVEL, STORED_VALUE, Action
 from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, RowCheck, constant, found, report
+from bulkedit.edits.unchecked import Leniency, is_left_out
 from bulkedit.edits.values import as_strings, is_plain, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bulkedit.dicom import dictionary as dicom
 
 _SUGGESTED_NAMES = 50  # distinct unknown names per batch that get a suggestion
@@ -63,10 +62,13 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
     cells = cells.hstack(known.facts().select(pl.all().name.prefix("known_")))
     problems += found(cells, _checks(rules, exact="value_json" in cells.columns))
     problems += _unknown_attributes(cells)
-    values, faults = (cells["json"], []) if "json" in cells.columns else _type(cells, known, wide=wide)
+    typed_ = _Values(cells["json"]) if "json" in cells.columns else _type(cells, known, wide=wide)
+    values, unfit = typed_.json, pl.lit(typed_.unfit)
     if "value_json" in cells.columns:
         values = cells.select(pl.coalesce("value_json", pl.lit(values))).to_series()
-    return Cells(_edits(cells, values), [*problems, *faults])
+    if "unfit" in cells.columns:
+        unfit |= pl.col("unfit").fill_null(value=False)
+    return Cells(_edits(cells, values, unfit), [*problems, *typed_.problems])
 
 
 def _action_check() -> RowCheck:
@@ -245,8 +247,17 @@ def _unknown_attributes(cells: pl.DataFrame) -> list[pl.DataFrame]:
 # -- values -------------------------------------------------------------------------------------------------------
 
 
-def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, list[pl.DataFrame]]:
-    """Return the JSON text of each cell, and problems of cells that cannot be typed."""
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The JSON text of each cell, and what is wrong with cells."""
+
+    json: pl.Series
+    problems: list[pl.DataFrame] = field(default_factory=list)  # frames `SET_ASIDE`
+    unfit: pl.Series | bool = False  # Boolean: the value breaks a rule, and its check is left out
+
+
+def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> _Values:
+    """Type each cell."""
     identifying = pl.when((_action == str(Action.SET)) & pl.col("known_identifier")).then("value")
     damaged = cells.select(is_damaged(identifying).fill_null(value=False)).to_series()
     private_spec = pl.col("vr").replace_strict(
@@ -255,8 +266,6 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, 
     columns = cells.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("i"),
         "value",
-        # a stored value may break any rule, and must be removed as it is
-        (pl.col("force") | (_action == str(Action.REMOVE))).alias("lenient"),
         pl.when(_on_attribute & pl.col("value").is_not_null() & ~pl.lit(damaged))
         .then(pl.when(pl.col("known_private")).then(private_spec).otherwise(pl.col("known_spec")))
         .alias("spec"),
@@ -264,7 +273,7 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, 
     ).with_columns(pl.col("plain") & pl.col("spec").is_not_null())
     problems = found(cells, [_damaged_check(pl.lit(damaged), wide=wide)])
     if columns["plain"].all():
-        return as_strings(columns["value"]), problems
+        return _Values(as_strings(columns["value"]), problems)
     plain = columns.filter("plain")
     pieces, faults = [plain.select("i", json=as_strings(plain["value"]))], []
     for (code,), part in columns.filter(~pl.col("plain")).partition_by("spec", as_dict=True, include_key=False).items():
@@ -275,7 +284,25 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> tuple[pl.Series, 
         done = typed(part, spec)
         pieces.append(part.select("i", json=done.json))
         faults += [_of_vr(fault, spec.vr) for fault in done.faults]
-    return pl.concat(pieces).sort("i")["json"], [*problems, *_faulty(cells, faults, wide=wide)]
+    json = pl.concat(pieces).sort("i")["json"]
+    if not faults:
+        return _Values(json, problems)
+    refused, left_out = _divided(pl.concat(faults), cells)
+    unfit = pl.int_range(cells.height, dtype=pl.UInt32, eager=True).is_in(left_out.implode())
+    return _Values(json, [*problems, *_faulty(cells, refused, wide=wide)], unfit)
+
+
+def _divided(faults: pl.DataFrame, cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """Return the faults that are problems, and the positions of the cells whose check is left out.
+
+    Not those of removals: a stored value may break any rule, and must be named as it is.
+    """
+    left_out = pl.when(is_left_out(cells, "known_attribute")).then(int(Leniency.UNCHECKED)).otherwise(0)
+    leniency = pl.when(_action == str(Action.REMOVE)).then(int(Leniency.STORED)).otherwise(left_out).cast(pl.UInt8)
+    faults = faults.with_columns(cells.select(leniency=leniency)["leniency"][faults["i"]])
+    refused = pl.col("weight") >= pl.col("leniency")
+    accepted = faults.filter(~refused, pl.col("leniency") == int(Leniency.UNCHECKED))
+    return faults.filter(refused).drop("leniency"), accepted["i"]
 
 
 def _of_vr(fault: pl.DataFrame, vr: str | None) -> pl.DataFrame:
@@ -292,11 +319,11 @@ def _damaged_check(damaged: pl.Expr, *, wide: bool) -> RowCheck:
     return RowCheck("damaged-identifier", damaged, text, _column(wide=wide))
 
 
-def _faulty(cells: pl.DataFrame, faults: Sequence[pl.DataFrame], *, wide: bool) -> list[pl.DataFrame]:
+def _faulty(cells: pl.DataFrame, faults: pl.DataFrame, *, wide: bool) -> list[pl.DataFrame]:
     """Return the faults of `values.typed` as problems."""
-    if not faults:
+    if faults.is_empty():
         return []
-    each = _each_once(pl.concat(faults)).sort("i", maintain_order=True)
+    each = _each_once(faults).sort("i", maintain_order=True)
     rows = cells.select("row", "known_label", column=_column(wide=wide))[each["i"]].hstack(each)
     hints = {code: advice.hint for code, advice in ADVICE.items()}
     general = pl.col("code").replace_strict(hints, return_dtype=pl.String)
@@ -324,7 +351,7 @@ def _each_once(faults: pl.DataFrame) -> pl.DataFrame:
 # -- the edits' frame ---------------------------------------------------------------------------------------------
 
 
-def _edits(cells: pl.DataFrame, values: pl.Series) -> pl.DataFrame:
+def _edits(cells: pl.DataFrame, values: pl.Series, unfit: pl.Expr) -> pl.DataFrame:
     setting, removing = (_action == str(a) for a in (Action.SET, Action.REMOVE))
     level = (
         pl.when(_action == str(Action.REMOVE_INSTANCE))
@@ -349,6 +376,7 @@ def _edits(cells: pl.DataFrame, values: pl.Series) -> pl.DataFrame:
         pl.when(setting & pl.col("known_private")).then("vr").alias("vr"),
         _target_version().cast(pl.UInt32, strict=False).alias("revert_to"),
         pl.col("force"),
+        unfit.alias("unchecked"),
         pl.col("order"),
         pl.col("version"),
         pl.col("study_wide"),

@@ -15,6 +15,7 @@ import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import ValueKind
+from bulkedit.dicom.faults import ValueFault, Weight, fault_of
 from bulkedit.edits.edit import json_text
 from bulkedit.edits.strict_json import strict_json
 
@@ -28,23 +29,28 @@ _INTEGER: Final = r" *[+-]?[0-9]{1,38} *"  # always fits into a 128-bit integer
 _FLOAT: Final = r" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})? *"
 _JSON_NUMBER: Final = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
 
-# cells that cannot be typed: position in the column, a key of ADVICE, and the reason
-FAULTS: Final[dict[str, type[pl.DataType]]] = {"i": pl.UInt32, "code": pl.String, "why": pl.String}
+# faults of cells: position in the column, a key of ADVICE, the reason, and how bad it is
+FAULTS: Final[dict[str, type[pl.DataType]]] = {
+    "i": pl.UInt32,
+    "code": pl.String,
+    "why": pl.String,
+    "weight": pl.UInt8,  # `bulkedit.dicom.faults.Weight`
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
     """A column of JSON text, and the faults of its cells."""
 
-    json: pl.Series  # String, one per cell; undefined if the cell has a fault
+    json: pl.Series  # String, one per cell; undefined if the cell is not of the kind of its VR
     faults: list[pl.DataFrame]  # schema FAULTS
 
 
 def typed(column: pl.DataFrame, spec: Spec) -> Typed:
     """Type the cells of attributes that share a spec.
 
-    ``column``: ``i`` UInt32, ``value`` String without nulls, ``lenient`` Boolean. A lenient cell may break the form,
-    length, range and multiplicity of the VR, if it can be written as JSON.
+    ``column``: ``i`` UInt32, ``value`` String without nulls. A cell with a fault is typed too, if it can be written as
+    JSON: text in an element of numbers is the stored value of a removal.
     """
     if spec.rule.kind is ValueKind.SEQUENCE:
         return _one_by_one(column, spec)
@@ -125,16 +131,23 @@ class _Rule:
     code: str
     broken: pl.Expr
     why: pl.Expr
+    weight: Weight = Weight.RULE
 
 
 def _faults(column: pl.DataFrame, rules: list[_Rule]) -> list[pl.DataFrame]:
-    """Return the cells that break a rule, without lenient ones."""
+    """Return the cells that break a rule."""
     faults = []
     for rule in rules:
-        broken = column.filter(~pl.col("lenient") & rule.broken)
+        broken = column.filter(rule.broken)
         if broken.height:
-            faults.append(broken.select("i", pl.lit(rule.code).alias("code"), rule.why.alias("why")))
+            faults.append(
+                broken.select("i", pl.lit(rule.code).alias("code"), rule.why.alias("why"), _weight(rule.weight))
+            )
     return faults
+
+
+def _weight(weight: Weight) -> pl.Expr:
+    return pl.lit(weight, pl.UInt8).alias("weight")
 
 
 def _text_checks(spec: Spec) -> list[_Rule]:
@@ -152,7 +165,8 @@ def _text_checks(spec: Spec) -> list[_Rule]:
 
 def _number_checks(spec: Spec) -> list[_Rule]:
     name = "a whole number" if spec.rule.kind is ValueKind.INTEGER else "a number"
-    rules = [_Rule("value-form", pl.col("json").is_null(), pl.lit(f"is not {name}, as VR {spec.vr} requires."))]
+    why = pl.lit(f"is not {name}, as VR {spec.vr} requires.")
+    rules = [_Rule("value-form", pl.col("json").is_null(), why, Weight.KIND)]
     if spec.rule.bounds:
         low, high = spec.rule.bounds
         number = pl.col("json").cast(pl.Int128)
@@ -173,30 +187,30 @@ def _count_check(count: pl.Expr, spec: Spec) -> _Rule:
 
 
 def _one_by_one(column: pl.DataFrame, spec: Spec) -> Typed:
-    read = [_from_json(text, spec, lenient=lenient) for text, lenient in column.select("value", "lenient").iter_rows()]
+    read = [_from_json(text, spec) for text in column["value"]]
+    code = "value-json" if spec.multi else "value-sequence"
     faults = [
-        {"i": i, "code": code, "why": why}
-        for i, (_, code, why) in zip(column["i"], read, strict=True)
-        if code is not None
+        {"i": i, "code": code, "why": fault.text, "weight": fault.weight}
+        for i, (_, fault) in zip(column["i"], read, strict=True)
+        if fault is not None
     ]
     found = [pl.DataFrame(faults, schema=FAULTS)] if faults else []
-    return Typed(pl.Series([text for text, _, _ in read], dtype=pl.String), found)
+    return Typed(pl.Series([text for text, _ in read], dtype=pl.String), found)
 
 
-def _from_json(text: str, spec: Spec, *, lenient: bool) -> tuple[str | None, str | None, str | None]:
-    """Parse JSON text to (compact JSON text, code of the fault, reason)."""
-    code = "value-json" if spec.multi else "value-sequence"
+def _from_json(text: str, spec: Spec) -> tuple[str | None, ValueFault | None]:
+    """Parse JSON text to compact JSON text, and its fault."""
     try:
         value = strict_json(text)
     except ValueError as error:
-        return None, code, f"is not valid JSON: {error}."
+        return None, ValueFault(Weight.NOT_JSON, f"is not valid JSON: {error}.")
     if spec.multi and spec.rule.kind in {ValueKind.STRING, ValueKind.BINARY} and isinstance(value, list):
         value = [json_text(item) if type(item) in {int, float} else item for item in value]
     if not spec.multi and not _is_sequence(value):
-        return None, code, "is not a JSON array of objects."
+        return None, ValueFault(Weight.NOT_JSON, "is not a JSON array of objects.")
     attribute = dicom.Attribute("", 0, spec.vr or "UN", spec.vm, dicom.Level.INSTANCE)
-    why = None if lenient else dicom.why_unfit(attribute, value)
-    return json_text(value), code if why else None, f"is invalid: {why}." if why else None
+    fault = fault_of(attribute, value)
+    return json_text(value), fault and ValueFault(fault.weight, f"is invalid: {fault.text}.")
 
 
 def _is_sequence(value: Json) -> bool:

@@ -71,7 +71,15 @@ class ListOptions:
     force: Annotated[
         bool,
         Option(
-            "Allow edits that need force, which turns off the service's own checks.",
+            "Allow edits that need force, which turns off the service's own checks. Values are still checked.",
+            group=Group.LIST,
+            config=Config.NEVER,
+        ),
+    ] = False
+    unchecked: Annotated[
+        bool,
+        Option(
+            "Leave out the check of values: plan values that break a rule of DICOM as they are. The plan counts them.",
             group=Group.LIST,
             config=Config.NEVER,
         ),

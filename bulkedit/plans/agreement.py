@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit._concurrency import concurrently
+from bulkedit.plans import unchecked
 from bulkedit.plans.build import written
 from bulkedit.plans.calls import CopyStep
 from bulkedit.plans.schema import CALLS
@@ -79,6 +80,7 @@ def counts(calls: pl.LazyFrame, edits: pl.LazyFrame) -> dict[str, int]:
         "copies": steps.get(CopyStep.COPY, 0) + steps.get(CopyStep.PROMOTE, 0),
         "deletions": steps.get(CopyStep.DELETE_COPY, 0) + deleted,
         "originals_deleted": deleted,
+        "unchecked_values": sum(unchecked.counted(edits).values()),
     }
 
 

@@ -86,6 +86,7 @@ class PlanCounts(EstimateCounts):
     image_sets_read: NotRequired[int]
     image_sets_not_read: NotRequired[int]
     inconsistent_studies: NotRequired[int]
+    unchecked_values: NotRequired[int]
 
 
 class ListRecord(TypedDict):
@@ -103,6 +104,7 @@ class PlanSettings(TypedDict):
     service_version: NotRequired[str]
     payload_limit: int
     force: NotRequired[bool]
+    unchecked: NotRequired[bool]
     merge: NotRequired[bool]
     study_wide: NotRequired[str]
     via_copy: NotRequired[bool]
@@ -147,6 +149,7 @@ class PlanAbout(TypedDict):
     list: ListRecord
     settings: PlanSettings
     counts: PlanCounts
+    unchecked: NotRequired[dict[str, int]]  # values that are planned unchecked, by attribute
     warnings: NotRequired[list[WarningRecord]]
     notices: NotRequired[list[NoticeRecord]]
 

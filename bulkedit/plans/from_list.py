@@ -32,6 +32,7 @@ from bulkedit.edits.frame_files import writing
 from bulkedit.edits.notices import summed
 from bulkedit.errors import BadRowsError, EditListError, UsageError
 from bulkedit.options.shared import parse_datastore_id
+from bulkedit.plans import unchecked
 from bulkedit.plans.read_first import ReadCounters, compared_with_store
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def reading(listing: ListOptions) -> ReadOptions:
         ignore=listing.ignore or [],
         empty=listing.empty,
         force=listing.force,
+        unchecked=listing.unchecked,
         rules=dicom.RULES[listing.service_version],
         format=listing.format,
     )
@@ -194,7 +196,8 @@ def plan_list(
         if misplaced.height:
             made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_satisfied(made, _without_rows(good, bad), settings, known)
-    notices = [found.notices, selected.notices]
+    notices = [found.notices, selected.notices, unchecked.notice_of(made.edits.lazy())]
+    left_unchecked = unchecked.counted(made.edits.lazy())
     now = datetime.now(UTC)
     inconsistent = plans.inconsistent_studies_of(made.edits, known)
     counts: PlanCounts = {
@@ -210,6 +213,7 @@ def plan_list(
         "image_sets_read": counters.read,
         "image_sets_not_read": counters.archived + counters.unread,
         "inconsistent_studies": inconsistent.drop_nulls("attribute").get_column("study").n_unique(),
+        "unchecked_values": sum(left_unchecked.values()),
     }
     about: PlanAbout = {
         "tool": f"bulkedit {__version__}",
@@ -220,12 +224,14 @@ def plan_list(
             "service_version": settings.rules.version,
             "payload_limit": settings.payload_limit,
             "force": listing.force,
+            "unchecked": listing.unchecked,
             "merge": settings.merge,
             "study_wide": str(settings.study_wide),
             "via_copy": listing.via_copy,
             "skip_satisfied": listing.skip_satisfied,
         },
         "counts": counts,
+        "unchecked": left_unchecked,
         "warnings": plans.warnings(inconsistent),
         "notices": cast("list[NoticeRecord]", summed(notices).to_dicts()),
     }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bulkedit._json import JsonObject
     from bulkedit.plans.counts import NoticeRecord, PlanCounts, PlanManifest, WarningRecord
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 MANIFEST: Final = "manifest.json"
 AGAIN: Final = "Make a new one: bulkedit plan EDITS -d DATASTORE"
 FILES: Final = ("calls.parquet", "edits.parquet", "set_aside.parquet")
@@ -108,6 +108,11 @@ class SavedPlan:
     def warnings(self) -> list[WarningRecord]:
         """Effects that the user may not intend: code, problem, likely, hint, rows and more."""
         return list(self.manifest.get("warnings", []))
+
+    @property
+    def unchecked(self) -> dict[str, int]:
+        """How many values break a rule of DICOM and are planned unchecked, by attribute."""
+        return dict(self.manifest.get("unchecked", {}))
 
     @property
     def notices(self) -> list[NoticeRecord]:
@@ -215,8 +220,12 @@ def _read_manifest(folder: Path) -> PlanManifest:
 def _require_kinds(manifest: JsonObject, where: str) -> None:
     """Raise ReceivedError if a field of the manifest is missing or has another type."""
     received.require(
-        {"warnings": [], "notices": [], **manifest}, {**_KINDS, "warnings": (list,), "notices": (list,)}, where
+        {"warnings": [], "notices": [], "unchecked": {}, **manifest},
+        {**_KINDS, "warnings": (list,), "notices": (list,), "unchecked": (dict,)},
+        where,
     )
+    unchecked = object_in(manifest, "unchecked")
+    received.require(unchecked, dict.fromkeys(unchecked, (int,)), where)
     counts, files, warnings = object_in(manifest, "counts"), object_in(manifest, "files"), manifest.get("warnings")
     received.require(object_in(manifest, "settings"), {"payload_limit": (int,)}, where)
     received.require(object_in(manifest, "list"), {"form": (str,), "rows": (int,), "sha256": (str,)}, where)

@@ -50,7 +50,7 @@ def test_the_manifest_says_what_was_planned_from_what_with_what(shell: Shell, ed
     shell.run("plan", edits, "-o", "p", "--payload-limit", "20000", "--force")
     manifest = json.loads((shell.folder / "p" / "manifest.json").read_text())
     assert {name: manifest[name] for name in ("format", "tool", "datastore_id", "list")} == {
-        "format": 3,
+        "format": 4,
         "tool": f"bulkedit {__version__}",
         "datastore_id": shell.emulator.datastore_id,
         "list": {
@@ -60,7 +60,7 @@ def test_the_manifest_says_what_was_planned_from_what_with_what(shell: Shell, ed
             "rows": 3,
         },
     }
-    settings = {"service_version": "2026", "payload_limit": 20_000, "force": True}
+    settings = {"service_version": "2026", "payload_limit": 20_000, "force": True, "unchecked": False}
     assert {name: manifest["settings"][name] for name in settings} == settings
     counts = manifest["counts"]
     assert {name: counts[name] for name in ("edits", "rows", "image_sets", "calls", "set_aside")} == {

@@ -304,6 +304,7 @@ def test_every_planned_value_comes_back_as_it_was(tmp_path: Path, form: str) -> 
         series_uid=pl.when(pl.col("level") == "Instance").then(both),
         instance_uid=pl.when(pl.col("level") == "Instance").then(both),
         force=pl.lit(value=True),
+        unchecked=pl.lit(value=True),
         outcome=pl.lit("failed"),
         version_after=pl.lit(None, pl.UInt32),
     )

@@ -90,7 +90,7 @@ def test_files_are_private_and_an_interrupted_run_reads_only_what_is_left(shell:
         record.select(
             pl.DataFrame({"image_set_id": ids, "version": 1, "primary": False, "storage_tier": None}, schema=SELECTION)
         )
-        record._write(whole.filter(pl.col("image_set_id").is_in(kept)), "edits-00000.parquet")
+        record._write(whole.filter(pl.col("image_set_id").is_in(kept)).drop("unchecked"), "edits-00000.parquet")
         record._write(
             pl.read_parquet(folder / "findings.parquet")
             if (folder / "findings.parquet").exists()

@@ -82,6 +82,7 @@ CASES = [
         series_uid=SERIES,
     ),
     case("force", "force", "unclear-force", force="maybe"),
+    case("unchecked", "unchecked", "unclear-unchecked", unchecked="maybe"),
     case("version", "version", "version-zero", version="0"),
     case("version", "version", "version-with-a-point", version="1.0"),
     case("version", "version", "version-too-large", version="99999999999"),
@@ -300,6 +301,7 @@ COLUMNS = (
     "series_uid",
     "instance_uid",
     "force",
+    "unchecked",
     "version",
 )
 
@@ -311,7 +313,7 @@ def test_no_text_of_a_problem_tells_what_stands_in_a_cell(form: str) -> None:
     rows = [GOOD | {column: text} for column in COLUMNS]
     rows += [GOOD | PLACE | {"attribute": name, "value": text} for name in attributes]
     rows += [GOOD | {"attribute": "StudyID", "value": text}, GOOD | {"patient_id": text}]
-    done = read_rows(*rows, force=form == "forced")
+    done = read_rows(*rows, force=form == "forced", unchecked=form == "forced")
     assert done.set_aside["row"].n_unique() > len(COLUMNS)
     assert "canary" not in texts_of(done).lower()
 

@@ -201,12 +201,28 @@ def test_without_a_data_store_in_the_rows_there_is_none() -> None:
 def test_a_call_that_cannot_be_meant_is_set_aside(updates: Any, code: str) -> None:
     text = updates if isinstance(updates, str | None) else json.dumps(updates)
     good = {"image_set_id": B, "updates": json.dumps(setting(Patient=NAME))}
-    force = "" if "StudyDate" in str(updates) or "7}" in str(updates) else "true"
-    done = read_rows({"image_set_id": A, "updates": text, "force": force}, good)
+    done = read_rows({"image_set_id": A, "updates": text, "force": "true"}, good)
     column = "action" if code == "series-removal" else "updates"
     assert [(row, what) for row, _, what in problems(done)] == [(2, code)]
     assert {where for _, where, _ in problems(done)} <= {column, "updates"}
     assert edits(done, "row") == [3]
+
+
+@pytest.mark.parametrize(
+    ("unchecked", "planned"), [("true", True), ("StudyDate", True), ("Modality", False), (None, False)]
+)
+def test_only_unchecked_leaves_out_the_check_of_a_value_in_a_call(unchecked: str | None, *, planned: bool) -> None:
+    bad = json.dumps(setting(Study={"DICOM": {"StudyDate": "2024-03-11", "StudyDescription": "CT"}}))
+    done = read_rows({"image_set_id": A, "updates": bad, "force": "true", "unchecked": unchecked})
+    assert edits(done, "attribute", "unchecked") == (
+        [("StudyDate", True), ("StudyDescription", False)] if planned else []
+    )
+    assert [code for _, _, code in problems(done)] == ([] if planned else ["value-form"])
+
+
+def test_a_call_never_has_text_in_an_element_of_numbers() -> None:
+    rows = json.dumps(setting(Study=in_instance(DICOM={"Rows": "512"})))
+    assert problems(read_rows({"image_set_id": A, "updates": rows}, unchecked=True)) == [(2, "updates", "value-form")]
 
 
 @pytest.mark.parametrize(
@@ -216,6 +232,7 @@ def test_a_call_that_cannot_be_meant_is_set_aside(updates: Any, code: str) -> No
         ("latest_version_id", "x", "version"),
         ("include_study_image_sets", "perhaps", "force"),
         ("force", "perhaps", "force"),
+        ("unchecked", "StudyDat", "unchecked"),
     ],
 )
 def test_the_cells_beside_the_updates_are_checked(column: str, text: str, code: str) -> None:

@@ -85,8 +85,8 @@ CALL: list[Row] = [
     },
 ]
 FORMS = {"tidy": TIDY, "wide": WIDE, "call": CALL}
-# PN and LO have no backslash and no line break; with force the values pass in every form
-FORCED: dict[str, Any] = {"force": True}
+# PN and LO have no backslash and no line break; unchecked, the values pass in every form
+UNCHECKED: dict[str, Any] = {"force": True, "unchecked": True}
 WHAT = ("key", "action", "level", "series_uid", "instance_uid", "attribute", "value")
 EXPECTED = [
     (A, "set", "Patient", None, None, "PatientName", '"DOE^JANE"'),
@@ -100,19 +100,20 @@ EXPECTED = [
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_in_every_format_reads_as_the_same_edits(form: str, format_: str) -> None:
-    done = read_rows(*FORMS[form], format=format_, **FORCED)
+    done = read_rows(*FORMS[form], format=format_, **UNCHECKED)
     assert problems(done) == []
     assert (done.form, done.rows) == (form, len(FORMS[form]))
     assert dict(done.edits.schema) == EDITS
     assert edits(done, *WHAT) == EXPECTED
     assert edits(done, "selector", "force", "version", "study_wide") == [("image_set_id", True, None, False)] * 5
+    assert edits(done, "unchecked") == [False, False, True, True, False]
 
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_the_format_of_a_file_is_that_of_its_suffix(format_: str, tmp_path: Path) -> None:
     file = tmp_path / f"edits.{format_}"
     file.write_bytes(file_of(TIDY, format_))
-    done = read(file, ReadOptions(force=True))
+    done = read(file, ReadOptions(**UNCHECKED))
     assert edits(done, *WHAT) == EXPECTED
     assert done.source == str(file)
     assert done.digest == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -120,7 +121,7 @@ def test_the_format_of_a_file_is_that_of_its_suffix(format_: str, tmp_path: Path
 
 def test_a_stream_without_a_format_is_csv() -> None:
     data = file_of(TIDY, "csv")
-    done = read_text(data, force=True)
+    done = read_text(data, **UNCHECKED)
     assert edits(done, *WHAT) == EXPECTED
     assert (done.source, done.digest) == ("-", hashlib.sha256(data).hexdigest())
 
@@ -146,7 +147,7 @@ class TestRowNumbers:
 
     def test_blank_rows_and_cells_of_several_lines_count_as_a_spreadsheet_counts_them(self) -> None:
         text = f'image_set_id,StudyDescription\n\n{A},"a\nb"\n\n,\n{B},c\n\n'
-        done = read_text(text, force=True)
+        done = read_text(text, unchecked=True)
         assert edits(done, "row", "value") == [(3, '"a\\nb"'), (6, '"c"')]
         assert done.rows == 2
 
@@ -162,12 +163,12 @@ class TestRowNumbers:
         assert edits(read_text(f"\n{line}\n\n{line}\n", format="jsonl"), "row") == [2, 4]
 
     def test_records_of_parquet_are_numbered_from_one(self) -> None:
-        assert edits(read_rows(*TIDY, format="parquet", force=True), "row") == [1, 2, 3, 4, 5]
+        assert edits(read_rows(*TIDY, format="parquet", **UNCHECKED), "row") == [1, 2, 3, 4, 5]
 
     def test_rows_keep_their_numbers_over_many_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("bulkedit.edits.csv.BLOCK", 100)
         rows = "".join(f'{A},"row {n}, ""q""\n"\n' if n % 7 else "\n" for n in range(2, 302))
-        done = read_text("image_set_id,StudyDescription\n" + rows, force=True)
+        done = read_text("image_set_id,StudyDescription\n" + rows, unchecked=True)
         expected = [(n, json.dumps(f'row {n}, "q"\n')) for n in range(2, 302) if n % 7]
         assert edits(done, "row", "value") == expected
 

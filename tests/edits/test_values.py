@@ -141,8 +141,8 @@ def test_a_value_that_its_vr_forbids_is_a_problem(attribute: str, text: str, cod
     ],
     ids=lambda x: x[:20],
 )
-def test_force_does_not_make_json_of_what_is_none(attribute: str, text: str, code: str) -> None:
-    done = read_rows(PLACE | {"attribute": attribute, "value": text, "force": "true"})
+def test_unchecked_does_not_make_json_of_what_is_none(attribute: str, text: str, code: str) -> None:
+    done = read_rows(PLACE | {"attribute": attribute, "value": text, "force": "true", "unchecked": "true"})
     assert problems(done) == [(2, "value", code)]
 
 
@@ -150,17 +150,42 @@ def test_force_does_not_make_json_of_what_is_none(attribute: str, text: str, cod
     ("attribute", "text", "stored"),
     [
         ("StudyDate", "2024-03-11", "2024-03-11"),
-        ("Rows", "many", "many"),
         ("Rows", "70000", 70000),
-        ("Rows", "1" * 50, "1" * 50),
-        ("RealWorldValueSlope", "NaN", "NaN"),
         ("PixelSpacing", "1", ["1"]),
         ("PixelSpacing", "[1,2,3]", ["1", "2", "3"]),
         ("PatientName", "a\\b", "a\\b"),
     ],
 )
-def test_force_lets_pass_what_the_vr_forbids(attribute: str, text: str, stored: Any) -> None:
-    assert value_of(attribute, text, force="true") == stored
+def test_only_unchecked_lets_pass_what_the_vr_forbids(attribute: str, text: str, stored: Any) -> None:
+    row = PLACE | {"attribute": attribute, "value": text, "force": "true"}
+    for left_out in ({"unchecked": "true"}, {"unchecked": f"Modality, {attribute}"}):
+        done = read_rows(row | left_out)
+        assert [(json.loads(value), left) for value, left in edits(done, "value", "unchecked")] == [(stored, True)]
+    for checked in ({}, {"unchecked": "no"}, {"unchecked": "Modality StudyID"}):
+        assert len(problems(read_rows(row | checked))) == 1
+
+
+@pytest.mark.parametrize("unchecked", [{"unchecked": "true"}, {}], ids=["row", "list"])
+@pytest.mark.parametrize(
+    ("attribute", "value", "vr"),
+    [
+        ("Rows", {"value": "many"}, None),
+        ("Rows", {"value": "1" * 50}, None),
+        ("Rows", {"value_json": '"512"'}, None),
+        ("Rows", {"value_json": "1.5"}, None),
+        ("RealWorldValueSlope", {"value": "NaN"}, None),
+        ("RealWorldValueSlope", {"value_json": "[true]"}, None),
+        ("ReferencedFrameNumbers", {"value": "1\\b"}, None),
+        ("ReferencedFrameNumbers", {"value": '["1"]'}, None),
+        ("00091001", {"value": "four"}, "US"),
+    ],
+)
+def test_an_element_of_numbers_never_gets_text(
+    attribute: str, value: dict[str, str], vr: str | None, unchecked: dict[str, str]
+) -> None:
+    row = PLACE | {"action": "set", "attribute": attribute, "force": "true", "vr": vr} | value | unchecked
+    done = read_rows(row, unchecked=not unchecked)
+    assert (len(problems(done)), done.edits.height) == (1, 0)
 
 
 @pytest.mark.parametrize(("text", "count"), [("1", 1), ("1\\2\\3", 3), ("", None)])

@@ -65,6 +65,7 @@ RESULTS: Final = pl.Schema(
         "value_json": pl.String(),
         "vr": pl.String(),
         "force": pl.Boolean(),
+        "unchecked": pl.Boolean(),  # the value breaks a rule, and was planned unchecked
         "version": pl.UInt32(),  # the version that the row names
         "order": pl.UInt32(),  # of the row; a plan of the file keeps this order
         "include_study_image_sets": pl.Boolean(),
