@@ -1,7 +1,7 @@
 """Inventories: SearchImageSets results as a file, looked up for an edit list, and resolved to image sets."""
 
 from bulkedit.inventories.folder import folder_of
-from bulkedit.inventories.frame import INVENTORY, trimmed
+from bulkedit.inventories.frame import INVENTORY, trimmed, trimmed_key
 from bulkedit.inventories.lookup import Lookup, complete_studies, lookup, lookup_in_file, search_keys
 from bulkedit.inventories.resolve import (
     COUNTS,
@@ -37,4 +37,5 @@ __all__ = [
     "search_keys",
     "take",
     "trimmed",
+    "trimmed_key",
 ]

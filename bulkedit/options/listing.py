@@ -47,6 +47,14 @@ class OnManyPatients(StrEnum):
     ALL = "all"  # edit all of them, if `OnMany` is all too
 
 
+class Chains(StrEnum):
+    """What to do with rows that give an identifier which other rows change (A to B, and B to C)."""
+
+    FAIL = "fail"  # safe: the list does not say whether A ends as B or as C
+    FOLLOW = "follow"  # as C: rows also change the image sets that get the identifier which they name
+    AS_WRITTEN = "as-written"  # as B: each row changes the image sets that have its identifier now
+
+
 class StudyWide(StrEnum):
     """When one call edits all primary image sets of a study (includeStudyImageSets)."""
 
@@ -122,6 +130,14 @@ class ListOptions:
             config=Config.NEVER,
         ),
     ] = OnManyPatients.FAIL
+    chains: Annotated[
+        Chains,
+        Option(
+            "If a row gives an identifier that another row changes (A to B, B to C): refuse both; follow: A ends as C; "
+            "as-written: each row changes the image sets that have its identifier now.",
+            group=Group.SELECT,
+        ),
+    ] = Chains.FAIL
     primary_only: Annotated[bool, Option("Match primary image sets only.", group=Group.SELECT)] = False
     study_wide: Annotated[
         StudyWide,

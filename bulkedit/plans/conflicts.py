@@ -194,15 +194,21 @@ def _removed_before(action: Action, place: Sequence[str]) -> pl.Expr:
 
 
 def rows_set_aside(
-    rows: pl.DataFrame, code: str, problem: pl.Expr, likely: str | None, hint: str, *, column: str = "attribute"
+    rows: pl.DataFrame,
+    code: str,
+    problem: pl.Expr,
+    likely: str | None,
+    hint: str,
+    *,
+    column: str | pl.Expr = "attribute",
 ) -> pl.DataFrame:
-    """Rows that cannot be planned, each once per attribute: schema `SET_ASIDE`. ``column``: with the problem."""
+    """Rows that cannot be planned, each once per attribute: schema `SET_ASIDE`. ``column``: name or expression."""
     once = ["row", "attribute"] if "attribute" in rows.columns else ["row"]
     return (
         rows.unique(once, keep="first", maintain_order=True)
         .select(
             "row",
-            column=pl.lit(column),
+            column=pl.lit(column) if isinstance(column, str) else column,
             code=pl.lit(code),
             problem=problem,
             likely=pl.lit(likely, pl.String),

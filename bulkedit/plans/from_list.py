@@ -33,6 +33,7 @@ from bulkedit.edits.notices import summed
 from bulkedit.errors import BadRowsError, EditListError, UsageError
 from bulkedit.options.shared import parse_datastore_id
 from bulkedit.plans import unchecked
+from bulkedit.plans.chains import followed
 from bulkedit.plans.read_first import ReadCounters, compared_with_store
 
 if TYPE_CHECKING:
@@ -164,7 +165,10 @@ def plan_list(
         listener.left_out(found.applied, found.never_planned)
     datastore_id = _datastore(datastore_id, found)
     settings = _planning(listing, found.form)
-    selected, looked_up = _selected(found.edits, datastore_id, listing, settings, where=where, listener=listener)
+    chained = followed(found.edits, listing.chains)
+    selected, looked_up = _selected(
+        _without_rows(chained.edits, chained.set_aside), datastore_id, listing, settings, where=where, listener=listener
+    )
     known = _known(looked_up.inventory)
     if settings.via_copy is not None:
         known = _with_primaries(selected.edits, known, datastore_id, listing, where)
@@ -177,7 +181,7 @@ def plan_list(
         )
     elsewhere = plans.other_series(selected.edits, _series(looked_up.inventory))
     edits = _without_rows(selected.edits, elsewhere)
-    refused = pl.concat([found.set_aside, selected.set_aside, elsewhere])
+    refused = pl.concat([found.set_aside, chained.set_aside, selected.set_aside, elsewhere])
 
     def completed(edits: pl.DataFrame, refused: pl.DataFrame) -> tuple[plans.Plan, pl.DataFrame]:
         """Return the plan of these edits, and all rows that are set aside."""
@@ -196,7 +200,7 @@ def plan_list(
         if misplaced.height:
             made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_satisfied(made, _without_rows(good, bad), settings, known)
-    notices = [found.notices, selected.notices, unchecked.notice_of(made.edits.lazy())]
+    notices = [found.notices, chained.notices, selected.notices, unchecked.notice_of(made.edits.lazy())]
     left_unchecked = unchecked.counted(made.edits.lazy())
     now = datetime.now(UTC)
     inconsistent = plans.inconsistent_studies_of(made.edits, known)
