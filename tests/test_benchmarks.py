@@ -123,3 +123,11 @@ def test_the_result_files_of_the_run_that_is_made_up_are_written_in_every_format
     first, _, *lines = done.stdout.splitlines()
     assert first == "2,000 rows in 400 calls"
     assert [line.split()[0] for line in lines] == ["csv", "parquet", "jsonl"]
+
+
+@pytest.mark.slow
+def test_the_inventory_is_whole_at_each_latency() -> None:
+    command = [sys.executable, "-m", "benchmarks.inventory", "--quick", "--latencies", "0", "50"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^\| +(?:0|50) \| +(?:1|16) \|", done.stdout, re.MULTILINE)) == 4

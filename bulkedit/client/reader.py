@@ -65,6 +65,7 @@ class Reads:
     requests: int = 0
     throttled: int = 0
     faults: int = 0  # lost or unreadable responses, and 409
+    waits: int = 0  # requests that waited for their quota
 
 
 class Reader:
@@ -191,8 +192,11 @@ class _ReadOperation:
 
     async def _once(self, send: Callable[[], Awaitable[_T | Refused | Lost]]) -> _T | Refused | Lost:
         """Send one request when the pacer allows, and report the result to the pacer."""
+        waited = False
         while (seconds := self._pacing.wait(self._clock.monotonic())) > 0:
+            waited = True
             await self._clock.sleep(seconds)
+        self._reads.waits += waited
         sent = self._clock.monotonic()
         self._pacing.take(sent)
         self._reads.requests += 1

@@ -3,12 +3,12 @@
     inventory.parquet.part/
         state.json           data store and progress of the parts, replaced as a whole at every checkpoint
         part-00000.parquet   the rows of a thousand pages
-        pages-00001.jsonl    one line per page since the last checkpoint, written before the next request
+        pages-00001.jsonl    one line per page since the last checkpoint, written before its window's next request
         whole.parquet        all parts together, renamed to inventory.parquet at the end
 
-A page is one line and one write, so a kill loses at most the page in flight. A resumed inventory drops an incomplete
-last line. An incomplete checkpoint is made again from the lines, which are deleted only after ``state.json`` lists
-their part. The folder has mode 0700 and its files 0600, because they contain health data.
+A page is one line and one write, so a kill loses at most the pages in flight, one of each window. A resumed inventory
+drops an incomplete last line. An incomplete checkpoint is made again from the lines, which are deleted only after
+``state.json`` lists their part. The folder has mode 0700 and its files 0600, because they contain health data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from typing import IO, TYPE_CHECKING, Final, Self
 
 import polars as pl
@@ -25,9 +25,12 @@ from bulkedit import _received as received
 from bulkedit._files import held_folder
 from bulkedit.edits import frame_files
 from bulkedit.edits.frame_files import writing
+from bulkedit.errors import ReceivedError
 from bulkedit.inventories import saved
 from bulkedit.inventories.folder import (
     FORMAT,
+    Again,
+    Division,
     DownloadState,
     PageEntry,
     clear,
@@ -40,23 +43,21 @@ from bulkedit.inventories.folder import (
     part_name,
     read_state,
     remove_if_empty,
+    windows_of,
     write_parquet,
     write_state,
 )
 from bulkedit.inventories.frame import CREATED, INVENTORY, Row, frame_of, moment
+from bulkedit.inventories.windows import SECOND, CreationWindow, in_order, second_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from bulkedit.client.contract import Criteria
 
 CHECKPOINT_PAGES: Final = 1_000
 
 _MAX_RESTARTS: Final = 3
-_SECOND: Final = 1_000_000
-_FAR_FUTURE: Final = datetime(2100, 1, 1, tzinfo=UTC)  # a BETWEEN filter needs an end
-_SORT: Final = {"sortField": "createdAt", "sortOrder": "ASC"}  # not updatedAt, which edits change
 
 
 class InventoryDraft:
@@ -66,11 +67,14 @@ class InventoryDraft:
         self._target = target
         self._folder = folder
         self._state = state
+        self._windows = {window.number: window for window in windows_of(state, folder)}
         self._rows: list[Row] = []  # since the last checkpoint
         self._pages = 0  # since the last checkpoint
-        self._recent: set[str] = set()  # image sets of the latest second of creation, which may be returned twice
+        # by window: image sets of its latest second of creation, which may be returned twice
+        self._recent: dict[int, set[str]] = {}
         self._log: IO[bytes] | None = None
-        self._restarts = 0  # of paging, since the last new image set
+        self._restarts: dict[int, int] = {}  # of a window, since its last new image set
+        self._drops = 0
         self.finished = False  # the final file exists: a kill came before the folder was removed
 
     @classmethod
@@ -126,26 +130,34 @@ class InventoryDraft:
 
     @property
     def reached(self) -> int | None:
-        """The latest time of creation so far, in microseconds since 1970."""
-        return self._state.last
+        """Image sets created up to this time have been read; microseconds since 1970."""
+        if not self._windows:
+            return self._state.last
+        return min((window.reached or 0 for window in self._windows.values()), default=0) or None
 
     @property
     def done(self) -> bool:
         """Whether the last page has been read."""
-        return self._state.done
+        return not self._windows
 
     @property
-    def token(self) -> str | None:
-        """The token of the next page; None for the first."""
-        return self._state.token
+    def windows(self) -> list[CreationWindow]:
+        """The windows that are left to read."""
+        return list(self._windows.values())
 
     @property
-    def criteria(self) -> Criteria:
-        """The search criteria that the token belongs to."""
-        if self._state.since is None:
-            return {"sort": _SORT}
-        values = [{"createdAt": moment(self._state.since)}, {"createdAt": _FAR_FUTURE}]
-        return {"filters": [{"values": values, "operator": "BETWEEN"}], "sort": _SORT}
+    def divisions(self) -> int:
+        """How often a window was divided."""
+        return self._state.windows_so_far - 1
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it must be read in one window, because the order of the pages cannot be relied on."""
+        return self._state.sequential or not self._state.ordered
+
+    def holds(self, window: CreationWindow) -> bool:
+        """Whether there is something left to read in a window."""
+        return self._windows.get(window.number) is window
 
     @property
     def pages_waiting(self) -> int:
@@ -154,25 +166,41 @@ class InventoryDraft:
 
     # paging
 
-    def add(self, rows: list[Row], token: str | None) -> None:
-        """Add a page and write it to the log. ``token``: of the next page, None for the last page."""
-        self._write({"token": token, "rows": rows})
-        self._add_page(rows, token)
+    def add(self, window: CreationWindow, rows: list[Row], token: str | None) -> None:
+        """Add a page and write it to the log. ``token``: of the next page, None for the last page.
 
-    def begin_again(self) -> bool:
-        """Page again from the last second of creation, because the service no longer accepts the token.
+        If the image sets of one of several windows are not in order, everything is read again in one window.
+        """
+        owned = [row for row in rows if window.owns(row)]
+        if self._state.divided and not (in_order(rows) and window.precedes(owned)):
+            self._drop()
+            return
+        beyond = window.end is not None and any((row[CREATED] or 0) >= window.end for row in rows)
+        token = None if beyond else token
+        self._write({"window": window.number, "token": token, "rows": owned})
+        self._add_page(window, owned, token)
+
+    def divide(self, window: CreationWindow, at: int) -> None:
+        """End a window at a second that it has not reached, and begin a new window there."""
+        self._write({"window": window.number, "at": at})
+        self._divide(window, at)
+
+    def begin_again(self, window: CreationWindow) -> bool:
+        """Page again from the last second of a window, because the service no longer accepts the token.
 
         If the image sets were not in order, page again from the start. Returns False after three restarts without a new
         image set.
         """
-        if self._restarts >= _MAX_RESTARTS:
+        restarts = self._restarts.get(window.number, 0)
+        if restarts >= _MAX_RESTARTS or self._drops >= _MAX_RESTARTS:
             return False
         if not self._state.ordered:
             self._drop()
         else:
-            self._write({"since": self._second()})
-            self._page_from(self._second())
-        self._restarts += 1
+            begin = window.begin if window.last is None else second_of(window.last)
+            self._write({"window": window.number, "begin": begin})
+            window.again(begin)
+        self._restarts[window.number] = restarts + 1
         return True
 
     def checkpoint(self) -> None:
@@ -182,6 +210,7 @@ class InventoryDraft:
         with writing("the inventory", self._target):
             write_parquet(frame_of(self._rows).lazy(), self._folder / part_name(self._state.parts))
             self._state.parts += 1
+            self._state.windows = [asdict(window) for window in self._windows.values()]
             write_state(self._folder, self._state)
             self._close_log(remove=True)
             self._rows, self._pages = [], 0
@@ -200,7 +229,7 @@ class InventoryDraft:
             "pages": state.pages,
         }
         with writing("the inventory", self._target):
-            write_parquet(self._parts(), self._target, metadata={saved.KEY: json.dumps(about)})
+            write_parquet(self._whole(), self._target, metadata={saved.KEY: json.dumps(about)})
             self._remove_all()
 
     def close(self) -> None:
@@ -216,49 +245,59 @@ class InventoryDraft:
         self._close_log(remove=True)
         clear(self._folder)
 
-    def _add_page(self, rows: list[Row], token: str | None) -> None:
-        state = self._state
+    def _add_page(self, window: CreationWindow, rows: list[Row], token: str | None) -> None:
         for row in rows:
-            if self._is_new(row[0], row[CREATED]):
+            if self._is_new(window, row[0], row[CREATED]):
                 self._rows.append(row)
-                state.image_sets += 1
-                self._restarts = 0
+                self._state.image_sets += 1
+                self._restarts.pop(window.number, None)
         self._pages += 1
-        state.pages += 1
-        state.token, state.done = token, token is None
+        self._state.pages += 1
+        window.read(rows, token)
+        self._state.last = max(filter(None, (self._state.last, window.last)), default=None)
+        if token is None:
+            del self._windows[window.number]
+            self._recent.pop(window.number, None)
 
-    def _is_new(self, image_set_id: str, created: int | None) -> bool:
+    def _is_new(self, window: CreationWindow, image_set_id: str, created: int | None) -> bool:
         """Whether an image set was not on an earlier page; only image sets of one second can be returned twice."""
-        state = self._state
         if created is None:
-            state.ordered = False
+            self._state.ordered = False
             return True
-        if state.last is None or created // _SECOND > state.last // _SECOND:
-            self._recent.clear()
-        elif created // _SECOND < state.last // _SECOND:
-            state.ordered = False
+        recent = self._recent.setdefault(window.number, set())
+        if window.last is None or created // SECOND > window.last // SECOND:
+            recent.clear()
+        elif created // SECOND < window.last // SECOND:
+            self._state.ordered = False
             return True
-        state.last = max(created, state.last or created)
-        if image_set_id in self._recent:
+        window.last = max(created, window.last or created)
+        if image_set_id in recent:
             return False
-        self._recent.add(image_set_id)
+        recent.add(image_set_id)
         return True
 
-    def _second(self) -> int | None:
-        last = self._state.last
-        return None if last is None else last // _SECOND * _SECOND
-
-    def _page_from(self, since: int | None) -> None:
-        self._state.token, self._state.since = None, since
+    def _divide(self, window: CreationWindow, at: int) -> None:
+        number = self._state.windows_so_far
+        self._windows[number] = replace(window, number=number, begin=at, token=None, last=None)
+        window.end = at
+        self._state.windows_so_far += 1
+        self._state.divided = True
 
     def _drop(self) -> None:
-        """Forget every page."""
+        """Forget every page, and read everything in one window."""
         old = self._state
         self._close_log(remove=True)
-        self._state = DownloadState(FORMAT, old.id, old.datastore_id, old.begun, replaces=old.replaces)
+        self._state = DownloadState(FORMAT, old.id, old.datastore_id, old.begun, sequential=True, replaces=old.replaces)
+        self._windows = {window.number: window for window in windows_of(self._state, self._folder)}
         self._rows, self._pages = [], 0
         self._recent.clear()
+        self._drops += 1
         write_state(self._folder, self._state)
+
+    def _whole(self) -> pl.LazyFrame:
+        """All image sets, by time of creation; those of one time in the order of the pages."""
+        parts = self._parts()
+        return parts.sort("created_at", maintain_order=True) if self._state.divided else parts
 
     def _parts(self) -> pl.LazyFrame:
         paths = [self._folder / part_name(number) for number in range(self._state.parts)]
@@ -268,9 +307,11 @@ class InventoryDraft:
     def _resume(self) -> None:
         """Add the pages that were logged since the last checkpoint."""
         parts = self._parts()  # raises for damaged parts before the first request
-        if (second := self._second()) is not None:
-            latest = parts.filter(pl.col("created_at") >= moment(second)).select("image_set_id").collect()
-            self._recent = set(latest.to_series())
+        latest = {window.number: window.last for window in self._windows.values() if window.last is not None}
+        for number, last in latest.items():
+            begin, end = moment(second_of(last)), moment(second_of(last) + SECOND)
+            same = parts.filter(pl.col("created_at").is_between(begin, end, closed="left"))
+            self._recent[number] = set(same.select("image_set_id").collect().to_series())
         path = self._log_path()
         if not received.there(path):
             return
@@ -280,11 +321,19 @@ class InventoryDraft:
                 if (entry := entry_of(line, path)) is None:
                     break
                 whole += len(line)
-                if isinstance(entry, PageEntry):
-                    self._add_page(entry.rows, entry.token)
-                else:
-                    self._page_from(entry.since)
+                self._replay(entry, path)
             log.truncate(whole)
+
+    def _replay(self, entry: PageEntry | Again | Division, path: Path) -> None:
+        window = self._windows.get(entry.window)
+        if window is None:
+            raise ReceivedError("a line is of a window that is not there.", where=str(path), likely=received.CHANGED)
+        if isinstance(entry, PageEntry):
+            self._add_page(window, entry.rows, entry.token)
+        elif isinstance(entry, Division):
+            self._divide(window, entry.at)
+        else:
+            window.again(entry.begin)
 
     def _log_path(self) -> Path:
         return self._folder / f"pages-{self._state.parts:05}.jsonl"

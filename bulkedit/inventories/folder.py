@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from types import NoneType
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from bulkedit._files import draft_file, remove_leftovers, write_private_json
 from bulkedit.errors import ReceivedError, UsageError
 from bulkedit.inventories import saved
 from bulkedit.inventories.frame import INVENTORY
+from bulkedit.inventories.windows import CreationWindow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from bulkedit.inventories.frame import Row
 
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _STATE: Final = "state.json"
-_LATEST: Final = 2**62  # microseconds since 1970, later than any valid time
+_LATEST: Final = 10**17  # microseconds since 1970, later than any valid time
 _CELLS: Final = [
     (str,) if kind == pl.String() else (bool,) if kind == pl.Boolean() else (int,) for kind in INVENTORY.values()
 ]
+_T = TypeVar("_T")
 _OURS: Final = (_STATE, "part-*.parquet", "pages-*.jsonl")
 _ROW_GROUP: Final = 65_536
 
@@ -44,12 +46,18 @@ class DownloadState:
     parts: int = 0
     pages: int = 0
     image_sets: int = 0
-    token: str | None = None
-    since: int | None = None  # microseconds: time of creation from which paging restarted after a refused token
     last: int | None = None  # microseconds: the latest time of creation so far
     ordered: bool = True  # every image set so far had a time of creation, in ascending order
-    done: bool = False  # the last page has been read
+    sequential: bool = False  # not in windows, because the order of the pages cannot be relied on
+    divided: bool = False  # there have been several windows, so parts are not in order
+    windows_so_far: int = 1
+    windows: list = field(default_factory=lambda: [asdict(CreationWindow(0))])  # type: ignore[type-arg]  # left to read
     replaces: bool = False  # the user asked to replace an existing file
+
+    @property
+    def done(self) -> bool:
+        """Whether the last page has been read."""
+        return not self.windows
 
 
 def write_state(folder: Path, state: DownloadState) -> None:
@@ -74,20 +82,30 @@ def part_name(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PageEntry:
-    """A line of the log: one page."""
+    """A line of the log: one page of a window."""
 
+    window: int
     token: str | None  # of the next page, null for the last
     rows: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
-class Since:
-    """A line of the log: paging restarts at this time, in microseconds."""
+class Again:
+    """A line of the log: paging of a window restarts from this time, in microseconds."""
 
-    since: int | None
+    window: int
+    begin: int | None
 
 
-def entry_of(line: bytes, path: Path) -> PageEntry | Since | None:
+@dataclass(frozen=True, slots=True)
+class Division:
+    """A line of the log: a window ends at this time, in microseconds, and a new one begins there."""
+
+    window: int
+    at: int
+
+
+def entry_of(line: bytes, path: Path) -> PageEntry | Again | Division | None:
     """Parse a line of the log at ``path``; None if it is incomplete after a kill. Raises ReceivedError."""
     if not line.endswith(b"\n"):
         return None
@@ -95,18 +113,40 @@ def entry_of(line: bytes, path: Path) -> PageEntry | Since | None:
         entry = received.json_object(line, str(path))
     except ReceivedError:
         return None
+    if "at" in entry:
+        return _at_possible_time(received.record(Division, entry, str(path)), entry["at"], path)
     if "rows" not in entry:
-        received.require(entry, {"since": (int, NoneType)}, str(path))
-        return Since(since if isinstance(since := entry["since"], int) else None)
-    received.require(entry, {"rows": (list,), "token": (str, NoneType)}, str(path))
-    rows = entry["rows"]
-    if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
+        return _at_possible_time(received.record(Again, entry, str(path)), entry["begin"], path)
+    page = received.record(_Page, entry, str(path))
+    if not all(_is_row(row) for row in page.rows):
         raise ReceivedError("a page has an invalid row.", where=str(path))
-    token = entry["token"]
-    return PageEntry(
-        token if isinstance(token, str) else None,
-        cast("list[Row]", [tuple(row) for row in rows if isinstance(row, list)]),
-    )
+    return PageEntry(page.window, page.token, cast("list[Row]", [tuple(row) for row in page.rows]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    window: int
+    token: str | None
+    rows: list  # type: ignore[type-arg]
+
+
+def _at_possible_time(entry: _T, time: object, path: Path) -> _T:
+    if isinstance(time, int) and abs(time) >= _LATEST:
+        raise ReceivedError("a window has an impossible time.", where=str(path), likely=received.CHANGED)
+    return entry
+
+
+def windows_of(state: DownloadState, path: Path) -> list[CreationWindow]:
+    """The windows that are left to read. Raises ReceivedError."""
+    found = []
+    for one in state.windows:
+        if not isinstance(one, dict):
+            raise ReceivedError("a window is not an object.", where=str(path), likely=received.CHANGED)
+        window = received.record(CreationWindow, one, str(path))
+        if any(abs(time) >= _LATEST for time in (window.begin, window.end, window.last) if time is not None):
+            raise ReceivedError("a window has an impossible time.", where=str(path), likely=received.CHANGED)
+        found.append(window)
+    return found
 
 
 def _is_row(row: object) -> bool:

@@ -23,22 +23,29 @@ class MemoryClient:
 
     items: list[dict[str, Any]]
     asked: int = 0
+    inclusive: bool = True  # whether BETWEEN finds its limits, which the documentation does not say
 
     async def search(
         self, criteria: dict[str, Any] | None = None, *, limit: int = 50, next_token: str | None = None
     ) -> Page | Refused | Lost:
         self.asked += 1
         await anyio.lowlevel.checkpoint()
-        begin = _begin(criteria or {})
-        found = [item for item in self.items if begin is None or ("createdAt" in item and item["createdAt"] >= begin)]
+        found = [item for item in self.items if _between(item, criteria or {}, inclusive=self.inclusive)]
+        if (criteria or {}).get("sort", {}).get("sortOrder") == "DESC":
+            found.reverse()
         start = int(next_token or 0)
         end = start + limit
         return Page(found[start:end], str(end) if end < len(found) else None)
 
 
-def _begin(criteria: dict[str, Any]) -> datetime | None:
-    begins = [one["values"][0]["createdAt"] for one in criteria.get("filters", [])]
-    return begins[0] if begins else None
+def _between(item: dict[str, Any], criteria: dict[str, Any], *, inclusive: bool) -> bool:
+    for one in criteria.get("filters", []):
+        ((field, low),), ((_, high),) = (value.items() for value in one["values"])
+        assert low == low.replace(microsecond=0)  # the SDK sends whole seconds
+        value = item.get(field)
+        if value is None or not (low <= value <= high if inclusive else low < value < high):
+            return False
+    return True
 
 
 def item(number: int, *, second: float | None = 0, **fields: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from bulkedit.errors import EXIT_USAGE, UsageError
 from bulkedit.inventories import INVENTORY, load, take
-from bulkedit.inventories.folder import Since, entry_of, is_finished
+from bulkedit.inventories.folder import Again, Division, PageEntry, entry_of, is_finished
 from bulkedit.inventories.frame import CREATED
 from bulkedit.inventories.saved import KEY
 from tests.inventories.hospital import reader_of
@@ -100,9 +100,11 @@ def test_rows_have_the_time_of_creation_where_the_draft_looks_for_it() -> None:
 
 
 def test_a_line_of_the_log_that_was_cut_short_is_no_entry(tmp_path: Path) -> None:
-    assert entry_of(b'{"since": 5}\n', tmp_path) == Since(5)
-    assert entry_of(b'{"since": 5}', tmp_path) is None
-    assert entry_of(b'{"since": \n', tmp_path) is None
+    assert entry_of(b'{"window": 0, "begin": 5}\n', tmp_path) == Again(0, 5)
+    assert entry_of(b'{"window": 0, "at": 5}\n', tmp_path) == Division(0, 5)
+    assert entry_of(b'{"window": 0, "token": null, "rows": []}\n', tmp_path) == PageEntry(0, None, [])
+    assert entry_of(b'{"window": 0, "begin": 5}', tmp_path) is None
+    assert entry_of(b'{"window": \n', tmp_path) is None
 
 
 def test_a_file_that_is_no_inventory_is_not_the_finished_one(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ async def test_after_throttles_the_next_search_waits_longer_and_an_answer_ends_t
     clock = Clock(monotonic=lambda: now, sleep=sleep)
     tallies = Tallies()
     path = tmp_path / "i.parquet"
-    await take(reader_of(client, Rate(1, 1), clock), path, datastore_id=STORE, watch=tallies)
+    await take(reader_of(client, Rate(1, 1), clock), path, datastore_id=STORE, watch=tallies, at_once=1)
     waits = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert [int(wait) for wait in waits] == [1, 2, 4, 1, 1, 1, 30]
     assert (tallies.last.reads.throttled, tallies.last.reads.requests) == (5, 8)
@@ -488,7 +488,8 @@ async def test_a_cancelled_call_lets_go_at_once(tmp_path: Path) -> None:
 
 
 async def _take(shelf: MemoryClient, path: Path, **options: Any) -> Snapshot:
-    return await take(reader_of(shelf), path, datastore_id=STORE, **options)
+    """In one window: its pages are known."""
+    return await take(reader_of(shelf), path, datastore_id=STORE, at_once=1, **options)
 
 
 def test_a_refusal_never_brings_its_words_along() -> None:

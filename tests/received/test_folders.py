@@ -527,7 +527,8 @@ INVENTORY = ("inventory", "-o", "i.parquet")
 def interrupted_inventory(shell: Shell, log: str = "") -> Path:
     folder = shell.folder / "i.parquet.part"
     folder.mkdir()
-    state = {"format": 1, "id": "a", "datastore_id": shell.emulator.datastore_id, "begun": "2026-01-02T03:04:05"}
+    about = {"id": "a", "datastore_id": shell.emulator.datastore_id, "begun": "2026-01-02T03:04:05"}
+    state = {"format": 2, **about, "windows": [{"number": 0}]}
     (folder / "state.json").write_text(json.dumps(state))
     (folder / "pages-00000.jsonl").write_text(log)
     return folder
@@ -550,8 +551,18 @@ PARTS: dict[str, tuple[Callable[[Path], None], str]] = {
         LINK,
     ),
     "a row of other cells": (
-        text("pages-00000.jsonl", '{"rows": [["x", "y"]], "token": null}\n'),
+        text("pages-00000.jsonl", '{"window": 0, "rows": [["x", "y"]], "token": null}\n'),
         "a page has an invalid row",
+    ),
+    "a window that is none": (says("state.json", windows=[0]), "a window is not an object"),
+    "a window of year 5000": (says("state.json", windows=[{"number": 0, "end": 10**17}]), "has an impossible time"),
+    "a division in year 5000": (
+        text("pages-00000.jsonl", json.dumps({"window": 0, "at": 10**17}) + "\n"),
+        "has an impossible time",
+    ),
+    "a page of another window": (
+        text("pages-00000.jsonl", '{"window": 7, "rows": [], "token": null}\n'),
+        "a line is of a window that is not there",
     ),
 }
 
