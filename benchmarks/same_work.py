@@ -20,7 +20,6 @@ import polars as pl
 from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.columns import is_identifier
-from bulkedit.edits.common_columns import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
     from bulkedit._json import Json
 
 _ID = re.compile(IMAGE_SET_ID)
-_DAMAGED = re.compile(DAMAGED)
+_DAMAGED = re.compile(
+    r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-][0-9]{1,3}|[0-9]+[.,]0*|[0-9]{1,3}(?:[.,][0-9]{3})+|nan|None|NULL"
+)
 _TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _LIMIT = 10_000
 

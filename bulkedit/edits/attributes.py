@@ -13,8 +13,8 @@ import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import ValueKind
-from bulkedit.edits.columns import is_identifier
 from bulkedit.edits.edit import LEVEL
+from bulkedit.edits.identifiers import guard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +62,7 @@ _SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "standard_vr": pl.String,  # null for a private element
     "private": pl.Boolean,
     "never": pl.Boolean,
-    "identifier": pl.Boolean,
+    "guard": pl.UInt8,  # an `identifiers.Guard`
     "reason": pl.String,  # why it needs force; null if it does not
     "spec": pl.UInt16,  # index into `specs`; null for private elements and unknown names
     "free": pl.Boolean,  # `Spec.free`; null if there is no spec
@@ -117,6 +117,6 @@ def _facts_of(known: dicom.Attribute) -> tuple[object, ...]:
         None if known.private else known.vr,
         known.private,
         known.name in dicom.NEVER_EDITABLE,
-        is_identifier(known),
+        int(guard_of(known)),
         dicom.force_reason(known),
     )

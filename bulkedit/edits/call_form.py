@@ -18,8 +18,7 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import Level
 from bulkedit.dicom.faults import fault_of
 from bulkedit.edits.attributes import label_of
-from bulkedit.edits.columns import is_identifier
-from bulkedit.edits.common_columns import DAMAGED, UID
+from bulkedit.edits.common_columns import UID
 from bulkedit.edits.edit import Action, json_text
 from bulkedit.edits.problems import HINT_OF_VR, one
 from bulkedit.edits.strict_json import strict_json
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 _COLUMN: Final = "updates"
 _BLOBS: Final = {"removableAttributes": Action.REMOVE, "updatableAttributes": Action.SET}  # removals first
 _UID: Final = re.compile(UID)
-_DAMAGED: Final = re.compile(DAMAGED)
 
 CELLS: Final[dict[str, type[pl.DataType]]] = {
     "row": pl.UInt32,
@@ -182,13 +180,10 @@ class _Document:
         """Whether a value breaks a rule and its check is left out. Not for removals: a stored value may break any."""
         if self.action is Action.REMOVE or known.private:
             return False
-        name = label_of(known)
-        if isinstance(value, str) and is_identifier(known) and _DAMAGED.fullmatch(value):
-            self.unfit.append(_UnfitError("damaged-identifier", f"the value of {name} looks damaged by a spreadsheet."))
-        elif (why := fault_of(known, value)) is not None:
+        if (why := fault_of(known, value)) is not None:
             if why.weight < Leniency.UNCHECKED and leaves_out(self.unchecked, known.name):
                 return True
-            text = f"the value of {name} is invalid: {why.text}."
+            text = f"the value of {label_of(known)} is invalid: {why.text}."
             self.unfit.append(_UnfitError("value-form", text, HINT_OF_VR.get(known.vr)))
         return False
 

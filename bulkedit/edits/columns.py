@@ -57,6 +57,8 @@ _USUAL: Final = {
     **dict.fromkeys(("newvalue", "correctvalue"), "value"),
     **dict.fromkeys(("operation", "op"), "action"),
 }
+# keywords of identifiers, and not of numbers such as a version or a telephone number, which may have points and blanks
+_IDENTIFIER: Final = re.compile(r"(?:IDs?|(?<!Version)(?<!Model)(?<!phone)Numbers?|Identifier|Locator)$|OrderNumber")
 # columns whose digits must not change
 _EXACT: Final = frozenset({*SELECTORS, *_PLACE, "edit_id", "version", "latest_version_id", "datastore_id"})
 
@@ -315,14 +317,14 @@ def _complete(names: Sequence[str | None], tidy: Sequence[str], call: Sequence[s
         return "wide"
     if "attribute" not in tidy and "action" not in tidy:
         raise EditListError(f"the column {tidy[0]} needs a column attribute.", where="row 1")
-    if "attribute" in tidy and "value" not in tidy and "action" not in tidy:
+    if "attribute" in tidy and not {"value", "value_json", "action"} & {*tidy}:
         raise EditListError("the column attribute needs a column value or action.", where="row 1")
     return "tidy"
 
 
 def is_identifier(known: dicom.Attribute) -> bool:
     """Whether the value is an identifier, whose digits must not change."""
-    return known.vr == "UI" or (known.vr in {"LO", "SH"} and known.name.endswith(("ID", "IDs", "Number", "Numbers")))
+    return known.vr == "UI" or (known.vr in {"LO", "SH", "UC"} and _IDENTIFIER.search(known.name) is not None)
 
 
 def is_identifier_column(name: str) -> bool:

@@ -9,18 +9,14 @@ import polars as pl
 from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.edits import no_rows
 from bulkedit.edits.edit import SELECTOR
+from bulkedit.edits.identifiers import Guard, looks_wrong, reported
 from bulkedit.edits.problems import RowCheck, constant, found, noun_of
-from bulkedit.edits.unchecked import with_unchecked
+from bulkedit.edits.unchecked import is_left_out, with_unchecked
 from bulkedit.options.shared import SAME_ATTRIBUTE, SELECTORS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-# A long number after a spreadsheet, or a date after the reader of Excel files. The plus sign is required, so that an
-# identifier such as 12E3 is valid.
-DAMAGED: Final = (
-    r"^(?:[+-]?[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]{1,3}|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})$"
-)
 # The service's model is looser than PS3.5, and stored UIDs may be too; these only select, so they need not be valid.
 UID: Final = r"^[0-9.]{1,256}$"
 _VERSION: Final = r"^0*[1-9][0-9]{0,8}$"
@@ -55,8 +51,9 @@ def common(
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
     frame, unclear = with_unchecked(frame, everywhere=unchecked)
     scalars = [yes_no_check("force"), _version_check(version), _order_check()]
-    problems = found(frame, no_rows.checks(frame, selectors, sound))
-    problems += found(frame, [*_selector_checks(selectors, sound), *_uid_checks(frame), *scalars])
+    wrong, problems = _guarded(frame, [name for name in selectors if name not in sound])
+    checks = [*_selector_checks(selectors, sound, wrong), *_uid_checks(frame, wrong), *scalars]
+    problems = [*found(frame, no_rows.checks(frame, selectors, sound)), *found(frame, checks), *problems]
     return (
         frame.with_columns(
             _filled(selectors).alias("selector"),
@@ -70,7 +67,7 @@ def common(
 
 
 def _all_are_ids(cells: pl.Series) -> bool:
-    """Whether every filled cell is an id. An id has no sign, so it never matches `DAMAGED`.
+    """Whether every filled cell is an id, so that no other check is needed.
 
     The rows of an image set are mostly adjacent, so only one row of each run is checked.
     """
@@ -122,12 +119,33 @@ def is_version(column: pl.Expr) -> pl.Expr:
     return column.str.contains(_VERSION)
 
 
-def is_damaged(column: pl.Expr) -> pl.Expr:
-    """Whether a text is a number in the scientific notation of a spreadsheet, or a date."""
-    return column.str.contains(DAMAGED)
+def _guarded(frame: pl.DataFrame, selectors: Sequence[str]) -> tuple[dict[str, pl.Series], list[pl.DataFrame]]:
+    """Find cells that a program or a spreadsheet has written in the place of an identifier.
+
+    Returns the columns that have some, with a Boolean for each row, and their problems as SET_ASIDE frames.
+    """
+    wrong, problems = {}, []
+    for name in dict.fromkeys([*selectors, *(name for name in _UID_COLUMNS if name in frame.columns)]):
+        guard, text = Guard.SELECTOR, pl.col(name)
+        if name in _UID_COLUMNS:
+            guard, text = Guard.UID, pl.when(~text.str.contains(UID)).then(text)
+        elif name == "image_set_id":
+            guard, text = Guard.UID, pl.when(~is_id(text)).then(text)
+        if (attribute := SAME_ATTRIBUTE.get(name)) is not None and name not in _UID_COLUMNS:
+            text = pl.when(~is_left_out(frame, pl.lit(attribute))).then(text)
+        mask = frame.select(looks_wrong(text, guard).fill_null(value=False)).to_series()
+        if mask.any():
+            wrong[name] = mask
+            problems.append(reported(frame.filter(mask), pl.col(name), guard, subject=name, column=name))
+    return wrong, problems
 
 
-def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[RowCheck]:
+def _right(name: str, wrong: Mapping[str, pl.Series]) -> pl.Expr:
+    """Whether the guard has found nothing in a cell (`_guarded`), so that its form can be checked."""
+    return ~pl.lit(wrong[name]) if name in wrong else pl.lit(value=True)
+
+
+def _selector_checks(selectors: Sequence[str], sound: Sequence[str], wrong: Mapping[str, pl.Series]) -> list[RowCheck]:
     """``sound``: selectors whose form is valid already, so that only their number per row is checked."""
     filled = pl.sum_horizontal(pl.col(name).is_not_null() for name in selectors)
     one, many = selectors[0], " and ".join(selectors)
@@ -142,10 +160,8 @@ def _selector_checks(selectors: Sequence[str], sound: Sequence[str]) -> list[Row
     ]
     if len(selectors) > 1:
         checks.append(_many_check(selectors, filled, many))
-    unsure = [name for name in selectors if name not in sound]
-    checks += [_damaged_check(name) for name in unsure]
-    if "image_set_id" in unsure:
-        checks += _image_set_id_checks()
+    if "image_set_id" in selectors and "image_set_id" not in sound:
+        checks += _image_set_id_checks(_right("image_set_id", wrong))
     return checks
 
 
@@ -162,17 +178,17 @@ def _many_check(selectors: Sequence[str], filled: pl.Expr, many: str) -> RowChec
     return RowCheck("many-selectors", filled > 1, text, likely=likely, hint=hint)
 
 
-def _image_set_id_checks() -> list[RowCheck]:
+def _image_set_id_checks(right: pl.Expr) -> list[RowCheck]:
     name = "image_set_id"
     column = pl.col(name)
     length = column.str.len_chars()
-    sound = is_id(column) | is_damaged(column)
+    unfit = ~is_id(column) & right
     shape = "ids are 32 characters of 0-9 a-z."
     return [
-        RowCheck("image-set-id", ~sound & (length != 32), _characters(name, length, shape), name),
+        RowCheck("image-set-id", unfit & (length != 32), _characters(name, length, shape), name),
         RowCheck(
             "image-set-id",
-            ~sound & (length == 32),
+            unfit & (length == 32),
             constant(f"{name} has a character that is not in 0-9 a-z; {shape}"),
             name,
             likely=constant("An id in capital letters is not the same id."),
@@ -185,21 +201,14 @@ def _characters(name: str, length: pl.Expr, rest: str) -> pl.Expr:
     return pl.format("{} has {} {}; {}", constant(name), length, noun_of(length, "character"), constant(rest))
 
 
-def _damaged_check(name: str) -> RowCheck:
-    """Check for identifiers that a spreadsheet has turned into scientific notation."""
-    return RowCheck(
-        "damaged-identifier", is_damaged(pl.col(name)), constant(f"{name} looks damaged by a spreadsheet."), name
-    )
-
-
-def _uid_checks(frame: pl.DataFrame) -> list[RowCheck]:
+def _uid_checks(frame: pl.DataFrame, wrong: Mapping[str, pl.Series]) -> list[RowCheck]:
     return [
         RowCheck(
             "uid",
-            ~pl.col(name).str.contains(UID) & ~is_damaged(pl.col(name)),
+            ~pl.col(name).str.contains(UID) & _right(name, wrong),
             constant(f"{name} is not a UID."),
             name,
         )
         for name in _UID_COLUMNS
         if name in frame.columns
-    ] + [_damaged_check(name) for name in ("series_uid", "instance_uid")]
+    ]

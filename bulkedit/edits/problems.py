@@ -51,9 +51,12 @@ ADVICE: Final[dict[str, Advice]] = {
         "The column may have lost its leading zeros in a spreadsheet.", "Save the column as text, or use Parquet."
     ),
     "damaged-identifier": Advice(
-        "A spreadsheet has turned it into a date, or into scientific notation; the digits are lost.",
-        "Export the list again with the column as text.",
+        "A spreadsheet or a program has taken it for a number, a date or a formula.",
+        "Export the list again, with the column as text from the source.",
     ),
+    "placeholder": Advice("The program that made the list had no value here.", "Write the value, or clear the cell."),
+    "printed-object": Advice("A program has written a whole object instead of its text.", "Write the text alone."),
+    "hidden-character": Advice("It was copied from a web page or a document.", "Type it again."),
     "uid": Advice(None, "A UID is digits and dots, such as 1.2.840.10008.1.2."),
     # actions and attributes
     "action": Advice(None, "The actions are set, remove, remove-instance, remove-series and revert."),

@@ -63,8 +63,8 @@ def _check(wrong: Iterable[str]) -> RowCheck:
     return RowCheck("unchecked", pl.col(_COLUMN).is_in(list(wrong)), text, _COLUMN)
 
 
-def is_left_out(frame: pl.DataFrame, attribute: str) -> pl.Expr:
-    """Whether the check of a cell is left out. ``frame``: with `with_unchecked`; ``attribute``: the column of keys."""
+def is_left_out(frame: pl.DataFrame, attribute: str | pl.Expr) -> pl.Expr:
+    """Whether the check of a cell is left out. ``frame``: with `with_unchecked`; ``attribute``: its column of keys."""
     column = pl.col(_COLUMN)
     if frame.schema[_COLUMN] == pl.Boolean:
         return column

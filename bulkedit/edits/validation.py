@@ -9,13 +9,16 @@ import polars as pl
 
 from bulkedit.edits.attributes import PRIVATE, Known
 from bulkedit.edits.columns import suggestions
-from bulkedit.edits.common_columns import is_damaged, is_version
+from bulkedit.edits.common_columns import is_version
 from bulkedit.edits.edit import ACTION, EDITS, LEVEL, STORED_VALUE, Action
+from bulkedit.edits.identifiers import Guard, looks_wrong, may_look_wrong, reported
 from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, RowCheck, constant, found, report
 from bulkedit.edits.unchecked import Leniency, is_left_out
 from bulkedit.edits.values import as_strings, is_plain, typed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bulkedit.dicom import dictionary as dicom
 
 _SUGGESTED_NAMES = 50  # distinct unknown names per batch that get a suggestion
@@ -62,9 +65,15 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
     cells = cells.hstack(known.facts().select(pl.all().name.prefix("known_")))
     problems += found(cells, _checks(rules, exact="value_json" in cells.columns))
     problems += _unknown_attributes(cells)
-    typed_ = _Values(cells["json"]) if "json" in cells.columns else _type(cells, known, wide=wide)
+    if "json" in cells.columns:
+        guarded = _guarded(cells, _text_of_json(pl.col("json")), column=constant("value"))
+        typed_ = _Values(cells["json"], guarded.problems, guarded.unfit)
+    else:
+        typed_ = _type(cells, known, wide=wide)
     values, unfit = typed_.json, pl.lit(typed_.unfit)
     if "value_json" in cells.columns:
+        guarded = _guarded(cells, _text_of_json(pl.col("value_json")), column=constant("value_json"))
+        problems, unfit = problems + guarded.problems, unfit | pl.lit(guarded.unfit)
         values = cells.select(pl.coalesce("value_json", pl.lit(values))).to_series()
     if "unfit" in cells.columns:
         unfit |= pl.col("unfit").fill_null(value=False)
@@ -258,22 +267,21 @@ class _Values:
 
 def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> _Values:
     """Type each cell."""
-    identifying = pl.when((_action == str(Action.SET)) & pl.col("known_identifier")).then("value")
-    damaged = cells.select(is_damaged(identifying).fill_null(value=False)).to_series()
+    guarded = _guarded(cells, _single_texts(known), column=_column(wide=wide))
+    problems = guarded.problems
     private_spec = pl.col("vr").replace_strict(
         {name: 1 + i for i, name in enumerate(PRIVATE)}, default=0, return_dtype=pl.UInt16
     )
     columns = cells.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("i"),
         "value",
-        pl.when(_on_attribute & pl.col("value").is_not_null() & ~pl.lit(damaged))
+        pl.when(_on_attribute & pl.col("value").is_not_null() & ~pl.lit(guarded.refused))
         .then(pl.when(pl.col("known_private")).then(private_spec).otherwise(pl.col("known_spec")))
         .alias("spec"),
         plain=is_plain("value", free=pl.col("known_free"), longest=pl.col("known_longest")),
     ).with_columns(pl.col("plain") & pl.col("spec").is_not_null())
-    problems = found(cells, [_damaged_check(pl.lit(damaged), wide=wide)])
     if columns["plain"].all():
-        return _Values(as_strings(columns["value"]), problems)
+        return _Values(as_strings(columns["value"]), problems, guarded.unfit)
     plain = columns.filter("plain")
     pieces, faults = [plain.select("i", json=as_strings(plain["value"]))], []
     for (code,), part in columns.filter(~pl.col("plain")).partition_by("spec", as_dict=True, include_key=False).items():
@@ -286,10 +294,10 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> _Values:
         faults += [_of_vr(fault, spec.vr) for fault in done.faults]
     json = pl.concat(pieces).sort("i")["json"]
     if not faults:
-        return _Values(json, problems)
+        return _Values(json, problems, guarded.unfit)
     refused, left_out = _divided(pl.concat(faults), cells)
     unfit = pl.int_range(cells.height, dtype=pl.UInt32, eager=True).is_in(left_out.implode())
-    return _Values(json, [*problems, *_faulty(cells, refused, wide=wide)], unfit)
+    return _Values(json, [*problems, *_faulty(cells, refused, wide=wide)], unfit | guarded.unfit)
 
 
 def _divided(faults: pl.DataFrame, cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
@@ -314,9 +322,53 @@ def _column(*, wide: bool) -> pl.Expr:
     return pl.col("attribute") if wide else constant("value")
 
 
-def _damaged_check(damaged: pl.Expr, *, wide: bool) -> RowCheck:
-    text = pl.format("the value of {} looks damaged by a spreadsheet.", pl.col("known_label"))
-    return RowCheck("damaged-identifier", damaged, text, _column(wide=wide))
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    """What the guard of identifiers and names says of each cell."""
+
+    refused: pl.Series  # Boolean
+    unfit: pl.Series  # Boolean: the value looks wrong, and its check is left out
+    problems: list[pl.DataFrame]  # frames `SET_ASIDE`
+
+
+def _guarded(cells: pl.DataFrame, text: pl.Expr, *, column: pl.Expr) -> _Guarded:
+    """Find values of sets that a program or a spreadsheet has written in the place of what was meant."""
+    suspects = cells.select(may_look_wrong(text).fill_null(value=False)).to_series()
+    if not suspects.any():
+        return _Guarded(suspects, suspects, [])
+    setting = cells.with_row_index("i").filter(suspects).filter(_action == str(Action.SET))
+    subject, problems = pl.format("the value of {}", "known_label"), []
+    found_: dict[bool, list[pl.Series]] = {True: [], False: []}  # left out or not -> positions
+    for (guard,), same in setting.drop_nulls("known_guard").partition_by("known_guard", as_dict=True).items():
+        wrong = same.filter(looks_wrong(text, Guard(guard))).with_columns(left_out=is_left_out(same, "known_attribute"))
+        for left_out, places in found_.items():
+            places.append(wrong.filter(pl.col("left_out") == left_out)["i"])
+        problems.append(reported(wrong.filter(~pl.col("left_out")), text, Guard(guard), subject=subject, column=column))
+    refused, unfit = (_at(cells.height, found_[left_out]) for left_out in (False, True))
+    return _Guarded(refused, unfit, [problem for problem in problems if problem.height])
+
+
+def _at(height: int, places: Sequence[pl.Series]) -> pl.Series:
+    """Return a Boolean for each position: whether it is among these."""
+    wanted = pl.concat([pl.Series(dtype=pl.UInt32), *places])
+    return pl.int_range(height, dtype=pl.UInt32, eager=True).is_in(wanted.implode())
+
+
+def _single_texts(known: Known) -> pl.Expr:
+    """Return values with backslashes between several; an attribute of several values may have them as a JSON array."""
+    value = pl.col("value")
+    several = [i for i, spec in enumerate(known.specs) if spec.multi]
+    if not several:
+        return value
+    is_array = pl.col("known_spec").is_in(several) & value.str.starts_with("[")
+    return pl.when(is_array).then(_text_of_json(value)).otherwise(value)
+
+
+def _text_of_json(json: pl.Expr) -> pl.Expr:
+    """Return the text of a JSON string, or texts of a JSON array separated by backslashes; null for other values."""
+    inner = json.str.strip_prefix("[").str.strip_suffix("]").str.replace_all('" *, *"', "\\")
+    text = inner.str.strip_prefix('"').str.strip_suffix('"').str.replace_all('\\"', '"', literal=True)
+    return pl.when(json.str.starts_with('"') | json.str.starts_with('["')).then(text)
 
 
 def _faulty(cells: pl.DataFrame, faults: pl.DataFrame, *, wide: bool) -> list[pl.DataFrame]:

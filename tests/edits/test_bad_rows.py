@@ -174,7 +174,7 @@ def test_every_value_of_a_call_is_checked() -> None:
     study = {"SchemaVersion": 1.1, "Study": {"DICOM": {"StudyDate": "y"}}}
     updates = json.dumps({"DICOMUpdates": {"updatableAttributes": document | study}})
     done = read_rows({"image_set_id": A, "updates": updates})
-    assert [code for _, _, code in problems(done)] == ["value-form", "damaged-identifier", "value-form"]
+    assert sorted(code for _, _, code in problems(done)) == ["damaged-identifier", "value-form", "value-form"]
 
 
 @pytest.mark.parametrize(
