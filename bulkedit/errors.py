@@ -10,9 +10,12 @@ Texts name an option by its field in the options' dataclass, in backticks, with 
 import importlib.util
 import re
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bulkedit._printable import printable
+
+if TYPE_CHECKING:
+    import polars as pl
 
 EXIT_OK = 0
 EXIT_NOT_ALL_APPLIED = 1
@@ -90,6 +93,21 @@ class EditListError(UsageError):
 
 class BadRowsError(EditListError):
     """The edit list has invalid rows; nothing was sent."""
+
+    def __init__(
+        self,
+        what: str | None = None,
+        *,
+        where: str | None = None,
+        likely: str | None = None,
+        hint: str | None = None,
+        problems: "pl.DataFrame | None" = None,
+        rows: int = 0,
+    ) -> None:
+        """``problems``: every problem of every row, columns `bulkedit.edits.SET_ASIDE`; ``rows``: those of the list."""
+        super().__init__(what, where=where, likely=likely, hint=hint)
+        self.problems = problems
+        self.rows = rows
 
 
 class ProfileError(UsageError):

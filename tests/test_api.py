@@ -391,6 +391,14 @@ class TestErrors:
             await bulkedit.plan(bad, shell.emulator.datastore_id, folder="p")
         assert not Path("p").exists()
 
+    async def test_bad_edits_come_with_all_problems(self, shell: Shell) -> None:
+        bad = pl.DataFrame({"image_set_id": ["x"] * 9, "StudyDate": ["A"] * 9})
+        with pytest.raises(BadRowsError, match="By kind: 9 image-set-id") as raised:
+            await bulkedit.plan(bad, shell.emulator.datastore_id, folder="p")
+        assert raised.value.problems is not None
+        assert (raised.value.rows, raised.value.problems.height) == (9, 18)
+        assert list(Path().iterdir()) == []
+
     async def test_they_name_arguments_and_no_flags(self, shell: Shell) -> None:
         twice = pl.DataFrame({"study_instance_uid": ["1.2.1", "9.9"], "StudyDescription": ["A", "B"]})
         shell.image_sets(1)

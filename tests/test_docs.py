@@ -182,6 +182,7 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     image_sets = shell.image_sets(2)
     edits = shell.descriptions(image_sets)
     yield from shell.run("plan", edits, "-o", "p", "--json").json
+    yield from shell.run("plan", shell.write("bad.csv", "image_set_id,StudyDate\nabc,x\n"), "--json").json
     yield from shell.run("apply", edits, "--yes", "--run", "r", "--json").json
     yield from shell.run("status", "r", "--json").json
     yield from shell.run("report", "r", "--only", "applied", "--results", "out", "--html", "page.html", "--json").json

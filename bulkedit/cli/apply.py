@@ -18,6 +18,7 @@ from bulkedit._concurrency import first_error
 from bulkedit._files import new_id
 from bulkedit._printable import printable
 from bulkedit._words import plural
+from bulkedit.cli._bad_rows import problems_in_full
 from bulkedit.cli._console import command, confirmed, err, interactive, json_line
 from bulkedit.cli._progress import bottleneck, watch
 from bulkedit.cli._working import confirmed_connection, received_signals, short_collections
@@ -116,9 +117,11 @@ def _plan_of(options: ApplyCommand) -> SavedPlan:
     if source != "-" and not folder.exists() and not folder.suffix:
         raise UsageError("no plan or edit list found.", where=source, hint="Make a plan: bulkedit plan EDITS -o DIR")
     if source == "-" or not folder.is_dir():
-        return plan_list(
-            source, options.datastore_id, options.listing, folder=None, where=options.where, listener=PlanningMessages()
-        )
+        listing, where = options.listing, options.where
+        with problems_in_full(None, as_json=options.as_json):
+            return plan_list(
+                source, options.datastore_id, listing, folder=None, where=where, listener=PlanningMessages()
+            )
     plan = plans.load(folder)
     if options.datastore_id and options.datastore_id != plan.datastore_id:
         raise UsageError("this plan was made for another data store.", where=source, hint="Leave `datastore_id` out.")

@@ -20,6 +20,7 @@ from bulkedit import deidentification
 from bulkedit._printable import printable
 from bulkedit._progress import WorkProgress
 from bulkedit._words import duration, plural
+from bulkedit.cli._bad_rows import problems_in_full
 from bulkedit.cli._console import as_flags, confirmed, err, interactive, json_line, out, print_rows
 from bulkedit.cli._parameters import DeidCommand
 from bulkedit.cli._working import Latest, with_progress
@@ -127,7 +128,8 @@ def _plan(
     if listing.inventory is None and made.inventory is not None:  # it has the studies, so calls can be study-wide
         received.require_file(made.inventory)
         listing = replace(listing, inventory=made.inventory)
-    saved = plan_list(str(made.file), datastore, listing, folder=folder, where=where, listener=PlanningMessages())
+    with problems_in_full(folder, as_json=as_json):
+        saved = plan_list(str(made.file), datastore, listing, folder=folder, where=where, listener=PlanningMessages())
     if as_json:
         json_line(plan_line(saved))
         return

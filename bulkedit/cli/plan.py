@@ -11,13 +11,15 @@ import anyio
 from bulkedit import plans
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
+from bulkedit.cli._bad_rows import problems_in_full
 from bulkedit.cli._console import as_flags, command, err, json_line, out, print_rows
 from bulkedit.cli._progress import showing
 from bulkedit.client.connect import Connection, destination_of
 from bulkedit.client.pacing import DOCUMENTED, Operation, Rate
 from bulkedit.errors import BulkeditError
 from bulkedit.options.where import Where
-from bulkedit.plans.from_list import Listener, plan_list, problems_text
+from bulkedit.plans.bad_rows import problems_text
+from bulkedit.plans.from_list import Listener, plan_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,14 +44,15 @@ _LONG_S: Final = 3600.0  # for longer plans, a higher quota is suggested
 def plan(options: PlanCommand, _: typer.Context) -> None:
     """Run `bulkedit plan`."""
     where = options.where
-    saved = plan_list(
-        options.edits,
-        options.datastore_id,
-        options.listing,
-        folder=options.out,
-        where=where,
-        listener=PlanningMessages(),
-    )
+    with problems_in_full(options.out, as_json=options.as_json):
+        saved = plan_list(
+            options.edits,
+            options.datastore_id,
+            options.listing,
+            folder=options.out,
+            where=where,
+            listener=PlanningMessages(),
+        )
     destination = _destination(saved, where)
     if options.as_json:
         json_line({**plan_line(saved), "destination": destination and destination.as_json()})
@@ -86,7 +89,8 @@ class PlanningMessages(Listener):
     def set_aside(self, bad: pl.DataFrame, file: Path) -> None:
         """Print the problems of rows that are set aside, and the file that they are written to."""
         err().print(f"{as_flags(problems_text(bad))}\n")
-        err().print(f"{plural(bad.get_column('row').n_unique(), 'row')} set aside, written to {file}.")
+        count = plural(bad.get_column("row").n_unique(), "row")
+        err().print(f"{count} set aside, written to {file}, with all problems of each.")
 
     def looking_up(self, counters: Callable[[], SearchCounters]) -> AbstractAsyncContextManager[None]:
         """Show the progress of searches."""

@@ -19,7 +19,6 @@ from bulkedit import inventories, plans
 from bulkedit._concurrency import for_each
 from bulkedit._files import draft_file, new_id
 from bulkedit._version import __version__
-from bulkedit._words import plural
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import parse_rate, parse_read_pace
 from bulkedit.client.reader import Reader, read_paces
@@ -33,6 +32,8 @@ from bulkedit.edits.notices import summed
 from bulkedit.errors import BadRowsError, EditListError, UsageError
 from bulkedit.options.shared import parse_datastore_id
 from bulkedit.plans import unchecked
+from bulkedit.plans.bad_rows import refused as refused_list
+from bulkedit.plans.bad_rows import with_reasons
 from bulkedit.plans.chains import followed
 from bulkedit.plans.read_first import ReadCounters, compared_with_store
 
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from bulkedit.plans.counts import NoticeRecord, PlanAbout, PlanCounts
 
 UNNAMED: Final = "the frame"  # name of a list that is neither a file nor standard input
-_SHOWN_PER_PROBLEM: Final = 5
 _WORKERS: Final = 16  # concurrent GetImageSet requests: enough for 25/s if an answer takes half a second
 
 
@@ -420,34 +420,15 @@ def _decide_bad_rows(
     """Raise BadRowsError for rows that cannot be planned, or write them to the file of `bad_rows`, if set."""
     if not bad.height:
         return
-    rows_ = bad.get_column("row").unique()
-    count = len(rows_)
+    rows = bad.get_column("row").unique()
     if listing.bad_rows is None:
-        rows = f"{plural(count, 'row')} of {found.rows:,}"
-        raise BadRowsError(
-            f"{rows} cannot be planned; nothing was sent.\n\n{problems_text(bad)}\n",
-            where=source,
-            hint="Correct the list, or plan it without these rows: `bad_rows=bad.csv`",
-        )
+        raise refused_list(found, bad, source)
     raw = found.raw
-    if raw.height < count:
+    if raw.height < len(rows):
         # the reader has not kept rows that only the planner refuses, so they are read again
         if isinstance(file, io.BytesIO):
             file.seek(0)
-        raw = read_list(file, replace(reading(listing), keep_rows=rows_.to_list())).raw
+        raw = read_list(file, replace(reading(listing), keep_rows=rows.to_list())).raw
     with writing("the rows set aside", listing.bad_rows), draft_file(listing.bad_rows) as target:
-        raw.write_csv(target)
+        with_reasons(raw, bad, set(reading(listing).map.values())).write_csv(target)
     listener.set_aside(bad, listing.bad_rows)
-
-
-def problems_text(bad: pl.DataFrame) -> str:
-    """Return problems (`SET_ASIDE`) as text, grouped by code, with the advice once per code."""
-    parts = []
-    for (_,), same in bad.group_by(["code"], maintain_order=True):
-        shown = same.head(_SHOWN_PER_PROBLEM)
-        lines = [f"Row {row['row']:,}: {row['problem']}" for row in shown.iter_rows(named=True)]
-        if (more := same.height - shown.height) > 0:
-            lines.append(f"… and {more:,} more like these.")
-        lines += [text for text in (same.item(0, "likely"), same.item(0, "hint")) if text]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)

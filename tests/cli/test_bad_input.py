@@ -168,7 +168,54 @@ def test_all_rows_that_are_wrong_are_said_at_once_those_of_one_kind_together(she
     texts = [line.partition(":")[0] for line in lines if line.startswith(("Row", "…"))]
     assert texts == [*(f"Row {number}" for number in range(2, 7)), "… and 1,195 more like these.", "Row 1,202"]
     assert lines.count("The column may have lost its leading zeros in a spreadsheet.") == 1
+    assert lines[2] == "By kind: 1,200 image-set-id (column image_set_id), 1 attribute (column attribute)."
     assert lines[-1] == "Correct the list, or plan it without these rows: --bad-rows bad.csv"
+    (file,) = (shell.folder / "plans").iterdir()
+    assert lines[-2] == f"All problems: {file.relative_to(shell.folder)}"
+    assert oct(file.stat().st_mode) == "0o100600"
+    header, *all_lines = file.read_text().splitlines()
+    assert (header, len(all_lines)) == ("row,column,code,problem,likely,hint", 1201)
+
+
+def test_a_program_is_told_how_many_rows_of_each_kind_and_where_all_problems_are(shell: Shell) -> None:
+    edits = shell.write("e.csv", f"image_set_id,StudyDate\nabc,{CANARY}\n{ID},{CANARY}\nTotal,2\n")
+    result = shell.run("plan", edits, "-o", "out/p", "--json")
+    assert result.exit_code == 2
+    (line,) = result.json
+    assert (line["type"], line["list"], line["rows"], line["bad_rows"]) == ("bad-rows", str(edits), 3, 3)
+    assert line["kinds"] == [
+        {"code": "value-form", "column": "StudyDate", "rows": 2, "first": 2},
+        {"code": "image-set-id", "column": "image_set_id", "rows": 1, "first": 2},
+        {"code": "total-row", "column": None, "rows": 1, "first": 4},
+    ]
+    assert line["problems"] == "out/p-problems.csv"
+    text = (shell.folder / line["problems"]).read_text()
+    assert (text.count("\n"), CANARY in text + result.stdout) == (5, False)
+    assert shell.run("apply", edits, "--yes", "--json").json[0]["type"] == "bad-rows"
+
+
+def test_a_file_of_problems_that_cannot_be_written_hides_none_of_those_shown(shell: Shell) -> None:
+    edits = shell.write("e.csv", "image_set_id,StudyDate\n" + "abc,20240311\n" * 9)
+    shell.write("plans", "a file")
+    result = shell.run("plan", edits)
+    assert (result.exit_code, "Row 6: image_set_id has 3 characters" in result.stderr) == (2, True)
+    assert "The file of all problems cannot be written" in result.stderr
+
+
+def test_few_problems_are_all_shown_and_leave_no_file(shell: Shell) -> None:
+    edits = shell.write("e.csv", "image_set_id,StudyDate\n" + "abc,20240311\n" * 5)
+    assert "All problems" not in shell.run("plan", edits).stderr
+    assert sorted(file.name for file in shell.folder.iterdir()) == ["e.csv"]
+
+
+def test_each_hint_is_beside_the_rows_that_it_is_for(shell: Shell) -> None:
+    rows = [f"{ID},set,{name},today" for name in ("StudyDate", "StudyTime")]
+    edits = shell.write("e.csv", "\n".join(["image_set_id,action,attribute,value", *rows]) + "\n")
+    parts = shell.run("plan", edits).stderr.split("\n\n")
+    assert [("Row 2" in part, "YYYYMMDD" in part, "HHMMSS" in part) for part in parts[1:3]] == [
+        (True, True, False),
+        (False, False, True),
+    ]
 
 
 def test_a_file_that_does_not_exist_is_said(shell: Shell) -> None:
@@ -295,17 +342,17 @@ class TestBadRows:
         assert result.exit_code == 0
         assert (result.json[0]["edits"], result.json[0]["set_aside"]) == (1, 2)
         assert "Row 3: image_set_id has 31 characters" in result.stderr
-        assert "2 rows set aside, written to bad.csv." in result.stderr
+        assert "2 rows set aside, written to bad.csv, with all problems of each." in result.stderr
         assert CANARY not in result.stderr
         assert load(shell.folder / "p").set_aside().collect()["row"].to_list() == [3, 4]
         bad = shell.folder / "bad.csv"
         assert oct(bad.stat().st_mode) == "0o100600"
         header, *rows = bad.read_text().splitlines()
-        assert header == "row,image_set_id,action,attribute,value"
-        assert rows == [
-            f"3,{other[:31]},set,StudyDescription,{CANARY}",
-            f"4,{other},set,StudyDate,{CANARY}",
+        assert header == "row,image_set_id,action,attribute,value,code,problem"
+        assert [row.partition("image_set_id has")[0] for row in rows[:1]] == [
+            f"3,{other[:31]},set,StudyDescription,{CANARY},image-set-id,"
         ]
+        assert rows[1].startswith(f"4,{other},set,StudyDate,{CANARY},value-form,the value of StudyDate")
 
     def test_the_file_is_an_edit_list_once_it_is_mended(self, shell: Shell) -> None:
         (image_set_id,) = shell.image_sets(1)
@@ -314,7 +361,7 @@ class TestBadRows:
         again = shell.run("plan", "bad.csv", "--bad-rows", "worse.csv")
         assert (again.exit_code, "no row of the list can be planned" in again.stderr) == (2, True)
         worse = shell.folder / "worse.csv"
-        assert worse.read_text().splitlines()[0] == "row,image_set_id,StudyDescription"
+        assert worse.read_text().splitlines()[0] == "row,image_set_id,StudyDescription,code,problem"
         worse.write_text(worse.read_text().replace("abc", image_set_id))
         assert shell.run("apply", worse, "--yes").exit_code == 0
         assert shell.stored(image_set_id) == (2, "B")
@@ -329,10 +376,11 @@ class TestBadRows:
         words = ("--payload-limit", "100", "--bad-rows", "bad.csv", "--json")
         (line,) = shell.run("plan", edits, *words, stdin=text).json
         assert (line["edits"], line["set_aside"]) == (1, 2)
-        assert (shell.folder / "bad.csv").read_text().splitlines() == [
-            "row,image_set_id,attribute,value",
-            f"3,{rows[1]}",
-            f"4,{rows[2]}",
+        header, *lines = (shell.folder / "bad.csv").read_text().splitlines()
+        assert header == "row,image_set_id,attribute,value,code,problem"
+        assert [line[: len(f"3,{row},pa")] for line, row in zip(lines, rows[1:], strict=True)] == [
+            f"3,{rows[1]},pa",
+            f"4,{rows[2]},im",
         ]
 
     def test_a_file_that_exists_is_not_written_over(self, shell: Shell) -> None:
