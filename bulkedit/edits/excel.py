@@ -1,91 +1,225 @@
-"""Excel workbooks: the first sheet, with every cell as text.
+"""Excel workbooks: one sheet, with every cell as the text that a spreadsheet shows.
 
-fastexcel reads the cells. It returns some cells as empty although a spreadsheet shows something: errors such as #N/A,
-formulas that were never computed, and all but the first of merged cells. Used as edits, these would empty attributes.
-So they are searched for in the XML of the sheet, as are numbers with more digits than Excel stores.
+fastexcel reads texts and numbers. What it does not tell is found in the XML of the sheet: the number formats, hidden
+rows and columns, and cells that it returns as empty although a spreadsheet shows something, such as errors. Used as
+edits, these would empty attributes.
 """
 
 from __future__ import annotations
 
-import io
-import itertools
-import re
-import zipfile
-import zlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit._words import plural
 from bulkedit.edits.bounds import size_of
-from bulkedit.edits.excel_sheets import check_parts, check_sheet, first_sheet, unreadable
-from bulkedit.edits.table import CellFault, Table
+from bulkedit.edits.columns import letter
+from bulkedit.edits.excel_cells import facts_of
+from bulkedit.edits.excel_package import Workbook, named
+from bulkedit.edits.excel_sheets import check_sheet
+from bulkedit.edits.excel_shown import FAULTS, Takes, shown, taken_by
+from bulkedit.edits.excel_xml import unreadable
+from bulkedit.edits.notices import noticed, of_file
+from bulkedit.edits.table import CELL_FAULTS, Table
 from bulkedit.errors import EditListError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bulkedit.edits.columns import Layout
+    from bulkedit.edits.excel_package import Sheet
+    from bulkedit.edits.options import ReadOptions
+
 _BATCH: Final = 250_000  # rows
-_LOST: Final = 1e15  # Excel stores 15 digits of a number
-# elements of the sheet's XML; some writers add a namespace prefix
-_ERROR: Final = re.compile(rb'<(?:\w+:)?c\s([^>]*\bt="e"[^>]*)>')
-_LONG_NUMBER: Final = re.compile(
-    rb"<(?:\w+:)?c\s([^>]*)>\s*"
-    rb"(?:<(?:\w+:)?f\b[^>]*/>\s*|<(?:\w+:)?f\b[^>]*>[^<]*</(?:\w+:)?f>\s*)?"  # a formula may come first
-    rb"<(?:\w+:)?v>([-+.0-9eE]{16,40})<"
-)
-_FORMULA: Final = rb"(?:<(?:\w+:)?f\b[^>]*/>|<(?:\w+:)?f\b[^>]*>[^<]*</(?:\w+:)?f>)"
-# a formula may result in an empty text; then the cell has the type of a text
-_NO_RESULT: Final = re.compile(
-    rb"<(?:\w+:)?c\s([^>]*)>\s*" + _FORMULA + rb"\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
-)
-_MERGED: Final = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3}[0-9]{1,7}):([A-Z]{1,3}[0-9]{1,7})"')
-_MOST_FAULTS: Final = 100_000  # errors, formulas without a result, merged ranges
-_MOST_MERGED: Final = 10_000  # cells to report; further ones are not needed to refuse the list
-
-
-class _Suspects(NamedTuple):
-    """Cells whose text is not what a spreadsheet shows; rows count from 1, positions from 0."""
-
-    faults: list[CellFault]
-    merged: list[tuple[int, int, int, int]]  # first and last row, first and last position
-    rounded: dict[int, dict[int, str]]  # position -> row -> text shown by a spreadsheet
+_MOST_FAULTS: Final = 100_000  # errors and formulas without a result; merged ranges, and their cells
+_ROWS: Final = 1_048_576  # of a sheet
 
 
 class Excel(Table):
-    """The first sheet of a workbook; the first row that is not blank is the header."""
+    """A sheet of a workbook; the first row that is not blank is the header."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, options: ReadOptions) -> None:
         super().__init__()
-        sheet = _xml(data)
-        check_sheet(data, sheet)
-        suspects = _suspects(sheet)
-        cells, offset = _sheet(data)
+        self._hidden_rows = options.hidden_rows
+        self._book = Workbook.of(data)
+        sheet = self._book.chosen(options.sheet)
+        self._note_sheets(sheet)
+        altering = [i for i, form in enumerate(self._book.formats) if not form.shows_text]
+        xml, self._facts = facts_of(self._book.xml_of(sheet), altering)
+        check_sheet(xml, self._book.shared_texts, size=len(data))
+        cells, offset = _texts(self._book.package_of(xml))
         head = _first_filled(cells)
         if head is None:
-            raise EditListError("the first sheet is empty.", hint="An edit list has a header and at least one row.")
+            what = "the first sheet" if sheet is self._book.sheets[0] else f"the sheet {sheet.described}"
+            raise EditListError(f"{what} is empty.", hint="An edit list has a header and at least one row.")
         # empty columns before the first one keep the letters right
         self.header_row = head + 1
         self.header = [""] * offset + [text or "" for text in cells.row(head)]
-        merged = _covered(suspects.merged, rows=range(head + 2, cells.height + 1), width=len(self.header))
-        self.faults = [fault for fault in suspects.faults if fault.row > head + 1] + merged
         empty = [pl.lit(None, pl.String).alias(f"c{i}") for i in range(offset)]
         texts = [pl.nth(i).alias(f"c{offset + i}") for i in range(cells.width)]
-        self._rows = cells.slice(head + 1).select(*empty, *texts).with_row_index("row", head + 2)
-        self._show(suspects.rounded, head + 2)
+        self._first = head + 2
+        self._rows = cells.slice(head + 1).select(*empty, *texts).with_row_index("row", self._first)
 
-    def _show(self, rounded: dict[int, dict[int, str]], first: int) -> None:
-        """Replace digits that Excel does not store by the text that a spreadsheet shows."""
-        for position, shown in rounded.items():
-            column = self._rows[f"c{position}"]
-            places = [row - first for row in shown if row >= first]
-            texts = pl.Series([text for row, text in shown.items() if row >= first], dtype=pl.String)
-            self._rows = self._rows.with_columns(column.scatter(places, texts))
+    def _note_sheets(self, sheet: Sheet) -> None:
+        others = [other for other in self._book.sheets if other is not sheet]
+        if others:
+            text = f"The list is the sheet {sheet.described}. The workbook also has {named(others)}."
+            self.notices.append(of_file("other-sheets", text, hint="To read another sheet: `sheet=NAME`"))
+
+    def learn(self, layout: Layout) -> None:
+        """Find the text of each cell that holds no text, and the faults; both depend on what its column takes."""
+        self._leave_out_hidden_rows()
+        self._note_hidden_columns(layout)
+        faults = [self._failed(layout), self._altered(layout), self._covered(layout)]
+        numbers = self._facts.cells.filter(pl.col("filled"), pl.col("kind").is_in(["n", "b", "d"]))
+        for (position,), cells in numbers.partition_by("position", as_dict=True).items():
+            if position < len(layout.names) and layout.names[position]:
+                faults.append(self._show(position, cells, layout))
+        self.faults = pl.concat(faults).filter(self._is_kept())
+
+    def _is_kept(self) -> pl.Expr:
+        """Whether ``row`` is below the header, and not left out."""
+        below = pl.col("row") >= self._first
+        if self._hidden_rows != "skip":
+            return below
+        return below & ~pl.col("row").is_in(self._facts.hidden_rows.implode())
+
+    def _leave_out_hidden_rows(self) -> None:
+        if self._facts.hidden_rows.is_empty():
+            return
+        is_hidden = pl.col("row").is_in(self._facts.hidden_rows.implode())
+        filled = pl.any_horizontal(pl.col(pl.String).is_not_null())
+        hidden = self._rows.filter(is_hidden & filled).select("row")
+        if hidden.is_empty():
+            return
+        if self._hidden_rows is None:
+            first, count = hidden["row"].item(0), plural(hidden.height, "row")
+            raise EditListError(
+                f"the spreadsheet hides {count} of the list; the first is row {first:,}.",
+                likely="A filter hides them, or a person has hidden them.",
+                hint="To read them too: `hidden_rows=include`. To leave them out: `hidden_rows=skip`",
+            )
+        skip = self._hidden_rows == "skip"
+        text = (
+            "Rows that the spreadsheet hides are left out." if skip else "Rows that the spreadsheet hides are read too."
+        )
+        self.notices.append(noticed(hidden, "hidden-rows", pl.lit(value=True), text))
+
+    def _note_hidden_columns(self, layout: Layout) -> None:
+        for position, name in enumerate(layout.names):
+            if name and any(position in span for span in self._facts.hidden_columns):
+                text = f"Column {letter(position)} is hidden in the spreadsheet, and its cells are read."
+                self.notices.append(
+                    of_file("hidden-column", text, column=name, hint="To leave it out: `ignore=COLUMN`")
+                )
+
+    def _failed(self, layout: Layout) -> pl.DataFrame:
+        """Return errors, and formulas without a result."""
+        is_error = pl.col("kind") == "e"
+        failed = self._facts.cells.filter(
+            is_error | (pl.col("formula") & ~pl.col("filled") & (pl.col("kind") != "str"))
+        )
+        failed = failed.filter(pl.col("position").is_in(_used(layout)))
+        _check_count(failed.height)
+        fault = pl.when(pl.col("kind") == "e").then(pl.lit("error")).otherwise(pl.lit("formula"))
+        return _as_faults(failed.with_columns(fault=fault))
+
+    def _altered(self, layout: Layout) -> pl.DataFrame:
+        """Return texts of which the number format shows something else."""
+        altered = self._facts.altered_texts.filter(pl.col("position").is_in(_used(layout)))
+        return _as_faults(altered.with_columns(fault=pl.lit("altered")))
+
+    def _covered(self, layout: Layout) -> pl.DataFrame:
+        """Return all cells of merged ranges."""
+        last = self._first + self._rows.height - 1
+        _check_count(self._facts.merged.height)
+        merged = self._facts.merged.with_columns(
+            pl.col("first").clip(lower_bound=self._first),
+            pl.col("last").clip(upper_bound=last),
+            pl.col("right").clip(upper_bound=len(layout.names) - 1),
+        ).filter(pl.col("first") <= pl.col("last"), pl.col("left") <= pl.col("right"))
+        height, width = (
+            pl.col(end).cast(pl.Int64) - pl.col(begin) + 1 for begin, end in (("first", "last"), ("left", "right"))
+        )
+        _check_count(merged.select((height * width).sum()).item() or 0)
+        cells = merged.select(
+            row=pl.int_ranges("first", pl.col("last") + 1, dtype=pl.UInt32),
+            position=pl.int_ranges("left", pl.col("right") + 1, dtype=pl.UInt32),
+        )
+        cells = cells.explode("row").explode("position").unique(maintain_order=True)
+        used = cells.filter(pl.col("position").is_in(_used(layout)))
+        return _as_faults(used.with_columns(fault=pl.lit("merged")))
+
+    def _show(self, position: int, cells: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+        """Replace the text of cells of a column by what they show. Returns faults (`CELL_FAULTS`)."""
+        cells = cells.filter(pl.col("row").is_between(self._first, self._first + self._rows.height - 1))
+        places = cells["row"].cast(pl.Int64) - self._first
+        column = self._rows[f"c{position}"]
+        cells = cells.with_columns(text=column.gather(places), takes=self._taken(position, places, layout))
+        done = shown(cells, self._book.formats, starts_in_1904=self._book.starts_in_1904)
+        never_computed = pl.col("formula") & pl.lit(self._book.recomputed) & (pl.col("text") == "0")
+        done = done.with_columns(fault=pl.when(never_computed).then(pl.lit("formula")).otherwise("fault"))
+        changed = column.scatter(done["row"].cast(pl.Int64) - self._first, done["text"])
+        self._rows = self._rows.with_columns(changed)
+        return _as_faults(done.filter(pl.col("fault").is_not_null()))
+
+    def _taken(self, position: int, places: pl.Series, layout: Layout) -> pl.Series:
+        """Return what each cell of a column takes; in the tidy form the value of a row is of its attribute."""
+        name = layout.names[position] or ""
+        if name != "value":
+            return pl.Series([str(taken_by(name))], dtype=pl.String).new_from_index(0, places.len())
+        rows = pl.DataFrame(
+            {
+                key: self._rows[f"c{layout.names.index(key)}"].gather(places)
+                if key in layout.names
+                else pl.Series([None], dtype=pl.String).new_from_index(0, places.len())
+                for key in ("attribute", "vr", "action")
+            }
+        ).select(pl.all().str.strip_chars())
+        kinds = rows.select("attribute", "vr").unique()
+        taken = [
+            str(taken_by(attribute, (vr or "").upper())) if attribute else str(Takes.TEXT)
+            for attribute, vr in kinds.iter_rows()
+        ]
+        kinds = kinds.with_columns(takes=pl.Series(taken, dtype=pl.String))
+        joined = rows.join(kinds, on=["attribute", "vr"], how="left", nulls_equal=True, maintain_order="left")
+        reverts = pl.col("action").str.to_lowercase() == "revert"
+        return joined.select(pl.when(reverts).then(pl.lit(str(Takes.NUMBER))).otherwise("takes")).to_series()
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """The rows below the header, numbered as the sheet shows them."""
         for batch in self._rows.iter_slices(_BATCH):
-            size_of(batch.drop("row"), batch["row"].item)
-            yield batch
+            kept = batch.filter(self._is_kept()) if self._hidden_rows == "skip" else batch
+            if kept.is_empty():
+                continue
+            size_of(kept.drop("row"), kept["row"].item)
+            yield kept
+
+
+def _used(layout: Layout) -> list[int]:
+    return [position for position, name in enumerate(layout.names) if name]
+
+
+def _as_faults(cells: pl.DataFrame) -> pl.DataFrame:
+    """Return faulty cells as a frame `CELL_FAULTS`. ``cells``: row, position and ``fault``, a key of `FAULTS`."""
+    codes = {fault: code for fault, (code, _) in FAULTS.items()}
+    texts = {fault: text for fault, (_, text) in FAULTS.items()}
+    fault = pl.col("fault")
+    return cells.select(
+        "row",
+        "position",
+        code=fault.replace_strict(codes, return_dtype=pl.String),
+        text=fault.replace_strict(texts, return_dtype=pl.String),
+    ).cast(CELL_FAULTS)
+
+
+def _check_count(count: int) -> None:
+    """Raise EditListError if there are more faults than in any list."""
+    if count > _MOST_FAULTS:
+        raise EditListError(
+            f"more than {_MOST_FAULTS:,} of its cells are errors, formulas without a result, or merged.",
+            hint="Save the sheet as CSV in UTF-8, and check its content.",
+        )
 
 
 def _first_filled(cells: pl.DataFrame) -> int | None:
@@ -95,15 +229,15 @@ def _first_filled(cells: pl.DataFrame) -> int | None:
     return filled.arg_max() if filled.any() else None
 
 
-def _sheet(data: bytes) -> tuple[pl.DataFrame, int]:
-    """Return the first sheet as text, from its first row, and the number of empty columns before it."""
+def _texts(package: bytes) -> tuple[pl.DataFrame, int]:
+    """Return the cells of the only sheet as text, from its first row, and the number of empty columns before them."""
     try:
         import fastexcel
     except ImportError:
         raise UsageError("reading Excel needs another package.", hint="pip install 'bulkedit[xlsx]'") from None
     try:
         # with these arguments, all rows of the sheet are returned, including blank ones
-        sheet = fastexcel.read_excel(data).load_sheet(0, header_row=None, skip_rows=0, dtypes="string")
+        sheet = fastexcel.read_excel(package).load_sheet(0, header_row=None, skip_rows=0, dtypes="string")
         columns = sheet.available_columns()
         texts: pl.DataFrame = sheet.to_polars()
     except fastexcel.FastExcelError:
@@ -111,83 +245,3 @@ def _sheet(data: bytes) -> tuple[pl.DataFrame, int]:
     else:
         return texts, columns[0].absolute_index if columns else 0
     raise unreadable()
-
-
-def _suspects(xml: bytes) -> _Suspects:
-    faults = [CellFault(*_place(match[1]), "cell-error") for match in _few(_ERROR, xml)]
-    faults += [
-        CellFault(*_place(match[1]), "cell-formula")
-        for match in _few(_NO_RESULT, xml)
-        if _attribute(match[1], b"t") not in {b"str", b"e"}
-    ]
-    corners = [(_cell(match[1]), _cell(match[2])) for match in _few(_MERGED, xml)]
-    merged = [(first[0], last[0], first[1], last[1]) for first, last in corners]
-    suspects = _Suspects(faults, merged, {})
-    for attributes, text in (match.groups() for match in _LONG_NUMBER.finditer(xml)):
-        if _attribute(attributes, b"t") in {None, b"n"} and abs(number := _number(text)) >= _LOST:
-            row, position = _place(attributes)
-            suspects.rounded.setdefault(position, {})[row] = f"{number:.5E}"
-    return suspects
-
-
-def _few(pattern: re.Pattern[bytes], xml: bytes) -> list[re.Match[bytes]]:
-    """Return all matches of a pattern. Raises EditListError if there are more than in any list."""
-    found = list(itertools.islice(pattern.finditer(xml), _MOST_FAULTS + 1))
-    if len(found) > _MOST_FAULTS:
-        raise EditListError(
-            f"more than {_MOST_FAULTS:,} of its cells are errors, formulas without a result, or merged.",
-            hint="Save the sheet as CSV in UTF-8, and check its content.",
-        )
-    return found
-
-
-def _covered(merged: list[tuple[int, int, int, int]], *, rows: range, width: int) -> list[CellFault]:
-    """Return all cells of merged ranges in these rows, except the header."""
-    cells = (
-        CellFault(row, position, "cell-merged")
-        for first, last, left, right in merged
-        for row in range(max(first, rows.start), min(last + 1, rows.stop))
-        for position in range(left, min(right + 1, width))
-    )
-    return list(itertools.islice(cells, _MOST_MERGED))
-
-
-def _number(text: bytes) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0  # not a number, so it has no lost digits
-
-
-def _xml(data: bytes) -> bytes:
-    """Return the XML of the first sheet. Raises EditListError, also if the parts unpack to too much."""
-    try:
-        check_parts(data)
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            name = first_sheet(archive.read("xl/workbook.xml"), archive.read("xl/_rels/workbook.xml.rels"))
-            if name is not None:
-                return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, RuntimeError):
-        pass  # NotImplementedError, for an unknown compression, is a RuntimeError
-    raise unreadable()
-
-
-def _attribute(attributes: bytes, name: bytes) -> bytes | None:
-    found = re.search(rb'(?:^|\s)%b="([^"]*)"' % name, attributes)
-    return found[1] if found else None
-
-
-def _place(attributes: bytes) -> tuple[int, int]:
-    """Parse the attribute r of a cell, such as B2, to (row from 1, position from 0)."""
-    return _cell(_attribute(attributes, b"r") or b"")
-
-
-def _cell(name: bytes) -> tuple[int, int]:
-    """Parse a name such as B2 to (row from 1, position from 0)."""
-    reference = re.fullmatch(r"([A-Z]{1,3})([0-9]{1,7})", name.decode())
-    if reference is None:
-        raise unreadable()
-    position = 0
-    for sign in reference[1]:
-        position = position * 26 + ord(sign) - ord("A") + 1
-    return int(reference[2]), position - 1

@@ -24,14 +24,24 @@ _SUFFIXES: Final = {
     ".ndjson": "jsonl",
     ".xlsx": "xlsx",
     ".sh": "aws-cli",
+    ".xlsm": "xlsx",
+}
+_NOT_READ: Final = {
+    ".xls": "It is an Excel workbook of the old kind.",
+    ".xlsb": "It is a binary Excel workbook.",
+    ".ods": "It is an OpenDocument spreadsheet.",
 }
 FORMATS: Final = tuple(dict.fromkeys(_SUFFIXES.values()))
+# The container of old workbooks, and of encrypted new ones (MS-CFB); the names of its streams are UTF-16.
+_CONTAINER: Final = b"\xd0\xcf\x11\xe0"
+_ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")  # MS-OFFCRYPTO 2.3.4.4
+_OLD_BOOKS: Final = tuple(name.encode("utf-16-le") for name in ("Workbook", "Book"))
 # first bytes, their meaning, and the formats that begin with them
 _MAGIC: Final[tuple[tuple[bytes, str, tuple[str, ...]], ...]] = (
     (b"PAR1", "Parquet", ("parquet",)),
     (b"PK\x03\x04", "an Excel workbook or another zip archive", ("xlsx",)),
     (b"\x1f\x8b", "gzip", ("csv.gz", "jsonl.gz")),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook of the old kind", ()),
+    (_CONTAINER, "an Excel workbook of the old kind", ()),
     (b"\xff\xfe", "text in UTF-16", ()),
     (b"\xfe\xff", "text in UTF-16", ()),
 )
@@ -129,6 +139,7 @@ def opened(source: str | Path | IO[bytes], options: ReadOptions) -> Source:
         raise UsageError("the format is unknown.", hint=f"The formats are {', '.join(FORMATS)}.")
     hashing = Hashing(_open(path) if path else cast("IO[bytes]", source))
     try:
+        _check_encryption(hashing, format_)
         _check_magic(hashing.begin, format_)
     except EditListError:
         if path:
@@ -161,7 +172,30 @@ def _format_of(path: Path) -> str:
     for suffix, format_ in _SUFFIXES.items():
         if name.endswith(suffix):
             return format_
-    raise EditListError("its suffix is unknown.", hint=f"Rename it to one of {', '.join(_SUFFIXES)}, or set `format`.")
+    kind = _NOT_READ.get(path.suffix.lower())
+    hint = (
+        "Open it in a spreadsheet, and save it as .xlsx."
+        if kind
+        else f"Rename it to one of {', '.join(_SUFFIXES)}, or set `format`."
+    )
+    raise EditListError("its suffix is unknown.", likely=kind, hint=hint)
+
+
+def _check_encryption(stream: Hashing, format_: str) -> None:
+    """Refuse a container that has an encrypted workbook, or is named like a new workbook, and has no old one."""
+    if stream.begin != _CONTAINER:
+        return
+    is_old, is_encrypted, end = False, False, b""
+    while not is_encrypted and (piece := stream.read(_CHUNK)):
+        looked_at = end + piece
+        is_encrypted = _ENCRYPTED in looked_at
+        is_old = is_old or any(name in looked_at for name in _OLD_BOOKS)
+        end = looked_at[-len(_ENCRYPTED) :]
+    if is_encrypted or (format_ == "xlsx" and not is_old):
+        raise EditListError(
+            "the file is encrypted: it opens only with a password.",
+            hint="Open it in a spreadsheet, and save it without a password.",
+        )
 
 
 def _check_magic(begin: bytes, format_: str) -> None:

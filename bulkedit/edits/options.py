@@ -25,6 +25,8 @@ class ReadOptions:
     unchecked: bool = False  # the check of every value is left out
     rules: ServiceRules = RULES["2026"]
     keep_rows: Collection[int] = ()  # rows to include in `EditList.raw`, even without a problem
+    sheet: str | None = None  # of a workbook; None: the first visible one
+    hidden_rows: Literal["include", "skip"] | None = None  # of a workbook; None: an error if there are any
     # csv, csv.gz, parquet, jsonl, jsonl.gz, xlsx or aws-cli; None: by the suffix, csv for a stream
     format: str | None = None
 

@@ -94,6 +94,15 @@ ADVICE: Final[dict[str, Advice]] = {
         "In merged cells only the first has the text, but a spreadsheet shows it for all of them.",
         "Unmerge them, and fill in each.",
     ),
+    "cell-type": Advice(
+        "Spreadsheets store dates, times and percentages as numbers.",
+        "Format the column as text, and type the value as it is meant.",
+    ),
+    "cell-date": Advice(None, "Format the column as text, and type the value as DICOM does: YYYYMMDD, HHMMSS."),
+    "cell-format": Advice(
+        "A number format changes only what is shown, not what is stored.",
+        "Format the column as text, and type what the cell shows.",
+    ),
     "cell-error": Advice("A formula of the workbook has failed, such as a lookup.", "Correct it, or clear the cell."),
     "not-an-update": Advice(
         "bulkedit does not run the script; it reads the commands aws medical-imaging update-image-set-metadata.",

@@ -22,25 +22,19 @@ from bulkedit.edits.jsonl import JsonLines
 from bulkedit.edits.notices import summed
 from bulkedit.edits.options import EditList
 from bulkedit.edits.parquet import Parquet
-from bulkedit.edits.problems import SET_ASIDE, lines, one
+from bulkedit.edits.problems import SET_ASIDE, RowCheck, lines, report
 from bulkedit.edits.result_files import SATISFIED, unguarded
-from bulkedit.errors import EditListError
+from bulkedit.errors import EditListError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkedit._json import JsonObject
     from bulkedit.edits.columns import Layout
     from bulkedit.edits.files import Source
     from bulkedit.edits.options import ReadOptions
     from bulkedit.edits.table import Table
     from bulkedit.edits.validation import Cells
 
-_CELL_FAULTS = {
-    "cell-error": "is an error of the spreadsheet, such as #N/A.",
-    "cell-formula": "is a formula without a result.",
-    "cell-merged": "is merged with others.",
-}
 # problems of a cell that is empty, which are said of a cell that cannot be read too
 _OF_EMPTY = ("no-selector", "no-attribute", "no-series-uid", "no-instance-uid", "revert-version", "no-edit")
 _FLAGS = {"force": "force", "unchecked": "unchecked", "include_study_image_sets": "includeStudyImageSets"}
@@ -63,6 +57,8 @@ def read(source: str | Path | IO[bytes], options: ReadOptions) -> EditList:
 
 
 def _table(file: Source, options: ReadOptions) -> Table:
+    if options.sheet is not None and file.format != "xlsx":
+        raise UsageError("only workbooks have sheets.", hint="Leave out `sheet`.")
     match file.format:
         case "csv" | "csv.gz":
             return Csv(file.text)
@@ -74,7 +70,7 @@ def _table(file: Source, options: ReadOptions) -> Table:
         case "aws-cli":
             return AwsCliScript(file.text, file.path.parent if file.path else None)
         case _:
-            return Excel(file.text.read())
+            return Excel(file.text.read(), options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +91,7 @@ class _Reading:
         self._options = options
         self._layout: Layout = _layout(table, options)
         _check_kinds(table, self._layout)
+        table.learn(self._layout)
         # a result file that a spreadsheet may have saved
         self._guarded = self._layout.outcome is not None and isinstance(table, Csv | Excel)
         self._kept = pl.Series("row", list(options.keep_rows), dtype=pl.UInt32)
@@ -107,7 +104,7 @@ class _Reading:
         self._notices: list[pl.DataFrame] = [*table.notices]
         self._names = _names_of_raw(table.header, self._layout)
         self._raw = [pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(self._names, pl.String)})]
-        self._broken = lines([*table.problems, *_cell_errors(table, self._layout)])
+        self._broken = pl.concat([lines(table.problems), _cell_errors(table, self._layout)])
 
     def finish(self, name: str, file: Source) -> EditList:
         batches = (self._opened(batch) for batch in self._table.batches() if batch.height)
@@ -269,14 +266,19 @@ def _check_kinds(table: Table, layout: Layout) -> None:
             )
 
 
-def _cell_errors(table: Table, layout: Layout) -> list[JsonObject]:
-    return [
-        one(
-            row,
-            code,
-            f"cell {letter(i)}{row} {_CELL_FAULTS[code]}",
-            layout.names[i],
-        )
-        for row, i, code in table.faults
-        if i < len(layout.names) and layout.names[i]
-    ]
+def _cell_errors(table: Table, layout: Layout) -> pl.DataFrame:
+    """Return the faults of cells as a SET_ASIDE frame."""
+    names = {i: name for i, name in enumerate(layout.names) if name}
+    faults = table.faults.filter(pl.col("position").is_in(list(names)))
+    letters = {i: letter(i) for i in names}
+    text = pl.format("cell {}{} {}", pl.col("position").replace_strict(letters, return_dtype=pl.String), "row", "text")
+    column = pl.col("position").replace_strict(names, return_dtype=pl.String)
+    return pl.concat(
+        [
+            SET_ASIDE.to_frame(),
+            *(
+                report(cells, RowCheck(code, pl.lit(value=True), text, column))
+                for (code,), cells in faults.partition_by("code", as_dict=True).items()
+            ),
+        ]
+    )

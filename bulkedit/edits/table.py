@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bulkedit._json import JsonObject
+    from bulkedit.edits.columns import Layout
 
 
-class CellFault(NamedTuple):
-    """A cell whose text is not what a spreadsheet shows."""
-
-    row: int  # as in the file
-    position: int  # of the column, from 0
-    code: str  # of the row's problem: cell-error, cell-formula or cell-merged
+# Cells whose text is not what a spreadsheet shows: a line each.
+CELL_FAULTS: Final = pl.Schema(
+    {
+        "row": pl.UInt32(),  # as in the file
+        "position": pl.UInt32(),  # of the column, from 0
+        "code": pl.String(),  # of the row's problem
+        "text": pl.String(),  # what the cell is, as the end of a sentence
+    }
+)
 
 
 class Table(ABC):
@@ -28,7 +32,7 @@ class Table(ABC):
         self.header: list[str] = []  # the names of the columns as in the file
         self.header_row: int | None = None  # its number in the file; None if the format itself names the columns
         self.kinds: dict[int, str] = {}  # position -> kind of columns that are not text: float, date or nested
-        self.faults: list[CellFault] = []  # cells whose text is not what a spreadsheet shows
+        self.faults = CELL_FAULTS.to_frame()
         self.notices: list[pl.DataFrame] = []  # of the file: frames `bulkedit.edits.notices.NOTICES`
         self.problems: list[JsonObject] = []  # invalid rows, as lines of SET_ASIDE; all-null in the batches
 
@@ -38,6 +42,10 @@ class Table(ABC):
             texts = batch.head(count).with_columns(pl.all().exclude("row").fill_null(""))
             return [(row, list(cells)) for row, *cells in texts.iter_rows()]
         return []
+
+    def learn(self, layout: Layout) -> None:
+        """Take the meaning of the columns, before the first batch. Raises EditListError."""
+        del layout
 
     @abstractmethod
     def batches(self) -> Iterator[pl.DataFrame]:

@@ -16,6 +16,7 @@ DEFAULT_QUOTA: Final = str(DOCUMENTED[Operation.UPDATE])
 DEFAULT_RAISED_QUOTA: Final = str(RAISED)
 
 EmptyCell = Literal["keep", "null", "remove"]
+HiddenRows = Literal["include", "skip"]
 ListFormat = Literal["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz", "xlsx", "aws-cli"]
 
 
@@ -96,6 +97,14 @@ class ListOptions:
     format: Annotated[ListFormat | None, Option("Format of the file; default: from its suffix.", group=Group.LIST)] = (
         None
     )
+    sheet: Annotated[
+        str | None,
+        Option("The sheet of an Excel workbook; default: the first one that is not hidden.", "NAME", group=Group.LIST),
+    ] = None
+    hidden_rows: Annotated[
+        HiddenRows | None,
+        Option("Read rows that a spreadsheet hides (also by a filter), or leave them out.", group=Group.LIST),
+    ] = None
     payload_limit: shared.PayloadLimit = None
     bad_rows: Annotated[
         Path | None,

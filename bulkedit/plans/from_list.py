@@ -84,6 +84,8 @@ def reading(listing: ListOptions) -> ReadOptions:
         unchecked=listing.unchecked,
         rules=dicom.RULES[listing.service_version],
         format=listing.format,
+        sheet=listing.sheet,
+        hidden_rows=listing.hidden_rows,
     )
 
 
