@@ -278,6 +278,25 @@ def escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
+def hl7() -> str:
+    """Return a batch of HL7 v2 messages about patients of the demo data store."""
+    messages = [
+        ("A08", "PID|1||1CT1^^^GENERAL^MR||Santos^Marta^^Jr^Dr^^L||19600101|F|||1 Main Street", ""),
+        ("A40", "PID|1||0000104^^^GENERAL^MR||O'Neil^Zoë^^^^^L||19720304|F", "MRG|4MR1^^^GENERAL^MR"),
+        ("A47", "PID|1||0000108^^^GENERAL^MR~77^^^STATE^SS", "MRG|8NM1^^^GENERAL^MR"),
+        ("A31", 'PID|1||642341^^^GENERAL^MR||""', ""),
+    ]
+    lines = ["BHS|^~\\&|ADT|GENERAL|BULKEDIT|GENERAL|20260101120000"]
+    for number, (event, pid, mrg) in enumerate(messages, 1):
+        lines += [
+            f"MSH|^~\\&|ADT|GENERAL|BULKEDIT|GENERAL|20260101120000||ADT^{event}|{number:04}|P|2.5||||||UNICODE UTF-8",
+            f"EVN|{event}|20260101120000",
+            pid,
+            *([mrg] if mrg else []),
+        ]
+    return "\r".join([*lines, f"BTS|{len(messages)}"]) + "\r"
+
+
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +347,7 @@ def main() -> None:
     write_lines("call.jsonl", calls(at))
     frame(aws_examples(at)).write_csv(HERE / "aws-cli-examples.csv")
     (HERE / "aws-cli.sh").write_text(script(at), "utf-8")
+    (HERE / "patients.hl7").write_bytes(hl7().encode())
     described = document(Study={"DICOM": {"StudyDescription": "CT head without contrast"}})
     (HERE / "documents").mkdir(exist_ok=True)
     (HERE / "documents/description.json").write_text(

@@ -25,6 +25,7 @@ _SUFFIXES: Final = {
     ".xlsx": "xlsx",
     ".sh": "aws-cli",
     ".xlsm": "xlsx",
+    ".hl7": "hl7",
 }
 _NOT_READ: Final = {
     ".xls": "It is an Excel workbook of the old kind.",

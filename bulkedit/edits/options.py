@@ -27,8 +27,9 @@ class ReadOptions:
     keep_rows: Collection[int] = ()  # rows to include in `EditList.raw`, even without a problem
     sheet: str | None = None  # of a workbook; None: the first visible one
     hidden_rows: Literal["include", "skip"] | None = None  # of a workbook; None: an error if there are any
-    # csv, csv.gz, parquet, jsonl, jsonl.gz, xlsx or aws-cli; None: by the suffix, csv for a stream
+    # csv, csv.gz, parquet, jsonl, jsonl.gz, xlsx, aws-cli or hl7; None: by the suffix, csv for a stream
     format: str | None = None
+    assigning_authority: str | None = None  # of the identifiers in HL7 messages that are PatientID
 
 
 @dataclass(frozen=True, slots=True)

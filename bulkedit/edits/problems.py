@@ -111,6 +111,17 @@ ADVICE: Final[dict[str, Advice]] = {
     "shell-syntax": Advice("bulkedit does not run the script.", "Write the values themselves, in single quotes."),
     "cli-option": Advice(None, "Write the command as for the AWS CLI."),
     "cli-document": Advice(),
+    "hl7-form": Advice(None, "Export the message again."),
+    "hl7-event": Advice(
+        "bulkedit reads ADT^A08 and A31 (changes of a patient), and A18, A30, A34, A36, A40, A46 and A47 (merges).",
+        "Delete the message from the file.",
+    ),
+    "hl7-identifier": Advice(
+        "The identifiers are in PID-3, and in MRG-1 of a merge; their types are MR, PI or PT.",
+        "Say whose identifiers the images have: `assigning_authority=NAME`",
+    ),
+    "hl7-charset": Advice(),
+    "hl7-value": Advice(),
     "datastore-id": Advice(None, "Copy the id from HealthImaging: 32 characters of 0-9 a-z."),
     "study-wide": Advice(None, "Clear include_study_image_sets in this row."),
     "not-json": Advice(None, "Copy the JSON exactly as for the AWS CLI."),

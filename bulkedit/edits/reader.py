@@ -18,6 +18,7 @@ from bulkedit.edits.excel import Excel
 from bulkedit.edits.files import opened
 from bulkedit.edits.forms import cells_of
 from bulkedit.edits.headers import ROWS_SEARCHED
+from bulkedit.edits.hl7_messages import Hl7Messages
 from bulkedit.edits.jsonl import JsonLines
 from bulkedit.edits.notices import summed
 from bulkedit.edits.options import EditList
@@ -69,6 +70,8 @@ def _table(file: Source, options: ReadOptions) -> Table:
             return Parquet(file.path or file.text.read())
         case "aws-cli":
             return AwsCliScript(file.text, file.path.parent if file.path else None)
+        case "hl7":
+            return Hl7Messages(file.text, options.assigning_authority)
         case _:
             return Excel(file.text.read(), options)
 
@@ -142,7 +145,7 @@ class _Reading:
         filled = self._filled(self._open(batch), broken)
         if self._guarded and "edit_id" in filled.columns:
             filled = filled.with_columns(unguarded("edit_id"))
-        self._rows += filled.height
+        self._rows += filled["row"].n_unique() if self._table.several_a_row else filled.height
         whole = filled.filter(~_is_in(broken.filter(pl.col("column").is_null())["row"]))
         self._note_datastores(whole)
         return _Opened(batch, broken, filled, whole)

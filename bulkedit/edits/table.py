@@ -31,6 +31,7 @@ class Table(ABC):
     def __init__(self) -> None:
         self.header: list[str] = []  # the names of the columns as in the file
         self.header_row: int | None = None  # its number in the file; None if the format itself names the columns
+        self.several_a_row = False  # a row may be several lines of a batch, with one number
         self.kinds: dict[int, str] = {}  # position -> kind of columns that are not text: float, date or nested
         self.faults = CELL_FAULTS.to_frame()
         self.notices: list[pl.DataFrame] = []  # of the file: frames `bulkedit.edits.notices.NOTICES`

@@ -17,7 +17,7 @@ DEFAULT_RAISED_QUOTA: Final = str(RAISED)
 
 EmptyCell = Literal["keep", "null", "remove"]
 HiddenRows = Literal["include", "skip"]
-ListFormat = Literal["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz", "xlsx", "aws-cli"]
+ListFormat = Literal["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz", "xlsx", "aws-cli", "hl7"]
 
 
 class Contradictions(StrEnum):
@@ -104,6 +104,14 @@ class ListOptions:
     hidden_rows: Annotated[
         HiddenRows | None,
         Option("Read rows that a spreadsheet hides (also by a filter), or leave them out.", group=Group.LIST),
+    ] = None
+    assigning_authority: Annotated[
+        str | None,
+        Option(
+            "In HL7 messages, take the patient identifiers of this assigning authority (PID-3.4).",
+            "NAME",
+            group=Group.LIST,
+        ),
     ] = None
     payload_limit: shared.PayloadLimit = None
     bad_rows: Annotated[

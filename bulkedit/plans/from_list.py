@@ -86,6 +86,7 @@ def reading(listing: ListOptions) -> ReadOptions:
         format=listing.format,
         sheet=listing.sheet,
         hidden_rows=listing.hidden_rows,
+        assigning_authority=listing.assigning_authority,
     )
 
 
@@ -426,7 +427,7 @@ def _decide_bad_rows(
     if listing.bad_rows is None:
         raise refused_list(found, bad, source)
     raw = found.raw
-    if raw.height < len(rows):
+    if raw["row"].n_unique() < len(rows):
         # the reader has not kept rows that only the planner refuses, so they are read again
         if isinstance(file, io.BytesIO):
             file.seek(0)
