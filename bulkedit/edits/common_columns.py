@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.client.contract import IMAGE_SET_ID
-from bulkedit.edits import no_rows
+from bulkedit.edits import misplaced, no_rows
 from bulkedit.edits.edit import SELECTOR
 from bulkedit.edits.identifiers import Guard, looks_wrong, reported
 from bulkedit.edits.problems import RowCheck, constant, found, noun_of
@@ -183,18 +183,8 @@ def _image_set_id_checks(right: pl.Expr) -> list[RowCheck]:
     column = pl.col(name)
     length = column.str.len_chars()
     unfit = ~is_id(column) & right
-    shape = "ids are 32 characters of 0-9 a-z."
-    return [
-        RowCheck("image-set-id", unfit & (length != 32), _characters(name, length, shape), name),
-        RowCheck(
-            "image-set-id",
-            unfit & (length == 32),
-            constant(f"{name} has a character that is not in 0-9 a-z; {shape}"),
-            name,
-            likely=constant("An id in capital letters is not the same id."),
-            hint=constant("Copy the id from HealthImaging."),
-        ),
-    ]
+    other = _characters(name, length, "ids are 32 characters of 0-9 a-z.")
+    return [misplaced.check("image-set-id", name, unfit, misplaced.IMAGE_SET_ID, other)]
 
 
 def _characters(name: str, length: pl.Expr, rest: str) -> pl.Expr:
@@ -203,11 +193,12 @@ def _characters(name: str, length: pl.Expr, rest: str) -> pl.Expr:
 
 def _uid_checks(frame: pl.DataFrame, wrong: Mapping[str, pl.Series]) -> list[RowCheck]:
     return [
-        RowCheck(
+        misplaced.check(
             "uid",
-            ~pl.col(name).str.contains(UID) & _right(name, wrong),
-            constant(f"{name} is not a UID."),
             name,
+            ~pl.col(name).str.contains(UID) & _right(name, wrong),
+            misplaced.UID,
+            constant(f"{name} is not a UID."),
         )
         for name in _UID_COLUMNS
         if name in frame.columns

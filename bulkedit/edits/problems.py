@@ -47,9 +47,7 @@ ADVICE: Final[dict[str, Advice]] = {
     # which image sets
     "no-selector": Advice(None, "Fill image_set_id, or another of the columns that name image sets."),
     "many-selectors": Advice(None, "Clear all but one of these columns in this row."),
-    "image-set-id": Advice(
-        "The column may have lost its leading zeros in a spreadsheet.", "Save the column as text, or use Parquet."
-    ),
+    "image-set-id": Advice(None, "Copy the id from HealthImaging, or from an inventory (bulkedit inventory -o FILE)."),
     "damaged-identifier": Advice(
         "A spreadsheet or a program has taken it for a number, a date or a formula.",
         "Export the list again, with the column as text from the source.",

@@ -167,7 +167,7 @@ def test_all_rows_that_are_wrong_are_said_at_once_those_of_one_kind_together(she
     assert lines[0] == f"error: {edits}: 1,201 rows of 1,201 cannot be planned; nothing was sent."
     texts = [line.partition(":")[0] for line in lines if line.startswith(("Row", "…"))]
     assert texts == [*(f"Row {number}" for number in range(2, 7)), "… and 1,195 more like these.", "Row 1,202"]
-    assert lines.count("The column may have lost its leading zeros in a spreadsheet.") == 1
+    assert lines.count("The column may have patient ids or accession numbers.") == 1
     assert lines[2] == "By kind: 1,200 image-set-id (column image_set_id), 1 attribute (column attribute)."
     assert lines[-1] == "Correct the list, or plan it without these rows: --bad-rows bad.csv"
     (file,) = (shell.folder / "plans").iterdir()

@@ -84,10 +84,10 @@ RENAMES = [
 LISTS: dict[str, tuple[str, bytes, str, str]] = {
     # wrong types in every column
     "image_set_id of text": ("e.csv", tidy(row(image_set_id=CANARY)), "Row 3", "image_set_id has 6 characters"),
-    "image_set_id of capitals": ("e.csv", tidy(row(image_set_id=ID.upper())), "Row 3", "not in 0-9 a-z"),
+    "image_set_id of capitals": ("e.csv", tidy(row(image_set_id=ID.upper())), "Row 3", "has capital letters"),
     "image_set_id climbing": ("e.csv", tidy(row(image_set_id="../" * 10 + "ab")), "Row 3", "not in 0-9 a-z"),
     "image_set_id of wide digits": ("e.csv", tidy(row(image_set_id="٣" * 32)), "Row 3", "not in 0-9 a-z"),
-    "image_set_id with zero width": ("e.csv", tidy(row(image_set_id=ID + "\u200b")), "Row 3", "33 characters"),
+    "image_set_id with zero width": ("e.csv", tidy(row(image_set_id=ID + "\u200b")), "Row 3", "cannot be seen"),
     "image_set_id as formula": ("e.csv", tidy(row(image_set_id=f"=cmd|{CANARY}")), "Row 3", "characters"),
     "no image_set_id": ("e.csv", tidy(row(image_set_id=" ")), "Row 3", "image_set_id is empty"),
     "action unknown": ("e.csv", tidy(row(action=CANARY)), "Row 3", "action is unknown"),

@@ -196,8 +196,7 @@ def test_the_text_of_a_problem_says_where_what_why_and_what_to_type() -> None:
     done = read_rows(*rows)
     assert problem_text(done.set_aside.row(0, named=True)) == (
         "Row 4,017: image_set_id has 3 characters; ids are 32 characters of 0-9 a-z.\n"
-        "The column may have lost its leading zeros in a spreadsheet.\n"
-        "Save the column as text, or use Parquet."
+        "Copy the id from HealthImaging, or from an inventory (bulkedit inventory -o FILE)."
     )
 
 
