@@ -81,7 +81,8 @@ async def test_from_a_frame_to_the_store_and_back(shell: Shell) -> None:
     image_sets = shell.image_sets(3)
     store = shell.emulator.datastore_id
     plan = await bulkedit.plan(frame(image_sets), store, folder="p", where=where(shell))
-    assert (plan.counts["edits"], plan.counts["calls"], shell.requests()) == (3, 3, [])
+    assert (plan.counts["edits"], plan.counts["calls"], plan.counts["searches"]) == (3, 3, 1)
+    assert {one.action for one in shell.requests()} == {"SearchImageSets"}
     result = await bulkedit.apply(plan, run="r", options=FAST, where=where(shell))
     assert (result.done, result.summary["applied"], result.run) == (True, 3, Path("r"))
     assert result.edits.collect()["outcome"].to_list() == ["applied"] * 3

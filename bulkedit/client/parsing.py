@@ -184,7 +184,7 @@ def id_of(properties: Answer) -> str:
 
 def image_set_of(answer: Answer) -> ImageSet:
     """Parse the response of GetImageSet, or an item of ListImageSetVersions, which spells one key with a capital I."""
-    updated, primary = answer.get("updatedAt"), answer.get("isPrimary")
+    updated, created, primary = answer.get("updatedAt"), answer.get("createdAt"), answer.get("isPrimary")
     if updated and not isinstance(updated, datetime):
         raise TypeError
     return ImageSet(
@@ -194,6 +194,7 @@ def image_set_of(answer: Answer) -> ImageSet:
         status=_text(answer, "imageSetWorkflowStatus") or _text(answer, "ImageSetWorkflowStatus") or "",
         full_message=str(answer.get("message", "")),
         updated_at=updated.timestamp() if isinstance(updated, datetime) else None,
+        created_at=created.timestamp() if isinstance(created, datetime) else None,
         primary=primary if isinstance(primary, bool) else None,
         storage_tier=_text(answer, "storageTier"),
     )

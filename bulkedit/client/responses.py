@@ -102,6 +102,7 @@ class ImageSet:
     status: str  # imageSetWorkflowStatus
     full_message: str = field(default="", repr=False)  # can quote values
     updated_at: float | None = None  # epoch seconds
+    created_at: float | None = None  # the same for all versions
     primary: bool | None = None
     storage_tier: str | None = None
 

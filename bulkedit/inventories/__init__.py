@@ -1,5 +1,6 @@
 """Inventories: SearchImageSets results as a file, looked up for an edit list, and resolved to image sets."""
 
+from bulkedit.inventories.by_id import AT_MOST, lookup_ids
 from bulkedit.inventories.folder import folder_of
 from bulkedit.inventories.frame import INVENTORY, trimmed, trimmed_key
 from bulkedit.inventories.lookup import Lookup, complete_studies, lookup, lookup_in_file, search_keys
@@ -17,6 +18,7 @@ from bulkedit.inventories.search import PAGE, SearchCounters
 from bulkedit.inventories.take import take
 
 __all__ = [
+    "AT_MOST",
     "COUNTS",
     "INVENTORY",
     "PAGE",
@@ -31,6 +33,7 @@ __all__ = [
     "folder_of",
     "load",
     "lookup",
+    "lookup_ids",
     "lookup_in_file",
     "patients",
     "resolve",

@@ -42,6 +42,7 @@ class Lookup:
     source: Source  # no request, the inventory file, a search per key, or all pages of the data store
     counters: SearchCounters
     whole_studies: bool  # ``inventory`` has all image sets of each study found
+    missed: str | None = None  # why the image sets that are named by id were not looked up, if they should have been
 
 
 async def lookup(
@@ -71,7 +72,7 @@ async def lookup(
         return Lookup(empty(), "none", counters, whole_studies=False)
     searcher = Searcher(reader, counters)
     limit = forms.height - 1 if pages_at_most is None else pages_at_most
-    everything = await _all_pages(searcher, limit, watch)
+    everything = await all_pages(searcher, limit, watch)
     if everything is not None:
         return Lookup(everything, "pages", counters, whole_studies=True)
     counters.image_sets = 0
@@ -160,13 +161,14 @@ def _forms(keys: pl.DataFrame) -> pl.DataFrame:
 
 
 @dataclass(slots=True)
-class _Rows:
+class CollectedRows:
     """Collects rows into frames, so that few Python objects are in memory."""
 
     frames: list[pl.DataFrame] = field(default_factory=lambda: [empty()])
     waiting: list[Row] = field(default_factory=list)
 
     def add(self, rows: list[Row]) -> None:
+        """Add the rows of a page."""
         self.waiting += rows
         if len(self.waiting) >= _CHUNK:
             self._pack()
@@ -182,11 +184,11 @@ class _Rows:
         self.waiting = []
 
 
-async def _all_pages(
+async def all_pages(
     searcher: Searcher, limit: int, watch: Callable[[SearchCounters], None] | None
 ) -> pl.DataFrame | None:
     """Return the whole data store, or None if it has more than ``limit`` pages."""
-    rows, token = _Rows(), None
+    rows, token = CollectedRows(), None
     for _ in range(limit):
         found = await searcher.page(_ORDER, token)
         if isinstance(found, Refused):
@@ -194,7 +196,7 @@ async def _all_pages(
                 raise refused_search(found)
             return None
         rows.add(found.rows)
-        _count(searcher.counters, len(found.rows), watch)
+        count_page(searcher.counters, len(found.rows), watch)
         if found.next_token is None:
             return rows.frame()
         token = found.next_token
@@ -217,7 +219,7 @@ class _Searches:
 
     searcher: Searcher
     watch: Callable[[SearchCounters], None] | None
-    rows: _Rows = field(default_factory=_Rows)
+    rows: CollectedRows = field(default_factory=CollectedRows)
     accepted: int = 0
     refused: Refused | None = None
 
@@ -231,7 +233,7 @@ class _Searches:
             while not isinstance(found := await self.searcher.page(criteria, token), Refused):
                 self.accepted += 1
                 self.rows.add(found.rows)
-                _count(self.searcher.counters, len(found.rows), self.watch)
+                count_page(self.searcher.counters, len(found.rows), self.watch)
                 if (token := found.next_token) is None:
                     return
             if token is None:
@@ -240,7 +242,8 @@ class _Searches:
         raise EndpointError("the service does not return all pages of a search.")
 
 
-def _count(counters: SearchCounters, image_sets: int, watch: Callable[[SearchCounters], None] | None) -> None:
+def count_page(counters: SearchCounters, image_sets: int, watch: Callable[[SearchCounters], None] | None) -> None:
+    """Count the image sets of a page, and call ``watch``."""
     counters.image_sets += image_sets
     if watch is not None:
         watch(counters)

@@ -42,7 +42,7 @@ class Searcher:
     """Sends searches through a reader, concurrently if needed, and counts pages in ``counters``."""
 
     def __init__(self, reader: Reader, counters: SearchCounters) -> None:
-        self._reader = reader
+        self.reader = reader
         self.counters = counters
 
     async def page(self, criteria: Criteria, token: str | None = None) -> SearchPage | Refused:
@@ -51,7 +51,7 @@ class Searcher:
         Raises DatastoreError if the data store does not exist, EndpointError for any other refusal, and the errors of
         `Reader`. No error text contains the search value.
         """
-        answer = await self._reader.search(criteria, _found, limit=PAGE, token=token)
+        answer = await self.reader.search(criteria, _found, limit=PAGE, token=token)
         if isinstance(answer, SearchPage):
             self.counters.pages += 1
         elif answer.kind is not Refusal.INVALID:

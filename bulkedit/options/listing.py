@@ -56,6 +56,13 @@ class Chains(StrEnum):
     AS_WRITTEN = "as-written"  # as B: each row changes the image sets that have its identifier now
 
 
+class LookUp(StrEnum):
+    """Whether to find the studies of image sets that rows name by image_set_id."""
+
+    AUTO = "auto"  # if an edit is at Patient or Study level, and the service can be reached
+    NEVER = "never"  # rows that name image sets by id need no connection
+
+
 class StudyWide(StrEnum):
     """When one call edits all primary image sets of a study (includeStudyImageSets)."""
 
@@ -164,6 +171,14 @@ class ListOptions:
             group=Group.SELECT,
         ),
     ] = StudyWide.AUTO
+    look_up: Annotated[
+        LookUp,
+        Option(
+            "Find the studies of image sets that rows name by image_set_id to change Patient or Study attributes: "
+            "auto, if the service can be reached and there are at most 10,000; never.",
+            group=Group.SELECT,
+        ),
+    ] = LookUp.AUTO
     via_copy: shared.ViaCopy = False
     delete_originals: shared.DeleteOriginals = False
     skip_satisfied: Annotated[

@@ -22,14 +22,15 @@ from bulkedit._version import __version__
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import parse_rate, parse_read_pace
 from bulkedit.client.reader import Reader, read_paces
-from bulkedit.client.responses import Refused
+from bulkedit.client.responses import Lost, Refused
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits import ReadOptions, rows_without_edits
 from bulkedit.edits import read as read_list
 from bulkedit.edits.edit import in_order
 from bulkedit.edits.frame_files import writing
-from bulkedit.edits.notices import summed
-from bulkedit.errors import BadRowsError, EditListError, UsageError
+from bulkedit.edits.notices import NOTICES, of_file, summed
+from bulkedit.errors import BadRowsError, BulkeditError, EditListError, UsageError
+from bulkedit.options.listing import LookUp
 from bulkedit.options.shared import parse_datastore_id
 from bulkedit.plans import unchecked
 from bulkedit.plans.bad_rows import refused as refused_list
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from bulkedit.client.contract import Client
     from bulkedit.edits import EditList
     from bulkedit.options.listing import ListOptions
     from bulkedit.options.where import Where
@@ -203,7 +205,13 @@ def plan_list(
         if misplaced.height:
             made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_satisfied(made, _without_rows(good, bad), settings, known)
-    notices = [found.notices, chained.notices, selected.notices, unchecked.notice_of(made.edits.lazy())]
+    notices = [
+        found.notices,
+        chained.notices,
+        selected.notices,
+        _unknown_studies(looked_up),
+        unchecked.notice_of(made.edits.lazy()),
+    ]
     left_unchecked = unchecked.counted(made.edits.lazy())
     now = datetime.now(UTC)
     inconsistent = plans.inconsistent_studies_of(made.edits, known)
@@ -309,21 +317,37 @@ def _selected(
 ) -> tuple[inventories.Resolved, inventories.Lookup]:
     """Return the image sets that the rows name, and what was found about them.
 
-    Calls the service only if a row uses a selector other than image_set_id and there is no inventory file.
+    Calls the service only if there is no inventory file, and rows use a selector other than image_set_id, or need to
+    know the study of an image set. Only the former is an error if the service cannot be reached.
     """
-    selecting = _selecting(listing)
+    nothing = pl.DataFrame(schema=inventories.INVENTORY)
+    found = inventories.Lookup(nothing, "none", inventories.SearchCounters(), whole_studies=False)
+    ids, named = _ids_to_look_up(edits, listing, settings), (edits.get_column("selector") != "image_set_id").any()
     if listing.inventory is not None:
         found = inventories.lookup_in_file(listing.inventory, edits, datastore_id)
-    elif (edits.get_column("selector") != "image_set_id").any():
-        found = anyio.run(partial(_looked_up, edits, datastore_id, listing, settings, where=where, listener=listener))
-    else:
-        nothing = pl.DataFrame(schema=inventories.INVENTORY)
-        found = inventories.Lookup(nothing, "none", inventories.SearchCounters(), whole_studies=False)
-    return inventories.resolve(edits, found.inventory, selecting), found
+    elif ids or named:
+        asked = partial(_looked_up, edits, ids, datastore_id, listing, settings, where=where, listener=listener)
+        try:
+            found = anyio.run(asked)
+        except BulkeditError as error:
+            if named:
+                raise
+            found = replace(found, missed=error.what)
+    return inventories.resolve(edits, found.inventory, _selecting(listing)), found
+
+
+def _ids_to_look_up(edits: pl.DataFrame, listing: ListOptions, settings: plans.PlanningSettings) -> list[str]:
+    """Return the image sets that rows name by id and whose studies matter; none if there are too many."""
+    if settings.study_wide is plans.StudyWide.OFF or listing.look_up is LookUp.NEVER:
+        return []
+    by_id = edits.lazy().filter(pl.col("selector") == "image_set_id", plans.is_top(), ~pl.col("study_wide"))
+    ids = by_id.select(pl.col("key").unique(maintain_order=True)).collect().get_column("key")
+    return ids.to_list() if len(ids) <= inventories.AT_MOST else []
 
 
 async def _looked_up(
     edits: pl.DataFrame,
+    ids: list[str],
     datastore_id: str,
     listing: ListOptions,
     settings: plans.PlanningSettings,
@@ -331,6 +355,7 @@ async def _looked_up(
     where: Where,
     listener: Listener,
 ) -> inventories.Lookup:
+    """Return what the service tells of the image sets that rows name, and of ``ids`` if that is possible."""
     watched = inventories.SearchCounters()
 
     def watch(counters: inventories.SearchCounters) -> None:
@@ -343,8 +368,35 @@ async def _looked_up(
         found = await inventories.lookup(reader, edits, datastore_id=datastore_id, watch=watch)
         if settings.study_wide is plans.StudyWide.OFF:
             return found
+        if ids:
+            found = await _with_ids(client, reader, found, ids, watch)
         meant = inventories.resolve(edits, found.inventory, _selecting(listing)).edits.filter(plans.is_top())
         return await inventories.complete_studies(reader, found, meant, watch=watch)
+
+
+async def _with_ids(
+    client: Client,
+    reader: Reader,
+    found: inventories.Lookup,
+    ids: list[str],
+    watch: Callable[[inventories.SearchCounters], None],
+) -> inventories.Lookup:
+    """Add the image sets with these ids to those found, or say why not."""
+    try:
+        # the reader would try for two minutes, but a plan does without
+        if found.source == "none" and isinstance(answer := await client.search(limit=1), Lost):
+            return replace(found, missed=f"the service does not respond ({answer.cause}).")
+        return await inventories.lookup_ids(reader, found, ids, watch=watch)
+    except BulkeditError as error:
+        return replace(found, missed=error.what)
+
+
+def _unknown_studies(found: inventories.Lookup) -> pl.DataFrame:
+    """Return the notice (`NOTICES`) that image sets were not looked up."""
+    if found.missed is None:
+        return NOTICES.to_frame()
+    text = f"The studies of image sets that rows name by image_set_id could not be looked up: {found.missed}"
+    return of_file("studies-unknown", text, column="image_set_id", hint="To plan without them: `look_up=never`")
 
 
 def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:

@@ -68,6 +68,42 @@ def test_a_person_reads_what_study_wide_calls_save(shell: Shell) -> None:
     assert "saved: 4 by study-wide calls" in text
 
 
+def test_the_studies_of_image_set_ids_are_looked_up(shell: Shell) -> None:
+    made = studies(shell)
+    assert line(shell.run("plan", by_id(shell, made[0]), "--look-up", "auto", "--json"))["calls"] == 1
+    part = shell.run("plan", by_id(shell, made[0][:2]), "--look-up", "auto")
+    assert part.exit_code == 2
+    assert f"not named: {made[0][2]}." in part.stderr
+    on = line(shell.run("plan", by_id(shell, made[0][:2]), "--look-up", "auto", "--study-wide", "on", "--json"))
+    assert [on[name] for name in ("calls", "patients", "searches", "notices")] == [1, 1, 1, []]
+    before = searches(shell)
+    off = line(shell.run("plan", by_id(shell, made[0]), "--look-up", "auto", "--study-wide", "off", "--json"))
+    assert off["calls"] == 3
+    series = table(shell, "image_set_id,series_uid,SeriesDescription", f"{made[0][0]},1.2.1.1,S")
+    assert line(shell.run("plan", series, "--look-up", "auto", "--json"))["searches"] == 0
+    assert searches(shell) == before
+
+
+def test_ids_are_planned_without_their_studies_if_the_service_is_out_of_reach(shell: Shell) -> None:
+    made = studies(shell)
+    words = ("plan", by_id(shell, made[0]), "--look-up", "auto", "--json")
+    for env in ({"BULKEDIT_ENDPOINT_URL": "http://127.0.0.1:9"}, {"AWS_PROFILE": "absent"}):
+        found = line(shell.run(*words, env=env))
+        assert [found[name] for name in ("calls", "edits_of_unknown_study")] == [3, 3]
+        assert [(one["code"], one["hint"]) for one in found["notices"]] == [
+            ("studies-unknown", "To plan without them: --look-up never")
+        ]
+    accessions = table(shell, "accession_number,StudyDescription", "A1,HEAD")
+    assert shell.run("plan", accessions, env={"AWS_PROFILE": "absent"}).exit_code != 0
+
+
+def test_with_too_many_ids_none_is_looked_up(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = studies(shell)
+    monkeypatch.setattr("bulkedit.inventories.AT_MOST", 2)
+    found = line(shell.run("plan", by_id(shell, made[0]), "--look-up", "auto", "--json"))
+    assert [found[name] for name in ("calls", "searches", "edits_of_unknown_study")] == [3, 0, 3]
+
+
 def test_image_set_ids_alone_tell_nothing_of_studies_and_the_summary_says_what_to_type(shell: Shell) -> None:
     made = studies(shell)
     edits = by_id(shell, made[0])
