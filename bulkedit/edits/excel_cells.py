@@ -69,7 +69,9 @@ def _scanned(xml: bytes, altering: Collection[int]) -> SheetFacts | None:
     """Return what XML in the plain form tells, or None if a cell is not in that form. Raises EditListError."""
     begin = _SHEET_DATA.search(xml)
     end = xml.rfind(b"</sheetData>")
-    if begin is None or end < begin.end():
+    if begin is None:
+        return None
+    if end < begin.end():  # <sheetData/>
         inside, rest = b"", xml
     else:
         inside, rest = xml[begin.end() : end], xml[: begin.start()] + xml[end + len(b"</sheetData>") :]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bulkedit.edits.excel_formats import formats_of
+from bulkedit.edits.excel_plain import plain_texts
 from bulkedit.edits.excel_sheets import check_parts
 from bulkedit.edits.excel_xml import elements, is_true, unreadable
 from bulkedit.errors import EditListError, UsageError
@@ -111,12 +112,13 @@ class Workbook:
             if name == "sheet"
         ]
         parts = dict(targets.values())
+        texts = _part(archive, names, parts.get("sharedstrings"))
         return cls(
             sheets=sheets,
             starts_in_1904=any(is_true(at.get("date1904")) for name, at in found if name == "workbookPr"),
             recomputed=any(is_true(at.get("fullCalcOnLoad")) for name, at in found if name == "calcPr"),
             formats=formats_of(_part(archive, names, parts.get("styles"))),
-            shared_texts=_part(archive, names, parts.get("sharedstrings")),
+            shared_texts=None if texts is None else plain_texts(texts),
             _data=data,
             _names=names,
         )

@@ -11,7 +11,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from bulkedit.edits.columns import letter
-from bulkedit.edits.excel_xml import local, parse, parser
+from bulkedit.edits.excel_xml import local, parse, parser, unreadable
 
 # a cell of the plain form; patterns are shared by Python and polars
 BEGIN: Final = r'<c r="([A-Z]{1,3})([0-9]{1,7})"(?: s="([0-9]{1,5})")?'
@@ -19,7 +19,9 @@ END: Final = r'(?: (?:cm|vm|ph)="[0-9a-z]{1,10}")*'
 _ROW: Final = re.compile(rb'<row r="[0-9]{1,7}"[ />]')
 _ENCODING: Final = re.compile(rb"""^(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding=["'](?!utf-8["'])""", re.IGNORECASE)
 _REFERENCE: Final = re.compile(r"([A-Z]{1,7})([0-9]{1,10})")
-_HEAD: Final = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+_MAIN: Final = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_HEAD: Final = b'<worksheet xmlns="%b">' % _MAIN
+_TEXTS_TAG: Final = re.compile(rb'<sst((?: xmlns(?::\w+)?="[^"]*")*)(?: (?:count|uniqueCount)="[^"]*")*>')
 _KEPT: Final = {"col": ("min", "max", "width", "hidden"), "mergeCell": ("ref",)}  # elements besides cells that matter
 
 
@@ -33,15 +35,70 @@ def has_elements_only(xml: bytes) -> bool:
     return b"<!" not in xml and xml.find(b"<?", 1) < 0
 
 
+def _is_encoded(xml: bytes) -> bool:
+    """Whether XML is not in UTF-8."""
+    return b"\0" in xml[:4] or xml[:2] in {b"\xff\xfe", b"\xfe\xff"} or _ENCODING.match(xml) is not None
+
+
 def may_be_plain(xml: bytes) -> bool:
     """Whether the rows of a sheet are plain, and its cells begin as plain ones do."""
-    if not has_elements_only(xml) or xml[:2] in {b"\xff\xfe", b"\xfe\xff"} or _ENCODING.match(xml):
+    if not has_elements_only(xml) or _is_encoded(xml):
         return False
     rows = xml.count(b"<row") - xml.count(b"<rowBreaks")
     cells = xml.count(b"<c") - xml.count(b"<co") - xml.count(b"<cf")  # columns, formats
     if any(part in xml for part in (b":c ", b":c>", b":row", b":sheetData")) or cells != xml.count(b'<c r="'):
         return False
     return rows == xml.count(b'<row r="') == sum(1 for _ in _ROW.finditer(xml))
+
+
+def plain_texts(xml: bytes) -> bytes:
+    """Return the XML of the shared texts, without their number, for which fastexcel would allocate memory.
+
+    Raises EditListError if expat cannot parse it.
+    """
+    alone = xml.count(b"<sst") == 1 and b":sst" not in xml and _TEXTS_TAG.search(xml)
+    if alone and has_elements_only(xml) and not _is_encoded(xml):
+        return _TEXTS_TAG.sub(rb"<sst\1>", xml, count=1)
+    return _TextsRewriting().of(xml)
+
+
+class _TextsRewriting:
+    """Writes shared texts in the plain form, while expat parses them."""
+
+    def __init__(self) -> None:
+        self._texts = bytearray(b'<sst xmlns="%b">' % _MAIN)
+        self._path: list[str] = []
+        self._pieces: list[str] = []
+        self._piece: list[str] | None = None
+        self._keeps_blanks = False
+
+    def of(self, xml: bytes) -> bytes:
+        reader = parser()
+        reader.StartElementHandler = self._begin
+        reader.EndElementHandler = self._end
+        reader.CharacterDataHandler = self._read
+        parse(reader, xml)
+        return bytes(self._texts + b"</sst>")
+
+    def _begin(self, name: str, attributes: dict[str, str]) -> None:
+        self._path.append(local(name))
+        if self._path[-1] == "t" and self._path[-2:-1] in (["si"], ["r"]):  # not that of rPh, a phonetic text
+            self._piece, self._keeps_blanks = [], attributes.get("xml:space") == "preserve"
+
+    def _read(self, text: str) -> None:
+        if self._piece is not None:
+            self._piece.append(text)
+
+    def _end(self, name: str) -> None:
+        del name
+        match self._path.pop():
+            case "t" if self._piece is not None:
+                text = "".join(self._piece)
+                self._pieces.append(text if self._keeps_blanks else text.strip())
+                self._piece = None
+            case "si":
+                self._texts += f'<si><t xml:space="preserve">{_escaped(self._pieces)}</t></si>'.encode()
+                self._pieces = []
 
 
 class _Rewriting:
@@ -54,6 +111,7 @@ class _Rewriting:
         self._path: list[str] = []
         self._row = self._column = 0  # the current one, from 1
         self._strays = False  # whether the current cell names another row
+        self._has_cells = False  # whether the sheet has the element for cells
         self._cell: dict[str, str] = {}
         self._formula = False
         self._value: list[str] | None = None
@@ -66,6 +124,8 @@ class _Rewriting:
         reader.EndElementHandler = self._end
         reader.CharacterDataHandler = self._read
         parse(reader, xml)
+        if not self._has_cells:
+            raise unreadable()
         self._head += b"<sheetData>"
         self._head += self._cells
         return bytes(self._head + b"</sheetData><mergeCells>" + self._tail + b"</mergeCells></worksheet>")
@@ -74,6 +134,8 @@ class _Rewriting:
         name = local(name)
         self._path.append(name)
         match name:
+            case "sheetData":
+                self._has_cells = True
             case "row" if self._path[-2:-1] == ["sheetData"]:
                 self._begin_row(attributes)
             case "c" if self._path[-2:-1] == ["row"]:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bulkedit.errors import EditListError
-from tests.edits.books import Page, Styled, book, changed, read_book, values, with_xml
+from tests.edits.books import Change, Page, Styled, book, changed, read_book, values, with_xml
 from tests.edits.lists import A, B
 
 HEAD = ["image_set_id", "PatientID", "PatientName"]
@@ -31,7 +31,7 @@ def strict(xml: bytes) -> bytes:
     return xml
 
 
-FORMS = {
+FORMS: dict[str, Change] = {
     "prefix": prefixed,
     "strict": strict,
     "single quotes": lambda xml: xml.replace(b'"', b"'"),
@@ -100,6 +100,7 @@ def test_a_truth_value_may_be_a_word(text: bytes, *, flag: bool) -> None:
         (b"<t>x</t>", b'<t>x</t><rPh sb="0" eb="1"><t>PHONETIC</t></rPh><phoneticPr fontId="1"/>', "x"),
         (b"<t>x</t>", b"<t>x_x0041_</t>", "xA"),
         (b"<t>x</t>", b"<t><![CDATA[<x>]]></t>", "<x>"),
+        (b"<t>x</t>", b"<t> x </t>", "x"),
     ],
 )
 def test_each_kind_of_shared_text(old: bytes, new: bytes, text: str) -> None:
@@ -136,3 +137,43 @@ def test_a_sheet_is_looked_at_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("bulkedit.edits.excel_cells._PIECE", 200)
     done = read_book(book(Page(cells)))
     assert values(done)[::2] == [f"{number:04}" for number in range(50)]
+
+
+COUNTED = b'uniqueCount="99999999999"'  # for each of them, fastexcel would allocate 24 bytes
+
+
+@pytest.mark.parametrize("form", ["", "prefix", "single quotes", "comments", "UTF-16"])
+def test_the_number_of_shared_texts_is_not_believed(form: str) -> None:
+    def lying(xml: bytes) -> bytes:
+        more = re.sub(rb'uniqueCount="[0-9]+"', COUNTED, xml).replace(
+            b"<si>", b"<!-- --><si>" if form == "comments" else b"<si>"
+        )
+        return FORMS[form](more) if form else more
+
+    assert values(read_book(changed(DATA, {"xl/sharedStrings.xml": lying}))) == ["0042", "Doe^Jane", "cell-type"]
+
+
+def test_shared_texts_in_other_xml_mean_the_same() -> None:
+    texts = {
+        "preserve": b'<t xml:space="preserve"> x </t>',
+        "runs": b'<r><t>x</t></r><r><t xml:space="preserve"> y</t></r>',
+        "phonetic": b'<t>x</t><rPh sb="0" eb="1"><t>PHONETIC</t></rPh>',
+        "blanks": b"<t> x </t>",
+        "empty": b"<t/>",
+        "line": b'<t xml:space="preserve">x&#13;y</t>',
+    }
+    data = book(Page([["image_set_id", "AdditionalPatientHistory"], *([A, name] for name in texts)]))
+
+    def other(xml: bytes) -> bytes:
+        for name, text in texts.items():
+            xml = xml.replace(b"<t>%b</t>" % name.encode(), text)
+        return xml
+
+    plain = changed(data, {"xl/sharedStrings.xml": other})
+    odd = changed(data, {"xl/sharedStrings.xml": lambda xml: prefixed(other(xml))})
+    assert values(read_book(odd)) == values(read_book(plain)) == [" x ", "x y", "x", "x", r"x\ry"]
+
+
+def test_a_part_that_is_no_sheet_is_an_error() -> None:
+    with pytest.raises(EditListError, match="cannot be read"):
+        read_book(changed(DATA, {"xl/worksheets/sheet1.xml": b"<theme/>"}))
