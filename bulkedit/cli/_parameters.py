@@ -22,7 +22,10 @@ from bulkedit.options.where import Where
 
 EMULATOR_PORT: Final = 8104  # 104 is DICOM's port
 ResultFormat = Literal["csv", "parquet", "jsonl"]
-_EDITS = "The edit list: a CSV, CSV.gz, Parquet, JSON lines or Excel file; - is stdin."
+_EDITS = (
+    "The edit list: a CSV, CSV.gz, Parquet, JSON lines or Excel file, a script of the AWS CLI, or HL7 messages; "
+    "- is stdin."
+)
 
 PlanFolder = Annotated[
     Path | None,

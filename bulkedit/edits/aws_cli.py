@@ -71,6 +71,7 @@ _IGNORED_FLAGS: Final = {"debug", "no-paginate", "no-cli-pager", "no-cli-auto-pr
 _VALUED: Final = {*_NAMES, _INPUT, *_NOT_USED, *_IGNORED}
 _ALL_FLAGS: Final = {*_FLAGS, *(f"no-{flag}" for flag in _FLAGS), *_IGNORED_FLAGS}
 _WITHOUT_CALL: Final = {"generate-cli-skeleton", "cli-input-yaml", "cli-auto-prompt", "no-sign-request", "version"}
+_TYPOGRAPHIC: Final = "\u2018\u2019\u201c\u201d\u201e\u2013\u2014\u00a0"
 _ENVIRONMENT: Final = {
     "AWS_REGION": "region",
     "AWS_DEFAULT_REGION": "region",
@@ -186,7 +187,7 @@ class AwsCliScript(Table):
         if options.fault:
             raise options.fault
         if options.words[2:]:
-            raise _LineError("cli-option", "the command has a word that is not an option.", "Put values into quotes.")
+            raise _stray(options.words[2:])
         self._note_not_used(options, before)
         return self._cells(options, command.line)
 
@@ -287,17 +288,37 @@ def _check_is_aws(words: Sequence[Word]) -> None:
         raise _LineError("not-an-update", "the line is a command other than aws.")
     if expands := next((word.expands for word in words if word.expands), None):
         raise _LineError("shell-syntax", f"the command has {expands}.")
+    if any(mark in word.bare for mark in _TYPOGRAPHIC for word in words):
+        raise _LineError(
+            "shell-syntax",
+            "the command has typographic quotation marks or dashes, or blanks that do not break.",
+            "A text program has replaced what the shell needs; write ', \" and -- again.",
+        )
 
 
 def _check_alone(command: Command) -> None:
     """Raise _LineError for a command that depends on another one."""
     joints = {command.before, command.after}
     if command.reads or joints & {"|", "|&"}:
-        raise _LineError("shell-syntax", "the command is joined to another one, or reads its input from a file.")
-    if command.before in {"&&", "||"}:
-        raise _LineError("shell-syntax", "the command is run only if another one succeeds or fails.")
-    if command.after == "&":
-        raise _LineError("shell-syntax", "the command is run in the background, so its place in the order is open.")
+        what = "is joined to another one, or reads its input from a file"
+    elif command.before in {"&&", "||"}:
+        what = "is run only if another one succeeds or fails"
+    elif command.after == "&":
+        what = "is run in the background, so its place in the order is open"
+    else:
+        return
+    raise _LineError("shell-syntax", f"the command {what}.", "Write each command on a line of its own.")
+
+
+def _stray(words: Sequence[str]) -> _LineError:
+    """Return the error for words that are not options of update-image-set-metadata."""
+    if any(not word.strip() for word in words):
+        return _LineError(
+            "shell-syntax",
+            "a backslash has a blank behind it.",
+            "The backslash must be the last character of its line.",
+        )
+    return _LineError("cli-option", "the command has a word that is not an option.", "Put values into quotes.")
 
 
 def _another(words: Sequence[str]) -> _LineError:

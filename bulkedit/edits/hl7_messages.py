@@ -25,7 +25,7 @@ from bulkedit.errors import EditListError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_HEADER: Final = ("edit_id", "patient_id", "attribute", "value")
+_HEADER: Final = ("edit_id", "order", "patient_id", "attribute", "value")
 _AT_ONCE: Final = 20_000  # lines
 _UPDATES: Final = {"A08", "A31"}
 _MERGES: Final = {"A18", "A30", "A34", "A36", "A40", "A46", "A47"}  # old identifier in MRG-1, new one in PID-3
@@ -63,6 +63,7 @@ class Hl7Messages(Table):
         self._authority = assigning_authority
         self._rows: list[tuple[int | str | None, ...]] = []
         self._frames: list[pl.DataFrame] = []
+        self._time = ""  # of the last message that has one
         self._left_out: Counter[str] = Counter()  # texts of notices
         self._fields: Counter[tuple[str, int]] = Counter()  # segment and number
         for message in messages(stream):
@@ -88,10 +89,11 @@ class Hl7Messages(Table):
     def _take(self, raw: RawMessage) -> None:
         try:
             message = _Message(raw)
+            self._note_time(message)
             lines = self._lines_of(message)
         except _MessageError as error:
             self.problems.append(one(raw.number, error.code, str(error), error.column, hint=error.hint))
-            lines = [(None, None, None, None)]
+            lines = [(None,) * len(_HEADER)]
         else:
             self._left_out.update(message.left_out)
             self._fields.update(message.fields_left_out())
@@ -110,8 +112,16 @@ class Hl7Messages(Table):
         values |= message.demographics()
         if not values:
             raise _MessageError("no-edit", f"the message in line {message.line:,} changes nothing that is kept here.")
-        key = message.control_id
-        return [(key, selected.value, attribute, value or None) for attribute, value in values.items()]
+        # messages are events one after another, so the later one wins
+        common = (message.control_id, str(message.number), selected.value)
+        return [(*common, attribute, value or None) for attribute, value in values.items()]
+
+    def _note_time(self, message: _Message) -> None:
+        """Notice a message that was made before the one in front of it."""
+        time = message.time()
+        if time and self._time and time < self._time:
+            message.left_out.add(_NOT_IN_ORDER)
+        self._time = time or self._time
 
     def _identifier(self, field: list[fields.Repetition], clean: Any, like: fields.Identifier | None) -> Any:  # noqa: ANN401
         return fields.chosen(field, clean, self._authority, like)
@@ -131,7 +141,11 @@ _OTHER_SEGMENTS: Final = "Segments other than PID and MRG are left out."
 _OTHER_NAMES: Final = "Names of other types, such as aliases, are left out; the legal name is used."
 _TIME_OF_BIRTH: Final = "The time of birth in PID-7 is left out; the date is used."
 _NOT_PRODUCTION: Final = "MSH-11 says that messages are for tests or training."
+_NOT_IN_ORDER: Final = (
+    "Messages are not in the order of their times (MSH-7); they are applied in the order of the file."
+)
 _NOTICES: Final[dict[str, str | None]] = {
+    _NOT_IN_ORDER: "Sort the file, if the later message has to win.",
     _NOT_PRODUCTION: "Make sure that they are of this data store.",
     _OTHER_SEGMENTS: None,
     _OTHER_NAMES: None,
@@ -153,7 +167,7 @@ class _Message:
     """A message whose fields can be read. Raises _MessageError."""
 
     def __init__(self, raw: RawMessage) -> None:
-        self.line = raw.line
+        self.number, self.line = raw.number, raw.line
         self.left_out: set[str] = {_OTHER_SEGMENTS} if raw.others else set()  # texts of notices
         if raw.broken is not None:
             raise self._error("hl7-form", f"line {raw.broken:,} is not a segment.", _SEGMENTS)
@@ -214,6 +228,11 @@ class _Message:
         if self._header(11, 1) in {"T", "D"}:
             self.left_out.add(_NOT_PRODUCTION)
         return event
+
+    def time(self) -> str:
+        """Return the time of the message (MSH-7) as digits that can be compared; empty if it has none."""
+        found = re.match("[0-9]{8,14}", self._header(7))
+        return found[0].ljust(14, "0") if found else ""
 
     def read(self, segment: str, number: int, column: str, reading: Any) -> Any:  # noqa: ANN401 - what it returns
         """Return what a function makes of a field: its repetitions, and a function that resolves escapes."""

@@ -69,9 +69,16 @@ def test_a_merge_gives_the_old_patient_the_new_identifier_and_its_demographics(e
 
 def test_messages_are_applied_in_the_order_of_the_file() -> None:
     found = done(msh("A40"), "PID|1||B", "MRG|A", msh("A08", key="M2"), "PID|1||B||C^D")
-    assert edits(found, "row", "edit_id", "key", "attribute", "value") == [
-        (1, "M1", "A", "PatientID", '"B"'),
-        (2, "M2", "B", "PatientName", '"C^D"'),
+    assert edits(found, "row", "order", "edit_id", "key", "attribute", "value") == [
+        (1, 1, "M1", "A", "PatientID", '"B"'),
+        (2, 2, "M2", "B", "PatientName", '"C^D"'),
+    ]
+
+
+def test_messages_that_are_not_in_the_order_of_their_times_are_noticed() -> None:
+    found = done(msh(), PID, msh().replace("20260101", "202512312359+0100"), PID, msh().replace("20260101", ""), PID)
+    assert found.notices.select("text", "rows").rows() == [
+        ("Messages are not in the order of their times (MSH-7); they are applied in the order of the file.", 1)
     ]
 
 
