@@ -14,7 +14,7 @@ from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import STORED_VALUE, Action, in_order
 from bulkedit.options.listing import Contradictions, StudyWide
 from bulkedit.plans import conflicts as checks
-from bulkedit.plans import merge, via_copy
+from bulkedit.plans import merge, rename_problems, renames, via_copy
 from bulkedit.plans import study_wide as studies
 from bulkedit.plans.batches import by_image_set, numbers
 from bulkedit.plans.documents import documents, in_order_of
@@ -71,14 +71,15 @@ def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | 
     given = known
     chosen = via_copy.originals(edits, known if settings.via_copy else None)
     known = via_copy.as_copies(known, chosen)
-    found = list(concurrently(lambda batch: checks.problems(batch, settings.contradictions), by_image_set(edits)))
+    whole_rows = settings.whole_rows or not settings.merge
+    found = list(concurrently(lambda batch: _problems(batch, settings), by_image_set(edits)))
     found.append(via_copy.restrictions(edits, chosen))
     found.append(studies.restrictions(edits, known, settings.rules))
     once = pl.concat(found).unique(["row", "code"], keep="first", maintain_order=True)
     problems = once.sort("row", maintain_order=True)
-    good = _without(edits, problems)
-    whole_rows = settings.whole_rows or not settings.merge
+    good = renames.last(_without(edits, problems), whole_rows=whole_rows)
     numbered = good.with_row_index("edit").with_columns(unit=pl.col("row") if whole_rows else _units())
+    numbered = numbered if whole_rows else renames.as_units(numbered)
     shared = studies.shared(
         numbered,
         known,
@@ -99,6 +100,18 @@ def make(edits: pl.DataFrame, settings: PlanningSettings, known: pl.DataFrame | 
         return plan
     calls, chained = via_copy.chained(plan.calls, plan.edits, chosen, settings.via_copy)
     return Plan(calls, chained, problems)
+
+
+def _problems(edits: pl.DataFrame, settings: PlanningSettings) -> pl.DataFrame:
+    """Rows that contradict other rows: schema `SET_ASIDE`."""
+    in_doubt = settings.contradictions is Contradictions.FAIL
+    whole_rows = settings.whole_rows or not settings.merge
+    return pl.concat(
+        [
+            checks.problems(edits, settings.contradictions),
+            rename_problems.problems(edits, whole_rows=whole_rows, in_doubt=in_doubt),
+        ]
+    )
 
 
 def _units() -> pl.Expr:

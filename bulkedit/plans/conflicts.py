@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,15 +14,13 @@ from bulkedit.plans.merge import ATTRIBUTE, WHOLE, none_named_twice, same_attrib
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_RENAMED: Final = ("SeriesInstanceUID", "SOPInstanceUID")
-
 
 def problems(edits: pl.DataFrame, contradictions: Contradictions) -> pl.DataFrame:
     """Rows that contradict others or come too late: schema `SET_ASIDE`, one line per row and code.
 
     ``edits``: schema `EDITS` and image_set_id String, in the order of `bulkedit.edits.edit.in_order`.
     """
-    found = [_after_removal(edits), _cyclic_renames(edits)]
+    found = [_after_removal(edits)]
     if contradictions is Contradictions.FAIL:
         found += [_contradictions(edits), _versions_twice(edits)]
     return pl.concat(found).sort("row", maintain_order=True)
@@ -147,45 +145,6 @@ def no_such_place(edits: pl.DataFrame) -> pl.DataFrame:
         )
         for kind, article in (("series", "a"), ("instance", "an"))
     ).unique("row", keep="first", maintain_order=True)
-
-
-def _cyclic_renames(edits: pl.DataFrame) -> pl.DataFrame:
-    """Rows that swap the UIDs of series or instances of one image set.
-
-    The first of them would give two series or instances the same UID.
-    """
-    name = pl.col("attribute")
-    renames = edits.filter(name.is_in(list(_RENAMED)) & (pl.col("action") == Action.SET)).with_columns(
-        old=pl.when(name == "SeriesInstanceUID").then("series_uid").otherwise("instance_uid"),
-        new=pl.col("value").str.strip_chars('"'),
-    )
-    circles: dict[int, set[int]] = {}  # row -> the rows of its circles
-    for _, same in renames.filter(pl.col("old") != pl.col("new")).group_by(["image_set_id", "attribute"]):
-        new = dict(same.select("old", "new").iter_rows())
-        row_of = dict(same.select("old", "row").iter_rows())
-        for row, old in same.select("row", "old").iter_rows():
-            if circle := _circle(old, new):
-                circles.setdefault(row, set()).update(row_of[uid] for uid in circle)
-    alone = [row for row, rows in circles.items() if rows == {row}]
-    return rows_set_aside(
-        renames.filter(pl.col("row").is_in(list(circles))),
-        "cyclic-rename",
-        pl.when(pl.col("row").is_in(alone))
-        .then(pl.format("exchanges {} between series or instances, in its own cells.", "attribute"))
-        .otherwise(pl.format("gives {} a UID that another row of the list changes, in a circle.", "attribute")),
-        "Edits are applied one after another, and two series or instances cannot share a UID in between.",
-        "Use a new UID that is not in use.",
-        column="value",
-    )
-
-
-def _circle(old: str, new: dict[str, str]) -> list[str]:
-    """Return the UIDs of the circle of renames that begins with a UID; empty if it does not lead back."""
-    at, seen = new[old], {old: None}
-    while at in new and at not in seen:
-        seen[at] = None
-        at = new[at]
-    return list(seen) if at == old else []
 
 
 def _removed_before(action: Action, place: Sequence[str]) -> pl.Expr:

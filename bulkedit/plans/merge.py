@@ -4,8 +4,8 @@ The edits of one image set, in the order of `bulkedit.edits.edit.in_order`, are 
 
 *   a row that names a version;
 *   a revert;
-*   a change of UID, after which the paths of later edits differ. Changes of UID at the end of the list of an image set,
-    instances before series before study, do not change each other's paths, so they are not barriers to each other;
+*   an edit that names a series or instance by a UID that the segment gives it, and an edit that gives a UID which the
+    segment names (`bulkedit.plans.renames.waiting`). The barrier is before the row of the edit if possible;
 *   the removal of an instance or series in which another edit removes an attribute by value.
 
 Inside a segment, edits of different attributes commute. Edits of one attribute are a *chain*. In a chain, a later edit
@@ -18,8 +18,9 @@ new *block*:
     mode. If the two alternate, each is sent once, the last edit last.
 
 The *stages* of a segment are the shortest sequence of forced and unforced calls in which every chain finds its blocks
-in order (a shortest common supersequence). A stage is one call, or several if its documents exceed the payload limit
-(`bulkedit.plans.packing`).
+in order (a shortest common supersequence). A change of UID is in the last stage that has an edit inside its series or
+instance, which a forced letter at the end of their chains allows. A stage is one call, or several if its documents
+exceed the payload limit (`bulkedit.plans.packing`).
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.dicom.dictionary import FORCED_UIDS
 from bulkedit.edits.edit import STORED_VALUE, Action
 from bulkedit.plans.batches import numbers
+from bulkedit.plans.renames import of_uid, renames, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -52,12 +53,13 @@ def stages(edits: pl.DataFrame) -> pl.DataFrame:
     Adds segment UInt32, stage UInt32 (calls of an image set are sent by segment, then stage) and sent Boolean (False
     for a superseded edit). The rows are returned in any order.
     """
-    hard_ones = _hard(edits)
+    later = waiting(edits)
+    hard_ones = _hard(edits, later)
     if not hard_ones.height:
         return _at_once(edits)
     easy = edits.join(hard_ones, on="image_set_id", how="anti")
     hard = edits.join(hard_ones, on="image_set_id", how="semi")
-    return pl.concat([_at_once(easy), _staged(hard)], how="diagonal")
+    return pl.concat([_at_once(easy), _staged(hard, later)], how="diagonal")
 
 
 def _at_once(edits: pl.DataFrame) -> pl.DataFrame:
@@ -104,25 +106,30 @@ def is_explicit() -> pl.Expr:
     return (pl.col("action") == Action.REMOVE) & (pl.col("value") != STORED_VALUE)
 
 
-def _hard(edits: pl.DataFrame) -> pl.DataFrame:
+def _hard(edits: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
     """Return image sets (image_set_id String) whose edits may need more than one stage."""
     hard = (
         pl.col("version").is_not_null()
         | (pl.col("action") == Action.REVERT)
         | pl.col("action").is_in(WHOLE)
         | is_explicit()
-        | pl.col("attribute").is_in(list(FORCED_UIDS))
-        | (pl.col("unit") == pl.col("unit").shift())
+        | ((pl.col("unit") == pl.col("unit").shift()) & ~_repeats_uid())
     ).fill_null(value=False)
     some = edits.filter(hard).select("image_set_id")
     forced = edits.filter("force").select("image_set_id")
     mixed = forced.join(edits.filter(~pl.col("force")), on="image_set_id", how="semi")
-    return pl.concat([some, mixed]).unique()
+    waits = edits.join(later, on="edit", how="semi").select("image_set_id")
+    return pl.concat([some, mixed, waits]).unique()
 
 
-def _staged(edits: pl.DataFrame) -> pl.DataFrame:
+def _repeats_uid() -> pl.Expr:
+    """Whether an edit is of the same UID as the one before it; such edits are one unit, and share no attribute."""
+    return of_uid() & pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in ATTRIBUTE)
+
+
+def _staged(edits: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
     ordered = edits.sort("image_set_id", "edit")
-    parted = _with_removed(_segments(ordered))
+    parted = _with_removed(_segments(ordered, later))
     blocks = _blocks(parted.filter(~pl.col("removed")).drop("removed"))
     several_blocks = (pl.col("block") > 0).any().over(_SEGMENT)
     # one block in every chain: unforced first, then forced if there are both
@@ -151,7 +158,7 @@ def _with_their_removal(removed: pl.DataFrame, staged: pl.DataFrame) -> pl.DataF
     )
 
 
-def _segments(edits: pl.DataFrame) -> pl.DataFrame:
+def _segments(edits: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
     """Number the segments between barriers: adds segment UInt32."""
     unit = ["image_set_id", "unit"]
     inside_series = ["image_set_id", "series_uid"]
@@ -164,42 +171,41 @@ def _segments(edits: pl.DataFrame) -> pl.DataFrame:
         # a unit of several edits that shares an attribute with another unit stays whole in a segment of its own
         | ((pl.len().over(unit) > 1) & (pl.col("unit").n_unique().over(ATTRIBUTE) > 1))
     )
-    renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
-    edits = edits.join(_last_renames(edits), on="edit", how="left", maintain_order="left")
-    renames &= pl.col("last_rename").is_null()
     begins = (pl.col("unit") != pl.col("unit").shift().over("image_set_id")).fill_null(value=True)
     # in two steps, because a window inside a window would contain the rows of the outer one only
-    flagged = edits.with_columns(alone=alone, ends=alone | renames, begins=begins)
-    flagged = flagged.with_columns(pl.col("alone", "ends").any().over(unit))
-    after_barrier = pl.col("ends").shift().over("image_set_id").fill_null(value=False)
-    barrier = pl.col("begins") & (pl.col("alone") | after_barrier)
-    return flagged.with_columns(segment=barrier.cum_sum().over("image_set_id").cast(pl.UInt32)).drop(
-        "alone", "ends", "begins", "last_rename"
-    )
+    flagged = edits.with_columns(alone=alone, begins=begins)
+    flagged = flagged.with_columns(pl.col("alone").any().over(unit))
+    after_barrier = pl.col("alone").shift().over("image_set_id").fill_null(value=False)
+    barrier = (pl.col("begins") & (pl.col("alone") | after_barrier)).alias("barrier")
+    flagged = flagged.with_columns(barrier).with_columns(_segment())
+    if cuts := _cuts(flagged, later):
+        flagged = flagged.with_columns(pl.col("barrier") | pl.col("edit").is_in(cuts)).with_columns(_segment())
+    return flagged.drop("alone", "begins", "barrier")
 
 
-def _last_renames(edits: pl.DataFrame) -> pl.DataFrame:
-    """Return changes of UID that are not barriers to each other: edit UInt32, last_rename Boolean (true).
+def _segment() -> pl.Expr:
+    return pl.col("barrier").cum_sum().over("image_set_id").cast(pl.UInt32).alias("segment")
 
-    They are the last edits of their image set, from instances to series to study. None changes to a UID that another
-    changes from. No attribute of the image set is named twice, so every edit before them is in an earlier stage.
+
+def _cuts(edits: pl.DataFrame, later: pl.DataFrame) -> list[int]:
+    """Return the fewest edits before which a segment must end, so that no edit is in one with the edit it waits for.
+
+    As late as possible, but not inside a row if it can be before it. ``edits``: with segment; ``later``: of `waiting`.
     """
-    each = ["image_set_id"]
-    renames = pl.col("attribute").is_in(list(FORCED_UIDS)).fill_null(value=False)
-    last = (~renames).cum_sum(reverse=True).over(each) == 0
-    tail = edits.filter(last).select(
-        *each, "edit", "value", depth=pl.col("level").to_physical(), old=pl.coalesce("instance_uid", "series_uid")
-    )
-    if not tail.height:
-        return tail.select("edit", last_rename=pl.lit(value=True))
-    rising = tail.filter((pl.col("depth") > pl.col("depth").shift()).over(each)).select(each)
-    chained = tail.join(
-        tail.select(*each, value=pl.lit('"') + pl.col("old") + pl.lit('"')), on=[*each, "value"], how="semi"
-    ).select(each)
-    twice = edits.filter(pl.struct(ATTRIBUTE).is_duplicated()).select(each)
-    versioned = edits.filter(pl.col("version").is_not_null()).select(each)
-    unfit = pl.concat([rising, chained, twice, versioned]).unique()
-    return tail.join(unfit, on=each, how="anti").select("edit", last_rename=pl.lit(value=True))
+    place = edits.select("edit", "unit", "segment", row_begins=pl.col("edit").min().over("image_set_id", "row"))
+    pairs = later.join(place, on="edit").join(place, left_on="after", right_on="edit", suffix="_after")
+    pairs = pairs.join(edits.select("edit", "image_set_id"), on="edit")
+    same = (pl.col("segment") == pl.col("segment_after")) & (pl.col("unit") != pl.col("unit_after"))
+    pairs = pairs.filter(same).sort("image_set_id", "edit")
+    found: list[int] = []
+    at = None
+    for image_set_id, edit, after, row_begins in pairs.select(
+        "image_set_id", "edit", "after", "row_begins"
+    ).iter_rows():
+        if at is None or at[0] != image_set_id or at[1] <= after:
+            at = image_set_id, row_begins if row_begins > after else edit
+            found.append(at[1])
+    return found
 
 
 def _with_removed(edits: pl.DataFrame) -> pl.DataFrame:
@@ -234,29 +240,51 @@ def _interleaved(edits: pl.DataFrame) -> pl.DataFrame:
     """Add stage UInt32 for segments with chains of several blocks, one at a time; they are rare."""
     if not edits.height:
         return edits.with_columns(stage=pl.lit(0, pl.UInt32))
-    parts = []
-    for _, segment in edits.group_by(_SEGMENT, maintain_order=True):
-        # each block sends one edit; its force is a letter of the chain's word. `again`: equal to the block before it
-        sent = segment.filter("sent").sort("block")
-        again = (pl.struct("action", "value") == pl.struct("action", "value").shift()) & ~is_explicit()
-        chains = sent.group_by(_CHAIN, maintain_order=True).agg(letters="force", again=again.fill_null(value=False))
-        kinds = sorted({(tuple(letters), tuple(same)) for letters, same in chains.select("letters", "again").rows()})
-        orders, over = _shortest(kinds)
-        places = {
-            kind: dict(zip(order, embedding(_word(kind, order), over), strict=True))
-            for kind, order in zip(kinds, orders, strict=True)
-        }
-        staged = segment.join(chains, on=_CHAIN, how="left", nulls_equal=True, maintain_order="left")
-        stage = [
-            places[tuple(letters), tuple(same)][block]
-            for letters, same, block in staged.select("letters", "again", "block").iter_rows()
-        ]
-        parts.append(staged.drop("letters", "again").with_columns(stage=pl.Series(stage, dtype=pl.UInt32)))
-    return pl.concat(parts)
+    return pl.concat(_by_kind(segment) for _, segment in edits.group_by(_SEGMENT, maintain_order=True))
+
+
+def _by_kind(segment: pl.DataFrame) -> pl.DataFrame:
+    """Add stage UInt32 to the edits of one segment."""
+    # each block sends one edit; its force is a letter of the chain's word. `again`: equal to the block before it
+    sent = segment.filter("sent").sort("block")
+    again = (pl.struct("action", "value") == pl.struct("action", "value").shift()) & ~is_explicit()
+    chains = sent.group_by(_CHAIN, maintain_order=True).agg(letters="force", again=again.fill_null(value=False))
+    renamed = renames(sent.group_by(_CHAIN, maintain_order=True).last().filter("force"))
+    chains = _with_closed(chains, renamed)
+    kinds = sorted({(tuple(word), tuple(same), closed) for *_, word, same, closed in chains.rows()})
+    orders, over = _shortest(kinds)
+    found = {kind: embedding(_word(kind, order), over) for kind, order in zip(kinds, orders, strict=True)}
+    places = {kind: dict(zip(order, found[kind], strict=False)) for kind, order in zip(kinds, orders, strict=True)}
+    staged = segment.join(chains, on=_CHAIN, how="left", nulls_equal=True, maintain_order="left")
+    kind_of = [(tuple(word), tuple(same), closed) for word, same, closed in staged.select(_KIND).iter_rows()]
+    stage = [places[kind][block] for kind, block in zip(kind_of, staged.get_column("block"), strict=True)]
+    ends = [found[kind][-1] for kind in kind_of]
+    staged = staged.with_columns(stage=pl.Series(stage, dtype=pl.UInt32), end=pl.Series(ends, dtype=pl.UInt32))
+    last_block = pl.col("block") == pl.col("letters").list.len() - 1
+    for attribute, place in _INSIDE.items():
+        of_uid = pl.col("edit").is_in(renamed.filter(attribute=attribute).get_column("edit").implode())
+        follows = (pl.col("attribute") == attribute) & of_uid.any().over(_CHAIN) & last_block
+        staged = staged.with_columns(stage=pl.when(follows).then(pl.col("end").max().over(place)).otherwise("stage"))
+    return staged.drop(*_KIND, "end")
+
+
+_KIND: Final = ["letters", "again", "closed"]
+_INSIDE: Final = {"SOPInstanceUID": ["series_uid", "instance_uid"], "SeriesInstanceUID": ["series_uid"]}
+
+
+def _with_closed(chains: pl.DataFrame, renamed: pl.DataFrame) -> pl.DataFrame:
+    """Add closed Boolean: the chain is inside a series or instance whose UID the segment changes."""
+    closed = pl.lit(value=False)
+    for attribute, place in _INSIDE.items():
+        flags = renamed.filter(attribute=attribute).select(*place, pl.lit(value=True).alias(attribute))
+        chains = chains.join(flags.unique(), on=place, how="left", maintain_order="left")
+        closed |= pl.col(attribute).fill_null(value=False)
+    return chains.with_columns(closed=closed).drop(*_INSIDE)
 
 
 Word = tuple[bool, ...]
-Kind = tuple[Word, tuple[bool, ...]]  # the letters of a chain's blocks, and whether each equals the block before it
+# the letters of a chain's blocks, whether each equals the block before it, and whether a forced stage must follow
+Kind = tuple[Word, tuple[bool, ...], bool]
 
 
 def _shortest(kinds: list[Kind]) -> tuple[tuple[tuple[int, ...], ...], Word]:
@@ -282,7 +310,8 @@ def _orders(kind: Kind) -> list[tuple[int, ...]]:
 
 
 def _word(kind: Kind, order: tuple[int, ...]) -> Word:
-    return tuple(kind[0][block] for block in order)
+    word = tuple(kind[0][block] for block in order)
+    return (*word, True) if kind[2] and not word[-1] else word
 
 
 def supersequence(words: Collection[Word]) -> Word:

@@ -83,7 +83,7 @@ class Reference:
             return False
         if edit["action"] == "set":
             place[name] = json.loads(edit["value"])
-            return True
+            return not self.renames_keys or _count(renamed(copy.deepcopy(document))) == _count(document)
         if name not in place or self._other_value(place[name], edit["value"]):
             return False
         del place[name]
@@ -99,6 +99,11 @@ def _place(document: dict[str, Any], edit: dict[str, Any]) -> dict[str, Any] | N
                 return None
     found: dict[str, Any] = node["DICOM"]
     return found
+
+
+def _count(document: dict[str, Any]) -> int:
+    """The series and instances: a UID in use cannot be given to another."""
+    return sum(1 + len(series["Instances"]) for series in document["Study"]["Series"].values())
 
 
 def renamed(document: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from bulkedit.options.listing import Contradictions
+from bulkedit.plans import rename_problems
 from bulkedit.plans.conflicts import problems
 from tests.edits.lists import INSTANCE, SERIES, A, Row, read_rows
 
@@ -19,7 +20,8 @@ def texts(*rows: Row) -> list[tuple[int, str]]:
     done = read_rows(*rows)
     assert done.set_aside.is_empty()
     edits = done.edits.with_columns(image_set_id="key")
-    return problems(edits, Contradictions.FAIL).select("row", "problem").rows()
+    found = [problems(edits, Contradictions.FAIL), rename_problems.problems(edits, whole_rows=True, in_doubt=True)]
+    return pl.concat(found).select("row", "problem").rows()
 
 
 def call(force: bool = False, **blobs: Any) -> Row:
