@@ -15,6 +15,7 @@ from bulkedit.cli.app import load_command
 from bulkedit.runs import ledger
 from bulkedit.runs.copy_transitions import COPIES, DELETIONS
 from bulkedit.runs.transitions import CALLS
+from tests.edits import cell_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,6 +75,11 @@ def _ledger() -> str:
     return "\n".join(parts).strip()
 
 
+def _cells() -> str:
+    """What each kind of cell means, by kind of attribute."""
+    return cell_kinds.table()
+
+
 SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/commands.md", "commands"): _commands,
     ("docs/architecture.md", "picture of calls"): CALLS.picture,
@@ -83,6 +89,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/architecture.md", "picture of deletions"): DELETIONS.picture,
     ("docs/architecture.md", "deletions"): DELETIONS.lines,
     ("docs/ledger.md", "ledger"): _ledger,
+    ("docs/edit-lists.md", "cells"): _cells,
 }
 
 

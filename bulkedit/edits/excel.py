@@ -21,6 +21,7 @@ from bulkedit.edits.excel_shown import FAULTS, Takes, shown, taken_by
 from bulkedit.edits.excel_xml import unreadable
 from bulkedit.edits.notices import noticed, of_file
 from bulkedit.edits.table import CELL_FAULTS, Table
+from bulkedit.edits.typed_cells import TYPES, CellType
 from bulkedit.errors import EditListError, UsageError
 
 if TYPE_CHECKING:
@@ -155,13 +156,27 @@ class Excel(Table):
         cells = cells.filter(pl.col("row").is_between(self._first, self._first + self._rows.height - 1))
         places = cells["row"].cast(pl.Int64) - self._first
         column = self._rows[f"c{position}"]
-        cells = cells.with_columns(text=column.gather(places), takes=self._taken(position, places, layout))
+        stored = column.gather(places)
+        cells = cells.with_columns(text=stored, stored=stored, takes=self._taken(position, places, layout))
         done = shown(cells, self._book.formats, starts_in_1904=self._book.starts_in_1904)
         never_computed = pl.col("formula") & pl.lit(self._book.recomputed) & (pl.col("text") == "0")
         done = done.with_columns(fault=pl.when(never_computed).then(pl.lit("formula")).otherwise("fault"))
-        changed = column.scatter(done["row"].cast(pl.Int64) - self._first, done["text"])
-        self._rows = self._rows.with_columns(changed)
+        places = done["row"].cast(pl.Int64) - self._first
+        types = pl.repeat(None, self._rows.height, dtype=TYPES, eager=True)
+        changed = {
+            f"c{position}": column.scatter(places, done["text"]),
+            f"k{position}": types.scatter(places, done.select(self._type()).to_series()),
+        }
+        self._rows = self._rows.with_columns(**changed)
         return _as_faults(done.filter(pl.col("fault").is_not_null()))
+
+    def _type(self) -> pl.Expr:
+        """Return the type (`TYPES`) of a number that is shown as it is stored, so without leading zeros; else null."""
+        padded = [i for i, form in enumerate(self._book.formats) if form.digits and sum(form.digits.zeros) > 1]
+        number = pl.when(pl.col("fault").is_null(), pl.col("kind") == "n", ~pl.col("style").is_in(padded)).then("text")
+        number = pl.when(pl.col("text") == pl.col("stored").str.strip_chars()).then(number)
+        whole = pl.when(number.str.contains("^-?[0-9]+$")).then(pl.lit(str(CellType.INTEGER)))
+        return whole.when(number.is_not_null()).then(pl.lit(str(CellType.FLOAT))).cast(TYPES)
 
     def _taken(self, position: int, places: pl.Series, layout: Layout) -> pl.Series:
         """Return what each cell of a column takes; in the tidy form the value of a row is of its attribute."""
@@ -192,7 +207,7 @@ class Excel(Table):
             kept = batch.filter(self._is_kept()) if self._hidden_rows == "skip" else batch
             if kept.is_empty():
                 continue
-            size_of(kept.drop("row"), kept["row"].item)
+            size_of(kept.select(pl.col(pl.String)), kept["row"].item)
             yield kept
 
 

@@ -66,7 +66,7 @@ _OF_VR: Final = {
 }
 _OF_COLUMN: Final = {
     **dict.fromkeys(("version", "latest_version_id", "order"), Takes.NUMBER),
-    **dict.fromkeys(("force", "include_study_image_sets"), Takes.FLAG),
+    **dict.fromkeys(("force", "unchecked", "include_study_image_sets"), Takes.FLAG),
 }
 _SPOKEN_FOR: Final = frozenset({CellKind.DURATION, CellKind.PERCENT})  # faults wherever they are
 

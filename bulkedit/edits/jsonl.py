@@ -14,10 +14,11 @@ from bulkedit.edits.edit import json_text
 from bulkedit.edits.problems import one
 from bulkedit.edits.strict_json import check_text, strict_json
 from bulkedit.edits.table import Table
+from bulkedit.edits.typed_cells import TYPES, CellType
 from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from bulkedit._json import JsonObject
 
@@ -26,17 +27,20 @@ LONGEST: Final = LONGEST_ROW
 _HINT: Final = 'Write one JSON object per line, such as {"image_set_id":"…","attribute":"…","value":"…"}.'
 
 _KEY: Final = "key "  # prefix of columns that are keys of the file, because a key may be `row`
+_TYPE: Final = "type "  # prefix of columns of the types of their values
+
+
+_TYPES: Final = {bool: str(CellType.BOOLEAN), int: str(CellType.INTEGER), float: str(CellType.FLOAT)}
 
 
 class JsonLines(Table):
     """A JSON lines file. A line that is not an object of plain values is a problem, and an all-null row."""
 
-    def __init__(self, stream: IO[bytes], flags: Collection[str]) -> None:
-        """``flags``: the keys whose values may be true and false."""
+    def __init__(self, stream: IO[bytes]) -> None:
         super().__init__()
-        self._flags = flags
         self._keys: dict[str, None] = {}
         self._lines = self._bytes = 0
+        self._types: dict[str, dict[int, str]] = {}  # key -> line -> type (`TYPES`), of lines without a frame
         self._empty = 0  # cells that are empty because other lines of the frame have the key
         # all lines are read before the first batch, because any line may have a new key
         self._frames = [frame for number, lines in numbered_lines(stream) for frame in self._framed(number, lines)]
@@ -57,9 +61,12 @@ class JsonLines(Table):
             frame = self._frames.pop(0)
             missing = [pl.lit(None, pl.String).alias(_KEY + key) for key in names if _KEY + key not in frame.columns]
             whole = {name: pl.col(_KEY + key) for key, name in names.items()}
+            whole |= {
+                f"k{name[1:]}": pl.col(_TYPE + key) for key, name in names.items() if _TYPE + key in frame.columns
+            }
             for piece in frame.iter_slices(max(1, CELLS_AT_ONCE // max(1, len(names)))):
                 batch = piece.with_columns(missing).select("row", **whole)
-                size_of(batch.drop("row"), batch["row"].item)
+                size_of(batch.select(pl.col(pl.String)), batch["row"].item)
                 yield batch
 
     def _framed(self, first: int, lines: list[str]) -> Iterator[pl.DataFrame]:
@@ -93,7 +100,12 @@ class JsonLines(Table):
                 hint='Write one attribute per line: {"image_set_id":"…","attribute":"…","value":"…"}.',
             )
         texts = {_KEY + key: pl.Series([row.get(key) for row in rows], dtype=pl.String) for key in keys}
-        return pl.DataFrame({"row": pl.Series(numbers, dtype=pl.UInt32)} | texts)
+        types = {
+            _TYPE + key: pl.Series([found.pop(number, None) for number in numbers], dtype=pl.String).cast(TYPES)
+            for key, found in self._types.items()
+            if key in keys and found
+        }
+        return pl.DataFrame({"row": pl.Series(numbers, dtype=pl.UInt32)} | texts | types)
 
     def _texts(self, number: int, line: str) -> dict[str, str | None]:
         try:
@@ -111,11 +123,10 @@ class JsonLines(Table):
         for key, value in found.items():
             if value is None or isinstance(value, str):
                 texts[key] = value
-            elif isinstance(value, bool) and key not in self._flags:
-                self.problems.append(one(number, "not-text", "the line has true or false instead of text."))
-                return {}
             else:
                 texts[key] = json_text(value)
+                if (type_ := _TYPES.get(type(value))) is not None:
+                    self._types.setdefault(key, {})[number] = type_
         return texts
 
 

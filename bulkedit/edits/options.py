@@ -25,6 +25,7 @@ class ReadOptions:
     unchecked: bool = False  # the check of every value is left out
     rules: ServiceRules = RULES["2026"]
     keep_rows: Collection[int] = ()  # rows to include in `EditList.raw`, even without a problem
+    numbers_are_text: bool = False  # whole numbers are identifiers, so that no leading zeros are lost
     sheet: str | None = None  # of a workbook; None: the first visible one
     hidden_rows: Literal["include", "skip"] | None = None  # of a workbook; None: an error if there are any
     # csv, csv.gz, parquet, jsonl, jsonl.gz, xlsx, aws-cli or hl7; None: by the suffix, csv for a stream

@@ -10,6 +10,7 @@ import polars as pl
 from bulkedit.edits.bounds import CELL_GROWTH, FLOOR, MOST_COLUMNS, Growth, size_of, too_many_columns, unpacks_to_more
 from bulkedit.edits.parquet_pages import sizes
 from bulkedit.edits.table import Table
+from bulkedit.edits.typed_cells import TYPES, CellType
 from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BATCH: Final = 250_000  # rows
-_WHOLE: Final = 1e15  # above this, digits of a floating-point number may be lost
+_TYPES: Final = {
+    pl.Boolean: CellType.BOOLEAN,
+    pl.Date: CellType.DATE,
+    pl.Time: CellType.TIME,
+    pl.Datetime: CellType.DATETIME,
+    pl.Duration: CellType.DURATION,
+}
+_MOMENTS: Final = frozenset({CellType.DATE, CellType.TIME, CellType.DATETIME, CellType.DURATION})
 
 
 class Parquet(Table):
@@ -34,13 +42,16 @@ class Parquet(Table):
         if schema is None:
             raise _damaged()
         self.header = schema.names()
-        self.kinds = {i: kind for i, dtype in enumerate(schema.dtypes()) if (kind := _kind(dtype))}
+        self.nested = [i for i, dtype in enumerate(schema.dtypes()) if _has_no_text(dtype)]
+        self._types = {i: type_ for i, dtype in enumerate(schema.dtypes()) if (type_ := _type_of(dtype))}
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield the records in order, as text; columns of dates and nested values are null."""
+        """Yield the records in order, as text; columns of nested values are null."""
         names = [f"c{i}" for i in range(len(self.header))]
-        cells = [_plain(pl.nth(i), self.kinds.get(i)).alias(name) for i, name in enumerate(names)]
-        texts = [_text(pl.col(name), self.kinds.get(i)).alias(name) for i, name in enumerate(names)]
+        nothing = pl.lit(None, pl.String)
+        cells = [(nothing if i in self.nested else pl.nth(i)).alias(name) for i, name in enumerate(names)]
+        texts = [_text(pl.col(name), self._types.get(i)).alias(name) for i, name in enumerate(names)]
+        texts += [pl.lit(str(type_), TYPES).alias(f"k{i}") for i, type_ in self._types.items()]
         growth = Growth(lambda: self._packed, FLOOR, CELL_GROWTH)
         row = 1
         for frame in _whole(self._scan.select(cells).collect_batches(chunk_size=_BATCH, lazy=True)):
@@ -50,13 +61,18 @@ class Parquet(Table):
             row += frame.height
 
 
-def _kind(dtype: pl.DataType) -> str | None:
-    """Return the kind of a type, if it matters for an edit list."""
-    if dtype.is_temporal():
-        return "date"
-    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
-        return "nested"
-    return "float" if dtype.is_float() else None
+def _has_no_text(dtype: pl.DataType) -> bool:
+    return dtype.is_nested() or dtype in (pl.Binary, pl.Object)
+
+
+def _type_of(dtype: pl.DataType) -> CellType | None:
+    """Return the type of the cells of a column; None for text, categories and nested values."""
+    if isinstance(dtype, pl.Decimal):
+        return CellType.FLOAT if dtype.scale else CellType.INTEGER
+    found = next((type_ for kind, type_ in _TYPES.items() if dtype == kind), None)
+    if found is None and dtype.is_numeric():
+        return CellType.FLOAT if dtype.is_float() else CellType.INTEGER
+    return found
 
 
 def _checked_size(source: Path | bytes) -> int:
@@ -72,20 +88,8 @@ def _checked_size(source: Path | bytes) -> int:
     return found.packed
 
 
-def _plain(column: pl.Expr, kind: str | None) -> pl.Expr:
-    """Return a column as in the file; null if its kind has no text."""
-    return column if kind in {None, "float"} else pl.lit(None, pl.String)
-
-
-def _text(column: pl.Expr, kind: str | None) -> pl.Expr:
-    if kind is None:
-        return column.cast(pl.String)
-    if kind == "float":
-        whole = (column == column.floor()) & (column.abs() < _WHOLE)
-        return (
-            pl.when(whole).then(column.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(column.cast(pl.String))
-        )
-    return pl.lit(None, pl.String)
+def _text(column: pl.Expr, type_: CellType | None) -> pl.Expr:
+    return column.dt.to_string("iso:strict") if type_ in _MOMENTS else column.cast(pl.String)
 
 
 def _schema(scan: pl.LazyFrame) -> pl.Schema | None:

@@ -128,7 +128,6 @@ ADVICE: Final[dict[str, Advice]] = {
     "wrong-level": Advice("HealthImaging refuses an attribute at another level than its own.", None),
     "same-twice": Advice(None, "Use two rows, in the order of application."),
     "no-edit": Advice(None, "Delete the row, or fill it."),
-    "not-text": Advice(None, "Write the value as text or as a number."),
     "not-an-object": Advice(None, 'Write one JSON object per line, such as {"image_set_id":"…"}.'),
 }
 

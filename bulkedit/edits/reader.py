@@ -11,7 +11,7 @@ import polars as pl
 from bulkedit._concurrency import concurrently
 from bulkedit.edits import no_rows
 from bulkedit.edits.aws_cli import AwsCliScript
-from bulkedit.edits.columns import is_identifier_column, layout_of, letter, row_of_header
+from bulkedit.edits.columns import layout_of, letter, row_of_header
 from bulkedit.edits.csv import Csv
 from bulkedit.edits.edit import EDITS
 from bulkedit.edits.excel import Excel
@@ -25,6 +25,7 @@ from bulkedit.edits.options import EditList
 from bulkedit.edits.parquet import Parquet
 from bulkedit.edits.problems import SET_ASIDE, RowCheck, lines, report
 from bulkedit.edits.result_files import SATISFIED, unguarded
+from bulkedit.edits.typed_cells import as_texts, notices_of
 from bulkedit.errors import EditListError, UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 # problems of a cell that is empty, which are said of a cell that cannot be read too
 _OF_EMPTY = ("no-selector", "no-attribute", "no-series-uid", "no-instance-uid", "revert-version", "no-edit")
-_FLAGS = {"force": "force", "unchecked": "unchecked", "include_study_image_sets": "includeStudyImageSets"}
 
 
 def read(source: str | Path | IO[bytes], options: ReadOptions) -> EditList:
@@ -64,8 +64,7 @@ def _table(file: Source, options: ReadOptions) -> Table:
         case "csv" | "csv.gz":
             return Csv(file.text)
         case "jsonl" | "jsonl.gz":
-            flags = {options.map.get(name, name) for name in _FLAGS} | {*_FLAGS.values(), "superseded"}
-            return JsonLines(file.text, flags)
+            return JsonLines(file.text)
         case "parquet":
             return Parquet(file.path or file.text.read())
         case "aws-cli":
@@ -93,7 +92,7 @@ class _Reading:
         self._table = table
         self._options = options
         self._layout: Layout = _layout(table, options)
-        _check_kinds(table, self._layout)
+        _check_nested(table, self._layout)
         table.learn(self._layout)
         # a result file that a spreadsheet may have saved
         self._guarded = self._layout.outcome is not None and isinstance(table, Csv | Excel)
@@ -107,6 +106,7 @@ class _Reading:
         self._notices: list[pl.DataFrame] = [*table.notices]
         self._names = _names_of_raw(table.header, self._layout)
         self._raw = [pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(self._names, pl.String)})]
+        self._numbers: list[pl.DataFrame] = []  # schema typed_cells.NUMBERS
         self._broken = pl.concat([lines(table.problems), _cell_errors(table, self._layout)])
 
     def finish(self, name: str, file: Source) -> EditList:
@@ -115,6 +115,7 @@ class _Reading:
             self._take(piece, done)
         if not self._rows:
             raise self._no_rows_error()
+        self._notices += notices_of(self._numbers, are_text=self._options.numbers_are_text)
         return EditList(
             edits=pl.concat(self._edits, rechunk=True),  # one chunk, or polars copies the pieces again and again
             set_aside=pl.concat(self._problems),
@@ -141,8 +142,10 @@ class _Reading:
 
     def _opened(self, batch: pl.DataFrame) -> _Opened:
         within = pl.col("row").is_between(batch.item(0, "row"), batch.item(-1, "row"))
-        broken = self._broken.filter(within)
-        filled = self._filled(self._open(batch), broken)
+        texts, unfit, numbers = as_texts(self._open(batch), self._layout)
+        self._numbers.append(numbers)
+        broken = pl.concat([self._broken.filter(within), unfit])
+        filled = self._filled(texts, broken)
         if self._guarded and "edit_id" in filled.columns:
             filled = filled.with_columns(unguarded("edit_id"))
         self._rows += filled["row"].n_unique() if self._table.several_a_row else filled.height
@@ -245,27 +248,13 @@ def _is_in(rows: pl.Series) -> pl.Expr:
     return pl.col("row").is_in(rows.implode())
 
 
-def _check_kinds(table: Table, layout: Layout) -> None:
-    """Refuse columns whose type loses digits or has no text."""
-    for i, kind in table.kinds.items():
-        name = layout.names[i]
-        if name is None:
-            continue
-        if kind == "date":
-            raise EditListError(
-                f"column {name} has dates or times, not text.",
-                hint="Write them as text, as DICOM does: YYYYMMDD, HHMMSS.",
-            )
-        if kind == "nested":
+def _check_nested(table: Table, layout: Layout) -> None:
+    """Refuse columns whose values have no text."""
+    for name in (layout.names[i] for i in table.nested):
+        if name is not None:
             raise EditListError(
                 f"column {name} has nested or binary values.",
                 hint="Write them as text: arrays and objects as JSON.",
-            )
-        if is_identifier_column(name):
-            raise EditListError(
-                f"column {name} has floating-point numbers, not text.",
-                likely="A missing value has turned whole numbers into floating-point ones; leading zeros are lost.",
-                hint="Export the column as text.",
             )
 
 

@@ -32,7 +32,7 @@ class Table(ABC):
         self.header: list[str] = []  # the names of the columns as in the file
         self.header_row: int | None = None  # its number in the file; None if the format itself names the columns
         self.several_a_row = False  # a row may be several lines of a batch, with one number
-        self.kinds: dict[int, str] = {}  # position -> kind of columns that are not text: float, date or nested
+        self.nested: list[int] = []  # positions of columns with nested or binary values
         self.faults = CELL_FAULTS.to_frame()
         self.notices: list[pl.DataFrame] = []  # of the file: frames `bulkedit.edits.notices.NOTICES`
         self.problems: list[JsonObject] = []  # invalid rows, as lines of SET_ASIDE; all-null in the batches
@@ -51,6 +51,8 @@ class Table(ABC):
     @abstractmethod
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the rows in order, once: ``row`` UInt32, and String columns c0, c1, … in the order of the header.
+
+        Columns with typed cells also have their types as k0, k1, … (`bulkedit.edits.typed_cells.TYPES`, null for text).
 
         ``problems``, ``faults`` and ``notices`` are complete before the first batch.
         """

@@ -104,6 +104,14 @@ class ListOptions:
     format: Annotated[ListFormat | None, Option("Format of the file; default: from its suffix.", group=Group.LIST)] = (
         None
     )
+    numbers_are_text: Annotated[
+        bool,
+        Option(
+            "Take identifiers that the list has as numbers for text: none of them has lost leading zeros.",
+            group=Group.LIST,
+            config=Config.NEVER,
+        ),
+    ] = False
     sheet: Annotated[
         str | None,
         Option("The sheet of an Excel workbook; default: the first one that is not hidden.", "NAME", group=Group.LIST),

@@ -86,6 +86,7 @@ def reading(listing: ListOptions) -> ReadOptions:
         unchecked=listing.unchecked,
         rules=dicom.RULES[listing.service_version],
         format=listing.format,
+        numbers_are_text=listing.numbers_are_text,
         sheet=listing.sheet,
         hidden_rows=listing.hidden_rows,
         assigning_authority=listing.assigning_authority,

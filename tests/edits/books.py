@@ -56,6 +56,8 @@ def _fill(made: Any, page: Page) -> None:
     for r, c, cell in cells:
         if isinstance(cell, Styled):
             sheet.write(r, c, cell.value, made.add_format({"num_format": cell.format}))
+        elif isinstance(cell, str):
+            sheet.write_string(r, c, cell)
         else:
             sheet.write(r, c, cell)
     for number in page.hidden_rows:
@@ -100,7 +102,8 @@ def with_xml(*pairs: tuple[bytes, bytes], data: bytes | None = None) -> bytes:
 
 
 def read_book(data: bytes, **options: Any) -> EditList:
-    return read(io.BytesIO(data), ReadOptions(format="xlsx", **options))
+    """Read a workbook, whose numbers are identifiers too."""
+    return read(io.BytesIO(data), ReadOptions(format="xlsx", numbers_are_text=True, **options))
 
 
 def values(done: EditList) -> list[str]:

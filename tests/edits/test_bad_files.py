@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import gzip
 import io
 import json
@@ -129,12 +128,10 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "parquet-of-text": ("parquet", HEAD.encode(), "is not parquet"),
     "parquet-cut-short": ("parquet", parquet(PatientName=["x"])[:-20], "damaged or cut short"),
     "parquet-damaged": ("parquet", b"PAR1" + bytes(100) + parquet(PatientName=["x"])[104:], "damaged or cut short"),
-    "parquet-of-dates": ("parquet", parquet(StudyDate=[dt.date(2024, 3, 11)]), "StudyDate has dates"),
-    "parquet-of-times": ("parquet", parquet(StudyTime=[dt.time(14, 25)]), "StudyTime has dates or times"),
     "parquet-of-lists": ("parquet", parquet(OtherPatientNames=[["x"]]), "nested or binary values"),
     "parquet-of-structs": ("parquet", parquet(PatientName=[{CANARY: CANARY}]), "nested or binary values"),
     "parquet-of-bytes": ("parquet", parquet(PatientName=[CANARY.encode()]), "nested or binary values"),
-    "parquet-of-floating-ids": ("parquet", parquet(PatientID=[7.0]), "PatientID has floating-point"),
+    "parquet-of-numbers-for-ids": ("parquet", parquet(PatientID=[7]), "identifiers are numbers, not text"),
     "parquet-without-rows": ("parquet", parquet(PatientName=["x"], rows=0), "no rows"),
     "parquet-with-a-bad-name": (
         "parquet",

@@ -192,12 +192,13 @@ class TestText:
             {"image_set_id": A, "attribute": "PixelSpacing", "value": [0.5, "0.50"], "force": True}
             | {"series_uid": SERIES, "instance_uid": INSTANCE},
         ]
-        done = read_text("\n".join(map(json.dumps, lines)), format="jsonl")
+        done = read_text("\n".join(map(json.dumps, lines)), format="jsonl", numbers_are_text=True)
         assert edits(done, "value", "force") == [('"12345678901234567890"', False), ('["0.5","0.50"]', True)]
 
     def test_numbers_of_excel_are_their_digits_where_they_are_whole(self) -> None:
 
-        done = read_text(workbook([["image_set_id", "PatientID"], [A, 20240311.0]]), format="xlsx")
+        book = workbook([["image_set_id", "PatientID"], [A, 20240311.0]])
+        done = read_text(book, format="xlsx", numbers_are_text=True)
         assert edits(done, "value") == ['"20240311"']
 
 

@@ -115,6 +115,7 @@ def test_every_vr_has_a_kind_that_typing_knows(vr: str) -> None:
         ("PatientID", "x" * 257, "value-length"),
         ("SeriesDescription", "x" * 65, "value-length"),
         ("FrameOfReferenceUID", "1.02.3", "value-form"),
+        ("PatientID", "1.2E+10", "damaged-identifier"),
         ("FrameOfReferenceUID", "1.2E+10", "damaged-identifier"),
         ("AccessionNumber", "1,2e+10", "damaged-identifier"),
         ("StudyDescription", "1.2E+10", '"1.2E+10"'),
