@@ -173,6 +173,7 @@ class TestFlags:
         "aws_profile": "profile",
         "all": "everything",
         "from": "source",
+        "where": "condition",
     }  # flag -> field, where they differ
 
     def test_plan_and_its_options(self) -> None:

@@ -188,6 +188,8 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("report", "r", "--only", "applied", "--results", "out", "--html", "page.html", "--json").json
     yield from shell.run("revert", "r", "-o", "back", "--json").json
     yield from shell.run("inventory", "-o", "i.parquet", "--json").json
+    chosen = ("--from", "i.parquet", "--where", "primary or not primary", "-o", "chosen.csv")
+    yield from shell.run("inventory", *chosen, "--json").json
     shell.run("apply", shell.descriptions([image_sets[1]], "more.csv"), "--yes", "--run", "s")
     yield from shell.run("verify", "r", "--history", "--json").json
     yield from shell.run("revert", "r", "--json").json

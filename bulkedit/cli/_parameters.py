@@ -234,13 +234,15 @@ class InventoryCommand:
     `bulkedit plan --inventory` then finds image sets by study, series, accession number, patient or study id without a
     search. Uses SearchImageSets only, so archived image sets stay archived. After Ctrl-C, the same command continues.
 
+    With --from and --where, writes a list of the image sets of an inventory that meet a condition; sends nothing.
+
     Example: bulkedit inventory -d 0123456789abcdef0123456789abcdef -o inventory.parquet
     """
 
     out: Annotated[
         Path,
         Option(
-            "The Parquet file to write.",
+            "The Parquet file to write. With --from: the list, .csv or .parquet.",
             "FILE",
             ("--out", "-o"),
             ("INVENTORY_OUT",),

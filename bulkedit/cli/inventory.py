@@ -17,6 +17,7 @@ from bulkedit.cli._parameters import InventoryCommand
 from bulkedit.cli._working import Latest, with_progress
 from bulkedit.client.pacing import AUTO
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, StoppedError
+from bulkedit.inventories.chosen import ChosenImageSets, choose
 from bulkedit.inventories.job import InventoryProgress, TakenInventory, take_inventory
 from bulkedit.options.declaring import all_declared
 from bulkedit.options.inventory import InventoryOptions
@@ -26,6 +27,10 @@ from bulkedit.options.where import Where
 def inventory(options: InventoryCommand, _: typer.Context) -> None:
     """Run `bulkedit inventory`."""
     datastore, file, taking, where = options.datastore_id, options.out, options.taking, options.where
+    if taking.source is not None and taking.condition is not None:
+        chosen = choose(taking.source, taking.condition, file, datastore_id=datastore, fresh=taking.fresh)
+        _close_chosen(chosen, as_json=options.as_json)
+        return
     latest = Latest(InventoryProgress())
     began = time.monotonic()
     try:
@@ -41,6 +46,34 @@ def inventory(options: InventoryCommand, _: typer.Context) -> None:
             error.hint = "\n".join(filter(None, (error.hint, f"To continue: {_again(datastore, file, taking, where)}")))
         raise
     _close(taken, time.monotonic() - began, as_json=options.as_json)
+
+
+def _close_chosen(chosen: ChosenImageSets, *, as_json: bool) -> None:
+    snapshot = chosen.snapshot
+    if as_json:
+        json_line(
+            {
+                "type": "list",
+                "file": str(chosen.path),
+                "datastore_id": snapshot.datastore_id,
+                "image_sets": chosen.image_sets,
+                "image_sets_of_inventory": snapshot.image_sets,
+                "undecided": chosen.undecided,
+            }
+        )
+        return
+    console = out()
+    console.print(
+        f"{printable(chosen.path)}: {plural(chosen.image_sets, 'image set')} of {snapshot.image_sets:,} of data store "
+        f"{printable(snapshot.datastore_id)}."
+    )
+    if chosen.undecided:
+        lack = plural(chosen.undecided, "image set lacks", "image sets lack")
+        console.print(f"{lack} a value that --where compares, so it does not hold for them.")
+    console.print(
+        "To make it an edit list, add a column for each attribute to change, such as StudyDescription. Then: "
+        f"{command('plan', chosen.path, '-d', snapshot.datastore_id)}"
+    )
 
 
 def _again(datastore: str | None, file: Path, taking: InventoryOptions, where: Where) -> str:

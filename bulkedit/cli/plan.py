@@ -171,6 +171,7 @@ def show_plan(saved: SavedPlan) -> None:
             ("calls", _calls_text(counts)),
             *([("via copy", _via_copy_text(counts))] if counts.get("via_copy") else []),
             ("set aside", aside),
+            *([("narrowed", _narrowed_text(counts))] if saved.manifest["settings"].get("narrowed") else []),
             *([("already satisfied", _satisfied_text(counts))] if _skips(saved) else []),
             ("time", _time_text(counts)),
             ("API cost", f"${counts['api_dollars']:,.4f}"),
@@ -233,6 +234,11 @@ def _satisfied_text(counts: PlanCounts) -> str:
     if not_read := counts["image_sets_not_read"]:
         return f"{text}; {plural(not_read, 'image set')} not read (archived, locked or not found): all edits kept"
     return text
+
+
+def _narrowed_text(counts: PlanCounts) -> str:
+    rows, image_sets = counts.get("narrowed_rows", 0), counts.get("narrowed_image_sets", 0)
+    return f"{plural(image_sets, 'image set')} not meeting --where; {plural(rows, 'row')} left out"
 
 
 def _calls_text(counts: PlanCounts) -> str:

@@ -1,9 +1,11 @@
 """Inventories: SearchImageSets results as a file, looked up for an edit list, and resolved to image sets."""
 
 from bulkedit.inventories.by_id import AT_MOST, lookup_ids
+from bulkedit.inventories.condition import condition_of
 from bulkedit.inventories.folder import folder_of
 from bulkedit.inventories.frame import INVENTORY, trimmed, trimmed_key
 from bulkedit.inventories.lookup import Lookup, complete_studies, lookup, lookup_in_file, search_keys
+from bulkedit.inventories.narrow import Narrowed, resolve_narrowed
 from bulkedit.inventories.resolve import (
     COUNTS,
     RESOLVED,
@@ -24,12 +26,14 @@ __all__ = [
     "PAGE",
     "RESOLVED",
     "Lookup",
+    "Narrowed",
     "ResolveOptions",
     "Resolved",
     "RowState",
     "SearchCounters",
     "Snapshot",
     "complete_studies",
+    "condition_of",
     "folder_of",
     "load",
     "lookup",
@@ -37,6 +41,7 @@ __all__ = [
     "lookup_in_file",
     "patients",
     "resolve",
+    "resolve_narrowed",
     "search_keys",
     "take",
     "trimmed",

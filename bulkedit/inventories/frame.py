@@ -36,6 +36,9 @@ INVENTORY: Final = pl.Schema(
         "study_id": pl.String(),
         "modality": pl.String(),
         "series_in_study": pl.UInt32(),  # DICOMNumberOfStudyRelatedSeries
+        "instances_in_study": pl.UInt32(),  # DICOMNumberOfStudyRelatedInstances
+        "study_date": pl.String(),  # as returned, such as 20150131
+        "body_part": pl.String(),
         "birth_date_check": pl.UInt8(),  # equal for equal birth dates of one patient_id; null if there is none
         "family_name_check": pl.UInt8(),  # the same of the first word of the name, without regard to case
         "given_name_check": pl.UInt8(),  # the same of the second
@@ -76,7 +79,9 @@ def row_of(item: Answer) -> Row:
     primary = item.get("isPrimary")
     keys = [_text(tags.get(tag)) for tag in FILTERS.values()]
     series = _whole(tags.get("DICOMNumberOfStudyRelatedSeries"))
-    described = (*keys, _text(tags.get("DICOMSeriesModality")), series, *_checks(tags))
+    instances = _whole(tags.get("DICOMNumberOfStudyRelatedInstances"))
+    texts = (_text(tags.get("DICOMStudyDate")), _text(tags.get("DICOMSeriesBodyPart")))
+    described = (*keys, _text(tags.get("DICOMSeriesModality")), series, instances, *texts, *_checks(tags))
     return (
         image_set_id,
         _whole(item.get("version")),

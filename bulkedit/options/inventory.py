@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from bulkedit.client.pacing.rates import AUTO
 from bulkedit.options import shared
-from bulkedit.options.declaring import Config, Option, check
+from bulkedit.options.declaring import Config, Option, check, require_together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,19 @@ class InventoryOptions:
             config=Config.NEVER,
         ),
     ] = False
+    source: Annotated[
+        Path | None,
+        Option(
+            "Read this inventory, not the data store, and write a list of the image sets that meet --where.",
+            "FILE",
+            ("--from",),
+            ("INVENTORY_FROM",),
+            common=True,
+            config=Config.NEVER,
+        ),
+    ] = None
+    condition: shared.Condition = None
 
     def __post_init__(self) -> None:
         check(self)
+        require_together(self, ("source", "condition"))

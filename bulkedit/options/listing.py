@@ -148,6 +148,7 @@ class ListOptions:
         ),
     ] = Contradictions.FAIL
     inventory: shared.Inventory = None
+    condition: shared.Condition = None
     on_missing: Annotated[
         OnMissing, Option("If a row matches no image set: refuse the row, or skip it.", group=Group.SELECT)
     ] = OnMissing.FAIL

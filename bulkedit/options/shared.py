@@ -82,6 +82,17 @@ Inventory = Annotated[
         common=True,
     ),
 ]
+Condition = Annotated[
+    str | None,
+    Option(
+        "Only image sets that meet this condition.",
+        "SQL",
+        ("--where",),
+        group=Group.SELECT,
+        common=True,
+        config=Config.NEVER,
+    ),
+]
 DocumentedService = Annotated[
     ServiceVersion, Option("Version of the service's documentation to check edits against.", group=Group.LIST)
 ]

@@ -78,6 +78,8 @@ class PlanCounts(EstimateCounts):
     rows: int
     set_aside: int  # rows
     skipped: int  # rows
+    narrowed_rows: NotRequired[int]  # rows of which no image set meets `condition`
+    narrowed_image_sets: NotRequired[int]  # that the list names, and that do not meet it
     empty: int  # rows
     patients: NotRequired[int | None]  # of the image sets, as far as searches tell them; None if one is not known
     searches: NotRequired[int]
@@ -109,6 +111,7 @@ class PlanSettings(TypedDict):
     study_wide: NotRequired[str]
     via_copy: NotRequired[bool]
     skip_satisfied: NotRequired[bool]
+    narrowed: NotRequired[bool]  # by `condition`
 
 
 class WarningRecord(TypedDict):

@@ -19,6 +19,7 @@ from bulkedit import inventories, plans
 from bulkedit._concurrency import for_each
 from bulkedit._files import draft_file, new_id
 from bulkedit._version import __version__
+from bulkedit._words import plural
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import parse_rate, parse_read_pace
 from bulkedit.client.reader import Reader, read_paces
@@ -132,6 +133,14 @@ def _quotas(listing: ListOptions) -> plans.Quotas:
 def check(listing: ListOptions) -> None:
     """Raise UsageError for an invalid option, before anything is read."""
     reading(listing), _planning(listing, "tidy"), _quotas(listing), parse_read_pace(listing.read_rate)
+    if listing.condition is None:
+        return
+    inventories.condition_of(listing.condition)
+    if listing.inventory is None:
+        raise UsageError(
+            "`condition` needs an inventory, because HealthImaging cannot search by conditions.",
+            hint="Take an inventory (bulkedit inventory -o FILE) and plan with it: `inventory=FILE`",
+        )
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:
@@ -172,7 +181,7 @@ def plan_list(
     datastore_id = _datastore(datastore_id, found)
     settings = _planning(listing, found.form)
     chained = followed(found.edits, listing.chains)
-    selected, looked_up = _selected(
+    selected, narrowed, looked_up = _selected(
         _without_rows(chained.edits, chained.set_aside), datastore_id, listing, settings, where=where, listener=listener
     )
     known = _known(looked_up.inventory)
@@ -207,6 +216,7 @@ def plan_list(
             made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_satisfied(made, _without_rows(good, bad), settings, known)
     notices = [
+        *_narrowing(narrowed),
         found.notices,
         chained.notices,
         selected.notices,
@@ -222,6 +232,8 @@ def plan_list(
         "set_aside": bad.get_column("row").n_unique(),
         "skipped": selected.skipped.get_column("row").n_unique(),
         "patients": _patients(made.edits, looked_up.inventory),
+        "narrowed_rows": 0 if narrowed is None else narrowed.left_out.height,
+        "narrowed_image_sets": 0 if narrowed is None else narrowed.image_sets,
         "searches": looked_up.counters.reads.requests,
         "edits_of_unknown_study": plans.edits_of_unknown_study(made.edits, known),
         "empty": found.idle.height,
@@ -245,13 +257,17 @@ def plan_list(
             "study_wide": str(settings.study_wide),
             "via_copy": listing.via_copy,
             "skip_satisfied": listing.skip_satisfied,
+            "narrowed": narrowed is not None,  # not the condition, which may name patients
         },
         "counts": counts,
         "unchecked": left_unchecked,
         "warnings": plans.warnings(inconsistent),
         "notices": cast("list[NoticeRecord]", summed(notices).to_dicts()),
     }
-    unplanned = pl.concat([bad, selected.skipped, rows_without_edits(found.idle)]).sort("row", maintain_order=True)
+    left_out = [] if narrowed is None else [narrowed.left_out]
+    unplanned = pl.concat([bad, selected.skipped, *left_out, rows_without_edits(found.idle)]).sort(
+        "row", maintain_order=True
+    )
     return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)
 
 
@@ -315,8 +331,8 @@ def _selected(
     *,
     where: Where,
     listener: Listener,
-) -> tuple[inventories.Resolved, inventories.Lookup]:
-    """Return the image sets that the rows name, and what was found about them.
+) -> tuple[inventories.Resolved, inventories.Narrowed | None, inventories.Lookup]:
+    """Return the image sets that the rows name, what a condition leaves out, and what was found about them.
 
     Calls the service only if there is no inventory file, and rows use a selector other than image_set_id, or need to
     know the study of an image set. Only the former is an error if the service cannot be reached.
@@ -334,7 +350,31 @@ def _selected(
             if named:
                 raise
             found = replace(found, missed=error.what)
-    return inventories.resolve(edits, found.inventory, _selecting(listing)), found
+    if listing.condition is not None:
+        return *_narrowed(edits, found.inventory, listing.condition, _selecting(listing)), found
+    return inventories.resolve(edits, found.inventory, _selecting(listing)), None, found
+
+
+def _narrowed(
+    edits: pl.DataFrame, inventory: pl.DataFrame, condition: str, selecting: inventories.ResolveOptions
+) -> tuple[inventories.Resolved, inventories.Narrowed]:
+    """Return what the rows name and meets the condition. Raises UsageError if nothing does."""
+    narrowed = inventories.resolve_narrowed(edits, inventory, inventories.condition_of(condition), selecting)
+    if narrowed.left_out.height and narrowed.resolved.edits.is_empty() and narrowed.resolved.set_aside.is_empty():
+        raise UsageError(
+            "no image set that the list names meets `condition`.",
+            likely="It is mistyped, or the inventory is older than the image sets.",
+            hint="See what meets it: bulkedit inventory --from INVENTORY --where CONDITION -o FILE",
+        )
+    return narrowed.resolved, narrowed
+
+
+def _narrowing(narrowed: inventories.Narrowed | None) -> list[pl.DataFrame]:
+    """Return the notice of image sets for which a condition is not decided."""
+    if narrowed is None or not narrowed.undecided:
+        return []
+    lack = plural(narrowed.undecided, "image set lacks", "image sets lack")
+    return [of_file("condition-undecided", f"{lack} a value that `condition` compares, so it does not hold for them.")]
 
 
 def _ids_to_look_up(edits: pl.DataFrame, listing: ListOptions, settings: plans.PlanningSettings) -> list[str]:

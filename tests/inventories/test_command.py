@@ -224,6 +224,99 @@ def test_on_a_terminal_progress_is_a_line_that_goes(slow: Emulator, tmp_path: Pa
     assert CANARY.encode() not in shown
 
 
+# conditions
+
+
+@pytest.fixture
+def stocked(emulator: Emulator, tmp_path: Path) -> Path:
+    """An inventory of four studies of five series each; two studies are of 2014, one has no date."""
+    for number in range(20):
+        document = content(number)
+        document["Study"]["DICOM"] |= {"StudyDate": ("20140131", "20141231", "20150101", "")[number // 5]}
+        emulator.add(document)
+    path = tmp_path / "i.parquet"
+    assert run(words(emulator, path)).exit_code == EXIT_OK
+    return path
+
+
+OLD = "study_date < 2015-01-01 and series_in_study = 5"
+
+
+def test_a_condition_makes_a_list_that_can_be_planned(stocked: Path, emulator: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "old.csv"
+    made = ["inventory", "--from", str(stocked), "--where", OLD, "-o", str(path)]
+    before = searches(emulator, status=None)
+    done = run(made)
+    assert done.exit_code == EXIT_OK, done.stderr
+    assert f"{path}: 10 image sets of 20 of data store {emulator.datastore_id}." in done.stdout
+    assert "5 image sets lack a value that --where compares" in done.stdout
+    assert stat_of(path) == 0o600
+    header, *ids = path.read_text().splitlines()
+    assert header == "image_set_id"
+    assert ids == load(stocked, emulator.datastore_id).scan().collect()["image_set_id"].to_list()[:10]
+    assert searches(emulator, status=None) == before
+    assert "this file exists already" in run(made).stderr
+    line = json.loads(run([*made, "--fresh", "--json"]).stdout)
+    assert line == {
+        "type": "list",
+        "file": str(path),
+        "datastore_id": emulator.datastore_id,
+        "image_sets": 10,
+        "image_sets_of_inventory": 20,
+        "undecided": 5,
+    }
+    path.write_text("\n".join(["image_set_id,StudyDescription", *(f"{one},OLD" for one in ids)]))
+    assert run([*made, "--fresh"]).exit_code == EXIT_USAGE  # it is a list of the user's now
+    planned = run(["plan", str(path), "-d", emulator.datastore_id, "-o", str(tmp_path / "plan"), "--json"])
+    assert json.loads(planned.stdout)["edits"] == 10
+
+
+def test_a_condition_narrows_a_list(stocked: Path, emulator: Emulator, tmp_path: Path) -> None:
+    edits = tmp_path / "edits.csv"
+    edits.write_text(
+        "patient_id,StudyDescription\n" + "".join(f"{CANARY}P{number},A\n" for number in (0, 1))
+    )  # a patient has two studies
+    narrowed = ["plan", str(edits), "-d", emulator.datastore_id, "--on-many", "all", "--inventory", str(stocked)]
+    done = run([*narrowed, "-o", str(tmp_path / "plan"), "--where", OLD])
+    assert done.exit_code == EXIT_OK, done.stderr
+    assert "narrowed      10 image sets not meeting --where; 1 row left out" in done.stdout
+    assert "5 image sets lack a value that --where compares" in done.stdout
+    line = json.loads(run([*narrowed, "-o", str(tmp_path / "again"), "--where", OLD, "--json"]).stdout)
+    assert (line["image_sets"], line["narrowed_rows"], line["narrowed_image_sets"]) == (10, 1, 10)
+    assert OLD not in "".join(file.read_text("utf-8", "replace") for file in (tmp_path / "plan").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--where", OLD], "--where needs an inventory"),
+        (["--inventory", "i.parquet", "--where", "study_dat < 2015-01-01"], "study_date may be meant"),
+        (["--inventory", "i.parquet", "--where", f"patient_id = '{CANARY}'"], "no image set that the list names meets"),
+    ],
+    ids=["no inventory", "no such column", "nothing meets it"],
+)
+def test_a_condition_that_cannot_narrow_is_said(
+    stocked: Path, emulator: Emulator, tmp_path: Path, more: list[str], said: str
+) -> None:
+    edits = tmp_path / "edits.csv"
+    edits.write_text(f"patient_id,StudyDescription\n{CANARY}P0,A\n")
+    given = [str(stocked) if word == "i.parquet" else word for word in more]
+    done = run(["plan", str(edits), "-d", emulator.datastore_id, "--on-many", "all", *given])
+    assert done.exit_code == EXIT_USAGE
+    assert said in " ".join(done.stderr.split())
+    assert not (tmp_path / "plans").exists()
+
+
+def test_from_and_where_belong_together(stocked: Path, tmp_path: Path) -> None:
+    done = run(["inventory", "--from", str(stocked), "-o", str(tmp_path / "o.csv")])
+    assert done.exit_code == EXIT_USAGE
+    assert "--from and --where must be given together" in done.stderr
+    done = run(["inventory", "--from", str(stocked), "--where", "modality = 'XX'", "-o", str(tmp_path / "o.csv")])
+    assert done.exit_code == EXIT_USAGE
+    assert "no image set of the inventory meets --where" in done.stderr
+    assert not (tmp_path / "o.csv").exists()
+
+
 def _read(leader: int) -> bytes:
     try:
         return os.read(leader, 65536)

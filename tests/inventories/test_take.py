@@ -90,6 +90,9 @@ async def test_a_row_holds_what_search_tells(emulator: Emulator, tmp_path: Path)
         "study_id": "CANARYS1",
         "modality": "CT",
         "series_in_study": 1,
+        "instances_in_study": 1,
+        "study_date": "20240311",
+        "body_part": None,
         "birth_date_check": None,
     }
 
