@@ -20,11 +20,12 @@ from bulkedit.errors import EditListError
 from bulkedit.options.shared import SAME_ATTRIBUTE, SELECTORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bulkedit.edits.options import ReadOptions
 
 _SHOWN: Final = 5  # columns in a message
+_TAG: Final = re.compile(r"\(?[0-9A-Fa-f]{4}[, ]?[0-9A-Fa-f]{4}\)?")
 _PLACE: Final = ("series_uid", "instance_uid")
 _TIDY_ONLY: Final = ("action", "attribute", "value", "value_json", "level", "vr")
 _CALL_ONLY: Final = ("updates", "latest_version_id", "datastore_id")
@@ -89,11 +90,14 @@ def row_of_header(rows: Iterable[tuple[int, Sequence[str]]], first: Sequence[str
     return header_below(rows, first, _known, NAMES)
 
 
-def layout_of(header: Sequence[str], options: ReadOptions) -> Layout:
-    """Recognise the columns of a file and the form of the list. Raises EditListError."""
+def layout_of(header: Sequence[str], options: ReadOptions, *, keys: bool = False) -> Layout:
+    """Recognise the columns of a file and the form of the list. Raises EditListError.
+
+    ``keys``: the format itself names the columns, so the names cannot be data of the first row.
+    """
     names = _named(header, options)
     unnamed = tuple(i for i, text in enumerate(header) if not text.strip() and names[i] is None)
-    _check_unknown(header, names, options, unnamed)
+    _check_unknown(header, names, options, unnamed, keys=keys)
     _check_duplicates(names)
     attributes = tuple(name for name in names if name and name not in NAMES)
     result_file = _is_result_file(header, options)
@@ -161,50 +165,67 @@ def _known(text: str) -> str | None:
 
 
 def _check_unknown(
-    header: Sequence[str], names: Sequence[str | None], options: ReadOptions, unnamed: Sequence[int]
+    header: Sequence[str],
+    names: Sequence[str | None],
+    options: ReadOptions,
+    unnamed: Sequence[int],
+    *,
+    keys: bool,
 ) -> None:
     known = [name is not None or _left_out(header[i], header, options) or i in unnamed for i, name in enumerate(names)]
     unknown = [i for i, is_known in enumerate(known) if not is_known]
     if not unknown:
         return
     have = noun(len(unknown), "has a name", "have names")
+    named = keys or is_header(header, _known_or_meant, NAMES, _known_or_tag)
+    headless = not named and sum(name is not None for name in names) < 2 and has_data(header, _known_or_tag)
     raise EditListError(
-        f"{noun(len(unknown), 'column')} {_labels(header, unknown)} {have} that bulkedit does not know.",
+        f"{noun(len(unknown), 'column')} {_labels(header, unknown, named=named)} {have} that bulkedit does not know.",
         where="row 1",
-        **_advice_for_unknown(header, names, unknown),
+        **(_NO_HEADER if headless else _advice_for_unknown(header, names, unknown, named=named)),
     )
 
 
-def _labels(header: Sequence[str], unknown: Sequence[int]) -> str:
-    """Return the letters of columns, with their names if the row is a header."""
-    named = is_header(header, _known_or_meant, NAMES)
+_FIRST_ROW: Final = "Write the names of the columns into the first row, such as image_set_id,PatientName."
+_NO_HEADER: Final[dict[str, str | None]] = {
+    "likely": "The first row has data, so the file has no header.",
+    "hint": _FIRST_ROW,
+}
+
+
+def _labels(header: Sequence[str], unknown: Sequence[int], *, named: bool) -> str:
+    """Return the letters of columns, with their names if the row is a header (``named``)."""
     labels = [_label(header[i], i, named=named) for i in unknown[:_SHOWN]]
     return f"{', '.join(labels)} and others" if len(unknown) > _SHOWN else _and(labels)
 
 
 def _advice_for_unknown(
-    header: Sequence[str], names: Sequence[str | None], unknown: Sequence[int]
+    header: Sequence[str], names: Sequence[str | None], unknown: Sequence[int], *, named: bool
 ) -> dict[str, str | None]:
     """Return the likely cause and the hint for unknown columns."""
-    first_row = "Write the names of the columns into the first row, such as image_set_id,PatientName."
-    if sum(name is not None for name in names) < 2 and has_data(header, _known):
-        return {"likely": "The first row has data, so the file has no header.", "hint": first_row}
     texts = [header[i] for i in unknown[:_SHOWN]]
     near = {text: found[0] for text in texts if (found := suggestions(text))}
-    if not any(names) and not near:
-        return {"likely": "The file may have no header.", "hint": first_row}
-    named = is_header(header, _known_or_meant, NAMES)
-    mappings = [
-        f"`map={shell_word(f'{meant}={text}')}`" for text, meant in near.items() if named and looks_like_a_name(text)
-    ]
-    # a column with a likely meaning is not suggested to be left out, unless all have one
-    left_out = [text for text in texts if named and looks_like_a_name(text) and text not in near] or texts[:1] * named
-    ignoring = " ".join(f"`ignore={shell_word(text)}`" for text in left_out if looks_like_a_name(text))
-    return {
-        "likely": _suggestion(texts),
-        "hint": f"To use a column under another name: {' '.join(mappings) or '`map=name=column`'}. "
-        f"To leave it out: {ignoring or '`ignore=column`'}.",
-    }
+    if not any(names) and not near and not named:
+        return {"likely": "The file may have no header.", "hint": _FIRST_ROW}
+    likely = f"Did you mean {_and(list(dict.fromkeys(near.values())))}?" if near else None
+    return {"likely": likely, "hint": _hint_for_unknown(texts, names, near, named=named)}
+
+
+def _hint_for_unknown(
+    texts: Sequence[str], names: Sequence[str | None], near: Mapping[str, str], *, named: bool
+) -> str:
+    """Return what to type for unknown columns: the meaning of some, and that others are left out.
+
+    ``near``: their likely meanings. One column only can say which image sets to edit, so other selectors are left out.
+    """
+    selectors = [name for name in SELECTORS if name in {*names, *near.values()}][:1]
+    quotable = [text for text in texts if named and (looks_like_a_name(text) or _TAG.fullmatch(text.strip()))]
+    used = [text for text in quotable if text in near and near[text] not in set(SELECTORS) - {*selectors}]
+    mappings = " ".join(f"`map={shell_word(f'{near[text]}={text}')}`" for text in used) or "`map=name=column`"
+    ignored = " ".join(f"`ignore={shell_word(text)}`" for text in quotable if text not in used)
+    ignoring = ignored or ("" if used else "`ignore=column`")
+    using = f"To use a column under another name: {mappings}."
+    return f"{using} To leave one out: {ignoring}." if ignoring else using
 
 
 def _suggestion(texts: Iterable[str]) -> str | None:
@@ -215,7 +236,8 @@ def _suggestion(texts: Iterable[str]) -> str | None:
 def _label(text: str, position: int, *, named: bool) -> str:
     """Return the letter of a column, with its name if the row is a header (``named``)."""
     name = text.strip()
-    return f"{letter(position)} ({name})" if named and name == text and looks_like_a_name(name) else letter(position)
+    shown = named and name == text and (looks_like_a_name(name) or _TAG.fullmatch(name))
+    return f"{letter(position)} ({name})" if shown else letter(position)
 
 
 def _and(names: Sequence[str]) -> str:
@@ -225,6 +247,12 @@ def _and(names: Sequence[str]) -> str:
 def _known_or_meant(text: str) -> str | None:
     """Return the canonical name of a column, or the one that differs in case or punctuation only."""
     return _known(text) or _by_plain().get(_plain(text[:64]))
+
+
+def _known_or_tag(text: str) -> str | None:
+    """As `_known_or_meant`, and for the tag of a standard element, its keyword."""
+    found = suggestions(text) if _TAG.fullmatch(text.strip()) else []
+    return found[0] if found else _known_or_meant(text)
 
 
 def _check_duplicates(names: Sequence[str | None]) -> None:
@@ -283,7 +311,9 @@ def _selector_hint(attributes: Sequence[str]) -> str:
     if not attributes:
         return f"{every}; `map=name=column` renames."
     selector = next(selector for selector, attribute in SAME_ATTRIBUTE.items() if attribute == attributes[0])
-    return f"If {attributes[0]} says which image sets to edit: `map={selector}={attributes[0]}`. Otherwise: {every}."
+    return (
+        f"If {attributes[0]} says which image sets to edit: `map={selector}={attributes[0]}`. Otherwise n{every[1:]}."
+    )
 
 
 def _selects_only(selectors: Sequence[str]) -> str | None:
@@ -345,7 +375,9 @@ def _by_plain() -> dict[str, str]:
 
 @functools.cache
 def _keywords_by_plain() -> dict[str, str]:
-    return {_plain(name): name for name in dicom.keywords()}
+    meant = {plain: SAME_ATTRIBUTE.get(name, name) for plain, name in _USUAL.items()}
+    usual = {plain: name for plain, name in meant.items() if name not in NAMES}
+    return usual | {_plain(name): name for name in dicom.keywords()}
 
 
 @functools.lru_cache(maxsize=1024)
@@ -358,4 +390,6 @@ def suggestions(text: str, *, columns: bool = True) -> list[str]:
     if len(plain) == 8 and re.fullmatch(r"[0-9a-f]{8}", plain):
         keyword = dicom.key_of(int(plain, 16))
         return [keyword] if keyword.lower() != plain else []
-    return [candidates[near] for near in difflib.get_close_matches(plain, candidates, n=3, cutoff=0.8)]
+    begun = [name for name in candidates if len(plain) > 4 and name.startswith(plain)]
+    near = sorted(begun, key=len) or difflib.get_close_matches(plain, candidates, n=3, cutoff=0.8)
+    return [candidates[name] for name in near[:3]]

@@ -32,6 +32,8 @@ _NOT_READ: Final = {
     ".xlsb": "It is a binary Excel workbook.",
     ".ods": "It is an OpenDocument spreadsheet.",
 }
+_AS_WORKBOOK: Final = "Open it in a spreadsheet, and save it as .xlsx."
+_TEXTS: Final = (".txt", ".tsv", ".tab", ".dat", ".psv")  # suffixes of tables in text
 FORMATS: Final = tuple(dict.fromkeys(_SUFFIXES.values()))
 # The container of old workbooks, and of encrypted new ones (MS-CFB); the names of its streams are UTF-16.
 _CONTAINER: Final = b"\xd0\xcf\x11\xe0"
@@ -45,7 +47,12 @@ _MAGIC: Final[tuple[tuple[bytes, str, tuple[str, ...]], ...]] = (
     (_CONTAINER, "an Excel workbook of the old kind", ()),
     (b"\xff\xfe", "text in UTF-16", ()),
     (b"\xfe\xff", "text in UTF-16", ()),
+    (b"<", "HTML or XML", ()),
 )
+_SAVE_AGAIN: Final = {
+    "text in UTF-16": "Save it again in UTF-8; Excel calls that CSV UTF-8.",
+    "HTML or XML": _AS_WORKBOOK,
+}
 _LONGEST_MAGIC: Final = 4
 _CHUNK: Final = 16 * 2**20
 
@@ -173,13 +180,15 @@ def _format_of(path: Path) -> str:
     for suffix, format_ in _SUFFIXES.items():
         if name.endswith(suffix):
             return format_
-    kind = _NOT_READ.get(path.suffix.lower())
-    hint = (
-        "Open it in a spreadsheet, and save it as .xlsx."
-        if kind
-        else f"Rename it to one of {', '.join(_SUFFIXES)}, or set `format`."
-    )
-    raise EditListError("its suffix is unknown.", likely=kind, hint=hint)
+    suffix = path.suffix.lower()
+    likely, hint = _NOT_READ.get(suffix), _AS_WORKBOOK
+    if suffix == ".json":
+        likely, hint = "A JSON document is not JSON lines.", "Write one object per line: jq -c '.[]' FILE > edits.jsonl"
+    elif suffix in _TEXTS:
+        likely, hint = "It may be CSV.", "Read it as CSV: `format=csv`"
+    elif likely is None:
+        hint = f"Rename it to one of {', '.join(_SUFFIXES)}, or set `format`."
+    raise EditListError("its suffix is unknown.", likely=likely, hint=hint)
 
 
 def _check_encryption(stream: Hashing, format_: str) -> None:
@@ -205,9 +214,8 @@ def _check_magic(begin: bytes, format_: str) -> None:
     found = next((known for known in _MAGIC if begin.startswith(known[0])), None)
     binary = any(format_ in formats for _, _, formats in _MAGIC)
     if found and format_ not in found[2]:
-        raise EditListError(
-            f"the file is {found[1]}, not {format_}.", hint="Rename it with the right suffix, or save it again."
-        )
+        hint = _SAVE_AGAIN.get(found[1], "Rename it with the right suffix, or save it again.")
+        raise EditListError(f"the file is {found[1]}, not {format_}.", hint=hint)
     if binary and not found:
         raise EditListError(
             f"the file is not {format_}.",

@@ -30,14 +30,19 @@ def has_data(row: Sequence[str], known: Callable[[str], str | None]) -> bool:
     return any("^" in text or _DATA.fullmatch(text.strip()[:_LONGEST]) for text in row if not known(text))
 
 
-def is_header(row: Sequence[str], known: Callable[[str], str | None], own: Collection[str]) -> bool:
-    """Whether a row certainly has the names of columns.
+def is_header(
+    row: Sequence[str],
+    known: Callable[[str], str | None],
+    own: Collection[str],
+    name_of: Callable[[str], str | None] | None = None,
+) -> bool:
+    """Whether a row certainly has the names of columns. ``name_of``: as ``known``, for texts that may be data too.
 
     It needs a name in ``own``, the names of bulkedit, or two of DICOM, and no cell with data. A row of data may have
     one name of DICOM, in the column attribute.
     """
     names = {name for text in row if (name := known(text.strip()))}
-    return (len(names) > 1 or not names.isdisjoint(own)) and not has_data(row, known)
+    return (len(names) > 1 or not names.isdisjoint(own)) and not has_data(row, name_of or known)
 
 
 def header_below(

@@ -49,7 +49,7 @@ class JsonLines(Table):
             raise EditListError(
                 "no line of the file is a JSON object.",
                 likely="The file may be one JSON document over several lines, or another format.",
-                hint=_HINT,
+                hint=f"{_HINT} jq -c '.[]' FILE writes a JSON array so.",
             )
         if not self._lines:
             raise EditListError("the file is empty.", hint="An edit list has at least one row.")

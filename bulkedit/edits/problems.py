@@ -38,7 +38,7 @@ class Advice(NamedTuple):
 
 
 _FORCE = "Add `force=True`, or a column named force, if that is what you want."
-_UIDS = "Fill the columns series_uid and instance_uid."
+_UIDS = "Fill the columns series_uid and instance_uid; add them if the list has none."
 
 ADVICE: Final[dict[str, Advice]] = {
     # no rows of the list
@@ -64,7 +64,7 @@ ADVICE: Final[dict[str, Advice]] = {
     "never-editable": Advice("HealthImaging generates it, or it depends on the pixel data.", "Delete the row."),
     "level": Advice(None, "Clear the column level; the attribute determines the level."),
     "level-name": Advice(None, "The levels are Patient, Study, Series and Instance."),
-    "no-series-uid": Advice(None, "Fill the column series_uid."),
+    "no-series-uid": Advice(None, "Fill the column series_uid; add it if the list has none."),
     "no-instance-uid": Advice(None, _UIDS),
     "needs-force": Advice("HealthImaging changes it only when the call uses force.", _FORCE),
     "series-removal": Advice(

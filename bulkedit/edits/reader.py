@@ -190,8 +190,9 @@ class _Reading:
         batch = batch.filter(pl.any_horizontal(texts.is_not_null()) | _is_in(broken["row"]))
         for i in self._layout.unnamed:
             if batch[f"c{i}"].count():
+                first = batch.filter(pl.col(f"c{i}").is_not_null()).item(0, "row")
                 raise EditListError(
-                    f"column {letter(i)} has no name, and its cells are filled.",
+                    f"column {letter(i)} has no name, and its cells are filled (the first is in row {first:,}).",
                     where="row 1",
                     hint="Name the column, or delete it.",
                 )
@@ -210,7 +211,7 @@ class _Reading:
 def _layout(table: Table, options: ReadOptions) -> Layout:
     """Recognise the columns of a table. Raises EditListError, which names the row that seems to be the header."""
     try:
-        return layout_of(table.header, options)
+        return layout_of(table.header, options, keys=table.header_row is None)
     except EditListError as error:
         if error.where != "row 1":
             raise

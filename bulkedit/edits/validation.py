@@ -14,6 +14,7 @@ from bulkedit.edits.edit import ACTION, EDITS, LEVEL, STORED_VALUE, Action
 from bulkedit.edits.identifiers import Guard, looks_wrong, may_look_wrong, reported
 from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, RowCheck, constant, found, report
 from bulkedit.edits.unchecked import Leniency, is_left_out
+from bulkedit.edits.value_kinds import look_of
 from bulkedit.edits.values import as_strings, is_plain, typed
 
 if TYPE_CHECKING:
@@ -376,7 +377,7 @@ def _faulty(cells: pl.DataFrame, faults: pl.DataFrame, *, wide: bool) -> list[pl
     if faults.is_empty():
         return []
     each = _each_once(faults).sort("i", maintain_order=True)
-    rows = cells.select("row", "known_label", column=_column(wide=wide))[each["i"]].hstack(each)
+    rows = cells.select("row", "known_label", "value", column=_column(wide=wide))[each["i"]].hstack(each)
     hints = {code: advice.hint for code, advice in ADVICE.items()}
     general = pl.col("code").replace_strict(hints, return_dtype=pl.String)
     return [
@@ -385,7 +386,7 @@ def _faulty(cells: pl.DataFrame, faults: pl.DataFrame, *, wide: bool) -> list[pl
             "column",
             "code",
             pl.format("the value of {} {}", "known_label", "why").alias("problem"),
-            pl.lit(None, pl.String).alias("likely"),
+            pl.when(pl.col("code") == "value-form").then(look_of(pl.col("value"), pl.col("vr"))).alias("likely"),
             pl.when(pl.col("code") == "value-form").then("hint").otherwise(general).alias("hint"),
         ).select(*SET_ASIDE)
     ]

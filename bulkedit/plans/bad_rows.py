@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypedDict
 
 import polars as pl
@@ -12,7 +13,8 @@ from bulkedit.errors import BadRowsError
 if TYPE_CHECKING:
     from bulkedit.edits import EditList
 
-_ROWS: Final = 5  # shown per group
+_RANGES: Final = 5  # of rows, shown per problem
+_TEXTS: Final = 5  # problems, shown per group
 _GROUPS: Final = 12  # shown
 _KINDS: Final = 8  # in the summary
 _ALIKE: Final = ("code", "column", "likely", "hint")  # problems of a group
@@ -61,8 +63,10 @@ def problems_text(bad: pl.DataFrame) -> str:
 
 def is_shown_whole(bad: pl.DataFrame) -> bool:
     """Whether `problems_text` has every problem."""
-    sizes = bad.group_by(*_ALIKE).len()
-    return sizes.height <= _GROUPS and not (sizes.get_column("len") > _ROWS).any()
+    groups = bad.group_by(*_ALIKE).agg(texts=pl.col("problem").n_unique())
+    if groups.height > _GROUPS or (groups.get_column("texts") > _TEXTS).any():
+        return False
+    return all(_ranges(same.get_column("row")).height <= _RANGES for _, same in bad.group_by(*_ALIKE, "problem"))
 
 
 def with_reasons(raw: pl.DataFrame, bad: pl.DataFrame, mapped: set[str]) -> pl.DataFrame:
@@ -89,8 +93,30 @@ def _summary(found: list[KindRecord]) -> str:
 
 
 def _group_text(same: pl.DataFrame) -> str:
-    lines = [f"Row {row:,}: {problem}" for row, problem in same.head(_ROWS).select("row", "problem").iter_rows()]
-    if same.height > _ROWS:
-        lines.append(f"… and {same.height - _ROWS:,} more like these.")
+    """Return the problems of a group, each with its rows, and their advice once."""
+    lines, shown = [], 0
+    for (problem,), rows in islice(same.group_by("problem", maintain_order=True), _TEXTS):
+        lines.append(f"{_rows_text(rows.get_column('row'))}: {problem}")
+        shown += rows.height
+    if shown < same.height:
+        lines.append(f"… and {same.height - shown:,} more like these.")
     lines += [text for text in (same.item(0, "likely"), same.item(0, "hint")) if text]
     return "\n".join(lines)
+
+
+def _ranges(rows: pl.Series) -> pl.DataFrame:
+    """Return ranges of adjacent rows: first, last."""
+    numbers = rows.unique().sort().to_frame("row").with_columns(part=(pl.col("row").diff() != 1).fill_null(value=True))
+    parts = numbers.group_by(pl.col("part").cum_sum(), maintain_order=True)
+    return parts.agg(first=pl.col("row").first(), last=pl.col("row").last()).select("first", "last")
+
+
+def _rows_text(rows: pl.Series) -> str:
+    """Return numbers of rows as text: `Row 4,017`, `Rows 2-6, 9, 12-14`, `Rows 2, 4 and 7 more`."""
+    if rows.n_unique() == 1:
+        return f"Row {rows[0]:,}"
+    ranges = _ranges(rows)
+    shown = ranges.head(_RANGES)
+    texts = [f"{first}" if first == last else f"{first}-{last}" for first, last in shown.iter_rows()]
+    more = rows.n_unique() - int((shown["last"] - shown["first"] + 1).sum())
+    return f"Rows {', '.join(texts)}" + (f" and {more:,} more" if more else "")

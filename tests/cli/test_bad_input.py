@@ -161,12 +161,12 @@ def test_a_list_that_is_wrong_is_said_with_its_row_and_nothing_is_sent(
 
 
 def test_all_rows_that_are_wrong_are_said_at_once_those_of_one_kind_together(shell: Shell) -> None:
-    rows = [f"{number:04},set,PatientName,x" for number in range(1, 1201)]
+    rows = [f"{number:04},set,PatientName,x\n{ID},set,PatientName,x" for number in range(1, 1201)]
     edits = shell.write("e.csv", "\n".join(["image_set_id,action,attribute,value", *rows, f"{ID},set,Foo,x"]) + "\n")
     lines = shell.run("plan", edits).stderr.splitlines()
-    assert lines[0] == f"error: {edits}: 1,201 rows of 1,201 cannot be planned; nothing was sent."
-    texts = [line.partition(":")[0] for line in lines if line.startswith(("Row", "…"))]
-    assert texts == [*(f"Row {number}" for number in range(2, 7)), "… and 1,195 more like these.", "Row 1,202"]
+    assert lines[0] == f"error: {edits}: 1,201 rows of 2,401 cannot be planned; nothing was sent."
+    texts = [line.partition(":")[0] for line in lines if line.startswith("Row")]
+    assert texts == ["Rows 2, 4, 6, 8, 10 and 1,195 more", "Row 2,402"]
     assert lines.count("The column may have patient ids or accession numbers.") == 1
     assert lines[2] == "By kind: 1,200 image-set-id (column image_set_id), 1 attribute (column attribute)."
     assert lines[-1] == "Correct the list, or plan it without these rows: --bad-rows bad.csv"
@@ -195,16 +195,18 @@ def test_a_program_is_told_how_many_rows_of_each_kind_and_where_all_problems_are
 
 
 def test_a_file_of_problems_that_cannot_be_written_hides_none_of_those_shown(shell: Shell) -> None:
-    edits = shell.write("e.csv", "image_set_id,StudyDate\n" + "abc,20240311\n" * 9)
+    edits = shell.write("e.csv", "image_set_id,StudyDate\n" + "".join(f"{'a' * n},20240311\n" for n in range(1, 10)))
     shell.write("plans", "a file")
     result = shell.run("plan", edits)
-    assert (result.exit_code, "Row 6: image_set_id has 3 characters" in result.stderr) == (2, True)
+    assert (result.exit_code, "Row 6: image_set_id has 5 characters" in result.stderr) == (2, True)
+    assert "… and 4 more like these." in result.stderr
     assert "The file of all problems cannot be written" in result.stderr
 
 
 def test_few_problems_are_all_shown_and_leave_no_file(shell: Shell) -> None:
-    edits = shell.write("e.csv", "image_set_id,StudyDate\n" + "abc,20240311\n" * 5)
-    assert "All problems" not in shell.run("plan", edits).stderr
+    edits = shell.write("e.csv", "image_set_id,StudyDate\n" + "abc,20240311\n" * 1000)
+    said = shell.run("plan", edits).stderr
+    assert ("Rows 2-1001: image_set_id has 3 characters" in said, "All problems" in said) == (True, False)
     assert sorted(file.name for file in shell.folder.iterdir()) == ["e.csv"]
 
 

@@ -142,7 +142,7 @@ LISTS: dict[str, tuple[str, bytes, str, str]] = {
         "Row 4",
         "that row 3 removes",
     ),
-    "renames in a circle": ("e.csv", tidy(*RENAMES), "Row 4", "in a circle"),
+    "renames in a circle": ("e.csv", tidy(*RENAMES), "Rows 3-5", "in a circle"),
     # keys and columns
     "column twice": ("e.csv", f"image_set_id,PatientName,PatientName\n{ID},a,b\n".encode(), "row 1", "are both"),
     "column with blanks": ("e.csv", f"image_set_id,PatientName \n{ID},a\n".encode(), "row 1", "column B has a name"),

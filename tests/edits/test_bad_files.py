@@ -108,6 +108,7 @@ BAD_CSV: dict[str, tuple[str | bytes, str | None, str]] = {
     "parquet-under-another-name": (as_parquet([{"image_set_id": A}]), None, "is Parquet, not csv"),
     "gzip-under-another-name": (gzip.compress(HEAD.encode()), None, "is gzip, not csv"),
     "excel-under-another-name": (workbook([["image_set_id"]]), None, "is an Excel workbook"),
+    "html": (b"<html><table>", None, "is HTML or XML, not csv"),
     "old-excel": (b"\xd0\xcf\x11\xe0" + b"x" * 600, None, "old kind"),
 }
 

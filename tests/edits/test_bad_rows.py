@@ -153,6 +153,29 @@ def test_every_fault_of_a_value_is_named() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("attribute", "text", "look"),
+    [
+        ("StudyDate", "2024-03-11", "It is a date with dashes, as in ISO 8601."),
+        ("StudyDate", "2024-03-11 10:30", "It is a date with a time."),
+        ("StudyDate", "11.03.2024", "It is a date that begins with the day or the month."),
+        ("StudyDate", "45362", "It is a number of five digits: spreadsheets count days so."),
+        ("StudyDate", "11 Mar 2024", "It has a word, such as the name of a month."),
+        ("StudyDate", "?", None),
+        ("StudyTime", "10:30", "It is a time with colons."),
+        ("PatientAge", "42", "It lacks the letter D, W, M or Y."),
+        ("PatientSex", "female", "It has lower-case letters."),
+        ("StudyDescription", "a\nb", "It has a line break."),
+        ("PatientID", "a\\b", "It has a backslash."),
+    ],
+)
+def test_a_value_without_the_form_of_its_vr_is_told_by_what_it_looks_like(
+    attribute: str, text: str, look: str | None
+) -> None:
+    done = read_rows(GOOD | {"attribute": attribute, "value": text})
+    assert done.set_aside.select("code", "likely").rows()[-1] == ("value-form", look)
+
+
 def test_a_cell_that_cannot_be_read_hides_no_other_problem_of_its_row() -> None:
     cells: list[list[Any]] = [
         ["image_set_id", "PatientName", "StudyDate", "version"],
@@ -361,8 +384,8 @@ def test_eight_digits_in_the_attribute_column_are_not_repeated() -> None:
 
 def test_every_advice_ends_its_sentences() -> None:
     texts = [text for advice in ADVICE.values() for text in advice if text] + list(HINT_OF_VR.values())
-    assert [text for text in texts if not text.endswith((".", "}", "]"))] == []
+    assert [text for text in texts if not text.endswith((".", "}", "]", "`"))] == []
 
 
 def test_every_code_of_the_advice_is_a_slug() -> None:
-    assert [code for code in ADVICE if not code.replace("-", "").isalpha() or code != code.lower()] == []
+    assert [code for code in ADVICE if not code.replace("-", "").isalnum() or code != code.lower()] == []

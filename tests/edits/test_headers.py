@@ -27,7 +27,7 @@ def test_unknown_columns_are_named_and_the_hint_can_be_typed() -> None:
     assert error.likely == "Did you mean PatientName?"
     assert error.hint == (
         "To use a column under another name: `map='PatientName=Patient Nam'`. "
-        "To leave it out: `ignore='Remarks of ward 7'`."
+        "To leave one out: `ignore='Remarks of ward 7'`."
     )
 
 
@@ -44,9 +44,30 @@ def test_unknown_columns_are_named_and_the_hint_can_be_typed() -> None:
     ],
 )
 def test_usual_names_of_columns_come_with_what_they_probably_mean(name: str, meant: str) -> None:
-    error = error_of(f"image_set_id,PatientName,{name}\n{WIDE}")
+    error = error_of(f"{name},PatientName,StudyDate\n{WIDE}")
     assert error.likely == f"Did you mean {meant}?"
-    assert f"{meant}={name}" in str(error.hint)
+    assert f"{meant}={name}" in str(error.hint).replace("'", "")
+
+
+def test_one_column_only_is_suggested_to_say_which_image_sets_to_edit() -> None:
+    error = error_of(f"MRN,Accession No,PatientName\n{WIDE}")
+    assert error.likely == "Did you mean patient_id and accession_number?"
+    assert error.hint == (
+        "To use a column under another name: `map='accession_number=Accession No'`. To leave one out: `ignore=MRN`."
+    )
+    assert "`ignore=MRN`" in str(error_of(f"image_set_id,MRN,PatientName\n{WIDE}").hint)
+
+
+def test_tags_as_names_of_columns_come_with_their_keywords() -> None:
+    error = error_of(f'image_set_id,"(0010,0010)",00100020\n{WIDE}')
+    assert error.what.startswith("columns B ((0010,0010)) and C (00100020) have names")
+    assert error.likely == "Did you mean PatientName and PatientID?"
+    assert "`map=PatientID=00100020`" in str(error.hint)
+
+
+def test_keys_of_json_lines_are_names_whatever_they_look_like() -> None:
+    error = error_of('{"0020000D": "1.2.3", "00100010": "x"}', format="jsonl")
+    assert error.likely == "Did you mean StudyInstanceUID and PatientName?"
 
 
 HEADERLESS = {
