@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bulkedit.edits.columns import Layout
+    from bulkedit.edits.excel_cells import SheetFacts
     from bulkedit.edits.excel_package import Sheet
     from bulkedit.edits.options import ReadOptions
 
@@ -42,13 +43,11 @@ class Excel(Table):
     def __init__(self, data: bytes, options: ReadOptions) -> None:
         super().__init__()
         self._hidden_rows = options.hidden_rows
-        self._book = Workbook.of(data)
-        sheet = self._book.chosen(options.sheet)
+        book = Workbook.of(data)
+        sheet = book.chosen(options.sheet)
+        self._facts, cells, offset = _cells_of(book, sheet)
+        self._book = book.without_parts()
         self._note_sheets(sheet)
-        altering = [i for i, form in enumerate(self._book.formats) if not form.shows_text]
-        xml, self._facts = facts_of(self._book.xml_of(sheet), altering)
-        check_sheet(xml, self._book.shared_texts, size=len(data))
-        cells, offset = _texts(self._book.package_of(xml))
         head = _first_filled(cells)
         if head is None:
             what = "the first sheet" if sheet is self._book.sheets[0] else f"the sheet {sheet.described}"
@@ -71,7 +70,7 @@ class Excel(Table):
         """Find the text of each cell that holds no text, and the faults; both depend on what its column takes."""
         self._leave_out_hidden_rows()
         self._note_hidden_columns(layout)
-        faults = [self._failed(layout), self._altered(layout), self._covered(layout)]
+        faults = [self._failed(layout), self._altered(layout), self._escaped(layout), self._covered(layout)]
         numbers = self._facts.cells.filter(pl.col("filled"), pl.col("kind").is_in(["n", "b", "d"]))
         for (position,), cells in numbers.partition_by("position", as_dict=True).items():
             if position < len(layout.names) and layout.names[position]:
@@ -129,6 +128,17 @@ class Excel(Table):
         """Return texts of which the number format shows something else."""
         altered = self._facts.altered_texts.filter(pl.col("position").is_in(_used(layout)))
         return _as_faults(altered.with_columns(fault=pl.lit("altered")))
+
+    def _escaped(self, layout: Layout) -> pl.DataFrame:
+        """Return texts with escapes, if fastexcel may not have replaced them."""
+        if not self._facts.has_escapes:
+            return CELL_FAULTS.to_frame()
+        is_escaped = {i: pl.col(f"c{i}").str.contains(r"_x[0-9A-Fa-f]{4}_") for i in _used(layout)}
+        found = [
+            self._rows.filter(expression).select("row", position=pl.lit(i, pl.UInt32), fault=pl.lit("escaped"))
+            for i, expression in is_escaped.items()
+        ]
+        return _as_faults(pl.concat(found))
 
     def _covered(self, layout: Layout) -> pl.DataFrame:
         """Return all cells of merged ranges."""
@@ -242,6 +252,16 @@ def _first_filled(cells: pl.DataFrame) -> int | None:
         return None
     filled = cells.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
     return filled.arg_max() if filled.any() else None
+
+
+def _cells_of(book: Workbook, sheet: Sheet) -> tuple[SheetFacts, pl.DataFrame, int]:
+    """Return what the XML of a sheet tells, and its cells as of `_texts`."""
+    altering = [i for i, form in enumerate(book.formats) if not form.shows_text]
+    xml, facts = facts_of(book.xml_of(sheet), altering)
+    check_sheet(xml, book.shared_texts, size=book.size)
+    package = book.package_of(xml)
+    del xml  # it may be large
+    return facts, *_texts(package)
 
 
 def _texts(package: bytes) -> tuple[pl.DataFrame, int]:

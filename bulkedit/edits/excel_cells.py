@@ -32,10 +32,14 @@ _FORMULA: Final = r"(<f(?:\s[^>]*)?/>|<f(?:\s[^>]*)?>[^<]*</f>)"
 _OTHER: Final = (
     BEGIN + r'(?: t="(n|b|e|d|str)")?' + END + r"(?:/>|>\s*" + _FORMULA + r"?\s*(?:<v(?:\s[^>]*)?>([^<]{1,6}))?)"
 )
-_STYLED: Final = r'<c r="([A-Z]{1,3})([0-9]{1,7})" s="(?:STYLES)" t="(?:s|str|inlineStr)"'
+_STYLED: Final = (
+    r'<c r="([A-Z]{1,3})([0-9]{1,7})"'
+    r'(?: s="(?:STYLES)" t="(?:s|str|inlineStr)"| t="(?:s|str|inlineStr)" s="(?:STYLES)")'
+)
 _HIDDEN: Final = r'<row r="([0-9]{1,7})"(?: [^>]*)? (?:hidden="(?:1|true)"|ht="0(?:\.0*)?")'
 _REFERENCE: Final = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})")
-_CELLS: Final = ("letters", "row", "style", "kind", "formula", "value")
+_CELLS: Final = ("letters", "row", "style", "kind", "late_style", "formula", "value")
+_ESCAPE: Final = re.compile(rb"_x[0-9A-Fa-f]{4}_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class SheetFacts:
     hidden_rows: pl.Series  # UInt32
     hidden_columns: list[range]
     merged: pl.DataFrame  # first, last, left, right UInt32: rows and positions
+    has_escapes: bool  # whether a text in the sheet itself, not a shared one, has an escaped character
 
 
 def facts_of(xml: bytes, altering: Collection[int]) -> tuple[bytes, SheetFacts]:
@@ -71,13 +76,11 @@ def _scanned(xml: bytes, altering: Collection[int]) -> SheetFacts | None:
     end = xml.rfind(b"</sheetData>")
     if begin is None:
         return None
-    if end < begin.end():  # <sheetData/>
-        inside, rest = b"", xml
-    else:
-        inside, rest = xml[begin.end() : end], xml[: begin.start()] + xml[end + len(b"</sheetData>") :]
+    start, end = (begin.end(), end) if end >= begin.end() else (len(xml), len(xml))  # <sheetData/> has no end
+    rest = xml[: begin.start()] + xml[end + len(b"</sheetData>") :] if end < len(xml) else xml
     count = 0
     cells, altered, hidden = [_no_cells()], [_no_places()], [pl.Series(dtype=pl.UInt32)]
-    for piece in _pieces(inside):
+    for piece in _pieces(xml, start, end):
         try:
             text = pl.Series("xml", [piece], dtype=pl.Binary).cast(pl.String).to_frame()
         except pl.exceptions.ComputeError:
@@ -92,7 +95,7 @@ def _scanned(xml: bytes, altering: Collection[int]) -> SheetFacts | None:
             altered.append(_altered_in(text, altering))
         if b' hidden="' in piece or b' ht="0' in piece:
             hidden.append(_groups(text, _HIDDEN, ["row"])["row"].cast(pl.UInt32))
-    if count != inside.count(b'<c r="'):
+    if count != xml.count(b'<c r="', start, end):
         return None
     found = elements(rest, "col", "mergeCell")
     return SheetFacts(
@@ -101,17 +104,17 @@ def _scanned(xml: bytes, altering: Collection[int]) -> SheetFacts | None:
         hidden_rows=pl.concat(hidden),
         hidden_columns=[span for name, at in found if name == "col" and (span := _hidden_span(at)) is not None],
         merged=_merged([at.get("ref", "") for name, at in found if name == "mergeCell"]),
+        has_escapes=_ESCAPE.search(xml, start, end) is not None,
     )
 
 
-def _pieces(xml: bytes) -> Iterator[bytes]:
-    """Yield XML in pieces that begin with a row."""
-    start = 0
-    while start < len(xml):
-        cut = xml.rfind(b"<row ", start + 1, start + _PIECE) if len(xml) - start > _PIECE else len(xml)
+def _pieces(xml: bytes, start: int, end: int) -> Iterator[bytes]:
+    """Yield the XML from ``start`` to ``end`` in pieces that begin with a row."""
+    while start < end:
+        cut = xml.rfind(b"<row ", start + 1, start + _PIECE) if end - start > _PIECE else end
         if cut <= start:  # a row longer than a piece
-            cut = xml.find(b"<row ", start + _PIECE)
-            cut = len(xml) if cut < 0 else cut
+            cut = xml.find(b"<row ", start + _PIECE, end)
+            cut = end if cut < 0 else cut
         yield xml[start:cut]
         start = cut
 
@@ -125,11 +128,11 @@ def _groups(text: pl.DataFrame, pattern: str, names: list[str]) -> pl.DataFrame:
 def _cells_in(text: pl.DataFrame) -> pl.DataFrame:
     found = _groups(text, _OTHER, list(_CELLS))
     return found.with_columns(
-        pl.col("style").cast(pl.UInt32).fill_null(0),
+        pl.coalesce("style", "late_style", pl.lit("0")).cast(pl.UInt32).alias("style"),
         pl.col("kind").fill_null("n"),
         pl.col("formula").is_not_null(),
         filled=pl.col("value").is_not_null(),
-    )
+    ).drop("late_style")
 
 
 def _altered_in(text: pl.DataFrame, altering: Collection[int]) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import io
 import posixpath
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bulkedit.edits.excel_formats import formats_of
@@ -143,6 +143,15 @@ class Workbook:
 
     def _hint(self) -> str:
         return f"Its sheets are {named(self.sheets)}. To choose one: `sheet=NAME`"
+
+    @property
+    def size(self) -> int:
+        """The bytes of the file."""
+        return len(self._data)
+
+    def without_parts(self) -> Workbook:
+        """Return the workbook without its content, which may be large."""
+        return replace(self, shared_texts=None, _data=b"")
 
     def xml_of(self, sheet: Sheet) -> bytes:
         """Return the XML of a sheet. Raises EditListError."""

@@ -15,7 +15,7 @@ from bulkedit.edits.excel_xml import local, parse, parser, unreadable
 
 # a cell of the plain form; patterns are shared by Python and polars
 BEGIN: Final = r'<c r="([A-Z]{1,3})([0-9]{1,7})"(?: s="([0-9]{1,5})")?'
-END: Final = r'(?: (?:cm|vm|ph)="[0-9a-z]{1,10}")*'
+END: Final = r'(?: s="([0-9]{1,5})")?(?: (?:cm|vm|ph)="[0-9a-z]{1,10}")*'  # some programs write the type first
 _ROW: Final = re.compile(rb'<row r="[0-9]{1,7}"[ />]')
 _ENCODING: Final = re.compile(rb"""^(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding=["'](?!utf-8["'])""", re.IGNORECASE)
 _REFERENCE: Final = re.compile(r"([A-Z]{1,7})([0-9]{1,10})")

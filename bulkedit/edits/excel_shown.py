@@ -50,6 +50,7 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "rounded": ("cell-format", "stores more digits than it shows."),
     "grouped": ("cell-format", "shows its number with separators of thousands, which differ between computers."),
     "altered": ("cell-format", "stores a text, and its number format shows something else."),
+    "escaped": ("cell-format", "has an escaped character, such as _x000D_, that programs read in different ways."),
     "digits": ("damaged-identifier", "is a number of more digits than a spreadsheet stores."),
 }
 _LOST: Final = 1e15  # Excel stores 15 digits of a number

@@ -37,6 +37,7 @@ FORMS: dict[str, Change] = {
     "single quotes": lambda xml: xml.replace(b'"', b"'"),
     "without references": lambda xml: re.sub(rb'<(c|row) r="[A-Z]*[0-9]+"', rb"<\1", xml),
     "line breaks": lambda xml: xml.replace(b"<", b"\n<").replace(b"\n<?xml", b"<?xml"),
+    "type before style": lambda xml: re.sub(rb'( s="1")(>| t="\w+")', rb' t="n"\1>', xml),
     "another order": lambda xml: re.sub(rb'<c (r="[A-Z0-9]+") (s="1")', rb"<c \2 \1", xml),
     "comments": lambda xml: xml.replace(b"<v>", b"<!-- <c r='B2'> --><v>"),
     "UTF-16": lambda xml: xml.decode().replace('"UTF-8"', '"UTF-16"').encode("utf-16"),
@@ -84,6 +85,13 @@ def test_each_kind_of_cell(cell: bytes, text: str, form: str) -> None:
     if form:
         data = changed(data, {"xl/worksheets/sheet1.xml": FORMS[form]})
     assert values(read_book(data)) == [text]
+
+
+def test_an_escape_that_programs_read_in_different_ways_is_refused() -> None:
+    formula = with_xml((b'<c r="B2" t="s"><v>3</v></c>', b'<c r="B2" t="str"><f>A1</f><v>_x0041_</v></c>'))
+    assert values(read_book(formula)) == ["cell-format"]
+    text = with_xml((b'<c r="B2" t="s"><v>3</v></c>', b'<c r="B2" t="inlineStr"><is><t>_x0041_</t></is></c>'))
+    assert values(read_book(text)) == ["A"]
 
 
 @pytest.mark.parametrize(("text", "flag"), [(b"0", False), (b"1", True), (b"false", False), (b"true", True)])
