@@ -17,6 +17,8 @@ from enum import StrEnum
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+from bulkedit.dicom.encodings import SUSPECT
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -119,9 +121,10 @@ VRS: Final[dict[str, Vr]] = {
 # VRs whose text may contain a backslash, so that it does not separate values (PS3.5 section 6.4)
 SINGLE_VALUED: Final = frozenset({"LT", "ST", "UT", "UR", "SQ"} | {n for n, v in VRS.items() if v is _BINARY})
 
-# Text that is valid for every free-text VR, also PN, and needs no JSON escape: the fast path for most cells of a list.
+# Text that is valid for every free-text VR, also PN, needs no JSON escape and is in no foreign encoding: the fast path
+# for most cells of a list.
 FREE_TEXT: Final = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-_PLAIN = r'[^"\\\^=\x00-\x1f]*'
+_PLAIN = rf'[^"\\\^\x00-\x1f{SUSPECT}]*'
 PLAIN_TEXT: Final = rf"{_PLAIN}(?:\^{_PLAIN}){{0,4}}"
 
 # dicom-element-constraints; these replace the length of the VR

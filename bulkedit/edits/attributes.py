@@ -13,11 +13,15 @@ import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import ValueKind
+from bulkedit.dicom.faults import LONGEST_GROUP, RULES, longest_of
+from bulkedit.dicom.terms import terms_of
 from bulkedit.edits.edit import LEVEL
 from bulkedit.edits.identifiers import guard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from bulkedit.dicom.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +31,29 @@ class Spec:
     vr: str | None  # None: a private element of unknown VR, kept as text
     vm: str = "1"
     longest: int | None = None  # characters of one value
+    terms: Terms | None = None  # those of PS3.3, if it lists any
+    private: bool = False  # its VM is unknown, so it may have several values
 
     @property
     def rule(self) -> dicom.Vr:
         """The rules of PS3.5 for one value."""
-        return dicom.VRS[self.vr] if self.vr else dicom.Vr(ValueKind.STRING)
+        return RULES[self.vr] if self.vr else dicom.Vr(ValueKind.STRING)
+
+    @property
+    def dicom_longest(self) -> int | None:
+        """How many characters DICOM allows, if the service takes more."""
+        found = self.rule.max_length
+        return found if found is not None and (self.longest or 0) > found else None
+
+    @property
+    def longest_plain(self) -> int | None:
+        """How many characters a text may have that needs no check but `values.is_plain`."""
+        return LONGEST_GROUP if self.vr == "PN" else self.dicom_longest or self.longest
 
     @property
     def free(self) -> bool:
         """Whether any text that matches `bulkedit.dicom.dictionary.PLAIN_TEXT` is valid, up to the length."""
-        return not self.multi and self.vr in dicom.FREE_TEXT
+        return not self.multi and self.vr in dicom.FREE_TEXT and self.terms is None
 
     @property
     def multi(self) -> bool:
@@ -44,12 +61,12 @@ class Spec:
         return self.vm != "1" and self.rule.kind is not ValueKind.SEQUENCE
 
 
-TEXT: Final = Spec(None)
+TEXT: Final = Spec(None, private=True)
 
 
 def _spec_of_private(vr: str) -> Spec:
     """The VM of a private element is unknown, also to the service, so it has one value."""
-    return Spec(vr, "1", dicom.VRS[vr].max_length)
+    return Spec(vr, "1", dicom.VRS[vr].max_length, private=True)
 
 
 # private elements, by the VR in the row
@@ -66,7 +83,7 @@ _SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "reason": pl.String,  # why it needs force; null if it does not
     "spec": pl.UInt16,  # index into `specs`; null for private elements and unknown names
     "free": pl.Boolean,  # `Spec.free`; null if there is no spec
-    "longest": pl.UInt32,  # `Spec.longest`
+    "longest": pl.UInt32,  # `Spec.longest_plain`
 }
 
 
@@ -95,7 +112,7 @@ class Known:
             known = dicom.attribute(name)
             if known is not None and not known.private:
                 spec = _spec_of(known)
-                yield (*_facts_of(known), index.setdefault(spec, len(index)), spec.free, spec.longest)
+                yield (*_facts_of(known), index.setdefault(spec, len(index)), spec.free, spec.longest_plain)
             elif known is not None:
                 yield (*_facts_of(known), None, None, None)
             elif name in dicom.NEVER_EDITABLE:
@@ -106,7 +123,7 @@ class Known:
 
 
 def _spec_of(known: dicom.Attribute) -> Spec:
-    return Spec(known.vr, known.vm, dicom.MAX_LENGTHS.get(known.name, dicom.VRS[known.vr].max_length))
+    return Spec(known.vr, known.vm, longest_of(known), terms_of(known.name))
 
 
 def _facts_of(known: dicom.Attribute) -> tuple[object, ...]:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import Level
-from bulkedit.dicom.faults import fault_of
+from bulkedit.dicom.faults import Oddity, as_typed, fault_of, oddities_of
+from bulkedit.dicom.terms import terms_of
 from bulkedit.edits.attributes import label_of
 from bulkedit.edits.common_columns import UID
 from bulkedit.edits.edit import Action, json_text
-from bulkedit.edits.problems import HINT_OF_VR, one
+from bulkedit.edits.odd_values import ODD_VALUES, notices_of
+from bulkedit.edits.problems import hint_of, one
 from bulkedit.edits.strict_json import strict_json
 from bulkedit.edits.unchecked import Leniency, leaves_out
 
@@ -58,24 +60,37 @@ class _UnfitError(ValueError):
         self.hint = hint
 
 
-def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject]]:
-    """Split rows into cells (schema CELLS) and problems. ``rows``: row, updates, unchecked and study_wide."""
+def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject], list[pl.DataFrame]]:
+    """Split rows into cells (schema CELLS), problems and notices.
+
+    ``rows``: row, updates, unchecked and study_wide.
+    """
     cells: list[_Cells] = []
     problems = []
+    odd: list[tuple[int, str, str, str]] = []
     for row, updates, unchecked, study_wide in rows.select("row", "updates", "unchecked", "study_wide").iter_rows():
-        unfit: list[_UnfitError] = []
+        judged = _Judged(unchecked)
         try:
-            cells += [(row, *edit) for edit in _edits(updates, unfit, unchecked=unchecked, study_wide=study_wide)]
+            cells += [(row, *edit) for edit in _edits(updates, judged, study_wide=study_wide)]
         except _UnfitError as error:
-            unfit.append(error)
-        problems += [one(row, error.code, str(error), _COLUMN, hint=error.hint) for error in unfit]
-    return pl.DataFrame(cells, schema=CELLS, orient="row"), problems
+            judged.unfit.append(error)
+        problems += [one(row, error.code, str(error), _COLUMN, hint=error.hint) for error in judged.unfit]
+        odd += [(row, *which, name) for which, name in judged.odd if not judged.unfit]
+    notices = notices_of(pl.DataFrame(odd, schema=ODD_VALUES, orient="row"))
+    return pl.DataFrame(cells, schema=CELLS, orient="row"), problems, notices
 
 
-def _edits(
-    updates: str | None, unfit: list[_UnfitError], *, unchecked: bool | str | None, study_wide: bool
-) -> list[_Cells]:
-    """Return the cells of one row, without its number. Adds to ``unfit``; raises _UnfitError if nothing can be read."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is found about the values of one row."""
+
+    unchecked: bool | str | None  # see `leaves_out`
+    unfit: list[_UnfitError] = field(default_factory=list)
+    odd: list[tuple[Oddity, str]] = field(default_factory=list)  # with the attribute
+
+
+def _edits(updates: str | None, judged: _Judged, *, study_wide: bool) -> list[_Cells]:
+    """Return the cells of one row, without its number. Raises _UnfitError if nothing can be read."""
     if updates is None:
         raise _UnfitError("no-edit", "updates is empty.")
     request = _json(updates, "updates")
@@ -94,7 +109,7 @@ def _edits(
         edit
         for name, action in _BLOBS.items()
         if name in blobs
-        for edit in _Document(_document(blobs[name], name), action, unfit, unchecked).edits()
+        for edit in _Document(_document(blobs[name], name), action, judged).edits()
     ]
     if not edits:
         raise _UnfitError("no-edit", "updates has no edit.")
@@ -145,8 +160,7 @@ class _Document:
 
     root: JsonObject
     action: Action
-    unfit: list[_UnfitError]  # values with a problem are added
-    unchecked: bool | str | None  # see `leaves_out`
+    judged: _Judged
 
     def edits(self) -> Iterator[_Cells]:
         """Yield rows of CELLS without the row number."""
@@ -169,22 +183,25 @@ class _Document:
         _only(part, keys, f"the {level} level")
         vrs = _part(part, "DICOMVRs")
         for name, value in _part(part, "DICOM").items():
-            known = dicom.attribute(name)
-            unfit = known is not None and self._is_unfit(known, value)
             vr = vrs.get(name)
             if vr is not None and not isinstance(vr, str):
                 raise _UnfitError("updates", "a VR in DICOMVRs is not text.")
+            known = dicom.attribute(name)
+            unfit = self.action is Action.SET and known is not None and self._is_unfit(known, vr, value)
             yield (self.action, name, None, json_text(value), level, series_uid, uid, vr, unfit)
 
-    def _is_unfit(self, known: dicom.Attribute, value: Json) -> bool:
+    def _is_unfit(self, known: dicom.Attribute, vr: str | None, value: Json) -> bool:
         """Whether a value breaks a rule and its check is left out. Not for removals: a stored value may break any."""
-        if self.action is Action.REMOVE or known.private:
+        if (typed := as_typed(known, vr)) is None:
             return False
-        if (why := fault_of(known, value)) is not None:
-            if why.weight < Leniency.UNCHECKED and leaves_out(self.unchecked, known.name):
-                return True
-            text = f"the value of {label_of(known)} is invalid: {why.text}."
-            self.unfit.append(_UnfitError("value-form", text, HINT_OF_VR.get(known.vr)))
+        name = label_of(known)
+        if (why := fault_of(typed, value)) is None:
+            self.judged.odd.extend((odd, name) for odd in oddities_of(typed, value, terms_of(known.name)))
+        elif why.weight < Leniency.UNCHECKED and leaves_out(self.judged.unchecked, known.name):
+            return True
+        else:
+            text = f"the value of {name} is invalid: {why.text}."
+            self.judged.unfit.append(_UnfitError(why.code, text, hint_of(why.code, typed.vr)))
         return False
 
 

@@ -82,6 +82,8 @@ ADVICE: Final[dict[str, Advice]] = {
     "value-length": Advice(None, "Shorten the value."),
     "value-range": Advice(),
     "value-count": Advice(None, "Separate several values by a backslash, or write them as a JSON array."),
+    "value-empty": Advice(None, "Clear the row, or fill in the UID."),
+    "value-encoding": Advice(None, "Export the list again from its source as UTF-8, and compare this value."),
     "value-json": Advice(None, 'Write a JSON array, such as ["A","B"].'),
     "value-sequence": Advice(None, 'Write a JSON array of objects, such as [{"CodeValue":"T-04000"}].'),
     # the call form, JSON lines, Excel
@@ -151,6 +153,11 @@ HINT_OF_VR: Final[dict[str, str]] = {
     "UI": "A UID is digits and dots, such as 1.2.840.10008.1.2, without leading zeros in its parts.",
     "UR": "An address has no backslash and does not begin with a blank.",
 } | dict.fromkeys(("SL", "SS", "SV", "UL", "US", "UV", "US or SS"), "A whole number has digits only.")
+
+
+def hint_of(code: str, vr: str | None) -> str | None:
+    """Return the hint of a problem of a value."""
+    return HINT_OF_VR.get(vr or "") if code == "value-form" else ADVICE[code].hint
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from bulkedit.dicom.faults import EMPTY, NEVER_EMPTY, Weight
 from bulkedit.edits.attributes import PRIVATE, Known
 from bulkedit.edits.columns import suggestions
 from bulkedit.edits.common_columns import is_version
 from bulkedit.edits.edit import ACTION, EDITS, LEVEL, STORED_VALUE, Action
 from bulkedit.edits.identifiers import Guard, looks_wrong, may_look_wrong, reported
+from bulkedit.edits.odd_values import notices_of
 from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, RowCheck, constant, found, report
 from bulkedit.edits.unchecked import Leniency, is_left_out
 from bulkedit.edits.value_kinds import look_of
-from bulkedit.edits.values import as_strings, is_plain, typed
+from bulkedit.edits.values import FAULTS, as_strings, is_plain, typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +80,7 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
         values = cells.select(pl.coalesce("value_json", pl.lit(values))).to_series()
     if "unfit" in cells.columns:
         unfit |= pl.col("unfit").fill_null(value=False)
-    return Cells(_edits(cells, values, unfit), [*problems, *typed_.problems])
+    return Cells(_edits(cells, values, unfit), [*problems, *typed_.problems], typed_.notices)
 
 
 def _action_check() -> RowCheck:
@@ -264,6 +266,7 @@ class _Values:
     json: pl.Series
     problems: list[pl.DataFrame] = field(default_factory=list)  # frames `SET_ASIDE`
     unfit: pl.Series | bool = False  # Boolean: the value breaks a rule, and its check is left out
+    notices: list[pl.DataFrame] = field(default_factory=list)  # frames `NOTICES`
 
 
 def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> _Values:
@@ -284,7 +287,8 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> _Values:
     if columns["plain"].all():
         return _Values(as_strings(columns["value"]), problems, guarded.unfit)
     plain = columns.filter("plain")
-    pieces, faults = [plain.select("i", json=as_strings(plain["value"]))], []
+    pieces, oddities = [plain.select("i", json=as_strings(plain["value"]))], []
+    faults = _empty(cells) if columns["value"].has_nulls() else []
     for (code,), part in columns.filter(~pl.col("plain")).partition_by("spec", as_dict=True, include_key=False).items():
         if code is None:
             pieces.append(part.select("i", json=pl.lit(None, pl.String)))
@@ -293,12 +297,33 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> _Values:
         done = typed(part, spec)
         pieces.append(part.select("i", json=done.json))
         faults += [_of_vr(fault, spec.vr) for fault in done.faults]
+        oddities += done.oddities
     json = pl.concat(pieces).sort("i")["json"]
-    if not faults:
-        return _Values(json, problems, guarded.unfit)
-    refused, left_out = _divided(pl.concat(faults), cells)
+    faulty = pl.concat(faults) if faults else _of_vr(pl.DataFrame(schema=FAULTS), None)
+    notices = _noticed(cells, pl.concat(oddities), faulty["i"]) if oddities else []
+    if faulty.is_empty():
+        return _Values(json, problems, guarded.unfit, notices)
+    refused, left_out = _divided(faulty, cells)
     unfit = pl.int_range(cells.height, dtype=pl.UInt32, eager=True).is_in(left_out.implode())
-    return _Values(json, [*problems, *_faulty(cells, refused, wide=wide)], unfit | guarded.unfit)
+    return _Values(json, [*problems, *_faulty(cells, refused, wide=wide)], unfit | guarded.unfit, notices)
+
+
+def _empty(cells: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the empty cells that empty a UID which is never empty."""
+    filled = pl.col("value_json").is_not_null() if "value_json" in cells.columns else pl.lit(value=False)
+    never = pl.col("known_attribute").is_in(list(NEVER_EMPTY))
+    empty = pl.col("value").is_null() & (_action == str(Action.SET)) & ~filled & never
+    places = cells.select(pl.arg_where(empty).cast(pl.UInt32).alias("i"))
+    why = constant(f"{EMPTY.removeprefix('it ')}.")
+    each = places.with_columns(code=constant("value-empty"), why=why, weight=pl.lit(Weight.RULE, pl.UInt8))
+    return [_of_vr(each.select(*FAULTS), "UI")] if each.height else []
+
+
+def _noticed(cells: pl.DataFrame, oddities: pl.DataFrame, faulty: pl.Series) -> list[pl.DataFrame]:
+    """Return cells that may not be meant as notices. Not of removals, and not of cells with a fault."""
+    named = cells.select("row", "known_label", _action)[oddities["i"]]
+    odd = oddities.hstack(named).filter(_action == str(Action.SET), ~pl.col("i").is_in(faulty.implode()))
+    return notices_of(odd.select("row", "code", "text", column="known_label"))
 
 
 def _divided(faults: pl.DataFrame, cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:

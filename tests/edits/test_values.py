@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import ValueKind
+from bulkedit.dicom.faults import fault_of
 from bulkedit.edits.attributes import Spec
 from bulkedit.edits.values import as_strings, is_plain, quoted, typed
 from tests.edits.lists import INSTANCE, SERIES, A, Row, edits, problems, read_rows, texts_of
@@ -221,25 +222,28 @@ def scalar(text: str, vr: str, vm: str) -> Any:
     """One value, plainly typed; ValueError where it is not of its VR."""
     rule = dicom.VRS[vr]
     if vm != "1":
-        return [scalar(part, vr, "1") for part in text.split("\\")]
+        values = [scalar(part, vr, "1") for part in text.split("\\")]
+        if fault_of(dicom.Attribute("", 0, vr, vm, dicom.Level.INSTANCE), values):
+            raise ValueError
+        return values
     if rule.kind is ValueKind.INTEGER:
         if not re.fullmatch(r" *[+-]?[0-9]+ *", text):
             raise ValueError
-        low, high = rule.bounds or (0, 0)
-        if not low <= int(text) <= high:
-            raise ValueError
-        return int(text)
+        return valid(int(text), vr)
     if rule.kind is ValueKind.FLOAT:
         if not re.fullmatch(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *", text) or math.isinf(
             float(text)
         ):
             raise ValueError
-        return float(text)
-    if text and rule.pattern and not re.fullmatch(rule.pattern, text):
+        return valid(float(text), vr)
+    return valid(text, vr)
+
+
+def valid(value: str | float, vr: str) -> str | float:
+    """The value, if the check of JSON values takes it: both checks have the same rules."""
+    if fault_of(dicom.Attribute("", 0, vr, "1", dicom.Level.INSTANCE), value):
         raise ValueError
-    if rule.max_length and len(text) > rule.max_length:
-        raise ValueError
-    return text
+    return value
 
 
 NUMBERS = st.one_of(
@@ -252,6 +256,11 @@ TEXTS = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40),
     st.text('"\\\n\t\r\x01\x1b\x1f\x7f^=aé山 ', max_size=20),
     st.sampled_from(["20240311", "2024", "142500", "1.2.3", "ABC", "042Y", "a" * 65, "1\\2", "0.5\\-.5"]),
+    st.dates().map(lambda day: f"{day:%Y%m%d}"),
+    st.from_regex(r"[0-9]{4}0(2[23]|4[23])[0-9][0-9]{4}[+-][01][0-9]{3}", fullmatch=True),
+    st.sampled_from(
+        ["MÃ¼ller", "a\x1b$B", "R&D", "M=C3=BCller", "2147483648", "-2147483648", "1e39", "3.1", "1.40.2", "2.99"]
+    ),
 )
 VRS = sorted(name for name, rule in dicom.VRS.items() if rule.kind is not ValueKind.SEQUENCE)
 
@@ -285,7 +294,7 @@ def test_a_text_is_quoted_as_json_dumps_quotes_it(texts: list[str]) -> None:
 def test_what_passes_for_plain_is_typed_as_it_would_be_otherwise(texts: list[str], vr: str, vm: str) -> None:
     spec = Spec(vr, vm, dicom.VRS[vr].max_length)
     column = pl.DataFrame({"value": texts})
-    plain = is_plain("value", free=pl.lit(spec.free), longest=pl.lit(spec.longest, pl.UInt32))
+    plain = is_plain("value", free=pl.lit(spec.free), longest=pl.lit(spec.longest_plain, pl.UInt32))
     column = column.filter(plain).with_columns(i=pl.int_range(pl.len(), dtype=pl.UInt32), lenient=pl.lit(value=False))
     done = typed(column, spec)
     assert not done.faults
@@ -296,5 +305,5 @@ def test_what_passes_for_plain_is_typed_as_it_would_be_otherwise(texts: list[str
 def test_an_ordinary_text_passes_for_plain(vr: str) -> None:
     spec = Spec(vr, "1", dicom.VRS[vr].max_length)
     texts = pl.DataFrame({"value": ["Doe^Jane", "CT abdomen 4", "é山", "", None]})
-    plain = is_plain("value", free=pl.lit(spec.free), longest=pl.lit(spec.longest, pl.UInt32))
+    plain = is_plain("value", free=pl.lit(spec.free), longest=pl.lit(spec.longest_plain, pl.UInt32))
     assert texts.select(plain).to_series().to_list() == [True, True, True, True, False]
