@@ -386,6 +386,18 @@ def test_big_endian_numbers_and_words_are_those_of_the_little_endian_file(tmp_pa
             "Yamada^Tarou=山田^太郎=やまだ^たろう",
             id="PS3.5 annex H.3.1",
         ),
+        pytest.param(
+            b"\\ISO 2022 IR 149",
+            b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
+            "Hong^Gildong=洪^吉洞=홍^길동",
+            id="PS3.5 annex I.2",
+        ),
+        pytest.param(
+            b"\\ISO 2022 IR 58",
+            b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=",
+            "Zhang^XiaoDong=张^小东=",
+            id="PS3.5 annex K.2",
+        ),
         pytest.param(b"GB18030 ", "王^小东".encode("gb18030"), "王^小东", id="GB18030"),
     ],
 )
@@ -713,3 +725,9 @@ def test_binary_segmentations_keep_their_transfer_syntax(tmp_path: Path) -> None
     instance = only_instance(tmp_path)
     assert instance["StoredTransferSyntaxUID"] == ExplicitVRLittleEndian
     assert checksums(instance["ImageFrames"][0]) == [(8, 8, zlib.crc32(bytes(8)))]
+
+
+def test_lines_in_ir_58_lose_their_escape_sequences_only(tmp_path: Path) -> None:
+    stored = b"1. \x1b$)A\xb5\xda\xd2\xbb\xd0\xd0\r\n2. \x1b$)A\xb5\xda\xb6\xfe\xd0\xd0\r\n3. $)A "
+    more = raw(0x00080005, "CS", b"\\ISO 2022 IR 58 ") + raw(0x00204000, "LT", stored)
+    assert imported_value(tmp_path, "ImageComments", dataset(), more) == "1. 第一行\r\n2. 第二行\r\n3. $)A"

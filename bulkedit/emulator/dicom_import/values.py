@@ -52,6 +52,8 @@ _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _WORDS: Final = {"OW": "H", "OF": "I", "OL": "I", "OD": "Q", "OV": "Q"}
 # PS3.5 section 6.1.2.3: only these VRs may have characters outside the default repertoire
 _EXTENDED: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+# PS3.5 annex K; pydicom decodes GB 2312, and keeps the escape sequences that announce it
+_TO_IR_58: Final = "\x1b$)A"
 _DELIMITERS: Final = {ord(c) for c in "\t\n\f\r\\^="}  # PS3.5 section 6.1.2.5.3: code extensions end here
 
 
@@ -257,6 +259,8 @@ def _texts(vr: str, value: bytes, context: _Context) -> list[str]:
 
     encodings = context.encodings if vr in _EXTENDED else ["iso8859"]
     text = decode_bytes(value, encodings, _DELIMITERS)
+    if "iso_ir_58" in encodings:
+        text = text.replace(_TO_IR_58, "")
     padding = "\0" if vr in {"DS", "IS"} else " \0"
     if not text.strip(" \0"):
         return []
