@@ -126,7 +126,32 @@ def _check_has_values(names: Sequence[str | None]) -> None:
 def _named(header: Sequence[str], options: ReadOptions) -> list[str | None]:
     """Return the canonical name of each column, None if it is unknown or ignored."""
     mapped = _mapping(header, options)
-    return [mapped.get(text) or (None if _left_out(text, header, options) else _known(text)) for text in header]
+    in_capitals = _is_in_capitals(header)
+    return [
+        mapped.get(text)
+        or (
+            None
+            if _left_out(text, header, options)
+            else _known(text) or _in_another_case(text, in_capitals=in_capitals)
+        )
+        for text in header
+    ]
+
+
+def _is_in_capitals(header: Sequence[str]) -> bool:
+    """Whether all names are in capitals, as databases export them."""
+    return all(text == text.upper() for text in header)
+
+
+def _in_another_case(text: str, *, in_capitals: bool) -> str | None:
+    """Return the name that a text is if only its case differs, such as PATIENTID or patientid; None if it is none.
+
+    Short words such as Order are names of other things too, so they count only in a header that is all in capitals.
+    """
+    name = _by_lower().get(text.lower())
+    if name is None or in_capitals or name not in NAMES or "_" in name:
+        return name
+    return None
 
 
 def _left_out(text: str, header: Sequence[str], options: ReadOptions) -> bool:
@@ -162,6 +187,11 @@ def _known(text: str) -> str | None:
         return CLI_KEYS[text]
     attribute = dicom.attribute(text)
     return attribute.name if attribute else None
+
+
+def is_known(text: str) -> bool:
+    """Whether a text is the name of a column or a DICOM keyword, so that it can be shown."""
+    return _known(text) is not None
 
 
 def _check_unknown(
@@ -366,6 +396,12 @@ def is_identifier_column(name: str) -> bool:
 def _plain(text: str) -> str:
     """Return a name in lower case, without spaces and punctuation."""
     return re.sub(r"[^0-9a-z]", "", text.lower())
+
+
+@functools.cache
+def _by_lower() -> dict[str, str]:
+    """Return names by their lower case; no two of them differ by case only."""
+    return {name.lower(): known for name in (*dicom.keywords(), *CLI_KEYS, *NAMES) if (known := _known(name))}
 
 
 @functools.cache

@@ -28,6 +28,8 @@ BLOCK: Final = 16 * 2**20  # bytes: some hundred thousand rows; larger ones only
 LONGEST: Final = LONGEST_ROW
 _BOM: Final = b"\xef\xbb\xbf"
 _EOL: Final = b"\n"
+_SEPARATORS: Final = (b",", b";", b"\t", b"|")
+_SEPARATOR_LINE: Final = re.compile(rb'"?(?i:sep)=([^"\r\n])"?\r?(?:\n|$)')
 _LONE_RETURN: Final = re.compile(rb"\r(?!\n)")
 
 
@@ -42,10 +44,14 @@ class Csv(Table):
         self._blocks = self._records()
         first = next(self._blocks, b"").removeprefix(_BOM)
         self._check_text(first)
+        first, named = _without_separator_line(first)
+        if named and not first:
+            first = next(self._blocks, b"")
+            self._check_text(first)
         if not first.strip():
             raise EditListError("the file is empty.", hint="An edit list has a header and at least one row.")
         head = first[: _end_of_first_record(first)]
-        self._separator = _separator(head)
+        self._separator = named or _separator(head)
         # quotation marks are valid only at the start and the end of a cell
         mark = re.escape(self._separator)
         self._stray = re.compile(rb'[^%b\n"]"|"[^%b\r\n"]' % (mark, mark))
@@ -202,9 +208,26 @@ def _outside_quotes(block: bytes) -> bytes:
 
 
 def _separator(head: bytes) -> bytes:
-    """Return the most frequent separator of the header; European spreadsheets write semicolons."""
+    """Return the most frequent separator of the header; European spreadsheets write semicolons, databases bars."""
     outer = _outside_quotes(head)
-    return max((b",", b";", b"\t"), key=outer.count)
+    return max(_SEPARATORS, key=outer.count)
+
+
+def _without_separator_line(first: bytes) -> tuple[bytes, bytes | None]:
+    """Return text without the line that tells Excel the separator, such as sep=; and the separator, or None.
+
+    Spreadsheets do not show that line, so it has no row number. Raises EditListError for another separator.
+    """
+    line = _SEPARATOR_LINE.match(first)
+    if line is None:
+        return first, None
+    if line[1] not in _SEPARATORS:
+        raise EditListError(
+            "its first line names a separator that bulkedit does not read.",
+            where="row 1",
+            hint="Save the list with commas, semicolons, tabs or vertical bars between the cells.",
+        )
+    return first[line.end() :], line[1]
 
 
 def _cells(head: bytes, separator: bytes) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import zlib
@@ -39,15 +40,18 @@ FORMATS: Final = tuple(dict.fromkeys(_SUFFIXES.values()))
 _CONTAINER: Final = b"\xd0\xcf\x11\xe0"
 _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")  # MS-OFFCRYPTO 2.3.4.4
 _OLD_BOOKS: Final = tuple(name.encode("utf-16-le") for name in ("Workbook", "Book"))
+_OF_UTF_16: Final = frozenset({"csv", "jsonl"})
+_LITTLE, _BIG = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+_WITHOUT_MAGIC: Final = frozenset({"csv", "jsonl", "aws-cli", "hl7"})  # which have no first bytes of their own
 # first bytes, their meaning, and the formats that begin with them
 _MAGIC: Final[tuple[tuple[bytes, str, tuple[str, ...]], ...]] = (
     (b"PAR1", "Parquet", ("parquet",)),
     (b"PK\x03\x04", "an Excel workbook or another zip archive", ("xlsx",)),
     (b"\x1f\x8b", "gzip", ("csv.gz", "jsonl.gz")),
     (_CONTAINER, "an Excel workbook of the old kind", ()),
-    (b"\xff\xfe", "text in UTF-16", ()),
-    (b"\xfe\xff", "text in UTF-16", ()),
     (b"<", "HTML or XML", ()),
+    (_LITTLE, "text in UTF-16", tuple(sorted(_OF_UTF_16))),
+    (_BIG, "text in UTF-16", tuple(sorted(_OF_UTF_16))),
 )
 _SAVE_AGAIN: Final = {
     "text in UTF-16": "Save it again in UTF-8; Excel calls that CSV UTF-8.",
@@ -114,6 +118,30 @@ class _Gunzipped:
         return data
 
 
+class _OfUtf16:
+    """A stream of UTF-16 with its mark, as Excel saves "Unicode text", read as UTF-8."""
+
+    def __init__(self, stream: Hashing) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-16")()
+
+    def read(self, size: int = -1) -> bytes:
+        text = ""
+        while not text:
+            data = self._stream.read(size)
+            try:
+                text = self._decoder.decode(data, final=not data)
+            except UnicodeDecodeError:
+                raise EditListError(
+                    "it begins as text in UTF-16, and is not.",
+                    likely="The file may be cut short or damaged.",
+                    hint="Save the list again as CSV UTF-8.",
+                ) from None
+            if not data:
+                break
+        return text.encode("utf-8", "surrogatepass")
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """An opened edit list."""
@@ -133,7 +161,11 @@ class Source:
     @property
     def text(self) -> IO[bytes]:
         """The bytes of a text format, unpacked."""
-        return cast("IO[bytes]", _Gunzipped(self.hashing) if self.format.endswith(".gz") else self.hashing)
+        if self.format.endswith(".gz"):
+            return cast("IO[bytes]", _Gunzipped(self.hashing))
+        if self.format in _OF_UTF_16 and self.hashing.begin.startswith((_LITTLE, _BIG)):
+            return cast("IO[bytes]", _OfUtf16(self.hashing))
+        return cast("IO[bytes]", self.hashing)
 
 
 def opened(source: str | Path | IO[bytes], options: ReadOptions) -> Source:
@@ -212,7 +244,7 @@ def _check_magic(begin: bytes, format_: str) -> None:
     if not begin:
         raise EditListError("the file is empty.", hint="An edit list has at least one row.")
     found = next((known for known in _MAGIC if begin.startswith(known[0])), None)
-    binary = any(format_ in formats for _, _, formats in _MAGIC)
+    binary = format_ not in _WITHOUT_MAGIC
     if found and format_ not in found[2]:
         hint = _SAVE_AGAIN.get(found[1], "Rename it with the right suffix, or save it again.")
         raise EditListError(f"the file is {found[1]}, not {format_}.", hint=hint)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.edits.bounds import CELL_GROWTH, FLOOR, MOST_COLUMNS, Growth, size_of, too_many_columns, unpacks_to_more
+from bulkedit.edits.columns import is_known
 from bulkedit.edits.parquet_pages import sizes
 from bulkedit.edits.table import Table
 from bulkedit.edits.typed_cells import TYPES, CellType
@@ -83,6 +84,12 @@ def _checked_size(source: Path | bytes) -> int:
         raise _damaged() from None
     if found.columns > MOST_COLUMNS:
         raise too_many_columns()
+    if found.twice is not None:
+        known = is_known(found.twice)
+        raise EditListError(
+            f"it has the column {found.twice} twice." if known else "two of its columns have the same name.",
+            hint="Export the list again with one of them, or give each its own name.",
+        )
     if (growth := found.above()) is not None:
         raise unpacks_to_more(growth)
     return found.packed

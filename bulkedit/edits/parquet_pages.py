@@ -24,6 +24,7 @@ _TAIL: Final = 8  # bytes after the footer: its length and the magic bytes
 _FOOTER_VALUES: Final = 2_000_000  # a column of a row group has about 25
 _PAGE_VALUES: Final = 100  # a header has about 20
 _DEEPEST: Final = 16  # levels of nesting; the format has 6
+_LONGEST_NAME: Final = 256  # bytes of a text to keep
 _LONGEST_VARINT: Final = 10  # bytes of a 64-bit number
 
 # types of the compact protocol
@@ -31,6 +32,7 @@ _YES, _NO, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT
 # fields of FileMetaData, RowGroup, ColumnChunk, ColumnMetaData
 _SCHEMA, _ROW_GROUPS = 2, 4
 _COLUMNS = 1
+_NAME, _CHILDREN = 4, 5  # fields of SchemaElement
 _META = 3
 _CHUNK_VALUES, _CHUNK_PACKED, _DATA_AT, _DICTIONARY_AT = 5, 7, 9, 11
 # fields of PageHeader, and of its headers of data pages
@@ -45,6 +47,7 @@ class Sizes(NamedTuple):
     pages: int  # bytes of its pages, unpacked
     cells: int  # bytes that polars uses for the cells, without their texts
     columns: int
+    twice: str | None  # a name that two columns have
 
     def above(self, times: int = 1) -> int | None:
         """Return the limit that the file exceeds, as a multiple of its size; None if it is within the limits.
@@ -82,16 +85,31 @@ def _sizes(data: _Bytes) -> Sizes:
         raise ValueError("no footer")
     footer = _Thrift(data, start, _FOOTER_VALUES)
     columns = pages = cells = 0
+    twice = None
     for number, kind in footer.fields():
         if number == _ROW_GROUPS and kind == _LIST:
             for chunk in (chunk[_META] for group in footer.items() for chunk in group[_COLUMNS]):
                 more, values = _chunk_size(data, chunk)
                 pages, cells = pages + more, cells + values * CELL
         elif number == _SCHEMA and kind == _LIST:
-            columns = sum(1 for _ in footer.items()) - 1  # the first is the root
+            elements = list(footer.items())
+            columns, twice = len(elements) - 1, _twice(elements)  # the first is the root
         else:
             footer.value(kind)
-    return Sizes(len(data), pages, cells, columns)
+    return Sizes(len(data), pages, cells, columns, twice)
+
+
+def _twice(elements: list[dict[int, Any]]) -> str | None:
+    """Return the first name that two columns have. ``elements``: the schema, each before its children."""
+    names: set[bytes] = set()
+    inner = 0  # elements left inside of a nested column
+    for element in elements[1:]:
+        if inner == 0:
+            if (name := element[_NAME]) in names:
+                return str(name or b"", "utf-8", "replace")
+            names.add(name)
+        inner = max(inner - 1, 0) + element.get(_CHILDREN, 0)
+    return None
 
 
 def _chunk_size(data: _Bytes, chunk: dict[int, Any]) -> tuple[int, int]:
@@ -137,13 +155,13 @@ class _Thrift:
             yield self._byte() if kind in {_YES, _NO} else self.value(kind, depth)
 
     def value(self, kind: int, depth: int = 0) -> Any:  # noqa: ANN401 - of any type
-        """Read a value; None if it is not a number, list or struct. Raises ValueError for an unknown type."""
+        """Read a value; None if it is a truth value, a double or a long text. Raises ValueError for an unknown type."""
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
             raise ValueError("too many values")
         match kind:
             case 1 | 2:
-                return None
+                pass
             case 3:
                 return self._byte()
             case 4 | 5 | 6:
@@ -151,8 +169,7 @@ class _Thrift:
             case 7:
                 self.at += 8
             case 8:
-                length = self._varint()  # moves ``at``
-                self.at += length
+                return self._text()
             case 9 | 10:
                 return list(self.items(depth + 1))
             case 12:
@@ -160,6 +177,11 @@ class _Thrift:
             case _:
                 raise ValueError("no such type")
         return None
+
+    def _text(self) -> bytes | None:
+        length = self._varint()  # moves ``at``
+        self.at += length
+        return bytes(self._data[self.at - length : self.at]) if length <= _LONGEST_NAME else None
 
     def _byte(self) -> int:
         self.at += 1

@@ -52,12 +52,16 @@ _FAULTS: Final = {
     "short": ("cell-date", "is a number of fewer than six digits, and a time needs six."),
 }
 _LIKELY: Final = {
+    "boolean": "The program that made the list has a column of truth values.",
+    **dict.fromkeys(("date", "time", "datetime", "duration"), "The program that made the list has stored it so."),
     "float": "A missing value has turned whole numbers into floating-point ones; leading zeros are lost.",
     "short": "A number has no leading zeros.",
 }
 _HINT: Final = {
     "float": "Export the list again, with the column as text from the source.",
     "short": "Write times as text, as DICOM does: HHMMSS.",
+    "boolean": "Write the text that is meant.",
+    "duration": "Write the value as text.",
     **dict.fromkeys(("date", "time", "datetime"), "Write it as text; in attributes of dates, as DICOM does: YYYYMMDD."),
 }
 

@@ -72,7 +72,9 @@ BAD_CSV: dict[str, tuple[str | bytes, str | None, str]] = {
     "quote-inside-the-header": (f'image_set_id,Patient"{CANARY}"\n{A},x\n', "row 1", "quotation mark inside a cell"),
     "not-utf-8": (HEAD.encode() + f"{A},x\n{A},Zo\xeb {CANARY}\n".encode("latin-1"), "row 3", "not UTF-8"),
     "not-utf-8-in-the-header": (b"image_set_id,\xff\n", "row 1", "not UTF-8"),
-    "utf-16": ((HEAD + f"{A},{CANARY}\n").encode("utf-16"), None, "UTF-16"),
+    "utf-16-cut-short": ((HEAD + f"{A},{CANARY}\n").encode("utf-16")[:-1], None, "UTF-16"),
+    "utf-16-without-a-mark": ((HEAD + f"{A},{CANARY}\n").encode("utf-16-le"), "row 1", "NUL byte"),
+    "another-separator": ("sep=:\n" + HEAD.replace(",", ":"), "row 1", "names a separator"),
     "nul-byte": (HEAD + f"{A},x\n{A},{CANARY}\0\n", "row 3", "NUL byte"),
     "old-macintosh": (HEAD.replace("\n", "\r") + f"{A},{CANARY}\r", "row 1", "carriage return"),
     "two-kinds-of-line-ends": (HEAD + f"{A},x\n{A},{CANARY}\r{A},y\n", "row 3", "carriage return"),
@@ -134,6 +136,18 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "parquet-of-bytes": ("parquet", parquet(PatientName=[CANARY.encode()]), "nested or binary values"),
     "parquet-of-numbers-for-ids": ("parquet", parquet(PatientID=[7]), "identifiers are numbers, not text"),
     "parquet-without-rows": ("parquet", parquet(PatientName=["x"], rows=0), "no rows"),
+    "parquet-with-a-column-twice": (
+        "parquet",
+        parquet(PatientName=["x"], XatientName=["y"]).replace(b"XatientName", b"PatientName"),
+        "has the column PatientName twice",
+    ),
+    "parquet-with-an-unknown-column-twice": (
+        "parquet",
+        as_parquet([{"image_set_id": A, "PatientName": "x", CANARY: "y", CANARY[:-1] + "X": "z"}]).replace(
+            (CANARY[:-1] + "X").encode(), CANARY.encode()
+        ),
+        "two of its columns have the same name",
+    ),
     "parquet-with-a-bad-name": (
         "parquet",
         parquet(PatientName=["x"]).replace(b"PatientName", b"\xff" * 11),

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkedit.edits import ReadOptions, read
 from bulkedit.edits import csv as csvfile
 from bulkedit.edits.csv import Csv
 from bulkedit.errors import EditListError
+from tests.edits.lists import A
 from tests.examples import examples
 
 Quoting = Literal[0, 1]
@@ -64,6 +66,43 @@ def test_any_text_is_read_as_csv_reads_it_strictly_or_refused(text: str, block: 
     strict = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     filled = [cells for _, cells in rows if any(cells)]
     assert filled == [row for row in strict if any(row)]
+
+
+LIST = f"image_set_id,PatientName,StudyDescription\n{A},DOE^JÖRG,a\n{A},x,b\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LIST.encode(),
+        LIST.replace(",", "|").encode(),
+        LIST.replace(",", "\t").encode("utf-16"),  # "Unicode text" of Excel
+        b"\xfe\xff" + LIST.replace("\n", "\r\n").encode("utf-16-be"),
+        ("sep=;\r\n" + LIST.replace(",", ";").replace("\n", "\r\n")).encode(),
+        ('\ufeff"sep=|"\n' + LIST.replace(",", "|")).encode(),
+        ("SEP=,\n" + LIST).encode(),
+        LIST.replace("image_set_id,PatientName,StudyDescription", "IMAGE_SET_ID,PATIENTNAME,STUDYDESCRIPTION").encode(),
+        LIST.replace("PatientName", "patientname").encode(),
+    ],
+    ids=["comma", "bar", "utf-16", "utf-16 big", "sep", "sep quoted", "sep capitals", "capitals", "small letters"],
+)
+def test_lists_of_other_programs_are_the_same_list(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = read(io.BytesIO(LIST.encode()), ReadOptions()).edits
+    assert expected.height == 4
+    for block in (1 << 20, 37):
+        monkeypatch.setattr(csvfile, "BLOCK", block)
+        assert read(io.BytesIO(data), ReadOptions()).edits.equals(expected)
+
+
+def test_names_in_another_case_that_are_two_columns_are_refused() -> None:
+    for head in ("image_set_id,PatientID,PATIENTID", "image_set_id,patientid,PatientID"):
+        with pytest.raises(EditListError, match="columns B and C are both PatientID"):
+            read(io.BytesIO(f"{head}\n{A},1,2\n".encode()), ReadOptions())
+    # a column of radiology orders is no order of rows, unless all names are in capitals
+    with pytest.raises(EditListError, match="column C"):
+        read(io.BytesIO(f"image_set_id,PatientID,Order\n{A},1,2\n".encode()), ReadOptions())
+    done = read(io.BytesIO(f"IMAGE_SET_ID,ATTRIBUTE,VALUE,ORDER\n{A},PatientID,1,2\n".encode()), ReadOptions())
+    assert done.edits.select("attribute", "order").rows() == [("PatientID", 2)]
 
 
 def test_the_size_of_a_block_does_not_change_where_an_error_is() -> None:

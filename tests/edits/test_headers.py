@@ -136,7 +136,6 @@ TITLED = {
     "a title": f"Export of March\nimage_set_id,PatientName\n{A},x\n",
     "a padded title": f"Export of March,\nimage_set_id,PatientName\n{A},x\n",
     "a comment": f"# made by a script\nimage_set_id,PatientName\n{A},x\n",
-    "a sep line": f"sep=;\nimage_set_id;PatientName\n{A};x\n",
     "names for people above those of DICOM": f"Image set,Name\nimage_set_id,PatientName\n{A},x\n",
 }
 
