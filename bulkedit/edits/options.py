@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from bulkedit.dicom.dictionary import RULES, ServiceRules
+from bulkedit.edits.edit import EDITS
 from bulkedit.edits.notices import NOTICES
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class EditList:
     raw: pl.DataFrame
     datastore_id: str | None = None  # of the column datastore_id of the call form
     idle: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"row": pl.UInt32}))  # rows without edits
+    # of the rows with problems whose selector can be looked up: schema edit.EDITS, perhaps without attribute or value
+    of_bad_rows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=EDITS))
     # skipped lines of a result file:
     applied: int = 0  # their edit is applied
     never_planned: int = 0  # their row was set aside by the planner, so they have no edit

@@ -27,6 +27,7 @@ from bulkedit.edits.problems import SET_ASIDE, RowCheck, lines, report
 from bulkedit.edits.result_files import SATISFIED, unguarded
 from bulkedit.edits.typed_cells import as_texts, notices_of
 from bulkedit.errors import EditListError, UsageError
+from bulkedit.options.shared import SELECTORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from bulkedit.edits.table import Table
     from bulkedit.edits.validation import Cells
 
+# problems of a row as a whole that leave its selector unclear
+_OF_SELECTOR = ("no-selector", "many-selectors", *no_rows.CODES)
 # problems of a cell that is empty, which are said of a cell that cannot be read too
 _OF_EMPTY = ("no-selector", "no-attribute", "no-series-uid", "no-instance-uid", "revert-version", "no-edit")
 
@@ -103,6 +106,7 @@ class _Reading:
         self._datastores: set[str] = set()
         self._edits = [pl.DataFrame(schema=EDITS)]
         self._problems = [pl.DataFrame(schema=SET_ASIDE)]
+        self._of_bad_rows = [pl.DataFrame(schema=EDITS)]
         self._notices: list[pl.DataFrame] = [*table.notices]
         self._names = _names_of_raw(table.header, self._layout)
         self._raw = [pl.DataFrame(schema={"row": pl.UInt32, **dict.fromkeys(self._names, pl.String)})]
@@ -119,6 +123,7 @@ class _Reading:
         return EditList(
             edits=pl.concat(self._edits, rechunk=True),  # one chunk, or polars copies the pieces again and again
             set_aside=pl.concat(self._problems),
+            of_bad_rows=pl.concat(self._of_bad_rows),
             rows=self._rows,
             form=self._layout.form,
             digest=file.hashing.digest(),
@@ -165,6 +170,7 @@ class _Reading:
         self._edits.append(done.edits.filter(~_is_in(bad)) if bad.len() else done.edits)
         if bad.len():
             self._problems.append(problems.sort("row", maintain_order=True))
+            self._of_bad_rows.append(_with_sound_selector(done.edits.filter(_is_in(bad)), problems))
         kept = pl.concat([bad, self._kept])
         if kept.len():
             self._raw.append(opened.batch.filter(_is_in(kept)).select("row", **self._names))
@@ -237,6 +243,12 @@ def _of_readable_cells(problems: list[pl.DataFrame], broken: pl.DataFrame) -> li
     of_empty = pl.col("code").is_in(_OF_EMPTY) & _is_in(broken["row"])
     cells = broken.select("row", "column").drop_nulls()
     return [found.filter(~of_empty).join(cells, on=["row", "column"], how="anti") for found in problems]
+
+
+def _with_sound_selector(edits: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+    """Return edits of rows whose selector has no problem."""
+    unsure = problems.filter(pl.col("column").is_in(SELECTORS) | pl.col("code").is_in(_OF_SELECTOR))
+    return edits.filter(pl.col("key").is_not_null() & ~_is_in(unsure["row"]))
 
 
 def _names_of_raw(header: list[str], layout: Layout) -> dict[str, str]:

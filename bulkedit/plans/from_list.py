@@ -25,7 +25,7 @@ from bulkedit.client.pacing import parse_rate, parse_read_pace
 from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import Lost, Refused
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.edits import ReadOptions, rows_without_edits
+from bulkedit.edits import SET_ASIDE, ReadOptions, rows_without_edits
 from bulkedit.edits import read as read_list
 from bulkedit.edits.edit import in_order
 from bulkedit.edits.frame_files import writing
@@ -196,7 +196,8 @@ def plan_list(
         )
     elsewhere = plans.other_series(selected.edits, _series(looked_up.inventory))
     edits = _without_rows(selected.edits, elsewhere)
-    refused = pl.concat([found.set_aside, chained.set_aside, selected.set_aside, elsewhere])
+    also = _unresolved(found.of_bad_rows, datastore_id, listing)
+    refused = pl.concat([found.set_aside, also, chained.set_aside, selected.set_aside, elsewhere])
 
     def completed(edits: pl.DataFrame, refused: pl.DataFrame) -> tuple[plans.Plan, pl.DataFrame]:
         """Return the plan of these edits, and all rows that are set aside."""
@@ -353,6 +354,17 @@ def _selected(
     if listing.condition is not None:
         return *_narrowed(edits, found.inventory, listing.condition, _selecting(listing)), found
     return inventories.resolve(edits, found.inventory, _selecting(listing)), None, found
+
+
+def _unresolved(edits: pl.DataFrame, datastore_id: str, listing: ListOptions) -> pl.DataFrame:
+    """Return the rows (`SET_ASIDE`) that have other problems and do not resolve either, so that both are reported.
+
+    Only with an inventory, because searches for rows that are refused anyway would take long.
+    """
+    if listing.inventory is None or edits.is_empty():
+        return pl.DataFrame(schema=SET_ASIDE)
+    known = inventories.lookup_in_file(listing.inventory, edits, datastore_id).inventory
+    return inventories.resolve(edits, known, _selecting(listing)).set_aside
 
 
 def _narrowed(

@@ -277,6 +277,15 @@ def test_an_inventory_tells_of_rows_that_name_another_series(shell: Shell) -> No
     assert "1.2.1.9" in (shell.folder / "bad.csv").read_text()
 
 
+def test_with_an_inventory_a_bad_row_that_names_nothing_is_told_of_both(shell: Shell) -> None:
+    shell.image_sets(1)
+    rows = ["1.2.1,today", "9.9,today", "9.9,20240311", "x,today"]
+    edits = shell.write("e.csv", "\n".join(["study_instance_uid,StudyDate", *rows]) + "\n")
+    assert shell.run("inventory", "-o", "i.parquet").exit_code == 0
+    kinds = shell.run("plan", edits, "--inventory", "i.parquet", "--json").json[0]["kinds"]
+    assert {(kind["code"], kind["rows"]) for kind in kinds} == {("value-form", 3), ("no-match", 2), ("uid", 1)}
+
+
 def test_a_series_that_the_list_names_anew_is_no_other_series(shell: Shell) -> None:
     one = shell.emulator.add(document(study="1.2.1"), primary=False)
     lines = [f"{one},set,SeriesInstanceUID,1.2.7,1.2.1.1", f"{one},set,Modality,MR,1.2.7"]
