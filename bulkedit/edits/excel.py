@@ -170,7 +170,10 @@ class Excel(Table):
         cells = cells.with_columns(text=stored, stored=stored, takes=self._taken(position, places, layout))
         done = shown(cells, self._book.formats, starts_in_1904=self._book.starts_in_1904)
         never_computed = pl.col("formula") & pl.lit(self._book.recomputed) & (pl.col("text") == "0")
-        done = done.with_columns(fault=pl.when(never_computed).then(pl.lit("formula")).otherwise("fault"))
+        hidden = pl.lit(self._facts.hides_zeros) & (pl.col("kind") == "n") & (pl.col("stored") == "0")
+        done = done.with_columns(
+            fault=pl.when(never_computed).then(pl.lit("formula")).when(hidden).then(pl.lit("zero")).otherwise("fault")
+        )
         places = done["row"].cast(pl.Int64) - self._first
         types = pl.repeat(None, self._rows.height, dtype=TYPES, eager=True)
         changed = {

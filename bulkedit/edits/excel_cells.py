@@ -53,6 +53,7 @@ class SheetFacts:
     hidden_rows: pl.Series  # UInt32
     hidden_columns: list[range]
     merged: pl.DataFrame  # first, last, left, right UInt32: rows and positions
+    hides_zeros: bool  # whether the sheet shows nothing for a number that is zero
     has_escapes: bool  # whether a text in the sheet itself, not a shared one, has an escaped character
 
 
@@ -97,13 +98,14 @@ def _scanned(xml: bytes, altering: Collection[int]) -> SheetFacts | None:
             hidden.append(_groups(text, _HIDDEN, ["row"])["row"].cast(pl.UInt32))
     if count != xml.count(b'<c r="', start, end):
         return None
-    found = elements(rest, "col", "mergeCell")
+    found = elements(rest, "col", "mergeCell", "sheetView")
     return SheetFacts(
         cells=pl.concat(cells),
         altered_texts=pl.concat(altered),
         hidden_rows=pl.concat(hidden),
         hidden_columns=[span for name, at in found if name == "col" and (span := _hidden_span(at)) is not None],
         merged=_merged([at.get("ref", "") for name, at in found if name == "mergeCell"]),
+        hides_zeros=any(at.get("showZeros") in {"0", "false"} for name, at in found if name == "sheetView"),
         has_escapes=_ESCAPE.search(xml, start, end) is not None,
     )
 

@@ -281,7 +281,7 @@ def _digits(section: Sequence[_Token]) -> Digits | None:
     last = len(names) - 1 - names[::-1].index("digit")
     point = names.index("point") if "point" in names else last + 1
     before, after = section[first:point], section[point + 1 : last + 1]
-    if point < first or any(token != ("digit", "0") for token in after):
+    if point < first or "comma" in names[:first] or any(token != ("digit", "0") for token in after):
         return None
     groups = _groups([token for token in before if token[0] != "comma"])
     if groups is None or (after and not before):

@@ -22,7 +22,11 @@ _REFERENCE: Final = re.compile(r"([A-Z]{1,7})([0-9]{1,10})")
 _MAIN: Final = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _HEAD: Final = b'<worksheet xmlns="%b">' % _MAIN
 _TEXTS_TAG: Final = re.compile(rb'<sst((?: xmlns(?::\w+)?="[^"]*")*)(?: (?:count|uniqueCount)="[^"]*")*>')
-_KEPT: Final = {"col": ("min", "max", "width", "hidden"), "mergeCell": ("ref",)}  # elements besides cells that matter
+_KEPT: Final = {
+    "col": ("min", "max", "width", "hidden"),
+    "mergeCell": ("ref",),
+    "sheetView": ("showZeros",),
+}  # elements besides cells that matter
 
 
 def rewritten(xml: bytes) -> bytes:
@@ -148,7 +152,7 @@ class _Rewriting:
                 self._value = self._reading = []
             case "t" if self._path[-3:-1] in (["c", "is"], ["is", "r"]):  # not that of rPh, a phonetic text
                 self._text = self._reading = self._text or []
-            case "col":
+            case "col" | "sheetView":
                 self._head += _element(name, attributes)
             case "mergeCell":
                 self._tail += _element(name, attributes)

@@ -47,6 +47,7 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "none": ("cell-date", "is a date or time cell with a number that is neither."),
     "short": ("cell-date", "is a number of fewer than six digits, and a time needs six."),
     "format": ("cell-format", "stores a number, and its number format shows something else."),
+    "zero": ("cell-format", "is a zero, and the sheet hides zeros."),
     "rounded": ("cell-format", "stores more digits than it shows."),
     "grouped": ("cell-format", "shows its number with separators of thousands, which differ between computers."),
     "altered": ("cell-format", "stores a text, and its number format shows something else."),

@@ -182,6 +182,16 @@ def test_shared_texts_in_other_xml_mean_the_same() -> None:
     assert values(read_book(odd)) == values(read_book(plain)) == [" x ", "x y", "x", "x", r"x\ry"]
 
 
+@pytest.mark.parametrize("form", ["", "prefix"])
+def test_a_zero_that_the_sheet_hides_is_refused(form: str) -> None:
+    data = book(Page([["image_set_id", "PatientWeight"], [A, 0], [B, 7]]))
+    assert values(read_book(data)) == ["0", "7"]
+    hiding = with_xml((b"<sheetView ", b'<sheetView showZeros="0" '), data=data)
+    if form:
+        hiding = changed(hiding, {"xl/worksheets/sheet1.xml": FORMS[form]})
+    assert values(read_book(hiding)) == ["cell-format", "7"]
+
+
 def test_a_part_that_is_no_sheet_is_an_error() -> None:
     with pytest.raises(EditListError, match="cannot be read"):
         read_book(changed(DATA, {"xl/worksheets/sheet1.xml": b"<theme/>"}))
