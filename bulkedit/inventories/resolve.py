@@ -235,10 +235,13 @@ def _patients(places: pl.DataFrame) -> pl.DataFrame:
     return people.group_by("row").agg(pl.col("patients").sum().cast(_COUNT), differ=differ.any())
 
 
-def patients(inventory: pl.DataFrame) -> int:
-    """Count the patients of image sets (`INVENTORY`), as `resolve` does."""
-    found = _patients(inventory.select(pl.lit(0, _COUNT).alias("row"), **_person()))
-    return int(found.get_column("patients").sum())
+def patients(inventory: pl.DataFrame) -> int | None:
+    """Count the patients of image sets, as `resolve` does. None if ``inventory`` does not have these columns."""
+    if "patient_id" not in inventory.columns:
+        return None
+    people = inventory.select(pl.lit(0, _COUNT).alias("row"), **_person()).unique()
+    several = people.filter(pl.col("patient").is_duplicated())
+    return people.height - several.height + int(_patients(several).get_column("patients").sum())
 
 
 _NAMES: Final = (

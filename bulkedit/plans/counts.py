@@ -20,6 +20,7 @@ class Estimate:
     edits: int
     image_sets: int
     studies: int | None  # of these image sets; None if the study of any of them is unknown
+    patients: int | None  # the same, as far as searches tell patients apart
     calls: int
     saved_by_merging: int  # calls, because edits of one image set share a call
     saved_by_study_wide: int  # calls, because image sets of one study share a call
@@ -51,6 +52,7 @@ class EstimateCounts(TypedDict):
     edits: int
     image_sets: int
     studies: int | None
+    patients: NotRequired[int | None]
     calls: int
     saved_by_merging: int
     saved_by_study_wide: int
@@ -81,7 +83,6 @@ class PlanCounts(EstimateCounts):
     narrowed_rows: NotRequired[int]  # rows of which no image set meets `condition`
     narrowed_image_sets: NotRequired[int]  # that the list names, and that do not meet it
     empty: int  # rows
-    patients: NotRequired[int | None]  # of the image sets, as far as searches tell them; None if one is not known
     searches: NotRequired[int]
     edits_of_unknown_study: NotRequired[int]  # edits
     already_satisfied: NotRequired[int]  # edits

@@ -9,6 +9,7 @@ import polars as pl
 
 from bulkedit.client.pacing import DOCUMENTED, Operation, Rate
 from bulkedit.client.responses import ARCHIVED
+from bulkedit.inventories import patients
 from bulkedit.options.listing import RAISED
 from bulkedit.plans.batches import by_image_set
 from bulkedit.plans.calls import CopyStep
@@ -45,7 +46,7 @@ def estimate(
     The time is (updates - burst) / rate, in seconds: the least that a run can take. Copies and deletions have quotas of
     their own and run at the same time.
 
-    ``inventory``: image_set_id String and storage_tier String (`bulkedit.inventories.INVENTORY`), None if unknown;
+    ``inventory``: `bulkedit.inventories.INVENTORY`, each image set once, or None if unknown;
     ``known``: studies of the image sets (`bulkedit.plans.KNOWN`), None if unknown.
     """
     quotas = quotas or Quotas()
@@ -60,11 +61,13 @@ def estimate(
     alone, sent = _calls_one_by_one(plan.edits)
     study_wide = _saved_by_study_wide(plan)
     touched = _touched(plan)
-    archived, unknown = _tiers(touched, inventory)
+    found = _found(touched, inventory)
+    archived, unknown = _tiers(touched, found)
     return Estimate(
         edits=plan.edits.height,
         image_sets=touched.len(),
         studies=_studies(touched, known),
+        patients=None if found is None or found.height < touched.len() else patients(found),
         calls=calls,
         saved_by_merging=sent - updates - study_wide,
         saved_by_study_wide=study_wide,
@@ -152,11 +155,16 @@ def _studies(touched: pl.Series, known: pl.DataFrame | None) -> int | None:
     return found.get_column("study").n_unique() if found.height == touched.len() else None
 
 
-def _tiers(touched: pl.Series, inventory: pl.DataFrame | None) -> tuple[int | None, int]:
-    """Count the archived image sets (None if no tier is known), and those of unknown tier."""
+def _found(touched: pl.Series, inventory: pl.DataFrame | None) -> pl.DataFrame | None:
+    """Return the image sets that are in the inventory; None if there is none."""
     if inventory is None or not inventory.height:
-        return None, touched.len()
-    known = inventory.filter(pl.col("storage_tier").is_not_null() & pl.col("image_set_id").is_in(touched.implode()))
+        return None
+    return inventory.filter(pl.col("image_set_id").is_in(touched.implode()))
+
+
+def _tiers(touched: pl.Series, found: pl.DataFrame | None) -> tuple[int | None, int]:
+    """Count the archived image sets (None if no tier is known), and those of unknown tier."""
+    known = pl.DataFrame() if found is None else found.filter(pl.col("storage_tier").is_not_null())
     if not known.height:
         return None, touched.len()
     return known.filter(pl.col("storage_tier") == ARCHIVED).height, touched.len() - known.height

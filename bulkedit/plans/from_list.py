@@ -232,7 +232,6 @@ def plan_list(
         "rows": found.rows,
         "set_aside": bad.get_column("row").n_unique(),
         "skipped": selected.skipped.get_column("row").n_unique(),
-        "patients": _patients(made.edits, looked_up.inventory),
         "narrowed_rows": 0 if narrowed is None else narrowed.left_out.height,
         "narrowed_image_sets": 0 if narrowed is None else narrowed.image_sets,
         "searches": looked_up.counters.reads.requests,
@@ -394,8 +393,11 @@ def _ids_to_look_up(edits: pl.DataFrame, listing: ListOptions, settings: plans.P
     if settings.study_wide is plans.StudyWide.OFF or listing.look_up is LookUp.NEVER:
         return []
     by_id = edits.lazy().filter(pl.col("selector") == "image_set_id", plans.is_top(), ~pl.col("study_wide"))
-    ids = by_id.select(pl.col("key").unique(maintain_order=True)).collect().get_column("key")
-    return ids.to_list() if len(ids) <= inventories.AT_MOST else []
+    for rows in (by_id.head(2 * inventories.AT_MOST), by_id):  # most lists with too many have them at the beginning
+        ids = rows.select(pl.col("key").unique(maintain_order=True)).collect().get_column("key")
+        if len(ids) > inventories.AT_MOST:
+            return []
+    return ids.to_list()
 
 
 async def _looked_up(
@@ -456,15 +458,6 @@ def _known(inventory: pl.DataFrame) -> pl.DataFrame | None:
     """Return studies and primary flags from an inventory (`bulkedit.plans.KNOWN`), None if it is empty."""
     study = inventories.trimmed("study_instance_uid")
     return inventory.select("image_set_id", "primary", study=study) if inventory.height else None
-
-
-def _patients(edits: pl.DataFrame, inventory: pl.DataFrame) -> int | None:
-    """Count the patients of the image sets that are edited; None if one is not in the inventory."""
-    if not inventory.height:
-        return None
-    ids = edits.select("image_set_id").unique()
-    found = ids.join(inventory.unique("image_set_id"), on="image_set_id")
-    return inventories.patients(found) if found.height == ids.height else None
 
 
 def _series(inventory: pl.DataFrame) -> pl.DataFrame:

@@ -128,7 +128,7 @@ def test_a_followed_chain_ends_with_the_last_identifier_and_the_values_of_its_ro
     rows = edits(
         edit(2, "A", "PatientID", "B", edit_id="first"),
         edit(2, "A", "PatientName", "OF^B", edit_id="first"),
-        edit(3, "B", "PatientID", "C", force=True),
+        edit(3, "B", "PatientID", "C", force=True, unchecked=True),
         edit(3, "B", "PatientName", "OF^C"),
         edit(4, "C", "PatientSex", "F"),
         edit(5, "X", "PatientID", "Y"),
@@ -145,8 +145,10 @@ def test_a_followed_chain_ends_with_the_last_identifier_and_the_values_of_its_ro
         (5, "PatientID", '"Y"'),
     ]
     assert found.edits.schema == EDITS
-    assert found.edits.row(0, named=True) | {"value": '"B"', "force": False} == rows.row(0, named=True)
+    before = {"value": '"B"', "force": False, "unchecked": None}
+    assert found.edits.row(0, named=True) | before == rows.row(0, named=True)
     assert found.edits["force"].to_list() == [True, False, False, True, False, False, False, False]
+    assert found.edits["unchecked"].to_list()[0] is True
     assert set(found.edits.filter(pl.col("row") == 2)["edit_id"]) == {"first"}
     (notice,) = found.notices.rows(named=True)
     assert (notice["code"], notice["rows"], notice["first"]) == ("chains-followed", 2, 2)
