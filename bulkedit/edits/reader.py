@@ -20,6 +20,7 @@ from bulkedit.edits.forms import cells_of
 from bulkedit.edits.headers import ROWS_SEARCHED
 from bulkedit.edits.hl7_messages import Hl7Messages
 from bulkedit.edits.jsonl import JsonLines
+from bulkedit.edits.lengths import differing
 from bulkedit.edits.notices import summed
 from bulkedit.edits.options import EditList
 from bulkedit.edits.parquet import Parquet
@@ -120,8 +121,10 @@ class _Reading:
         if not self._rows:
             raise self._no_rows_error()
         self._notices += notices_of(self._numbers, are_text=self._options.numbers_are_text)
+        edits = pl.concat(self._edits, rechunk=True)  # one chunk, or polars copies the pieces again and again
+        self._notices.append(differing(edits))
         return EditList(
-            edits=pl.concat(self._edits, rechunk=True),  # one chunk, or polars copies the pieces again and again
+            edits=edits,
             set_aside=pl.concat(self._problems),
             of_bad_rows=pl.concat(self._of_bad_rows),
             rows=self._rows,
