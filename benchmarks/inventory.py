@@ -1,9 +1,9 @@
 """Pages a second of `bulkedit inventory` at several latencies, against the emulator with the documented quota.
 
-    python -m benchmarks.inventory [--pages 500] [--latencies 0 50 200] [--at-once 1 16] [--quick] [--figure FILE]
+    python -m benchmarks.inventory [--pages 500] [--latencies 0 50 200] [--at-once 1 16] [--quick]
 
-The emulator throttles at 25 searches a second with a burst of 50. A page counts once: those that two windows share, and
-the burst, are left out of the figure. Emulator and inventory are one process, so they share a core.
+The emulator throttles at 25 searches a second with a burst of 50. Of the quota: the pages beyond the burst, each
+counted once, in the time of all. CPU: cores that are used, by emulator and inventory together, which are one process.
 """
 
 from __future__ import annotations

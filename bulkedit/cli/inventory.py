@@ -83,8 +83,8 @@ def _again(datastore: str | None, file: Path, taking: InventoryOptions, where: W
     words = [word for name, value in given.items() if value is not None for word in (flags[name], value)]
     if where.allow_http:
         words.append(flags["allow_http"])
-    if taking.fresh and not inventories.folder_of(file).exists():
-        words.append(flags["fresh"])
+    if not inventories.folder_of(file).exists():
+        words += [flags[name] for name in ("fresh", "changes") if getattr(taking, name)]
     return command("inventory", "-d", datastore or "", "-o", file, *words)
 
 
@@ -98,6 +98,9 @@ def _close(taken: TakenInventory, seconds: float, *, as_json: bool) -> None:
                 "datastore_id": snapshot.datastore_id,
                 "image_sets": snapshot.image_sets,
                 "pages": snapshot.pages,
+                "new": snapshot.about.get("new"),
+                "changed": snapshot.about.get("changed"),
+                "full_begun": snapshot.about.get("full_begun", snapshot.begun),
                 "searches": taken.searches,
                 "throttled": taken.throttled,
                 "faults": taken.faults,
@@ -111,6 +114,12 @@ def _close(taken: TakenInventory, seconds: float, *, as_json: bool) -> None:
         f"{printable(snapshot.datastore_id)}, in {plural(snapshot.pages, 'page')} "
         f"({taken.throttled:,} throttled). {duration(seconds)}."
     )
+    about = snapshot.about
+    if "full_begun" in about:
+        console.print(
+            f"{plural(about['new'], 'image set')} new, {about['changed']:,} changed. Image sets that were deleted "
+            f"since {about['full_begun']} are still in it; to leave them out, take it with --fresh."
+        )
     console.print("It contains patient ids and accession numbers: only you can read it.")
 
 

@@ -17,7 +17,8 @@ import contextlib
 import json
 import secrets
 from dataclasses import asdict, replace
-from typing import IO, TYPE_CHECKING, Final, Self
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Final, Self, cast
 
 import polars as pl
 
@@ -25,7 +26,7 @@ from bulkedit import _received as received
 from bulkedit._files import held_folder
 from bulkedit.edits import frame_files
 from bulkedit.edits.frame_files import writing
-from bulkedit.errors import ReceivedError
+from bulkedit.errors import ReceivedError, UsageError
 from bulkedit.inventories import saved
 from bulkedit.inventories.folder import (
     FORMAT,
@@ -35,6 +36,7 @@ from bulkedit.inventories.folder import (
     PageEntry,
     clear,
     entry_of,
+    first_windows,
     folder_of,
     is_finished,
     iso,
@@ -58,6 +60,9 @@ if TYPE_CHECKING:
 CHECKPOINT_PAGES: Final = 1_000
 
 _MAX_RESTARTS: Final = 3
+# The time of an inventory is that of the machine that took it. AWS refuses requests whose clock is 15 minutes off, and
+# searches may show an update late.
+_MARGIN_S: Final = 3600
 
 
 class InventoryDraft:
@@ -79,31 +84,44 @@ class InventoryDraft:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, target: Path, datastore_id: str, *, now: float, fresh: bool = False) -> Iterator[Self]:
+    def open(
+        cls, target: Path, datastore_id: str, *, now: float, fresh: bool = False, changes: bool = False
+    ) -> Iterator[Self]:
         """Begin an inventory, or resume the interrupted one. ``fresh``: drop that one, and replace an existing file.
 
-        ``now``: epoch seconds. Raises UsageError if the target exists, if the interrupted inventory is of another data
-        store or locked by another process, or if the folder cannot be written.
+        ``changes``: begin with what has changed since the existing file. ``now``: epoch seconds. Raises UsageError if
+        the target exists, or does not with ``changes``, if the interrupted inventory is of another data store or locked
+        by another process, or if the folder cannot be written.
         """
         with contextlib.ExitStack() as stack:
             with writing("the inventory", target):
-                draft = cls._opened(target, stack, datastore_id, now=now, fresh=fresh)
+                draft = cls._opened(target, stack, datastore_id, now=now, fresh=fresh, changes=changes)
                 stack.callback(draft.close)
             yield draft
 
     @classmethod
-    def _opened(cls, target: Path, stack: contextlib.ExitStack, datastore_id: str, *, now: float, fresh: bool) -> Self:
+    def _opened(
+        cls, target: Path, stack: contextlib.ExitStack, datastore_id: str, *, now: float, fresh: bool, changes: bool
+    ) -> Self:
         folder = folder_of(target)
         if not folder.exists():
-            may_replace(target, fresh=fresh)
+            may_replace(target, fresh=fresh or changes)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stack.enter_context(held_folder(folder, "another process is taking this inventory."))
         stack.callback(remove_if_empty, folder)
         state = None if fresh else read_state(folder)
         if state is None:
             clear(folder)
-            may_replace(target, fresh=fresh)
+            may_replace(target, fresh=fresh or changes)
+            if changes and not target.exists():
+                raise UsageError(
+                    "there is no inventory whose changes could be read.",
+                    where=str(target),
+                    hint="Take the inventory first, without `changes`.",
+                )
             state = DownloadState(FORMAT, secrets.token_hex(8), datastore_id, iso(now), replaces=target.exists())
+            if changes:
+                _begin_at(state, saved.load(target, datastore_id))
             write_state(folder, state)
         elif state.datastore_id != datastore_id:
             raise other_datastore(folder)
@@ -131,9 +149,8 @@ class InventoryDraft:
     @property
     def reached(self) -> int | None:
         """Image sets created up to this time have been read; microseconds since 1970."""
-        if not self._windows:
-            return self._state.last
-        return min((window.reached or 0 for window in self._windows.values()), default=0) or None
+        windows = [window for window in self._windows.values() if not window.changes]
+        return min(window.reached or 0 for window in windows) or None if windows else self._state.last
 
     @property
     def done(self) -> bool:
@@ -172,7 +189,7 @@ class InventoryDraft:
         If the image sets of one of several windows are not in order, everything is read again in one window.
         """
         owned = [row for row in rows if window.owns(row)]
-        if self._state.divided and not (in_order(rows) and window.precedes(owned)):
+        if self._state.divided and not window.changes and not (in_order(rows) and window.precedes(owned)):
             self._drop()
             return
         beyond = window.end is not None and any((row[CREATED] or 0) >= window.end for row in rows)
@@ -194,10 +211,10 @@ class InventoryDraft:
         restarts = self._restarts.get(window.number, 0)
         if restarts >= _MAX_RESTARTS or self._drops >= _MAX_RESTARTS:
             return False
-        if not self._state.ordered:
+        if not self._state.ordered and not window.changes:
             self._drop()
         else:
-            begin = window.begin if window.last is None else second_of(window.last)
+            begin = window.begin if window.last is None or window.changes else second_of(window.last)
             self._write({"window": window.number, "begin": begin})
             window.again(begin)
         self._restarts[window.number] = restarts + 1
@@ -218,8 +235,14 @@ class InventoryDraft:
     def finish(self, now: float) -> None:
         """Write all parts to the final file, as a whole, and empty the folder. ``now``: epoch seconds."""
         self.checkpoint()
+        with writing("the inventory", self._target):
+            whole, about = self._whole(), self._about(now)
+            write_parquet(whole, self._target, metadata={saved.KEY: json.dumps(about)})
+            self._remove_all()
+
+    def _about(self, now: float) -> saved.InventoryAbout:
         state = self._state
-        about = {
+        about: saved.InventoryAbout = {
             "format": saved.FORMAT,
             "id": state.id,
             "datastore_id": state.datastore_id,
@@ -228,9 +251,16 @@ class InventoryDraft:
             "image_sets": state.image_sets,
             "pages": state.pages,
         }
-        with writing("the inventory", self._target):
-            write_parquet(self._whole(), self._target, metadata={saved.KEY: json.dumps(about)})
-            self._remove_all()
+        if state.base is None:
+            return about
+        base = self._base()
+        before = base.scan().select("image_set_id", was=pl.col("version"), had=True)
+        other = pl.col("had") & pl.col("version").ne_missing(pl.col("was"))
+        found = self._changed().join(before, on="image_set_id", how="left")
+        new, changed = found.select(pl.col("had").is_null().sum(), changed=other.sum()).collect().row(0)
+        full = base.about.get("full_begun", base.begun)
+        counts = saved.ChangeCounts(image_sets=base.image_sets + new, new=new, changed=changed, full_begun=full)
+        return cast("saved.InventoryAbout", {**about, **counts})
 
     def close(self) -> None:
         """Close the files; the inventory can be resumed. If there is no page yet, the folder is emptied."""
@@ -250,7 +280,8 @@ class InventoryDraft:
             if self._is_new(window, row[0], row[CREATED]):
                 self._rows.append(row)
                 self._state.image_sets += 1
-                self._restarts.pop(window.number, None)
+                if not window.changes:
+                    self._restarts.pop(window.number, None)
         self._pages += 1
         self._state.pages += 1
         window.read(rows, token)
@@ -261,6 +292,8 @@ class InventoryDraft:
 
     def _is_new(self, window: CreationWindow, image_set_id: str, created: int | None) -> bool:
         """Whether an image set was not on an earlier page; only image sets of one second can be returned twice."""
+        if window.changes:
+            return True
         if created is None:
             self._state.ordered = False
             return True
@@ -287,7 +320,16 @@ class InventoryDraft:
         """Forget every page, and read everything in one window."""
         old = self._state
         self._close_log(remove=True)
-        self._state = DownloadState(FORMAT, old.id, old.datastore_id, old.begun, sequential=True, replaces=old.replaces)
+        self._state = DownloadState(
+            FORMAT,
+            *(old.id, old.datastore_id, old.begun),
+            sequential=True,
+            windows_so_far=1 if old.base is None else 2,
+            windows=first_windows(old.since),
+            replaces=old.replaces,
+            base=old.base,
+            since=old.since,
+        )
         self._windows = {window.number: window for window in windows_of(self._state, self._folder)}
         self._rows, self._pages = [], 0
         self._recent.clear()
@@ -296,8 +338,31 @@ class InventoryDraft:
 
     def _whole(self) -> pl.LazyFrame:
         """All image sets, by time of creation; those of one time in the order of the pages."""
+        if self._state.base is not None:
+            base = self._base().scan().with_row_index("place")
+            changed = self._changed()
+            kept = base.join(changed.select("image_set_id"), on="image_set_id", how="anti")
+            placed = changed.join(base.select("image_set_id", "place"), on="image_set_id", how="left")
+            whole = pl.concat([kept.select(*INVENTORY, "place"), placed.select(*INVENTORY, "place")])
+            return whole.sort("created_at", "place", nulls_last=[False, True], maintain_order=True).drop("place")
         parts = self._parts()
         return parts.sort("created_at", maintain_order=True) if self._state.divided else parts
+
+    def _changed(self) -> pl.LazyFrame:
+        """Image sets that were created or updated since the last inventory, each once, as they were read last."""
+        found = self._parts().sort("version", maintain_order=True)
+        return found.unique("image_set_id", keep="last", maintain_order=True)
+
+    def _base(self) -> saved.Snapshot:
+        """The file that changes are put into. Raises UsageError if it is another one now."""
+        base = saved.load(self._target, self._state.datastore_id)
+        if base.about["id"] != self._state.base:
+            raise UsageError(
+                "this inventory was replaced while its changes were read.",
+                where=str(self._target),
+                hint="Take it again: `fresh=True`",
+            )
+        return base
 
     def _parts(self) -> pl.LazyFrame:
         paths = [self._folder / part_name(number) for number in range(self._state.parts)]
@@ -307,7 +372,11 @@ class InventoryDraft:
     def _resume(self) -> None:
         """Add the pages that were logged since the last checkpoint."""
         parts = self._parts()  # raises for damaged parts before the first request
-        latest = {window.number: window.last for window in self._windows.values() if window.last is not None}
+        latest = {
+            window.number: window.last
+            for window in self._windows.values()
+            if window.last is not None and not window.changes
+        }
         for number, last in latest.items():
             begin, end = moment(second_of(last)), moment(second_of(last) + SECOND)
             same = parts.filter(pl.col("created_at").is_between(begin, end, closed="left"))
@@ -352,3 +421,11 @@ class InventoryDraft:
         if remove:
             for path in self._folder.glob("pages-*.jsonl"):
                 path.unlink(missing_ok=True)
+
+
+def _begin_at(state: DownloadState, base: saved.Snapshot) -> None:
+    """Begin with what has changed since an inventory."""
+    since = datetime.fromisoformat(base.begun).timestamp() - _MARGIN_S
+    state.base, state.since = base.about["id"], round(since) * SECOND
+    state.windows = first_windows(state.since)
+    state.windows_so_far = len(state.windows)

@@ -51,13 +51,25 @@ class DownloadState:
     sequential: bool = False  # not in windows, because the order of the pages cannot be relied on
     divided: bool = False  # there have been several windows, so parts are not in order
     windows_so_far: int = 1
-    windows: list = field(default_factory=lambda: [asdict(CreationWindow(0))])  # type: ignore[type-arg]  # left to read
+    windows: list = field(default_factory=lambda: first_windows(None))  # type: ignore[type-arg]  # left to read
     replaces: bool = False  # the user asked to replace an existing file
+    base: str | None = None  # only what has changed since the inventory with this id, which is the file
+    since: int | None = None  # microseconds: from when on image sets count as changed
 
     @property
     def done(self) -> bool:
         """Whether the last page has been read."""
         return not self.windows
+
+
+def first_windows(since: int | None) -> list[dict[str, object]]:
+    """The windows to begin with: all image sets, or those that were updated or created since a time (microseconds).
+
+    The documentation does not say whether a new image set is found by its time of update, so both are asked for.
+    """
+    if since is None:
+        return [asdict(CreationWindow(0))]
+    return [asdict(CreationWindow(0, begin=since, changes=True)), asdict(CreationWindow(1, begin=since))]
 
 
 def write_state(folder: Path, state: DownloadState) -> None:
@@ -206,7 +218,7 @@ def may_replace(target: Path, *, fresh: bool) -> None:
         raise UsageError(
             "this file exists already.",
             where=str(target),
-            hint="To replace it with a new inventory: `fresh=True`",
+            hint="To put what has changed since into it: `changes=True`. To replace it with a new one: `fresh=True`",
         )
     saved.about_of(target)
 

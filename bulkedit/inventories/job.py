@@ -99,6 +99,7 @@ async def take_inventory(
             datastore_id=datastore_id,
             watch=watch,
             fresh=options.fresh,
+            changes=options.changes,
         )
     reads = last.reads
     return TakenInventory(snapshot=snapshot, searches=reads.requests, throttled=reads.throttled, faults=reads.faults)

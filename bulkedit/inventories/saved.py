@@ -23,6 +23,15 @@ _ABOUT: Final[dict[str, tuple[type, ...]]] = {
 KEY: Final = "bulkedit.inventory"  # in the Parquet metadata: JSON with the fields of Snapshot.about
 
 
+class ChangeCounts(TypedDict):
+    """What an inventory has beside the common fields if only changes were read."""
+
+    image_sets: int
+    new: int  # image sets that the inventory before did not have
+    changed: int  # that it had, with another version
+    full_begun: str  # ISO time: begin of the last full inventory; image sets deleted since then are still in the file
+
+
 class InventoryAbout(TypedDict):
     """The description of an inventory in the metadata of its file."""
 
@@ -33,6 +42,9 @@ class InventoryAbout(TypedDict):
     taken: NotRequired[str]
     image_sets: int
     pages: int
+    new: NotRequired[int]  # this and below as in `ChangeCounts`
+    changed: NotRequired[int]
+    full_begun: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)

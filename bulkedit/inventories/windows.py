@@ -39,13 +39,15 @@ class CreationWindow:
     token: str | None = None  # of the next page; None for the first
     last: int | None = None  # the latest time of creation so far
     per_page: int | None = None  # the time that the latest page covered
+    changes: bool = False  # of what was updated from ``begin`` on, whenever it was created
 
     @property
     def criteria(self) -> Criteria:
         """The search criteria that the token belongs to."""
         if self.begin is None:
             return {"sort": _SORT}
-        values = [{"createdAt": moment(self.begin - SECOND)}, {"createdAt": _FAR_FUTURE}]
+        field = "updatedAt" if self.changes else "createdAt"
+        values = [{field: moment(self.begin - SECOND)}, {field: _FAR_FUTURE}]
         return {"filters": [{"values": values, "operator": "BETWEEN"}], "sort": _SORT}
 
     @property
@@ -53,10 +55,19 @@ class CreationWindow:
         """Everything created in the window before this time has been read."""
         return self.begin if self.last is None else self.last
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is read last, with what is created meanwhile."""
+        return self.end is None and not self.changes
+
     def owns(self, row: Row) -> bool:
         """Whether an image set was created in the window. One without a time of creation may have been."""
         created = row[CREATED]
-        return created is None or ((self.begin or created) <= created and (self.end is None or created < self.end))
+        return (
+            self.changes
+            or created is None
+            or ((self.begin or created) <= created and (self.end is None or created < self.end))
+        )
 
     def precedes(self, rows: list[Row]) -> bool:
         """Whether the rows of its next page are not earlier than what has been read, by seconds."""
@@ -74,6 +85,8 @@ class CreationWindow:
     def again(self, begin: int | None) -> None:
         """Page again from this time: without the token."""
         self.begin, self.token = begin, None
+        if self.changes:
+            self.last = None
 
     def pages_left(self, end: int | None = None) -> float:
         """An estimate from the latest page; 0 if not known. ``end``: of a window that has none."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from bulkedit.client.pacing.rates import AUTO
+from bulkedit.errors import UsageError
 from bulkedit.options import shared
 from bulkedit.options.declaring import Config, Option, check, require_together
 
@@ -20,6 +21,15 @@ class InventoryOptions:
         bool,
         Option(
             "Start again, and replace an existing or unfinished inventory.",
+            common=True,
+            config=Config.NEVER,
+        ),
+    ] = False
+    changes: Annotated[
+        bool,
+        Option(
+            "Read only what was created or changed since the file was taken, and put it into the file. Deleted image "
+            "sets stay in it.",
             common=True,
             config=Config.NEVER,
         ),
@@ -40,3 +50,6 @@ class InventoryOptions:
     def __post_init__(self) -> None:
         check(self)
         require_together(self, ("source", "condition"))
+        if self.changes and (self.fresh or self.source):
+            other = "fresh" if self.fresh else "source"
+            raise UsageError(f"`changes` and `{other}` contradict each other.", hint="Leave one of them out.")

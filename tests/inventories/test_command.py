@@ -84,12 +84,15 @@ def test_with_json_it_ends_with_one_line(emulator: Emulator, tmp_path: Path) -> 
     done = run(words(emulator, tmp_path / "i.parquet", "--json"))
     line = json.loads(done.stdout)
     assert line.pop("seconds") > 0
+    assert line.pop("full_begun") == load(tmp_path / "i.parquet", emulator.datastore_id).begun
     assert line == {
         "type": "inventory",
         "file": str(tmp_path / "i.parquet"),
         "datastore_id": emulator.datastore_id,
         "image_sets": 120,
         "pages": 3,
+        "new": None,
+        "changed": None,
         "searches": 3,
         "throttled": 0,
         "faults": 0,
