@@ -72,12 +72,12 @@ SUSPECT: Final = f"\\x7f{_HIGH}\\x{{fffd}}&%~$+="
 
 def refused_in(vr: str | None) -> tuple[Disguise, ...]:
     """Return the forms that are refused in text of a VR; None: a private element of unknown VR."""
-    return ALWAYS if vr in LONG_TEXT else ALWAYS + IN_LINES
+    return ALWAYS if vr is None or vr in LONG_TEXT else ALWAYS + IN_LINES
 
 
 def noticed_in(vr: str | None) -> tuple[Disguise, ...]:
     """Return the forms that are noticed in text of a VR."""
-    return NOTICED + IN_LINES if vr in LONG_TEXT else NOTICED
+    return NOTICED + IN_LINES if vr is None or vr in LONG_TEXT else NOTICED
 
 
 def any_of(disguises: tuple[Disguise, ...]) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import VRS, Attribute, ValueKind, Vr, multiplicity
 from bulkedit.dicom.encodings import disguise_of, noticed_in, refused_in
+from bulkedit.dicom.terms import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -138,6 +139,23 @@ def as_typed(known: Attribute, vr: str | None) -> Attribute | None:
     return replace(known, vr=vr) if vr in VRS else None
 
 
+def fault_in(known: Attribute, vr: str | None, value: Json) -> ValueFault | None:
+    """Return why a JSON value is invalid, as `fault_of`. ``vr``: what its row says of a private element, or None."""
+    typed = as_typed(known, vr)
+    return _of_unknown(value) if typed is None else fault_of(typed, value)
+
+
+def is_in_no_data(known: Attribute) -> bool:
+    """Whether no data set may have an element: group lengths, and numbers that no private creator can reserve.
+
+    PS3.5 sections 7.1, 7.2 and 7.8. The file meta information (group 0002) is not meant: HealthImaging has it.
+    """
+    group, number = known.tag >> 16, known.tag & 0xFFFF
+    if not known.private:
+        return number == 0 and not dicom.is_keyword(known.name)
+    return group in _NOT_IN_DATA or number < _FIRST_CREATOR or _LAST_CREATOR < number < _FIRST_OF_CREATOR
+
+
 def _broken(text: str) -> ValueFault:
     return ValueFault(Weight.RULE, text)
 
@@ -257,7 +275,7 @@ def _of_unknown(value: Json) -> ValueFault | None:
     """Check a private element of unknown VR: its text, and the items of what may be a sequence."""
     if isinstance(value, str):
         disguise = disguise_of(value, refused_in("LT"))  # it may be long text
-        return _broken(f"in a private element: it {disguise.what}") if disguise else None
+        return ValueFault(Weight.RULE, f"it {disguise.what}", "value-encoding") if disguise else None
     if isinstance(value, dict):
         return _broken("a private element is an object, not an array of objects")
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
@@ -285,3 +303,9 @@ def oddities_of(a: Attribute, value: Json, terms: Terms | None) -> Iterator[Oddi
     plain = [str(one).strip(" ") for one in values if type(one) in {str, int, float}]
     if terms is not None and not all(map(terms.has, plain)):
         yield Oddity("unlisted-term", terms.text)
+
+
+def oddities_in(known: Attribute, vr: str | None, value: Json) -> Iterator[Oddity]:
+    """Yield why a valid JSON value may not be meant, as `oddities_of`. ``vr``: see `fault_in`."""
+    typed = as_typed(known, vr)
+    return iter(()) if typed is None else oddities_of(typed, value, terms_of(known.name))

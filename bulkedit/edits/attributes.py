@@ -13,7 +13,7 @@ import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import ValueKind
-from bulkedit.dicom.faults import LONGEST_GROUP, RULES, longest_of
+from bulkedit.dicom.faults import LONGEST_GROUP, RULES, is_in_no_data, longest_of
 from bulkedit.dicom.terms import terms_of
 from bulkedit.edits.edit import LEVEL
 from bulkedit.edits.identifiers import guard_of
@@ -133,7 +133,7 @@ def _facts_of(known: dicom.Attribute) -> tuple[object, ...]:
         str(known.level),
         None if known.private else known.vr,
         known.private,
-        known.name in dicom.NEVER_EDITABLE,
+        known.name in dicom.NEVER_EDITABLE or is_in_no_data(known),
         int(guard_of(known)),
         dicom.force_reason(known),
     )

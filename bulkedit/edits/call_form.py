@@ -16,8 +16,7 @@ import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import Level
-from bulkedit.dicom.faults import Oddity, as_typed, fault_of, oddities_of
-from bulkedit.dicom.terms import terms_of
+from bulkedit.dicom.faults import Oddity, as_typed, fault_in, oddities_in
 from bulkedit.edits.attributes import label_of
 from bulkedit.edits.common_columns import UID
 from bulkedit.edits.edit import Action, json_text
@@ -192,16 +191,14 @@ class _Document:
 
     def _is_unfit(self, known: dicom.Attribute, vr: str | None, value: Json) -> bool:
         """Whether a value breaks a rule and its check is left out. Not for removals: a stored value may break any."""
-        if (typed := as_typed(known, vr)) is None:
-            return False
         name = label_of(known)
-        if (why := fault_of(typed, value)) is None:
-            self.judged.odd.extend((odd, name) for odd in oddities_of(typed, value, terms_of(known.name)))
+        if (why := fault_in(known, vr, value)) is None:
+            self.judged.odd.extend((odd, name) for odd in oddities_in(known, vr, value))
         elif why.weight < Leniency.UNCHECKED and leaves_out(self.judged.unchecked, known.name):
             return True
         else:
             text = f"the value of {name} is invalid: {why.text}."
-            self.judged.unfit.append(_UnfitError(why.code, text, hint_of(why.code, typed.vr)))
+            self.judged.unfit.append(_UnfitError(why.code, text, hint_of(why.code, (as_typed(known, vr) or known).vr)))
         return False
 
 

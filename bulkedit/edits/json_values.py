@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.dicom.faults import as_typed, fault_of, oddities_of
-from bulkedit.dicom.terms import terms_of
+from bulkedit.dicom.faults import as_typed, fault_in, oddities_in
 from bulkedit.edits.attributes import label_of
 from bulkedit.edits.edit import json_text
 from bulkedit.edits.odd_values import ODD_VALUES, notices_of
@@ -50,14 +49,14 @@ def checked(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame], list
             problems.append(one(row, "not-json", f"value_json is not valid JSON: {error}.", _COLUMN, hint=hint))
             continue
         texts[row] = json_text(found)
-        if known is None or removes or (typed := as_typed(known, vr)) is None:
+        if known is None or removes:
             continue
-        if (why := fault_of(typed, found)) is None:
-            odd += [(row, *oddity, label_of(known)) for oddity in oddities_of(typed, found, terms_of(known.name))]
+        if (why := fault_in(known, vr, found)) is None:
+            odd += [(row, *oddity, label_of(known)) for oddity in oddities_in(known, vr, found)]
         elif why.weight < Leniency.UNCHECKED and leaves_out(unchecked, known.name):
             unfit.append(row)
         else:
-            problems.append(_invalid(row, typed, why))
+            problems.append(_invalid(row, as_typed(known, vr) or known, why))
     new = pl.DataFrame(
         {"row": list(texts), _COLUMN: list(texts.values())}, schema={"row": pl.UInt32, _COLUMN: pl.String}
     )

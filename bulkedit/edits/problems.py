@@ -61,7 +61,9 @@ ADVICE: Final[dict[str, Advice]] = {
     "no-attribute": Advice(None, "Fill the column attribute with a DICOM keyword, such as StudyDescription."),
     "extra-cell": Advice(None, "Clear that cell, or use another action."),
     "attribute": Advice(None, "Use the keyword of DICOM PS3.6, or the eight hex digits of a private element."),
-    "never-editable": Advice("HealthImaging generates it, or it depends on the pixel data.", "Delete the row."),
+    "never-editable": Advice(
+        "HealthImaging generates it, it depends on the pixel data, or no data set may have it.", "Delete the row."
+    ),
     "level": Advice(None, "Clear the column level; the attribute determines the level."),
     "level-name": Advice(None, "The levels are Patient, Study, Series and Instance."),
     "no-series-uid": Advice(None, "Fill the column series_uid; add it if the list has none."),

@@ -162,8 +162,10 @@ def _attribute_checks() -> list[RowCheck]:
     )
     what = pl.when(_on_attribute).then(label).otherwise(_action.cast(pl.String))
     private = pl.col("known_private")
+    # what no data set may have can be removed, if one has it all the same
+    never = pl.col("known_never") & ~((_action == str(Action.REMOVE)) & private.fill_null(value=False))
     return [
-        RowCheck("never-editable", pl.col("known_never"), pl.format("{} cannot be edited.", label), "attribute"),
+        RowCheck("never-editable", never, pl.format("{} cannot be edited.", label), "attribute"),
         RowCheck(
             "level-name",
             pl.col("level").is_not_null() & given.is_null(),

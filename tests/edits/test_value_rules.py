@@ -226,3 +226,34 @@ def test_values_that_are_not_checked_make_no_notice() -> None:
     row = PLACE | {"attribute": "AccessionNumber", "value": "A" * 20}
     assert read_rows(row | {"action": "remove"}).notices.is_empty()
     assert read_rows(row | {"value": "A\x1b" * 20, "unchecked": "true"}).notices.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("vr", "value", "code"),
+    [
+        ("US", [4, 5], None),
+        ("US", 4, None),
+        ("US", "4\\5", "value-form"),
+        ("US", 70000, "value-form"),
+        ("DS", "0.5\\1", None),
+        ("DS", "0,5", "value-form"),
+        (None, "\x1b(B", "value-encoding"),
+        (None, [{"CodeValu": "x"}], "value-form"),
+    ],
+    ids=ids,
+)
+def test_a_private_element_in_json_is_checked_by_its_vr(vr: str | None, value: Any, code: str | None) -> None:
+    exact = read_rows(PLACE | {"action": "set", "attribute": "00091001", "vr": vr, "value_json": json.dumps(value)})
+    inside = {"DICOM": {"00091001": value}} | ({"DICOMVRs": {"00091001": vr}} if vr else {})
+    study = {"Series": {SERIES: {"Instances": {INSTANCE: inside}}}}
+    call = {"DICOMUpdates": {"updatableAttributes": {"SchemaVersion": 1.1, "Study": study}}}
+    called = read_rows({"image_set_id": A, "force": "true", "updates": json.dumps(call)})
+    assert [[what for _, _, what in problems(done)] for done in (exact, called)] == [[code] if code else []] * 2
+
+
+@pytest.mark.parametrize("attribute", ["00080000", "00090000", "00090001", "00090100", "FFFF0010", "00011001"])
+def test_an_element_that_no_data_set_has_is_refused(attribute: str) -> None:
+    done = read_rows(PLACE | {"attribute": attribute, "value": "x", "unchecked": "true"})
+    assert (problems(done), edits(done, "row")) == ([(2, "attribute", "never-editable")], [])
+    removed = read_rows(PLACE | {"action": "remove", "attribute": attribute, "value": "x"})
+    assert len(problems(removed)) == (attribute == "00080000")
