@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit._words import plural
-from bulkedit.edits.bounds import size_of
+from bulkedit.edits.bounds import MOST_COLUMNS, size_of
 from bulkedit.edits.columns import letter
 from bulkedit.edits.excel_cells import facts_of
 from bulkedit.edits.excel_package import Workbook, named
@@ -55,6 +55,12 @@ class Excel(Table):
         # empty columns before the first one keep the letters right
         self.header_row = head + 1
         self.header = [""] * offset + [text or "" for text in cells.row(head)]
+        if len(self.header) > MOST_COLUMNS:
+            raise EditListError(
+                f"it has more than {MOST_COLUMNS:,} columns.",
+                likely=f"A cell far to the right of the list is filled, in column {letter(len(self.header) - 1)}.",
+                hint="Delete the columns to the right of the list, and save it.",
+            )
         empty = [pl.lit(None, pl.String).alias(f"c{i}") for i in range(offset)]
         texts = [pl.nth(i).alias(f"c{offset + i}") for i in range(cells.width)]
         self._first = head + 2

@@ -45,6 +45,7 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "part": ("cell-date", "is a date or time cell whose number format shows only a part of it."),
     "early": ("cell-date", "is a date cell before March 1900, where spreadsheets count days differently."),
     "none": ("cell-date", "is a date or time cell with a number that is neither."),
+    "midnight": ("cell-date", "is a time cell that is rounded to midnight, so it is not of that day."),
     "short": ("cell-date", "is a number of fewer than six digits, and a time needs six."),
     "format": ("cell-format", "stores a number, and its number format shows something else."),
     "zero": ("cell-format", "is a zero, and the sheet hides zeros."),
@@ -215,8 +216,8 @@ def _moment(form: NumberFormat, takes: Takes, *, starts_in_1904: bool) -> _Colum
     instant = stored if form.kind is CellKind.DATE else (stored + unit // 2) // unit * unit
     days, of_day = instant // _DAY, instant % _DAY
     if form.kind is CellKind.TIME:
-        wrong = instant.is_null() | (stored < 0) | (days != stored // _DAY)  # rounded to midnight
-        return {"text": _time(of_day, form), "fault": pl.when(wrong).then(_fault("none"))}
+        wrong = pl.when(instant.is_null() | (stored < 0)).then(_fault("none"))
+        return {"text": _time(of_day, form), "fault": wrong.when(days != stored // _DAY).then(_fault("midnight"))}
     date, fault = _date(days, starts_in_1904=starts_in_1904)
     if form.kind is CellKind.DATE:
         return {"text": date, "fault": fault}

@@ -117,7 +117,7 @@ IN_DOUBT = [
     ("StudyTime", "mm:ss", 0.6),
     ("StudyTime", "hh", 0.6),
     ("StudyTime", "hh:mm:ss", -0.5),
-    ("StudyTime", "hh:mm:ss", 86399.7 / 86400),  # midnight, of the next day
+    ("StudyTime", "hh:mm:ss", 86399.7 / 86400),  # rounded to midnight
     ("StudyTime", "General", 1020),  # 001020, or 1020
 ]
 OTHER_TYPES = [

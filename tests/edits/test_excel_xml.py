@@ -192,6 +192,13 @@ def test_a_zero_that_the_sheet_hides_is_refused(form: str) -> None:
     assert values(read_book(hiding)) == ["cell-format", "7"]
 
 
+def test_a_cell_far_to_the_right_is_named() -> None:
+    far = with_xml((b'<c r="B2" t="s">', b'<c r="B2"/><c r="XFD2" t="s">'))
+    with pytest.raises(EditListError, match="more than 6,000 columns") as caught:
+        read_book(far)
+    assert "in column XFD" in str(caught.value.likely)
+
+
 def test_a_part_that_is_no_sheet_is_an_error() -> None:
     with pytest.raises(EditListError, match="cannot be read"):
         read_book(changed(DATA, {"xl/worksheets/sheet1.xml": b"<theme/>"}))
