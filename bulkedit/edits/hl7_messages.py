@@ -36,10 +36,11 @@ _ELSEWHERE: Final = {  # events that people may expect
     **dict.fromkeys(("A24", "A37"), "links patients, which HealthImaging does not"),
     **dict.fromkeys(("A23", "A29"), "deletes a patient or a visit"),
 }
+_REGISTERED: Final = (100, 101, 109, 110, 144, 127, 126, 138, 148)  # ISO-IR numbers of 8859/1 to 8859/9
 _CODECS: Final = {  # table 0211, as MSH-18 has it
-    "": "ascii",
-    "ASCII": "ascii",
-    **{f"8859/{n}": f"iso8859_{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
+    **dict.fromkeys(("", "ASCII", "ISO IR6"), "ascii"),
+    **{f"8859/{n}": f"iso8859_{n}" for n in (*range(1, 10), 15)},
+    **{f"ISO IR{number}": f"iso8859_{n}" for n, number in enumerate(_REGISTERED, 1)},
     "UNICODE UTF-8": "utf-8",
     "UTF-8": "utf-8",
     "UTF8": "utf-8",
@@ -204,7 +205,8 @@ class _Message:
 
     def _codec_of(self, cell: bytes) -> str:
         name = cell.decode("ascii", "replace").strip().upper()
-        name = re.sub(r"^(?:ISO[ _-]?)?8859[-/_]", "8859/", name)  # 8859/1 is often written ISO-8859-1
+        # often written ISO-8859-1, or ISO-IR 100 as in DICOM
+        name = re.sub(r"^ISO[ _-]?IR[ _-]?", "ISO IR", re.sub(r"^(?:ISO[ _-]?)?8859[-/_]", "8859/", name))
         if name not in _CODECS:
             raise self._error(
                 "hl7-charset", "MSH-18 names a character set that is not supported.", f"Supported are {_SETS}."

@@ -246,6 +246,7 @@ def test_an_event_in_evn_only() -> None:
     [
         ("8859/1", "latin-1"),
         ("ISO-8859-1", "latin-1"),
+        ("ISO IR 100", "latin-1"),
         ("8859/2", "iso8859_2"),
         ("UTF-8", "utf-8"),
         ("GB 18030-2000", "gb18030"),
