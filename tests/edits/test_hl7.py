@@ -111,7 +111,10 @@ def test_which_identifier_selects(field: str, key: str) -> None:
     assert set(edits(done(msh(), pid(3, field)), "key")) == {key}
 
 
-@pytest.mark.parametrize("field", ["", '""', "^^^H^MR", "1^^^A^MR~2^^^B^MR", "1~2", "1^^^SSA^SS", "1^^^H^PI~2^^^H^PI"])
+@pytest.mark.parametrize(
+    "field",
+    ["", '""', "^^^H^MR", "1^^^A^MR~2^^^B^MR", "1^^^A^MR~2^^^B^MR~3^^^C^PI", "1~2", "1^^^SSA^SS", "1^^^H^PI~2^^^H^PI"],
+)
 def test_identifiers_that_are_not_clear_are_set_aside(field: str) -> None:
     assert code_of(msh(), pid(3, field)) == "hl7-identifier"
 

@@ -102,6 +102,7 @@ def test_what_only_a_shell_can_tell_is_marked(word: str) -> None:
         ("a\nb `c`", 2, "only a shell can compute"),
         ("a ${b:-c}", 1, "only a shell can compute"),
         ("a $((1+1))", 1, "only a shell can compute"),
+        ("a $\\\nb", 1, "only a shell can compute"),
         ("a $'b'", 1, "the quotes $'…'"),
         ("a <<EOF\nb\nEOF", 1, "here-document"),
         ("a() { b; }", 1, "parentheses"),
