@@ -4,7 +4,7 @@
         state.json           data store and progress of the parts, replaced as a whole at every checkpoint
         part-00000.parquet   the rows of a thousand pages
         pages-00001.jsonl    one line per page since the last checkpoint, written before its window's next request
-        whole.parquet        all parts together, renamed to inventory.parquet at the end
+        sorted-00000.parquet, merged.parquet    at the end, while the parts become inventory.parquet
 
 A page is one line and one write, so a kill loses at most the pages in flight, one of each window. A resumed inventory
 drops an incomplete last line. An incomplete checkpoint is made again from the lines, which are deleted only after
@@ -50,6 +50,7 @@ from bulkedit.inventories.folder import (
     write_state,
 )
 from bulkedit.inventories.frame import CREATED, INVENTORY, Row, frame_of, moment
+from bulkedit.inventories.sorting import sorted_by_creation
 from bulkedit.inventories.windows import SECOND, CreationWindow, in_order, second_of
 
 if TYPE_CHECKING:
@@ -254,7 +255,9 @@ class InventoryDraft:
         if state.base is None:
             return about
         base = self._base()
+        ids = self._changed().select("image_set_id")
         before = base.scan().select("image_set_id", was=pl.col("version"), had=True)
+        before = before.join(ids, on="image_set_id", how="semi")
         other = pl.col("had") & pl.col("version").ne_missing(pl.col("was"))
         found = self._changed().join(before, on="image_set_id", how="left")
         new, changed = found.select(pl.col("had").is_null().sum(), changed=other.sum()).collect().row(0)
@@ -339,14 +342,20 @@ class InventoryDraft:
     def _whole(self) -> pl.LazyFrame:
         """All image sets, by time of creation; those of one time in the order of the pages."""
         if self._state.base is not None:
-            base = self._base().scan().with_row_index("place")
-            changed = self._changed()
-            kept = base.join(changed.select("image_set_id"), on="image_set_id", how="anti")
-            placed = changed.join(base.select("image_set_id", "place"), on="image_set_id", how="left")
-            whole = pl.concat([kept.select(*INVENTORY, "place"), placed.select(*INVENTORY, "place")])
-            return whole.sort("created_at", "place", nulls_last=[False, True], maintain_order=True).drop("place")
+            return self._merged(self._base().scan().with_row_index("place"))
         parts = self._parts()
-        return parts.sort("created_at", maintain_order=True) if self._state.divided else parts
+        return sorted_by_creation(parts, self._folder) if self._state.divided else parts
+
+    def _merged(self, base: pl.LazyFrame) -> pl.LazyFrame:
+        """The last inventory with what has changed; ``base``: with the place of each image set."""
+        changed = self._changed()
+        ids = changed.select("image_set_id")
+        known = base.join(ids, on="image_set_id", how="semi").select("image_set_id", "place")
+        placed = changed.join(known, on="image_set_id", how="left")
+        kept = base.join(ids, on="image_set_id", how="anti")
+        merged = self._folder / "merged.parquet"
+        write_parquet(pl.concat([part.select(*INVENTORY, "place") for part in (kept, placed)]), merged)
+        return sorted_by_creation(pl.scan_parquet(merged, glob=False), self._folder, then="place").drop("place")
 
     def _changed(self) -> pl.LazyFrame:
         """Image sets that were created or updated since the last inventory, each once, as they were read last."""

@@ -31,7 +31,7 @@ _CELLS: Final = [
     (str,) if kind == pl.String() else (bool,) if kind == pl.Boolean() else (int,) for kind in INVENTORY.values()
 ]
 _T = TypeVar("_T")
-_OURS: Final = (_STATE, "part-*.parquet", "pages-*.jsonl")
+_OURS: Final = (_STATE, "part-*.parquet", "pages-*.jsonl", "sorted-*.parquet", "merged.parquet")
 _ROW_GROUP: Final = 65_536
 
 
@@ -90,6 +90,11 @@ def folder_of(target: Path) -> Path:
 def part_name(number: int) -> str:
     """Return the file name of a part."""
     return f"part-{number:05}.parquet"
+
+
+def sorted_name(number: int) -> str:
+    """Return the file name of a slab of image sets that are sorted by time of creation."""
+    return f"sorted-{number:05}.parquet"
 
 
 @dataclass(frozen=True, slots=True)

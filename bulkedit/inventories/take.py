@@ -49,7 +49,8 @@ async def take(
     quota can use. After an error, a cancellation or a kill, the same call resumes, and repeats at most one page of each
     window. The last second of creation is read last, so image sets that are created meanwhile are included. Later edits
     and deletions of image sets that were already read are not. If the service refuses the token of the next page,
-    paging restarts from the last second of the window. At most ``checkpoint_pages`` pages are in memory.
+    paging restarts from the last second of the window. In memory are at most ``checkpoint_pages`` pages, and at the end
+    half a million image sets.
 
     ``watch`` is called on the caller's event loop after every page is written, and must not block. Its pages and image
     sets are of the whole inventory, its requests of this call. ``fresh``: replace an existing inventory, and discard an
