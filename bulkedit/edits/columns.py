@@ -55,6 +55,7 @@ _USUAL: Final = {
     **dict.fromkeys(("dob", "birthdate", "dateofbirth", "patientdob"), "PatientBirthDate"),
     **dict.fromkeys(("sex", "gender", "patientgender"), "PatientSex"),
     **dict.fromkeys(("tag", "keyword", "field", "element", "dicomtag"), "attribute"),
+    **dict.fromkeys(("description", "examdescription", "procedure"), "StudyDescription"),
     **dict.fromkeys(("newvalue", "correctvalue"), "value"),
     **dict.fromkeys(("operation", "op"), "action"),
 }
@@ -96,7 +97,9 @@ def layout_of(header: Sequence[str], options: ReadOptions, *, keys: bool = False
     ``keys``: the format itself names the columns, so the names cannot be data of the first row.
     """
     names = _named(header, options)
-    unnamed = tuple(i for i, text in enumerate(header) if not text.strip() and names[i] is None)
+    unnamed = tuple(
+        i for i, text in enumerate(header) if not text.strip() and names[i] is None and text not in options.ignore
+    )
     _check_unknown(header, names, options, unnamed, keys=keys)
     _check_duplicates(names)
     attributes = tuple(name for name in names if name and name not in NAMES)
@@ -250,9 +253,13 @@ def _hint_for_unknown(
     """
     selectors = [name for name in SELECTORS if name in {*names, *near.values()}][:1]
     quotable = [text for text in texts if named and (looks_like_a_name(text) or _TAG.fullmatch(text.strip()))]
-    used = [text for text in quotable if text in near and near[text] not in set(SELECTORS) - {*selectors}]
-    mappings = " ".join(f"`map={shell_word(f'{near[text]}={text}')}`" for text in used) or "`map=name=column`"
-    ignored = " ".join(f"`ignore={shell_word(text)}`" for text in quotable if text not in used)
+    others = {*SELECTORS} - {*selectors}
+    used = {near[text]: text for text in quotable if text in near and near[text] not in others}
+    # beside the new value of an attribute, the column with its name has the old one, which is that of a selector
+    olds = {selector: name for selector, name in SAME_ATTRIBUTE.items() if name in used and name in names}
+    pairs = [*(olds.items() if not selectors else ()), *used.items()]
+    mappings = " ".join(f"`map={shell_word(f'{name}={text}')}`" for name, text in pairs) or "`map=name=column`"
+    ignored = " ".join(f"`ignore={shell_word(text)}`" for text in quotable if text not in used.values())
     ignoring = ignored or ("" if used else "`ignore=column`")
     using = f"To use a column under another name: {mappings}."
     return f"{using} To leave one out: {ignoring}." if ignoring else using
@@ -311,10 +318,13 @@ def _form(names: Sequence[str | None], attributes: Sequence[str]) -> str:
         )
     kinds = [kind for kind in (tidy, call, list(attributes)) if kind]
     if len(kinds) > 1:
+        hint = "Use attribute and value, or one column per attribute, or updates."
+        if call and "updates" not in call:
+            hint = f"The column {call[0]} is for lists with updates only; to leave it out: `ignore={call[0]}`"
         raise EditListError(
             f"the columns {kinds[0][0]} and {kinds[1][0]} belong to different forms of edit lists.",
             where="row 1",
-            hint="Use attribute and value, or one column per attribute, or updates.",
+            hint=hint,
         )
     if not kinds:
         raise EditListError(

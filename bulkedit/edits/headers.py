@@ -41,8 +41,8 @@ def is_header(
     It needs a name in ``own``, the names of bulkedit, or two of DICOM, and no cell with data. A row of data may have
     one name of DICOM, in the column attribute.
     """
-    names = {name for text in row if (name := known(text.strip()))}
-    return (len(names) > 1 or not names.isdisjoint(own)) and not has_data(row, name_of or known)
+    names = [name for text in row if (name := known(text.strip()))]
+    return (len(names) > 1 or not set(names).isdisjoint(own)) and not has_data(row, name_of or known)
 
 
 def header_below(

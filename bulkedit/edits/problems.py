@@ -62,7 +62,8 @@ ADVICE: Final[dict[str, Advice]] = {
     "extra-cell": Advice(None, "Clear that cell, or use another action."),
     "attribute": Advice(None, "Use the keyword of DICOM PS3.6, or the eight hex digits of a private element."),
     "never-editable": Advice(
-        "HealthImaging generates it, it depends on the pixel data, or no data set may have it.", "Delete the row."
+        "HealthImaging generates it, it depends on the pixel data, or no data set may have it.",
+        "Delete the row, or the column.",
     ),
     "level": Advice(None, "Clear the column level; the attribute determines the level."),
     "level-name": Advice(None, "The levels are Patient, Study, Series and Instance."),

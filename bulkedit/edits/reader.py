@@ -203,7 +203,8 @@ class _Reading:
                 raise EditListError(
                     f"column {letter(i)} has no name, and its cells are filled (the first is in row {first:,}).",
                     where="row 1",
-                    hint="Name the column, or delete it.",
+                    likely="Some programs, such as pandas, write numbers of rows so." if i == 0 else None,
+                    hint="Name the column, delete it, or leave it out: `ignore=''`",
                 )
         return batch.select("row", **{name: f"c{i}" for i, name in enumerate(self._layout.names) if name})
 

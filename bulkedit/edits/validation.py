@@ -38,6 +38,7 @@ _OTHER_WORDS = {
     **dict.fromkeys(("undo", "rollback", "restore", "reverttoversionid"), Action.REVERT),
 }  # words of other tools -> the action that they probably mean; suggested, never assumed
 _REMOVALS = [Action.REMOVE_INSTANCE, Action.REMOVE_SERIES]
+_editable = ~pl.col("known_never").fill_null(value=False) | pl.col("known_private").fill_null(value=False)
 _on_attribute = _action.is_in([Action.SET, Action.REMOVE])
 
 
@@ -66,7 +67,7 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
     )
     known = Known(cells["attribute"])
     cells = cells.hstack(known.facts().select(pl.all().name.prefix("known_")))
-    problems += found(cells, _checks(rules, exact="value_json" in cells.columns))
+    problems += found(cells, _checks(rules, exact="value_json" in cells.columns, wide=wide))
     problems += _unknown_attributes(cells)
     if "json" in cells.columns:
         guarded = _guarded(cells, _text_of_json(pl.col("json")), column=constant("value"))
@@ -95,8 +96,8 @@ def _meant_action() -> pl.Expr:
     return plain.replace_strict(_OTHER_WORDS, default=None, return_dtype=ACTION)
 
 
-def _checks(rules: dicom.ServiceRules, *, exact: bool) -> list[RowCheck]:
-    return [*_shape_checks(exact=exact), *_attribute_checks(), *_place_checks(), *_force_checks(rules)]
+def _checks(rules: dicom.ServiceRules, *, exact: bool, wide: bool) -> list[RowCheck]:
+    return [*_shape_checks(exact=exact), *_attribute_checks(wide=wide), *_place_checks(), *_force_checks(rules)]
 
 
 def _shape_checks(*, exact: bool) -> list[RowCheck]:
@@ -149,7 +150,8 @@ def _target_version() -> pl.Expr:
     return pl.when(_action == str(Action.REVERT)).then("value").str.strip_chars()
 
 
-def _attribute_checks() -> list[RowCheck]:
+def _attribute_checks(*, wide: bool) -> list[RowCheck]:
+    named = pl.col("attribute") if wide else "attribute"  # the column that names the attribute
     label = pl.col("known_label")
     given = pl.col("level").str.to_titlecase().cast(LEVEL, strict=False)
     home = (
@@ -165,12 +167,15 @@ def _attribute_checks() -> list[RowCheck]:
     # what no data set may have can be removed, if one has it all the same
     never = pl.col("known_never") & ~((_action == str(Action.REMOVE)) & private.fill_null(value=False))
     return [
-        RowCheck("never-editable", never, pl.format("{} cannot be edited.", label), "attribute"),
+        RowCheck("never-editable", never, pl.format("{} cannot be edited.", label), named),
         RowCheck(
             "level-name",
             pl.col("level").is_not_null() & given.is_null(),
             constant("level is not a DICOM level."),
             "level",
+            likely=pl.when(pl.col("level").str.to_lowercase().is_in(["image", "sop", "object", "frame"])).then(
+                constant("Did you mean Instance?")
+            ),
         ),
         RowCheck("level", given != home, pl.format("{} is at {} level.", what, home), "level"),
         RowCheck("vr", private & ~pl.col("vr").is_in(list(PRIVATE)), constant("vr is not a VR of DICOM."), "vr"),
@@ -188,12 +193,13 @@ def _attribute_checks() -> list[RowCheck]:
 def _place_checks() -> list[RowCheck]:
     """Check the UIDs that an attribute of the Series or Instance level needs."""
     level, label = pl.col("known_level"), pl.col("known_label")
-    on_instance = _on_attribute & (level == "Instance")
+    editable = _on_attribute & _editable
+    on_instance = editable & (level == "Instance")
     no_series, no_instance = pl.col("series_uid").is_null(), pl.col("instance_uid").is_null()
     return [
         RowCheck(
             "no-series-uid",
-            _on_attribute & (level == "Series") & no_series,
+            editable & (level == "Series") & no_series,
             pl.format("{} is at Series level, and series_uid is empty.", label),
             "series_uid",
         ),
@@ -281,7 +287,7 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> _Values:
     columns = cells.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("i"),
         "value",
-        pl.when(_on_attribute & pl.col("value").is_not_null() & ~pl.lit(guarded.refused))
+        pl.when(_on_attribute & _editable & pl.col("value").is_not_null() & ~pl.lit(guarded.refused))
         .then(pl.when(pl.col("known_private")).then(private_spec).otherwise(pl.col("known_spec")))
         .alias("spec"),
         plain=is_plain("value", free=pl.col("known_free"), longest=pl.col("known_longest")),

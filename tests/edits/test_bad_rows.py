@@ -176,6 +176,16 @@ def test_a_value_without_the_form_of_its_vr_is_told_by_what_it_looks_like(
     assert done.set_aside.select("code", "likely").rows()[-1] == ("value-form", look)
 
 
+def test_nothing_else_is_said_of_a_value_that_can_never_be_edited() -> None:
+    done = read_rows({"image_set_id": A, "PixelData": "x", "StudyDate": "today"})
+    assert problems(done) == [(2, "PixelData", "never-editable"), (2, "StudyDate", "value-form")]
+
+
+def test_a_level_that_is_no_level_of_dicom_comes_with_the_one_meant() -> None:
+    done = read_rows(GOOD | {"level": "IMAGE"})
+    assert done.set_aside.select("code", "likely").rows() == [("level-name", "Did you mean Instance?")]
+
+
 def test_a_cell_that_cannot_be_read_hides_no_other_problem_of_its_row() -> None:
     cells: list[list[Any]] = [
         ["image_set_id", "PatientName", "StudyDate", "version"],

@@ -103,6 +103,29 @@ def test_long_and_numbered_names_have_letters_only() -> None:
     assert error.what.startswith("column C has a name")
 
 
+def test_the_old_identifier_beside_a_new_one_is_a_selector() -> None:
+    error = error_of("PatientID,New PatientID\n1,2\n")
+    assert error.hint == (
+        "To use a column under another name: `map=patient_id=PatientID` `map='PatientID=New PatientID'`."
+    )
+    done = read_text("PatientID,New PatientID\n1,2\n", map={"patient_id": "PatientID", "PatientID": "New PatientID"})
+    assert done.edits.select("key", "attribute", "value").rows() == [("1", "PatientID", '"2"')]
+
+
+def test_a_column_without_a_name_may_be_left_out() -> None:
+    text = f",image_set_id,PatientName\n0,{A},x\n"
+    error = error_of(text)
+    assert "the first is in row 2" in error.what
+    assert "pandas" in str(error.likely)
+    assert "`ignore=''`" in str(error.hint)
+    assert read_text(text, ignore=[""]).edits.height == 1
+
+
+def test_a_data_store_in_a_wide_list_may_be_left_out() -> None:
+    error = error_of(f"datastore_id,image_set_id,PatientName\n{A},{A},x\n")
+    assert str(error.hint).endswith("to leave it out: `ignore=datastore_id`")
+
+
 # -- selectors and attributes -------------------------------------------------------------------------------------
 
 
