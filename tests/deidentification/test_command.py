@@ -72,6 +72,22 @@ def test_all_of_a_data_store_read_planned_applied_and_then_nothing_is_left(shell
     assert not (shell.folder / "plan2").exists()
 
 
+def test_stored_values_that_break_rules_are_written_back_unchecked(shell: Shell) -> None:
+    item = {"ReferencedSOPInstanceUID": "1.2.3.4", "CodeMeaning": "\x1b(B"}
+    stored_here = document(patient="P1")
+    series = next(iter(stored_here["Study"]["Series"].values()))
+    next(iter(series["Instances"].values()))["DICOM"]["SourceImageSequence"] = [item]
+    image_set_id = shell.emulator.add(stored_here, primary=False)
+    done = shell.run("deid", "--deid-profile", "basic", "--all", "-o", "edits.parquet", "--plan", "plan", "--json")
+    assert done.exit_code == EXIT_OK, done.stderr
+    assert done.json[1]["unchecked"] == {"SourceImageSequence": 1}
+    edits = pl.read_parquet(shell.folder / "edits.parquet")
+    assert edits.filter(pl.col("attribute").str.ends_with("InstanceUID"))["unchecked"].to_list() == [False] * 4
+    assert shell.run("apply", "plan", "--yes").exit_code == EXIT_OK
+    after = json.dumps(stored(shell, image_set_id))
+    assert ("\\u001b(B" in after, "1.2.3.4" in after) == (True, False)
+
+
 def test_files_are_private_and_an_interrupted_run_reads_only_what_is_left(shell: Shell) -> None:
     ids = studies(shell, 6)
     words = ["deid", "--deid-profile", "basic", "--all", "-o", "edits.parquet"]
