@@ -228,6 +228,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 # -- sequences --------------------------------------------------------------------------------------------------------
 
 _NOT_IN_DATA: Final = frozenset({0x0000, 0x0001, 0x0002, 0x0003, 0x0005, 0x0007, 0xFFFE, 0xFFFF})  # groups
+_TAG_DIGITS: Final = 8
 _FIRST_CREATOR, _LAST_CREATOR, _FIRST_OF_CREATOR = 0x10, 0xFF, 0x1000
 
 
@@ -242,7 +243,7 @@ def _of_item(item: JsonObject) -> Iterator[ValueFault]:
     for name, inner in item.items():
         known = dicom.attribute(name)
         if known is None:
-            yield _broken("it has a key that is neither a DICOM keyword nor eight hex digits")
+            yield _broken(_why_unknown(name))
         elif why := _why_not_in_item(known, item):
             yield _broken(why)
         elif known.private and known.vr == "UN":
@@ -251,6 +252,12 @@ def _of_item(item: JsonObject) -> Iterator[ValueFault]:
         elif found := fault_of(known, inner):
             place = "a private element" if known.private else known.name
             yield ValueFault(found.weight, f"in {place}: {found.text}")
+
+
+def _why_unknown(name: str) -> str:
+    if len(name) == _TAG_DIGITS and set(name.upper()) <= set("0123456789ABCDEF"):
+        return "it has the tag of an attribute, whose key is its keyword"
+    return "it has a key that is neither a DICOM keyword nor eight hex digits"
 
 
 def _why_not_in_item(known: Attribute, item: JsonObject) -> str | None:

@@ -159,6 +159,7 @@ def test_a_private_element_is_typed_by_its_vr(vr: str | None, value: str, stored
         ({"00090100": "x"}, "without its private creator"),
         ({"00081001": "x"}, "dictionary"),
         ({"CodeValu": "x"}, "neither a DICOM keyword"),
+        ({"00080100": "x"}, "whose key is its keyword"),
         ({"00080000": 7}, "group length"),
         ({"TransferSyntaxUID": "1.2"}, "file meta information"),
         ({"ReferencedSOPInstanceUID": "1.02"}, "UI"),
