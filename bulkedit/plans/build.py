@@ -231,7 +231,7 @@ def _binned(staged: pl.DataFrame, limit: int) -> pl.DataFrame:
     for _, stage in staged.group_by(_STAGE, maintain_order=True):
         units: dict[int, Unit] = {}
         for edit in stage.filter("sent").iter_rows(named=True):
-            unit = units.setdefault(edit["unit"], Unit(edit["unit"], [], []))
+            unit = units.setdefault(edit["unit"], Unit(edit["unit"], [], [], row=edit["row"]))
             unit.renames = max(unit.renames, _RENAMES.get(edit["attribute"], 0))
             pieces = unit.updates if edit["action"] == Action.SET else unit.removals
             pieces += _pieces(edit, lengths)

@@ -1,17 +1,24 @@
 """Packs the edits of one stage into the fewest calls whose documents stay within the payload limit.
 
+Of packings with equally few calls, the one that divides the fewest rows is taken. A change of a UID ends the path of
+the edits inside, so it is in the last call that has any of them.
+
 The size of a document is that of its compact JSON. What an edit adds depends on the keys that the document has already,
 so sizes are counted exactly, on a tree of keys.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 _ROOT: Final = len('{"SchemaVersion":1.1}')
 _EXACT_UNITS: Final = 9  # limit of the exact search
 _FIRST_FIT_UNITS: Final = 200  # limit of first fit, which tries every call for every unit
+_STEPS: Final = 5_000  # limit of the search for the fewest divided rows
+_RENAMED: Final = {"SeriesInstanceUID", "SOPInstanceUID"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,17 @@ class Unit:
     # Change of a UID: 1 of an instance, 2 of a series, 3 of a study. The old path is not valid afterwards, so edits
     # inside go into the same call or an earlier one.
     renames: int = 0
+    row: int | None = None  # of the edit list; None if it does not matter
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The members of both documents."""
+        return [*self.updates, *self.removals]
+
+    @property
+    def gives(self) -> set[tuple[str, ...]]:
+        """Paths of the series and instances whose UID the unit sets."""
+        return {piece.path[:-1] for piece in self.updates if piece.name in _RENAMED} if self.renames else set()
 
     @property
     def size(self) -> int:
@@ -96,14 +114,46 @@ class _Call:
 def pack(units: list[Unit], limit: int) -> list[list[int]]:
     """Distribute units over calls whose documents have at most ``limit`` bytes. Each unit alone must fit.
 
-    Up to nine units, the result is the fewest calls. For more, it is the better of two: next fit in the order of paths,
-    which shares the keys around values, and (up to 200 units) first fit by size. If a unit changes a UID, the order of
-    paths is kept, with that change after all edits inside.
+    Up to nine units, the result is the fewest calls, and of those the one that divides the fewest rows (unless that
+    takes more than `_STEPS` steps). For more, it is the better of two: next fit in the order of paths, which shares the
+    keys around values, and (up to 200 units) first fit by size; whole rows are packed if that needs no more calls.
     """
-    if any(unit.renames for unit in units):
-        return _next_fit(sorted(units, key=_turn), limit)
+    calls = _packed(units, limit)
+    rows = _rows(units, limit)
+    if len(calls) == 1 or len(rows) == len(units):
+        return calls
+    members = {row[0].number: [unit.number for unit in row] for row in rows}
+    whole = [[unit for row in call for unit in members[row]] for call in _packed(list(map(_together, rows)), limit)]
+    if len(whole) <= len(calls):
+        return whole
+    return _fewest_divided(units, limit, calls) if len(units) <= _EXACT_UNITS else calls
+
+
+def _rows(units: list[Unit], limit: int) -> list[list[Unit]]:
+    """Return the units of each row; those of a row that does not fit into a call are alone."""
+    rows: dict[object, list[Unit]] = {}
+    for unit in units:
+        rows.setdefault((unit.row,) if unit.row is not None else unit.number, []).append(unit)
+    parts = ([row] if _together(row).size <= limit else [[unit] for unit in row] for row in rows.values())
+    return [part for row in parts for part in row]
+
+
+def _together(row: list[Unit]) -> Unit:
+    """Return the units of a row as one, with the number of the first."""
+    if len(row) == 1:
+        return row[0]
+    updates = [piece for unit in row for piece in unit.updates]
+    removals = [piece for unit in row for piece in unit.removals]
+    return Unit(row[0].number, updates, removals, max(unit.renames for unit in row), row[0].row)
+
+
+def _packed(units: list[Unit], limit: int) -> list[list[int]]:
+    """Distribute units over calls, in the order in which they are sent."""
+    renames = any(unit.renames for unit in units)
     if len(units) <= _EXACT_UNITS:
-        return _fewest(units, limit)
+        return _fewest(units, limit, _turned(units, limit) if renames else None)
+    if renames:
+        return _turned(units, limit)
     in_order = sorted(units, key=_place)
     if len(units) > _FIRST_FIT_UNITS:
         return _next_fit(in_order, limit)
@@ -112,17 +162,45 @@ def pack(units: list[Unit], limit: int) -> list[list[int]]:
 
 
 def _place(unit: Unit) -> list[tuple[tuple[str, ...], str]]:
-    return [(piece.path, piece.name) for piece in (*unit.updates, *unit.removals)]
+    return [(piece.path, piece.name) for piece in unit.pieces]
+
+
+def _turned(units: list[Unit], limit: int) -> list[list[int]]:
+    """Fill calls in the order of paths, with the change of a UID after the edits inside its series or instance."""
+    found = _sequence(_next_fit(sorted(units, key=_turn), limit), units)
+    # the order of the list is always valid; the other one is not if a row of the call form changes several instances
+    return found or _next_fit(sorted(units, key=lambda unit: unit.number), limit)
 
 
 def _turn(unit: Unit) -> tuple[object, ...]:
-    """Sort key: order of paths, with the change of a UID after the edits inside its instance, series or study."""
+    """Sort key: order of the deepest path, with the change of a UID after the edits inside."""
     return (
         unit.renames if unit.renames > 1 else 0,
-        [piece.path for piece in (*unit.updates, *unit.removals)][:1],
+        max((piece.path[:-1] for piece in unit.pieces), key=len, default=()),
         unit.renames,
         _place(unit),
     )
+
+
+def _sequence(calls: list[list[int]], units: list[Unit]) -> list[list[int]] | None:
+    """Return the calls in an order in which no path is used after the change of its UID, None if there is none."""
+    by_number = {unit.number: unit for unit in units}
+    gives = [{path for number in call for path in by_number[number].gives} for call in calls]
+    if not any(gives):
+        return calls
+    uses = [{piece.path for number in call for piece in by_number[number].pieces} for call in calls]
+    giver = {path: at for at, paths in enumerate(gives) for path in paths}
+    later: dict[int, set[int]] = {}  # the calls that come after a call
+    for at, paths in enumerate(uses):
+        inside = {path[:depth] for path in paths for depth in (3, 5) if depth < len(path)}  # series and instances
+        later[at] = {giver[path] for path in inside if path in giver} - {at}
+    if all(at < min(after, default=len(calls)) for at, after in later.items()):
+        return calls
+    try:
+        order = list(TopologicalSorter(later).static_order())
+    except CycleError:
+        return None
+    return [calls[at] for at in reversed(order)]
 
 
 def _first_fit(order: list[Unit], limit: int) -> list[list[int]]:
@@ -144,26 +222,63 @@ def _next_fit(order: list[Unit], limit: int) -> list[list[int]]:
     return [call.units for call in calls]
 
 
-def _fewest(units: list[Unit], limit: int) -> list[list[int]]:
-    """Branch and bound: try each unit in every call with room for it, and in a new one."""
+def _fewest(units: list[Unit], limit: int, known: list[list[int]] | None = None) -> list[list[int]]:
+    """Branch and bound: try each unit in every call with room for it, and in a new one.
+
+    ``known``: a valid packing; if it is None, every order of calls is valid.
+    """
     order = sorted(units, key=lambda unit: unit.size, reverse=True)
-    best = _first_fit(order, limit)
+    best = known or _first_fit(order, limit)
 
     def place(number: int, calls: list[_Call]) -> None:
         nonlocal best
         if len(calls) >= len(best):
             return
         if number == len(order):
-            best = [list(call.units) for call in calls]
+            best = _sequence([list(call.units) for call in calls], units) or best
             return
         for index, call in enumerate(calls):
             if call.size_with(order[number]) <= limit:
-                fuller = call.copy()
-                fuller.add(order[number])
-                place(number + 1, [*calls[:index], fuller, *calls[index + 1 :]])
-        fresh = _Call()
-        fresh.add(order[number])
-        place(number + 1, [*calls, fresh])
+                place(number + 1, _with(calls, index, order[number]))
+        place(number + 1, _with(calls, len(calls), order[number]))
 
     place(0, [])
     return best
+
+
+def _with(calls: list[_Call], index: int, unit: Unit) -> list[_Call]:
+    """Return the calls with a unit added to one of them, or to a new one."""
+    fuller = calls[index].copy() if index < len(calls) else _Call()
+    fuller.add(unit)
+    return [*calls[:index], fuller, *calls[index + 1 :]]
+
+
+def _fewest_divided(units: list[Unit], limit: int, best: list[list[int]]) -> list[list[int]]:
+    """Return a packing with as many calls as ``best`` that divides fewer rows, or ``best`` if there is none."""
+    row_of = {unit.number: unit.row for unit in units}
+    order = sorted(units, key=lambda unit: (-1 if unit.row is None else unit.row, -unit.size))
+    most, least, steps = len(best), _divided(best, row_of), 0
+
+    def place(number: int, calls: list[_Call]) -> None:
+        nonlocal best, least, steps
+        steps += 1
+        divided = _divided([call.units for call in calls], row_of)
+        if len(calls) > most or divided >= least or steps > _STEPS:
+            return
+        if number == len(order):
+            if found := _sequence([list(call.units) for call in calls], units):
+                best, least = found, divided
+            return
+        for index, call in enumerate(calls):
+            if call.size_with(order[number]) <= limit:
+                place(number + 1, _with(calls, index, order[number]))
+        place(number + 1, _with(calls, len(calls), order[number]))
+
+    place(0, [])
+    return best
+
+
+def _divided(calls: list[list[int]], row_of: dict[int, int | None]) -> int:
+    """Count the rows that are in several calls."""
+    rows = Counter(row for call in calls for row in {row_of[unit] for unit in call} if row is not None)
+    return sum(count > 1 for count in rows.values())
