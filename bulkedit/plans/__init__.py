@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bulkedit.plans.calls import CopyStep, Lane, PlannedCall
     from bulkedit.plans.conflicts import no_such_place, other_series
     from bulkedit.plans.counts import Estimate
-    from bulkedit.plans.estimates import Quotas, estimate, quota_request, seconds_at
+    from bulkedit.plans.estimates import Quotas, estimate, quota_request, rows_in_several_calls, seconds_at
     from bulkedit.plans.folder import copy, load, save
     from bulkedit.plans.inconsistent_studies import is_top, warnings
     from bulkedit.plans.saved import MANIFEST, SavedPlan, load_manifest
@@ -56,6 +56,7 @@ __all__ = [
     "part_of",
     "parts",
     "quota_request",
+    "rows_in_several_calls",
     "save",
     "seconds_at",
     "warnings",
@@ -82,6 +83,7 @@ _MODULES: Final = {
         "Quotas",
         "estimate",
         "quota_request",
+        "rows_in_several_calls",
         "seconds_at",
     ),
     "folder": (

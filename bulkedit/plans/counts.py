@@ -39,6 +39,7 @@ class Estimate:
     copies: int = 0  # CopyImageSet requests among the calls: two per image set, one to edit and one to promote
     deletions: int = 0  # DeleteImageSet requests among the calls
     originals_deleted: int = 0  # image sets that are deleted for good once their copies are promoted
+    rows_in_several_calls: int = 0  # rows whose edits of one image set are in several calls
     copy_dollars_at_least: float = 0.0  # storage of the copies for 30 days, the least time that is billed
 
     def as_json(self) -> EstimateCounts:
@@ -71,6 +72,7 @@ class EstimateCounts(TypedDict):
     copies: NotRequired[int]
     deletions: NotRequired[int]
     originals_deleted: NotRequired[int]
+    rows_in_several_calls: NotRequired[int]
     copy_dollars_at_least: NotRequired[float]
 
 

@@ -85,8 +85,19 @@ def estimate(
         copies=copies,
         deletions=deletions,
         originals_deleted=originals,
+        rows_in_several_calls=rows_in_several_calls(plan).height,
         copy_dollars_at_least=copies * _BILLED_GB * _DOLLARS_PER_GB_MONTH,
     )
+
+
+def rows_in_several_calls(plan: Plan) -> pl.DataFrame:
+    """Return the rows whose edits of one image set are in several calls, so that they can end partly applied: row."""
+    lanes = plan.calls.select("call", "lane").filter(pl.col("lane").is_duplicated())
+    if not lanes.height:
+        return plan.edits.clear().select("row")
+    row = ["row", "image_set_id"]
+    parts = plan.edits.join(lanes, on="call", how="semi").select(*row, "call").unique()
+    return parts.filter(pl.struct(row).is_duplicated()).select("row").unique()
 
 
 def seconds_at(calls: int, rate: Rate) -> float:

@@ -29,7 +29,7 @@ from bulkedit.edits import SET_ASIDE, ReadOptions, rows_without_edits
 from bulkedit.edits import read as read_list
 from bulkedit.edits.edit import in_order
 from bulkedit.edits.frame_files import writing
-from bulkedit.edits.notices import NOTICES, of_file, summed
+from bulkedit.edits.notices import NOTICES, noticed, of_file, summed
 from bulkedit.errors import BadRowsError, BulkeditError, EditListError, UsageError
 from bulkedit.options.listing import LookUp
 from bulkedit.options.shared import parse_datastore_id
@@ -262,13 +262,26 @@ def plan_list(
         "counts": counts,
         "unchecked": left_unchecked,
         "warnings": plans.warnings(inconsistent),
-        "notices": cast("list[NoticeRecord]", summed(notices).to_dicts()),
+        "notices": cast("list[NoticeRecord]", summed([*notices, _divided_rows(made, counts)]).to_dicts()),
     }
     left_out = [] if narrowed is None else [narrowed.left_out]
     unplanned = pl.concat([bad, selected.skipped, *left_out, rows_without_edits(found.idle)]).sort(
         "row", maintain_order=True
     )
     return plans.save(replace(made, set_aside=unplanned), folder or Path("plans") / new_id(now), about)
+
+
+def _divided_rows(made: plans.Plan, counts: PlanCounts) -> pl.DataFrame:
+    """Return a notice of the rows that are in several calls."""
+    if not counts.get("rows_in_several_calls"):
+        return NOTICES.to_frame()
+    return noticed(
+        plans.rows_in_several_calls(made),
+        "rows-in-several-calls",
+        pl.lit(value=True),
+        "Cells of a row are in several calls, so the row can end partly applied.",
+        hint="Each cell has its own outcome, so such a row can be in several result files.",
+    )
 
 
 def _read(file: str | io.BytesIO, options: ReadOptions, source: str) -> EditList:

@@ -183,6 +183,16 @@ def test_rows_end_as_one_by_one(
     ends_as_one_by_one(tmp_path_factory.mktemp("run"), list_, uid_keys, limit, merge=merge)
 
 
+def test_a_row_in_several_calls_is_counted() -> None:
+    long = "x" * 150
+    cells = a_row({"PatientName": long, "KVP": "80", "StudyDescription": long})
+    plan = plan_of([a_row(EDITED, instance=B), cells], limit=500)
+    assert (plan.calls.height, plans.estimate(plan).rows_in_several_calls) == (2, 0)
+    plan = plan_of([a_row(EDITED, instance=B), cells], limit=300)
+    assert plans.rows_in_several_calls(plan)["row"].to_list() == [3]
+    assert plans.estimate(plan).rows_in_several_calls == 1
+
+
 A, B, C = INSTANCES
 EDITED = {"KVP": "80", "AcquisitionNumber": "1"}
 
