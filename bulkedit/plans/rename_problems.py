@@ -85,7 +85,9 @@ def _late(related: pl.DataFrame, *, whole_rows: bool) -> pl.DataFrame:
 
 
 def _late_of(related: pl.DataFrame, kind: str, *, whole_rows: bool) -> pl.DataFrame:
-    late = related.drop_nulls(f"{kind} old")
+    # a row that is one call cannot be before a rename if it changes a UID itself
+    fixed = of_uid().any().over(_SET, "row") if whole_rows else pl.lit(value=False)
+    late = related.with_columns(fixed=fixed).drop_nulls(f"{kind} old")
     if not late.height:
         return pl.DataFrame(schema=SET_ASIDE)
     several = pl.len().over(_SET, "row") > 1 if whole_rows else pl.lit(value=False)
@@ -93,12 +95,12 @@ def _late_of(related: pl.DataFrame, kind: str, *, whole_rows: bool) -> pl.DataFr
     late = late.join(by, on=f"{kind} old", maintain_order="left")
     named_new = pl.any_horizontal(pl.col(f"{one} new").is_not_null() for one in _KINDS)
     versioned = pl.col("version").is_not_null() | pl.col("by_version").is_not_null()
-    fixed = versioned | pl.col("by_several") | (of_uid() & pl.lit(whole_rows))
+    immovable = pl.col("fixed") | pl.col("by_several") | versioned
     doubtful = (
         named_new
         | (pl.col(f"{kind} used") < pl.col("at"))
         | pl.col("action").is_in(WHOLE)
-        | (fixed & (pl.col("row") != pl.col("by_row")))
+        | (immovable & (pl.col("row") != pl.col("by_row")))
     )
     thing, column = ("a series", "series_uid") if kind == "SeriesInstanceUID" else ("an instance", "instance_uid")
     return rows_set_aside(

@@ -49,19 +49,22 @@ def a_row(names: dict[str, str], *, series: str = SERIES, instance: str = INSTAN
 
 @st.composite
 def rows(draw: st.DrawFn) -> list[Row]:
-    count = draw(st.integers(1, 6))
-    found, given_ = [], set[str]()
-    for _ in range(count):
+    found: list[Row] = []
+    new = dict[str, str]()  # the last new UID by the old one
+    for _ in range(draw(st.integers(1, 6))):
         if draw(st.sampled_from([False] * 9 + [True])):
             found.append(a_row({}, revert_to=draw(st.sampled_from([1, 2]))))
             continue
         names = draw(st.lists(st.sampled_from(list(CELLS)), min_size=1, max_size=4, unique=True))
         cells = {name: draw(st.sampled_from(CELLS[name][0])) for name in names}
-        if cells.get("SOPInstanceUID") in given_:
-            del cells["SOPInstanceUID"]  # that a value is refused which a later row supersedes is not for this test
-        given_.add(cells.get("SOPInstanceUID", ""))
         series = draw(st.sampled_from([SERIES] * 4 + ["9"]))
         instance = draw(st.sampled_from([*INSTANCES * 2, *NEW]))
+        uid = cells.get("SOPInstanceUID")
+        several = instance in new and not {uid, new[instance]} <= {*NEW}
+        if uid in new.values() or several:  # several changes of one UID are one: here none of them is refused
+            cells.pop("SOPInstanceUID", None)
+        elif uid is not None:
+            new[instance] = uid
         force = bool(cells.keys() & set(UIDS)) or draw(st.booleans())
         order = draw(st.sampled_from([None, None, None, 1, 2]))
         if cells:
