@@ -31,7 +31,7 @@ IDENTIFIERS: Final = {
     "study_instance_uid": "StudyInstanceUID",
     "series_instance_uid": "SeriesInstanceUID",
 }
-LONGEST: Final = 64  # identifiers of a chain that is followed; no series of merges has as many
+LONGEST: Final = 16  # identifiers of a chain that is followed; no series of merges has as many
 
 _NAMES: Final = {attribute: selector for selector, attribute in IDENTIFIERS.items()}
 _NODE: Final = ["selector", "key"]
@@ -177,15 +177,17 @@ def _later(met: pl.DataFrame, links: pl.DataFrame, named: pl.DataFrame) -> pl.Da
 
     of, was (selector and key of the earlier rows), by UInt32 (the later row), and `_CHANGE`.
     """
-    met = met.sort(_order(), maintain_order=True).unique(["of", "was", "selector"], keep="last")
-    reached = here = met.select("of", "was", *_NODE, hop=pl.lit(0, pl.UInt32))
-    while here.height:
-        onward = here.join(links.select(*_NODE, "next"), on=_NODE)
-        here = onward.select("of", "was", "selector", key="next", hop=pl.col("hop") + 1)
-        reached = pl.concat([reached, here])
     said = named.filter(_is_shared()).sort(_order(), maintain_order=True).select(*_NODE, *_CHANGE, by="row")
-    found = reached.join(said, on=_NODE, maintain_order="left_right").sort("hop", maintain_order=True)
-    return found.unique(_ABOUT, keep="last", maintain_order=True).select("of", "was", "by", *_CHANGE)
+    said = said.unique([*_NODE, "attribute"], keep="last", maintain_order=True)
+    here = met.select(*_NODE, start="key").unique()
+    found = here.head(0).join(said, on=_NODE)
+    while here.height:
+        more = pl.concat([found, here.join(said, on=_NODE).select(found.columns)])
+        found = more.unique(["selector", "start", "attribute"], keep="last", maintain_order=True)
+        here = here.join(links.select(*_NODE, "next"), on=_NODE).select("selector", "start", key="next")
+    givers = met.sort(_order(), maintain_order=True).unique(["of", "was", "selector"], keep="last", maintain_order=True)
+    told = givers.select("of", "was", "selector", start="key").join(found.drop("key"), on=["selector", "start"])
+    return told.unique(_ABOUT, keep="last", maintain_order=True).select("of", "was", "by", *_CHANGE)
 
 
 def _is_shared() -> pl.Expr:
