@@ -237,11 +237,22 @@ def _advice_for_unknown(
 ) -> dict[str, str | None]:
     """Return the likely cause and the hint for unknown columns."""
     texts = [header[i] for i in unknown[:_SHOWN]]
-    near = {text: found[0] for text in texts if (found := suggestions(text))}
+    near = _meanings(texts, names)
     if not any(names) and not near and not named:
         return {"likely": "The file may have no header.", "hint": _FIRST_ROW}
     likely = f"Did you mean {_and(list(dict.fromkeys(near.values())))}?" if near else None
     return {"likely": likely, "hint": _hint_for_unknown(texts, names, near, named=named)}
+
+
+def _meanings(texts: Sequence[str], names: Sequence[str | None]) -> dict[str, str]:
+    """Return the likely meanings of unknown columns. If another column is the selector, Patient ID is the attribute."""
+    near = {text: found[0] for text in texts if (found := suggestions(text))}
+    first = next((name for name in SELECTORS if name in {*names, *near.values()}), None)
+    for text, name in near.items():
+        attribute = SAME_ATTRIBUTE.get(name, "")
+        if name != first and _plain(text) == attribute.lower():
+            near[text] = attribute
+    return near
 
 
 def _hint_for_unknown(
@@ -298,7 +309,7 @@ def _check_duplicates(names: Sequence[str | None]) -> None:
             raise EditListError(
                 f"columns {letter(names.index(name))} and {letter(i)} are both {name}.",
                 where="row 1",
-                hint="Delete one of them, or ignore it with `ignore`.",
+                hint="Delete one of them, or give it another name and leave it out: `ignore=NAME`",
             )
 
 
@@ -431,6 +442,9 @@ def suggestions(text: str, *, columns: bool = True) -> list[str]:
     """Return known names similar to a text, the likeliest first: keywords, and names of columns if ``columns``."""
     candidates = _by_plain() if columns else _keywords_by_plain()
     plain = _plain(text[:64])
+    exact = _known(text.strip())
+    if exact is not None and (columns or exact not in NAMES):
+        return [exact]
     if plain in candidates:
         return [candidates[plain]]
     if len(plain) == 8 and re.fullmatch(r"[0-9a-f]{8}", plain):

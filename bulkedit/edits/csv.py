@@ -146,7 +146,10 @@ class Csv(Table):
         expected = len(self.header)
         hint = "Save the list as CSV from a spreadsheet or with a CSV library again, or use Parquet."
         likely = "A value with a separator in it may lack its quotation marks." if found > expected else None
-        if is_total_line(line):
+        if any(line.encode().count(mark) + 1 == expected for mark in _SEPARATORS if mark != self._separator):
+            likely = "Its cells are separated by another character than those of the header."
+            hint = "Use one separator in the whole file."
+        elif is_total_line(line):
             likely, hint = "It looks like a total or a line of a report, not like a row of the list.", "Delete the row."
         what = f"it has {plural(found, 'cell')}, and the header has {expected:,}."
         return EditListError(what, where=f"row {row:,}", likely=likely, hint=hint)

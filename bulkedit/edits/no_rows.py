@@ -21,7 +21,7 @@ TOTAL: Final = (
     rf"^\W*(?i:grand[ -]|sub[ -]?)?(?i:{_WORDS})\s*(?:[:=]?\s*|[:=\s]+[0-9.,]+)\W*$"
     r"|^\W*[0-9.,]+ (?i:rows?|records?|zeilen?|lignes?)\b.{0,40}$"
     r"|^(?i:end of (?:report|file|list)|ende)\W*$"
-    r"|^[-=_*]{3,}$"
+    r"|^[-=_*+]{3,}$"
 )
 _TOTAL: Final = re.compile(TOTAL)
 

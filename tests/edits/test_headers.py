@@ -58,6 +58,14 @@ def test_one_column_only_is_suggested_to_say_which_image_sets_to_edit() -> None:
     assert "`ignore=MRN`" in str(error_of(f"image_set_id,MRN,PatientName\n{WIDE}").hint)
 
 
+@pytest.mark.parametrize("name", ["Patient ID", "Patient-ID", " PatientID "])
+def test_beside_a_selector_the_name_of_an_attribute_is_the_attribute(name: str) -> None:
+    assert error_of(f"image_set_id,{name},StudyDate\n{WIDE}").likely == "Did you mean PatientID?"
+    assert error_of(f"Image Set Id,{name},StudyDat\n{WIDE}").likely == (
+        "Did you mean image_set_id, PatientID and StudyDate?"
+    )
+
+
 def test_tags_as_names_of_columns_come_with_their_keywords() -> None:
     error = error_of(f'image_set_id,"(0010,0010)",00100020\n{WIDE}')
     assert error.what.startswith("columns B ((0010,0010)) and C (00100020) have names")

@@ -8,7 +8,17 @@ from bulkedit.edits.no_rows import is_total_line
 from bulkedit.errors import EditListError
 from tests.edits.lists import A, B, edits, problems, read_rows, read_text
 
-TOTALS = ["Total", "TOTAL:", "Grand total: 312", "Summe 1.234", "Gesamt", "Anzahl = 3", "(312 rows affected)", "-----"]
+TOTALS = [
+    "Total",
+    "TOTAL:",
+    "Grand total: 312",
+    "Summe 1.234",
+    "Gesamt",
+    "Anzahl = 3",
+    "(312 rows affected)",
+    "-----",
+    "---+---",
+]
 IDS = ["SUM-00123", "TOTAL7", "Total^John", "Summer", "COUNTY 7", "7", "700123", "--", "Countess"]
 
 
@@ -47,3 +57,10 @@ def test_a_line_of_fewer_cells_that_is_a_total_is_named_as_such(line: str) -> No
         read_text(f"image_set_id,PatientID\n{A},1\n{line}\n")
     assert (caught.value.where, caught.value.hint) == ("standard input, row 3", "Delete the row.")
     assert "looks like a total" in str(caught.value.likely)
+
+
+def test_a_row_with_another_separator_than_the_header_is_told_so() -> None:
+    with pytest.raises(EditListError, match="1 cell, and the header has 2") as caught:
+        read_text(f"image_set_id,PatientName\n{A};x\n")
+    assert "separated by another character" in str(caught.value.likely)
+    assert caught.value.hint == "Use one separator in the whole file."
