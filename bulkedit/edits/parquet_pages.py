@@ -31,12 +31,13 @@ _LONGEST_VARINT: Final = 10  # bytes of a 64-bit number
 _YES, _NO, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 # fields of FileMetaData, RowGroup, ColumnChunk, ColumnMetaData
 _SCHEMA, _ROW_GROUPS = 2, 4
-_COLUMNS = 1
+_COLUMNS, _ROWS = 1, 3
 _NAME, _CHILDREN = 4, 5  # fields of SchemaElement
 _META = 3
 _CHUNK_VALUES, _CHUNK_PACKED, _DATA_AT, _DICTIONARY_AT = 5, 7, 9, 11
 # fields of PageHeader, and of its headers of data pages
-_PAGE_UNPACKED, _PAGE_PACKED, _DATA_PAGE, _DATA_PAGE_V2 = 2, 3, 5, 8
+_PAGE_TYPE, _PAGE_UNPACKED, _PAGE_PACKED, _DATA_PAGE, _DATA_PAGE_V2 = 1, 2, 3, 5, 8
+_OF_TYPE: Final = {0: _DATA_PAGE, 3: _DATA_PAGE_V2}  # type of a page -> its own header, if it has values
 _VALUES = 1
 
 
@@ -88,8 +89,10 @@ def _sizes(data: _Bytes) -> Sizes:
     twice = None
     for number, kind in footer.fields():
         if number == _ROW_GROUPS and kind == _LIST:
-            for chunk in (chunk[_META] for group in footer.items() for chunk in group[_COLUMNS]):
+            for chunk, rows in ((chunk[_META], group[_ROWS]) for group in footer.items() for chunk in group[_COLUMNS]):
                 more, values = _chunk_size(data, chunk)
+                if values < rows or values != chunk[_CHUNK_VALUES]:
+                    raise ValueError("cells are missing")  # polars panics
                 pages, cells = pages + more, cells + values * CELL
         elif number == _SCHEMA and kind == _LIST:
             elements = list(footer.items())
@@ -120,7 +123,7 @@ def _chunk_size(data: _Bytes, chunk: dict[int, Any]) -> tuple[int, int]:
     while values < chunk[_CHUNK_VALUES] and at < end:
         reading = _Thrift(data, at, _PAGE_VALUES)
         header = reading.value(_STRUCT)
-        page = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_V2) or {}
+        page = header.get(_OF_TYPE.get(header.get(_PAGE_TYPE, 0), 0)) or {}
         sizes_ = header[_PAGE_UNPACKED], header[_PAGE_PACKED], page.get(_VALUES, 0)
         if min(sizes_) < 0:
             raise ValueError("negative size")
