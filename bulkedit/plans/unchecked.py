@@ -30,9 +30,12 @@ def notice_of(edits: pl.LazyFrame) -> pl.DataFrame:
     counts = counted(edits)
     if not counts:
         return NOTICES.to_frame()
-    rows = edits.filter("unchecked").select(rows=pl.col("row").n_unique(), first=pl.col("row").min()).collect()
+    left = edits.filter("unchecked")
+    unforced = not left.select(pl.col("force").all()).collect().item()
+    rows = left.select(rows=pl.col("row").n_unique(), first=pl.col("row").min()).collect()
     text = f"{plural(sum(counts.values()), 'value')} unchecked: {_listed(counts)}."
     hint = "They break a rule of DICOM, and are planned as they are."
+    hint += " HealthImaging may refuse those without force." if unforced else ""
     return pl.DataFrame([("unchecked", None, text, hint, *rows.row(0))], schema=NOTICES, orient="row")
 
 

@@ -27,6 +27,8 @@ def test_the_plan_counts_values_that_are_left_unchecked(shell: Shell) -> None:
     shell.write("edits.csv", LIST)
     shown = shell.run("plan", "edits.csv", "-o", "p")
     assert TEXT in shown.stdout, shown.stderr
+    assert "may refuse those without force" in shown.stdout
+    assert "without force" not in shell.run("plan", "edits.csv", "-o", "forced", "--force").stdout
     (line,) = shell.run("plan", "edits.csv", "-o", "q", "--json").json
     assert (line["unchecked"], line["unchecked_values"]) == ({"StudyDate": 2, "PatientAge": 1}, 3)
     assert "2024-03-11" not in json.dumps(line)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.dictionary import ValueKind
-from bulkedit.dicom.faults import fault_of
-from bulkedit.edits.attributes import Spec
+from bulkedit.dicom.faults import as_typed, fault_of, oddities_of
+from bulkedit.dicom.terms import terms_of
+from bulkedit.edits.attributes import PRIVATE, Spec, _spec_of
 from bulkedit.edits.values import as_strings, is_plain, quoted, typed
 from tests.edits.lists import INSTANCE, SERIES, A, Row, edits, problems, read_rows, texts_of
 
@@ -282,6 +283,30 @@ def test_typing_a_column_is_typing_each_of_its_cells(texts: list[str], vr: str, 
         else:
             assert i not in faulty
             assert json.loads(done.json[i]) == expected
+
+
+KNOWN = [one for name in dicom.keywords() if (one := dicom.attribute(name)) is not None and one.vr in VRS]
+_OWN = dicom.Attribute("00091001", 0x00091001, "UN", "1", dicom.Level.INSTANCE)
+PRIVATE_ONES = [one for vr in PRIVATE if vr in VRS and (one := as_typed(_OWN, vr))]
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), a=st.one_of(st.sampled_from(KNOWN), st.sampled_from(PRIVATE_ONES)))
+def test_cells_and_json_of_any_attribute_have_the_same_faults_and_notices(
+    data: st.DataObject, a: dicom.Attribute
+) -> None:
+    several = st.lists(TEXTS, min_size=2, max_size=3).map("\\".join)
+    drawn = data.draw(st.lists(st.one_of(TEXTS, several).filter(bool), max_size=6))
+    texts = [text for text in drawn if not text.startswith("[")]
+    column = pl.DataFrame({"i": range(len(texts)), "value": texts}, schema={"i": pl.UInt32, "value": pl.String})
+    done = typed(column, PRIVATE[a.vr] if a.private else _spec_of(a))
+    faulty = {i for fault in done.faults for i in fault["i"]}
+    odd = {row for frame in done.oddities for row in frame.rows()}
+    for i, json_text in enumerate(done.json):
+        value = json.loads(json_text)
+        assert (i in faulty) == (fault_of(a, value) is not None)
+        said = {(i, *oddity) for oddity in oddities_of(a, value, terms_of(a.name))}
+        assert i in faulty or {row for row in odd if row[0] == i} == said
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1))
