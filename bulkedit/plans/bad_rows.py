@@ -41,6 +41,18 @@ def refused(found: EditList, bad: pl.DataFrame, source: str) -> BadRowsError:
     )
 
 
+def in_columns_of(form: str, bad: pl.DataFrame) -> pl.DataFrame:
+    """Return problems (`SET_ASIDE`) without the columns attribute and value, if the list has none.
+
+    The planner knows edits, not the form of their list. ``form``: tidy, wide or call.
+    """
+    if form == "tidy" or bad.is_empty():
+        return bad
+    column = pl.col("column")
+    own = pl.lit("updates" if form == "call" else None, pl.String)
+    return bad.with_columns(pl.when(column.is_in(["attribute", "value"])).then(own).otherwise(column).alias("column"))
+
+
 def kinds(bad: pl.DataFrame) -> list[KindRecord]:
     """Count the rows of each kind of problem, the most frequent first. ``bad``: `SET_ASIDE`."""
     same = bad.group_by("code", "column", maintain_order=True)

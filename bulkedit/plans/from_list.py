@@ -34,8 +34,8 @@ from bulkedit.errors import BadRowsError, BulkeditError, EditListError, UsageErr
 from bulkedit.options.listing import LookUp
 from bulkedit.options.shared import parse_datastore_id
 from bulkedit.plans import unchecked
+from bulkedit.plans.bad_rows import in_columns_of, with_reasons
 from bulkedit.plans.bad_rows import refused as refused_list
-from bulkedit.plans.bad_rows import with_reasons
 from bulkedit.plans.chains import followed
 from bulkedit.plans.read_first import ReadCounters, compared_with_store
 
@@ -202,7 +202,7 @@ def plan_list(
     def completed(edits: pl.DataFrame, refused: pl.DataFrame) -> tuple[plans.Plan, pl.DataFrame]:
         """Return the plan of these edits, and all rows that are set aside."""
         made = plans.make(edits, settings, known)
-        bad = pl.concat([refused, made.set_aside]).sort("row", maintain_order=True)
+        bad = in_columns_of(found.form, pl.concat([refused, made.set_aside])).sort("row", maintain_order=True)
         _decide_bad_rows(found, bad, listing, file, source=source, listener=listener)
         if not made.calls.height:
             raise BadRowsError("no row of the list can be planned.", where=source)
