@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bulkedit.options.listing import Contradictions, StudyWide
     from bulkedit.plans.build import Plan, PlanningSettings, make
     from bulkedit.plans.calls import CopyStep, Lane, PlannedCall
-    from bulkedit.plans.conflicts import no_such_place, other_series
+    from bulkedit.plans.conflicts import no_such_place, of_several_issuers, other_series
     from bulkedit.plans.counts import Estimate
     from bulkedit.plans.estimates import Quotas, estimate, quota_request, rows_in_several_calls, seconds_at
     from bulkedit.plans.folder import copy, load, save
@@ -52,6 +52,7 @@ __all__ = [
     "make",
     "may_need_copy",
     "no_such_place",
+    "of_several_issuers",
     "other_series",
     "part_of",
     "parts",
@@ -76,6 +77,7 @@ _MODULES: Final = {
     "conflicts": (
         "Contradictions",
         "no_such_place",
+        "of_several_issuers",
         "other_series",
     ),
     "counts": ("Estimate",),

@@ -147,6 +147,23 @@ def no_such_place(edits: pl.DataFrame) -> pl.DataFrame:
     ).unique("row", keep="first", maintain_order=True)
 
 
+def of_several_issuers(edits: pl.DataFrame) -> pl.DataFrame:
+    """Rows that match image sets whose patient ids are of different issuers: schema `SET_ASIDE`.
+
+    ``edits``: columns row, selector, and issuer String, null if it is not known.
+    """
+    issuers = edits.filter(pl.col("selector") != "image_set_id").drop_nulls("issuer").group_by("row", "selector")
+    rows = issuers.agg(pl.col("issuer").n_unique()).filter(pl.col("issuer") > 1).sort("row")
+    return rows_set_aside(
+        rows,
+        "many-patients",
+        pl.format("matches image sets of {} issuers of patient ids.", "issuer"),
+        "Different issuers give one patient id to different people.",
+        "Name image sets of one patient. To edit those of all these patients: `on_many_patients=all`",
+        column=pl.col("selector").cast(pl.String),
+    )
+
+
 def _removed_before(action: Action, place: Sequence[str]) -> pl.Expr:
     """Return the row that has removed a place before an edit of it; null if there is none."""
     return pl.when(pl.col("action") == action).then("row").shift(1).forward_fill().over(place)

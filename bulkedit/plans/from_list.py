@@ -31,7 +31,7 @@ from bulkedit.edits.edit import in_order
 from bulkedit.edits.frame_files import writing
 from bulkedit.edits.notices import NOTICES, noticed, of_file, summed
 from bulkedit.errors import BadRowsError, BulkeditError, EditListError, UsageError
-from bulkedit.options.listing import LookUp
+from bulkedit.options.listing import LookUp, OnManyPatients
 from bulkedit.options.shared import parse_datastore_id
 from bulkedit.plans import unchecked
 from bulkedit.plans.bad_rows import in_columns_of, with_reasons
@@ -212,7 +212,10 @@ def plan_list(
     counters = ReadCounters(0)
     if listing.skip_satisfied:
         good, counters = _read_store(_without_rows(edits, bad), datastore_id, listing, where=where, listener=listener)
-        misplaced = plans.no_such_place(good)
+        seen = [plans.no_such_place(good)]
+        if listing.on_many_patients is OnManyPatients.FAIL:
+            seen.append(plans.of_several_issuers(good))
+        misplaced = pl.concat(seen)
         if misplaced.height:
             made, bad = completed(_without_rows(edits, misplaced), pl.concat([refused, misplaced]))
         made = _without_satisfied(made, _without_rows(good, bad), settings, known)
@@ -323,7 +326,7 @@ def _without_satisfied(
     Boolean. `bulkedit.plans.can_leave_out` keeps every other edit plannable; if one is not, nothing is left out.
     """
     omitted = plans.can_leave_out(good, known, settings)
-    good = good.drop("already_satisfied", "missing")
+    good = good.drop("already_satisfied", "missing", "issuer")
     rest = plans.make(good.filter(~omitted), settings, known)
     if rest.set_aside.height:
         return made

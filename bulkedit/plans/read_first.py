@@ -54,14 +54,14 @@ def compared_with_store(
     counters: ReadCounters,
     showing: Callable[[Callable[[], ReadCounters]], AbstractAsyncContextManager[None]],
 ) -> pl.DataFrame:
-    """Add to edits already_satisfied Boolean and missing String, from the metadata of their image sets. Blocks.
+    """Add to edits already_satisfied Boolean, missing and issuer String, from the metadata of their image sets. Blocks.
 
     ``edits``: schema `EDITS` and image_set_id String, in the order of application, without rows that are set aside.
     ``already_satisfied``: see `bulkedit.plans.already_satisfied`; ``missing``: "series" or "instance" if the edit names
-    one that the image set does not have (`bulkedit.edits.compare.misplaced`).
+    one that the image set does not have (`bulkedit.edits.compare.misplaced`); ``issuer``: IssuerOfPatientID, if any.
 
     Sends one GetImageSet and one GetImageSetMetadata per image set. An image set that is archived or cannot be read
-    gets false and null. Raises the errors of `connect` and `Reader`.
+    gets false and nulls. Raises the errors of `connect` and `Reader`.
     """
 
     async def read() -> pl.DataFrame:
@@ -73,10 +73,11 @@ def compared_with_store(
 
 
 async def _compared(client: Client, edits: pl.DataFrame, read_rate: str, counters: ReadCounters) -> pl.DataFrame:
-    """Return the two columns of `compared_with_store`."""
+    """Return the columns of `compared_with_store`."""
     reader = Reader(client, read_paces(read_rate), random.SystemRandom())
     flags = bytearray(edits.height)
     missing: dict[int, str] = {}  # mostly empty, so it takes far less memory than a list of all edits
+    issuers: dict[str, str] = {}  # mostly empty too
 
     async def compare(image_set: tuple[str, list[int], list[EditRow]]) -> None:
         image_set_id, places, rows = image_set
@@ -84,6 +85,8 @@ async def _compared(client: Client, edits: pl.DataFrame, read_rate: str, counter
         counters.throttled = reader.reads.throttled
         if document is None:
             return
+        if issuer := _issuer(document):
+            issuers[image_set_id] = issuer
         for place, satisfied, kind in zip(
             places, plans.already_satisfied(rows, document), misplaced(rows, document), strict=True
         ):
@@ -94,7 +97,15 @@ async def _compared(client: Client, edits: pl.DataFrame, read_rate: str, counter
     await for_each(compare, _by_image_set(edits), at_once=_WORKERS)
     satisfied_ = pl.Series("already_satisfied", list(flags), dtype=pl.UInt8).cast(pl.Boolean)
     kinds = pl.Series("missing", [missing.get(place) for place in range(edits.height)], dtype=pl.String)
-    return pl.DataFrame([satisfied_, kinds])
+    issuer = edits.get_column(_ID).replace_strict(issuers, default=None, return_dtype=pl.String)
+    return pl.DataFrame([satisfied_, kinds, issuer.alias("issuer")])
+
+
+def _issuer(document: JsonObject) -> str:
+    patient = document.get("Patient")
+    elements = patient.get("DICOM") if isinstance(patient, dict) else None
+    issuer = elements.get("IssuerOfPatientID") if isinstance(elements, dict) else None
+    return issuer.strip() if isinstance(issuer, str) else ""
 
 
 def _by_image_set(edits: pl.DataFrame) -> Iterator[tuple[str, list[int], list[EditRow]]]:

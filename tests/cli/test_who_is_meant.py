@@ -74,3 +74,16 @@ def test_a_swap_is_asked_about_and_made_as_written(shell: Shell) -> None:
         assert "and so on in a circle" in refused.stderr
     assert shell.run("apply", edits, "--chains", "as-written", *APPLY).exit_code == 0
     assert [of_patient(shell, one)["PatientID"] for one in image_sets] == ["B", "A"]
+
+
+def test_different_issuers_are_seen_where_metadata_is_read(shell: Shell) -> None:
+    for number, issuer in enumerate(("CANARY-A", "CANARY-B", " CANARY-A"), 1):
+        patient(shell, number, "700123", IssuerOfPatientID=issuer)
+    patient(shell, 4, "700123")
+    edits = table(shell, "patient_id,PatientName", "700123,NEW^NAME")
+    words = ("plan", edits, "--on-many", "all", "--skip-satisfied")
+    refused = shell.run(*words)
+    assert refused.exit_code == EXIT_USAGE
+    assert "Row 2: matches image sets of 2 issuers of patient ids." in refused.stderr
+    assert "CANARY" not in refused.stderr
+    assert shell.run(*words, "--on-many-patients", "all").exit_code == 0
