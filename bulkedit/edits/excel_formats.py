@@ -126,13 +126,15 @@ def formats_of(styles: bytes | None) -> list[NumberFormat]:
     """
     if styles is None:
         return [GENERAL]
-    found = elements(styles, "numFmt", "cellXfs", "cellStyleXfs", "xf", "dxfs", "cellStyles")
+    found = elements(
+        styles, "numFmt", "cellXfs", "cellStyleXfs", "xf"
+    )  # formats of conditions follow, and do not matter
     codes = dict(_BUILT_IN)
     known: dict[int, NumberFormat] = {}
     made: list[NumberFormat] = []
     section = ""
     for name, attributes in found:
-        if name == "numFmt" and section != "dxfs":  # of conditional formats
+        if name == "numFmt":
             codes[_whole(attributes.get("numFmtId"))] = attributes.get("formatCode", "General")
         elif name == "xf":
             if section == "cellXfs":
@@ -140,7 +142,7 @@ def formats_of(styles: bytes | None) -> list[NumberFormat]:
                 if number not in known:
                     known[number] = format_of(codes[number]) if number in codes else _UNCLEAR
                 made.append(known[number])
-        elif name != "numFmt":
+        else:
             section = name
     return made or [GENERAL]
 

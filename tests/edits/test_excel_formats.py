@@ -37,6 +37,7 @@ DOUBTFUL = [
     ("0;0;0;;", -5),
     ("0000", -5),
     ('[<100]"few";0', 5),
+    ("[>100]0;00", 5),
     (";;;", 5),
     ('"yes"', 5),
     ("??0", 5),
@@ -72,8 +73,9 @@ def test_an_attribute_of_numbers_takes_the_number_itself() -> None:
 
 
 def test_an_attribute_of_numbers_refuses_what_does_not_show_the_number() -> None:
-    cells = [Styled(0.5, "0%"), Styled(5, ";;;"), Styled(0, "0;-0;"), Styled(-5, "0;0")]
-    assert of_cells(*(("PatientWeight", cell) for cell in cells)) == ["cell-type", *["cell-format"] * 3]
+    cells = [Styled(0.5, "0%"), Styled(5, ";;;"), Styled(0, "0;-0;"), Styled(-5, "0;0"), Styled(5000, "0,")]
+    cells += [Styled(5000, "0,.0"), Styled(5000, "#,##0.0,")]
+    assert of_cells(*(("PatientWeight", cell) for cell in cells)) == ["cell-type", *["cell-format"] * 6]
 
 
 def test_a_date_cell_is_a_date_of_dicom() -> None:
