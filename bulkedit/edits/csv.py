@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 import polars as pl
 
-from bulkedit._words import plural
+from bulkedit._words import noun, plural
 from bulkedit.edits.bounds import CELLS_AT_ONCE, LONGEST_ROW, MOST_BLANK, MOST_COLUMNS, size_of, too_many_columns
 from bulkedit.edits.no_rows import is_total_line
 from bulkedit.edits.strict_json import check_text
@@ -136,13 +136,16 @@ class Csv(Table):
                 where=f"row {self._row:,}",
                 hint="Delete them, for example: grep . FILE",
             )
-        for i, line in enumerate(lines):
-            found = line.count(self._separator) + 1
-            if found != expected and line.rstrip(b"\r"):
-                raise self._uneven_error(self._row + i, line.decode(), found)
+        cells = ((i, line, line.count(self._separator) + 1) for i, line in enumerate(lines) if line.rstrip(b"\r"))
+        if uneven := [(i, line, found) for i, line, found in cells if found != expected]:
+            i, line, found = uneven[0]
+            raise self._uneven_error(self._row + i, line.decode(), found, more=len(uneven) - 1)
 
-    def _uneven_error(self, row: int, line: str, found: int) -> EditListError:
-        """Say that a row has too few or too many cells. ``line``: the row, without the text in quotation marks."""
+    def _uneven_error(self, row: int, line: str, found: int, *, more: int) -> EditListError:
+        """Say that a row has too few or too many cells. ``line``: the row, without the text in quotation marks.
+
+        ``more``: how many rows of the block have too few or too many, too.
+        """
         expected = len(self.header)
         hint = "Save the list as CSV from a spreadsheet or with a CSV library again, or use Parquet."
         likely = "A value with a separator in it may lack its quotation marks." if found > expected else None
@@ -151,7 +154,8 @@ class Csv(Table):
             hint = "Use one separator in the whole file."
         elif is_total_line(line):
             likely, hint = "It looks like a total or a line of a report, not like a row of the list.", "Delete the row."
-        what = f"it has {plural(found, 'cell')}, and the header has {expected:,}."
+        also = f"; at least {plural(more, 'more row')} {noun(more, 'differs', 'differ')} too" if more else ""
+        what = f"it has {plural(found, 'cell')}, and the header has {expected:,}{also}."
         return EditListError(what, where=f"row {row:,}", likely=likely, hint=hint)
 
     def _check_returns(self, outer: bytes) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulkedit.errors import EditListError
 from tests.edits.lists import A, B, read_text, workbook
@@ -96,6 +99,32 @@ def test_a_first_row_with_data_is_never_repeated(name: str) -> None:
     assert "Carla" not in str(error)
     assert "P7" not in str(error)
     assert "row 1" in str(error)
+
+
+CELLS = [
+    "Carla Meier",
+    "Meier^Carla",
+    "P7",
+    "ACC-17",
+    "0012345",
+    "11.03.2024",
+    "F",
+    "CT head",
+    "Ward 7",
+    "7.5",
+    "1.2.3",
+]
+
+
+@settings(max_examples=60, derandomize=True)
+@given(st.lists(st.sampled_from(CELLS), min_size=2, max_size=6), st.sampled_from(["PatientName", "StudyDate", "x", A]))
+def test_no_cell_of_a_first_row_with_data_is_repeated(cells: list[str], one: str) -> None:
+    """A row of data has one name of DICOM at most, in the place of the column attribute."""
+    row = ",".join([*cells, one])
+    said = str(error_of(f"{row}\n{row}\n")).replace("image_set_id,PatientName", "")
+    assert not [
+        cell for cell in cells if re.search(rf"(?<![\w.]){re.escape(cell)}(?![\w.])", said) and cell not in "ABCDEFG"
+    ]
 
 
 def test_a_file_without_a_header_is_said_to_have_none() -> None:

@@ -64,3 +64,11 @@ def test_a_row_with_another_separator_than_the_header_is_told_so() -> None:
         read_text(f"image_set_id,PatientName\n{A};x\n")
     assert "separated by another character" in str(caught.value.likely)
     assert caught.value.hint == "Use one separator in the whole file."
+
+
+def test_rows_that_are_uneven_are_counted() -> None:
+    with pytest.raises(
+        EditListError, match=r"3 cells, and the header has 2; at least 2 more rows differ too\."
+    ) as caught:
+        read_text(f"image_set_id,PatientName\n{A},Doe\n" + f"{A},Doe, John\n" * 3)
+    assert caught.value.where == "standard input, row 3"
