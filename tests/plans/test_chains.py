@@ -222,7 +222,7 @@ def one_by_one(rows: list[Any], patient: str) -> dict[str, str] | None:
     return None
 
 
-@examples(100)
+@examples(50)
 @given(rows=lists())
 def test_followed_rows_do_what_they_do_one_after_another(rows: list[Any]) -> None:
     found = followed(edits(*rows), Chains.FOLLOW)
