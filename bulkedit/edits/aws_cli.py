@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.edits.bounds import size_of
+from bulkedit.edits.bounds import check_problems, size_of
 from bulkedit.edits.cli_documents import SCHEMES, DocumentError, Documents
 from bulkedit.edits.columns import CLI_KEYS
 from bulkedit.edits.edit import json_text
@@ -155,6 +155,7 @@ class AwsCliScript(Table):
             cells = self._row_of(command, words)
         except _LineError as error:
             self.problems.append(one(command.line, error.code, str(error), error.column, hint=error.hint))
+            check_problems(len(self.problems), command.line, "commands")
         if command.line == self._last:
             text = "the line has another command."
             self.problems.append(one(command.line, "not-an-update", text, hint="Give each command its own line."))

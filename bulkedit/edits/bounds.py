@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LONGEST_CELL: Final = 2**20  # bytes
 LONGEST_ROW: Final = 16 * 2**20  # bytes of a CSV record or a line of JSON
 MOST_COLUMNS: Final = 6_000  # the standard has about 5,000 attributes
+MOST_PROBLEMS: Final = 100_000  # lines of a script, or HL7 messages, that cannot be read
 MOST_BLANK: Final = 16_000_000  # cells in blank lines of a CSV file
 GROWTH: Final = 200
 CELL_GROWTH: Final = 1_000  # for Parquet
@@ -93,3 +94,14 @@ def _lengths(column: pl.Series) -> pl.Series | None:
     if column.dtype in (pl.Categorical, pl.Enum):
         return column.cat.len_bytes()
     return None
+
+
+def check_problems(count: int, line: int, what: str) -> None:
+    """Raise EditListError if more rows cannot be read than `MOST_PROBLEMS`. ``what``: they, in the plural."""
+    if count > MOST_PROBLEMS:
+        raise EditListError(
+            f"more than {MOST_PROBLEMS:,} {what} of the file cannot be read.",
+            where=f"line {line:,}",
+            likely="The file may be of another kind.",
+            hint="Plan the first lines of the file alone to see why.",
+        )

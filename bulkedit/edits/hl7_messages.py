@@ -14,9 +14,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import polars as pl
 
 from bulkedit.edits import hl7_fields as fields
-from bulkedit.edits.bounds import size_of
+from bulkedit.edits.bounds import check_problems, size_of
 from bulkedit.edits.hl7_fields import FieldError
-from bulkedit.edits.hl7_stream import RawMessage, messages
+from bulkedit.edits.hl7_stream import MOST_KEPT, RawMessage, messages
 from bulkedit.edits.notices import of_file
 from bulkedit.edits.problems import one
 from bulkedit.edits.table import Table
@@ -94,6 +94,7 @@ class Hl7Messages(Table):
             lines = self._lines_of(message)
         except _MessageError as error:
             self.problems.append(one(raw.number, error.code, str(error), error.column, hint=error.hint))
+            check_problems(len(self.problems), raw.line, "messages")
             lines = [(None,) * len(_HEADER)]
         else:
             self._left_out.update(message.left_out)
@@ -170,6 +171,8 @@ class _Message:
     def __init__(self, raw: RawMessage) -> None:
         self.number, self.line = raw.number, raw.line
         self.left_out: set[str] = {_OTHER_SEGMENTS} if raw.others else set()  # texts of notices
+        if raw.kept > MOST_KEPT:
+            raise self._error("hl7-form", f"its segments MSH, EVN, PID and MRG have more than {MOST_KEPT:,} bytes.")
         if raw.broken is not None:
             raise self._error("hl7-form", f"line {raw.broken:,} is not a segment.", _SEGMENTS)
         header = raw.segments[0][1]

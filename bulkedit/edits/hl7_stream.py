@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK: Final = 2**20
+MOST_KEPT: Final = 65_536  # bytes of a message that are split into fields; each mark takes hundreds of bytes of memory
 _END: Final = re.compile(rb"\r\n|\r|\n")
 _SEGMENT: Final = re.compile(rb"[A-Z][A-Z0-9]{2}(?=[^A-Za-z0-9 ]|$)")
 _KEPT: Final = (b"MSH", b"EVN", b"PID", b"MRG")
@@ -32,6 +33,7 @@ class RawMessage:
     others: bool = False  # it has other segments
     broken: int | None = None  # the line of the first segment that is not one
     size: int = 0
+    kept: int = 0  # bytes of MSH, EVN, PID and MRG, also of those that are too many
 
 
 def messages(stream: IO[bytes]) -> Iterator[RawMessage]:
@@ -75,7 +77,9 @@ def _add(message: RawMessage, number: int, line: bytes) -> None:
     if not _SEGMENT.match(line):
         message.broken = message.broken or number
     elif line[:3] in _KEPT:
-        message.segments.append((number, line))
+        message.kept += len(line)
+        if message.kept <= MOST_KEPT:
+            message.segments.append((number, line))
     else:
         message.others = True
 

@@ -23,7 +23,7 @@ _QUOTED: Final = re.compile(r'[^"\\$`]+')
 _REDIRECTION: Final = re.compile(r"(?:[0-9]*(?:>>|>\||>&|>|<<<|<<|<&|<>|<))|&>>|&>")
 _JOINT: Final = re.compile(r"&&|\|\||\|&|\||;;|;|&")
 _VARIABLE: Final = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\}|[0-9?#@*!$-])")
-_BRACES: Final = re.compile(r"\{.*(?:,|\.\.)")
+_MOST: Final = 1_000  # words of a command, and commands of a line
 _IN_SINGLE_QUOTES: Final = "Write the value itself, in single quotes."
 
 
@@ -70,7 +70,8 @@ def _expansion(bare: str) -> str | None:
     """Return what a shell would replace in the part of a word that is outside of quotes."""
     if any(mark in bare for mark in "*?["):
         return "a pattern of file names outside of quotes"
-    if _BRACES.search(bare):
+    within = bare[bare.find("{") :] if "{" in bare else ""
+    if "," in within or ".." in within:
         return "braces outside of quotes"
     if bare.startswith("~") or "=~" in bare or ":~" in bare:
         return "a tilde outside of quotes"
@@ -244,6 +245,8 @@ class _Script:
         word, self._word = self._word.done(), None
         command = self._open()
         operator, self._redirecting = self._redirecting, ""
+        if len(command.words) + len(command.writes) > _MOST:
+            raise self._error(f"the command has more than {_MOST:,} words.", "The file may not be a script.")
         if not operator:
             command.words.append(word)
         elif operator.startswith("<"):
@@ -261,6 +264,8 @@ class _Script:
         if self._command is not None:
             self._command.after = "" if joint == "\n" else joint
             self._done.append(self._command)
+            if len(self._done) > _MOST:
+                raise self._error(f"the line has more than {_MOST:,} commands.", "The file may not be a script.")
             self._command = None
             self._joint = self._done[-1].after
         elif joint != "\n":

@@ -249,6 +249,11 @@ def test_scripts_that_are_no_list(lines: list[str], what: str) -> None:
     assert what in error_of(*lines).what
 
 
+def test_very_many_commands_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulkedit.edits.bounds.MOST_PROBLEMS", 5)
+    assert error_of(*["Canary"] * 9).where == "standard input, line 6"
+
+
 def test_what_is_left_out_is_said() -> None:
     found = done(
         "set -e",
@@ -288,7 +293,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.one_of(st.binary(max_size=80), st.lists(PIECES, max_size=25).map(lambda words: " ".join(words).encode())))
 def test_any_bytes_are_edits_or_words(data: bytes) -> None:
     try:

@@ -234,6 +234,9 @@ def test_dates_and_sexes_that_dicom_cannot_say_are_set_aside(number: int, field:
         ([msh(charset="8859/1"), pid(5, "Canary\u0153")], "hl7-value"),
         ([msh(), PID + "\0"], "hl7-charset"),
         ([msh(), "PID|1||42"], "no-edit"),
+        ([msh(), PID + "|" * 70_000], "hl7-form"),
+        ([msh(), *[PID] * 2_000], "hl7-form"),
+        ([msh() + "|" * 70_000, PID], "hl7-form"),
     ],
 )
 def test_messages_that_are_set_aside(segments: list[str], code: str) -> None:
@@ -309,6 +312,12 @@ def test_a_message_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
             done(*lines)
 
 
+def test_very_many_messages_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulkedit.edits.bounds.MOST_PROBLEMS", 5)
+    with pytest.raises(EditListError, match="line 6: more than 5 messages"):
+        done(*[msh("A01")] * 9)
+
+
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "hl7", None)
     with pytest.raises(UsageError, match=r"bulkedit\[hl7\]"):
@@ -320,7 +329,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.one_of(st.binary(max_size=80), st.lists(PIECES, max_size=15).map(lambda parts: "".join(parts).encode())))
 def test_any_bytes_are_edits_or_words(data: bytes) -> None:
     try:

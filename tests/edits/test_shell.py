@@ -114,6 +114,8 @@ def test_what_only_a_shell_can_tell_is_marked(word: str) -> None:
         ("a >", 1, "names no file"),
         ("a ;; b", 1, "branch"),
         ("&& a", 1, "no command before"),
+        ("a " * 1_100, 1, "more than 1,000 words"),
+        ("a;" * 1_100, 1, "more than 1,000 commands"),
     ],
 )
 def test_what_cannot_be_read_is_an_error_with_its_line(script: str, line: int, what: str) -> None:
