@@ -182,7 +182,13 @@ def plan_list(
     settings = _planning(listing, found.form)
     chained = followed(found.edits, listing.chains)
     selected, narrowed, looked_up = _selected(
-        _without_rows(chained.edits, chained.set_aside), datastore_id, listing, settings, where=where, listener=listener
+        _without_rows(chained.edits, chained.set_aside),
+        datastore_id,
+        # a list that is refused anyway is refused without asking the service about the studies of its image sets
+        listing if found.set_aside.is_empty() or listing.bad_rows else replace(listing, look_up=LookUp.NEVER),
+        settings,
+        where=where,
+        listener=listener,
     )
     known = _known(looked_up.inventory)
     if settings.via_copy is not None:

@@ -286,6 +286,15 @@ def test_with_an_inventory_a_bad_row_that_names_nothing_is_told_of_both(shell: S
     assert {(kind["code"], kind["rows"]) for kind in kinds} == {("value-form", 3), ("no-match", 2), ("uid", 1)}
 
 
+def test_a_list_that_is_refused_anyway_is_refused_without_a_request(shell: Shell) -> None:
+    good, bad = shell.image_sets(2)
+    text = f"image_set_id,StudyDate\n{good},20240311\n{bad},today\n"
+    assert shell.run("plan", shell.write("e.csv", text), "--look-up", "auto").exit_code == EXIT_USAGE
+    assert shell.requests() == []
+    assert shell.run("plan", "e.csv", "--look-up", "auto", "--bad-rows", "bad.csv").exit_code == 0
+    assert shell.requests() != []
+
+
 def test_a_series_that_the_list_names_anew_is_no_other_series(shell: Shell) -> None:
     one = shell.emulator.add(document(study="1.2.1"), primary=False)
     lines = [f"{one},set,SeriesInstanceUID,1.2.7,1.2.1.1", f"{one},set,Modality,MR,1.2.7"]
