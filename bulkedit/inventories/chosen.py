@@ -11,7 +11,7 @@ from bulkedit._files import draft_file
 from bulkedit.edits.frame_files import writing
 from bulkedit.errors import UsageError
 from bulkedit.inventories import saved
-from bulkedit.inventories.condition import condition_frame, condition_of
+from bulkedit.inventories.condition import condition_of, judged
 from bulkedit.inventories.saved import Snapshot, load
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def choose(
         raise UsageError(
             "this file exists already.", where=str(path), hint="To replace it, if it is such a list: `fresh=True`"
         )
-    judged = condition_frame(snapshot.scan()).select(_ID, meets=meets).collect(engine="streaming")
-    chosen = judged.filter("meets").select(_ID)
+    decided = judged(snapshot.scan(), meets)
+    chosen = decided.filter("meets").select(_ID)
     if chosen.is_empty():
         raise UsageError(
             "no image set of the inventory meets `condition`.",
@@ -57,7 +57,7 @@ def choose(
     with writing("the list", path), draft_file(path, replace=fresh) as file:
         chosen.write_parquet(file) if path.suffix == ".parquet" else chosen.write_csv(file)
     return ChosenImageSets(
-        path=path, snapshot=snapshot, image_sets=chosen.height, undecided=judged.get_column("meets").null_count()
+        path=path, snapshot=snapshot, image_sets=chosen.height, undecided=decided.get_column("meets").null_count()
     )
 
 

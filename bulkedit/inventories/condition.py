@@ -99,6 +99,14 @@ def condition_of(text: str) -> pl.Expr:
     return found
 
 
+def judged(inventory: pl.LazyFrame, condition: pl.Expr) -> pl.DataFrame:
+    """Apply a condition to an inventory (`INVENTORY`), in its order: image_set_id, meets Boolean, null if undecided."""
+    try:
+        return condition_frame(inventory).select("image_set_id", meets=condition).collect(engine="streaming")
+    except pl.exceptions.PolarsError:
+        raise _not_understood() from None
+
+
 def condition_frame(inventory: pl.LazyFrame) -> pl.LazyFrame:
     """The columns of an inventory (`INVENTORY`) as a condition sees them: its ``image_set_id``, and typed values.
 
@@ -198,6 +206,8 @@ def _check(part: list[_Token]) -> None:
             if part
             else _not_understood()
         )
+    if any(not _negates(part, place) for place, token in enumerate(part) if token.kind == "not"):
+        raise _not_understood()
     first = columns[0]
     kind = CONDITION_COLUMNS[first.text]
     for other in columns[1:]:
@@ -208,9 +218,33 @@ def _check(part: list[_Token]) -> None:
         raise UsageError(
             f"`condition` uses {text_only.text} {text_only.place}, which is for text; {first.text} is {kind}."
         )
+    if kind is not ConditionKind.TRUTH and not _compared(part, first):
+        raise UsageError(
+            f"`condition` does not compare {first.text} {first.place} with anything.",
+            likely=f"{first.text} is {kind}, so it is neither true nor false.",
+            hint=_EXAMPLE,
+        )
     _check_nulls(part, first.text)
     for value in values:
         _check_value(value, first.text, kind)
+
+
+def _negates(part: list[_Token], place: int) -> bool:
+    """Whether a ``not`` is before a comparison, or is part of its operator."""
+    leading = all(token.kind == "not" or token.text == "(" for token in part[:place])
+    after = part[place + 1].kind if place + 1 < len(part) else ""
+    return leading or part[place - 1].kind == "is" or after in {"in", "like", "ilike", "between"}
+
+
+def _compared(part: list[_Token], column: _Token) -> bool:
+    """Whether a comparison is beside a column; polars would take ``not version`` for a question about zero."""
+    place = part.index(column)
+    before, after = (part[at].kind if 0 <= at < len(part) else "" for at in (place - 1, place + 1))
+    if any(token.kind == "function" for token in part[:place]):
+        return True
+    beside = [part[at] for at in (place - 1, place + 1) if 0 <= at < len(part)]
+    signs = any(token.kind == "sign" and token.text not in {"(", ")", ","} for token in beside)
+    return signs or after in {"in", "like", "ilike", "between", "is", "not"} or before in {"like", "ilike"}
 
 
 def _check_nulls(part: list[_Token], column: str) -> None:

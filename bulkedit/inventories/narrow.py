@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from bulkedit.edits import SET_ASIDE
-from bulkedit.inventories.condition import condition_frame
+from bulkedit.inventories.condition import judged
 from bulkedit.inventories.resolve import Resolved, ResolveOptions, resolve
 from bulkedit.options.listing import OnMany, OnManyPatients, OnMissing
 
@@ -38,8 +38,8 @@ def resolve_narrowed(
 
     ``condition``: from `condition_of`. ``inventory`` has every image set that the list names, also by ``image_set_id``.
     """
-    judged = condition_frame(inventory.lazy()).select(_ID, meets=condition).collect()
-    meeting = inventory.join(judged.filter("meets"), on=_ID, how="semi", maintain_order="left")
+    decided = judged(inventory.lazy(), condition)
+    meeting = inventory.join(decided.filter("meets"), on=_ID, how="semi", maintain_order="left")
     by_id = edits.filter(pl.col("selector") == _ID)
     absent = by_id.join(inventory, left_on="key", right_on=_ID, how="anti")
     failing = by_id.join(meeting, left_on="key", right_on=_ID, how="anti")
@@ -55,7 +55,7 @@ def resolve_narrowed(
     )
     left_out = pl.concat([unmet.select("row"), _without(failing, absent).select("row")]).unique().sort("row")
     ids = pl.concat([named.edits.get_column(_ID), _without(failing, absent).get_column("key").alias(_ID)]).unique()
-    not_met = judged.filter(~pl.col("meets").fill_null(value=False)).join(ids.to_frame(), on=_ID, how="semi")
+    not_met = decided.filter(~pl.col("meets").fill_null(value=False)).join(ids.to_frame(), on=_ID, how="semi")
     return Narrowed(
         _with_absent(resolved, absent, options),
         _problem(left_out, "condition", "names no image set that meets the condition."),

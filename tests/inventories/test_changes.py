@@ -114,7 +114,7 @@ async def test_deleted_image_sets_stay_until_a_full_inventory(tmp_path: Path) ->
     assert "full_begun" not in load(path, STORE).about
 
 
-@pytest.mark.parametrize("pages", range(6))
+@pytest.mark.parametrize("pages", [0, 2, 5])
 async def test_interrupted_it_goes_on(pages: int, tmp_path: Path) -> None:
     shelf, path = store(400), tmp_path / "i.parquet"
     before = await inventory(shelf, path)

@@ -80,7 +80,7 @@ async def test_each_image_set_is_there_once_in_order(inclusive: bool, tmp_path: 
     assert store.asked <= 2 * (16 + len(store.items) / 50)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     data=st.lists(
         st.tuples(st.integers(0, 40), st.integers(1, 90), st.sampled_from([0.0, 0.25, 0.999, 1.0])), max_size=8
@@ -121,10 +121,10 @@ async def test_image_sets_that_are_created_meanwhile_are_found(tmp_path: Path) -
     assert len(store.items) - frame.height <= 20  # created after the last page
 
 
-@pytest.mark.parametrize("checkpoint_pages", [1, 5, 1000])
+@pytest.mark.parametrize("checkpoint_pages", [5, 1000])
 async def test_interrupted_again_and_again(checkpoint_pages: int, tmp_path: Path) -> None:
     store = Store(stored(UNEVEN))
-    for _ in range(6):
+    for _ in range(4):
         gone = cast("MemoryClient", InterruptedAfter(cast("Client", store), 5))
         with pytest.raises(GoneError):
             await whole(gone, tmp_path / "i.parquet", checkpoint_pages=checkpoint_pages)
@@ -182,18 +182,17 @@ class Minutely(Store):
         return item(number, second=60 * number)
 
 
-@pytest.mark.parametrize(("at_once", "least", "most"), [(16, 0.9 * 25, 1.0 * 25), (1, 4.9, 5.0)])
-def test_pages_a_second_at_200_ms(at_once: int, least: float, most: float, tmp_path: Path) -> None:
+def test_nine_tenths_of_the_quota_are_used_at_200_ms(tmp_path: Path) -> None:
     async def run() -> float:
         store = Minutely([])
         reader = reader_of(store, Rate(25, 1), Clock())
         began = anyio.current_time()
-        snapshot = await take(reader, tmp_path / "i.parquet", datastore_id=STORE, at_once=at_once)
+        snapshot = await take(reader, tmp_path / "i.parquet", datastore_id=STORE)
         assert snapshot.image_sets == store.count
         assert store.asked <= 1.1 * store.count / 50
         return store.count / 50 / (anyio.current_time() - began)
 
-    assert least <= run_virtual(run()) <= most
+    assert 0.9 * 25 <= run_virtual(run()) <= 25
 
 
 def test_a_window_is_divided_at_a_second_between_what_was_read_and_its_end() -> None:
