@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
-from bulkedit.dicom.dictionary import FREE_TEXT
+from bulkedit.dicom.dictionary import FREE_TEXT, attribute
 from bulkedit.edits.columns import is_identifier
 from bulkedit.edits.problems import SET_ASIDE
+from bulkedit.edits.strict_json import strict_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from bulkedit._json import Json
     from bulkedit.dicom.dictionary import Attribute
 
 
@@ -297,3 +299,33 @@ def reported(
         column=column if isinstance(column, pl.Expr) else pl.lit(column, pl.String),
         **texts | {"problem": pl.format("{} {}", before, texts["problem"])},
     ).select(*SET_ASIDE)
+
+
+def texts_inside(sequences: pl.DataFrame) -> pl.DataFrame:
+    """Return the texts in sequences: ``i`` as given, ``name`` String, ``guard`` UInt8 and ``text`` String.
+
+    ``sequences``: ``i`` UInt32, and ``json`` String. They are rare, so they are parsed one by one.
+    """
+    lines = [(i, *line) for i, json in sequences.iter_rows() for line in _texts_in(json)]
+    return pl.DataFrame(lines, schema=_INSIDE, orient="row")
+
+
+_INSIDE: Final = pl.Schema({"i": pl.UInt32(), "name": pl.String(), "guard": pl.UInt8(), "text": pl.String()})
+
+
+def _texts_in(json: str) -> Iterator[tuple[str, int, str]]:
+    try:
+        waiting: list[Json] = [strict_json(json)]
+    except ValueError:
+        return  # it is refused for that
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+            for name, inner in value.items():
+                if (known := attribute(name)) is not None:
+                    texts = inner if isinstance(inner, list) else [inner]
+                    shown = "an element" if known.private or name[0].isdigit() else known.name
+                    yield from ((shown, int(guard_of(known)), text) for text in texts if isinstance(text, str))

@@ -26,7 +26,8 @@ _TYPES: Final = {
     pl.Datetime: CellType.DATETIME,
     pl.Duration: CellType.DURATION,
 }
-_MOMENTS: Final = frozenset({CellType.DATE, CellType.TIME, CellType.DATETIME, CellType.DURATION})
+_FIRST_DAY: Final = -719_162 + 2  # since 1970: the year 1, also in the time zone of another continent
+_LAST_DAY: Final = 2_932_896 - 2  # the year 9999
 
 
 class Parquet(Table):
@@ -44,14 +45,15 @@ class Parquet(Table):
             raise _damaged()
         self.header = schema.names()
         self.nested = [i for i, dtype in enumerate(schema.dtypes()) if _has_no_text(dtype)]
-        self._types = {i: type_ for i, dtype in enumerate(schema.dtypes()) if (type_ := _type_of(dtype))}
+        self._dtypes = schema.dtypes()
+        self._types = {i: type_ for i, dtype in enumerate(self._dtypes) if (type_ := _type_of(dtype))}
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the records in order, as text; columns of nested values are null."""
         names = [f"c{i}" for i in range(len(self.header))]
         nothing = pl.lit(None, pl.String)
         cells = [(nothing if i in self.nested else pl.nth(i)).alias(name) for i, name in enumerate(names)]
-        texts = [_text(pl.col(name), self._types.get(i)).alias(name) for i, name in enumerate(names)]
+        texts = [_text(pl.col(name), dtype).alias(name) for name, dtype in zip(names, self._dtypes, strict=True)]
         texts += [pl.lit(str(type_), TYPES).alias(f"k{i}") for i, type_ in self._types.items()]
         growth = Growth(lambda: self._packed, FLOOR, CELL_GROWTH)
         row = 1
@@ -95,8 +97,27 @@ def _checked_size(source: Path | bytes) -> int:
     return found.packed
 
 
-def _text(column: pl.Expr, type_: CellType | None) -> pl.Expr:
-    return column.dt.to_string("iso:strict") if type_ in _MOMENTS else column.cast(pl.String)
+def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if _has_no_text(dtype):
+        return column  # it is null
+    if dtype == pl.Duration:
+        return column.to_physical().cast(pl.String)
+    if dtype not in (pl.Date, pl.Time, pl.Datetime):
+        return column.cast(pl.String)
+    # polars panics about days outside of the calendar; their number is no date of DICOM
+    number = column.to_physical()
+    sound = pl.when(number.is_between(*_range_of(dtype))).then(column)
+    return pl.coalesce(sound.dt.to_string("iso:strict"), number.cast(pl.String))
+
+
+def _range_of(dtype: pl.DataType) -> tuple[int, int]:
+    """Return the numbers that stand for moments of the years 1 to 9999."""
+    if dtype == pl.Time:
+        return 0, 86_400 * 10**9 - 1
+    day = 1
+    if isinstance(dtype, pl.Datetime):
+        day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[dtype.time_unit]
+    return max(_FIRST_DAY * day, -(2**63)), min((_LAST_DAY + 1) * day - 1, 2**63 - 1)
 
 
 def _schema(scan: pl.LazyFrame) -> pl.Schema | None:
@@ -115,7 +136,7 @@ def _whole(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 def _next(batches: Iterator[pl.DataFrame]) -> pl.DataFrame | None:
     try:
         return next(batches, None)
-    except (pl.exceptions.PolarsError, OSError):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         pass
     raise _damaged()
 

@@ -83,7 +83,7 @@ def _table(file: Source, options: ReadOptions) -> Table:
 class _Opened:
     """A batch of a table before its cells are read."""
 
-    batch: pl.DataFrame  # as in the table
+    batch: pl.DataFrame  # as in the table, with typed cells as text
     broken: pl.DataFrame  # SET_ASIDE: rows with unreadable cells
     filled: pl.DataFrame  # rows that are not blank, under canonical names
     whole: pl.DataFrame  # filled rows that can be read, perhaps with cells that cannot
@@ -159,7 +159,7 @@ class _Reading:
         self._rows += filled["row"].n_unique() if self._table.several_a_row else filled.height
         whole = filled.filter(~_is_in(broken.filter(pl.col("column").is_null())["row"]))
         self._note_datastores(whole)
-        return _Opened(batch, broken, filled, whole)
+        return _Opened(texts, broken, filled, whole)
 
     def _with_cells(self, opened: _Opened) -> tuple[_Opened, Cells]:
         return opened, cells_of(opened.whole, self._layout, self._options)

@@ -12,7 +12,7 @@ from bulkedit.edits.attributes import PRIVATE, Known
 from bulkedit.edits.columns import suggestions
 from bulkedit.edits.common_columns import is_version
 from bulkedit.edits.edit import ACTION, EDITS, LEVEL, STORED_VALUE, Action
-from bulkedit.edits.identifiers import Guard, looks_wrong, may_look_wrong, reported
+from bulkedit.edits.identifiers import Guard, looks_wrong, may_look_wrong, reported, texts_inside
 from bulkedit.edits.odd_values import notices_of
 from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, RowCheck, constant, found, report
 from bulkedit.edits.unchecked import Leniency, is_left_out
@@ -79,6 +79,8 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
         guarded = _guarded(cells, _text_of_json(pl.col("value_json")), column=constant("value_json"))
         problems, unfit = problems + guarded.problems, unfit | pl.lit(guarded.unfit)
         values = cells.select(pl.coalesce("value_json", pl.lit(values))).to_series()
+    inside = _guarded_inside(cells, values, wide=wide)
+    problems, unfit = problems + inside.problems, unfit | pl.lit(inside.unfit)
     if "unfit" in cells.columns:
         unfit |= pl.col("unfit").fill_null(value=False)
     return Cells(_edits(cells, values, unfit), [*problems, *typed_.problems], typed_.notices)
@@ -380,6 +382,27 @@ def _guarded(cells: pl.DataFrame, text: pl.Expr, *, column: pl.Expr) -> _Guarded
         problems.append(reported(wrong.filter(~pl.col("left_out")), text, Guard(guard), subject=subject, column=column))
     refused, unfit = (_at(cells.height, found_[left_out]) for left_out in (False, True))
     return _Guarded(refused, unfit, [problem for problem in problems if problem.height])
+
+
+def _guarded_inside(cells: pl.DataFrame, values: pl.Series, *, wide: bool) -> _Guarded:
+    """As `_guarded`, for the texts in sequences. ``values``: the JSON of each cell."""
+    sequences = values.str.starts_with("[{").fill_null(value=False)
+    if not sequences.any():
+        return _Guarded(sequences, sequences, [])
+    setting = cells.with_row_index("i").with_columns(json=values)
+    setting = setting.filter(sequences).filter(_action == str(Action.SET))
+    texts = texts_inside(setting.select("i", "json"))
+    refused, unfit, problems = [], [], []
+    for (guard,), same in texts.partition_by("guard", as_dict=True).items():
+        wrong = setting.join(same.filter(looks_wrong(pl.col("text"), Guard(guard))), on="i", maintain_order="left")
+        wrong = wrong.with_columns(left_out=is_left_out(wrong, "known_attribute"))
+        unfit.append(wrong.filter("left_out")["i"])
+        wrong = wrong.filter(~pl.col("left_out"))
+        refused.append(wrong["i"])
+        subject = pl.format("{} in the value of {}", "name", "known_label")
+        problems.append(reported(wrong, pl.col("text"), Guard(guard), subject=subject, column=_column(wide=wide)))
+    height = cells.height
+    return _Guarded(_at(height, refused), _at(height, unfit), [problem for problem in problems if problem.height])
 
 
 def _at(height: int, places: Sequence[pl.Series]) -> pl.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import polars as pl
 import pytest
@@ -177,6 +178,22 @@ def test_values_in_json_are_guarded_alike(text: str) -> None:
     call = {"image_set_id": A, "updates": json.dumps({"DICOMUpdates": {"updatableAttributes": json.dumps(update)}})}
     codes = [[code for _, _, code in problems(read_rows(row))] for row in (tidy, several, call)]
     assert codes == [[ERROR if text == "#N/A" else DAMAGED]] * 3
+
+
+@pytest.mark.parametrize("column", ["value", "value_json"])
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        ({"PatientID": "nan"}, PLACEHOLDER),
+        ({"PatientID": "700123.0"}, DAMAGED),
+        ({"PatientID": "0042", "IssuerOfPatientID": "X"}, None),
+        ({"IssuerOfPatientIDQualifiersSequence": [{"UniversalEntityID": "#N/A"}]}, ERROR),
+    ],
+)
+def test_identifiers_in_sequences_are_guarded(column: str, item: dict[str, Any], code: str | None) -> None:
+    row: Row = {"image_set_id": A, "attribute": "OtherPatientIDsSequence", column: json.dumps([item]), "force": "1"}
+    assert problems(read_rows(row | PLACE)) == ([(2, "value", code)] if code else [])
+    assert problems(read_rows(row | PLACE | {"unchecked": "true"})) == []
 
 
 def test_the_uids_of_a_row_are_guarded_by_their_form() -> None:

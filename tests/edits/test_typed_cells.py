@@ -60,6 +60,20 @@ def test_a_typed_cell_is_the_text_that_its_attribute_takes(attribute: str, cell:
     assert values in ([expected], [[expected]])
 
 
+MOMENTS = (pl.Date, pl.Datetime("us"), pl.Datetime("ms", "Asia/Tokyo"), pl.Datetime("ns"), pl.Time)
+
+
+@pytest.mark.parametrize("dtype", MOMENTS)
+def test_moments_that_no_calendar_has_are_refused(dtype: Any) -> None:
+    far = [-(2**31), 2**31 - 1] if dtype == pl.Date else [-(2**63) + 1, 2**63 - 1]
+    name = "StudyTime" if dtype == pl.Time else "AcquisitionDateTime"
+    cells = pl.Series(name, far).cast(pl.Int32 if dtype == pl.Date else pl.Int64).cast(dtype, strict=False)
+    place = {"image_set_id": pl.lit(A), "series_uid": pl.lit("1.2"), "instance_uid": pl.lit("1.3")}
+    done = of_frame(pl.DataFrame([cells]).with_columns(**place))
+    if dtype != pl.Datetime("ns"):  # whose numbers are all in the calendar
+        assert edits(done, "value") == []
+
+
 def test_numbers_and_truth_values_fit_the_columns_of_a_row() -> None:
     done = of_columns(StudyDate=["20240311"], force=[False], version=[3.0], order=[2], unchecked=[False])
     assert edits(done, "version", "order", "force") == [(3, 2, False)]
