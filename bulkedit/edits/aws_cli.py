@@ -101,6 +101,7 @@ class AwsCliScript(Table):
         self._documents = Documents(folder, lambda: self._bytes)
         self._rows: list[tuple[int | str | None, ...]] = []
         self._frames: list[pl.DataFrame] = []
+        self._group: int | None = None  # the line of a { that is open
         self._last = 0  # the line of the last row
         self._passed_over = self._redirected = 0
         self._not_used: dict[str, int] = {}
@@ -108,6 +109,8 @@ class AwsCliScript(Table):
         self._written: set[Path] = set()
         for command in commands(self._lines(stream)):
             self._take(command)
+        if self._group is not None:
+            raise EditListError("a { is not closed.", where=f"line {self._group:,}", hint=_ONE_BY_ONE)
         self._frame()
         if not self._frames:
             raise EditListError("the script has no command.", hint="An edit list has at least one row.")
@@ -145,6 +148,8 @@ class AwsCliScript(Table):
         words = command.words
         while words and _ASSIGNMENT.match(words[0].bare):
             words = words[1:]
+        if self._is_in_group(command, words):
+            return
         if words and words[0].bare == words[0].text:
             _check_readable(command, words[0].text)
         if _is_passed_over(command, words):
@@ -164,6 +169,20 @@ class AwsCliScript(Table):
         self._rows.append((command.line, *(cells.get(name) for name in _HEADER)))
         if len(self._rows) == _AT_ONCE:
             self._frame()
+
+    def _is_in_group(self, command: Command, words: Sequence[Word]) -> bool:
+        """Whether a command belongs to a group that runs after a failure: || { echo …; exit 1; }."""
+        if self._group is None and command.before == "||" and words and words[0].bare == "{":
+            self._group, words = command.line, words[1:]
+        elif self._group is None:
+            return False
+        name = words[0].bare if words else None
+        if name not in {"echo", "sleep", "true", "exit", "}", None} or {command.before, command.after} & {"|", "|&"}:
+            raise EditListError("it has a group of commands.", where=f"line {command.line:,}", hint=_ONE_BY_ONE)
+        if name == "}":
+            self._group = None
+            self._passed_over += 1
+        return True
 
     def _note_written(self, command: Command) -> None:
         for word in command.writes:
