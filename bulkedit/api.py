@@ -163,8 +163,9 @@ async def plan(
     ``options``: how the list is read and planned. ``where``: how to reach AWS.
     ``progress``: called while image sets are searched or read.
 
-    Raises EditListError or BadRowsError for invalid edits, UsageError for invalid options or another type of ``edits``,
-    StoppedError after ``stop`` (nothing is planned), and as `bulkedit.client.connect.connect` if AWS is called.
+    Raises EditListError or BadRowsError for invalid edits (``problems`` of the latter is a frame of all of them),
+    UsageError for invalid options or another type of ``edits``, StoppedError after ``stop`` (nothing is planned), and
+    as `bulkedit.client.connect.connect` if AWS is called.
 
     Example::
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +39,7 @@ def _report(error: BadRowsError, problems: pl.DataFrame, plan: Path | None, *, a
     file = None
     if as_json or not is_shown_whole(problems):
         folder = plan or Path("plans") / new_id(datetime.now(UTC))
-        file = folder.with_name(f"{folder.name}-problems.csv")
+        file = _free_name(folder)
         error.hint = f"{_written(problems, file)}\n{error.hint}"
     if as_json:
         line = {
@@ -49,6 +51,12 @@ def _report(error: BadRowsError, problems: pl.DataFrame, plan: Path | None, *, a
             "problems": str(file) if file is not None and file.exists() else None,
         }
         json_line(line)
+
+
+def _free_name(plan: Path) -> Path:
+    """Return the name of a file beside a plan that does not exist, because the list may be planned again and again."""
+    names = (f"{plan.name}-problems{f'-{n}' if n > 1 else ''}.csv" for n in itertools.count(1))
+    return next(file for name in names if not os.path.lexists(file := plan.with_name(name)))
 
 
 def _written(problems: pl.DataFrame, file: Path) -> str:

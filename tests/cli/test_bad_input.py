@@ -194,6 +194,12 @@ def test_a_program_is_told_how_many_rows_of_each_kind_and_where_all_problems_are
     assert shell.run("apply", edits, "--yes", "--json").json[0]["type"] == "bad-rows"
 
 
+def test_a_list_that_is_refused_again_has_another_file_of_problems(shell: Shell) -> None:
+    edits = shell.write("e.csv", f"image_set_id,StudyDate\n{ID},today\n")
+    names = [shell.run("plan", edits, "-o", "p", "--json").json[0]["problems"] for _ in range(3)]
+    assert names == ["p-problems.csv", "p-problems-2.csv", "p-problems-3.csv"]
+
+
 def test_a_file_of_problems_that_cannot_be_written_hides_none_of_those_shown(shell: Shell) -> None:
     edits = shell.write("e.csv", "image_set_id,StudyDate\n" + "".join(f"{'a' * n},20240311\n" for n in range(1, 10)))
     shell.write("plans", "a file")
