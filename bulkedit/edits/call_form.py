@@ -20,7 +20,7 @@ from bulkedit.dicom.faults import Oddity, as_typed, fault_in, oddities_in
 from bulkedit.edits.attributes import label_of
 from bulkedit.edits.common_columns import UID
 from bulkedit.edits.edit import Action, json_text
-from bulkedit.edits.odd_values import ODD_VALUES, notices_of
+from bulkedit.edits.odd_values import ODD_VALUES
 from bulkedit.edits.problems import hint_of, one
 from bulkedit.edits.strict_json import strict_json
 from bulkedit.edits.unchecked import Leniency, leaves_out
@@ -59,8 +59,8 @@ class _UnfitError(ValueError):
         self.hint = hint
 
 
-def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject], list[pl.DataFrame]]:
-    """Split rows into cells (schema CELLS), problems and notices.
+def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject], pl.DataFrame]:
+    """Split rows into cells (schema CELLS), problems and odd values (schema ODD_VALUES).
 
     ``rows``: row, updates, unchecked and study_wide.
     """
@@ -74,9 +74,9 @@ def split_calls(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[JsonObject], lis
         except _UnfitError as error:
             judged.unfit.append(error)
         problems += [one(row, error.code, str(error), _COLUMN, hint=error.hint) for error in judged.unfit]
-        odd += [(row, *which, name) for which, name in judged.odd if not judged.unfit]
-    notices = notices_of(pl.DataFrame(odd, schema=ODD_VALUES, orient="row"))
-    return pl.DataFrame(cells, schema=CELLS, orient="row"), problems, notices
+        odd += [(row, *which, name) for which, name in judged.odd]
+    odd_values = pl.DataFrame(odd, schema=ODD_VALUES, orient="row")
+    return pl.DataFrame(cells, schema=CELLS, orient="row"), problems, odd_values
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,16 +31,16 @@ def cells_of(batch: pl.DataFrame, layout: Layout, options: ReadOptions) -> cells
     named, problems = rows.common(batch, force=options.force, unchecked=options.unchecked)
     named, faults = _with_study_wide(named)
     problems += faults
-    notices: list[pl.DataFrame] = []
+    odd: list[pl.DataFrame] = []
     if "value_json" in named.columns:
-        named, faults, notices = exact.checked(named)
+        named, faults, odd = exact.checked(named)
         problems += faults
     if layout.form == "wide":
         named = _tall(named, layout.attributes, options.empty)
     absent = [pl.lit(None, pl.String).alias(name) for name in _CELLS if name not in named.columns]
     named = named.with_columns(*absent)
     done = cells.edits_of(named, rules=options.rules, wide=layout.form == "wide")
-    return cells.Cells(done.edits, [*problems, *done.problems], [*notices, *done.notices])
+    return cells.Cells(done.edits, [*problems, *done.problems], [*odd, *done.odd])
 
 
 def _tall(named: pl.DataFrame, attributes: tuple[str, ...], empty: Literal["keep", "null", "remove"]) -> pl.DataFrame:
@@ -65,12 +65,12 @@ def _of_calls(batch: pl.DataFrame, options: ReadOptions) -> cells.Cells:
     problems += faults
     if "datastore_id" in named.columns:
         problems += found(named, [_datastore_check()])
-    taken, unfit, notices = calls.split_calls(named)
+    taken, unfit, odd = calls.split_calls(named)
     common = named.select("row", "edit_id", "selector", "key", "force", "unchecked", "order", "version", "study_wide")
     done = cells.edits_of(taken.join(common, on="row", maintain_order="left"), rules=options.rules, wide=False)
     # an attribute at the wrong level also lacks its UIDs; one problem is enough
     inside = [frame.filter(~pl.col("code").is_in(_UIDS_MISSING)).with_columns(_in_updates()) for frame in done.problems]
-    return cells.Cells(done.edits, [*problems, lines(unfit), *inside], [*notices, *done.notices])
+    return cells.Cells(done.edits, [*problems, lines(unfit), *inside], [odd, *done.odd])
 
 
 def _with_study_wide(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:

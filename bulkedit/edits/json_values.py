@@ -10,7 +10,7 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.dicom.faults import as_typed, fault_in, oddities_in
 from bulkedit.edits.attributes import label_of
 from bulkedit.edits.edit import json_text
-from bulkedit.edits.odd_values import ODD_VALUES, notices_of
+from bulkedit.edits.odd_values import ODD_VALUES
 from bulkedit.edits.problems import hint_of, lines, one
 from bulkedit.edits.strict_json import strict_json
 from bulkedit.edits.unchecked import Leniency, leaves_out
@@ -23,7 +23,7 @@ _COLUMN = "value_json"
 
 
 def checked(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame], list[pl.DataFrame]]:
-    """Check the cells of ``value_json``, and return them as compact JSON, with problems and notices.
+    """Check the cells of ``value_json``, and return them as compact JSON, with problems and odd values.
 
     Adds ``unfit`` Boolean: the value breaks a rule, and its check is left out.
 
@@ -62,8 +62,7 @@ def checked(named: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame], list
     )
     compact = named.drop(_COLUMN).join(new, on="row", how="left", maintain_order="left")
     compact = compact.with_columns(unfit=pl.col("row").is_in(pl.Series(unfit, dtype=pl.UInt32).implode()))
-    notices = notices_of(pl.DataFrame(odd, schema=ODD_VALUES, orient="row"))
-    return compact, [lines(problems)] if problems else [], notices
+    return compact, [lines(problems)] if problems else [], [pl.DataFrame(odd, schema=ODD_VALUES, orient="row")]
 
 
 def _invalid(row: int, known: dicom.Attribute, why: ValueFault) -> JsonObject:

@@ -16,7 +16,7 @@ _HINTS: Final = {
 }
 
 # Values: row UInt32; `Oddity.code`; `Oddity.text`; and column, the keyword of the attribute
-ODD_VALUES: Final = {"row": pl.UInt32, "code": pl.String, "text": pl.String, "column": pl.String}
+ODD_VALUES: Final = pl.Schema({"row": pl.UInt32(), "code": pl.String(), "text": pl.String(), "column": pl.String()})
 
 
 def notices_of(values: pl.DataFrame) -> list[pl.DataFrame]:

@@ -22,6 +22,8 @@ from bulkedit.edits.hl7_messages import Hl7Messages
 from bulkedit.edits.jsonl import JsonLines
 from bulkedit.edits.lengths import differing
 from bulkedit.edits.notices import summed
+from bulkedit.edits.odd_values import ODD_VALUES
+from bulkedit.edits.odd_values import notices_of as notices_of_values
 from bulkedit.edits.options import EditList
 from bulkedit.edits.parquet import Parquet
 from bulkedit.edits.problems import SET_ASIDE, RowCheck, lines, report
@@ -169,7 +171,8 @@ class _Reading:
         bad = problems["row"].unique()
         if self._layout.form == "wide":  # each row of the other forms makes an edit or has a problem
             self._idle.append(opened.filled.select("row").filter(~_is_in(bad), ~_is_in(done.edits["row"])))
-        self._notices += done.notices
+        odd = pl.concat(done.odd) if done.odd else ODD_VALUES.to_frame()
+        self._notices += notices_of_values(odd.filter(~_is_in(bad)))
         self._edits.append(done.edits.filter(~_is_in(bad)) if bad.len() else done.edits)
         if bad.len():
             self._problems.append(problems.sort("row", maintain_order=True))

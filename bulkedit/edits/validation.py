@@ -13,7 +13,6 @@ from bulkedit.edits.columns import suggestions
 from bulkedit.edits.common_columns import is_version
 from bulkedit.edits.edit import ACTION, EDITS, LEVEL, STORED_VALUE, Action
 from bulkedit.edits.identifiers import Guard, looks_wrong, may_look_wrong, reported, texts_inside
-from bulkedit.edits.odd_values import notices_of
 from bulkedit.edits.problems import ADVICE, HINT_OF_VR, SET_ASIDE, RowCheck, constant, found, report
 from bulkedit.edits.unchecked import Leniency, is_left_out
 from bulkedit.edits.value_kinds import look_of
@@ -44,11 +43,11 @@ _on_attribute = _action.is_in([Action.SET, Action.REMOVE])
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The result of a batch: edits, problems as SET_ASIDE frames, and notices as NOTICES frames."""
+    """The result of a batch: edits, problems as SET_ASIDE frames, and what may not be meant."""
 
     edits: pl.DataFrame
     problems: list[pl.DataFrame]
-    notices: list[pl.DataFrame] = field(default_factory=list)
+    odd: list[pl.DataFrame] = field(default_factory=list)  # frames `odd_values.ODD_VALUES`, also of rows with a problem
 
 
 def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> Cells:
@@ -83,7 +82,7 @@ def edits_of(cells: pl.DataFrame, *, rules: dicom.ServiceRules, wide: bool) -> C
     problems, unfit = problems + inside.problems, unfit | pl.lit(inside.unfit)
     if "unfit" in cells.columns:
         unfit |= pl.col("unfit").fill_null(value=False)
-    return Cells(_edits(cells, values, unfit), [*problems, *typed_.problems], typed_.notices)
+    return Cells(_edits(cells, values, unfit), [*problems, *typed_.problems], typed_.odd)
 
 
 def _action_check() -> RowCheck:
@@ -276,7 +275,7 @@ class _Values:
     json: pl.Series
     problems: list[pl.DataFrame] = field(default_factory=list)  # frames `SET_ASIDE`
     unfit: pl.Series | bool = False  # Boolean: the value breaks a rule, and its check is left out
-    notices: list[pl.DataFrame] = field(default_factory=list)  # frames `NOTICES`
+    odd: list[pl.DataFrame] = field(default_factory=list)  # frames `ODD_VALUES`
 
 
 def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> _Values:
@@ -310,12 +309,12 @@ def _type(cells: pl.DataFrame, known: Known, *, wide: bool) -> _Values:
         oddities += done.oddities
     json = pl.concat(pieces).sort("i")["json"]
     faulty = pl.concat(faults) if faults else _of_vr(pl.DataFrame(schema=FAULTS), None)
-    notices = _noticed(cells, pl.concat(oddities), faulty["i"]) if oddities else []
+    odd = [_odd(cells, pl.concat(oddities), faulty["i"])] if oddities else []
     if faulty.is_empty():
-        return _Values(json, problems, guarded.unfit, notices)
+        return _Values(json, problems, guarded.unfit, odd)
     refused, left_out = _divided(faulty, cells)
     unfit = pl.int_range(cells.height, dtype=pl.UInt32, eager=True).is_in(left_out.implode())
-    return _Values(json, [*problems, *_faulty(cells, refused, wide=wide)], unfit | guarded.unfit, notices)
+    return _Values(json, [*problems, *_faulty(cells, refused, wide=wide)], unfit | guarded.unfit, odd)
 
 
 def _empty(cells: pl.DataFrame) -> list[pl.DataFrame]:
@@ -329,11 +328,11 @@ def _empty(cells: pl.DataFrame) -> list[pl.DataFrame]:
     return [_of_vr(each.select(*FAULTS), "UI")] if each.height else []
 
 
-def _noticed(cells: pl.DataFrame, oddities: pl.DataFrame, faulty: pl.Series) -> list[pl.DataFrame]:
-    """Return cells that may not be meant as notices. Not of removals, and not of cells with a fault."""
+def _odd(cells: pl.DataFrame, oddities: pl.DataFrame, faulty: pl.Series) -> pl.DataFrame:
+    """Return cells that may not be meant (`ODD_VALUES`). Not of removals, and not of cells with a fault."""
     named = cells.select("row", "known_label", _action)[oddities["i"]]
     odd = oddities.hstack(named).filter(_action == str(Action.SET), ~pl.col("i").is_in(faulty.implode()))
-    return notices_of(odd.select("row", "code", "text", column="known_label"))
+    return odd.select("row", "code", "text", column="known_label")
 
 
 def _divided(faults: pl.DataFrame, cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:

@@ -223,6 +223,12 @@ def test_a_notice_names_attribute_terms_and_first_row() -> None:
     assert problems(done) == [(3, "value", "value-form")]
 
 
+def test_rows_that_are_set_aside_make_no_notice() -> None:
+    odd = {"image_set_id": A, "attribute": "PatientSex", "value": "W"}
+    assert read_rows(odd | {"version": "x"}, odd).notices["rows"].to_list() == [1]
+    assert read_rows({"image_set_id": A, "PatientSex": "W", "StudyDate": "x"}).notices.is_empty()
+
+
 def test_values_that_are_not_checked_make_no_notice() -> None:
     row = PLACE | {"attribute": "AccessionNumber", "value": "A" * 20}
     assert read_rows(row | {"action": "remove"}).notices.is_empty()
