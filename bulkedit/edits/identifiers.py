@@ -53,7 +53,7 @@ _CLEAR: Final = "Write the value, or clear the cell."
 
 # spreadsheets name their errors in the language of the user, such as #BEZUG! or #¿NOMBRE?; LibreOffice writes Err:502
 _ERRORS: Final = (
-    r"#[¡¿]?[\p{L}\p{M}_/0 ]{1,24}[!?]|#\p{L}/\p{L}(?:\s.*)?|#(?i:NV|YOK|NULL|NENÍ_K_DISPOZICI|HIÁNYZIK|GETTING_DATA)"
+    r"#[¡¿]?[\p{L}\p{M}_/0 ]+[!?]|#\p{L}/\p{L}(?:\s.*)?|#(?i:NV|YOK|NULL|NENÍ_K_DISPOZICI|HIÁNYZIK|GETTING_DATA)"
     r"|#{2,}|Err:[0-9]{3}"
 )
 _NO_TEXT: Final = "nan|NaN|-nan|NaT|<NA>"
@@ -71,10 +71,10 @@ _PART_OF_NAME: Final = rf"[\^=](?:{_NO_PART})(?:$|[\^=\\])|(?:^|\\)(?:{_NO_PART}
 _PART_OF_IDENTIFIER: Final = rf"[-_:/|;,^= ](?:{_NO_PART})(?:$|[-_:/|;,^= \\])|(?:^|\\)(?:{_NO_PART})[-_:/|;,^= ]"
 
 _BYTES: Final = r"""b'.*'|b".*\""""
-_PRINTED_TEXT: Final = rf"""{_BYTES}|\{{ *'.*\}}|\[object .*\]|<[\w.]+ object at 0x.*>|<class '.*"""
+_PRINTED_TEXT: Final = rf"""{_BYTES}|\{{ *'.*\}}|\[object .*\]|<[A-Za-z0-9_.]+ object at 0x.*>|<class '.*"""
 _PRINTED: Final = (
     rf"""{_PRINTED_TEXT}|[\[{{].*[\]}}]|\( *['"].*\)|<.*>|(?:array|dict|list|set|Series|Timestamp|Decimal|PersonName|"""
-    r"""datetime(?:\.\w+)?|numpy\.\w+|np\.\w+|Some)\(.*\)|System\.[A-Z]\w*.*"""
+    r"""datetime(?:\.[a-z]+)?|(?:numpy|np)\.[a-z0-9_]+|Some)\(.*\)|System\.[A-Z]\w*.*"""
 )
 _TRUTH: Final = r"TRUE|True|true|FALSE|False|false"
 _MONTHS: Final = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"

@@ -63,21 +63,21 @@ def in_formats(rows: Sequence[tuple[Any, ...]], *, texts: bool) -> dict[str, Mea
     return found | ({"csv": meanings(as_csv(cells), "csv", 2)} if texts else {})
 
 
-@examples(3)
+@examples(2)
 @given(CELLS)
 def test_any_text_means_the_same_in_every_format(cells: list[tuple[str, str]]) -> None:
     found = in_formats([(A, attribute, text) for attribute, text in cells], texts=True)
     assert found == dict.fromkeys(found, found["jsonl"])
 
 
-@examples(3)
+@examples(2)
 @given(st.lists(st.tuples(SOME, st.integers(0, 10**14)), min_size=1, max_size=20))
 def test_any_whole_number_means_the_same_in_every_format(cells: list[tuple[str, int]]) -> None:
     found = in_formats([(A, attribute, number) for attribute, number in cells], texts=False)
     assert found == dict.fromkeys(found, found["jsonl"])
 
 
-@examples(3)
+@examples(2)
 @given(st.lists(st.tuples(SOME, st.integers(-(10**9), 10**9)), min_size=1, max_size=20))
 def test_any_number_with_decimals_means_the_same_in_every_format(cells: list[tuple[str, int]]) -> None:
     # a workbook does not tell 7.0 from 7, so these have decimals
