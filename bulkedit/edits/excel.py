@@ -55,12 +55,6 @@ class Excel(Table):
         # empty columns before the first one keep the letters right
         self.header_row = head + 1
         self.header = [""] * offset + [text or "" for text in cells.row(head)]
-        if len(self.header) > MOST_COLUMNS:
-            raise EditListError(
-                f"it has more than {MOST_COLUMNS:,} columns.",
-                likely=f"A cell far to the right of the list is filled, in column {letter(len(self.header) - 1)}.",
-                hint="Delete the columns to the right of the list, and save it.",
-            )
         empty = [pl.lit(None, pl.String).alias(f"c{i}") for i in range(offset)]
         texts = [pl.nth(i).alias(f"c{offset + i}") for i in range(cells.width)]
         self._first = head + 2
@@ -270,7 +264,14 @@ def _cells_of(book: Workbook, sheet: Sheet) -> tuple[SheetFacts, pl.DataFrame, i
     check_sheet(xml, book.shared_texts, size=book.size)
     package = book.package_of(xml)
     del xml  # it may be large
-    return facts, *_texts(package)
+    cells, offset = _texts(package)
+    if (width := offset + cells.width) > MOST_COLUMNS:
+        raise EditListError(
+            f"it has more than {MOST_COLUMNS:,} columns.",
+            likely=f"A cell far to the right of the list is filled, in column {letter(width - 1)}.",
+            hint="Delete the columns to the right of the list, and save it.",
+        )
+    return facts, cells, offset
 
 
 def _texts(package: bytes) -> tuple[pl.DataFrame, int]:

@@ -207,8 +207,6 @@ def _value(kind: str, pieces: list[str]) -> str:
     text = "".join(pieces).strip()
     if kind == "b":
         text = {"true": "1", "false": "0"}.get(text, text)
-    if kind == "s" and not re.fullmatch("[0-9]{1,9}", text):
-        raise ValueError(text)
     return _escaped([text])
 
 

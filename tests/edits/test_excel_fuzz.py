@@ -12,7 +12,7 @@ import pytest
 
 from tests.edits.fuzzed_books import outcome_of
 
-SHORT = 40
+SHORT = 25
 LONG = int(os.environ.get("BULKEDIT_FUZZED_BOOKS", "5000"))
 AT_ONCE = 250
 
