@@ -118,9 +118,15 @@ class TestHidden:
         assert ("hidden-rows", 2, 3) in done.notices.select("code", "rows", "first").rows()
 
     def test_hidden_rows_are_left_out_with_their_faults(self) -> None:
-        data = book(Page([*self.CELLS[:3], [B, Styled(0.5, "0%"), "x"]], hidden_rows=[3, 4]))
+        data = book(
+            Page([*self.CELLS[:2], [B, Styled(0.5, "0%"), "x"], [B, "hide", "y"], [A, "z", "z"]], hidden_rows=[3, 4])
+        )
         done = read_book(data, hidden_rows="skip")
-        assert (done.edits["row"].unique().to_list(), done.set_aside.height, done.rows) == ([2], 0, 1)
+        assert (done.edits["row"].unique(maintain_order=True).to_list(), done.set_aside.height, done.rows) == (
+            [2, 5],
+            0,
+            2,
+        )
         assert done.notices.select("code", "text", "rows", "first").rows() == [
             ("hidden-rows", "Rows that the spreadsheet hides are left out.", 2, 3)
         ]
