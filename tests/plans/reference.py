@@ -90,6 +90,27 @@ class Reference:
         return True
 
 
+def meant(edit: dict[str, Any], document: dict[str, Any], new: dict[str, str]) -> dict[str, Any]:
+    """The edit, with what its series and instance are called in the document. ``new``: UIDs given, by the old ones."""
+    series = document["Study"]["Series"]
+    keys = {*series, *(key for one in series.values() for key in one["Instances"])}
+    found = dict(edit)
+    for name in ("series_uid", "instance_uid"):
+        seen = set[str]()
+        while found[name] is not None and found[name] not in {*keys, *seen} and found[name] in new:
+            seen.add(found[name])
+            found[name] = new[found[name]]
+    return found
+
+
+def note(edit: dict[str, Any], new: dict[str, str]) -> None:
+    """Note the UID that an applied edit gives."""
+    if edit["action"] == "revert":
+        new.clear()
+    elif edit["attribute"] in _KEYS and edit["action"] == "set":
+        new[edit["instance_uid"] or edit["series_uid"]] = json.loads(edit["value"])
+
+
 def _place(document: dict[str, Any], edit: dict[str, Any]) -> dict[str, Any] | None:
     node = document.get("Patient" if edit["level"] == "Patient" else "Study", {})
     for key in (("Series", edit["series_uid"]), ("Instances", edit["instance_uid"])):

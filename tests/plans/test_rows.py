@@ -19,7 +19,7 @@ from bulkedit.edits.edit import json_text
 from tests.emulator.hospital import Service, document, in_study
 from tests.emulator.hospital import settings as hospital_settings
 from tests.examples import examples
-from tests.plans.reference import Reference
+from tests.plans.reference import Reference, meant, note
 from tests.plans.test_proof import execute, without_ids
 from tests.runs.factories import frame
 
@@ -122,26 +122,15 @@ def _outcome(edit: dict[str, Any], reference: Reference, new: dict[str, str]) ->
     """Apply one edit to whatever has its UIDs now, and note the UID that it gives."""
     if edit["action"] == "revert":
         new.clear()
-    found = reference.apply(edit | {name: _now(edit[name], reference, new) for name in ("series_uid", "instance_uid")})
-    if edit["attribute"] in UIDS and found == "applied":
-        new[edit["instance_uid"] or edit["series_uid"]] = edit["value"].strip('"')
+    found = reference.apply(meant(edit, reference.document, new))
+    if found == "applied":
+        note(edit, new)
     return found
 
 
 def _place(row: Row, number: int) -> tuple[float, int]:
     order = row.get("order")
     return (9.0 if order is None else order), number
-
-
-def _now(uid: str | None, reference: Reference, new: dict[str, str]) -> str | None:
-    """The key of a series or instance now: its UID, or one that rows have made of it."""
-    series = reference.document["Study"]["Series"]
-    keys = {*series, *(key for one in series.values() for key in one["Instances"])}
-    seen = set[str]()
-    while uid is not None and uid not in keys and uid in new and uid not in seen:
-        seen.add(uid)
-        uid = new[uid]
-    return uid
 
 
 def hospital(uid_keys: str) -> tuple[Service, str, Reference]:

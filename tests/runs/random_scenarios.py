@@ -259,10 +259,10 @@ def _rows(rng: random.Random, image_sets: tuple[Holding, ...], count: int) -> tu
             found += [{"image_set": one, **edit} for one in study]
         else:
             found.append({"image_set": place, **edit})
-            if edit.get("version") and rng.random() < 0.2:  # one row of several cells
-                kept = ("image_set", "version", "order", "force")
+            if edit["action"] != "revert" and rng.random() < 0.3:  # one row of several cells
+                kept = ("image_set", "version", "order", "force", "series_uid", "instance_uid")
                 same: dict[str, Any] = {name: found[-1][name] for name in kept if name in found[-1]}
-                cell = _set(rng, number)
+                cell = _cell(rng, number, same)
                 if cell["attribute"] != edit.get("attribute"):
                     found.append({**same, **cell, "same_row": True})
     return tuple(found)
@@ -272,6 +272,15 @@ def _set(rng: random.Random, number: int) -> dict[str, Any]:
     name = rng.choice(["PatientName", "StudyDescription", "AccessionNumber"])
     held = {"PatientName": "DOE^JANE", "StudyDescription": "CHEST", "AccessionNumber": "A1"}
     return {"action": "set", "attribute": name, "value": held[name] if rng.random() < 0.15 else f"V{number}"}
+
+
+def _cell(rng: random.Random, number: int, row: dict[str, Any]) -> dict[str, Any]:
+    """A further cell of a row, often of the instance that the row names."""
+    inside = {"series_uid": row.get("series_uid"), "instance_uid": row.get("instance_uid")}
+    if inside["instance_uid"] is None or rng.random() < 0.3:
+        return {**_set(rng, number), "series_uid": None, "instance_uid": None}
+    name, value = rng.choice([("KVP", f"{80 + number}"), ("SOPInstanceUID", f"{inside['series_uid']}.9{number}")])
+    return {"action": "set", "attribute": name, "value": value, **inside, "force": row.get("force", name[0] == "S")}
 
 
 def _edit(rng: random.Random, uid: str, number: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from bulkedit.emulator.state.updates import parse_updates
 from bulkedit.options.running import OnConflict
 from bulkedit.runs.lane import EARLIER_CONFLICT
 from bulkedit.runs.ledger import Ledger
-from tests.plans.reference import APPLIED
+from tests.plans.reference import APPLIED, meant, note
 from tests.runs.journal_check import (
     FAILED,
     FAILED_OF_ANOTHER,
@@ -230,11 +230,13 @@ class _Outcomes:
         documents = self._documents[image_set_id]
         reference = reference_of(copy.deepcopy(documents[0]), [], self._profile)
         reference.renames_keys = self._profile.uid_keys == "renamed"
+        new = dict[str, str]()
         for edit in self._applied_to(image_set_id):
             if edit["action"] == "revert":
                 reference.document = copy.deepcopy(documents[edit["revert_to"] - 1])
-            elif reference.apply({**edit, "version": None}) != APPLIED:
+            elif reference.apply({**meant(edit, reference.document, new), "version": None}) != APPLIED:
                 yield f"row {edit['row']} is applied, and cannot be after the rows before it"
+            note(edit, new)
         if _own(reference.document) != _own(documents[-1]):
             yield f"{image_set_id} is not what the applied rows leave in their order"
 
