@@ -79,6 +79,11 @@ async def take_inventory(
     Example: ``taken = await take_inventory(DATASTORE_ID, Path("inventory.parquet")); taken.scan()``
     """
     options = options or InventoryOptions()
+    if options.source is not None:
+        raise UsageError(
+            "`source` makes a list of an inventory, and takes none.",
+            hint="In Python: bulkedit.inventories.chosen.choose(source, condition, path)",
+        )
     if not datastore_id:
         raise UsageError("no data store is named.", hint="Name it: --datastore ID (or -d ID)")
     parse_datastore_id(datastore_id)

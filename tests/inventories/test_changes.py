@@ -13,6 +13,7 @@ import pytest
 from bulkedit.emulator import UNTHROTTLED, ManualClock, Settings, serve
 from bulkedit.errors import EXIT_OK, EXIT_USAGE, UsageError
 from bulkedit.inventories import folder_of, load, take
+from bulkedit.inventories.job import take_inventory
 from bulkedit.options.inventory import InventoryOptions
 from tests.inventories.hospital import (
     ForgetsToken,
@@ -160,6 +161,13 @@ async def test_without_an_inventory_there_are_no_changes(tmp_path: Path) -> None
     for other in ({"fresh": True}, {"source": tmp_path, "condition": "primary"}):
         with pytest.raises(UsageError, match="contradict each other"):
             InventoryOptions(changes=True, **cast("Any", other))
+
+
+async def test_a_list_of_an_inventory_is_not_taken_for_an_inventory(tmp_path: Path) -> None:
+    options = InventoryOptions(source=tmp_path / "i.parquet", condition="primary")
+    with pytest.raises(UsageError, match="makes a list of an inventory"):
+        await take_inventory(STORE, tmp_path / "o.parquet", options)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_the_emulator_tells_the_changes(tmp_path: Path) -> None:
