@@ -72,9 +72,10 @@ _PART_OF_IDENTIFIER: Final = rf"[-_:/|;,^= ](?:{_NO_PART})(?:$|[-_:/|;,^= \\])|(
 
 _BYTES: Final = r"""b'.*'|b".*\""""
 _PRINTED_TEXT: Final = rf"""{_BYTES}|\{{ *'.*\}}|\[object .*\]|<[A-Za-z0-9_.]+ object at 0x.*>|<class '.*"""
+# what Python prints of objects, such as Decimal('7') or datetime.date(2024, 3, 11); .NET prints their classes
 _PRINTED: Final = (
-    rf"""{_PRINTED_TEXT}|[\[{{].*[\]}}]|\( *['"].*\)|<.*>|(?:array|dict|list|set|Series|Timestamp|Decimal|PersonName|"""
-    r"""datetime(?:\.[a-z]+)?|(?:numpy|np)\.[a-z0-9_]+|Some)\(.*\)|System\.[A-Z]\w*.*"""
+    rf"""{_PRINTED_TEXT}|[\[{{].*[\]}}]|\( *['"].*\)|<.*>|[A-Za-z_][A-Za-z0-9_.]*\( *(?:['"\[{{(]|b['"]).*\)"""
+    r"|(?:datetime\.)?(?:datetime|date|time|timedelta)\(.*\)|(?:numpy|np)\.[a-z0-9_]+\(.*\)|System\.[A-Z][A-Za-z.]*(?:\[\])?"
 )
 _TRUTH: Final = r"TRUE|True|true|FALSE|False|false"
 _MONTHS: Final = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"

@@ -50,7 +50,20 @@ WRONG: list[tuple[str, str]] = [
     ),
     *((text, ERROR) for text in ("#ССЫЛКА!", "#GETTING_DATA", "#########", "Err:502", " #n/a", "#DĚLENÍ_NULOU!")),
     *((text, PRINTED) for text in ("{'Alphabetic': 'DOE^JOHN'}", '{"Alphabetic":"DOE^JOHN"}', "['x']", "('x',)")),
-    *((text, PRINTED) for text in ("b'0012'", 'b"0012"', "[object Object]", "<Element at 0x7f>", "Decimal('7')")),
+    *(
+        (text, PRINTED)
+        for text in (
+            "b'0012'",
+            "bytearray(b'12')",
+            "np.float64(7.0)",
+            "datetime.date(2024, 3, 11)",
+            "System.Byte[]",
+            'b"0012"',
+            "[object Object]",
+            "<Element at 0x7f>",
+            "Decimal('7')",
+        )
+    ),
     *(
         (text, HIDDEN)
         for text in (f"12{NBSP}", f"{NBSP}12A", "12\N{ZERO WIDTH SPACE}3", "\N{RIGHT-TO-LEFT OVERRIDE}12")
@@ -112,7 +125,17 @@ NAMES_WRONG = (
     *("['DOE']", "b'DOE'", f"DOE{NBSP}", "DOE\N{ZERO WIDTH SPACE}", "TRUE", '="DOE"'),
 )
 NAMES_RIGHT = (
-    *("'t Hooft^Gerard", "NA^HYESUK", "Null^Christopher", "O'Brien^Ann", "Nan", "Doe^7.0", "1,234", "DOE^J=山田^太郎"),
+    *(
+        "'t Hooft^Gerard",
+        "SMITH(baby)^A",
+        "NA^HYESUK",
+        "Null^Christopher",
+        "O'Brien^Ann",
+        "Nan",
+        "Doe^7.0",
+        "1,234",
+        "DOE^J=山田^太郎",
+    ),
     *("نیک\N{ZERO WIDTH NON-JOINER}نام", "0012345", "2024-03-11"),
 )
 
