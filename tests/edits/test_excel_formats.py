@@ -180,7 +180,7 @@ def test_in_the_tidy_form_a_cell_is_read_by_the_attribute_and_vr_of_its_row() ->
         [A, None, "PatientWeight", None, number],
         [A, None, "00091001", "DA", date, "1.2", "1.2.3"],
         [A, None, "00091002", "LO", date, "1.2", "1.2.3"],
-        [A, "revert", None, None, Styled(3, "00")],
+        [A, "revert", None, None, Styled(3, "0.0")],
         [A, None, None, None, date],
     ]
     done = read_book(book(Page(rows)), force=True)
