@@ -76,10 +76,16 @@ def as_texts(batch: pl.DataFrame, layout: Layout) -> tuple[pl.DataFrame, pl.Data
     for i, name in enumerate(layout.names):
         if f"k{i}" not in batch.columns or name is None:
             continue
+        if _are_digits(batch[f"k{i}"], name):
+            numbers.append(_numbers(batch.filter(pl.col(f"k{i}").is_not_null(), pl.col(f"c{i}").is_not_null()), name))
+            continue
         cells = _meant(batch, i, name, layout).filter(pl.col("type").is_not_null(), pl.col("text").is_not_null())
         if cells.is_empty():
             continue
-        done = cells.with_columns(_converted())
+        done = pl.concat(
+            part.with_columns(_converted(CellType(str(type_))))
+            for (type_,), part in cells.partition_by("type", as_dict=True).items()
+        )
         changed = batch[f"c{i}"].scatter(done["place"], done["text"])
         batch = batch.with_columns(changed)
         problems += [_problem(faulty, str(fault), name) for (fault,), faulty in _parts(done, "fault")]
@@ -87,6 +93,19 @@ def as_texts(batch: pl.DataFrame, layout: Layout) -> tuple[pl.DataFrame, pl.Data
         numbers.append(done.filter(counted).select(pl.col("label").alias("column"), "row"))
     kinds = [name for name in batch.columns if name[0] == "k"]
     return batch.drop(kinds), pl.concat(problems), pl.concat(numbers)
+
+
+def _are_digits(types: pl.Series, name: str) -> bool:
+    """Whether all typed cells of a column are whole numbers, and so their text is what the column takes."""
+    if name == "value" or taken_by(name) is Takes.TIME:
+        return False
+    return set(types.unique().drop_nulls()) <= {str(CellType.INTEGER)}
+
+
+def _numbers(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the rows of a column of whole numbers as NUMBERS, if their leading zeros matter."""
+    facts = rows.select("row", **_facts(name, None))
+    return facts.filter("zeros_matter").select(pl.col("label").alias("column"), "row")
 
 
 def _parts(cells: pl.DataFrame, name: str) -> Sequence[tuple[tuple[object, ...], pl.DataFrame]]:
@@ -136,44 +155,50 @@ def _facts(name: str, vr: str | None) -> dict[str, pl.Expr]:
     }
 
 
-def _converted() -> list[pl.Expr]:
-    """Return ``text`` and ``fault`` (a key of `_FAULTS`, or null) of typed cells."""
-    text, takes, type_ = pl.col("text"), pl.col("takes"), pl.col("type")
+def _converted(type_: CellType) -> list[pl.Expr]:
+    """Return ``text`` and ``fault`` (a key of `_FAULTS`, or null) of the cells of one type."""
+    text, takes = pl.col("text"), pl.col("takes")
+    fault: pl.Expr = pl.lit(None, pl.String)
+    match type_:
+        case CellType.INTEGER | CellType.FLOAT:
+            number = text
+            if type_ is CellType.FLOAT:
+                number = text.str.replace(r"(\.[0-9]*?)0+$", "$1").str.replace(r"\.$", "")
+                number = number.str.replace("e+", "e", literal=True)
+                # NaN is a placeholder, and refused as such
+                fault = pl.when(pl.col("exact") & text.str.contains("[0-9]")).then(pl.lit("float"))
+            short = number.str.extract("^([0-9]*)").str.len_chars() < 6
+            fault = pl.coalesce(fault, pl.when((takes == str(Takes.TIME)) & short).then(pl.lit("short")))
+            return [number.alias("text"), fault.alias("fault")]
+        case CellType.BOOLEAN:
+            return [text, pl.when(takes != str(Takes.FLAG)).then(pl.lit(str(type_))).alias("fault")]
+        case _:
+            moment = _moment(type_)
+            return [
+                pl.coalesce(moment, text).alias("text"),
+                pl.when(moment.is_null()).then(pl.lit(str(type_))).alias("fault"),
+            ]
 
-    def is_(*types: CellType) -> pl.Expr:
-        return type_.is_in([str(one) for one in types])
 
-    date, clock = text.str.slice(0, 10).str.replace_all("-", "", literal=True), text.str.slice(11)
-    time = pl.when(is_(CellType.TIME)).then(text).otherwise(clock.str.replace(r"(?:Z|[+-][0-9:]{5})$", ""))
-    zone = clock.str.extract("([+-][0-9]{2}:[0-9]{2})$").str.replace(":", "").fill_null("")
-    digits = _of_clock(time)
-    midnight = digits == "000000"
-    number = text.str.replace(r"(\.[0-9]*?)0+$", "$1").str.replace(r"\.$", "").str.replace("e+", "e", literal=True)
-    converted = (
-        pl.when(is_(CellType.FLOAT))
-        .then(number)
-        .when(is_(CellType.DATE) & takes.is_in([str(Takes.DATE), str(Takes.DATETIME)]))
-        .then(date)
-        .when(is_(CellType.TIME) & (takes == str(Takes.TIME)))
-        .then(digits)
-        .when(is_(CellType.DATETIME) & (takes == str(Takes.DATETIME)))
-        .then(pl.concat_str(date, digits, zone))
-        .when(is_(CellType.DATETIME) & (takes == str(Takes.DATE)) & midnight)
+def _moment(type_: CellType) -> pl.Expr:
+    """Return a date or time as its attribute takes it, or null if it takes none."""
+    text, takes = pl.col("text"), pl.col("takes")
+    date = text.str.slice(0, 10).str.replace_all("-", "", literal=True)
+    if type_ is CellType.DATE:
+        return pl.when(takes.is_in([str(Takes.DATE), str(Takes.DATETIME)])).then(date)
+    if type_ is CellType.TIME:
+        return pl.when(takes == str(Takes.TIME)).then(_of_clock(text))
+    if type_ is CellType.DURATION:
+        return pl.lit(None, pl.String)
+    rest = text.str.slice(11)
+    clock = _of_clock(rest.str.replace(r"(?:Z|[+-][0-9:]{5})$", ""))
+    zone = rest.str.extract("([+-][0-9]{2}:[0-9]{2})$").str.replace(":", "").fill_null("")
+    return (
+        pl.when(takes == str(Takes.DATETIME))
+        .then(pl.concat_str(date, clock, zone))
+        .when((takes == str(Takes.DATE)) & (clock == "000000"))
         .then(date)
     )
-    moment = is_(CellType.DATE, CellType.TIME, CellType.DATETIME, CellType.DURATION)
-    whole = number.str.extract("^([0-9]*)").str.len_chars()
-    fault = (
-        pl.when(moment & converted.is_null())
-        .then(type_)
-        .when(is_(CellType.BOOLEAN) & (takes != str(Takes.FLAG)))
-        .then(type_)
-        .when(is_(CellType.FLOAT) & pl.col("exact") & text.str.contains("[0-9]"))  # not NaN, a placeholder
-        .then(type_)
-        .when(is_(CellType.INTEGER, CellType.FLOAT) & (takes == str(Takes.TIME)) & (whole < 6))
-        .then(pl.lit("short"))
-    )
-    return [pl.coalesce(converted, text).alias("text"), fault.alias("fault")]
 
 
 def _of_clock(time: pl.Expr) -> pl.Expr:
