@@ -6,6 +6,8 @@ keys of its documents with the UIDs.
 
 from __future__ import annotations
 
+import copy
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from bulkedit.edits.edit import json_text
 from tests.emulator.hospital import Service, document, in_study
 from tests.emulator.hospital import settings as hospital_settings
 from tests.examples import examples
-from tests.plans.reference import Reference, meant, note
+from tests.plans.reference import Reference, meant, note, renamed
 from tests.plans.test_proof import execute, without_ids
 from tests.runs.factories import frame
 
@@ -144,9 +146,12 @@ def hospital(uid_keys: str) -> tuple[Service, str, Reference]:
 
 
 def plan_of(list_: list[Row], image_set_id: str = "0" * 32, limit: int = 10_000, **settings: Any) -> plans.Plan:
+    return plans.make(frame(edits_of(list_, image_set_id)), settings_of(limit, **settings))
+
+
+def settings_of(limit: int = 10_000, **settings: Any) -> plans.PlanningSettings:
     chosen = {"contradictions": plans.Contradictions.LAST, **settings}
-    edits = frame(edits_of(list_, image_set_id))
-    return plans.make(edits, plans.PlanningSettings(rules=dicom.RULES["2026"], payload_limit=limit, **chosen))
+    return plans.PlanningSettings(rules=dicom.RULES["2026"], payload_limit=limit, **chosen)
 
 
 def ends_as_one_by_one(folder: Path, list_: list[Row], uid_keys: str, limit: int, *, merge: bool = True) -> plans.Plan:
@@ -173,6 +178,52 @@ def test_rows_end_as_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, uid_keys: str, merge: bool, list_: list[Row], limit: int
 ) -> None:
     ends_as_one_by_one(tmp_path_factory.mktemp("run"), list_, uid_keys, limit, merge=merge)
+
+
+# -- no plan with fewer calls would do
+
+
+def leaves(calls: list[list[dict[str, Any]]], reference: Reference) -> dict[str, Any] | None:
+    """The document after calls that are applied whole: all paths are those before the call. None if one is refused."""
+    keys_follow, reference.renames_keys = reference.renames_keys, False
+    for call in calls:
+        last = {
+            tuple(edit[name] for name in ("level", "series_uid", "instance_uid", "attribute")): edit for edit in call
+        }
+        if any(reference.apply(edit) != "applied" for edit in last.values()):
+            return None
+        if keys_follow:
+            reference.document = renamed(copy.deepcopy(reference.document))
+    return reference.document
+
+
+@given(rows())
+@examples(10)
+def test_no_plan_of_rows_with_new_uids_has_fewer_calls(list_: list[Row]) -> None:
+    """Every way to put the forced cells of a list into fewer calls is tried; none leaves the same document."""
+    list_ = [
+        a_row(row["cells"], series=row["series_uid"], instance=row["instance_uid"]) for row in list_ if row["cells"]
+    ]
+    # whether a UID can be freed and given in one call is not known, so these are planned apart
+    cells = [cell for cell in edits_of(list_, "") if cell["value"].strip('"') not in INSTANCES][:6]
+    if not cells:
+        return
+    plan = plans.make(frame(cells), settings_of())
+    documents = {}
+    for uid_keys in ("renamed", "kept"):
+        *_, reference = hospital(uid_keys)
+        new: dict[str, str] = {}
+        order = sorted(cells, key=lambda cell: (cell["row"], _uids_last(cell)))
+        if all(_outcome(cell, reference, new) == "applied" for cell in order):
+            documents[uid_keys] = without_ids(reference.document)
+    if plan.set_aside.height or "renamed" not in documents:
+        return
+    for count in range(1, plan.calls.height):
+        for places in itertools.product(range(count), repeat=len(cells)):
+            calls = [[cell for cell, place in zip(cells, places, strict=True) if place == at] for at in range(count)]
+            found = {uid_keys: leaves(calls, hospital(uid_keys)[2]) for uid_keys in documents} if all(calls) else {}
+            done = [one is not None and without_ids(one) == documents[uid_keys] for uid_keys, one in found.items()]
+            assert not done or not all(done), calls
 
 
 def test_a_row_in_several_calls_is_counted() -> None:
