@@ -119,9 +119,9 @@ def pack(units: list[Unit], limit: int) -> list[list[int]]:
     keys around values, and (up to 200 units) first fit by size; whole rows are packed if that needs no more calls.
     """
     calls = _packed(units, limit)
-    rows = _rows(units, limit)
-    if len(calls) == 1 or len(rows) == len(units):
+    if len(calls) == 1 or not _divided(calls, {unit.number: unit.row for unit in units}):
         return calls
+    rows = _rows(units, limit)
     members = {row[0].number: [unit.number for unit in row] for row in rows}
     whole = [[unit for row in call for unit in members[row]] for call in _packed(list(map(_together, rows)), limit)]
     if len(whole) <= len(calls):
@@ -134,8 +134,17 @@ def _rows(units: list[Unit], limit: int) -> list[list[Unit]]:
     rows: dict[object, list[Unit]] = {}
     for unit in units:
         rows.setdefault((unit.row,) if unit.row is not None else unit.number, []).append(unit)
-    parts = ([row] if _together(row).size <= limit else [[unit] for unit in row] for row in rows.values())
+    parts = (
+        [row] if len(row) == 1 or _fits(_together(row), limit) else [[unit] for unit in row] for row in rows.values()
+    )
     return [part for row in parts for part in row]
+
+
+def _fits(unit: Unit, limit: int) -> bool:
+    """Whether a call can carry the unit. Mostly it is far from the limit, so that its keys need not be compared."""
+    keys = [len(key.encode()) for piece in unit.pieces for key in (*piece.path, piece.name)]
+    at_most = _ROOT + sum(keys) + 6 * len(keys) + sum(piece.size for piece in unit.pieces)  # 6: quotes, colon, …
+    return at_most <= limit or unit.size <= limit
 
 
 def _together(row: list[Unit]) -> Unit:
