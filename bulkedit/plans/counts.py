@@ -20,7 +20,7 @@ class Estimate:
     edits: int
     image_sets: int
     studies: int | None  # of these image sets; None if the study of any of them is unknown
-    patients: int | None  # the same, as far as searches tell patients apart
+    patients: int | None = None  # the same, as far as searches tell patients apart
     calls: int
     saved_by_merging: int  # calls, because edits of one image set share a call
     saved_by_study_wide: int  # calls, because image sets of one study share a call
