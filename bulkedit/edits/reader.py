@@ -10,15 +10,15 @@ import polars as pl
 
 from bulkedit._concurrency import concurrently
 from bulkedit.edits import no_rows
-from bulkedit.edits.aws_cli import AwsCliScript
+from bulkedit.edits.aws_cli.script import AwsCliScript
 from bulkedit.edits.columns import layout_of, letter, row_of_header
 from bulkedit.edits.csv import Csv
 from bulkedit.edits.edit import EDITS
-from bulkedit.edits.excel import Excel
+from bulkedit.edits.excel.workbook import Excel
 from bulkedit.edits.files import opened
 from bulkedit.edits.forms import cells_of
 from bulkedit.edits.headers import ROWS_SEARCHED
-from bulkedit.edits.hl7_messages import Hl7Messages
+from bulkedit.edits.hl7.messages import Hl7Messages
 from bulkedit.edits.jsonl import JsonLines
 from bulkedit.edits.lengths import differing
 from bulkedit.edits.notices import summed

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit.edits.bounds import size_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bulkedit._json import JsonObject
     from bulkedit.edits.columns import Layout
 
+_LINES_AT_ONCE: Final = 20_000
 
 # Cells whose text is not what a spreadsheet shows: a line each.
 CELL_FAULTS: Final = pl.Schema(
@@ -56,3 +59,42 @@ class Table(ABC):
 
         ``problems``, ``faults`` and ``notices`` are complete before the first batch.
         """
+
+
+class MadeTable(Table):
+    """A table whose rows are made one by one, from a file that has no cells of its own."""
+
+    def __init__(self, header: Sequence[str]) -> None:
+        super().__init__()
+        self.header = list(header)
+        self._rows: list[tuple[int | str | None, ...]] = []
+        self._frames: list[pl.DataFrame] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was added."""
+        return not self._rows and not self._frames
+
+    def add(self, row: int, *lines: Sequence[str | int | None]) -> None:
+        """Add a row: its lines, which stay in one batch, have one cell per column.
+
+        Raises EditListError if the rows take too much memory.
+        """
+        self._rows += ((row, *cells) for cells in lines)
+        if len(self._rows) >= _LINES_AT_ONCE:
+            self._frames.append(self._framed())
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """The rows, in the order in which they were added."""
+        while self._frames:
+            yield self._frames.pop(0)
+        if self._rows:
+            yield self._framed()
+
+    def _framed(self) -> pl.DataFrame:
+        """Return the rows since the last frame as a frame, which takes less memory."""
+        schema = {"row": pl.UInt32} | {f"c{i}": pl.String for i in range(len(self.header))}
+        frame = pl.DataFrame(self._rows, schema=schema, orient="row")
+        size_of(frame.drop("row"), frame["row"].item)
+        self._rows = []
+        return frame

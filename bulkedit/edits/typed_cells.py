@@ -13,7 +13,7 @@ import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.columns import is_identifier, is_identifier_column
-from bulkedit.edits.excel_shown import Takes, taken_by
+from bulkedit.edits.excel.shown import Takes, taken_by
 from bulkedit.edits.notices import noticed
 from bulkedit.edits.problems import SET_ASIDE, RowCheck, report
 from bulkedit.errors import EditListError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.edits.books import Page, book
+from tests.edits.excel.books import Page, book
 from tests.edits.lists import A, B
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from bulkedit.edits import ReadOptions, read
 from bulkedit.edits.frames import frame_of
 from bulkedit.errors import EditListError
-from tests.edits.books import Page, book
 from tests.edits.cell_kinds import ATTRIBUTES, KINDS
+from tests.edits.excel.books import Page, book
 from tests.edits.lists import A, as_csv
 from tests.examples import examples
 

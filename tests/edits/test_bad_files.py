@@ -233,7 +233,7 @@ class TestFiles:
         assert reason_of(pl.exceptions.ComputeError(f"{CANARY} {text}")) == reason
 
     def test_too_many_errors_in_cells(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bulkedit.edits.excel._MOST_FAULTS", 1)
+        monkeypatch.setattr("bulkedit.edits.excel.workbook._MOST_FAULTS", 1)
         cells: list[list[Any]] = [
             ["image_set_id", "PatientName"],
             [A, Formula("=1/0", "#DIV/0!")],

@@ -18,7 +18,7 @@ from bulkedit.edits import ReadOptions, read
 from bulkedit.edits.bounds import LONGEST_CELL
 from bulkedit.edits.frames import frame_of
 from bulkedit.errors import EXIT_USAGE, BulkeditError
-from tests.edits.books import Page, Styled, book
+from tests.edits.excel.books import Page, Styled, book
 from tests.edits.lists import A, B
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 
 from bulkedit.edits import EditList, ReadOptions, read
 from bulkedit.edits.frames import frame_of
-from tests.edits.books import Page, Styled, book, read_book
 from tests.edits.cell_kinds import ATTRIBUTES, CONFIRMED, FORMATS, KINDS, SAME, CellKind
+from tests.edits.excel.books import Page, Styled, book, read_book
 from tests.edits.lists import A, as_csv
 
 HEAD = ("image_set_id", "attribute", "value")

@@ -13,7 +13,7 @@ import pytest
 
 from bulkedit.edits import EditList, ReadOptions, read
 from bulkedit.errors import EditListError
-from tests.edits.books import Page, Styled, book
+from tests.edits.excel.books import Page, Styled, book
 from tests.edits.lists import A, B, edits, problems, read_text
 
 UTC = dt.UTC

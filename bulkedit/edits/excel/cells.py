@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from bulkedit.edits.excel_plain import BEGIN, END, column_number, may_be_plain, rewritten
-from bulkedit.edits.excel_xml import elements, is_true, unreadable
+from bulkedit.edits.excel.plain import BEGIN, END, column_number, may_be_plain, rewritten
+from bulkedit.edits.excel.xml import elements, is_true, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

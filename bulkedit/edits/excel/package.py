@@ -14,16 +14,16 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bulkedit.edits.excel_formats import formats_of
-from bulkedit.edits.excel_plain import plain_texts
-from bulkedit.edits.excel_sheets import check_parts
-from bulkedit.edits.excel_xml import elements, is_true, unreadable
+from bulkedit.edits.excel.limits import check_parts
+from bulkedit.edits.excel.number_formats import formats_of
+from bulkedit.edits.excel.plain import plain_texts
+from bulkedit.edits.excel.xml import elements, is_true, unreadable
 from bulkedit.errors import EditListError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bulkedit.edits.excel_formats import NumberFormat
+    from bulkedit.edits.excel.number_formats import NumberFormat
 
 _MAIN: Final = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _RELATIONS: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

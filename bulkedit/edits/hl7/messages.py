@@ -9,24 +9,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
-import polars as pl
-
-from bulkedit.edits import hl7_fields as fields
-from bulkedit.edits.bounds import check_problems, size_of
-from bulkedit.edits.hl7_fields import FieldError
-from bulkedit.edits.hl7_stream import MOST_KEPT, RawMessage, messages
+from bulkedit.edits.bounds import check_problems
+from bulkedit.edits.hl7 import fields
+from bulkedit.edits.hl7.fields import FieldError
+from bulkedit.edits.hl7.stream import MOST_KEPT, RawMessage, messages
 from bulkedit.edits.notices import of_file
 from bulkedit.edits.problems import one
-from bulkedit.edits.table import Table
+from bulkedit.edits.table import MadeTable
 from bulkedit.errors import EditListError, UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 _HEADER: Final = ("edit_id", "order", "patient_id", "attribute", "value")
-_AT_ONCE: Final = 20_000  # lines
 _UPDATES: Final = {"A08", "A31"}
 _MERGES: Final = {"A18", "A30", "A34", "A36", "A40", "A46", "A47"}  # old identifier in MRG-1, new one in PID-3
 _READ: Final = {"PID": {1, 3, 5, 7, 8}, "MRG": {1}}
@@ -52,40 +46,23 @@ _SETS: Final = "UNICODE UTF-8, ASCII, 8859/1 and others"
 _ESCAPES: Final = {"F": 1, "S": 3, "T": 4, "R": 2}  # -> position in the separators of python-hl7
 
 
-class Hl7Messages(Table):
+class Hl7Messages(MadeTable):
     """A file of messages. The rows are messages, numbered from 1."""
 
     def __init__(self, stream: IO[bytes], assigning_authority: str | None) -> None:
         """``assigning_authority``: of the identifiers that are PatientID in the data store; None: of any."""
-        super().__init__()
+        super().__init__(_HEADER)
         _require_library()
-        self.header = list(_HEADER)
         self.several_a_row = True
         self._authority = assigning_authority
-        self._rows: list[tuple[int | str | None, ...]] = []
-        self._frames: list[pl.DataFrame] = []
         self._time = ""  # of the last message that has one
         self._left_out: Counter[str] = Counter()  # texts of notices
         self._fields: Counter[tuple[str, int]] = Counter()  # segment and number
         for message in messages(stream):
             self._take(message)
-        self._frame()
-        if not self._frames:
+        if self.is_empty:
             raise EditListError("the file has no message.", hint="An edit list has at least one row.")
         self._say()
-
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """The messages, in the order of the file."""
-        while self._frames:
-            yield self._frames.pop(0)
-
-    def _frame(self) -> None:
-        if self._rows:
-            schema = {"row": pl.UInt32} | {f"c{i}": pl.String for i in range(len(_HEADER))}
-            frame = pl.DataFrame(self._rows, schema=schema, orient="row")
-            size_of(frame.drop("row"), frame["row"].item)
-            self._frames.append(frame)
-            self._rows = []
 
     def _take(self, raw: RawMessage) -> None:
         try:
@@ -99,9 +76,7 @@ class Hl7Messages(Table):
         else:
             self._left_out.update(message.left_out)
             self._fields.update(message.fields_left_out())
-        self._rows += [(raw.number, *line) for line in lines]
-        if len(self._rows) >= _AT_ONCE:
-            self._frame()
+        self.add(raw.number, *lines)
 
     def _lines_of(self, message: _Message) -> list[tuple[str | None, ...]]:
         event = message.event()

@@ -18,8 +18,8 @@ from typing import Final
 
 from bulkedit.edits.bounds import CELL, FLOOR, GROWTH, Growth, unpacks_to_more
 from bulkedit.edits.columns import letter
-from bulkedit.edits.excel_plain import column_number, has_elements_only
-from bulkedit.edits.excel_xml import local, parse, parser
+from bulkedit.edits.excel.plain import column_number, has_elements_only
+from bulkedit.edits.excel.xml import local, parse, parser
 from bulkedit.errors import EditListError
 
 _CHUNK: Final = 2**20

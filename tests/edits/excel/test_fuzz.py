@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.edits.fuzzed_books import outcome_of
+from tests.edits.excel.fuzzed_books import outcome_of
 
 SHORT = 25
 LONG = int(os.environ.get("BULKEDIT_FUZZED_BOOKS", "5000"))
@@ -26,7 +26,7 @@ def test_damaged_workbooks_give_edits_or_words() -> None:
 @pytest.mark.slow
 def test_many_damaged_workbooks_give_edits_or_words_in_bounded_memory() -> None:
     def read_from(first: int) -> tuple[int, list[str]]:
-        command = [sys.executable, "-W", "ignore", "-m", "tests.edits.fuzzed_books", str(first), str(AT_ONCE)]
+        command = [sys.executable, "-W", "ignore", "-m", "tests.edits.excel.fuzzed_books", str(first), str(AT_ONCE)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         return done.returncode, done.stdout.splitlines()
 

@@ -10,19 +10,17 @@ import difflib
 import re
 from typing import IO, TYPE_CHECKING, Final
 
-import polars as pl
-
-from bulkedit.edits.bounds import check_problems, size_of
-from bulkedit.edits.cli_documents import SCHEMES, DocumentError, Documents
+from bulkedit.edits.aws_cli.documents import SCHEMES, DocumentError, Documents
+from bulkedit.edits.aws_cli.shell import Command, Word, commands
+from bulkedit.edits.aws_cli.shorthand import shorthand
+from bulkedit.edits.bounds import check_problems
 from bulkedit.edits.columns import CLI_KEYS
 from bulkedit.edits.edit import json_text
 from bulkedit.edits.jsonl import numbered_lines
 from bulkedit.edits.notices import of_file
 from bulkedit.edits.problems import one
-from bulkedit.edits.shell import Command, Word, commands
-from bulkedit.edits.shorthand import shorthand
 from bulkedit.edits.strict_json import strict_json
-from bulkedit.edits.table import Table
+from bulkedit.edits.table import MadeTable
 from bulkedit.errors import EditListError
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from bulkedit._json import JsonObject
 
 _HEADER: Final = (*CLI_KEYS.values(), "force")
-_AT_ONCE: Final = 20_000  # commands
 _COMMAND: Final = ("medical-imaging", "update-image-set-metadata")
 _ONE_BY_ONE: Final = "Write each update as a command of its own, with its values."
 
@@ -90,17 +87,14 @@ class _LineError(ValueError):
         self.column = column
 
 
-class AwsCliScript(Table):
+class AwsCliScript(MadeTable):
     """A script. The rows are commands, numbered by the line on which each begins."""
 
     def __init__(self, stream: IO[bytes], folder: Path | None) -> None:
         """``folder``: of the script, for the documents that it names; None for a stream."""
-        super().__init__()
-        self.header = list(_HEADER)
+        super().__init__(_HEADER)
         self._bytes = 0
         self._documents = Documents(folder, lambda: self._bytes)
-        self._rows: list[tuple[int | str | None, ...]] = []
-        self._frames: list[pl.DataFrame] = []
         self._group: int | None = None  # the line of a { that is open
         self._last = 0  # the line of the last row
         self._passed_over = self._redirected = 0
@@ -111,16 +105,10 @@ class AwsCliScript(Table):
             self._take(command)
         if self._group is not None:
             raise EditListError("a { is not closed.", where=f"line {self._group:,}", hint=_ONE_BY_ONE)
-        self._frame()
-        if not self._frames:
+        if self.is_empty:
             raise EditListError("the script has no command.", hint="An edit list has at least one row.")
         self._check_written()
         self._say()
-
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """The commands, in the order of the script."""
-        while self._frames:
-            yield self._frames.pop(0)
 
     def _lines(self, stream: IO[bytes]) -> Iterator[tuple[int, str]]:
         for first, lines in numbered_lines(stream):
@@ -131,15 +119,6 @@ class AwsCliScript(Table):
                         "the script is not of a shell.", where="line 1", hint="Write the list as a script of bash."
                     )
                 yield number, line.removesuffix("\r")
-
-    def _frame(self) -> None:
-        """Keep the rows so far as a frame, which takes less memory."""
-        if self._rows:
-            schema = {"row": pl.UInt32} | {f"c{i}": pl.String for i in range(len(_HEADER))}
-            frame = pl.DataFrame(self._rows, schema=schema, orient="row")
-            size_of(frame.drop("row"), frame["row"].item)
-            self._frames.append(frame)
-            self._rows = []
 
     # -- commands
 
@@ -166,9 +145,7 @@ class AwsCliScript(Table):
             self.problems.append(one(command.line, "not-an-update", text, hint="Give each command its own line."))
             return
         self._last = command.line
-        self._rows.append((command.line, *(cells.get(name) for name in _HEADER)))
-        if len(self._rows) == _AT_ONCE:
-            self._frame()
+        self.add(command.line, [cells.get(name) for name in _HEADER])
 
     def _is_in_group(self, command: Command, words: Sequence[Word]) -> bool:
         """Whether a command belongs to a group that runs after a failure: || { echo …; exit 1; }."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.dicom import dictionary as dicom
-from bulkedit.edits.excel_formats import CellKind
+from bulkedit.edits.excel.number_formats import CellKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bulkedit.edits.excel_formats import Digits, NumberFormat
+    from bulkedit.edits.excel.number_formats import Digits, NumberFormat
 
 
 class Takes(StrEnum):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from bulkedit.edits.shell import Command, commands
+from bulkedit.edits.aws_cli.shell import Command, commands
 from bulkedit.errors import EditListError
 
 PIECES = (

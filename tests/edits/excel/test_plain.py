@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bulkedit.errors import EditListError
-from tests.edits.books import Change, Page, Styled, book, changed, read_book, values, with_xml
+from tests.edits.excel.books import Change, Page, Styled, book, changed, read_book, values, with_xml
 from tests.edits.lists import A, B
 
 HEAD = ["image_set_id", "PatientID", "PatientName"]
@@ -142,7 +142,7 @@ def test_a_damaged_sheet_is_an_error(old: bytes, new: bytes) -> None:
 
 def test_a_sheet_is_looked_at_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [HEAD, *([A, Styled(number, "0000"), "x"] for number in range(50))]
-    monkeypatch.setattr("bulkedit.edits.excel_cells._PIECE", 200)
+    monkeypatch.setattr("bulkedit.edits.excel.cells._PIECE", 200)
     done = read_book(book(Page(cells)))
     assert values(done)[::2] == [f"{number:04}" for number in range(50)]
 

@@ -11,7 +11,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from bulkedit.edits.columns import letter
-from bulkedit.edits.excel_xml import local, parse, parser, unreadable
+from bulkedit.edits.excel.xml import local, parse, parser, unreadable
 
 # a cell of the plain form; patterns are shared by Python and polars
 BEGIN: Final = r'<c r="([A-Z]{1,3})([0-9]{1,7})"(?: s="([0-9]{1,5})")?'

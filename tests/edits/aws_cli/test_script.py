@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkedit.edits import EditList, ReadOptions, read
-from bulkedit.edits.shorthand import shorthand
+from bulkedit.edits.aws_cli.shorthand import shorthand
 from bulkedit.errors import EditListError
 from tests.edits.lists import A, B, edits, problems, read_text, texts_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STORE = "emulated000000000000000000000001"
 CANARY = "Canary^Carla"
 DOCUMENT = json.dumps({"SchemaVersion": 1.1, "Patient": {"DICOM": {"PatientName": CANARY}}})
@@ -159,7 +159,7 @@ def test_a_script_from_standard_input_names_no_documents() -> None:
 def test_one_large_document_of_many_commands_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bulkedit.edits.cli_documents.FLOOR", 2**10)
+    monkeypatch.setattr("bulkedit.edits.aws_cli.documents.FLOOR", 2**10)
     (tmp_path / "large.json").write_text(UPDATES + " " * 2**19)
     with pytest.raises(EditListError, match=r"line \d+: its documents hold more than 200 times"):
         script(tmp_path, *[file("file://large.json")] * 20)

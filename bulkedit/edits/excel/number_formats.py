@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bulkedit.edits.excel_xml import elements
+from bulkedit.edits.excel.xml import elements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Mutated workbooks, each from a seed, and the process that reads many of them in bounded memory.
 
-    python -m tests.edits.fuzzed_books FIRST COUNT
+    python -m tests.edits.excel.fuzzed_books FIRST COUNT
 
 prints what each seed gives: `edits`, or the class of the error that was raised in words.
 """
@@ -20,7 +20,7 @@ import polars as pl
 
 from bulkedit.edits import ReadOptions, read
 from bulkedit.errors import UsageError
-from tests.edits.books import Page, Styled, book, changed
+from tests.edits.excel.books import Page, Styled, book, changed
 from tests.edits.lists import A, B, Formula, workbook
 
 if TYPE_CHECKING:

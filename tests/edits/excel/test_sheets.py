@@ -10,7 +10,7 @@ import pytest
 
 from bulkedit.edits import ReadOptions, read
 from bulkedit.errors import EditListError, UsageError
-from tests.edits.books import SHEET, Page, Styled, book, changed, read_book, values, with_xml
+from tests.edits.excel.books import SHEET, Page, Styled, book, changed, read_book, values, with_xml
 from tests.edits.lists import A, B, workbook
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class TestMerged:
         assert read_book(data).set_aside["row"].to_list() == [*range(2, rows + 2)]
 
     def test_more_merged_cells_than_a_list_has_are_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bulkedit.edits.excel._MOST_FAULTS", 2)
+        monkeypatch.setattr("bulkedit.edits.excel.workbook._MOST_FAULTS", 2)
         with pytest.raises(EditListError, match="more than 2 of its cells"):
             read_book(workbook([HEAD, [A, "x", "y"], [B, "x", "y"]], merged=["B2:C3"]))
 

@@ -14,11 +14,11 @@ import polars as pl
 from bulkedit._words import plural
 from bulkedit.edits.bounds import MOST_COLUMNS, size_of
 from bulkedit.edits.columns import letter
-from bulkedit.edits.excel_cells import facts_of
-from bulkedit.edits.excel_package import Workbook, named
-from bulkedit.edits.excel_sheets import check_sheet
-from bulkedit.edits.excel_shown import FAULTS, Takes, shown, taken_by
-from bulkedit.edits.excel_xml import unreadable
+from bulkedit.edits.excel.cells import facts_of
+from bulkedit.edits.excel.limits import check_sheet
+from bulkedit.edits.excel.package import Workbook, named
+from bulkedit.edits.excel.shown import FAULTS, Takes, shown, taken_by
+from bulkedit.edits.excel.xml import unreadable
 from bulkedit.edits.notices import noticed, of_file
 from bulkedit.edits.table import CELL_FAULTS, Table
 from bulkedit.edits.typed_cells import TYPES, CellType
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bulkedit.edits.columns import Layout
-    from bulkedit.edits.excel_cells import SheetFacts
-    from bulkedit.edits.excel_package import Sheet
+    from bulkedit.edits.excel.cells import SheetFacts
+    from bulkedit.edits.excel.package import Sheet
     from bulkedit.edits.options import ReadOptions
 
 _BATCH: Final = 250_000  # rows

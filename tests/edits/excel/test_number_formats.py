@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bulkedit.edits.excel_formats import CellKind, format_of
-from tests.edits.books import SHEET, Page, Styled, book, changed, of_cells, read_book, values, with_xml
+from bulkedit.edits.excel.number_formats import CellKind, format_of
+from tests.edits.excel.books import SHEET, Page, Styled, book, changed, of_cells, read_book, values, with_xml
 from tests.edits.lists import A, B, Formula, workbook
 
 SHOWN = [

@@ -89,7 +89,7 @@ def test_ends_of_segments_batches_and_framing(end: str) -> None:
 
 
 def test_blocks_may_end_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkedit.edits.hl7_stream._BLOCK", 1)
+    monkeypatch.setattr("bulkedit.edits.hl7.stream._BLOCK", 1)
     assert edits(done(msh(), PID, end="\r\n"), "attribute") == ["PatientName", "PatientBirthDate", "PatientSex"]
 
 
@@ -306,7 +306,7 @@ def test_files_that_are_no_list(lines: list[str], where: str | None, what: str) 
 
 
 def test_a_message_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkedit.edits.hl7_stream.LONGEST_ROW", 1_000)
+    monkeypatch.setattr("bulkedit.edits.hl7.stream.LONGEST_ROW", 1_000)
     for lines in ([msh(), "OBX|" + "x" * 1_000], [msh(), *["OBX|x" * 9] * 40]):
         with pytest.raises(EditListError, match="is longer than"):
             done(*lines)

@@ -1,0 +1,1 @@
+"""Shell scripts of the AWS CLI as edit lists. They are read, and never run."""

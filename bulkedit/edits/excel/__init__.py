@@ -1,0 +1,1 @@
+"""Excel workbooks: one sheet, with every cell as the text that a spreadsheet shows."""
