@@ -109,6 +109,7 @@ class _CurrentCall:
     locked_at: float | None = None  # seconds from acceptance to the last poll that found the update not completed
     refused_since: float | None = None  # monotonic; conflicts because another image set of the study is locked
     removal: Removal | None = None  # the value that a removal names if its rows name none
+    shows_removal: bool = False  # the request would be another one with the other value
     write_retries: Retries | None = None
     read_retries: Retries | None = None  # since the last answered read
 
@@ -437,8 +438,10 @@ class LaneRun:
             return
         current.update = fill_stored(wanted, metadata.document)
         current.removal = current.removal or self._context.quirks.first_removal
-        if current.update is not None and current.removal is Removal.EMPTY:
-            current.update = with_empty_values(current.update, wanted)
+        if current.update is not None:
+            emptied = with_empty_values(current.update, wanted)
+            current.shows_removal = emptied != current.update
+            current.update = emptied if current.removal is Removal.EMPTY else current.update
         if current.update is None:
             self._take(CallEvent.NOTHING_TO_REMOVE, why=("nothing to remove: the attributes are absent", None))
         elif current.call.units > 1 and len((current.update.removable or "").encode()) > self._context.payload_limit:
@@ -639,7 +642,8 @@ class LaneRun:
 
     def _complete(self, details: EventDetails) -> None:
         current = self._current
-        if current.state is CallState.APPLIED and current.removal is not None:
+        # a request that may still arrive was perhaps sent with the other value
+        if current.state is CallState.APPLIED and current.shows_removal and not current.may_still_arrive:
             self._context.quirks.removal = current.removal
         self._note(*details.why, version=details.version)
         if current.call.study_wide:  # its other image sets have a new version too, so they are polled again

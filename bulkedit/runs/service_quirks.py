@@ -20,7 +20,7 @@ class Removal(StrEnum):
 class ServiceQuirks:
     """Starts with the documented behaviour."""
 
-    removal: Removal | None = None  # the value of the first removal that succeeded
+    removal: Removal | None = None  # the value of a removal that succeeded with it, and that the other would change
     versions_reused: bool = False  # the number of a failed update is given to the next one
 
     @property

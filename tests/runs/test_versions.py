@@ -308,6 +308,36 @@ def test_an_edit_that_held_already_is_applied_and_no_version_is_claimed(tmp_path
     assert (scene.rows()[0]["version"], scene.conflicts()) == (None, [0])
 
 
+# -- the value that a removal must name is learned only from a request that shows it
+
+
+def removed(attribute: str, **fields: Any) -> dict[str, Any]:
+    return {"attribute": attribute, "value": {}, "action": "remove", **fields}
+
+
+ABSENT_BESIDE_A_SET = [removed("PatientComments"), name(), removed("StudyDescription", force=True)]
+STORED_EMPTY = [{"attribute": "AccessionNumber", "value": ""}, removed("AccessionNumber"), removed("StudyDescription")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "merge"), [(ABSENT_BESIDE_A_SET, True), (STORED_EMPTY, False)], ids=["absent", "stored empty"]
+)
+def test_a_request_that_is_the_same_with_both_values_teaches_none(
+    tmp_path: Path, rows: list[dict[str, Any]], *, merge: bool
+) -> None:
+    scene = Scene.of(tmp_path, *rows, merge=merge, removal_match="empty")
+    assert set(scene.go()) == {"applied"}
+
+
+@pytest.mark.parametrize("at", range(8, 15))
+def test_a_request_of_an_earlier_process_teaches_no_value_of_removals(tmp_path: Path, at: int) -> None:
+    """The earlier process had learned the empty value, so it sent that at once."""
+    rows = [removed(one) for one in ("StudyDescription", "AccessionNumber", "PatientName")]
+    scene = Scene.of(tmp_path, *rows, removal_match="empty")
+    scene.go(Kill(at, done=True))
+    assert scene.go() == ["applied"] * 3
+
+
 # -- a lost request that is carried out late, on a service that checks the content before the version
 
 
