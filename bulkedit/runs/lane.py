@@ -408,16 +408,19 @@ class LaneRun:
     def _meet_other_writer(self) -> None:
         """Another writer was first: row and policy decide whether the call may follow."""
         current, latest, policy = self._current, self._latest, self._context.options.on_conflict
+        named = current.call.version
         if latest is None:
             raise LookupError("another writer's version is known only once the image set was seen")
         # a locked version may still fail, and then the service may drop its number
         current.expected = latest.version if latest.state is ImageSetState.ACTIVE else latest.version - 1
         reason = f"another writer made version {latest.version}"
-        if latest.version < (current.call.version or 0):
+        if named is not None and latest.version < named:
             reason = f"the image set is at version {latest.version}, which is before the one that the row names"
+        elif named is not None and self._versions.is_passed_by_own(named, latest):
+            reason = f"this run itself has made version {latest.version}, which is after the one that the row names"
         if policy is OnConflict.STOP:
             self._stopped.add(_stopped_by(current.call))
-        may_follow = current.call.version is None and policy is OnConflict.RETRY
+        may_follow = named is None and policy is OnConflict.RETRY
         self._take(transitions.of_other_writer(may_follow=may_follow), why=(reason, None))
 
     def _read(self, metadata: Metadata, performed: LaneRequest | None) -> None:

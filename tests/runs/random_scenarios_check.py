@@ -146,8 +146,16 @@ class _Outcomes:
 
     def _moves(self, call: int, image_set_id: str, failed: int) -> bool:
         """Whether a failed version moves what the call names: not if another call was rejected with it."""
-        of = [e for e in self._events if e["version"] == failed and self._leads.get(e["call"]) == image_set_id]
+        of = [e for e in self._events if e["version"] is not None and self._has_left(e, image_set_id, failed)]
         return all(e["state"] == CallState.PLANNED or e["call"] == call for e in of)
+
+    def _has_left(self, event: dict[str, Any], image_set_id: str, failed: int) -> bool:
+        """Whether an event is of the update that has left a failed version, perhaps of a sibling: at the same time."""
+        lead, versions = self._leads[event["call"]], self._made.versions
+        if lead == image_set_id or event["call"] not in self._books.wide:
+            return bool(lead == image_set_id and event["version"] == failed)
+        left = versions.get(lead, {}).get(event["version"]) if self._is_sibling(lead, image_set_id) else None
+        return left is not None and left.at == versions[image_set_id][failed].at
 
     def _untrue_rejection(self, call: int, edits: list[dict[str, Any]]) -> Iterator[str]:
         """What is rejected would have been refused alone, at the version that it was sent to."""

@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bulkedit.client.responses import CallState
-from bulkedit.emulator import DEFAULT_DATASTORE_ID
-from bulkedit.options.running import OnConflict
+from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind
+from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.runs.ledger import Event, Ledger
-from tests.runs.random_scenarios import Holding, Life, Played, Scenario, check_scenario, draw, kind_of, play, shrunk
+from tests.runs.random_scenarios import (
+    UPDATE,
+    Holding,
+    Life,
+    Played,
+    Scenario,
+    Trouble,
+    check_scenario,
+    draw,
+    kind_of,
+    play,
+    shrunk,
+)
 from tests.runs.random_scenarios_check import of_run, of_undo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHORT = range(12)
+SHORT = [*range(12), 880020]  # with those that have found a fault
 LONG, PARTS = 800, 8
 
 
@@ -107,6 +119,32 @@ def test_the_judge_sees_what_is_not_so(
 
     assert play(PLAIN, tmp_path, tampered) is not None
     assert why in "\n".join(told)
+
+
+@pytest.mark.parametrize(("version", "state"), [(2, CallState.CONFLICTED), (3, CallState.REJECTED)])
+def test_the_judge_knows_whose_failed_version_a_sibling_has(tmp_path: Path, version: int, state: CallState) -> None:
+    """Version 2 of both was left by a call that was sent again, version 4 by one that was rejected."""
+    study: dict[str, Any] = {"action": "set", "attribute": "StudyDescription", "value": "B"}
+    wrong = {**study, "action": "remove", "value": "WRONG"}
+    rows: tuple[dict[str, Any], ...] = (
+        {"image_set": 1, "action": "remove-series", "series_uid": "1.2.1.2", "version": version},
+        *({"image_set": one, **edit} for edit in (study, wrong) for one in (0, 1)),
+    )
+    fails = Fault(kind=FaultKind.FAIL, action=UPDATE, times=1)
+    scenario = replace(
+        PLAIN,
+        image_sets=(Holding(0, primary=True),) * 2,
+        rows=rows,
+        troubles=(Trouble(0, fails),),
+        lives=(Life(), Life(strategy=Strategy.FAILED)),
+    )
+
+    def judge(played: Played) -> None:
+        with Ledger.read(played.run.ledger) as ledger:
+            (last,) = ledger.rows_of([0])
+        assert (last["state"], of_run(played)) == (state, [])
+
+    assert play(scenario, tmp_path, judge) is not None
 
 
 def test_the_judge_sees_an_undoing_that_has_not_undone(tmp_path: Path) -> None:

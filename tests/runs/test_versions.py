@@ -202,6 +202,13 @@ def test_a_stranger_between_our_failed_version_and_the_next_is_still_a_conflict(
     assert scene.name() == "DOE^JANE"
 
 
+def test_versions_of_the_run_after_the_named_one_are_not_called_another_writers(tmp_path: Path) -> None:
+    scene = Scene.of(tmp_path, name(version=2), FORBIDDEN, described())
+    assert scene.go() == ["conflicted", "rejected", "applied"]
+    assert scene.again()[0] == "conflicted"
+    assert scene.rows()[0]["reason"] == "this run itself has made version 3, which is after the one that the row names"
+
+
 # -- after a failed update only the version after its base is ours
 
 
@@ -475,6 +482,66 @@ def test_a_call_of_the_whole_study_makes_one_version_of_each_primary_image_set(*
     versions.take(call_of(), CallState.INTENDED, 3, None)
     assert versions.others_since(3, seen(4, primary=primary))
     assert not versions.is_named(call_of(), 2, seen(3))
+
+
+WIDE = call_of("b", study_wide=True)
+CONFLICTED_BEFORE: list[Told] = [("conflicted", 1, None), ("planned", None, None)]  # the row names a later version
+BY_SIBLINGS: list[Told] = [
+    ("planned", 1, 2),  # failed and sent again
+    ("applied", 2, 3),
+    ("rejected", 3, 4),
+]
+
+
+def with_siblings(first: list[Told], then: list[Told] = BY_SIBLINGS, *last: Told) -> Versions:
+    """Events of an image set, then those of study-wide calls that name another one."""
+    versions = fold(*first)
+    for of, told in ((replace(WIDE, call=7), then), (replace(call_of(), version=3), last)):
+        for state, expected_version, version in told:
+            versions.take(of, CallState(state), expected_version, version)
+    return versions
+
+
+def named_in(versions: Versions, found: ImageSet) -> set[int]:
+    return {version for version in range(9) if versions.is_named(call_of(), version, found)}
+
+
+@pytest.mark.parametrize("primary", [True, None])
+def test_failed_versions_by_calls_of_the_whole_study_move_what_rows_of_siblings_name(*, primary: bool | None) -> None:
+    assert named_in(with_siblings(CONFLICTED_BEFORE), seen(4, primary=primary)) == {3, 4}
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        (with_siblings(CONFLICTED_BEFORE), seen(5)),
+        (with_siblings(CONFLICTED_BEFORE), seen(3)),
+        (with_siblings(CONFLICTED_BEFORE), seen(4, primary=False)),
+        (with_siblings([]), seen(4)),
+    ],
+    ids=["a version of another", "a read that is behind", "not primary", "never seen before"],
+)
+def test_versions_that_study_wide_calls_may_not_have_made_move_nothing(versions: Versions, found: ImageSet) -> None:
+    assert named_in(versions, found) == {found.version}
+
+
+@pytest.mark.parametrize("first", [CONFLICTED_BEFORE, CONFLICTED_BEFORE[:1]], ids=["resumed", ""])
+def test_what_siblings_have_left_is_known_after_the_next_request(first: list[Told]) -> None:
+    versions = with_siblings(first, BY_SIBLINGS, ("intended", 4, None), ("planned", 4, 5))
+    assert named_in(versions, seen(5)) == {3, 4, 5}
+
+
+def test_a_failed_call_of_the_study_that_uses_no_version_leaves_none_in_siblings() -> None:
+    versions = with_siblings([("applied", 1, 2)], [("planned", 7, 7)])
+    assert versions.others_since(2, seen(3))
+
+
+def test_versions_of_the_run_after_the_named_one_are_told_from_others() -> None:
+    versions = with_siblings(CONFLICTED_BEFORE)
+    assert [versions.is_passed_by_own(named, seen(4)) for named in range(6)] == [False, True, True, True, False, False]
+    assert not versions.is_passed_by_own(2, seen(5))
+    own = fold(("intended", 1, None), ("rejected", 1, 2))
+    assert [own.is_passed_by_own(named, seen(2)) for named in (0, 1, 2)] == [False, True, False]
 
 
 def test_a_copy_makes_no_version_of_its_source() -> None:
