@@ -55,7 +55,8 @@ from bulkedit.options.revert import OnLaterChange, RevertOptions
 from bulkedit.options.running import Halt, OnConflict, RunOptions, Strategy
 from bulkedit.options.verify import Sample, VerifyOptions
 from bulkedit.options.where import Where
-from bulkedit.plans.from_list import Listener, plan_list
+from bulkedit.plans.from_list import plan_list
+from bulkedit.plans.listener import Listener
 from bulkedit.runs import folder as runs
 from bulkedit.runs.connection import connection_of
 from bulkedit.runs.options import EngineOptions

@@ -19,7 +19,8 @@ from bulkedit.client.pacing import DOCUMENTED, Operation, Rate
 from bulkedit.errors import BulkeditError
 from bulkedit.options.where import Where
 from bulkedit.plans.bad_rows import problems_text
-from bulkedit.plans.from_list import Listener, plan_list
+from bulkedit.plans.from_list import plan_list
+from bulkedit.plans.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -295,6 +295,14 @@ def test_a_list_that_is_refused_anyway_is_refused_without_a_request(shell: Shell
     assert shell.requests() != []
 
 
+def test_the_problems_of_rows_come_before_those_of_the_look_up(shell: Shell) -> None:
+    edits = shell.write("e.csv", "patient_id,StudyDate\nP1,20240230\nP2,20240301\n")
+    nothing = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+    refused = shell.run("plan", edits, env=nothing)
+    assert (refused.exit_code, "no calendar has" in refused.stderr) == (EXIT_USAGE, True)
+    assert "no AWS credentials" in shell.run("plan", edits, "--bad-rows", "bad.csv", env=nothing).stderr
+
+
 def test_a_series_that_the_list_names_anew_is_no_other_series(shell: Shell) -> None:
     one = shell.emulator.add(document(study="1.2.1"), primary=False)
     lines = [f"{one},set,SeriesInstanceUID,1.2.7,1.2.1.1", f"{one},set,Modality,MR,1.2.7"]

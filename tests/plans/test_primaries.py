@@ -11,7 +11,7 @@ from bulkedit.client.connect import Connection, connect
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.reader import Reader
 from bulkedit.plans import KNOWN
-from bulkedit.plans.from_list import primaries
+from bulkedit.plans.look_up import primaries
 from tests.emulator.hospital import document
 
 if TYPE_CHECKING:
