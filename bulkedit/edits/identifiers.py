@@ -68,6 +68,7 @@ _NO_IDENTIFIER: Final = (
 # parts of texts that a program has put together
 _NO_PART: Final = r"nan|NaN|NaT|None|null|<NA>|undefined"
 _PART_OF_NAME: Final = rf"[\^=](?:{_NO_PART})(?:$|[\^=\\])|(?:^|\\)(?:{_NO_PART})[\^=]"
+_PART_OF_ERROR: Final = r"#(?:N/A|NV|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!|WERT!|BEZUG!)"
 _PART_OF_IDENTIFIER: Final = rf"[-_:/|;,^= ](?:{_NO_PART})(?:$|[-_:/|;,^= \\])|(?:^|\\)(?:{_NO_PART})[-_:/|;,^= ]"
 
 _BYTES: Final = r"""b'.*'|b".*\""""
@@ -107,6 +108,7 @@ LOOKS: Final = (
         "A formula has failed, such as a lookup.",
         "Correct the formula, or clear the cell.",
         whole={Guard.ANY: _ERRORS},
+        within={Guard.NAME: _PART_OF_ERROR},
     ),
     Look(
         "placeholder",

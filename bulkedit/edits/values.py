@@ -324,7 +324,7 @@ def _from_json(text: str, spec: Spec) -> tuple[str | None, ValueFault | None]:
         value = strict_json(text)
     except ValueError as error:
         return None, ValueFault(Weight.NOT_JSON, f"is not valid JSON: {error}.")
-    if spec.multi and spec.rule.kind in {ValueKind.STRING, ValueKind.BINARY} and isinstance(value, list):
+    if spec.multi and spec.vr in {"DS", "IS"} and isinstance(value, list):
         value = [json_text(item) if type(item) in {int, float} else item for item in value]
     if spec.rule.kind is ValueKind.SEQUENCE and not _is_sequence(value):
         return None, ValueFault(Weight.NOT_JSON, "is not a JSON array of objects.")

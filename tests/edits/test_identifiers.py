@@ -44,6 +44,7 @@ WRONG: list[tuple[str, str]] = [
         (text, ERROR)
         for text in ("#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!")
     ),
+    *((text, ERROR) for text in ("ACC-#N/A", "#REF!-2024")),
     *(
         (text, ERROR)
         for text in ("#NV", "#BEZUG!", "#WERT!", "#ZAHL!", "#VALEUR!", "#NOM?", "#¡REF!", "#¿NOMBRE?", "#N/D")
@@ -119,6 +120,7 @@ NAMES_WRONG = (
         "nan^nan",
         "DOE^nan",
         "None^JOHN",
+        "DOE^#N/A",
         "{'Alphabetic': 'DOE'}",
         '{"Alphabetic":"x"}',
     ),
@@ -160,6 +162,7 @@ def test_a_name_may_be_a_number_and_no_placeholder() -> None:
         ("OtherPatientIDs", "A\\700123.0", DAMAGED),
         ("OtherPatientIDs", '["A","B"]', None),
         ("OtherPatientIDs", "A\\B", None),
+        ("OtherPatientIDs", '[700123.0,"A"]', "value-json"),  # a number has no leading zeros
         ("StudyInstanceUID", "1.2E+10", DAMAGED),
         ("StudyInstanceUID", "1.2.234", None),
     ],

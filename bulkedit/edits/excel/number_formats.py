@@ -48,7 +48,8 @@ class NumberFormat:
     kind: CellKind
     digits: Digits | None = None  # None: what is shown is in doubt
     negative: bool = True  # whether a negative number is shown as one
-    zero: bool = True  # whether zero is shown
+    zero: bool = True  # whether zero is shown as a number, or as the dash of accounting
+    like_others: bool = True  # whether zero is shown as positive numbers are
     shows_text: bool = True  # whether a text is shown as it is
     whole: bool = True  # of dates: year (four digits), month and day are shown; of times: hour and minute
     seconds: bool = True
@@ -115,6 +116,7 @@ _TOKEN: Final = re.compile(
 _COLOUR: Final = re.compile(r"black|blue|cyan|green|magenta|red|white|yellow|color ?[0-9]{1,2}", re.IGNORECASE)
 _ELAPSED: Final = re.compile(r"h+|m+|s+", re.IGNORECASE)
 _LANGUAGE: Final = re.compile(r"\$-(?:[0-9a-f]{1,4}|[a-z]{2,3}(?:-[a-z]{2,4})*)", re.IGNORECASE)
+_CURRENCY: Final = frozenset("$¢£¤¥฿₡₦₨₩₪₫€₱₴₹₺₽₿")  # an amount of money is no identifier
 _LITERALS: Final = frozenset({"quoted", "escaped", "sign"})
 _Token = tuple[str, str]  # name of a group of _TOKEN, and its text
 
@@ -256,7 +258,8 @@ def _number(sections: Sequence[Sequence[_Token]], *, shows_text: bool) -> Number
         CellKind.NUMBER,
         digits=_digits(first),
         negative=len(sections) < 2 or _shows_negative(sections[1]),
-        zero=len(sections) < 3 or bool(sections[2]),
+        zero=len(sections) < 3 or _shows_zero(sections[2]),
+        like_others=len(sections) < 3 or sections[2] == first,
         shows_text=shows_text,
     )
 
@@ -264,6 +267,14 @@ def _number(sections: Sequence[Sequence[_Token]], *, shows_text: bool) -> Number
 def _shows_negative(section: Sequence[_Token]) -> bool:
     literals = "".join(text for name, text in section if name in _LITERALS or name == "pad")
     return "digit" in _names(section) and ("-" in literals or "(" in literals)
+
+
+def _shows_zero(section: Sequence[_Token]) -> bool:
+    return bool({"digit", "general"} & set(_names(section))) or _literals(section).strip() == "-"
+
+
+def _literals(section: Sequence[_Token]) -> str:
+    return "".join(text for name, text in section if name in _LITERALS)
 
 
 def _is_scaled(section: Sequence[_Token]) -> bool:
@@ -276,9 +287,10 @@ def _is_scaled(section: Sequence[_Token]) -> bool:
 
 def _digits(section: Sequence[_Token]) -> Digits | None:
     """Return how a section shows numbers: zeros with texts among them, after optional digits (#)."""
-    if not set(_names(section)) <= _LITERALS | {"digit", "point", "comma"}:
-        return None
+    section = _without_blanks_and_language(section)
     names = _names(section)
+    if not set(names) <= _LITERALS | {"digit", "point", "comma"} or _CURRENCY & set(_literals(section)):
+        return None
     first = names.index("digit")
     last = len(names) - 1 - names[::-1].index("digit")
     point = names.index("point") if "point" in names else last + 1
@@ -296,6 +308,12 @@ def _digits(section: Sequence[_Token]) -> Digits | None:
         suffix="".join(text for _, text in section[last + 1 :] if text),
         grouped="comma" in names,
     )
+
+
+def _without_blanks_and_language(section: Sequence[_Token]) -> Sequence[_Token]:
+    """Leave out a blank of the width of a sign at the end, and a language, which matters for dates only."""
+    end = len(section) - 1 if section[-1][0] == "pad" and section[-1][1][0] == "_" else len(section)
+    return [token for token in section[:end] if not (token[0] == "bracket" and _LANGUAGE.fullmatch(token[1]))]
 
 
 def _groups(tokens: Sequence[_Token]) -> tuple[tuple[int, ...], tuple[str, ...]] | None:

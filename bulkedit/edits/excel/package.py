@@ -130,18 +130,19 @@ class Workbook:
             similar = [sheet for sheet in self.sheets if sheet.name.strip().casefold() == wanted.strip().casefold()]
             found = same or similar
             if len(found) != 1:
-                raise UsageError("the workbook has no sheet with the name given as `sheet`.", hint=self._hint())
+                raise UsageError("the workbook has no sheet with the name given as `sheet`.", hint=self.sheets_told())
             if found[0].kind != "worksheet":
-                raise UsageError(f"the sheet {found[0].described} has no cells.", hint=self._hint())
+                raise UsageError(f"the sheet {found[0].described} has no cells.", hint=self.sheets_told())
             return found[0]
         visible = [sheet for sheet in self.sheets if not sheet.hidden and sheet.kind == "worksheet"]
         if not self.sheets:
             raise unreadable()
         if not visible:
-            raise EditListError("all sheets of the workbook are hidden, or have no cells.", hint=self._hint())
+            raise EditListError("all sheets of the workbook are hidden, or have no cells.", hint=self.sheets_told())
         return visible[0]
 
-    def _hint(self) -> str:
+    def sheets_told(self) -> str:
+        """Return a hint: the names of the sheets, and the option that chooses one."""
         return f"Its sheets are {named(self.sheets)}. To choose one: `sheet=NAME`"
 
     @property

@@ -165,7 +165,7 @@ def _plain_number(form: NumberFormat, takes: Takes) -> _Columns:
     elif form.digits is None:
         fault = _fault("format")
     else:
-        text, fault = _digits(form.digits, zero=form.zero)
+        text, fault = _digits(form.digits, zero=form.like_others)
     if takes is Takes.TIME:
         whole = text.str.extract(r"^([0-9]*)")
         fault = pl.coalesce(fault, pl.when(whole.str.len_chars() < 6).then(_fault("short")))

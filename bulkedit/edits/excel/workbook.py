@@ -51,7 +51,8 @@ class Excel(Table):
         head = _first_filled(cells)
         if head is None:
             what = "the first sheet" if sheet is self._book.sheets[0] else f"the sheet {sheet.described}"
-            raise EditListError(f"{what} is empty.", hint="An edit list has a header and at least one row.")
+            one = "An edit list has a header and at least one row."
+            raise EditListError(f"{what} is empty.", hint=one if len(book.sheets) == 1 else book.sheets_told())
         # empty columns before the first one keep the letters right
         self.header_row = head + 1
         self.header = [""] * offset + [text or "" for text in cells.row(head)]

@@ -25,6 +25,7 @@ SHOWN = [
     ("0.00", 12.5, "12.50"),
     ("0.00", 12, "12.00"),
     ("#0", 7, "7"),
+    ("[$-409]0000000_)", 42, "0000042"),  # a language, and a blank as wide as a sign
 ]
 DOUBTFUL = [
     ("#,##0", 1000),  # 1,000 or 1.000, as the computer is set
@@ -34,6 +35,10 @@ DOUBTFUL = [
     ("0,", 5000),
     ("#", 0),
     ("0;-0;", 0),
+    ('0000;-0000;"none"', 0),
+    ("0000;-0000;00", 0),
+    ("$0000", 42),
+    ('"€"0', 42),
     ("0;0;0;;", -5),
     ("0000", -5),
     ('[<100]"few";0', 5),
@@ -74,8 +79,13 @@ def test_an_attribute_of_numbers_takes_the_number_itself() -> None:
 
 def test_an_attribute_of_numbers_refuses_what_does_not_show_the_number() -> None:
     cells = [Styled(0.5, "0%"), Styled(5, ";;;"), Styled(0, "0;-0;"), Styled(-5, "0;0"), Styled(5000, "0,")]
-    cells += [Styled(5000, "0,.0"), Styled(5000, "#,##0.0,")]
-    assert of_cells(*(("PatientWeight", cell) for cell in cells)) == ["cell-type", *["cell-format"] * 6]
+    cells += [Styled(5000, "0,.0"), Styled(5000, "#,##0.0,"), Styled(0, '0;-0;"none"')]
+    assert of_cells(*(("PatientWeight", cell) for cell in cells)) == ["cell-type", *["cell-format"] * 7]
+
+
+def test_the_dash_of_accounting_is_zero_in_an_attribute_of_numbers() -> None:
+    cell = Styled(0, '_(* #,##0_);_(* (#,##0);_(* "-"_);_(@_)')
+    assert of_cells(("PatientWeight", cell), ("StudyDescription", cell)) == ["0", "cell-format"]
 
 
 def test_a_date_cell_is_a_date_of_dicom() -> None:

@@ -82,8 +82,9 @@ class TestSheets:
         assert values(read_book(state, sheet="edits")) == ["x"]
 
     def test_an_empty_sheet_is_named(self) -> None:
-        with pytest.raises(EditListError, match="the sheet 'b' is empty"):
+        with pytest.raises(EditListError, match="the sheet 'b' is empty") as caught:
             read_book(book(page("x", "a", "hidden"), Page([], "b")))
+        assert "To choose one: `sheet=NAME`" in str(caught.value.hint)
 
     def test_many_sheets_are_not_all_named(self) -> None:
         done = read_book(book(*(page("x", f"s{number}") for number in range(30))))
