@@ -115,10 +115,15 @@ def _given(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _changes(named: pl.DataFrame) -> pl.DataFrame:
-    """Return the identifiers that rows change: selector, key, next String, by UInt32 (the row), in order."""
+    """Return the identifiers that rows change: selector, key, next String (or null), by UInt32 (the row), in order."""
     changes = named.filter(pl.col("attribute") == pl.col("selector").replace(IDENTIFIERS))
-    changes = _given(changes.sort(_order(), maintain_order=True)).filter(pl.col("was") != pl.col("key"))
-    return changes.select("selector", key="was", next="key", by="row")
+    other = _given(changes).filter(pl.col("was") != pl.col("key")).select(*IN_ORDER, "selector", key="was", next="key")
+    removed = (pl.col("action") == Action.REMOVE) | (
+        (pl.col("action") == Action.SET) & pl.col("value").is_in(["null", '""'])
+    )
+    none = changes.filter(removed).select(*IN_ORDER, "selector", "key", next=pl.lit(None, pl.String))
+    both = pl.concat([other, none]).sort(_order(), maintain_order=True)
+    return both.select("selector", "key", "next", by="row")
 
 
 def _order() -> list[pl.Expr]:

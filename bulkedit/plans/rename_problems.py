@@ -32,7 +32,7 @@ def problems(edits: pl.DataFrame, *, whole_rows: bool, in_doubt: bool) -> pl.Dat
     there = edits.join(changing.select(_SET).unique(), on=_SET, how="semi", maintain_order="left")
     found = [_cyclic(changing)]
     related = _related(there)
-    found.append(_late(related, whole_rows=whole_rows))
+    found += [_shared(related), _late(related, whole_rows=whole_rows)]
     if in_doubt:
         circles = found[0].select("row").unique()
         found.append(_chained(related.join(circles, on="row", how="anti", maintain_order="left")))
@@ -132,6 +132,30 @@ def _chained(related: pl.DataFrame) -> pl.DataFrame:
         "Either two series or instances are meant, or one that is changed twice.",
         "If they are two, put the row that frees the UID before the one that gives it. If it is one, keep one row, "
         "with the last UID. To apply both as the list has them, give each an order, or use `on_contradiction=last`",
+        column="value",
+    )
+
+
+def _shared(related: pl.DataFrame) -> pl.DataFrame:
+    """Rows that leave two series or instances of one image set with the same UID."""
+    found = []
+    for attribute, (*_, uid) in _KINDS.items():
+        place = [_SET, "epoch", *(["base"] if uid == "instance_uid" else []), "old"]
+        new = [_SET, "epoch", "new"]
+        given = renames(related).filter(attribute=attribute).unique(place, keep="last", maintain_order=True)
+        given = given.join(given.select(_SET, "epoch", new="old"), on=new, how="anti", maintain_order="left")  # freed
+        given = given.filter(pl.len().over(new) > 1)
+        found.append(given.with_columns(first=pl.col("row").min().over(new), last=pl.col("row").max().over(new)))
+    rows = pl.concat(found)
+    other = pl.when(pl.col("row") == pl.col("first")).then("last").otherwise("first")
+    return rows_set_aside(
+        rows,
+        "same-uid",
+        pl.when(pl.col("first") == pl.col("last"))
+        .then(pl.format("gives two series or instances the same {}, in its own cells.", "attribute"))
+        .otherwise(pl.format("gives the same {} as row {}, to another series or instance.", "attribute", other)),
+        "A cell was copied into other rows.",
+        "Give each series and each instance a UID of its own.",
         column="value",
     )
 

@@ -106,6 +106,18 @@ def test_whatever_gives_an_identifier_that_another_row_changes_is_a_chain(one: A
 
 
 @pytest.mark.parametrize(
+    "last",
+    [edit(3, "B", "PatientID", None), edit(3, "B", "PatientID", ""), edit(3, "B", "PatientID", "B", action="remove")],
+)
+def test_an_identifier_that_another_row_removes_is_a_chain(last: Any) -> None:
+    rows = edits(edit(2, "A", "PatientID", "B"), last)
+    assert codes(followed(rows, Chains.FAIL).set_aside) == {2: "chain", 3: "chain"}
+    done = followed(rows, Chains.FOLLOW)
+    assert done.set_aside.is_empty()
+    assert done.edits.select("action", "value").rows() == [(last["action"], last["value"])] * 2
+
+
+@pytest.mark.parametrize(
     "rows",
     [
         [edit(2, "A", "AccessionNumber", "B"), edit(3, "B", "PatientID", "C")],  # an accession number is no patient

@@ -333,6 +333,25 @@ def test_a_refused_cell_leaves_the_others_of_a_call_of_new_uids(tmp_path: Path, 
             id="the row of the UID has its version",
         ),
         pytest.param(
+            [a_row({"SOPInstanceUID": "9.1"}), a_row({"SOPInstanceUID": "9.1"}, instance=B), a_row({"KVP": "80"})],
+            {(2, "same-uid"), (3, "same-uid")},
+            id="two instances get one UID",
+        ),
+        pytest.param(
+            [a_row({"SOPInstanceUID": "9.1"}), a_row({"SOPInstanceUID": "9.1", "KVP": "80"})],
+            set(),
+            id="one instance gets its UID twice",
+        ),
+        pytest.param(
+            [
+                a_row({"SOPInstanceUID": "9.1"}, order=1),
+                a_row({"SOPInstanceUID": "9.2"}, order=2),
+                a_row({"SOPInstanceUID": "9.1"}, instance=B, order=3),
+            ],
+            set(),
+            id="two instances, and a UID that one of them has for a while",
+        ),
+        pytest.param(
             [a_row({"SOPInstanceUID": "9.1"}), a_row({}, revert_to=1), a_row({"KVP": "80"})],
             set(),
             id="a revert between",
