@@ -663,6 +663,10 @@ class LaneRun:
         gone = Refused(Refusal.NOT_FOUND, details.reply.status) if isinstance(details.reply, Datastore) else None
         self.halted = details.reply if isinstance(details.reply, Refused) else gone
         self.unresolved = True
+        if self._current.state is CallState.INTENDED and not isinstance(details.performed, WRITES):
+            # its request was refused: a resume must not take a version for its own
+            self._current.machine.take(CallEvent.WITHDRAWN)
+            self._note("withdrawn")
 
     def _leave_unresolved(self, details: EventDetails) -> None:
         self.unresolved = True

@@ -14,6 +14,7 @@ from bulkedit._json import object_in
 from bulkedit.client.responses import CallState, ImageSet, ImageSetState
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, CompletionTime, Fault, FaultKind, profile
 from bulkedit.emulator.state.document import parse
+from bulkedit.errors import CredentialsError
 from bulkedit.options.running import OnConflict, Strategy
 from bulkedit.plans import PlannedCall
 from bulkedit.runs import ledger_frames
@@ -283,6 +284,17 @@ def test_a_service_that_gives_a_number_twice_is_known_as_such_after_a_stop(tmp_p
     scene.trouble(failing())
     scene.stop_after(1)
     scene.trouble(failing(), struck(FaultKind.FOREIGN_AFTER))
+    assert scene.go() == ["applied", "applied"]
+    assert scene.conflicts() == [1, 0]
+
+
+def test_a_request_that_was_refused_before_the_credentials_expired_left_no_failed_version(tmp_path: Path) -> None:
+    scene = Scene.of(tmp_path, name(), described())
+    scene.trouble(
+        struck(FaultKind.FOREIGN_FAILED), Fault(kind=FaultKind.EXPIRED, action="GetImageSet", skip=1, times=1)
+    )
+    with pytest.raises(CredentialsError):
+        scene.go()
     assert scene.go() == ["applied", "applied"]
     assert scene.conflicts() == [1, 0]
 
