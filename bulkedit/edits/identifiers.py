@@ -56,18 +56,21 @@ _ERRORS: Final = (
     r"#[¡¿]?[\p{L}\p{M}_/0 ]+[!?]|#\p{L}/\p{L}(?:\s.*)?|#(?i:NV|YOK|NULL|NENÍ_K_DISPOZICI|HIÁNYZIK|GETTING_DATA)"
     r"|#{2,}|Err:[0-9]{3}"
 )
-_NO_TEXT: Final = "nan|NaN|-nan|NaT|<NA>"
+# of #N/A, #NUM! and others, as programs get them from Excel
+_ERROR_NUMBERS: Final = "-21468262(?:46|52|59|65|73|81|88)"
+_NO_TEXT: Final = r"nan|NaN|-nan|NaT|<NA>|(?:np|numpy|pd|pandas|math)\.(?:nan|NaN|NA|NaT)"
 _NO_NAME: Final = (
     r"NAN|None|NONE|none|null|NULL|Null|N/A|n/a|N\.A\.|NA|\((?:null|NULL|none|None|NONE|blank|empty)\)"
     r"|\[(?:null|NULL|NONE)\]|<(?:na|null|nil|none|None)>|undefined|\\N"
+    r"|(?:nan|None|NULL|null|N/A|<NA>)(?:[\^ ,]+(?:nan|None|NULL|null|N/A|<NA>))+"
 )
 _NO_IDENTIFIER: Final = (
     r"(?i:[-+]?nan|nat|<na>|none|null|nil|n/a|n\.a\.?|na|\(?(?:null|none|blank|empty|missing)\)?|\[(?:null|none)\]"
-    r"|undefined|<null>|<nil>|<none>|missing|[-+]?inf(?:inity)?|dbnull|1\.#(?:qnan|ind|inf)0*)|\\?\\N"
+    r"|undefined|(?:np|numpy|pd|pandas|math)\.(?:nan|na|nat)|<null>|<nil>|<none>|missing|[-+]?inf(?:inity)?|dbnull|1\.#(?:qnan|ind|inf)0*)|\\?\\N"
 )
 # parts of texts that a program has put together
 _NO_PART: Final = r"nan|NaN|NaT|None|null|<NA>|undefined"
-_PART_OF_NAME: Final = rf"[\^=](?:{_NO_PART})(?:$|[\^=\\])|(?:^|\\)(?:{_NO_PART})[\^=]"
+_PART_OF_NAME: Final = rf"[\^=, ](?:{_NO_PART})(?:$|[\^=\\, ])|(?:^|\\)(?:{_NO_PART})[\^=,]"
 _PART_OF_ERROR: Final = r"#(?:N/A|NV|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!|WERT!|BEZUG!)"
 _PART_OF_IDENTIFIER: Final = rf"[-_:/|;,^= ](?:{_NO_PART})(?:$|[-_:/|;,^= \\])|(?:^|\\)(?:{_NO_PART})[-_:/|;,^= ]"
 
@@ -79,6 +82,7 @@ _PRINTED: Final = (
     r"|(?:datetime\.)?(?:datetime|date|time|timedelta)\(.*\)|(?:numpy|np)\.[a-z0-9_]+\(.*\)|System\.[A-Z][A-Za-z.]*(?:\[\])?"
 )
 _TRUTH: Final = r"TRUE|True|true|FALSE|False|false"
+_TRUTHS: Final = "true|false|wahr|falsch|vrai|faux|verdadero|verdadeiro|falso|prawda|waar|onwaar"
 _MONTHS: Final = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 # The plus sign is required without decimals, so that an identifier such as 12E3 is valid.
 _SCIENTIFIC: Final = r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-][0-9]{1,3}|[+-]?[0-9]+[.,][0-9]+[eE][0-9]{1,3}"
@@ -89,16 +93,21 @@ _DATES: Final = (
     rf"{_ISO_DATES}|[0-9]{{1,2}}/[0-9]{{1,2}}/(?:[0-9]{{4}}|[0-9]{{2}})(?: .*)?"
     r"|[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}(?: .*)?"
     rf"|[0-9]{{1,2}}-(?:{_MONTHS})(?:-[0-9]{{2,4}})?|(?:{_MONTHS})-[0-9]{{2}}|[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?"
+    r"|-?[0-9]+ days?,? [0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
 )
 _GROUPED: Final = (
     r"[+-]?[0-9]{1,3}(?:(?:,[0-9]{3})+|(?:\.[0-9]{3})+|(?:['\x{2019}][0-9]{3})+|(?:[ \x{a0}\x{2009}\x{202f}][0-9]{3})+)"
     r"(?:[.,][0-9]+)?|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}"
 )
+_MONEY: Final = r"[-+]?\p{Sc} ?[0-9][0-9.,]*|[-+]?[0-9][0-9.,]* ?\p{Sc}"
+_TAGS: Final = r"</?(?i:a|b|br|div|em|font|i|p|span|strong|sub|sup|td|tr|u)(?:\s[^>]*)?/?>"  # of HTML
 _DECIMAL: Final = r"[+-]?[0-9]+[.,]0*|[+-]?[0-9]*,[0-9]+|[A-Za-z_-]{1,16}[0-9]+\.0"
 # NBSP and other blanks that look like one, soft hyphens, signs of direction and of no width, a replaced character
 _BIDI: Final = r"\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}-\x{206f}"
 _UNSEEN_NAME: Final = rf"\x7f-\x{{a0}}\x{{ad}}\x{{200b}}{_BIDI}\x{{feff}}\x{{fff9}}-\x{{fffd}}"
-_UNSEEN: Final = rf"{_UNSEEN_NAME}\p{{Zl}}\p{{Zp}}\p{{Cf}}\x{{2000}}-\x{{200f}}\x{{202f}}\x{{205f}}\x{{3000}}"
+# blanks and signs of other scripts that print as nothing
+_BLANK: Final = r"\x{2000}-\x{200f}\x{202f}\x{205f}\x{2800}\x{3000}\x{3164}\x{fe00}-\x{fe0f}"
+_UNSEEN: Final = rf"{_UNSEEN_NAME}\p{{Zl}}\p{{Zp}}\p{{Cf}}{_BLANK}"
 
 LOOKS: Final = (
     Look(
@@ -107,7 +116,7 @@ LOOKS: Final = (
         "is an error of a spreadsheet, such as #N/A.",
         "A formula has failed, such as a lookup.",
         "Correct the formula, or clear the cell.",
-        whole={Guard.ANY: _ERRORS},
+        whole={Guard.ANY: _ERRORS, Guard.NAME: f"{_ERRORS}|{_ERROR_NUMBERS}"},
         within={Guard.NAME: _PART_OF_ERROR},
     ),
     Look(
@@ -150,6 +159,7 @@ LOOKS: Final = (
         "The program has written the whole object instead of its text.",
         "Write the text alone; a name is Family^Given.",
         whole={Guard.TEXT: _PRINTED_TEXT, Guard.NAME: _PRINTED},
+        within={Guard.NAME: _TAGS},
     ),
     Look(
         "scientific notation",
@@ -192,20 +202,28 @@ LOOKS: Final = (
         whole={Guard.IDENTIFIER: "[+-]?[0-9]+(?:[.,][0-9]+)? ?%"},
     ),
     Look(
+        "amount of money",
+        "damaged-identifier",
+        "looks damaged by a spreadsheet: it is an amount of money.",
+        "A spreadsheet has taken it for a number; leading zeros are lost.",
+        _AS_TEXT,
+        whole={Guard.IDENTIFIER: _MONEY},
+    ),
+    Look(
         "truth value",
         "damaged-identifier",
         "looks damaged by a spreadsheet: it is true or false, not text.",
         "A program or a spreadsheet has taken it for a truth value.",
         "Write the text that is meant.",
-        whole={Guard.NAME: _TRUTH, Guard.IDENTIFIER: "(?i:true|false|wahr|falsch|vrai|faux)"},
+        whole={Guard.NAME: _TRUTH, Guard.IDENTIFIER: f"(?i:{_TRUTHS})"},
     ),
     Look(
         "other digits",
         "hidden-character",
-        "has digits or letters of another script that look like 0-9 and a-z.",
-        "It was typed in fullwidth, or in the digits of another script.",
+        "has digits, letters or dashes that look like 0-9, a-z or a hyphen, and are others.",
+        "It was typed in fullwidth or in another script, or a word processor has made a dash of a hyphen.",
         "Type it again in ordinary characters.",
-        within={Guard.IDENTIFIER: r"[\x{ff01}-\x{ff5e}\p{Nd}--0-9]"},
+        within={Guard.IDENTIFIER: r"[\x{ff01}-\x{ff5e}\x{2010}-\x{2015}\x{2212}\p{No}\p{Nd}--0-9]"},
     ),
     Look(
         "hidden character",
@@ -261,7 +279,7 @@ _EACH: Final = {guard: [_regexes([look], guard) for look in LOOKS] for guard in 
 # All that can look wrong has another character than these, or one of these words or forms. Most cells have neither.
 _SUSPECT: Final = (
     r"[^0-9A-Za-z^ _-]|(?:^|[-_^ ])(?i:-?nan|nat|none|null|nil|na|undefined|missing|inf|infinity|dbnull)(?:[-_^ ]|$)"
-    r"|^ *(?i:true|false|wahr|falsch|vrai|faux) *$|^ *[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9][eE]-?[0-9]"
+    rf"|-21468262|^ *(?i:{_TRUTHS}) *$|^ *[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|[0-9][eE]-?[0-9]"
     rf"|(?:{_MONTHS})-[0-9]|[0-9]-(?:{_MONTHS})|^ *[-+]?[0-9]{{1,3}}(?: [0-9]{{3}})+ *$"
 )
 

@@ -44,7 +44,14 @@ WRONG: list[tuple[str, str]] = [
         (text, ERROR)
         for text in ("#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!")
     ),
-    *((text, ERROR) for text in ("ACC-#N/A", "#REF!-2024")),
+    *((text, ERROR) for text in ("ACC-#N/A", "#REF!-2024", "-2146826246")),
+    *((text, PLACEHOLDER) for text in ("np.nan", "pd.NA", "None None")),
+    *((text, DAMAGED) for text in ("$42", "42.00 €", "1 day, 0:00:00", "0 days 00:00:42", "VERDADERO")),
+    *((text, PRINTED) for text in ("0042<br>", "<span>0042</span>7")),
+    *(
+        (text, HIDDEN)
+        for text in ("\N{MINUS SIGN}42", "A\N{EN DASH}42", "\N{SUPERSCRIPT TWO}42", "42\N{VARIATION SELECTOR-16}")
+    ),
     *(
         (text, ERROR)
         for text in ("#NV", "#BEZUG!", "#WERT!", "#ZAHL!", "#VALEUR!", "#NOM?", "#¡REF!", "#¿NOMBRE?", "#N/D")
@@ -121,6 +128,11 @@ NAMES_WRONG = (
         "DOE^nan",
         "None^JOHN",
         "DOE^#N/A",
+        "DOE, nan",
+        "None None",
+        "NULL, NULL",
+        "DOE<br>^A",
+        "pd.NaT",
         "{'Alphabetic': 'DOE'}",
         '{"Alphabetic":"x"}',
     ),
@@ -132,6 +144,7 @@ NAMES_RIGHT = (
         "SMITH(baby)^A",
         "NA^HYESUK",
         "Null^Christopher",
+        "None Rossi^Anna",
         "O'Brien^Ann",
         "Nan",
         "Doe^7.0",
