@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 CODES: Final = ("total-row", "header-row")
 _WORDS: Final = (
-    "total|totals|sum|count|average|summe|gesamt|gesamtsumme|gesamtzahl|anzahl|zwischensumme|somme|totale|totaal|suma"
+    "total|totals|sum|count|average|summe|gesamt|gesamtsumme|gesamtzahl|gesamtergebnis|anzahl|zwischensumme|somme|totale"
+    "|totaal|suma|total g[eé]n[eé]ral|итого|всего|合计|合計|总计|総計"
 )
+_MADE: Final = "generated|printed|created|exported|report generated|erstellt|gedruckt|exportiert"
 # "Total", "Grand total: 312", "Summe 1.234", "(312 rows affected)", "3 records", "-----"; for re and polars alike
 TOTAL: Final = (
     rf"^\W*(?i:grand[ -]|sub[ -]?)?(?i:{_WORDS})\s*(?:[:=]?\s*|[:=\s]+[0-9.,]+)\W*$"
     r"|^\W*[0-9.,]+ (?i:rows?|records?|zeilen?|lignes?)\b.{0,40}$"
-    r"|^(?i:end of (?:report|file|list)|ende)\W*$"
+    r"|^\W*(?i:rows?|records?|zeilen)\s*[:=]\s*[0-9.,]+\W*$"
+    r"|^\W*(?i:end of (?:report|file|list)|ende?|eof)\W*$"
+    r"|^\W*(?i:page|seite|pagina|página) [0-9]+(?: ?(?i:of|von|di|de|/) ?[0-9]+)?\W*$"
+    rf"|^\W*(?i:{_MADE})(?i: (?:by|on|at|am|um|von)\b|:).{{0,60}}$"
     r"|^[-=_*+]{3,}$"
 )
 _TOTAL: Final = re.compile(TOTAL)
@@ -38,7 +43,7 @@ def checks(frame: pl.DataFrame, selectors: Sequence[str], sound: Sequence[str]) 
     empty = frame.filter(nothing)
     of_others = empty.filter(pl.any_horizontal(is_total(pl.col(name)) for name in texts))["row"]
     totals = [is_total(column) for column in unsure] + [pl.col("row").is_in(of_others.implode())] * bool(len(of_others))
-    again = [column == column.meta.output_name() for column in unsure]
+    again = [column.str.contains(_spellings(column.meta.output_name())) for column in unsure]
     found = []
     if totals:
         text = constant("looks like a total or a line of a report, not like a row of the list.")
@@ -47,6 +52,11 @@ def checks(frame: pl.DataFrame, selectors: Sequence[str], sound: Sequence[str]) 
         text = constant("has the names of the columns again.")
         found.append(RowCheck("header-row", pl.any_horizontal(again), text))
     return found
+
+
+def _spellings(name: str) -> str:
+    """Return a pattern of the name of a column in other spellings, such as "Patient ID" for patient_id."""
+    return rf"^(?i:{r'[ _-]?'.join(name.split('_'))})$"
 
 
 def is_total(column: pl.Expr) -> pl.Expr:

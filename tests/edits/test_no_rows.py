@@ -18,8 +18,30 @@ TOTALS = [
     "(312 rows affected)",
     "-----",
     "---+---",
+    "Gesamtergebnis",
+    "Total général",
+    "合計",
+    "Records: 312",
+    "--- end ---",
+    "Page 1 of 3",
+    "Printed: 2024-03-11 14:25",
+    "Erstellt am 11.03.2024",
 ]
-IDS = ["SUM-00123", "TOTAL7", "Total^John", "Summer", "COUNTY 7", "7", "700123", "--", "Countess"]
+IDS = [
+    "SUM-00123",
+    "TOTAL7",
+    "Total^John",
+    "Summer",
+    "COUNTY 7",
+    "7",
+    "700123",
+    "--",
+    "Countess",
+    "END-7",
+    "PAGE1",
+    "Page^John",
+    "Printed7",
+]
 
 
 @pytest.mark.parametrize("text", TOTALS)
@@ -47,8 +69,9 @@ def test_a_total_beside_an_empty_selector_is_named_as_such() -> None:
 
 def test_a_header_that_is_repeated_is_named_as_such() -> None:
     row = {"image_set_id": A, "attribute": "StudyDate", "value": "20240311"}
-    done = read_rows(row, {name: name for name in row}, row | {"image_set_id": B})
-    assert problems(done) == [(3, None, "header-row")]
+    for names in row, ["Image set ID", *list(row)[1:]], ["IMAGE_SET_ID", *list(row)[1:]]:
+        done = read_rows(row, dict(zip(row, names, strict=True)), row | {"image_set_id": B})
+        assert problems(done) == [(3, None, "header-row")]
 
 
 @pytest.mark.parametrize("line", ["(1 row affected)", "Total", "312 rows selected.", "Gesamt: 2"])
