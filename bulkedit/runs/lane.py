@@ -67,6 +67,8 @@ _UNDER_WAY: Final = frozenset({CallState.INTENDED, *PERHAPS_MADE})
 READS_UNANSWERED: Final = frozenset({CallEvent.READ_THROTTLED, CallEvent.READ_LOST})
 _COUNTED_BEFORE: Final = frozenset({CallEvent.AT_EXPECTED, CallEvent.NONE_NEW})  # the fault before them was counted
 EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # reason of calls ended by --on-conflict stop
+# reason of study-wide removals without a value
+MAY_DIFFER: Final = "nothing to remove in one image set of the study, and another one was reverted and may have it"
 BY_EMPTY_VALUE: Final = "refused with the stored value; sent again with the empty one"  # reason
 _POLLS_AT_LEAST: Final = 2  # because reads may lag behind writes
 
@@ -440,6 +442,10 @@ class LaneRun:
             self._take(transitions.of_refusal(several=several, other_value=False), why=(misplaced.cause, None))
             return
         current.update = fill_stored(wanted, metadata.document)
+        if self._may_leave_values(wanted, current.update):
+            several = current.call.units > 1
+            self._take(transitions.of_refusal(several=several, other_value=False), why=(MAY_DIFFER, None))
+            return
         current.removal = current.removal or self._context.quirks.first_removal
         if current.update is not None:
             emptied = with_empty_values(current.update, wanted)
@@ -452,6 +458,14 @@ class LaneRun:
             self._take(CallEvent.REFUSED_SEVERAL, why=(too_long, None))
         else:
             self.request = Update(current.update)
+
+    def _may_leave_values(self, wanted: UpdateRequest, filled: UpdateRequest | None) -> bool:
+        """Whether a removal was dropped that other image sets of the study may need: only one of them was read."""
+        current = self._current
+        if current.state is not CallState.PLANNED or not current.call.study_wide:
+            return False
+        dropped = filled is None or with_empty_values(filled, wanted) != with_empty_values(wanted, wanted)
+        return dropped and self._versions.may_differ(current.call.image_set_id)
 
     def _take(
         self,

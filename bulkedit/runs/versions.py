@@ -34,6 +34,7 @@ class Versions:
         # of study-wide calls, which make a version of every image set of the study: as the values of `_failed`
         self._of_study: list[int | None] = []
         self._counted: Counter[str] = Counter()  # how many of them each image set has counted
+        self._reverted: set[str] = set()
         self._known: dict[str, tuple[int, int]] = {}  # a version that was the latest, and how many of them came before
 
     def take(self, call: PlannedCall, state: CallState, expected_version: int | None, version: int | None) -> None:
@@ -41,6 +42,8 @@ class Versions:
         if call.copy_step not in {None, CopyStep.EDIT}:
             return  # copies make no version of their source
         image_set_id = call.image_set_id
+        if call.revert_to is not None and state is CallState.APPLIED:
+            self._reverted.add(image_set_id)
         left = None if state is CallState.APPLIED else version  # by a failed update
         if state in {CallState.PLANNED, CallState.CONFLICTED} and left is None:
             self._follow(image_set_id, expected_version)
@@ -103,6 +106,10 @@ class Versions:
     def followed(self, image_set_id: str) -> int | None:
         """The version that the next call expects unless another writer comes; None: the first poll decides."""
         return self._followed.get(image_set_id)
+
+    def may_differ(self, image_set_id: str) -> bool:
+        """Whether the run has reverted another image set of the lane, which may now have other attributes."""
+        return not self._reverted <= {image_set_id}
 
     def is_behind(self, found: ImageSet) -> bool:
         """Whether a poll shows an older version than the run has named or made: reads may lag behind writes."""

@@ -113,6 +113,22 @@ def test_siblings_are_looked_at_again_before_they_are_written(tmp_path: Path) ->
     assert [of.metadata(one)["Patient"]["DICOM"]["PatientName"] for one in IDS] == ["Y"] * 3
 
 
+def test_a_removal_is_not_told_applied_if_a_reverted_sibling_may_still_have_the_value(
+    tmp_path: Path,
+) -> None:
+    of = service()
+    rows = [
+        *of_study("StudyDescription", {}, action="remove", force=True),
+        row(B, action="revert", revert_to=1),
+        *of_study("StudyDescription", {}, action="remove"),
+        *of_study("AccessionNumber", {}, action="remove"),
+    ]
+    run = Ran(tmp_path, rows)
+    run.go(lambda: InProcess(of))
+    assert descriptions(of) == [None, "CHEST", None]
+    assert run.states()["state"].to_list() == ["applied", "applied", "split", "rejected", "applied"]
+
+
 def test_a_locked_sibling_is_waited_for_without_hurry(tmp_path: Path) -> None:
     of = service(completion=120)
     of.update(C, in_series(f"{STUDY}.3", SeriesDescription="theirs"))

@@ -556,6 +556,13 @@ def test_versions_of_the_run_after_the_named_one_are_told_from_others() -> None:
     assert [own.is_passed_by_own(named, seen(2)) for named in (0, 1, 2)] == [False, True, False]
 
 
+def test_image_sets_of_a_study_may_differ_once_one_of_them_was_reverted() -> None:
+    versions = fold(*MADE_THEN)
+    assert not versions.may_differ("b")
+    versions.take(replace(call_of(), revert_to=1), CallState.APPLIED, 3, 4)
+    assert (versions.may_differ("b"), versions.may_differ("a")) == (True, False)
+
+
 def test_a_copy_makes_no_version_of_its_source() -> None:
     assert fold(("applied", 1, 1), call=call_of(copy_step="copy")).followed("a") is None
     assert fold(("applied", 1, 2), call=call_of(copy_step="edit")).followed("a") == 2
