@@ -22,7 +22,7 @@ from bulkedit.edits.edit import in_order
 from bulkedit.edits.frame_files import writing
 from bulkedit.edits.notices import NOTICES, noticed, summed
 from bulkedit.errors import BadRowsError, BulkeditError, EditListError, UsageError
-from bulkedit.options.listing import LookUp, OnManyPatients
+from bulkedit.options.listing import Chains, LookUp, OnManyPatients
 from bulkedit.options.shared import parse_datastore_id
 from bulkedit.plans import look_up, unchecked
 from bulkedit.plans.bad_rows import in_columns_of, with_reasons
@@ -157,7 +157,7 @@ class _Planning:
     def made(self) -> tuple[plans.Plan, PlanAbout]:
         """Return the plan and its manifest. Raises as `plan_list`."""
         listing, settings = self.listing, self.settings
-        chained = followed(self.found.edits, listing.chains)
+        chained = self._chained()
         selected, narrowed, looked_up = self._selected(chained)
         known = self._known(selected, looked_up)
         elsewhere = plans.other_series(selected.edits, look_up.series_of(looked_up.inventory))
@@ -234,6 +234,15 @@ class _Planning:
             },
             "counts": counts,
         }
+
+    def _chained(self) -> Followed:
+        """Find the chains. A row with problems may be a link of one, which it is again when it is corrected."""
+        found = self.found
+        chained = followed(found.edits, self.listing.chains)
+        if self.listing.chains is not Chains.FAIL or found.of_bad_rows.is_empty():
+            return chained
+        of_all = pl.concat([found.edits, found.of_bad_rows]).sort("row", maintain_order=True)
+        return replace(chained, set_aside=followed(of_all, Chains.FAIL).set_aside)
 
     def _selected(
         self, chained: Followed

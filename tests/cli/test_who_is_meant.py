@@ -65,6 +65,16 @@ def test_merges_that_follow_one_another_are_asked_about_and_followed(shell: Shel
     assert len(shell.accepted()) == 2
 
 
+def test_a_row_with_another_problem_is_a_link_of_a_chain_too(shell: Shell) -> None:
+    for number, one in enumerate("AB", 1):
+        patient(shell, number, one)
+    edits = table(shell, "patient_id,PatientID,StudyDate", "A,B,", "B,C,20190229")
+    refused = shell.run("plan", edits)
+    assert refused.exit_code == EXIT_USAGE
+    assert "Row 2: gives image sets the patient_id that row 3 changes." in refused.stderr
+    assert "Row 3: the value of StudyDate is a day that no calendar has." in refused.stderr
+
+
 def test_a_swap_is_asked_about_and_made_as_written(shell: Shell) -> None:
     image_sets = [patient(shell, number, one) for number, one in enumerate("AB", 1)]
     edits = table(shell, "patient_id,attribute,value", "A,PatientID,B", "B,PatientID,A")
