@@ -83,7 +83,11 @@ _PRINTED: Final = (
 )
 _TRUTH: Final = r"TRUE|True|true|FALSE|False|false"
 _TRUTHS: Final = "true|false|wahr|falsch|vrai|faux|verdadero|verdadeiro|falso|prawda|waar|onwaar"
-_MONTHS: Final = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+# English, German, French, Spanish and Italian, as spreadsheets shorten them
+_MONTHS: Final = (
+    "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mrz|Mai|Okt|Dez|janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc"
+    "|ene|feb|mar|abr|may|jun|jul|ago|sep|dic|gen|apr|mag|giu|lug|ott"
+)
 # The plus sign is required without decimals, so that an identifier such as 12E3 is valid.
 _SCIENTIFIC: Final = r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-][0-9]{1,3}|[+-]?[0-9]+[.,][0-9]+[eE][0-9]{1,3}"
 _ISO_DATES: Final = (
@@ -92,7 +96,8 @@ _ISO_DATES: Final = (
 _DATES: Final = (
     rf"{_ISO_DATES}|[0-9]{{1,2}}/[0-9]{{1,2}}/(?:[0-9]{{4}}|[0-9]{{2}})(?: .*)?"
     r"|[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}(?: .*)?"
-    rf"|[0-9]{{1,2}}-(?:{_MONTHS})(?:-[0-9]{{2,4}})?|(?:{_MONTHS})-[0-9]{{2}}|[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?"
+    rf"|[0-9]{{1,2}}(?:-|\. )(?:{_MONTHS})\.?(?:[- ][0-9]{{2,4}})?|(?:{_MONTHS})\.?[- ][0-9]{{2}}"
+    r"|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
     r"|-?[0-9]+ days?,? [0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
 )
 _GROUPED: Final = (
@@ -280,7 +285,7 @@ _EACH: Final = {guard: [_regexes([look], guard) for look in LOOKS] for guard in 
 _SUSPECT: Final = (
     r"[^0-9A-Za-z^ _-]|(?:^|[-_^ ])(?i:-?nan|nat|none|null|nil|na|undefined|missing|inf|infinity|dbnull)(?:[-_^ ]|$)"
     rf"|-21468262|^ *(?i:{_TRUTHS}) *$|^ *[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|[0-9][eE]-?[0-9]"
-    rf"|(?:{_MONTHS})-[0-9]|[0-9]-(?:{_MONTHS})|^ *[-+]?[0-9]{{1,3}}(?: [0-9]{{3}})+ *$"
+    rf"|(?:{_MONTHS})[- ][0-9]|[0-9]-(?:{_MONTHS})|^ *[-+]?[0-9]{{1,3}}(?: [0-9]{{3}})+ *$"
 )
 
 

@@ -47,6 +47,7 @@ WRONG: list[tuple[str, str]] = [
     *((text, ERROR) for text in ("ACC-#N/A", "#REF!-2024", "-2146826246")),
     *((text, PLACEHOLDER) for text in ("np.nan", "pd.NA", "None None")),
     *((text, DAMAGED) for text in ("$42", "42.00 €", "1 day, 0:00:00", "0 days 00:00:42", "VERDADERO")),
+    *((text, DAMAGED) for text in ("24-Mrz", "1-oct", "Mai 24", "01. Okt", "1-févr", "ene-24")),
     *((text, PRINTED) for text in ("0042<br>", "<span>0042</span>7")),
     *(
         (text, HIDDEN)
