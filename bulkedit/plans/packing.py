@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ROOT: Final = len('{"SchemaVersion":1.1}')
 _EXACT_UNITS: Final = 9  # limit of the exact search
@@ -124,8 +127,9 @@ def pack(units: list[Unit], limit: int) -> list[list[int]]:
     rows = _rows(units, limit)
     members = {row[0].number: [unit.number for unit in row] for row in rows}
     whole = [[unit for row in call for unit in members[row]] for call in _packed(list(map(_together, rows)), limit)]
-    if len(whole) <= len(calls):
-        return whole
+    # rows that wait for each other's UIDs cannot be whole
+    if len(whole) <= len(calls) and (in_turn := _sequence(whole, units)) is not None:
+        return in_turn
     return _fewest_divided(units, limit, calls) if len(units) <= _EXACT_UNITS else calls
 
 
@@ -246,20 +250,20 @@ def _fewest(units: list[Unit], limit: int, known: list[list[int]] | None = None)
         if number == len(order):
             best = _sequence([list(call.units) for call in calls], units) or best
             return
-        for index, call in enumerate(calls):
-            if call.size_with(order[number]) <= limit:
-                place(number + 1, _with(calls, index, order[number]))
-        place(number + 1, _with(calls, len(calls), order[number]))
+        for more in _placed(calls, order[number], limit):
+            place(number + 1, more)
 
     place(0, [])
     return best
 
 
-def _with(calls: list[_Call], index: int, unit: Unit) -> list[_Call]:
-    """Return the calls with a unit added to one of them, or to a new one."""
-    fuller = calls[index].copy() if index < len(calls) else _Call()
-    fuller.add(unit)
-    return [*calls[:index], fuller, *calls[index + 1 :]]
+def _placed(calls: list[_Call], unit: Unit, limit: int) -> Iterator[list[_Call]]:
+    """Yield the calls with a unit added to each of them that has room for it, and to a new one."""
+    for index, call in enumerate([*calls, _Call()]):
+        if index == len(calls) or call.size_with(unit) <= limit:
+            fuller = call.copy()
+            fuller.add(unit)
+            yield [*calls[:index], fuller, *calls[index + 1 :]]
 
 
 def _fewest_divided(units: list[Unit], limit: int, best: list[list[int]]) -> list[list[int]]:
@@ -278,10 +282,8 @@ def _fewest_divided(units: list[Unit], limit: int, best: list[list[int]]) -> lis
             if found := _sequence([list(call.units) for call in calls], units):
                 best, least = found, divided
             return
-        for index, call in enumerate(calls):
-            if call.size_with(order[number]) <= limit:
-                place(number + 1, _with(calls, index, order[number]))
-        place(number + 1, _with(calls, len(calls), order[number]))
+        for more in _placed(calls, order[number], limit):
+            place(number + 1, more)
 
     place(0, [])
     return best

@@ -43,6 +43,19 @@ def test_beyond_two_hundred_units_they_go_into_calls_in_the_order_of_their_paths
     assert pack(units, room(50, 50)) == [[number] for number in range(201)]
 
 
+def test_rows_that_wait_for_the_uids_of_each_other_are_divided() -> None:
+    """Row 1 changes the UID of instance 2 and needs instance 1, row 2 the reverse; one call has no room for both."""
+    cells = [(1, "1", "0000"), (1, "2", "SOPInstanceUID"), (2, "1", "SOPInstanceUID"), (2, "2", "0003")]
+    units = [
+        Unit(number, [Piece(("Study", "Series", "1", "Instances", one, "DICOM"), name, 30)], [], name[0] == "S", row)
+        for number, (row, one, name) in enumerate(cells)
+    ]
+    limit = Unit(0, [piece for unit in units[1:] for piece in unit.updates], []).size
+    calls = pack(units, limit)
+    assert len(calls) == 2
+    assert is_valid(tuple(calls), units, limit)
+
+
 @st.composite
 def units_of_rows(draw: st.DrawFn) -> list[Unit]:
     """Cells of rows, some of which change the UID of one of two instances."""
