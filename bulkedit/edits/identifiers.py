@@ -49,7 +49,6 @@ class Look(NamedTuple):
 
 
 _AS_TEXT: Final = "Export the list again, with the column as text from the source."
-_CLEAR: Final = "Write the value, or clear the cell."
 
 # spreadsheets name their errors in the language of the user, such as #BEZUG! or #¿NOMBRE?; LibreOffice writes Err:502
 _ERRORS: Final = (

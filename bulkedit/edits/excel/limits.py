@@ -19,7 +19,7 @@ from typing import Final
 from bulkedit.edits.bounds import CELL, FLOOR, GROWTH, Growth, unpacks_to_more
 from bulkedit.edits.columns import letter
 from bulkedit.edits.excel.plain import column_number, has_elements_only
-from bulkedit.edits.excel.xml import local, parse, parser
+from bulkedit.edits.excel.xml import local, parse
 from bulkedit.errors import EditListError
 
 _CHUNK: Final = 2**20
@@ -114,11 +114,7 @@ class _Cells:
     def of(cls, sheet: bytes) -> _Cells:
         """Parse a sheet. Raises EditListError if expat cannot parse it."""
         found = cls()
-        reader = parser()
-        reader.StartElementHandler = found._begin
-        reader.EndElementHandler = found._end
-        reader.CharacterDataHandler = found._read
-        parse(reader, sheet)
+        parse(sheet, begin=found._begin, end=found._end, text=found._read)
         return found
 
     @property
@@ -171,8 +167,5 @@ def _shared_bytes(part: bytes, uses: Counter[str]) -> int:
             total += uses[str(number)] * (length + CELL)
             number, length = number + 1, 0
 
-    reader = parser()
-    reader.CharacterDataHandler = read
-    reader.EndElementHandler = end
-    parse(reader, part)
+    parse(part, end=end, text=read)
     return total

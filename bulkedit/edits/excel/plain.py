@@ -11,7 +11,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from bulkedit.edits.columns import letter
-from bulkedit.edits.excel.xml import local, parse, parser, unreadable
+from bulkedit.edits.excel.xml import local, parse, unreadable
 
 # a cell of the plain form; patterns are shared by Python and polars
 BEGIN: Final = r'<c r="([A-Z]{1,3})([0-9]{1,7})"(?: s="([0-9]{1,5})")?'
@@ -77,11 +77,7 @@ class _TextsRewriting:
         self._keeps_blanks = False
 
     def of(self, xml: bytes) -> bytes:
-        reader = parser()
-        reader.StartElementHandler = self._begin
-        reader.EndElementHandler = self._end
-        reader.CharacterDataHandler = self._read
-        parse(reader, xml)
+        parse(xml, begin=self._begin, end=self._end, text=self._read)
         return bytes(self._texts + b"</sst>")
 
     def _begin(self, name: str, attributes: dict[str, str]) -> None:
@@ -123,11 +119,7 @@ class _Rewriting:
         self._reading: list[str] | None = None
 
     def of(self, xml: bytes) -> bytes:
-        reader = parser()
-        reader.StartElementHandler = self._begin
-        reader.EndElementHandler = self._end
-        reader.CharacterDataHandler = self._read
-        parse(reader, xml)
+        parse(xml, begin=self._begin, end=self._end, text=self._read)
         if not self._has_cells:
             raise unreadable()
         self._head += b"<sheetData>"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 from bulkedit.errors import EditListError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def elements(xml: bytes, *wanted: str) -> list[tuple[str, dict[str, str]]]:
@@ -15,26 +19,28 @@ def elements(xml: bytes, *wanted: str) -> list[tuple[str, dict[str, str]]]:
         if (plain := local(name)) in wanted:
             found.append((plain, {local(key): text for key, text in attributes.items()}))
 
-    reader = parser()
-    reader.StartElementHandler = begin
-    parse(reader, xml)
+    parse(xml, begin=begin)
     return found
 
 
-def parser() -> expat.XMLParserType:
-    """Return a parser that refuses a DOCTYPE, because workbooks have none, and it could define entities."""
-    made = expat.ParserCreate()
-    made.buffer_text = True
-    made.StartDoctypeDeclHandler = _no_doctype
-    return made
+def parse(
+    xml: bytes,
+    *,
+    begin: Callable[[str, dict[str, str]], None] | None = None,
+    end: Callable[[str], None] | None = None,
+    text: Callable[[str], None] | None = None,
+) -> None:
+    """Parse XML, and call ``begin`` and ``end`` for each element, and ``text`` for what is between them.
 
-
-def _no_doctype(*_: object) -> None:
-    raise ValueError("DOCTYPE")
-
-
-def parse(reader: expat.XMLParserType, xml: bytes) -> None:
-    """Parse XML. Raises EditListError if it is not well-formed, or a handler raises ValueError."""
+    A DOCTYPE is refused, because workbooks have none, and it could define entities. Raises EditListError if the XML is
+    not well-formed, or a callback raises ValueError.
+    """
+    reader = expat.ParserCreate()
+    reader.buffer_text = True
+    reader.StartDoctypeDeclHandler = _no_doctype
+    reader.StartElementHandler = begin
+    reader.EndElementHandler = end
+    reader.CharacterDataHandler = text
     try:
         reader.Parse(xml, True)
     except (expat.ExpatError, ValueError, LookupError):  # LookupError: an unknown encoding
@@ -42,6 +48,10 @@ def parse(reader: expat.XMLParserType, xml: bytes) -> None:
     else:
         return
     raise unreadable()
+
+
+def _no_doctype(*_: object) -> None:
+    raise ValueError("DOCTYPE")
 
 
 def local(name: str) -> str:
