@@ -169,7 +169,7 @@ def draw(seed: int) -> Scenario:
         without.add(FaultKind.FOREIGN_FAILED)
     end = replace(_life(rng, count, alone=alone), kill_at=None, drain_at=None, strategy=_last(rng))
     undo = rng.random() < 0.35
-    return Scenario(
+    drawn = Scenario(
         seed=seed,
         switches=chosen,
         image_sets=image_sets,
@@ -186,6 +186,10 @@ def draw(seed: int) -> Scenario:
         if undo and rng.random() < 0.6
         else (),
     )
+    if any(life.kill_at for life in drawn.undo or ()):  # as above
+        known = tuple(one for one in drawn.undo_troubles if one.fault.kind is not FaultKind.FOREIGN_FAILED)
+        return replace(drawn, undo_troubles=known)
+    return drawn
 
 
 def _last(rng: random.Random) -> Strategy:
