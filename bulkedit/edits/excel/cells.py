@@ -36,6 +36,7 @@ _STYLED: Final = (
     r'<c r="([A-Z]{1,3})([0-9]{1,7})"'
     r'(?: s="(?:STYLES)" t="(?:s|str|inlineStr)"| t="(?:s|str|inlineStr)" s="(?:STYLES)")'
 )
+_ROW: Final = r'<row r="([0-9]{1,7})"'
 _HIDDEN: Final = r'<row r="([0-9]{1,7})"(?: [^>]*)? (?:hidden="(?:1|true)"|ht="0(?:\.0*)?")'
 _REFERENCE: Final = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})")
 _CELLS: Final = ("letters", "row", "style", "kind", "late_style", "formula", "value")
@@ -81,11 +82,13 @@ def _scanned(xml: bytes, altering: Collection[int]) -> SheetFacts | None:
     rest = xml[: begin.start()] + xml[end + len(b"</sheetData>") :] if end < len(xml) else xml
     count = 0
     cells, altered, hidden = [_no_cells()], [_no_places()], [pl.Series(dtype=pl.UInt32)]
+    rows = [pl.Series(dtype=pl.UInt32)]
     for piece in _pieces(xml, start, end):
         try:
             text = pl.Series("xml", [piece], dtype=pl.Binary).cast(pl.String).to_frame()
         except pl.exceptions.ComputeError:
             return None  # not UTF-8
+        rows.append(_groups(text, _ROW, ["row"])["row"].cast(pl.UInt32))
         others = _cells_in(text)
         if others.filter(pl.col("kind") == "b", ~pl.col("value").is_in(["0", "1"])).height:
             return None  # fastexcel takes all but 0 for true
@@ -96,8 +99,8 @@ def _scanned(xml: bytes, altering: Collection[int]) -> SheetFacts | None:
             altered.append(_altered_in(text, altering))
         if b' hidden="' in piece or b' ht="0' in piece:
             hidden.append(_groups(text, _HIDDEN, ["row"])["row"].cast(pl.UInt32))
-    if count != xml.count(b'<c r="', start, end):
-        return None
+    if count != xml.count(b'<c r="', start, end) or pl.concat(rows).is_duplicated().any():
+        return None  # of two rows with one number, fastexcel takes the cells of the last
     found = elements(rest, "col", "mergeCell", "sheetView")
     return SheetFacts(
         cells=pl.concat(cells),

@@ -127,6 +127,7 @@ def test_each_kind_of_shared_text(old: bytes, new: bytes, text: str) -> None:
         (b"<sheetData>", b'<cols><col min="x" max="2" hidden="1"/></cols><sheetData>'),
         (b'<c r="B2" t="s">', b'<c r="B2" t="unknown">'),
         (b"</sheetData>", b"<row r='x'/></sheetData>"),
+        (b"</sheetData>", b'<row r="2"><c r="B2" t="s"><v>0</v></c></row></sheetData>'),  # a number twice
         (b"<v>3</v>", b"<v>99</v>"),
         (b"<v>3</v>", b"<v>3.0</v>"),
         (b"<v>3</v>", b"<v>x</v>"),
