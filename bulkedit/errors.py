@@ -168,6 +168,10 @@ class StoppedError(BulkeditError):
     exit_code = EXIT_INTERRUPTED
 
 
+class OutputError(BulkeditError):
+    """Standard output cannot be written, and the command has no other result."""
+
+
 class LedgerError(BulkeditError):
     """The ledger cannot be read or written."""
 

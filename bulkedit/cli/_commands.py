@@ -59,3 +59,5 @@ COMMANDS: Final = {
         "Run a local HealthImaging for any AWS SDK or the AWS CLI. Ctrl-C stops it.",
     ),
 }
+# the commands that do nothing but print
+PRINTING: Final = frozenset({"status", "report"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +19,7 @@ from bulkedit import _log
 from bulkedit._printable import printable
 from bulkedit._version import __version__
 from bulkedit.cli._console import err
+from bulkedit.cli._streams import takes_more
 from bulkedit.errors import EXIT_OK, BulkeditError, UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class _OnStandardError(logging.Handler):
     """Writes records as text."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # the reader of stderr is gone
+        if takes_more(sys.stderr):
             err().print(f"{_log.utc(record.created)}  {record.getMessage()}")
 
 

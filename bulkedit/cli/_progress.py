@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import anyio
 from rich.progress_bar import ProgressBar
@@ -16,6 +17,7 @@ from bulkedit._concurrency import first_error
 from bulkedit._log import utc
 from bulkedit._words import duration
 from bulkedit.cli._console import err, json_line, packed, redrawn, redraws
+from bulkedit.cli._streams import takes_more
 from bulkedit.client.responses import Outcome
 from bulkedit.runs.scheduler import WaitReason
 
@@ -41,7 +43,8 @@ async def show(numbers_: Callable[[], str]) -> None:
     with redrawn(console) as live:
         while True:
             spinner.update(text=Text("\n".join(packed(numbers_().split(" · "), console.width - 2))))
-            live.update(spinner, refresh=True)
+            if takes_more(console.file):
+                live.update(spinner, refresh=True)
             await anyio.sleep(_REDRAW_S)
 
 
@@ -59,17 +62,19 @@ async def watch(engine: Engine, *, as_json: bool) -> None:
     """Show the run's numbers until cancelled. ``as_json``: also print a JSON line per minute on stdout."""
     async with anyio.create_task_group() as tasks:
         if as_json:
-            tasks.start_soon(_each_minute, lambda: json_line(engine.progress().as_json()))
+            tasks.start_soon(_each_minute, lambda: json_line(engine.progress().as_json()), lambda: sys.stdout)
         if redraws(err()):
             tasks.start_soon(_redraw, engine)
         elif not as_json:
             tasks.start_soon(_each_minute, lambda: err().print(_stamped(" · ".join(parts(engine.progress())))))
 
 
-async def _each_minute(show: Callable[[], None]) -> None:
+async def _each_minute(show: Callable[[], None], stream: Callable[[], IO[str]] = lambda: sys.stderr) -> None:
+    """Call ``show`` each minute, unless ``stream``, which it writes to, would have to be waited for."""
     while True:
         await anyio.sleep(_LINE_S)
-        show()
+        if takes_more(stream()):
+            show()
 
 
 def _stamped(line: str, clock: Callable[[], float] = time.time) -> str:
@@ -82,7 +87,8 @@ async def _redraw(engine: Engine) -> None:
     with redrawn(console) as live:
         try:
             while True:
-                live.update(picture(engine.progress(), console.width), refresh=True)
+                if takes_more(console.file):
+                    live.update(picture(engine.progress(), console.width), refresh=True)
                 await anyio.sleep(_REDRAW_S)
         finally:
             live.update(picture(engine.progress(), console.width), refresh=True)

@@ -6,6 +6,7 @@ import functools
 import importlib
 import logging
 import os
+import sys
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,10 +17,11 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from bulkedit._version import __version__
-from bulkedit.cli._commands import COMMANDS
+from bulkedit.cli._commands import COMMANDS, PRINTING
 from bulkedit.cli._console import err, show_error
 from bulkedit.cli._help import MARKUP, Manual, safe_texts
 from bulkedit.cli._signals import ended_by_signals
+from bulkedit.cli._streams import lasting_outputs
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
 
 if TYPE_CHECKING:
@@ -111,6 +113,10 @@ def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, **values: Any) -> None:  # noqa: ANN401 - typer has checked them
+        with lasting_outputs(printing=name in PRINTING, as_json=bool(values.get("as_json"))):
+            guarded(*args, **values)
+
+    def guarded(*args: Any, **values: Any) -> None:  # noqa: ANN401 - typer has checked them
         try:
             with ended_by_signals():
                 if name != "clean":
@@ -119,16 +125,13 @@ def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
                     remove_leftovers_here()
                 with _logged(name, values):
                     command(*args, **values)
+                    sys.stdout.flush()
         except BulkeditError as error:
             show_error(error)
             raise typer.Exit(error.exit_code) from None
         except (KeyboardInterrupt, typer.Abort):  # Abort: Ctrl-C, or the end of the input, at a question
             err().print("Interrupted.")
             raise typer.Exit(EXIT_INTERRUPTED) from None
-        except BrokenPipeError:
-            # the reader of stdout is gone; discard the rest
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise typer.Exit(EXIT_FATAL) from None
         except typer.Exit:
             raise
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user, and no text that may hold values
