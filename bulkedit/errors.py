@@ -98,14 +98,12 @@ class BadRowsError(EditListError):
         self,
         what: str | None = None,
         *,
-        where: str | None = None,
-        likely: str | None = None,
-        hint: str | None = None,
         problems: "pl.DataFrame | None" = None,
         rows: int = 0,
+        **texts: str | None,
     ) -> None:
         """``problems``: every problem of every row, columns `bulkedit.edits.SET_ASIDE`; ``rows``: those of the list."""
-        super().__init__(what, where=where, likely=likely, hint=hint)
+        super().__init__(what, **texts)
         self.problems = problems
         self.rows = rows
 

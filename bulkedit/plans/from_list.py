@@ -196,7 +196,7 @@ class _Planning:
             chained.notices,
             selected.notices,
             look_up.unknown_studies(looked_up),
-            unchecked.notice_of(made.edits.lazy()),
+            unchecked.notice_of(made.edits.lazy(), left_unchecked),
             _divided_rows(made, counts),
         ]
         about: PlanAbout = {

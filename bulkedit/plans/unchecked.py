@@ -25,9 +25,11 @@ def counted(edits: pl.LazyFrame) -> dict[str, int]:
     return dict(by_attribute.iter_rows())
 
 
-def notice_of(edits: pl.LazyFrame) -> pl.DataFrame:
-    """Return the notice of these values as a `bulkedit.edits.notices.NOTICES` frame; empty if there are none."""
-    counts = counted(edits)
+def notice_of(edits: pl.LazyFrame, counts: Mapping[str, int]) -> pl.DataFrame:
+    """Return the notice of these values as a `bulkedit.edits.notices.NOTICES` frame; empty if there are none.
+
+    ``edits``: as for `counted`, which has returned ``counts``.
+    """
     if not counts:
         return NOTICES.to_frame()
     left = edits.filter("unchecked")
