@@ -33,7 +33,7 @@ import polars as pl
 
 from bulkedit.edits.edit import STORED_VALUE, Action
 from bulkedit.plans.batches import numbers
-from bulkedit.plans.renames import of_uid, renames, waiting
+from bulkedit.plans.renames import INSIDE, of_uid, renames, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -261,7 +261,7 @@ def _by_kind(segment: pl.DataFrame) -> pl.DataFrame:
     ends = [found[kind][-1] for kind in kind_of]
     staged = staged.with_columns(stage=pl.Series(stage, dtype=pl.UInt32), end=pl.Series(ends, dtype=pl.UInt32))
     last_block = pl.col("block") == pl.col("letters").list.len() - 1
-    for attribute, place in _INSIDE.items():
+    for attribute, place in INSIDE.items():
         of_uid = pl.col("edit").is_in(renamed.filter(attribute=attribute).get_column("edit").implode())
         follows = (pl.col("attribute") == attribute) & of_uid.any().over(_CHAIN) & last_block
         staged = staged.with_columns(stage=pl.when(follows).then(pl.col("end").max().over(place)).otherwise("stage"))
@@ -269,17 +269,16 @@ def _by_kind(segment: pl.DataFrame) -> pl.DataFrame:
 
 
 _KIND: Final = ["letters", "again", "closed"]
-_INSIDE: Final = {"SOPInstanceUID": ["series_uid", "instance_uid"], "SeriesInstanceUID": ["series_uid"]}
 
 
 def _with_closed(chains: pl.DataFrame, renamed: pl.DataFrame) -> pl.DataFrame:
     """Add closed Boolean: the chain is inside a series or instance whose UID the segment changes."""
     closed = pl.lit(value=False)
-    for attribute, place in _INSIDE.items():
+    for attribute, place in INSIDE.items():
         flags = renamed.filter(attribute=attribute).select(*place, pl.lit(value=True).alias(attribute))
         chains = chains.join(flags.unique(), on=place, how="left", maintain_order="left")
         closed |= pl.col(attribute).fill_null(value=False)
-    return chains.with_columns(closed=closed).drop(*_INSIDE)
+    return chains.with_columns(closed=closed).drop(*INSIDE)
 
 
 Word = tuple[bool, ...]

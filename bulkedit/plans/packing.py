@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
+from bulkedit.plans.renames import RENAMING
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,7 +23,6 @@ _ROOT: Final = len('{"SchemaVersion":1.1}')
 _EXACT_UNITS: Final = 9  # limit of the exact search
 _FIRST_FIT_UNITS: Final = 200  # limit of first fit, which tries every call for every unit
 _STEPS: Final = 5_000  # limit of the search for the fewest divided rows
-_RENAMED: Final = {"SeriesInstanceUID", "SOPInstanceUID"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Unit:
     @property
     def gives(self) -> set[tuple[str, ...]]:
         """Paths of the series and instances whose UID the unit sets."""
-        return {piece.path[:-1] for piece in self.updates if piece.name in _RENAMED} if self.renames else set()
+        return {piece.path[:-1] for piece in self.updates if piece.name in RENAMING} if self.renames else set()
 
     @property
     def size(self) -> int:

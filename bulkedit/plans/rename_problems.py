@@ -7,10 +7,9 @@ from typing import Final
 import polars as pl
 
 from bulkedit.edits import SET_ASIDE
-from bulkedit.edits.edit import Action
 from bulkedit.plans.conflicts import rows_set_aside
 from bulkedit.plans.merge import WHOLE
-from bulkedit.plans.renames import of_uid, renames
+from bulkedit.plans.renames import epoch, of_uid, renames
 
 _SET: Final = "image_set_id"
 _KINDS: Final = {  # by attribute: the place of a series or instance; its last column has the UID
@@ -45,9 +44,7 @@ def _related(edits: pl.DataFrame) -> pl.DataFrame:
     Adds at UInt32 (position), epoch UInt32 (reverts before the edit), base String (series_uid before its rename), and
     for each attribute of `_KINDS` the columns of `_named`.
     """
-    edits = edits.with_row_index("at").with_columns(
-        epoch=(pl.col("action") == Action.REVERT).cast(pl.UInt32).cum_sum().over(_SET)
-    )
+    edits = edits.with_row_index("at").with_columns(epoch=epoch())
     of_series = renames(edits).filter(attribute="SeriesInstanceUID")
     edits = _named(edits, of_series, "SeriesInstanceUID")
     origin = of_series.select(_SET, "epoch", series_uid="new", base="old").unique([_SET, "epoch", "series_uid"])

@@ -20,7 +20,8 @@ from bulkedit.edits.edit import Action
 
 RENAMING: Final = {"SeriesInstanceUID": "series_uid", "SOPInstanceUID": "instance_uid"}  # column with the old UID
 _SET: Final = "image_set_id"
-_PLACES: Final = {"SOPInstanceUID": [_SET, "series_uid", "instance_uid"], "SeriesInstanceUID": [_SET, "series_uid"]}
+# columns of the place of a series or instance, in an image set; the last one has the old UID
+INSIDE: Final = {"SOPInstanceUID": ["series_uid", "instance_uid"], "SeriesInstanceUID": ["series_uid"]}
 _WAITING: Final = pl.Schema({"edit": pl.UInt32(), "after": pl.UInt32()})
 
 
@@ -52,13 +53,13 @@ def last(edits: pl.DataFrame, *, whole_rows: bool) -> pl.DataFrame:
         return edits
     there = edits.with_row_index("at").join(changing.select(_SET).unique(), on=_SET, how="semi", maintain_order="left")
     there = there.filter(pl.col("version").is_null()).with_columns(
-        epoch=_epoch(),
+        epoch=epoch(),
         end=pl.col("at").max().over(_SET, "row") if whole_rows else pl.col("at"),
         movable=(pl.len().over(_SET, "row") == 1) if whole_rows else pl.lit(value=True),
     )
     moved = []
-    for rank, (attribute, names) in enumerate(_PLACES.items(), 1):
-        place = [*names, "epoch"]
+    for rank, (attribute, names) in enumerate(INSIDE.items(), 1):
+        place = [_SET, *names, "epoch"]
         uids = there.filter(pl.col("movable") & (pl.col("attribute") == attribute))
         uids = uids.join(renames(uids).select(place).unique(), on=place, how="semi")
         inside = there.join(uids.select(place).unique(), on=place, how="semi")
@@ -78,14 +79,14 @@ def as_units(edits: pl.DataFrame) -> pl.DataFrame:
     """
     if not renames(edits).height:
         return edits
-    uids = edits.filter(of_uid() | (pl.col("action") == Action.REVERT)).with_columns(epoch=_epoch())
+    uids = edits.filter(of_uid() | (pl.col("action") == Action.REVERT)).with_columns(epoch=epoch())
     uids = uids.filter(of_uid() & pl.col("version").is_null())
     together = pl.col("edit").min().over(_SET, "epoch", "attribute", "series_uid", "instance_uid")
     joined = edits.join(uids.select("edit", together=together), on="edit", how="left", maintain_order="left")
     return joined.with_columns(unit=pl.coalesce("together", "unit")).drop("together")
 
 
-def _epoch() -> pl.Expr:
+def epoch() -> pl.Expr:
     """Count the reverts before the edit: afterwards, UIDs mean what they meant in the older version."""
     return (pl.col("action") == Action.REVERT).cast(pl.UInt32).cum_sum().over(_SET)
 
@@ -100,9 +101,9 @@ def waiting(edits: pl.DataFrame) -> pl.DataFrame:
     if not changing.height:
         return pl.DataFrame(schema=_WAITING)
     found = []
-    for attribute, place in _PLACES.items():
-        named = edits.select(*place[:-1], "edit", uid=place[-1])
-        gives = changing.filter(attribute=attribute).select(*place[:-1], "edit", uid="new")
+    for attribute, (*around, uid) in INSIDE.items():
+        named = edits.select(_SET, *around, "edit", uid=uid)
+        gives = changing.filter(attribute=attribute).select(_SET, *around, "edit", uid="new")
         found += [_latest_before(named, gives), _latest_before(gives, named)]
     return pl.concat(found).group_by("edit").agg(pl.col("after").max()).cast(_WAITING)
 

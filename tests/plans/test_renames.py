@@ -9,6 +9,7 @@ import pytest
 from bulkedit import plans
 from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import json_text
+from bulkedit.plans.renames import waiting
 from tests.emulator.hospital import Service, document
 from tests.emulator.hospital import settings as hospital_settings
 from tests.plans.test_proof import execute
@@ -93,6 +94,16 @@ def test_changes_that_meddle_with_one_another_stay_apart(rows: list[dict[str, An
         rules=dicom.RULES["2026"], payload_limit=10_000, contradictions=plans.Contradictions.LAST
     )
     assert plans.make(frame(rows), settings).calls.height == calls
+
+
+def test_a_new_uid_of_another_image_set_is_not_waited_for() -> None:
+    first, second = "0" * 32, "1" * 32
+    rows = [
+        row(first, "SeriesInstanceUID", "9.1", series_uid=SERIES, force=True),
+        row(second, "StudyDescription", "NEW"),
+        row(second, "SeriesDescription", "NEW", series_uid="9.1"),
+    ]
+    assert waiting(frame(rows).with_row_index("edit")).is_empty()
 
 
 def test_an_edit_after_a_new_uid_waits_for_it() -> None:
