@@ -16,6 +16,7 @@ from bulkedit.client.responses import Refused
 from bulkedit.inventories.frame import INVENTORY, moment
 from bulkedit.inventories.lookup import WORKERS, CollectedRows, Lookup, all_pages, count_page
 from bulkedit.inventories.search import Searcher
+from bulkedit.inventories.windows import SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 AT_MOST: Final = 10_000  # image sets: 7 minutes at the default quota of GetImageSet. For more, an inventory is better
 _IDS_PER_PAGE: Final = 5  # pages come one after another, and GetImageSet requests concurrently
-_SECOND: Final = 1_000_000  # microseconds. The service may compare whole seconds
 _PAGES_PER_ID: Final = 2  # in all; if image sets are created faster, some remain unknown
 
 
@@ -61,7 +61,7 @@ def windows(created: Iterable[int]) -> list[tuple[int, int]]:
     """Return spans (first, last) that contain these times and a second around each, without overlaps. Microseconds."""
     spans: list[tuple[int, int]] = []
     for time in sorted(created):
-        first, last = time - _SECOND, time + _SECOND
+        first, last = time - SECOND, time + SECOND  # the service may compare whole seconds
         if spans and first <= spans[-1][1]:
             spans[-1] = spans[-1][0], last
         else:
@@ -93,7 +93,7 @@ class _ByCreation:
         if answer.primary is False:
             self.others.append(answer)
         elif answer.created_at is not None:
-            self.created.append(round(answer.created_at * _SECOND))
+            self.created.append(round(answer.created_at * SECOND))
 
     async def search(self, span: tuple[int, int]) -> None:
         values = [{"createdAt": moment(time)} for time in span]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from bulkedit.client.reader import Reader
-    from bulkedit.inventories.frame import Row
     from bulkedit.inventories.saved import Snapshot
     from bulkedit.inventories.windows import CreationWindow
 
@@ -163,7 +162,7 @@ class _WindowReading:
         found = await self._searcher.page(LATEST_FIRST)
         if isinstance(found, Refused) or not in_order(found.rows[::-1]) or not found.rows:
             return
-        latest = _latest(found.rows)
+        latest = found.rows[0][CREATED]
         if latest is not None and window.worth_dividing(second_of(latest)):
             async with self._writing:
                 draft.divide(window, second_of(latest))
@@ -182,7 +181,3 @@ class _WindowReading:
                 break
             draft.divide(window, at)
             self._start()
-
-
-def _latest(rows: list[Row]) -> int | None:
-    return rows[0][CREATED]

@@ -21,19 +21,12 @@ from bulkedit.edits.edit import IN_ORDER, Action
 from bulkedit.edits.notices import NOTICES, noticed
 from bulkedit.inventories import trimmed_key
 from bulkedit.options.listing import Chains
+from bulkedit.options.shared import SAME_ATTRIBUTE
 from bulkedit.plans.conflicts import rows_set_aside
 
-# selector -> the attribute that is the same identifier
-IDENTIFIERS: Final = {
-    "patient_id": "PatientID",
-    "accession_number": "AccessionNumber",
-    "study_id": "StudyID",
-    "study_instance_uid": "StudyInstanceUID",
-    "series_instance_uid": "SeriesInstanceUID",
-}
 LONGEST: Final = 16  # identifiers of a chain that is followed; no series of merges has as many
 
-_NAMES: Final = {attribute: selector for selector, attribute in IDENTIFIERS.items()}
+_NAMES: Final = {attribute: selector for selector, attribute in SAME_ATTRIBUTE.items()}
 _NODE: Final = ["selector", "key"]
 _ABOUT: Final = ["of", "was", "attribute"]
 _CHANGE: Final = ["action", "level", "attribute", "value", "vr", "force", "unchecked"]
@@ -116,7 +109,7 @@ def _given(edits: pl.DataFrame) -> pl.DataFrame:
 
 def _changes(named: pl.DataFrame) -> pl.DataFrame:
     """Return the identifiers that rows change: selector, key, next String (or null), by UInt32 (the row), in order."""
-    changes = named.filter(pl.col("attribute") == pl.col("selector").replace(IDENTIFIERS))
+    changes = named.filter(pl.col("attribute") == pl.col("selector").replace(SAME_ATTRIBUTE))
     other = _given(changes).filter(pl.col("was") != pl.col("key")).select(*IN_ORDER, "selector", key="was", next="key")
     removed = (pl.col("action") == Action.REMOVE) | (
         (pl.col("action") == Action.SET) & pl.col("value").is_in(["null", '""'])

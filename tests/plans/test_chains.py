@@ -14,7 +14,8 @@ from bulkedit.edits import SET_ASIDE
 from bulkedit.edits.edit import EDITS
 from bulkedit.edits.notices import NOTICES
 from bulkedit.options.listing import Chains
-from bulkedit.plans.chains import IDENTIFIERS, LONGEST, followed
+from bulkedit.options.shared import SAME_ATTRIBUTE
+from bulkedit.plans.chains import LONGEST, followed
 from tests.examples import examples
 
 LEVELS = {"AccessionNumber": "Study", "StudyID": "Study", "StudyInstanceUID": "Study", "SeriesInstanceUID": "Series"}
@@ -42,7 +43,7 @@ def edits(*rows: Any) -> pl.DataFrame:
 def moves(text: str, selector: str = "patient_id", **more: Any) -> pl.DataFrame:
     """Rows from 2 on: "A>B B>C"."""
     pairs = [pair.split(">") for pair in text.split()]
-    return edits(*(edit(n, a, IDENTIFIERS[selector], b, selector, **more) for n, (a, b) in enumerate(pairs, 2)))
+    return edits(*(edit(n, a, SAME_ATTRIBUTE[selector], b, selector, **more) for n, (a, b) in enumerate(pairs, 2)))
 
 
 def codes(found: pl.DataFrame) -> dict[int, str]:
@@ -70,7 +71,7 @@ def values(found: pl.DataFrame) -> list[tuple[int, str, str]]:
         ("Z>A A>B B>A C>D D>E", {2: "cycle", 3: "cycle", 4: "cycle", 5: "chain", 6: "chain"}),
     ],
 )
-@pytest.mark.parametrize("selector", IDENTIFIERS)
+@pytest.mark.parametrize("selector", SAME_ATTRIBUTE)
 def test_chains_and_cycles_are_found(text: str, expected: dict[int, str], selector: str) -> None:
     found = followed(moves(text, selector), Chains.FAIL)
     assert codes(found.set_aside) == expected
