@@ -181,6 +181,14 @@ def test_it_begins_at_the_documented_rate() -> None:
     assert times == [0.0, pytest.approx(4.0)]
 
 
+def test_it_searches_until_the_first_throttle() -> None:
+    new, used = learner(), learner()
+    drive(used, 2000, 20, 20)
+    assert new.searching
+    assert not used.searching
+    assert not new_pacer(Rate(1), random.Random(0)).searching
+
+
 def test_it_never_exceeds_the_rate_that_it_is_given_as_the_most() -> None:
     times, throttled = drive(learner(most=2.0), 300, 1000, 1000)
     assert throttled == 0

@@ -106,6 +106,11 @@ class Learner:
         """The best estimate of the quota. Before the first throttle, the current rate."""
         return Rate(min(self._quota or self._rate, self.auto.most), max(1.0, self._burst or 1.0))
 
+    @property
+    def searching(self) -> bool:
+        """Whether the quota is still unknown: before the first throttle, after an outage, or after a rise."""
+        return self._searching
+
     # sending
 
     def wait(self, now: float) -> float:

@@ -26,6 +26,10 @@ class Pacing(Protocol):
     def rate(self) -> Rate:
         """The fixed rate, or the best estimate of the quota."""
 
+    @property
+    def searching(self) -> bool:
+        """Whether the quota is still unknown: `rate` is then what is tried, not what was found."""
+
     def wait(self, now: float) -> float:
         """Seconds until a request may be sent; 0 if now. Called only if a request is ready to be sent."""
 
@@ -60,6 +64,11 @@ class Pacer:
 
     def __post_init__(self) -> None:
         self._tokens = self.rate.burst
+
+    @property
+    def searching(self) -> bool:
+        """False: the rate is given."""
+        return False
 
     def wait(self, now: float) -> float:
         """Seconds until a request may be sent; 0 if now."""
