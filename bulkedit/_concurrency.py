@@ -1,4 +1,4 @@
-"""Concurrent work: in two threads, or in as many tasks as the caller asks for."""
+"""Concurrent work: on worker threads, in two threads, or in as many tasks as the caller asks for."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, TypeVarTuple
 
 import anyio
+from anyio import to_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -18,6 +21,41 @@ _AT_ONCE: Final = 2
 
 _P = TypeVar("_P")
 _R = TypeVar("_R")
+_Arguments = TypeVarTuple("_Arguments")
+
+
+class BlockingRunner(Protocol):
+    """Calls a function that blocks."""
+
+    async def __call__(self, work: Callable[[], _R], /) -> _R:
+        """Call ``work`` and return its result."""
+        ...
+
+
+async def _on_thread(work: Callable[[], _R], /) -> _R:
+    return await to_thread.run_sync(work)
+
+
+_runner: ContextVar[BlockingRunner] = ContextVar("blocking_runner", default=_on_thread)
+
+
+async def run_blocking(work: Callable[[*_Arguments], _R], /, *arguments: *_Arguments) -> _R:
+    """Call a function that blocks, on a worker thread, and return its result.
+
+    Coroutines leave the event loop only through this function. So a simulation can decide when such work is done
+    (`blocking_work_by`), and repeat a run exactly.
+    """
+    return await _runner.get()(partial(work, *arguments) if arguments else work)
+
+
+@contextlib.contextmanager
+def blocking_work_by(runner: BlockingRunner) -> Iterator[None]:
+    """Within the block, and in tasks that it starts, `run_blocking` passes its work to ``runner``."""
+    former = _runner.set(runner)
+    try:
+        yield
+    finally:
+        _runner.reset(former)
 
 
 def concurrently(work: Callable[[_P], _R], pieces: Iterable[_P]) -> Iterator[_R]:

@@ -33,9 +33,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from anyio import to_thread
-
 from bulkedit import plans
+from bulkedit._concurrency import run_blocking
 from bulkedit._files import new_id
 from bulkedit._progress import Advance, Phase, StopSignal, WorkProgress, draining_by, ended_by, report_every
 from bulkedit.after import report as reports
@@ -177,7 +176,7 @@ async def plan(
     target = Path(folder) if folder is not None else None
     listener = _ProgressReporter(asyncio.get_running_loop(), progress, stop)
     make = partial(_planned, folder=target, where=where or Where(), listener=listener)
-    return await to_thread.run_sync(make, edits, datastore_id, options or ListOptions())
+    return await run_blocking(make, edits, datastore_id, options or ListOptions())
 
 
 def _planned(
@@ -274,7 +273,7 @@ async def apply(
         report = await bulkedit.apply("plans/one", options=bulkedit.RunOptions(max_rate="5/s"))
         failed = report.edits.filter(pl.col("outcome") != "applied").collect()
     """
-    saved = await to_thread.run_sync(plans.load, Path(plan)) if isinstance(plan, str | Path) else plan
+    saved = await run_blocking(plans.load, Path(plan)) if isinstance(plan, str | Path) else plan
     if digest is not None:
         require_digest(saved, digest)
     require_deletion_asked(saved, delete_originals=delete_originals)
@@ -285,7 +284,7 @@ async def apply(
     folder = Path(run) if run is not None else Path("runs") / new_id(now)
     own: list[Path] = []
     with removed_unless_started(own):
-        run_ = await to_thread.run_sync(runs.create, folder, saved, settings, now)
+        run_ = await run_blocking(runs.create, folder, saved, settings, now)
         own.append(run_.folder)
         return await _run_engine(run_, where=where, progress=progress, stop=stop)
 
@@ -316,7 +315,7 @@ async def resume(
         report = await bulkedit.resume("runs/one")
     """
     resume_options = ResumeOptions(strategy, assume_unknown=assume_unknown)
-    found = await to_thread.run_sync(runs.load, Path(run))
+    found = await run_blocking(runs.load, Path(run))
     return await _run_engine(found, resume_options, where=where, progress=progress, stop=stop)
 
 
@@ -342,7 +341,7 @@ async def verify(
         done = await bulkedit.verify("runs/one", bulkedit.VerifyOptions(skip_archived=True))
         print(done.verification.differences().collect() if done.verification else "call again to continue")
     """
-    found = await to_thread.run_sync(runs.load, Path(run))
+    found = await run_blocking(runs.load, Path(run))
     return await verify_run(found, options, where=where, progress=progress, stop=stop)
 
 
@@ -371,7 +370,7 @@ async def revert(
         if undo.left_out.is_empty():
             await bulkedit.apply(undo.plan)
     """
-    found = await to_thread.run_sync(runs.load, Path(run))
+    found = await run_blocking(runs.load, Path(run))
     target = Path(folder) if folder is not None else None
     return await revert_run(found, options, folder=target, where=where, progress=progress, stop=stop)
 
@@ -448,7 +447,7 @@ async def audit(
 
         found = await bulkedit.audit("runs/one", bulkedit.AuditOptions(deid_profile="basic"))
     """
-    found = await to_thread.run_sync(runs.load, Path(run))
+    found = await run_blocking(runs.load, Path(run))
     return await audit_run(found, options, where=where, progress=progress, stop=stop)
 
 
@@ -484,4 +483,4 @@ async def _run_engine(
         report_every(_PROGRESS_S, engine.progress, progress),
     ):
         await engine.run()
-    return await to_thread.run_sync(_report, run)
+    return await run_blocking(_report, run)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from bulkedit._concurrency import concurrently, first_error, for_each
+from bulkedit._concurrency import blocking_work_by, concurrently, first_error, for_each, run_blocking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+
+R = TypeVar("R")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 10])
@@ -145,3 +147,25 @@ def test_what_ends_nested_groups_is_raised_as_it_is() -> None:
 
     with pytest.raises(UnluckyError):
         anyio.run(run)
+
+
+def test_blocking_work_is_done_on_another_thread() -> None:
+    assert anyio.run(run_blocking, threading.get_ident) != threading.get_ident()
+
+
+def test_blocking_work_goes_to_the_given_runner_in_every_task_of_the_block() -> None:
+    seen: list[object] = []
+
+    async def here(work: Callable[[], R], /) -> R:
+        seen.append(result := work())
+        return result
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_blocking, divmod, 7, 2)
+        assert await run_blocking(threading.get_ident) == threading.get_ident()
+
+    with blocking_work_by(here):
+        anyio.run(main)
+    assert seen == [(3, 1), threading.get_ident()]
+    assert anyio.run(run_blocking, threading.get_ident) != threading.get_ident()

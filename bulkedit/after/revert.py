@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import polars as pl
-from anyio import to_thread
 
 from bulkedit import plans
-from bulkedit._concurrency import for_each
+from bulkedit._concurrency import for_each, run_blocking
 from bulkedit._files import new_id
 from bulkedit._printable import shell_word
 from bulkedit._progress import Phase, WorkProgress, ended_by
@@ -178,11 +177,11 @@ async def revert(
     """
     reader = Reader(client, rates, random.Random(), clock)  # noqa: S311 - of waits
     planner = _Reverting(run, reader, workers=workers, watch=watch)
-    await to_thread.run_sync(planner.read)
+    await run_blocking(planner.read)
     await planner.find_siblings()
     chosen, other_rows = planner.choose(rows, image_sets, whole_image_sets=whole_image_sets)
     decided = await planner.decide_all(chosen, on_later_change)
-    return await to_thread.run_sync(lambda: planner.plan(decided, folder, now, on_later_change, other_rows))
+    return await run_blocking(lambda: planner.plan(decided, folder, now, on_later_change, other_rows))
 
 
 async def revert_run(

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from anyio import to_thread
-
+from bulkedit._concurrency import run_blocking
 from bulkedit._files import new_id
 from bulkedit._progress import Phase, WorkProgress, ended_by
 from bulkedit.audits.originals import OriginalKind
@@ -90,7 +89,7 @@ async def audit_run(
     """
     options = options or AuditOptions()
     rates = read_paces(options.read_rate)
-    kept = await to_thread.run_sync(kept_by, options.deid_profile)
+    kept = await run_blocking(kept_by, options.deid_profile)
     connection = connection_of(run, where)
 
     def watch(seen: AuditProgress) -> None:
@@ -99,7 +98,7 @@ async def audit_run(
 
     async with ended_by(stop, kept="Nothing was written; the same call starts over."), connect(connection) as client:
         seen = await check(run, client, rates=rates, kept=kept, archived=options.read_archived, watch=watch)
-    done = await to_thread.run_sync(finish, run, seen, new_id(datetime.now(UTC)), kept)
+    done = await run_blocking(finish, run, seen, new_id(datetime.now(UTC)), kept)
     return Audit(
         folder=done.folder,
         summary=done.summary,

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypedDict
 
 import polars as pl
-from anyio import to_thread
 
 from bulkedit import _received as received
-from bulkedit._concurrency import for_each
+from bulkedit._concurrency import for_each, run_blocking
 from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json
 from bulkedit.audits import FINDINGS, RISKS, SURVIVORS, AuditCounters, OriginalKind
 from bulkedit.client.reader import Reader
@@ -107,7 +106,7 @@ async def check(
     frequent tier for 30 days. ``watch``: called on the caller's task after every image set. Memory has the findings and
     `WORKERS` image sets. Raises UsageError if the run has no edits, and what `Reader` raises.
     """
-    chosen = await to_thread.run_sync(targets, run)
+    chosen = await run_blocking(targets, run)
     if not chosen.height:
         raise UsageError("this run has no edits.", where=str(run.folder), hint="Name the folder of a run with edits.")
     undone = chosen.filter(pl.col("not_applied") > 0).select(UNDONE.names())

@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
+from bulkedit._concurrency import run_blocking
 from bulkedit._printable import printable, printable_json, shell_word
 from bulkedit._words import plural
 from bulkedit.errors import UsageError
@@ -130,12 +131,12 @@ async def _import(emulator: Emulator, folders: list[Path], *, demo: bool) -> Non
         return
     if demo:
         with demo_files() as folder:
-            imported = await asyncio.to_thread(read_folder, folder)
+            imported = await run_blocking(read_folder, folder)
         for image_set in imported.image_sets:
             emulator.add(image_set.document)
         _message(f"Imported {plural(len(imported.image_sets), 'image set')} of the demo.")
     for folder in folders:
-        imported = await asyncio.to_thread(read_folder, folder)
+        imported = await run_blocking(read_folder, folder)
         for image_set in imported.image_sets:
             emulator.add(image_set.document)
         skipped = f", {plural(len(imported.skipped), 'file')} skipped" if imported.skipped else ""

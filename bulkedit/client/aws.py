@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 from aiobotocore.config import AioConfig
-from anyio import to_thread
 from botocore import __version__ as botocore_version
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from bulkedit._concurrency import run_blocking
 from bulkedit._version import __version__
 from bulkedit.client.aws_session import UnreadableError, open_session
 from bulkedit.client.destination import Destination, Identity, check_endpoint, is_default, principal, source_of
@@ -363,7 +363,7 @@ class AwsClient:
                 packed = await body.read()
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
-        return await to_thread.run_sync(_metadata, packed) if len(packed) > _THREAD_BYTES else _metadata(packed)
+        return await run_blocking(_metadata, packed) if len(packed) > _THREAD_BYTES else _metadata(packed)
 
     async def list_versions(
         self, image_set_id: str, *, limit: int = 50, next_token: str | None = None

@@ -14,10 +14,10 @@ from typing import IO, TYPE_CHECKING, Final
 
 import anyio
 import polars as pl
-from anyio import to_thread
 
 from bulkedit import _received as received
 from bulkedit import inventories
+from bulkedit._concurrency import run_blocking
 from bulkedit._progress import Phase, WorkProgress, ended_by
 from bulkedit._words import plural
 from bulkedit.client.connect import Connection, connect
@@ -124,7 +124,7 @@ async def deidentify(
         result = await deidentify(Path("edits.parquet"), options, datastore_id)
     """
     options.check_for(file, datastore_id)
-    recipe, keys, files = await to_thread.run_sync(_prepared, options, standard_input or io.BytesIO())
+    recipe, keys, files = await run_blocking(_prepared, options, standard_input or io.BytesIO())
     connection = Connection(datastore_id=datastore_id, **asdict(where or Where())) if datastore_id else None
     work = _Deidentification(recipe, keys, files, options, connection, agree, progress or (lambda _: None))
     former = {"key": recipe.key.former_fingerprint}
@@ -136,7 +136,7 @@ async def deidentify(
         except (BulkeditError, KeyboardInterrupt, anyio.get_cancelled_exc_class()):
             writer.checkpoint()
             raise
-        counts = await to_thread.run_sync(writer.finish)
+        counts = await run_blocking(writer.finish)
         snapshot = record.folder / "inventory.parquet"
         return Deidentified(
             file=record.target,
@@ -145,7 +145,7 @@ async def deidentify(
             edition=recipe.profile.edition,
             key=recipe.key.fingerprint,
             **counts,
-            findings=await to_thread.run_sync(record.findings),
+            findings=await run_blocking(record.findings),
             inventory=snapshot if options.inventory is None and received.there(snapshot) else None,
         )
 
@@ -183,7 +183,7 @@ def _warn_of_exposed(*files: Path | None) -> None:
 
 async def _read_files(work: _Deidentification, writer: DeidWriter) -> None:
     documents = read_files(work.files)
-    while (found := await to_thread.run_sync(next, documents, None)) is not None:
+    while (found := await run_blocking(next, documents, None)) is not None:
         writer.take(*found)
         work.progress(_reading(work, writer, len(work.files)))
 
@@ -244,7 +244,7 @@ async def _selected(reader: Reader, datastore_id: str, work: _Deidentification, 
         if given is None and received.there(path):
             received.require_file(path)
         if path.exists():
-            snapshot = await to_thread.run_sync(inventories.load, path, datastore_id)
+            snapshot = await run_blocking(inventories.load, path, datastore_id)
         else:
             watch = partial(_searched, work.progress)
             snapshot = await inventories.take(reader, path, datastore_id=datastore_id, watch=watch)

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
-from anyio import to_thread
 
-from bulkedit._concurrency import for_each
+from bulkedit._concurrency import for_each, run_blocking
 from bulkedit.client.responses import Refused
 from bulkedit.errors import EndpointError
 from bulkedit.inventories.frame import FILTERS, INVENTORY, PADDED, empty, frame_of, trimmed, trimmed_key
@@ -65,7 +64,7 @@ async def lookup(
     ``watch`` is called on the caller's loop after every page. Raises the errors of `load` and `Searcher.page`.
     """
     if inventory_path is not None:
-        return await to_thread.run_sync(lookup_in_file, inventory_path, edits, datastore_id)
+        return await run_blocking(lookup_in_file, inventory_path, edits, datastore_id)
     counters = SearchCounters(reader.reads)
     forms = _forms(edits.select("selector", "key").unique())
     if not forms.height:
@@ -210,7 +209,7 @@ async def _search(
     await for_each(work.search, forms.iter_rows(), at_once=WORKERS)
     if work.refused is not None and work.accepted == 0:
         raise refused_search(work.refused)
-    return await to_thread.run_sync(work.rows.frame)
+    return await run_blocking(work.rows.frame)
 
 
 @dataclass(slots=True)

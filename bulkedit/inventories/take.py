@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from anyio import to_thread
 
-from bulkedit._concurrency import first_error
+from bulkedit._concurrency import first_error, run_blocking
 from bulkedit.client.responses import Refused
 from bulkedit.errors import EndpointError
 from bulkedit.inventories.draft import CHECKPOINT_PAGES, InventoryDraft
@@ -71,7 +70,7 @@ async def take(
                 at_once=at_once,
             ).run()
         if not draft.finished:
-            await to_thread.run_sync(draft.finish, epoch())
+            await run_blocking(draft.finish, epoch())
     return load(path, datastore_id)
 
 
@@ -143,7 +142,7 @@ class _WindowReading:
             elif token is None or not self._draft.begin_again(window):
                 raise refused_search(found)
             if self._draft.pages_waiting >= self._checkpoint_pages:
-                await to_thread.run_sync(self._draft.checkpoint)
+                await run_blocking(self._draft.checkpoint)
 
     def _show(self) -> None:
         counters, draft = self._searcher.counters, self._draft

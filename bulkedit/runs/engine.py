@@ -13,10 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from anyio import lowlevel, to_thread
+from anyio import lowlevel
 
 from bulkedit import _log
-from bulkedit._concurrency import first_error
+from bulkedit._concurrency import first_error, run_blocking
 from bulkedit.client.pacing import CompletionTimes, Operation, Window, pacer
 from bulkedit.client.parsing import newest_of, systemic_error
 from bulkedit.client.reader import Clock
@@ -396,7 +396,7 @@ class Engine:
 
     async def _split(self, lane: LaneRun, call: PlannedCall) -> None:
         """Read the edits of a refused call and split it."""
-        edits = await to_thread.run_sync(self._history.edits_of, call.call)
+        edits = await run_blocking(self._history.edits_of, call.call)
         lane.split(edits, now=self._clock.monotonic(), epoch=self._clock.epoch())
         self.counters.calls += 1
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
-from anyio import to_thread
 
+from bulkedit._concurrency import run_blocking
 from bulkedit.client.responses import CallState
 from bulkedit.plans import CopyStep, Lane, part_of
 from bulkedit.runs import ledger_frames
@@ -334,7 +334,7 @@ class Lanes:
     async def next(self) -> Lane | None:
         """The next lane, None at the end."""
         while not self._ready and not self.ended:
-            batch = await to_thread.run_sync(self._next_batch)
+            batch = await run_blocking(self._next_batch)
             self.ended = batch is None
             self._ready.extend(batch or ())
         return self.next_ready()

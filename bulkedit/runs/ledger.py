@@ -24,9 +24,9 @@ from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import anyio
-from anyio import to_thread
 
 from bulkedit import _received as received
+from bulkedit._concurrency import run_blocking
 from bulkedit._files import draft, lock
 from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, ReceivedError, RunHeldError, UnprovenLedgerError
@@ -1119,7 +1119,7 @@ class GroupCommit:
             return
         try:
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(self._ledger.append, events)
+                await run_blocking(self._ledger.append, events)
         except LedgerError as error:
             self._fault = error
         else:

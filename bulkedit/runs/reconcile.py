@@ -21,9 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from anyio import to_thread
-
-from bulkedit._concurrency import for_each
+from bulkedit._concurrency import for_each, run_blocking
 from bulkedit.client.reader import Reader, read_paces
 from bulkedit.client.responses import CallState, ImageSet, ImageSetState, Refusal, Refused
 from bulkedit.edits.document import follows, holds, reads_the_same
@@ -91,17 +89,17 @@ class _Reconciliation:
         self.found = Reconciled(stamp=stamp if left is not None else "")
 
     async def carry_out(self) -> Reconciled:
-        await to_thread.run_sync(self._carry_over)
+        await run_blocking(self._carry_over)
         counts = self._plan.counts
-        history = await to_thread.run_sync(
+        history = await run_blocking(
             lambda: History(self._plan, self._ledger, RunCounters(calls=counts["calls"], edits=counts["edits"]))
         )
-        claimed = await to_thread.run_sync(self._claimed)
+        claimed = await run_blocking(self._claimed)
         batches = self._plan.lanes()
-        while (batch := await to_thread.run_sync(lambda: next(batches, None))) is not None:
-            lanes = await to_thread.run_sync(_left_in, history, batch)
+        while (batch := await run_blocking(lambda: next(batches, None))) is not None:
+            lanes = await run_blocking(_left_in, history, batch)
             events = await self._examined([_Examination(lane, left, self, history, claimed) for lane, left in lanes])
-            await to_thread.run_sync(self._ledger.append, events)
+            await run_blocking(self._ledger.append, events)
         return self.found
 
     async def _examined(self, lanes: Sequence[_Examination]) -> list[Event | Part]:
@@ -354,10 +352,10 @@ class _Examination:
 
     async def _without_what_is_there(self, call: PlannedCall, document: JsonObject) -> PlannedCall:
         """Split a call that was made in parts: one part has the edits that are there. Returns the rest."""
-        edits = await to_thread.run_sync(self._history.edits_of, call.call)
+        edits = await run_blocking(self._history.edits_of, call.call)
         there: set[int] = set()
         for unit in edits.get_column("unit").unique(maintain_order=True):
-            one = await to_thread.run_sync(part_of, call, edits.filter(edits["unit"] == unit), call.call)
+            one = await run_blocking(part_of, call, edits.filter(edits["unit"] == unit), call.call)
             if await self._is_there(one, document):
                 there.add(unit)
         if not 0 < len(there) < call.units:

@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
-
 from bulkedit import _received as received
+from bulkedit._concurrency import run_blocking
 from bulkedit._log import run_log
 from bulkedit._printable import printable
 from bulkedit._words import plural
@@ -118,21 +117,21 @@ async def _ready(
     options = EngineOptions.of(wanted)
     async with _keeping_messages(client, run, wanted) as keeping:
         resume = resume or ResumeOptions()
-        await to_thread.run_sync(require_own_anchor, run)
+        await run_blocking(require_own_anchor, run)
         resumed = run.is_begun
         await require_datastore(keeping, run.plan.datastore_id, resumed=resumed)
         if resumed and resume.assume_unknown:
             found = await reconcile(run, keeping, wanted.read_rate)
             if on_reconciled is not None:
                 on_reconciled(found)
-        with await to_thread.run_sync(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
+        with await run_blocking(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
             sends_new = True
             if resumed:
-                await to_thread.run_sync(ledger.require_calls, run.plan.counts["calls"])
-                todo = await to_thread.run_sync(resumption, run.plan, ledger, resume.strategy)
+                await run_blocking(ledger.require_calls, run.plan.counts["calls"])
+                todo = await run_blocking(resumption, run.plan, ledger, resume.strategy)
                 if on_resume is not None:
                     on_resume(todo)
-                await to_thread.run_sync(lambda: ledger.append(todo.events(ledger, time.time())))
+                await run_blocking(lambda: ledger.append(todo.events(ledger, time.time())))
                 sends_new = todo.sends_new
             rng = random.SystemRandom()
             yield Engine(run.plan, keeping, ledger, options, key=run.key, rng=rng, sends_new=sends_new)

@@ -14,13 +14,12 @@ import json
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.lowlevel
-import pytest
-from anyio import to_thread
 
+from bulkedit._concurrency import blocking_work_by
 from bulkedit.client.parsing import copied_of, image_set_of, refusal_of
 from bulkedit.client.reader import Clock
 from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from bulkedit.runs.counters import RunCounters
     from bulkedit.runs.ledger import Record
 
+R = TypeVar("R")
 EPOCH = 1_700_000_000.0
 COMPLETION_S = 0.5
 
@@ -360,12 +360,11 @@ def process(
 
 @contextmanager
 def in_place() -> Iterator[None]:
-    """Work that would be done on threads is done where it stands: the clock never jumps over it."""
+    """Work that would be done on threads is done in its task: the clock never jumps over it."""
 
-    async def run_sync(function: Callable[..., Any], *args: Any, **_: Any) -> Any:
+    async def run(work: Callable[[], R], /) -> R:
         await anyio.lowlevel.checkpoint()
-        return function(*args)
+        return work()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(to_thread, "run_sync", run_sync)
+    with blocking_work_by(run):
         yield

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, cast
 
 import polars as pl
-from anyio import to_thread
 
+from bulkedit._concurrency import run_blocking
 from bulkedit.after.verify.folder import KEPT
 from bulkedit.client.responses import ImageSetState, Refusal, Refused
 from bulkedit.edits.compare import Difference, difference, expected_changes, expected_value, keeps_former, value_in
@@ -202,7 +202,7 @@ class Checker:
         others = calls.filter(~pl.col("open") & ~pl.col("lane").is_in(list(lanes)))
         if not others.height:
             return replace(asked, calls=calls)
-        wide = await to_thread.run_sync(self._changes.of_calls, others)
+        wide = await run_blocking(self._changes.of_calls, others)
         changes = in_study(image_set_id, asked.changes, once(wide))
         return _Asked(image_set_id, changes, {change["completed_by"] for change in asked.changes}, calls)
 
@@ -318,10 +318,10 @@ class Checker:
         reported = {change["completed_by"] for change in wide}
         calls = self._calls_of([lead, *others], {change["lane"] for change in wide})
         beside = calls.filter(~pl.col("open") & ~pl.col("completed_by").is_in(list(reported)))
-        more = await to_thread.run_sync(self._changes.of_calls, beside) if beside.height else []
+        more = await run_blocking(self._changes.of_calls, beside) if beside.height else []
         asked = once(sorted([*wide, *more], key=lambda change: change["edit"]))
         named = [sibling for sibling in others if sibling in self._named]
-        own = await to_thread.run_sync(self._changes.of_image_sets, named)
+        own = await run_blocking(self._changes.of_image_sets, named)
         leads = set(calls.filter(~pl.col("open")).get_column("lead").to_list()) & {*self._chosen}
         for sibling in others:
             changes = in_study(sibling, own.get(sibling, ()), asked)

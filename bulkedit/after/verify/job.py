@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
-
-from bulkedit._concurrency import for_each
+from bulkedit._concurrency import for_each, run_blocking
 from bulkedit._files import new_id
 from bulkedit._printable import shell_word
 from bulkedit._progress import Phase, WorkProgress, ended_by
@@ -85,15 +83,15 @@ async def verify(
     options = options or VerifyOptions()
     rates = read_paces(options.read_rate)
     connection = connection_of(run, where)
-    changes = await to_thread.run_sync(Changes, run)
-    image_sets = await to_thread.run_sync(changes.image_sets)
+    changes = await run_blocking(Changes, run)
+    image_sets = await run_blocking(changes.image_sets)
     if not image_sets:
         raise UsageError(
             "this run has applied nothing that could be verified.",
             where=str(run.folder),
             hint=f"To see its state: bulkedit status {shell_word(run.folder)}",
         )
-    undecided = (await to_thread.run_sync(changes.undecided)).get_column("image_set_id")
+    undecided = (await run_blocking(changes.undecided)).get_column("image_set_id")
     began = time.time()
     seen: VerifyProgress | None = None
     try:
@@ -132,7 +130,7 @@ async def verify(
         "sample": str(options.sample) if options.sample else None,
         "archived": len(seen.archived),
     }
-    seen.verification = await to_thread.run_sync(lambda: kept.finish(about, history=options.history))
+    seen.verification = await run_blocking(lambda: kept.finish(about, history=options.history))
     return seen
 
 
@@ -186,7 +184,7 @@ def _moment(seen: VerifyProgress) -> WorkProgress:
 async def _changed(changes: Changes, chosen: set[str]) -> AsyncGenerator[tuple[str, list[ChangeRow], set[str]]]:
     """Each chosen image set, with its changes and the image sets of its lane."""
     batches = changes.by_image_set()
-    while (batch := await to_thread.run_sync(next, batches, None)) is not None:
+    while (batch := await run_blocking(next, batches, None)) is not None:
         members = _members(batch)
         for image_set_id, found in batch:
             if image_set_id in chosen:

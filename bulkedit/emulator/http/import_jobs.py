@@ -7,13 +7,13 @@ service's (understanding-import-jobs). They are ``job-output-manifest.json``, ``
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from bulkedit._concurrency import run_blocking
 from bulkedit.emulator.api.importing import begin_job, complete_job, fail_job
 from bulkedit.emulator.dicom_import.files import is_below, make_private_folder, replace_private
 from bulkedit.emulator.state.document import Document, split
@@ -44,12 +44,12 @@ async def run(server: Running, job: Job) -> None:
     try:
         folder = folder_of(job.input_uri, roots)
         output = folder_of(job.output_uri, roots) if job.output_uri.startswith("file:") else None
-        found = await asyncio.to_thread(_read, folder, roots)
+        found = await run_blocking(_read, folder, roots)
         server.catch_up()
         results = complete_job(server.world, job, found.documents, now=server.now())
         server.catch_up()
         if output is not None:
-            await asyncio.to_thread(_write, output, job, found, results)
+            await run_blocking(_write, output, job, found, results)
     except OutsideError as error:
         _fail(server, job, str(error))
     except Exception:  # noqa: BLE001 - a damaged file may raise anything, and the job must end
