@@ -19,6 +19,7 @@ from bulkedit.client.pacing import DOCUMENTED, Operation, Rate
 from bulkedit.errors import BulkeditError
 from bulkedit.options.where import Where
 from bulkedit.plans.bad_rows import problems_text
+from bulkedit.plans.counts import saved_calls
 from bulkedit.plans.from_list import plan_list
 from bulkedit.plans.listener import Listener
 
@@ -243,12 +244,7 @@ def _narrowed_text(counts: PlanCounts) -> str:
 
 
 def _calls_text(counts: PlanCounts) -> str:
-    kinds = {
-        "by merging": counts["saved_by_merging"],
-        "by study-wide calls": counts["saved_by_study_wide"],
-        "by rows that later ones replace": counts["saved_by_superseding"],
-    }
-    saved = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count > 0)
+    saved = ", ".join(f"{count:,} {kind}" for kind, count in saved_calls(counts).items())
     text = f"{counts['calls']:,}, at most {counts['longest_lane']:,} one after another"
     return f"{text}; saved: {saved}" if saved else text
 

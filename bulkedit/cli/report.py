@@ -9,6 +9,7 @@ import polars as pl
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
 from bulkedit.after import report as reports
+from bulkedit.after.report import reasons
 from bulkedit.cli._console import (
     command,
     json_line,
@@ -98,9 +99,8 @@ def _chosen(run: Run, only: str | None) -> pl.DataFrame:
 def _show_edits(edits: pl.DataFrame) -> None:
     """Print edits, grouped by outcome and reason."""
     console = out()
-    groups = edits.partition_by("outcome", "reason", "message", maintain_order=True)
-    for same in groups[:_SHOWN_REASONS]:
-        why = ": ".join(filter(None, same.select("outcome", "reason", "message").row(0)))
+    groups = reasons.parts(edits)
+    for why, same in groups[:_SHOWN_REASONS]:
         console.print(f"\n{plural(same.height, 'edit')} {printable(why)}")
         for line in lines_of_edits(same.head(_SHOWN_EDITS).iter_rows(named=True)):
             console.print(f"  {line}")

@@ -94,6 +94,27 @@ class PlanCounts(EstimateCounts):
     unchecked_values: NotRequired[int]
 
 
+def saved_calls(counts: PlanCounts) -> dict[str, int]:
+    """Return the calls that a plan saves, by the way it saves them; ways that save none are left out."""
+    kinds = {
+        "by merging": counts["saved_by_merging"],
+        "by study-wide calls": counts["saved_by_study_wide"],
+        "by rows that later ones replace": counts["saved_by_superseding"],
+    }
+    return {kind: saved for kind, saved in kinds.items() if saved > 0}
+
+
+def updates(counts: PlanCounts) -> int:
+    """Return the calls of a plan that are updates, so without copies and deletions."""
+    return counts["calls"] - counts.get("copies", 0) - counts.get("deletions", 0)
+
+
+def calls_one_by_one(counts: PlanCounts) -> int:
+    """Return the updates that there would be if each row and image set had its own (`Estimate`)."""
+    saved = counts["saved_by_merging"] + counts["saved_by_study_wide"] + counts["saved_by_superseding"]
+    return updates(counts) + saved
+
+
 class ListRecord(TypedDict):
     """The edit list that a plan was made of."""
 

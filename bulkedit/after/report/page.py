@@ -20,11 +20,14 @@ from bulkedit import _words as words
 from bulkedit._files import draft_file
 from bulkedit._printable import printable
 from bulkedit._version import __version__
+from bulkedit._words import plural
+from bulkedit.after.report import reasons
 from bulkedit.after.report.outcomes import CallOutcomes
 from bulkedit.client.pacing import Rate, parse_rate
 from bulkedit.client.responses import CallState, Outcome
 from bulkedit.errors import UsageError
 from bulkedit.plans import seconds_at
+from bulkedit.plans.counts import calls_one_by_one, saved_calls, updates
 from bulkedit.plans.estimates import DOLLARS_PER_CALL
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
@@ -34,6 +37,7 @@ from bulkedit.runs.summary import by_outcome, summary
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bulkedit.plans.counts import PlanCounts
     from bulkedit.runs.folder import Run
     from bulkedit.runs.summary import RunSummary
 
@@ -98,6 +102,7 @@ def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
         "digest": run.plan.digest,
         "summary": numbers,
         "counts": run.plan.counts,
+        "saved": _saved(run.plan.counts),
         "outcomes": [(str(outcome), count) for outcome, count in by_outcome(numbers).items()],
         "beside": _estimate(run, numbers, call_outcomes),
         "pace": _pace(run, activity, paces, bins, numbers["seconds"]),
@@ -121,6 +126,19 @@ def _of_ledger(run: Run, bins: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.Seri
 
 
 # -- plan and actual
+
+
+def _saved(counts: PlanCounts) -> str:
+    """How many updates the plan has, and which it does without, by the way that saves them."""
+    text = plural(updates(counts), "update")
+    if saved := saved_calls(counts):
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in saved.items())
+        text = f"{text} instead of {calls_one_by_one(counts):,}, saved {kinds}"
+    if others := counts["calls"] - updates(counts):
+        text += f", and {plural(others, 'copy or deletion', 'copies and deletions')}"
+    satisfied = counts.get("already_satisfied", 0)
+    needs = words.noun(satisfied, "needs", "need")
+    return f"{text}. {plural(satisfied, 'edit')} already satisfied {needs} no call." if satisfied else f"{text}."
 
 
 def _rate(run: Run) -> float | None:
@@ -257,16 +275,9 @@ def _short(seconds: float) -> str:
 
 def _reasons(run: Run, call_outcomes: CallOutcomes) -> list[dict[str, object]]:
     """Edits that were not applied and their rows, by reason, the most frequent first."""
-    edits = run.plan.edits().select("edit", "row", "call", "image_set_id", "attribute")
-    found = (
-        call_outcomes.of_edits(edits)
-        .filter(~pl.col("outcome").is_in([str(Outcome.APPLIED)]))
-        .group_by("outcome", "reason", "message")
-        .agg(edits=pl.len(), rows=pl.col("row").unique().sort().head(_RANGES * 50), all=pl.col("row").n_unique())
-        .sort("edits", "outcome", "reason", descending=[True, False, False])
-        .collect()
-    )
-    return [{**row, "rows": _ranges(row["rows"], row["all"])} for row in found.head(_REASONS).iter_rows(named=True)]
+    edits = run.plan.edits().select("edit", "row", "call", "image_set_id").sort("row", "edit")
+    found = reasons.groups(call_outcomes.of_edits(edits).filter(pl.col("outcome") != str(Outcome.APPLIED)))
+    return [{**row, "rows": _ranges(row["first_rows"], row["rows"])} for row in found.head(_REASONS).to_dicts()]
 
 
 def _unplanned(run: Run) -> list[dict[str, object]]:
