@@ -173,6 +173,18 @@ def test_quotas_step_at_their_time(hand: Hand) -> None:
     assert (hand.update(3), hand.state()[0]) == ("UPDATING", 4)
 
 
+def test_quotas_return_at_the_end_of_their_step(hand: Hand) -> None:
+    hand.set(kind=FaultKind.QUOTA, start=10, end=100, scale=0.01)
+    hand.clock.advance(10)
+    assert (hand.update(), hand.state()[0]) == ("UPDATING", 2)
+    hand.clock.advance(5)
+    assert hand.update(2) == "ThrottlingException"
+    hand.clock.advance(100)
+    assert (hand.update(2), hand.state()[0]) == ("UPDATING", 3)
+    hand.clock.advance(5)
+    assert (hand.update(3), hand.state()[0]) == ("UPDATING", 4)
+
+
 def test_a_skewed_clock_refuses_signatures_and_tells_its_time(client_of: Callable[..., Json]) -> None:
     # the client's clock is the machine's, so this emulator keeps to that too
     with serve(settings(), clock=None) as emulator:

@@ -31,6 +31,7 @@ from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import EngineOptions
 from tests.runs.factories import FAST, KEY, PassThroughClient
+from tests.runs.schedule import DistantClient
 from tests.runs.virtual_time import dated, run_virtual
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.counters import RunCounters
     from bulkedit.runs.ledger import Record
+    from tests.runs.schedule import Schedule
 
 R = TypeVar("R")
 EPOCH = 1_700_000_000.0
@@ -331,9 +333,13 @@ def process(
     prepare: Callable[[Engine], None] = lambda _: None,
     seed: int = 7,
     sends_new: bool = True,
+    schedule: Schedule | None = None,
     **options: Any,
 ) -> Ended:
-    """One process of a run, begun or gone on with; its loop's time jumps."""
+    """One process of a run, begun or resumed; its loop's time jumps.
+
+    ``schedule``: the delays of its requests and of its work on threads; without one, nothing is delayed.
+    """
 
     async def main() -> Ended:
         clock = Clock(epoch=server.now)
@@ -341,7 +347,8 @@ def process(
         killed = False
         with KillableLedger.open(path) if path.exists() else KillableLedger.create(path) as ledger:
             assert isinstance(ledger, KillableLedger)
-            client: Client = wrap(DirectClient(server))
+            direct: Client = DirectClient(server)
+            client = wrap(direct if schedule is None else DistantClient(direct, schedule))
             with anyio.CancelScope() as scope:
                 death = KillSwitch(ledger, scope)
                 client = mortal(client, death)
@@ -354,7 +361,7 @@ def process(
             killed = ledger.dead
         return Ended(engine.counters, killed)
 
-    with in_place():
+    with in_place() if schedule is None else schedule.of_blocking_work():
         return run_virtual(main())
 
 

@@ -36,6 +36,7 @@ from bulkedit.runs.resume import resumption
 from tests.emulator.hospital import document
 from tests.runs.factories import FAST, FAST_READS, about_plan, frame, row
 from tests.runs.killable import DirectClient, Emulated, Following, Kill, emulated, in_place, process
+from tests.runs.schedule import Schedule
 from tests.runs.virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ OTHERS = (FaultKind.FOREIGN_BEFORE, FaultKind.FOREIGN_AFTER, FaultKind.FOREIGN_F
 OF_WRITES = (*LOSSES, FaultKind.LATE, FaultKind.SLOW, FaultKind.THROTTLE, FaultKind.CONFLICT, FaultKind.FAIL, *OTHERS)
 OF_READS = (*LOSSES, FaultKind.THROTTLE, FaultKind.LAGGING)
 RARE = (FaultKind.EXPIRED, FaultKind.DENIED)
+SCHEDULED = 0.5  # of all scenarios
 
 
 # -- scenarios
@@ -106,6 +108,7 @@ class Scenario:
     lives: tuple[Life, ...]
     undo: tuple[Life, ...] | None = None
     undo_troubles: tuple[Trouble, ...] = ()
+    scheduled: bool = False  # requests and work on threads take times that the seed decides; otherwise none
 
     @property
     def profile(self) -> ServiceProfile:
@@ -115,6 +118,7 @@ class Scenario:
     def lines(self) -> str:
         """For people, and short."""
         how = ["merged" if self.merge else "not merged", self.on_conflict, *(["by lists"] if self.by_list else ())]
+        how += ["on a schedule of its own"] if self.scheduled else []
         text = [
             f"seed {self.seed}: {self.switches or 'as documented'}, {', '.join(how)}",
             *(
@@ -185,6 +189,7 @@ def draw(seed: int) -> Scenario:
         undo_troubles=_troubles(rng, count, {*without, FaultKind.DENIED, FaultKind.LAGGING})
         if undo and rng.random() < 0.6
         else (),
+        scheduled=random.Random(f"scheduled {seed}").random() < SCHEDULED,
     )
     if any(life.kill_at for life in drawn.undo or ()):  # as above
         known = tuple(one for one in drawn.undo_troubles if one.fault.kind is not FaultKind.FOREIGN_FAILED)
@@ -350,6 +355,7 @@ class Played:
     server: Emulated
     run: runs.Run
     ids: list[str]
+    processes: int = 0
     kills: int = 0
     stops: int = 0
     resent: bool = False  # a resume has sent calls again that had an outcome
@@ -443,7 +449,9 @@ def _live(played: Played, run: runs.Run, life: Life, eyes: set[str]) -> None:
         "rates": rates,
         "on_conflict": scenario.on_conflict,
         "unlock_timeout_s": 600.0,
+        "schedule": Schedule(f"{scenario.seed} {played.processes}") if scenario.scheduled else None,
     }
+    played.processes += 1
     try:
         ended = process(
             server, run.plan, run.ledger, kill=kill, wrap=wrap, prepare=prepare, sends_new=sends_new, **options
@@ -547,7 +555,7 @@ def _smaller(one: Scenario) -> Iterator[Scenario]:
     yield from _fewer(one)
     for name in one.switches:
         yield replace(one, switches={key: value for key, value in one.switches.items() if key != name})
-    plain: tuple[dict[str, Any], ...] = ({"eyes": ()}, {"by_list": False})
+    plain: tuple[dict[str, Any], ...] = ({"eyes": ()}, {"by_list": False}, {"scheduled": False})
     for change in plain:
         if replace(one, **change) != one:
             yield replace(one, **change)

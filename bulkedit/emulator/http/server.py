@@ -247,7 +247,7 @@ class Server:
             self._start(self.world.jobs[str(answer["jobId"])])
 
     def _step_quota(self, now: float) -> None:
-        scale = self.faults.scale(now)
+        scale = self.faults.scale(now, self.settings.scale)
         if scale is not None and scale != self.world.quota.scale:
             self.world.quota.rescale(scale)
 

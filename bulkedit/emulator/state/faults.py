@@ -172,10 +172,12 @@ class Faults:
             and self._strikes(place, one, action, image_set_id)
         ]
 
-    def scale(self, now: float) -> float | None:
-        """The scale of the last active QUOTA fault, if any."""
-        steps = [one.fault.scale for one in self._active if one.fault.kind is FaultKind.QUOTA and _in_time(one, now)]
-        return steps[-1] if steps else None
+    def scale(self, now: float, unchanged: float) -> float | None:
+        """The scale of the last QUOTA fault that is active; ``unchanged`` after the end of each; None before any."""
+        quotas = [one for one in self._active if one.fault.kind is FaultKind.QUOTA]
+        active = [one.fault.scale for one in quotas if _in_time(one, now)]
+        over = any(now - one.since >= one.fault.start for one in quotas)
+        return active[-1] if active else unchanged if over else None
 
     def _strikes(self, place: int, one: _ActiveFault, action: str, image_set_id: str | None) -> bool:
         one.seen += 1
