@@ -15,7 +15,7 @@ import platform
 import time
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 import anyio
 from aiobotocore.config import AioConfig
@@ -29,6 +29,7 @@ from bulkedit.client.aws_session import UnreadableError, open_session
 from bulkedit.client.destination import Destination, Identity, check_endpoint, is_default, principal, source_of
 from bulkedit.client.logged import log_request
 from bulkedit.client.parsing import (
+    METADATA,
     UNREADABLE,
     WRONG_SHAPE,
     accepted_of,
@@ -36,6 +37,7 @@ from bulkedit.client.parsing import (
     datastore_of,
     found_of,
     image_set_of,
+    metadata_of,
     parsed,
     refusal_of,
     untrusted,
@@ -53,19 +55,19 @@ from bulkedit.client.responses import (
     Refusal,
     Refused,
 )
+from bulkedit.client.sent import CANCELLED, LOST, Exchange, SentRequest, add_sent, exchange, result_of
 from bulkedit.client.service_messages import code_without_values
 from bulkedit.client.transport import METADATA_BYTES, AnswerTooLargeError, PlainHttpError, UnverifiedError
 from bulkedit.errors import CredentialsError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     import aioboto3
 
     from bulkedit._json import JsonObject
     from bulkedit.client.contract import Connection, CopyRequest, Criteria, UpdateRequest
-    from bulkedit.client.logged import ResponseMetadata
     from bulkedit.client.responses import Answer
 
 _TRY_CREDENTIALS: Final = "Renew them (for example: aws sso login). To try them: aws sts get-caller-identity"
@@ -87,6 +89,7 @@ _NEVER_SENT: Final = (
 _NO_CREDENTIALS: Final = (boto.BotoCoreError, ResponseParserError)
 _NO_ANSWER: Final = (*_NO_CREDENTIALS, OSError)
 _INVALID_ENDPOINT: Final = "Invalid endpoint"  # start of the text of botocore's ValueError
+_Record = TypeVar("_Record")
 # OSError: not gzip; ValueError: not JSON, not UTF-8, or a number with too many digits
 _BAD_BODY: Final = (AnswerTooLargeError, EOFError, OSError, zlib.error, ValueError)
 
@@ -330,48 +333,38 @@ class AwsClient:
             params["force"] = True
         if request.include_study:
             params["includeStudyImageSets"] = True
-        answer = await self._request("update_image_set_metadata", **params)
-        return parsed(answer, accepted_of)
+        return await self._request("update_image_set_metadata", accepted_of, **params)
 
     async def copy(self, request: CopyRequest) -> Copied | Refused | Lost:
         """CopyImageSet."""
-        answer = await self._request(
+        return await self._request(
             "copy_image_set",
+            copied_of,
             sourceImageSetId=request.image_set_id,
             copyImageSetInformation={"sourceImageSet": {"latestVersionId": str(request.expected_version)}},
             **({"promoteToPrimary": True} if request.promote else {}),
         )
-        return parsed(answer, copied_of)
 
     async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
         """DeleteImageSet."""
-        return parsed(await self._request("delete_image_set", imageSetId=image_set_id), lambda _: Deleting())
+        return await self._request("delete_image_set", lambda _: Deleting(), imageSetId=image_set_id)
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         """GetImageSet."""
-        answer = await self._request("get_image_set", imageSetId=image_set_id, **_version(version))
-        return parsed(answer, image_set_of)
+        return await self._request("get_image_set", image_set_of, imageSetId=image_set_id, **_version(version))
 
     async def get_metadata(self, image_set_id: str, version: int | None = None) -> Metadata | Refused | Lost:
         """GetImageSetMetadata, decompressed and parsed."""
-        answer = await self._request("get_image_set_metadata", imageSetId=image_set_id, **_version(version))
-        if isinstance(answer, Refused | Lost):
-            return answer
-        blob = cast("AbstractAsyncContextManager[Body]", answer["imageSetMetadataBlob"])  # made by the SDK
-        try:
-            async with blob as body:
-                packed = await body.read()
-        except _NO_ANSWER as error:
-            return Lost(type(error).__name__)
-        return await run_blocking(_metadata, packed) if len(packed) > _THREAD_BYTES else _metadata(packed)
+        return await self._request("get_image_set_metadata", metadata_of, imageSetId=image_set_id, **_version(version))
 
     async def list_versions(
         self, image_set_id: str, *, limit: int = 50, next_token: str | None = None
     ) -> Page | Refused | Lost:
         """ListImageSetVersions, one page."""
         more = {"nextToken": next_token} if next_token else {}
-        answer = await self._request("list_image_set_versions", imageSetId=image_set_id, maxResults=limit, **more)
-        return parsed(answer, versions_of)
+        return await self._request(
+            "list_image_set_versions", versions_of, imageSetId=image_set_id, maxResults=limit, **more
+        )
 
     async def search(
         self, criteria: Criteria | None = None, *, limit: int = 50, next_token: str | None = None
@@ -380,57 +373,69 @@ class AwsClient:
         more: dict[str, object] = {"nextToken": next_token} if next_token else {}
         if criteria:
             more["searchCriteria"] = criteria
-        answer = await self._request("search_image_sets", maxResults=limit, **more)
-        return parsed(answer, found_of)
+        return await self._request("search_image_sets", found_of, maxResults=limit, **more)
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         """GetDatastore."""
-        return parsed(await self._request("get_datastore"), datastore_of)
+        return await self._request("get_datastore", datastore_of)
 
-    async def _request(self, operation: str, **params: object) -> Answer | Refused | Lost:
-        """Send a request; if the credentials have expired and can be renewed, send it once more."""
+    async def _request(
+        self, operation: str, record: Callable[[Answer], _Record], **params: object
+    ) -> _Record | Refused | Lost:
+        """Send a request; if the credentials have expired and can be renewed, send it once more.
+
+        ``record`` parses the answer.
+        """
         try:
             used = await self._chain.used()
         except _NO_CREDENTIALS as error:  # renewing them has failed
             return _not_sent(error)
         except boto.ClientError as error:  # of STS or SSO
             return Refused(Refusal.CREDENTIALS, _code(error))
-        answer = await self._send(operation, **params)
+        answer = await self._send(operation, record, **params)
         # a request with expired credentials has done nothing
         if isinstance(answer, Refused) and answer.code in _EXPIRED and await self._chain.renew(used):
-            return await self._send(operation, **params)
+            return await self._send(operation, record, **params)
         return answer
 
-    async def _send(self, operation: str, **params: object) -> Answer | Refused | Lost:
-        began = time.perf_counter()
-        response: ResponseMetadata = {}
-        answer = await self._answer(operation, response, **params)
+    async def _send(
+        self, operation: str, record: Callable[[Answer], _Record], **params: object
+    ) -> _Record | Refused | Lost:
+        """Send a request once. It is logged, and told with `add_sent`."""
+        at, began = time.time(), time.perf_counter()
+        exchange.set(seen := Exchange())
         name = self._api.meta.method_to_api_mapping[operation]
+        result = LOST + CANCELLED
+        try:
+            answer = parsed(await self._answer(operation, seen, **params), record)
+            result = result_of(answer)
+        finally:
+            if seen.sent:
+                add_sent(SentRequest(at, name, seen.request_id, result))
         image_set_id = params.get("imageSetId", params.get("sourceImageSetId"))
         log_request(
             name,
             None if image_set_id is None else str(image_set_id),
             answer,
-            response,
+            seen,
             seconds=time.perf_counter() - began,
         )
         return answer
 
-    async def _answer(self, operation: str, response: ResponseMetadata, **params: object) -> Answer | Refused | Lost:
-        """Writes botocore's ResponseMetadata into ``response``, if there is a response."""
+    async def _answer(self, operation: str, seen: Exchange, **params: object) -> Answer | Refused | Lost:
+        """The answer as the SDK has parsed it; a metadata document is read too."""
         try:
             answer: Answer = await getattr(self._api, operation)(datastoreId=self._datastore_id, **params)
         except boto.ClientError as error:
-            response.update(cast("ResponseMetadata", error.response.get("ResponseMetadata", {})))
             return refusal_of(error.response)
         except _NEVER_SENT as error:
+            seen.sent = False
             return _not_sent(error)
         except UnreadableError:
             return Lost(UNREADABLE)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
-        response.update(cast("ResponseMetadata", answer.get("ResponseMetadata", {})))  # made by botocore
-        return answer
+        return await _with_document(answer) if METADATA in answer else answer
 
 
 def _code(error: boto.ClientError) -> str:
@@ -457,14 +462,19 @@ def _version(version: int | None) -> dict[str, str]:
     return {} if version is None else {"versionId": str(version)}
 
 
-def _metadata(packed: bytes) -> Metadata | Lost:
-    """Unpack and parse the body of GetImageSetMetadata; `Lost` if that fails."""
+async def _with_document(answer: Answer) -> Answer | Lost:
+    """The answer of GetImageSetMetadata with the document in place of its blob. `Lost` if it cannot be read."""
+    blob = cast("AbstractAsyncContextManager[Body]", answer[METADATA])  # made by the SDK
     try:
-        return Metadata(_unpack(packed))
-    except _BAD_BODY as error:
+        async with blob as body:
+            packed = await body.read()
+        large = len(packed) > _THREAD_BYTES
+        document = await run_blocking(_unpack, packed) if large else _unpack(packed)
+    except (*_NO_ANSWER, *_BAD_BODY) as error:
         return Lost(type(error).__name__)
     except RecursionError:  # deeply nested JSON
         return Lost(UNREADABLE)
+    return {**answer, METADATA: document}
 
 
 def _unpack(packed: bytes) -> JsonObject:

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
 from bulkedit._log import is_logged, log
 from bulkedit.client.responses import Lost, Refused
 
 if TYPE_CHECKING:
-    from bulkedit.client.responses import Answer
+    from bulkedit.client.sent import Exchange
 
 _WRITES: Final = frozenset({"UpdateImageSetMetadata", "CopyImageSet", "DeleteImageSet"})
-
-
-class ResponseMetadata(TypedDict, total=False):
-    """The fields of botocore's ResponseMetadata that are used here."""
-
-    HTTPStatusCode: int
-    RequestId: str
 
 
 def log_request(
     operation: str,
     image_set_id: str | None,
-    answer: Answer | Refused | Lost,
-    response: ResponseMetadata,
+    answer: object,
+    exchange: Exchange,
     *,
     seconds: float,
 ) -> None:
     """Log a request. Successful reads are logged at DEBUG, all others at INFO.
 
-    ``response``: botocore's ResponseMetadata; empty if there was no response.
+    ``answer``: a record of `bulkedit.client.responses`.
     """
     writes = operation in _WRITES
     level = logging.DEBUG if not isinstance(answer, Refused | Lost) and not writes else logging.INFO
@@ -48,9 +41,9 @@ def log_request(
         level,
         operation=operation,
         image_set_id=image_set_id,
-        status=response.get("HTTPStatusCode"),
+        status=exchange.status,
         code=code,
-        request_id=response.get("RequestId"),
+        request_id=exchange.request_id,
         duration_ms=round(seconds * 1000, 1),
         retry_after_s=retry_after_s,
     )

@@ -11,14 +11,24 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bulkedit.client.contract import IMAGE_SET_ID
-from bulkedit.client.responses import Accepted, Copied, Datastore, ImageSet, ImageSetState, Lost, Page, Refusal, Refused
+from bulkedit.client.responses import (
+    Accepted,
+    Copied,
+    Datastore,
+    ImageSet,
+    ImageSetState,
+    Lost,
+    Metadata,
+    Page,
+    Refusal,
+    Refused,
+)
 from bulkedit.client.service_messages import HIDDEN, code_without_values
 from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError, UntrustedServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-if TYPE_CHECKING:
     from bulkedit.client.responses import Answer
 
 # error code -> kind: the codes of the service's model, then those of AWS request signing
@@ -62,6 +72,7 @@ THEN_RESUME: Final = ", then continue with: bulkedit resume RUN"
 # raised when a response that does not match the service's model is parsed; RecursionError: deeply nested JSON
 WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 
+METADATA: Final = "imageSetMetadataBlob"  # GetImageSetMetadata
 UNREADABLE: Final = "unreadable answer"  # a cause of `Lost`
 _Raw = TypeVar("_Raw")
 _Record = TypeVar("_Record")
@@ -198,6 +209,13 @@ def image_set_of(answer: Answer) -> ImageSet:
         primary=primary if isinstance(primary, bool) else None,
         storage_tier=_text(answer, "storageTier"),
     )
+
+
+def metadata_of(answer: Answer) -> Metadata:
+    """Parse the response of GetImageSetMetadata, whose document the client has read."""
+    if not isinstance(document := answer[METADATA], dict):
+        raise TypeError
+    return Metadata(document)
 
 
 def found_of(answer: Answer) -> Page:

@@ -28,6 +28,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from bulkedit.client.destination import is_loopback
+from bulkedit.client.sent import Exchange, exchange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -133,6 +134,8 @@ class Transport:
         headers = CIMultiDict((name, _text(value)) for name, value in request.headers.items())
         headers["Accept-Encoding"] = "identity"
         session = await self._session(secure="https" in {url.scheme, (proxy or "").partition(":")[0]})
+        seen = exchange.get(None) or Exchange()
+        seen.begins()
         try:
             async with session.request(
                 request.method,
@@ -143,6 +146,7 @@ class Transport:
                 proxy=proxy,
                 proxy_headers=self._proxies.proxy_headers_for(request.url) if proxy else None,
             ) as answer:
+                seen.answered(answer.status, answer.headers)
                 body = await _body(answer, METADATA_BYTES if request.stream_output else ANSWER_BYTES)
         except aiohttp.ClientConnectorCertificateError as error:
             raise UnverifiedError(f"{error.host}: {_reason(error.certificate_error)}") from error

@@ -185,9 +185,9 @@ class TestValues:
 
         request = AwsClient._request
 
-        async def loud(self: AwsClient, operation: str, **params: Any) -> Any:
+        async def loud(self: AwsClient, operation: str, record: Any, **params: Any) -> Any:
             logging.getLogger(library).critical("body %s", CANARIES[0])
-            return await request(self, operation, **params)
+            return await request(self, operation, record, **params)
 
         monkeypatch.setattr(AwsClient, "_request", loud)
         edits = shell.descriptions(shell.image_sets(1))

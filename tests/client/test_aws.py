@@ -9,6 +9,7 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+import anyio
 import pytest
 from botocore.exceptions import ClientError, CredentialRetrievalError
 
@@ -30,6 +31,7 @@ from bulkedit.client.responses import (
     Refusal,
     Refused,
 )
+from bulkedit.client.sent import sent_requests
 from bulkedit.client.transport import Transport
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, CompletionTime, Settings, serve
 from bulkedit.emulator.api.model import service_model
@@ -404,8 +406,9 @@ async def answering(answer: bytes | None) -> AsyncIterator[Wire]:
         wire.end()
 
 
-def http(status: int, body: bytes, *, length: int | None = None, code: str = "") -> bytes:
+def http(status: int, body: bytes, *, length: int | None = None, code: str = "", request_id: str = "") -> bytes:
     head = f"HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head += f"x-amzn-RequestId: {request_id}\r\n" if request_id else ""
     head += f"x-amzn-ErrorType: {code}\r\n" if code else ""
     return f"{head}Content-Length: {len(body) if length is None else length}\r\n\r\n".encode() + body
 
@@ -521,6 +524,83 @@ class TestLostAnswers:
         async with answering(b"") as wire, connect(connection(wire.url)) as client:
             found = await client.update(study_edit(ABSENT, StudyDescription=CANARY))
         assert CANARY not in repr(found)
+
+
+# -- request ids
+
+REQUEST_ID = "922f5304-b39f-4034-9d2e-f062de092a44"
+
+
+async def told(answer: bytes | None, method: str = "update", **options: Any) -> list[tuple[str, str | None, str]]:
+    """What is told of the requests of one method that get this answer."""
+    sent = sent_requests()
+    async with answering(answer) as wire, connect(connection(wire.url, **options)) as client:
+        await METHODS[method](client)
+    return [(one.operation, one.request_id, one.result) for one in sent]
+
+
+class TestRequestIds:
+    @pytest.mark.parametrize(
+        ("answer", "result"),
+        [
+            (http(200, b'{"latestVersionId": "2"}', request_id=REQUEST_ID), "accepted"),
+            (http(429, b"{}", code="ThrottlingException", request_id=REQUEST_ID), "ThrottlingException"),
+            (http(400, b"{}", code="ValidationException", request_id=REQUEST_ID), "ValidationException"),
+            (http(500, b"", code="InternalServerException", request_id=REQUEST_ID), "lost: "),
+            (http(200, b'{"latestVersionId": "two"}', request_id=REQUEST_ID), "lost: unreadable answer"),
+            (http(200, b"[]", request_id=REQUEST_ID), "lost: unreadable answer"),
+            (http(200, b'{"latestVersionId"', length=100, request_id=REQUEST_ID), "lost: ConnectionClosedError"),
+        ],
+        ids=["accepted", "throttled", "refused", "500", "wrong-type", "wrong-shape", "cut-off"],
+    )
+    async def test_every_answer_with_a_head_gives_its_request_id(self, answer: bytes, result: str) -> None:
+        ((operation, request_id, found),) = await told(answer)
+        assert (operation, request_id) == ("UpdateImageSetMetadata", REQUEST_ID)
+        assert found.startswith(result)
+
+    @pytest.mark.parametrize("answer", [None, b"", b"HTTP/1.1 20"], ids=["never", "closed", "half a line"])
+    async def test_without_an_answer_a_request_is_told_without_an_id(self, answer: bytes | None) -> None:
+        ((_, request_id, result),) = await told(answer, read_timeout_s=0.1)
+        assert request_id is None
+        assert result.startswith("lost: ")
+
+    @pytest.mark.parametrize("text", ["x" * 129, "two words", "caf\u00e9", "tab\tbed"])
+    async def test_a_text_that_is_no_id_is_not_taken(self, text: str) -> None:
+        ((_, request_id, result),) = await told(http(200, b'{"latestVersionId": "2"}', request_id=text))
+        assert (request_id, result) == (None, "accepted")
+
+    async def test_every_operation_is_told_by_the_name_that_the_service_has_for_it(self, emulator: Emulator) -> None:
+        image_set_id = emulator.add(document())
+        sent = sent_requests()
+        async with connect(connection(emulator)) as client:
+            await client.get_image_set(image_set_id)
+            await client.update(study_edit(image_set_id))
+            await client.get_metadata(image_set_id)
+            await client.list_versions(image_set_id)
+            await client.search()
+            await client.get_datastore()
+            await client.delete(ABSENT)
+        requests = [entry for entry in emulator.journal() if entry.kind == "request"]
+        assert [(one.operation, one.request_id) for one in sent] == [(one.action, one.request_id) for one in requests]
+        results = ["answered", "accepted", *["answered"] * 4, "ResourceNotFoundException"]
+        assert [one.result for one in sent] == results
+
+    async def test_what_never_left_is_not_told(self, emulator: Emulator) -> None:
+        sent = sent_requests()
+        async with connect(connection(emulator)) as client:
+            await client.update(UpdateRequest(image_set_id=cast("str", [CANARY]), expected_version=1, updatable="{}"))
+        assert sent == []
+
+    async def test_a_request_that_is_cancelled_is_told_as_lost(self) -> None:
+        sent = sent_requests()
+        async with answering(None) as wire, connect(connection(wire.url)) as client:
+            with anyio.move_on_after(0.05):
+                await client.update(study_edit(ABSENT))
+        assert [(one.request_id, one.result) for one in sent] == [(None, "lost: cancelled")]
+
+    async def test_a_document_that_cannot_be_read_is_told_as_lost(self) -> None:
+        ((_, request_id, result),) = await told(http(200, b"no json", request_id=REQUEST_ID), "get_metadata")
+        assert (request_id, result) == (REQUEST_ID, "lost: JSONDecodeError")
 
 
 # -- where the requests go

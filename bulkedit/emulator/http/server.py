@@ -10,6 +10,7 @@ import logging
 import random
 import sqlite3
 import uuid
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 LARGEST_BODY: Final = 2 * 1024 * 1024  # the largest valid body has 260,000 escaped characters of copiableAttributes
 LARGEST_CONTROL_BODY: Final = 64 * 1024 * 1024  # a metadata document may have 50 MB (endpoints-quotas)
+
+_REQUEST_ID: Final = "x-amzn-RequestId"
 
 _log = logging.getLogger("bulkedit.emulator")
 
@@ -139,7 +142,9 @@ class Server:
         None instead of a response: drop the connection. The caller must wait for `FaultKind.SLOW` and
         `FaultKind.LATE`. ``late``: the request was delayed by `FaultKind.LATE`; no other fault strikes it.
         """
-        note: Note = {"at": self.now(), "kind": "request", "bytes": len(signed.body)}
+        note: Note = {"at": self.now(), "kind": "request", "bytes": len(signed.body), "request_id": str(uuid.uuid4())}
+        if (access_key := signing.access_key_of(signed)) and access_key.isalnum() and len(access_key) <= 128:
+            note["access_key"] = access_key
         struck: list[Fault] = []
         try:
             reply = self._answer(signed, note, struck, late=late)
@@ -162,6 +167,8 @@ class Server:
             status=note.get("status"),
             code=note.get("code"),
         )
+        if reply is not None:
+            reply = replace(reply, headers=reply.headers | {_REQUEST_ID: note["request_id"]})
         # a request that was refused for its credentials is not repeated late
         return reply, struck if reply is None else [one for one in struck if one.kind is not FaultKind.LATE]
 
@@ -339,7 +346,7 @@ async def _body(http: BaseRequest, largest: int) -> bytes:
 
 
 def _response(reply: Reply, date: str | None = None) -> web.Response:
-    headers = reply.headers | {"x-amzn-RequestId": str(uuid.uuid4())}
+    headers = {_REQUEST_ID: str(uuid.uuid4())} | reply.headers
     if date is not None:
         headers["Date"] = date
     return web.Response(status=reply.status, body=reply.body, headers=headers)

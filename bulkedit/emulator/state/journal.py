@@ -36,6 +36,8 @@ class Entry:
     study_wide: bool = False  # the request has includeStudyImageSets
     bytes: int = 0  # of the request body
     fault: str | None = None  # the fault that struck the request
+    request_id: str | None = None  # in the header of the response, which may have been dropped
+    access_key: str | None = None  # with which the request is signed
     state: str | None = None  # imageSetState
     workflow: str | None = None  # imageSetWorkflowStatus
 
@@ -60,6 +62,8 @@ class Note(TypedDict, total=False):
     study_wide: bool
     bytes: int
     fault: str
+    request_id: str
+    access_key: str
     state: str
     workflow: str
 
