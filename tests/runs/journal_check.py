@@ -284,13 +284,13 @@ def _held_already(edits: list[dict[str, Any]], documents: list[dict[str, Any]], 
     """Whether the last but one document reads as the edits would leave it, and the last one as well."""
     before, after = documents[-2], documents[-1]
     return before == after and all(
-        _expected([edit], documents[:-1], profile) == before or _is_absent(edit, before)
+        _expected([edit], documents[:-1], profile) == before or is_absent(edit, before)
         for edit in edits
         if edit["sent"]
     )
 
 
-def _is_absent(edit: dict[str, Any], document: dict[str, Any]) -> bool:
+def is_absent(edit: dict[str, Any], document: dict[str, Any]) -> bool:
     """Whether what an edit removes is not there."""
     if not edit["action"].startswith("remove"):
         return False
