@@ -17,6 +17,22 @@ def duration(seconds: float, *, tenths_up_to: float = 0.5) -> str:
     return f"{m} min {s:02} s" if minutes else f"{s} s"
 
 
+def about(seconds: float) -> str:
+    """An estimated time, no more exact than it can be: `a few seconds`, `45 s`, `1 min 40 s`, `12 min`, `3 h 05 min`.
+
+    ``seconds``: at least 0.
+    """
+    if seconds < 7.5:
+        return "a few seconds"
+    if seconds < 57.5:
+        return duration(5 * round(seconds / 5))
+    if seconds < 115:
+        return duration(10 * round(seconds / 10))
+    if seconds < 3570:
+        return f"{round(seconds / 60)} min"
+    return duration(300 * round(seconds / 300))
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """A count with its noun: `1 edit`, `2,000 edits`."""
     return f"{count:,} {noun(count, one, many)}"

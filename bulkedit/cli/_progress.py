@@ -8,17 +8,15 @@ from contextlib import asynccontextmanager
 from typing import IO, TYPE_CHECKING, Final
 
 import anyio
-from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
 from bulkedit._concurrency import first_error
 from bulkedit._log import utc
-from bulkedit._words import duration
+from bulkedit._words import about, duration, plural
 from bulkedit.cli._console import err, json_line, packed, redrawn, redraws
 from bulkedit.cli._streams import takes_more
-from bulkedit.client.responses import Outcome
+from bulkedit.runs.progress import WaitingFor
 from bulkedit.runs.scheduler import WaitReason
 
 if TYPE_CHECKING:
@@ -28,10 +26,11 @@ if TYPE_CHECKING:
 
     from bulkedit.runs.engine import Engine
     from bulkedit.runs.progress import Progress as Numbers
+    from bulkedit.runs.progress import Waiting
 
 _REDRAW_S: Final = 0.2
 _LINE_S: Final = 60.0
-_BAR: Final = 24  # columns
+_SHORTEST_BAR: Final = 16  # columns
 
 
 async def show(numbers_: Callable[[], str]) -> None:
@@ -66,7 +65,7 @@ async def watch(engine: Engine, *, as_json: bool) -> None:
         if redraws(err()):
             tasks.start_soon(_redraw, engine)
         elif not as_json:
-            tasks.start_soon(_each_minute, lambda: err().print(_stamped(" · ".join(parts(engine.progress())))))
+            tasks.start_soon(_each_minute, lambda: err().print(_stamped(line(engine.progress()))))
 
 
 async def _each_minute(show: Callable[[], None], stream: Callable[[], IO[str]] = lambda: sys.stderr) -> None:
@@ -95,33 +94,75 @@ async def _redraw(engine: Engine) -> None:
 
 
 def picture(numbers: Numbers, width: int) -> RenderableType:
-    """A bar of the completed calls, and the run's numbers: beside it if there is room, otherwise below."""
-    bar = ProgressBar(total=max(numbers.calls, 1), completed=numbers.completed, width=min(_BAR, width))
-    shown = packed(parts(numbers), width)
-    drawn = Table.grid(padding=(0, 1))
-    if len(shown) == 1 and len(shown[0]) + 1 + _BAR <= width:
-        drawn.add_row(bar, Text(shown[0]))
-    else:
-        drawn.add_row(bar)
-        drawn.add_row(Text("\n".join(shown)))
-    return drawn
+    """A bar as wide as the terminal, with the edits that have an outcome; below it the other numbers of the run."""
+    done = f"{numbers.percent}%  {edits_done(numbers)}"
+    beside = width - len(done) - 2
+    narrow = beside < _SHORTEST_BAR
+    numbers_below = "\n".join(packed(parts(numbers), width))
+    return Text.assemble(
+        bar(numbers.percent, width if narrow else beside), "\n" if narrow else "  ", f"{done}\n{numbers_below}"
+    )
+
+
+def bar(percent: int, width: int) -> Text:
+    """A bar whose two parts also differ without colours."""
+    filled = width * percent // 100
+    return Text.assemble(("━" * filled, "green"), ("─" * (width - filled), "dim"))
+
+
+def line(numbers: Numbers) -> str:
+    """The numbers of a run in one line."""
+    return " · ".join((f"{numbers.percent}%", edits_done(numbers), *parts(numbers)))
+
+
+def edits_done(numbers: Numbers) -> str:
+    """How many edits have an outcome, and how many there are."""
+    return f"{numbers.edits_done:,}/{numbers.edits:,} edits"
 
 
 def parts(numbers: Numbers) -> list[str]:
-    """Completed calls, edits by outcome, calls in flight, rate, throttles, completion times, time left."""
+    """Time left or what is waited for, rate, edits that were not applied, calls, throttles, completion times."""
     shown = [
-        f"{numbers.completed:,}/{numbers.calls:,} calls",
-        f"{numbers.outcomes.get(Outcome.APPLIED, 0):,} edits applied",
+        *time_left(numbers),
+        rate(numbers),
         *(f"{count:,} {outcome}" for outcome, count in numbers.outcomes.items() if count and outcome != "applied"),
-        f"{numbers.in_flight} in flight",
-        f"{numbers.per_second:.2f}/s of {numbers.quota_per_second:.2f}/s",
+        f"{numbers.completed:,}/{numbers.calls:,} calls",
+        f"{numbers.in_flight:,} in flight",
         f"{numbers.throttled_share:.1%} throttled",
     ]
     if numbers.completion_p50_s is not None and numbers.completion_p95_s is not None:
         shown.append(f"completed within p50 {numbers.completion_p50_s:.1f} s, p95 {numbers.completion_p95_s:.1f} s")
-    if numbers.left and (left := numbers.seconds_left) is not None:
-        shown.append(f"{duration(left)} left")
     return shown
+
+
+def rate(numbers: Numbers) -> str:
+    """The rate of the last minute beside the quota."""
+    reached = f"{numbers.per_second:.2f}/s"
+    return (
+        f"{reached}, searching for the quota" if numbers.searching else f"{reached} of {numbers.quota_per_second:.2f}/s"
+    )
+
+
+def time_left(numbers: Numbers) -> list[str]:
+    """The time left, and what the run waits for. Without an estimate, only what it waits for."""
+    if not numbers.left:
+        return []
+    waiting = [waiting_for(one) for one in numbers.waiting]
+    if numbers.seconds_left is not None:
+        return [f"about {about(numbers.seconds_left)} left", *waiting]
+    return waiting or ["estimating the time left"]
+
+
+def waiting_for(waiting: Waiting) -> str:
+    """What a run waits for, and for how long it has."""
+    so_far = duration(waiting.seconds)
+    if waiting.image_sets:
+        count = plural(len(waiting.image_sets), "image set")
+        return f"waiting for {waiting.what}: {count}, longest {so_far}"
+    return f"waiting for {'the ' if waiting.what in _THE else ''}{waiting.what} for {so_far}"
+
+
+_THE: Final = {WaitingFor.QUOTA, WaitingFor.SERVICE}
 
 
 def bottleneck(numbers: Numbers) -> str | None:

@@ -49,7 +49,7 @@ from bulkedit.runs.history import History, Lanes
 from bulkedit.runs.lane import LaneContext, LaneRun
 from bulkedit.runs.ledger import Event, GroupCommit, Pace, Part
 from bulkedit.runs.logged import RecordLog
-from bulkedit.runs.progress import Progress
+from bulkedit.runs.progress import Progress, Waiting, WaitingFor
 from bulkedit.runs.requests import (
     WRITES,
     Copy,
@@ -60,12 +60,13 @@ from bulkedit.runs.requests import (
     Search,
     Update,
 )
-from bulkedit.runs.scheduler import Scheduler
+from bulkedit.runs.scheduler import QUOTAS, Scheduler
 from bulkedit.runs.service_quirks import ServiceQuirks
+from bulkedit.runs.time_left import TimeLeft, WorkLeft
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from anyio.streams.memory import MemoryObjectReceiveStream
 
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 _STORE_S: Final = 60.0  # how long an answer of GetDatastore is valid
 # the quota is recorded every 60 s, and after a change of 2 % at most once a second
 _PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02
+_SILENT_S: Final = 5.0  # without an answer for so long, the run waits for the service
 _VIA_COPY_AHEAD: Final = 8  # lanes with copies: they wait for three quotas in turn
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 _OPENED_AT_ONCE: Final = 64  # lanes; takes some milliseconds
@@ -145,6 +147,7 @@ class Engine:
             payload_limit=plan.payload_limit,
         )
         self._lanes = Lanes(plan, self._history)
+        self._time_left = TimeLeft()
         self._noted = Pace(-math.inf, 0.0)
         self._open_lanes = 0
         self._runs: dict[int, LaneRun] = {}  # open lanes by number
@@ -186,18 +189,40 @@ class Engine:
         return Progress(
             calls=counters.calls,
             completed=counters.completed_calls,
+            edits=counters.edits,
             outcomes=dict(counters.outcomes),
             in_flight=counters.in_flight,
             per_second=counters.rate(now),
             quota_per_second=updates.rate.per_second,
+            searching=updates.searching,
             requests=counters.requests + counters.reads,
             throttled=counters.throttled,
             limited_by=counters.bottleneck,
-            longest_lane=max((lane.calls_left for lane in self._runs.values()), default=0),
-            longest_ahead=0 if self._lanes.ended else self._longest_ahead,
+            seconds_left=self._seconds_left(now),
             completion_p50_s=self.completion_times.quantile(0.5),
             completion_p95_s=self.completion_times.quantile(0.95),
+            waiting=tuple(self._waiting(now)),
         )
+
+    def _seconds_left(self, now: float) -> float | None:
+        counters, updates = self.counters, self.pacers[Operation.UPDATE]
+        work = WorkLeft(
+            done=counters.completed_calls,
+            left=counters.calls - counters.completed_calls,
+            in_flight=counters.in_flight,
+            quota=updates.rate.per_second,
+            searching=updates.searching,
+            lanes={number: lane.calls_left for number, lane in self._runs.items()},
+            longest_ahead=0 if self._lanes.ended else self._lanes.next_length or self._longest_ahead,
+        )
+        return self._time_left.observe(work, now)
+
+    def _waiting(self, now: float) -> Iterator[Waiting]:
+        """What keeps the run from sending."""
+        if (silent_s := self._retries.silent_s(now)) >= _SILENT_S:
+            yield Waiting(WaitingFor.SERVICE, silent_s)
+        elif (still_s := self._time_left.standstill_s(now)) and self._scheduler.delayed_by & QUOTAS:
+            yield Waiting(WaitingFor.QUOTA, still_s)
 
     # opening lanes and dispatching
 
@@ -349,6 +374,8 @@ class Engine:
             await self._commit.write(intent)
         sent = self._clock.monotonic()
         lane.mark_sent(sent)
+        if isinstance(request, WRITES):
+            self._time_left.sent(lane.number, sent)
         with _log.bound(**lane.logged()):
             reply = await self._ask(request, quota := lane.quota or request.operation)
         # a received answer is written in any case
@@ -504,6 +531,7 @@ class Engine:
             elif isinstance(record, Event) and record.state.completed:
                 self.counters.completed(record.state, lane.edits[record.call], now)
                 self._errors.add(outcome_of(record.state), lane.edits[record.call])
+                self._time_left.completed(lane.number, now)
                 self._note_pace()
         if lane.halted is not None:
             self._fatal = self._fatal or _systemic(lane.halted)

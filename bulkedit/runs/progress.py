@@ -1,16 +1,40 @@
-"""The progress of a run: a snapshot of its numbers, and an estimate of the time left."""
+"""The progress of a run: a snapshot of its numbers, and what it waits for."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bulkedit._progress import Phase
-from bulkedit.runs.scheduler import WaitReason
 
 if TYPE_CHECKING:
     from bulkedit._json import JsonObject
     from bulkedit.client.responses import Outcome
+    from bulkedit.runs.scheduler import WaitReason
+
+
+class WaitingFor(StrEnum):
+    """What a run can wait for, so that nothing moves."""
+
+    QUOTA = "quota"  # every request is throttled
+    UNLOCK = "unlock"  # image sets are locked by another update
+    CREDENTIALS = "credentials"
+    SERVICE = "service"  # it does not answer
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One thing that a run waits for."""
+
+    what: WaitingFor
+    seconds: float  # so far; the longest of the image sets
+    image_sets: tuple[str, ...] = ()  # ids of those that are locked
+
+    def as_json(self) -> JsonObject:
+        """An object of the field ``waiting``."""
+        return {"for": str(self.what), "seconds": round(self.seconds, 1), "image_sets": list(self.image_sets)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,17 +43,19 @@ class Progress:
 
     calls: int
     completed: int  # calls
+    edits: int  # of the plan
     outcomes: dict[Outcome, int]  # edits
     in_flight: int  # image sets with an update under way
     per_second: float  # calls completed, over the last minute
     quota_per_second: float  # of updates, given or measured
+    searching: bool  # the quota is not known yet, or has changed
     requests: int  # of this process, including reads
     throttled: int  # throttled requests among them
     limited_by: WaitReason | None  # what has delayed calls for longest
-    longest_lane: int  # calls left in the longest lane that is open
-    longest_ahead: int  # calls of the longest lane that is not open yet, at most
+    seconds_left: float | None  # None if not known (`bulkedit.runs.time_left`)
     completion_p50_s: float | None  # from acceptance to completion, of the latest 128 updates
     completion_p95_s: float | None
+    waiting: tuple[Waiting, ...] = ()  # if calls cannot be sent although the quota may allow it
 
     @property
     def phase(self) -> Phase:
@@ -52,24 +78,20 @@ class Progress:
         return self.calls - self.completed
 
     @property
+    def edits_done(self) -> int:
+        """Edits that have an outcome."""
+        return sum(self.outcomes.values())
+
+    @property
+    def percent(self) -> int:
+        """Edits that have an outcome, in per cent; 100 only if every call is completed."""
+        share = 100 * self.edits_done / self.edits if self.edits else 100.0
+        return min(math.floor(share), 99 if self.left else 100)
+
+    @property
     def throttled_share(self) -> float:
         """Throttled requests as a share of all requests."""
         return self.throttled / self.requests if self.requests else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """The longer of two: all calls at the current rate, and the longest lane, call after call.
-
-        The rate is the quota if that delays calls, else the rate of the last minute. None while no rate is known.
-        """
-        if not self.left:
-            return 0.0
-        reached = self.per_second if self.limited_by is not WaitReason.UPDATES else 0.0
-        rate = min(reached, self.quota_per_second) if reached else self.quota_per_second
-        if not rate:
-            return None
-        lane = max(self.longest_lane, self.longest_ahead) * (self.completion_p50_s or 0.0)
-        return max(self.left / rate, lane)
 
     def as_json(self) -> JsonObject:
         """The line of type ``progress``."""
@@ -78,15 +100,18 @@ class Progress:
             "type": "progress",
             "calls": self.calls,
             "completed": self.completed,
+            "of_edits": self.edits,
             "edits": {str(outcome): count for outcome, count in self.outcomes.items() if count},
             "in_flight": self.in_flight,
             "per_second": round(self.per_second, 4),
             "quota_per_second": round(self.quota_per_second, 4),
+            "searching": self.searching,
             "throttled_share": round(self.throttled_share, 4),
             "limited_by": self.limited_by.value if self.limited_by else None,
             "seconds_left": None if left is None else round(left, 1),
             "completion_p50_s": _rounded(self.completion_p50_s),
             "completion_p95_s": _rounded(self.completion_p95_s),
+            "waiting": [one.as_json() for one in self.waiting],
         }
 
 

@@ -39,6 +39,7 @@ _BY: Final = {
     Operation.COPY: WaitReason.COPIES,
     Operation.DELETE: WaitReason.COPIES,
 }
+QUOTAS: Final = frozenset(_BY.values())
 # (operation, is the lane in flight?). Reads go before updates, because they complete calls. Lanes in flight go before
 # others, which could delay them for ever.
 _Queue = tuple[Operation, bool]

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from bulkedit.cli._console import err, fitted, lines_of_edits, packed, redrawn, rows
-from bulkedit.cli._progress import parts, picture
+from bulkedit.cli._progress import edits_done, parts, picture
 from tests.cli.shell import PATIENT_S
 from tests.runs.test_progress import NUMBERS
 
@@ -129,7 +129,7 @@ class TestCodes:
             shell, "apply", "p", "--yes", "--run", "s", "--rate", "10/s", "--burst", "1", env={"NO_COLOR": "1"}
         )
         assert not STYLE.search(text)
-        assert "10/10 calls" in text
+        assert "10/10 edits" in text
 
     @pytest.mark.slow
     @pytest.mark.usefixtures("run")
@@ -178,8 +178,8 @@ class TestNarrow:
         assert isinstance(console.file, io.StringIO)
         shown = console.file.getvalue()
         assert max(map(len, shown.splitlines())) <= width
-        words = " ".join(shown.replace("━", " ").replace("╺", " ").replace("╸", " ").replace(" · ", " ").split())
-        assert words == " ".join(parts(NUMBERS))
+        words = " ".join(shown.replace("━", " ").replace("─", " ").replace(" · ", " ").split())
+        assert words == " ".join(("40%", edits_done(NUMBERS), *parts(NUMBERS)))
 
     def test_parts_are_packed_into_few_lines(self) -> None:
         assert packed(["aaa", "bbb", "ccc"], 9) == ["aaa · bbb", "ccc"]
