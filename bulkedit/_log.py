@@ -89,8 +89,9 @@ _FORMS: Final = {
     "image_set_id": r"[0-9a-z]{32}",
     "operation": r"[A-Z][A-Za-z]+",
     "request_id": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-    "code": r"[A-Za-z]{1,80}|HTTP \d{3}|no HTTP status|unreadable answer",
-    "reason": r"[A-Za-z]{1,80}|HTTP \d{3}|[a-z-]+(?:[:;,]? [a-z-]+){0,24}",  # codes, or our own text
+    "code": r"[A-Za-z]{1,80}|HTTP \d{3}(?: without an error type)?|no HTTP status|unreadable answer",
+    # codes, or our own text
+    "reason": r"[A-Za-z]{1,80}|HTTP \d{3}(?: without an error type)?|[a-z-]+(?:[:;,]? [a-z-]+){0,24}",
     "plan": r"[0-9a-f]{16}",
     "error": r"[A-Za-z_]\w{0,79}",
     "traceback": r"(?:caused by |one of it )?[A-Za-z_]\w*|  (?:\S+:\d+ in \S+|…)",

@@ -29,7 +29,7 @@ EXAMPLES: dict[str, Any] = {
     "command": "apply",
     "version": "0.1.0",
     "python": "3.11.7",
-    "code": "HTTP 503",
+    "code": "HTTP 503 without an error type",
     "reason": "given up after repeated: read lost",
     "plan": "fa150227b0e9a3d2",
     "error": "KeyError",

@@ -15,18 +15,29 @@ import platform
 import time
 import zlib
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 import anyio
 from aiobotocore.config import AioConfig
 from botocore import __version__ as botocore_version
 from botocore import exceptions as boto
+from botocore.httpsession import ProxyConfiguration
 from botocore.parsers import ResponseParserError
+from botocore.utils import get_environ_proxies
 
 from bulkedit._concurrency import run_blocking
 from bulkedit._version import __version__
 from bulkedit.client.aws_session import UnreadableError, open_session
-from bulkedit.client.destination import Destination, Identity, check_endpoint, is_default, principal, source_of
+from bulkedit.client.destination import (
+    Destination,
+    Identity,
+    check_endpoint,
+    is_default,
+    principal,
+    source_of,
+    without_password,
+)
 from bulkedit.client.logged import log_request
 from bulkedit.client.parsing import (
     METADATA,
@@ -35,6 +46,7 @@ from bulkedit.client.parsing import (
     accepted_of,
     copied_of,
     datastore_of,
+    deleting_of,
     found_of,
     image_set_of,
     metadata_of,
@@ -57,7 +69,13 @@ from bulkedit.client.responses import (
 )
 from bulkedit.client.sent import CANCELLED, LOST, Exchange, SentRequest, add_sent, exchange, result_of
 from bulkedit.client.service_messages import code_without_values
-from bulkedit.client.transport import METADATA_BYTES, AnswerTooLargeError, PlainHttpError, UnverifiedError
+from bulkedit.client.transport import (
+    METADATA_BYTES,
+    AnswerTooLargeError,
+    PlainHttpError,
+    ProxyAuthenticationError,
+    UnverifiedError,
+)
 from bulkedit.errors import CredentialsError, UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +90,7 @@ if TYPE_CHECKING:
 
 _TRY_CREDENTIALS: Final = "Renew them (for example: aws sso login). To try them: aws sts get-caller-identity"
 _STS_S: Final = 5.0  # timeout of GetCallerIdentity; short, because its result is only printed
+_OF_METADATA: Final = ("SchemaVersion", "Study")  # keys of a metadata document (reference, get-image-set-metadata)
 _THREAD_BYTES: Final = 64 * 1024  # larger documents are unpacked in a thread
 
 _EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -314,6 +333,7 @@ class AwsClient:
         self._chain = chain
         self._destination = destination
         self._identity_requested = False
+        self._proxy = _proxy_of(destination.endpoint_url)
 
     async def destination(self) -> Destination:
         """The endpoint that requests go to, and their sender, which is requested only if the endpoint is AWS."""
@@ -347,7 +367,7 @@ class AwsClient:
 
     async def delete(self, image_set_id: str) -> Deleting | Refused | Lost:
         """DeleteImageSet."""
-        return await self._request("delete_image_set", lambda _: Deleting(), imageSetId=image_set_id)
+        return await self._request("delete_image_set", deleting_of, imageSetId=image_set_id)
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
         """GetImageSet."""
@@ -408,6 +428,8 @@ class AwsClient:
         result = LOST + CANCELLED
         try:
             answer = parsed(await self._answer(operation, seen, **params), record)
+            if isinstance(answer, Lost):
+                answer = replace(answer, proxy=self._proxy)
             result = result_of(answer)
         finally:
             if seen.sent:
@@ -433,9 +455,17 @@ class AwsClient:
             return _not_sent(error)
         except UnreadableError:
             return Lost(UNREADABLE)
+        except ProxyAuthenticationError as error:
+            return Lost(type(error).__name__, foreign_status=HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
         except _NO_ANSWER as error:
             return Lost(type(error).__name__)
         return await _with_document(answer) if METADATA in answer else answer
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy that requests to a URL go to, without a password: HTTP_PROXY, HTTPS_PROXY and NO_PROXY decide."""
+    proxy: str | None = ProxyConfiguration(proxies=get_environ_proxies(url)).proxy_url_for(url)
+    return without_password(proxy) if proxy else None
 
 
 def _code(error: boto.ClientError) -> str:
@@ -486,6 +516,7 @@ def _unpack(packed: bytes) -> JsonObject:
         if len(plain) > METADATA_BYTES:
             raise AnswerTooLargeError(METADATA_BYTES)
     document = json.loads(plain)
-    if not isinstance(document, dict):
-        raise EOFError  # noqa: TRY004 - treated like a truncated body
+    # of a proxy that answers with JSON; every document has one of the two
+    if not isinstance(document, dict) or document.keys().isdisjoint(_OF_METADATA):
+        raise EOFError  # treated like a truncated body
     return document

@@ -1,6 +1,7 @@
 """Parses responses of the service into records, and errors into `Refused`, `Lost` or the exception to raise.
 
-An error is classified by its code. If the code is unknown, it is classified by its HTTP status.
+An error is classified by its code. If the code is unknown, it is classified by its HTTP status. An error without the
+service's error type is no answer of the service: a proxy or a load balancer on the way has sent it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from bulkedit.client.responses import (
     Accepted,
     Copied,
     Datastore,
+    Deleting,
     ImageSet,
     ImageSetState,
     Lost,
@@ -23,8 +25,8 @@ from bulkedit.client.responses import (
     Refusal,
     Refused,
 )
-from bulkedit.client.service_messages import HIDDEN, code_without_values
-from bulkedit.errors import AccessError, BulkeditError, CredentialsError, EndpointError, UntrustedServerError
+from bulkedit.client.service_messages import CODES, HIDDEN, code_without_values
+from bulkedit.errors import AccessError, BulkeditError, CredentialsError, UntrustedServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,7 @@ _KINDS: Final[dict[str, Refusal]] = {
     "Throttling": Refusal.THROTTLED,
     "TooManyRequestsException": Refusal.THROTTLED,
     "RequestLimitExceeded": Refusal.THROTTLED,
+    "SlowDown": Refusal.THROTTLED,
     "ServiceQuotaExceededException": Refusal.TOO_MANY,
     "ConflictException": Refusal.CONFLICT,
     "ResourceNotFoundException": Refusal.NOT_FOUND,
@@ -55,6 +58,12 @@ _KINDS: Final[dict[str, Refusal]] = {
     "SignatureDoesNotMatch": Refusal.CREDENTIALS,
     "UnrecognizedClientException": Refusal.CREDENTIALS,
 }
+# faults of the service, whatever their HTTP status: the update may have been applied
+_FAULTS: Final = frozenset({
+    "InternalError", "InternalFailure", "InternalServerError", "InternalServerException", "RequestAbortedException",
+    "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "ServiceUnavailableException",
+})  # fmt: skip
+_REQUEST_TIMEOUT: Final = 408
 # HTTP status -> kind, for a code that is not in the table above
 _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
     401: Refusal.CREDENTIALS,
@@ -74,6 +83,7 @@ WRONG_SHAPE: Final = (AttributeError, LookupError, TypeError, ValueError, Recurs
 
 METADATA: Final = "imageSetMetadataBlob"  # GetImageSetMetadata
 UNREADABLE: Final = "unreadable answer"  # a cause of `Lost`
+UNTYPED: Final = " without an error type"  # the end of a cause of `Lost`
 _Raw = TypeVar("_Raw")
 _Record = TypeVar("_Record")
 
@@ -89,17 +99,30 @@ def parsed(answer: _Raw | Refused | Lost, record: Callable[[_Raw], _Record]) -> 
 
 
 def refusal_of(response: Answer) -> Refused | Lost:
-    """Classify an error response: `Refused`, or `Lost` for a 5xx, after which the update may have been applied."""
+    """Classify an error response: `Refused`, or `Lost` if the update may have been applied.
+
+    That is so after a 5xx, and after an answer that is not the service's own: it says nothing about the request.
+    """
     error, meta = _inner(response, "Error"), _inner(response, "ResponseMetadata")
     code, message = str(error.get("Code", "")), str(error.get("Message", ""))
     status = int(str(meta.get("HTTPStatusCode", 0)))
+    if not _has_error_type(code, _inner(meta, "HTTPHeaders")):
+        return Lost(f"HTTP {status}{UNTYPED}" if status else "no HTTP status", foreign_status=status)
     known = code_without_values(code, status)
-    if status >= 500 or status < 400:
+    if status >= 500 or status < 400 or status == _REQUEST_TIMEOUT or code in _FAULTS:
         return Lost(known)
     kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status, Refusal.UNKNOWN)
     if kind is Refusal.NOT_FOUND and _STALE_TEXT in message:
         kind = Refusal.STALE
     return Refused(kind, known, message, _retry_after(meta))
+
+
+def _has_error_type(code: str, headers: Answer) -> bool:
+    """Whether an error is the service's own: it names its type in a header (reference, protocol) or in the body.
+
+    A body without the header must name a documented type, because a proxy's page can have any field.
+    """
+    return bool(code) and ("x-amzn-errortype" in headers or code in CODES)
 
 
 def systemic_error(refused: Refused, *, denied: AccessError, in_run: bool = False) -> BulkeditError | None:
@@ -118,11 +141,6 @@ def systemic_error(refused: Refused, *, denied: AccessError, in_run: bool = Fals
     if refused.kind is Refusal.UNTRUSTED:
         return untrusted(refused, in_run=in_run)
     return denied if refused.kind is Refusal.ACCESS_DENIED else None
-
-
-def not_reached(problem: str, *, hint: str | None = None) -> EndpointError:
-    """The exception if the service does not respond."""
-    return EndpointError(problem, likely="The network is down, or `endpoint_url` or `region` is wrong.", hint=hint)
 
 
 def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError:
@@ -183,6 +201,12 @@ def copied_of(answer: Answer) -> Copied:
     """Parse the response of CopyImageSet. Raises `WRONG_SHAPE`, also for a malformed id, because ids are printed."""
     made = _inner(answer, "destinationImageSetProperties")
     return Copied(id_of(made), _number(made, "latestVersionId"))
+
+
+def deleting_of(answer: Answer) -> Deleting:
+    """Parse the response of DeleteImageSet. Raises `WRONG_SHAPE` if it names no image set, as a proxy's page does."""
+    id_of(answer)
+    return Deleting()
 
 
 def id_of(properties: Answer) -> str:

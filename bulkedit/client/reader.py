@@ -20,8 +20,9 @@ import tenacity
 
 from bulkedit.client.denials import all_denied
 from bulkedit.client.pacing import DOCUMENTED, FAULT, POLL, WRITES, Operation, pacer, parse_read_pace
-from bulkedit.client.parsing import image_set_of, not_reached, parsed, systemic_error
+from bulkedit.client.parsing import image_set_of, parsed, systemic_error
 from bulkedit.client.responses import ImageSet, ImageSetState, Lost, Metadata, Refusal, Refused
+from bulkedit.client.unreached import not_reached
 from bulkedit.errors import AccessError
 
 if TYPE_CHECKING:
@@ -174,9 +175,7 @@ class _ReadOperation:
             rng=self._pacing.rng,
         )
         if isinstance(answer, Lost):
-            raise not_reached(
-                f"the service does not respond to {self._action} ({answer.cause}, {ATTEMPTS} times in a row)."
-            )
+            raise not_reached(f"the service does not respond to {self._action}, {ATTEMPTS} times in a row", answer)
         if isinstance(answer, Refused):
             self._raise_if_systemic(answer, image_set_id)
         else:

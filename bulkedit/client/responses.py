@@ -76,7 +76,10 @@ class Refused:
 class Lost:
     """No usable response (timeout, reset, 5xx, unreadable). The request may have been carried out."""
 
-    cause: str  # the kind of fault, such as ReadTimeoutError or HTTP 500; never a value
+    cause: str  # the kind of fault, such as ReadTimeoutError or InternalServerException; never a value
+    # HTTP status of an answer that is not the service's own, such as a proxy's page
+    foreign_status: int | None = field(default=None, compare=False)
+    proxy: str | None = field(default=None, compare=False)  # URL of the proxy that the request went to, no password
 
 
 class ImageSetState(StrEnum):

@@ -15,9 +15,12 @@ that order), otherwise the SDK's own list.
 
 from __future__ import annotations
 
+import errno
 import io
+import socket
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
@@ -65,6 +68,38 @@ class AnswerTooLargeError(boto.HTTPClientError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(error=f"the answer has more than {limit} bytes")
+
+
+class HostNotFoundError(boto.EndpointConnectionError):
+    """DNS does not know the host."""
+
+
+class ConnectionRefusedError(boto.EndpointConnectionError):  # noqa: A001 - the type is told as the cause
+    """Nothing listens at the port."""
+
+
+class NoRouteError(boto.EndpointConnectionError):
+    """There is no way to the host."""
+
+
+class TooManyFilesError(boto.EndpointConnectionError):
+    """This process may not open more files. Nothing was sent."""
+
+
+class ProxyNotFoundError(boto.ProxyConnectionError):
+    """DNS does not know the host of the proxy."""
+
+
+class ProxyRefusedError(boto.ProxyConnectionError):
+    """Nothing listens at the proxy's port."""
+
+
+class ProxyAuthenticationError(boto.ProxyConnectionError):
+    """The proxy asks for a user name and a password (HTTP 407)."""
+
+
+class InvalidRequestError(boto.HTTPClientError):
+    """The request cannot be sent, because a header or the URL is invalid."""
 
 
 class Transport:
@@ -148,22 +183,8 @@ class Transport:
             ) as answer:
                 seen.answered(answer.status, answer.headers)
                 body = await _body(answer, METADATA_BYTES if request.stream_output else ANSWER_BYTES)
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise UnverifiedError(f"{error.host}: {_reason(error.certificate_error)}") from error
-        except aiohttp.ClientSSLError as error:
-            raise boto.SSLError(endpoint_url=request.url, error=error) from error
-        except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
-            raise boto.ProxyConnectionError(proxy_url=mask_proxy_url(proxy), error=error) from error
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError) as error:
-            raise boto.ConnectionClosedError(endpoint_url=request.url, request=request, error=error) from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise boto.ConnectTimeoutError(endpoint_url=request.url, error=error) from error
-        except TimeoutError as error:
-            raise boto.ReadTimeoutError(endpoint_url=request.url, error=error) from error
-        except (aiohttp.ClientConnectionError, OSError) as error:
-            raise boto.EndpointConnectionError(endpoint_url=request.url, error=error) from error
-        except (aiohttp.ClientError, ValueError) as error:  # not HTTP, or a URL that aiohttp does not accept
-            raise boto.HTTPClientError(error=type(error).__name__) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
+            raise _fault(error, request, proxy) from error
         # the SDK expects header names in lower case
         found = {_text(name).lower(): _text(text) for name, text in answer.raw_headers}
         return AioAWSResponse(str(answer.url), answer.status, found, _Body(body))
@@ -206,6 +227,58 @@ class SharedTransport(Transport):
             self._users -= 1
             if not self._users:
                 await self.close()
+
+
+def _fault(  # noqa: PLR0911 - one line for each fault
+    error: Exception, request: AWSPreparedRequest, proxy: str | None
+) -> boto.BotoCoreError:
+    """The exception that the SDK's class raises for an error of aiohttp or of the system, or one of this module."""
+    url = request.url
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return UnverifiedError(f"{error.host}: {_reason(error.certificate_error)}")
+        case aiohttp.ClientSSLError():
+            return boto.SSLError(endpoint_url=url, error=error)
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return _proxy_fault(error)(proxy_url=mask_proxy_url(proxy or ""), error=error)
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            return boto.ConnectionClosedError(endpoint_url=url, request=request, error=error)
+        case aiohttp.ConnectionTimeoutError():
+            return boto.ConnectTimeoutError(endpoint_url=url, error=error)
+        case TimeoutError():
+            return boto.ReadTimeoutError(endpoint_url=url, error=error)
+        case aiohttp.ClientConnectionError() | OSError():
+            return _connection_fault(error)(endpoint_url=url, error=error)
+        case ValueError():  # a line break in a header, or a URL that aiohttp does not accept
+            return InvalidRequestError(error=type(error).__name__)
+        case _:  # not HTTP
+            return boto.HTTPClientError(error=type(error).__name__)
+
+
+def _connection_fault(error: Exception) -> type[boto.EndpointConnectionError]:
+    """The fault of a connection that was not made, by the error of the system."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return HostNotFoundError
+    number = error.errno if isinstance(error, OSError) else None
+    if number in {errno.EMFILE, errno.ENFILE}:
+        return TooManyFilesError
+    if number in {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}:
+        return NoRouteError
+    return ConnectionRefusedError if number == errno.ECONNREFUSED else boto.EndpointConnectionError
+
+
+def _proxy_fault(error: Exception) -> type[boto.ProxyConnectionError]:
+    """The fault of a proxy that was not reached, or that does not connect."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return (
+            ProxyAuthenticationError
+            if error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+            else boto.ProxyConnectionError
+        )
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+    if isinstance(cause, socket.gaierror):
+        return ProxyNotFoundError
+    return ProxyRefusedError if cause is not None and cause.errno == errno.ECONNREFUSED else boto.ProxyConnectionError
 
 
 class _Body:

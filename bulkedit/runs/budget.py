@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bulkedit.client.responses import Outcome
+from bulkedit.client.responses import Lost, Outcome
+from bulkedit.client.unreached import wants_password
 from bulkedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from bulkedit.client.pacing import Operation
 
 TOKENS: Final = 100.0  # retries in a row without a delay
 TRICKLE_S: Final = 1.0  # seconds between two retries of the whole run once the tokens are spent
+PASSWORD_S: Final = 10.0  # seconds for which a proxy may ask for a password; no retry gives it one
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +104,24 @@ class RetryBudget:
     def silent_s(self, now: float) -> float:
         """Seconds since the first of the lost answers in a row."""
         return 0.0 if self._silent_since is None else now - self._silent_since
+
+
+@dataclass(slots=True)
+class ForeignAnswers:
+    """Answers that are not the service's own, by operation: a proxy may block updates and let reads pass."""
+
+    _since: dict[Operation, tuple[float, Lost]] = field(default_factory=dict, init=False)
+
+    def note(self, operation: Operation, reply: object, now: float) -> None:
+        """Take a reply (monotonic seconds). An answer of the service itself ends a series."""
+        if not isinstance(reply, Lost):
+            self._since.pop(operation, None)
+        elif reply.foreign_status is not None:
+            self._since[operation] = self._since.get(operation, (now,))[0], reply
+
+    def lasting(self, now: float, limit_s: float) -> Lost | None:
+        """The last answer of a series that has lasted too long, if any. A demand for a password may not last long."""
+        for since, last in self._since.values():
+            if now - since >= (min(limit_s, PASSWORD_S) if wants_password(last) else limit_s):
+                return last
+        return None

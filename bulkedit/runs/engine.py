@@ -33,15 +33,15 @@ from bulkedit.client.responses import (
     Refused,
     outcome_of,
 )
+from bulkedit.client.unreached import not_reached
 from bulkedit.errors import (
     AccessError,
     BudgetSpentError,
     BulkeditError,
     DatastoreError,
-    EndpointError,
 )
 from bulkedit.options.running import Halt
-from bulkedit.runs.budget import ErrorBudget, RetryBudget
+from bulkedit.runs.budget import ErrorBudget, ForeignAnswers, RetryBudget
 from bulkedit.runs.copy_lane import ViaCopyRun, series_criteria, unsafe
 from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.denials import AccessDenial, Denials
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream
 
     from bulkedit.client.contract import Client
+    from bulkedit.errors import EndpointError
     from bulkedit.plans import Lane, PlannedCall, SavedPlan
     from bulkedit.runs.ledger import Ledger
     from bulkedit.runs.options import EngineOptions
@@ -130,6 +131,7 @@ class Engine:
         self._window = Window(options.max_in_flight)
         self._scheduler = Scheduler(self.pacers)
         self._retries = RetryBudget()
+        self._foreign = ForeignAnswers()
         self._denials = Denials()
         self._errors = ErrorBudget(options.max_errors, options.min_sample)
         self._store: tuple[float, Datastore] | None = None  # last answer of GetDatastore, and when
@@ -176,6 +178,10 @@ class Engine:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._commit.finish()
+        if self._fatal is None and self.counters.unprocessed and not self.stop.draining:
+            # calls are left because something on the way blocks one operation
+            blocked = self._foreign.lasting(math.inf, 0.0)
+            self._fatal = _unanswered("the service itself does not answer", blocked) if blocked is not None else None
         if self._fatal is not None:
             raise self._fatal
         if self.stop.draining and self._errors.spent and self.counters.unprocessed:
@@ -489,6 +495,7 @@ class Engine:
         self.counters.faults += isinstance(reply, Lost) and lane.quota_hit is None
         if isinstance(reply, Accepted | Copied | Deleting):
             self._window.accepted()
+        self._foreign.note(operation, reply, now)
         if isinstance(reply, Lost):
             self._lost(reply, now)
         else:
@@ -505,13 +512,13 @@ class Engine:
             paced.throttled(now, sent, lane.quota_hit.retry_after_s)
 
     def _lost(self, reply: Lost, now: float) -> None:
+        """Stop the run if the service has been silent for too long, or if something else answers in its place."""
         self._retries.lost(now)
-        if self._retries.silent_s(now) >= self._options.retry_for_s:
-            self._fatal = self._fatal or EndpointError(
-                f"the service has not answered for {self._options.retry_for_s:,.0f} s ({reply.cause}).",
-                likely="The network or the service is down; `retry_for` sets how long to try.",
-                hint="When it is back, continue with: bulkedit resume RUN",
-            )
+        limit = self._options.retry_for_s
+        if self._retries.silent_s(now) >= limit:
+            self._fatal = self._fatal or _unanswered(f"the service has not answered for {limit:,.0f} s", reply)
+        elif (last := self._foreign.lasting(now, limit)) is not None:
+            self._fatal = self._fatal or _unanswered("the service itself does not answer", last)
 
     def _note_pace(self) -> None:
         """Record the assumed quota in the ledger: after a change, and every 60 s."""
@@ -558,6 +565,10 @@ class Engine:
 
     def _wake(self) -> None:
         self._news.set()
+
+
+def _unanswered(problem: str, last: Lost) -> EndpointError:
+    return not_reached(problem, last, then="Once it answers, continue with: bulkedit resume RUN")
 
 
 def _too_many_errors(why: str) -> BudgetSpentError:

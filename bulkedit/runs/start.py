@@ -15,8 +15,9 @@ from bulkedit._concurrency import run_blocking
 from bulkedit._log import run_log
 from bulkedit._printable import printable
 from bulkedit._words import plural
-from bulkedit.client.parsing import THEN_RESUME, not_reached, systemic_error
+from bulkedit.client.parsing import THEN_RESUME, systemic_error
 from bulkedit.client.responses import Datastore, Lost, Refusal
+from bulkedit.client.unreached import not_reached
 from bulkedit.errors import (
     AccessError,
     BulkeditError,
@@ -183,9 +184,7 @@ async def require_datastore(client: Client, datastore_id: str, *, resumed: bool 
     """
     found = await client.get_datastore()
     if isinstance(found, Lost):
-        raise not_reached(
-            f"the service could not be reached ({found.cause}).", hint="Try: aws medical-imaging list-datastores"
-        )
+        raise not_reached("the service could not be reached", found)
     if isinstance(found, Datastore):
         if found.status != "ACTIVE":
             raise DatastoreError(

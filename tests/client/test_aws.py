@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import random
 import socket
@@ -18,7 +19,7 @@ from bulkedit.client import aws_session
 from bulkedit.client.aws import AwsClient, _identity, connect
 from bulkedit.client.aws_session import open_session
 from bulkedit.client.connect import destination_of
-from bulkedit.client.contract import Connection, UpdateRequest
+from bulkedit.client.contract import Connection, CopyRequest, UpdateRequest
 from bulkedit.client.parsing import refusal_of
 from bulkedit.client.responses import (
     Accepted,
@@ -262,7 +263,9 @@ def kind_of(answer: object) -> Refusal:
 
 def error(status: int, code: str = "", message: str = "", **headers: str) -> dict[str, Any]:
     """An error response as botocore hands it over."""
-    meta = {"HTTPStatusCode": status, "HTTPHeaders": {name.replace("_", "-"): text for name, text in headers.items()}}
+    typed = {"x-amzn-errortype": code} if code else {}
+    given = {name.replace("_", "-"): text for name, text in headers.items()}
+    meta = {"HTTPStatusCode": status, "HTTPHeaders": typed | given}
     return {"Error": {"Code": code, "Message": message}, "ResponseMetadata": meta}
 
 
@@ -308,9 +311,32 @@ class TestRefusalOf:
             (429, Refusal.THROTTLED),
         ],
     )
-    @pytest.mark.parametrize("code", ["", "SomethingNewException"], ids=["no-code", "new-code"])
-    def test_an_unknown_code_means_what_its_status_means(self, status: int, code: str, kind: Refusal) -> None:
-        assert refusal_of(error(status, code)) == Refused(kind, f"HTTP {status}")
+    def test_an_unknown_code_means_what_its_status_means(self, status: int, kind: Refusal) -> None:
+        assert refusal_of(error(status, "SomethingNewException")) == Refused(kind, f"HTTP {status}")
+
+    @pytest.mark.parametrize("status", [300, 302, 400, 401, 402, 403, 404, 407, 408, 409, 413, 429, 500, 502, 503, 511])
+    @pytest.mark.parametrize("code", ["", "403", "blocked"], ids=["no code", "status as code", "field of a page"])
+    def test_an_answer_without_the_services_error_type_is_lost_whatever_its_status(
+        self, status: int, code: str
+    ) -> None:
+        answer = error(status)
+        answer["Error"]["Code"] = code
+        found = refusal_of(answer)
+        assert found == Lost(f"HTTP {status} without an error type")
+        assert isinstance(found, Lost)
+        assert found.foreign_status == status
+
+    def test_an_error_type_in_the_body_alone_is_the_services_own_if_it_is_documented(self) -> None:
+        answer = error(403)
+        answer["Error"]["Code"] = "AccessDeniedException"
+        assert kind_of(refusal_of(answer)) == Refusal.ACCESS_DENIED
+
+    @pytest.mark.parametrize("code", ["RequestTimeoutException", "InternalFailure", "ServiceUnavailable"])
+    def test_a_fault_of_the_service_is_lost_whatever_its_status(self, code: str) -> None:
+        assert refusal_of(error(400, code)) == Lost(code)
+
+    def test_a_408_is_lost(self) -> None:
+        assert refusal_of(error(408, "SomethingNewException")) == Lost("HTTP 408")
 
     @pytest.mark.parametrize(
         "code",
@@ -334,11 +360,12 @@ class TestRefusalOf:
     def test_a_5xx_is_lost_whatever_its_code_because_the_update_may_have_been_made(
         self, status: int, code: str
     ) -> None:
-        assert refusal_of(error(status, code)) == Lost(code or f"HTTP {status}")
+        assert refusal_of(error(status, code)) == Lost(code or f"HTTP {status} without an error type")
 
     @pytest.mark.parametrize("status", [0, 200, 301], ids=["none", "success", "redirect"])
     def test_a_status_that_is_no_refusal_is_lost(self, status: int) -> None:
-        assert refusal_of(error(status)) == Lost(f"HTTP {status}" if status else "no HTTP status")
+        found = refusal_of(error(status, "SomethingNewException"))
+        assert found == Lost(f"HTTP {status}" if status else "no HTTP status")
 
     @pytest.mark.parametrize(
         ("status", "code", "message", "kind"),
@@ -349,12 +376,12 @@ class TestRefusalOf:
                 "Requested version(s) of ImageSet(s) is not the latest.",
                 Refusal.STALE,
             ),
-            (404, "", "… is not the latest …", Refusal.STALE),
+            (404, "SomethingNewException", "… is not the latest …", Refusal.STALE),
             (404, "ResourceNotFoundException", "The requested image set does not exist.", Refusal.NOT_FOUND),
             (409, "ConflictException", "… is not the latest.", Refusal.CONFLICT),  # a look tells which of the two
             (400, "ValidationException", "… is not the latest.", Refusal.INVALID),
         ],
-        ids=["observed", "without-code", "absent", "conflict", "invalid"],
+        ids=["observed", "new-code", "absent", "conflict", "invalid"],
     )
     def test_a_404_is_stale_by_its_words(self, status: int, code: str, message: str, kind: Refusal) -> None:
         assert kind_of(refusal_of(error(status, code, message))) == kind
@@ -420,6 +447,8 @@ METHODS: dict[str, Callable[[AwsClient], Coroutine[Any, Any, object]]] = {
     "list_versions": lambda client: client.list_versions(ABSENT),
     "search": lambda client: client.search(),
     "get_datastore": lambda client: client.get_datastore(),
+    "delete": lambda client: client.delete(ABSENT),
+    "copy": lambda client: client.copy(CopyRequest(image_set_id=ABSENT, expected_version=1)),
 }
 
 
@@ -434,6 +463,7 @@ async def answers_of_each_method(client: AwsClient) -> dict[str, object]:
     return {name: await method(client) for name, method in METHODS.items()}
 
 
+FOREIGN = (400, 401, 402, 403, 404, 407, 408, 409, 413, 429, 451, 502)
 BROKEN = {
     "closes at once": b"",
     "cuts the head short": b"HTTP/1.1 20",
@@ -445,6 +475,13 @@ BROKEN = {
     "answers 500": http(500, b'{"message": "internal"}', code="InternalServerException"),
     "answers 503": http(503, b"<html>busy</html>"),
     "answers a 302": http(302, b""),
+    # what a proxy says in the service's place
+    **{f"answers a page with {status}": http(status, b"<html>Blocked by policy</html>") for status in FOREIGN},
+    "answers 403 with JSON": http(403, b'{"code": "blocked", "message": "by policy"}'),
+    "answers 200 with JSON": http(200, b'{"message": "sign in"}'),
+    "answers 200 with gzip": http(200, gzip.compress(b"junk")),
+    "answers 403 with gzip": http(403, gzip.compress(b"junk")),
+    "answers 202 with a page": http(202, b"<html>wait</html>"),
 }
 
 
@@ -500,7 +537,7 @@ class TestLostAnswers:
             free.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{free.getsockname()[1]}"
         async with connect(connection(url)) as client:
-            assert await answers_of_each_method(client) == dict.fromkeys(METHODS, Lost("EndpointConnectionError"))
+            assert await answers_of_each_method(client) == dict.fromkeys(METHODS, Lost("ConnectionRefusedError"))
 
     @pytest.mark.parametrize(
         ("status", "code", "answer"),

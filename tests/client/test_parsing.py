@@ -75,15 +75,19 @@ def test_other_credentials_are_chosen_with_an_option_and_not_with_a_flag() -> No
 )
 def test_the_wait_of_an_answer_is_read_as_the_standard_has_it(text: str, seconds: float | None) -> None:
     """RFC 9110, section 10.2.3: a number of seconds, or a date, here beside that of the answer."""
-    headers = {"retry-after": text, "date": "Fri, 01 Jan 2027 00:00:00 GMT"}
-    found = refusal_of({"ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": headers}})
+    headers = {"x-amzn-errortype": "ThrottlingException", "retry-after": text, "date": "Fri, 01 Jan 2027 00:00:00 GMT"}
+    found = refusal_of(
+        {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": headers}}
+    )
     assert isinstance(found, Refused)
     assert found.retry_after_s == seconds
 
 
 def test_a_date_is_no_wait_if_the_answer_has_none_itself() -> None:
-    headers = {"retry-after": "Fri, 01 Jan 2027 00:01:00 GMT"}
-    found = refusal_of({"ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": headers}})
+    headers = {"x-amzn-errortype": "ThrottlingException", "retry-after": "Fri, 01 Jan 2027 00:01:00 GMT"}
+    found = refusal_of(
+        {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": headers}}
+    )
     assert isinstance(found, Refused)
     assert found.retry_after_s is None
 

@@ -95,11 +95,8 @@ async def test_a_fault_is_repeated_with_waits_that_grow(operation: Operation, fa
 @each_read
 async def test_after_all_attempts_a_lost_answer_is_an_error_and_409_is_told(operation: Operation) -> None:
     client = Scripted(LOST)
-    with pytest.raises(
-        EndpointError, match=f"does not respond to {ACTIONS[operation]} .ReadTimeoutError, 10 times"
-    ) as found:
+    with pytest.raises(EndpointError, match=f"does not respond to {ACTIONS[operation]}, 10 times in a row .Read"):
         await READS[operation](client.reader())
-    assert "`endpoint_url`" in (found.value.likely or "")
     assert (client.asked, len(client.slept)) == (ATTEMPTS, ATTEMPTS - 1)  # no wait after the last
     client = Scripted(refused := Refused(Refusal.CONFLICT, "ConflictException"))
     assert await READS[operation](client.reader()) is refused

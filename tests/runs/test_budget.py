@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
-from bulkedit.client.responses import CallState, Outcome
+from bulkedit.client.pacing import Operation
+from bulkedit.client.responses import Accepted, CallState, Datastore, Lost, Outcome
 from bulkedit.emulator import DEFAULT_DATASTORE_ID, Fault, FaultKind
 from bulkedit.errors import (
     AccessError,
@@ -18,15 +21,26 @@ from bulkedit.errors import (
     UsageError,
 )
 from bulkedit.options.running import Halt
-from bulkedit.runs.budget import TOKENS, TRICKLE_S, ErrorBudget, MaxErrors, RetryBudget, parse_max_errors
+from bulkedit.runs.budget import (
+    PASSWORD_S,
+    TOKENS,
+    TRICKLE_S,
+    ErrorBudget,
+    ForeignAnswers,
+    MaxErrors,
+    RetryBudget,
+    parse_max_errors,
+)
 from tests.emulator.hospital import document
-from tests.runs.factories import planned, row
+from tests.runs.factories import PassThroughClient, planned, row
 from tests.runs.journal_check import judge
 from tests.runs.killable import emulated, process
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bulkedit.client.contract import Client, UpdateRequest
+    from bulkedit.client.responses import ImageSet, Page, Refused
     from tests.runs.journal_check import Sheet
     from tests.runs.killable import Emulated
 
@@ -111,6 +125,21 @@ def test_silence_lasts_from_the_first_lost_answer_to_the_next_answer() -> None:
     assert budget.silent_s(25.0) == 15.0
     budget.answered()
     assert budget.silent_s(30.0) == 0.0
+
+
+def test_answers_of_something_else_count_by_operation_and_one_for_a_password_soon_lasts_too_long() -> None:
+    page, password = Lost("HTTP 403 without an error type", 403), Lost("HTTP 407 without an error type", 407)
+    foreign = ForeignAnswers()
+    foreign.note(Operation.UPDATE, page, 0.0)
+    foreign.note(Operation.GET, Datastore("0" * 32, "ACTIVE"), 50.0)
+    foreign.note(Operation.UPDATE, Lost("ReadTimeoutError"), 60.0)
+    assert foreign.lasting(99.0, 100.0) is None
+    assert foreign.lasting(100.0, 100.0) is page
+    foreign.note(Operation.UPDATE, Accepted(2), 101.0)
+    assert foreign.lasting(1_000.0, 0.0) is None
+    foreign.note(Operation.UPDATE, password, 200.0)
+    assert foreign.lasting(200.0 + PASSWORD_S - 1, 3600.0) is None
+    assert foreign.lasting(200.0 + PASSWORD_S, 3600.0) is password
 
 
 # -- runs
@@ -233,6 +262,59 @@ def test_a_service_that_stays_silent_stops_the_run_and_nothing_is_given_up(tmp_p
     hospital.run()
     sheet = hospital.sheet()
     assert (sheet.outcomes, sheet.updated) == ({O.APPLIED: 30}, 30)
+
+
+class BehindProxy(PassThroughClient):
+    """A client whose updates, or all requests, are answered by a proxy in a span of its clock."""
+
+    def __init__(self, inner: Client, page: Lost, *, reads: bool, until: float = math.inf) -> None:
+        super().__init__(inner)
+        self._page, self._reads, self._until = page, reads, until
+
+    @property
+    def _blocked(self) -> bool:
+        return anyio.current_time() < self._until
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        return self._page if self._blocked else await super().update(request)
+
+    async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
+        return self._page if self._reads and self._blocked else await super().list_versions(image_set_id, **page)
+
+    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+        return self._page if self._reads and self._blocked else await super().get_image_set(image_set_id, version)
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["updates", "all requests"])
+@pytest.mark.parametrize(("status", "words"), [(403, "the proxy http://p:3128 has sent it"), (407, "HTTPS_PROXY=")])
+def test_a_proxy_that_answers_for_the_service_stops_the_run_and_gives_no_edit_an_outcome(
+    tmp_path: Path, reads: bool, status: int, words: str
+) -> None:
+    hospital = Hospital(tmp_path, 10)
+    page = Lost(f"HTTP {status} without an error type", status, "http://p:3128")
+    error = hospital.stops(EndpointError, wrap=lambda client: BehindProxy(client, page, reads=reads), retry_for_s=60.0)
+    assert f"HTTP {status} without an error type" in error.what
+    assert words in str(error)
+    assert "bulkedit resume RUN" in str(error.hint)
+    assert hospital.sheet().outcomes == {O.UNPROCESSED: 10}
+    hospital.run()
+    assert (hospital.sheet().outcomes, hospital.sheet().updated) == ({O.APPLIED: 10}, 10)
+
+
+def test_calls_that_only_a_proxy_stops_are_left_and_the_run_says_so(tmp_path: Path) -> None:
+    """The attempts of each call are used up before `retry_for` is over."""
+    hospital = Hospital(tmp_path, 3)
+    page = Lost("HTTP 403 without an error type", 403)
+    error = hospital.stops(EndpointError, wrap=lambda client: BehindProxy(client, page, reads=False), max_attempts=2)
+    assert "a firewall or a sign-in page" in str(error.likely)
+    assert hospital.sheet().outcomes == {O.UNPROCESSED: 3}
+
+
+def test_a_page_of_a_proxy_for_ten_minutes_is_outlasted(tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path, 10)
+    page = Lost("HTTP 503 without an error type", 503)
+    hospital.run(wrap=lambda client: BehindProxy(client, page, reads=True, until=600.0))
+    assert (hospital.sheet().outcomes, hospital.sheet().updated) == ({O.APPLIED: 10}, 10)
 
 
 def test_an_outage_is_outlasted(tmp_path: Path) -> None:

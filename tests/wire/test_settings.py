@@ -202,7 +202,10 @@ async def test_a_proxy_that_says_no_is_a_lost_answer(
 ) -> None:
     async with serving(authority.server(Certificate.RIGHT)) as server, serving(answer=http(status, "no")) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        assert await ask(server.port) == Lost("ProxyConnectionError")
+        found = await ask(server.port)
+    assert isinstance(found, Lost)
+    assert found.cause == ("ProxyAuthenticationError" if status == 407 else "ProxyConnectionError")
+    assert (found.foreign_status, found.proxy) == (407 if status == 407 else None, f"http://127.0.0.1:{proxy.port}")
     assert server.requests == []
 
 
