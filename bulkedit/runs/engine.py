@@ -47,7 +47,7 @@ from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.denials import AccessDenial, Denials
 from bulkedit.runs.history import History, Lanes
 from bulkedit.runs.lane import LaneContext, LaneRun
-from bulkedit.runs.ledger import Event, GroupCommit, Pace, Part
+from bulkedit.runs.ledger import Ending, Event, GroupCommit, Pace, Part
 from bulkedit.runs.logged import RecordLog
 from bulkedit.runs.progress import Progress, Waiting, WaitingFor
 from bulkedit.runs.requests import (
@@ -159,6 +159,7 @@ class Engine:
         self._busy = 0  # workers with a request
         self._news = anyio.Event()
         self._fatal: BulkeditError | None = None
+        self._interrupted = False
         self.stop = Stop(_changed=self._wake)
 
     async def run(self) -> RunCounters:
@@ -175,6 +176,9 @@ class Engine:
                     tasks.start_soon(self._commit.run)
                     await self._work()
                     tasks.cancel_scope.cancel()
+        except anyio.get_cancelled_exc_class():
+            self._interrupted = True
+            raise
         finally:
             with anyio.CancelScope(shield=True):
                 await self._commit.finish()
@@ -187,6 +191,14 @@ class Engine:
         if self.stop.draining and self._errors.spent and self.counters.unprocessed:
             raise _too_many_errors(self._errors.spent)
         return self.counters
+
+    @property
+    def ending(self) -> Ending:
+        """Why `run` has ended without an error."""
+        if self._interrupted:
+            return Ending.INTERRUPTED
+        left = self.counters.unprocessed or self.counters.completed_calls < self.counters.calls
+        return Ending.STOPPED if left else Ending.COMPLETED
 
     def progress(self) -> Progress:
         """A snapshot of the run."""

@@ -10,14 +10,16 @@ Writes are committed in groups: rows that arrive during a commit share the next 
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import re
+import secrets
 import socket
 import sqlite3
 import time
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from hashlib import blake2b
 from operator import attrgetter
@@ -28,6 +30,7 @@ import anyio
 from bulkedit import _received as received
 from bulkedit._concurrency import run_blocking
 from bulkedit._files import draft, lock
+from bulkedit._printable import printable
 from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, ReceivedError, RunHeldError, UnprovenLedgerError
 from bulkedit.runs import anchor as anchors
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 
     from bulkedit.runs.anchor import LedgerContents
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 _RETRY_LOCK_S: Final = 0.05  # longer than `is_held` keeps its shared lock
 SETUP: Final = """
 BEGIN;
@@ -77,10 +80,36 @@ CREATE TABLE made (
     ours         INTEGER NOT NULL,  -- 1: made by the call; 0: existed before it
     checksum     INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
 ) STRICT;
-PRAGMA user_version = 3;
+CREATE TABLE process (
+    at         REAL NOT NULL,       -- epoch seconds
+    process    TEXT NOT NULL,       -- random name of a process that works on the run
+    state      TEXT NOT NULL,       -- started or ended
+    pid        INTEGER NOT NULL,    -- its number on the host
+    host       TEXT NOT NULL,       -- name of the host
+    user       TEXT NOT NULL,       -- name of its user on the host
+    reason     TEXT,                -- ended: completed, stopped, interrupted, or the name of an error
+    checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
+) STRICT;
+CREATE TABLE setting (
+    at         REAL NOT NULL,       -- epoch seconds
+    name       TEXT NOT NULL,       -- setting of the run that a resume changed
+    before     TEXT NOT NULL,       -- its value before, as JSON
+    after      TEXT NOT NULL,       -- its value from then on, as JSON
+    user       TEXT NOT NULL,       -- name of the user who changed it, on the host
+    checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
+) STRICT;
+CREATE TABLE request (
+    at         REAL NOT NULL,       -- epoch seconds of the answer, or of the request's loss
+    call       INTEGER NOT NULL,    -- number of the call that it was sent for
+    operation  TEXT NOT NULL,       -- such as UpdateImageSetMetadata
+    request_id TEXT,                -- AWS's id of the request; missing if no answer came
+    result     TEXT NOT NULL,       -- accepted, answered, an error code, or lost: CAUSE
+    checksum   INTEGER NOT NULL DEFAULT 0  -- CRC-32 of the other columns
+) STRICT;
+PRAGMA user_version = 4;
 COMMIT;
 """
-_TABLES: Final = ("event", "part", "pace", "made")
+_TABLES: Final = ("event", "part", "pace", "made", "process", "setting", "request")
 
 
 def _exact(real: str) -> str:
@@ -98,6 +127,10 @@ _TEXTS: Final = {
     "part": "CAST(printf('%d|%d|%s', call, parent, edits) AS BLOB)",
     "pace": f"CAST(printf('%d.%d|%d.%d', {_exact('at')}, {_exact('quota')}) AS BLOB)",
     "made": "CAST(printf('%d|%s|%d', call, image_set_id, ours) AS BLOB)",
+    "process": f"""CAST(printf('%s|%s|%d|%s|%s|%s|%d.%d', process, state, pid, host, user, reason, {_exact("at")})
+        AS BLOB)""",
+    "setting": f"CAST(printf('%s|%s|%s|%s|%d.%d', name, before, after, user, {_exact('at')}) AS BLOB)",
+    "request": f"CAST(printf('%d|%s|%s|%s|%d.%d', call, operation, request_id, result, {_exact('at')}) AS BLOB)",
 }
 # the text that the digest of the events covers; one printf, because `||` takes twice as long
 _DIGESTED: Final = f"CAST(printf('%d|' || {_EVENT_TEXT.replace(', seq', ', checksum, seq', 1)}) AS BLOB)"
@@ -122,6 +155,9 @@ _INVALID: Final = {
     "part": f"parent < 0 OR parent >= call OR call >= {_LARGEST}",
     "pace": "at NOT BETWEEN 0 AND 1e11 OR quota NOT BETWEEN 0 AND 1e9",
     "made": f"call NOT BETWEEN 0 AND {_LARGEST - 1} OR ours NOT IN (0, 1)",
+    "process": f"at NOT BETWEEN 0 AND 1e11 OR state NOT IN ('started', 'ended') OR pid NOT BETWEEN 0 AND {_LARGEST}",
+    "setting": "at NOT BETWEEN 0 AND 1e11 OR NOT json_valid(before) OR NOT json_valid(after)",
+    "request": f"at NOT BETWEEN 0 AND 1e11 OR call NOT BETWEEN 0 AND {_LARGEST - 1}",
 }
 _TABLES_AT_MOST: Final = 2 * len(_INVALID)
 _LIMITS: Final = {
@@ -200,13 +236,90 @@ class Made:
     ours: bool = True
 
 
-Record = Event | Part | Pace | Made
+class ProcessState(StrEnum):
+    """What a row of table process tells."""
+
+    STARTED = "started"
+    ENDED = "ended"
+
+
+class Ending(StrEnum):
+    """Why a process has ended without an error."""
+
+    COMPLETED = "completed"  # every call has an outcome
+    STOPPED = "stopped"  # some calls have none
+    INTERRUPTED = "interrupted"  # by a second Ctrl-C or SIGTERM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRecord:
+    """A process that works on the run has started or ended."""
+
+    at: float  # epoch seconds
+    process: str  # random name
+    state: ProcessState
+    pid: int
+    host: str
+    user: str
+    reason: str | None = None  # why it has ended: an `Ending`, or the name of an error's class
+
+    @classmethod
+    def of_this_process(cls) -> ProcessRecord:
+        """This process has started to work on a run; each record has a random name of its own."""
+        return cls(
+            at=time.time(),
+            process=secrets.token_hex(8),
+            state=ProcessState.STARTED,
+            pid=os.getpid(),
+            host=printable(socket.gethostname()),
+            user=user_name(),
+        )
+
+    def ended(self, reason: str) -> ProcessRecord:
+        """The same process has ended."""
+        return replace(self, at=time.time(), state=ProcessState.ENDED, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingRecord:
+    """A setting of the run that a resume changed."""
+
+    at: float  # epoch seconds
+    name: str
+    before: str  # JSON
+    after: str  # JSON
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """A request that was sent for a call."""
+
+    at: float  # epoch seconds
+    call: int
+    operation: str
+    request_id: str | None  # AWS's id of the request; None if no answer came
+    result: str  # accepted, answered, an error code, or `lost: CAUSE`
+
+
+Record = Event | Part | Pace | Made | ProcessRecord | SettingRecord | RequestRecord
+
+
+def user_name() -> str:
+    """The name of this process's user on this host; the user's number if it has no name."""
+    try:
+        return printable(getpass.getuser())
+    except (ImportError, KeyError, OSError):
+        return str(os.getuid())
 
 
 _CHUNK: Final = 50_000  # rows
 _NAMES: Final = [field.name for field in fields(Event)]
 _COLUMNS: Final = ", ".join(_NAMES)
 _values: Final = attrgetter(*_NAMES)
+_PROCESS_NAMES: Final = [field.name for field in fields(ProcessRecord)]
+_SETTING_NAMES: Final = [field.name for field in fields(SettingRecord)]
+_REQUEST_NAMES: Final = [field.name for field in fields(RequestRecord)]
 
 
 def _insert(table: str, *columns: str) -> str:
@@ -219,6 +332,9 @@ _INSERTS: Final = {
     "part": _insert("part", "call", "parent", "edits"),
     "pace": _insert("pace", "at", "quota"),
     "made": _insert("made", "call", "image_set_id", "ours"),
+    "process": _insert("process", *_PROCESS_NAMES),
+    "setting": _insert("setting", *_SETTING_NAMES),
+    "request": _insert("request", *_REQUEST_NAMES),
 }
 
 # columns of a call's last row that readers use
@@ -266,6 +382,7 @@ class Ledger:
         self._file = _identity(path)
         self._content = content or _Content()
         self._anchor = anchor
+        self._process: ProcessRecord | None = None  # this process, while it works on the run
         self._read_once: tuple[int, Codes] | None = None  # cache of `last_codes`, with the number of changes then
 
     @classmethod
@@ -283,8 +400,10 @@ class Ledger:
                 _make(path)
                 connection = undo.enter_context(contextlib.closing(_connect(path)))
                 anchor.write(begun=True)
+            ledger = cls(path, connection, lock, anchor=anchor)
+            ledger._start()
             undo.pop_all()
-        return cls(path, connection, lock, anchor=anchor)
+        return ledger
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
@@ -310,8 +429,10 @@ class Ledger:
             anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run())))
             with _explained(path):
                 anchor.write(begun=True, **content.contents())
+            ledger = cls(path, connection, lock, content, anchor)
+            ledger._start()
             undo.pop_all()
-        return cls(path, connection, lock, content, anchor)
+        return ledger
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
@@ -360,8 +481,23 @@ class Ledger:
         self.damage, self.state, self.detail = damage, LedgerState.DAMAGED, damage
         _hide_damaged_rows(self._connection)
 
+    def _start(self) -> None:
+        """Record that this process works on the run."""
+        started = ProcessRecord.of_this_process()
+        self._write([started])
+        self._process = started
+
+    def end(self, reason: str) -> None:
+        """Record that this process works on the run no more, and why. Raises LedgerError."""
+        if self._process is not None:
+            ended, self._process = self._process.ended(reason), None
+            self._write([ended])
+
     def append(self, records: Sequence[Record]) -> None:
         """Write records; they are durable when this returns. Raises LedgerError if they may not be durable."""
+        self._write(records)
+
+    def _write(self, records: Sequence[Record]) -> None:
         new = self._content.copy()
         rows = new.take(records)
         with _explained(self.path):
@@ -412,6 +548,35 @@ class Ledger:
         with _explained(self.path):
             rows = self._readable(query) if self.damage else self._connection.execute(query).fetchall()
         return [Made(call, image_set_id, bool(ours)) for call, image_set_id, ours in rows]
+
+    def processes(self) -> list[ProcessRecord]:
+        """The processes that worked on the run: when each has started and ended, in the order of writing."""
+        found = [dict(zip(_PROCESS_NAMES, row, strict=True)) for row in self._in_order("process", _PROCESS_NAMES)]
+        return [ProcessRecord(**{**row, "state": ProcessState(row["state"])}) for row in found]
+
+    def settings(self) -> list[SettingRecord]:
+        """The settings that resumes have changed, in the order of writing."""
+        found = self._in_order("setting", _SETTING_NAMES)
+        return [SettingRecord(**dict(zip(_SETTING_NAMES, row, strict=True))) for row in found]
+
+    def requests(self, *, tolerant: bool = False) -> Iterator[RequestRecord]:
+        """The requests that were sent for calls, in the order of writing.
+
+        Raises UnprovenLedgerError for a row that is not as it was written; if ``tolerant``, leaves it out.
+        """
+        columns, text = ", ".join(_REQUEST_NAMES), _TEXTS["request"]
+        query = f"SELECT {columns}, checksum IS crc32({text}) FROM request ORDER BY rowid"  # noqa: S608 - our names
+        for rows in self.batches(query):
+            for *values, intact in rows:
+                if intact:
+                    yield RequestRecord(**dict(zip(_REQUEST_NAMES, values, strict=True)))
+                elif not tolerant:
+                    raise _unproven(self.path, LedgerState.DAMAGED, _not_as_written("request"))
+
+    def _in_order(self, table: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
+        query = f"SELECT {', '.join(names)} FROM {table} WHERE NOT ({_INVALID[table]}) ORDER BY rowid"  # noqa: S608 - names of our own
+        with _explained(self.path):
+            return self._readable(query) if self.damage else self._connection.execute(query).fetchall()
 
     def last_rows(self, columns: Collection[str] = LAST_ROW) -> Iterator[list[tuple[Any, ...]]]:
         """The last event of every call that was begun, in batches, in any order: ``columns`` of `LAST_ROW`."""
@@ -580,15 +745,30 @@ class _Content:
         return found
 
 
-def _row(record: Part | Pace | Made) -> tuple[str, tuple[Any, ...], bytes]:
+def _row(record: Record) -> tuple[str, tuple[Any, ...], bytes]:
     """Table, values, and the text that the checksum covers."""
+    if isinstance(record, RequestRecord):
+        return "request", *_timed(record.at, record.call, record.operation, record.request_id, record.result)
+    if isinstance(record, ProcessRecord):
+        others = record.process, str(record.state), record.pid, record.host, record.user, record.reason
+        return "process", *_timed(record.at, *others)
+    if isinstance(record, SettingRecord):
+        return "setting", *_timed(record.at, record.name, record.before, record.after, record.user)
     if isinstance(record, Part):
         edits = json.dumps(record.edits)
         return "part", (record.call, record.parent, edits), f"{record.call}|{record.parent}|{edits}".encode()
     if isinstance(record, Pace):
         return "pace", (record.at, record.quota), f"{_exact_text(record.at)}|{_exact_text(record.quota)}".encode()
+    if isinstance(record, Event):
+        raise TypeError("an event needs its number")
     values = (record.call, record.image_set_id, int(record.ours))
     return "made", values, "|".join(map(str, values)).encode()
+
+
+def _timed(at: float, *others: str | int | None) -> tuple[tuple[Any, ...], bytes]:
+    """The values of a row that begins with a time, and the text that its checksum covers."""
+    text = "|".join(["" if other is None else str(other) for other in others])
+    return (at, *others), f"{text}|{_exact_text(at)}".encode()
 
 
 def _text_of_event(values: tuple[Any, ...]) -> bytes:
@@ -628,7 +808,7 @@ def _compared(connection: sqlite3.Connection, mark: AnchorMark | None, path: Pat
         for table in _TABLES[1:]:
             damage, content.rows[table] = _rows_of(connection, table)
             if damage:
-                return content, LedgerState.DAMAGED, f"a row of table {table} is not as it was written"
+                return content, LedgerState.DAMAGED, _not_as_written(table)
             if mark is not None and content.rows[table] < mark.rows.get(table, 0):
                 return (
                     content,
@@ -641,11 +821,19 @@ def _compared(connection: sqlite3.Connection, mark: AnchorMark | None, path: Pat
 _DIGESTED_AT_ONCE: Final = 4096  # rows
 
 
+def _not_as_written(table: str) -> str:
+    return f"a row of table {table} is not as it was written"
+
+
 def _rows_of(connection: sqlite3.Connection, table: str) -> tuple[bool, int]:
-    """Whether a row of a table is damaged, and how many rows it has."""
-    query = f"SELECT coalesce(sum(checksum IS NOT crc32({_TEXTS[table]})), 0), count(*) FROM {table}"  # noqa: S608
-    damaged, count = connection.execute(query).fetchone()
-    return bool(damaged), int(count)
+    """Whether a row of a table is damaged, and how many rows it has.
+
+    Requests are only counted: no decision depends on them, and `Ledger.requests` checks each row.
+    """
+    damaged = "0" if table == "request" else f"coalesce(sum(checksum IS NOT crc32({_TEXTS[table]})), 0)"
+    query = f"SELECT {damaged}, count(*) FROM {table}"  # noqa: S608 - our names
+    wrong, count = connection.execute(query).fetchone()
+    return bool(wrong), int(count)
 
 
 def _hide_damaged_rows(connection: sqlite3.Connection) -> None:
@@ -972,7 +1160,7 @@ def _require_rows(connection: sqlite3.Connection, path: Path) -> str | None:
         made = query[:-1].replace("WHERE ", "WHERE (") + f") AND checksum = crc32({_TEXTS[table]}))"
         if connection.execute(made).fetchone() != (0,):
             raise _invalid_row(path, table)
-        damage = f"a row of table {table} is not as it was written"
+        damage = _not_as_written(table)
     return damage
 
 

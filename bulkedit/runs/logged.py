@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from bulkedit._log import is_logged, log
 from bulkedit._version import __version__
 from bulkedit.client.responses import CallState, Outcome
-from bulkedit.runs.ledger import Event, Made, Part
+from bulkedit.runs.ledger import Event, Made, Pace, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,7 +54,7 @@ class RecordLog:
             log("call.part", call=record.call, parent=record.parent, edits=len(record.edits))
         elif isinstance(record, Made):
             log("copy.made" if record.ours else "copy.found", call=record.call, image_set_id=record.image_set_id)
-        else:
+        elif isinstance(record, Pace):
             log("run.pace", quota_per_second=round(record.quota, 4))
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bulkedit.client.contract import Client
     from bulkedit.plans import Lane, PlannedCall
     from bulkedit.runs.folder import Run
-    from bulkedit.runs.ledger import Ledger, Made
+    from bulkedit.runs.ledger import Ledger, Record
 
 _SKEW_S: Final = 600.0  # twice the difference of clocks that AWS accepts
 _WORKERS: Final = 16
@@ -118,13 +118,14 @@ class _Reconciliation:
         sound = self._sound_parts(self._left.parts())
         numbers = set(range(self._plan.counts["calls"])) | {part.call for part in sound}
         split = {part.parent for part in sound}
-        records: list[Event | Part | Made] = [*sound, *self._left.made()]
+        records: list[Record] = [*sound, *self._left.made(), *self._left.processes(), *self._left.settings()]
         last: dict[int, CallState] = {}
         for event in self._left.intact_events():
             inconsistent = event.state is CallState.SPLIT and event.call not in split
             if event.call in numbers and not inconsistent and not (event.reason or "").startswith(UNKNOWN_REASON):
                 records.append(event)
                 last[event.call] = event.state
+        records += self._left.requests(tolerant=True)
         self._ledger.append(records)
         self.found.proven = sum(state.completed for state in last.values())
 

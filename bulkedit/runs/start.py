@@ -6,9 +6,11 @@ import random
 import re
 import shutil
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import anyio
 
 from bulkedit import _received as received
 from bulkedit._concurrency import run_blocking
@@ -23,6 +25,7 @@ from bulkedit.errors import (
     BulkeditError,
     DatastoreError,
     EndpointError,
+    LedgerError,
     StalePlanError,
     UsageError,
 )
@@ -30,7 +33,7 @@ from bulkedit.options.running import Strategy
 from bulkedit.runs import full_messages
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.folder import require_own_anchor
-from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.ledger import Ending, Ledger
 from bulkedit.runs.logged import logged_run
 from bulkedit.runs.options import EngineOptions, begun_with
 from bulkedit.runs.reconcile import Reconciled, reconcile
@@ -126,16 +129,38 @@ async def _ready(
             if on_reconciled is not None:
                 on_reconciled(found)
         with await run_blocking(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
-            sends_new = True
-            if resumed:
-                await run_blocking(ledger.require_calls, run.plan.counts["calls"])
-                todo = await run_blocking(resumption, run.plan, ledger, resume.strategy)
-                if on_resume is not None:
-                    on_resume(todo)
-                await run_blocking(lambda: ledger.append(todo.events(ledger, time.time())))
-                sends_new = todo.sends_new
-            rng = random.SystemRandom()
-            yield Engine(run.plan, keeping, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
+            async with _recorded_end(ledger) as end:
+                sends_new = True
+                if resumed:
+                    await run_blocking(ledger.require_calls, run.plan.counts["calls"])
+                    todo = await run_blocking(resumption, run.plan, ledger, resume.strategy)
+                    if on_resume is not None:
+                        on_resume(todo)
+                    await run_blocking(lambda: ledger.append(todo.events(ledger, time.time())))
+                    sends_new = todo.sends_new
+                rng = random.SystemRandom()
+                engine = Engine(run.plan, keeping, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
+                yield engine
+                end.reason = engine.ending
+
+
+@dataclass(slots=True)
+class _End:
+    reason: str = Ending.INTERRUPTED
+
+
+@asynccontextmanager
+async def _recorded_end(ledger: Ledger) -> AsyncIterator[_End]:
+    """Record in the ledger why this process has ended. If the ledger cannot be written, the block has said so."""
+    end = _End()
+    try:
+        yield end
+    except Exception as error:
+        end.reason = type(error).__name__
+        raise
+    finally:
+        with anyio.CancelScope(shield=True), suppress(LedgerError):
+            await run_blocking(ledger.end, end.reason)
 
 
 @asynccontextmanager

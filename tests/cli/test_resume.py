@@ -13,7 +13,7 @@ import pytest
 
 from bulkedit.client.responses import CallState
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Fault, FaultKind, ManualClock, Settings, serve
-from bulkedit.runs.ledger import Event, Ledger
+from bulkedit.runs.ledger import Event, Ledger, ProcessState
 from tests.cli.shell import PATIENT_S, Shell, wait_for
 from tests.received.tampering import change
 
@@ -94,6 +94,12 @@ class TestKill:
         assert len(shell.requests("UpdateImageSetMetadata")) == before
 
 
+def endings(shell: Shell, run: str) -> list[str | None]:
+    """Why the processes of a run have ended, by its ledger."""
+    with Ledger.read(shell.folder / run / "ledger.sqlite") as ledger:
+        return [process.reason for process in ledger.processes() if process.state is ProcessState.ENDED]
+
+
 class TestSignals:
     @pytest.mark.parametrize(
         "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda x: x.name
@@ -119,6 +125,7 @@ class TestSignals:
         assert "Traceback" not in stderr
         finish(held, "my run")
         all_applied_once(held, image_sets)
+        assert endings(held, "my run") == ["stopped", "completed"]
 
     def test_a_second_signal_leaves_at_once(self, held: Shell) -> None:
         image_sets = held.image_sets(3)
@@ -136,6 +143,7 @@ class TestSignals:
         assert "Traceback" not in stderr
         finish(held, "my run")
         all_applied_once(held, image_sets)
+        assert endings(held, "my run") == ["interrupted", "completed"]
 
     def test_a_signal_when_all_is_done_but_for_the_answers_ends_as_if_there_was_none(self, held: Shell) -> None:
         edits = held.descriptions(held.image_sets(2))

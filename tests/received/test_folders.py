@@ -377,6 +377,18 @@ LEDGERS: dict[str, tuple[Callable[[Path], None], str]] = {
         sealed("event", "UPDATE event SET state = 'x'"),
         "table event has an invalid row",
     ),
+    "a process in an unknown state": (
+        sealed("process", "UPDATE process SET state = 'asleep'"),
+        "table process has an invalid row",
+    ),
+    "a setting that is no JSON": (
+        sealed("setting", "INSERT INTO setting VALUES (1, 'rate', 'x', 'null', 'u', 0)"),
+        "table setting has an invalid row",
+    ),
+    "a request for a call below nothing": (
+        sealed("request", "INSERT INTO request VALUES (1, -1, 'GetImageSet', NULL, 'answered', 0)"),
+        "table request has an invalid row",
+    ),
     "a call below nothing": (sealed("event", "UPDATE event SET call = -1"), "table event has an invalid row"),
     "a call beyond all": (
         sealed("event", "UPDATE event SET call = 1000000000000"),
@@ -422,9 +434,10 @@ def test_a_run_of_bulkedit_0_1_is_refused_with_the_version_to_use(shell: Shell) 
     )
 
 
-def test_a_ledger_of_bulkedit_0_1_is_refused(shell: Shell) -> None:
+@pytest.mark.parametrize("schema", [2, 3], ids=["0.1", "0.2"])
+def test_a_ledger_of_an_earlier_version_is_refused(shell: Shell, schema: int) -> None:
     with closing(sqlite3.connect(shell.folder / "r/ledger.sqlite")) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {schema}")
     for words in OF_RUN.values():
         refused(shell, words, "written by an earlier version of bulkedit", EXIT_FATAL)
 

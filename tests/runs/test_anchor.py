@@ -18,7 +18,7 @@ from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, UnprovenLedgerError
 from bulkedit.runs import anchor, ledger_frames
 from bulkedit.runs.anchor import Anchor
-from bulkedit.runs.ledger import Event, Ledger, LedgerState, Made, Pace, Part
+from bulkedit.runs.ledger import Event, Ledger, LedgerState, Made, Pace, Part, RequestRecord, SettingRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +46,21 @@ def written(path: Path) -> Path:
         ledger.append([event(call, message="words " * (call % 9), digest=f"{call:032x}") for call in range(300)])
         ledger.append([Part(300, 7, [1, 2]), Pace(5.5, 0.3), Made(3, "a" * 32), Made(4, "b" * 32, ours=False)])
         ledger.append([event(call, reason="words", expected_version_updated_at=1.7e9 + 1 / 3) for call in range(300)])
+        ledger.append([SETTING, *REQUESTS])
+        ledger.end("completed")
     return path
 
 
+SETTING = SettingRecord(at=5.5, name="rate", before="null", after='"20/s"', user="jörg|x")
+REQUESTS = [
+    RequestRecord(at=1.7e9 + 1 / 3, call=7, operation="UpdateImageSetMetadata", request_id="4b0d-1", result="accepted"),
+    RequestRecord(at=1.7e9, call=7, operation="GetImageSet", request_id=None, result="lost: ReadTimeoutError"),
+]
+
+
 def content(ledger: Ledger) -> list[Any]:
-    return [list(ledger.events()), ledger.parts(), ledger.made(), ledger_frames.paces(ledger, 10).rows()]
+    rows = [list(ledger.events()), ledger.parts(), ledger.made(), ledger_frames.paces(ledger, 10).rows()]
+    return [*rows, ledger.processes()[:2], ledger.settings(), list(ledger.requests())]
 
 
 def opened(path: Path) -> list[Any]:
@@ -60,12 +70,14 @@ def opened(path: Path) -> list[Any]:
 
 class TestDamage:
     def test_a_flipped_byte_in_any_row_is_noticed(self, written: Path) -> None:
-        rng, whole, rows = random.Random(3), written.read_bytes(), opened(written)
+        rng, whole, kept = random.Random(3), written.read_bytes(), anchor.beside(written).read_bytes()
+        rows = opened(written)
         noticed = 0
         for place in sorted(rng.sample(range(len(whole)), FLIPS)):
             flipped = bytearray(whole)
             flipped[place] ^= rng.randint(1, 255)
             written.write_bytes(flipped)
+            anchor.beside(written).write_bytes(kept)
             try:
                 found = opened(written)
             except LedgerError:
@@ -83,7 +95,7 @@ class TestDamage:
             Ledger.open(written)
         assert caught.value.state == LedgerState.DAMAGED
 
-    @pytest.mark.parametrize("table", ["part", "pace", "made"])
+    @pytest.mark.parametrize("table", ["part", "pace", "made", "process", "setting"])
     def test_so_is_a_row_of_another_table(self, written: Path, table: str) -> None:
         for change, state in ((f"UPDATE {table} SET checksum = 7", "damaged"), (f"DELETE FROM {table}", "behind")):  # noqa: S608
             with closing(sqlite3.connect(written)) as connection:
@@ -92,6 +104,23 @@ class TestDamage:
             with pytest.raises(UnprovenLedgerError) as caught:
                 Ledger.open(written)
             assert caught.value.state == state
+
+    def test_a_changed_request_is_noticed_when_it_is_read(self, written: Path) -> None:
+        """Opening a ledger only counts them: there are about three for each call."""
+        with closing(sqlite3.connect(written)) as connection:
+            connection.execute("UPDATE request SET request_id = 'x' WHERE result = 'accepted'")
+            connection.commit()
+        with Ledger.read(written) as ledger:
+            assert list(ledger.requests(tolerant=True)) == REQUESTS[1:]
+            with pytest.raises(UnprovenLedgerError, match="a row of table request is not as it was written"):
+                list(ledger.requests())
+
+    def test_a_missing_request_is_noticed(self, written: Path) -> None:
+        with closing(sqlite3.connect(written)) as connection:
+            connection.execute("DELETE FROM request WHERE result = 'accepted'")
+            connection.commit()
+        with pytest.raises(UnprovenLedgerError, match="table request has 1 of 2 rows"):
+            Ledger.open(written)
 
     def test_what_is_read_of_it_are_the_rows_that_are_as_they_were_written(self, written: Path) -> None:
         with closing(sqlite3.connect(written)) as connection:

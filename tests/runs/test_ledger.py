@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -23,7 +24,16 @@ import pytest
 from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, RunHeldError
 from bulkedit.runs import ledger_frames
-from bulkedit.runs.ledger import SCHEMA, Event, GroupCommit, Ledger, Pace
+from bulkedit.runs.ledger import (
+    SCHEMA,
+    Event,
+    GroupCommit,
+    Ledger,
+    Pace,
+    RequestRecord,
+    SettingRecord,
+    user_name,
+)
 from bulkedit.runs.ledger_frames import STATES
 from tests.privileges import as_anybody
 
@@ -124,6 +134,42 @@ class TestRecord:
         with Ledger.open(path) as second:
             second.append([event(3)])
             assert calls_of(second) == [1, 2, 3]
+
+
+class TestProcesses:
+    def test_each_process_is_recorded_with_its_start_and_its_end(self, path: Path) -> None:
+        with Ledger.create(path) as ledger:
+            ledger.end("completed")
+        Ledger.open(path).close()
+        with Ledger.read(path) as read:
+            first, end, second = read.processes()
+        assert (first.state, first.reason, end.state, end.reason) == ("started", None, "ended", "completed")
+        assert first.process == end.process != second.process
+        assert {(one.pid, one.host, one.user) for one in (first, end, second)} == {
+            (os.getpid(), socket.gethostname(), user_name())
+        }
+        assert first.at <= end.at <= second.at
+
+    def test_a_user_without_a_name_is_a_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+            monkeypatch.delenv(name, raising=False)
+
+        def unknown(number: int) -> None:
+            raise KeyError(number)
+
+        monkeypatch.setattr("pwd.getpwuid", unknown)
+        assert user_name() == str(os.getuid())
+
+    def test_settings_and_requests_are_read_in_the_order_of_writing(self, ledger: Ledger) -> None:
+        settings = [
+            SettingRecord(at=2.0, name=name, before="null", after='"x"', user="jörg") for name in ("rate", "profile")
+        ]
+        requests = [
+            RequestRecord(at=float(n), call=n % 2, operation="GetImageSet", request_id=None, result="lost: x")
+            for n in range(5)
+        ]
+        ledger.append([*settings, *requests])
+        assert (ledger.settings(), list(ledger.requests())) == (settings, requests)
 
 
 class TestHealthData:

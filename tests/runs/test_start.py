@@ -12,6 +12,7 @@ from bulkedit.client.responses import Datastore, Lost, Refusal, Refused
 from bulkedit.emulator import DEFAULT_DATASTORE_ID
 from bulkedit.errors import AccessError, CredentialsError, DatastoreError, EndpointError, UsageError
 from bulkedit.runs import folder
+from bulkedit.runs.ledger import Ledger, ProcessState
 from bulkedit.runs.start import engine_of, require_datastore
 from tests.runs.factories import PassThroughClient, planned
 from tests.runs.killable import DirectClient, emulated
@@ -56,6 +57,21 @@ async def test_each_answer_that_lets_no_call_succeed_is_an_error(
 async def test_a_data_store_that_only_throttles_lets_the_run_begin() -> None:
     await require_datastore(Answering(Refused(Refusal.THROTTLED, "T")), "d")
     await require_datastore(Answering(Datastore("d", "ACTIVE")), "d")
+
+
+async def test_the_ledger_has_the_error_that_ended_a_process(tmp_path: Path) -> None:
+    plan = planned(tmp_path / "plan", DEFAULT_DATASTORE_ID, [])
+    run = folder.create(tmp_path / "r", plan, {"connection": {}, "options": {}}, datetime.now(UTC))
+    client = Answering(Datastore("d", "ACTIVE"))
+    for error in (CredentialsError("expired"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            async with engine_of(run, client):
+                raise error
+    async with engine_of(run, client) as engine:
+        await engine.run()
+    with Ledger.read(run.ledger) as ledger:
+        reasons = [process.reason for process in ledger.processes() if process.state is ProcessState.ENDED]
+    assert reasons == ["CredentialsError", "interrupted", "completed"]
 
 
 async def test_a_file_for_messages_that_cannot_be_written_stops_the_run_before_its_first_request(
