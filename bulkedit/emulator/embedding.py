@@ -14,7 +14,7 @@ from aiohttp import web
 from bulkedit.emulator.http.server import Server
 from bulkedit.emulator.http.signing import Credentials
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID, Settings
-from bulkedit.emulator.state.image_set import Tier
+from bulkedit.emulator.state.image_set import NEVER, Tier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -104,6 +104,14 @@ class Emulator(str):
                 datastore_id, document, now=now, image_set_id=image_set_id, primary=primary, storage_tier=storage_tier
             )
         )
+
+    def lock(self, image_set_id: str, seconds: float = NEVER, datastore_id: str = DEFAULT_DATASTORE_ID) -> None:
+        """Lock an image set as another writer does that copies it, for ``seconds`` or for ever. No version is made.
+
+        Does nothing if it is locked or deleted. Raises NotFound.
+        """
+        now = self.server.now()
+        self.do(lambda world: world.lock_as_another(world.image_set(datastore_id, image_set_id), now, seconds))
 
     def journal(self, since: int = 0) -> list[Entry]:
         """All requests and state changes after the entry with the number ``since``, oldest first."""

@@ -222,6 +222,8 @@ class ViaCopyRun(LaneRun):
             if current.expected is None and event is CallEvent.AT_EXPECTED:
                 current.expected = found.version
         waits = event in {CallEvent.LOCKED, CallEvent.COPY_LOCKED, CallEvent.COPY_GONE}
+        locked = event is CallEvent.LOCKED and current.state is not CallState.ACCEPTED
+        self._wait_for(found.image_set_id if locked else None)
         lags = current.state is CallState.ACCEPTED and event in {CallEvent.AT_EXPECTED, CallEvent.PASSED}
         current.locked_since = (current.locked_since or self._now) if waits or lags else None
         self._changed(event, found, performed)

@@ -48,6 +48,7 @@ from bulkedit.runs.denials import AccessDenial, Denials
 from bulkedit.runs.history import History, Lanes
 from bulkedit.runs.lane import LaneContext, LaneRun
 from bulkedit.runs.ledger import Ending, Event, GroupCommit, Pace, Part
+from bulkedit.runs.locks import TOLD_AFTER_S
 from bulkedit.runs.logged import RecordLog
 from bulkedit.runs.progress import Progress, Waiting, WaitingFor
 from bulkedit.runs.requests import (
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from bulkedit.errors import EndpointError
     from bulkedit.plans import Lane, PlannedCall, SavedPlan
     from bulkedit.runs.ledger import Ledger
+    from bulkedit.runs.locks import LockWait
     from bulkedit.runs.options import EngineOptions
     from bulkedit.runs.requests import LaneRequest, Reply
 
@@ -84,6 +86,7 @@ _SILENT_S: Final = 5.0  # without an answer for so long, the run waits for the s
 _VIA_COPY_AHEAD: Final = 8  # lanes with copies: they wait for three quotas in turn
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 _OPENED_AT_ONCE: Final = 64  # lanes; takes some milliseconds
+_WAITING_MOST: Final = 10_000  # open lanes that wait for an unlock; each takes some kilobytes
 _TAIL: Final = 2.0  # durations of one lane: near the end all lanes are opened at once, so that they end together
 
 
@@ -156,6 +159,7 @@ class Engine:
         self._calls_ahead = self.counters.calls - self.counters.completed_calls  # of lanes that are not open yet
         self._longest_ahead: int = plan.counts.get("longest_lane", 0)  # calls; of lanes that are not open yet
         self._in_flight: set[int] = set()  # lane numbers
+        self._idle: set[int] = set()  # lane numbers: not in flight, and waiting for an unlock
         self._busy = 0  # workers with a request
         self._news = anyio.Event()
         self._fatal: BulkeditError | None = None
@@ -224,13 +228,17 @@ class Engine:
 
     def _seconds_left(self, now: float) -> float | None:
         counters, updates = self.counters, self.pacers[Operation.UPDATE]
+        left = counters.calls - counters.completed_calls
+        waiting = sum(self._runs[number].calls_left for number in self._idle)
+        if waiting and left == waiting:
+            return None  # nothing is left but calls that wait for an unlock
         work = WorkLeft(
             done=counters.completed_calls,
-            left=counters.calls - counters.completed_calls,
+            left=left - waiting,
             in_flight=counters.in_flight,
             quota=updates.rate.per_second,
             searching=updates.searching,
-            lanes={number: lane.calls_left for number, lane in self._runs.items()},
+            lanes={number: lane.calls_left for number, lane in self._runs.items() if number not in self._idle},
             longest_ahead=0 if self._lanes.ended else self._lanes.next_length or self._longest_ahead,
         )
         return self._time_left.observe(work, now)
@@ -241,6 +249,9 @@ class Engine:
             yield Waiting(WaitingFor.SERVICE, silent_s)
         elif (still_s := self._time_left.standstill_s(now)) and self._scheduler.delayed_by & QUOTAS:
             yield Waiting(WaitingFor.QUOTA, still_s)
+        if waits := [one for one in self._context.waiting.values() if self._clock.epoch() - one.since >= TOLD_AFTER_S]:
+            locked = dict.fromkeys(one.image_set_id for one in waits if one.image_set_id is not None)
+            yield Waiting(WaitingFor.UNLOCK, self._clock.epoch() - min(one.since for one in waits), tuple(locked))
 
     # opening lanes and dispatching
 
@@ -299,7 +310,9 @@ class Engine:
             ahead = max(ahead, _VIA_COPY_AHEAD)
         if self._near_end:
             ahead = self._options.max_in_flight
-        return self._open_lanes - len(self._in_flight) < min(ahead, self._options.max_in_flight)
+        if len(self._idle) >= _WAITING_MOST:
+            return False
+        return self._open_lanes - len(self._in_flight) - len(self._idle) < min(ahead, self._options.max_in_flight)
 
     @property
     def _near_end(self) -> bool:
@@ -342,7 +355,7 @@ class Engine:
     def _withdraw(self) -> None:
         """Stop: end the lanes with nothing under way, and send no request again."""
         fatal = self._fatal is not None
-        for lane in self._scheduler.drop(lambda lane: fatal or isinstance(lane.request, WRITES) or not lane.under_way):
+        for lane in self._scheduler.drop(lambda lane: fatal or isinstance(lane.request, WRITES) or not lane.in_flight):
             self._end(lane, lane.withdraw(self._clock.epoch()))
         for denied in self._denials.take():
             self._open_lanes += 1
@@ -416,6 +429,7 @@ class Engine:
         """Keep a lane that was denied access until it is clear whether all are denied; it is not in flight."""
         self._open_lanes -= 1
         self._set_in_flight(lane, in_flight=False)
+        self._note_wait(lane, None)
         if lane.call is None:
             raise LookupError("a lane without a call was denied access")
         if self._denials.set_aside(operation, lane.call.image_set_id, AccessDenial(lane, refused)):
@@ -555,6 +569,7 @@ class Engine:
         if lane.halted is not None:
             self._fatal = self._fatal or _systemic(lane.halted)
         self._set_in_flight(lane, in_flight=lane.in_flight)
+        self._note_wait(lane, lane.waits_for)
         if lane.request is None:
             self._left(lane)
         else:
@@ -569,11 +584,22 @@ class Engine:
         self._log.closes(lane.edits)
         self._runs.pop(lane.number, None)
         self._set_in_flight(lane, in_flight=False)
+        self._note_wait(lane, None)
         self.counters.unresolved += lane.unresolved
 
     def _set_in_flight(self, lane: LaneRun, *, in_flight: bool) -> None:
         (self._in_flight.add if in_flight else self._in_flight.discard)(lane.number)
+        if in_flight:
+            self._idle.discard(lane.number)
         self.counters.in_flight = len(self._in_flight)
+
+    def _note_wait(self, lane: LaneRun, wait: LockWait | None) -> None:
+        """Note the unlock that a lane waits for; None: it waits for none."""
+        (self._idle.discard if wait is None or lane.in_flight else self._idle.add)(lane.number)
+        if wait is None:
+            self._context.waiting.pop(lane.number, None)
+        else:
+            self._context.waiting[lane.number] = wait
 
     def _wake(self) -> None:
         self._news.set()

@@ -24,6 +24,7 @@ from bulkedit.runs.copy_lane import CopyHistory
 from bulkedit.runs.copy_transitions import SUCCEEDED, promotions
 from bulkedit.runs.lane import BY_EMPTY_VALUE, EARLIER_CONFLICT
 from bulkedit.runs.ledger import Ledger, LedgerState, missing
+from bulkedit.runs.locks import LOCKED
 from bulkedit.runs.parts import carriers
 from bulkedit.runs.summary import absent
 from bulkedit.runs.transitions import CallEvent
@@ -189,7 +190,11 @@ class History:
         roots = pl.Series([self._roots[call][0] if call in self._roots else call for call in numbers], dtype=pl.UInt32)
         begun = pl.DataFrame({"call": numbers, "lane": lanes.get_column("lane").gather(roots)})
         lane_of = dict(begun.filter(pl.col("lane").is_in(open_lanes.implode())).iter_rows())
-        for call, state, expected_version, version, by_empty in ledger.version_events(lane_of, reason=BY_EMPTY_VALUE):
+        of_locks = ledger.version_events(lane_of, reason=LOCKED)
+        events = ledger.version_events(lane_of, reason=BY_EMPTY_VALUE)
+        for (call, state, expected_version, version, by_empty), (*_, of_lock) in zip(events, of_locks, strict=True):
+            if of_lock:  # it changes no state
+                continue
             self._events_of.setdefault(lane_of[call], []).append((call, CallState(state), expected_version, version))
             if by_empty and call in self.begun:
                 self.begun[call]["by_empty_value"] = True

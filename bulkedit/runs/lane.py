@@ -8,10 +8,11 @@ the actions out. `begin` returns, and `take_events` hands out, the rows to write
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkedit.client.pacing import POLL, Operation
+from bulkedit._log import utc
+from bulkedit.client.pacing import POLL, Operation, unlock_poll_in
 from bulkedit.client.responses import (
     Accepted,
     CallState,
@@ -40,6 +41,7 @@ from bulkedit.plans import parts
 from bulkedit.runs import transitions
 from bulkedit.runs.copy_transitions import table_of
 from bulkedit.runs.ledger import Event, Made, Part
+from bulkedit.runs.locks import LOCKED, TOLD_AFTER_S, LockWait
 from bulkedit.runs.requests import READS, WRITES, GetDatastore, GetImageSet, GetMetadata, Update
 from bulkedit.runs.retry import Retries
 from bulkedit.runs.service_quirks import Removal
@@ -86,6 +88,7 @@ class LaneContext:
     begun: Mapping[int, dict[str, Any]]  # by call: calls of earlier processes that are not completed (`History.begun`)
     new_call: Callable[[], int]  # a number for a part of a split call
     payload_limit: int  # bytes
+    waiting: dict[int, LockWait] = field(default_factory=dict)  # lanes that wait for an unlock, by number
 
 
 @dataclass(slots=True)
@@ -119,6 +122,16 @@ class _CurrentCall:
     def state(self) -> CallState:
         """State of the call."""
         return self.machine.state
+
+
+@dataclass(slots=True)
+class _UnlockPolls:
+    """The polls of an image set that another writer has locked."""
+
+    wait: LockWait
+    began: float  # monotonic
+    polls: int = 0
+    told: bool = False  # in the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +209,7 @@ class LaneRun:
         self._stopped_before = frozenset(_stopped_by(call) for call in conflicts)
         self._stopped: set[str | None] = set()  # image sets stopped by --on-conflict stop; None: the study
         self._current_call: _CurrentCall | None = None
+        self._unlock: _UnlockPolls | None = None
         self._events: list[Event | Part | Made] = []
         self._open_until_busy()
 
@@ -212,13 +226,14 @@ class LaneRun:
 
     @property
     def in_flight(self) -> bool:
-        """Whether the lane counts as in flight: after a throttled request nothing is under way."""
-        refused = (
-            self.quota_hit is not None
-            and self._current_call is not None
-            and self._current_call.state is CallState.INTENDED
-        )
+        """Whether the lane counts as in flight between two requests: if intended, all requests were refused."""
+        refused = self._current_call is not None and self._current_call.state is CallState.INTENDED
         return self.under_way and not refused
+
+    @property
+    def waits_for(self) -> LockWait | None:
+        """The unlock that the lane waits for; None if it does not wait for one."""
+        return self._unlock.wait if self._unlock else None
 
     @property
     def call(self) -> PlannedCall | None:
@@ -289,7 +304,8 @@ class LaneRun:
             return None
         if denied and self._current_call.expected is None:
             self._current_call.expected = self._versions.followed(self._current_call.call.image_set_id)
-        return self._event(reason=str(CallEvent.DENIED) if denied else "withdrawn")
+        lock = self._unlock.wait.message if self._unlock and not denied else None
+        return self._event(reason=str(CallEvent.DENIED) if denied else "withdrawn", message=lock)
 
     # opening calls
 
@@ -364,6 +380,8 @@ class LaneRun:
             quirks.versions_reused = True
         waits = event is CallEvent.LOCKED or (event is CallEvent.AT_EXPECTED and accepted)
         current.locked_since = (current.locked_since or self._now) if waits else None
+        locked = found.state is ImageSetState.LOCKED and event is CallEvent.LOCKED and not accepted
+        self._wait_for(found.image_set_id if locked else None)
         if (failed or event is CallEvent.REACHED) and accepted and current.accepted_at is not None:
             self._context.completion_times.completed(self._sent - current.accepted_at, current.locked_at)
         if event is CallEvent.OTHER_WRITER:
@@ -601,7 +619,7 @@ class LaneRun:
         if details.event is CallEvent.READ_LOST and not self._may_retry(details):
             return
         if self._is_locked_too_long(details.event):
-            self._take(CallEvent.LOCKED_TOO_LONG)
+            self._take(CallEvent.LOCKED_TOO_LONG, why=(str(CallEvent.LOCKED_TOO_LONG), self._lock_message(details)))
             return
         if details.event not in READS_UNANSWERED:
             self.due = self._now + self._poll_in()
@@ -615,12 +633,21 @@ class LaneRun:
         """Seconds until the next poll: predicted for our own updates, a backoff for other locks."""
         current, times = self._current, self._context.completion_times
         if current.state is not CallState.ACCEPTED or current.accepted_at is None:
-            return POLL.wait(current.polls + 1, self._context.rng)
+            return self._poll_unlock_in()
         if current.polls == 0:
             return times.first_poll()
         current.locked_at = self._sent - current.accepted_at
         times.still_locked(current.locked_at)
         return times.next_poll(current.polls, current.locked_at, self._context.rng)
+
+    def _poll_unlock_in(self) -> float:
+        """Seconds until the next poll of another writer's lock; the last one is when the unlock timeout ends."""
+        current, unlock = self._current, self._unlock
+        if unlock is None:
+            return POLL.wait(current.polls + 1, self._context.rng)
+        waited = self._now - unlock.began
+        wait = unlock_poll_in(unlock.polls + 1, waited, len(self._context.waiting), self._context.rng)
+        return min(wait, max(POLL.longest_s, self._context.options.unlock_timeout_s - waited))
 
     def _ask_store(self, _: EventDetails) -> None:
         self.request = GetDatastore()
@@ -665,9 +692,46 @@ class LaneRun:
         self._note(*details.why, version=details.version)
         if current.call.study_wide:  # its other image sets have a new version too, so they are polled again
             self._seen = {of: seen for of, seen in self._seen.items() if of == current.call.image_set_id}
+        self._unlock = None
         self.calls_left -= 1
         self._current_call = None
         self.request = None
+
+    # waits for the unlock of another writer's lock
+
+    def _wait_for(self, image_set_id: str | None) -> None:
+        """A poll has found this image set locked by another writer; None: it has found no such lock."""
+        unlock = self._unlock
+        if unlock is not None and unlock.wait.image_set_id != image_set_id:
+            if unlock.told:
+                self._note_lock(unlock.wait.ended(self._epoch))
+            unlock = self._unlock = None
+        if image_set_id is None:
+            return
+        if unlock is None:
+            unlock = self._unlock = _UnlockPolls(LockWait(image_set_id, self._epoch), self._now)
+        unlock.polls += 1
+        if not unlock.told and self._now - unlock.began >= TOLD_AFTER_S:
+            unlock.told = True
+            self._note_lock(unlock.wait.message)
+
+    def _note_lock(self, message: str) -> None:
+        """A row that changes nothing but the reason: `bulkedit.runs.history` leaves it out of the versions."""
+        current = self._current
+        expected = current.expected
+        if expected is None and self._latest is not None and not self._is_again(current.call):
+            expected = self._latest.version
+        self._events.append(replace(self._row(reason=LOCKED, message=message), expected_version=expected))
+
+    def _lock_message(self, details: EventDetails) -> str:
+        """What a call has waited for at the unlock timeout."""
+        if self._unlock is not None:
+            return self._unlock.wait.message
+        polled = details.reply.image_set_id if isinstance(details.reply, ImageSet) else self._current.call.image_set_id
+        since = utc(self._epoch - (self._now - (self._current.locked_since or self._now)))
+        if self._current.state is CallState.ACCEPTED:
+            return f"image set {polled}, update under way since {since}"
+        return f"image set {polled}, polls have shown an old version since {since}"
 
     def _split_up(self, details: EventDetails) -> None:
         self.to_split = self._current.call
@@ -716,10 +780,13 @@ class LaneRun:
 
     def _is_stopped(self, call: PlannedCall) -> bool:
         """Whether --on-conflict stop ends the call: its image set conflicted, or for a study any of them."""
-        begun = self._context.begun.get(call.call)
-        again = begun is not None and begun["state"] == CallState.PLANNED and begun["expected_version"] is None
-        stopped = self._stopped if again else self._stopped | self._stopped_before
+        stopped = self._stopped if self._is_again(call) else self._stopped | self._stopped_before
         return bool(stopped) if call.study_wide else not stopped.isdisjoint({None, call.image_set_id})
+
+    def _is_again(self, call: PlannedCall) -> bool:
+        """Whether a resume sends the call again that was rejected, conflicted or failed."""
+        begun = self._context.begun.get(call.call)
+        return begun is not None and begun["state"] == CallState.PLANNED and begun["expected_version"] is None
 
     # ledger rows
 
@@ -753,6 +820,17 @@ class LaneRun:
     ) -> Event:
         current = self._current
         self._versions.take(current.call, current.state, current.expected, version)
+        return self._row(reason=reason, message=message, version=version, digest=digest)
+
+    def _row(
+        self,
+        *,
+        reason: str | None = None,
+        message: str | None = None,
+        version: int | None = None,
+        digest: str | None = None,
+    ) -> Event:
+        current = self._current
         return Event(
             at=self._epoch,
             call=current.call.call,

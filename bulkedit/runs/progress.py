@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bulkedit._progress import Phase
 
 if TYPE_CHECKING:
-    from bulkedit._json import JsonObject
+    from bulkedit._json import Json, JsonObject
     from bulkedit.client.responses import Outcome
     from bulkedit.runs.scheduler import WaitReason
+
+
+_SHOWN: Final = 100  # ids of locked image sets in a JSON line
 
 
 class WaitingFor(StrEnum):
@@ -34,7 +37,9 @@ class Waiting:
 
     def as_json(self) -> JsonObject:
         """An object of the field ``waiting``."""
-        return {"for": str(self.what), "seconds": round(self.seconds, 1), "image_sets": list(self.image_sets)}
+        shown: list[Json] = [*self.image_sets[:_SHOWN]]
+        count = len(self.image_sets)
+        return {"for": str(self.what), "seconds": round(self.seconds, 1), "count": count, "image_sets": shown}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,11 +40,12 @@ _BY: Final = {
     Operation.DELETE: WaitReason.COPIES,
 }
 QUOTAS: Final = frozenset(_BY.values())
-# (operation, is the lane in flight?). Reads go before updates, because they complete calls. Lanes in flight go before
-# others, which could delay them for ever.
-_Queue = tuple[Operation, bool]
+# (operation, rank of the lane). Reads go before updates, because they complete calls. Lanes in flight go before
+# others, which could delay them for ever. Lanes that wait for the unlock of another writer's lock go last.
+_Queue = tuple[Operation, int]
+_IN_FLIGHT, _OTHERS, _WAITING = range(3)
 _LONGEST_START: Final = 8  # calls; limit of the head start
-_ORDER: Final[tuple[_Queue, ...]] = tuple((operation, in_flight) for operation in _BY for in_flight in (True, False))
+_ORDER: Final[tuple[_Queue, ...]] = tuple((operation, rank) for operation in _BY for rank in range(3))
 
 
 class Scheduler:
@@ -80,8 +81,8 @@ class Scheduler:
         self._move_due(now)
         self.delayed_by.clear()
         wait = self._later[0][0] - now if self._later else None
-        for operation, in_flight in _ORDER:
-            if not (queue := self._due[operation, in_flight]):
+        for operation, rank in _ORDER:
+            if not (queue := self._due[operation, rank]):
                 continue
             if not admit(queue[0][2]):
                 self.delayed_by.add(WaitReason.IN_FLIGHT)
@@ -125,4 +126,10 @@ class Scheduler:
             head_start = min(lane.calls_left, _LONGEST_START) * self._call_s
             turned_away = lane.under_way and not lane.in_flight  # throttled: it has waited before
             place = -math.inf if turned_away else due - head_start
-            heapq.heappush(self._due[lane.request.operation, lane.in_flight], (place, number, lane))
+            heapq.heappush(self._due[lane.request.operation, _rank(lane)], (place, number, lane))
+
+
+def _rank(lane: LaneRun) -> int:
+    if lane.in_flight:
+        return _IN_FLIGHT
+    return _OTHERS if lane.waits_for is None else _WAITING

@@ -239,6 +239,28 @@ class TestControl:
         assert send(emulator, "POST", "/_emulator/quota", b'{"scale": 0.2}')[0] == 200
         assert [send(emulator, "GET", "/datastore")[0] for _ in range(3)] == [200, 200, 429]
 
+    def test_an_image_set_is_locked_for_a_while(self, emulator: Emulator, clock: ManualClock) -> None:
+        one = emulator.add(document())
+
+        def shown() -> tuple[str, str, str]:
+            found = json.loads(send(emulator, "POST", f"{STORE}/imageSet/{one}/getImageSet")[2])
+            return found["imageSetState"], found["imageSetWorkflowStatus"], found["versionId"]
+
+        before = shown()
+        body = json.dumps({"imageSetId": one, "seconds": 60}).encode()
+        assert json.loads(send(emulator, "POST", "/_emulator/locks", body)[2])["imageSetState"] == "LOCKED"
+        assert shown() == ("LOCKED", "COPYING_WITH_READ_ONLY_ACCESS", "1")
+        clock.advance(61)
+        assert shown() == before == ("ACTIVE", "CREATED", "1")
+        emulator.lock(one)
+        assert shown()[0] == "LOCKED"
+
+    @pytest.mark.parametrize(("body", "status"), [({"imageSetId": "0" * 32}, 404), ({"seconds": 1}, 400)])
+    def test_a_lock_that_is_not_possible_is_refused(
+        self, emulator: Emulator, body: dict[str, object], status: int
+    ) -> None:
+        assert send(emulator, "POST", "/_emulator/locks", json.dumps(body).encode())[0] == status
+
     def test_an_image_set_is_added(self, emulator: Emulator) -> None:
         body = json.dumps(document()).encode()
         one = json.loads(send(emulator, "POST", "/_emulator/image-sets", body)[2])["imageSetId"]

@@ -5,7 +5,7 @@ calculates with seconds per request.
 """
 
 from bulkedit.client.pacing.adaptive import Learner
-from bulkedit.client.pacing.backoff import FAULT, POLL, Backoff
+from bulkedit.client.pacing.backoff import FAULT, POLL, UNSEEN_LOCK, Backoff, unlock_poll_in
 from bulkedit.client.pacing.completion_times import CompletionTimes
 from bulkedit.client.pacing.in_flight import Window
 from bulkedit.client.pacing.rates import (
@@ -26,6 +26,7 @@ __all__ = [
     "DOCUMENTED",
     "FAULT",
     "POLL",
+    "UNSEEN_LOCK",
     "WRITES",
     "Auto",
     "Backoff",
@@ -40,4 +41,5 @@ __all__ = [
     "parse_pace",
     "parse_rate",
     "parse_read_pace",
+    "unlock_poll_in",
 ]

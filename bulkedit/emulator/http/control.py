@@ -8,6 +8,7 @@
 | POST /_emulator/faults | add one fault, or a list of faults |
 | DELETE /_emulator/faults | remove all faults |
 | POST /_emulator/quota | `{"scale": 4}`: change the quotas from now on |
+| POST /_emulator/locks | `{"imageSetId": "…", "seconds": 60}`: lock it as another writer; without `seconds`, for ever |
 | POST /_emulator/image-sets?datastoreId=… | import the metadata document in the body; returns `imageSetId` |
 
 Only loopback clients may use it; if the emulator has a key pair, they must send it. Quotas, faults and the journal do
@@ -28,6 +29,7 @@ from bulkedit.emulator.api.failures import Denied, Invalid, NotFound, ServiceErr
 from bulkedit.emulator.http.wire import JSON, Reply, refusal
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.state import faults
+from bulkedit.emulator.state.image_set import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,6 +146,18 @@ def _add_image_set(server: Running, query: dict[str, str], body: bytes) -> JsonO
     return {"imageSetId": server.world.add_image_set(datastore.id, document, now=server.now())}
 
 
+def _lock(server: Running, query: dict[str, str], body: bytes) -> JsonObject:
+    given = json.loads(body)
+    datastore_id = query.get("datastoreId", DEFAULT_DATASTORE_ID)
+    image_set = server.world.image_set(datastore_id, str(given["imageSetId"]))
+    seconds = float(given.get("seconds", NEVER))
+    if not seconds > 0:
+        raise Invalid("seconds must be above 0")
+    server.catch_up()
+    server.world.lock_as_another(image_set, server.now(), seconds)
+    return {"imageSetId": image_set.id, "imageSetState": image_set.state}
+
+
 _ACTIONS: Final[dict[tuple[str, str], Callable[[Running, dict[str, str], bytes], JsonObject]]] = {
     ("GET", ""): _status,
     ("GET", "journal"): _journal,
@@ -151,5 +165,6 @@ _ACTIONS: Final[dict[tuple[str, str], Callable[[Running, dict[str, str], bytes],
     ("POST", "faults"): _set_faults,
     ("DELETE", "faults"): _clear_faults,
     ("POST", "quota"): _quota,
+    ("POST", "locks"): _lock,
     ("POST", "image-sets"): _add_image_set,
 }

@@ -184,6 +184,18 @@ class World:
         self.index(image_set, now)
         self.record_state(image_set, now)
 
+    def lock_as_another(self, image_set: StoredImageSet, now: float, seconds: float = NEVER) -> None:
+        """Lock an image set as another writer, for as long as the copy of it takes: ``seconds``. No version is made.
+
+        Does nothing if it is locked or deleted.
+        """
+        if image_set.locked or image_set.deleted_at is not None:
+            return
+        latest = image_set.latest
+        pending = Pending("CopyImageSet", now + seconds, latest.status, latest.message, False, counted=False)
+        latest.status, latest.message = "COPYING_WITH_READ_ONLY_ACCESS", None
+        self.begin(image_set, pending, now=now)
+
     def write_as_another_after(self, image_set: StoredImageSet) -> None:
         """Schedule an update by another writer just after the action in progress."""
         if image_set.pending is not None and image_set.pending.due != NEVER:
