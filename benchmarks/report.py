@@ -63,6 +63,7 @@ def edits(rows: int, per_call: int, *, shuffled: bool) -> pl.DataFrame:
             attribute=pl.lit(pl.Series(ATTRIBUTES)).gather(place),
             value=pl.format('"VALUE^{}"', "edit"),
             force=pl.lit(value=False),
+            unchecked=pl.lit(value=False),
             study_wide=pl.lit(value=False),
             **dict.fromkeys(NOTHING, pl.lit(None)),
         )

@@ -33,7 +33,15 @@ STATES: Final = pl.Schema(
 # one row per call: its first event
 BEGUN: Final = pl.Schema({"call": pl.UInt32(), "begun": pl.Float64()})  # epoch seconds
 PACES: Final = pl.Schema({"bin": pl.UInt32(), "quota": pl.Float64()})
-ACTIVITY: Final = pl.Schema({"bin": pl.UInt32(), "state": pl.String(), "events": pl.UInt32(), "throttles": pl.UInt32()})
+ACTIVITY: Final = pl.Schema(
+    {
+        "bin": pl.UInt32(),
+        "state": pl.String(),
+        "events": pl.UInt32(),
+        "throttles": pl.UInt32(),
+        "faults": pl.UInt32(),
+    }
+)
 
 
 def states(ledger: Ledger, wanted: Collection[str] = LAST_ROW) -> pl.DataFrame:
@@ -59,17 +67,25 @@ def last_states(ledger: Ledger) -> pl.DataFrame:
     )
 
 
+def span(ledger: Ledger) -> tuple[float, float] | None:
+    """When the first and the last event were: epoch seconds; None without events."""
+    found = [row for rows in ledger.batches("SELECT min(at), max(at) FROM event") for row in rows]
+    return found[0] if found and found[0][0] is not None else None
+
+
 def activity(ledger: Ledger, bins: int) -> pl.DataFrame:
     """Events over time. ``bins``: number of bins of equal width from the first event to the last.
 
-    Columns `ACTIVITY`, sorted: bin, state, events (that led to the state) and throttles (since the call's previous
-    event). Bins without events are left out.
+    Columns `ACTIVITY`, sorted: bin, state, events (that led to the state), throttles and faults (since the call's
+    previous event). Bins without events are left out.
     """
     query = """
         WITH span AS (SELECT min(at) AS first, max(max(at) - min(at), 1e-9) AS length FROM event),
-        step AS (SELECT at, state, throttles - lag(throttles, 1, 0) OVER (PARTITION BY call ORDER BY seq) AS new
-                 FROM event)
-        SELECT min(CAST((at - first) / length * :bins AS INTEGER), :bins - 1), state, count(*), sum(max(new, 0))
+        step AS (SELECT at, state, throttles - lag(throttles, 1, 0) OVER calls AS throttled,
+                        faults - lag(faults, 1, 0) OVER calls AS failed
+                 FROM event WINDOW calls AS (PARTITION BY call ORDER BY seq))
+        SELECT min(CAST((at - first) / length * :bins AS INTEGER), :bins - 1), state, count(*),
+               sum(max(throttled, 0)), sum(max(failed, 0))
         FROM step, span GROUP BY 1, 2 ORDER BY 1, 2
     """
     return _frame(ledger, query.replace(":bins", str(int(bins))), ACTIVITY)

@@ -26,7 +26,7 @@ def edits(*texts: tuple[str, str | None]) -> pl.DataFrame:
     ],
 )
 def test_texts_that_differ_only_in_numbers_ids_and_times_are_one_group(one: str, other: str) -> None:
-    (group,) = reasons.groups(edits((one, None), (other, None)).lazy()).to_dicts()
+    (group,) = reasons.groups(edits((one, None), (other, None)).lazy()).collect().to_dicts()
     assert (group["edits"], group["image_sets"], group["rows"], group["first_rows"]) == (2, 2, 2, [2, 3])
     assert group["first_image_sets"] == [f"{2:032x}", f"{3:032x}"]
     assert reasons.GAP in group["reason"]
@@ -42,10 +42,10 @@ def test_texts_that_differ_only_in_numbers_ids_and_times_are_one_group(one: str,
     ],
 )
 def test_texts_of_other_reasons_are_not(one: str, other: str) -> None:
-    assert reasons.groups(edits((one, None), (other, None)).lazy()).height == 2
+    assert reasons.groups(edits((one, None), (other, None)).lazy()).collect().height == 2
 
 
 def test_a_group_of_one_text_shows_it_whole_and_the_largest_group_is_first() -> None:
     found = edits(("gone", None), ("version 3", "at 4"), ("version 3", "at 5"))
     assert [title for title, _ in reasons.parts(found)] == ["conflicted: version 3: at …", "conflicted: gone"]
-    assert reasons.groups(found.lazy()).get_column("reason").to_list() == ["version 3", "gone"]
+    assert reasons.groups(found.lazy()).collect().get_column("reason").to_list() == ["version 3", "gone"]

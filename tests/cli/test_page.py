@@ -61,7 +61,7 @@ class TestFile:
                 found.extend((tag, value or "") for name, value in attrs if name in {"href", "src", "srcset", "action"})
 
         References().feed(path.read_text())
-        assert found == [("link", "data:,")]
+        assert found == [("link", "data:,"), ("a", "#reasons")]
         assert not re.search(r"https?://|url\(|@import", path.read_text())
 
     def test_it_holds_no_value_and_no_name_that_a_person_chose(self, path: Path) -> None:
@@ -144,10 +144,42 @@ class TestInBrowser:
         bars = await page.value(CONTRASTS_OF_BARS)
         assert min(bars) >= 3
 
-    @pytest.mark.parametrize("width", [320, 760, 1400])
-    async def test_it_is_never_wider_than_its_window(self, page: Page, width: int) -> None:
+    @pytest.mark.parametrize("width", [320, 600, 760, 1200])
+    async def test_nothing_is_wider_than_its_window_or_cut(self, page: Page, width: int) -> None:
         await page.look(width=width)
         assert await page.value("document.documentElement.scrollWidth") <= width
+        await page.value("document.querySelectorAll('details').forEach((x) => { x.open = true; })")
+        assert await page.value(CUT) == []
+
+    async def test_times_are_of_the_clock_with_their_zone_and_charts_have_units(self, page: Page) -> None:
+        times = await page.value(
+            "[...document.querySelectorAll('time')].map((x) => [x.textContent, x.title, x.dateTime])"
+        )
+        assert len(times) > 10
+        assert all(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", title) for _, title, _ in times)
+        assert all(title == exact for _, title, exact in times)
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \S.*", times[0][0])
+        assert await page.value(
+            "[...document.querySelectorAll('.plot')].every((x) => x.querySelectorAll('.unit').length == 2)"
+        )
+        units = await page.value("[...document.querySelectorAll('.plot .unit:not(.under)')].map((x) => x.textContent)")
+        assert units == [
+            "edits completed, in total; 100 % = 63",
+            "edits not applied",
+            "accepted calls per second",
+            "calls",
+        ]
+
+    async def test_a_failure_has_its_colour_its_symbol_and_its_place_in_time(self, page: Page) -> None:
+        assert await page.value("document.querySelector('.alert').textContent") == (
+            "\N{MULTIPLICATION X} 3 edits were not applied: rejected, conflicted or failed. The reasons"
+        )
+        assert await page.value("document.querySelectorAll('.plot rect.rejected').length") > 0
+        assert await page.value("document.querySelector('#reasons-table td').textContent") == (
+            "\N{MULTIPLICATION X} rejected"
+        )
+        areas = "[...document.querySelectorAll('polygon')].map((x) => x.getAttribute('class'))"
+        assert await page.value(areas) == ["applied", "rejected"]
 
     async def test_it_prints_on_white_whatever_the_screen_has(self, page: Page) -> None:
         await page.look(scheme="dark", media="print")
@@ -181,8 +213,15 @@ CONTRASTS = f"""(() => {{ {LUMINANCE}
 const texts = [...document.querySelectorAll('main *')].filter((x) => !x.closest('svg, script') &&
   [...x.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()));
 return texts.map((x) => ({{ text: x.textContent.slice(0, 30), ratio: ratio(getComputedStyle(x).color) }})); }})()"""
+# not visible, or has to be pushed sideways; names of columns are hidden on purpose where rows are cards
+CUT = """[...document.querySelectorAll('main *')]
+.filter((x) => !x.closest('svg, thead, details:not([open]) > :not(summary)'))
+.filter((x) => {
+  const box = x.getBoundingClientRect();
+  return box.width && (box.right > innerWidth + 1 || x.scrollWidth > x.clientWidth + 1 && x.clientWidth > 0);
+}).map((x) => `${x.tagName}.${x.className}: ${x.textContent.slice(0, 40)}`)"""
 CONTRASTS_OF_BARS = f"""(() => {{ {LUMINANCE}
-return [...document.querySelectorAll('.bar, .throttle, .rect.applied, i.applied')]
+return [...document.querySelectorAll('.bar, .throttle, polygon, .band .applied, .band .rejected, i.applied')]
   .map((x) => ratio(x.tagName === 'I' ? getComputedStyle(x).backgroundColor : getComputedStyle(x).fill)); }})()"""
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -21,31 +21,37 @@ from bulkedit._files import draft_file
 from bulkedit._printable import printable
 from bulkedit._version import __version__
 from bulkedit._words import plural
-from bulkedit.after.report import reasons
+from bulkedit.after.report import ledger_charts, reasons
+from bulkedit.after.report.charts import Span, duration, moment
+from bulkedit.after.report.ledger_charts import NOT_APPLIED, POINTS, LedgerTimes, rate_of
 from bulkedit.after.report.outcomes import CallOutcomes
-from bulkedit.client.pacing import Rate, parse_rate
-from bulkedit.client.responses import CallState, Outcome
+from bulkedit.client.pacing import Rate
+from bulkedit.client.responses import Outcome
 from bulkedit.errors import UsageError
 from bulkedit.plans import seconds_at
 from bulkedit.plans.counts import calls_one_by_one, saved_calls, updates
 from bulkedit.plans.estimates import DOLLARS_PER_CALL
-from bulkedit.runs import ledger_frames
-from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.ledger_frames import ACTIVITY, PACES
 from bulkedit.runs.summary import by_outcome, summary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bulkedit.plans.counts import PlanCounts
     from bulkedit.runs.folder import Run
     from bulkedit.runs.summary import RunSummary
 
-_MOST_BARS: Final = 72  # of the chart over time
-_PER_BAR: Final = 4  # calls per bar at least; with fewer, random noise would dominate
 _REASONS: Final = 100  # shown; the result files have all
-_RANGES: Final = 24  # ranges of rows shown for a reason
+_RANGES: Final = 12  # ranges of rows shown for a reason
 _OWN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")  # `bulkedit._files.new_id`; a user's own name may be private
+# with each colour, because not everyone sees it
+_SYMBOLS: Final = {
+    Outcome.APPLIED: "\N{CHECK MARK}",
+    Outcome.REJECTED: "\N{MULTIPLICATION X}",
+    Outcome.CONFLICTED: "\N{RIGHTWARDS ARROW OVER LEFTWARDS ARROW}",
+    Outcome.FAILED: "!",
+    Outcome.UNPROCESSED: "\N{HORIZONTAL ELLIPSIS}",
+}
 
 
 def write_page(run: Run, path: Path, *, call_outcomes: CallOutcomes | None = None) -> None:
@@ -77,7 +83,12 @@ def page(run: Run, call_outcomes: CallOutcomes) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": lambda number: f"{number:,}", "duration": duration, "share": share}
+    environment.filters |= {
+        "count": lambda number: f"{number:,}",
+        "plural": plural,
+        "duration": duration,
+        "share": share,
+    }
     style, script = texts["page.css"], texts["page.js"]
     return environment.from_string(texts["page.html"]).render(
         style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), **facts(run, call_outcomes)
@@ -92,37 +103,65 @@ def _hash(text: str) -> str:
 def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
     """The variables of the template."""
     numbers = summary(run)
-    bins = max(12, min(_MOST_BARS, call_outcomes.calls.height // _PER_BAR))
-    activity, paces, complete = _of_ledger(run, bins)
+    times = LedgerTimes.of(run, call_outcomes.calls.height)
+    found = _frames(run, call_outcomes, times.span)
+    by_name = by_outcome(numbers)
     return {
         "version": __version__,
         "run_id": run.id if _OWN_ID.fullmatch(run.id) else None,
-        "created": f"{datetime.fromisoformat(run.about['created']):%Y-%m-%d %H:%M} UTC",
+        "begun": moment(datetime.fromisoformat(run.about["created"]).timestamp()),
+        "ended": moment(times.span.last) if times.span else None,
+        "made": moment(time.time()),
         "datastore_id": run.plan.datastore_id,
         "digest": run.plan.digest,
         "summary": numbers,
+        "not_applied": sum(by_name[outcome] for outcome in NOT_APPLIED),
         "counts": run.plan.counts,
         "saved": _saved(run.plan.counts),
-        "outcomes": [(str(outcome), count) for outcome, count in by_outcome(numbers).items()],
+        "outcomes": [(str(outcome), count) for outcome, count in by_name.items()],
+        "symbols": {str(outcome): symbol for outcome, symbol in _SYMBOLS.items()},
+        "band": _band(by_name),
         "beside": _estimate(run, numbers, call_outcomes),
-        "pace": _pace(run, activity, paces, bins, numbers["seconds"]),
-        "complete": _complete(complete),
-        "reasons": _reasons(run, call_outcomes),
+        "progress": ledger_charts.progress(times, found.progress, call_outcomes, numbers["edits"]),
+        "pace": ledger_charts.pace(run, times),
+        "complete": ledger_charts.completion(times.complete),
+        "reasons": [{**row, "rows": _ranges(row["first_rows"], row["rows"])} for row in found.reasons.to_dicts()],
         "unplanned": _unplanned(run),
-        "attributes": _attributes(run, call_outcomes),
+        "attributes": found.attributes.to_dicts(),
         "most_reasons": _REASONS,
     }
 
 
-def _of_ledger(run: Run, bins: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
-    if not run.ledger.exists():
-        return pl.DataFrame(schema=ACTIVITY), pl.DataFrame(schema=PACES), pl.Series("seconds", dtype=pl.Float64)
-    with Ledger.read(run.ledger) as ledger:
-        return (
-            ledger_frames.activity(ledger, bins),
-            ledger_frames.paces(ledger, bins),
-            ledger_frames.completion_times(ledger),
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """What a page shows of the edits."""
+
+    reasons: pl.DataFrame  # `reasons.GROUPS`
+    attributes: pl.DataFrame  # attribute, level, edits, and a column per outcome
+    progress: pl.DataFrame  # place, outcome, edits: how many were completed in each `POINTS`-th of the time
+
+
+def _frames(run: Run, call_outcomes: CallOutcomes, span: Span | None) -> _Frames:
+    """Join the edits with their outcomes once, and count them in each way."""
+    edits = run.plan.edits().select("edit", "row", "call", "image_set_id", "action", "attribute", "level")
+    completed = call_outcomes.of_edits(edits)
+    what = pl.coalesce("attribute", pl.col("action").cast(pl.String))
+    not_applied = completed.filter(pl.col("outcome") != str(Outcome.APPLIED)).sort("row", "edit")
+    first, seconds = (span.first, span.seconds) if span else (0.0, 1.0)
+    place = ((pl.col("at") - first) / seconds * POINTS).clip(0, POINTS - 1).cast(pl.UInt32)
+    return _Frames(
+        *pl.collect_all(
+            [
+                reasons.groups(not_applied).head(_REASONS),
+                completed.group_by(what.alias("attribute"), pl.col("level").cast(pl.String))
+                .agg(pl.len().alias("edits"), *((pl.col("outcome") == str(name)).sum().alias(name) for name in Outcome))
+                .sort("edits", "attribute", descending=[True, False]),
+                completed.filter(pl.col("outcome") != str(Outcome.UNPROCESSED))
+                .group_by(place.alias("place"), "outcome")
+                .agg(pl.len().alias("edits")),
+            ]
         )
+    )
 
 
 # -- plan and actual
@@ -141,17 +180,9 @@ def _saved(counts: PlanCounts) -> str:
     return f"{text}. {plural(satisfied, 'edit')} already satisfied {needs} no call." if satisfied else f"{text}."
 
 
-def _rate(run: Run) -> float | None:
-    """The rate that the run was started with, in requests per second; None if it is `auto`."""
-    try:
-        return parse_rate(str(run.settings["options"]["rate"])).per_second
-    except (KeyError, UsageError):
-        return None
-
-
 def _estimate(run: Run, numbers: RunSummary, call_outcomes: CallOutcomes) -> list[tuple[str, str, str]]:
     """Rows of the table "Plan and actual": name, planned, actual."""
-    counts, rate = run.plan.counts, _rate(run)
+    counts, rate = run.plan.counts, rate_of(run)
     calls, seconds = counts["calls"], numbers["seconds"]
     made = call_outcomes.calls.filter(pl.col("outcome") == str(Outcome.APPLIED)).height
     planned = f"{duration(counts['seconds'])} at {counts['rate_per_second']:g}/s"
@@ -167,117 +198,19 @@ def _estimate(run: Run, numbers: RunSummary, call_outcomes: CallOutcomes) -> lis
     ]
 
 
-# -- charts
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One bar of a chart of 720 by 160 units, y downwards."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    title: str
-
-
-_WIDTH, _HEIGHT = 720.0, 160.0
-
-
-def _bars(values: list[float], top: float, titles: list[str]) -> list[Bar]:
-    step = _WIDTH / len(values)
-    return [
-        Bar(
-            round(i * step, 2),
-            round(_HEIGHT - value / top * _HEIGHT, 2),
-            round(max(step - 1.5, 1), 2),
-            round(value / top * _HEIGHT, 2),
-            titles[i],
-        )
-        for i, value in enumerate(values)
-        if value
-    ]
-
-
-def _pace(run: Run, activity: pl.DataFrame, paces: pl.DataFrame, bins: int, seconds: float) -> dict[str, object] | None:
-    """Accepted calls per second over time, the requested rate or else the measured quota, and throttles."""
-    if not activity.height or seconds <= 0:
-        return None
-    width = seconds / bins
-    accepted, throttles = [0] * bins, [0] * bins
-    for bin_, state, events, new in activity.iter_rows():
-        throttles[bin_] += new
-        accepted[bin_] += events if state == CallState.ACCEPTED else 0
-    rates = [count / width for count in accepted]
-    rate = _rate(run)
-    highest = max(rates)
-    # a rate far above the actual one would flatten the bars
-    shown = rate is not None and rate <= 4 * highest
-    measured = [] if rate else [(bin_, min(quota, 4 * highest)) for bin_, quota in paces.iter_rows()]
-    top = max(highest, rate if shown and rate else 0, *(quota for _, quota in measured)) * 1.1 or 1
-    when = [duration(i * width) for i in range(bins)]
-    return {
-        "bars": _bars(rates, top, [f"after {when[i]}: {rates[i]:.2f}/s" for i in range(bins)]),
-        "line": round(_HEIGHT - rate / top * _HEIGHT, 2) if shown and rate else None,
-        "rate": f"{rate:g}/s" if rate else None,
-        "measured": _steps(measured, bins, top),
-        "quota": f"{measured[-1][1]:.3g}/s" if measured else None,
-        "highest": f"{highest:.2f}/s",
-        "mean": f"{sum(accepted) / seconds:.2f}/s",
-        "accepted": sum(accepted),
-        "throttled": sum(throttles),
-        "throttles": _bars(
-            list(map(float, throttles)),
-            max(*throttles, 1),
-            [f"after {when[i]}: {throttles[i]:,} throttled" for i in range(bins)],
-        ),
-        "end": duration(seconds),
-    }
-
-
-def _steps(measured: list[tuple[int, float]], bins: int, top: float) -> str | None:
-    """The points of a step line, which keeps each value until the next one; None if there are no values."""
-    points = []
-    ends = [bin_ for bin_, _ in measured[1:]] + [bins]
-    for (bin_, quota), end in zip(measured, ends, strict=False):
-        y = round(_HEIGHT - quota / top * _HEIGHT, 2)
-        points += [f"{round(at * _WIDTH / bins, 2)},{y}" for at in (bin_, end)]
-    return " ".join(points) or None
-
-
-def _complete(times: pl.Series) -> dict[str, object] | None:
-    """Completion times of updates, as a histogram up to the 99th percentile."""
-    if not times.len():
-        return None
-    quantiles = {name: float(times.quantile(q) or 0) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
-    longest = float(times.cast(pl.Float64).max() or 0)  # type: ignore[arg-type]
-    top = max(quantiles["p99"], 1e-3)
-    bins = max(8, min(36, times.len() // _PER_BAR))
-    places = (times.clip(0, top * 0.999999) / top * bins).cast(pl.Int64)
-    counts = dict(places.value_counts().iter_rows())
-    values = [float(counts.get(i, 0)) for i in range(bins)]
-    titles = [f"{i * top / bins:.2f} to {(i + 1) * top / bins:.2f} s: {values[i]:,.0f} calls" for i in range(bins)]
-    return {
-        "bars": _bars(values, max(values) * 1.1, titles),
-        "calls": times.len(),
-        "longest": _short(longest),
-        "top": _short(top),
-        **{name: _short(value) for name, value in quantiles.items()},
-    }
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)
+def _band(counts: Mapping[Outcome, int]) -> list[tuple[str, float, float]]:
+    """The outcomes that occur as parts of a line of length 100: name, x and width. A single edit can be seen too."""
+    there = {outcome: count for outcome, count in counts.items() if count}
+    whole = sum(there.values())
+    widths = {outcome: max(count / whole * 100, 1.0) for outcome, count in there.items()}
+    scale, x, found = 100 / max(sum(widths.values()), 1.0), 0.0, []
+    for outcome, width in widths.items():
+        found.append((str(outcome), round(x, 3), round(width * scale, 3)))
+        x += width * scale
+    return found
 
 
 # -- tables
-
-
-def _reasons(run: Run, call_outcomes: CallOutcomes) -> list[dict[str, object]]:
-    """Edits that were not applied and their rows, by reason, the most frequent first."""
-    edits = run.plan.edits().select("edit", "row", "call", "image_set_id").sort("row", "edit")
-    found = reasons.groups(call_outcomes.of_edits(edits).filter(pl.col("outcome") != str(Outcome.APPLIED)))
-    return [{**row, "rows": _ranges(row["first_rows"], row["rows"])} for row in found.head(_REASONS).to_dicts()]
 
 
 def _unplanned(run: Run) -> list[dict[str, object]]:
@@ -306,25 +239,7 @@ def _ranges(rows: list[int], count: int) -> str:
     return f"{text} and {more:,} more" if more else text
 
 
-def _attributes(run: Run, call_outcomes: CallOutcomes) -> list[dict[str, object]]:
-    """Edits by attribute and outcome, the most frequent first."""
-    edits = run.plan.edits().select("edit", "call", "image_set_id", "action", "attribute", "level")
-    what = pl.coalesce("attribute", pl.col("action").cast(pl.String))
-    found = (
-        call_outcomes.of_edits(edits)
-        .group_by(what.alias("attribute"), pl.col("level").cast(pl.String))
-        .agg(pl.len().alias("edits"), *((pl.col("outcome") == str(name)).sum().alias(str(name)) for name in Outcome))
-        .sort("edits", "attribute", descending=[True, False])
-        .collect()
-    )
-    return found.to_dicts()
-
-
 # -- texts
-
-
-# with tenths of a second for short runs
-duration: Final = partial(words.duration, tenths_up_to=9.95)
 
 
 def share(part: int, whole: int) -> str:

@@ -6,6 +6,8 @@ from typing import Final
 
 import polars as pl
 
+from bulkedit.client.responses import Outcome
+
 # one row per group, the most frequent first
 GROUPS: Final = pl.Schema(
     {
@@ -27,6 +29,7 @@ _IMAGE_SET: Final = r"\b[0-9a-f]{32}\b"
 _FIRST_ROWS: Final = 1_200  # enough for the ranges that a page shows
 _FIRST_IMAGE_SETS: Final = 24
 _TEXTS: Final = ("reason", "message")
+_LAST: Final = str(Outcome.UNPROCESSED)  # it may still be applied
 _KEY: Final = ("outcome", "like_reason", "like_message")
 
 
@@ -36,8 +39,8 @@ def alike(text: pl.Expr) -> pl.Expr:
     return replaced.str.replace_all(f"({_STATUS}){GAP}", "${1}").str.replace_all(rf"{GAP}(?:[\s,]*{GAP})+", GAP)
 
 
-def groups(edits: pl.LazyFrame) -> pl.DataFrame:
-    """Edits by outcome and reason: columns `GROUPS`, the largest group first.
+def groups(edits: pl.LazyFrame) -> pl.LazyFrame:
+    """Edits by outcome and reason: columns `GROUPS`, the largest group first, and unprocessed edits last.
 
     ``edits``: row, image_set_id, outcome, reason and message, in the order of the list.
     """
@@ -52,15 +55,15 @@ def groups(edits: pl.LazyFrame) -> pl.DataFrame:
             first_rows=pl.col("row").unique().sort().head(_FIRST_ROWS),
             first_image_sets=pl.col("image_set_id").unique(maintain_order=True).head(_FIRST_IMAGE_SETS),
         )
-        .sort("edits", descending=True, maintain_order=True)
+        .sort(pl.col("outcome") == _LAST, -pl.col("edits").cast(pl.Int64), maintain_order=True)
     )
-    return found.select(GROUPS.names()).cast(GROUPS).collect()
+    return found.select(GROUPS.names()).cast(GROUPS)
 
 
 def parts(edits: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """Edits by outcome and reason, the largest group first: what the edits have in common, and the edits."""
+    """Edits by outcome and reason, in the order of `groups`: what the edits have in common, and the edits."""
     found = _keyed(edits.lazy()).collect().partition_by(*_KEY, maintain_order=True)
-    found.sort(key=lambda part: part.height, reverse=True)
+    found.sort(key=lambda part: (part.item(0, "outcome") == _LAST, -part.height))
     texts = [part.select("outcome", *(_one_text(name).first() for name in _TEXTS)).row(0) for part in found]
     return [(": ".join(filter(None, text)), part) for text, part in zip(texts, found, strict=True)]
 
