@@ -67,7 +67,7 @@ from bulkedit.client.responses import (
     Refusal,
     Refused,
 )
-from bulkedit.client.sent import CANCELLED, LOST, Exchange, SentRequest, add_sent, exchange, result_of
+from bulkedit.client.sent import LOST, NOT_TAKEN, Exchange, SentRequest, add_sent, exchange, result_of
 from bulkedit.client.service_messages import code_without_values
 from bulkedit.client.transport import (
     METADATA_BYTES,
@@ -422,10 +422,10 @@ class AwsClient:
         self, operation: str, record: Callable[[Answer], _Record], **params: object
     ) -> _Record | Refused | Lost:
         """Send a request once. It is logged, and told with `add_sent`."""
-        at, began = time.time(), time.perf_counter()
+        began = time.perf_counter()
         exchange.set(seen := Exchange())
         name = self._api.meta.method_to_api_mapping[operation]
-        result = LOST + CANCELLED
+        result = LOST + NOT_TAKEN
         try:
             answer = parsed(await self._answer(operation, seen, **params), record)
             if isinstance(answer, Lost):
@@ -433,7 +433,7 @@ class AwsClient:
             result = result_of(answer)
         finally:
             if seen.sent:
-                add_sent(SentRequest(at, name, seen.request_id, result))
+                add_sent(SentRequest(name, seen.request_id, result))
         image_set_id = params.get("imageSetId", params.get("sourceImageSetId"))
         log_request(
             name,

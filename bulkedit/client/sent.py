@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ACCEPTED: Final = "accepted"  # result of a write
 ANSWERED: Final = "answered"  # result of a read
 LOST: Final = "lost: "  # result of a request without a usable answer; followed by the cause
-CANCELLED: Final = "cancelled"  # cause, if the run ended before the answer came
+NOT_TAKEN: Final = "answer not taken"  # cause, if the run ended before the answer came
 _HEADER: Final = "x-amzn-requestid"
 # the service sends UUIDs; the text comes from the wire, so its length and its characters are limited
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
@@ -46,7 +46,6 @@ class Exchange:
 class SentRequest:
     """One request that was sent."""
 
-    at: float  # epoch seconds, before it was sent
     operation: str  # of the service, such as UpdateImageSetMetadata
     request_id: str | None  # given by the service; None without an answer, or for a text that is no id
     result: str  # accepted, answered, the error code, or `lost: CAUSE`

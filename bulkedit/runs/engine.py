@@ -33,6 +33,7 @@ from bulkedit.client.responses import (
     Refused,
     outcome_of,
 )
+from bulkedit.client.sent import sent_requests
 from bulkedit.client.unreached import not_reached
 from bulkedit.errors import (
     AccessError,
@@ -47,7 +48,7 @@ from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.denials import AccessDenial, Denials
 from bulkedit.runs.history import History, Lanes
 from bulkedit.runs.lane import LaneContext, LaneRun
-from bulkedit.runs.ledger import Ending, Event, GroupCommit, Pace, Part
+from bulkedit.runs.ledger import Ending, Event, GroupCommit, Pace, Part, RequestRecord
 from bulkedit.runs.locks import TOLD_AFTER_S
 from bulkedit.runs.logged import RecordLog
 from bulkedit.runs.progress import Progress, Waiting, WaitingFor
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream
 
     from bulkedit.client.contract import Client
+    from bulkedit.client.sent import SentRequest
     from bulkedit.errors import EndpointError
     from bulkedit.plans import Lane, PlannedCall, SavedPlan
     from bulkedit.runs.ledger import Ledger
@@ -85,6 +87,7 @@ _PACE_S, _PACE_AT_MOST_S, _PACE_CHANGE = 60.0, 1.0, 0.02
 _SILENT_S: Final = 5.0  # without an answer for so long, the run waits for the service
 _VIA_COPY_AHEAD: Final = 8  # lanes with copies: they wait for three quotas in turn
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
+_REQUESTS_AT_ONCE: Final = 256  # reads that wait for a commit
 _OPENED_AT_ONCE: Final = 64  # lanes; takes some milliseconds
 _WAITING_MOST: Final = 10_000  # open lanes that wait for an unlock; each takes some kilobytes
 _TAIL: Final = 2.0  # durations of one lane: near the end all lanes are opened at once, so that they end together
@@ -129,6 +132,7 @@ class Engine:
         self._clock = clock or Clock()
         self._log = RecordLog()
         self._commit = GroupCommit(ledger, noted=self._log.take)
+        self._requests: list[RequestRecord] = []  # of reads; they share the commit of the next event
         self.pacers = {operation: pacer(rate, rng) for operation, rate in options.rates.items()}
         self.completion_times = CompletionTimes()
         self._window = Window(options.max_in_flight)
@@ -184,6 +188,7 @@ class Engine:
             self._interrupted = True
             raise
         finally:
+            self._note_requests()
             with anyio.CancelScope(shield=True):
                 await self._commit.finish()
         if self._fatal is None and self.counters.unprocessed and not self.stop.draining:
@@ -369,10 +374,11 @@ class Engine:
     # sending requests
 
     async def _worker(self, lanes: MemoryObjectReceiveStream[LaneRun], free: anyio.Semaphore) -> None:
+        sent = sent_requests()
         async for lane in lanes:
             found: LaneRun | None = lane
             while found is not None:
-                await self._perform(found)
+                await self._perform(found, sent)
                 found = self._next_ready()
             self._busy -= 1
             free.release()
@@ -397,7 +403,7 @@ class Engine:
         found = self._take()
         return found if isinstance(found, LaneRun) else None
 
-    async def _perform(self, lane: LaneRun) -> None:
+    async def _perform(self, lane: LaneRun, sent_by_task: list[SentRequest]) -> None:
         request = lane.request
         if request is None:
             raise LookupError("a lane without a request was dispatched")
@@ -407,8 +413,11 @@ class Engine:
         lane.mark_sent(sent)
         if isinstance(request, WRITES):
             self._time_left.sent(lane.number, sent)
-        with _log.bound(**lane.logged()):
-            reply = await self._ask(request, quota := lane.quota or request.operation)
+        try:
+            with _log.bound(**lane.logged()):
+                reply = await self._ask(request, quota := lane.quota or request.operation)
+        finally:
+            self._take_requests(lane, sent_by_task, now=isinstance(request, WRITES))
         # a received answer is written in any case
         now = self._clock.monotonic()
         if isinstance(reply, Refused) and reply.kind is Refusal.ACCESS_DENIED and not isinstance(request, GetDatastore):
@@ -424,6 +433,26 @@ class Engine:
         self._follow(lane, now)
         if not isinstance(reply, Refused | Lost):
             self._denied_alone(self._denials.allowed(request.operation))
+
+    def _take_requests(self, lane: LaneRun, sent: list[SentRequest], *, now: bool) -> None:
+        """Record the requests that were sent for the lane's call, not later than the event that they cause.
+
+        If not ``now``, together with the next event of any call, because reads would need a commit each.
+        """
+        if lane.call is not None:
+            at, call = self._clock.epoch(), lane.call.call
+            self._requests += [
+                RequestRecord(at=at, call=call, operation=one.operation, request_id=one.request_id, result=one.result)
+                for one in sent
+            ]
+        sent.clear()
+        if now or len(self._requests) >= _REQUESTS_AT_ONCE:
+            self._note_requests()
+
+    def _note_requests(self) -> None:
+        requests, self._requests = self._requests, []
+        for request in requests:
+            self._commit.note(request)
 
     def _set_aside(self, operation: Operation, lane: LaneRun, refused: Refused) -> None:
         """Keep a lane that was denied access until it is clear whether all are denied; it is not in flight."""
@@ -557,7 +586,10 @@ class Engine:
 
     def _follow(self, lane: LaneRun, now: float) -> None:
         """Write the lane's rows to the ledger, and schedule its next request or close it."""
-        for record in lane.take_events():
+        events = lane.take_events()
+        if events:
+            self._note_requests()
+        for record in events:
             self._commit.note(record)
             if isinstance(record, Part):
                 self._history.add(record)

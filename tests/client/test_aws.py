@@ -633,7 +633,7 @@ class TestRequestIds:
         async with answering(None) as wire, connect(connection(wire.url)) as client:
             with anyio.move_on_after(0.05):
                 await client.update(study_edit(ABSENT))
-        assert [(one.request_id, one.result) for one in sent] == [(None, "lost: cancelled")]
+        assert [(one.request_id, one.result) for one in sent] == [(None, "lost: answer not taken")]
 
     async def test_a_document_that_cannot_be_read_is_told_as_lost(self) -> None:
         ((_, request_id, result),) = await told(http(200, b"no json", request_id=REQUEST_ID), "get_metadata")

@@ -15,7 +15,7 @@ from bulkedit.dicom import dictionary as dicom
 from bulkedit.edits.edit import EDITS, json_text
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.engine import Engine
-from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.ledger import Ledger, RequestRecord
 from bulkedit.runs.options import EngineOptions
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ class Ended:
     counters: RunCounters
     states: pl.DataFrame
     events: list[dict[str, Any]]
+    requests: list[RequestRecord]
 
     def standing_of(self) -> list[str]:
         """States of the calls in their order."""
@@ -148,7 +149,7 @@ async def run(
             engine = Engine(plan, wrap(client), ledger, chosen, key=KEY, rng=random.Random(7))
             prepare(engine)
             counters = await engine.run()
-            return Ended(counters, ledger_frames.states(ledger), list(ledger.events()))
+            return Ended(counters, ledger_frames.states(ledger), list(ledger.events()), list(ledger.requests()))
 
 
 def updates(emulator: Emulator, *, status: int = 200) -> list[Any]:

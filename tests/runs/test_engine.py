@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from bulkedit import plans
 from bulkedit.client.contract import UpdateRequest
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.responses import ImageSetState, Lost, Outcome, Refusal, Refused
 from bulkedit.edits.edit import json_text
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Emulator, Settings, World, profile, serve
 from bulkedit.emulator.state.document import parse
+from bulkedit.emulator.state.faults import fault
 from bulkedit.errors import UntrustedServerError
 from bulkedit.options.running import OnConflict
+from bulkedit.runs.ledger import Event, Ledger, RequestRecord
 from tests.emulator.hospital import document, in_study
 from tests.runs.factories import FAST, PassThroughClient, row, run, updates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bulkedit.client.responses import Accepted, ImageSet
@@ -382,3 +385,63 @@ async def test_a_revert_whose_answer_was_lost_is_told_from_a_strangers_write(
     assert ended.states["conflicts"].to_list() == [int(struck)]
     assert stored(emulator, image_set_id) == stored(emulator, image_set_id, 1)
     assert len(updates(emulator)) == (3 if struck else 2)
+
+
+class TestRequestIds:
+    async def test_every_request_of_a_run_has_a_row_with_the_id_of_the_service(self, tmp_path: Path) -> None:
+        """Throttled, refused and lost ones too. An id is missing only if no answer came."""
+        faults = ("throttle:rate=0.2", "error-after:rate=0.1", "drop-after:rate=0.1")
+        with serve(replace(QUICK, faults=tuple(map(fault, faults)), seed=3)) as emulator:
+            ids = fill(emulator, 25)
+            rows = [row(one, "StudyDescription", "X") for one in ids]
+            rows.append(row(ids[0], "StudyDescription", {}, action="remove"))
+            ended = await run(emulator, tmp_path, rows, retry_for_s=60)
+            seen = [entry for entry in emulator.journal() if entry.kind == "request"]
+        assert len(ended.requests) == ended.counters.requests + ended.counters.reads == len(seen)
+        answered = {entry.request_id: entry for entry in seen if entry.status is not None}
+        told = {one.request_id: one for one in ended.requests if one.request_id is not None}
+        assert told.keys() == answered.keys()
+        image_sets = dict(plans.load(tmp_path / "plan").calls().select("call", "image_set_id").collect().iter_rows())
+        for request_id, one in told.items():
+            entry = answered[request_id]
+            assert (one.operation, image_sets[one.call]) == (entry.action, entry.image_set_id)
+            written = one.operation == "UpdateImageSetMetadata"
+            result = entry.code or ("accepted" if written else "answered")
+            assert one.result == (f"lost: {result}" if entry.status == 500 else result)
+        lost = [one for one in ended.requests if one.request_id is None]
+        assert 0 < len(lost) == len([entry for entry in seen if entry.status is None])
+        assert {one.result.partition(":")[0] for one in lost} == {"lost"}
+        assert {"accepted", "answered", "ThrottlingException"} <= {one.result for one in ended.requests}
+
+    async def test_a_write_is_recorded_not_later_than_what_it_caused(
+        self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written: list[Any] = []
+        append = Ledger.append
+
+        def kept(ledger: Ledger, records: Sequence[Any]) -> None:
+            written.extend(records)
+            append(ledger, records)
+
+        monkeypatch.setattr(Ledger, "append", kept)
+        await run(emulator, tmp_path, [row(one, "StudyDescription", "X") for one in fill(emulator, 10)])
+        accepted = [
+            (type(one), one.call)
+            for one in written
+            if (isinstance(one, Event) and one.state == "accepted")
+            or (isinstance(one, RequestRecord) and one.result == "accepted")
+        ]
+        assert sorted(accepted, key=lambda one: one[1]) == [
+            (kind, call) for call in range(10) for kind in (RequestRecord, Event)
+        ]
+
+    async def test_a_request_of_a_run_that_ends_before_the_answer_is_recorded_as_lost(self, tmp_path: Path) -> None:
+        with serve(replace(QUICK, faults=(fault("slow:seconds=30,action=UpdateImageSetMetadata"),))) as emulator:
+            with anyio.move_on_after(0.5):
+                await run(emulator, tmp_path, [row(fill(emulator, 1)[0], "StudyDescription", "X")])
+        with Ledger.read(tmp_path / "ledger.sqlite") as ledger:
+            told = [(one.operation, one.request_id is None, one.result) for one in ledger.requests()]
+        assert told == [
+            ("GetImageSet", False, "answered"),
+            ("UpdateImageSetMetadata", True, "lost: answer not taken"),
+        ]
