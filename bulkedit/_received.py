@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from bulkedit.errors import ReceivedError, UsageError
 
@@ -168,8 +168,16 @@ def read_json(path: Path) -> JsonObject:
 
 def json_object(content: bytes | str, where: str) -> JsonObject:
     """Parse a JSON object. Raises ReceivedError, whose text never quotes the content."""
+    found = json_value(content, where)
+    if not isinstance(found, dict):
+        raise ReceivedError(f"the JSON is {_type_name(found)}, not an object.", where=where, likely=CHANGED)
+    return found
+
+
+def json_value(content: bytes | str, where: str) -> Json:
+    """Parse JSON. Raises ReceivedError, whose text never quotes the content."""
     try:
-        found: Json = json.loads(content, parse_constant=_no_constant, object_pairs_hook=_no_name_twice)
+        return cast("Json", json.loads(content, parse_constant=_no_constant, object_pairs_hook=_no_name_twice))
     except RecursionError:
         raise ReceivedError("the JSON is nested too deep.", where=where, likely=CHANGED) from None
     except json.JSONDecodeError as error:
@@ -180,9 +188,6 @@ def json_object(content: bytes | str, where: str) -> JsonObject:
     except ValueError as error:  # raised by the functions below, or for a number with too many digits
         reason = f" ({error})" if isinstance(error, _NotOursError) else ""
         raise ReceivedError(f"bulkedit did not write this JSON{reason}.", where=where, likely=CHANGED) from None
-    if not isinstance(found, dict):
-        raise ReceivedError(f"the JSON is {_type_name(found)}, not an object.", where=where, likely=CHANGED)
-    return found
 
 
 CHANGED: Final = "The file was damaged, or edited by hand."

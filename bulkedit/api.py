@@ -51,7 +51,7 @@ from bulkedit.options.deid import DeidOptions
 from bulkedit.options.inventory import InventoryOptions
 from bulkedit.options.listing import Contradictions, ListOptions, OnMany, OnMissing, StudyWide
 from bulkedit.options.revert import OnLaterChange, RevertOptions
-from bulkedit.options.running import Halt, OnConflict, RunOptions, Strategy
+from bulkedit.options.running import Halt, OnConflict, RunChanges, RunOptions, Strategy
 from bulkedit.options.verify import Sample, VerifyOptions
 from bulkedit.options.where import Where
 from bulkedit.plans.from_list import plan_list
@@ -102,6 +102,7 @@ __all__ = [
     "Report",
     "Reversal",
     "RevertOptions",
+    "RunChanges",
     "RunOptions",
     "Sample",
     "StopSignal",
@@ -294,6 +295,7 @@ async def resume(
     strategy: Strategy = Strategy.NEW,
     *,
     assume_unknown: bool = False,
+    changes: RunChanges | None = None,
     where: Where | None = None,
     progress: Callable[[Advance], None] | None = None,
     stop: StopSignal | None = None,
@@ -305,7 +307,8 @@ async def resume(
     ``all``: both.
     ``assume_unknown``: continue although the ledger is missing, behind, damaged or a copy. Every call without a
     recorded outcome is first compared with its image set.
-    ``where``: only what differs from the start of the run. ``progress`` and ``stop``: as in `apply`.
+    ``changes`` and ``where``: settings that the run has from now on, for later resumes too. None: as before.
+    ``progress`` and ``stop``: as in `apply`.
 
     Raises UnprovenLedgerError for such a ledger without ``assume_unknown``, RunHeldError if another process works on
     the run, and as `apply`.
@@ -314,7 +317,9 @@ async def resume(
 
         report = await bulkedit.resume("runs/one")
     """
-    resume_options = ResumeOptions(strategy, assume_unknown=assume_unknown)
+    resume_options = ResumeOptions(
+        strategy, assume_unknown=assume_unknown, where=where or Where(), changes=changes or RunChanges()
+    )
     found = await run_blocking(runs.load, Path(run))
     return await _run_engine(found, resume_options, where=where, progress=progress, stop=stop)
 

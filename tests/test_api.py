@@ -195,7 +195,7 @@ class TestFlags:
         [
             ("verify", bulkedit.VerifyOptions(), {"yes", "json"}),
             ("revert", bulkedit.RevertOptions(), {"out", "json"}),
-            ("resume", None, {"json"}),
+            ("resume", bulkedit.RunChanges(), {"json"}),
             ("inventory", bulkedit.InventoryOptions(), {"datastore", "out", "json"}),
             # --plan, --check, --explain and --new-key are other functions
             (

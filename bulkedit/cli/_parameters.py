@@ -16,7 +16,7 @@ from bulkedit.options.inventory import InventoryOptions
 from bulkedit.options.listing import ListOptions
 from bulkedit.options.logs import LogOptions
 from bulkedit.options.revert import RevertOptions
-from bulkedit.options.running import RunOptions, Strategy
+from bulkedit.options.running import RunChanges, RunOptions, Strategy
 from bulkedit.options.verify import VerifyOptions
 from bulkedit.options.where import Where
 
@@ -86,6 +86,8 @@ class ApplyCommand:
 class ResumeCommand:
     """Continue a stopped run: first calls with an unknown outcome, then the rest.
 
+    Settings of the run can be changed, from then on: rates, limits, and how to reach AWS. The ledger records it.
+
     Example: bulkedit resume runs/20260102-030405-1a2b
     """
 
@@ -110,6 +112,7 @@ class ResumeCommand:
             config=Config.NEVER,
         ),
     ] = False
+    changes: RunChanges
     where: Annotated[Where, Config.NEVER]
     log: LogOptions
     as_json: shared.AsJson = False

@@ -19,6 +19,7 @@ from bulkedit.cli._signals import let_sigterm_interrupt
 from bulkedit.client.destination import is_aws, is_loopback, without_password
 from bulkedit.errors import EXIT_OK
 from bulkedit.runs.connection import connection_of
+from bulkedit.runs.settings import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -74,8 +75,8 @@ def confirmed_where(run: Run, where: Where) -> Where:
     A run folder may come from another person. If the user cannot be asked, `bulkedit.runs.connection.connection_of`
     refuses such an endpoint.
     """
-    url = run.settings["connection"].get("endpoint_url")
-    if not isinstance(url, str):
+    url = settings_of(run).where.endpoint_url
+    if url is None:
         return where
     if where.endpoint_url is not None or is_aws(url) or is_loopback(url) or not interactive():
         return where

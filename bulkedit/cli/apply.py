@@ -25,6 +25,7 @@ from bulkedit.cli._working import confirmed_connection, received_signals, short_
 from bulkedit.cli.plan import PlanningMessages, plan_line, show_notices, show_plan, show_warnings
 from bulkedit.cli.report import closing_lines
 from bulkedit.client.connect import Connection, connect
+from bulkedit.client.destination import without_password
 from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
 from bulkedit.options.running import Strategy
 from bulkedit.plans.from_list import plan_list
@@ -32,8 +33,10 @@ from bulkedit.runs import folder as runs
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.reconcile import Reconciled
 from bulkedit.runs.resume import Resumption
+from bulkedit.runs.settings import Change
 from bulkedit.runs.start import (
     ResumeOptions,
+    RunListener,
     engine_of,
     removed_unless_started,
     require_deletion_asked,
@@ -44,6 +47,7 @@ from bulkedit.runs.summary import summary as summary_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bulkedit._json import Json
     from bulkedit.cli._parameters import ApplyCommand, ResumeCommand
     from bulkedit.client.aws import AwsClient
     from bulkedit.plans import SavedPlan
@@ -95,7 +99,9 @@ def resume(options: ResumeCommand, _: typer.Context) -> None:
     found = runs.load(options.run)
     connection = confirmed_connection(found, options.where)
     with _naming_resume(found):
-        resume_options = ResumeOptions(options.strategy, assume_unknown=options.assume_unknown)
+        resume_options = ResumeOptions(
+            options.strategy, assume_unknown=options.assume_unknown, where=options.where, changes=options.changes
+        )
         code = anyio.run(partial(_connected, connection, lambda: found, resume_options, as_json=options.as_json))
     raise typer.Exit(code)
 
@@ -168,8 +174,7 @@ async def carry_out(run: runs.Run, client: AwsClient, options: ResumeOptions | N
     """Carry out a run until it ends or is stopped, print the result, and return the exit code."""
     err().print(f"Run {printable(run.folder)}")
     with _naming_resume(run):
-        messages = _ResumeMessages(run)
-        async with engine_of(run, client, options, messages.resumption, messages.reconciled) as engine:
+        async with engine_of(run, client, options, _RunMessages()) as engine:
             interrupted = await _run(engine, as_json=as_json)
             ended = engine.progress()
     summary = summary_of(run)
@@ -211,17 +216,22 @@ def _naming(text: str, run: runs.Run) -> str:
     return text.replace(_RESUME, command("resume", run.folder)).replace(_REPORT, command("report", run.folder))
 
 
-class _ResumeMessages:
-    """Prints before a resume what was found in the ledger, and what will be sent."""
+class _RunMessages(RunListener):
+    """Prints before a resume what has changed, what was found in the ledger, and what will be sent."""
 
-    def __init__(self, run: runs.Run) -> None:
-        self._run = run
-
-    def resumption(self, found: Resumption) -> None:
-        err().print(resumption_line(found))
+    def settings_changed(self, changes: list[Change]) -> None:
+        told = [f"{one.name} from {_setting(one.before)} to {_setting(one.after)}" for one in changes]
+        err().print(f"Settings of the run have changed: {', '.join(told)}.")
 
     def reconciled(self, found: Reconciled) -> None:
         err().print(reconciliation_line(found))
+
+    def resumed(self, found: Resumption) -> None:
+        err().print(resumption_line(found))
+
+
+def _setting(value: Json) -> str:
+    return "none" if value is None else printable(without_password(str(value)))
 
 
 def reconciliation_line(found: Reconciled) -> str:

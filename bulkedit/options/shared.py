@@ -64,15 +64,12 @@ Datastore = Annotated[
     str | None,
     Option("The data store's id.", "ID", ("--datastore", "-d"), common=True, parse=parse_datastore_id),
 ]
-ReadRate = Annotated[
-    str,
-    Option(
-        "Rate of reads (SearchImageSets, GetImageSet, GetImageSetMetadata): auto finds the quotas; 25/s is a fixed "
-        "rate.",
-        f"{AUTO}|{RATE_UNIT}",
-        group=Group.PACE,
-    ),
-]
+READ_RATE: Final = Option(
+    "Rate of reads (SearchImageSets, GetImageSet, GetImageSetMetadata): auto finds the quotas; 25/s is a fixed rate.",
+    f"{AUTO}|{RATE_UNIT}",
+    group=Group.PACE,
+)
+ReadRate = Annotated[str, READ_RATE]
 Inventory = Annotated[
     Path | None,
     Option(

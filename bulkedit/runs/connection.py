@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from bulkedit import _received as received
 from bulkedit.client.connect import Connection
 from bulkedit.client.destination import OPTION, RUN_FILE, require_consent
 from bulkedit.options.where import Where
+from bulkedit.runs.settings import settings_of
 
 if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
 
 
 def connection_of(run: Run, where: Where | None = None) -> Connection:
-    """The run's own connection settings, overridden by those in ``where``.
+    """The run's present connection settings, overridden by those in ``where``.
 
-    Raises ReceivedError, and UsageError if the run's endpoint is neither AWS nor this machine, and ``where`` names no
-    endpoint.
+    Raises ReceivedError, LedgerError, and UsageError if the run's endpoint is neither AWS nor this machine, and
+    ``where`` names no endpoint.
     """
     where = where or Where()
-    kept = received.record(Where, run.settings["connection"], str(run.folder / "run.json"))
+    kept = settings_of(run).where
     given = {name: value for name, value in where.as_settings().items() if value is not None}
     if where.endpoint_url is None:
         require_consent(kept.endpoint_url, str(run.folder))

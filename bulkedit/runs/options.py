@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from bulkedit import _received as received
 from bulkedit.client.pacing import DOCUMENTED, WRITES, Auto, Operation, Rate, parse_pace, parse_read_pace
 from bulkedit.options.running import Halt, OnConflict, RunOptions
 from bulkedit.runs.budget import MaxErrors, parse_max_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from bulkedit.runs.folder import Run
 
 _DEFAULT: Final = RunOptions()
 UPDATES_IN_FLIGHT: Final = _DEFAULT.max_in_flight  # endpoints-quotas: concurrent updates per data store
@@ -59,11 +56,3 @@ class EngineOptions:
             min_sample=wanted.min_sample,
             halt=wanted.halt,
         )
-
-
-def begun_with(run: Run) -> RunOptions:
-    """The options that a run was begun with; options that are newer than the run have their defaults.
-
-    Raises ReceivedError for invalid options.
-    """
-    return received.record(RunOptions, run.settings["options"], str(run.folder / "run.json"))

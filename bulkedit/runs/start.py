@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -29,15 +29,17 @@ from bulkedit.errors import (
     StalePlanError,
     UsageError,
 )
-from bulkedit.options.running import Strategy
+from bulkedit.options.running import RunChanges, Strategy
+from bulkedit.options.where import Where
 from bulkedit.runs import full_messages
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.folder import require_own_anchor
 from bulkedit.runs.ledger import Ending, Ledger
 from bulkedit.runs.logged import logged_run
-from bulkedit.runs.options import EngineOptions, begun_with
+from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.reconcile import Reconciled, reconcile
 from bulkedit.runs.resume import Resumption, resumption
+from bulkedit.runs.settings import Change, changed, changes_between, records_of, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -55,6 +57,21 @@ class ResumeOptions:
 
     strategy: Strategy = Strategy.NEW
     assume_unknown: bool = False  # the ledger is incomplete: compare each call without proof with its image set
+    where: Where = field(default_factory=Where)  # how to reach AWS from now on; None: as before
+    changes: RunChanges = field(default_factory=RunChanges)  # options from now on
+
+
+class RunListener:
+    """Callbacks of `engine_of`; override the ones that you need. They must not block."""
+
+    def settings_changed(self, changes: list[Change]) -> None:
+        """The resume has changed these settings of the run."""
+
+    def reconciled(self, found: Reconciled) -> None:
+        """The result of ``assume_unknown``."""
+
+    def resumed(self, found: Resumption) -> None:
+        """What the resume will do. Called last."""
 
 
 def require_digest(plan: SavedPlan, digest: str) -> None:
@@ -92,18 +109,16 @@ async def engine_of(
     run: Run,
     client: Client,
     resume: ResumeOptions | None = None,
-    on_resume: Callable[[Resumption], None] | None = None,
-    on_reconciled: Callable[[Reconciled], None] | None = None,
+    listener: RunListener | None = None,
 ) -> AsyncIterator[Engine]:
     """The engine of a new or resumed run, ready for `Engine.run`.
 
-    The data store was checked, this process has locked the run, and the ledger records what is resumed. ``on_resume``
-    is called with what a resume will do, ``on_reconciled`` before that with the result of ``assume_unknown``. Raises
-    UnprovenLedgerError, LedgerError, UsageError, and what `require_datastore` raises.
+    The data store was checked, this process has locked the run, and the ledger records what is resumed, and which
+    settings have changed. Raises UnprovenLedgerError, LedgerError, UsageError, and what `require_datastore` raises.
     """
     resumed = run.is_begun
     with run_log(run.folder):
-        async with _ready(run, client, resume, on_resume, on_reconciled) as engine:
+        async with _ready(run, client, resume or ResumeOptions(), listener or RunListener()) as engine:
             with logged_run(run.plan, engine.counters, resumed=resumed):
                 yield engine
 
@@ -112,30 +127,29 @@ async def engine_of(
 async def _ready(
     run: Run,
     client: Client,
-    resume: ResumeOptions | None,
-    on_resume: Callable[[Resumption], None] | None,
-    on_reconciled: Callable[[Reconciled], None] | None,
+    resume: ResumeOptions,
+    listener: RunListener,
 ) -> AsyncIterator[Engine]:
     """As `engine_of`, without the log."""
-    wanted = begun_with(run)
-    options = EngineOptions.of(wanted)
-    async with _keeping_messages(client, run, wanted) as keeping:
-        resume = resume or ResumeOptions()
+    before = await run_blocking(settings_of, run)
+    settings = changed(before, resume.where, resume.changes)
+    options = EngineOptions.of(settings.options)
+    async with _keeping_messages(client, run, settings.options) as keeping:
         await run_blocking(require_own_anchor, run)
         resumed = run.is_begun
         await require_datastore(keeping, run.plan.datastore_id, resumed=resumed)
         if resumed and resume.assume_unknown:
-            found = await reconcile(run, keeping, wanted.read_rate)
-            if on_reconciled is not None:
-                on_reconciled(found)
+            listener.reconciled(await reconcile(run, keeping, settings.options.read_rate))
         with await run_blocking(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
             async with _recorded_end(ledger) as end:
+                if changes := changes_between(before, settings):
+                    await run_blocking(ledger.append, records_of(changes, time.time()))
+                    listener.settings_changed(changes)
                 sends_new = True
                 if resumed:
                     await run_blocking(ledger.require_calls, run.plan.counts["calls"])
                     todo = await run_blocking(resumption, run.plan, ledger, resume.strategy)
-                    if on_resume is not None:
-                        on_resume(todo)
+                    listener.resumed(todo)
                     await run_blocking(lambda: ledger.append(todo.events(ledger, time.time())))
                     sends_new = todo.sends_new
                 rng = random.SystemRandom()
