@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import filecmp
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from bulkedit import _received as received
-from bulkedit.errors import UsageError
+from bulkedit.errors import BulkeditError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +32,67 @@ if TYPE_CHECKING:
 _SUFFIX: Final = ".bulkedit-draft"
 _DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.bulkedit-draft", re.DOTALL)
 _LONGEST_NAME: Final = 200  # bytes of the target's name in the draft's name; file systems allow 255 in all
+
+
+# Faults of a path, which the user has chosen. All others are faults of the disk or the system.
+_OF_THE_PATH: Final = frozenset(
+    {
+        *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
+        *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
+    }
+)
+_LIKELY: Final = {
+    errno.ENOSPC: "The disk is full.",
+    errno.EDQUOT: "Your share of the disk is used up.",
+    errno.EFBIG: "The file would be larger than this disk, or a limit of this process, allows.",
+    errno.EIO: "The disk, or the connection to it, has failed.",
+    errno.EROFS: "The disk is read-only. A disk can become read-only when it fails.",
+    errno.ESTALE: "The network file system was restarted, or the folder was replaced.",
+}
+
+
+def errno_of(error: BaseException) -> int | None:
+    """The operating system's number of a failed write. polars gives it only in its text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"os error (\d+)", str(error))
+    return int(found[1]) if found else None
+
+
+def reason_of(error: BaseException) -> str:
+    """The operating system's reason for a failed write."""
+    number = errno_of(error)
+    return type(error).__name__ if number is None else os.strerror(number)
+
+
+def is_of_the_path(error: BaseException) -> bool:
+    """Whether a file cannot be written because of its path, not because of the disk or the system."""
+    return errno_of(error) in _OF_THE_PATH
+
+
+def not_written(
+    what: str, path: Path, error: BaseException, *, of_the_path: type[BulkeditError] = UsageError
+) -> BulkeditError:
+    """The error for a file or folder that cannot be written. This is the only place that decides about its class.
+
+    ``what``: for example "the plan". ``of_the_path``: the class if its path is at fault; else it is StorageError.
+    """
+    text = f"{what} cannot be written ({reason_of(error)})."
+    if is_of_the_path(error):
+        return of_the_path(text, where=str(path))
+    likely = _LIKELY.get(errno_of(error) or 0)
+    return StorageError(text, where=str(path), likely=likely, hint="Mend that, then type the same command again.")
+
+
+def fault_of_the_disk(error: BaseException) -> StorageError | None:
+    """The error for an exception of a full or faulty disk that no other place has turned into one; else None."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, OSError) or error.errno not in _LIKELY:
+        return None
+    found = not_written("a file", Path(os.fsdecode(error.filename or "")), error)
+    found.where = found.where if error.filename else None
+    return found if isinstance(found, StorageError) else None
 
 
 def sha256_of(path: Path) -> str:
@@ -61,19 +123,20 @@ def draft_folder(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def draft_file(target: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
+def draft_file(target: Path, *, replace: bool = False, or_same: bool = False) -> Iterator[IO[bytes]]:
     """A private file that is synced and renamed to ``target`` when the block ends; after an error it is removed.
 
-    Raises OSError, and without ``replace`` FileExistsError if the target exists by then.
+    ``or_same``: also replace a target with the same content, so that a killed command can be typed again. Raises
+    OSError, and without ``replace`` FileExistsError if the target exists by then.
     """
-    with draft(target, replace=replace) as path, path.open("wb") as file:
+    with draft(target, replace=replace, or_same=or_same) as path, path.open("wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
-def draft(target: Path, *, folder: bool = False, replace: bool = False) -> Iterator[Path]:
+def draft(target: Path, *, folder: bool = False, replace: bool = False, or_same: bool = False) -> Iterator[Path]:
     """Like `draft_file` and `draft_folder`, but yields the path of the draft. Raises OSError."""
     remove_leftovers(target.parent)
     if folder:
@@ -83,7 +146,7 @@ def draft(target: Path, *, folder: bool = False, replace: bool = False) -> Itera
     path, descriptor = _new_draft(target, folder=folder)
     try:
         yield path
-        if folder or replace:
+        if folder or replace or (or_same and _is_equal(path, target)):
             path.rename(target)
         else:
             _rename_new(path, target)
@@ -108,6 +171,18 @@ def _new_draft(target: Path, *, folder: bool) -> tuple[Path, int]:
             if _lock_draft(descriptor) is not Holder.OTHER and _is_same(path, descriptor):
                 return path, descriptor
             os.close(descriptor)
+
+
+def target_of(path: Path) -> Path:
+    """The path that a draft will have when it is complete; other paths are returned as they are."""
+    return path.with_name(path.name[1 : -len(_SUFFIX) - 9]) if _DRAFT.fullmatch(path.name) else path
+
+
+def _is_equal(path: Path, target: Path) -> bool:
+    """Whether the target is a file, not a link to one, with the same content."""
+    with contextlib.suppress(OSError):
+        return not target.is_symlink() and filecmp.cmp(path, target, shallow=False)
+    return False
 
 
 def _rename_new(path: Path, target: Path) -> None:

@@ -57,6 +57,7 @@ from bulkedit.options.where import Where
 from bulkedit.plans.from_list import plan_list
 from bulkedit.plans.listener import Listener
 from bulkedit.runs import folder as runs
+from bulkedit.runs import repeat
 from bulkedit.runs.connection import connection_of
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.start import (
@@ -250,6 +251,7 @@ async def apply(
     run: str | Path | None = None,
     options: RunOptions | None = None,
     where: Where | None = None,
+    resume_or_start: bool = False,
     delete_originals: bool = False,
     digest: str | None = None,
     progress: Callable[[Advance], None] | None = None,
@@ -259,6 +261,8 @@ async def apply(
 
     ``plan``: a plan of `plan` or `revert`, or its folder.
     ``run``: the new folder of the run; default `runs/<id>`.
+    ``resume_or_start``: if the folder ``run`` is there, continue its run with the run's own options; if it is done,
+    send nothing. So the call can be repeated. StalePlanError if it is the run of another plan.
     ``options``: rates, conflicts, error budget. ``where``: how to reach AWS.
     ``delete_originals``: must be True for a plan that was made with ``delete_originals``, which deletes image sets.
     ``digest``: `SavedPlan.digest`, or at least its first 16 digits: apply the plan only if it has this digest.
@@ -278,6 +282,15 @@ async def apply(
     if digest is not None:
         require_digest(saved, digest)
     require_deletion_asked(saved, delete_originals=delete_originals)
+    if resume_or_start:
+        if run is None:
+            raise UsageError("`resume_or_start` needs `run`.", hint="Name the same folder each time.")
+        if (begun := await run_blocking(repeat.begun, Path(run))) is not None:
+            repeat.require_same_plan(begun, saved.digest, saved.folder)
+            if repeat.is_done(await run_blocking(summary, begun)):
+                return await run_blocking(_report, begun)
+            continued = ResumeOptions(where=where or Where())
+            return await _run_engine(begun, continued, where=where, progress=progress, stop=stop)
     options = options or RunOptions()
     settings: runs.RunSettings = {"connection": (where or Where()).as_settings(), "options": options.as_settings()}
     EngineOptions.of(options)  # raises UsageError for invalid options before anything else happens

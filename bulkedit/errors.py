@@ -170,6 +170,10 @@ class OutputError(BulkeditError):
     """Standard output cannot be written, and the command has no other result."""
 
 
+class StorageError(BulkeditError):
+    """A file cannot be written: the disk is full, read-only or damaged."""
+
+
 class LedgerError(BulkeditError):
     """The ledger cannot be read or written."""
 

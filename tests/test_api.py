@@ -167,7 +167,7 @@ class TestFlags:
 
     # of a command line alone: `json` and `yes` say how it talks, and a plan of code can be looked at before `apply`
     TALK: ClassVar = {"json", "yes", "dry_run"}
-    ELSEWHERE: ClassVar = {"datastore", "digest", "out", "run"}  # arguments: datastore_id, digest, folder, run
+    ELSEWHERE: ClassVar = {"datastore", "digest", "out", "run", "resume_or_start"}  # arguments; out is folder
     LIST: ClassVar = {
         "ignore_column": "ignore",
         "aws_profile": "profile",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from bulkedit import _log
+from bulkedit._files import not_written
 from bulkedit._printable import printable
 from bulkedit._version import __version__
 from bulkedit.cli._console import err
@@ -76,7 +77,7 @@ def _opened(path: Path) -> _log.LogFile:
         with path.open("rb") as file:
             start = file.read(len(_log.LINE_START))
     except OSError as error:
-        raise UsageError(f"the log cannot be written ({error.strerror}).", where=str(path)) from error
+        raise not_written("the log", path, error) from error
     if start in {b"", _log.LINE_START}:
         return handler
     handler.close()

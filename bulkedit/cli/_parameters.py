@@ -64,6 +64,15 @@ class ApplyCommand:
         Path | None,
         Option("New folder for the run. Default: runs/<id>.", "DIR", common=True, config=Config.NEVER),
     ] = None
+    resume_or_start: Annotated[
+        bool,
+        Option(
+            "Start the run, or continue it if it was started. If it is done, send nothing. For schedulers: the same "
+            "command can be repeated until it ends with 0 or 1. Needs --run.",
+            common=True,
+            config=Config.NEVER,
+        ),
+    ] = False
     yes: shared.Yes = False
     dry_run: shared.DryRun = False
     digest: Annotated[

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from bulkedit._files import fault_of_the_disk
 from bulkedit._version import __version__
 from bulkedit.cli._commands import COMMANDS, PRINTING
 from bulkedit.cli._console import err, show_error
@@ -135,6 +136,9 @@ def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user, and no text that may hold values
+            if (of_the_disk := fault_of_the_disk(error)) is not None:
+                show_error(of_the_disk)
+                raise typer.Exit(of_the_disk.exit_code) from None
             from bulkedit.cli._logging import report_defect
 
             err().print(f"error: this is a defect in bulkedit: {_place(error)}.")

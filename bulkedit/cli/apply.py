@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
-from contextlib import contextmanager
+import sys
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -15,25 +17,35 @@ import typer
 
 from bulkedit import plans
 from bulkedit._concurrency import first_error
-from bulkedit._files import new_id
+from bulkedit._files import new_id, target_of
 from bulkedit._printable import printable
 from bulkedit._words import plural
 from bulkedit.cli._bad_rows import problems_in_full
-from bulkedit.cli._console import command, confirmed, err, interactive, json_line
+from bulkedit.cli._console import as_flags, command, confirmed, err, interactive, json_line
 from bulkedit.cli._progress import bottleneck, watch
 from bulkedit.cli._working import confirmed_connection, received_signals, short_collections
 from bulkedit.cli.plan import PlanningMessages, plan_line, show_notices, show_plan, show_warnings
 from bulkedit.cli.report import closing_lines
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.destination import without_password
-from bulkedit.errors import EXIT_INTERRUPTED, EXIT_NOT_ALL_APPLIED, EXIT_OK, EXIT_STOPPED, BulkeditError, UsageError
+from bulkedit.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_NOT_ALL_APPLIED,
+    EXIT_OK,
+    EXIT_STOPPED,
+    BulkeditError,
+    EditListError,
+    RunHeldError,
+    UsageError,
+)
 from bulkedit.options.running import Strategy
-from bulkedit.plans.from_list import plan_list
+from bulkedit.plans.from_list import planning as planned
 from bulkedit.runs import folder as runs
+from bulkedit.runs import repeat
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.reconcile import Reconciled
 from bulkedit.runs.resume import Resumption
-from bulkedit.runs.settings import Change
+from bulkedit.runs.settings import Change, settings_of
 from bulkedit.runs.start import (
     ResumeOptions,
     RunListener,
@@ -61,14 +73,24 @@ _RESUME: Final = "bulkedit resume RUN"  # in error texts of ledger and engine, w
 def apply(options: ApplyCommand, _: typer.Context) -> None:
     """Run `bulkedit apply`."""
     EngineOptions.of(options.running)  # raises UsageError for invalid options before anything else happens
-    plan = _plan_of(options)
+    if options.resume_or_start and options.run is None:
+        raise UsageError("`resume_or_start` needs `run=DIR`.", hint="Name the same folder each time.")
+    if options.resume_or_start and not options.dry_run and (begun := repeat.begun(Path(options.run or ""))) is not None:
+        raise typer.Exit(_continued(begun, options))
+    with ExitStack() as planning:
+        _started(options, _plan_of(options, planning), planning)
+
+
+def _started(options: ApplyCommand, plan: SavedPlan, planning: ExitStack) -> None:
+    """Start a run. ``planning``: closed once the plan of a list is to be kept; until then it is a draft."""
     if options.digest is not None:
         require_digest(plan, options.digest)
     if options.dry_run:
         _show(plan, as_json=options.as_json)
         err().print("Nothing was sent: --dry-run.")
         return
-    own = [plan.folder] if plan.folder != Path(options.source) else []  # a plan that the user made is never removed
+    from_list = plan.folder != Path(options.source)
+    own = [target_of(plan.folder)] if from_list else []  # a plan that the user made is never removed
     with removed_unless_started(own, typer.Abort, report=err().print):
         if options.as_json:
             show_warnings(plan, err())
@@ -79,19 +101,81 @@ def apply(options: ApplyCommand, _: typer.Context) -> None:
         _require_confirmable(plan, **confirmations)
 
         def create() -> runs.Run:
-            _confirm(plan, **confirmations)
+            try:
+                _confirm(plan, **confirmations)
+            except typer.Exit:
+                planning.close()
+                raise
             now = datetime.now(UTC)
             settings: runs.RunSettings = {
                 "connection": options.where.as_settings(),
                 "options": options.running.as_settings(),
             }
-            started = runs.create(options.run or Path("runs") / new_id(now), plan, settings, now)
+            record = partial(repeat.digests, options.listing) if from_list else None
+            folder = options.run or Path("runs") / new_id(now)
+            try:
+                started = runs.create(folder, plan, settings, now, record)
+            except UsageError as error:
+                if options.resume_or_start and folder.exists():
+                    raise RunHeldError(
+                        "another process has started this run.", where=str(folder), hint="Type the same command again."
+                    ) from error
+                raise
             own.append(started.folder)
+            planning.close()
             return started
 
         connection = Connection(datastore_id=plan.datastore_id, **asdict(options.where))
         code = anyio.run(partial(_connected, connection, create, as_json=options.as_json))
     raise typer.Exit(code)
+
+
+def _continued(run: runs.Run, options: ApplyCommand) -> int:
+    """Continue the run of a repeated command, if it is not done. Returns the exit code."""
+    _require_same(run, options)
+    if options.digest is not None:
+        require_digest(run.plan, options.digest)
+    numbers = summary_of(run)
+    if repeat.is_done(numbers):
+        err().print(f"Run {printable(run.folder)} is done; nothing was sent.")
+        if options.as_json:
+            json_line(numbers)
+        else:
+            closing_lines(run, numbers)
+        return _exit_code(numbers, interrupted=False)
+    _show_kept_settings(run, options)
+    connection = confirmed_connection(run, options.where)
+    with _naming_resume(run):
+        resume_options = ResumeOptions(where=options.where)
+        return anyio.run(partial(_connected, connection, lambda: run, resume_options, as_json=options.as_json))
+
+
+def _require_same(run: runs.Run, options: ApplyCommand) -> None:
+    """Raises StalePlanError if a run was not started with the plan or list of this command."""
+    source = Path(options.source)
+    if options.source != "-" and source.is_dir():
+        repeat.require_same_plan(run, plans.load_manifest(source).digest, source)
+        return
+    sha256 = hashlib.sha256(sys.stdin.buffer.read()).hexdigest() if options.source == "-" else _sha256_of_list(source)
+    repeat.require_same_list(run, sha256, options.source, options.datastore_id, options.listing)
+
+
+def _sha256_of_list(path: Path) -> str:
+    """The digest of a list as in its plan. Unlike files of a run, a list may be a link."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EditListError(f"the edit list cannot be read ({error.strerror}).", where=str(path)) from error
+
+
+def _show_kept_settings(run: runs.Run, options: ApplyCommand) -> None:
+    """Say which options of a repeated command have no effect, because the run keeps its own."""
+    kept = settings_of(run).options.as_settings()
+    names = [name for name, value in options.running.as_settings().items() if kept[name] != value]
+    if names:
+        flags = ", ".join(as_flags(f"`{name}`") for name in names)
+        err().print(f"The run keeps its own {flags}. To change that: {command('resume', run.folder, '--help')}")
 
 
 def resume(options: ResumeCommand, _: typer.Context) -> None:
@@ -118,15 +202,15 @@ async def _connected(
         return await carry_out(begun(), client, resume_options, as_json=as_json)
 
 
-def _plan_of(options: ApplyCommand) -> SavedPlan:
+def _plan_of(options: ApplyCommand, planning: ExitStack) -> SavedPlan:
     source, folder = options.source, Path(options.source)
     if source != "-" and not folder.exists() and not folder.suffix:
         raise UsageError("no plan or edit list found.", where=source, hint="Make a plan: bulkedit plan EDITS -o DIR")
     if source == "-" or not folder.is_dir():
         listing, where = options.listing, options.where
         with problems_in_full(None, as_json=options.as_json):
-            return plan_list(
-                source, options.datastore_id, listing, folder=None, where=where, listener=PlanningMessages()
+            return planning.enter_context(
+                planned(source, options.datastore_id, listing, folder=None, where=where, listener=PlanningMessages())
             )
     plan = plans.load(folder)
     if options.datastore_id and options.datastore_id != plan.datastore_id:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from bulkedit import plans
+from bulkedit._files import target_of
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
 from bulkedit.cli._bad_rows import problems_in_full
@@ -129,7 +130,7 @@ def plan_line(saved: SavedPlan) -> dict[str, object]:
     """The JSON line of type ``plan``."""
     return {
         "type": "plan",
-        "plan": str(saved.folder),
+        "plan": str(target_of(saved.folder)),
         "digest": saved.digest,
         "datastore_id": saved.datastore_id,
         **saved.counts,
@@ -165,7 +166,7 @@ def show_plan(saved: SavedPlan) -> None:
     if counts["empty"]:
         aside += f", and {plural(counts['empty'], 'row')} without an edit"
     console = out()
-    console.print(f"Plan {printable(saved.folder)} for data store {printable(saved.datastore_id)}")
+    console.print(f"Plan {printable(target_of(saved.folder))} for data store {printable(saved.datastore_id)}")
     print_rows(
         [
             ("edits", f"{counts['edits']:,} from {plural(listed['rows'], 'row')} ({listed['form']})"),

@@ -18,7 +18,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from bulkedit._files import open_private
+from bulkedit._files import not_written, open_private
 from bulkedit.errors import KeyFileError, ProfileError
 from bulkedit.options.deid import ENVIRONMENT
 
@@ -172,11 +172,9 @@ def make(path: Path) -> None:
             hint="Name another file.",
         ) from error
     except OSError as error:
-        raise KeyFileError(
-            f"the key cannot be written ({error.strerror or type(error).__name__}).",
-            where=str(path),
-            hint="Name a file in an existing folder that you may write to.",
-        ) from error
+        failed = not_written("the key", path, error, of_the_path=KeyFileError)
+        failed.hint = failed.hint or "Name a file in an existing folder that you may write to."
+        raise failed from error
 
 
 def exposed(path: Path) -> str | None:

@@ -7,7 +7,7 @@ from typing import IO, Final
 
 import polars as pl
 
-from bulkedit.edits.frame_files import reason_of
+from bulkedit._files import reason_of
 from bulkedit.errors import UsageError
 from bulkedit.options.shared import SELECTORS
 

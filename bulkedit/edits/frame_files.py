@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from bulkedit._files import not_written
 from bulkedit._received import CHANGED, require_file
 from bulkedit.errors import BulkeditError, ReceivedError, UsageError
 
@@ -21,21 +20,16 @@ if TYPE_CHECKING:
 NOT_WRITTEN: Final = (OSError, PolarsError)
 
 
-def reason_of(error: BaseException) -> str:
-    """Return the operating system's reason for a failed write."""
-    if text := getattr(error, "strerror", None):
-        return str(text)
-    number = re.search(r"os error (\d+)", str(error))
-    return os.strerror(int(number[1])) if number else type(error).__name__
-
-
 @contextlib.contextmanager
 def writing(what: str, target: Path, *, error: type[BulkeditError] = UsageError) -> Iterator[None]:
-    """Raise ``error`` if the block cannot write, for example to a full disk. ``what``: for example "the plan"."""
+    """Raise an error if the block cannot write. ``what``: for example "the plan".
+
+    It is ``error`` if the path is at fault, and StorageError if the disk is, for example because it is full.
+    """
     try:
         yield
     except NOT_WRITTEN as cause:
-        raise error(f"{what} cannot be written ({reason_of(cause)}).", where=str(target)) from cause
+        raise not_written(what, target, cause, of_the_path=error) from cause
 
 
 def parquet(path: Path, schema: pl.Schema) -> pl.LazyFrame:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bulkedit.plans.conflicts import no_such_place, of_several_issuers, other_series
     from bulkedit.plans.counts import Estimate
     from bulkedit.plans.estimates import Quotas, estimate, quota_request, rows_in_several_calls, seconds_at
-    from bulkedit.plans.folder import copy, load, save
+    from bulkedit.plans.folder import copy, load, save, saving
     from bulkedit.plans.inconsistent_studies import is_top, warnings
     from bulkedit.plans.saved import MANIFEST, SavedPlan, load_manifest
     from bulkedit.plans.schema import CALLS, PLANNED_EDITS
@@ -59,6 +59,7 @@ __all__ = [
     "quota_request",
     "rows_in_several_calls",
     "save",
+    "saving",
     "seconds_at",
     "warnings",
 ]
@@ -92,6 +93,7 @@ _MODULES: Final = {
         "copy",
         "load",
         "save",
+        "saving",
     ),
     "saved": (
         "MANIFEST",

@@ -10,6 +10,7 @@ it is read through `bulkedit._received`, and its calls are compared with its edi
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import TYPE_CHECKING, Final, cast
 
@@ -35,7 +36,7 @@ from bulkedit.plans.saved import (
 from bulkedit.plans.schema import CALLS, PLANNED_EDITS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bulkedit.plans.build import Plan
@@ -53,22 +54,36 @@ _SCHEMAS: Final = {
 
 
 def save(plan: Plan, folder: Path, about: PlanAbout) -> SavedPlan:
-    """Write a plan to a new folder. ``about``: list, settings and estimate for the manifest.
+    """Write a plan to a new folder. ``about``: list, settings and estimate for the manifest. Raises as `saving`."""
+    with saving(plan, folder, about) as saved:
+        pass
+    return SavedPlan(folder, saved.manifest)
 
-    Raises PlanError if the folder exists or cannot be written.
+
+@contextlib.contextmanager
+def saving(plan: Plan, folder: Path, about: PlanAbout) -> Iterator[SavedPlan]:
+    """Write a plan to a draft, which becomes the new folder when the block ends, and is removed after an error.
+
+    Raises PlanError if the folder exists or its path cannot be used, StorageError if the disk is full or faulty.
     """
     if folder.exists():
         raise PlanError("this folder exists already.", where=str(folder), hint="Name another folder: -o DIR")
     frames = dict(zip(FILES, (plan.calls, plan.edits, plan.set_aside), strict=True))
     if plan.already_satisfied is not None and plan.already_satisfied.height:
         frames[SATISFIED] = plan.already_satisfied
-    with writing("the plan", folder, error=PlanError), draft_folder(folder) as draft:
-        for name, frame in frames.items():
-            with open_private(draft / name) as file:
-                frame.write_parquet(file, row_group_size=_ROW_GROUP, compression_level=_ZSTD, statistics=_STATISTICS)
-        manifest = _manifest(draft, frames, about)
-        write_private_json(draft / MANIFEST, manifest)
-    return SavedPlan(folder, manifest)
+    with contextlib.ExitStack() as stack:
+        with writing("the plan", folder, error=PlanError):
+            draft = stack.enter_context(draft_folder(folder))
+            for name, frame in frames.items():
+                with open_private(draft / name) as file:
+                    frame.write_parquet(
+                        file, row_group_size=_ROW_GROUP, compression_level=_ZSTD, statistics=_STATISTICS
+                    )
+            manifest = _manifest(draft, frames, about)
+            write_private_json(draft / MANIFEST, manifest)
+        yield SavedPlan(draft, manifest)
+        with writing("the plan", folder, error=PlanError):
+            stack.close()
 
 
 def _manifest(draft: Path, frames: dict[str, pl.DataFrame], about: PlanAbout) -> PlanManifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 import polars as pl
 
 from bulkedit import inventories, plans
-from bulkedit._files import draft_file, new_id
+from bulkedit._files import draft_file, new_id, target_of
 from bulkedit._version import __version__
 from bulkedit.client.pacing import parse_rate, parse_read_pace
 from bulkedit.dicom import dictionary as dicom
@@ -32,6 +33,8 @@ from bulkedit.plans.listener import Listener
 from bulkedit.plans.read_first import ReadCounters, compared_with_store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bulkedit.edits import EditList
     from bulkedit.options.listing import ListOptions
     from bulkedit.options.where import Where
@@ -115,15 +118,33 @@ def plan_list(
     where: Where,
     listener: Listener | None = None,
 ) -> SavedPlan:
-    """Read and check an edit list, look up its selectors, plan it and save the plan. Blocks.
+    """Read and check an edit list, look up its selectors, plan it and save the plan. Blocks. Raises as `planning`.
+
+    Example: ``plan_list("edits.csv", DATASTORE_ID, ListOptions(), folder=None, where=Where()).counts["calls"]``
+    """
+    with planning(source, datastore_id, listing, folder=folder, where=where, listener=listener) as saved:
+        pass
+    return replace(saved, folder=target_of(saved.folder))
+
+
+@contextmanager
+def planning(
+    source: str | io.BytesIO,
+    datastore_id: str | None,
+    listing: ListOptions,
+    *,
+    folder: Path | None,
+    where: Where,
+    listener: Listener | None = None,
+) -> Iterator[SavedPlan]:
+    """As `plan_list`, but the plan is a draft in the block, and is removed if that fails.
 
     ``source``: path of a file, ``-`` for standard input, or the bytes of a list without a name. ``datastore_id``: None
     if the list names it. ``folder``: new folder of the plan, ``plans/<id>`` if None. ``listener``: callbacks.
 
     Raises EditListError if the list cannot be read, BadRowsError if rows cannot be planned and `bad_rows` is not set,
-    UsageError for options, PlanError if the folder exists, and the errors of `connect` if the service is called.
-
-    Example: ``plan_list("edits.csv", DATASTORE_ID, ListOptions(), folder=None, where=Where()).counts["calls"]``
+    UsageError for options, PlanError if the folder exists, StorageError if the disk is full or faulty, and what
+    `connect` raises if the service is called.
     """
     check(listing)
     if datastore_id:
@@ -136,9 +157,10 @@ def plan_list(
         listener.left_out(found.applied, found.never_planned)
     datastore_id = _datastore(datastore_id, found)
     settings = _planning(listing, found.form)
-    planning = _Planning(source, file, found, datastore_id, listing, settings, where, listener)
-    made, about = planning.made()
-    return plans.save(made, folder or Path("plans") / new_id(datetime.fromisoformat(about["created"])), about)
+    made, about = _Planning(source, file, found, datastore_id, listing, settings, where, listener).made()
+    folder = folder or Path("plans") / new_id(datetime.fromisoformat(about["created"]))
+    with plans.saving(made, folder, about) as saved:
+        yield saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +321,8 @@ class _Planning:
             if isinstance(self.file, io.BytesIO):
                 self.file.seek(0)
             raw = read_list(self.file, replace(reading(self.listing), keep_rows=rows.to_list())).raw
-        with writing("the rows set aside", self.listing.bad_rows), draft_file(self.listing.bad_rows) as target:
+        file = self.listing.bad_rows
+        with writing("the rows set aside", file), draft_file(file, or_same=True) as target:
             with_reasons(raw, bad, set(reading(self.listing).map.values())).write_csv(target)
         self.listener.set_aside(bad, self.listing.bad_rows)
         return bad

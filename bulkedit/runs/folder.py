@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, cast
 
 from bulkedit import _received as received
 from bulkedit import plans
-from bulkedit._files import draft_folder, write_private_json
+from bulkedit._files import draft_folder, not_written, write_private_json
 from bulkedit._json import object_in
 from bulkedit._printable import shell_word
 from bulkedit._version import __version__
@@ -24,7 +24,7 @@ from bulkedit.runs import anchor as anchors
 from bulkedit.runs import call_index
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -59,6 +59,7 @@ class RunAbout(TypedDict):
     index: NotRequired[str]  # SHA-256 of the index of calls
     key: str  # Base64
     settings: RunSettings
+    list_options: NotRequired[dict[str, str]]  # of `bulkedit.runs.repeat.digests`; only if a list was applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +107,31 @@ class Run:
         return self.about["settings"]
 
 
-def create(folder: Path, plan: SavedPlan, settings: RunSettings, now: datetime) -> Run:
-    """Make the folder of a new run, with a copy of the plan. Raises UsageError if the folder exists."""
+def create(
+    folder: Path,
+    plan: SavedPlan,
+    settings: RunSettings,
+    now: datetime,
+    list_options: Callable[[bytes], dict[str, str]] | None = None,
+) -> Run:
+    """Make the folder of a new run, with a copy of the plan.
+
+    ``list_options``: returns the digests of a list's options under the run's key, for `bulkedit.runs.repeat`.
+
+    Raises UsageError if the folder exists or its path cannot be used, StorageError if the disk is full or faulty.
+    """
     if folder.exists():
         raise UsageError(
             "this folder exists already.",
             where=str(folder),
-            hint=f"To continue that run: bulkedit resume {shell_word(folder)}. To start another: `run=DIR`",
+            hint=f"To start another run: `run=DIR`\nTo continue that one: bulkedit resume {shell_word(folder)}",
         )
     try:
         with draft_folder(folder) as draft:
             copied = plans.copy(plan, draft / "plan")
             name = anchors.new_run()
             anchors.Anchor.create(anchors.beside(draft / "ledger.sqlite"), name).close()
+            key = secrets.token_bytes(32)
             about: RunAbout = {
                 "format": FORMAT,
                 "tool": f"bulkedit {__version__}",
@@ -126,12 +139,14 @@ def create(folder: Path, plan: SavedPlan, settings: RunSettings, now: datetime) 
                 "plan_digest": plan.digest,
                 "anchor": name,
                 "index": call_index.write(call_index.of_plan(copied), draft / call_index.NAME),
-                "key": base64.b64encode(secrets.token_bytes(32)).decode(),
+                "key": base64.b64encode(key).decode(),
                 "settings": settings,
             }
+            if list_options is not None:
+                about["list_options"] = list_options(key)
             write_private_json(draft / _ABOUT, about)
     except OSError as error:
-        raise UsageError(f"the run cannot be written ({error.strerror}).", where=str(folder)) from error
+        raise not_written("the run", folder, error) from error
     return Run(folder, replace(copied, folder=folder / "plan"), about)
 
 
@@ -154,6 +169,7 @@ def load(folder: Path, *, whole: bool = True) -> Run:
         raise _other_version(found, folder)
     received.require(found, _KINDS, str(path))
     received.require(object_in(found, "settings"), _SETTINGS, str(path))
+    received.require({"list_options": {}, **found}, {"list_options": (dict,)}, str(path))
     for name in ("anchor", "index"):
         if not isinstance(found.get(name, ""), str):
             raise ReceivedError(f"{name} is not a text.", where=str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sqlite3
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import anyio
 
 from bulkedit import _received as received
 from bulkedit._concurrency import run_blocking
+from bulkedit._files import not_written, remove_leftovers
 from bulkedit._log import run_log
 from bulkedit._printable import printable
 from bulkedit._words import plural
@@ -27,6 +29,7 @@ from bulkedit.errors import (
     EndpointError,
     LedgerError,
     StalePlanError,
+    StorageError,
     UsageError,
 )
 from bulkedit.options.running import RunChanges, Strategy
@@ -134,13 +137,14 @@ async def _ready(
     before = await run_blocking(settings_of, run)
     settings = changed(before, resume.where, resume.changes)
     options = EngineOptions.of(settings.options)
+    await run_blocking(remove_leftovers, run.folder)  # one can be a second link of the ledger, which is then refused
     async with _keeping_messages(client, run, settings.options) as keeping:
         await run_blocking(require_own_anchor, run)
         resumed = run.is_begun
         await require_datastore(keeping, run.plan.datastore_id, resumed=resumed)
         if resumed and resume.assume_unknown:
             listener.reconciled(await reconcile(run, keeping, settings.options.read_rate))
-        with await run_blocking(Ledger.open if resumed else Ledger.create, run.ledger) as ledger:
+        with await run_blocking(Ledger.open if resumed else _first_ledger, run.ledger) as ledger:
             async with _recorded_end(ledger) as end:
                 if changes := changes_between(before, settings):
                     await run_blocking(ledger.append, records_of(changes, time.time()))
@@ -177,6 +181,21 @@ async def _recorded_end(ledger: Ledger) -> AsyncIterator[_End]:
             await run_blocking(ledger.end, end.reason)
 
 
+def _first_ledger(path: Path) -> Ledger:
+    """Make the ledger of a new run. Raises as `Ledger.create`, and StorageError if the disk is full or faulty."""
+    try:
+        return Ledger.create(path)
+    except LedgerError as error:
+        if path.exists() or not isinstance(error.__cause__, OSError | sqlite3.Error):
+            raise  # a resume can continue from this ledger, or the disk is not at fault
+        raise StorageError(
+            error.what,
+            where=error.where,
+            likely=error.likely,
+            hint="Nothing was sent. Mend that, then type the same command again.",
+        ) from error
+
+
 @asynccontextmanager
 async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> AsyncIterator[Client]:
     """The client; with `include_values` its messages are written beside the plan. Raises UsageError."""
@@ -187,7 +206,7 @@ async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> As
     try:
         file = received.opened_to_write(path)
     except OSError as error:
-        raise UsageError(f"the file for messages cannot be written ({error.strerror}).", where=str(path)) from error
+        raise not_written("the file for messages", path, error) from error
     with file:
         yield full_messages.KeepingClient(client, file, time.time)
 

@@ -5,28 +5,26 @@ Used by `test_kill.py` and, for many random instants, by `benchmarks/kills.py`.
 
 from __future__ import annotations
 
-import functools
-import shutil
 import signal
-import subprocess
-import tempfile
 import textwrap
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit import plans
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
 from tests.cli.shell import PATIENT_S, wait_for
+from tests.cli.write_faults import WriteFault, library
 from tests.runs.journal_check import judge
 
 if TYPE_CHECKING:
     import random
+    import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
     from bulkedit.emulator.http.server import Server
     from bulkedit.emulator.http.signing import Signed
@@ -121,17 +119,7 @@ IN_COMMIT = """
 """
 
 
-COMPILER: Final = shutil.which("cc")
 HOW: Final = ("before", "half", "after")
-
-
-@functools.cache
-def killed_write() -> str:
-    """The library that kills a process at one of its writes, compiled; it stays until the tests end."""
-    library = Path(tempfile.mkdtemp(prefix="killed-write-")) / "killed_write.so"
-    source = Path(__file__).with_name("killed_write.c")
-    subprocess.run([COMPILER or "cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return str(library)
 
 
 def kill_once(shell: Shell, words: tuple[Any, ...], point: Point, nth: int, rng: random.Random) -> bool:
@@ -140,7 +128,8 @@ def kill_once(shell: Shell, words: tuple[Any, ...], point: Point, nth: int, rng:
     before = len(shell.requests())
     env = {}
     if point is Point.WRITE:
-        env = {"LD_PRELOAD": killed_write(), "KILL_AT": str(nth), "KILL_HOW": rng.choice(HOW)}
+        fault = WriteFault(nth, rng.choice(HOW)).env(shell.folder.resolve())
+        env = {**fault, "FAULT_ONLY": "ledger", "LD_PRELOAD": library()}
     with shell.started(*words, start=start, env=env) as process:
         if point in {Point.COMMIT, Point.WRITE}:
             process.wait(PATIENT_S)

@@ -118,7 +118,7 @@ class TestApplying:
         (shell.folder / "my run").mkdir()
         result = shell.run("apply", edits, "--yes", "--run", "my run")
         assert (result.exit_code, shell.requests()) == (2, [])
-        assert "To continue that run: bulkedit resume 'my run'. To start another: --run DIR" in result.stderr
+        assert "To start another run: --run DIR\nTo continue that one: bulkedit resume 'my run'\n" in result.stderr
 
     def test_a_folder_with_brackets_in_its_name_is_shown_as_it_is(self, shell: Shell, edits: Path) -> None:
         result = shell.run("apply", edits, "--yes", "--run", "[bold]r[/]:smile:")

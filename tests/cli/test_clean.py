@@ -258,7 +258,7 @@ def test_a_full_disk_leaves_nothing(shell: Shell) -> None:
     """)
     with shell.started("plan", "edits.csv", "-o", "p", start=("-c", limited)) as process:
         _, stderr = process.communicate(timeout=PATIENT_S)
-    assert process.returncode == EXIT_USAGE
+    assert process.returncode == EXIT_FATAL
     assert "the plan cannot be written (File too large)" in stderr
     assert drafts(shell) == []
     assert folders(shell) == []

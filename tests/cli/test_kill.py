@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
-from tests.cli.kill_points import COMPILER, Point, go_on, kill_once
+from tests.cli.kill_points import Point, go_on, kill_once
 from tests.cli.shell import Shell
+from tests.cli.write_faults import COMPILER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from bulkedit._files import reason_of
 from bulkedit.edits import ReadOptions, read
 from bulkedit.edits.columns import letter, suggestions
-from bulkedit.edits.frame_files import reason_of
 from bulkedit.errors import EXIT_USAGE, EditListError, UsageError
 from tests.edits.lists import A, Formula, as_csv, as_parquet, edits, read_text, workbook
 

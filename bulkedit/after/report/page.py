@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit import _words as words
-from bulkedit._files import draft_file
+from bulkedit._files import draft_file, not_written
 from bulkedit._printable import printable
 from bulkedit._version import __version__
 from bulkedit._words import plural
@@ -63,7 +63,7 @@ def write_page(run: Run, path: Path, *, call_outcomes: CallOutcomes | None = Non
     except FileExistsError as error:
         raise UsageError("this file exists already.", where=str(path), hint="Give another file.") from error
     except OSError as error:
-        raise UsageError(f"the page cannot be written ({error.strerror}).", where=str(path)) from error
+        raise not_written("the page", path, error) from error
 
 
 def page(run: Run, call_outcomes: CallOutcomes) -> str:

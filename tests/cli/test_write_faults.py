@@ -1,0 +1,46 @@
+"""A command that is killed, or that the disk fails, at any of its writes: it can be typed again, and nothing is left.
+
+`python -m benchmarks.kills --every-write` does the same at every write.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.every_write import OPERATIONS, tried
+from tests.cli.write_faults import COMPILER, Commands, WriteFault, commands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bulkedit.emulator import Emulator
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler (cc) to make what fails the writes")
+
+# one for each fault that was found, and one for each operation
+SAMPLE = [
+    ("plan", WriteFault(8, "before")),  # the rows set aside are written, and the plan is not
+    ("plan", WriteFault(12, "EDQUOT")),
+    ("apply PLAN", WriteFault(30, "before")),  # the run has its folder, and no ledger
+    ("apply PLAN", WriteFault(37, "ENOSPC", lasts=True)),  # its ledger cannot be made
+    ("apply PLAN", WriteFault(45, "before")),  # its ledger has two names
+    ("apply LIST", WriteFault(16, "before")),  # the plan is made, and the run is not
+    ("resume", WriteFault(40, "EIO")),
+    ("report", WriteFault(60, "before")),  # the result files are written, and the page is not
+]
+
+
+@pytest.fixture(scope="module")
+def starting() -> Iterator[Commands]:
+    with commands() as started:
+        yield started
+
+
+@pytest.mark.parametrize(("name", "fault"), SAMPLE, ids=str)
+def test_a_command_that_fails_at_a_write_can_be_typed_again(
+    emulator: Emulator, starting: Commands, name: str, fault: WriteFault
+) -> None:
+    trial = tried(OPERATIONS[name], emulator, starting, fault)
+    assert (trial.wrong, bool(trial.step)) == ("", True), trial
