@@ -34,10 +34,19 @@ ROOMS = [
     ),
 ]
 HEIGHT = {room: -place for place, room in enumerate(ROOMS)}
+SDK = {  # all are imported late, by `client.connect`
+    "client.aws",
+    "client.aws_session",
+    "client.credential_faults",
+    "client.credential_process",
+    "client.lasting_credentials",
+    "client.service_clock",
+    "client.transport",
+}
 ONLY_IMPORTERS = {  # modules, or rooms
     "aioboto3": {"client.aws", "client.aws_session"},
-    "botocore": {"client.aws", "client.aws_session", "client.transport", "emulator"},
-    "aiobotocore": {"client.aws", "client.aws_session", "client.transport"},
+    "botocore": {*SDK, "emulator"},
+    "aiobotocore": {"client.aws", "client.aws_session", "client.service_clock", "client.transport"},
     "tenacity": {"client.reader", "runs.retry"},
 }
 

@@ -9,10 +9,12 @@ import inspect
 import pkgutil
 import re
 import tomllib
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
+from aiobotocore.credentials import AioRefreshableCredentials
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from packaging.requirements import Requirement
@@ -38,13 +40,26 @@ IMPORTED = {
     },
 }
 ENTERED = {
-    "aioboto3": {"_fetcher", "_role_fetcher", "_session", "_timeout", "_request_signer", "_credentials"},
+    "aioboto3": {
+        "_fetcher",
+        "_role_fetcher",
+        "_session",
+        "_timeout",
+        "_request_signer",
+        "_credentials",
+        "_popen",
+        "_prompter",
+        "_profile_provider_builder",
+        "_time_fetcher",
+        "_expiry_time",
+    },
     "typer": {"rich_utils.Console", "rich_utils.COLOR_SYSTEM"},
 }
 BOUNDED = sorted({*IMPORTED, *ENTERED})
 SILENCED = {  # modules that may silence ruff's rule against private attributes, and the attributes
     "client.aws": {"_request_signer", "_credentials", "_session"},
-    "client.aws_session": {"_session"},
+    "client.aws_session": {"_session", "_popen", "_prompter", "_profile_provider_builder"},
+    "client.lasting_credentials": {"_time_fetcher"},
 }
 
 
@@ -80,6 +95,24 @@ def test_the_readers_of_credentials_have_the_session_that_is_replaced(provider: 
     fetcher = getattr(chain.get_provider(provider), reader)
     assert isinstance(fetcher._session, AIOHTTPSession)
     assert getattr(fetcher, "_timeout", None) or fetcher.TIMEOUT_SECONDS
+
+
+def test_the_sources_of_credentials_have_the_names_that_are_replaced() -> None:
+    chain = AioSession().get_component("credential_provider")
+    role = chain.get_provider("assume-role")
+    assert callable(role._prompter)
+    names = {provider.METHOD for provider in role._profile_provider_builder.providers("p", disable_env_vars=True)}
+    assert "custom-process" in names
+    assert callable(chain.get_provider("custom-process")._popen)
+
+
+def test_credentials_that_are_renewed_have_an_end_and_a_clock() -> None:
+    end = datetime(2099, 1, 1, tzinfo=UTC)
+    found = AioRefreshableCredentials("a", "b", "c", end, None, "role", time_fetcher=lambda: end)
+    assert found._expiry_time is end
+    assert found.refresh_needed(1)  # by the clock that is replaced
+    found._time_fetcher = lambda: datetime(2098, 1, 1, tzinfo=UTC)
+    assert not found.refresh_needed(1)
 
 
 async def test_a_client_has_the_signer_whose_credentials_are_replaced() -> None:

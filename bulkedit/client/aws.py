@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import platform
+import random
 import time
 import zlib
 from dataclasses import replace
@@ -29,6 +30,16 @@ from botocore.utils import get_environ_proxies
 from bulkedit._concurrency import run_blocking
 from bulkedit._version import __version__
 from bulkedit.client.aws_session import UnreadableError, open_session
+from bulkedit.client.credential_faults import (
+    AwsSettings,
+    check_files,
+    check_keys,
+    credential_fault,
+    error_code_of,
+    no_credentials,
+    setting_fault,
+    settings_of,
+)
 from bulkedit.client.destination import (
     Destination,
     Identity,
@@ -38,6 +49,7 @@ from bulkedit.client.destination import (
     source_of,
     without_password,
 )
+from bulkedit.client.lasting_credentials import CREDENTIAL_FAULTS, LastingCredentials
 from bulkedit.client.logged import log_request
 from bulkedit.client.parsing import (
     METADATA,
@@ -52,7 +64,6 @@ from bulkedit.client.parsing import (
     metadata_of,
     parsed,
     refusal_of,
-    untrusted,
     versions_of,
 )
 from bulkedit.client.responses import (
@@ -68,11 +79,10 @@ from bulkedit.client.responses import (
     Refused,
 )
 from bulkedit.client.sent import LOST, NOT_TAKEN, Exchange, SentRequest, add_sent, exchange, result_of
-from bulkedit.client.service_messages import code_without_values
+from bulkedit.client.service_clock import ServiceClock
 from bulkedit.client.transport import (
     METADATA_BYTES,
     AnswerTooLargeError,
-    PlainHttpError,
     ProxyAuthenticationError,
     UnverifiedError,
 )
@@ -88,7 +98,6 @@ if TYPE_CHECKING:
     from bulkedit.client.contract import Connection, CopyRequest, Criteria, UpdateRequest
     from bulkedit.client.responses import Answer
 
-_TRY_CREDENTIALS: Final = "Renew them (for example: aws sso login). To try them: aws sts get-caller-identity"
 _STS_S: Final = 5.0  # timeout of GetCallerIdentity; short, because its result is only printed
 _OF_METADATA: Final = ("SchemaVersion", "Study")  # keys of a metadata document (reference, get-image-set-metadata)
 _THREAD_BYTES: Final = 64 * 1024  # larger documents are unpacked in a thread
@@ -113,20 +122,8 @@ _Record = TypeVar("_Record")
 _BAD_BODY: Final = (AnswerTooLargeError, EOFError, OSError, zlib.error, ValueError)
 
 
-class _Frozen(Protocol):
-    access_key: str
-    token: str | None
-
-
-class SdkCredentials(Protocol):
-    """The SDK's credentials, which it renews."""
-
-    async def get_frozen_credentials(self) -> _Frozen:
-        """The credentials that are valid now."""
-
-
 class _RequestSigner(Protocol):
-    _credentials: SdkCredentials
+    _credentials: LastingCredentials
 
 
 class _Model(Protocol):
@@ -160,8 +157,8 @@ class Body(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
-    """Open a client; connections are reused until the context ends.
+async def connect(connection: Connection, clock: ServiceClock | None = None) -> AsyncIterator[AwsClient]:
+    """Open a client; connections are reused until the context ends. ``clock``: by default that of this machine.
 
     Raises UsageError for an unknown profile, a missing or invalid region, an unusable endpoint or another setting that
     the SDK does not accept, and CredentialsError if no credentials are found or AWS gives none.
@@ -169,9 +166,11 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
     if connection.endpoint_url is not None:
         check_endpoint(connection.endpoint_url, connection.endpoint_from, allow_http=connection.allow_http)
     async with contextlib.AsyncExitStack() as stack:
-        with _explained():
-            session = open_session(connection)
-            await _require_credentials(session)
+        settings, clock = settings_of(connection.profile), clock or ServiceClock()
+        with _explained(settings):
+            check_files()
+            session = open_session(connection, clock)
+            credentials = await _require_credentials(session, settings, clock)
             api = await stack.enter_async_context(_api(session, connection, host_prefix=True))
             destination = _destination(session, connection, api)
             if not destination.is_aws:
@@ -180,7 +179,8 @@ async def connect(connection: Connection) -> AsyncIterator[AwsClient]:
         # botocore's retry handler has nothing to decide, because each request is attempted once
         name = api.meta.service_model.service_name
         api.meta.events.unregister(f"needs-retry.{name}", unique_id=f"retry-config-{name}")
-        yield AwsClient(api, connection.datastore_id, _Chain(session, api), destination)
+        chain = _Chain(session, api, credentials, settings, clock)
+        yield AwsClient(api, connection.datastore_id, chain, destination)
 
 
 def _destination(session: aioboto3.Session, connection: Connection, api: HealthImaging) -> Destination:
@@ -198,75 +198,72 @@ def _destination(session: aioboto3.Session, connection: Connection, api: HealthI
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turn botocore's configuration errors into UsageError."""
+def _explained(settings: AwsSettings) -> Iterator[None]:
+    """Turn botocore's configuration errors into UsageError or CredentialsError."""
     try:
         yield
-    except boto.ProfileNotFound as error:
-        raise UsageError(
-            "the AWS profile does not exist in ~/.aws/config or ~/.aws/credentials.",
-            hint="List the profiles that exist: aws configure list-profiles",
-        ) from error
-    except boto.NoRegionError as error:
-        raise UsageError(
-            "no AWS region is set.", hint="Give one, for example: --region us-east-1 (or set AWS_REGION)."
-        ) from error
-    except boto.InvalidRegionError as error:
-        raise UsageError("the name of the AWS region is not valid.", hint="Write it like this: us-east-1") from error
     except (boto.BotoCoreError, ValueError) as error:
         if str(error).startswith(_INVALID_ENDPOINT):
             raise UsageError(
-                "--endpoint-url is not a valid URL.", hint="Write it as http://127.0.0.1:8086 or https://host."
+                "--endpoint-url is not a valid URL.",
+                likely="Or the endpoint of a variable AWS_ENDPOINT_URL… or of the profile.",
+                hint="Write it as http://127.0.0.1:8086 or https://host.",
             ) from error
-        raise UsageError(
-            f"the AWS SDK does not accept one of its settings ({type(error).__name__}).",
-            likely="A variable AWS_… or ~/.aws/config has a value that the SDK does not know.",
-            hint="Compare them with the SDK's reference of settings, or remove them.",
-        ) from error
+        raise setting_fault(error, settings) from error
 
 
-async def _require_credentials(session: aioboto3.Session) -> None:
+async def _require_credentials(
+    session: aioboto3.Session, settings: AwsSettings, clock: ServiceClock
+) -> LastingCredentials:
+    """Load the credentials for the first time: a role is assumed only here."""
     try:
-        found = await session.get_credentials()
-        if found is not None:
-            await found.get_frozen_credentials()  # a role is assumed only here
-    except UnverifiedError as error:
-        raise untrusted(_not_sent(error)) from error
-    except PlainHttpError as error:
-        raise UsageError(
-            f"credentials would come from another machine over http, which is not encrypted: {error.host}.",
-            likely="AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS or the profile sets this endpoint.",
-            hint="Use https. If only you use the network, such as one between containers: --allow-http",
-        ) from error
+        if (found := await session.get_credentials()) is None:
+            raise no_credentials(settings)
+        credentials = LastingCredentials(found, clock, random.SystemRandom())
+        frozen = await credentials.get_frozen_credentials()
     except (boto.ProfileNotFound, boto.NoRegionError):
         raise  # `_explained` handles these
-    except _NO_CREDENTIALS as error:
-        raise CredentialsError(
-            f"the AWS credentials could not be read ({type(error).__name__}).", hint=_TRY_CREDENTIALS
-        ) from error
-    except boto.ClientError as error:  # of STS or SSO
-        raise CredentialsError(f"AWS did not give credentials ({_code(error)}).", hint=_TRY_CREDENTIALS) from error
-    if found is None:
-        raise CredentialsError(
-            "no AWS credentials were found.",
-            likely="The environment, ~/.aws and the instance role have none.",
-            hint="Give `profile=NAME`, run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY. For a local emulator, any two values will do.",
-        )
+    except CREDENTIAL_FAULTS as error:
+        raise credential_fault(error, settings) from error
+    check_keys(frozen.access_key, frozen.secret_key, frozen.token, found.method)
+    return credentials
 
 
 class _Chain:
     """The credential chain of an open client. It can be loaded again, in case a file or a role has new credentials."""
 
-    def __init__(self, session: aioboto3.Session, api: HealthImaging) -> None:
+    def __init__(
+        self,
+        session: aioboto3.Session,
+        api: HealthImaging,
+        credentials: LastingCredentials,
+        settings: AwsSettings,
+        clock: ServiceClock,
+    ) -> None:
         self._session = session
         self._region = api.meta.region_name
         self._signer = api._request_signer  # noqa: SLF001 - no public API
+        self._signer._credentials = credentials  # noqa: SLF001
+        self._settings = settings
+        self._clock = clock
         self._loading = anyio.Lock()
 
+    @property
+    def clock_offset_s(self) -> float:
+        """Seconds by which this machine's clock is known to be behind the service's."""
+        return self._clock.offset_s
+
     async def used(self) -> tuple[str, str | None]:
-        """Identifies the credentials in use: access key and session token."""
+        """Identifies the credentials in use: access key and session token. Raises `CREDENTIAL_FAULTS`."""
         return await _identifier(self._signer._credentials)  # noqa: SLF001
+
+    def fault(self, error: Exception) -> Refused:
+        """The result of a request that there were no credentials for."""
+        refused = _not_sent(error)
+        if refused.kind is Refusal.CREDENTIALS:
+            why = credential_fault(error, self._settings)
+            refused = replace(refused, error=why if isinstance(why, CredentialsError) else None)
+        return refused
 
     async def renew(self, expired: tuple[str, str | None]) -> bool:
         """Load the credentials again. Returns whether they differ from the ones that have ``expired``."""
@@ -275,12 +272,14 @@ class _Chain:
                 if await self.used() != expired:
                     return True  # another request has renewed them
                 provider = self._session._session.get_component("credential_provider")  # noqa: SLF001
-                found = await provider.load_credentials()
-                if found is None or await _identifier(found) == expired:
+                if (found := await provider.load_credentials()) is None:
                     return False
-            except (*_NO_CREDENTIALS, boto.ClientError):
+                credentials = LastingCredentials(found, self._clock, random.SystemRandom())
+                if await _identifier(credentials) == expired:
+                    return False
+            except CREDENTIAL_FAULTS:
                 return False
-            self._signer._credentials = found  # noqa: SLF001
+            self._signer._credentials = credentials  # noqa: SLF001
             return True
 
     async def identity(self) -> Identity | None:
@@ -302,7 +301,7 @@ def _identity(found: Answer) -> Identity | None:
         return None
 
 
-async def _identifier(credentials: SdkCredentials) -> tuple[str, str | None]:
+async def _identifier(credentials: LastingCredentials) -> tuple[str, str | None]:
     frozen = await credentials.get_frozen_credentials()
     return frozen.access_key, frozen.token
 
@@ -408,11 +407,13 @@ class AwsClient:
         """
         try:
             used = await self._chain.used()
-        except _NO_CREDENTIALS as error:  # renewing them has failed
-            return _not_sent(error)
-        except boto.ClientError as error:  # of STS or SSO
-            return Refused(Refusal.CREDENTIALS, _code(error))
+        except CREDENTIAL_FAULTS as error:  # renewing them has failed, and the former ones have ended
+            return self._chain.fault(error)
+        offset = self._chain.clock_offset_s
         answer = await self._send(operation, record, **params)
+        # a request whose signature is refused has done nothing
+        if isinstance(answer, Refused) and answer.kind is Refusal.CREDENTIALS and offset != self._chain.clock_offset_s:
+            answer = await self._send(operation, record, **params)
         # a request with expired credentials has done nothing
         if isinstance(answer, Refused) and answer.code in _EXPIRED and await self._chain.renew(used):
             return await self._send(operation, record, **params)
@@ -468,17 +469,12 @@ def _proxy_of(url: str) -> str | None:
     return without_password(proxy) if proxy else None
 
 
-def _code(error: boto.ClientError) -> str:
-    meta = error.response.get("ResponseMetadata", {})
-    return code_without_values(str(error.response.get("Error", {}).get("Code", "")), int(meta.get("HTTPStatusCode", 0)))
-
-
-def _not_sent(error: boto.BotoCoreError | ResponseParserError) -> Refused:
+def _not_sent(error: Exception) -> Refused:
     """The result of a request that the SDK did not send. Its error texts quote values, so only their type is kept."""
     if isinstance(error, UnverifiedError):
         return Refused(Refusal.UNTRUSTED, error.what)
     kind = Refusal.INVALID if isinstance(error, boto.ParamValidationError) else Refusal.CREDENTIALS
-    return Refused(kind, type(error).__name__)
+    return Refused(kind, error_code_of(error))
 
 
 def _updates(request: UpdateRequest) -> dict[str, object]:

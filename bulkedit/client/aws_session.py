@@ -7,25 +7,33 @@ container credentials.
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib import resources
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.parsers import AioResponseParserFactory
 from aiobotocore.session import AioSession
+from botocore.credentials import ProcessProvider
+from botocore.exceptions import InvalidRegionError
 from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 from botocore.utils import parse_timestamp
 
+from bulkedit.client.credential_faults import MfaNeededError
+from bulkedit.client.credential_process import run_credential_process
 from bulkedit.client.parsing import WRONG_SHAPE
+from bulkedit.client.service_clock import ServiceClock, sign_with
 from bulkedit.client.transport import SharedTransport, Transport
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from botocore.model import Shape
 
     from bulkedit.client.contract import Connection
@@ -67,10 +75,10 @@ class _AnswerParser:
             raise UnreadableError from error
 
 
-def open_session(connection: Connection) -> aioboto3.Session:
-    """Make a session for the connection's profile and region.
+def open_session(connection: Connection, clock: ServiceClock | None = None) -> aioboto3.Session:
+    """Make a session for the connection's profile and region. ``clock``: the service's.
 
-    Raises UsageError for a key without its certificate, and botocore's ProfileNotFound.
+    Raises UsageError for a key without its certificate, and botocore's ProfileNotFound and InvalidRegionError.
     """
     core = AioSession()
     transport = partial(Transport, answer_timeout_s=connection.answer_timeout_s, allow_http=connection.allow_http)
@@ -84,6 +92,8 @@ def open_session(connection: Connection) -> aioboto3.Session:
     )
     # botocore reads only AWS_DEFAULT_REGION; the other SDKs read AWS_REGION, so users set either
     region = connection.region or os.environ.get("AWS_REGION") or None
+    if region is not None and re.search(r"\s", region):
+        raise InvalidRegionError(region_name=region)  # botocore overlooks a line break at the end
     session = aioboto3.Session(region_name=region, profile_name=connection.profile, botocore_session=core)
     core.register_component("data_loader", _models(core.get_config_variable("data_path")))
     # botocore uses dateutil for every timestamp; the service sends epoch seconds (reference, protocol)
@@ -91,6 +101,8 @@ def open_session(connection: Connection) -> aioboto3.Session:
     parsers.set_parser_defaults(timestamp_parser=_timestamp)
     core.register_component("response_parser_factory", parsers)
     _secure_credential_endpoints(core, connection.answer_timeout_s)
+    _tame_credential_sources(core)
+    sign_with(core, clock or ServiceClock())
     return session
 
 
@@ -117,6 +129,46 @@ def _secure_credential_endpoints(core: AioSession, answer_timeout_s: float) -> N
         # never through a proxy, which could read or replace the credentials
         transport = SharedTransport(answer_timeout_s=answer_timeout_s, timeout=_seconds(fetcher), verify=ca_bundle)
         fetcher._session = transport  # noqa: SLF001
+
+
+def _tame_credential_sources(core: AioSession) -> None:
+    """Let no source of credentials use the terminal, and limit the time and the output of `credential_process`."""
+    chain = core.get_component("credential_provider")
+    _without_terminal(chain.providers)
+    role = chain.get_provider("assume-role")
+    role._prompter = _refuse_code  # noqa: SLF001 - no public API
+    role._profile_provider_builder = _TamedProviders(role._profile_provider_builder)  # noqa: SLF001
+
+
+def _without_terminal(providers: Iterable[object]) -> None:
+    for provider in providers:
+        if isinstance(provider, ProcessProvider):
+            cast("_RunsProgram", provider)._popen = run_credential_process  # noqa: SLF001
+
+
+class _RunsProgram(Protocol):
+    _popen: object
+
+
+class _Providers(Protocol):
+    def providers(self, profile_name: str, *, disable_env_vars: bool = False) -> list[object]: ...
+
+
+class _TamedProviders:
+    """Makes the providers of a source profile, as aiobotocore's builder does."""
+
+    def __init__(self, builder: _Providers) -> None:
+        self._builder = builder
+
+    def providers(self, profile_name: str, *, disable_env_vars: bool = False) -> list[object]:
+        """The providers of one profile."""
+        found = self._builder.providers(profile_name, disable_env_vars=disable_env_vars)
+        _without_terminal(found)
+        return found
+
+
+def _refuse_code(_: str) -> str:
+    raise MfaNeededError
 
 
 class _Fetcher(Protocol):

@@ -45,6 +45,7 @@ _KINDS: Final[dict[str, Refusal]] = {
     "ResourceNotFoundException": Refusal.NOT_FOUND,
     "ValidationException": Refusal.INVALID,
     "AccessDeniedException": Refusal.ACCESS_DENIED,
+    "AuthFailure": Refusal.CREDENTIALS,
     "ExpiredToken": Refusal.CREDENTIALS,
     "ExpiredTokenException": Refusal.CREDENTIALS,
     "IncompleteSignature": Refusal.CREDENTIALS,
@@ -54,6 +55,7 @@ _KINDS: Final[dict[str, Refusal]] = {
     "MissingAuthenticationToken": Refusal.CREDENTIALS,
     "MissingAuthenticationTokenException": Refusal.CREDENTIALS,
     "RequestExpired": Refusal.CREDENTIALS,
+    "RequestInTheFuture": Refusal.CREDENTIALS,
     "RequestTimeTooSkewed": Refusal.CREDENTIALS,
     "SignatureDoesNotMatch": Refusal.CREDENTIALS,
     "UnrecognizedClientException": Refusal.CREDENTIALS,
@@ -72,6 +74,30 @@ _KINDS_BY_STATUS: Final[dict[int, Refusal]] = {
     404: Refusal.NOT_FOUND,
     409: Refusal.CONFLICT,
     429: Refusal.THROTTLED,
+}
+_EXPIRED: Final = (
+    "They have expired, or belong to another account.",
+    "Renew them (for example: aws sso login)",
+)
+_SIGNATURE: Final = (
+    "The secret key does not belong to the access key, or this machine's clock is wrong.",
+    "Set both keys again (aws configure), and compare the clock (timedatectl)",
+)
+_CLOCK: Final = ("This machine's clock is wrong.", "Set it: timedatectl set-ntp true")
+_UNKNOWN_KEY: Final = (
+    "AWS does not know the access key: it was deleted, or belongs to another partition.",
+    "Use another key, or renew it (for example: aws sso login)",
+)
+# code of a refusal of the credentials -> (why likely, what to type)
+_CREDENTIALS: Final = {
+    "InvalidSignatureException": _SIGNATURE,
+    "SignatureDoesNotMatch": _SIGNATURE,
+    "AuthFailure": _SIGNATURE,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RequestExpired": _CLOCK,
+    "RequestInTheFuture": _CLOCK,
+    "InvalidClientTokenId": _UNKNOWN_KEY,
+    "UnrecognizedClientException": _UNKNOWN_KEY,
 }
 # observed at AWS: an outdated latestVersionId returns a 404 that only this text tells apart from other 404s
 _STALE_TEXT: Final = "not the latest"
@@ -132,15 +158,23 @@ def systemic_error(refused: Refused, *, denied: AccessError, in_run: bool = Fals
     which can be resumed.
     """
     if refused.kind is Refusal.CREDENTIALS:
-        then = THEN_RESUME if in_run else ", or use another profile: `profile=NAME`"
-        return CredentialsError(
-            f"AWS did not accept the credentials ({refused.code}).",
-            likely="They have expired, or belong to another account.",
-            hint=f"Renew them (for example: aws sso login){then}",
-        )
+        return _refused_credentials(refused, in_run=in_run)
     if refused.kind is Refusal.UNTRUSTED:
         return untrusted(refused, in_run=in_run)
     return denied if refused.kind is Refusal.ACCESS_DENIED else None
+
+
+def _refused_credentials(refused: Refused, *, in_run: bool) -> CredentialsError:
+    then = THEN_RESUME if in_run else ", or use another profile: `profile=NAME`"
+    if refused.error is not None:
+        hint = (refused.error.hint or "Renew them").removesuffix(".")
+        return CredentialsError(
+            refused.error.what, where=refused.error.where, likely=refused.error.likely, hint=f"{hint}{then}"
+        )
+    likely, hint = _CREDENTIALS.get(refused.code, _EXPIRED)
+    return CredentialsError(
+        f"AWS did not accept the credentials ({refused.code}).", likely=likely, hint=f"{hint}{then}"
+    )
 
 
 def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError:

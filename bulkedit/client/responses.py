@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bulkedit._json import JsonObject
+    from bulkedit.errors import CredentialsError
 
 # a response as the SDK parsed it, with the names of the service's model; values are as sent, so of any type
 Answer: TypeAlias = "Mapping[str, object]"
@@ -60,6 +61,8 @@ class Refused:
     code: str  # a documented error code, such as ThrottlingException; for UNTRUSTED, the host and OpenSSL's reason
     full_message: str = field(default="", repr=False)  # can quote values
     retry_after_s: float | None = None
+    # why there are no credentials, if the request was not sent for want of them
+    error: CredentialsError | None = field(default=None, repr=False, compare=False)
 
     @property
     def message(self) -> str:

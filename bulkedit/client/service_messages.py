@@ -22,13 +22,14 @@ CODES: Final = frozenset({
     "AccessDeniedException", "ConflictException", "InternalServerException", "ResourceNotFoundException",
     "ServiceQuotaExceededException", "ThrottlingException", "ValidationException",
     # errors common to AWS services, and errors of request signing (developer guides: "Common errors")
-    "BadRequestException", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature",
+    "AuthFailure", "BadRequestException", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature",
     "IncompleteSignatureException", "InternalError", "InternalFailure", "InternalServerError", "InvalidAction",
     "InvalidClientTokenId", "InvalidSignatureException", "MalformedHttpRequestException", "MissingAuthenticationToken",
     "MissingAuthenticationTokenException", "NotAcceptableException", "NotAuthorized", "OptInRequired",
-    "RequestAbortedException", "RequestEntityTooLargeException", "RequestExpired", "RequestLimitExceeded",
-    "RequestTimeout", "RequestTimeoutException", "RequestTimeTooSkewed", "ServiceUnavailable",
-    "ServiceUnavailableException", "SignatureDoesNotMatch", "SlowDown", "Throttling", "TooManyRequestsException",
+    "RequestAbortedException", "RequestEntityTooLargeException", "RequestExpired", "RequestInTheFuture",
+    "RequestLimitExceeded", "RequestTimeout", "RequestTimeoutException", "RequestTimeTooSkewed",
+    "ServiceUnavailable", "ServiceUnavailableException", "SignatureDoesNotMatch", "SlowDown", "Throttling",
+    "TooManyRequestsException",
     "UnknownOperationException", "UnrecognizedClientException", "ValidationError",
     # `bulkedit emulate`, if it refuses a client
     "HostNotAllowedException", "UnsupportedMediaTypeException",

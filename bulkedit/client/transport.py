@@ -241,6 +241,8 @@ def _fault(  # noqa: PLR0911 - one line for each fault
             return boto.SSLError(endpoint_url=url, error=error)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             return _proxy_fault(error)(proxy_url=mask_proxy_url(proxy or ""), error=error)
+        case aiohttp.ClientConnectorDNSError() if proxy:
+            return ProxyNotFoundError(proxy_url=mask_proxy_url(proxy), error=error)
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
             return boto.ConnectionClosedError(endpoint_url=url, request=request, error=error)
         case aiohttp.ConnectionTimeoutError():

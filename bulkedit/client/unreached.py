@@ -61,12 +61,13 @@ def not_reached(problem: str, lost: Lost, *, then: str | None = None) -> Endpoin
 
     ``then``: a sentence that ends the hint: what to do once the cause is gone.
     """
-    likely, hint = _words(lost)
+    likely, hint = words_of(lost)
     hints = [text for text in (f"{hint}." if hint else None, then) if text]
     return EndpointError(f"{problem} ({lost.cause}).", likely=likely, hint=" ".join(hints) or None)
 
 
-def _words(lost: Lost) -> tuple[str, str | None]:
+def words_of(lost: Lost) -> tuple[str, str | None]:
+    """Why likely, and what to type."""
     foreign = lost.foreign_status is not None or lost.cause == UNREADABLE
     likely, hint = _PASSWORD if wants_password(lost) else _FOREIGN if foreign else _CAUSES.get(lost.cause, _OTHER)
     proxy = lost.proxy or "of this network"

@@ -120,3 +120,29 @@ def test_a_value_of_the_wrong_type_has_the_wrong_shape(parse: Callable[[Any], ob
     with pytest.raises(WRONG_SHAPE) as caught:
         parse(answer)
     assert caught.type is TypeError
+
+
+def test_why_there_are_no_credentials_is_told_with_the_command_that_continues() -> None:
+    why = CredentialsError("STS said no.", where="config, profile r", likely="Trust.", hint="Ask the owner.")
+    refused = Refused(Refusal.CREDENTIALS, "AccessDenied", error=why)
+    error = systemic_error(refused, denied=AccessError(), in_run=True)
+    assert isinstance(error, CredentialsError)
+    assert str(error).splitlines() == [
+        "config, profile r: STS said no.",
+        "Trust.",
+        "Ask the owner, then continue with: bulkedit resume RUN",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("InvalidSignatureException", "clock"),
+        ("RequestTimeTooSkewed", "timedatectl"),
+        ("UnrecognizedClientException", "does not know the access key"),
+        ("ExpiredToken", "aws sso login"),
+    ],
+)
+def test_a_refusal_of_credentials_is_told_by_its_code(code: str, words: str) -> None:
+    error = systemic_error(Refused(Refusal.CREDENTIALS, code), denied=AccessError())
+    assert words in str(error)

@@ -88,8 +88,10 @@ def check_time(headers: Mapping[str, str], now: float) -> None:
         signed_at = calendar.timegm(time.strptime(headers.get("X-Amz-Date", ""), "%Y%m%dT%H%M%SZ"))
     except ValueError:
         raise IncompleteSignature("Authorization header requires existence of either a X-Amz-Date header.") from None
-    if abs(now - signed_at) > WINDOW_S:
+    if now - signed_at > WINDOW_S:
         raise BadSignature("Signature expired: the request was signed more than 5 min. away from the service's time")
+    if signed_at - now > WINDOW_S:
+        raise BadSignature("Signature not yet current: it was signed more than 5 min. ahead of the service's time")
 
 
 def access_key_of(signed: Signed) -> str | None:
