@@ -18,19 +18,20 @@ def duration(seconds: float, *, tenths_up_to: float = 0.5) -> str:
 
 
 def about(seconds: float) -> str:
-    """An estimated time, no more exact than it can be: `a few seconds`, `45 s`, `1 min 40 s`, `12 min`, `3 h 05 min`.
+    """An estimated time, no more exact than it can be: `a few seconds`, `about 45 s`, `about 12 min`.
 
     ``seconds``: at least 0.
     """
     if seconds < 7.5:
         return "a few seconds"
     if seconds < 57.5:
-        return duration(5 * round(seconds / 5))
-    if seconds < 115:
-        return duration(10 * round(seconds / 10))
-    if seconds < 3570:
-        return f"{round(seconds / 60)} min"
-    return duration(300 * round(seconds / 300))
+        step = 5
+    elif seconds < 115:
+        step = 10
+    else:
+        step = 60 if seconds < 3570 else 300
+    rounded = step * round(seconds / step)
+    return f"about {rounded // 60} min" if step == 60 else f"about {duration(rounded)}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

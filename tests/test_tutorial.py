@@ -29,6 +29,7 @@ DURATION: Final = r"\d[\d.]* (?:ms|s|min)(?: \d+ s)?"
 CHANGING: Final = {
     r"\b[0-9a-f]{64}\b": "<digest>",
     r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00": "<time>",
+    r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ": "<time>",
     r"\b\d{8}-\d{6}-[0-9a-f]{4}\b": "<id>",
     rf"(?<=\. ){DURATION}\.(?=\n)": "<seconds>.",
     rf"(?<=\n  time       ){DURATION}(?=\n)": "<seconds>",

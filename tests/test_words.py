@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulkedit._words import duration, noun, plural
+from bulkedit._words import about, duration, noun, plural
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,26 @@ from bulkedit._words import duration, noun, plural
 )
 def test_a_duration_has_two_units_at_most(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "a few seconds"),
+        (7.4, "a few seconds"),
+        (43, "about 45 s"),
+        (57.4, "about 55 s"),
+        (58, "about 1 min 00 s"),
+        (96, "about 1 min 40 s"),
+        (116, "about 2 min"),
+        (3569, "about 59 min"),
+        (3570, "about 1 h 00 min"),
+        (3 * 3600 + 400, "about 3 h 05 min"),
+        (100 * 3600, "about 4 d 04 h"),
+    ],
+)
+def test_an_estimate_is_no_more_exact_than_it_can_be(seconds: float, text: str) -> None:
+    assert about(seconds) == text
 
 
 def test_one_is_singular_and_all_other_counts_are_plural() -> None:

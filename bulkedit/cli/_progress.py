@@ -13,10 +13,9 @@ from rich.text import Text
 
 from bulkedit._concurrency import first_error
 from bulkedit._log import utc
-from bulkedit._words import about, duration, plural
 from bulkedit.cli._console import err, json_line, packed, redrawn, redraws
+from bulkedit.cli._run_texts import edits_bar, rate_of, time_left_of, waiting_for
 from bulkedit.cli._streams import takes_more
-from bulkedit.runs.progress import WaitingFor
 from bulkedit.runs.scheduler import WaitReason
 
 if TYPE_CHECKING:
@@ -26,11 +25,9 @@ if TYPE_CHECKING:
 
     from bulkedit.runs.engine import Engine
     from bulkedit.runs.progress import Progress as Numbers
-    from bulkedit.runs.progress import Waiting
 
 _REDRAW_S: Final = 0.2
 _LINE_S: Final = 60.0
-_SHORTEST_BAR: Final = 16  # columns
 
 
 async def show(numbers_: Callable[[], str]) -> None:
@@ -94,20 +91,9 @@ async def _redraw(engine: Engine) -> None:
 
 
 def picture(numbers: Numbers, width: int) -> RenderableType:
-    """A bar as wide as the terminal, with the edits that have an outcome; below it the other numbers of the run."""
-    done = f"{numbers.percent}%  {edits_done(numbers)}"
-    beside = width - len(done) - 2
-    narrow = beside < _SHORTEST_BAR
-    numbers_below = "\n".join(packed(parts(numbers), width))
-    return Text.assemble(
-        bar(numbers.percent, width if narrow else beside), "\n" if narrow else "  ", f"{done}\n{numbers_below}"
-    )
-
-
-def bar(percent: int, width: int) -> Text:
-    """A bar whose two parts also differ without colours."""
-    filled = width * percent // 100
-    return Text.assemble(("━" * filled, "green"), ("─" * (width - filled), "dim"))
+    """The bar of the edits that have an outcome; below it the other numbers of the run."""
+    below = "\n".join(packed(parts(numbers), width))
+    return Text.assemble(edits_bar(numbers.percent, edits_done(numbers), width), f"\n{below}")
 
 
 def line(numbers: Numbers) -> str:
@@ -137,10 +123,7 @@ def parts(numbers: Numbers) -> list[str]:
 
 def rate(numbers: Numbers) -> str:
     """The rate of the last minute beside the quota."""
-    reached = f"{numbers.per_second:.2f}/s"
-    return (
-        f"{reached}, searching for the quota" if numbers.searching else f"{reached} of {numbers.quota_per_second:.2f}/s"
-    )
+    return rate_of(numbers.per_second, numbers.quota_per_second, searching=numbers.searching)
 
 
 def time_left(numbers: Numbers) -> list[str]:
@@ -148,21 +131,8 @@ def time_left(numbers: Numbers) -> list[str]:
     if not numbers.left:
         return []
     waiting = [waiting_for(one) for one in numbers.waiting]
-    if numbers.seconds_left is not None:
-        return [f"about {about(numbers.seconds_left)} left", *waiting]
-    return waiting or ["estimating the time left"]
-
-
-def waiting_for(waiting: Waiting) -> str:
-    """What a run waits for, and for how long it has."""
-    so_far = duration(waiting.seconds)
-    if waiting.image_sets:
-        count = plural(len(waiting.image_sets), "image set")
-        return f"waiting for {waiting.what}: {count}, longest {so_far}"
-    return f"waiting for {'the ' if waiting.what in _THE else ''}{waiting.what} for {so_far}"
-
-
-_THE: Final = {WaitingFor.QUOTA, WaitingFor.SERVICE}
+    estimated = [] if numbers.seconds_left is None and waiting else [time_left_of(numbers.seconds_left)]
+    return [*estimated, *waiting]
 
 
 def bottleneck(numbers: Numbers) -> str | None:

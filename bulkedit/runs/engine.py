@@ -51,7 +51,7 @@ from bulkedit.runs.lane import LaneContext, LaneRun
 from bulkedit.runs.ledger import Ending, Event, GroupCommit, Pace, Part, RequestRecord
 from bulkedit.runs.locks import TOLD_AFTER_S
 from bulkedit.runs.logged import RecordLog
-from bulkedit.runs.progress import Progress, Waiting, WaitingFor
+from bulkedit.runs.progress import Progress
 from bulkedit.runs.requests import (
     WRITES,
     Copy,
@@ -65,10 +65,11 @@ from bulkedit.runs.requests import (
 from bulkedit.runs.scheduler import QUOTAS, Scheduler
 from bulkedit.runs.service_quirks import ServiceQuirks
 from bulkedit.runs.time_left import TimeLeft, WorkLeft
+from bulkedit.runs.waiting import Waiting, WaitingFor
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from anyio.streams.memory import MemoryObjectReceiveStream
 
@@ -204,9 +205,9 @@ class Engine:
     @property
     def ending(self) -> Ending:
         """Why `run` has ended without an error."""
-        if self._interrupted:
-            return Ending.INTERRUPTED
         left = self.counters.unprocessed or self.counters.completed_calls < self.counters.calls
+        if self._interrupted or (left and self.stop.draining):
+            return Ending.INTERRUPTED
         return Ending.STOPPED if left else Ending.COMPLETED
 
     def progress(self) -> Progress:
@@ -228,8 +229,15 @@ class Engine:
             seconds_left=self._seconds_left(now),
             completion_p50_s=self.completion_times.quantile(0.5),
             completion_p95_s=self.completion_times.quantile(0.95),
+            image_sets_in_flight=tuple(self._image_sets(self._in_flight)),
             waiting=tuple(self._waiting(now)),
         )
+
+    def _image_sets(self, lanes: Iterable[int]) -> Iterator[str]:
+        """The image sets that open lanes work on."""
+        for number in lanes:
+            if (lane := self._runs.get(number)) is not None and (call := lane.call) is not None:
+                yield call.image_set_id
 
     def _seconds_left(self, now: float) -> float | None:
         counters, updates = self.counters, self.pacers[Operation.UPDATE]

@@ -4,42 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bulkedit._progress import Phase
 
 if TYPE_CHECKING:
-    from bulkedit._json import Json, JsonObject
+    from bulkedit._json import JsonObject
     from bulkedit.client.responses import Outcome
     from bulkedit.runs.scheduler import WaitReason
-
-
-_SHOWN: Final = 100  # ids of locked image sets in a JSON line
-
-
-class WaitingFor(StrEnum):
-    """What a run can wait for, so that nothing moves."""
-
-    QUOTA = "quota"  # every request is throttled
-    UNLOCK = "unlock"  # image sets are locked by another update
-    CREDENTIALS = "credentials"
-    SERVICE = "service"  # it does not answer
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One thing that a run waits for."""
-
-    what: WaitingFor
-    seconds: float  # so far; the longest of the image sets
-    image_sets: tuple[str, ...] = ()  # ids of those that are locked
-
-    def as_json(self) -> JsonObject:
-        """An object of the field ``waiting``."""
-        shown: list[Json] = [*self.image_sets[:_SHOWN]]
-        count = len(self.image_sets)
-        return {"for": str(self.what), "seconds": round(self.seconds, 1), "count": count, "image_sets": shown}
+    from bulkedit.runs.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +33,7 @@ class Progress:
     seconds_left: float | None  # None if not known (`bulkedit.runs.time_left`)
     completion_p50_s: float | None  # from acceptance to completion, of the latest 128 updates
     completion_p95_s: float | None
+    image_sets_in_flight: tuple[str, ...] = ()  # ids
     waiting: tuple[Waiting, ...] = ()  # if calls cannot be sent although the quota may allow it
 
     @property

@@ -34,7 +34,7 @@ from bulkedit.errors import (
 )
 from bulkedit.options.running import RunChanges, Strategy
 from bulkedit.options.where import Where
-from bulkedit.runs import full_messages
+from bulkedit.runs import full_messages, sign_of_life
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.folder import require_own_anchor
 from bulkedit.runs.ledger import Ending, Ledger
@@ -121,7 +121,10 @@ async def engine_of(
     """
     resumed = run.is_begun
     with run_log(run.folder):
-        async with _ready(run, client, resume or ResumeOptions(), listener or RunListener()) as engine:
+        async with (
+            _ready(run, client, resume or ResumeOptions(), listener or RunListener()) as engine,
+            sign_of_life.published(run.folder, engine.progress),
+        ):
             with logged_run(run.plan, engine.counters, resumed=resumed):
                 yield engine
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from bulkedit.client.responses import CallState, Outcome, outcome_of
 from bulkedit.plans import CopyStep
 from bulkedit.runs.call_index import STEP
-from bulkedit.runs.ledger import Ledger, LedgerState
+from bulkedit.runs.ledger import Ledger, LedgerState, ProcessState
 from bulkedit.runs.parts import carriers, roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bulkedit.runs.folder import Run
-    from bulkedit.runs.ledger import Part
+    from bulkedit.runs.ledger import Part, ProcessRecord
 
 _OUTCOMES: Final = [Outcome.UNPROCESSED, *(outcome for outcome in Outcome if outcome is not Outcome.UNPROCESSED)]
 _UNPROCESSED: Final = 0
@@ -88,6 +89,29 @@ def absent(run: Run) -> LedgerState:
     return LedgerState.MISSING if run.is_begun else LedgerState.NOT_BEGUN
 
 
+def _last_event(ledger: Ledger, before: float | None = None) -> float | None:
+    """When the last event was written; ``before``: the last one before this time (epoch seconds), which reads all."""
+    if before is None:
+        query = "SELECT at FROM event ORDER BY seq DESC LIMIT 1"
+    else:
+        query = f"SELECT max(at) FROM event WHERE at < {before!r}"  # noqa: S608 - a number
+    return next((at for rows in ledger.batches(query) for (at,) in rows), None)
+
+
+def _worked_s(ledger: Ledger, processes: list[ProcessRecord]) -> float:
+    """Seconds in which processes worked on the run. One that was killed worked until the last event before the next.
+
+    The last process counts only if it has written its end.
+    """
+    total = 0.0
+    for one, following in pairwise(processes):
+        if one.state is ProcessState.STARTED:
+            killed = following.state is ProcessState.STARTED
+            end = _last_event(ledger, following.at) if killed else following.at
+            total += max(0.0, (end or one.at) - one.at)
+    return total
+
+
 class RunNumbers:
     """Plan and ledger of a run, joined without frames (`bulkedit.runs.history` joins them with frames)."""
 
@@ -102,6 +126,9 @@ class RunNumbers:
         self._begun_planned = 0  # calls of the plan among them
         self._sums = [0, 0, 0, 0]  # attempts, throttles, faults, conflicts
         self._seconds = 0.0
+        self.processes: list[ProcessRecord] = []  # as in the ledger
+        self.last_event: float | None = None  # epoch seconds
+        self.worked_s = 0.0  # by processes, without one that works on the run now
         self._state = LedgerState.WHOLE
         if run.ledger.exists():
             with Ledger.read(run.ledger) as ledger:
@@ -154,6 +181,9 @@ class RunNumbers:
             for place in range(len(self._sums)):
                 self._sums[place] += sum(row[2 + place] or 0 for row in rows)
         self._seconds = ledger.span_s()
+        self.processes = ledger.processes()
+        self.last_event = _last_event(ledger)
+        self.worked_s = _worked_s(ledger, self.processes)
 
     def _promotions(self) -> Iterator[tuple[int, int]]:
         """Each call that edits a copy, with the call that promotes the copy: the next one in the lane."""

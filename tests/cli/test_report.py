@@ -119,15 +119,17 @@ class TestWatch:
         edits = shell.descriptions(shell.image_sets(2))
         shell.unbegun(edits, "r")
         lines = shell.run("status", "r", "--watch").stdout.splitlines()
-        assert lines[0].startswith("0 applied, 0 rejected, 0 conflicted, 0 failed, 2 unprocessed · ")
-        assert lines[-1] == "No process works on this run. To continue:  bulkedit resume r"
+        assert lines[0].startswith(
+            "state not started · edits 0 applied, 0 rejected, 0 conflicted, 0 failed, 2 unprocessed"
+        )
+        assert lines[-1] == "To continue:  bulkedit resume r"
 
 
 class TestStatus:
     def test_a_finished_run(self, shell: Shell, image_sets: list[str]) -> None:
         assert image_sets
         result = shell.run("status", "r")
-        assert result.stdout.startswith(f"Run r on data store {shell.emulator.datastore_id}, started 20")
+        assert result.stdout.startswith(f"Run r on data store {shell.emulator.datastore_id}, made 20")
         assert "edits      2 applied, 2 rejected, 0 conflicted, 0 failed, 0 unprocessed\n" in result.stdout
         assert "resume" not in result.stdout
 

@@ -25,8 +25,8 @@ IMPATIENT = (
 )
 NUMBERS = re.compile(
     r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ  "
-    r"\d+/20 calls · \d+ edits? applied · \d+ in flight · \d+\.\d\d/s of \d+\.\d\d/s · 0\.0% throttled"
-    r"( · completed within p50 [\d.]+ s, p95 [\d.]+ s)?( · [\d.]+ (s|min \d\d s) left)?"
+    r"\d+% · \d+/20 edits( · (a few seconds|about \d+ s) left)? · \d+\.\d\d/s of \d+\.\d\d/s · \d+/20 calls · "
+    r"\d+ in flight · 0\.0% throttled( · completed within p50 [\d.]+ s, p95 [\d.]+ s)?"
 )
 
 
@@ -72,7 +72,7 @@ class TestProgress:
         edits = shell.descriptions(shell.image_sets(3))
         code, screen = on_terminal(shell, "y\n", "Run r", "apply", str(edits), "--run", "r", "--rate", "4/s")
         assert code == 0
-        assert "3/3 calls · 3 edits applied" in screen
+        assert "100%  3/3 edits" in screen
 
 
 def printable(text: str) -> bool:

@@ -24,7 +24,7 @@ from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.locks import LOCKED, LockWait, waits
 from bulkedit.runs.options import EngineOptions
-from bulkedit.runs.progress import WaitingFor
+from bulkedit.runs.waiting import WaitingFor
 from tests.emulator.hospital import NOW, document
 from tests.runs.factories import FAST, KEY, row
 from tests.runs.test_study_lanes import B, Ran, of_study, series, service

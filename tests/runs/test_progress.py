@@ -10,8 +10,9 @@ import pytest
 from bulkedit.cli._progress import line, rate, time_left
 from bulkedit.client.responses import Outcome
 from bulkedit.runs.counters import RunCounters
-from bulkedit.runs.progress import Progress, Waiting, WaitingFor
+from bulkedit.runs.progress import Progress
 from bulkedit.runs.scheduler import WaitReason
+from bulkedit.runs.waiting import Waiting, WaitingFor
 
 NUMBERS = Progress(
     calls=1000,

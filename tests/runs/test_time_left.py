@@ -23,8 +23,8 @@ from bulkedit.emulator import DEFAULT_DATASTORE_ID, UNTHROTTLED, CompletionTime,
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
 from bulkedit.runs.options import EngineOptions
-from bulkedit.runs.progress import WaitingFor
 from bulkedit.runs.time_left import TimeLeft, WorkLeft
+from bulkedit.runs.waiting import WaitingFor
 from tests.emulator.hospital import Service, document
 from tests.runs.factories import KEY, planned, row
 from tests.runs.simulation import Scenario, Step, _Distant, _quick_disk, _Quotas
