@@ -35,6 +35,7 @@ from bulkedit.inventories.siblings import siblings_of
 from bulkedit.options.revert import OnLaterChange, RevertOptions
 from bulkedit.runs.changes import Changes
 from bulkedit.runs.connection import connection_of
+from bulkedit.runs.other_runs import OtherRuns, maker_of
 from bulkedit.runs.own_versions import OwnVersions
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from bulkedit.plans import SavedPlan
     from bulkedit.plans.counts import PlanAbout, PlanCounts
     from bulkedit.runs.folder import Run
+    from bulkedit.runs.other_runs import OtherRun
 
 _NAMED: Final = 5  # in an error
 _KEPT_S: Final = 30 * 86_400.0  # cost-optimization: an update keeps an image set in the frequent tier for 30 days
@@ -71,6 +73,7 @@ class NotReverted:
     code: str
     problem: str
     hint: str | None = None
+    changed: tuple[int, ...] = ()  # versions by other writers, if these are why
 
 
 @dataclass(slots=True)
@@ -97,14 +100,19 @@ class Reversal:
 
 
 def decide(
-    image_set_id: str, own: OwnVersions, listed: Sequence[ImageSet], on_later_change: OnLaterChange = OnLaterChange.SKIP
+    image_set_id: str,
+    own: OwnVersions,
+    listed: Sequence[ImageSet],
+    on_later_change: OnLaterChange = OnLaterChange.SKIP,
+    makers: Mapping[int, OtherRun | None] | None = None,
 ) -> Target | NotReverted:
     """Decide what to do with one image set.
 
     ``own``: the versions that the run made; ``listed``: all versions of the image set, newest first. A version of a
     failed update has the content of the version before, so it is neither a change nor a target, but it can be the
     latest version. Nor is a version a change that the run may have made without changing anything. An image set without
-    another version of the run is left out.
+    another version of the run is left out. ``makers``: the other runs of the user that made such versions, as far
+    as that is proven.
     """
     latest = listed[0]
     if latest.state is ImageSetState.DELETED:
@@ -124,11 +132,14 @@ def decide(
     if others and on_later_change is not OnLaterChange.OVERWRITE:
         what = f"version {others[0]}" if len(others) == 1 else f"versions {', '.join(map(str, others))}"
         when = "since" if others[0] > max(own.made) else "while it ran"
+        writers = dict.fromkeys((makers or {}).get(version) for version in others)
+        who = " and ".join("another writer" if one is None else str(one) for one in writers)
         return NotReverted(
             image_set_id,
             "changed",
-            f"has been changed by another writer {when} ({what}).",
+            f"has been changed by {who} {when} ({what}).",
             "To revert it anyway, and undo that change too: `on_later_change=overwrite`",
+            changed=tuple(others),
         )
     before = next((v.version for v in listed if v.version <= expected_version and not v.failed), None)
     if before is None:
@@ -241,6 +252,7 @@ class _Reverting:
         self._promoted: dict[str, str] = {}  # promoted image set -> its original
         self._wide: list[dict[str, Any]] = []  # rows of `STUDY_WIDE` with two more fields: rows, members
         self._listed: dict[str, list[ImageSet] | Refused] = {}
+        self._others = OtherRuns(run, ())
 
     def read(self) -> None:
         """Read the ledger. Blocks."""
@@ -330,6 +342,7 @@ class _Reverting:
     async def decide_all(self, chosen: Sequence[str], on_later_change: OnLaterChange) -> list[Target | NotReverted]:
         """Decide what to do with each image set."""
         found: dict[str, Target | NotReverted] = {}
+        self._others = OtherRuns(self._run, chosen)
 
         async def one(image_set_id: str) -> None:
             found[image_set_id] = await self._decide(image_set_id, on_later_change)
@@ -360,7 +373,10 @@ class _Reverting:
             )
         listed = await self._versions(image_set_id)
         if not isinstance(listed, Refused) and listed:
-            return decide(image_set_id, own, listed, on_later_change)
+            decided = decide(image_set_id, own, listed, on_later_change)
+            changed = decided.changed if isinstance(decided, NotReverted) else ()
+            makers = {one: await maker_of(self._others, image_set_id, one, self._versions) for one in changed}
+            return decide(image_set_id, own, listed, on_later_change, makers) if makers else decided
         if isinstance(listed, Refused) and listed.kind is not Refusal.NOT_FOUND:
             return NotReverted(image_set_id, "unread", f"could not be read ({listed.code}).")
         return NotReverted(image_set_id, "gone", "does not exist any more.")

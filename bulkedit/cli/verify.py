@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
+import polars as pl
 import typer
 
 from bulkedit._printable import printable
@@ -186,10 +187,13 @@ def _json_so_far(run: Run, seen: VerifyProgress, options: VerifyOptions, seconds
 
 def _show_differences(done: Verification) -> None:
     """Print the differences, grouped by kind and origin."""
-    found = done.differences().group_by("difference", "origin").len().sort("len", descending=True).collect()
-    for difference, origin, count in found.iter_rows():
-        same = done.differences().filter(difference=difference, origin=origin).head(_SHOWN).collect()
-        out().print(f"\n{plural(count, 'edit')}: {difference}, {_WHO[origin]}")
+    kinds = ["difference", "origin", "other_run"]
+    found = done.differences().group_by(kinds).len().sort("len", *kinds, descending=[True, False, False, False])
+    for difference, origin, other, count in found.collect().iter_rows():
+        alike = pl.col("other_run").eq_missing(pl.lit(other, pl.String))
+        same = done.differences().filter(alike, difference=difference, origin=origin).head(_SHOWN).collect()
+        who = f"made by {other}" if other else _WHO[origin]
+        out().print(f"\n{plural(count, 'edit')}: {difference}, {printable(who)}")
         rows = same.to_dicts()
         for line, row in zip(lines_of_edits(rows), rows, strict=True):
             since = f"  version {row['version']}, now {row['latest']}" if row["version"] and row["latest"] else ""

@@ -10,6 +10,7 @@ import polars as pl
 from bulkedit.client.responses import CallState, Outcome, outcome_of
 from bulkedit.runs.copy_transitions import NOT_PROMOTED
 from bulkedit.runs.history import PlanAndLedger
+from bulkedit.runs.other_runs import OtherRuns
 
 if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
@@ -35,6 +36,8 @@ OUTCOMES: Final = pl.Schema(
         "conflicts": pl.UInt32(),
     }
 )
+# the reason that a lane writes if another writer was first (`bulkedit.runs.lane`)
+_OTHER_WRITER: Final = r"^another writer made version (\d{1,9})$"
 _OUTCOME_OF: Final = {str(state): str(outcome_of(state)) for state in CallState}
 
 
@@ -74,6 +77,7 @@ class CallOutcomes:
             at="at",
             made_image_set_id=pl.lit(None, pl.String),
         )
+        calls = _with_other_runs(calls, run, folded)
         calls = calls.join(folded.begun, on="call", how="left", maintain_order="left")
         if folded.in_copies.height:
             calls = _by_promotion(calls, folded.in_copies)
@@ -101,6 +105,29 @@ class CallOutcomes:
 def _outcome(state: str) -> pl.Expr:
     outcome = pl.col(state).replace_strict(_OUTCOME_OF, default=None, return_dtype=pl.String)
     return outcome.fill_null(str(Outcome.UNPROCESSED))
+
+
+def _with_other_runs(calls: pl.DataFrame, run: Run, folded: PlanAndLedger) -> pl.DataFrame:
+    """Name in the reason of a conflict the run that was first, if it is proven that another run of the user was."""
+    version = pl.col("reason").str.extract(_OTHER_WRITER).cast(pl.UInt32).alias("theirs")
+    conflicts = calls.select("call", version).drop_nulls()
+    if conflicts.is_empty():
+        return calls
+    named = run.plan.calls().select("call", "image_set_id").collect()
+    if folded.carriers.height:
+        parts = folded.carriers.join(run.plan.edits().select("edit", "call").collect(), on="edit")
+        parts = parts.select("part", "call").unique().join(named, on="call")
+        named = pl.concat([named, parts.select("image_set_id", call="part").select(named.columns)])
+    conflicts = conflicts.join(named, on="call", how="inner", maintain_order="left")
+    others = OtherRuns(run, conflicts.get_column("image_set_id"))
+    texts = [
+        (call, f"{maker} made version {theirs}")
+        for call, theirs, image_set_id in conflicts.iter_rows()
+        if (maker := others.maker(image_set_id, theirs)) is not None
+    ]
+    proven = pl.DataFrame(texts, {"call": pl.UInt32, "proven": pl.String}, orient="row")
+    joined = calls.join(proven, on="call", how="left", maintain_order="left")
+    return joined.with_columns(reason=pl.coalesce("proven", "reason")).drop("proven")
 
 
 def _by_promotion(calls: pl.DataFrame, in_copies: pl.DataFrame) -> pl.DataFrame:

@@ -31,6 +31,7 @@ from bulkedit.errors import UsageError
 from bulkedit.plans import seconds_at
 from bulkedit.plans.counts import calls_one_by_one, saved_calls, updates
 from bulkedit.plans.estimates import DOLLARS_PER_CALL
+from bulkedit.runs.other_runs import NAMED
 from bulkedit.runs.summary import by_outcome, summary
 
 if TYPE_CHECKING:
@@ -125,7 +126,10 @@ def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
         "progress": ledger_charts.progress(times, found.progress, call_outcomes, numbers["edits"]),
         "pace": ledger_charts.pace(run, times),
         "complete": ledger_charts.completion(times.complete),
-        "reasons": [{**row, "rows": _ranges(row["first_rows"], row["rows"])} for row in found.reasons.to_dicts()],
+        "reasons": [
+            {**row, "reason": _unnamed(row["reason"]), "rows": _ranges(row["first_rows"], row["rows"])}
+            for row in found.reasons.to_dicts()
+        ],
         "unplanned": _unplanned(run),
         "attributes": found.attributes.to_dicts(),
         "most_reasons": _REASONS,
@@ -162,6 +166,16 @@ def _frames(run: Run, call_outcomes: CallOutcomes, span: Span | None) -> _Frames
             ]
         )
     )
+
+
+def _unnamed(reason: str | None) -> str | None:
+    """A reason without the name of another run, unless that name is one of ours."""
+
+    def name(found: re.Match[str]) -> str:
+        folder = found[2].rpartition("/")[2]
+        return f"{found[1]} ({folder})" if _OWN_ID.fullmatch(folder) else found[1]
+
+    return None if reason is None else re.sub(NAMED, name, reason)
 
 
 # -- plan and actual

@@ -22,7 +22,8 @@ GROUPS: Final = pl.Schema(
     }
 )
 GAP: Final = "\N{HORIZONTAL ELLIPSIS}"
-_STATUS: Final = r"HTTP [1-5]\d\d\b"  # tells one fault from another, unlike other numbers
+# unlike other texts with digits, these tell one reason from another: a status, and the name of another run
+_KEPT: Final = r"HTTP [1-5]\d\d\b|of yours(?: that reverts this one)? \([^()]*\)"
 # a word with a digit, without the full stop after it
 _NUMBERED: Final = r"[^\s,;:()'\"]*\d[^\s,;()'\"]*[^\s,;:()'\".]|[^\s,;:()'\"]*\d"
 _IMAGE_SET: Final = r"\b[0-9a-f]{32}\b"
@@ -35,8 +36,8 @@ _KEY: Final = ("outcome", "like_reason", "like_message")
 
 def alike(text: pl.Expr) -> pl.Expr:
     """The text with `…` for each word that has a digit and for each id; equal for texts that mean the same."""
-    replaced = text.str.replace_all(f"({_STATUS})|{_IMAGE_SET}|{_NUMBERED}", f"${{1}}{GAP}")
-    return replaced.str.replace_all(f"({_STATUS}){GAP}", "${1}").str.replace_all(rf"{GAP}(?:[\s,]*{GAP})+", GAP)
+    replaced = text.str.replace_all(f"({_KEPT})|{_IMAGE_SET}|{_NUMBERED}", f"${{1}}{GAP}")
+    return replaced.str.replace_all(f"({_KEPT}){GAP}", "${1}").str.replace_all(rf"{GAP}(?:[\s,]*{GAP})+", GAP)
 
 
 def groups(edits: pl.LazyFrame) -> pl.LazyFrame:

@@ -53,6 +53,7 @@ DIFFERENCES: Final = pl.Schema(
         **_PLACE,
         "difference": pl.String(),  # a value of `bulkedit.edits.compare.Difference`
         "origin": pl.String(),  # `later writer`, `run`, or `unknown` if the version of the run cannot be read
+        "other_run": pl.String(),  # of a later writer: the run of the user that it was, if that is proven; else null
         "version": pl.UInt32(),  # made by the run
         "latest": pl.UInt32(),  # the version that was read; null if the image set is gone
         "expected": pl.String(),  # JSON text; this and `found` only with `include_values`, else null

@@ -22,6 +22,7 @@ from bulkedit.edits.compare import Difference, difference, expected_changes, exp
 from bulkedit.edits.edit import Action
 from bulkedit.inventories.siblings import in_study_of
 from bulkedit.runs.changes import in_study, once
+from bulkedit.runs.other_runs import maker_of
 from bulkedit.runs.own_versions import OwnVersions, own_versions
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bulkedit.edits.compare import ExpectedChange
     from bulkedit.options.verify import VerifyOptions
     from bulkedit.runs.changes import ChangeRow, Changes
+    from bulkedit.runs.other_runs import OtherRun, OtherRuns
 
 _SEEN_BACK: Final = 20  # versions that are read to find one with the edit, if the run's version is unknown
 _PLACE: Final = [name for name in KEPT if name not in {"image_set_id", "versions", "primary"}]
@@ -105,10 +107,12 @@ class Checker:
         chosen: Collection[str],
         undecided: Collection[str],
         archived: bool,
+        others: OtherRuns | None = None,
     ) -> None:
         """``named``: the image sets that the run's edits name; ``chosen``: those of them that are checked.
 
-        ``undecided``: those with a call of unknown outcome; ``archived``: also read archived ones.
+        ``undecided``: those with a call of unknown outcome; ``archived``: also read archived ones; ``others``: other
+        runs of the user, which may be the later writers.
         """
         self._changes = changes
         self._reader = reader
@@ -117,6 +121,7 @@ class Checker:
         self._chosen = chosen
         self._undecided = undecided
         self._archived = archived
+        self._others = others
         self._study_wide = changes.study_wide()
 
     async def check(
@@ -226,26 +231,40 @@ class Checker:
         self, one: ExpectedChange[ChangeRow], differs: Difference, found: ImageSet, versions: _Versions, own: _Own
     ) -> JsonObject:
         document = await versions.read(found.version)
-        origin = await self._origin(one, found, versions, own)
+        origin, version = await self._origin(one, found, versions, own)
+        other: OtherRun | None = None
+        if version is not None and origin == LATER and self._others is not None:
+            other = await maker_of(self._others, found.image_set_id, version, self._reader.versions)
         made = own.by_call.get(one.change["completed_by"])
         return self._difference(
-            one, found.image_set_id, differs, origin, made=made, latest=found.version, document=document
+            one,
+            found.image_set_id,
+            differs,
+            origin,
+            made=made,
+            latest=found.version,
+            document=document,
+            other=other,
         )
 
-    async def _origin(self, one: ExpectedChange[ChangeRow], found: ImageSet, versions: _Versions, own: _Own) -> str:
-        """Who made a difference: the run, or a later writer."""
+    async def _origin(
+        self, one: ExpectedChange[ChangeRow], found: ImageSet, versions: _Versions, own: _Own
+    ) -> tuple[str, int | None]:
+        """Who made a difference, the run or a later writer, and the first version with it if it is a later writer's."""
         made, target = _made(one), await versions.target(one)
         if made is None:
             made = own.by_call.get(one.change["completed_by"])
+        certain = None
         if made is not None:
             if made >= found.version:
-                return OURS
+                return OURS, None
             if (then := await versions.read(made)) is None:
-                return UNKNOWN
+                return UNKNOWN, None
             if difference(one, then, target) is not None:
-                return OURS
-            if (writer := own.one_writer_since(made)) is not None:
-                return writer
+                return OURS, None
+            certain = own.one_writer_since(made)
+            if certain is not None and not await self._may_be_other_runs(found.image_set_id, made, found.version):
+                return certain, None
         oldest = made if made is not None else max(found.version - _SEEN_BACK, 1)
         newer = found.version
         for number in range(found.version - 1, oldest - 1, -1):
@@ -253,9 +272,18 @@ class Checker:
             if then is None:
                 continue
             if difference(one, then, target) is None:
-                return own.origin(newer)
+                return certain or own.origin(newer), newer
             newer = number
-        return OURS if oldest == 1 else UNKNOWN
+        return certain or (OURS if oldest == 1 else UNKNOWN), None
+
+    async def _may_be_other_runs(self, image_set_id: str, made: int, latest: int) -> bool:
+        """Whether another run of the user may have made one of the versions after ``made``, up to ``latest``."""
+        others = self._others
+        if others is None:
+            return False
+        if await run_blocking(others.of_study, image_set_id):
+            return True
+        return any(others.maker(image_set_id, version) for version in range(made + 1, latest + 1))
 
     def _difference(
         self,
@@ -267,6 +295,7 @@ class Checker:
         made: int | None = None,
         latest: int | None = None,
         document: JsonObject | None = None,
+        other: OtherRun | None = None,
     ) -> JsonObject:
         values = self._options.include_values
         return {
@@ -274,6 +303,7 @@ class Checker:
             "image_set_id": image_set_id,
             "difference": str(differs),
             "origin": origin,
+            "other_run": None if other is None else str(other),
             "version": one.change["version"] if one.change["lead"] == image_set_id else made,
             "latest": latest,
             "expected": expected_value(one) if values else None,

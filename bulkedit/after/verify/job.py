@@ -20,6 +20,7 @@ from bulkedit.errors import StoppedError, UsageError
 from bulkedit.options.verify import VerifyOptions
 from bulkedit.runs.changes import Changes
 from bulkedit.runs.connection import connection_of
+from bulkedit.runs.other_runs import OtherRuns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -108,6 +109,7 @@ async def verify(
                 chosen=chosen,
                 undecided=frozenset(undecided.to_list()),
                 archived=options.read_archived,
+                others=OtherRuns(run, image_sets),
             )
             work = _VerifyWorker(checker, kept, seen, reader, progress or (lambda _: None))
             try:
