@@ -80,7 +80,6 @@ def compare(folder: Path) -> None:
     for pair in range(PAIRS):
         for mode in rates if pair % 2 else reversed(rates):
             rates[mode].append(throughput(plan, folder / f"{mode}-{pair}.sqlite", synchronous=mode))
-            (folder / "run.lock").unlink(missing_ok=True)
     costs = [1 - full / off for off, full in zip(rates["OFF"], rates["FULL"], strict=True)]
     for mode, found in rates.items():
         print(

@@ -23,18 +23,20 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from hashlib import blake2b
 from operator import attrgetter
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import anyio
 
 from bulkedit import _received as received
 from bulkedit._concurrency import run_blocking
-from bulkedit._files import draft, lock
+from bulkedit._files import draft
 from bulkedit._printable import printable
 from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, ReceivedError, RunHeldError, UnprovenLedgerError
 from bulkedit.runs import anchor as anchors
+from bulkedit.runs import run_lock
 from bulkedit.runs.anchor import Anchor, AnchorMark
+from bulkedit.runs.run_lock import RunLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
 
     from bulkedit.runs.anchor import LedgerContents
 
+is_held = run_lock.is_held
 SCHEMA: Final = 4
-_RETRY_LOCK_S: Final = 0.05  # longer than `is_held` keeps its shared lock
 SETUP: Final = """
 BEGIN;
 CREATE TABLE event (
@@ -167,7 +169,6 @@ _LIMITS: Final = {
 }
 _STEPS: Final = 100_000  # SQLite instructions between two checks of the limit
 _STEPS_PER_BYTE: Final = 100  # limit when a file is checked; a normal file takes about two
-_LOCK_BYTES: Final = 4096
 _LOCKED: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 ASSUME_UNKNOWN: Final = (
     "bulkedit resume RUN --assume-unknown: it keeps this ledger under another name, and compares each call without "
@@ -369,7 +370,7 @@ class Ledger:
         self,
         path: Path,
         connection: sqlite3.Connection,
-        lock: IO[bytes] | None,
+        lock: RunLock | None,
         content: _Content | None = None,
         anchor: Anchor | None = None,
     ) -> None:
@@ -380,6 +381,7 @@ class Ledger:
         self._connection = connection
         self._lock = lock
         self._file = _identity(path)
+        self._log: tuple[int, int] | None = None  # place of SQLite's log, once it was written
         self._content = content or _Content()
         self._anchor = anchor
         self._process: ProcessRecord | None = None  # this process, while it works on the run
@@ -392,8 +394,8 @@ class Ledger:
         Raises RunHeldError, UnprovenLedgerError if the run had a ledger before, LedgerError.
         """
         with contextlib.ExitStack() as undo:
-            lock = undo.enter_context(_hold(path))
-            anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run())))
+            lock = undo.enter_context(_held(path))
+            anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run(), lock)))
             if anchor.mark.begun and not received.there(path):
                 raise missing(path)
             with _explained(path):
@@ -412,7 +414,7 @@ class Ledger:
         Raises RunHeldError, UnprovenLedgerError if it does not match its anchor, LedgerError.
         """
         with contextlib.ExitStack() as undo:
-            lock = undo.enter_context(_hold(path))
+            lock = undo.enter_context(_held(path))
             anchored = _read_anchor(path)
             if not received.there(path):
                 raise missing(path)
@@ -426,7 +428,7 @@ class Ledger:
                 state = LedgerState.COPIED
             if state is not LedgerState.WHOLE:
                 raise _unproven(path, state, detail)
-            anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run())))
+            anchor = undo.enter_context(contextlib.closing(_anchor_of(path, anchors.new_run(), lock)))
             with _explained(path):
                 anchor.write(begun=True, **content.contents())
             ledger = cls(path, connection, lock, content, anchor)
@@ -455,7 +457,7 @@ class Ledger:
 
     def _compared_once(self, mark: AnchorMark | None) -> tuple[LedgerState, str]:
         """`_compared`, cached: one command reads a ledger several times, and a large one takes seconds."""
-        files = [self.path, self.path.with_name(self.path.name + "-wal")]
+        files = [self.path, _log_of(self.path)]
         found = [(file.stat().st_ino, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
         key = (self.path.absolute(), repr(mark), found)
         if Ledger._last_comparison is None or Ledger._last_comparison[0] != key:
@@ -482,7 +484,7 @@ class Ledger:
         _hide_damaged_rows(self._connection)
 
     def _start(self) -> None:
-        """Record that this process works on the run."""
+        """Record that this process works on the run: from here on no other one can write. Raises RunHeldError."""
         started = ProcessRecord.of_this_process()
         self._write([started])
         self._process = started
@@ -490,8 +492,8 @@ class Ledger:
     def end(self, reason: str) -> None:
         """Record that this process works on the run no more, and why. Raises LedgerError."""
         if self._process is not None:
-            ended, self._process = self._process.ended(reason), None
-            self._write([ended])
+            self._write([self._process.ended(reason)])
+            self._process = None
 
     def append(self, records: Sequence[Record]) -> None:
         """Write records; they are durable when this returns. Raises LedgerError if they may not be durable."""
@@ -502,14 +504,46 @@ class Ledger:
         rows = new.take(records)
         with _explained(self.path):
             with self._connection:
-                if _identity(self.path) != self._file:
-                    # SQLite would continue to write to a deleted file
-                    raise FileNotFoundError("it is not in its folder any more")
+                self._connection.execute("BEGIN IMMEDIATE")  # what is checked holds until the commit
+                self._require_files_in_place()
+                self._require_only_writer()
                 for table, values in rows.items():
                     self._connection.executemany(_INSERTS[table], values)
             if self._anchor is not None:
                 self._anchor.write(**new.contents())
         self._content = new
+
+    def _require_files_in_place(self) -> None:
+        """Raises FileNotFoundError: SQLite would continue to write to a deleted file."""
+        if _identity(self.path) != self._file:
+            raise FileNotFoundError("it is not in its folder any more")
+        log = _identity(_log_of(self.path))
+        if self._log is not None and log != self._log:
+            raise FileNotFoundError("its log is not in its folder any more")
+        self._log = log
+
+    def _require_only_writer(self) -> None:
+        """Raises RunHeldError if another process has begun to work on the run, although this one had locked it.
+
+        File systems without working locks let it.
+        """
+        if self._process is None:
+            (events,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
+            if events != self._content.events:
+                raise self._overtaken("another process")
+            return
+        found = self._connection.execute(_NEWEST).fetchone()
+        if found is None or found[0] != self._process.process:
+            raise self._overtaken("another process" if found is None else _named(found))
+
+    def _overtaken(self, other: str) -> RunHeldError:
+        return RunHeldError(
+            f"{other} works on this run now, so this process has stopped.",
+            where=str(self.path.parent),
+            likely="The file system of the folder has no locks, or lost them, so the other process could begin.",
+            hint="This process sends nothing more, and nothing that was recorded is lost. Let one process work on a "
+            "run at a time. Once the other one has ended: bulkedit resume RUN",
+        )
 
     def parts(self) -> list[Part]:
         """Every part of a split call, parents before their parts."""
@@ -720,7 +754,7 @@ class Ledger:
             self._anchor.close()
             self._anchor = None
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -860,14 +894,20 @@ def _hide_damaged_rows(connection: sqlite3.Connection) -> None:
         connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
 
 
-def _anchor_of(path: Path, run: str) -> Anchor:
-    """The anchor of a ledger; if it is missing, a new one. Raises UnprovenLedgerError, LedgerError."""
+def _anchor_of(path: Path, run: str, lock: RunLock) -> Anchor:
+    """The anchor of a ledger; if it is missing, a new one, locked. Raises UnprovenLedgerError, LedgerError."""
     beside = anchors.beside(path)
     with _explained(beside):
         try:
-            return Anchor.open(beside) if received.there(beside) else Anchor.create(beside, run)
+            anchor = Anchor.open(beside) if received.there(beside) else Anchor.create(beside, run)
         except anchors.UnreadableAnchorError:
             raise _unproven(path, LedgerState.UNANCHORED) from None
+        try:
+            lock.take_anchor()
+        except BaseException:
+            anchor.close()
+            raise
+    return anchor
 
 
 def _read_anchor(path: Path) -> anchors.AnchorReading | None:
@@ -952,7 +992,7 @@ def rebuilt(path: Path, *, run: str, stamp: str) -> Iterator[tuple[Ledger | None
     RunHeldError, LedgerError.
     """
     with contextlib.ExitStack() as undo:
-        undo.enter_context(_hold(path))
+        lock = undo.enter_context(_held(path))
         left = _left_of(path)
         if left is not None:
             undo.enter_context(left)
@@ -965,7 +1005,7 @@ def rebuilt(path: Path, *, run: str, stamp: str) -> Iterator[tuple[Ledger | None
             _put_aside(path, stamp)
         if _read_anchor(path) is None and received.there(beside := anchors.beside(path)):
             _put_aside(beside, stamp)
-        anchor = undo.enter_context(contextlib.closing(_anchor_of(path, run)))
+        anchor = undo.enter_context(contextlib.closing(_anchor_of(path, run, lock)))
         with _explained(path):
             anchor.adopt(begun=True, **ledger.contents())
 
@@ -1004,7 +1044,7 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
     except sqlite3.OperationalError:
-        log = path.with_name(path.name + "-wal")
+        log = _log_of(path)
         return _guarded(path, "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1")
 
 
@@ -1126,8 +1166,12 @@ def _bounded(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
 
 def _size(path: Path) -> int:
     """Bytes of a ledger and its log."""
-    log = path.with_name(path.name + "-wal")
+    log = _log_of(path)
     return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -1237,53 +1281,41 @@ def _is_locked(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _LOCKED
 
 
-def _hold(path: Path) -> IO[bytes]:
-    """Lock the run; the operating system releases the lock of a dead process. Raises RunHeldError."""
-    with _explained(path), contextlib.ExitStack() as undo:
-        file = undo.enter_context(received.opened_to_write(path.with_name("run.lock")))
+def _held(path: Path) -> RunLock:
+    """Lock the run of a ledger. Raises RunHeldError, LedgerError."""
+    with _explained(path):
         try:
-            _lock(file)
+            return RunLock(path)
         except BlockingIOError as error:
             raise RunHeldError(
-                f"this run is in use by {_holder(file)}.",
+                f"this run is in use by {_holder(path)}.",
                 where=str(path.parent),
                 hint="Wait until it ends, or stop it with one Ctrl-C there: it then finishes what it has begun.",
             ) from error
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(file.fileno(), 0)
-        os.write(file.fileno(), json.dumps(holder).encode())
-        undo.pop_all()
-    return file
 
 
-def _lock(file: IO[bytes]) -> None:
-    """Take the lock; try twice, because `is_held` may have it for a moment. Raises BlockingIOError."""
-    try:
-        lock(file)
-    except BlockingIOError:
-        time.sleep(_RETRY_LOCK_S)
-        lock(file)
+def _holder(path: Path) -> str:
+    """The process that works on a run, in words, by its ledger."""
+    with contextlib.suppress(LedgerError, ReceivedError, sqlite3.Error, OSError, ValueError):
+        with contextlib.closing(_guarded(path, "mode=ro")) as connection:
+            found = connection.execute(_NEWEST).fetchone()
+        if found is not None and found[1] == ProcessState.STARTED:
+            return _named(found)
+    return "another process"
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process has locked the run of this ledger."""
-    try:
-        with received.opened(path.with_name("run.lock")) as file:
-            lock(file, shared=True)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+# the newest row of table process
+_NEWEST: Final = "SELECT process, state, pid, host, at FROM process ORDER BY rowid DESC LIMIT 1"
 
 
-def _holder(file: IO[bytes]) -> str:
-    try:
-        found = received.json_object(file.read(_LOCK_BYTES), "run.lock")
-        text = f"process {found['pid']} on {found['host']} since {found['since']}"
-    except (ReceivedError, KeyError):
-        return "another process"
-    return text if text.isprintable() and len(text) < _LOCK_BYTES // 16 else "another process"
+def _named(row: tuple[Any, ...]) -> str:
+    """A process in words. ``row``: as `_NEWEST`."""
+    _, _, pid, host, at = row
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    return f"process {pid} on {printable(host)[:_HOST]} since {since}"
+
+
+_HOST: Final = 253  # characters of a host's name, at most
 
 
 class GroupCommit:

@@ -285,3 +285,20 @@ class TestOneProcess:
             (report,) = held.run("report", "r", "--json").json
             assert (report["type"], report["unprocessed"]) == ("summary", 3)
             assert process.poll() is None
+
+    def test_files_that_are_removed_meanwhile_let_no_second_process_begin(self, held: Shell) -> None:
+        image_sets = held.image_sets(3)
+        edits = held.descriptions(image_sets)
+        with held.started("apply", edits, "--yes", "--run", "r") as process:
+            wait_for(lambda: len(held.accepted()) == 3)
+            anchor, kept = held.folder / "r/ledger.anchor", held.folder / "kept"
+            anchor.rename(kept)
+            for words in (("resume", "r"), ("resume", "r", "--assume-unknown")):
+                second = held.run(*words)
+                assert (second.exit_code, f"in use by process {process.pid} on" in second.stderr) == (4, True)
+            complete(held)
+            _, stderr = process.communicate(timeout=PATIENT_S)
+        assert (process.returncode, "not in its folder any more" in stderr) == (4, True)
+        kept.rename(anchor)
+        finish(held, "r")
+        all_applied_once(held, image_sets)

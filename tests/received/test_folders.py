@@ -282,25 +282,19 @@ def test_options_that_no_run_has_are_told(shell: Shell) -> None:
     refused(shell, OF_RUN["resume"], "workers is text, not a whole number", EXIT_USAGE)
 
 
-# -- its lock and its ledger
+# -- its anchor, which is locked, and its ledger
 
 
-def test_a_lock_that_is_a_link_leaves_its_target_alone(shell: Shell) -> None:
-    link(shell.folder / "r/run.lock", outside(shell.folder / "r"))
-    refused(shell, OF_RUN["resume"], LINK, EXIT_FATAL)
-
-
-def test_a_lock_with_another_name_elsewhere_is_not_written_to(shell: Shell) -> None:
-    lock = shell.folder / "r/run.lock"
-    lock.unlink()
-    lock.hardlink_to(outside(shell.folder / "r"))
+def test_an_anchor_with_another_name_elsewhere_is_not_written_to(shell: Shell) -> None:
+    anchor = shell.folder / "r/ledger.anchor"
+    anchor.unlink()
+    anchor.hardlink_to(outside(shell.folder / "r"))
     refused(shell, OF_RUN["resume"], "this file has another hard link", EXIT_FATAL)
 
 
-def test_a_lock_that_is_a_pipe_holds_nobody_up(shell: Shell) -> None:
-    fifo("run.lock")(shell.folder / "r")
-    refused(shell, OF_RUN["resume"], PIPE, EXIT_FATAL)
-    refused(shell, (*OF_RUN["status"], "--watch"), PIPE, EXIT_USAGE)
+def test_an_anchor_that_is_a_pipe_does_not_delay_status(shell: Shell) -> None:
+    fifo("ledger.anchor")(shell.folder / "r")
+    refused(shell, (*OF_RUN["status"], "--watch"), PIPE, EXIT_FATAL)
 
 
 TABLE = "the tables of this file are not those of a ledger: "

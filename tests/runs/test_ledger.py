@@ -197,7 +197,7 @@ class TestHealthData:
         ledger.append([event(1)])
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
         assert modes == dict.fromkeys(
-            ("ledger.anchor", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "run.lock"), 0o600
+            ("ledger.anchor", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"), 0o600
         )
 
     def test_its_files_are_for_their_owner_only_whatever_the_umask(self, path: Path) -> None:
@@ -415,9 +415,8 @@ class TestOneWriter:
         with Ledger.open(path) as found:
             assert calls_of(found) == [1]
 
-    def test_a_holder_that_has_not_said_its_name_is_another_process(self, path: Path, ledger: Ledger) -> None:
-        assert ledger.path == path
-        (path.parent / "run.lock").write_text("")
+    def test_a_holder_that_is_not_in_the_ledger_is_another_process(self, path: Path, ledger: Ledger) -> None:
+        ledger.end("completed")
         with pytest.raises(RunHeldError, match="in use by another process"):
             Ledger.open(path)
 
@@ -553,7 +552,7 @@ class TestDamage:
     def test_a_read_only_folder_is_said_in_words(self, path: Path, way: Any) -> None:
         if way == Ledger.open:
             Ledger.create(path).close()
-            (path.parent / "run.lock").chmod(0o400)
+            (path.parent / "ledger.anchor").chmod(0o400)
         path.parent.chmod(0o500)
         try:
             with as_anybody(), pytest.raises(LedgerError) as caught:
@@ -605,7 +604,7 @@ class TestDamage:
         monkeypatch.setattr("bulkedit.runs.ledger.SETUP", "BEGIN; CREATE TABLE event (seq INTEGER); no SQL")
         with pytest.raises(LedgerError):
             Ledger.create(path)
-        assert sorted(file.name for file in path.parent.iterdir()) == ["ledger.anchor", "run.lock"]
+        assert sorted(file.name for file in path.parent.iterdir()) == ["ledger.anchor"]
         monkeypatch.undo()
         Ledger.create(path).close()
 
