@@ -186,6 +186,7 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("apply", edits, "--yes", "--run", "r", "--json").json
     yield from shell.run("status", "r", "--json").json
     yield from shell.run("report", "r", "--only", "applied", "--results", "out", "--html", "page.html", "--json").json
+    yield from shell.run("report", "r", "--request-ids", "--json").json[:1]
     yield from shell.run("revert", "r", "-o", "back", "--json").json
     yield from shell.run("inventory", "-o", "i.parquet", "--json").json
     chosen = ("--from", "i.parquet", "--where", "primary or not primary", "-o", "chosen.csv")

@@ -200,6 +200,15 @@ class ReportCommand:
             config=Config.NEVER,
         ),
     ] = None
+    request_ids: Annotated[
+        bool,
+        Option(
+            "List every request with AWS's request id, for AWS Support. With --results, in the file request-ids.csv.",
+            group=Group.FILES,
+            common=True,
+            config=Config.NEVER,
+        ),
+    ] = False
     as_json: shared.AsJson = False
 
 

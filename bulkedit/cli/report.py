@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit._log import utc
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
 from bulkedit.after import report as reports
 from bulkedit.after.report import reasons
+from bulkedit.after.requests import requests_of
 from bulkedit.cli._console import (
     command,
     json_line,
@@ -53,7 +55,9 @@ def report(options: ReportCommand, _: typer.Context) -> None:
         _show_written(found, written)
     if options.html is not None:
         out().print(f"Page:  {options.html}")
-    if options.only is not None or (options.results is None and options.html is None):
+    if options.request_ids and options.results is None:
+        _show_requests(found)
+    elif options.only is not None or (options.results is None and options.html is None):
         _show_edits(_chosen(found, options.only))
 
 
@@ -62,7 +66,14 @@ def _written(run: Run, options: ReportCommand, call_outcomes: reports.CallOutcom
     made = None
     if options.results is not None:
         values = options.include_values
-        made = reports.write(run, options.results, format_=options.format, values=values, call_outcomes=call_outcomes)
+        made = reports.write(
+            run,
+            options.results,
+            format_=options.format,
+            values=values,
+            request_ids=options.request_ids,
+            call_outcomes=call_outcomes,
+        )
     if options.html is not None:
         reports.write_page(run, options.html, call_outcomes=call_outcomes)
     return made
@@ -73,9 +84,21 @@ def _json(run: Run, options: ReportCommand, written: reports.Results | None) -> 
         json_line(written.as_json())
     if options.html is not None:
         json_line({"type": "page", "file": str(options.html)})
+    if options.request_ids and options.results is None:
+        for frame in requests_of(run):
+            for request in frame.iter_rows(named=True):
+                json_line({"type": "request", **request, "at": utc(request["at"], milliseconds=True)})
     if options.only is not None:
         for edit in _chosen(run, options.only).iter_rows(named=True):
             json_line({"type": "edit", **edit})
+
+
+def _show_requests(run: Run) -> None:
+    """Print every request: its time, image set, operation, request id and result."""
+    for frame in requests_of(run):
+        for one in frame.iter_rows(named=True):
+            shown = (one["image_set_id"] or "", f"{one['operation']:<22}", one["request_id"] or "no id", one["result"])
+            out().print("  ".join((utc(one["at"], milliseconds=True), *map(printable, shown))), soft_wrap=True)
 
 
 def _show_written(run: Run, written: reports.Results) -> None:

@@ -24,7 +24,7 @@ SATISFIED: Final = "already satisfied"  # outcome of an edit that was left out o
 MARKS: Final = frozenset({OUTCOME, "version_after"})
 COLUMNS: Final = (
     *("row", OUTCOME, "reason", "message", "call", "made_image_set_id", "version_before", "version_after"),
-    *("attempts", "conflicts", "superseded", "started_at", "ended_at", "row_edits", "row_applied"),
+    *("attempts", "conflicts", "request_id", "superseded", "started_at", "ended_at", "row_edits", "row_applied"),
 )
 VALUES: Final = ("value", "value_json")
 

@@ -70,6 +70,7 @@ class PlanAndLedger:
     # (`by_promotion`)
     calls: pl.DataFrame
     begun: pl.DataFrame  # `bulkedit.runs.ledger_frames.BEGUN`; empty unless requested
+    last_requests: pl.DataFrame  # `bulkedit.runs.ledger_frames.LAST_REQUESTS`; empty unless requested
     # calls that edit a copy: call, promote (the call that promotes it), promoted_id and copy_id (the new image sets,
     # null before they are made)
     in_copies: pl.DataFrame
@@ -79,27 +80,30 @@ class PlanAndLedger:
 
     @classmethod
     def of(cls, run: Run, *, times: bool = False, whole: bool = False) -> PlanAndLedger:
-        """Read the ledger once. ``times``: also read when calls were begun. Blocks.
+        """Read the ledger once. ``times``: also read when calls were begun, and the ids of their requests. Blocks.
 
         Raises LedgerError if the ledger cannot be read; with ``whole`` also if it is damaged, or missing after the run
         has begun.
         """
         calls = by_promotion(pl.DataFrame(schema=ledger_frames.STATES), pl.DataFrame())
         begun, carried = pl.DataFrame(schema=ledger_frames.BEGUN), pl.DataFrame(schema=_CARRIERS)
+        requests = pl.DataFrame(schema=ledger_frames.LAST_REQUESTS)
         if not run.ledger.exists():
             if whole and run.is_begun:
                 raise missing(run.ledger)
-            return cls(calls, begun, pl.DataFrame(schema=_IN_COPIES), carried, absent(run))
+            return cls(calls, begun, requests, pl.DataFrame(schema=_IN_COPIES), carried, absent(run))
         with Ledger.read(run.ledger) as ledger:
             if whole:
                 ledger.require_whole()
             parts, made = ledger.parts(), ledger.made()
             calls = ledger_frames.states(ledger)
-            begun = ledger_frames.beginnings(ledger) if times else begun
+            if times:
+                begun, requests = ledger_frames.beginnings(ledger), ledger_frames.last_requests(ledger)
             state, detail = ledger.state, ledger.detail
         promoted = promotions(run.plan.calls(), parts)
         carried = pl.DataFrame(list(carriers(parts).items()), _CARRIERS, orient="row")
-        return cls(by_promotion(calls, promoted), begun, _in_copies(promoted, made), carried, state, detail)
+        completed = by_promotion(calls, promoted)
+        return cls(completed, begun, requests, _in_copies(promoted, made), carried, state, detail)
 
     def carried(self, edits: pl.LazyFrame) -> pl.LazyFrame:
         """Add column completed_by: the call or part that carries each edit. ``edits``: at least edit and call."""

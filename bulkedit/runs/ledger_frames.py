@@ -32,6 +32,8 @@ STATES: Final = pl.Schema(
 )
 # one row per call: its first event
 BEGUN: Final = pl.Schema({"call": pl.UInt32(), "begun": pl.Float64()})  # epoch seconds
+# one row per call: the id of its last write request, null if no answer came
+LAST_REQUESTS: Final = pl.Schema({"call": pl.UInt32(), "request_id": pl.String()})
 PACES: Final = pl.Schema({"bin": pl.UInt32(), "quota": pl.Float64()})
 ACTIVITY: Final = pl.Schema(
     {
@@ -54,6 +56,18 @@ def states(ledger: Ledger, wanted: Collection[str] = LAST_ROW) -> pl.DataFrame:
 def beginnings(ledger: Ledger) -> pl.DataFrame:
     """When every call was begun: columns `BEGUN`, sorted by call."""
     return _frame(ledger, "SELECT call, min(at) FROM event GROUP BY call ORDER BY call", BEGUN)
+
+
+def last_requests(ledger: Ledger) -> pl.DataFrame:
+    """The last update, copy or deletion that was sent for each call: columns `LAST_REQUESTS`, sorted by call.
+
+    It decided the outcome: nothing is sent after an acceptance, but if the accepted update failed.
+    """
+    query = """
+        SELECT call, request_id, max(rowid) FROM request
+        WHERE operation IN ('UpdateImageSetMetadata', 'CopyImageSet', 'DeleteImageSet') GROUP BY call ORDER BY call
+    """
+    return _frame(ledger, query, pl.Schema({**LAST_REQUESTS, "last": pl.UInt64()})).drop("last")
 
 
 def last_states(ledger: Ledger) -> pl.DataFrame:

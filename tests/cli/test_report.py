@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
+from bulkedit.emulator.state.faults import fault
 from tests.cli.shell import wait_for
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ FIELDS = {
     "version_after",
     "attempts",
     "conflicts",
+    "request_id",
 }
 
 
@@ -153,3 +156,47 @@ class TestStatus:
         assert [
             edit["outcome"] for edit in shell.run("report", "my run", "--json", "--only", "unprocessed").json[:-1]
         ] == ["unprocessed"] * 2
+
+
+class TestRequestIds:
+    def test_every_edit_has_the_id_of_the_request_that_decided_it(self, shell: Shell, image_sets: list[str]) -> None:
+        updates = {entry.request_id: entry for entry in shell.requests("UpdateImageSetMetadata")}
+        shell.run("report", "r", "--results", "out")
+        edits = [
+            edit
+            for name in ("succeeded", "failed")
+            for edit in pl.read_csv(shell.folder / f"out/{name}.csv", infer_schema=False).to_dicts()
+        ]
+        sent = [edit for edit in edits if edit["image_set_id"] != image_sets[2]]
+        assert len(sent) == 3
+        assert all(updates[edit["request_id"]].image_set_id == edit["image_set_id"] for edit in sent)
+        # nothing was sent to an image set that does not exist
+        assert [edit["request_id"] for edit in edits if edit not in sent] == [None]
+        lines = shell.run("report", "r", "--json", "--only", "applied").json
+        assert {line["request_id"] for line in lines[:-1]} == {edit["request_id"] for edit in sent[:2]}
+
+    def test_all_requests_are_listed_as_text_as_json_and_as_a_private_file(
+        self, shell: Shell, image_sets: list[str]
+    ) -> None:
+        assert image_sets
+        text = shell.run("report", "r", "--request-ids").stdout
+        lines = [line for line in shell.run("report", "r", "--request-ids", "--json").json if line["type"] == "request"]
+        (line, _) = shell.run("report", "r", "--request-ids", "--results", "out", "--json").json
+        path = shell.folder / "out/request-ids.csv"
+        rows = pl.read_csv(path, infer_schema=False).to_dicts()
+        seen = [entry.request_id for entry in shell.requests()[1:]]  # the first is for no call: GetDatastore
+        assert sorted(map(str, seen)) == sorted(row["request_id"] for row in rows)
+        assert [(one["at"], one["request_id"]) for one in lines] == [(row["at"], row["request_id"]) for row in rows]
+        assert all(str(request_id) in text for request_id in seen)
+        assert [*rows[0]] == ["at", "call", "image_set_id", "operation", "request_id", "result"]
+        assert line["request_ids"]["lines"] == len(rows)
+        assert path.stat().st_mode & 0o777 == 0o600
+
+    def test_a_lost_answer_has_no_id_and_its_cause(self, shell: Shell) -> None:
+        server = shell.emulator.server
+        lost = fault("drop-after:action=UpdateImageSetMetadata,times=1")
+        shell.emulator.do(lambda _: server.faults.add([lost], now=server.now()))
+        shell.run("apply", shell.descriptions(shell.image_sets(1)), "--yes", "--run", "r")
+        lines = shell.run("report", "r", "--request-ids", "--json").json
+        updates = [line for line in lines if line.get("operation") == "UpdateImageSetMetadata"]
+        assert [(line["request_id"], line["result"]) for line in updates] == [(None, "lost: ConnectionClosedError")]

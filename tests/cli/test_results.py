@@ -142,9 +142,9 @@ class TestFiles:
         )
         calls, parts = pl.DataFrame({"call": [0], "outcome": ["applied"]}), pl.DataFrame({"edit": [0], "part": [7]})
         leads = pl.DataFrame(schema={"call": pl.UInt32, "lead": pl.String})
-        absent = ("reason", "message", "version_before", "version_after", "attempts", "conflicts", "begun", "at")
-        nothing = [pl.lit(None, pl.UInt32).alias(name) for name in absent]
-        told = PlanAndLedger(calls, calls, calls, parts)
+        absent = ("reason", "message", "version_before", "version_after", "attempts", "conflicts")
+        nothing = [pl.lit(None, pl.UInt32).alias(name) for name in (*absent, "begun", "at", "request_id")]
+        told = PlanAndLedger(calls, calls, calls, calls, parts)
         completed = CallOutcomes(calls.with_columns(nothing), leads, told)
         lines = results._lines(completed.of_edits(run.plan.edits().sort("edit"))).collect()
         ranks = lines.select("row", "rank", "outcome", "row_edits", "row_applied").rows()

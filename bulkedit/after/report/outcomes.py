@@ -34,6 +34,7 @@ OUTCOMES: Final = pl.Schema(
         "version_after": pl.UInt32(),  # null for them too
         "attempts": pl.UInt32(),
         "conflicts": pl.UInt32(),
+        "request_id": pl.String(),  # AWS's id of the request that decided: the last one that was sent for the call
     }
 )
 # the reason that a lane writes if another writer was first (`bulkedit.runs.lane`)
@@ -52,7 +53,7 @@ class CallOutcomes:
     """The outcomes of a run's calls: read once, then joined with edits of the plan."""
 
     # one row per call that was begun: call, outcome, reason, message, version_before, version_after, attempts,
-    # throttles, faults, conflicts; begun and at (Float64, epoch seconds of its first and last event);
+    # throttles, faults, conflicts, request_id; begun and at (Float64, epoch seconds of its first and last event);
     # made_image_set_id (String, for edits of a copy: the promoted image set, else the copy)
     calls: pl.DataFrame
     leads: pl.DataFrame  # one row per study-wide call of the plan: call, lead (String, the image set that it names)
@@ -78,7 +79,8 @@ class CallOutcomes:
             made_image_set_id=pl.lit(None, pl.String),
         )
         calls = _with_other_runs(calls, run, folded)
-        calls = calls.join(folded.begun, on="call", how="left", maintain_order="left")
+        for more in (folded.begun, folded.last_requests):
+            calls = calls.join(more, on="call", how="left", maintain_order="left")
         if folded.in_copies.height:
             calls = _by_promotion(calls, folded.in_copies)
         leads = run.plan.calls().filter("study_wide").select("call", lead="image_set_id").collect()

@@ -23,6 +23,7 @@ import polars as pl
 from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json
 from bulkedit._version import __version__
 from bulkedit.after.report.outcomes import CallOutcomes
+from bulkedit.after.requests import write_requests
 from bulkedit.client.responses import Outcome
 from bulkedit.edits import result_files as cells
 from bulkedit.edits.frame_files import writing
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
+REQUEST_IDS: Final = "request-ids.csv"
 
 # file -> outcomes of the worst edit of its rows; from the best file to the worst
 FILES: Final[dict[str, tuple[Outcome, ...]]] = {
@@ -78,6 +80,7 @@ RESULTS: Final = pl.Schema(
         "version_after": pl.UInt32(),
         "attempts": pl.UInt32(),
         "conflicts": pl.UInt32(),
+        "request_id": pl.String(),  # AWS's id of the request that decided: the last one that was sent for the call
         "superseded": pl.Boolean(),  # replaced by a later edit of the same call
         "started_at": pl.Datetime("ms", "UTC"),  # first event of the call
         "ended_at": pl.Datetime("ms", "UTC"),  # last event of the call
@@ -166,13 +169,11 @@ class Results:
     format: str
     values: bool
     files: dict[str, ResultFile]
+    requests: ResultFile | None = None  # `REQUEST_IDS`
 
     def as_json(self) -> dict[str, object]:
         """The JSON line of type ``results``."""
-        files = {
-            file.name: {"rows": file.rows, "lines": file.lines, "bytes": file.bytes, "sha256": file.sha256}
-            for file in self.files.values()
-        }
+        files = {file.name: {"rows": file.rows, **_described_as_json(file)} for file in self.files.values()}
         return {
             "type": "results",
             "folder": str(self.folder),
@@ -180,22 +181,35 @@ class Results:
             "values": self.values,
             "rows": sum(file.rows for file in self.files.values()),
             "files": files,
+            "request_ids": None if self.requests is None else _described_as_json(self.requests),
         }
 
 
+def _described_as_json(file: ResultFile) -> dict[str, object]:
+    return {"lines": file.lines, "bytes": file.bytes, "sha256": file.sha256}
+
+
 def write(
-    run: Run, folder: Path, *, format_: str = "csv", values: bool = False, call_outcomes: CallOutcomes | None = None
+    run: Run,
+    folder: Path,
+    *,
+    format_: str = "csv",
+    values: bool = False,
+    request_ids: bool = False,
+    call_outcomes: CallOutcomes | None = None,
 ) -> Results:
     """Write the four result files and their manifest to a new private folder (0700, files 0600).
 
     ``format_``: one of `FORMATS`. ``values``: include the values, so that the files can be planned again; they contain
-    health data then. The folder gets its name when it is complete. Raises UsageError if it exists or cannot be written.
+    health data then. ``request_ids``: also write `REQUEST_IDS`, every request that was sent. The folder gets its name
+    when it is complete. Raises UsageError if it exists or cannot be written.
     """
     if folder.exists():
         raise UsageError("this folder exists already.", where=str(folder), hint="Give another folder.")
     with writing("the result files", folder), draft_folder(folder) as draft:
         files = _write(run, call_outcomes or CallOutcomes.of(run), draft, format_, values=values)
-        done = Results(folder, format_, values, files)
+        requests = _requests(run, draft / REQUEST_IDS) if request_ids else None
+        done = Results(folder, format_, values, files, requests)
         write_private_json(draft / MANIFEST, _manifest(run, done))
     return done
 
@@ -209,7 +223,7 @@ def _manifest(run: Run, done: Results) -> dict[str, object]:
         "run": run.id,
         "plan_digest": run.plan.digest,
         "list_sha256": run.plan.manifest["list"]["sha256"],
-        **{name: line[name] for name in ("values", "rows", "files")},
+        **{name: line[name] for name in ("values", "rows", "files", "request_ids")},
     }
 
 
@@ -226,6 +240,10 @@ def _write(run: Run, call_outcomes: CallOutcomes, draft: Path, format_: str, *, 
     for writer in writers.values():
         writer.close()
     return {name: _described(draft / f"{name}.{format_}", rows[name], lines[name]) for name in FILES}
+
+
+def _requests(run: Run, path: Path) -> ResultFile:
+    return _described(path, 0, write_requests(run, path))
 
 
 def _described(path: Path, rows: int, lines: int) -> ResultFile:
