@@ -21,6 +21,7 @@ from bulkedit._version import __version__
 from bulkedit.cli._commands import COMMANDS, PRINTING
 from bulkedit.cli._console import err, show_error
 from bulkedit.cli._help import MARKUP, Manual, safe_texts
+from bulkedit.cli._limits import allow_files
 from bulkedit.cli._signals import ended_by_signals
 from bulkedit.cli._streams import lasting_outputs
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
@@ -85,6 +86,7 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
+    allow_files()
     # without a handler, Python would print the warnings of libraries, the SDK's with tracebacks, on stderr
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(logging.NullHandler())

@@ -11,8 +11,10 @@ import contextlib
 import gzip
 import io
 import json
+import logging
 import platform
 import random
+import resource
 import time
 import zlib
 from dataclasses import replace
@@ -98,6 +100,9 @@ if TYPE_CHECKING:
     from bulkedit.client.contract import Connection, CopyRequest, Criteria, UpdateRequest
     from bulkedit.client.responses import Answer
 
+_LOG: Final = logging.getLogger("bulkedit")
+_FEWEST: Final = 4  # connections
+_OTHER_FILES: Final = 40  # that a run has open beside its connections: ledger, logs, plan, libraries
 _STS_S: Final = 5.0  # timeout of GetCallerIdentity; short, because its result is only printed
 _OF_METADATA: Final = ("SchemaVersion", "Study")  # keys of a metadata document (reference, get-image-set-metadata)
 _THREAD_BYTES: Final = 64 * 1024  # larger documents are unpacked in a thread
@@ -315,12 +320,25 @@ def _api(
         config=AioConfig(
             retries={"total_max_attempts": 1},
             inject_host_prefix=host_prefix,
-            max_pool_connections=connection.max_connections,
+            max_pool_connections=_connections(connection.max_connections),
             # botocore builds its own user agent for each request, which takes a tenth of the request's CPU time
             user_agent=f"bulkedit/{__version__} md/Botocore#{botocore_version} lang/python#{platform.python_version()}",
         ),
     )
     return opened
+
+
+def _connections(wanted: int) -> int:
+    """How many connections to open at most: each is a file, and a process may open only so many."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = wanted if files == resource.RLIM_INFINITY else max(_FEWEST, files - _OTHER_FILES)
+    if possible < wanted:
+        _LOG.warning(
+            "This process may open %d files, so at most %d requests are sent at once. To allow more: ulimit -n 1024",
+            files,
+            possible,
+        )
+    return min(wanted, possible)
 
 
 class AwsClient:

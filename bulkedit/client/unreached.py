@@ -44,6 +44,11 @@ _PASSWORD: Final[tuple[str, str | None]] = (
     "The proxy {proxy} asks for a user name and a password (HTTP 407).",
     "Set them: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT (HTTP_PROXY for an endpoint without TLS)",
 )
+# causes for which nothing is sent, and that a mistyped setting has
+NEVER_REACHED: Final = frozenset({
+    "ConnectionRefusedError", "HostNotFoundError", "InvalidRequestError", "NoRouteError", "ProxyNotFoundError",
+    "ProxyRefusedError", "SSLError",
+})  # fmt: skip
 _FOREIGN: Final[tuple[str, str | None]] = (
     "The answer is not the service's own: {sender} has sent it.",
     "To see it: curl -v with the URL of the endpoint. " + _PAST_PROXY,

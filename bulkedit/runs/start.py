@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 import re
 import shutil
@@ -9,7 +11,7 @@ import sqlite3
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -19,9 +21,10 @@ from bulkedit._files import not_written, remove_leftovers
 from bulkedit._log import run_log
 from bulkedit._printable import printable
 from bulkedit._words import plural
+from bulkedit.client.pacing import FAULT
 from bulkedit.client.parsing import THEN_RESUME, systemic_error
 from bulkedit.client.responses import Datastore, Lost, Refusal
-from bulkedit.client.unreached import not_reached
+from bulkedit.client.unreached import NEVER_REACHED, not_reached, wants_password, words_of
 from bulkedit.errors import (
     AccessError,
     BulkeditError,
@@ -35,6 +38,7 @@ from bulkedit.errors import (
 from bulkedit.options.running import RunChanges, Strategy
 from bulkedit.options.where import Where
 from bulkedit.runs import full_messages, sign_of_life
+from bulkedit.runs.budget import PASSWORD_S
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.folder import require_own_anchor
 from bulkedit.runs.ledger import Ending, Ledger
@@ -44,11 +48,15 @@ from bulkedit.runs.reconcile import Reconciled, reconcile
 from bulkedit.runs.resume import Resumption, resumption
 from bulkedit.runs.settings import Change, changed, changes_between, records_of, settings_of
 
+_LOG: Final = logging.getLogger("bulkedit")
+_NEVER_REACHED_S: Final = 30.0  # to ask a service that a mistyped setting may have moved
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from bulkedit.client.contract import Client
+    from bulkedit.client.responses import Refused
     from bulkedit.options.running import RunOptions
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.folder import Run
@@ -144,7 +152,7 @@ async def _ready(
     async with _keeping_messages(client, run, settings.options) as keeping:
         await run_blocking(require_own_anchor, run)
         resumed = run.is_begun
-        await require_datastore(keeping, run.plan.datastore_id, resumed=resumed)
+        await require_datastore(keeping, run.plan.datastore_id, resumed=resumed, retry_for_s=options.retry_for_s)
         if resumed and resume.assume_unknown:
             listener.reconciled(await reconcile(run, keeping, settings.options.read_rate))
         with await run_blocking(Ledger.open if resumed else _first_ledger, run.ledger) as ledger:
@@ -238,12 +246,39 @@ def removed_unless_started(
         raise
 
 
-async def require_datastore(client: Client, datastore_id: str, *, resumed: bool = False) -> None:
+async def _first_answer(client: Client, retry_for_s: float, *, resumed: bool) -> Datastore | Refused | Lost:
+    """GetDatastore, asked again like every other request if the answer is lost. The wait is told."""
+    began, rng = anyio.current_time(), random.SystemRandom()
+    attempts = 0
+    while isinstance(found := await client.get_datastore(), Lost):
+        attempts += 1
+        wait = FAULT.wait(attempts, rng)
+        limit = min(retry_for_s, _longest_s(found, resumed=resumed))
+        if anyio.current_time() - began + wait > limit:
+            break
+        if attempts == 1:
+            likely = words_of(found)[0]
+            _LOG.warning("The service does not answer (%s). Asking again for %.0f s. %s", found.cause, limit, likely)
+        await anyio.sleep(wait)
+    return found
+
+
+def _longest_s(lost: Lost, *, resumed: bool) -> float:
+    """The longest time for which a service is asked that has not answered yet: short if a setting is probably wrong."""
+    if wants_password(lost):
+        return PASSWORD_S
+    return _NEVER_REACHED_S if lost.cause in NEVER_REACHED and not resumed else math.inf
+
+
+async def require_datastore(
+    client: Client, datastore_id: str, *, resumed: bool = False, retry_for_s: float = 0.0
+) -> None:
     """Raises DatastoreError, AccessError, CredentialsError or EndpointError if no call can succeed.
 
-    ``resumed``: the run was begun before, so its data store existed then.
+    ``resumed``: the run was begun before, so its data store existed then. ``retry_for_s``: seconds to ask a
+    service that does not answer.
     """
-    found = await client.get_datastore()
+    found = await _first_answer(client, retry_for_s, resumed=resumed)
     if isinstance(found, Lost):
         raise not_reached("the service could not be reached", found)
     if isinstance(found, Datastore):

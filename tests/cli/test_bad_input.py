@@ -302,9 +302,10 @@ def test_without_credentials_nothing_is_sent_and_the_way_to_give_them_is_said(sh
 
 def test_a_service_that_cannot_be_reached_is_fatal(shell: Shell) -> None:
     edits = shell.descriptions(shell.image_sets(1))
-    result = shell.run("apply", edits, "--yes", "--endpoint-url", "http://127.0.0.1:1")
+    result = shell.run("apply", edits, "--yes", "--endpoint-url", "http://127.0.0.1:1", "--retry-for", "0")
     assert result.exit_code == 4
-    assert "error: the service could not be reached (EndpointConnectionError)." in result.stderr
+    assert "error: the service could not be reached (ConnectionRefusedError)." in result.stderr
+    assert "nothing listens at this port" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from bulkedit.client.responses import Datastore, Lost, Refusal, Refused
@@ -16,6 +18,7 @@ from bulkedit.runs.ledger import Ledger, ProcessState
 from bulkedit.runs.start import engine_of, require_datastore
 from tests.runs.factories import PassThroughClient, planned
 from tests.runs.killable import DirectClient, emulated
+from tests.runs.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +55,51 @@ async def test_each_answer_that_lets_no_call_succeed_is_an_error(
     with pytest.raises(error) as caught:
         await require_datastore(Answering(answer), "d")
     assert words in caught.value.what
+
+
+class Losing(PassThroughClient):
+    """A client whose first answers are lost."""
+
+    def __init__(self, lost: Lost, times: float) -> None:
+        super().__init__(DirectClient(emulated()))
+        self._lost, self._times = lost, times
+        self.asked = 0
+
+    async def get_datastore(self) -> Datastore | Refused | Lost:
+        self.asked += 1
+        return self._lost if self.asked <= self._times else Datastore("d", "ACTIVE")
+
+
+@pytest.mark.parametrize("times", [1, 5, 20])
+def test_the_first_request_is_sent_again_while_the_service_does_not_answer(
+    times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Losing(Lost("InternalServerException"), times)
+    run_virtual(require_datastore(client, "d", retry_for_s=3600.0))
+    assert client.asked == times + 1
+    assert [text.partition(". The net")[0] for text in caplog.messages] == [
+        "The service does not answer (InternalServerException). Asking again for 3600 s"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lost", "resumed", "seconds"),
+    [
+        (Lost("ReadTimeoutError"), False, 600.0),
+        (Lost("HostNotFoundError"), False, 30.0),
+        (Lost("HostNotFoundError"), True, 600.0),
+        (Lost("HTTP 407 without an error type", 407), True, 10.0),
+        (Lost("HTTP 403 without an error type", 403), False, 600.0),
+    ],
+)
+def test_the_first_request_is_given_up_in_time(lost: Lost, resumed: bool, seconds: float) -> None:
+    async def spent() -> float:
+        began = anyio.current_time()
+        with pytest.raises(EndpointError):
+            await require_datastore(Losing(lost, math.inf), "d", resumed=resumed, retry_for_s=600.0)
+        return anyio.current_time() - began
+
+    assert seconds - 31 < run_virtual(spent()) <= seconds
 
 
 async def test_a_data_store_that_only_throttles_lets_the_run_begin() -> None:
