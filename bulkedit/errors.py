@@ -196,4 +196,4 @@ class UnprovenLedgerError(LedgerError):
 
 
 class RunHeldError(LedgerError):
-    """Another process is working on this run."""
+    """Another process is working on this run, or seems to."""

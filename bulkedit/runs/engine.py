@@ -28,6 +28,7 @@ from bulkedit.client.responses import (
     ImageSet,
     ImageSetState,
     Lost,
+    Metadata,
     Page,
     Refusal,
     Refused,
@@ -63,6 +64,7 @@ from bulkedit.runs.requests import (
     Update,
 )
 from bulkedit.runs.scheduler import QUOTAS, Scheduler
+from bulkedit.runs.second_process import SecondProcess, versions_to_read
 from bulkedit.runs.service_quirks import ServiceQuirks
 from bulkedit.runs.time_left import TimeLeft, WorkLeft
 from bulkedit.runs.waiting import Waiting, WaitingFor
@@ -121,12 +123,14 @@ class Engine:
         rng: random.Random,
         clock: Clock | None = None,
         sends_new: bool = True,
+        since: float | None = None,
     ) -> None:
         """Prepare a run or a resume.
 
         ``key``: for the ledger's payload digests, so that values cannot be guessed from the ledger alone. ``clock``
         gives the time; the engine waits with anyio, never with ``clock.sleep``. If not ``sends_new``, calls that were
-        never begun are not sent (`Strategy.FAILED`).
+        never begun are not sent (`Strategy.FAILED`). ``since``: epoch seconds at which the run began, to notice another
+        process with the same plan (`SecondProcess`).
         """
         self._client = client
         self._options = options
@@ -168,6 +172,7 @@ class Engine:
         self._busy = 0  # workers with a request
         self._news = anyio.Event()
         self._fatal: BulkeditError | None = None
+        self._second_process = SecondProcess(since)
         self._interrupted = False
         self.stop = Stop(_changed=self._wake)
 
@@ -424,6 +429,8 @@ class Engine:
         try:
             with _log.bound(**lane.logged()):
                 reply = await self._ask(request, quota := lane.quota or request.operation)
+                if isinstance(reply, ImageSet) and self._second_process.is_news(reply):
+                    await self._look_for_second_process(lane, reply)
         finally:
             self._take_requests(lane, sent_by_task, now=isinstance(request, WRITES))
         # a received answer is written in any case
@@ -441,6 +448,19 @@ class Engine:
         self._follow(lane, now)
         if not isinstance(reply, Refused | Lost):
             self._denied_alone(self._denials.allowed(request.operation))
+
+    async def _look_for_second_process(self, lane: LaneRun, found: ImageSet) -> None:
+        """Compare the documents of an image set that others have changed. An unreadable one shows nothing."""
+        calls, documents = lane.unsent(found), {}
+        if not calls or not self._second_process.wants(found):
+            return
+        for version in versions_to_read(found, calls):
+            self.counters.reads += 1
+            read = await self._client.get_metadata(found.image_set_id, version)
+            if not isinstance(read, Metadata):
+                return
+            documents[version] = read.document
+        self._fatal = self._fatal or self._second_process.compare(found, calls, documents)
 
     def _take_requests(self, lane: LaneRun, sent: list[SentRequest], *, now: bool) -> None:
         """Record the requests that were sent for the lane's call, not later than the event that they cause.

@@ -11,6 +11,7 @@ import contextlib
 import re
 import secrets
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, cast
 
 from bulkedit import _received as received
@@ -25,7 +26,6 @@ from bulkedit.runs import call_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
     from pathlib import Path
 
     from bulkedit._json import Json, JsonObject
@@ -89,6 +89,11 @@ class Run:
             return True
         # every run has an anchor from the start, except those of earlier versions
         return anchored is None or anchored.mark.begun or self.ledger.exists()
+
+    @property
+    def begun_at(self) -> float:
+        """Epoch seconds, rounded down."""
+        return datetime.fromisoformat(self.about["created"]).timestamp()
 
     @property
     def key(self) -> bytes:
@@ -178,6 +183,10 @@ def load(folder: Path, *, whole: bool = True) -> Run:
         base64.b64decode(about["key"], validate=True)
     except (binascii.Error, ValueError):
         raise ReceivedError("key is not Base64.", where=str(path)) from None
+    try:
+        datetime.fromisoformat(about["created"])
+    except ValueError:
+        raise ReceivedError("created is not a time.", where=str(path)) from None
     received.require_folder(folder / "plan")
     plan = plans.load(folder / "plan") if whole or "index" not in about else plans.load_manifest(folder / "plan")
     if plan.digest != about["plan_digest"]:

@@ -45,7 +45,7 @@ from bulkedit.runs.locks import LOCKED, TOLD_AFTER_S, LockWait
 from bulkedit.runs.requests import READS, WRITES, GetDatastore, GetImageSet, GetMetadata, Update
 from bulkedit.runs.retry import Retries
 from bulkedit.runs.service_quirks import Removal
-from bulkedit.runs.transitions import FAILURES, PERHAPS_MADE, QUOTA, CallAction, CallEvent, Machine
+from bulkedit.runs.transitions import FAILURES, PERHAPS_MADE, QUOTA, SURELY_NOT_MADE, CallAction, CallEvent, Machine
 
 if TYPE_CHECKING:
     import random
@@ -306,6 +306,16 @@ class LaneRun:
             self._current_call.expected = self._versions.followed(self._current_call.call.image_set_id)
         lock = self._unlock.wait.message if self._unlock and not denied else None
         return self._event(reason=str(CallEvent.DENIED) if denied else "withdrawn", message=lock)
+
+    def unsent(self, found: ImageSet) -> list[PlannedCall]:
+        """The calls left to a polled image set; none if a request of this run can have made the polled version."""
+        current = self._current_call
+        if current is None or current.state not in SURELY_NOT_MADE or current.may_still_arrive or current.faults:
+            return []
+        of, expected = found.image_set_id, current.expected or 0
+        if of != current.call.image_set_id or found.version <= expected or self._versions.has_made(of):
+            return []
+        return [call for call in (current.call, *self._rest) if call.image_set_id == of and call.copy_step is None]
 
     # opening calls
 

@@ -84,8 +84,7 @@ class _Reconciliation:
         self._reader = reader
         self._left = left
         self._ledger = ledger
-        begun = datetime.fromisoformat(run.about["created"]).timestamp()
-        self._since = begun - _SKEW_S  # the run has made no earlier version
+        self._since = run.begun_at - _SKEW_S  # the run has made no earlier version
         self.found = Reconciled(stamp=stamp if left is not None else "")
 
     async def carry_out(self) -> Reconciled:

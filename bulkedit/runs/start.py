@@ -168,7 +168,10 @@ async def _ready(
                     await run_blocking(lambda: ledger.append(todo.events(ledger, time.time())))
                     sends_new = todo.sends_new
                 rng = random.SystemRandom()
-                engine = Engine(run.plan, keeping, ledger, options, key=run.key, rng=rng, sends_new=sends_new)
+                since = run.begun_at
+                engine = Engine(
+                    run.plan, keeping, ledger, options, key=run.key, rng=rng, sends_new=sends_new, since=since
+                )
                 yield engine
                 end.reason = engine.ending
 

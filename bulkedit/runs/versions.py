@@ -107,6 +107,10 @@ class Versions:
         """The version that the next call expects unless another writer comes; None: the first poll decides."""
         return self._followed.get(image_set_id)
 
+    def has_made(self, image_set_id: str) -> bool:
+        """Whether the run has made or left a version of an image set, or perhaps has with a study-wide call."""
+        return bool(self._own.get(image_set_id) or self._of_study)
+
     def may_differ(self, image_set_id: str) -> bool:
         """Whether the run has reverted another image set of the lane, which may now have other attributes."""
         return not self._reverted <= {image_set_id}

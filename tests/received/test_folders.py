@@ -240,6 +240,7 @@ RUNS: dict[str, tuple[Callable[[Path], None], str]] = {
     "settings are a list": (says("run.json", settings=[]), "settings is a list, not an object"),
     "the key is a number": (says("run.json", key=7), "key is a whole number, not text"),
     "the key is no Base64": (says("run.json", key="!"), "key is not Base64"),
+    "it was created at no time": (says("run.json", created="x"), "created is not a time"),
     "the plan is a link": (plan_elsewhere, LINK),
     "the index is a number": (says("run.json", index=7), "index is not a text"),
     "a tampered payload": (evil_run, "call 1 (row 3 of the edit list) differs from its edits"),

@@ -333,6 +333,7 @@ def process(
     prepare: Callable[[Engine], None] = lambda _: None,
     seed: int = 7,
     sends_new: bool = True,
+    since: float | None = None,
     schedule: Schedule | None = None,
     **options: Any,
 ) -> Ended:
@@ -355,7 +356,9 @@ def process(
                 if kill is not None:
                     client = KillingClient(client, death, at=kill.at, done=kill.done)
                 rng = random.Random(seed)
-                engine = Engine(plan, client, ledger, chosen, key=KEY, rng=rng, clock=clock, sends_new=sends_new)
+                engine = Engine(
+                    plan, client, ledger, chosen, key=KEY, rng=rng, clock=clock, sends_new=sends_new, since=since
+                )
                 prepare(engine)
                 await engine.run()
             killed = ledger.dead
