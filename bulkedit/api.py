@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import io
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from bulkedit.after import report as reports
 from bulkedit.after.revert import Reversal, revert_run
 from bulkedit.after.verify.job import verify as verify_run
 from bulkedit.audits.job import Audit, audit_run
-from bulkedit.client.connect import connect
+from bulkedit.client.connect import Connection, connect
 from bulkedit.deidentification.job import Deidentified, deidentify
 from bulkedit.edits.frames import FROM_TEXT, frame_of
 from bulkedit.errors import UsageError
@@ -64,6 +64,7 @@ from bulkedit.runs.start import (
     ResumeOptions,
     engine_of,
     removed_unless_started,
+    require_datastore,
     require_deletion_asked,
     require_digest,
 )
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from bulkedit.after.verify import VerifyProgress
+    from bulkedit.client.contract import Client
     from bulkedit.edits.frames import EditFrame
     from bulkedit.inventories import SearchCounters
     from bulkedit.plans import SavedPlan
@@ -290,17 +292,21 @@ async def apply(
             if repeat.is_done(await run_blocking(summary, begun)):
                 return await run_blocking(_report, begun)
             continued = ResumeOptions(where=where or Where())
-            return await _run_engine(begun, continued, where=where, progress=progress, stop=stop)
+            return await _continued(begun, continued, where=where, progress=progress, stop=stop)
     options = options or RunOptions()
     settings: runs.RunSettings = {"connection": (where or Where()).as_settings(), "options": options.as_settings()}
     EngineOptions.of(options)  # raises UsageError for invalid options before anything else happens
     now = datetime.now(UTC)
     folder = Path(run) if run is not None else Path("runs") / new_id(now)
+    runs.require_absent(folder)
     own: list[Path] = []
+    connection = Connection(datastore_id=saved.datastore_id, **asdict(where or Where()))
     with removed_unless_started(own):
-        run_ = await run_blocking(runs.create, folder, saved, settings, now)
-        own.append(run_.folder)
-        return await _run_engine(run_, where=where, progress=progress, stop=stop)
+        async with connect(connection) as client:
+            await require_datastore(client, saved.datastore_id, retry_for_s=options.retry_for)
+            run_ = await run_blocking(runs.create, folder, saved, settings, now)
+            own.append(run_.folder)
+            return await _run_engine(run_, client, progress=progress, stop=stop)
 
 
 async def resume(
@@ -334,7 +340,7 @@ async def resume(
         strategy, assume_unknown=assume_unknown, where=where or Where(), changes=changes or RunChanges()
     )
     found = await run_blocking(runs.load, Path(run))
-    return await _run_engine(found, resume_options, where=where, progress=progress, stop=stop)
+    return await _continued(found, resume_options, where=where, progress=progress, stop=stop)
 
 
 async def verify(
@@ -486,16 +492,27 @@ def _report(run: Run) -> Report:
     return Report(run.folder, summary(run), reports.outcomes(run))
 
 
-async def _run_engine(
+async def _continued(
     run: Run,
-    resume_options: ResumeOptions | None = None,
+    resume_options: ResumeOptions,
     *,
     where: Where | None,
     progress: Callable[[Advance], None] | None,
     stop: StopSignal | None,
 ) -> Report:
+    async with connect(connection_of(run, where)) as client:
+        return await _run_engine(run, client, resume_options, progress=progress, stop=stop)
+
+
+async def _run_engine(
+    run: Run,
+    client: Client,
+    resume_options: ResumeOptions | None = None,
+    *,
+    progress: Callable[[Advance], None] | None,
+    stop: StopSignal | None,
+) -> Report:
     async with (
-        connect(connection_of(run, where)) as client,
         engine_of(run, client, resume_options) as engine,
         draining_by(stop, engine.stop.drain),
         report_every(_PROGRESS_S, engine.progress, progress),

@@ -51,13 +51,14 @@ from bulkedit.runs.start import (
     RunListener,
     engine_of,
     removed_unless_started,
+    require_datastore,
     require_deletion_asked,
     require_digest,
 )
 from bulkedit.runs.summary import summary as summary_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from bulkedit._json import Json
     from bulkedit.cli._parameters import ApplyCommand, ResumeCommand
@@ -99,6 +100,8 @@ def _started(options: ApplyCommand, plan: SavedPlan, planning: ExitStack) -> Non
             show_plan(plan)
         confirmations = {"yes": options.yes, "delete_originals": options.listing.delete_originals}
         _require_confirmable(plan, **confirmations)
+        if options.run is not None and not options.resume_or_start:
+            runs.require_absent(options.run)
 
         def create() -> runs.Run:
             try:
@@ -125,8 +128,14 @@ def _started(options: ApplyCommand, plan: SavedPlan, planning: ExitStack) -> Non
             planning.close()
             return started
 
-        connection = Connection(datastore_id=plan.datastore_id, **asdict(options.where))
-        code = anyio.run(partial(_connected, connection, create, as_json=options.as_json))
+        async def start() -> int:
+            async with connect(Connection(datastore_id=plan.datastore_id, **asdict(options.where))) as client:
+                (await client.destination()).announce()
+                await require_datastore(client, plan.datastore_id, retry_for_s=options.running.retry_for)
+                # it blocks to ask the user, and no request is in flight
+                return await carry_out(create(), client, as_json=options.as_json)
+
+        code = anyio.run(start)
     raise typer.Exit(code)
 
 
@@ -147,7 +156,7 @@ def _continued(run: runs.Run, options: ApplyCommand) -> int:
     connection = confirmed_connection(run, options.where)
     with _naming_resume(run):
         resume_options = ResumeOptions(where=options.where)
-        return anyio.run(partial(_connected, connection, lambda: run, resume_options, as_json=options.as_json))
+        return anyio.run(partial(_resumed, run, connection, resume_options, as_json=options.as_json))
 
 
 def _require_same(run: runs.Run, options: ApplyCommand) -> None:
@@ -186,20 +195,14 @@ def resume(options: ResumeCommand, _: typer.Context) -> None:
         resume_options = ResumeOptions(
             options.strategy, assume_unknown=options.assume_unknown, where=options.where, changes=options.changes
         )
-        code = anyio.run(partial(_connected, connection, lambda: found, resume_options, as_json=options.as_json))
+        code = anyio.run(partial(_resumed, found, connection, resume_options, as_json=options.as_json))
     raise typer.Exit(code)
 
 
-async def _connected(
-    connection: Connection, begun: Callable[[], runs.Run], resume_options: ResumeOptions | None = None, *, as_json: bool
-) -> int:
-    """Print the destination, start the run, and carry it out. One client, so that credentials are loaded once.
-
-    ``begun`` may block to ask the user: no request is in flight.
-    """
+async def _resumed(run: runs.Run, connection: Connection, resume_options: ResumeOptions, *, as_json: bool) -> int:
     async with connect(connection) as client:
         (await client.destination()).announce()
-        return await carry_out(begun(), client, resume_options, as_json=as_json)
+        return await carry_out(run, client, resume_options, as_json=as_json)
 
 
 def _plan_of(options: ApplyCommand, planning: ExitStack) -> SavedPlan:

@@ -112,6 +112,16 @@ class Run:
         return self.about["settings"]
 
 
+def require_absent(folder: Path) -> None:
+    """Raises UsageError if the folder of a new run exists."""
+    if folder.exists():
+        raise UsageError(
+            "this folder exists already.",
+            where=str(folder),
+            hint=f"To start another run: `run=DIR`\nTo continue that one: bulkedit resume {shell_word(folder)}",
+        )
+
+
 def create(
     folder: Path,
     plan: SavedPlan,
@@ -125,12 +135,7 @@ def create(
 
     Raises UsageError if the folder exists or its path cannot be used, StorageError if the disk is full or faulty.
     """
-    if folder.exists():
-        raise UsageError(
-            "this folder exists already.",
-            where=str(folder),
-            hint=f"To start another run: `run=DIR`\nTo continue that one: bulkedit resume {shell_word(folder)}",
-        )
+    require_absent(folder)
     try:
         with draft_folder(folder) as draft:
             copied = plans.copy(plan, draft / "plan")

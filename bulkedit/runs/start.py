@@ -124,13 +124,14 @@ async def engine_of(
 ) -> AsyncIterator[Engine]:
     """The engine of a new or resumed run, ready for `Engine.run`.
 
-    The data store was checked, this process has locked the run, and the ledger records what is resumed, and which
-    settings have changed. Raises UnprovenLedgerError, LedgerError, UsageError, and what `require_datastore` raises.
+    ``resume``: None for a new run, whose data store the caller has checked (`require_datastore`) before it made the
+    folder. This process has locked the run, and the ledger records what is resumed, and which settings have changed.
+    Raises UnprovenLedgerError, LedgerError, UsageError, and what `require_datastore` raises.
     """
     resumed = run.is_begun
     with run_log(run.folder):
         async with (
-            _ready(run, client, resume or ResumeOptions(), listener or RunListener()) as engine,
+            _ready(run, client, resume, listener or RunListener()) as engine,
             sign_of_life.published(run.folder, engine.progress),
         ):
             with logged_run(run.plan, engine.counters, resumed=resumed):
@@ -141,10 +142,11 @@ async def engine_of(
 async def _ready(
     run: Run,
     client: Client,
-    resume: ResumeOptions,
+    given: ResumeOptions | None,
     listener: RunListener,
 ) -> AsyncIterator[Engine]:
     """As `engine_of`, without the log."""
+    resume = given or ResumeOptions()
     before = await run_blocking(settings_of, run)
     settings = changed(before, resume.where, resume.changes)
     options = EngineOptions.of(settings.options)
@@ -152,7 +154,8 @@ async def _ready(
     async with _keeping_messages(client, run, settings.options) as keeping:
         await run_blocking(require_own_anchor, run)
         resumed = run.is_begun
-        await require_datastore(keeping, run.plan.datastore_id, resumed=resumed, retry_for_s=options.retry_for_s)
+        if given is not None:
+            await require_datastore(keeping, run.plan.datastore_id, resumed=resumed, retry_for_s=options.retry_for_s)
         if resumed and resume.assume_unknown:
             listener.reconciled(await reconcile(run, keeping, settings.options.read_rate))
         with await run_blocking(Ledger.open if resumed else _first_ledger, run.ledger) as ledger:

@@ -19,6 +19,7 @@ import pytest
 from bulkedit.client.responses import CallState
 from bulkedit.emulator.state.faults import Fault, FaultKind
 from bulkedit.errors import EXIT_NOT_ALL_APPLIED
+from bulkedit.runs import folder
 from bulkedit.runs.ledger import Event, Ledger
 from tests.cli.shell import PATIENT_S
 
@@ -314,6 +315,16 @@ class TestFatal:
         assert "Traceback" not in result.stderr
         assert shell.run("resume", "my run").exit_code == 0
         assert [shell.stored(one) for one in image_sets] == [(2, "T0"), (2, "T1"), (2, "T2")]
+
+    def test_no_folder_is_made_for_a_run_on_a_data_store_that_cannot_be_used(
+        self, shell: Shell, edits: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        strike(shell, Fault(kind=FaultKind.DENIED, action="GetDatastore"))
+        made: list[object] = []
+        monkeypatch.setattr(folder, "create", lambda *given: made.append(given))
+        result = shell.run("apply", edits, "--yes", "--run", "r")
+        assert (result.exit_code, made) == (4, [])
+        assert "does not let these credentials read data store" in result.stderr
 
     def test_where_the_intent_cannot_be_written_the_request_does_not_leave(
         self, shell: Shell, edits: Path, monkeypatch: pytest.MonkeyPatch
