@@ -195,5 +195,9 @@ class UnprovenLedgerError(LedgerError):
         self.state = state
 
 
+class LedgerLockedError(LedgerError):
+    """Another program has locked the ledger."""
+
+
 class RunHeldError(LedgerError):
     """Another process is working on this run, or seems to."""

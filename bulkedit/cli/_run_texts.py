@@ -49,4 +49,4 @@ def waiting_for(waiting: Waiting) -> str:
     return f"waiting for {'the ' if waiting.what in _THE else ''}{waiting.what} for {so_far}"
 
 
-_THE: Final = {WaitingFor.QUOTA, WaitingFor.SERVICE}
+_THE: Final = {WaitingFor.QUOTA, WaitingFor.SERVICE, WaitingFor.LEDGER}

@@ -313,6 +313,9 @@ class _RunMessages(RunListener):
     def reconciled(self, found: Reconciled) -> None:
         err().print(reconciliation_line(found))
 
+    def ledger_locked(self) -> None:
+        err().print("Waiting for the ledger: another program, such as a backup, has locked it.")
+
     def resumed(self, found: Resumption) -> None:
         err().print(resumption_line(found))
 

@@ -263,6 +263,8 @@ class Engine:
 
     def _waiting(self, now: float) -> Iterator[Waiting]:
         """What keeps the run from sending."""
+        if self._commit.locked_since is not None:
+            yield Waiting(WaitingFor.LEDGER, anyio.current_time() - self._commit.locked_since)
         if (silent_s := self._retries.silent_s(now)) >= _SILENT_S:
             yield Waiting(WaitingFor.SERVICE, silent_s)
         elif (still_s := self._time_left.standstill_s(now)) and self._scheduler.delayed_by & QUOTAS:

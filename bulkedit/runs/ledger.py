@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
+import logging
 import os
 import re
 import secrets
@@ -21,30 +22,33 @@ import time
 import zlib
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from functools import partial
 from hashlib import blake2b
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 import anyio
 
 from bulkedit import _received as received
 from bulkedit._concurrency import run_blocking
 from bulkedit._files import draft
+from bulkedit._log import log
 from bulkedit._printable import printable
 from bulkedit.client.responses import CallState
-from bulkedit.errors import LedgerError, ReceivedError, RunHeldError, UnprovenLedgerError
+from bulkedit.errors import LedgerError, LedgerLockedError, ReceivedError, RunHeldError, UnprovenLedgerError
 from bulkedit.runs import anchor as anchors
 from bulkedit.runs import run_lock
 from bulkedit.runs.anchor import Anchor, AnchorMark
 from bulkedit.runs.run_lock import RunLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from bulkedit.runs.anchor import LedgerContents
 
 is_held = run_lock.is_held
+_R = TypeVar("_R")
 SCHEMA: Final = 4
 SETUP: Final = """
 BEGIN;
@@ -1261,8 +1265,8 @@ class _explained:  # noqa: N801 - reads as a statement
                 state=str(LedgerState.DAMAGED),
             ) from error
         if isinstance(error, sqlite3.Error) and _is_locked(error):
-            raise LedgerError(
-                f"another program has the ledger open ({error}).",
+            raise LedgerLockedError(
+                f"another program has locked the ledger ({error}).",
                 where=str(self._path),
                 likely="A backup program or a database viewer has it open.",
                 hint="Nothing that was recorded is lost. Close that program, then continue with: bulkedit resume RUN",
@@ -1318,6 +1322,45 @@ def _named(row: tuple[Any, ...]) -> str:
 _HOST: Final = 253  # characters of a host's name, at most
 
 
+async def once_unlocked(work: Callable[[], _R], told: Callable[[float | None], None] = lambda _: None) -> _R:
+    """Call a function that writes the ledger; if another program has locked it, again for `_LOCKED_FOR_S`.
+
+    A call that has begun is finished although the task is cancelled. ``told`` is called with the time of the loop since
+    when it waits, and with None when it waits no more. Raises LedgerLockedError, and what ``work`` raises.
+    """
+    since: float | None = None
+    try:
+        while True:
+            try:
+                done = await _at_once(work)
+            except LedgerLockedError:
+                now = anyio.current_time()
+                if since is None:
+                    log("ledger.locked", logging.WARNING)
+                    told(since := now)
+                if now - since >= _LOCKED_FOR_S:
+                    raise
+                await anyio.sleep(_LOCKED_AGAIN_S)  # and SQLite waits for some seconds in each call
+            else:
+                if since is not None:
+                    log("ledger.unlocked", seconds=round(anyio.current_time() - since, 1))
+                return done
+    finally:
+        if since is not None:
+            told(None)
+
+
+async def _at_once(work: Callable[[], _R], _: object = None) -> _R:
+    """As `once_unlocked`, without waiting."""
+    with anyio.CancelScope(shield=True):
+        done = await run_blocking(work)
+    return done  # noqa: RET504 - mypy does not know that the scope swallows nothing
+
+
+_LOCKED_FOR_S: Final = 300.0
+_LOCKED_AGAIN_S: Final = 1.0
+
+
 class GroupCommit:
     """Commits records in groups on a worker thread, in the order in which they were given.
 
@@ -1339,6 +1382,7 @@ class GroupCommit:
         self._wake = anyio.Event()
         self._durable = anyio.Event()  # set once the waiting records are durable
         self._fault: LedgerError | None = None
+        self.locked_since: float | None = None  # time of the loop; another program has locked the ledger
 
     async def run(self) -> None:
         """Commit until cancelled; a commit that has begun is finished first."""
@@ -1349,19 +1393,25 @@ class GroupCommit:
             durable, self._durable = self._durable, anyio.Event()
             if not events:
                 continue
-            await self._commit(events)
+            try:
+                await self._commit(events, once_unlocked)
+            except anyio.get_cancelled_exc_class():
+                self._waiting = events + self._waiting
+                raise
             durable.set()
 
-    async def _commit(self, events: list[Record]) -> None:
+    async def _commit(self, events: list[Record], call: Callable[..., Awaitable[None]]) -> None:
         if self._fault is not None:
             return
         try:
-            with anyio.CancelScope(shield=True):
-                await run_blocking(self._ledger.append, events)
+            await call(partial(self._ledger.append, events), self._tell_locked)
         except LedgerError as error:
             self._fault = error
         else:
             self._committed(len(events))
+
+    def _tell_locked(self, since: float | None) -> None:
+        self.locked_since = since
 
     def note(self, event: Record) -> None:
         """Queue a record; it is durable before any later `write` returns."""
@@ -1383,6 +1433,6 @@ class GroupCommit:
         """Commit the rest, after `run` has ended. Raises LedgerError if something is not durable."""
         if self._waiting:
             events, self._waiting = self._waiting, []
-            await self._commit(events)
+            await self._commit(events, _at_once)
         if self._fault is not None:
             raise self._fault

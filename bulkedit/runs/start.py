@@ -11,7 +11,8 @@ import sqlite3
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
@@ -41,7 +42,7 @@ from bulkedit.runs import full_messages, sign_of_life
 from bulkedit.runs.budget import PASSWORD_S
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.folder import require_own_anchor
-from bulkedit.runs.ledger import Ending, Ledger
+from bulkedit.runs.ledger import Ending, Ledger, once_unlocked
 from bulkedit.runs.logged import logged_run
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.reconcile import Reconciled, reconcile
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from bulkedit.options.running import RunOptions
     from bulkedit.plans import SavedPlan
     from bulkedit.runs.folder import Run
+
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,9 @@ class RunListener:
 
     def reconciled(self, found: Reconciled) -> None:
         """The result of ``assume_unknown``."""
+
+    def ledger_locked(self) -> None:
+        """Another program has locked the ledger, and the run waits for it before it begins."""
 
     def resumed(self, found: Resumption) -> None:
         """What the resume will do. Called last."""
@@ -158,17 +164,21 @@ async def _ready(
             await require_datastore(keeping, run.plan.datastore_id, resumed=resumed, retry_for_s=options.retry_for_s)
         if resumed and resume.assume_unknown:
             listener.reconciled(await reconcile(run, keeping, settings.options.read_rate))
-        with await run_blocking(Ledger.open if resumed else _first_ledger, run.ledger) as ledger:
+
+        async def write(work: Callable[[], _R]) -> _R:
+            return await once_unlocked(work, lambda since: None if since is None else listener.ledger_locked())
+
+        with await write(partial(Ledger.open if resumed else _first_ledger, run.ledger)) as ledger:
             async with _recorded_end(ledger) as end:
                 if changes := changes_between(before, settings):
-                    await run_blocking(ledger.append, records_of(changes, time.time()))
+                    await write(partial(ledger.append, records_of(changes, time.time())))
                     listener.settings_changed(changes)
                 sends_new = True
                 if resumed:
                     await run_blocking(ledger.require_calls, run.plan.counts["calls"])
                     todo = await run_blocking(resumption, run.plan, ledger, resume.strategy)
                     listener.resumed(todo)
-                    await run_blocking(lambda: ledger.append(todo.events(ledger, time.time())))
+                    await write(lambda: ledger.append(todo.events(ledger, time.time())))
                     sends_new = todo.sends_new
                 rng = random.SystemRandom()
                 since = run.begun_at

@@ -19,6 +19,7 @@ class WaitingFor(StrEnum):
     UNLOCK = "unlock"  # image sets are locked by another update
     CREDENTIALS = "credentials"
     SERVICE = "service"  # it does not answer
+    LEDGER = "ledger"  # another program has locked it
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,11 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from bulkedit.client.responses import CallState
-from bulkedit.errors import LedgerError, RunHeldError
+from bulkedit.errors import LedgerError, LedgerLockedError, RunHeldError
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import (
     SCHEMA,
@@ -32,6 +33,7 @@ from bulkedit.runs.ledger import (
     Pace,
     RequestRecord,
     SettingRecord,
+    once_unlocked,
     user_name,
 )
 from bulkedit.runs.ledger_frames import STATES
@@ -357,6 +359,80 @@ class TestGroupCommit:
         assert calls_of(ledger) == []
 
 
+class TestAnotherProgram:
+    """It has locked the ledger."""
+
+    @pytest.fixture
+    def other(self, path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+        monkeypatch.setattr("bulkedit.runs.ledger._LOCKED_AGAIN_S", 0.001)
+        ledger._connection.execute("PRAGMA busy_timeout = 0")  # SQLite waits 5 s for the other program
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    async def test_it_is_waited_for(self, ledger: Ledger, other: sqlite3.Connection) -> None:
+        async with committing(ledger) as commit, anyio.create_task_group() as writers:
+            writers.start_soon(commit.write, event(1))
+            await until_locked(commit)
+            writers.start_soon(commit.write, event(2))
+            await anyio.sleep(0.01)
+            assert calls_of(ledger) == []
+            other.rollback()
+        assert calls_of(ledger) == [1, 2]
+        assert commit.locked_since is None
+
+    async def test_it_is_waited_for_five_minutes(
+        self, ledger: Ledger, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        began = anyio.current_time()
+        monkeypatch.setattr("anyio.current_time", lambda: began + 300 * len(tries))
+        tries: list[None] = []
+        append = ledger.append
+
+        def counted(records: Sequence[Any]) -> None:
+            tries.append(None)
+            append(records)
+
+        monkeypatch.setattr(ledger, "append", counted)
+        commit = GroupCommit(ledger)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(commit.run)
+            with pytest.raises(LedgerLockedError, match="another program has locked the ledger"):
+                await commit.write(event(1))
+            tasks.cancel_scope.cancel()
+        other.rollback()
+        assert (len(tries), calls_of(ledger)) == (2, [])
+
+    async def test_a_run_that_is_cancelled_meanwhile_writes_each_row_once(
+        self, ledger: Ledger, other: sqlite3.Connection
+    ) -> None:
+        commit = GroupCommit(ledger)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(commit.run)
+            commit.note(event(1))
+            await until_locked(commit)
+            commit.note(event(2))
+            tasks.cancel_scope.cancel()
+        other.rollback()
+        await commit.finish()
+        assert calls_of(ledger) == [1, 2]
+
+    async def test_a_waiting_run_says_so(self, ledger: Ledger, other: sqlite3.Connection) -> None:
+        told: list[float | None] = []
+
+        def tell(since: float | None) -> None:
+            told.append(since)
+            other.rollback()
+
+        await once_unlocked(lambda: ledger.append([event(1)]), tell)
+        assert (len(told), told[-1], calls_of(ledger)) == (2, None, [1])
+
+
+async def until_locked(commit: GroupCommit) -> None:
+    while commit.locked_since is None:
+        await anyio.lowlevel.checkpoint()
+
+
 class SlowLedger(Ledger):
     """Begins to append, and ends when it may."""
 
@@ -594,7 +670,7 @@ class TestDamage:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(LedgerError) as caught:
                 ledger.append([event(1)])
-        assert caught.value.what == "another program has the ledger open (database is locked)."
+        assert caught.value.what == "another program has locked the ledger (database is locked)."
         assert "Close that program" in str(caught.value)
         assert "room" not in str(caught.value)
         ledger.append([event(1)])

@@ -68,6 +68,7 @@ def test_a_run_without_edits_is_done() -> None:
         ),
         ({"seconds_left": None, "waiting": (Waiting(WaitingFor.SERVICE, 30.0),)}, ["waiting for the service for 30 s"]),
         ({"seconds_left": None, "waiting": (Waiting(WaitingFor.QUOTA, 30.0),)}, ["waiting for the quota for 30 s"]),
+        ({"seconds_left": None, "waiting": (Waiting(WaitingFor.LEDGER, 30.0),)}, ["waiting for the ledger for 30 s"]),
     ],
 )
 def test_it_says_when_the_run_ends_or_what_it_waits_for(changed: dict[str, Any], said: list[str]) -> None:
