@@ -28,7 +28,6 @@ from bulkedit.runs.transitions import CALLS, CallAction, CallEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from bulkedit.client.contract import Criteria
     from bulkedit.plans import Lane, PlannedCall
     from bulkedit.runs.lane import EventDetails, LaneContext, Why
     from bulkedit.runs.requests import LaneRequest, Reply
@@ -56,11 +55,6 @@ class CopyHistory:
     expected_versions: dict[int, int] = field(default_factory=dict)  # completed copy -> version of its source
     edits_in_copy: int = 0  # edits made in the copy, without an outcome before it is promoted
     ended: CallState | None = None  # the state of all further steps, once a step did not succeed
-
-
-def series_criteria(series_uid: str) -> Criteria:
-    """The search for all image sets of a series."""
-    return {"filters": [{"values": [{"DICOMSeriesInstanceUID": series_uid}], "operator": "EQUAL"}]}
 
 
 def unsafe(request: Delete, found: ImageSet) -> bool:

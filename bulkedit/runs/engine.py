@@ -44,7 +44,7 @@ from bulkedit.errors import (
 )
 from bulkedit.options.running import Halt
 from bulkedit.runs.budget import ErrorBudget, ForeignAnswers, RetryBudget
-from bulkedit.runs.copy_lane import ViaCopyRun, series_criteria, unsafe
+from bulkedit.runs.copy_lane import ViaCopyRun, unsafe
 from bulkedit.runs.counters import RunCounters
 from bulkedit.runs.denials import AccessDenial, Denials
 from bulkedit.runs.history import History, Lanes
@@ -54,13 +54,17 @@ from bulkedit.runs.locks import TOLD_AFTER_S
 from bulkedit.runs.logged import RecordLog
 from bulkedit.runs.progress import Progress
 from bulkedit.runs.requests import (
+    OF_STUDY,
     WRITES,
     Copy,
     Delete,
     GetDatastore,
     GetImageSet,
     GetMetadata,
+    PollSibling,
+    ReadStudy,
     Search,
+    SearchStudy,
     Update,
 )
 from bulkedit.runs.scheduler import QUOTAS, Scheduler
@@ -437,7 +441,11 @@ class Engine:
             self._take_requests(lane, sent_by_task, now=isinstance(request, WRITES))
         # a received answer is written in any case
         now = self._clock.monotonic()
-        if isinstance(reply, Refused) and reply.kind is Refusal.ACCESS_DENIED and not isinstance(request, GetDatastore):
+        if (
+            isinstance(reply, Refused)
+            and reply.kind is Refusal.ACCESS_DENIED
+            and not isinstance(request, (GetDatastore, *OF_STUDY))
+        ):
             self.pacers[quota].answered(now, sent)
             self._retries.answered()
             self._set_aside(request.operation, lane, reply)
@@ -446,6 +454,9 @@ class Engine:
         if lane.to_split is not None:
             with anyio.CancelScope(shield=True):
                 await self._split(lane, lane.to_split)
+        if lane.siblings_wanted is not None:
+            with anyio.CancelScope(shield=True):
+                lane.know_siblings(await run_blocking(self._history.image_sets_of, lane.siblings_wanted.call))
         self._pace(quota, lane, reply, sent, now)
         self._follow(lane, now)
         if not isinstance(reply, Refused | Lost):
@@ -500,6 +511,8 @@ class Engine:
             self._open_lanes += 1
             now = self._clock.monotonic()
             lane.absorb(refused, now=now, epoch=self._clock.epoch())
+            if lane.siblings_wanted is not None:
+                lane.know_siblings(())  # a search finds them
             self._follow(lane, now)
 
     async def _judge_denials(self) -> None:
@@ -534,11 +547,11 @@ class Engine:
                 reply = await self._ask_store()
             case GetImageSet() if quota is Operation.VERSIONS:
                 reply = await self._poll_by_list(request)
-            case GetImageSet():
+            case GetImageSet() | PollSibling():
                 reply = await self._client.get_image_set(request.image_set_id, request.version)
-            case Search():
-                reply = await self._client.search(series_criteria(request.series_uid), next_token=request.next_token)
-            case GetMetadata():
+            case Search() | SearchStudy():
+                reply = await self._client.search(request.criteria, next_token=request.next_token)
+            case GetMetadata() | ReadStudy():
                 reply = await self._client.get_metadata(request.image_set_id, request.version)
         return reply
 

@@ -301,6 +301,10 @@ class History:
         edits = self._plan.edits_of(root)
         return edits if numbers is None else edits.filter(pl.col("edit").is_in(numbers))
 
+    def image_sets_of(self, call: int) -> list[str]:
+        """The image sets that the edits of a call or part are about. Reads the plan, so it blocks."""
+        return self.edits_of(call).get_column("image_set_id").unique().to_list()
+
     def left_of(self, lane: Lane) -> Lane | None:
         """The calls of a lane that are not completed, with the parts of split ones; None if all are. Blocks."""
         calls = tuple(left for call in lane.calls for left in self._unfinished(call))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkedit._log import utc
-from bulkedit.client.pacing import POLL, Operation, unlock_poll_in
+from bulkedit.client.pacing import POLL, UNSEEN_LOCK, Operation, unlock_poll_in
 from bulkedit.client.responses import (
     Accepted,
     CallState,
@@ -42,9 +42,20 @@ from bulkedit.runs import transitions
 from bulkedit.runs.copy_transitions import table_of
 from bulkedit.runs.ledger import Event, Made, Part
 from bulkedit.runs.locks import LOCKED, TOLD_AFTER_S, LockWait
-from bulkedit.runs.requests import READS, WRITES, GetDatastore, GetImageSet, GetMetadata, Update
+from bulkedit.runs.requests import (
+    OF_STUDY,
+    READS,
+    WRITES,
+    GetDatastore,
+    GetImageSet,
+    GetMetadata,
+    PollSibling,
+    SearchStudy,
+    Update,
+)
 from bulkedit.runs.retry import Retries
 from bulkedit.runs.service_quirks import Removal
+from bulkedit.runs.siblings import Siblings
 from bulkedit.runs.transitions import FAILURES, PERHAPS_MADE, QUOTA, SURELY_NOT_MADE, CallAction, CallEvent, Machine
 
 if TYPE_CHECKING:
@@ -72,6 +83,7 @@ EARLIER_CONFLICT: Final = "an earlier conflict in this image set"  # reason of c
 # reason of study-wide removals without a value
 MAY_DIFFER: Final = "nothing to remove in one image set of the study, and another one was reverted and may have it"
 BY_EMPTY_VALUE: Final = "refused with the stored value; sent again with the empty one"  # reason
+_UNSEEN_MOST: Final = 5  # conflicts in a row: the wait does not grow further
 _POLLS_AT_LEAST: Final = 2  # because reads may lag behind writes
 
 
@@ -112,7 +124,9 @@ class _CurrentCall:
     sent_at: float | None = None  # epoch seconds
     accepted_at: float | None = None  # monotonic; updates only
     locked_at: float | None = None  # seconds from acceptance to the last poll that found the update not completed
-    refused_since: float | None = None  # monotonic; conflicts because another image set of the study is locked
+    refused_since: float | None = None  # monotonic; conflicts because an image set of the study is locked
+    lock_seen: bool = False  # since the last of them, a poll has found the lock
+    unseen_locks: int = 0  # such conflicts in a row whose lock no poll has found
     removal: Removal | None = None  # the value that a removal names if its rows name none
     shows_removal: bool = False  # the request would be another one with the other value
     write_retries: Retries | None = None
@@ -197,6 +211,9 @@ class LaneRun:
         self.halted: Refused | None = None  # an answer that stops the whole run
         self.quota_hit: Refused | None = None  # the last answer, if it was a throttle
         self.to_split: PlannedCall | None = None  # a refused call; the lane continues after `split`
+        # a refused study-wide call; the lane continues after `know_siblings`
+        self.siblings_wanted: PlannedCall | None = None
+        self._siblings = Siblings()
         self._misplaced: NoSuchPlace | None = None  # set if the call is split because it names missing places
         self._context = context
         # calls with an unknown outcome first: they decide which versions are ours
@@ -291,6 +308,12 @@ class LaneRun:
         self.calls_left += len(halves)
         self._open_until_busy()
 
+    def know_siblings(self, image_sets: Collection[str]) -> None:
+        """Take the image sets that the rows of the call in `siblings_wanted` are about."""
+        self.siblings_wanted = None
+        self._siblings.learn([*image_sets, *(call.image_set_id for call in self._rest)])
+        self._begin_round()
+
     def withdraw(self, epoch: float, *, denied: bool = False) -> Event | None:
         """The run stops: a call that is surely not under way is planned again.
 
@@ -350,6 +373,8 @@ class LaneRun:
             current.may_still_arrive = True
             if call.lookup and current.removal is None:
                 current.removal = Removal.STORED
+        if begun and call.study_wide and LockWait.of(begun["message"]) is not None:
+            current.refused_since, current.lock_seen = self._now, True  # an earlier process waited for an unlock
         self._take(CallEvent.OPENED)
 
     def _end_unsent(self, call: PlannedCall, event: CallEvent, reason: str) -> None:
@@ -360,7 +385,9 @@ class LaneRun:
     # replies
 
     def _absorb(self, reply: Reply, performed: LaneRequest | None) -> None:
-        if isinstance(reply, ImageSet):
+        if isinstance(performed, OF_STUDY):
+            self._take_of_study(reply, performed)
+        elif isinstance(reply, ImageSet):
             self._polled(reply, performed)
         elif isinstance(reply, Metadata):
             self._read(reply, performed)
@@ -391,6 +418,7 @@ class LaneRun:
         waits = event is CallEvent.LOCKED or (event is CallEvent.AT_EXPECTED and accepted)
         current.locked_since = (current.locked_since or self._now) if waits else None
         locked = found.state is ImageSetState.LOCKED and event is CallEvent.LOCKED and not accepted
+        current.lock_seen = current.lock_seen or locked
         self._wait_for(found.image_set_id if locked else None)
         if (failed or event is CallEvent.REACHED) and accepted and current.accepted_at is not None:
             self._context.completion_times.completed(self._sent - current.accepted_at, current.locked_at)
@@ -581,7 +609,10 @@ class LaneRun:
             raise LookupError("a call is sent only once its image set was seen")
         current.may_still_arrive = current.may_still_arrive and current.expected == latest.version
         current.expected, current.expected_updated_at = latest.version, latest.updated_at
-        self._prepare()
+        if current.refused_since is not None:
+            self._begin_round()
+        else:
+            self._prepare()
 
     def _prepare(self) -> None:
         current = self._current
@@ -599,17 +630,9 @@ class LaneRun:
         if self._latest is not None and self._latest.version == current.expected:
             current.expected_updated_at = self._latest.updated_at
         if details.event is CallEvent.AT_EXPECTED and current.refused_since is not None:
-            self._wait_for_siblings(current.refused_since)
+            self._begin_round()
         elif details.event in QUOTA or self._may_retry(details):
             self._prepare()
-
-    def _wait_for_siblings(self, since: float) -> None:
-        """Send again after a wait: only the answer shows whether all image sets of the study are unlocked."""
-        if self._now - since > self._context.options.unlock_timeout_s:
-            self._take(CallEvent.LOCKED_TOO_LONG)
-            return
-        self.due = self._now + POLL.wait(self._current.attempts, self._context.rng)
-        self._prepare()
 
     def _latest_version(self) -> GetImageSet:
         return GetImageSet(self._current.call.image_set_id, by_list=True)
@@ -619,7 +642,12 @@ class LaneRun:
         if details.event is CallEvent.INVALID and isinstance(details.reply, Refused):
             current.invalid = details.reply
         conflict = details.event is CallEvent.CONFLICT and current.call.study_wide
-        current.refused_since = (current.refused_since or self._now) if conflict else None
+        if details.event is not CallEvent.OPENED and not conflict:
+            current.refused_since = None
+        if conflict:
+            current.refused_since = self._now if current.refused_since is None else current.refused_since
+            current.unseen_locks = 1 if current.lock_seen else min(current.unseen_locks + 1, _UNSEEN_MOST)
+            current.lock_seen = False
         self.request = self._latest_version()
 
     def _poll_own_version(self, _: EventDetails) -> None:
@@ -629,11 +657,15 @@ class LaneRun:
         if details.event is CallEvent.READ_LOST and not self._may_retry(details):
             return
         if self._is_locked_too_long(details.event):
-            self._take(CallEvent.LOCKED_TOO_LONG, why=(str(CallEvent.LOCKED_TOO_LONG), self._lock_message(details)))
+            self._take_locked_too_long(details.reply)
             return
         if details.event not in READS_UNANSWERED:
             self.due = self._now + self._poll_in()
         self.request = details.performed if isinstance(details.performed, READS) else self._latest_version()
+
+    def _take_locked_too_long(self, reply: Reply | None = None) -> None:
+        reason = CallEvent.LOCKED_TOO_LONG
+        self._take(reason, why=(str(reason), self._lock_message(reply)))
 
     def _is_locked_too_long(self, event: CallEvent) -> bool:
         since = self._current.locked_since if event not in READS_UNANSWERED else None
@@ -649,6 +681,91 @@ class LaneRun:
         current.locked_at = self._sent - current.accepted_at
         times.still_locked(current.locked_at)
         return times.next_poll(current.polls, current.locked_at, self._context.rng)
+
+    # the other image sets of the study
+
+    def _begin_round(self) -> None:
+        """Poll the other image sets of the study: the refused call is sent again once none of them is locked."""
+        if not self._siblings.asked:
+            self._siblings.asked = True
+            self.siblings_wanted = self._current.call
+            return
+        self._siblings.begin()
+        self._continue_round()
+
+    def _continue_round(self) -> None:
+        """Poll the next image set; after a round without a lock send the call again, at once or after a wait."""
+        current, siblings = self._current, self._siblings
+        explained = current.lock_seen or current.unseen_locks == 0 or self._has_waited_for_unseen
+        if (poll := siblings.next_poll(current.call.image_set_id)) is not None:
+            self.request = poll
+        elif siblings.waited:
+            self.request = self._latest_version()  # the call's own image set, which begins the next round
+        elif not explained and not siblings.searched:
+            self.request = siblings.search(current.call.image_set_id, self._expected)
+        elif not explained and current.unseen_locks > 1:  # the first lock may have ended before it was seen
+            self._wait_for_unseen()
+        else:
+            self._end_wait()
+            self._prepare()
+
+    def _take_of_study(self, reply: Reply, performed: LaneRequest | None) -> None:
+        """Take the reply to a read of the study. If the read is refused, the round continues without it."""
+        event = transitions.of_failed_read(reply) if isinstance(reply, Refused | Lost) else None
+        if event not in {None, CallEvent.GONE, CallEvent.READ_REFUSED}:
+            self._take(event, reply, performed)
+            return
+        self._current.read_retries = None
+        if isinstance(performed, PollSibling):
+            self._sibling_polled(performed, reply if isinstance(reply, ImageSet) else None, event)
+        else:
+            self._study_searched(reply, performed)
+
+    def _sibling_polled(self, performed: PollSibling, found: ImageSet | None, event: CallEvent | None) -> None:
+        current, siblings = self._current, self._siblings
+        gone = event is CallEvent.GONE or (found is not None and found.state is ImageSetState.DELETED)
+        if gone or (found is not None and found.primary is False):
+            siblings.forget(performed.image_set_id)
+        elif found is not None and found.state is ImageSetState.LOCKED:
+            current.lock_seen = siblings.waited = True
+            current.locked_since = current.refused_since
+            self._wait_for(performed.image_set_id)
+            self._take(CallEvent.SIBLING_LOCKED, found, performed)
+            return
+        current.locked_since = None
+        self._wait_for(None)
+        self._continue_round()
+
+    def _study_searched(self, reply: Reply, performed: LaneRequest | None) -> None:
+        siblings, following = self._siblings, None
+        if isinstance(reply, Metadata):
+            following = siblings.found_study(reply.document)
+        elif isinstance(reply, Page) and isinstance(performed, SearchStudy):
+            following = siblings.found(reply, performed)
+        if following is not None:
+            self.request = following
+        else:
+            siblings.searched = True
+            siblings.begin()
+            self._continue_round()
+
+    @property
+    def _has_waited_for_unseen(self) -> bool:
+        return self._unlock is not None and self._unlock.wait.image_set_id is None
+
+    def _wait_for_unseen(self) -> None:
+        """The study is refused as locked, but no image set of it is seen locked: begin another round later."""
+        current = self._current
+        refused = self._now if current.refused_since is None else current.refused_since
+        left = self._context.options.unlock_timeout_s - (self._now - refused)
+        self._unlock = _UnlockPolls(LockWait(None, self._epoch - (self._now - refused)), refused, told=True)
+        if left <= 0:
+            self._take_locked_too_long()
+            return
+        self._note_lock(self._unlock.wait.message)
+        self._siblings.searched = False
+        self.due = self._now + min(left, UNSEEN_LOCK.wait(current.unseen_locks - 1, self._context.rng))
+        self.request = self._latest_version()
 
     def _poll_unlock_in(self) -> float:
         """Seconds until the next poll of another writer's lock; the last one is when the unlock timeout ends."""
@@ -710,20 +827,24 @@ class LaneRun:
     # waits for the unlock of another writer's lock
 
     def _wait_for(self, image_set_id: str | None) -> None:
-        """A poll has found this image set locked by another writer; None: it has found no such lock."""
-        unlock = self._unlock
-        if unlock is not None and unlock.wait.image_set_id != image_set_id:
-            if unlock.told:
-                self._note_lock(unlock.wait.ended(self._epoch))
-            unlock = self._unlock = None
+        """A poll has found this image set locked by another writer; None: it has found no lock."""
         if image_set_id is None:
+            if not self._has_waited_for_unseen:
+                self._end_wait()
             return
-        if unlock is None:
-            unlock = self._unlock = _UnlockPolls(LockWait(image_set_id, self._epoch), self._now)
+        if self._unlock is None or self._unlock.wait.image_set_id != image_set_id:
+            self._end_wait()
+            self._unlock = _UnlockPolls(LockWait(image_set_id, self._epoch), self._now)
+        unlock = self._unlock
         unlock.polls += 1
         if not unlock.told and self._now - unlock.began >= TOLD_AFTER_S:
             unlock.told = True
             self._note_lock(unlock.wait.message)
+
+    def _end_wait(self) -> None:
+        if self._unlock is not None and self._unlock.told:
+            self._note_lock(self._unlock.wait.ended(self._epoch))
+        self._unlock = None
 
     def _note_lock(self, message: str) -> None:
         """A row that changes nothing but the reason: `bulkedit.runs.history` leaves it out of the versions."""
@@ -733,11 +854,11 @@ class LaneRun:
             expected = self._latest.version
         self._events.append(replace(self._row(reason=LOCKED, message=message), expected_version=expected))
 
-    def _lock_message(self, details: EventDetails) -> str:
+    def _lock_message(self, reply: Reply | None) -> str:
         """What a call has waited for at the unlock timeout."""
         if self._unlock is not None:
             return self._unlock.wait.message
-        polled = details.reply.image_set_id if isinstance(details.reply, ImageSet) else self._current.call.image_set_id
+        polled = reply.image_set_id if isinstance(reply, ImageSet) else self._current.call.image_set_id
         since = utc(self._epoch - (self._now - (self._current.locked_since or self._now)))
         if self._current.state is CallState.ACCEPTED:
             return f"image set {polled}, update under way since {since}"

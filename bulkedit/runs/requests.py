@@ -9,7 +9,7 @@ from bulkedit.client.pacing import Operation
 from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 
 if TYPE_CHECKING:
-    from bulkedit.client.contract import CopyRequest, UpdateRequest
+    from bulkedit.client.contract import CopyRequest, Criteria, UpdateRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,52 @@ class Search:
     next_token: str | None = None
     operation: Operation = Operation.SEARCH
 
+    @property
+    def criteria(self) -> Criteria:
+        """The search."""
+        return _equal("DICOMSeriesInstanceUID", self.series_uid)
 
-LaneRequest = Update | GetImageSet | GetMetadata | GetDatastore | Copy | Delete | Search
+
+@dataclass(frozen=True, slots=True)
+class PollSibling:
+    """GetImageSet of another image set of the study."""
+
+    image_set_id: str
+    version: None = None  # the latest
+    operation: Operation = Operation.GET
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStudy:
+    """GetImageSetMetadata of one version, for its StudyInstanceUID."""
+
+    image_set_id: str
+    version: int
+    operation: Operation = Operation.METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStudy:
+    """SearchImageSets: one page of the image sets of a study. Contains health data: never log it."""
+
+    study_uid: str
+    next_token: str | None = None
+    operation: Operation = Operation.SEARCH
+
+    @property
+    def criteria(self) -> Criteria:
+        """The search."""
+        return _equal("DICOMStudyInstanceUID", self.study_uid)
+
+
+LaneRequest = (
+    Update | GetImageSet | GetMetadata | GetDatastore | Copy | Delete | Search | PollSibling | ReadStudy | SearchStudy
+)
 Reply = Accepted | Copied | Deleting | ImageSet | Metadata | Datastore | Page | Refused | Lost
 WRITES: Final = (Update, Copy, Delete)
-READS: Final = (GetImageSet, GetMetadata, GetDatastore, Search)
+OF_STUDY: Final = (PollSibling, ReadStudy, SearchStudy)  # if they are denied, the call can still be sent
+READS: Final = (GetImageSet, GetMetadata, GetDatastore, Search, *OF_STUDY)
+
+
+def _equal(name: str, value: str) -> Criteria:
+    return {"filters": [{"values": [{name: value}], "operator": "EQUAL"}]}

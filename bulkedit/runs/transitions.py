@@ -67,6 +67,7 @@ class CallEvent(StrEnum):
     LOST = "answer lost"
     # polls of the image set that is changed, copied or deleted
     LOCKED = "locked"
+    SIBLING_LOCKED = "another image set of the study locked"
     AT_EXPECTED = "at the expected version"
     AT_EXPECTED_ONCE = "at the expected version, after an invalid request"  # polled once: reads may lag behind writes
     INVALID_AT_EXPECTED = "invalid at the expected version"  # confirmed by several polls
@@ -289,6 +290,8 @@ CALLS: Final = TransitionTable(
         **stay(SENT, {E.INVALID: A.POLL}),  # perhaps because an earlier one was carried out
         **move(SENT, {E.LOST: (S.OUTCOME_UNKNOWN, A.POLL)}),
         **stay(SENT, {E.LOCKED: A.POLL_LATER}),  # perhaps by an earlier one
+        # A study-wide call was refused, in this process or in an earlier one.
+        **stay((S.PLANNED, *SENT), {E.SIBLING_LOCKED: A.POLL_LATER}),
         **stay(SENT, {E.AT_EXPECTED: A.SEND_AGAIN, E.AT_EXPECTED_ONCE: A.POLL_LATER}),
         **move(SENT, _REFUSED),
         (S.INTENDED, E.OPENED): (S.OUTCOME_UNKNOWN, A.POLL),  # it may have been sent, and may still arrive

@@ -6,6 +6,7 @@ In process, on a clock that jumps: a lock of an hour takes milliseconds.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,8 @@ import pytest
 from bulkedit.cli._progress import time_left
 from bulkedit.client.pacing import Operation, Rate
 from bulkedit.client.reader import Clock
+from bulkedit.client.responses import Lost, Refusal, Refused
+from bulkedit.emulator import CompletionTime
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.state.image_set import NEVER
 from bulkedit.options.running import OnConflict
@@ -27,14 +30,14 @@ from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.waiting import WaitingFor
 from tests.emulator.hospital import NOW, document
 from tests.runs.factories import FAST, KEY, row
-from tests.runs.test_study_lanes import B, Ran, of_study, series, service
+from tests.runs.test_study_lanes import STUDY, A, B, C, Ran, descriptions, of_study, series, service
 from tests.runs.virtual_time import InProcess, run_virtual
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.client.contract import UpdateRequest
-    from bulkedit.client.responses import Accepted, ImageSet, Lost, Refused
+    from bulkedit.client.responses import Accepted, ImageSet, Page
     from bulkedit.runs.progress import Progress
     from tests.emulator.hospital import Service
 
@@ -283,3 +286,186 @@ def test_a_kill_during_a_lock_changes_no_outcome(tmp_path: Path, policy: OnConfl
     assert [wait.image_set_id for wait in waiting(run).values()] == [B]
     go(run, Counting(of), on_conflict=policy)
     assert (set(run.states()["state"]), run.states()["conflicts"].sum()) == ({"applied"}, 0)
+
+
+# an image set of a study
+
+
+def of_named(attribute: str = "StudyDescription", value: str = "X") -> list[dict[str, Any]]:
+    """One row that changes its study; the plan knows of no other image set of it."""
+    return [row(A, attribute, value, study_wide=True)]
+
+
+@pytest.mark.parametrize("rows", [of_study("StudyDescription", "X"), of_named()], ids=["all named", "one named"])
+@pytest.mark.parametrize("locked", [A, B, C])
+def test_a_study_of_which_an_image_set_is_locked_for_an_hour_costs_one_update_and_one_at_the_unlock(
+    tmp_path: Path, rows: list[dict[str, Any]], locked: str
+) -> None:
+    of = service()
+    lock(of, locked, HOUR)
+    run = Ran(tmp_path, rows)
+    watched = go(run, Counting(of), every=720.0)
+    own = run.plan.calls().collect()["image_set_id"][0]
+    times = [at for at, _ in watched.client.updates]
+    assert len(times) == (1 if locked == own else 2)
+    assert HOUR < times[-1] < HOUR + 90
+    assert [max(times[:-1], default=0.0)] < [10.0]
+    assert (set(run.states()["state"]), descriptions(of)) == ({"applied"}, ["X"] * 3)
+    assert watched.progress[0].waiting[0].image_sets == (locked,)
+    assert [LockWait.of(message) for message in rows_of_locks(run)] == [LockWait(locked, NOW), None]
+    polls = sum(watched.client.counts[name] for name in ("GetImageSet", "ListImageSetVersions"))
+    assert polls < 200
+    assert watched.client.counts["SearchImageSets"] == (1 if len(rows) == 1 and locked != own else 0)
+
+
+def test_several_locked_image_sets_of_a_study_cost_one_update_too(tmp_path: Path) -> None:
+    """The second one is unlocked first; the third is locked again while the second is waited for."""
+    of = service()
+    lock(of, B, 600.0)
+    lock(of, C, 300.0)
+
+    class LocksAgain(Counting):
+        async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+            if 500 < asyncio.get_running_loop().time() < 600:
+                lock(self.service, C, 1000.0, at=asyncio.get_running_loop().time())
+            return await super().get_image_set(image_set_id, version)
+
+    run = Ran(tmp_path, of_study("StudyDescription", "X"))
+    watched = go(run, LocksAgain(of))
+    assert (len(watched.client.updates), descriptions(of)) == (2, ["X"] * 3)
+
+
+def test_an_image_set_that_was_added_to_the_study_since_the_plan_is_found(tmp_path: Path) -> None:
+    of = service()
+    run = Ran(tmp_path, of_study("StudyDescription", "X"))
+    new = of.add(document("4", study=STUDY), primary=True)
+    lock(of, new, HOUR)
+    watched = go(run, Counting(of), every=720.0)
+    assert (len(watched.client.updates), set(run.states()["state"])) == (2, {"applied"})
+    assert watched.progress[0].waiting[0].image_sets == (new,)
+    assert watched.client.counts["SearchImageSets"] == 1
+
+
+def test_an_image_set_that_is_not_primary_is_not_waited_for(tmp_path: Path) -> None:
+    of = service()
+    other = of.add(document("4", study=STUDY), primary=False)
+    lock(of, other)
+    lock(of, C, 300.0)
+    run = Ran(tmp_path, [row(A, "StudyDescription", "X", study_wide=True)])
+    watched = go(run, Counting(of))
+    assert (len(watched.client.updates), watched.took < 400) == (2, True)
+
+
+def test_a_locked_image_set_that_is_deleted_is_out_of_the_study(tmp_path: Path) -> None:
+    of = service()
+    of.world.settings = replace(of.world.settings, completion_time=CompletionTime(seconds=900.0))
+    of.call("DeleteImageSet", imageSetId=C)
+    run = Ran(tmp_path, of_study("StudyDescription", "X"))
+    watched = go(run, Counting(of))
+    assert (len(watched.client.updates), run.states()["state"].to_list()) == (2, ["applied"])
+
+
+class Denies(Counting):
+    """Reads of one image set are denied; searches too."""
+
+    denied = C
+
+    async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+        if image_set_id == self.denied:
+            return Refused(Refusal.ACCESS_DENIED, "AccessDeniedException")
+        return await super().get_image_set(image_set_id, version)
+
+    async def search(self, *_: Any, **__: Any) -> Page | Refused | Lost:
+        return Refused(Refusal.ACCESS_DENIED, "AccessDeniedException")
+
+
+def test_a_lock_that_cannot_be_seen_is_tried_again_every_few_minutes(tmp_path: Path) -> None:
+    of = service()
+    lock(of, C, HOUR)
+    run = Ran(tmp_path, of_study("StudyDescription", "X"))
+    watched = go(run, Denies(of), every=720.0)
+    times = [at for at, _ in watched.client.updates]
+    assert (run.states()["state"].to_list(), 10 < len(times) < 30) == (["applied"], True)
+    assert min(later - earlier for earlier, later in itertools.pairwise(times[1:])) >= 30
+    assert HOUR < times[-1] < HOUR + 300
+    assert time_left(watched.progress[0]) == ["waiting for unlock for 12 min 00 s"]
+    messages = rows_of_locks(run)
+    assert LockWait.of(messages[0]) == LockWait(None, NOW)
+    assert LockWait.of(messages[-1]) is None
+
+
+def test_a_lock_that_cannot_be_seen_is_given_up_after_the_unlock_timeout(tmp_path: Path) -> None:
+    of = service()
+    lock(of, C)
+    run = Ran(tmp_path, of_study("StudyDescription", "X"))
+    watched = go(run, Denies(of), unlock_timeout_s=900)
+    last = run.states().row(0, named=True)
+    assert (watched.unresolved, last["reason"], last["state"]) == (1, "unlock timeout", "intended")
+    assert last["message"].startswith("image set unknown, refused as locked since ")
+    assert 900 <= watched.took < 905
+
+
+def test_the_unlock_timeout_names_the_image_set_of_the_study(tmp_path: Path) -> None:
+    of = service()
+    lock(of, C)
+    run = Ran(tmp_path, of_study("StudyDescription", "X"))
+    watched = go(run, Counting(of), unlock_timeout_s=900)
+    last = run.states().row(0, named=True)
+    assert (watched.unresolved, last["reason"], LockWait.of(last["message"])) == (1, "unlock timeout", LockWait(C, NOW))
+    assert len(watched.client.updates) == 1
+    again = go(run, Counting(of), unlock_timeout_s=900)
+    assert (again.unresolved, again.client.updates) == (1, [])
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_resume_that_meets_the_lock_again_polls_before_it_sends(tmp_path: Path, how: str) -> None:
+    of = service()
+    lock(of, C, HOUR)
+    run = Ran(tmp_path, of_study("StudyDescription", "X"))
+    if how == "stop":
+        go(run, Counting(of), stop_at=900.0)
+    else:
+        with pytest.raises(BaseExceptionGroup):
+            go(run, DiesAt(of, 900.0))
+    assert waiting(run) == {0: LockWait(C, NOW)}
+    again = go(run, Counting(of))
+    assert (len(again.client.updates), again.client.updates[0][0] > HOUR) == (1, True)
+    assert (run.states()["state"].to_list(), descriptions(of)) == (["applied"], ["X"] * 3)
+
+
+@pytest.mark.parametrize(("policy", "ends"), [(OnConflict.RETRY, "applied"), (OnConflict.STOP, "conflicted")])
+def test_a_version_that_another_writer_made_during_the_lock_is_a_conflict(
+    tmp_path: Path, policy: OnConflict, ends: str
+) -> None:
+    of = service()
+    lock(of, C, HOUR)
+
+    class Writes(Counting):
+        async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+            if image_set_id == C and asyncio.get_running_loop().time() > 1000 and of.number(A) == 1:
+                of.world.write_as_another(of.world.image_set(DEFAULT_DATASTORE_ID, A), now())
+            return await super().get_image_set(image_set_id, version)
+
+    run = Ran(tmp_path, of_study("StudyDescription", "X"))
+    watched = go(run, Writes(of), on_conflict=policy)
+    assert run.states()["state"].to_list() == [ends]
+    assert run.states()["conflicts"].to_list() == [1]
+    assert len(watched.client.updates) == (2 if ends == "applied" else 1)
+
+
+def test_reads_of_the_study_that_are_lost_are_repeated(tmp_path: Path) -> None:
+    of = service()
+    lock(of, C, 100.0)
+
+    class Loses(Counting):
+        lost = 0
+
+        async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
+            if image_set_id == C and self.lost < 3:
+                self.lost += 1
+                return Lost("ReadTimeoutError") if self.lost < 2 else Refused(Refusal.THROTTLED, "ThrottlingException")
+            return await super().get_image_set(image_set_id, version)
+
+    run = Ran(tmp_path, of_study("StudyDescription", "X"))
+    watched = go(run, Loses(of))
+    assert (len(watched.client.updates), run.states()["state"].to_list()) == (2, ["applied"])

@@ -30,6 +30,7 @@ class Numbers:
 
 _NEUTRAL: Final = {  # times, waits, counters, and what is the same in all states
     *("due", "quota", "quota_hit", "locked_since", "sent_at", "accepted_at", "locked_at", "refused_since"),
+    *("began", "told"),
     *("attempts", "throttles", "faults", "polls", "write_retries", "read_retries", "calls_left", "edits", "number"),
     *("_sent", "_now", "_epoch", "rng", "budget", "completion_times", "options", "key", "payload_limit"),
 }
@@ -127,6 +128,7 @@ def fingerprint(value: Any) -> Any:
     if hasattr(value, "__dict__"):
         return tuple([fingerprint(value.__dict__[name]) for name in _decisive(tuple(value.__dict__))])
     found = [fingerprint(getattr(value, name)) for name in _decisive(_slots(value.__class__))]
+    found.append(getattr(value, "refused_since", None) is None)  # if not, the study is polled before the call is sent
     call = getattr(value, "call", None)
     if getattr(value, "invalid", None) is not None or getattr(call, "version", None) is not None:
         found.append(min(value.polls, 2))  # they are counted after an invalid request, and where a row names a version

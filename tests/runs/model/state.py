@@ -171,7 +171,7 @@ def _dooms(case: Case, state: State, request: UpdateRequest) -> list[str]:
 def withdraws(state: State) -> bool:
     """Whether a run that is stopped ends here (`bulkedit.runs.engine.Engine._withdraw`)."""
     lane = state.lane
-    return lane is not None and state.draining and (isinstance(lane.request, Update) or not lane.under_way)
+    return lane is not None and state.draining and (isinstance(lane.request, Update) or not lane.in_flight)
 
 
 def states(state: State) -> dict[int, Event]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bulkedit.client.responses import Lost, Refusal, Refused
 from bulkedit.options.running import Strategy
 from bulkedit.runs.ledger import Event, Part
-from bulkedit.runs.requests import GetDatastore, GetImageSet, GetMetadata, Update
+from bulkedit.runs.requests import GetDatastore, GetImageSet, GetMetadata, PollSibling, ReadStudy, Update
 from tests.runs.model import service
 from tests.runs.model.case import plain
 from tests.runs.model.copies import clone
@@ -128,6 +128,8 @@ def _perform(case: Case, state: State, reply_of: Callable[[Any, Any, State], tup
         records = (*state.ledger, *(record for group in state.tail for record in group))
         lane.split(case.edits_of(records, lane.to_split.call), now=0.0, epoch=0.0)
         case.calls.update((call.call, call) for call in (lane.call, *lane._rest) if call is not None)
+    if lane.siblings_wanted is not None:
+        lane.know_siblings(case.places)
     return _follow(state, lane)
 
 
@@ -150,8 +152,10 @@ def _answer(case: Case, state: State, *, lags: bool = False, doom: str | None = 
                 state.store, update, case.places[update.image_set_id], lane.call.call, case.switches, doom=doom
             )
             return reply, state._replace(store=store)
+        if isinstance(request, ReadStudy):
+            return Refused(Refusal.ACCESS_DENIED, "AccessDeniedException"), state  # the plan names all image sets
         place = case.places[request.image_set_id]
-        if isinstance(request, GetImageSet):
+        if isinstance(request, GetImageSet | PollSibling):
             return service.look(state.store, place, request.image_set_id, request.version, lags=lags), state
         assert isinstance(request, GetMetadata)
         return service.read(state.store, place, request.version), state
