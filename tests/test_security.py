@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bulkedit.emulator import Emulator
+
 ROOT = generated.ROOT
 GUARDS = sorted((ROOT / "docs/iam").glob("deny-*.json"))
 POLICIES = sorted(set((ROOT / "docs/iam").glob("*.json")) - set(GUARDS))
@@ -90,10 +92,11 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         looks = shell.write("l.csv", "image_set_id,PatientName\n" + "".join(f"{each},L\n" for each in some))
         run("apply", str(looks), "--yes", "--run", "l", "--read-rate", "1/s")
         unbegin(shell.folder / "l")
+        # else the resume takes the versions of its own former run for those of another process with the same plan
+        run("apply", str(shell.write("m.csv", looks.read_text().replace(",L", ",M"))), "--yes", "--run", "m")
         run("resume", "l")
         unbegin(shell.folder / "w")
-        locked = Fault(kind=FaultKind.CONFLICT, action="UpdateImageSetMetadata", times=1)
-        emulator.do(lambda _: emulator.server.faults.add([locked], now=time.time()))
+        _strike(emulator, Fault(kind=FaultKind.CONFLICT, action="UpdateImageSetMetadata", times=1))
         run("resume", "w")
         run("verify", "a", "--history")
         run("verify", "w")
@@ -126,6 +129,10 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     return seen
 
 
+def _strike(emulator: Emulator, fault: Fault) -> None:
+    emulator.do(lambda _: emulator.server.faults.add([fault], now=time.time()))
+
+
 def _run_via_copy(shell: Shell, run: Callable[..., None]) -> None:
     """One run that comes to its end, and one that stops before its first copy."""
 
@@ -138,8 +145,7 @@ def _run_via_copy(shell: Shell, run: Callable[..., None]) -> None:
     run("plan", primary("1.3.1"), "-o", "c", "--via-copy")
     run("apply", "c", "--yes", "--run", "c1", policy="apply-via-copy")
     run("verify", "c1")
-    expired = Fault(kind=FaultKind.EXPIRED, action="SearchImageSets", times=1)
-    shell.emulator.do(lambda _: shell.emulator.server.faults.add([expired], now=time.time()))
+    _strike(shell.emulator, Fault(kind=FaultKind.EXPIRED, action="SearchImageSets", times=1))
     run("apply", primary("1.3.2"), "--via-copy", "--yes", "--run", "c2", policy="apply-via-copy", stopped=True)
     run("resume", "c2", policy="resume-via-copy")
 
