@@ -158,9 +158,8 @@ def draft(target: Path, *, folder: bool = False, replace: bool = False, or_same:
 
 def _new_draft(target: Path, *, folder: bool) -> tuple[Path, int]:
     """Create a draft. Returns its path and the descriptor that locks it until it is closed."""
-    name = target.name.encode(errors="surrogateescape")[:_LONGEST_NAME].decode(errors="ignore")
     while True:
-        path = target.with_name(f".{name}.{secrets.token_hex(4)}{_SUFFIX}")
+        path = _draft_of(target)
         if folder:
             path.mkdir(mode=0o700)
         else:
@@ -171,6 +170,12 @@ def _new_draft(target: Path, *, folder: bool) -> tuple[Path, int]:
             if _lock_draft(descriptor) is not Holder.OTHER and _is_same(path, descriptor):
                 return path, descriptor
             os.close(descriptor)
+
+
+def _draft_of(target: Path) -> Path:
+    """A new name for a draft."""
+    name = target.name.encode(errors="surrogateescape")[:_LONGEST_NAME].decode(errors="ignore")
+    return target.with_name(f".{name}.{secrets.token_hex(4)}{_SUFFIX}")
 
 
 def target_of(path: Path) -> Path:
@@ -246,12 +251,17 @@ def drafts_in(folder: Path) -> list[Path]:
 def drafts_under(folder: Path) -> Iterator[Path]:
     """The drafts in a folder and its subfolders. Links are not followed, and drafts inside drafts not listed."""
     for place, folders, _ in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _DRAFT.fullmatch(name))
+        folders[:] = sorted(name for name in folders if not is_draft(name))
         yield from drafts_in(Path(place))
 
 
+def is_draft(name: str) -> bool:
+    """Whether a file or folder with this name is a draft."""
+    return _DRAFT.fullmatch(name) is not None
+
+
 def _is_draft(entry: os.DirEntry[str]) -> bool:
-    if not _DRAFT.fullmatch(entry.name):
+    if not is_draft(entry.name):
         return False
     return entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
 
@@ -308,6 +318,21 @@ def _is_same(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:
         return False
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it. It becomes a draft first, so a kill leaves no part of it under its name.
+
+    Raises OSError, also if the path is a link.
+    """
+    descriptor = _open(path, folder=True)
+    try:
+        lock(descriptor)  # so that no other process removes the draft as a leftover
+        draft_ = _draft_of(path)
+        path.rename(draft_)
+        shutil.rmtree(draft_)
+    finally:
+        os.close(descriptor)
 
 
 def new_id(now: datetime) -> str:

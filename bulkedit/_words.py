@@ -34,6 +34,17 @@ def about(seconds: float) -> str:
     return f"about {rounded // 60} min" if step == 60 else f"about {duration(rounded)}"
 
 
+def amount(size: int) -> str:
+    """Bytes as `512 B`, `1.5 kB`, `20 MB`, `3.1 GB`: a thousand of one unit is one of the next."""
+    number, units = float(size), iter(("B", "kB", "MB", "GB"))
+    unit = next(units)
+    for larger in units:
+        if number < 999.5:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.1f} {unit}" if number < 9.95 and unit != "B" else f"{number:,.0f} {unit}"
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """A count with its noun: `1 edit`, `2,000 edits`."""
     return f"{count:,} {noun(count, one, many)}"

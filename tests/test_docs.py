@@ -97,6 +97,8 @@ def command_lines() -> Iterator[tuple[str, str]]:
 def refusal(line: str) -> str | None:
     """What is wrong with the words of a command line."""
     _, command, *words = shlex.split(line, comments=True)
+    if words and f"{command} {words[0]}" in COMMANDS:
+        command, *words = f"{command} {words[0]}", *words[1:]
     try:
         COMMANDS[command].make_context(command, words)
     except (KeyError, typer.TyperException) as error:
@@ -185,6 +187,8 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("plan", shell.write("bad.csv", "image_set_id,StudyDate\nabc,x\n"), "--json").json
     yield from shell.run("apply", edits, "--yes", "--run", "r", "--json").json
     yield from shell.run("status", "r", "--json").json
+    yield from shell.run("runs", "--json").json
+    yield from shell.run("runs", "prune", "p", "--older-than", "0h", "--dry-run", "--json").json
     yield from shell.run("report", "r", "--only", "applied", "--results", "out", "--html", "page.html", "--json").json
     yield from shell.run("report", "r", "--request-ids", "--json").json[:1]
     yield from shell.run("revert", "r", "-o", "back", "--json").json

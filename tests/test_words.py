@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulkedit._words import about, duration, noun, plural
+from bulkedit._words import about, amount, duration, noun, plural
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,24 @@ def test_a_duration_has_two_units_at_most(seconds: float, text: str) -> None:
 )
 def test_an_estimate_is_no_more_exact_than_it_can_be(seconds: float, text: str) -> None:
     assert about(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (9_960, "10 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (20_000_000, "20 MB"),
+        (3_100_000_000, "3.1 GB"),
+        (5_000_000_000_000, "5,000 GB"),
+    ],
+)
+def test_bytes_are_shown_in_the_unit_that_fits(size: int, text: str) -> None:
+    assert amount(size) == text
 
 
 def test_one_is_singular_and_all_other_counts_are_plural() -> None:

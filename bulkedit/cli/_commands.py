@@ -33,6 +33,14 @@ COMMANDS: Final = {
         "status",
         "Show the progress of a run, also while it is running.",
     ),
+    "runs": CommandPlace(
+        "runs",
+        "List runs and plans, with their state, size and age.",
+    ),
+    "runs prune": CommandPlace(
+        "runs",
+        "Delete runs that are done, and plans that no run applies. Asks for confirmation first.",
+    ),
     "report": CommandPlace(
         "report", "Show the outcome of a run: counts, and each edit that was not applied, with the reason."
     ),

@@ -27,6 +27,11 @@ _EDITS = (
     "- is stdin."
 )
 
+PrunedState = Literal["done", "stopped", "crashed", "not started"]
+Folders = Annotated[
+    list[Path] | None,
+    Argument("Folders to search, with their subfolders. Default: the present one, runs and plans.", "[DIR]"),
+]
 PlanFolder = Annotated[
     Path | None,
     Option("New folder for the plan. Default: plans/<id>.", "DIR", ("--out", "-o"), common=True, config=Config.NEVER),
@@ -153,6 +158,53 @@ class StatusCommand:
         Option("Repeat until the run ends or Ctrl-C.", None, ("--watch", "-w"), common=True, config=Config.NEVER),
     ] = False
     every: Annotated[float, Option("With --watch: time between updates.", "SECONDS", common=True, least=0.1)] = 2
+    as_json: shared.AsJson = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsCommand:
+    """List runs and plans, with their state, size and age.
+
+    The newest come first. Without a folder, lists what is in the present folder, in runs and in plans.
+
+    Example: bulkedit runs
+    """
+
+    folders: Folders = None
+    as_json: shared.AsJson = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsPruneCommand:
+    """Delete runs that are done, and plans that no run applies. Asks for confirmation first.
+
+    What a deleted run has sent can no longer be reported, verified or reverted. A run that a process works on is never
+    deleted, nor is a folder with a file that bulkedit has not written. `bulkedit clean` removes what a kill has left.
+
+    Example: bulkedit runs prune --older-than 90d --dry-run
+    """
+
+    folders: Folders = None
+    older_than: Annotated[
+        str,
+        Option(
+            "Only what nothing has happened to for this long, such as 30d, 12h or 2w.",
+            "AGE",
+            prefix="PRUNE_",
+            common=True,
+        ),
+    ] = "30d"
+    state: Annotated[
+        PrunedState,
+        Option(
+            "Which runs: done, or others, which can then no longer be continued.",
+            prefix="PRUNE_",
+            common=True,
+            config=Config.NEVER,
+        ),
+    ] = "done"
+    dry_run: Annotated[bool, Option("List them; delete nothing.", common=True, config=Config.NEVER)] = False
+    yes: shared.Yes = False
     as_json: shared.AsJson = False
 
 
@@ -494,6 +546,8 @@ TAKEN: Final[dict[str, type]] = {
     "apply": ApplyCommand,
     "resume": ResumeCommand,
     "status": StatusCommand,
+    "runs": RunsCommand,
+    "runs prune": RunsPruneCommand,
     "report": ReportCommand,
     "verify": VerifyCommand,
     "revert": RevertCommand,

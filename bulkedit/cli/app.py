@@ -42,7 +42,9 @@ class CommandGroup(TyperGroup):
         super().__init__(**{**settings, "commands": shown})
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        """The name, the loaded command, and its arguments."""
+        """The name, the loaded command, and its arguments. A command of two words is `runs prune`."""
+        if (both := " ".join(args[:2])) in COMMANDS:
+            args = [both, *args[2:]]
         name, shown, rest = super().resolve_command(ctx, args)
         return name, shown and load_command(str(shown.name)), rest
 
@@ -176,7 +178,8 @@ def load_command(name: str) -> Command:
 
 
 def _function(name: str) -> Callable[..., None]:
-    return getattr(importlib.import_module(f"bulkedit.cli.{COMMANDS[name].module}"), name)  # type: ignore[no-any-return]
+    module = importlib.import_module(f"bulkedit.cli.{COMMANDS[name].module}")
+    return getattr(module, name.replace(" ", "_"))  # type: ignore[no-any-return]
 
 
 def _place(error: BaseException) -> str:

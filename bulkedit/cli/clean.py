@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bulkedit.cli._parameters import CleanCommand
 
-_DEFAULT_PLACES: Final = (Path(), Path("plans"), Path("runs"))  # where commands write by default
+DEFAULT_PLACES: Final = (Path(), Path("plans"), Path("runs"))  # where commands write by default
 _WHY_LEFT: Final = {
     Holder.OTHER: "a running process uses it",
     Holder.UNKNOWN: "it may be in use: it belongs to another user, or the file system has no locks",
@@ -49,7 +49,7 @@ def clean(options: CleanCommand, _: typer.Context) -> None:
 
 def remove_leftovers_here() -> None:
     """Remove unused drafts from the present folder and the default folders in it, and print their names."""
-    removed = [draft for place in _DEFAULT_PLACES for draft in remove_leftovers(place)]
+    removed = [draft for place in DEFAULT_PLACES for draft in remove_leftovers(place)]
     if removed:
         names = ", ".join(map(printable, removed))
         err().print(f"Removed {plural(len(removed), 'draft')} that a killed command had left: {names}")

@@ -171,10 +171,8 @@ def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
 
 
 def _picture(status: RunStatus, width: int) -> Text:
-    done = sum(by_outcome(status.summary).values()) - status.summary["unprocessed"]
-    of = status.summary["edits"]
-    percent = 100 if not of else min(100 * done // of, 99 if status.condition.state in _WATCHED else 100)
-    bar = edits_bar(percent, f"{done:,}/{of:,} edits", width)
+    edits = f"{status.done:,}/{status.summary['edits']:,} edits"
+    bar = edits_bar(status.percent, edits, width)
     return Text("\n").join([Text(fitted(_head(status.run), width)), bar, rows(_rows(status), width)])
 
 

@@ -88,6 +88,11 @@ class SavedPlan:
         return self.manifest["datastore_id"]
 
     @property
+    def created(self) -> str | None:
+        """When it was made, as an ISO time; None if the manifest does not tell."""
+        return self.manifest.get("created")
+
+    @property
     def counts(self) -> PlanCounts:
         """Counts of edits, image sets, calls and rows set aside, with the estimate (`bulkedit.plans.counts`)."""
         return self.manifest["counts"].copy()

@@ -86,6 +86,18 @@ class RunStatus:
         return cls(run, numbers, summary, condition(facts), sign, now)
 
     @property
+    def done(self) -> int:
+        """Edits that have an outcome."""
+        return self.summary["edits"] - self.summary["unprocessed"]
+
+    @property
+    def percent(self) -> int:
+        """Edits that have an outcome, in per cent; 100 only if none is left."""
+        of = self.summary["edits"]
+        share = 100 * self.done // of if of else 100
+        return min(share, 99) if self.summary["unprocessed"] or self.summary["copy_steps_left"] else share
+
+    @property
     def fresh(self) -> SignOfLife | None:
         """The sign of life, if it tells what the process does now."""
         working = self.condition.state in {RunState.RUNNING, RunState.UNKNOWN}
