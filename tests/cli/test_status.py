@@ -44,8 +44,8 @@ def begun(run: Path, *states: CallState) -> Iterator[Ledger]:
         yield ledger
 
 
-def process(ledger: Ledger, **fields: Any) -> ProcessRecord:
-    """The last process of the ledger is this one."""
+def process(**fields: Any) -> ProcessRecord:
+    """A process of the run beside this one."""
     about: dict[str, Any] = {
         "at": time.time(),
         "process": "b",
@@ -54,9 +54,7 @@ def process(ledger: Ledger, **fields: Any) -> ProcessRecord:
         "host": this_host(),
         "user": "ada",
     }
-    record = ProcessRecord(**{**about, **fields})
-    ledger.append([record])
-    return record
+    return ProcessRecord(**{**about, **fields})
 
 
 def says(run: Path, **changed: Any) -> None:
@@ -112,7 +110,7 @@ class TestRunning:
 
     def test_a_process_that_has_said_nothing_for_long_tells_nothing_of_now(self, shell: Shell, run: Path) -> None:
         with begun(run, A) as ledger:
-            process(ledger, at=time.time() - 100, pid=os.getpid())
+            ledger.append([process(at=time.time() - 100, pid=os.getpid())])
             says(run, at=time.time() - 60)
             found, text = status(shell), shell.run("status", "r").stdout
         assert (found["state"], found["seconds_left"], found["waiting"]) == ("running", None, None)
@@ -129,7 +127,7 @@ class TestRunning:
 class TestNotRunning:
     def test_a_run_whose_process_is_dead_has_crashed(self, shell: Shell, run: Path) -> None:
         with begun(run, A) as ledger:
-            process(ledger)
+            ledger.append([process()])
         found, text = status(shell), shell.run("status", "r").stdout
         assert (found["state"], found["next"]) == ("crashed", ["bulkedit resume r"])
         assert f"process {DEAD} of ada on {this_host()} is dead" in text
@@ -138,7 +136,7 @@ class TestNotRunning:
 
     def test_a_process_on_another_host_cannot_be_checked_from_here(self, shell: Shell, run: Path) -> None:
         with begun(run, A) as ledger:
-            process(ledger, host="other")
+            ledger.append([process(host="other")])
         says(run, pid=DEAD, host="other")
         found, text = status(shell), shell.run("status", "r").stdout
         assert (found["state"], found["next"], found["per_second"]) == ("unknown", [], 0.24)
@@ -201,10 +199,13 @@ def test_the_time_is_that_since_the_begin_and_that_at_work(shell: Shell, run: Pa
     """Two processes: one worked for 10 s and was killed, the other one worked for 20 s after 70 s."""
     with begun(run) as ledger:
         at = ledger.processes()[0].at
-        ledger.append([Event(at=at + 10, call=0, state=A)])
-        process(ledger, at=at + 80)
-        ledger.append([Event(at=at + 90, call=1, state=A)])
-        process(ledger, at=at + 100, state=ProcessState.ENDED, reason="interrupted")
+        records = [
+            Event(at=at + 10, call=0, state=A),
+            process(at=at + 80),
+            Event(at=at + 90, call=1, state=A),
+            process(at=at + 100, state=ProcessState.ENDED, reason="interrupted"),
+        ]
+        ledger.append(records)
     found = status(shell)
     assert (found["elapsed_seconds"], found["working_seconds"]) == (100.0, 30.0)
     assert "time       1 min 40 s, 30 s of it at work" in shell.run("status", "r").stdout
@@ -231,7 +232,7 @@ def test_status_changes_no_file_of_a_run(shell: Shell, run: Path) -> None:
         before = contents(run)
         shell.run("status", "r")
         assert contents(run) == before
-        process(ledger)  # which can be written still
+        ledger.append([process()])  # which can be written still
 
 
 def contents(run: Path) -> dict[str, bytes]:
