@@ -26,7 +26,7 @@ from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import LedgerState
 from bulkedit.runs.state import REASONS, RunState
 from bulkedit.runs.status import RunStatus
-from bulkedit.runs.summary import by_outcome, ledger_state
+from bulkedit.runs.summary import by_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 def status(options: StatusCommand, _: typer.Context) -> None:
     """Run `bulkedit status`."""
     found = runs.load(options.run, whole=False)
-    warn_of_ledger(*ledger_state(found))
+    now = RunStatus.of(found, time.time())
+    warn_of_ledger(LedgerState(now.summary["ledger"]), now.numbers.detail)
     if options.watch:
         _watch(found, options.every, as_json=options.as_json)
         return
-    now = RunStatus.of(found, time.time())
     if options.as_json:
         json_line(now.as_json())
         return

@@ -6,20 +6,18 @@ a draft, which the next command or `bulkedit clean` removes, and never half of a
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bulkedit import _received as received
-from bulkedit._files import is_draft, lock, remove_folder
-from bulkedit.errors import ReceivedError, UsageError
+from bulkedit._files import is_draft, remove_folder
+from bulkedit.errors import UsageError
 from bulkedit.plans.saved import FILES, MANIFEST, SATISFIED
 from bulkedit.runs.stored import UNREADABLE, Stored, StoredKind, read_again
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from bulkedit.runs.state import RunState
 
@@ -107,21 +105,9 @@ def delete(one: Stored, deleted: Iterable[Stored], now: float) -> str | None:
 
 def _deleted(one: Stored) -> str | None:
     try:
-        with _held(one):
-            remove_folder(one.folder.absolute())
+        remove_folder(one.folder.absolute())  # which locks it, as a process does that works on a run
     except BlockingIOError:
         return "a process works on it"
-    except (OSError, ReceivedError) as error:
-        return f"it cannot be deleted ({error.strerror if isinstance(error, OSError) else error.what})"
+    except OSError as error:
+        return f"it cannot be deleted ({error.strerror})"
     return None
-
-
-@contextlib.contextmanager
-def _held(one: Stored) -> Iterator[None]:
-    """Lock a run, so that no process begins to work on it. Raises BlockingIOError if one does."""
-    if one.kind is StoredKind.PLAN:
-        yield
-        return
-    with received.opened_to_write(one.folder / "run.lock") as file:
-        lock(file)
-        yield

@@ -16,8 +16,10 @@ from bulkedit import _received as received
 from bulkedit import errors
 from bulkedit._files import lock
 from bulkedit._printable import printable
-from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError
-from bulkedit.runs.ledger import Ending, ProcessState, is_held
+from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, ReceivedError
+from bulkedit.runs import anchor as anchors
+from bulkedit.runs.ledger import Ending, ProcessState
+from bulkedit.runs.run_lock import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,11 +94,11 @@ def is_locked(ledger: Path) -> bool | None:
     if is_held(ledger):
         return True
     try:
-        with received.opened(ledger.with_name("run.lock")) as file:
+        with received.opened(anchors.beside(ledger)) as file:
             lock(file, shared=True)
     except FileNotFoundError:
         return False
-    except OSError:  # no permission, or a file system without locks
+    except (OSError, ReceivedError):  # no permission, or a file system without locks
         return None
     return False
 

@@ -76,14 +76,6 @@ def summary(run: Run) -> RunSummary:
     return RunNumbers(run).as_json()
 
 
-def ledger_state(run: Run) -> tuple[LedgerState, str]:
-    """The state of the run's ledger, and why it is not whole."""
-    if not run.ledger.exists():
-        return absent(run), ""
-    with Ledger.read(run.ledger) as ledger:
-        return ledger.state, ledger.detail
-
-
 def absent(run: Run) -> LedgerState:
     """The state of a ledger that does not exist."""
     return LedgerState.MISSING if run.is_begun else LedgerState.NOT_BEGUN
@@ -130,6 +122,7 @@ class RunNumbers:
         self.last_event: float | None = None  # epoch seconds
         self.worked_s = 0.0  # by processes, without one that works on the run now
         self._state = LedgerState.WHOLE
+        self.detail = ""  # why the ledger is not whole
         if run.ledger.exists():
             with Ledger.read(run.ledger) as ledger:
                 self._read(ledger)
@@ -168,7 +161,7 @@ class RunNumbers:
         return {state: count for state in map(str, CallState) if (count := begun[state])}
 
     def _read(self, ledger: Ledger) -> None:
-        self._state, self._parts = ledger.state, ledger.parts()
+        self._state, self.detail, self._parts = ledger.state, ledger.detail, ledger.parts()
         planned, begun = self._planned, self._begun
         for rows in ledger.last_rows(_COUNTED):
             for call, state, *_ in rows:

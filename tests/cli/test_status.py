@@ -199,7 +199,7 @@ def test_the_time_is_that_since_the_begin_and_that_at_work(shell: Shell, run: Pa
     """Two processes: one worked for 10 s and was killed, the other one worked for 20 s after 70 s."""
     with begun(run) as ledger:
         at = ledger.processes()[0].at
-        records = [
+        records: list[Event | ProcessRecord] = [
             Event(at=at + 10, call=0, state=A),
             process(at=at + 80),
             Event(at=at + 90, call=1, state=A),
