@@ -330,7 +330,7 @@ def run_log(folder: Path) -> Iterator[None]:
 # -- defects
 
 
-def log_defect(error: Exception, place: Path | None) -> Path | None:
+def log_defect(error: BaseException, place: Path | None) -> Path | None:
     """Log the traceback of a defect, once. Returns the log file that has it. ``place``: the present log file, if any.
 
     A `BulkeditError` is not a defect: its text is shown in full.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from contextlib import suppress
 from typing import Final
 
@@ -11,6 +10,10 @@ _WANTED: Final = 4096  # more than any number of workers needs
 
 def allow_files() -> None:
     """Raise the soft limit of open files towards the hard one, which needs no rights."""
+    try:
+        import resource
+    except ImportError:  # Windows, where only --help and --version are of use
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= _WANTED:
         return

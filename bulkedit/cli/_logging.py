@@ -89,7 +89,7 @@ def _opened(path: Path) -> _log.LogFile:
     )
 
 
-def report_defect(error: Exception) -> None:
+def report_defect(error: BaseException) -> None:
     """Print which file has the traceback of a defect, and where to report it."""
     console = err()
     if (place := _log.log_defect(error, None) or _logged_to_new_file(error)) is not None:
@@ -97,7 +97,7 @@ def report_defect(error: Exception) -> None:
     console.print(f"Please report it, with that traceback and no patients' data: {where_to_report()}")
 
 
-def _logged_to_new_file(error: Exception) -> Path | None:
+def _logged_to_new_file(error: BaseException) -> Path | None:
     """Log a defect to a private temporary file; None if that cannot be written."""
     try:
         descriptor, name = tempfile.mkstemp(prefix="bulkedit-defect-", suffix=".log")  # 0600

@@ -16,12 +16,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from bulkedit._files import fault_of_the_disk
 from bulkedit._version import __version__
 from bulkedit.cli._commands import COMMANDS, PRINTING
 from bulkedit.cli._console import err, show_error
 from bulkedit.cli._help import MARKUP, Manual, safe_texts
 from bulkedit.cli._limits import allow_files
+from bulkedit.cli._quiet import quiet_descriptor, quiet_libraries
 from bulkedit.cli._signals import ended_by_signals
 from bulkedit.cli._streams import lasting_outputs
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
@@ -47,6 +47,15 @@ class CommandGroup(TyperGroup):
             args = [both, *args[2:]]
         name, shown, rest = super().resolve_command(ctx, args)
         return name, shown and load_command(str(shown.name)), rest
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer's
+        """As in typer. An error outside of a command, such as a damaged installation, is a defect with code 4."""
+        with quiet_descriptor():
+            try:
+                return super().main(*args, **options)
+            except Exception as error:  # noqa: BLE001 - Python would print a traceback, and end with the code 1
+                _show_defect(error)
+                sys.exit(EXIT_FATAL)
 
     def make_context(self, *args: Any, **options: Any) -> Context:  # noqa: ANN401 - typer's
         """As in typer, with safe texts."""
@@ -89,9 +98,6 @@ def _main(
     ] = False,
 ) -> None:
     allow_files()
-    # without a handler, Python would print the warnings of libraries, the SDK's with tracebacks, on stderr
-    if not logging.getLogger().handlers:
-        logging.getLogger().addHandler(logging.NullHandler())
     own, warnings = logging.getLogger("bulkedit"), _Warnings(logging.WARNING)
     own.addHandler(warnings)
     context.call_on_close(lambda: own.removeHandler(warnings))
@@ -118,7 +124,7 @@ def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, **values: Any) -> None:  # noqa: ANN401 - typer has checked them
-        with lasting_outputs(printing=name in PRINTING, as_json=bool(values.get("as_json"))):
+        with quiet_libraries(), lasting_outputs(printing=name in PRINTING, as_json=bool(values.get("as_json"))):
             guarded(*args, **values)
 
     def guarded(*args: Any, **values: Any) -> None:  # noqa: ANN401 - typer has checked them
@@ -139,18 +145,32 @@ def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except typer.Exit:
             raise
-        except Exception as error:  # noqa: BLE001 - no traceback reaches a user, and no text that may hold values
+        except BaseException as error:  # noqa: BLE001 - no traceback reaches a user, and no text that may hold values
+            if _is_interrupt(error):
+                err().print("Interrupted.")
+                raise typer.Exit(EXIT_INTERRUPTED) from None
+            from bulkedit._files import fault_of_the_disk  # late: it imports what Windows does not have
+
             if (of_the_disk := fault_of_the_disk(error)) is not None:
                 show_error(of_the_disk)
                 raise typer.Exit(of_the_disk.exit_code) from None
-            from bulkedit.cli._logging import report_defect
-
-            err().print(f"error: this is a defect in bulkedit: {_place(error)}.")
-            err().print("The ledger of a run has all recorded results; bulkedit resume continues from there.")
-            report_defect(error)
+            _show_defect(error)
             raise typer.Exit(EXIT_FATAL) from None
 
     return run
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether an error is Ctrl-C or SIGTERM in a group of others."""
+    return isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None
+
+
+def _show_defect(error: BaseException) -> None:
+    from bulkedit.cli._logging import report_defect
+
+    err().print(f"error: this is a defect in bulkedit: {_place(error)}.")
+    err().print("The ledger of a run has all recorded results; bulkedit resume continues from there.")
+    report_defect(error)
 
 
 def _logged(name: str, values: dict[str, Any]) -> AbstractContextManager[None]:
