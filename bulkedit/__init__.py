@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Strategy,
         StudyWide,
         TakenInventory,
+        Trail,
         VerifyOptions,
         Where,
         WorkProgress,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         report,
         resume,
         revert,
+        trail,
         verify,
     )
 
@@ -78,6 +80,7 @@ __all__ = [
     "Strategy",
     "StudyWide",
     "TakenInventory",
+    "Trail",
     "VerifyOptions",
     "Where",
     "WorkProgress",
@@ -90,6 +93,7 @@ __all__ = [
     "report",
     "resume",
     "revert",
+    "trail",
     "verify",
 ]
 

@@ -156,6 +156,22 @@ def draft(target: Path, *, folder: bool = False, replace: bool = False, or_same:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """A private folder for work, which is removed when the block ends. It is a draft, so a leftover is found.
+
+    ``beside``: a file in whose folder it is made. Raises OSError.
+    """
+    remove_leftovers(beside.parent)
+    path, descriptor = _new_draft(beside, folder=True)
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path)
+        os.close(descriptor)
+
+
 def _new_draft(target: Path, *, folder: bool) -> tuple[Path, int]:
     """Create a draft. Returns its path and the descriptor that locks it until it is closed."""
     while True:

@@ -39,6 +39,7 @@ from bulkedit._files import new_id
 from bulkedit._progress import Advance, Phase, StopSignal, WorkProgress, draining_by, ended_by, report_every
 from bulkedit.after import report as reports
 from bulkedit.after.revert import Reversal, revert_run
+from bulkedit.after.trail.job import Trail, trail_of
 from bulkedit.after.verify.job import verify as verify_run
 from bulkedit.audits.job import Audit, audit_run
 from bulkedit.client.connect import Connection, connect
@@ -71,7 +72,7 @@ from bulkedit.runs.start import (
 from bulkedit.runs.summary import summary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     import polars as pl
@@ -112,6 +113,7 @@ __all__ = [
     "Strategy",
     "StudyWide",
     "TakenInventory",
+    "Trail",
     "VerifyOptions",
     "Where",
     "WorkProgress",
@@ -123,6 +125,7 @@ __all__ = [
     "report",
     "resume",
     "revert",
+    "trail",
     "verify",
 ]
 
@@ -367,6 +370,36 @@ async def verify(
     """
     found = await run_blocking(runs.load, Path(run))
     return await verify_run(found, options, where=where, progress=progress, stop=stop)
+
+
+async def trail(
+    run: str | Path,
+    cloudtrail: Iterable[str | Path],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trail:
+    """Compare a run with CloudTrail, like `bulkedit trail`. Sends nothing.
+
+    ``run``: the run's folder.
+    ``cloudtrail``: log files of CloudTrail, or folders of them.
+    ``progress``: called after each file, with the number of files that were read and of all.
+
+    Returns a `Trail`: its ``rows`` have every write request of the run, and the writes of others to its image sets.
+    They are in `trail.csv` in the run's folder too. Raises as `bulkedit.after.trail.trail_of`.
+
+    Example::
+
+        found = await bulkedit.trail("runs/one", ["logs"])
+        print(found.even, found.differences)
+    """
+    found = await run_blocking(runs.load, Path(run))
+    loop = asyncio.get_running_loop()
+
+    def report(done: int, of: int) -> None:
+        if progress is not None:
+            loop.call_soon_threadsafe(progress, done, of)
+
+    return await run_blocking(partial(trail_of, found, list(map(Path, cloudtrail)), progress=report))
 
 
 async def revert(

@@ -197,6 +197,8 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("inventory", *chosen, "--json").json
     shell.run("apply", shell.descriptions([image_sets[1]], "more.csv"), "--yes", "--run", "s")
     yield from shell.run("verify", "r", "--history", "--json").json
+    (shell.folder / "log.json").write_text('{"Records": []}')
+    yield from shell.run("trail", "r", "log.json", "--json").json
     yield from shell.run("revert", "r", "--json").json
     yield MINUTE.as_json()  # comes once a minute only
     key = {ENVIRONMENT: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}

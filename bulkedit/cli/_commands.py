@@ -48,6 +48,10 @@ COMMANDS: Final = {
         "verify",
         "Read the image sets that a run has changed, compare every applied edit, and list the differences.",
     ),
+    "trail": CommandPlace(
+        "trail",
+        "Compare a run with CloudTrail: what AWS has recorded of it, and who else wrote to its image sets.",
+    ),
     "revert": CommandPlace(
         "revert", "Plan to undo a run: set each image set back to its version before the run. Changes nothing yet."
     ),

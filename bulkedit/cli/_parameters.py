@@ -283,6 +283,29 @@ class VerifyCommand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrailCommand:
+    """Compare a run with CloudTrail: what AWS has recorded of it, and who else wrote to its image sets.
+
+    Sends nothing. Writes trail.csv and trail.json into the run's folder. Exit code 7: there is a difference.
+
+    Example: bulkedit trail runs/20260102-030405-1a2b --cloudtrail logs/
+    """
+
+    run: shared.RunFolder
+    files: Annotated[list[Path] | None, Argument("More files, such as logs/*.json.gz.", "[FILE]...")] = None
+    cloudtrail: Annotated[
+        list[Path] | None,
+        Option(
+            "A log file of CloudTrail (JSON, JSON lines, also gzipped), or a folder of them. Repeatable.",
+            "FILE|DIR",
+            common=True,
+            config=Config.NEVER,
+        ),
+    ] = None
+    as_json: shared.AsJson = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevertCommand:
     """Plan to undo a run: set each image set back to its version before the run. Changes nothing yet.
 
@@ -550,6 +573,7 @@ TAKEN: Final[dict[str, type]] = {
     "runs prune": RunsPruneCommand,
     "report": ReportCommand,
     "verify": VerifyCommand,
+    "trail": TrailCommand,
     "revert": RevertCommand,
     "inventory": InventoryCommand,
     "deid": DeidCommand,

@@ -29,7 +29,7 @@ _ID: Final = r"\d{8}-\d{6}-[0-9a-f]{4}"
 _OURS: Final = {
     StoredKind.PLAN: re.compile(_OF_PLAN),
     StoredKind.RUN: re.compile(
-        rf"run\.json|run\.lock|calls\.index|progress\.json|run\.log(\.\d+)?"
+        rf"run\.json|run\.lock|calls\.index|progress\.json|trail\.(csv|json)|run\.log(\.\d+)?"
         rf"|ledger{_STAMP}\.sqlite(-wal|-shm)?|ledger{_STAMP}\.anchor"
         rf"|plan/({_OF_PLAN}|messages\.jsonl)"
         rf"|verifications/{_ID}/(begun\.json|progress\.jsonl|verification\.json|(differences|kept)\.(parquet|csv))"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,13 @@ class TestPrune:
         found, last = pruned(done, *NOW, "--yes")
         assert found == {"runs/r": ("kept", "it has a file that bulkedit has not written: notes.txt")}
         assert (last["kept"], set(listed(done))) == (1, {"runs/r", "plans/p"})
+
+    def test_the_files_of_trail_do_not_keep_a_run(self, done: Shell) -> None:
+        log = {"Records": [{"eventTime": "2026-01-02T03:04:05Z", "eventSource": "medical-imaging.amazonaws.com"}]}
+        assert done.run("trail", "runs/r", done.write("log.json", json.dumps(log))).exit_code == 7
+        assert {path.name for path in (done.folder / "runs/r").glob("trail.*")} == {"trail.csv", "trail.json"}
+        pruned(done, *NOW, "--yes")
+        assert listed(done) == {}
 
     @pytest.mark.parametrize("name", ["plan", "verifications"])
     def test_a_link_inside_is_kept(self, done: Shell, name: str) -> None:

@@ -4,6 +4,7 @@
 |---|---|
 | GET /_emulator | the settings, and the number of image sets |
 | GET /_emulator/journal?since=N&limit=N | entries after N, oldest first; `last`; the number of `dropped` entries |
+| GET /_emulator/cloudtrail | the requests of the journal as a log file of CloudTrail has them |
 | GET /_emulator/faults | the active faults, each with its number of strikes (`struck`) |
 | POST /_emulator/faults | add one fault, or a list of faults |
 | DELETE /_emulator/faults | remove all faults |
@@ -28,7 +29,7 @@ from bulkedit._version import __version__
 from bulkedit.emulator.api.failures import Denied, Invalid, NotFound, ServiceError
 from bulkedit.emulator.http.wire import JSON, Reply, refusal
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID
-from bulkedit.emulator.state import faults
+from bulkedit.emulator.state import cloudtrail, faults
 from bulkedit.emulator.state.image_set import NEVER
 
 if TYPE_CHECKING:
@@ -112,6 +113,10 @@ def _journal(server: Running, query: dict[str, str], _body: bytes) -> JsonObject
     }
 
 
+def _cloudtrail(server: Running, _query: dict[str, str], _body: bytes) -> JsonObject:
+    return cloudtrail.log_file(server.journal.since())
+
+
 def _faults(server: Running, _query: dict[str, str], _body: bytes) -> JsonObject:
     return {"faults": [*server.faults.as_dicts()]}
 
@@ -161,6 +166,7 @@ def _lock(server: Running, query: dict[str, str], body: bytes) -> JsonObject:
 _ACTIONS: Final[dict[tuple[str, str], Callable[[Running, dict[str, str], bytes], JsonObject]]] = {
     ("GET", ""): _status,
     ("GET", "journal"): _journal,
+    ("GET", "cloudtrail"): _cloudtrail,
     ("GET", "faults"): _faults,
     ("POST", "faults"): _set_faults,
     ("DELETE", "faults"): _clear_faults,

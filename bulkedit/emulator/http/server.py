@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import sqlite3
 import uuid
 from dataclasses import replace
@@ -49,6 +50,7 @@ LARGEST_BODY: Final = 2 * 1024 * 1024  # the largest valid body has 260,000 esca
 LARGEST_CONTROL_BODY: Final = 64 * 1024 * 1024  # a metadata document may have 50 MB (endpoints-quotas)
 
 _REQUEST_ID: Final = "x-amzn-RequestId"
+_PRODUCT: Final = re.compile(r"[A-Za-z][\w.-]{0,30}/[\w.-]{1,30}(?= |$)", re.ASCII)
 
 _log = logging.getLogger("bulkedit.emulator")
 
@@ -145,6 +147,8 @@ class Server:
         note: Note = {"at": self.now(), "kind": "request", "bytes": len(signed.body), "request_id": str(uuid.uuid4())}
         if (access_key := signing.access_key_of(signed)) and access_key.isalnum() and len(access_key) <= 128:
             note["access_key"] = access_key
+        if agent := _PRODUCT.match(signed.headers.get("User-Agent") or ""):
+            note["agent"] = agent[0]
         struck: list[Fault] = []
         try:
             reply = self._answer(signed, note, struck, late=late)

@@ -38,6 +38,7 @@ class Entry:
     fault: str | None = None  # the fault that struck the request
     request_id: str | None = None  # in the header of the response, which may have been dropped
     access_key: str | None = None  # with which the request is signed
+    agent: str | None = None  # the product in the request's user agent, such as bulkedit/0.2.0
     state: str | None = None  # imageSetState
     workflow: str | None = None  # imageSetWorkflowStatus
 
@@ -64,6 +65,7 @@ class Note(TypedDict, total=False):
     fault: str
     request_id: str
     access_key: str
+    agent: str
     state: str
     workflow: str
 
