@@ -64,8 +64,8 @@ def demo(options: DemoCommand, _: typer.Context) -> None:
         )
         show_plan(plan)
         out().print(
-            f"\nThis HealthImaging allows {_QUOTA:g} updates per second. bulkedit does not know that: it starts at the "
-            "default quota, one update in four seconds, and finds the rate by itself."
+            f"\nThis HealthImaging allows {_QUOTA:g} updates per second. The run is not told: it starts at the default "
+            "quota, one update in four seconds, and finds the rate by itself."
         )
         started = runs.create(folder, plan, _settings(emulator), now)
         before = anyio.run(_documents, emulator, plan)

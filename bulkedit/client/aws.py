@@ -258,6 +258,10 @@ class _Chain:
         """Seconds by which this machine's clock is known to be behind the service's."""
         return self._clock.offset_s
 
+    def awaited_s(self) -> float:
+        """Seconds for which requests have waited for new credentials; 0 if they do not."""
+        return self._signer._credentials.awaited_s()  # noqa: SLF001
+
     async def used(self) -> tuple[str, str | None]:
         """Identifies the credentials in use: access key and session token. Raises `CREDENTIAL_FAULTS`."""
         return await _identifier(self._signer._credentials)  # noqa: SLF001
@@ -358,6 +362,10 @@ class AwsClient:
             self._identity_requested = True
             self._destination = replace(self._destination, identity=await self._chain.identity())
         return self._destination
+
+    def credentials_awaited_s(self) -> float:
+        """Seconds for which requests have waited for new credentials; 0 if they do not."""
+        return self._chain.awaited_s()
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
         """UpdateImageSetMetadata."""

@@ -9,7 +9,7 @@ Methods may run concurrently.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
@@ -96,3 +96,11 @@ class Client(Protocol):
 
     async def get_datastore(self) -> Datastore | Refused | Lost:
         """GetDatastore of the data store that this client is bound to."""
+
+
+@runtime_checkable
+class RenewsCredentials(Protocol):
+    """A client that obtains new credentials by itself."""
+
+    def credentials_awaited_s(self) -> float:
+        """Seconds for which requests have waited for new credentials; 0 if they do not."""

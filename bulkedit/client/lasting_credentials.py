@@ -73,6 +73,7 @@ class LastingCredentials:
         self._failures = 0
         self._again_at = -math.inf  # on the clock
         self._renewing = anyio.Lock()
+        self._awaited_since: float | None = None  # on the clock; requests wait for new ones
         if hasattr(source, "_time_fetcher"):
             source._time_fetcher = clock.local_now  # noqa: SLF001 - no public API
 
@@ -82,10 +83,20 @@ class LastingCredentials:
             return self._kept
         async with self._renewing:
             if self._kept is None or self._is_due():
-                await self._renew()
+                self._awaited_since = self._clock.now()
+                try:
+                    await self._renew()
+                finally:
+                    self._awaited_since = None
             if self._kept is None or self._are_lost():
                 raise self._error or RuntimeError
             return self._kept
+
+    def awaited_s(self) -> float:
+        """Seconds for which requests have waited for new credentials; 0 if they use others meanwhile."""
+        if self._awaited_since is None or (self._kept is not None and not self._are_lost()):
+            return 0.0
+        return max(0.0, self._clock.now() - self._awaited_since)
 
     def _are_lost(self) -> bool:
         """Whether the present ones have ended, and there are no new ones."""

@@ -128,15 +128,21 @@ class Engine:
         clock: Clock | None = None,
         sends_new: bool = True,
         since: float | None = None,
+        credentials_awaited_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Prepare a run or a resume.
 
         ``key``: for the ledger's payload digests, so that values cannot be guessed from the ledger alone. ``clock``
         gives the time; the engine waits with anyio, never with ``clock.sleep``. If not ``sends_new``, calls that were
         never begun are not sent (`Strategy.FAILED`). ``since``: epoch seconds at which the run began, to notice another
-        process with the same plan (`SecondProcess`).
+        process with the same plan (`SecondProcess`). ``credentials_awaited_s``: for how long requests have waited for
+        new credentials.
         """
         self._client = client
+        self._credentials_awaited_s = credentials_awaited_s
+        # of reads and of writes: when those without an answer were sent, by lane, and when the last one was answered
+        self._asked: dict[bool, dict[int, float]] = {False: {}, True: {}}
+        self._answered_at = {False: -math.inf, True: -math.inf}
         self._options = options
         self._clock = clock or Clock()
         self._log = RecordLog()
@@ -267,15 +273,20 @@ class Engine:
 
     def _waiting(self, now: float) -> Iterator[Waiting]:
         """What keeps the run from sending."""
-        if self._commit.locked_since is not None:
-            yield Waiting(WaitingFor.LEDGER, anyio.current_time() - self._commit.locked_since)
-        if (silent_s := self._retries.silent_s(now)) >= _SILENT_S:
+        if (credentials_s := self._credentials_awaited_s()) >= _SILENT_S:
+            yield Waiting(WaitingFor.CREDENTIALS, credentials_s)
+        elif (silent_s := max(self._retries.silent_s(now), self._unanswered_s(now))) >= _SILENT_S:
             yield Waiting(WaitingFor.SERVICE, silent_s)
         elif (still_s := self._time_left.standstill_s(now)) and self._scheduler.delayed_by & QUOTAS:
             yield Waiting(WaitingFor.QUOTA, still_s)
         if waits := [one for one in self._context.waiting.values() if self._clock.epoch() - one.since >= TOLD_AFTER_S]:
             locked = dict.fromkeys(one.image_set_id for one in waits if one.image_set_id is not None)
             yield Waiting(WaitingFor.UNLOCK, self._clock.epoch() - min(one.since for one in waits), tuple(locked))
+
+    def _unanswered_s(self, now: float) -> float:
+        """How long no read, or no write, has been answered, although some are under way."""
+        oldest = {kind: next(iter(asked.values()), now) for kind, asked in self._asked.items()}
+        return max(now - max(sent, self._answered_at[kind]) for kind, sent in oldest.items())
 
     # opening lanes and dispatching
 
@@ -430,6 +441,7 @@ class Engine:
             await self._commit.write(intent)
         sent = self._clock.monotonic()
         lane.mark_sent(sent)
+        self._asked[isinstance(request, WRITES)][lane.number] = sent
         if isinstance(request, WRITES):
             self._time_left.sent(lane.number, sent)
         try:
@@ -438,6 +450,8 @@ class Engine:
                 if isinstance(reply, ImageSet) and self._second_process.is_news(reply):
                     await self._look_for_second_process(lane, reply)
         finally:
+            self._asked[isinstance(request, WRITES)].pop(lane.number, None)
+            self._answered_at[isinstance(request, WRITES)] = self._clock.monotonic()
             self._take_requests(lane, sent_by_task, now=isinstance(request, WRITES))
         # a received answer is written in any case
         now = self._clock.monotonic()

@@ -22,6 +22,7 @@ from bulkedit._files import not_written, remove_leftovers
 from bulkedit._log import run_log
 from bulkedit._printable import printable
 from bulkedit._words import plural
+from bulkedit.client.contract import RenewsCredentials
 from bulkedit.client.pacing import FAULT
 from bulkedit.client.parsing import THEN_RESUME, systemic_error
 from bulkedit.client.responses import Datastore, Lost, Refusal
@@ -181,9 +182,17 @@ async def _ready(
                     await write(lambda: ledger.append(todo.events(ledger, time.time())))
                     sends_new = todo.sends_new
                 rng = random.SystemRandom()
-                since = run.begun_at
+                awaited_s = client.credentials_awaited_s if isinstance(client, RenewsCredentials) else lambda: 0.0
                 engine = Engine(
-                    run.plan, keeping, ledger, options, key=run.key, rng=rng, sends_new=sends_new, since=since
+                    run.plan,
+                    keeping,
+                    ledger,
+                    options,
+                    key=run.key,
+                    rng=rng,
+                    sends_new=sends_new,
+                    since=run.begun_at,
+                    credentials_awaited_s=awaited_s,
                 )
                 yield engine
                 end.reason = engine.ending

@@ -27,7 +27,7 @@ _FEWER_CALLS: Final = 4.0  # and so many calls fewer, because counts are whole n
 _STEADY_S: Final = 6.0  # the rate of a search is steady after so long, or after the duration of two calls,
 _STEADY_CALLS: Final = 12  # and so many calls,
 _UNEVEN: Final = 0.4  # if the halves of that time differ by at most this share of the calls
-_STANDSTILL_S: Final = 10.0  # if nothing moves for so long, the rate is not known;
+_STANDSTILL_S: Final = 10.0  # if no call is completed for so long, the rate is not known;
 _STANDSTILL_CALLS: Final = 4.0  # or for as long as so many calls take at the quota, or two calls, if that is longer
 _KEPT: Final = 64  # durations of calls that are remembered
 _FOLLOW: Final = 0.08  # the estimate takes so much of the time left to follow a change,
@@ -55,7 +55,7 @@ class TimeLeft:
     _since: float | None = None  # what was sent before does not count
     _quota: float = 0.0  # at `_since`
     _searching: bool = False
-    _moved: tuple[float, int] = (-math.inf, -1)  # when the calls sent or completed have changed, and how many they are
+    _moved: tuple[float, int] = (-math.inf, -1)  # when the last call was completed, and how many were by then
     _sent_at: dict[int, float] = field(default_factory=dict)  # by lane: when its present call was sent
     _took: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))  # seconds of completed calls
     _end: float | None = None  # the estimate
@@ -71,7 +71,7 @@ class TimeLeft:
             self._took.append(now - sent)
 
     def standstill_s(self, now: float) -> float:
-        """How long nothing has moved; 0 if that is as usual."""
+        """How long no call has been completed; 0 if that is as usual."""
         still_s = now - self._moved[0]
         usual = max(_STANDSTILL_S, _STANDSTILL_CALLS / self._quota if self._quota else 0.0, 2 * self._call_s)
         return still_s if self._since is not None and still_s > usual else 0.0
@@ -102,11 +102,11 @@ class TimeLeft:
     def _sample(self, work: WorkLeft, now: float) -> None:
         count = work.done + work.in_flight
         changed = abs(work.quota - self._quota) > _CHANGED * self._quota or work.searching is not self._searching
-        if self._since is None or changed or (count != self._moved[1] and self.standstill_s(now)):
+        if self._since is None or changed or (work.done != self._moved[1] and self.standstill_s(now)):
             self._samples.clear()
             self._since, self._quota, self._searching = now + _BURST_S, work.quota, work.searching
-        if count != self._moved[1]:
-            self._moved = now, count
+        if work.done != self._moved[1]:
+            self._moved = now, work.done
         if now >= self._since and (not self._samples or now - self._samples[-1][0] >= _SAMPLE_S):
             self._samples.append((now, count))
         window = max(_WINDOW_S, _WINDOW_CALLS / work.quota if work.quota else 0.0)

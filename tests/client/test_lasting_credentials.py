@@ -184,3 +184,27 @@ async def test_the_end_is_by_the_services_clock() -> None:
     tried.lasting._clock.offset_s = -3600.0
     assert [await tried.at(0), await tried.at(60)] == ["K0", "K0"]
     assert tried.source.asked == 1
+
+
+async def test_a_wait_for_new_ones_is_told_unless_others_are_used_meanwhile() -> None:
+    tried = bench(3600.0)
+    assert await tried.at(0) == "K0"
+    tried.source.pause_s = 0.01
+
+    async def waited_s(seconds: float) -> float:
+        """What is told ten seconds after they were asked for."""
+        tried.machine.time = START + seconds
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tried.lasting.get_frozen_credentials)
+            await anyio.sleep(0.001)
+            tried.machine.time += 10
+            return tried.lasting.awaited_s()
+        raise AssertionError
+
+    assert tried.lasting.awaited_s() == 0.0
+    assert await waited_s(3000) == 0.0  # the old ones are good
+    tried.source.script = [DENIED]
+    await tried.at(3000 + 3000)
+    tried.source.script = [3600.0]
+    assert await waited_s(3000 + 3600) == 10.0
+    assert tried.lasting.awaited_s() == 0.0

@@ -31,6 +31,8 @@ from tests.runs.simulation import Scenario, Step, _Distant, _quick_disk, _Quotas
 from tests.runs.virtual_time import run_virtual
 
 if TYPE_CHECKING:
+    from bulkedit.client.contract import UpdateRequest
+    from bulkedit.client.responses import Accepted, Lost, Refused
     from bulkedit.runs.progress import Progress
 
 OFF, OFF_S = 0.25, 10.0
@@ -141,6 +143,24 @@ def test_in_an_outage_no_time_is_shown_and_it_is_true_again_after_it() -> None:
     assert during[-1].waiting[0].seconds == pytest.approx(90, abs=10)
     hold(run.estimates(150))
     assert {one.waiting for at, one in run.seen if not 60 < at < 250} == {()}
+
+
+class _Silent(_Distant):
+    """Answers nothing between two times."""
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        if 30 < anyio.current_time() < 60:
+            await anyio.sleep(60 - anyio.current_time())
+        return await super().update(request)
+
+
+def test_a_service_that_does_not_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.runs.test_time_left._Distant", _Silent)
+    run = told(Scenario(rate=1, burst=2), [1] * 60, Rate(1, 1))
+    during = [(round(at), one) for at, one in run.seen if 30 < at < 60]
+    waited = {at: [waiting.what for waiting in one.waiting] for at, one in during if one.waiting}
+    assert waited == {at: [WaitingFor.SERVICE] for at in range(36, 60)}
+    assert {one.seconds_left for at, one in during if at > 45} == {None}
 
 
 @pytest.mark.slow
