@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -23,6 +24,7 @@ from bulkedit.cli.status import warn_of_ledger
 from bulkedit.client.responses import Outcome
 from bulkedit.errors import UsageError
 from bulkedit.runs import folder as runs
+from bulkedit.runs.status import RunStatus
 from bulkedit.runs.summary import by_outcome
 from bulkedit.runs.summary import summary as summary_of
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 _SHOWN_REASONS: Final = 20
 _SHOWN_EDITS: Final = 10  # of one reason
+_SHOWN_OF_MANY: Final = 3  # of one of many reasons, so that the reasons are seen
+_MANY: Final = 5  # reasons
 
 
 def report(options: ReportCommand, _: typer.Context) -> None:
@@ -59,6 +63,16 @@ def report(options: ReportCommand, _: typer.Context) -> None:
         _show_requests(found)
     elif options.only is not None or (options.results is None and options.html is None):
         _show_edits(_chosen(found, options.only))
+    if options.only is None:
+        _show_next(found, call_outcomes, written=written is not None)
+
+
+def _show_next(run: Run, call_outcomes: reports.CallOutcomes, *, written: bool) -> None:
+    """Print what to type next, a command a line. ``written``: `_show_written` has told of the lists."""
+    steps = reports.next_steps(run, call_outcomes, RunStatus.of(run, time.time()))
+    shown = [step for step in steps if not (written and step.words[0] in {"report", "plan"})]
+    for place, step in enumerate(shown):
+        out().print(f"{'' if place else chr(10)}{step.purpose}:\n  {step.command(run.folder)}")
 
 
 def _written(run: Run, options: ReportCommand, call_outcomes: reports.CallOutcomes) -> reports.Results | None:
@@ -123,11 +137,12 @@ def _show_edits(edits: pl.DataFrame) -> None:
     """Print edits, grouped by outcome and reason."""
     console = out()
     groups = reasons.parts(edits)
+    most = _SHOWN_OF_MANY if len(groups) > _MANY else _SHOWN_EDITS
     for why, same in groups[:_SHOWN_REASONS]:
         console.print(f"\n{plural(same.height, 'edit')} {printable(why)}")
-        for line in lines_of_edits(same.head(_SHOWN_EDITS).iter_rows(named=True)):
+        for line in lines_of_edits(same.head(most).iter_rows(named=True)):
             console.print(f"  {line}")
-        if (more := same.height - _SHOWN_EDITS) > 0:
+        if (more := same.height - most) > 0:
             outcome = same.item(0, "outcome")
             console.print(f"  … and {more:,} more like these; --only {outcome} --json lists all.")
     if (more := len(groups) - _SHOWN_REASONS) > 0:
@@ -137,6 +152,8 @@ def _show_edits(edits: pl.DataFrame) -> None:
 def closing_lines(run: Run, summary: RunSummary) -> None:
     """Print how a run ended, and what to type next."""
     _headline(run, summary)
+    if summary["unprocessed"] or summary["copy_steps_left"]:
+        out().print(f"To continue:            {command('resume', run.folder)}")
     if summary["edits"] > summary["applied"] + summary["unprocessed"]:
         out().print(f"To see the reasons:     {command('report', run.folder)}")
 
@@ -150,5 +167,3 @@ def _headline(run: Run, summary: RunSummary) -> None:
         f"Run {printable(run.id)}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "
         f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}.",
     )
-    if summary["unprocessed"]:
-        out().print(f"To continue:            {command('resume', run.folder)}")

@@ -127,19 +127,24 @@ class RunStatus:
     def next_commands(self) -> list[str]:
         """Commands that show what was not applied, or continue the run; none that would be refused."""
         state, found = self.condition.state, self.summary
-        if state in {RunState.STOPPED, RunState.CRASHED, RunState.NOT_STARTED} or found["ledger"] in _UNPROVEN:
-            return self._resume()
+        if (options := self.resume_options) is not None:
+            return [self._command("resume", *options)]
         if state is not RunState.DONE:
             return []
         again = found["conflicted"] + found["failed"] + found["copy_steps_failed"]
         commands = [self._command("report")] if found["rejected"] + again else []
         return [*commands, self._command("resume", "--strategy", "failed")] if again else commands
 
-    def _resume(self) -> list[str]:
-        ledger = self.summary["ledger"]
+    @property
+    def resume_options(self) -> list[str] | None:
+        """Options of the `bulkedit resume` that continues the run; None if none would."""
+        ledger, state = self.summary["ledger"], self.condition.state
+        left = state in {RunState.STOPPED, RunState.CRASHED, RunState.NOT_STARTED}
         if ledger == LedgerState.COPIED or self.condition.reason == "DatastoreError":
-            return []
-        return [self._command("resume", *(["--assume-unknown"] if ledger in _UNPROVEN else []))]
+            return None
+        if ledger in _UNPROVEN:
+            return ["--assume-unknown"]
+        return [] if left else None
 
     def _command(self, name: str, *options: str) -> str:
         return " ".join(["bulkedit", name, shell_word(self.run.folder), *options])

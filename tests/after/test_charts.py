@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from bulkedit.after.report import charts
-from bulkedit.after.report.charts import HEIGHT, WIDTH, Span
+from bulkedit.after.report import charts, ledger_charts
+from bulkedit.after.report.charts import HEIGHT, WIDTH, Flat, Span
+from bulkedit.runs.ledger import ProcessRecord, ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,3 +126,25 @@ def test_a_wait_at_the_end_is_a_flat_part_too() -> None:
 )
 def test_what_the_ledger_shows_of_a_flat_part_is_said(counts: tuple[int, int, int], text: str) -> None:
     assert charts.cause(throttled=counts[0], faults=counts[1], events=counts[2]) == text
+
+
+def process(at: float, state: ProcessState, reason: str | None = None) -> ProcessRecord:
+    return ProcessRecord(at=at, process="p", state=state, pid=1, host="h", user="u", reason=reason)
+
+
+STARTED, ENDED = ProcessState.STARTED, ProcessState.ENDED
+
+
+def test_a_flat_part_says_that_no_process_worked_and_why() -> None:
+    processes = [process(0, STARTED), process(100, ENDED, "CredentialsError"), process(700, STARTED)]
+    assert ledger_charts.idle(processes, Flat(90.0, 710.0)) == [
+        "no process worked on the run for 10 min 00 s (AWS does not accept the credentials, or there are none)"
+    ]
+    assert ledger_charts.idle(processes, Flat(0.0, 90.0)) == []
+    assert charts.cause(idle=["no process"], throttled=0, faults=0, events=0) == "no process"
+
+
+def test_of_a_process_that_was_killed_it_is_not_said_when() -> None:
+    processes = [process(0, STARTED), process(700, STARTED)]
+    assert ledger_charts.idle(processes, Flat(90.0, 710.0)) == ["the process before was killed"]
+    assert ledger_charts.idle(processes, Flat(710.0, 800.0)) == []

@@ -1,5 +1,6 @@
 """Report of a run: the outcome of every edit as frames, as result files that can be planned again, and as a page."""
 
+from bulkedit.after.report.next_steps import NextStep, next_steps
 from bulkedit.after.report.outcomes import OUTCOMES, CallOutcomes, outcomes
 from bulkedit.after.report.page import write_page
 from bulkedit.after.report.results import FORMATS, ResultFile, Results, write
@@ -8,8 +9,10 @@ __all__ = [
     "FORMATS",
     "OUTCOMES",
     "CallOutcomes",
+    "NextStep",
     "ResultFile",
     "Results",
+    "next_steps",
     "outcomes",
     "write",
     "write_page",

@@ -206,9 +206,12 @@ def flats(completed: pl.Series, span: Span, *, most: int) -> list[Flat]:
     return [Flat(begin, end) for begin, end in found.select("begin", "end").iter_rows()]
 
 
-def cause(*, throttled: int, faults: int, events: int) -> str:
-    """What the ledger shows of a time without a completed call; it is not said that one is the other's cause."""
-    parts = []
+def cause(*, idle: Sequence[str] = (), throttled: int, faults: int, events: int) -> str:
+    """What the ledger shows of a time without a completed call; it is not said that one is the other's cause.
+
+    ``idle``: texts of the times in which no process worked on the run.
+    """
+    parts = [*idle]
     if throttled:
         parts.append(f"{throttled:,} throttled")
     if faults:

@@ -10,17 +10,21 @@ import polars as pl
 
 from bulkedit._words import plural
 from bulkedit.after.report import charts
-from bulkedit.after.report.charts import Span, duration, moment
+from bulkedit.after.report.charts import Flat, Span, duration, moment
 from bulkedit.client.pacing import parse_rate
 from bulkedit.client.responses import CallState, Outcome
 from bulkedit.errors import UsageError
 from bulkedit.runs import ledger_frames
-from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.ledger import Ledger, ProcessState
 from bulkedit.runs.ledger_frames import ACTIVITY, PACES
+from bulkedit.runs.state import REASONS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bulkedit.after.report.outcomes import CallOutcomes
     from bulkedit.runs.folder import Run
+    from bulkedit.runs.ledger import ProcessRecord
 
 POINTS: Final = 240  # places of the chart of progress
 _MOST_BARS: Final = 72
@@ -41,6 +45,7 @@ class LedgerTimes:
     activity: pl.DataFrame  # `ACTIVITY`, in `_FINER` times as many bins
     paces: pl.DataFrame  # `PACES`, in bins
     complete: pl.Series  # seconds that updates took
+    processes: Sequence[ProcessRecord] = ()
 
     @classmethod
     def of(cls, run: Run, calls: int) -> LedgerTimes:
@@ -57,6 +62,7 @@ class LedgerTimes:
                 ledger_frames.activity(ledger, places * _FINER),
                 ledger_frames.paces(ledger, places),
                 ledger_frames.completion_times(ledger),
+                ledger.processes(),
             )
 
     def counted(self, name: str, *, state: CallState | None = None) -> list[int]:
@@ -125,7 +131,12 @@ def _flats(times: LedgerTimes, span: Span, call_outcomes: CallOutcomes) -> list[
         low, high = (int(span.place(at) / charts.WIDTH * len(events)) for at in (flat.begin, flat.end))
         # throttles and faults are written with the event after them, which may be the one that ends the flat part
         counted, inside = slice(low, high + 1), slice(low + 1, high)
-        why = charts.cause(throttled=sum(throttles[counted]), faults=sum(faults[counted]), events=sum(events[inside]))
+        why = charts.cause(
+            idle=idle(times.processes, flat),
+            throttled=sum(throttles[counted]),
+            faults=sum(faults[counted]),
+            events=sum(events[inside]),
+        )
         x = span.place(flat.begin)
         found.append(
             {
@@ -136,6 +147,21 @@ def _flats(times: LedgerTimes, span: Span, call_outcomes: CallOutcomes) -> list[
                 "text": f"{duration(flat.seconds)}; {why}",
             }
         )
+    return found
+
+
+def idle(processes: Sequence[ProcessRecord], flat: Flat) -> list[str]:
+    """The parts of a flat part in which no process worked on the run, and why the process before has ended."""
+    found = []
+    for one, following in itertools.pairwise(processes):
+        if following.state is not ProcessState.STARTED:
+            continue
+        if one.state is ProcessState.STARTED:
+            if flat.begin <= following.at <= flat.end:
+                found.append("the process before was killed")
+        elif (seconds := min(flat.end, following.at) - max(flat.begin, one.at)) > 0:
+            why = REASONS.get(one.reason or "", one.reason)
+            found.append(f"no process worked on the run for {duration(seconds)} ({why})")
     return found
 
 

@@ -24,6 +24,7 @@ from bulkedit._words import plural
 from bulkedit.after.report import ledger_charts, reasons
 from bulkedit.after.report.charts import Span, duration, moment
 from bulkedit.after.report.ledger_charts import NOT_APPLIED, POINTS, LedgerTimes, rate_of
+from bulkedit.after.report.next_steps import next_steps
 from bulkedit.after.report.outcomes import CallOutcomes
 from bulkedit.client.pacing import Rate
 from bulkedit.client.responses import Outcome
@@ -32,6 +33,7 @@ from bulkedit.plans import seconds_at
 from bulkedit.plans.counts import calls_one_by_one, saved_calls, updates
 from bulkedit.plans.estimates import DOLLARS_PER_CALL
 from bulkedit.runs.other_runs import NAMED
+from bulkedit.runs.status import RunStatus
 from bulkedit.runs.summary import by_outcome, summary
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 _REASONS: Final = 100  # shown; the result files have all
 _RANGES: Final = 12  # ranges of rows shown for a reason
+_NAMELESS: Final = "RUN"  # for a folder that a person has named
 _OWN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")  # `bulkedit._files.new_id`; a user's own name may be private
 # with each colour, because not everyone sees it
 _SYMBOLS: Final = {
@@ -107,6 +110,7 @@ def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
     times = LedgerTimes.of(run, call_outcomes.calls.height)
     found = _frames(run, call_outcomes, times.span)
     by_name = by_outcome(numbers)
+    status, shown = RunStatus.of(run, time.time()), _shown_folder(run)
     return {
         "version": __version__,
         "run_id": run.id if _OWN_ID.fullmatch(run.id) else None,
@@ -119,6 +123,8 @@ def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
         "not_applied": sum(by_name[outcome] for outcome in NOT_APPLIED),
         "counts": run.plan.counts,
         "saved": _saved(run.plan.counts),
+        "next": [(step.purpose, step.command(shown)) for step in next_steps(run, call_outcomes, status)],
+        "run_named": shown != _NAMELESS,
         "outcomes": [(str(outcome), count) for outcome, count in by_name.items()],
         "symbols": {str(outcome): symbol for outcome, symbol in _SYMBOLS.items()},
         "band": _band(by_name),
@@ -134,6 +140,13 @@ def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
         "attributes": found.attributes.to_dicts(),
         "most_reasons": _REASONS,
     }
+
+
+def _shown_folder(run: Run) -> str:
+    """The run's folder in a command; `RUN` if a person has named it."""
+    if not _OWN_ID.fullmatch(run.id):
+        return _NAMELESS
+    return f"runs/{run.id}" if run.folder.parent.name == "runs" else run.id
 
 
 @dataclass(frozen=True, slots=True)
