@@ -193,6 +193,7 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("report", "r", "--request-ids", "--json").json[:1]
     yield from shell.run("revert", "r", "-o", "back", "--json").json
     yield from shell.run("inventory", "-o", "i.parquet", "--json").json
+    yield from shell.run("report", "r", "--inventory", "i.parquet", "--json").json[:-1]
     chosen = ("--from", "i.parquet", "--where", "primary or not primary", "-o", "chosen.csv")
     yield from shell.run("inventory", *chosen, "--json").json
     shell.run("apply", shell.descriptions([image_sets[1]], "more.csv"), "--yes", "--run", "s")

@@ -252,6 +252,16 @@ class ReportCommand:
             config=Config.NEVER,
         ),
     ] = None
+    inventory: Annotated[
+        Path | None,
+        Option(
+            "Also count by patient and study, by this file of `bulkedit inventory`, without their ids.",
+            "FILE",
+            group=Group.FILES,
+            common=True,
+            config=Config.NEVER,
+        ),
+    ] = None
     request_ids: Annotated[
         bool,
         Option(

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit import inventories
 from bulkedit._log import utc
 from bulkedit._printable import printable
 from bulkedit._words import duration, plural
 from bulkedit.after import report as reports
 from bulkedit.after.report import reasons
+from bulkedit.after.report.page import ranges
 from bulkedit.after.requests import requests_of
 from bulkedit.cli._console import (
     command,
@@ -48,13 +50,15 @@ def report(options: ReportCommand, _: typer.Context) -> None:
     found = runs.load(options.run)
     call_outcomes = reports.CallOutcomes.of(found)
     warn_of_ledger(call_outcomes.run.ledger, call_outcomes.run.detail)
-    written = _written(found, options, call_outcomes)
+    places = _places(found, options, call_outcomes)
+    written = _written(found, options, call_outcomes, places)
     summary = summary_of(found)
     if options.as_json:
-        _json(found, options, written)
+        _json(found, options, written, places)
         json_line(summary)
         return
     _headline(found, summary)
+    _show_places(places)
     if written:
         _show_written(found, written)
     if options.html is not None:
@@ -75,7 +79,32 @@ def _show_next(run: Run, call_outcomes: reports.CallOutcomes, *, written: bool) 
         out().print(f"{'' if place else chr(10)}{step.purpose}:\n  {step.command(run.folder)}")
 
 
-def _written(run: Run, options: ReportCommand, call_outcomes: reports.CallOutcomes) -> reports.Results | None:
+def _places(run: Run, options: ReportCommand, call_outcomes: reports.CallOutcomes) -> list[reports.ByPlace]:
+    """The edits by patient and study, if an inventory is given."""
+    if options.inventory is None:
+        return []
+    snapshot = inventories.load(options.inventory, run.plan.datastore_id)
+    return [reports.by_place(run, call_outcomes, snapshot, kind) for kind in reports.KINDS]
+
+
+def _show_places(places: list[reports.ByPlace]) -> None:
+    """Print how many patients and studies have all, some or none of their edits, and the rows of the first others."""
+    for place in places:
+        many = {"patient": "patients", "study": "studies"}[place.kind]
+        unknown = f"; {plural(place.unknown, 'image set')} of unknown {many}" if place.unknown else ""
+        out().print(
+            f"{plural(place.count, place.kind, many)}: {place.applied:,} with all edits applied, {place.partly:,} with "
+            f"some, {place.not_applied:,} with none{unknown}"
+        )
+        for group in place.groups.head(_SHOWN_OF_MANY).to_dicts():
+            applied = f"{group['applied']:,} of {plural(group['edits'], 'edit')} applied"
+            rows = ranges(group["first_rows"], group["rows"])
+            out().print(f"  {place.kind} {group['number']:,}: {applied}, rows {rows}")
+
+
+def _written(
+    run: Run, options: ReportCommand, call_outcomes: reports.CallOutcomes, places: list[reports.ByPlace]
+) -> reports.Results | None:
     """Write the result files and the page, if requested. Returns the result files."""
     made = None
     if options.results is not None:
@@ -89,11 +118,11 @@ def _written(run: Run, options: ReportCommand, call_outcomes: reports.CallOutcom
             call_outcomes=call_outcomes,
         )
     if options.html is not None:
-        reports.write_page(run, options.html, call_outcomes=call_outcomes)
+        reports.write_page(run, options.html, call_outcomes=call_outcomes, places=places)
     return made
 
 
-def _json(run: Run, options: ReportCommand, written: reports.Results | None) -> None:
+def _json(run: Run, options: ReportCommand, written: reports.Results | None, places: list[reports.ByPlace]) -> None:
     if written:
         json_line(written.as_json())
     if options.html is not None:
@@ -102,6 +131,8 @@ def _json(run: Run, options: ReportCommand, written: reports.Results | None) -> 
         for frame in requests_of(run):
             for request in frame.iter_rows(named=True):
                 json_line({"type": "request", **request, "at": utc(request["at"], milliseconds=True)})
+    for place in places:
+        json_line(place.as_json())
     if options.only is not None:
         for edit in _chosen(run, options.only).iter_rows(named=True):
             json_line({"type": "edit", **edit})

@@ -37,9 +37,10 @@ from bulkedit.runs.status import RunStatus
 from bulkedit.runs.summary import by_outcome, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from bulkedit.after.report.by_inventory import ByPlace
     from bulkedit.plans.counts import PlanCounts
     from bulkedit.runs.folder import Run
     from bulkedit.runs.summary import RunSummary
@@ -58,9 +59,14 @@ _SYMBOLS: Final = {
 }
 
 
-def write_page(run: Run, path: Path, *, call_outcomes: CallOutcomes | None = None) -> None:
-    """Write the page of a run to a new private file (0600). Raises UsageError."""
-    text = page(run, call_outcomes or CallOutcomes.of(run))
+def write_page(
+    run: Run, path: Path, *, call_outcomes: CallOutcomes | None = None, places: Sequence[ByPlace] = ()
+) -> None:
+    """Write the page of a run to a new private file (0600). Raises UsageError.
+
+    ``places``: its edits by patient and study (`bulkedit.after.report.by_place`).
+    """
+    text = page(run, call_outcomes or CallOutcomes.of(run), places)
     try:
         with draft_file(path) as file:
             file.write(text.encode())
@@ -70,7 +76,7 @@ def write_page(run: Run, path: Path, *, call_outcomes: CallOutcomes | None = Non
         raise not_written("the page", path, error) from error
 
 
-def page(run: Run, call_outcomes: CallOutcomes) -> str:
+def page(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace] = ()) -> str:
     """The page as HTML. Raises UsageError if jinja2 is not installed."""
     try:
         import jinja2
@@ -95,7 +101,11 @@ def page(run: Run, call_outcomes: CallOutcomes) -> str:
     }
     style, script = texts["page.css"], texts["page.js"]
     return environment.from_string(texts["page.html"]).render(
-        style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), **facts(run, call_outcomes)
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        **facts(run, call_outcomes, places),
     )
 
 
@@ -104,7 +114,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
+def facts(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace] = ()) -> dict[str, object]:
     """The variables of the template."""
     numbers = summary(run)
     times = LedgerTimes.of(run, call_outcomes.calls.height)
@@ -133,9 +143,10 @@ def facts(run: Run, call_outcomes: CallOutcomes) -> dict[str, object]:
         "pace": ledger_charts.pace(run, times),
         "complete": ledger_charts.completion(times.complete),
         "reasons": [
-            {**row, "reason": _unnamed(row["reason"]), "rows": _ranges(row["first_rows"], row["rows"])}
+            {**row, "reason": _unnamed(row["reason"]), "rows": ranges(row["first_rows"], row["rows"])}
             for row in found.reasons.to_dicts()
         ],
+        "places": [_place(place) for place in places],
         "unplanned": _unplanned(run),
         "attributes": found.attributes.to_dicts(),
         "most_reasons": _REASONS,
@@ -240,6 +251,18 @@ def _band(counts: Mapping[Outcome, int]) -> list[tuple[str, float, float]]:
 # -- tables
 
 
+def _place(place: ByPlace) -> dict[str, object]:
+    """Patients or studies with edits that are not applied, and how many there are of each sort."""
+    groups = place.groups.head(_REASONS).to_dicts()
+    return {
+        "kind": place.kind,
+        "many": {"patient": "patients", "study": "studies"}[place.kind],
+        "numbers": place,
+        "more": place.groups.height - len(groups),
+        "groups": [{**group, "ranges": ranges(group["first_rows"], group["rows"])} for group in groups],
+    }
+
+
 def _unplanned(run: Run) -> list[dict[str, object]]:
     """Rows without an edit in the plan, by reason."""
     found = (
@@ -249,10 +272,10 @@ def _unplanned(run: Run) -> list[dict[str, object]]:
         .sort("all", "code", descending=[True, False])
         .collect()
     )
-    return [{**row, "rows": _ranges(row["rows"], row["all"])} for row in found.iter_rows(named=True)]
+    return [{**row, "rows": ranges(row["rows"], row["all"])} for row in found.iter_rows(named=True)]
 
 
-def _ranges(rows: list[int], count: int) -> str:
+def ranges(rows: list[int], count: int) -> str:
     """Sorted numbers of rows as `3, 5-9`, and how many are not shown."""
     ranges: list[list[int]] = []
     for row in rows:
