@@ -51,6 +51,7 @@ from bulkedit.runs.resume import Resumption, resumption
 from bulkedit.runs.settings import Change, changed, changes_between, records_of, settings_of
 
 _LOG: Final = logging.getLogger("bulkedit")
+_LATE_S: Final = 5.0  # updates of an earlier run with the same list may complete so late, or clocks may differ so much
 _NEVER_REACHED_S: Final = 30.0  # to ask a service that a mistyped setting may have moved
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ async def _ready(
                     sends_new = todo.sends_new
                 rng = random.SystemRandom()
                 awaited_s = client.credentials_awaited_s if isinstance(client, RenewsCredentials) else lambda: 0.0
+                first, *_ = await run_blocking(ledger.processes)
                 engine = Engine(
                     run.plan,
                     keeping,
@@ -191,8 +193,8 @@ async def _ready(
                     key=run.key,
                     rng=rng,
                     sends_new=sends_new,
-                    since=run.begun_at,
                     credentials_awaited_s=awaited_s,
+                    since=first.at + _LATE_S,
                 )
                 yield engine
                 end.reason = engine.ending
