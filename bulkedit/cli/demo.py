@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from bulkedit.emulator import Emulator
     from bulkedit.runs.summary import RunSummary
 
-_QUOTA: Final = 8.0  # updates per second; `auto` finds it after about 12 s, when two thirds of the calls are done
-_BURST: Final = 2.0  # small, so that the search reaches the quota before the run ends
+_QUOTA: Final = 5.0  # updates per second, so that the run takes long enough to be watched
+_BURST: Final = 5.0  # as large as the quota, as AWS documents them
 _SHOWN: Final = 3  # image sets
 _SHOWN_EACH: Final = 4  # attributes per image set
 _LEVELS: Final = ("Patient", "Study", "Series", "Instance")
@@ -63,10 +63,7 @@ def demo(options: DemoCommand, _: typer.Context) -> None:
             listener=PlanningMessages(),
         )
         show_plan(plan)
-        out().print(
-            f"\nThis HealthImaging allows {_QUOTA:g} updates per second. The run is not told: it starts at the default "
-            "quota, one update in four seconds, and finds the rate by itself."
-        )
+        out().print(f"\nThis HealthImaging allows {_QUOTA:g} updates per second. The run is not told, and finds out.")
         started = runs.create(folder, plan, _settings(emulator), now)
         before = anyio.run(_documents, emulator, plan)
         code = anyio.run(_apply, started, emulator)

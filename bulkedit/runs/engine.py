@@ -95,6 +95,7 @@ _SILENT_S: Final = 5.0  # without an answer for so long, the run waits for the s
 _VIA_COPY_AHEAD: Final = 8  # lanes with copies: they wait for three quotas in turn
 _AHEAD_S: Final = 2.0  # lanes are opened this long before the quota lets them send
 _REQUESTS_AT_ONCE: Final = 256  # reads that wait for a commit
+_SEARCHING_AHEAD: Final = 8  # lanes, while the quota is unknown: each is polled before it is wanted
 _OPENED_AT_ONCE: Final = 64  # lanes; takes some milliseconds
 _WAITING_MOST: Final = 10_000  # open lanes that wait for an unlock; each takes some kilobytes
 _TAIL: Final = 2.0  # durations of one lane: near the end all lanes are opened at once, so that they end together
@@ -340,7 +341,8 @@ class Engine:
     @property
     def _room(self) -> bool:
         """Whether to open a lane: only a little ahead of the quota, because an early poll would be stale."""
-        ahead = max(2, math.ceil(self.pacers[Operation.UPDATE].rate.per_second * _AHEAD_S))
+        updates = self.pacers[Operation.UPDATE]
+        ahead = max(_SEARCHING_AHEAD if updates.searching else 2, math.ceil(updates.rate.per_second * _AHEAD_S))
         if self._history.has_copies:
             ahead = max(ahead, _VIA_COPY_AHEAD)
         if self._near_end:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 import random
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
@@ -162,11 +165,68 @@ def drive(pacer: Learner, count: int, quota: float, burst: float, start: float =
     return times, throttled
 
 
+@dataclass(slots=True)
+class Bucket:
+    """A quota; another tenant takes its part of it evenly, if there is a token."""
+
+    rate: float
+    burst: float
+    tenant: float = 0.0
+    theirs_at: float = 0.0
+    at: float = 0.0
+    level: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.level = self.burst
+
+    def take(self, now: float) -> bool:
+        while self.tenant and self.theirs_at <= now:
+            self._take(self.theirs_at)
+            self.theirs_at += 1 / (self.rate * self.tenant)
+        return self._take(now)
+
+    def _take(self, now: float) -> bool:
+        self.level, self.at = min(self.burst, self.level + (now - self.at) * self.rate), now
+        there = self.level >= 1 - 1e-9
+        self.level -= there
+        return there
+
+
+def far_away(
+    pacer: Learner, count: int, bucket: Bucket, *, latency: tuple[float, float], seed: int = 0
+) -> tuple[list[float], int]:
+    """When a service let so many requests through, and how many it throttled; each takes its time there and back."""
+    rng, number, now, left = random.Random(seed), itertools.count(), 0.0, count
+    ways: list[tuple[float, int, float, bool | None]] = []  # when it arrives, order, when it was sent, answer
+    times: list[float] = []
+    throttled = 0
+    while len(times) < count:
+        wait = pacer.wait(now) if left else math.inf
+        if wait <= 0:
+            pacer.take(now)
+            left -= 1
+            heapq.heappush(ways, (now + rng.uniform(*latency) / 2, next(number), now, None))
+        elif not ways or now + wait < ways[0][0]:
+            now += wait
+        else:
+            now, _, sent, answer = heapq.heappop(ways)
+            if answer is None:
+                let_in = bucket.take(now)
+                times += [now] if let_in else []
+                heapq.heappush(ways, (now + rng.uniform(*latency) / 2, next(number), sent, let_in))
+            elif answer:
+                pacer.answered(now, sent)
+            else:
+                left, throttled = left + 1, throttled + 1
+                pacer.throttled(now, sent)
+    return times, throttled
+
+
 @settings(deadline=None, max_examples=50)
 @given(quota=st.floats(0.25, 50), share=st.floats(1, 2), seed=st.integers(0, 1000), start=st.floats(0, 1e6))
 def test_any_quota_is_found_and_held(quota: float, share: float, seed: int, start: float) -> None:
     """Within 8 %, and few requests are throttled on the way, with bursts as throttling-limits has them."""
-    burst = max(1.0, quota * share)
+    burst = max(1, round(quota * share))
     pacer = learner(seed=seed)
     count = int(600 + quota * 120 + burst)
     times, throttled = drive(pacer, count, quota, burst, start)
@@ -175,10 +235,57 @@ def test_any_quota_is_found_and_held(quota: float, share: float, seed: int, star
     assert throttled <= 0.05 * count
 
 
-def test_it_begins_at_the_documented_rate() -> None:
+def test_it_begins_as_fast_as_answers_come() -> None:
+    """One request until the first answer, then two at a time, then more."""
+    times, throttled = far_away(learner(), 100, Bucket(1000, 1000), latency=(0.1, 0.1))
+    assert throttled == 0
+    assert times[1] - times[0] == pytest.approx(0.1, abs=0.01)
+    assert times[30] - times[0] <= 1.5
+    assert times[99] - times[0] <= 3.0
+
+
+SHORT_RUNS = [(20, 20, 100, 1.5), (20, 20, 1200, 1.05), (0.25, 1, 24, 1.10), (5, 10, 200, 1.10)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("latency_s", [0.003, 0.05, 0.1])
+@pytest.mark.parametrize("run", SHORT_RUNS, ids=str)
+def test_a_short_run_loses_little_to_the_search(
+    run: tuple[float, float, int, float], latency_s: float, seed: int
+) -> None:
+    """From the first to the last, a quota allows the burst at once and the rest at its rate."""
+    rate, burst, calls, most = run
+    times, throttled = far_away(learner(seed=seed), calls, Bucket(rate, burst), latency=(latency_s, latency_s))
+    assert times[-1] - times[0] <= most * (calls - burst) / rate
+    assert throttled <= max(7 if rate == 5 else 5, 0.02 * calls)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("tenant", [0.0, 0.5])
+@pytest.mark.parametrize(("rate", "burst", "calls", "_"), SHORT_RUNS)
+def test_uneven_trips_and_another_tenant_cost_little(
+    rate: float, burst: float, calls: int, _: float, tenant: float, seed: int
+) -> None:
+    times, throttled = far_away(
+        learner(seed=seed), calls, Bucket(rate, burst, tenant=tenant), latency=(0.02, 0.5), seed=seed
+    )
+    shortest_s = (calls - burst) / (rate * (1 - tenant))
+    assert times[-1] - times[0] <= (2.0 if shortest_s < 10 else 1.25) * shortest_s
+    assert throttled <= max(15, 0.06 * calls)
+
+
+def test_a_throttle_in_the_first_seconds_is_no_measurement_against_the_documented_quota() -> None:
+    """Every account has it."""
     pacer = learner()
-    times, _ = drive(pacer, 2, 1000, 1000)
-    assert times == [0.0, pytest.approx(4.0)]
+    drive(pacer, 5, 0.25, 1)
+    assert pacer.rate.per_second == 0.25
+
+
+def test_what_less_than_the_documented_quota_lets_through_is_followed() -> None:
+    pacer = learner()
+    drive(pacer, 30, 0.25, 1)
+    drive(pacer, 30, 0.15, 1, start=150.0)
+    assert 0.125 <= pacer.rate.per_second <= 0.17
 
 
 def test_it_searches_until_the_first_throttle() -> None:
@@ -218,7 +325,7 @@ def test_throttles_of_requests_that_were_out_together_are_one() -> None:
     one, many = learner(), learner()
     for pacer, count in ((one, 1), (many, 50)):
         drive(pacer, 100, 1000, 1000)
-        for _ in range(count):
+        for _ in range(50):
             pacer.take(100.0)
         for _ in range(count):
             pacer.throttled(101.0, 100.0)

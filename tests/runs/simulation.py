@@ -53,11 +53,13 @@ class Scenario:
     rate: float
     burst: float
     latency_s: float = 0.1
+    latest_s: float | None = None  # requests take between `latency_s` and this, each its own time
     completion_s: float = 2.0
     reads: tuple[float, float] = (25, 50)  # of GetImageSet, and as many of ListImageSetVersions
     steps: tuple[Step, ...] = ()
     tenant: float = 0.0  # the part of the quota that another tenant asks for, evenly
     concurrent: int = 100
+    lane: int = CALLS_A_LANE  # calls on each image set
     calls: int | None = None
     seconds: float = 300.0  # of the run, about, where `calls` is not given; never under 500 calls
     seed: int = 0
@@ -65,7 +67,7 @@ class Scenario:
     @property
     def limits(self) -> dict[str, float]:
         """Updates a second that each thing allows."""
-        reads_an_update = (CALLS_A_LANE + 1) / CALLS_A_LANE
+        reads_an_update = (self.lane + 1) / self.lane
         slot_s = max(self.completion_s, self.latency_s) + self.latency_s
         return {
             "updates": self.rate * (1 - self.tenant),
@@ -105,7 +107,12 @@ class Scenario:
     def count(self) -> int:
         seconds = self.seconds + 25 * self.completion_s  # in which the last lanes, one call after another, weigh little
         wanted = self.calls or max(500, math.ceil(self.limit * seconds))
-        return -(-wanted // CALLS_A_LANE) * CALLS_A_LANE
+        return -(-wanted // self.lane) * self.lane
+
+    @property
+    def shortest_s(self) -> float:
+        """Seconds from the first to the last update that the quota allows: the burst at once, the rest at its rate."""
+        return (self.count - self.burst) / (self.rate * (1 - self.tenant))
 
 
 class _Quotas(Quota):
@@ -145,28 +152,32 @@ class _Quotas(Quota):
 
 
 class _Distant(InProcess):
-    """Requests and answers take half of the latency each."""
+    """Requests and answers take half of a latency each."""
 
-    def __init__(self, service: Service, latency_s: float) -> None:
+    def __init__(self, service: Service, latency_s: float, latest_s: float | None = None, seed: int = 0) -> None:
         super().__init__(service, epoch=service.now)
-        self._half = latency_s / 2
+        self._between = latency_s / 2, (latest_s or latency_s) / 2
+        self._rng = random.Random(seed)
+
+    async def _travel(self) -> None:
+        await anyio.sleep(self._rng.uniform(*self._between))
 
     async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
-        await anyio.sleep(self._half)
+        await self._travel()
         reply = await super().update(request)
-        await anyio.sleep(self._half)
+        await self._travel()
         return reply
 
     async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
-        await anyio.sleep(self._half)
+        await self._travel()
         reply = await super().get_image_set(image_set_id, version)
-        await anyio.sleep(self._half)
+        await self._travel()
         return reply
 
     async def list_versions(self, image_set_id: str, **page: Any) -> Page | Refused | Lost:
-        await anyio.sleep(self._half)
+        await self._travel()
         reply = await super().list_versions(image_set_id, **page)
-        await anyio.sleep(self._half)
+        await self._travel()
         return reply
 
 
@@ -182,6 +193,8 @@ class Result:
     throttled_steady: float  # of those after the start
     updates_throttled_steady: float
     reached: float  # of the limit, in what follows the start
+    first_to_last: float  # time from the first to the last update, by the shortest (`Scenario.shortest_s`)
+    updates_throttled: int
     reads_an_update: float
     longest_gap: float  # between two calls of one lane after the start, as a multiple of the median
     answers: list[tuple[float, str, bool]] = field(repr=False)
@@ -211,13 +224,13 @@ def simulate(scenario: Scenario) -> Result:
     quotas = _Quotas(scenario, service.now)
     service.world.quota = quotas
     service.world.settings = replace(service.world.settings, concurrent=scenario.concurrent)
-    ids = [service.add(document(study=f"1.2.{n}", instances=1)) for n in range(scenario.count // CALLS_A_LANE)]
-    rows = [row(one, "StudyDescription", f"V{n}") for one in ids for n in range(CALLS_A_LANE)]
+    ids = [service.add(document(study=f"1.2.{n}", instances=1)) for n in range(scenario.count // scenario.lane)]
+    rows = [row(one, "StudyDescription", f"V{n}") for one in ids for n in range(scenario.lane)]
 
     async def main() -> tuple[Progress, float]:
         began = anyio.current_time()
         with Ledger.create(Path(folder) / "ledger.sqlite") as ledger:
-            client = _Distant(service, scenario.latency_s)
+            client = _Distant(service, scenario.latency_s, scenario.latest_s, scenario.seed)
             engine = Engine(plan, client, ledger, EngineOptions(), key=KEY, rng=random.Random(scenario.seed))
             await engine.run()
         return engine.progress(), anyio.current_time() - began
@@ -248,7 +261,7 @@ def _judged(
     scenario: Scenario, ended: Progress, seconds: float, quotas: _Quotas, gaps_since: Callable[[float], list[float]]
 ) -> Result:
     accepted = [at for at, action, good in quotas.answers if good and action == UPDATE]
-    start = max(START_S, accepted[START_CALLS - 1])
+    start = max(START_S, accepted[min(START_CALLS, len(accepted)) - 1])
     gaps = gaps_since(start)
     steady = [answer for answer in quotas.answers if answer[0] > start]
     left = sum(at > start for at in accepted)
@@ -264,6 +277,8 @@ def _judged(
         throttled_steady=_share([good for *_, good in steady]),
         updates_throttled_steady=_share(updates),
         reached=len(shown) / (shown[-1] - start) / scenario.limit if shown else 1.0,
+        first_to_last=(accepted[-1] - accepted[0]) / scenario.shortest_s,
+        updates_throttled=[action for _, action, good in quotas.answers if not good].count(UPDATE),
         reads_an_update=sum(action in (GET, LIST) and good for _, action, good in quotas.answers) / len(accepted),
         longest_gap=gaps[-1] / gaps[len(gaps) // 2] if gaps else 1.0,
         answers=quotas.answers,
@@ -283,6 +298,10 @@ STEADY = [
     for rate, burst in QUOTAS
     for latency in LATENCIES_S
     for complete in COMPLETIONS_S
+]
+SHORT = [  # and the most time that each may take, as a multiple of the shortest
+    (Scenario(rate=rate, burst=burst, calls=calls, lane=1, latency_s=0.05, completion_s=0.5), most)
+    for rate, burst, calls, most in ((20, 20, 100, 1.5), (20, 20, 1200, 1.05), (0.25, 1, 24, 1.10), (5, 10, 200, 1.10))
 ]
 HALVED, DOUBLED = (Step(400, 0.5),), (Step(400, 2.0),)
 ZERO = (Step(400, 0.0), Step(700, 1.0))  # for five minutes

@@ -5,10 +5,12 @@ The first 60 s or 20 calls, whichever is longer, are the search. The limits: see
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bulkedit.runs.scheduler import WaitReason
-from tests.runs.simulation import CHANGES, STEADY, Result, Scenario, simulate
+from tests.runs.simulation import CHANGES, SHORT, STEADY, Result, Scenario, simulate
 
 
 def named(scenario: Scenario) -> str:
@@ -18,14 +20,19 @@ def named(scenario: Scenario) -> str:
 
 
 def hold(result: Result) -> None:
-    """The bounds of a steady quota."""
+    """The bounds of a steady quota.
+
+    If updates in flight are the limit, a run begins with as many as may be, and they complete as one wave if each takes
+    exactly as long: some polls are too early for all of them at once.
+    """
+    in_flight = result.scenario.binds == "in flight"
     assert result.ended.left == 0
-    assert result.ratio <= 1.05
+    assert result.ratio <= (1.1 if in_flight else 1.05)
     assert result.throttled_steady <= 0.02
     assert result.throttled <= 0.05
     assert result.reached >= 0.9
     assert result.longest_gap <= 10
-    assert result.reads_an_update <= 1.5
+    assert result.reads_an_update <= (1.6 if in_flight else 1.5)
 
 
 OFTEN = [
@@ -79,6 +86,45 @@ def test_no_luck_is_needed(rate: float, burst: float, seed: int) -> None:
     hold(simulate(Scenario(rate=rate, burst=burst, seed=seed)))
 
 
+def hold_short(result: Result, most: float) -> None:
+    """The bounds of a run that is over before much can be learned."""
+    assert result.ended.left == 0
+    assert result.first_to_last <= most
+    assert result.updates_throttled <= 5 or result.throttled <= 0.02
+
+
+def short(scenario: Scenario) -> str:
+    return f"{scenario.count} calls at {scenario.rate:g}/{scenario.burst:g}"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "most"),
+    [one for one in SHORT if one[0].count < 1000],
+    ids=lambda one: short(one) if isinstance(one, Scenario) else "",
+)
+def test_a_short_run_is_as_quick_as_a_long_one(scenario: Scenario, most: float) -> None:
+    hold_short(simulate(scenario), most)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("scenario", "most"), SHORT, ids=lambda one: short(one) if isinstance(one, Scenario) else "")
+def test_a_short_run_needs_no_luck(scenario: Scenario, most: float, seed: int) -> None:
+    hold_short(simulate(replace(scenario, seed=seed)), most)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("tenant", [0.0, 0.5])
+@pytest.mark.parametrize("scenario", [one for one, _ in SHORT], ids=short)
+def test_a_short_run_bears_uneven_trips_and_another_tenant(scenario: Scenario, tenant: float, seed: int) -> None:
+    """Trips of 20 to 500 ms are long for a run of four seconds."""
+    result = simulate(replace(scenario, latency_s=0.02, latest_s=0.5, tenant=tenant, seed=seed))
+    assert result.ended.left == 0
+    assert result.first_to_last <= (2.0 if scenario.shortest_s < 10 else 1.25)
+    assert result.throttled <= 0.1
+
+
 def hold_changing(result: Result) -> None:
     """Everything is done, few requests are throttled, and the new quota is used."""
     assert result.ended.left == 0
@@ -126,6 +172,6 @@ def test_a_data_store_that_takes_fewer_at_once_is_heeded() -> None:
 
 def test_a_simulation_tells_a_bad_pacer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a bound of the engine: of the simulation itself, which must be able to fail."""
-    monkeypatch.setattr("bulkedit.client.pacing.adaptive.Learner._measure", lambda *_: None)
+    monkeypatch.setattr("bulkedit.client.pacing.evidence.Evidence._least", lambda *_: 9.0)
     result = simulate(Scenario(rate=1, burst=2))
     assert result.throttled > 0.05 or result.ratio > 1.05
