@@ -18,6 +18,7 @@ from bulkedit import errors
 from bulkedit.client.responses import CallState, Outcome
 from bulkedit.deidentification import ENVIRONMENT
 from bulkedit.runs.ledger import Ledger
+from bulkedit.runs.locks import LockedImageSet, LockWait
 from tests import generated
 from tests.cli.shell import Shell
 from tests.emulator.hospital import document
@@ -202,6 +203,7 @@ def _lines(shell: Shell) -> Iterator[dict[str, Any]]:
     yield from shell.run("trail", "r", "log.json", "--json").json
     yield from shell.run("revert", "r", "--json").json
     yield MINUTE.as_json()  # comes once a minute only
+    yield {"type": "locked", **LockedImageSet(LockWait(None, 0.0), 1).as_json()}  # of a lock that lasts
     key = {ENVIRONMENT: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
     shell.emulator.add(document(study="1.2.99"), primary=True)
     yield from shell.run("deid", "--deid-profile", "basic", "--all", "-o", "d.csv", "--json", env=key).json

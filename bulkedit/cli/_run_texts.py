@@ -10,6 +10,9 @@ from bulkedit._words import about, duration, plural
 from bulkedit.runs.waiting import WaitingFor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bulkedit.runs.locks import LockedImageSet
     from bulkedit.runs.waiting import Waiting
 
 _SHORTEST_BAR: Final = 16  # columns
@@ -50,3 +53,12 @@ def waiting_for(waiting: Waiting) -> str:
 
 
 _THE: Final = {WaitingFor.QUOTA, WaitingFor.SERVICE, WaitingFor.LEDGER}
+
+
+def locked_texts(locked: Sequence[LockedImageSet]) -> list[str]:
+    """Some image sets whose unlock calls wait for, and since when they are locked, and how many more there are."""
+    more = len(locked) - _NAMED
+    return [*(one.text for one in locked[:_NAMED]), *([f"and {plural(more, 'more image set')}"] if more > 0 else [])]
+
+
+_NAMED: Final = 5

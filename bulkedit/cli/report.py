@@ -22,10 +22,12 @@ from bulkedit.cli._console import (
     out,
     print_rows,
 )
+from bulkedit.cli._run_texts import locked_texts
 from bulkedit.cli.status import warn_of_ledger
 from bulkedit.client.responses import Outcome
 from bulkedit.errors import UsageError
 from bulkedit.runs import folder as runs
+from bulkedit.runs.locks import locked_image_sets
 from bulkedit.runs.status import RunStatus
 from bulkedit.runs.summary import by_outcome
 from bulkedit.runs.summary import summary as summary_of
@@ -133,6 +135,8 @@ def _json(run: Run, options: ReportCommand, written: reports.Results | None, pla
                 json_line({"type": "request", **request, "at": utc(request["at"], milliseconds=True)})
     for place in places:
         json_line(place.as_json())
+    for locked in locked_image_sets(run.ledger):
+        json_line({"type": "locked", **locked.as_json()})
     if options.only is not None:
         for edit in _chosen(run, options.only).iter_rows(named=True):
             json_line({"type": "edit", **edit})
@@ -198,3 +202,6 @@ def _headline(run: Run, summary: RunSummary) -> None:
         f"Run {printable(run.id)}: {', '.join(parts)}, in {plural(summary['requests'], 'request')} "
         f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}.",
     )
+    if summary["unprocessed"]:
+        for text in locked_texts(locked_image_sets(run.ledger)):
+            out().print(f"Waits for unlock:       {printable(text)}")

@@ -21,7 +21,7 @@ from bulkedit.cli._console import (
     redraws,
     rows,
 )
-from bulkedit.cli._run_texts import edits_bar, rate_of, waiting_for
+from bulkedit.cli._run_texts import edits_bar, locked_texts, rate_of, waiting_for
 from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import LedgerState
 from bulkedit.runs.state import REASONS, RunState
@@ -74,6 +74,8 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
             *(("waiting", _waiting(one)) for one in sign.waiting),
             ("in flight", _in_flight(sign.image_sets_in_flight)),
         ]
+    else:
+        found += [("locked", printable(text)) for text in locked_texts(status.numbers.locked)]
     return [
         *found,
         ("throttled", f"{numbers['throttled']:,} of {plural(numbers['requests'], 'update request')}"),

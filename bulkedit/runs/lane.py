@@ -774,7 +774,7 @@ class LaneRun:
             return POLL.wait(current.polls + 1, self._context.rng)
         waited = self._now - unlock.began
         wait = unlock_poll_in(unlock.polls + 1, waited, len(self._context.waiting), self._context.rng)
-        return min(wait, max(POLL.longest_s, self._context.options.unlock_timeout_s - waited))
+        return min(wait, max(POLL.first_s, self._context.options.unlock_timeout_s - waited))
 
     def _ask_store(self, _: EventDetails) -> None:
         self.request = GetDatastore()

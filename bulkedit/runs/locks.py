@@ -7,21 +7,28 @@ the wait ends. If the run stops meanwhile, the message stays in the call's last 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
 from bulkedit._log import utc
+from bulkedit._words import plural
 from bulkedit.client.contract import IMAGE_SET_ID
+from bulkedit.runs.ledger import Ledger
 
 if TYPE_CHECKING:
-    from bulkedit.runs.ledger import Ledger
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from bulkedit._json import JsonObject
 
 LOCKED: Final = "locked"  # reason of the rows
 TOLD_AFTER_S: Final = 10.0  # a shorter lock is not recorded
 _MESSAGE: Final = re.compile(
     rf"image set (?P<id>{IMAGE_SET_ID}|unknown), (?:refused as )?locked since (?P<since>[-0-9: ]+Z)"
 )
+_LIKE: Final = "image set % locked since %"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +58,51 @@ class LockWait:
         return cls(image_set_id, datetime.fromisoformat(found["since"]).timestamp())
 
 
+@dataclass(frozen=True, slots=True)
+class LockedImageSet:
+    """An image set whose unlock calls of a run wait for, or waited for when the run ended."""
+
+    wait: LockWait
+    calls: int  # that wait
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return f"{self.wait.message} ({plural(self.calls, 'call')})"
+
+    def as_json(self) -> JsonObject:
+        """An object of the field ``locked``."""
+        since = datetime.fromtimestamp(self.wait.since, UTC).isoformat(timespec="seconds")
+        return {"image_set_id": self.wait.image_set_id, "since": since, "calls": self.calls}
+
+
 def waits(ledger: Ledger) -> dict[int, LockWait]:
     """The calls that wait for an unlock, in their order, by their last row. Blocks.
 
     If no process works on the run, they waited when it ended.
     """
-    query = """SELECT call, message, max(seq) FROM event GROUP BY call
-               HAVING message LIKE 'image set % locked since %' ORDER BY call"""
-    rows = [row for batch in ledger.batches(query) for row in batch]
-    return {call: found for call, message, _ in rows if (found := LockWait.of(message)) is not None}
+    told = f"SELECT DISTINCT call FROM event WHERE message LIKE '{_LIKE}'"  # noqa: S608 - constant
+    calls = ", ".join(str(int(call)) for batch in ledger.batches(told) for (call,) in batch)
+    if not calls:
+        return {}
+    rows = f"SELECT call, message FROM event WHERE call IN ({calls}) ORDER BY seq"  # noqa: S608 - numbers
+    last = {call: message for batch in ledger.batches(rows) for call, message in batch}
+    return {call: found for call, message in sorted(last.items()) if (found := LockWait.of(message)) is not None}
+
+
+def locked_image_sets(path: Path) -> list[LockedImageSet]:
+    """The image sets that calls of a run wait for. ``path``: the run's ledger. Blocks. Raises LedgerError."""
+    if not path.exists():
+        return []
+    with Ledger.read(path) as ledger:
+        return by_image_set(waits(ledger).values())
+
+
+def by_image_set(of_calls: Collection[LockWait]) -> list[LockedImageSet]:
+    """The image sets that calls wait for, the oldest lock first."""
+    counts = Counter(wait.image_set_id for wait in of_calls)
+    since: dict[str | None, float] = {}
+    for wait in of_calls:
+        since[wait.image_set_id] = min(wait.since, since.get(wait.image_set_id, wait.since))
+    found = [LockedImageSet(LockWait(one, since[one]), count) for one, count in counts.items()]
+    return sorted(found, key=lambda one: (one.wait.since, one.wait.image_set_id or ""))

@@ -48,6 +48,7 @@ class StatusLine(RunSummary):
     searching: bool | None
     seconds_left: float | None
     waiting: list[JsonObject] | None
+    locked: list[JsonObject]
     image_sets_in_flight: list[str] | None
     next: list[str]  # commands
 
@@ -168,6 +169,7 @@ class RunStatus:
             "searching": None if fresh is None else fresh.searching,
             "seconds_left": _rounded(fresh.seconds_left) if fresh else None,
             "waiting": None if fresh is None else [one.as_json() for one in fresh.waiting],
+            "locked": [one.as_json() for one in self.numbers.locked],
             "image_sets_in_flight": None if fresh is None else list(fresh.image_sets_in_flight),
             "next": self.next_commands,
         }

@@ -10,6 +10,7 @@ from bulkedit.client.responses import CallState, Outcome, outcome_of
 from bulkedit.plans import CopyStep
 from bulkedit.runs.call_index import STEP
 from bulkedit.runs.ledger import Ledger, LedgerState, ProcessState
+from bulkedit.runs.locks import LockedImageSet, LockWait, by_image_set
 from bulkedit.runs.parts import carriers, roots
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _OUTCOMES: Final = [Outcome.UNPROCESSED, *(outcome for outcome in Outcome if out
 _UNPROCESSED: Final = 0
 _APPLIED: Final = _OUTCOMES.index(Outcome.APPLIED)
 _CODE_OF: Final = {str(state): _OUTCOMES.index(outcome_of(state)) for state in CallState}
-_COUNTED: Final = ("call", "state", "attempts", "throttles", "faults", "conflicts")
+_COUNTED: Final = ("call", "state", "attempts", "throttles", "faults", "conflicts", "message")
 
 
 class _Steps(TypedDict):
@@ -116,6 +117,7 @@ class RunNumbers:
         self._parts: list[Part] = []
         self._begun: Counter[str] = Counter()  # by state
         self._begun_planned = 0  # calls of the plan among them
+        self._waits: list[LockWait] = []
         self._sums = [0, 0, 0, 0]  # attempts, throttles, faults, conflicts
         self._seconds = 0.0
         self.processes: list[ProcessRecord] = []  # as in the ledger
@@ -171,12 +173,18 @@ class RunNumbers:
                     self._begun_planned += 1
                 else:
                     self._of_parts[call] = _CODE_OF.get(state, _UNPROCESSED)
+            self._waits += [wait for row in rows if (wait := LockWait.of(row[-1])) is not None]
             for place in range(len(self._sums)):
                 self._sums[place] += sum(row[2 + place] or 0 for row in rows)
         self._seconds = ledger.span_s()
         self.processes = ledger.processes()
         self.last_event = _last_event(ledger)
         self.worked_s = _worked_s(ledger, self.processes)
+
+    @property
+    def locked(self) -> list[LockedImageSet]:
+        """The image sets whose unlock calls wait for, or waited for when the last process ended."""
+        return by_image_set(self._waits)
 
     def _promotions(self) -> Iterator[tuple[int, int]]:
         """Each call that edits a copy, with the call that promotes the copy: the next one in the lane."""
