@@ -16,6 +16,7 @@ from bulkedit.runs import ledger
 from bulkedit.runs.copy_transitions import COPIES, DELETIONS
 from bulkedit.runs.transitions import CALLS
 from tests.edits import cell_kinds
+from tests.wire import broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,6 +91,8 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/architecture.md", "deletions"): DELETIONS.lines,
     ("docs/ledger.md", "ledger"): _ledger,
     ("docs/edit-lists.md", "cells"): _cells,
+    ("docs/how-to.md", "broken configurations"): broken.configurations,
+    ("docs/how-to.md", "lost answers"): broken.causes,
 }
 
 

@@ -310,7 +310,7 @@ def _words(  # noqa: C901, PLR0911 - a table
                 "`endpoint_url` and `region`", "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS and `region`"
             )
             url = error.kwargs.get("endpoint_url") or "the source of credentials"
-            return f"no credentials: {url} cannot be reached ({kind}).", likely, hint
+            return f"no credentials: {url} cannot be reached ({kind}).", likely, hint or "Try again later"
         case OSError():
             return f"a file that credentials come from cannot be read ({error.strerror or kind}).", None, _OTHER_PROFILE
         case RuntimeError():

@@ -15,6 +15,7 @@ import anyio
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from bulkedit._log import utc
 from bulkedit.client.credential_faults import error_code_of
 from bulkedit.client.pacing import FAULT
 
@@ -127,10 +128,10 @@ class LastingCredentials:
         if self._kept is not None and self._failures == 1 and not self._has_ended():
             code = "" if error is None else f" ({error_code_of(error)})"
             _LOG.warning(
-                "New credentials could not be obtained%s. The present ones are valid for %d more minutes; new ones are "
-                "requested again.",
+                "New credentials could not be obtained%s. The present ones are valid until %s; new ones are requested "
+                "again.",
                 code,
-                self._remaining_s() // 60,
+                utc(self._clock.now() + self._remaining_s()),
             )
 
     def _is_due(self) -> bool:

@@ -99,6 +99,42 @@ _CREDENTIALS: Final = {
     "InvalidClientTokenId": _UNKNOWN_KEY,
     "UnrecognizedClientException": _UNKNOWN_KEY,
 }
+CERTIFICATE_FILE: Final = "certificate file "  # begins the code of a refusal for a file that cannot be used
+_OWN_CA: Final = "If your network has its own CA, set AWS_CA_BUNDLE to the PEM file of its certificate"
+_OTHER_CERTIFICATE: Final = (
+    "A proxy inspects TLS, the URL belongs to another server, or the CA file is the wrong one.",
+    _OWN_CA,
+)
+# part of the reason of OpenSSL or the system, why likely, what to type
+_CERTIFICATES: Final = (
+    (
+        "the key is encrypted",
+        "A run cannot ask for its password.",
+        "Give a key without a password: `client_key=FILE`",
+    ),
+    (
+        CERTIFICATE_FILE,
+        "AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, `client_cert` or the profile names a file that is missing or no PEM file.",
+        "Name a PEM file, which begins with -----BEGIN CERTIFICATE-----, or unset the variable",
+    ),
+    ("expired", "The certificate has expired, or this machine's clock is wrong.", "Compare the clock: timedatectl"),
+    ("not yet valid", "This machine's clock is probably wrong.", "Compare the clock: timedatectl"),
+    (
+        "mismatch",
+        "The URL belongs to another server, or something on the way answers in its place.",
+        "Check `endpoint_url` and the proxy settings",
+    ),
+    (
+        "self-signed",
+        "A proxy inspects TLS with the CA of your network, or the server has made its certificate itself.",
+        _OWN_CA,
+    ),
+    (
+        "issuer",
+        "The CA file does not have the CA of this server: a proxy inspects TLS, or AWS_CA_BUNDLE is the wrong file.",
+        _OWN_CA,
+    ),
+)
 # observed at AWS: an outdated latestVersionId returns a 404 that only this text tells apart from other 404s
 _STALE_TEXT: Final = "not the latest"
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
@@ -179,11 +215,12 @@ def _refused_credentials(refused: Refused, *, in_run: bool) -> CredentialsError:
 
 def untrusted(refused: Refused, *, in_run: bool = False) -> UntrustedServerError:
     """The exception for a server whose certificate could not be verified. Nothing was sent to the server."""
+    reason = refused.code.casefold()
+    likely, hint = next((words for text, *words in _CERTIFICATES if text in reason), _OTHER_CERTIFICATE)
+    file = refused.code.startswith(CERTIFICATE_FILE)
+    problem = f"the {refused.code}" if file else f"the server's certificate could not be verified ({refused.code})"
     return UntrustedServerError(
-        f"the server's certificate could not be verified ({refused.code}). Nothing was sent to the server.",
-        likely="A proxy inspects TLS, the URL belongs to another server, or the CA file is the wrong one.",
-        hint="If your network has its own CA, set AWS_CA_BUNDLE to the PEM file of its certificate"
-        + (THEN_RESUME if in_run else "."),
+        f"{problem}. Nothing was sent to the server.", likely=likely, hint=hint + (THEN_RESUME if in_run else ".")
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _PAST_PROXY: Final = "If this machine can do without the proxy, add the host of the endpoint to NO_PROXY"
 _ENDPOINT: Final = "Check `endpoint_url` and `region`"
 # cause of `Lost` -> (why likely, what to type)
-_CAUSES: Final[dict[str, tuple[str, str | None]]] = {
+CAUSES: Final[dict[str, tuple[str, str | None]]] = {
     "HostNotFoundError": (
         "DNS does not know the host: `region` or `endpoint_url` is mistyped, or this machine has no DNS server.",
         _ENDPOINT,
@@ -40,7 +40,7 @@ _CAUSES: Final[dict[str, tuple[str, str | None]]] = {
         "Set it again, without the line break",
     ),
 }
-_PASSWORD: Final[tuple[str, str | None]] = (
+PASSWORD: Final[tuple[str, str | None]] = (
     "The proxy {proxy} asks for a user name and a password (HTTP 407).",
     "Set them: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT (HTTP_PROXY for an endpoint without TLS)",
 )
@@ -49,7 +49,7 @@ NEVER_REACHED: Final = frozenset({
     "ConnectionRefusedError", "HostNotFoundError", "InvalidRequestError", "NoRouteError", "ProxyNotFoundError",
     "ProxyRefusedError", "SSLError",
 })  # fmt: skip
-_FOREIGN: Final[tuple[str, str | None]] = (
+FOREIGN: Final[tuple[str, str | None]] = (
     "The answer is not the service's own: {sender} has sent it.",
     "To see it: curl -v with the URL of the endpoint. " + _PAST_PROXY,
 )
@@ -74,7 +74,7 @@ def not_reached(problem: str, lost: Lost, *, then: str | None = None) -> Endpoin
 def words_of(lost: Lost) -> tuple[str, str | None]:
     """Why likely, and what to type."""
     foreign = lost.foreign_status is not None or lost.cause == UNREADABLE
-    likely, hint = _PASSWORD if wants_password(lost) else _FOREIGN if foreign else _CAUSES.get(lost.cause, _OTHER)
+    likely, hint = PASSWORD if wants_password(lost) else FOREIGN if foreign else CAUSES.get(lost.cause, _OTHER)
     proxy = lost.proxy or "of this network"
     sender = f"the proxy {lost.proxy}" if lost.proxy else "a proxy, a firewall or a sign-in page on the way"
     return likely.format(proxy=proxy, sender=sender), hint

@@ -146,3 +146,26 @@ def test_why_there_are_no_credentials_is_told_with_the_command_that_continues() 
 def test_a_refusal_of_credentials_is_told_by_its_code(code: str, words: str) -> None:
     error = systemic_error(Refused(Refusal.CREDENTIALS, code), denied=AccessError())
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("certificate file ca.pem: No such file or directory", "AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE"),
+        ("certificate file ca.pem: NO_CERTIFICATE_OR_CRL_FOUND", "-----BEGIN CERTIFICATE-----"),
+        ("certificate file a.key: the key is encrypted", "without a password"),
+        ("h: certificate has expired", "timedatectl"),
+        ("h: certificate is not yet valid", "timedatectl"),
+        ("h: Hostname mismatch, certificate is not valid for 'h'", "belongs to another server"),
+        ("h: self-signed certificate in certificate chain", "AWS_CA_BUNDLE to the PEM file"),
+        ("h: unable to get local issuer certificate", "does not have the CA of this server"),
+        ("h: something new", "A proxy inspects TLS"),
+    ],
+)
+def test_a_certificate_that_is_not_trusted_is_told_by_the_reason(code: str, words: str) -> None:
+    error = systemic_error(Refused(Refusal.UNTRUSTED, code), denied=DENIED, in_run=True)
+    assert isinstance(error, UntrustedServerError)
+    assert words in f"{error.likely} {error.hint}"
+    assert code in error.what
+    assert error.hint is not None
+    assert error.hint.endswith("bulkedit resume RUN")

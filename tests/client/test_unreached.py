@@ -9,7 +9,7 @@ import pytest
 from bulkedit.client import transport
 from bulkedit.client.parsing import UNREADABLE
 from bulkedit.client.responses import Lost
-from bulkedit.client.unreached import _CAUSES, not_reached
+from bulkedit.client.unreached import CAUSES, not_reached
 
 PROXY = "http://proxy.example:3128"
 
@@ -56,4 +56,4 @@ def test_each_fault_of_the_transport_has_words() -> None:
         if kind.__module__ == transport.__name__ and name.endswith("Error")
     }
     otherwise = {"UnverifiedError", "PlainHttpError", "AnswerTooLargeError", "ProxyAuthenticationError"}
-    assert own - _CAUSES.keys() == otherwise
+    assert own - CAUSES.keys() == otherwise

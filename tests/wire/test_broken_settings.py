@@ -19,82 +19,13 @@ from bulkedit.client.credential_process import ProcessFailedError, problem_of, r
 from bulkedit.errors import BulkeditError, CredentialsError, UsageError
 from tests.cli.shell import Shell
 from tests.privileges import as_anybody
+from tests.wire.broken import CONFIGS, ROLE, SECRET
 from tests.wire.servers import DATASTORE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.emulator import Emulator
-
-ROLE = "role_arn = arn:aws:iam::123456789012:role/x\n"
-SSO = "sso_start_url = https://h.awsapps.com/start\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = e\n"
-KEY = "[profile k]\naws_access_key_id = a\naws_secret_access_key = b\n"
-SECRET = "CANARY-SECRET"  # in no message
-# name -> (config file, profile, what is said); of the kind of the files that people have met
-CONFIGS: dict[str, tuple[str, str | None, str]] = {
-    "process fails": ("[default]\ncredential_process = /bin/false\n", None, "/bin/false ended with code 1"),
-    "process is missing": (
-        "[default]\ncredential_process = /nonexistent/helper\n",
-        None,
-        "/nonexistent/helper could not be started (No such file or directory)",
-    ),
-    "process prints text": (f"[default]\ncredential_process = /bin/echo {SECRET}\n", None, "that is not JSON"),
-    "process prints nothing": ("[default]\ncredential_process = /bin/true\n", None, "printed nothing"),
-    "process is a folder": ("[default]\ncredential_process = /tmp\n", None, "could not be started (Permission denied)"),
-    "process is empty": ('[default]\ncredential_process = ""\n', None, "could not be started"),
-    "process of a source": (
-        f"[profile r]\n{ROLE}source_profile = p\n[profile p]\ncredential_process = /bin/false\n",
-        "r",
-        "/bin/false ended with code 1",
-    ),
-    "section is not closed": ("[default\nregion = us-east-1\n", None, "line 1 belongs to no section"),
-    "section twice": ("[profile a]\nregion = a\n[profile a]\n", None, "line 3 begins a section for the second time"),
-    "name twice": ("[default]\nregion = a\nregion = b\n", None, "line 3 sets a name for the second time"),
-    "no assignment": (f"[default]\nregion = a\n{SECRET}\n", None, "line 3 is neither `name = value` nor a [section]"),
-    "byte order mark": ("\ufeff[default]\nregion = us-east-1\n", None, "byte order mark"),
-    "source does not exist": (
-        f"[profile r]\n{ROLE}source_profile = nobody\n",
-        "r",
-        'The source_profile "nobody" referenced in the profile "r" does not exist.',
-    ),
-    "sources in a circle": (
-        f"[profile a]\n{ROLE}source_profile = b\n[profile b]\n{ROLE}source_profile = a\n",
-        "a",
-        "comes back to itself: a > b > a",
-    ),
-    "role without a source": (f"[profile r]\n{ROLE}", "r", "source_profile or credential_source is missing"),
-    "role with two sources": (
-        f"[profile r]\n{ROLE}source_profile = r\ncredential_source = Environment\n",
-        "r",
-        "contains both source_profile and credential_source",
-    ),
-    "credential source": (f"[profile r]\n{ROLE}credential_source = Sky\n", "r", '"Sky" referenced in profile "r"'),
-    "source without keys": (
-        f"[profile r]\n{ROLE}source_profile = p\n[profile p]\nregion = a\n",
-        "r",
-        'The source profile "p" must have credentials.',
-    ),
-    "half of a key": (f"[profile k]\naws_access_key_id = {SECRET}\n", "k", "aws_secret_access_key is missing"),
-    "device": (
-        f"[profile r]\n{ROLE}source_profile = k\nmfa_serial = arn:aws:iam::1:mfa/x\n{KEY}",
-        "r",
-        "aws configure export-credentials --profile r",
-    ),
-    "web identity": (
-        f"[profile w]\n{ROLE}web_identity_token_file = /nonexistent/token\n",
-        "w",
-        "/nonexistent/token: a file that credentials come from cannot be read (No such file or directory)",
-    ),
-    "sign-in": (f"[profile s]\n{SSO}", "s", "aws sso login --profile s"),
-    "sign-in without its session": (
-        "[profile s]\nsso_session = x\nsso_account_id = 1\nsso_role_name = e\n",
-        "s",
-        '"x"',
-    ),
-    "login session": ("[profile l]\nlogin_session = arn:aws:iam::1:user/x\n", "l", "`login_session`"),
-    "quotation marks": ('[profile q]\naws_access_key_id = "a"\naws_secret_access_key = b\n', "q", "a quotation mark"),
-    "not ASCII": ("[profile q]\naws_access_key_id = a\naws_secret_access_key = ß\n", "q", "not ASCII"),
-}
 
 
 @pytest.fixture
@@ -124,6 +55,20 @@ async def test_a_broken_configuration_is_told_as_its_fault(name: str, folder: Pa
     assert words in str(error)
     assert error.hint
     assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("`mfa_serial`", "aws configure export-credentials --profile r"),
+        ("`login_session`", "aws configure export-credentials --profile l"),
+        ("no sign-in (SSO)", "aws sso login --profile s"),
+    ],
+)
+async def test_what_to_type_has_the_profile(name: str, words: str, folder: Path) -> None:
+    text, profile, _ = CONFIGS[name]
+    (folder / "config").write_text(text, "utf-8")
+    assert words in str((await fault(profile)).hint)
 
 
 async def test_a_file_that_is_not_utf_8_is_told(folder: Path) -> None:

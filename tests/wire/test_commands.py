@@ -90,7 +90,8 @@ async def test_apply_sends_nothing_to_a_server_that_does_not(shown: Certificate,
         assert front.requests == []
         assert done.exit_code == 4
         assert "certificate could not be verified" in " ".join(done.stderr.split())
-        assert "AWS_CA_BUNDLE" in done.stderr
+        todo = {Certificate.EXPIRED: "timedatectl", Certificate.WRONG_HOST: "belongs to another server"}
+        assert todo.get(shown, "AWS_CA_BUNDLE") in done.stderr
         assert "Traceback" not in done.stderr
         with_role = await call(shell, "apply", "edits.csv", "--yes", "--run", "q", "--profile", "role", env=env)
         assert (front.requests, with_role.exit_code) == ([], 4)
