@@ -113,12 +113,13 @@ def write_private_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 @contextlib.contextmanager
-def draft_folder(target: Path) -> Iterator[Path]:
+def draft_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """A private folder that is renamed to ``target`` when the block ends; after an error it is removed.
 
-    Raises OSError, also if the target exists by then.
+    ``replace``: remove the folder that is there. A kill in between can leave none. Raises OSError, and without
+    ``replace`` also if the target exists by then.
     """
-    with draft(target, folder=True) as path:
+    with draft(target, folder=True, replace=replace) as path:
         yield path
 
 
@@ -146,7 +147,9 @@ def draft(target: Path, *, folder: bool = False, replace: bool = False, or_same:
     path, descriptor = _new_draft(target, folder=folder)
     try:
         yield path
-        if folder or replace or (or_same and _is_equal(path, target)):
+        if folder and replace and target.exists():
+            _replace_folder(path, target)
+        elif folder or replace or (or_same and _is_equal(path, target)):
             path.rename(target)
         else:
             _rename_new(path, target)
@@ -192,6 +195,21 @@ def _draft_of(target: Path) -> Path:
     """A new name for a draft."""
     name = target.name.encode(errors="surrogateescape")[:_LONGEST_NAME].decode(errors="ignore")
     return target.with_name(f".{name}.{secrets.token_hex(4)}{_SUFFIX}")
+
+
+def _replace_folder(path: Path, target: Path) -> None:
+    """Rename a folder to a target that exists. The former one becomes a draft, and is removed."""
+    former, descriptor = _new_draft(target, folder=True)
+    try:
+        target.rename(former)
+        try:
+            path.rename(target)
+        except OSError:
+            former.rename(target)
+            raise
+    finally:
+        shutil.rmtree(former, ignore_errors=True)  # what is left is removed by the next command
+        os.close(descriptor)
 
 
 def target_of(path: Path) -> Path:

@@ -222,7 +222,8 @@ class ReportCommand:
     results: Annotated[
         Path | None,
         Option(
-            "Write the outcome of every row to files in this new folder: succeeded, failed, conflicted, unprocessed.",
+            "Write the outcome of every row to files in this new folder: succeeded, failed, conflicted, unprocessed. "
+            "Unchanged result files of the same run are replaced.",
             "DIR",
             group=Group.FILES,
             common=True,

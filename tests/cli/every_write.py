@@ -149,7 +149,7 @@ def tried(operation: Operation, emulator: Emulator, commands: Commands, fault: W
             re.sub(r"\.[0-9a-f]{8}\.bulkedit-draft", ".DRAFT", writes[fault.at - 1]) if fault.at <= len(writes) else ""
         )
         wrong = _wrong_end(folder, result, fault)
-        outcome, then = _typed_again(folder, operation.words)
+        outcome, then = _typed_again(folder, operation.words, operation.leaves)
         wrong = wrong or then or _wrong_leftovers(folder, before | operation.leaves) or _wrong_books(folder, operation)
         ended = "killed" if result.exit_code == _KILLED else f"exit {result.exit_code}"
         return Trial(step, f"{ended}, then {outcome}", wrong and f"{wrong}\n{result.stderr}")
@@ -167,7 +167,7 @@ def _wrong_end(folder: Folder, result: Result, fault: WriteFault) -> str:
     return ""
 
 
-def _typed_again(folder: Folder, words: Words) -> tuple[str, str]:
+def _typed_again(folder: Folder, words: Words, leaves: frozenset[str]) -> tuple[str, str]:
     """Type the command again, or what it names instead. Returns how it ended, and what is wrong."""
     again = folder.shell.run(*words)
     if again.exit_code == EXIT_OK:
@@ -176,7 +176,8 @@ def _typed_again(folder: Folder, words: Words) -> tuple[str, str]:
         then = folder.shell.run(*shlex.split(named[1]))
         return "the command that it names", then.stderr if then.exit_code != EXIT_OK else ""
     if again.exit_code == EXIT_USAGE and "exists already" in again.stderr:
-        return "it was done", ""
+        missing = [name for name in leaves if not (folder.shell.folder / name).exists()]
+        return "it was done", f"missing: {missing}\n{again.stderr}" if missing else ""
     return f"exit {again.exit_code}", again.stderr
 
 

@@ -128,8 +128,8 @@ def kill_once(shell: Shell, words: tuple[Any, ...], point: Point, nth: int, rng:
     before = len(shell.requests())
     env = {}
     if point is Point.WRITE:
-        fault = WriteFault(nth, rng.choice(HOW)).env(shell.folder.resolve())
-        env = {**fault, "FAULT_ONLY": "ledger", "LD_PRELOAD": library()}
+        fault = WriteFault(nth, rng.choice(HOW), only="ledger").env(shell.folder.resolve())
+        env = {**fault, "LD_PRELOAD": library()}
     with shell.started(*words, start=start, env=env) as process:
         if point in {Point.COMMIT, Point.WRITE}:
             process.wait(PATIENT_S)

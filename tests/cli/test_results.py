@@ -117,6 +117,20 @@ class TestFiles:
         assert "out: this folder exists already." in result.stderr
         assert list((shell.folder / "out").iterdir()) == []
 
+    def test_those_of_the_same_run_are_replaced_if_they_are_as_they_were_written(
+        self, shell: Shell, run: list[str]
+    ) -> None:
+        assert run
+        assert shell.run("report", "r", "--results", "out", "--request-ids").exit_code == 0
+        again = shell.run("report", "r", "--results", "out", "--format", "jsonl", "--include-values")
+        assert again.exit_code == 0
+        out = shell.folder / "out"
+        assert {path.name for path in out.iterdir()} == {"manifest.json", *(f"{name}.jsonl" for name in FILES)}
+        assert not list(shell.folder.glob(".*draft"))
+        (out / "failed.jsonl").write_text("corrected by hand")
+        assert shell.run("report", "r", "--results", "out").exit_code == 2
+        assert (out / "failed.jsonl").read_text() == "corrected by hand"
+
     @pytest.mark.parametrize("words", [("--format", "xlsx"), ("--include-values",)], ids=str)
     def test_words_that_do_not_fit_are_a_usage_error(self, shell: Shell, run: list[str], words: tuple[str]) -> None:
         assert run

@@ -21,14 +21,14 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler
 
 # one for each fault that was found, and one for each operation
 SAMPLE = [
-    ("plan", WriteFault(8, "before")),  # the rows set aside are written, and the plan is not
-    ("plan", WriteFault(12, "EDQUOT")),
-    ("apply PLAN", WriteFault(30, "before")),  # the run has its folder, and no ledger
-    ("apply PLAN", WriteFault(37, "ENOSPC", lasts=True)),  # its ledger cannot be made
-    ("apply PLAN", WriteFault(45, "before")),  # its ledger has two names
-    ("apply LIST", WriteFault(16, "before")),  # the plan is made, and the run is not
-    ("resume", WriteFault(40, "EIO")),
-    ("report", WriteFault(60, "before")),  # the result files are written, and the page is not
+    ("plan", WriteFault(1, "before", only="mkdir .p.")),  # the rows set aside are written, and the plan is not
+    ("plan", WriteFault(1, "EDQUOT", only="write .p.")),
+    ("apply PLAN", WriteFault(1, "before", only="open r/.ledger.sqlite")),  # the run has its folder, and no ledger
+    ("apply PLAN", WriteFault(2, "ENOSPC", lasts=True, only="pwrite r/.ledger.sqlite")),  # its ledger cannot be made
+    ("apply PLAN", WriteFault(1, "before", only="unlink r/.ledger.sqlite")),  # its ledger has two names
+    ("apply LIST", WriteFault(1, "before", only="mkdir .r.")),  # the plan is made, and the run is not
+    ("resume", WriteFault(3, "EIO", only="pwrite r/ledger.sqlite-wal")),
+    ("report", WriteFault(1, "before", only="link page.html")),  # the result files are written, and the page is not
 ]
 
 

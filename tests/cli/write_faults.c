@@ -2,7 +2,8 @@
 
    Loaded with LD_PRELOAD by `tests/cli/write_faults.py`, and set by environment variables, when it is loaded or by arm():
    FAULT_ROOT  the folder. Calls on other files, sockets and pipes are neither counted nor changed.
-   FAULT_ONLY  "ledger": count only calls on the ledger, its log and its anchor.
+   FAULT_ONLY  "ledger": count only calls on the ledger, its log and its anchor. Another text, such as "rename r": count
+               only calls whose name and path below the folder contain it.
    FAULT_AT    n, from 1; 0 counts only.
    FAULT_HOW   "before", "half" or "after": SIGKILL before the call, after half of the bytes of a write, or after it;
                or the number of an errno, with which the call fails.
@@ -31,9 +32,9 @@ enum how { NOT_NOW, BEFORE, HALF, AFTER, FAIL };
 
 static atomic_long done;
 static long at;
-static int only_ledger, number, lasts, report = -1, armed;
+static int number, lasts, report = -1, armed;
 static enum how wanted;
-static char root[PATH_MAX + 1];
+static char root[PATH_MAX + 1], only[PATH_MAX + 1];
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -47,7 +48,7 @@ __attribute__((constructor)) void arm(void) {
     armed = 0;
     snprintf(root, sizeof root, "%s", setting("FAULT_ROOT"));
     if (!*root) return;
-    only_ledger = *setting("FAULT_ONLY") != 0;
+    snprintf(only, sizeof only, "%s", setting("FAULT_ONLY"));
     at = atol(setting("FAULT_AT"));
     number = atoi(how);
     wanted = number ? FAIL : how[0] == 'b' ? BEFORE : how[0] == 'h' ? HALF : AFTER;
@@ -62,10 +63,15 @@ static int ends_with(const char *text, const char *end) {
     return length >= short_length && strcmp(text + length - short_length, end) == 0;
 }
 
-static int is_ours(const char *path) {
+static int is_ours(const char *call, const char *path) {
     size_t length = strlen(root);
     if (strncmp(path, root, length) != 0 || path[length] != '/') return 0;
-    if (!only_ledger) return 1;
+    if (!*only) return 1;
+    if (strcmp(only, "ledger") != 0) {
+        char whole[PATH_MAX + 64];
+        snprintf(whole, sizeof whole, "%s %s", call, path + length + 1);
+        return strstr(whole, only) != NULL;
+    }
     if (strstr(path, "bulkedit-draft")) return 0; /* not a ledger yet */
     return ends_with(path, "/ledger.sqlite") || ends_with(path, "/ledger.sqlite-wal") || ends_with(path, "/ledger.anchor");
 }
@@ -80,7 +86,7 @@ static int path_of(int file, char *path) {
 }
 
 static enum how turn(const char *call, const char *path, int needs_space) {
-    if (!is_ours(path)) return NOT_NOW;
+    if (!is_ours(call, path)) return NOT_NOW;
     long count = atomic_fetch_add(&done, 1) + 1;
     if (report >= 0) dprintf(report, "%ld %s %s\n", count, call, path + strlen(root) + 1);
     if (!at || count < at) return NOT_NOW;

@@ -51,6 +51,7 @@ class WriteFault:
     at: int  # from 1; 0: nothing
     how: str  # before, half, after, or the name of an errno
     lasts: bool = False  # later calls that need space fail too
+    only: str = ""  # count only calls whose "NAME PATH" contains this; "ledger": those of ledger, log and anchor
 
     def env(self, root: Path) -> dict[str, str]:
         """The variables that `write_faults.c` reads."""
@@ -60,6 +61,7 @@ class WriteFault:
             "FAULT_AT": str(self.at),
             "FAULT_HOW": how,
             "FAULT_LASTS": str(int(self.lasts)),
+            "FAULT_ONLY": self.only,
         }
 
 

@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit import _received as received
 from bulkedit._files import draft_folder, open_private, sha256_of, write_private_json
+from bulkedit._json import object_in
 from bulkedit._version import __version__
 from bulkedit.after.report.outcomes import CallOutcomes
 from bulkedit.after.requests import write_requests
 from bulkedit.client.responses import Outcome
 from bulkedit.edits import result_files as cells
 from bulkedit.edits.frame_files import writing
-from bulkedit.errors import UsageError
+from bulkedit.errors import ReceivedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,16 +204,34 @@ def write(
 
     ``format_``: one of `FORMATS`. ``values``: include the values, so that the files can be planned again; they contain
     health data then. ``request_ids``: also write `REQUEST_IDS`, every request that was sent. The folder gets its name
-    when it is complete. Raises UsageError if it exists or cannot be written.
+    when it is complete. Unchanged result files of the same run are replaced. Raises UsageError if the folder has
+    something else or its path cannot be used, StorageError if the disk is full or faulty.
     """
-    if folder.exists():
+    if (is_there := folder.exists()) and not _are_of(run, folder):
         raise UsageError("this folder exists already.", where=str(folder), hint="Give another folder.")
-    with writing("the result files", folder), draft_folder(folder) as draft:
+    with writing("the result files", folder), draft_folder(folder, replace=is_there) as draft:
         files = _write(run, call_outcomes or CallOutcomes.of(run), draft, format_, values=values)
         requests = _requests(run, draft / REQUEST_IDS) if request_ids else None
         done = Results(folder, format_, values, files, requests)
         write_private_json(draft / MANIFEST, _manifest(run, done))
     return done
+
+
+def _are_of(run: Run, folder: Path) -> bool:
+    """Whether a folder has the result files of this run and nothing else, as they were written."""
+    try:
+        found = received.read_json(folder / MANIFEST)
+        files = {**object_in(found, "files")}
+        if requests := object_in(found, "request_ids"):
+            files[REQUEST_IDS] = requests
+        names = {path.name for path in folder.iterdir()}
+        return (
+            (found.get("run"), found.get("plan_digest")) == (run.id, run.plan.digest)
+            and names == {*files, MANIFEST}
+            and all(sha256_of(folder / name) == object_in(about).get("sha256") for name, about in files.items())
+        )
+    except (OSError, ReceivedError):
+        return False
 
 
 def _manifest(run: Run, done: Results) -> dict[str, object]:
