@@ -113,14 +113,17 @@ def write_private_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 @contextlib.contextmanager
-def draft_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+def draft_folder(target: Path, *, replace: bool = False, synced: bool = False) -> Iterator[Path]:
     """A private folder that is renamed to ``target`` when the block ends; after an error it is removed.
 
-    ``replace``: remove the folder that is there. A kill in between can leave none. Raises OSError, and without
-    ``replace`` also if the target exists by then.
+    ``replace``: remove the folder that is there. A kill in between can leave none. ``synced``: write its files to the
+    disk before it is renamed, so that it is whole after a power failure too. Raises OSError, and without ``replace``
+    also if the target exists by then.
     """
     with draft(target, folder=True, replace=replace) as path:
         yield path
+        if synced:
+            _sync_files(path)
 
 
 @contextlib.contextmanager
@@ -195,6 +198,16 @@ def _draft_of(target: Path) -> Path:
     """A new name for a draft."""
     name = target.name.encode(errors="surrogateescape")[:_LONGEST_NAME].decode(errors="ignore")
     return target.with_name(f".{name}.{secrets.token_hex(4)}{_SUFFIX}")
+
+
+def _sync_files(folder: Path) -> None:
+    for place, _, names in os.walk(folder):
+        for path in (Path(place), *(Path(place, name) for name in names)):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _replace_folder(path: Path, target: Path) -> None:

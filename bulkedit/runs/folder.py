@@ -137,7 +137,7 @@ def create(
     """
     require_absent(folder)
     try:
-        with draft_folder(folder) as draft:
+        with draft_folder(folder, synced=True) as draft:  # without its plan no resume could continue it
             copied = plans.copy(plan, draft / "plan")
             name = anchors.new_run()
             anchors.Anchor.create(anchors.beside(draft / "ledger.sqlite"), name).close()
@@ -145,7 +145,7 @@ def create(
             about: RunAbout = {
                 "format": FORMAT,
                 "tool": f"bulkedit {__version__}",
-                "created": now.isoformat(timespec="seconds"),
+                "created": now.isoformat(timespec="milliseconds"),
                 "plan_digest": plan.digest,
                 "anchor": name,
                 "index": call_index.write(call_index.of_plan(copied), draft / call_index.NAME),

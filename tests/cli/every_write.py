@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bulkedit import plans
-from bulkedit.errors import EXIT_FATAL, EXIT_OK, EXIT_USAGE, BulkeditError
+from bulkedit.errors import EXIT_FATAL, EXIT_OK, EXIT_USAGE
+from bulkedit.inventories import saved
 from bulkedit.runs import folder as runs
 from tests.cli.shell import Shell
 from tests.cli.write_faults import Commands, WriteFault
@@ -46,17 +47,6 @@ class Trial:
     wrong: str = ""  # what is wrong; empty: nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A command, what is there before, and the files that it leaves."""
-
-    name: str
-    words: Words
-    leaves: frozenset[str]  # in the folder; its list and what was there before not counted
-    prepare: Callable[[Folder], None] = lambda _: None
-    applies: bool = True  # all edits are made in the end
-
-
 class Folder:
     """A folder with a list of three edits, one of a row that cannot be planned, and commands in it."""
 
@@ -75,6 +65,42 @@ class Folder:
         """Run a command that must succeed."""
         result = self.shell.run(*words)
         assert result.exit_code == EXIT_OK, result.stderr
+
+
+def _wrong_plan(folder: Folder) -> str:
+    """Whether the plan, or the file of rows set aside, is not whole."""
+    plan = plans.load(folder.shell.folder / "p")
+    rows = (folder.shell.folder / "bad.csv").read_text("utf-8").count("CANARY")
+    return "" if (plan.counts["calls"], rows) == (_EDITS, 1) else f"{plan.counts['calls']} calls, {rows} bad rows"
+
+
+def _wrong_inventory(folder: Folder) -> str:
+    """Whether the inventory lacks image sets."""
+    inventory = saved.load(folder.shell.folder / "inventory.parquet", folder.shell.emulator.datastore_id)
+    found = set(inventory.scan().collect().get_column("image_set_id"))
+    return "" if found >= set(folder.image_sets) else f"{len(found)} image sets"
+
+
+def _wrong_run(folder: Folder) -> str:
+    """Whether edits were made other than once, or the run cannot be read."""
+    root = folder.shell.folder
+    stored = [folder.shell.stored(one) for one in folder.image_sets]
+    if stored != [(2, f"T{i}") for i in range(_EDITS)]:
+        return f"books: {stored}"
+    (line,) = folder.shell.run("status", root / "r", "--json").json
+    runs.load(root / "r")
+    return "" if (line["applied"], line["ledger"]) == (_EDITS, "whole") else f"status: {line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A command, what is there before, and the files that it leaves."""
+
+    name: str
+    words: Words
+    leaves: frozenset[str]  # in the folder; its list and what was there before not counted
+    prepare: Callable[[Folder], None] = lambda _: None
+    wrong: Callable[[Folder], str] = _wrong_run  # what is wrong with what it has made
 
 
 def _planned(folder: Folder) -> None:
@@ -103,10 +129,15 @@ OPERATIONS: Final = {
             ("plan", "edits.csv", "-o", "p", "--bad-rows", "bad.csv"),
             frozenset({"p", "bad.csv"}),
             _with_bad_row,
-            applies=False,
+            _wrong_plan,
         ),
         Operation("apply PLAN", ("apply", "p", "--run", "r", "--yes"), frozenset({"r"}), _planned),
         Operation("apply LIST", ("apply", "edits.csv", "--run", "r", "--yes"), frozenset({"r", "plans"})),
+        Operation(
+            "apply, repeated",
+            ("apply", "edits.csv", "--run", "r", "--resume-or-start", "--yes"),
+            frozenset({"r", "plans"}),
+        ),
         Operation("resume", ("resume", "r"), frozenset(), _begun),
         Operation(
             "report",
@@ -119,6 +150,12 @@ OPERATIONS: Final = {
             ("report", "r", "--results", "out", "--format", "parquet", "--include-values"),
             frozenset({"out"}),
             _applied,
+        ),
+        Operation(
+            "inventory",
+            ("inventory", "-o", "inventory.parquet"),
+            frozenset({"inventory.parquet"}),
+            wrong=_wrong_inventory,
         ),
     )
 }
@@ -150,7 +187,7 @@ def tried(operation: Operation, emulator: Emulator, commands: Commands, fault: W
         )
         wrong = _wrong_end(folder, result, fault)
         outcome, then = _typed_again(folder, operation.words, operation.leaves)
-        wrong = wrong or then or _wrong_leftovers(folder, before | operation.leaves) or _wrong_books(folder, operation)
+        wrong = wrong or then or _wrong_leftovers(folder, before | operation.leaves) or operation.wrong(folder)
         ended = "killed" if result.exit_code == _KILLED else f"exit {result.exit_code}"
         return Trial(step, f"{ended}, then {outcome}", wrong and f"{wrong}\n{result.stderr}")
 
@@ -189,21 +226,3 @@ def _wrong_leftovers(folder: Folder, expected: set[str]) -> str:
     several = [path.name for path in (root / "plans").glob("*")][1:]
     left = sorted({*strange, *drafts, *several})
     return f"left behind: {', '.join(left)}" if left else ""
-
-
-def _wrong_books(folder: Folder, operation: Operation) -> str:
-    """Whether edits were made other than once, or the plan or run cannot be read."""
-    root = folder.shell.folder
-    if not operation.applies:
-        try:
-            plan = plans.load(root / "p")
-        except BulkeditError as error:
-            return str(error)
-        rows = (root / "bad.csv").read_text("utf-8").count("CANARY")
-        return "" if (plan.counts["calls"], rows) == (_EDITS, 1) else f"{plan.counts['calls']} calls, {rows} bad rows"
-    stored = [folder.shell.stored(one) for one in folder.image_sets]
-    if stored != [(2, f"T{i}") for i in range(_EDITS)]:
-        return f"books: {stored}"
-    (line,) = folder.shell.run("status", root / "r", "--json").json
-    runs.load(root / "r")
-    return "" if (line["applied"], line["ledger"]) == (_EDITS, "whole") else f"status: {line}"
