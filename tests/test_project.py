@@ -108,8 +108,8 @@ def test_every_name_of_the_package_in_the_text_is_there() -> None:
         ("ServiceRules", "dicom/dictionary.py"),
         ("ServiceProfile", "emulator/settings.py"),
         ("CallState", "client/responses.py"),
-        ("SETUP", "runs/ledger.py"),
-        ("SCHEMA", "runs/ledger.py"),
+        ("SETUP", "runs/ledger/schema.py"),
+        ("SCHEMA", "runs/ledger/schema.py"),
     ]:
         assert f"`{name}`" in CONTRIBUTING
         assert re.search(rf"^(class )?{name}\b", text_of(f"bulkedit/{file}"), re.MULTILINE)

@@ -18,8 +18,7 @@ from bulkedit._files import lock
 from bulkedit._printable import printable
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, ReceivedError
 from bulkedit.runs import anchor as anchors
-from bulkedit.runs.ledger import Ending, ProcessState
-from bulkedit.runs.run_lock import is_held
+from bulkedit.runs.ledger import Ending, ProcessState, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

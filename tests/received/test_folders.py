@@ -22,7 +22,8 @@ from bulkedit.runs import anchor
 from bulkedit.runs import folder as runs
 from bulkedit.runs.anchor import Anchor
 from bulkedit.runs.changes import Changes
-from bulkedit.runs.ledger import _TEXTS, Event, Ledger
+from bulkedit.runs.ledger import Event, Ledger
+from bulkedit.runs.ledger.schema import TEXTS
 from tests.cli.shell import Shell
 from tests.received.tampering import VICTIM, change, link, outside, schema, sign, sign_run, sql, tamper
 
@@ -311,7 +312,7 @@ def sealed(table: str, *statements: str) -> Callable[[Path], None]:
     def spoil(run: Path) -> None:
         with closing(sqlite3.connect(run / "ledger.sqlite")) as connection:
             connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
-            for statement in (*statements, f"UPDATE {table} SET checksum = crc32({_TEXTS[table]})"):  # noqa: S608
+            for statement in (*statements, f"UPDATE {table} SET checksum = crc32({TEXTS[table]})"):  # noqa: S608
                 connection.execute(statement)
             connection.commit()
 

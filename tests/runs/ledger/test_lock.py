@@ -11,7 +11,7 @@ import pytest
 from bulkedit.client.responses import CallState
 from bulkedit.errors import LedgerError, RunHeldError
 from bulkedit.runs.ledger import Event, Ledger, ProcessRecord, rebuilt
-from bulkedit.runs.run_lock import RunLock, is_held
+from bulkedit.runs.ledger.lock import RunLock, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,7 +173,7 @@ class TestWithoutLocks:
 
     @pytest.fixture(autouse=True)
     def no_locks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bulkedit.runs.run_lock.lock", lambda *_, **__: None)
+        monkeypatch.setattr("bulkedit.runs.ledger.lock.lock", lambda *_, **__: None)
 
     def test_the_first_process_stops_at_its_next_commit(self, path: Path, at_work: Ledger) -> None:
         with Ledger.open(path) as second:
@@ -219,7 +219,7 @@ class TestLock:
                 raise OSError(9, "Bad file descriptor")
             locked(descriptor, **options)
 
-        monkeypatch.setattr("bulkedit.runs.run_lock.lock", on_nfs)
+        monkeypatch.setattr("bulkedit.runs.ledger.lock.lock", on_nfs)
         with Ledger.open(path):
             assert is_held(path)
             with pytest.raises(RunHeldError):

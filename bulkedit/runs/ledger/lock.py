@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkedit import _received as received
 from bulkedit._files import lock
+from bulkedit._printable import printable
+from bulkedit.errors import LedgerError, ReceivedError, RunHeldError
 from bulkedit.runs import anchor as anchors
+from bulkedit.runs.ledger.faults import explained
+from bulkedit.runs.ledger.opening import guarded
+from bulkedit.runs.ledger.records import ProcessState
+from bulkedit.runs.ledger.schema import NEWEST_PROCESS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,3 +108,36 @@ def _is_locked(path: Path, flag: int) -> bool:
         finally:
             os.close(descriptor)
     return False
+
+
+def held(path: Path) -> RunLock:
+    """Lock the run of a ledger. Raises RunHeldError, LedgerError."""
+    with explained(path):
+        try:
+            return RunLock(path)
+        except BlockingIOError as error:
+            raise RunHeldError(
+                f"this run is in use by {_holder(path)}.",
+                where=str(path.parent),
+                hint="Wait until it ends, or stop it with one Ctrl-C there: it then finishes what it has begun.",
+            ) from error
+
+
+def _holder(path: Path) -> str:
+    """The process that works on a run, in words, by its ledger."""
+    with contextlib.suppress(LedgerError, ReceivedError, sqlite3.Error, OSError, ValueError):
+        with contextlib.closing(guarded(path, "mode=ro")) as connection:
+            found = connection.execute(NEWEST_PROCESS).fetchone()
+        if found is not None and found[1] == ProcessState.STARTED:
+            return named_process(found)
+    return "another process"
+
+
+def named_process(row: tuple[Any, ...]) -> str:
+    """A process in words. ``row``: as `NEWEST_PROCESS`."""
+    _, _, pid, host, at = row
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    return f"process {pid} on {printable(host)[:_HOST]} since {since}"
+
+
+_HOST: Final = 253  # characters of a host's name, at most
