@@ -39,7 +39,7 @@ from bulkedit._files import new_id
 from bulkedit._progress import Advance, Phase, StopSignal, WorkProgress, draining_by, ended_by, report_every
 from bulkedit.after import report as reports
 from bulkedit.after.revert import Reversal, revert_run
-from bulkedit.after.trail.job import Trail, trail_of
+from bulkedit.after.trail.job import Trail, TrailProgress, trail_run
 from bulkedit.after.verify.job import verify as verify_run
 from bulkedit.audits.job import Audit, audit_run
 from bulkedit.client.connect import Connection, connect
@@ -114,6 +114,7 @@ __all__ = [
     "StudyWide",
     "TakenInventory",
     "Trail",
+    "TrailProgress",
     "VerifyOptions",
     "Where",
     "WorkProgress",
@@ -376,13 +377,14 @@ async def trail(
     run: str | Path,
     cloudtrail: Iterable[str | Path],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[TrailProgress], None] | None = None,
+    stop: StopSignal | None = None,
 ) -> Trail:
     """Compare a run with CloudTrail, like `bulkedit trail`. Sends nothing.
 
     ``run``: the run's folder.
     ``cloudtrail``: log files of CloudTrail, or folders of them.
-    ``progress``: called after each file, with the number of files that were read and of all.
+    ``progress``: called before each file is read.
 
     Returns a `Trail`: its ``rows`` have every write request of the run, and the writes of others to its image sets.
     They are in `trail.csv` in the run's folder too. Raises as `bulkedit.after.trail.trail_of`.
@@ -393,13 +395,7 @@ async def trail(
         print(found.even, found.differences)
     """
     found = await run_blocking(runs.load, Path(run))
-    loop = asyncio.get_running_loop()
-
-    def report(done: int, of: int) -> None:
-        if progress is not None:
-            loop.call_soon_threadsafe(progress, done, of)
-
-    return await run_blocking(partial(trail_of, found, list(map(Path, cloudtrail)), progress=report))
+    return await trail_run(found, list(map(Path, cloudtrail)), progress=progress, stop=stop)
 
 
 async def revert(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import polars as pl
 import typer
 
@@ -11,11 +13,12 @@ from bulkedit._log import utc
 from bulkedit._printable import printable
 from bulkedit._words import plural
 from bulkedit.after.trail.compare import Finding
-from bulkedit.after.trail.job import CSV, trail_of
+from bulkedit.after.trail.job import CSV, TrailProgress, trail_run
 from bulkedit.cli._console import err, json_line, out, print_rows
+from bulkedit.cli._working import Latest, with_progress
 from bulkedit.cli.status import warn_of_ledger
 from bulkedit.client.sent import ACCEPTED
-from bulkedit.errors import EXIT_DIFFERENCE, EXIT_OK
+from bulkedit.errors import EXIT_DIFFERENCE, EXIT_INTERRUPTED, EXIT_OK, StoppedError
 from bulkedit.runs import folder as runs
 from bulkedit.runs.ledger import Ledger
 
@@ -38,12 +41,24 @@ def trail(options: TrailCommand, _: typer.Context) -> None:
     """Run `bulkedit trail`."""
     run = runs.load(options.run)
     _warn(run)
-    found = trail_of(run, [*(options.cloudtrail or []), *(options.files or [])])
+    work = partial(trail_run, run, [*(options.cloudtrail or []), *(options.files or [])])
+    try:
+        found = anyio.run(with_progress, work, _progress_line, Latest(TrailProgress()))
+    except StoppedError:
+        err().print("Interrupted. Nothing is written; the same command starts again.")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if options.as_json:
         _json(found)
     else:
         _show(run, found)
     raise typer.Exit(EXIT_OK if found.even else EXIT_DIFFERENCE)
+
+
+def _progress_line(progress: TrailProgress) -> str:
+    """Files read of all, events of HealthImaging."""
+    if progress.total is None:
+        return "reading the run"
+    return f"{progress.done:,}/{progress.total:,} files · {plural(progress.events, 'event')} of HealthImaging"
 
 
 def _warn(run: Run) -> None:

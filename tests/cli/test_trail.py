@@ -18,6 +18,7 @@ from bulkedit.client.responses import Accepted
 from bulkedit.emulator import UNTHROTTLED, CompletionTime, Settings, serve
 from bulkedit.emulator.state.cloudtrail import log_file
 from bulkedit.emulator.state.faults import fault
+from bulkedit.errors import StoppedError
 from tests.cli.shell import Shell
 from tests.emulator.hospital import document, in_study
 
@@ -168,10 +169,21 @@ def test_a_file_that_cannot_be_read_is_told_and_is_a_difference(ran: tuple[Shell
 
 async def test_the_library_returns_the_same_as_frames(ran: tuple[Shell, list[str]]) -> None:
     shell, image_sets = ran
-    progress: list[tuple[int, int]] = []
-    found = await bulkedit.trail(shell.folder / "r", [logs(shell)], progress=lambda *done: progress.append(done))
-    assert (found.even, progress) == (False, [(1, 1)])
+    progress: list[bulkedit.TrailProgress] = []
+    found = await bulkedit.trail(shell.folder / "r", [logs(shell)], progress=progress.append)
+    assert (found.even, [(one.done, one.total) for one in progress]) == (False, [(0, 1)])
     assert found.differences.select("finding", "image_set_id").rows() == [("another writer", image_sets[2])]
+
+
+async def test_a_stop_leaves_nothing_behind(ran: tuple[Shell, list[str]]) -> None:
+    shell, _ = ran
+    for path in (shell.folder / "r").glob("trail.*"):
+        path.unlink()
+    stop = bulkedit.StopSignal()
+    stop.send()
+    with pytest.raises(StoppedError):
+        await bulkedit.trail(shell.folder / "r", [logs(shell)], stop=stop)
+    assert [path.name for path in (shell.folder / "r").iterdir() if "trail" in path.name] == []
 
 
 def test_the_emulator_gives_the_log_of_its_requests(ran: tuple[Shell, list[str]]) -> None:

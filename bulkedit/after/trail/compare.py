@@ -123,32 +123,34 @@ class Comparison:
 
 def compared(sent: SentByRun, events: pl.LazyFrame) -> Comparison:
     """Compare. ``events``: of the run's data store, or of none; columns `EVENTS`, in any order, also repeated."""
-    events = events.unique(["event_id", "request_id", "at", "name"])
     writes = _with_intents(sent)
-    known = writes.filter(pl.col("request_id").is_not_null())
-    by_id = events.join(known.lazy().select("request_id").unique(), on="request_id", how="semi").collect()
-    ids = pl.concat([known.select("request_id"), sent.read_ids]).unique().lazy()
-    # a null request id is never that of the run
-    rest = pl.concat(
-        [
-            events.filter(pl.col("request_id").is_not_null()).join(ids, on="request_id", how="anti"),
-            events.filter(pl.col("request_id").is_null()),
-        ]
-    )
+    known = writes.filter(pl.col("request_id").is_not_null()).select("request_id")
+    ids = pl.concat([known, sent.read_ids]).unique().lazy()
+    by_id = _collected(events.join(known.unique().lazy(), on="request_id", how="semi"))
     span = sent.span
     low, high = (span[0] - SKEW_S, span[1] + LIFETIME_S) if span else (0.0, 0.0)
-    during = rest.filter(pl.col("at").is_between(low, high))
+    # an event without a request id is never that of the run; an anti join keeps it
+    others = events.filter(pl.col("at").is_between(low, high)).join(ids, on="request_id", how="anti")
     written = pl.col("name").is_in(WRITES)
-    strangers = during.join(sent.image_sets.lazy(), on="image_set_id", how="semi")
-    readers = strangers.filter(~written).group_by("principal", "name").agg(events=pl.len()).sort("principal", "name")
-    hidden = during.filter(written & pl.col("image_set_id").is_null()).select(pl.len()).collect().item()
-    unmatched = strangers.filter(written).collect()
+    hidden = _collected(others.filter(written & pl.col("image_set_id").is_null())).height
+    strangers = others.join(sent.image_sets.lazy(), on="image_set_id", how="semi")
+    unmatched = _collected(strangers.filter(written))
+    reads = _collected(strangers.filter(~written).select(*_EVENT_KEY, "principal"))
+    readers = reads.group_by("principal", "name").agg(events=pl.len()).sort("principal", "name")
     found = _found_by_id(writes, by_id)
     inferred = _inferred(found, sent, unmatched, _principals(by_id))
     taken = inferred.get_column("event_key") if inferred.height else pl.Series("event_key", [], dtype=pl.UInt32)
-    others = unmatched.with_row_index("event_key").filter(~pl.col("event_key").is_in(taken.implode()))
-    rows = pl.concat([_judged(found, inferred, sent.states), _of_others(others)], how="diagonal_relaxed")
-    return Comparison(rows.select(TRAIL.names()).cast(TRAIL), readers.collect().cast(READERS), int(hidden))
+    foreign = unmatched.with_row_index("event_key").filter(~pl.col("event_key").is_in(taken.implode()))
+    rows = pl.concat([_judged(found, inferred, sent.states), _of_others(foreign)], how="diagonal_relaxed")
+    return Comparison(rows.select(TRAIL.names()).cast(TRAIL), readers.cast(READERS), hidden)
+
+
+_EVENT_KEY: Final = ("event_id", "request_id", "at", "name")
+
+
+def _collected(events: pl.LazyFrame) -> pl.DataFrame:
+    """The events, each once: the same one can be in several files."""
+    return events.collect(engine="streaming").unique(_EVENT_KEY, maintain_order=True)
 
 
 def _with_intents(sent: SentByRun) -> pl.DataFrame:

@@ -23,7 +23,7 @@ from bulkedit.client.sent import checked_request_id
 from bulkedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from bulkedit._json import Json
 
@@ -102,10 +102,14 @@ def _files_under(folder: Path) -> list[Path]:
     return sorted(path for place, names in places for name in names if (path := place / name).is_file())
 
 
-def events_of(path: Path, counts: EventCounts) -> Iterator[TrailEvent]:
-    """The events of HealthImaging in a file. Raises TrailFileError if it cannot be read to its end."""
+def events_of(path: Path, counts: EventCounts, between: Callable[[], None] = lambda: None) -> Iterator[TrailEvent]:
+    """The events of HealthImaging in a file. Raises UnreadableLogError if it cannot be read to its end.
+
+    ``between``: called before every value of the file.
+    """
     counts.files += 1
     for value in values_of(path, LISTS):
+        between()
         for record in _records(value):
             at = _time(record.get("eventTime"))
             if at is None or not isinstance(record.get("eventSource"), str):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit._concurrency import run_blocking
 from bulkedit._files import draft_file, scratch_folder, write_private_json
 from bulkedit._log import utc
 from bulkedit._printable import shell_word
+from bulkedit._progress import Phase
 from bulkedit.after.requests import image_sets_of_calls, requests_of
 from bulkedit.after.trail.compare import (
     BY_INFERENCE,
@@ -26,7 +29,7 @@ from bulkedit.after.trail.events import EventCounts, events_of, files_of
 from bulkedit.after.trail.json_stream import UnreadableLogError
 from bulkedit.edits.frame_files import writing
 from bulkedit.edits.result_files import guarded
-from bulkedit.errors import UsageError
+from bulkedit.errors import StoppedError, UsageError
 from bulkedit.plans import CopyStep
 from bulkedit.runs import ledger_frames
 from bulkedit.runs.ledger import Ledger
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from bulkedit._progress import StopSignal
     from bulkedit.after.trail.events import TrailEvent
     from bulkedit.runs.folder import Run
 
@@ -117,14 +121,48 @@ def _times(span: tuple[float, float] | None) -> list[str] | None:
     return None if span is None else [utc(at, milliseconds=True) for at in span]
 
 
-def trail_of(run: Run, files: Iterable[Path], *, progress: Callable[[int, int], None] = lambda _, __: None) -> Trail:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailProgress:
+    """The progress of a comparison with CloudTrail."""
+
+    phase: Phase = Phase.PREPARING
+    done: int = 0  # files that were read
+    total: int | None = None  # files; None: not known
+    events: int = 0  # of HealthImaging
+
+
+async def trail_run(
+    run: Run,
+    files: Iterable[Path],
+    *,
+    progress: Callable[[TrailProgress], None] | None = None,
+    stop: StopSignal | None = None,
+) -> Trail:
+    """`trail_of` on another thread. ``progress`` is called on the caller's event loop."""
+    loop = asyncio.get_running_loop()
+
+    def report(now: TrailProgress) -> None:
+        if progress is not None:
+            loop.call_soon_threadsafe(progress, now)
+
+    return await run_blocking(lambda: trail_of(run, files, progress=report, stop=stop))
+
+
+def trail_of(
+    run: Run,
+    files: Iterable[Path],
+    *,
+    progress: Callable[[TrailProgress], None] | None = None,
+    stop: StopSignal | None = None,
+) -> Trail:
     """Compare a run with CloudTrail, and write `trail.csv` and `trail.json` into its folder (0600). Sends nothing.
 
-    ``files``: log files of CloudTrail, plain or gzipped, or folders of them. ``progress``: called after each file, with
-    the number of files that were read and of all. Memory has the write requests of the run, and some megabytes of a
-    file; events wait on the disk, in a private folder that is removed. Blocks.
+    ``files``: log files of CloudTrail, plain or gzipped, or folders of them. ``progress``: called before each file.
+    ``stop``: ends the work early. Memory has the write requests of the run, and some megabytes of a file; events wait
+    on the disk, in a private folder that is removed. Blocks.
 
-    Raises UsageError if nothing was sent, or a file is missing, and LedgerError.
+    Raises UsageError if nothing was sent, or a file is missing, StoppedError after ``stop`` (nothing is written), and
+    LedgerError.
     """
     found, sent = files_of(files), _sent(run)
     if sent.span is None:
@@ -134,10 +172,13 @@ def trail_of(run: Run, files: Iterable[Path], *, progress: Callable[[int, int], 
             hint=f"To see its state: bulkedit status {shell_word(run.folder)}",
         )
     with writing("the comparison", run.folder), scratch_folder(run.folder / CSV) as scratch:
-        reading = _TrailReading(run.plan.datastore_id, scratch)
-        for place, file in enumerate(found, 1):
+        reading = _TrailReading(run.plan.datastore_id, scratch, stop)
+        for file in found:
+            if progress is not None:
+                counts = reading.counts
+                now = TrailProgress(phase=Phase.READING, done=counts.files, total=len(found), events=counts.ours)
+                progress(now)
             reading.read(file)
-            progress(place, len(found))
         comparison = compared(sent, reading.frame())
         trail = _made(run, sent, reading, comparison)
         _write(trail)
@@ -147,7 +188,8 @@ def trail_of(run: Run, files: Iterable[Path], *, progress: Callable[[int, int], 
 class _TrailReading:
     """Reads files, and keeps the events of one data store in Parquet files."""
 
-    def __init__(self, datastore_id: str, scratch: Path) -> None:
+    def __init__(self, datastore_id: str, scratch: Path, stop: StopSignal | None) -> None:
+        self._stop = stop
         self._datastore_id = datastore_id
         self._scratch = scratch
         self._waiting: list[TrailEvent] = []
@@ -157,13 +199,18 @@ class _TrailReading:
         self.regions: set[str] = set()
 
     def read(self, file: Path) -> None:
-        """Read one file. If it cannot be read to its end, that is noted."""
+        """Read one file. If it cannot be read to its end, that is noted. Raises StoppedError."""
+        self._check_stop()
         try:
-            for event in events_of(file, self.counts):
+            for event in events_of(file, self.counts, self._check_stop):
                 if event.datastore_id in {None, self._datastore_id}:
                     self._add(event)
         except UnreadableLogError as error:
             self.unread.append((str(file), str(error)))
+
+    def _check_stop(self) -> None:
+        if self._stop is not None and self._stop.sent:
+            raise StoppedError("stopped before the end.", likely="Nothing was written.")
 
     def _add(self, event: TrailEvent) -> None:
         if len(self.regions) < _NAMED:
