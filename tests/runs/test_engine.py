@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from bulkedit.client.contract import Client
     from bulkedit.client.responses import Accepted, ImageSet
     from bulkedit.runs.engine import Engine
 
@@ -437,11 +438,32 @@ class TestRequestIds:
 
     async def test_a_request_of_a_run_that_ends_before_the_answer_is_recorded_as_lost(self, tmp_path: Path) -> None:
         with serve(replace(QUICK, faults=(fault("slow:seconds=30,action=UpdateImageSetMetadata"),))) as emulator:
-            with anyio.move_on_after(0.5):
-                await run(emulator, tmp_path, [row(fill(emulator, 1)[0], "StudyDescription", "X")])
+            edits = [row(fill(emulator, 1)[0], "StudyDescription", "X")]
+            with anyio.CancelScope() as scope:
+                await run(emulator, tmp_path, edits, wrap=lambda client: EndsTheRun(client, emulator, scope))
         with Ledger.read(tmp_path / "ledger.sqlite") as ledger:
             told = [(one.operation, one.request_id is None, one.result) for one in ledger.requests()]
         assert told == [
             ("GetImageSet", False, "answered"),
             ("UpdateImageSetMetadata", True, "lost: answer not taken"),
         ]
+
+
+class EndsTheRun(PassThroughClient):
+    """Cancels the run once the service has seen an update."""
+
+    def __init__(self, inner: Client, emulator: Emulator, scope: anyio.CancelScope) -> None:
+        super().__init__(inner)
+        self._emulator = emulator
+        self._scope = scope
+
+    async def update(self, request: UpdateRequest) -> Accepted | Refused | Lost:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cancel)
+            reply = await self.inner.update(request)
+        return reply
+
+    async def _cancel(self) -> None:
+        while not updates(self._emulator):
+            await anyio.sleep(0.001)
+        self._scope.cancel()
