@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from bulkedit._version import __version__
 from bulkedit.cli._commands import COMMANDS, PRINTING
-from bulkedit.cli._console import err, show_error
+from bulkedit.cli._console import as_flags, err, show_error
 from bulkedit.cli._help import MARKUP, Manual, safe_texts
 from bulkedit.cli._limits import allow_files
 from bulkedit.cli._quiet import quiet_descriptor, quiet_libraries
@@ -116,7 +116,7 @@ class _Warnings(logging.Handler):
         text = record.getMessage()
         if text not in self._shown:
             self._shown.add(text)
-            err().print(text)
+            err().print(as_flags(text))
 
 
 def _guarded(name: str, command: Callable[..., None]) -> Callable[..., None]:

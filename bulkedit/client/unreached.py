@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from bulkedit.client.parsing import UNREADABLE
+from bulkedit.client.service_messages import CODES
 from bulkedit.errors import EndpointError
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ FOREIGN: Final[tuple[str, str | None]] = (
     "The answer is not the service's own: {sender} has sent it.",
     "To see it: curl -v with the URL of the endpoint. " + _PAST_PROXY,
 )
+_SERVICE: Final[tuple[str, str | None]] = (
+    "The service answers with a fault of its own, which often ends soon.",
+    None,
+)
 _OTHER: Final = ("The network or the service is down, or `endpoint_url` or `region` is wrong.", None)
 
 
@@ -74,7 +79,8 @@ def not_reached(problem: str, lost: Lost, *, then: str | None = None) -> Endpoin
 def words_of(lost: Lost) -> tuple[str, str | None]:
     """Why likely, and what to type."""
     foreign = lost.foreign_status is not None or lost.cause == UNREADABLE
-    likely, hint = PASSWORD if wants_password(lost) else FOREIGN if foreign else CAUSES.get(lost.cause, _OTHER)
+    other = _SERVICE if lost.cause in CODES else _OTHER
+    likely, hint = PASSWORD if wants_password(lost) else FOREIGN if foreign else CAUSES.get(lost.cause, other)
     proxy = lost.proxy or "of this network"
     sender = f"the proxy {lost.proxy}" if lost.proxy else "a proxy, a firewall or a sign-in page on the way"
     return likely.format(proxy=proxy, sender=sender), hint

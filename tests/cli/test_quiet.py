@@ -16,6 +16,7 @@ import pytest
 
 from bulkedit import _log
 from bulkedit.cli import app as module
+from bulkedit.cli import apply as apply_module
 from bulkedit.cli import status as status_module
 from bulkedit.cli._quiet import quiet_libraries
 
@@ -154,6 +155,11 @@ def test_no_error_of_a_command_ends_with_code_1(
     assert result.exit_code == code
     assert words in result.stderr
     assert CANARY not in result.stderr
+
+
+def test_a_warning_names_options_as_the_flags_of_the_command(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply_module, "apply", lambda *_: logging.getLogger("bulkedit").warning("See `endpoint_url`."))
+    assert shell.run("apply", "edits.csv").stderr == "See --endpoint-url.\n"
 
 
 def test_an_error_outside_of_a_command_is_a_defect_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ PROXY = "http://proxy.example:3128"
         (Lost("HTTP 403 without an error type", 403), "a proxy, a firewall or a sign-in page on the way has sent it"),
         (Lost(UNREADABLE, proxy=PROXY), f"the proxy {PROXY} has sent it"),
         (Lost("InvalidRequestError"), "line break"),
+        (Lost("InternalServerException"), "a fault of its own"),
         (Lost("SomethingNew"), "The network or the service is down"),
     ],
     ids=lambda one: one.cause if isinstance(one, Lost) else "",

@@ -77,7 +77,7 @@ def test_the_first_request_is_sent_again_while_the_service_does_not_answer(
     client = Losing(Lost("InternalServerException"), times)
     run_virtual(require_datastore(client, "d", retry_for_s=3600.0))
     assert client.asked == times + 1
-    assert [text.partition(". The net")[0] for text in caplog.messages] == [
+    assert [text.partition(". The service answers")[0] for text in caplog.messages] == [
         "The service does not answer (InternalServerException). Asking again for 3600 s"
     ]
 
