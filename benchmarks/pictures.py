@@ -39,9 +39,9 @@ SESSION: Final = (
 COLUMNS, LINES = 100, 34
 # colour scheme, width in CSS pixels, height of what is shown
 SHOTS: Final = {
-    "report": ("light", 1200, 1100),
-    "report-narrow": ("light", 600, 1100),
-    "report-dark": ("dark", 1200, 1100),
+    "report": ("light", 1200, 1290),
+    "report-narrow": ("light", 600, 1290),
+    "report-dark": ("dark", 1200, 1290),
 }
 _QUOTA_SCALE: Final = 16.0  # of 0.25 updates a second, so that the recording is short
 _TYPE_IN: Final = r"""
@@ -51,7 +51,7 @@ type_in() {
     echo
 }"""
 _QUESTION: Final = b"[y/N]: "
-_COLOURS: Final = 128
+_COLOURS: Final = 256
 _MOST_BYTES: Final = 150_000
 
 
@@ -133,7 +133,11 @@ async def show(folder: Path, into: Path) -> None:
 async def shot(page: Page, width: int, height: int) -> bytes:
     """The top of a page as a small PNG."""
     picture = Image.open(io.BytesIO(await page.picture())).convert("RGB")
-    picture = picture.crop((0, 0, width, min(height, picture.height))).quantize(_COLOURS, dither=Image.Dither.NONE)
+    picture = picture.crop((0, 0, width, min(height, picture.height))).quantize(
+        _COLOURS,
+        Image.Quantize.MAXCOVERAGE,  # keeps the colours of small marks
+        dither=Image.Dither.NONE,
+    )
     written = io.BytesIO()
     picture.save(written, "PNG", optimize=True)
     assert written.tell() < _MOST_BYTES, (written.tell(), _MOST_BYTES)
