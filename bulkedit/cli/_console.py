@@ -203,7 +203,10 @@ def confirmed(question: str, *, abort: bool = False) -> bool:
     """Ask a yes-or-no question on stderr, wrapped at blanks."""
     question = printable_lines(question)
     width = width_of(err())
-    return typer.confirm(fitted(question, width - len(" [y/N]: ")) if width else question, abort=abort, err=True)
+    # Python prints the last blank itself, to the descriptor that `bulkedit.cli._quiet` drops
+    suffix = ":  "
+    text = fitted(question, width - len(" [y/N]") - len(suffix)) if width else question
+    return typer.confirm(text, abort=abort, err=True, prompt_suffix=suffix)
 
 
 def width_of(console: Console) -> int | None:

@@ -2,8 +2,9 @@
 
 What is left takes as long as the longer of two: every call at the rate of calls, and the longest lane, call after call.
 The rate is that of the calls sent lately, together with the quota, which counts as if a few calls had been sent at it.
-If far fewer calls are sent than the quota allows, something else limits the run, and only the calls count. While the
-quota is searched for, or nothing moves, the end is not known. The estimate follows slowly, so it does not swing.
+If far fewer calls are sent than the quota allows, something else limits the run, and if far more are, the quota is not
+well known yet; then only the calls count. While the quota is searched for, or nothing moves, the end is not known. The
+estimate follows slowly, so it does not swing.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ if TYPE_CHECKING:
 _SAMPLE_S: Final = 0.5  # between two samples
 _WINDOW_S: Final = 60.0  # calls sent lately: those of a minute,
 _WINDOW_CALLS: Final = 30  # or the time that so many take at the quota, if that is longer
-_QUOTA_CALLS: Final = 8.0  # the quota counts as much as so many calls
+_QUOTA_CALLS: Final = 6.0  # the quota counts as much as so many calls
 _BURST_S: Final = 2.0  # after the start and after a change: calls of a burst say nothing of the rate
 _CHANGED: Final = 0.25  # share by which the quota must differ from the former one to count as changed
-_FEWER: Final = 0.8  # share of what the quota allows: with fewer calls sent, something else limits the run
-_FEWER_CALLS: Final = 4.0  # and so many calls fewer, because counts are whole numbers
+_OTHER: Final = 0.2  # share of what the quota allows: with so many calls more or fewer sent, only the calls count
+_OTHER_CALLS: Final = 4.0  # at least, because counts are whole numbers
 _STEADY_S: Final = 6.0  # the rate of a search is steady after so long, or after the duration of two calls,
 _STEADY_CALLS: Final = 12  # and so many calls,
 _UNEVEN: Final = 0.4  # if the halves of that time differ by at most this share of the calls
 _STANDSTILL_S: Final = 10.0  # if no call is completed for so long, the rate is not known;
 _STANDSTILL_CALLS: Final = 4.0  # or for as long as so many calls take at the quota, or two calls, if that is longer
+_FOUND_CALLS: Final = 5  # so many calls must have been sent at a quota that was searched for
 _KEPT: Final = 64  # durations of calls that are remembered
 _FOLLOW: Final = 0.08  # the estimate takes so much of the time left to follow a change,
 _FOLLOW_S: Final = (0.5, 60.0)  # at least and at most
@@ -55,6 +57,7 @@ class TimeLeft:
     _since: float | None = None  # what was sent before does not count
     _quota: float = 0.0  # at `_since`
     _searching: bool = False
+    _searched: bool = False  # the quota was not given
     _moved: tuple[float, int] = (-math.inf, -1)  # when the last call was completed, and how many were by then
     _sent_at: dict[int, float] = field(default_factory=dict)  # by lane: when its present call was sent
     _took: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))  # seconds of completed calls
@@ -81,7 +84,8 @@ class TimeLeft:
         self._sample(work, now)
         if not work.left:
             return 0.0
-        if (rate := self._rate(work, now)) is None:
+        chained = max([work.longest_ahead, *work.lanes.values()]) > 1
+        if (rate := self._rate(work, now)) is None or (chained and not self._took):
             self._end = None
             return None
         return self._followed(self._end_at(rate, work, now), now)
@@ -101,6 +105,7 @@ class TimeLeft:
 
     def _sample(self, work: WorkLeft, now: float) -> None:
         count = work.done + work.in_flight
+        self._searched |= work.searching
         changed = abs(work.quota - self._quota) > _CHANGED * self._quota or work.searching is not self._searching
         if self._since is None or changed or (work.done != self._moved[1] and self.standstill_s(now)):
             self._samples.clear()
@@ -123,8 +128,10 @@ class TimeLeft:
             seconds, calls = last - first, after - before
         if work.searching:
             return calls / seconds if self._is_steady(seconds, calls) else None
+        if self._searched and calls < min(_FOUND_CALLS, work.left):
+            return None
         allowed = work.quota * seconds
-        if calls < _FEWER * allowed and calls < allowed - _FEWER_CALLS and seconds > _BURST_S:
+        if abs(calls - allowed) > max(_OTHER * allowed, _OTHER_CALLS) and seconds > _BURST_S:
             return calls / seconds or None
         return (calls + _QUOTA_CALLS) / (seconds + _QUOTA_CALLS / work.quota) if work.quota else None
 

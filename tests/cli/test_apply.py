@@ -220,7 +220,7 @@ def on_terminal(shell: Shell, typed: str, said: str, *words: str) -> tuple[int, 
             if ready and not (data := read(terminal.fileno())):
                 return process.wait(PATIENT_S), screen
             screen += data if ready else ""
-            if "[y/N]" in screen and said not in screen and (not ready or data.endswith("[y/N]:")):
+            if "[y/N]" in screen and said not in screen and (not ready or data.rstrip().endswith("[y/N]:")):
                 os.write(terminal.fileno(), typed.encode())
 
 
