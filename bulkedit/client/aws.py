@@ -38,6 +38,7 @@ from bulkedit.client.credential_faults import (
     check_keys,
     credential_fault,
     error_code_of,
+    is_transient,
     no_credentials,
     setting_fault,
     settings_of,
@@ -51,8 +52,9 @@ from bulkedit.client.destination import (
     source_of,
     without_password,
 )
-from bulkedit.client.lasting_credentials import CREDENTIAL_FAULTS, LastingCredentials
+from bulkedit.client.lasting_credentials import CREDENTIAL_FAULTS, FrozenCredentials, LastingCredentials
 from bulkedit.client.logged import log_request
+from bulkedit.client.pacing import FAULT
 from bulkedit.client.parsing import (
     METADATA,
     UNREADABLE,
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger("bulkedit")
 _FEWEST: Final = 4  # connections
 _OTHER_FILES: Final = 40  # that a run has open beside its connections: ledger, logs, plan, libraries
+_FIRST_S: Final = 60.0  # for which the first credentials are asked for; the SDK asks STS up to five times each time
 _STS_S: Final = 5.0  # timeout of GetCallerIdentity; short, because its result is only printed
 _OF_METADATA: Final = ("SchemaVersion", "Study")  # keys of a metadata document (reference, get-image-set-metadata)
 _THREAD_BYTES: Final = 64 * 1024  # larger documents are unpacked in a thread
@@ -225,13 +228,29 @@ async def _require_credentials(
         if (found := await session.get_credentials()) is None:
             raise no_credentials(settings)
         credentials = LastingCredentials(found, clock, random.SystemRandom())
-        frozen = await credentials.get_frozen_credentials()
+        frozen = await _first_credentials(credentials)
     except (boto.ProfileNotFound, boto.NoRegionError):
         raise  # `_explained` handles these
     except CREDENTIAL_FAULTS as error:
         raise credential_fault(error, settings) from error
     check_keys(frozen.access_key, frozen.secret_key, frozen.token, found.method)
     return credentials
+
+
+async def _first_credentials(credentials: LastingCredentials) -> FrozenCredentials:
+    """The credentials, asked for again while their source has a fault that may pass."""
+    began, rng, attempts = anyio.current_time(), random.SystemRandom(), 0
+    while True:
+        try:
+            return await credentials.get_frozen_credentials()
+        except CREDENTIAL_FAULTS as error:
+            attempts += 1
+            wait = FAULT.wait(attempts, rng)
+            if not is_transient(error) or anyio.current_time() - began + wait > _FIRST_S:
+                raise
+            if attempts == 1:
+                _LOG.warning("No credentials yet (%s). Asking again for %.0f s.", error_code_of(error), _FIRST_S)
+        await anyio.sleep(wait)
 
 
 class _Chain:

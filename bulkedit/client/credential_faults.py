@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,7 +21,7 @@ from bulkedit.client.credential_process import ProcessFailedError
 from bulkedit.client.responses import Lost
 from bulkedit.client.service_messages import code_without_values
 from bulkedit.client.transport import PlainHttpError, UnverifiedError
-from bulkedit.client.unreached import words_of
+from bulkedit.client.unreached import NEVER_REACHED, words_of
 from bulkedit.errors import BulkeditError, CredentialsError, UntrustedServerError, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ _CODES: Final = {
 }
 _CODES["UnrecognizedClientException"] = _CODES["InvalidClientTokenId"]
 _CODES["InvalidSignatureException"] = _CODES["SignatureDoesNotMatch"]
+_THROTTLES: Final = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"})
 _OTHER_CODE: Final = ("They have expired, or belong to another account.", TRY_CREDENTIALS)
 # whitespace, control characters, quotes, and what is not ASCII: in no key, and a header cannot hold some of them
 _BAD_CHARACTER: Final = re.compile(r"[^!-~]|[\"'`]")
@@ -86,6 +88,16 @@ def error_code_of(error: BaseException) -> str:
         return type(error).__name__
     meta = error.response.get("ResponseMetadata", {})
     return code_without_values(str(error.response.get("Error", {}).get("Code", "")), int(meta.get("HTTPStatusCode", 0)))
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the source of credentials has a fault that may pass; not if a setting is probably wrong."""
+    if isinstance(error, ClientError):
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return status >= HTTPStatus.INTERNAL_SERVER_ERROR or error_code_of(error) in _THROTTLES
+    if isinstance(error, UnverifiedError | PlainHttpError) or type(error).__name__ in NEVER_REACHED:
+        return False
+    return isinstance(error, boto.ConnectionError | boto.HTTPClientError)
 
 
 def words_of_code(code: str) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.lowlevel
 import pytest
 from botocore.utils import ContainerMetadataFetcher
 
@@ -35,9 +37,12 @@ REFUSALS = {
 
 
 @asynccontextmanager
-async def failing(mode: str) -> AsyncIterator[int]:
-    """A server that gives credentials once, as STS or the endpoint of a container, and then fails; and the service."""
-    given = False
+async def failing(mode: str, *, first: bool = False) -> AsyncIterator[int]:
+    """The service, and a server that gives credentials once, as STS or the endpoint of a container, and then fails.
+
+    ``first``: it fails once, and then gives them.
+    """
+    given = first
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal given
@@ -49,9 +54,11 @@ async def failing(mode: str) -> AsyncIterator[int]:
             key = b"Action=AssumeRole" if b"AssumeRole" in request else b"GET /container"
             writer.write(http(200, ANSWERS[key].replace(NAMED["until"], until)))
             given = True
-        elif mode != "drop":
-            status, code = REFUSALS[mode]
-            writer.write(http(status, f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"))
+        else:
+            given = not first
+            if mode != "drop":
+                status, code = REFUSALS[mode]
+                writer.write(http(status, f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"))
         await writer.drain()
 
     async with _listening(handle, None) as port:
@@ -95,6 +102,27 @@ async def test_sts_that_says_no_ends_nothing_before_the_credentials_end(
     words = said(found)
     assert (REFUSALS[mode][1] if mode in REFUSALS else "cannot be reached (ConnectionClosedError)") in words
     assert "AssumeRole" in words or mode == "drop"
+
+
+@pytest.mark.parametrize("mode", ["throttle", "500", "drop", "denied"])
+async def test_the_first_credentials_are_asked_for_again_if_the_fault_may_pass(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "config").write_text(CONFIG, "utf-8")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(anyio, "sleep", lambda _: anyio.lowlevel.checkpoint())
+    async with failing(mode, first=True) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{port}")
+        where = Connection(datastore_id=DATASTORE, profile="role", endpoint_url=f"http://127.0.0.1:{port}")
+        if mode == "denied":
+            with pytest.raises(CredentialsError, match="AssumeRole"):
+                async with connect(where):
+                    pass
+            return
+        async with connect(where) as client:
+            assert isinstance(await client.get_datastore(), Datastore)
+    assert len([text for text in caplog.messages if text.startswith("No credentials yet")]) == 1
 
 
 async def test_the_endpoint_of_a_container_that_fails_ends_nothing_before_the_credentials_end(
