@@ -80,8 +80,10 @@ def not_written(
     text = f"{what} cannot be written ({reason_of(error)})."
     if is_of_the_path(error):
         return of_the_path(text, where=str(path))
-    likely = _LIKELY.get(errno_of(error) or 0)
-    return StorageError(text, where=str(path), likely=likely, hint="Mend that, then type the same command again.")
+    number = errno_of(error)
+    then = "Make room" if number in {errno.ENOSPC, errno.EDQUOT} else "Repair that"
+    hint = f"{then}, then type the same command again."
+    return StorageError(text, where=str(path), likely=_LIKELY.get(number or 0), hint=hint)
 
 
 def fault_of_the_disk(error: BaseException) -> StorageError | None:

@@ -230,7 +230,7 @@ def _first_ledger(path: Path) -> Ledger:
             error.what,
             where=error.where,
             likely=error.likely,
-            hint="Nothing was sent. Mend that, then type the same command again.",
+            hint="Make room or repair the disk, then type the same command again.",
         ) from error
 
 

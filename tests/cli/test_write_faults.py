@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.every_write import OPERATIONS, tried
+from tests.cli.every_write import OPERATIONS, tried, writes_of
 from tests.cli.write_faults import COMPILER, Commands, WriteFault, commands
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ SAMPLE = [
     ("report", WriteFault(1, "before", only="link page.html")),  # the result files are written, and the page is not
 ]
 
+WRITING = {"write", "pwrite", "writev", "sendfile", "copy_file_range"}
+
 
 @pytest.fixture(scope="module")
 def starting() -> Iterator[Commands]:
@@ -44,3 +46,11 @@ def test_a_command_that_fails_at_a_write_can_be_typed_again(
 ) -> None:
     trial = tried(OPERATIONS[name], emulator, starting, fault)
     assert (trial.wrong, bool(trial.step)) == ("", True), trial
+
+
+def test_the_files_of_a_run_are_on_the_disk_before_it_has_its_name(emulator: Emulator, starting: Commands) -> None:
+    writes = [one.split(" ", 1) for one in writes_of(OPERATIONS["apply PLAN"], emulator, starting)]
+    before = writes[: writes.index(["rename", "r"])]
+    written, synced = ({path for call, path in before if call in calls} for calls in (WRITING, {"fsync"}))
+    assert len(written) >= 7
+    assert written - synced == set()
