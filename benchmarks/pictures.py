@@ -50,7 +50,7 @@ type_in() {
     for ((i = 0; i < ${#1}; i++)); do printf %s "${1:i:1}"; sleep 0.03; done
     echo
 }"""
-_QUESTION: Final = b"[y/N]: "
+_QUESTION: Final = b"[y/N]:"
 _COLOURS: Final = 256
 _MOST_BYTES: Final = 150_000
 
@@ -108,7 +108,7 @@ def answer(recorder: subprocess.Popen[bytes]) -> None:
     seen = b""
     while read := recorder.stdout.read(65536):
         seen += read
-        if seen.endswith(_QUESTION):
+        if seen.rstrip(b" ").endswith(_QUESTION):
             time.sleep(1)  # so that a reader sees the question
             recorder.stdin.write(b"y\n")
             seen = b""

@@ -32,6 +32,7 @@ from bulkedit.errors import UsageError
 from bulkedit.plans import seconds_at
 from bulkedit.plans.counts import calls_one_by_one, saved_calls, updates
 from bulkedit.plans.estimates import DOLLARS_PER_CALL
+from bulkedit.runs.locks import LOCKED
 from bulkedit.runs.other_runs import NAMED
 from bulkedit.runs.status import RunStatus
 from bulkedit.runs.summary import by_outcome, summary
@@ -150,6 +151,7 @@ def facts(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace] = ())
         "unplanned": _unplanned(run),
         "attributes": found.attributes.to_dicts(),
         "most_reasons": _REASONS,
+        "locked": LOCKED,  # the image sets of this reason are shown at once
     }
 
 
