@@ -338,7 +338,9 @@ class LaneRun:
         of, expected = found.image_set_id, current.expected or 0
         if of != current.call.image_set_id or found.version <= expected or self._versions.has_made(of):
             return []
-        return [call for call in (current.call, *self._rest) if call.image_set_id == of and call.copy_step is None]
+        left = [call for call in (current.call, *self._rest) if call.image_set_id == of and call.copy_step is None]
+        begun = self._context.begun
+        return [call for call in left if call.call not in begun or not begun[call.call]["faults"]]
 
     # opening calls
 

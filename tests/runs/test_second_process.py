@@ -179,6 +179,15 @@ class TestNoFalseAlarm:
     def test_of_its_own_versions(self, tmp_path: Path) -> None:
         assert run(Scene.of(tmp_path, *EDITS["two calls"])) == 0
 
+    def test_of_calls_whose_request_was_lost_before_they_failed(self, tmp_path: Path) -> None:
+        """Sent again with `--strategy failed`: the lost request may have been carried out."""
+        scene = Scene.of(tmp_path, *EDITS["two calls"])
+        another(scene, EDITS["two calls"][1])
+        with Ledger.create(tmp_path / "ledger.sqlite") as ledger:
+            second = [lane.calls[1].call for batch in scene.plan.lanes() for lane in batch]
+            ledger.append([Event(at=0.0, call=call, state=CallState.PLANNED, faults=1) for call in second])
+        run(scene)
+
     def test_if_the_calls_were_compared(self, tmp_path: Path) -> None:
         """A request of the run may have made the versions: its outcome is unknown (--assume-unknown)."""
         scene = Scene.of(tmp_path)
