@@ -44,6 +44,7 @@ _LONGER: Final = 3  # times as many successes as between the last two throttles:
 _STEP: Final = 0.5  # of the rate around the estimate, divided by the cycle
 _OVERDUE: Final = 1.5  # cycles without a throttle
 _UNKNOWN: Final = 1.5  # times the estimate: if the rate has climbed so far, the quota is unknown again
+_LOST: Final = 1.04  # times what was counted: the rate, if tokens were lost because requests came late to a full bucket
 _SHARED: Final = 0.9  # share of the documented quota: if less succeeds, another tenant uses the rest
 _SURE: Final = 1.05  # intervals after which a token is there, with something for unequal trips
 _OUTAGE: Final = 3  # throttles in a row, each after a longer wait
@@ -196,7 +197,7 @@ class Learner:
             return guess
         last = self._evidence.newest
         found = self._evidence.emptied(now, self._quota, self._size, self._uneven_s)
-        self._documented &= found.low <= least <= found.high
+        self._documented &= found.low <= least <= found.high * _LOST
         quota = found.rate
         if self._documented or found.successes < _FIRST_CYCLE:
             quota = min(max(self._quota, found.low), found.high)
@@ -217,6 +218,8 @@ class Learner:
             self._held_until = max(self._held_until, now + pause)
             self._documented = False
             self._evidence.again(now if self._in_a_row < _OUTAGE else self._held_until)
+            if self._in_a_row < _OUTAGE:
+                self._evidence.idle(pause - interval)  # the token is there before
             if self._in_a_row == _OUTAGE:
                 self._cycle = 1
         elif self._burst >= 2 or quota * self._trip_s >= 1:
