@@ -49,7 +49,6 @@ _SHARED: Final = 0.9  # share of the documented quota: if less succeeds, another
 _SURE: Final = 1.05  # intervals after which a token is there, with something for unequal trips
 _OUTAGE: Final = 3  # throttles in a row, each after a longer wait
 _LONGEST_PAUSE_S: Final = 30.0  # and up to half as much again
-_RECHECK_S: Final = 1.0  # between two requests in an outage, if the first is not answered
 
 
 @dataclass(slots=True)
@@ -106,7 +105,8 @@ class Learner:
         """Seconds until a request may be sent; 0 if now."""
         self._refill(now)
         wait = max(self._held_until - now, (1 - self._tokens) / self._rate)
-        if self.searching and self._in_flight >= max(self._together, self._rate * self._trip_s):
+        most = 1 if self._in_a_row > 1 else max(self._together, self._rate * self._trip_s)
+        if self._in_flight >= most and (self.searching or self._in_a_row > 1):
             wait = max(wait, self._trip_s, _SHORTEST_TRIP_S)  # an answer comes first
         if wait <= SHORTEST_S:
             return 0.0
@@ -119,8 +119,6 @@ class Learner:
         self._tokens -= 1
         self._in_flight += 1
         self._waited = self._waited[1], False
-        if self._in_a_row > 1:
-            self._held_until = max(self._held_until, now + _RECHECK_S)
 
     def _refill(self, now: float) -> None:
         if self._at == -math.inf:
@@ -145,8 +143,6 @@ class Learner:
         self._trip_s += (trip_s - self._trip_s) / (8 if self._trip_s else 1)
         self._evidence.success(now)
         if sent > self._noticed:
-            if self._in_a_row > 1:
-                self._held_until = now
             self._in_a_row = 0
         if self._waited[0]:
             self._tried += 1
