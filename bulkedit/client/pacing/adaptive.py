@@ -33,10 +33,8 @@ if TYPE_CHECKING:
     from bulkedit.client.pacing.rates import Auto
 
 _TOGETHER: Final = 2.0  # requests under way at the start of the search: as many of them are throttled at its end
-_CLIMB_S: Final = 2.0  # seconds, or
-_CLIMB_TRIPS: Final = 4.0  # round trips, in which a climbing rate grows by the factor e: throttles need time to arrive
+_CLIMB_S: Final = 2.0  # seconds in which a climbing rate grows by the factor e: throttles need time to arrive
 _SHORTEST_TRIP_S: Final = 0.01
-_LATE_S: Final = 0.05  # seconds of the rate that may be sent at once after a late request
 _FIRST_CYCLE: Final = 5  # successes between throttles, before much is known
 _CYCLE: Final = 50  # the same, if much is known
 _CYCLE_S: Final = 10.0  # or the successes of this many seconds, if that is more
@@ -95,9 +93,7 @@ class Learner:
     @property
     def _burst(self) -> float:
         """How many requests may be sent at once after a pause."""
-        if self._quota is None:
-            return max(self.auto.start.burst, self._rate * _LATE_S)
-        return max(self._size, self._rate * _LATE_S)
+        return self.auto.start.burst if self._quota is None else self._size
 
     # sending
 
@@ -153,7 +149,7 @@ class Learner:
 
     def _change_rate(self) -> None:
         """Raise the rate from one step below the estimate to one step above it within a cycle, and further."""
-        more = 1 / max(_CLIMB_S, _CLIMB_TRIPS * self._trip_s)
+        more = 1 / _CLIMB_S
         if self._quota is None:
             self._together = min(_TOGETHER, self._evidence.newest) + max(0, self._tried - 1) * more * self._trip_s
             rate = self._together / self._trip_s
