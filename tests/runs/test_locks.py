@@ -16,9 +16,9 @@ import anyio
 import pytest
 
 from bulkedit.cli._progress import time_left
-from bulkedit.client.pacing import Operation, Rate
+from bulkedit.client.pacing import Operation, Rate, unlock_poll_in
 from bulkedit.client.reader import Clock
-from bulkedit.client.responses import Lost, Refusal, Refused
+from bulkedit.client.responses import ImageSet, Lost, Refusal, Refused
 from bulkedit.emulator import CompletionTime
 from bulkedit.emulator.settings import DEFAULT_DATASTORE_ID
 from bulkedit.emulator.state.image_set import NEVER
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulkedit.client.contract import UpdateRequest
-    from bulkedit.client.responses import Accepted, ImageSet, Page
+    from bulkedit.client.responses import Accepted, Datastore, Page
     from bulkedit.runs.progress import Progress
     from tests.emulator.hospital import Service
 
@@ -78,7 +78,9 @@ class Watched:
     took: float = 0.0
 
 
-def go(run: Ran, client: Counting, *, every: float = 60.0, stop_at: float | None = None, **options: Any) -> Watched:
+def go(
+    run: Ran, client: Counting, *, every: float = 10 * HOUR, stop_at: float | None = None, **options: Any
+) -> Watched:
     """Run or resume a plan; look at its progress every so many seconds."""
     watched = Watched(client)
 
@@ -265,39 +267,41 @@ class DiesAt(Counting):
         return super()._call(action, **params)
 
 
-@pytest.mark.parametrize("policy", OnConflict)
-def test_a_kill_during_a_lock_changes_no_outcome(tmp_path: Path, policy: OnConflict) -> None:
-    """The rows of the wait say nothing of versions: B has a new one by the study's call, which is no other writer's."""
-    of = service()
-    rows = [series(B, "before"), *of_study("StudyDescription", "X"), row(B, action="revert", revert_to=1), series(B)]
-    run = Ran(tmp_path, rows)
-
-    done: list[int] = []
-
-    class LocksAfterStudy(DiesAt):
-        async def get_image_set(self, image_set_id: str, version: int | None = None) -> ImageSet | Refused | Lost:
-            if len(self.updates) == 2 and image_set_id == B and not done:
-                done.append(1)
-                lock(self.service, B, HOUR, at=asyncio.get_running_loop().time())
-            return await super().get_image_set(image_set_id, version)
-
+@pytest.mark.parametrize(("policy", "ends"), [(OnConflict.RETRY, "applied"), (OnConflict.STOP, "conflicted")])
+def test_a_kill_during_a_lock_hides_no_version_of_another_writer(tmp_path: Path, policy: OnConflict, ends: str) -> None:
+    """The rows of the wait say nothing of versions, although the lock shows the other writer's."""
+    of = service(completion=5.0)
+    run = Ran(tmp_path, [series(B, "before"), row(B, action="revert", revert_to=1)])
+    go(run, Counting(of), stop_at=2.0, on_conflict=policy)
+    assert (run.states()["state"].to_list(), of.number(B)) == (["applied"], 2)
+    of.world.write_as_another(of.world.image_set(DEFAULT_DATASTORE_ID, B), NOW)
+    lock(of, B, HOUR)
     with pytest.raises(BaseExceptionGroup):
-        go(run, LocksAfterStudy(of, 100.0), on_conflict=policy)
-    assert [wait.image_set_id for wait in waiting(run).values()] == [B]
+        go(run, DiesAt(of, 100.0), on_conflict=policy)
+    assert waiting(run) == {1: LockWait(B, NOW)}
     go(run, Counting(of), on_conflict=policy)
-    assert (set(run.states()["state"]), run.states()["conflicts"].sum()) == ({"applied"}, 0)
+    assert (run.states()["state"].to_list()[-1], run.states()["conflicts"].sum()) == (ends, 1)
+
+
+def test_the_more_lanes_wait_the_rarer_each_of_them_polls() -> None:
+    rng = random.Random(1)
+    assert unlock_poll_in(20, HOUR, 1000, rng) == 200.0
+    assert unlock_poll_in(20, HOUR, 1, rng) <= 60.0
+    assert unlock_poll_in(1, 0.5, 1000, rng) == 0.5
 
 
 # an image set of a study
 
 
-def of_named(attribute: str = "StudyDescription", value: str = "X") -> list[dict[str, Any]]:
+def of_named() -> list[dict[str, Any]]:
     """One row that changes its study; the plan knows of no other image set of it."""
-    return [row(A, attribute, value, study_wide=True)]
+    return [row(A, "StudyDescription", "X", study_wide=True)]
 
 
-@pytest.mark.parametrize("rows", [of_study("StudyDescription", "X"), of_named()], ids=["all named", "one named"])
-@pytest.mark.parametrize("locked", [A, B, C])
+ALL = of_study("StudyDescription", "X")
+
+
+@pytest.mark.parametrize(("rows", "locked"), [(ALL, C), (ALL, A), (of_named(), B)], ids=["sibling", "own", "unplanned"])
 def test_a_study_of_which_an_image_set_is_locked_for_an_hour_costs_one_update_and_one_at_the_unlock(
     tmp_path: Path, rows: list[dict[str, Any]], locked: str
 ) -> None:
@@ -351,7 +355,7 @@ def test_an_image_set_that_is_not_primary_is_not_waited_for(tmp_path: Path) -> N
     other = of.add(document("4", study=STUDY), primary=False)
     lock(of, other)
     lock(of, C, 300.0)
-    run = Ran(tmp_path, [row(A, "StudyDescription", "X", study_wide=True)])
+    run = Ran(tmp_path, of_named())
     watched = go(run, Counting(of))
     assert (len(watched.client.updates), watched.took < 400) == (2, True)
 
@@ -377,6 +381,9 @@ class Denies(Counting):
 
     async def search(self, *_: Any, **__: Any) -> Page | Refused | Lost:
         return Refused(Refusal.ACCESS_DENIED, "AccessDeniedException")
+
+    async def get_datastore(self) -> Datastore | Refused | Lost:
+        raise AssertionError("whether all access is denied is not asked")
 
 
 def test_a_lock_that_cannot_be_seen_is_tried_again_every_few_minutes(tmp_path: Path) -> None:
