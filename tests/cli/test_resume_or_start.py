@@ -61,6 +61,7 @@ def test_a_run_that_was_killed_before_it_had_a_ledger_is_started(shell: Shell, i
     assert shell.stored(image_sets[0]) == (2, "T0")
 
 
+@pytest.mark.slow
 def test_a_run_with_edits_not_applied_is_done_and_says_so_each_time(shell: Shell, edits: Path) -> None:
     with edits.open("a") as file:
         file.write(f"{'0' * 32},set,StudyDescription,lost\n")
@@ -76,7 +77,7 @@ def test_a_run_with_edits_not_applied_is_done_and_says_so_each_time(shell: Shell
     [
         pytest.param([], "The edit list has changed since the run was started", id="list"),
         pytest.param(["--empty", "null"], "other values of --empty", id="options"),
-        pytest.param(["-d", "0" * 32], "The run is on data store", id="data store"),
+        pytest.param(["-d", "0" * 32], "The run is on data store", id="data store", marks=pytest.mark.slow),
     ],
 )
 def test_another_list_or_other_options_are_refused(shell: Shell, edits: Path, changed: list[str], said: str) -> None:
@@ -92,6 +93,7 @@ def test_another_list_or_other_options_are_refused(shell: Shell, edits: Path, ch
     assert len(shell.requests()) == sent
 
 
+@pytest.mark.slow
 def test_options_that_do_not_change_the_plan_may_differ_and_the_run_keeps_its_own(
     shell: Shell, image_sets: list[str]
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_plan_is_known_by_its_digest(shell: Shell, edits: Path, image_sets: li
     assert "The run was started with a plan, not with an edit list." in of_a_list.stderr
 
 
+@pytest.mark.slow
 def test_a_library_call_can_be_repeated_too(shell: Shell, edits: Path, image_sets: list[str]) -> None:
     assert shell.run("plan", edits, "-o", "p").exit_code == EXIT_OK
     where = bulkedit.Where(endpoint_url=str(shell.emulator))
@@ -131,6 +134,7 @@ def test_a_library_call_can_be_repeated_too(shell: Shell, edits: Path, image_set
     assert [shell.stored(one) for one in image_sets] == [(2, f"T{i}") for i in range(3)]
 
 
+@pytest.mark.slow
 def test_a_list_from_standard_input_is_compared_too(shell: Shell, edits: Path) -> None:
     text = edits.read_text("utf-8")
     assert shell.run("apply", "-", *REPEATED, stdin=text).exit_code == EXIT_OK

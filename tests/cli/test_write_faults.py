@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler (cc) to make what fails the writes")
 
-# one for each fault that was found, and one for each operation
+# one for each fault that was found
 SAMPLE = [
+    ("apply PLAN", WriteFault(2, "ENOSPC", lasts=True, only="pwrite r/.ledger.sqlite")),  # its ledger cannot be made
+    ("apply LIST", WriteFault(1, "before", only="mkdir .r.")),  # the plan is made, and the run is not
+    ("report", WriteFault(1, "before", only="link page.html")),  # the result files are written, and the page is not
+]
+MORE = [
     ("plan", WriteFault(1, "before", only="mkdir .p.")),  # the rows set aside are written, and the plan is not
     ("plan", WriteFault(1, "EDQUOT", only="write .p.")),
     ("apply PLAN", WriteFault(1, "before", only="open r/.ledger.sqlite")),  # the run has its folder, and no ledger
-    ("apply PLAN", WriteFault(2, "ENOSPC", lasts=True, only="pwrite r/.ledger.sqlite")),  # its ledger cannot be made
     ("apply PLAN", WriteFault(1, "before", only="unlink r/.ledger.sqlite")),  # its ledger has two names
-    ("apply LIST", WriteFault(1, "before", only="mkdir .r.")),  # the plan is made, and the run is not
     ("resume", WriteFault(3, "EIO", only="pwrite r/ledger.sqlite-wal")),
-    ("report", WriteFault(1, "before", only="link page.html")),  # the result files are written, and the page is not
 ]
 
 WRITING = {"write", "pwrite", "writev", "sendfile", "copy_file_range"}
@@ -40,7 +42,9 @@ def starting() -> Iterator[Commands]:
         yield started
 
 
-@pytest.mark.parametrize(("name", "fault"), SAMPLE, ids=str)
+@pytest.mark.parametrize(
+    ("name", "fault"), [*SAMPLE, *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE)], ids=str
+)
 def test_a_command_that_fails_at_a_write_can_be_typed_again(
     emulator: Emulator, starting: Commands, name: str, fault: WriteFault
 ) -> None:
@@ -48,6 +52,7 @@ def test_a_command_that_fails_at_a_write_can_be_typed_again(
     assert (trial.wrong, bool(trial.step)) == ("", True), trial
 
 
+@pytest.mark.slow
 def test_the_files_of_a_run_are_on_the_disk_before_it_has_its_name(emulator: Emulator, starting: Commands) -> None:
     writes = [one.split(" ", 1) for one in writes_of(OPERATIONS["apply PLAN"], emulator, starting)]
     before = writes[: writes.index(["rename", "r"])]
