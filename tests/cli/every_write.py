@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 _EDITS: Final = 3
 _STUDIES: Final = itertools.count(1)  # another one for each image set
 _KILLED: Final = -9
-_IN_PREPARATION: Final = 75  # call at which the run is killed that `resume` continues: it has sent something
+# the run that `resume` continues is killed here: it has sent something
+_BEFORE_RESUME: Final = WriteFault(10, "before", only="pwrite r/ledger.sqlite-wal")
 _RESUME: Final = re.compile(r"bulkedit (resume \S+)")
 _FAULTY: Final = re.compile(r"Traceback|defect in bulkedit|Errno|Exception")
 
@@ -113,7 +114,7 @@ def _applied(folder: Folder) -> None:
 
 def _begun(folder: Folder) -> None:
     _planned(folder)
-    folder.faulty(("apply", "p", "--run", "r", "--yes"), WriteFault(_IN_PREPARATION, "before"))
+    folder.faulty(("apply", "p", "--run", "r", "--yes"), _BEFORE_RESUME)
 
 
 def _with_bad_row(folder: Folder) -> None:
