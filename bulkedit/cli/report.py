@@ -30,7 +30,6 @@ from bulkedit.runs import folder as runs
 from bulkedit.runs.locks import locked_image_sets
 from bulkedit.runs.status import RunStatus
 from bulkedit.runs.summary import by_outcome
-from bulkedit.runs.summary import summary as summary_of
 
 if TYPE_CHECKING:
     import typer
@@ -53,8 +52,9 @@ def report(options: ReportCommand, _: typer.Context) -> None:
     call_outcomes = reports.CallOutcomes.of(found)
     warn_of_ledger(call_outcomes.run.ledger, call_outcomes.run.detail)
     places = _places(found, options, call_outcomes)
-    written = _written(found, options, call_outcomes, places)
-    summary = summary_of(found)
+    status = RunStatus.of(found, time.time())  # read once: it takes seconds if the run is large
+    written = _written(found, options, call_outcomes, places, status)
+    summary = status.summary
     if options.as_json:
         _json(found, options, written, places)
         json_line(summary)
@@ -70,12 +70,12 @@ def report(options: ReportCommand, _: typer.Context) -> None:
     elif options.only is not None or (options.results is None and options.html is None):
         _show_edits(_chosen(found, options.only))
     if options.only is None:
-        _show_next(found, call_outcomes, written=written is not None)
+        _show_next(found, call_outcomes, status, written=written is not None)
 
 
-def _show_next(run: Run, call_outcomes: reports.CallOutcomes, *, written: bool) -> None:
+def _show_next(run: Run, call_outcomes: reports.CallOutcomes, status: RunStatus, *, written: bool) -> None:
     """Print what to type next, a command a line. ``written``: `_show_written` has told of the lists."""
-    steps = reports.next_steps(run, call_outcomes, RunStatus.of(run, time.time()))
+    steps = reports.next_steps(run, call_outcomes, status)
     shown = [step for step in steps if not (written and step.words[0] in {"report", "plan"})]
     for place, step in enumerate(shown):
         out().print(f"{'' if place else chr(10)}{step.purpose}:\n  {step.command(run.folder)}")
@@ -105,7 +105,11 @@ def _show_places(places: list[reports.ByPlace]) -> None:
 
 
 def _written(
-    run: Run, options: ReportCommand, call_outcomes: reports.CallOutcomes, places: list[reports.ByPlace]
+    run: Run,
+    options: ReportCommand,
+    call_outcomes: reports.CallOutcomes,
+    places: list[reports.ByPlace],
+    status: RunStatus,
 ) -> reports.Results | None:
     """Write the result files and the page, if requested. Returns the result files."""
     made = None
@@ -120,7 +124,7 @@ def _written(
             call_outcomes=call_outcomes,
         )
     if options.html is not None:
-        reports.write_page(run, options.html, call_outcomes=call_outcomes, places=places)
+        reports.write_page(run, options.html, call_outcomes=call_outcomes, places=places, status=status)
     return made
 
 

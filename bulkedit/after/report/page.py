@@ -35,7 +35,7 @@ from bulkedit.plans.estimates import DOLLARS_PER_CALL
 from bulkedit.runs.locks import LOCKED
 from bulkedit.runs.other_runs import NAMED
 from bulkedit.runs.status import RunStatus
-from bulkedit.runs.summary import by_outcome, summary
+from bulkedit.runs.summary import by_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,13 +61,19 @@ _SYMBOLS: Final = {
 
 
 def write_page(
-    run: Run, path: Path, *, call_outcomes: CallOutcomes | None = None, places: Sequence[ByPlace] = ()
+    run: Run,
+    path: Path,
+    *,
+    call_outcomes: CallOutcomes | None = None,
+    places: Sequence[ByPlace] = (),
+    status: RunStatus | None = None,
 ) -> None:
     """Write the page of a run to a new private file (0600). Raises UsageError.
 
-    ``places``: its edits by patient and study (`bulkedit.after.report.by_place`).
+    ``places``: its edits by patient and study (`bulkedit.after.report.by_place`). ``status``: the run as it is now, if
+    it was read already.
     """
-    text = page(run, call_outcomes or CallOutcomes.of(run), places)
+    text = page(run, call_outcomes or CallOutcomes.of(run), places, status)
     try:
         with draft_file(path) as file:
             file.write(text.encode())
@@ -77,7 +83,7 @@ def write_page(
         raise not_written("the page", path, error) from error
 
 
-def page(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace] = ()) -> str:
+def page(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace] = (), status: RunStatus | None = None) -> str:
     """The page as HTML. Raises UsageError if jinja2 is not installed."""
     try:
         import jinja2
@@ -106,7 +112,7 @@ def page(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace] = ()) 
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        **facts(run, call_outcomes, places),
+        **facts(run, call_outcomes, places, status or RunStatus.of(run, time.time())),
     )
 
 
@@ -115,13 +121,13 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def facts(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace] = ()) -> dict[str, object]:
+def facts(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace], status: RunStatus) -> dict[str, object]:
     """The variables of the template."""
-    numbers = summary(run)
+    numbers = status.summary
     times = LedgerTimes.of(run, call_outcomes.calls.height)
     found = _frames(run, call_outcomes, times.span)
     by_name = by_outcome(numbers)
-    status, shown = RunStatus.of(run, time.time()), _shown_folder(run)
+    shown = _shown_folder(run)
     return {
         "version": __version__,
         "run_id": run.id if _OWN_ID.fullmatch(run.id) else None,
