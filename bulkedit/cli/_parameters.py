@@ -72,7 +72,7 @@ class ApplyCommand:
     resume_or_start: Annotated[
         bool,
         Option(
-            "Start the run, or continue it if it was started. If it is done, send nothing. For schedulers: the same "
+            "Start the run, or continue it. If it is done, send nothing. For schedulers: the same "
             "command can be repeated until it ends with 0 or 1. Needs --run.",
             common=True,
             config=Config.NEVER,
@@ -83,7 +83,7 @@ class ApplyCommand:
     digest: Annotated[
         str | None,
         Option(
-            "Apply the plan only if it has this digest, which `bulkedit plan` prints. At least the first 16 digits.",
+            "Apply only a plan with this digest. `bulkedit plan` prints it; give at least its first 16 digits.",
             "HEX",
             common=True,
             config=Config.NEVER,

@@ -39,7 +39,7 @@ class Strategy(StrEnum):
 _NO_LIMIT: Final = "none"  # a limit that a resume takes away
 _LIMITS: Final = ("max_rate", "max_errors")
 _RATE: Final = Option(
-    "Rate of calls: auto finds the account's quota and follows it; 0.25/s, 15/m or 900/h is a fixed rate.",
+    "Rate of calls: auto finds the quota and follows it; 0.25/s, 15/m or 900/h is a fixed rate.",
     f"{AUTO}|{shared.RATE_UNIT}",
     group=Group.PACE,
     common=True,

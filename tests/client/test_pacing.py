@@ -309,6 +309,22 @@ def test_it_never_exceeds_the_rate_that_it_is_given_as_the_most() -> None:
         assert times[first + 1] - times[first] >= 0.5 - 1e-6
 
 
+@pytest.mark.parametrize("most", [2.0, 1 / 120])
+def test_throttled_requests_do_not_exceed_the_most_either(most: float) -> None:
+    pacer, now = learner(most=most), 0.0
+    asked: list[float] = []
+    while len(asked) < 100:
+        while (wait := pacer.wait(now)) > 0:
+            now += wait
+        pacer.take(now)
+        asked.append(now)
+        if len(asked) % 7 == 1:
+            pacer.answered(now, now)
+        else:
+            pacer.throttled(now, now)
+    assert min(later - earlier for earlier, later in itertools.pairwise(asked)) >= 1 / most - 1e-6
+
+
 def test_a_rate_that_nothing_wants_is_not_climbed_from() -> None:
     """Requests that come slower than the rate lets them show nothing of the quota."""
     pacer = learner()

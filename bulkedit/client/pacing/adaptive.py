@@ -203,6 +203,7 @@ class Learner:
     def _pause(self, now: float) -> None:
         quota, least = self._quota or self._rate, self.auto.start.per_second
         self._tokens = 1.0  # no wait beyond the pause
+        self._held_until = max(self._held_until, now + 1 / self.auto.most)  # throttled requests count for the limit
         if self._in_a_row > 1:
             interval = max(_SHORTEST_TRIP_S, 1 / max(quota, least))
             doublings = min(max(0, self._in_a_row - _OUTAGE), 32)
