@@ -141,6 +141,13 @@ class TestPrune:
             assert prune.delete(run, [], now) == "its state has changed"
         assert (done.folder / "runs/r").is_dir()
 
+    def test_a_file_that_has_come_meanwhile_is_noticed(self, done: Shell) -> None:
+        now = time.time()
+        (run,) = stored([done.folder / "runs"], now, below=True)
+        (run.folder / "notes.txt").write_text("mine", "utf-8")
+        assert prune.delete(run, [], now) == "it has a file that bulkedit has not written: notes.txt"
+        assert (run.folder / "notes.txt").is_file()
+
     def test_runs_with_edits_left_are_deleted_only_on_request(self, shell: Shell) -> None:
         run = shell.unbegun(shell.descriptions(shell.image_sets(2)), "r")
         with Ledger.create(run / "ledger.sqlite") as ledger:
