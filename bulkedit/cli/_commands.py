@@ -72,4 +72,4 @@ COMMANDS: Final = {
     ),
 }
 # the commands that do nothing but print
-PRINTING: Final = frozenset({"status", "report"})
+PRINTING: Final = frozenset({"status", "runs", "report"})

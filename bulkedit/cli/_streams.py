@@ -76,6 +76,20 @@ def _discard(file: IO[str]) -> None:
         os.close(nowhere)
 
 
+def open_closed_descriptors() -> None:
+    """Open /dev/null as each standard descriptor that was closed before Python started, as some schedulers do.
+
+    Otherwise the next file that is opened, such as a ledger, takes its number, and gets what is written to it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+
+
 @contextmanager
 def lasting_outputs(*, printing: bool, as_json: bool) -> Iterator[None]:
     """Let the block survive the loss of stdout and stderr.
@@ -84,10 +98,11 @@ def lasting_outputs(*, printing: bool, as_json: bool) -> Iterator[None]:
     ``as_json``: stdout has JSON lines, so that no message may appear there.
     """
     former = sys.stdout, sys.stderr
+    stdout, stderr = (one.file if isinstance(one, Output) else one for one in cast("Any", former))
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         # a stream that was closed before Python started is None
-        sys.stdout = cast("Any", Output(former[0] or nowhere, "stdout", ends=printing, text=not as_json))
-        sys.stderr = cast("Any", Output(former[1] or nowhere, "stderr", ends=False, text=True))
+        sys.stdout = cast("Any", Output(stdout or nowhere, "stdout", ends=printing, text=not as_json))
+        sys.stderr = cast("Any", Output(stderr or nowhere, "stderr", ends=False, text=True))
         try:
             yield
         finally:

@@ -23,7 +23,7 @@ from bulkedit.cli._help import MARKUP, Manual, safe_texts
 from bulkedit.cli._limits import allow_files
 from bulkedit.cli._quiet import quiet_descriptor, quiet_libraries
 from bulkedit.cli._signals import ended_by_signals
-from bulkedit.cli._streams import lasting_outputs
+from bulkedit.cli._streams import lasting_outputs, open_closed_descriptors
 from bulkedit.errors import EXIT_FATAL, EXIT_INTERRUPTED, BulkeditError
 
 if TYPE_CHECKING:
@@ -50,9 +50,13 @@ class CommandGroup(TyperGroup):
 
     def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer's
         """As in typer. An error outside of a command, such as a damaged installation, is a defect with code 4."""
-        with quiet_descriptor():
+        open_closed_descriptors()
+        with quiet_descriptor(), lasting_outputs(printing=True, as_json=False):
             try:
                 return super().main(*args, **options)
+            except BulkeditError as error:  # the help or the version could not be printed
+                show_error(error)
+                sys.exit(error.exit_code)
             except Exception as error:  # noqa: BLE001 - Python would print a traceback, and end with the code 1
                 _show_defect(error)
                 sys.exit(EXIT_FATAL)
@@ -86,7 +90,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"bulkedit {__version__}")
+        print(f"bulkedit {__version__}", flush=True)  # noqa: T201 - rich is not imported for this
         raise typer.Exit
 
 

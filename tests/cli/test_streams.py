@@ -24,10 +24,11 @@ LOST = {
     "reader of errors gone": "({} 3>&1 1>out 2>&3 3>&-) | true",
     "closed": "{} >&- 2>errors",
     "both closed": "{} >&- 2>&-",
+    "all closed": "{} <&- >&- 2>&-",
     **({"disk full": "{} >/dev/full 2>errors", "disks full": "{} >/dev/full 2>/dev/full"} if FULL.exists() else {}),
 }
 
-SHORT = {"readers gone", "disk full"}
+SHORT = {"readers gone", "disk full", "all closed"}
 
 
 def script(shell: Shell, line: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -56,8 +57,15 @@ def test_a_run_without_readers_applies_all_edits(shell: Shell, name: str) -> Non
 def test_a_command_that_only_prints_ends(shell: Shell, line: str, code: int, said: str) -> None:
     shell.descriptions(shell.image_sets(1))
     assert shell.run("apply", "edits.csv", "--yes", "--run", "run").exit_code == 0
-    done = script(shell, line, "status", "run")
-    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (code, True, False)
+    for words in (["status", "run"], ["runs"], ["--version"]):
+        done = script(shell, line, *words)
+        assert (done.returncode, said in done.stderr, "defect" in done.stderr) == (code, True, False), words
+
+
+def test_closed_input_is_an_empty_list(shell: Shell) -> None:
+    done = script(shell, "{} <&-", "plan", "-", "-o", "plan")
+    assert done.returncode == 2
+    assert "standard input: the file is empty" in done.stderr
 
 
 def test_a_pipe_that_is_not_read_takes_no_more() -> None:
