@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkedit import _received as received
 from bulkedit._files import lock
+from bulkedit._log import utc
 from bulkedit._printable import printable
 from bulkedit.errors import LedgerError, ReceivedError, RunHeldError
 from bulkedit.runs import anchor as anchors
@@ -136,8 +137,7 @@ def _holder(path: Path) -> str:
 def named_process(row: tuple[Any, ...]) -> str:
     """A process in words. ``row``: as `NEWEST_PROCESS`."""
     _, _, pid, host, at = row
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-    return f"process {pid} on {printable(host)[:_HOST]} since {since}"
+    return f"process {pid} on {printable(host)[:_HOST]} since {utc(at)}"
 
 
 _HOST: Final = 253  # characters of a host's name, at most

@@ -155,7 +155,7 @@ def test_the_second_one_is_refused_where_the_folder_is_still_that_of_the_run(
     where = change(path)
     assert at_work.path == path
     assert is_held(where)
-    with pytest.raises(RunHeldError, match=r"this run is in use by process \d+ on \S+ since \d{4}-"):
+    with pytest.raises(RunHeldError, match=r"this run is in use by process \d+ on \S+ since \d{4}-\S+ \S+Z\."):
         second(where)
 
 
