@@ -7,7 +7,7 @@ trip. The method follows from that; what answers show about the quota, `Evidence
     until the first throttle. That leaves a first guess: the burst of a quota is about two seconds of its rate, and the
     documented quota is the least that an account has. The rate climbs from the guess to the second throttle.
 *   **Hold.** Then every throttle is a measurement. The rate continues a little below the estimate and rises slowly to a
-    little above it. So about one request in a hundred is throttled; with fewer, a change would go unnoticed. The less
+    little above it. So about one request in fifty is throttled; with fewer, a change would go unnoticed. The less
     is known, the more often. While it agrees with what is seen, the documented quota is taken for the estimate.
 *   **Change.** If a throttle is overdue, the quota was raised: the rate climbs. If measurements disagree, the newest
     count.
