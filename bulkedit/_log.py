@@ -183,6 +183,11 @@ def utc(seconds: float, *, milliseconds: bool = False) -> str:
     return time.isoformat("T" if milliseconds else " ", "milliseconds" if milliseconds else "seconds") + "Z"
 
 
+def iso(seconds: float) -> str:
+    """Epoch seconds as an ISO 8601 time in UTC, to the second; the form of files and `--json`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 class JsonLinesFormatter(logging.Formatter):
     """Formats a record as one line of ASCII JSON."""
 

@@ -13,7 +13,7 @@ from bulkedit._log import utc
 from bulkedit._printable import printable
 from bulkedit._words import plural
 from bulkedit.after.trail.compare import Finding
-from bulkedit.after.trail.job import CSV, TrailProgress, trail_run
+from bulkedit.after.trail.job import CSV, TIMES, TrailProgress, trail_run
 from bulkedit.cli._console import err, json_line, out, print_rows
 from bulkedit.cli._working import Latest, with_progress
 from bulkedit.cli.status import warn_of_ledger
@@ -69,12 +69,9 @@ def _warn(run: Run) -> None:
 
 def _json(found: Trail) -> None:
     for row in found.differences.iter_rows(named=True):
-        times = {name: None if row[name] is None else utc(row[name], milliseconds=True) for name in _TIMES}
+        times = {name: None if row[name] is None else utc(row[name], milliseconds=True) for name in TIMES}
         json_line({"type": "trail-difference", **row, **times})
     json_line(found.as_json())
-
-
-_TIMES: Final = ("answered_at", "event_at")
 
 
 def _show(run: Run, found: Trail) -> None:

@@ -18,7 +18,8 @@ from botocore.exceptions import ClientError
 
 from bulkedit._printable import printable
 from bulkedit.client.credential_process import ProcessFailedError
-from bulkedit.client.responses import Lost
+from bulkedit.client.parsing import untrusted
+from bulkedit.client.responses import Lost, Refusal, Refused
 from bulkedit.client.service_messages import code_without_values
 from bulkedit.client.transport import PlainHttpError, UnverifiedError
 from bulkedit.client.unreached import NEVER_REACHED, words_of
@@ -256,9 +257,6 @@ def credential_fault(error: BaseException, settings: AwsSettings) -> BulkeditErr
 
 def untrusted_fault(error: UnverifiedError) -> UntrustedServerError:
     """The error for a server whose certificate could not be verified."""
-    from bulkedit.client.parsing import untrusted
-    from bulkedit.client.responses import Refusal, Refused
-
     return untrusted(Refused(Refusal.UNTRUSTED, error.what))
 
 

@@ -76,7 +76,7 @@ class LastingCredentials:
         self._renewing = anyio.Lock()
         self._awaited_since: float | None = None  # on the clock; requests wait for new ones
         if hasattr(source, "_time_fetcher"):
-            source._time_fetcher = clock.local_now  # noqa: SLF001 - no public API
+            source._time_fetcher = clock.as_datetime  # noqa: SLF001 - no public API
 
     async def get_frozen_credentials(self) -> FrozenCredentials:
         """The credentials to sign with. Raises one of `CREDENTIAL_FAULTS` if there are none that are valid."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bulkedit._log import is_logged, log
 from bulkedit.client.responses import Lost, Refused
+from bulkedit.client.sent import WRITES
 
 if TYPE_CHECKING:
     from bulkedit.client.sent import Exchange
-
-_WRITES: Final = frozenset({"UpdateImageSetMetadata", "CopyImageSet", "DeleteImageSet"})
 
 
 def log_request(
@@ -26,7 +25,7 @@ def log_request(
 
     ``answer``: a record of `bulkedit.client.responses`.
     """
-    writes = operation in _WRITES
+    writes = operation in WRITES
     level = logging.DEBUG if not isinstance(answer, Refused | Lost) and not writes else logging.INFO
     if not is_logged(level):
         return

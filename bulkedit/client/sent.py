@@ -16,6 +16,7 @@ from bulkedit.client.responses import Accepted, Copied, Deleting, Lost, Refused
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+WRITES: Final = ("UpdateImageSetMetadata", "CopyImageSet", "DeleteImageSet")  # operations of the service
 ACCEPTED: Final = "accepted"  # result of a write
 ANSWERED: Final = "answered"  # result of a read
 LOST: Final = "lost: "  # result of a request without a usable answer; followed by the cause

@@ -43,8 +43,8 @@ class ServiceClock:
         """Epoch seconds."""
         return self._epoch() + self.offset_s
 
-    def local_now(self) -> datetime:
-        """The same as a datetime."""
+    def as_datetime(self) -> datetime:
+        """The same as a datetime in UTC."""
         return datetime.fromtimestamp(self.now(), UTC)
 
     def learn(self, date: str | None) -> None:
@@ -88,7 +88,7 @@ class _ServiceTimeSigner(SigV4Auth):
 
     def canonical_request(self, request: AWSRequest) -> str:
         """As in the SDK, which calls it right after it has set the time."""
-        stamp = request.context[_CONTEXT].local_now().strftime(SIGV4_TIMESTAMP)
+        stamp = request.context[_CONTEXT].as_datetime().strftime(SIGV4_TIMESTAMP)
         request.context["timestamp"] = stamp
         del request.headers["X-Amz-Date"]
         request.headers["X-Amz-Date"] = stamp

@@ -24,6 +24,7 @@ import polars as pl
 
 from bulkedit import _received as received
 from bulkedit._files import held_folder
+from bulkedit._log import iso
 from bulkedit.edits import frame_files
 from bulkedit.edits.frame_files import writing
 from bulkedit.errors import ReceivedError, UsageError
@@ -39,7 +40,6 @@ from bulkedit.inventories.folder import (
     first_windows,
     folder_of,
     is_finished,
-    iso,
     may_replace,
     other_datastore,
     part_name,

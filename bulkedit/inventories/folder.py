@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from types import NoneType
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -75,11 +74,6 @@ def first_windows(since: int | None) -> list[dict[str, object]]:
 def write_state(folder: Path, state: DownloadState) -> None:
     """Write the state atomically."""
     write_private_json(folder / _STATE, asdict(state))
-
-
-def iso(epoch: float) -> str:
-    """Epoch seconds as ISO text."""
-    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")
 
 
 def folder_of(target: Path) -> Path:

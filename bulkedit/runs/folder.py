@@ -92,7 +92,7 @@ class Run:
 
     @property
     def begun_at(self) -> float:
-        """Epoch seconds, rounded down."""
+        """Epoch seconds, rounded down to milliseconds."""
         return datetime.fromisoformat(self.about["created"]).timestamp()
 
     @property

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit.client.sent import WRITES
 from bulkedit.runs.ledger import LAST_ROW
 
 if TYPE_CHECKING:
@@ -63,10 +64,9 @@ def last_requests(ledger: Ledger) -> pl.DataFrame:
 
     It decided the outcome: nothing is sent after an acceptance, but if the accepted update failed.
     """
-    query = """
-        SELECT call, request_id, max(rowid) FROM request
-        WHERE operation IN ('UpdateImageSetMetadata', 'CopyImageSet', 'DeleteImageSet') GROUP BY call ORDER BY call
-    """
+    query = f"""
+        SELECT call, request_id, max(rowid) FROM request WHERE operation IN {WRITES} GROUP BY call ORDER BY call
+    """  # noqa: S608 - names of our own
     return _frame(ledger, query, pl.Schema({**LAST_REQUESTS, "last": pl.UInt64()})).drop("last")
 
 

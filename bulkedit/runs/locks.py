@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, Self
 
-from bulkedit._log import utc
+from bulkedit._log import iso, utc
 from bulkedit._words import plural
 from bulkedit.client.contract import IMAGE_SET_ID
 from bulkedit.runs.ledger import Ledger
@@ -72,8 +72,7 @@ class LockedImageSet:
 
     def as_json(self) -> JsonObject:
         """An object of the field ``locked``."""
-        since = datetime.fromtimestamp(self.wait.since, UTC).isoformat(timespec="seconds")
-        return {"image_set_id": self.wait.image_set_id, "since": since, "calls": self.calls}
+        return {"image_set_id": self.wait.image_set_id, "since": iso(self.wait.since), "calls": self.calls}
 
 
 def waits(ledger: Ledger) -> dict[int, LockWait]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -39,7 +38,7 @@ class OtherRun:
     """Another run, as seen from a run."""
 
     folder: Path
-    later: bool | None  # it was made after the run; None: in the same second
+    later: bool | None  # it was made after the run; None: at the same time
     reverts: bool  # its plan was made by a revert of the run
 
     def __str__(self) -> str:
@@ -104,7 +103,7 @@ class OtherRuns:
         covered = self._covered(other, wanted)
         if not calls.height and not covered.height:
             return
-        ages = _made_at(other), _made_at(self._run)
+        ages = other.begun_at, self._run.begun_at
         later = None if ages[0] == ages[1] else ages[0] > ages[1]
         known = OtherRun(other.folder, later, _reverts(other, self._run))
         with Ledger.read(other.ledger) as ledger:
@@ -170,10 +169,6 @@ def _beside(run: Run) -> Iterator[Run]:
                 continue
             if other.plan.datastore_id == run.plan.datastore_id and other.ledger.exists():
                 yield other
-
-
-def _made_at(run: Run) -> float:
-    return datetime.fromisoformat(run.about["created"]).timestamp()
 
 
 def _reverts(other: Run, run: Run) -> bool:

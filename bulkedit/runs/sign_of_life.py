@@ -11,7 +11,6 @@ import contextlib
 import json
 import math
 import os
-import socket
 import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -21,8 +20,8 @@ import anyio
 
 from bulkedit import _received as received
 from bulkedit._concurrency import first_error, run_blocking
-from bulkedit._printable import printable
 from bulkedit.errors import ReceivedError
+from bulkedit.runs.ledger import host_name
 from bulkedit.runs.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def _content(progress: Progress) -> bytes:
     said = SignOfLife(
         at=time.time(),
         pid=os.getpid(),
-        host=printable(socket.gethostname()),
+        host=host_name(),
         per_second=progress.per_second,
         quota_per_second=progress.quota_per_second,
         searching=progress.searching,

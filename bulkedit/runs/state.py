@@ -7,7 +7,6 @@ the operating system releases if the process dies, and whether edits are left. W
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from bulkedit import _received as received
 from bulkedit import errors
 from bulkedit._files import lock
-from bulkedit._printable import printable
 from bulkedit.errors import EXIT_INTERRUPTED, BulkeditError, ReceivedError
 from bulkedit.runs import anchor as anchors
 from bulkedit.runs.ledger import Ending, ProcessState, is_held
@@ -111,11 +109,6 @@ def is_alive(pid: int) -> bool:
     except (OSError, OverflowError):  # it belongs to another user, or is no number of a process
         return True
     return True
-
-
-def this_host() -> str:
-    """The name of this host, as in the table process."""
-    return printable(socket.gethostname())
 
 
 REASONS: Final = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from bulkedit._log import iso
 from bulkedit._printable import shell_word
 from bulkedit.runs import sign_of_life
-from bulkedit.runs.ledger import LedgerState
-from bulkedit.runs.state import Condition, RunFacts, RunState, condition, is_alive, is_locked, this_host
+from bulkedit.runs.ledger import LedgerState, host_name
+from bulkedit.runs.state import Condition, RunFacts, RunState, condition, is_alive, is_locked
 from bulkedit.runs.summary import RunNumbers, RunSummary
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class RunStatus:
         facts = RunFacts(
             processes=numbers.processes,
             locked=locked,
-            host=this_host(),
+            host=host_name(),
             begun=run.is_begun,
             left=bool(summary["unprocessed"] or summary["copy_steps_left"]),
             last_event=numbers.last_event,
@@ -158,7 +158,7 @@ class RunStatus:
             "type": "status",
             "states": self.numbers.states(),
             "state": str(found.state),
-            "since": iso(found.since),
+            "since": None if found.since is None else iso(found.since),
             "process": None if found.process is None else self._process(found.process),
             "reason": found.reason,
             "exit_code": found.exit_code,
@@ -180,14 +180,9 @@ class RunStatus:
             "pid": last.pid,
             "host": last.host,
             "user": last.user,
-            "since": str(iso(begun)),
+            "since": iso(begun),
             "last_sign": iso(self.sign.at) if self.sign else None,
         }
-
-
-def iso(at: float | None) -> str | None:
-    """Epoch seconds as an ISO time in UTC, to the second."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from bulkedit import _received as received
 from bulkedit import plans
 from bulkedit._files import is_draft
+from bulkedit._log import iso
 from bulkedit.errors import BulkeditError
 from bulkedit.runs import folder as runs
-from bulkedit.runs.status import RunStatus, iso
+from bulkedit.runs.status import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -83,8 +84,8 @@ class Stored:
             "kind": str(self.kind),
             "folder": str(self.folder),
             "state": self.state,
-            "since": iso(self.since),
-            "created": iso(self.created),
+            "since": None if self.since is None else iso(self.since),
+            "created": None if self.created is None else iso(self.created),
             "edits": self.edits,
             "percent": self.percent,
             "bytes": self.bytes,
@@ -157,7 +158,7 @@ def _read_run(folder: Path, size: int, now: float) -> Stored:
         folder=folder,
         state=str(status.condition.state),
         bytes=size,
-        created=_epoch(status.run.about["created"]),
+        created=status.run.begun_at,
         since=status.condition.since,
         edits=status.summary["edits"],
         percent=status.percent,
@@ -186,7 +187,7 @@ def _with_runs(plan: Stored, every: Iterable[Stored]) -> Stored:
 
 
 def _epoch(time: str | None) -> float | None:
-    """An ISO time as epoch seconds; None if it is none. Without a zone, it is UTC."""
+    """An ISO time as epoch seconds, in UTC if it has no zone; None for any other text."""
     try:
         found = datetime.fromisoformat(time or "")
     except ValueError:

@@ -12,8 +12,7 @@ import pytest
 
 from bulkedit.client.responses import CallState
 from bulkedit.runs import sign_of_life
-from bulkedit.runs.ledger import Event, Ledger, ProcessRecord, ProcessState
-from bulkedit.runs.state import this_host
+from bulkedit.runs.ledger import Event, Ledger, ProcessRecord, ProcessState, host_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +50,7 @@ def process(**fields: Any) -> ProcessRecord:
         "process": "b",
         "state": ProcessState.STARTED,
         "pid": DEAD,
-        "host": this_host(),
+        "host": host_name(),
         "user": "ada",
     }
     return ProcessRecord(**{**about, **fields})
@@ -62,7 +61,7 @@ def says(run: Path, **changed: Any) -> None:
     said = {
         "at": time.time() + 0.1,
         "pid": os.getpid(),
-        "host": this_host(),
+        "host": host_name(),
         "per_second": 0.24,
         "quota_per_second": 0.25,
         "searching": False,
@@ -95,7 +94,7 @@ class TestRunning:
             says(run)
             found, text = status(shell), shell.run("status", "r").stdout
         assert (found["state"], found["next"], found["reason"]) == ("running", [], None)
-        assert (found["process"]["pid"], found["process"]["host"]) == (os.getpid(), this_host())
+        assert (found["process"]["pid"], found["process"]["host"]) == (os.getpid(), host_name())
         assert (found["per_second"], found["quota_per_second"], found["seconds_left"]) == (0.24, 0.25, 725.0)
         assert found["waiting"] == [{"for": "unlock", "seconds": 725.0, "count": 1, "image_sets": ["e" * 32]}]
         assert found["image_sets_in_flight"] == ["a" * 32]
@@ -130,7 +129,7 @@ class TestNotRunning:
             ledger.append([process()])
         found, text = status(shell), shell.run("status", "r").stdout
         assert (found["state"], found["next"]) == ("crashed", ["bulkedit resume r"])
-        assert f"process {DEAD} of ada on {this_host()} is dead" in text
+        assert f"process {DEAD} of ada on {host_name()} is dead" in text
         assert text.endswith("To continue:  bulkedit resume r\n")
         assert shell.run("resume", "r").exit_code == 0
 

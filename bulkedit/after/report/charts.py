@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit import _words as words
+from bulkedit._log import iso
 from bulkedit._words import plural
 
 if TYPE_CHECKING:
@@ -43,15 +44,11 @@ class Moment:
 
 def moment(epoch: float) -> Moment:
     """A time (epoch seconds) in the local zone of this machine: `2026-01-02 03:04:05 CET (UTC+01:00)`."""
-    return Moment(f"{_local(epoch):%Y-%m-%d %H:%M:%S} {_zone(epoch)}", _iso(epoch))
+    return Moment(f"{_local(epoch):%Y-%m-%d %H:%M:%S} {_zone(epoch)}", iso(epoch))
 
 
 def _local(epoch: float) -> datetime:
     return datetime.fromtimestamp(epoch, UTC).astimezone()
-
-
-def _iso(epoch: float) -> str:
-    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")
 
 
 def _zone(epoch: float) -> str:
@@ -89,7 +86,7 @@ class Span:
     def ticks(self) -> list[Moment]:
         """The begin of each quarter, and the end."""
         times = (self.first + self.seconds * i / QUARTERS for i in range(QUARTERS + 1))
-        return [Moment(self.clock(at), _iso(at)) for at in times]
+        return [Moment(self.clock(at), iso(at)) for at in times]
 
     @property
     def zone(self) -> str:

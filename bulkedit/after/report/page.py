@@ -10,7 +10,6 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -131,7 +130,7 @@ def facts(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace], stat
     return {
         "version": __version__,
         "run_id": run.id if _OWN_ID.fullmatch(run.id) else None,
-        "begun": moment(datetime.fromisoformat(run.about["created"]).timestamp()),
+        "begun": moment(run.begun_at),
         "ended": moment(times.span.last) if times.span else None,
         "made": moment(time.time()),
         "datastore_id": run.plan.datastore_id,

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from bulkedit.client.responses import CallState
-from bulkedit.client.sent import ACCEPTED, LOST
+from bulkedit.client.sent import ACCEPTED, LOST, WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WRITES: Final = ("UpdateImageSetMetadata", "CopyImageSet", "DeleteImageSet")
 # clocks of AWS and of the sender differ by five minutes at most, and a signature is valid for five
 SKEW_S: Final = 300.0
 LIFETIME_S: Final = 600.0

@@ -19,7 +19,6 @@ from bulkedit.after.trail.compare import (
     BY_INFERENCE,
     EVENTS,
     FINDINGS,
-    WRITES,
     Comparison,
     Finding,
     SentByRun,
@@ -27,6 +26,7 @@ from bulkedit.after.trail.compare import (
 )
 from bulkedit.after.trail.events import EventCounts, events_of, files_of
 from bulkedit.after.trail.json_stream import UnreadableLogError
+from bulkedit.client.sent import WRITES
 from bulkedit.edits.frame_files import writing
 from bulkedit.edits.result_files import guarded
 from bulkedit.errors import StoppedError, UsageError
@@ -47,7 +47,7 @@ SUMMARY: Final = "trail.json"
 FORMAT: Final = 1
 _AT_ONCE: Final = 20_000  # events
 _NAMED: Final = 1_000  # files that could not be read, which are named
-_TIMES: Final = ("answered_at", "event_at")
+TIMES: Final = ("answered_at", "event_at")  # columns of `TRAIL`
 _INTENTS: Final = pl.Schema({"call": pl.UInt32(), "begun": pl.Float64(), "expected_version": pl.UInt32()})
 _OPERATIONS: Final = {
     str(CopyStep.COPY): "CopyImageSet",
@@ -316,7 +316,7 @@ def _made(run: Run, sent: SentByRun, reading: _TrailReading, comparison: Compari
 
 
 def _write(trail: Trail) -> None:
-    times = [(pl.col(name) * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC")) for name in _TIMES]
+    times = [(pl.col(name) * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC")) for name in TIMES]
     shown = trail.rows.with_columns(time.dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ") for time in times)
     with draft_file(trail.folder / CSV, replace=True) as file:
         guarded(shown.lazy()).collect().write_csv(file)

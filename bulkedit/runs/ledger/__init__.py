@@ -34,6 +34,7 @@ from bulkedit.runs.ledger.records import (
     Record,
     RequestRecord,
     SettingRecord,
+    host_name,
     user_name,
 )
 from bulkedit.runs.ledger.schema import LAST_ROW, SCHEMA, SETUP
@@ -57,6 +58,7 @@ __all__ = [
     "Record",
     "RequestRecord",
     "SettingRecord",
+    "host_name",
     "is_held",
     "missing",
     "once_unlocked",

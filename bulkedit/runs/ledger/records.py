@@ -97,7 +97,7 @@ class ProcessRecord:
             process=secrets.token_hex(8),
             state=ProcessState.STARTED,
             pid=os.getpid(),
-            host=printable(socket.gethostname()),
+            host=host_name(),
             user=user_name(),
         )
 
@@ -129,6 +129,11 @@ class RequestRecord:
 
 
 Record = Event | Part | Pace | Made | ProcessRecord | SettingRecord | RequestRecord
+
+
+def host_name() -> str:
+    """The name of this host."""
+    return printable(socket.gethostname())
 
 
 def user_name() -> str:
