@@ -434,6 +434,19 @@ def test_polls_come_when_updates_complete() -> None:
     assert times.quantile(0.5) == pytest.approx(7.0, rel=0.03)
 
 
+def test_polls_that_come_late_for_a_whole_wave_are_early_enough_after_two_more() -> None:
+    """Updates in flight that all take 20 s complete together; the first wave is polled when nothing is known."""
+    times = CompletionTimes()
+    times.still_locked(19.9)
+    for _ in range(100):
+        times.completed(28.0, locked_s=16.0)
+    for _ in range(2):
+        first = times.first_poll()
+        for _ in range(128):
+            times.completed(first, None)
+    assert 19.9 < times.first_poll() <= 20.0
+
+
 def test_before_any_completion_polls_start_at_the_longest_lock_seen() -> None:
     times = CompletionTimes()
     assert times.quantile(0.5) is None

@@ -27,12 +27,12 @@ def hold(result: Result) -> None:
     """
     in_flight = result.scenario.binds == "in flight"
     assert result.ended.left == 0
-    assert result.ratio <= (1.12 if in_flight else 1.05)
+    assert result.ratio <= (1.06 if in_flight else 1.05)
     assert result.throttled_steady <= 0.02
     assert result.throttled <= 0.05
-    assert result.reached >= (0.85 if in_flight else 0.9)
+    assert result.reached >= (0.88 if in_flight else 0.9)
     assert result.longest_gap <= 10
-    assert result.reads_an_update <= (1.6 if in_flight else 1.5)
+    assert result.reads_an_update <= (1.55 if in_flight else 1.5)
 
 
 OFTEN = [

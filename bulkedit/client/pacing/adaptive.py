@@ -75,6 +75,7 @@ class Learner:
 
     def __post_init__(self) -> None:
         self._rate = self.auto.per_second
+        self._tokens = self._together = max(1.0, min(self.auto.start.burst, self.auto.burst))
 
     @property
     def rate(self) -> Rate:
@@ -145,14 +146,15 @@ class Learner:
             self._change_rate()
         elif self._quota is None and self._evidence.newest == 1:
             self._change_rate()  # the first answer shows how far away the service is
-            self._tokens = min(1.0, (now - sent) * self._rate)
+            self._tokens = max(self._tokens, min(1.0, (now - sent) * self._rate))
 
     def _change_rate(self) -> None:
         """Raise the rate from one step below the estimate to one step above it within a cycle, and further."""
         more = 1 / _CLIMB_S
         if self._quota is None:
-            self._together = min(_TOGETHER, self._evidence.newest) + max(0, self._tried - 1) * more * self._trip_s
-            rate = self._together / self._trip_s
+            together = min(_TOGETHER, self._evidence.newest) + max(0, self._tried - 1) * more * self._trip_s
+            self._together = max(self._together, together)
+            rate = max(self.auto.per_second, together / self._trip_s)
         else:
             cycles, step = self._tried / self._cycle, _STEP / self._cycle
             rate = self._quota * (1 + step * (2 * min(cycles, _OVERDUE) - 1))

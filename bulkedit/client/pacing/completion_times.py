@@ -15,8 +15,8 @@ _UNKNOWN_S: Final = 0.25  # before anything was observed
 # An update that the first poll finds completed did so earlier. So polls move earlier, until one comes too early:
 _EARLIER: Final = 0.995  # factor for each such update
 _FAR_EARLIER: Final = 0.9  # factor if no lock was seen to last nearly as long: those polls were late
-_NEARLY: Final = 0.8
-_BETWEEN: Final = 0.4  # assumed completion between the last poll that found a lock (0) and the first that did not (1)
+_NEARLY: Final = 0.8  # share of the time of the poll
+_BETWEEN: Final = 0.35  # assumed completion between the last poll that found a lock (0) and the first that did not (1)
 _STEP: Final = 0.05  # share of the learned time between the first and the second poll
 _SHORTEST_STEP_S: Final = 0.05
 _LONGEST_STEP_S: Final = 15.0
@@ -42,8 +42,10 @@ class CompletionTimes:
             self._add(locked_s + _BETWEEN * (seconds - locked_s))
             return
         polled = min(seconds, self.first_poll())  # without the time that the poll has waited for a quota
-        earlier = _EARLIER if self._longest_lock_s > polled * _NEARLY else _FAR_EARLIER
-        self._add(polled * earlier)
+        if polled * _NEARLY < self._longest_lock_s < polled:  # no update was seen to take as long as this poll assumed
+            self._add(self._longest_lock_s + _BETWEEN * (polled - self._longest_lock_s))
+        else:
+            self._add(polled * (_EARLIER if self._longest_lock_s >= polled else _FAR_EARLIER))
 
     def _add(self, seconds: float) -> None:
         self._latest.append(seconds)
