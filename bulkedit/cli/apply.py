@@ -55,7 +55,7 @@ from bulkedit.runs.start import (
     require_deletion_asked,
     require_digest,
 )
-from bulkedit.runs.summary import summary as summary_of
+from bulkedit.runs.summary import RunNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,13 +144,14 @@ def _continued(run: runs.Run, options: ApplyCommand) -> int:
     _require_same(run, options)
     if options.digest is not None:
         require_digest(run.plan, options.digest)
-    numbers = summary_of(run)
+    read = RunNumbers(run)
+    numbers = read.as_json()
     if repeat.is_done(numbers):
         err().print(f"Run {printable(run.folder)} is done; nothing was sent.")
         if options.as_json:
             json_line(numbers)
         else:
-            closing_lines(run, numbers)
+            closing_lines(run, numbers, read.locked)
         return _exit_code(numbers, interrupted=False)
     _show_kept_settings(run, options)
     connection = confirmed_connection(run, options.where)
@@ -264,14 +265,15 @@ async def carry_out(run: runs.Run, client: AwsClient, options: ResumeOptions | N
         async with engine_of(run, client, options, _RunMessages()) as engine:
             interrupted = await _run(engine, as_json=as_json)
             ended = engine.progress()
-    summary = summary_of(run)
+    read = RunNumbers(run)
+    summary = read.as_json()
     numbers = ended.as_json()
     paced = {name: numbers[name] for name in ("quota_per_second", "limited_by")}
     destination = (await client.destination()).as_json()
     if as_json:
         json_line({**summary, **paced, "destination": destination})
     else:
-        closing_lines(run, summary)
+        closing_lines(run, summary, read.locked)
         if hint := bottleneck(ended):
             err().print(hint)
     return _exit_code(summary, interrupted=interrupted)

@@ -27,7 +27,6 @@ from bulkedit.cli.status import warn_of_ledger
 from bulkedit.client.responses import Outcome
 from bulkedit.errors import UsageError
 from bulkedit.runs import folder as runs
-from bulkedit.runs.locks import locked_image_sets
 from bulkedit.runs.status import RunStatus
 from bulkedit.runs.summary import by_outcome
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from bulkedit.cli._parameters import ReportCommand
     from bulkedit.runs.folder import Run
+    from bulkedit.runs.locks import LockedImageSet
     from bulkedit.runs.summary import RunSummary
 
 _SHOWN_REASONS: Final = 20
@@ -56,10 +56,10 @@ def report(options: ReportCommand, _: typer.Context) -> None:
     written = _written(found, options, call_outcomes, places, status)
     summary = status.summary
     if options.as_json:
-        _json(found, options, written, places)
+        _json(found, options, written, places, status.numbers.locked)
         json_line(summary)
         return
-    _headline(found, summary)
+    _headline(found, summary, status.numbers.locked)
     _show_places(places)
     if written:
         _show_written(found, written)
@@ -128,7 +128,13 @@ def _written(
     return made
 
 
-def _json(run: Run, options: ReportCommand, written: reports.Results | None, places: list[reports.ByPlace]) -> None:
+def _json(
+    run: Run,
+    options: ReportCommand,
+    written: reports.Results | None,
+    places: list[reports.ByPlace],
+    locked: list[LockedImageSet],
+) -> None:
     if written:
         json_line(written.as_json())
     if options.html is not None:
@@ -139,8 +145,8 @@ def _json(run: Run, options: ReportCommand, written: reports.Results | None, pla
                 json_line({"type": "request", **request, "at": utc(request["at"], milliseconds=True)})
     for place in places:
         json_line(place.as_json())
-    for locked in locked_image_sets(run.ledger):
-        json_line({"type": "locked", **locked.as_json()})
+    for image_set in locked:
+        json_line({"type": "locked", **image_set.as_json()})
     if options.only is not None:
         for edit in _chosen(run, options.only).iter_rows(named=True):
             json_line({"type": "edit", **edit})
@@ -188,16 +194,16 @@ def _show_edits(edits: pl.DataFrame) -> None:
         console.print(f"\n… and {plural(more, 'more reason')}; --only OUTCOME --json lists all edits.")
 
 
-def closing_lines(run: Run, summary: RunSummary) -> None:
-    """Print how a run ended, and what to type next."""
-    _headline(run, summary)
+def closing_lines(run: Run, summary: RunSummary, locked: list[LockedImageSet]) -> None:
+    """Print how a run ended, and what to type next. ``locked``: what its calls waited for."""
+    _headline(run, summary, locked)
     if summary["unprocessed"] or summary["copy_steps_left"]:
         out().print(f"To continue:            {command('resume', run.folder)}")
     if summary["edits"] > summary["applied"] + summary["unprocessed"]:
         out().print(f"To see the reasons:     {command('report', run.folder)}")
 
 
-def _headline(run: Run, summary: RunSummary) -> None:
+def _headline(run: Run, summary: RunSummary, locked: list[LockedImageSet]) -> None:
     counts = by_outcome(summary)
     named = (Outcome.REJECTED, Outcome.CONFLICTED, Outcome.FAILED)
     others = [f"{counts[outcome]:,} {outcome}" for outcome in named if counts[outcome]]
@@ -207,5 +213,5 @@ def _headline(run: Run, summary: RunSummary) -> None:
         f"for {plural(summary['calls'], 'call')} ({summary['throttled']:,} throttled). {duration(summary['seconds'])}.",
     )
     if summary["unprocessed"]:
-        for text in locked_texts(locked_image_sets(run.ledger)):
+        for text in locked_texts(locked):
             out().print(f"Waits for unlock:       {printable(text)}")

@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Final, Self
 from bulkedit._log import iso, utc
 from bulkedit._words import plural
 from bulkedit.client.contract import IMAGE_SET_ID
-from bulkedit.runs.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
     from bulkedit._json import JsonObject
 
@@ -28,7 +26,6 @@ TOLD_AFTER_S: Final = 10.0  # a shorter lock is not recorded
 _MESSAGE: Final = re.compile(
     rf"image set (?P<id>{IMAGE_SET_ID}|unknown), (?:refused as )?locked since (?P<since>[-0-9: ]+Z)"
 )
-_LIKE: Final = "image set % locked since %"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +70,6 @@ class LockedImageSet:
     def as_json(self) -> JsonObject:
         """An object of the field ``locked``."""
         return {"image_set_id": self.wait.image_set_id, "since": iso(self.wait.since), "calls": self.calls}
-
-
-def waits(ledger: Ledger) -> dict[int, LockWait]:
-    """The calls that wait for an unlock, in their order, by their last row. Blocks.
-
-    If no process works on the run, they waited when it ended.
-    """
-    told = f"SELECT DISTINCT call FROM event WHERE message LIKE '{_LIKE}'"  # noqa: S608 - constant
-    calls = ", ".join(str(int(call)) for batch in ledger.batches(told) for (call,) in batch)
-    if not calls:
-        return {}
-    rows = f"SELECT call, message FROM event WHERE call IN ({calls}) ORDER BY seq"  # noqa: S608 - numbers
-    last = {call: message for batch in ledger.batches(rows) for call, message in batch}
-    return {call: found for call, message in sorted(last.items()) if (found := LockWait.of(message)) is not None}
-
-
-def locked_image_sets(path: Path) -> list[LockedImageSet]:
-    """The image sets that calls of a run wait for. ``path``: the run's ledger. Blocks. Raises LedgerError."""
-    if not path.exists():
-        return []
-    with Ledger.read(path) as ledger:
-        return by_image_set(waits(ledger).values())
 
 
 def by_image_set(of_calls: Collection[LockWait]) -> list[LockedImageSet]:

@@ -25,7 +25,7 @@ from bulkedit.emulator.state.image_set import NEVER
 from bulkedit.options.running import OnConflict
 from bulkedit.runs.engine import Engine
 from bulkedit.runs.ledger import Ledger
-from bulkedit.runs.locks import LOCKED, LockWait, waits
+from bulkedit.runs.locks import LOCKED, LockWait
 from bulkedit.runs.options import EngineOptions
 from bulkedit.runs.waiting import WaitingFor
 from tests.emulator.hospital import NOW, document
@@ -116,7 +116,8 @@ def rows_of_locks(run: Ran) -> list[str]:
 
 def waiting(run: Ran) -> dict[int, LockWait]:
     with Ledger.read(run.path) as ledger:
-        return waits(ledger)
+        last = {event["call"]: event["message"] for event in ledger.events()}
+    return {call: wait for call, message in sorted(last.items()) if (wait := LockWait.of(message)) is not None}
 
 
 def alone(of: Service, count: int) -> list[str]:
