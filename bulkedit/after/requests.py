@@ -95,5 +95,9 @@ def write_requests(run: Run, path: Path) -> int:
 
 def _shown(requests: pl.DataFrame) -> pl.DataFrame:
     """With the time as text."""
-    at = (pl.col("at") * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC")).dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ")
-    return requests.with_columns(at=at)
+    return requests.with_columns(time_text("at"))
+
+
+def time_text(column: str) -> pl.Expr:
+    """A column of epoch seconds as text: in UTC, with milliseconds."""
+    return (pl.col(column) * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC")).dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit.after.report.reasons import rows_and_image_sets
 from bulkedit.client.responses import Outcome
 from bulkedit.inventories import trimmed
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from bulkedit.runs.folder import Run
 
 KINDS: Final = {"patient": "patient_id", "study": "study_instance_uid"}  # column of the inventory
-_FIRST_ROWS: Final = 1_200
-_FIRST_IMAGE_SETS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,7 @@ def by_place(run: Run, call_outcomes: CallOutcomes, snapshot: Snapshot, kind: st
         .group_by("place", maintain_order=True)
         .agg(
             edits=pl.len(),
-            image_sets=pl.col("image_set_id").n_unique(),
-            rows=pl.col("row").n_unique(),
-            first_rows=pl.col("row").unique().sort().head(_FIRST_ROWS),
-            first_image_sets=pl.col("image_set_id").unique(maintain_order=True).head(_FIRST_IMAGE_SETS),
+            **rows_and_image_sets(),
             **{str(name): (pl.col("outcome") == str(name)).sum() for name in Outcome},
         )
         .drop("place")

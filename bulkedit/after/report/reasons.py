@@ -51,14 +51,22 @@ def groups(edits: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             *(_one_text(name) for name in _TEXTS),
             edits=pl.len(),
-            image_sets=pl.col("image_set_id").n_unique(),
-            rows=pl.col("row").n_unique(),
-            first_rows=pl.col("row").unique().sort().head(_FIRST_ROWS),
-            first_image_sets=pl.col("image_set_id").unique(maintain_order=True).head(_FIRST_IMAGE_SETS),
+            **rows_and_image_sets(),
         )
         .sort(pl.col("outcome") == _LAST, -pl.col("edits").cast(pl.Int64), maintain_order=True)
     )
     return found.select(GROUPS.names()).cast(GROUPS)
+
+
+def rows_and_image_sets() -> dict[str, pl.Expr]:
+    """Columns of a group of edits: how many image sets and rows of the list it has, and the first ones."""
+    row, image_set = pl.col("row"), pl.col("image_set_id")
+    return {
+        "image_sets": image_set.n_unique(),
+        "rows": row.n_unique(),
+        "first_rows": row.unique().sort().head(_FIRST_ROWS),
+        "first_image_sets": image_set.unique(maintain_order=True).head(_FIRST_IMAGE_SETS),
+    }
 
 
 def parts(edits: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

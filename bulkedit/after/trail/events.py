@@ -38,6 +38,7 @@ _VERSION: Final = re.compile(r"[0-9]{1,9}")
 _OURS: Final = "bulkedit/"
 _LATEST: Final = 1e11  # epoch seconds, as in the ledger
 UNKNOWN: Final = "unknown"
+_GIVE: Final = "Give files or folders: `cloudtrail=LOGS`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +92,9 @@ def files_of(given: Iterable[Path]) -> list[Path]:
         elif path.is_file():
             found[path] = None
         else:
-            raise UsageError("there is no such file or folder.", where=str(path))
+            raise UsageError("there is no such file or folder.", where=str(path), hint=_GIVE)
     if not found:
-        raise UsageError("no file of CloudTrail was given.", hint="Give files or folders: `cloudtrail=LOGS`")
+        raise UsageError("no file of CloudTrail was given.", hint=_GIVE)
     return list(found)
 
 

@@ -14,7 +14,7 @@ from bulkedit._files import draft_file, scratch_folder, write_private_json
 from bulkedit._log import utc
 from bulkedit._printable import shell_word
 from bulkedit._progress import Phase
-from bulkedit.after.requests import image_sets_of_calls, requests_of
+from bulkedit.after.requests import image_sets_of_calls, requests_of, time_text
 from bulkedit.after.trail.compare import (
     BY_INFERENCE,
     EVENTS,
@@ -316,8 +316,7 @@ def _made(run: Run, sent: SentByRun, reading: _TrailReading, comparison: Compari
 
 
 def _write(trail: Trail) -> None:
-    times = [(pl.col(name) * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC")) for name in TIMES]
-    shown = trail.rows.with_columns(time.dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ") for time in times)
+    shown = trail.rows.with_columns(map(time_text, TIMES))
     with draft_file(trail.folder / CSV, replace=True) as file:
         guarded(shown.lazy()).collect().write_csv(file)
     about = {"format": FORMAT, "compared": datetime.now(UTC).isoformat(timespec="seconds")}
