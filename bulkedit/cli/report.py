@@ -51,16 +51,16 @@ def report(options: ReportCommand, _: typer.Context) -> None:
     found = runs.load(options.run)
     call_outcomes = reports.CallOutcomes.of(found)
     warn_of_ledger(call_outcomes.run.ledger, call_outcomes.run.detail)
-    places = _places(found, options, call_outcomes)
+    by_inventory = _by_inventory(found, options, call_outcomes)
     status = RunStatus.of(found, time.time())  # read once: it takes seconds if the run is large
-    written = _written(found, options, call_outcomes, places, status)
+    written = _written(found, options, call_outcomes, by_inventory, status)
     summary = status.summary
     if options.as_json:
-        _json(found, options, written, places, status.numbers.locked)
+        _json(found, options, written, by_inventory, status.numbers.locked)
         json_line(summary)
         return
     _headline(found, summary, status.numbers.locked)
-    _show_places(places)
+    _show_by_inventory(by_inventory)
     if written:
         _show_written(found, written)
     if options.html is not None:
@@ -81,34 +81,33 @@ def _show_next(run: Run, call_outcomes: reports.CallOutcomes, status: RunStatus,
         out().print(f"{'' if place else chr(10)}{step.purpose}:\n  {step.command(run.folder)}")
 
 
-def _places(run: Run, options: ReportCommand, call_outcomes: reports.CallOutcomes) -> list[reports.ByPlace]:
+def _by_inventory(run: Run, options: ReportCommand, call_outcomes: reports.CallOutcomes) -> list[reports.ByInventory]:
     """The edits by patient and study, if an inventory is given."""
     if options.inventory is None:
         return []
     snapshot = inventories.load(options.inventory, run.plan.datastore_id)
-    return [reports.by_place(run, call_outcomes, snapshot, kind) for kind in reports.KINDS]
+    return [reports.edits_by(run, call_outcomes, snapshot, kind) for kind in reports.KINDS]
 
 
-def _show_places(places: list[reports.ByPlace]) -> None:
+def _show_by_inventory(by_inventory: list[reports.ByInventory]) -> None:
     """Print how many patients and studies have all, some or none of their edits, and the rows of the first others."""
-    for place in places:
-        many = {"patient": "patients", "study": "studies"}[place.kind]
-        unknown = f"; {plural(place.unknown, 'image set')} of unknown {many}" if place.unknown else ""
+    for numbers in by_inventory:
+        unknown = f"; {plural(numbers.unknown, 'image set')} of unknown {numbers.many}" if numbers.unknown else ""
         out().print(
-            f"{plural(place.count, place.kind, many)}: {place.applied:,} with all edits applied, {place.partly:,} with "
-            f"some, {place.not_applied:,} with none{unknown}"
+            f"{plural(numbers.count, numbers.kind, numbers.many)}: {numbers.applied:,} with all edits applied, "
+            f"{numbers.partly:,} with some, {numbers.not_applied:,} with none{unknown}"
         )
-        for group in place.groups.head(_SHOWN_OF_MANY).to_dicts():
+        for group in numbers.groups.head(_SHOWN_OF_MANY).to_dicts():
             applied = f"{group['applied']:,} of {plural(group['edits'], 'edit')} applied"
             rows = ranges(group["first_rows"], group["rows"])
-            out().print(f"  {place.kind} {group['number']:,}: {applied}, rows {rows}")
+            out().print(f"  {numbers.kind} {group['number']:,}: {applied}, rows {rows}")
 
 
 def _written(
     run: Run,
     options: ReportCommand,
     call_outcomes: reports.CallOutcomes,
-    places: list[reports.ByPlace],
+    by_inventory: list[reports.ByInventory],
     status: RunStatus,
 ) -> reports.Results | None:
     """Write the result files and the page, if requested. Returns the result files."""
@@ -124,7 +123,7 @@ def _written(
             call_outcomes=call_outcomes,
         )
     if options.html is not None:
-        reports.write_page(run, options.html, call_outcomes=call_outcomes, places=places, status=status)
+        reports.write_page(run, options.html, call_outcomes=call_outcomes, by_inventory=by_inventory, status=status)
     return made
 
 
@@ -132,7 +131,7 @@ def _json(
     run: Run,
     options: ReportCommand,
     written: reports.Results | None,
-    places: list[reports.ByPlace],
+    by_inventory: list[reports.ByInventory],
     locked: list[LockedImageSet],
 ) -> None:
     if written:
@@ -143,8 +142,8 @@ def _json(
         for frame in requests_of(run):
             for request in frame.iter_rows(named=True):
                 json_line({"type": "request", **request, "at": utc(request["at"], milliseconds=True)})
-    for place in places:
-        json_line(place.as_json())
+    for numbers in by_inventory:
+        json_line(numbers.as_json())
     for image_set in locked:
         json_line({"type": "locked", **image_set.as_json()})
     if options.only is not None:

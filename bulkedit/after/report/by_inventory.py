@@ -24,7 +24,7 @@ KINDS: Final = {"patient": "patient_id", "study": "study_instance_uid"}  # colum
 
 
 @dataclass(frozen=True, slots=True)
-class ByPlace:
+class ByInventory:
     """The edits of a run by patient, or by study."""
 
     kind: str  # `patient` or `study`
@@ -36,6 +36,11 @@ class ByPlace:
     partly: int  # with some
     not_applied: int  # with none
     unknown: int  # image sets whose patient or study the inventory does not tell
+
+    @property
+    def many(self) -> str:
+        """The word for several."""
+        return {"patient": "patients", "study": "studies"}[self.kind]
 
     @property
     def count(self) -> int:
@@ -55,28 +60,28 @@ class ByPlace:
         }
 
 
-def by_place(run: Run, call_outcomes: CallOutcomes, snapshot: Snapshot, kind: str) -> ByPlace:
+def edits_by(run: Run, call_outcomes: CallOutcomes, snapshot: Snapshot, kind: str) -> ByInventory:
     """Count the edits of a run by patient or study. ``kind``: a key of `KINDS`. Raises UsageError."""
-    places = snapshot.scan().select("image_set_id", place=trimmed(KINDS[kind]))
+    groups_of = snapshot.scan().select("image_set_id", group=trimmed(KINDS[kind]))
     edits = run.plan.edits().select("edit", "row", "call", "image_set_id")
     completed = call_outcomes.of_edits(edits).select("edit", "row", "image_set_id", "outcome")
-    known = completed.join(places.unique("image_set_id"), on="image_set_id", how="left")
+    known = completed.join(groups_of.unique("image_set_id"), on="image_set_id", how="left")
     found = (
-        known.filter(pl.col("place").is_not_null())
+        known.filter(pl.col("group").is_not_null())
         .sort("row", "edit")
-        .group_by("place", maintain_order=True)
+        .group_by("group", maintain_order=True)
         .agg(
             edits=pl.len(),
             **rows_and_image_sets(),
             **{str(name): (pl.col("outcome") == str(name)).sum() for name in Outcome},
         )
-        .drop("place")
+        .drop("group")
         .with_row_index("number", 1)
     )
-    unknown = known.filter(pl.col("place").is_null()).select(pl.col("image_set_id").n_unique())
+    unknown = known.filter(pl.col("group").is_null()).select(pl.col("image_set_id").n_unique())
     groups, nowhere = pl.collect_all([found, unknown])
     applied, whole = pl.col(str(Outcome.APPLIED)), pl.col("edits")
-    return ByPlace(
+    return ByInventory(
         kind=kind,
         groups=groups.filter(applied < whole).sort(applied.cast(pl.Int64) - whole.cast(pl.Int64), maintain_order=True),
         applied=groups.filter(applied == whole).height,

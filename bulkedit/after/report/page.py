@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bulkedit.after.report.by_inventory import ByPlace
+    from bulkedit.after.report.by_inventory import ByInventory
     from bulkedit.plans.counts import PlanCounts
     from bulkedit.runs.folder import Run
     from bulkedit.runs.summary import RunSummary
@@ -64,15 +64,15 @@ def write_page(
     path: Path,
     *,
     call_outcomes: CallOutcomes | None = None,
-    places: Sequence[ByPlace] = (),
+    by_inventory: Sequence[ByInventory] = (),
     status: RunStatus | None = None,
 ) -> None:
     """Write the page of a run to a new private file (0600). Raises UsageError.
 
-    ``places``: its edits by patient and study (`bulkedit.after.report.by_place`). ``status``: the run as it is now, if
-    it was read already.
+    ``by_inventory``: its edits by patient and study (`bulkedit.after.report.edits_by`). ``status``: the run as it is
+    now, if it was read already.
     """
-    text = page(run, call_outcomes or CallOutcomes.of(run), places, status)
+    text = page(run, call_outcomes or CallOutcomes.of(run), by_inventory, status)
     try:
         with draft_file(path) as file:
             file.write(text.encode())
@@ -82,7 +82,9 @@ def write_page(
         raise not_written("the page", path, error) from error
 
 
-def page(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace] = (), status: RunStatus | None = None) -> str:
+def page(
+    run: Run, call_outcomes: CallOutcomes, by_inventory: Sequence[ByInventory] = (), status: RunStatus | None = None
+) -> str:
     """The page as HTML. Raises UsageError if jinja2 is not installed."""
     try:
         import jinja2
@@ -111,7 +113,7 @@ def page(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace] = (), 
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        **facts(run, call_outcomes, places, status or RunStatus.of(run, time.time())),
+        **facts(run, call_outcomes, by_inventory, status or RunStatus.of(run, time.time())),
     )
 
 
@@ -120,7 +122,9 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def facts(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace], status: RunStatus) -> dict[str, object]:
+def facts(
+    run: Run, call_outcomes: CallOutcomes, by_inventory: Sequence[ByInventory], status: RunStatus
+) -> dict[str, object]:
     """The variables of the template."""
     numbers = status.summary
     times = LedgerTimes.of(run, call_outcomes.calls.height)
@@ -152,7 +156,7 @@ def facts(run: Run, call_outcomes: CallOutcomes, places: Sequence[ByPlace], stat
             {**row, "reason": _unnamed(row["reason"]), "rows": ranges(row["first_rows"], row["rows"])}
             for row in found.reasons.to_dicts()
         ],
-        "places": [_place(place) for place in places],
+        "by_inventory": [_table(numbers) for numbers in by_inventory],
         "unplanned": _unplanned(run),
         "attributes": found.attributes.to_dicts(),
         "most_reasons": _REASONS,
@@ -258,14 +262,13 @@ def _band(counts: Mapping[Outcome, int]) -> list[tuple[str, float, float]]:
 # -- tables
 
 
-def _place(place: ByPlace) -> dict[str, object]:
+def _table(numbers: ByInventory) -> dict[str, object]:
     """Patients or studies with edits that are not applied, and how many there are of each sort."""
-    groups = place.groups.head(_REASONS).to_dicts()
+    groups = numbers.groups.head(_REASONS).to_dicts()
     return {
-        "kind": place.kind,
-        "many": {"patient": "patients", "study": "studies"}[place.kind],
-        "numbers": place,
-        "more": place.groups.height - len(groups),
+        "kind": numbers.kind,
+        "numbers": numbers,
+        "more": numbers.groups.height - len(groups),
         "groups": [{**group, "ranges": ranges(group["first_rows"], group["rows"])} for group in groups],
     }
 
