@@ -141,7 +141,8 @@ def _time(status: RunStatus) -> list[tuple[str, str]]:
 
 def _print_next(status: RunStatus) -> None:
     for place, words in enumerate(status.next_commands):
-        out().print(f"{'' if place else chr(10)}{_NEXT[words.split()[1]]}  {words}")
+        purpose = _AGAIN if words.endswith("--strategy failed") else _NEXT[words.split()[1]]
+        out().print(f"{'' if place else chr(10)}{purpose}  {words}")
 
 
 def _watch(run: Run, every_s: float, *, as_json: bool) -> None:
@@ -181,6 +182,7 @@ def _picture(status: RunStatus, width: int) -> Text:
 _NAMED: Final = 5  # image sets
 _WATCHED: Final = {RunState.RUNNING, RunState.UNKNOWN}
 _NEXT: Final = {"resume": "To continue:", "report": "To see what was not applied:"}
+_AGAIN: Final = "To send calls again, failed or conflicted:"  # the run is done
 
 
 def warn_of_ledger(state: LedgerState, detail: str) -> None:

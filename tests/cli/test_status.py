@@ -182,6 +182,7 @@ class TestNotRunning:
         with begun(run, A, A, A, outcome) as ledger:
             ledger.end("completed")
         assert status(shell)["next"] == following
+        assert "To continue" not in shell.run("status", "r").stdout
         for words in following:
             assert shell.run(*words.split()[1:]).exit_code == 0
 
