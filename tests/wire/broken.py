@@ -111,7 +111,7 @@ CONFIGS: dict[str, tuple[str, str | None, str]] = {
     "`sso_session` does not exist": (
         "[profile s]\nsso_session = x\nsso_account_id = 1\nsso_role_name = e\n",
         "s",
-        '"x"',
+        'The specified sso-session does not exist: "x"',
     ),
     "`login_session`": (
         "[profile l]\nlogin_session = arn:aws:iam::1:user/x\n",

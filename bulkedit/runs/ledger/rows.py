@@ -81,12 +81,12 @@ def _timed(at: float, *others: str | int | None) -> tuple[tuple[Any, ...], bytes
 
 
 def _text_of_event(values: tuple[Any, ...]) -> bytes:
-    """As `_EVENT_TEXT`. ``values``: seq, and those of an event."""
+    """As `schema._EVENT_TEXT`. ``values``: seq, and those of an event."""
     seq, at, *others, updated_at = values
     text = "|".join("" if other is None else str(other) for other in (seq, *others))
     return f"{text}|{_exact_text(at)}|{'.' if updated_at is None else _exact_text(updated_at)}".encode()
 
 
 def _exact_text(real: float) -> str:
-    """As `_exact`."""
+    """As `schema._exact`."""
     return f"{int(real)}.{int((real - int(real)) * FRACTION)}"

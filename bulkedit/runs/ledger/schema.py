@@ -83,7 +83,7 @@ def _exact(real: str) -> str:
 
 
 FRACTION: Final = 2**62
-# the text that a row's checksum covers; `_text_of_event` and `_row` write the same text
+# the text that a row's checksum covers; `_text_of_event` and `_row` of `rows` write the same text
 _EVENT_TEXT: Final = f"""'%d|%d|%s|%s|%s|%d|%d|%d|%d|%s|%s|%s|%d.%d|%s.%s', seq, call, state, expected_version,
     version, attempts, throttles, faults, conflicts, reason, message, digest, {_exact("at")},
     {_exact("expected_version_updated_at")}"""
