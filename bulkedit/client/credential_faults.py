@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from bulkedit._printable import printable
 from bulkedit.client.credential_process import ProcessFailedError
-from bulkedit.client.parsing import untrusted
+from bulkedit.client.parsing import THROTTLES, untrusted
 from bulkedit.client.responses import Lost, Refusal, Refused
 from bulkedit.client.service_messages import code_without_values
 from bulkedit.client.transport import PlainHttpError, UnverifiedError
@@ -58,7 +58,6 @@ _CODES: Final = {
 }
 _CODES["UnrecognizedClientException"] = _CODES["InvalidClientTokenId"]
 _CODES["InvalidSignatureException"] = _CODES["SignatureDoesNotMatch"]
-_THROTTLES: Final = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"})
 _OTHER_CODE: Final = ("They have expired, or belong to another account.", TRY_CREDENTIALS)
 # whitespace, control characters, quotes, and what is not ASCII: in no key, and a header cannot hold some of them
 _BAD_CHARACTER: Final = re.compile(r"[^!-~]|[\"'`]")
@@ -95,7 +94,7 @@ def is_transient(error: BaseException) -> bool:
     """Whether the source of credentials has a fault that may pass; not if a setting is probably wrong."""
     if isinstance(error, ClientError):
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        return status >= HTTPStatus.INTERNAL_SERVER_ERROR or error_code_of(error) in _THROTTLES
+        return status >= HTTPStatus.INTERNAL_SERVER_ERROR or error_code_of(error) in THROTTLES
     if isinstance(error, UnverifiedError | PlainHttpError) or type(error).__name__ in NEVER_REACHED:
         return False
     return isinstance(error, boto.ConnectionError | boto.HTTPClientError)

@@ -60,8 +60,9 @@ _KINDS: Final[dict[str, Refusal]] = {
     "SignatureDoesNotMatch": Refusal.CREDENTIALS,
     "UnrecognizedClientException": Refusal.CREDENTIALS,
 }
+THROTTLES: Final = frozenset(code for code, kind in _KINDS.items() if kind is Refusal.THROTTLED)
 # faults of the service, whatever their HTTP status: the update may have been applied
-_FAULTS: Final = frozenset({
+SERVICE_FAULTS: Final = frozenset({
     "InternalError", "InternalFailure", "InternalServerError", "InternalServerException", "RequestAbortedException",
     "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "ServiceUnavailableException",
 })  # fmt: skip
@@ -171,7 +172,7 @@ def refusal_of(response: Answer) -> Refused | Lost:
     if not _has_error_type(code, _inner(meta, "HTTPHeaders")):
         return Lost(f"HTTP {status}{UNTYPED}" if status else "no HTTP status", foreign_status=status)
     known = code_without_values(code, status)
-    if status >= 500 or status < 400 or status == _REQUEST_TIMEOUT or code in _FAULTS:
+    if status >= 500 or status < 400 or status == _REQUEST_TIMEOUT or code in SERVICE_FAULTS:
         return Lost(known)
     kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status, Refusal.UNKNOWN)
     if kind is Refusal.NOT_FOUND and _STALE_TEXT in message:

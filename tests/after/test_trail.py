@@ -307,6 +307,7 @@ class TestCompared:
             ("ThrottlingException", [], Finding.REFUSED_NOT_FOUND, True),
             (LOST, [{}], Finding.LOST_ACCEPTED, True),
             (LOST, [{"error": "ThrottlingException"}], Finding.LOST_REFUSED, True),
+            (LOST, [{"error": "ServiceUnavailable"}], Finding.FOUND, True),
         ],
     )
     def test_a_request_is_found_by_its_id(
@@ -352,7 +353,7 @@ class TestCompared:
 
     def test_a_request_of_a_killed_process_is_inferred_from_its_intent(self) -> None:
         """The ledger has the intent, or throttled requests only."""
-        for writes in ((), ((0, "x", "ThrottlingException"),)):
+        for writes in ((), ((0, "x", "ThrottlingException"),), ((0, "x", "SlowDown"),)):
             found = findings(sent(*writes), event(0, "unknown"))
             assert ("lost, accepted", True) in found
             assert ("another writer", False) not in found

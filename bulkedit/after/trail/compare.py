@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from bulkedit.client.parsing import SERVICE_FAULTS, THROTTLES
 from bulkedit.client.responses import CallState
 from bulkedit.client.sent import ACCEPTED, LOST, WRITES
 
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
 SKEW_S: Final = 300.0
 LIFETIME_S: Final = 600.0
 # the service was in trouble, so its error does not show whether the request was carried out
-_UNDECIDED: Final = ("InternalServerException", "InternalFailure", "InternalServerError", "ServiceUnavailableException")
-_THROTTLED: Final = (
-    *("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"),
-    "ServiceQuotaExceededException",
-)
+_UNDECIDED: Final = sorted(SERVICE_FAULTS)
+_THROTTLED: Final = sorted({*THROTTLES, "ServiceQuotaExceededException"})
 BY_ID, BY_INFERENCE = "request id", "inference"
 
 EVENTS: Final = pl.Schema(
