@@ -25,7 +25,7 @@ from bulkedit.cli._console import as_flags, command, confirmed, err, interactive
 from bulkedit.cli._progress import bottleneck, watch
 from bulkedit.cli._working import confirmed_connection, received_signals, short_collections
 from bulkedit.cli.plan import PlanningMessages, plan_line, show_notices, show_plan, show_warnings
-from bulkedit.cli.report import closing_lines
+from bulkedit.cli.report import closing_lines, locked_lines
 from bulkedit.client.connect import Connection, connect
 from bulkedit.client.destination import without_password
 from bulkedit.errors import (
@@ -155,9 +155,7 @@ def _continued(run: runs.Run, options: ApplyCommand) -> int:
         return _exit_code(numbers, interrupted=False)
     _show_kept_settings(run, options)
     connection = confirmed_connection(run, options.where)
-    with _naming_resume(run):
-        resume_options = ResumeOptions(where=options.where)
-        return anyio.run(partial(_resumed, run, connection, resume_options, as_json=options.as_json))
+    return _resume_run(run, connection, ResumeOptions(where=options.where), as_json=options.as_json)
 
 
 def _require_same(run: runs.Run, options: ApplyCommand) -> None:
@@ -192,12 +190,19 @@ def resume(options: ResumeCommand, _: typer.Context) -> None:
     """Run `bulkedit resume`."""
     found = runs.load(options.run)
     connection = confirmed_connection(found, options.where)
-    with _naming_resume(found):
-        resume_options = ResumeOptions(
-            options.strategy, assume_unknown=options.assume_unknown, where=options.where, changes=options.changes
-        )
-        code = anyio.run(partial(_resumed, found, connection, resume_options, as_json=options.as_json))
-    raise typer.Exit(code)
+    resume_options = ResumeOptions(
+        options.strategy, assume_unknown=options.assume_unknown, where=options.where, changes=options.changes
+    )
+    raise typer.Exit(_resume_run(found, connection, resume_options, as_json=options.as_json))
+
+
+def _resume_run(run: runs.Run, connection: Connection, resume_options: ResumeOptions, *, as_json: bool) -> int:
+    with _naming_resume(run):
+        try:
+            return anyio.run(partial(_resumed, run, connection, resume_options, as_json=as_json))
+        except KeyboardInterrupt:  # before the run has begun, which catches signals itself
+            err().print(f"Interrupted. To continue: {command('resume', run.folder)}")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 async def _resumed(run: runs.Run, connection: Connection, resume_options: ResumeOptions, *, as_json: bool) -> int:
@@ -271,6 +276,7 @@ async def carry_out(run: runs.Run, client: AwsClient, options: ResumeOptions | N
     paced = {name: numbers[name] for name in ("quota_per_second", "limited_by")}
     destination = (await client.destination()).as_json()
     if as_json:
+        locked_lines(read.locked)
         json_line({**summary, **paced, "destination": destination})
     else:
         closing_lines(run, summary, read.locked)
@@ -309,7 +315,7 @@ class _RunMessages(RunListener):
     """Prints before a resume what has changed, what was found in the ledger, and what will be sent."""
 
     def settings_changed(self, changes: list[Change]) -> None:
-        told = [f"{one.name} from {_setting(one.before)} to {_setting(one.after)}" for one in changes]
+        told = [f"{as_flags(f'`{one.name}`')} from {_setting(one.before)} to {_setting(one.after)}" for one in changes]
         err().print(f"Settings of the run have changed: {', '.join(told)}.")
 
     def reconciled(self, found: Reconciled) -> None:
@@ -323,6 +329,8 @@ class _RunMessages(RunListener):
 
 
 def _setting(value: Json) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
     return "none" if value is None else printable(without_password(str(value)))
 
 
@@ -344,17 +352,17 @@ def reconciliation_line(found: Reconciled) -> str:
 
 def resumption_line(found: Resumption) -> str:
     """What a resume will send, in one sentence."""
-    todo = [f"{plural(found.outcome_unknown, 'call')} with an unknown outcome first"]
+    todo = [f"first {plural(found.outcome_unknown, 'call')} with an unknown outcome"] if found.outcome_unknown else []
     if found.sends_new:
-        todo.append(f"{found.new:,} without an outcome sent")
+        todo.append(f"{plural(found.new, 'call')} without an outcome")
     if found.strategy is not Strategy.NEW:
-        todo.append(f"{len(found.again):,} not applied sent again")
-    left = [f"{found.completed:,} completed left alone"]
+        todo.append(f"again {plural(len(found.again), 'call')} that changed nothing")
+    left = [f"{plural(found.completed, 'completed call')}"]
     if found.overtaken:
-        left.append(f"{found.overtaken:,} of them because a later edit has changed the same attribute since")
+        left[0] += f" ({found.overtaken:,} because a later edit has changed the same attribute since)"
     if not found.sends_new and found.new:
-        left.append(f"{found.new:,} without an outcome left for later")
-    return f"Resuming with --strategy {found.strategy}: {', '.join(todo)}; {', '.join(left)}."
+        left.append(f"{plural(found.new, 'call')} without an outcome")
+    return f"Resuming with --strategy {found.strategy}: {', then '.join(todo)}. Left alone: {', '.join(left)}."
 
 
 async def _run(engine: Engine, *, as_json: bool) -> bool:

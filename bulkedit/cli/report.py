@@ -144,8 +144,7 @@ def _json(
                 json_line({"type": "request", **request, "at": utc(request["at"], milliseconds=True)})
     for numbers in by_inventory:
         json_line(numbers.as_json())
-    for image_set in locked:
-        json_line({"type": "locked", **image_set.as_json()})
+    locked_lines(locked)
     if options.only is not None:
         for edit in _chosen(run, options.only).iter_rows(named=True):
             json_line({"type": "edit", **edit})
@@ -191,6 +190,12 @@ def _show_edits(edits: pl.DataFrame) -> None:
             console.print(f"  … and {more:,} more like these; --only {outcome} --json lists all.")
     if (more := len(groups) - _SHOWN_REASONS) > 0:
         console.print(f"\n… and {plural(more, 'more reason')}; --only OUTCOME --json lists all edits.")
+
+
+def locked_lines(locked: list[LockedImageSet]) -> None:
+    """Print a line of JSON for each image set whose unlock calls wait for."""
+    for image_set in locked:
+        json_line({"type": "locked", **image_set.as_json()})
 
 
 def closing_lines(run: Run, summary: RunSummary, locked: list[LockedImageSet]) -> None:

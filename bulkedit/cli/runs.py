@@ -149,6 +149,6 @@ def _show_pruned(deleted: list[Stored], kept: list[tuple[Stored, str]], options:
         out().print(f"{done.capitalize()}: {_named(deleted)}")
     elif not kept:
         out().print(
-            f"Nothing to delete in {_places(options.folders)}: no run that is {options.state}, and no plan that no run "
-            f"applies, is older than {options.older_than}."
+            f"Nothing to delete in {_places(options.folders)}: no run with the state {options.state} and no plan "
+            f"without a run is older than {options.older_than}."
         )

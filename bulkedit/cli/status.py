@@ -56,7 +56,7 @@ def status(options: StatusCommand, _: typer.Context) -> None:
 
 
 def _head(run: Run) -> str:
-    store, begun = printable(run.plan.datastore_id), printable(run.about["created"])
+    store, begun = printable(run.plan.datastore_id), utc(run.begun_at)
     return f"Run {printable(run.folder)} on data store {store}, made {begun}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import os
 import re
 import secrets
 from dataclasses import dataclass, replace
@@ -170,6 +171,10 @@ def load(folder: Path, *, whole: bool = True) -> Run:
     try:
         found = received.read_json(path)
     except OSError as error:
+        if not os.path.lexists(folder):
+            raise UsageError(
+                "the run does not exist.", where=str(folder), hint="To list runs and plans: bulkedit runs"
+            ) from error
         raise UsageError(
             f"this is not a run: its {_ABOUT} cannot be read ({error.strerror}).",
             where=str(folder),

@@ -30,6 +30,8 @@ def test_a_run_names_the_image_sets_that_stayed_locked(shell: Shell) -> None:
     told = [found for found in shell.run("report", "r", "--json").json if found["type"] == "locked"]
     assert {found["image_set_id"] for found in line["locked"]} == {locked, other}
     assert [{"type": "locked", **found} for found in line["locked"]] == told
+    resumed = [found for found in shell.run("resume", "r", "--json").json if found["type"] == "locked"]
+    assert {found["image_set_id"] for found in resumed} == {locked, other}
 
 
 def test_nothing_is_named_once_the_lock_has_ended(shell: Shell) -> None:

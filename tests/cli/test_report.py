@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -132,9 +133,15 @@ class TestStatus:
     def test_a_finished_run(self, shell: Shell, image_sets: list[str]) -> None:
         assert image_sets
         result = shell.run("status", "r")
-        assert result.stdout.startswith(f"Run r on data store {shell.emulator.datastore_id}, made 20")
+        head = rf"Run r on data store {shell.emulator.datastore_id}, made [\d-]{{10}} [\d:]{{8}}Z\n"
+        assert re.match(head, result.stdout)
         assert "edits      2 applied, 2 rejected, 0 conflicted, 0 failed, 0 unprocessed\n" in result.stdout
         assert "resume" not in result.stdout
+
+    def test_a_run_that_does_not_exist(self, shell: Shell) -> None:
+        result = shell.run("status", "elsewhere")
+        said = "error: elsewhere: the run does not exist.\nTo list runs and plans: bulkedit runs\n"
+        assert (result.exit_code, result.stderr) == (2, said)
 
     def test_the_parts_of_a_split_call_are_calls_too(self, shell: Shell) -> None:
         (image_set_id,) = shell.image_sets(1)
