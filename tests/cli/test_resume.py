@@ -125,7 +125,7 @@ class TestSignals:
         assert "Traceback" not in stderr
         finish(held, "my run")
         all_applied_once(held, image_sets)
-        assert endings(held, "my run") == ["stopped", "completed"]
+        assert endings(held, "my run") == ["interrupted", "completed"]
 
     def test_a_second_signal_leaves_at_once(self, held: Shell) -> None:
         image_sets = held.image_sets(3)
