@@ -303,13 +303,13 @@ async def apply(
     now = datetime.now(UTC)
     folder = Path(run) if run is not None else Path("runs") / new_id(now)
     runs.require_absent(folder)
-    own: list[Path] = []
+    own: list[Path | runs.Run] = []
     connection = Connection(datastore_id=saved.datastore_id, **asdict(where or Where()))
     with removed_unless_started(own):
         async with connect(connection) as client:
             await require_datastore(client, saved.datastore_id, retry_for_s=options.retry_for)
             run_ = await run_blocking(runs.create, folder, saved, settings, now)
-            own.append(run_.folder)
+            own.append(run_)
             return await _run_engine(run_, client, progress=progress, stop=stop)
 
 

@@ -91,7 +91,9 @@ def _started(options: ApplyCommand, plan: SavedPlan, planning: ExitStack) -> Non
         err().print("Nothing was sent: --dry-run.")
         return
     from_list = plan.folder != Path(options.source)
-    own = [target_of(plan.folder)] if from_list else []  # a plan that the user made is never removed
+    own: list[Path | runs.Run] = (
+        [target_of(plan.folder)] if from_list else []
+    )  # a plan that the user made is never removed
     with removed_unless_started(own, typer.Abort, report=err().print):
         if options.as_json:
             show_warnings(plan, err())
@@ -124,7 +126,7 @@ def _started(options: ApplyCommand, plan: SavedPlan, planning: ExitStack) -> Non
                         "another process has started this run.", where=str(folder), hint="Type the same command again."
                     ) from error
                 raise
-            own.append(started.folder)
+            own.append(started)
             planning.close()
             return started
 

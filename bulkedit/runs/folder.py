@@ -217,6 +217,15 @@ def _other_version(about: JsonObject, folder: Path) -> UsageError:
     )
 
 
+def may_have_begun(run: Run) -> bool:
+    """Whether a request may have been sent for a run: its anchor is gone, says so, or is that of another run."""
+    try:
+        require_own_anchor(run)
+    except UnprovenLedgerError:
+        return True
+    return run.is_begun
+
+
 def require_own_anchor(run: Run) -> None:
     """Raises UnprovenLedgerError if the anchor belongs to another run."""
     with contextlib.suppress(ReceivedError, OSError):  # opening the ledger reports other faults

@@ -42,7 +42,7 @@ from bulkedit.options.where import Where
 from bulkedit.runs import full_messages, sign_of_life
 from bulkedit.runs.budget import PASSWORD_S
 from bulkedit.runs.engine import Engine
-from bulkedit.runs.folder import require_own_anchor
+from bulkedit.runs.folder import Run, may_have_begun, require_own_anchor
 from bulkedit.runs.ledger import Ending, Ledger, once_unlocked
 from bulkedit.runs.logged import logged_run
 from bulkedit.runs.options import EngineOptions
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from bulkedit.client.responses import Refused
     from bulkedit.options.running import RunOptions
     from bulkedit.plans import SavedPlan
-    from bulkedit.runs.folder import Run
 
 _R = TypeVar("_R")
 
@@ -251,18 +250,20 @@ async def _keeping_messages(client: Client, run: Run, options: RunOptions) -> As
 
 @contextmanager
 def removed_unless_started(
-    folders: list[Path], *also: type[BaseException], report: Callable[[str], None] | None = None
+    own: list[Path | Run], *also: type[BaseException], report: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Remove folders, which contain values, if the block fails before a run in one of them has a ledger.
+    """Remove the folders of plans and runs, which contain values, if the block fails before a run has begun.
 
-    Nothing was sent then. The block may add folders. Failures are BulkeditError, Ctrl-C, and ``also``. The removed
-    folders are named in the hint of a BulkeditError; for other failures ``report`` is called with the text.
+    Nothing was sent then. The block may add runs. If the folder of a run is gone, or is another one, the run may have
+    begun, and nothing is removed. Failures are BulkeditError, Ctrl-C, and ``also``. The removed folders are named in
+    the hint of a BulkeditError; for other failures ``report`` is called with the text.
     """
     failures: tuple[type[BaseException], ...] = (BulkeditError, KeyboardInterrupt, *also)
     try:
         yield
     except failures as failure:
-        if folders and not any((folder / "ledger.sqlite").exists() for folder in folders):
+        if own and not any(isinstance(one, Run) and may_have_begun(one) for one in own):
+            folders = [one.folder if isinstance(one, Run) else one for one in own]
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
             text = f"Nothing was sent. Removed: {', '.join(map(printable, folders))}"

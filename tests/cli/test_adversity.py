@@ -76,9 +76,26 @@ def test_a_folder_that_goes_while_a_run_is_at_work_ends_it_in_words(shell: Shell
     assert process.returncode == 4
     assert "it is not in its folder any more" in stderr
     assert "Traceback" not in stderr
+    assert "Nothing was sent" not in stderr
+    assert list((shell.folder / "plans").iterdir())
     assert shell.run("resume", "moved").exit_code == 0
     all_made_once(shell, image_sets)
     assert len(shell.accepted()) == 60
+
+
+def test_a_ledger_that_is_deleted_while_a_run_is_at_work_takes_nothing_else_with_it(shell: Shell) -> None:
+    image_sets = shell.image_sets(20)
+    words = ("apply", shell.descriptions(image_sets), "--yes", "--run", "r", "--rate", "30/s", "--burst", "1")
+    with shell.started(*words) as process:
+        wait_for(lambda: len(shell.accepted()) >= 5)
+        (shell.folder / "r" / "ledger.sqlite").unlink()
+        _, stderr = process.communicate()
+    assert process.returncode == 4
+    assert "it is not in its folder any more" in stderr
+    assert "Nothing was sent" not in stderr
+    assert shell.run("resume", "r", "--assume-unknown").exit_code == 0
+    all_made_once(shell, image_sets)
+    assert len(shell.accepted()) == 20
 
 
 def test_a_run_on_a_read_only_disk_can_still_be_asked_and_undone(shell: Shell) -> None:

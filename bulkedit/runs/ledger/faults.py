@@ -130,6 +130,13 @@ class explained:  # noqa: N801 - reads as a statement
                 likely="A backup program or a database viewer has it open.",
                 hint="Nothing that was recorded is lost. Close that program, then continue with: bulkedit resume RUN",
             ) from error
+        if isinstance(error, FileNotFoundError):
+            raise LedgerError(
+                f"the ledger cannot be used ({error.strerror or error}).",
+                where=str(self._path),
+                likely="A file of the run was deleted, or the folder was moved or deleted.",
+                hint="Put it back, then continue with: bulkedit resume RUN (if the folder was moved, its new name)",
+            ) from error
         if isinstance(error, sqlite3.Error | OSError):
             raise LedgerError(
                 f"the ledger cannot be used ({getattr(error, 'strerror', None) or error}).",
