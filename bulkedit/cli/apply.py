@@ -38,7 +38,6 @@ from bulkedit.errors import (
     RunHeldError,
     UsageError,
 )
-from bulkedit.options.running import Strategy
 from bulkedit.plans.from_list import planning as planned
 from bulkedit.runs import folder as runs
 from bulkedit.runs import repeat
@@ -357,14 +356,15 @@ def resumption_line(found: Resumption) -> str:
     todo = [f"first {plural(found.outcome_unknown, 'call')} with an unknown outcome"] if found.outcome_unknown else []
     if found.sends_new:
         todo.append(f"{plural(found.new, 'call')} without an outcome")
-    if found.strategy is not Strategy.NEW:
+    if found.again:
         todo.append(f"again {plural(len(found.again), 'call')} that changed nothing")
     left = [f"{plural(found.completed, 'completed call')}"]
     if found.overtaken:
         left[0] += f" ({found.overtaken:,} because a later edit has changed the same attribute since)"
     if not found.sends_new and found.new:
         left.append(f"{plural(found.new, 'call')} without an outcome")
-    return f"Resuming with --strategy {found.strategy}: {', then '.join(todo)}. Left alone: {', '.join(left)}."
+    sent = ", then ".join(todo) or "no call"
+    return f"Resuming with --strategy {found.strategy}: {sent}. Left alone: {', '.join(left)}."
 
 
 async def _run(engine: Engine, *, as_json: bool) -> bool:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bulkedit._printable import printable
 from bulkedit._words import amount, duration, plural
-from bulkedit.cli._console import confirmed, err, interactive, json_line, out
+from bulkedit.cli._console import confirmed, err, interactive, json_line, out, width_of
 from bulkedit.cli.clean import DEFAULT_PLACES
 from bulkedit.errors import EXIT_OK, UsageError
 from bulkedit.runs import prune
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bulkedit.cli._parameters import RunsCommand, RunsPruneCommand
 
+_ANY_WIDTH: Final = 10_000
 _FOR_GOOD: Final = "They are deleted for good: what was sent can no longer be reported, verified or reverted."
 
 
@@ -38,7 +39,7 @@ def runs(options: RunsCommand, _: typer.Context) -> None:
     if not found:
         out().print(f"No runs and no plans in {_places(options.folders)}.")
         return
-    out().print(_table(found, now), soft_wrap=False)
+    _print(_table(found, now))
     out().print(_sum(found))
     for one in found:
         if one.problem is not None:
@@ -52,7 +53,7 @@ def runs_prune(options: RunsPruneCommand, _: typer.Context) -> None:
     found = _stored(options.folders, now)
     wanted, kept = prune.unneeded(found, RunState(options.state), old)
     if wanted and not options.as_json:
-        out().print(_table(wanted, now), soft_wrap=False)
+        _print(_table(wanted, now))
     if wanted and not options.dry_run:
         _confirm(wanted, yes=options.yes)
     deleted: list[Stored] = []
@@ -134,6 +135,14 @@ def _table(found: Iterable[Stored], now: float) -> Table:
             "" if one.used is None else duration(max(0.0, now - one.used)),
         )
     return table
+
+
+def _print(table: Table) -> None:
+    """Print a table; folders are not wrapped if it goes to a file or a pipe."""
+    console = out()
+    if width_of(console) is None:
+        console.width = _ANY_WIDTH
+    console.print(table, soft_wrap=False)
 
 
 def _show_pruned(deleted: list[Stored], kept: list[tuple[Stored, str]], options: RunsPruneCommand) -> None:

@@ -14,6 +14,7 @@ from bulkedit import plans
 from bulkedit._files import is_draft
 from bulkedit._log import iso
 from bulkedit.errors import BulkeditError
+from bulkedit.plans.saved import FILES
 from bulkedit.runs import folder as runs
 from bulkedit.runs.status import RunStatus
 
@@ -137,7 +138,9 @@ def _children(places: Iterable[Path]) -> Iterator[Path]:
 def _kind(folder: Path) -> StoredKind | None:
     if received.there(folder / _RUN):
         return StoredKind.RUN
-    return StoredKind.PLAN if received.there(folder / plans.MANIFEST) else None
+    # result files have a manifest too
+    plan = received.there(folder / plans.MANIFEST) and any(received.there(folder / name) for name in FILES)
+    return StoredKind.PLAN if plan else None
 
 
 def _read(kind: StoredKind, folder: Path, now: float) -> Stored:

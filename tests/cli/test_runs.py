@@ -44,6 +44,15 @@ def pruned(shell: Shell, *words: str) -> tuple[dict[str, tuple[str, str | None]]
 
 
 class TestList:
+    def test_a_folder_of_result_files_is_no_plan(self, done: Shell) -> None:
+        assert done.run("report", "runs/r", "--results", "results").exit_code == EXIT_OK
+        assert list(listed(done, ".")) == ["runs/r", "plans/p"]
+
+    def test_a_long_folder_is_in_one_line_of_a_pipe(self, done: Shell) -> None:
+        long = "plans/" + "p" * 100
+        (done.folder / "plans/p").rename(done.folder / long)
+        assert f"{long}  plan  applied" in done.run("runs").stdout
+
     def test_it_tells_state_edits_and_size(self, done: Shell) -> None:
         found = listed(done)
         assert list(found) == ["runs/r", "plans/p"]  # the newest first

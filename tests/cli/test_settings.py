@@ -34,6 +34,8 @@ def test_a_changed_time_is_said_without_needless_zeros(shell: Shell) -> None:
     assert "have changed: --unlock-timeout from 3600 to 30." in told
     again = shell.run("resume", "r").stderr
     assert "Resuming with --strategy new: 0 calls without an outcome. Left alone: 1 completed call." in again
+    failed = shell.run("resume", "r", "--strategy", "failed").stderr
+    assert "--strategy failed: no call. Left alone: 1 completed call." in failed
 
 
 def test_ctrl_c_before_the_service_answers_names_the_command_that_continues(
