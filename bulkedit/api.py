@@ -52,7 +52,7 @@ from bulkedit.options.deid import DeidOptions
 from bulkedit.options.inventory import InventoryOptions
 from bulkedit.options.listing import Contradictions, ListOptions, OnMany, OnMissing, StudyWide
 from bulkedit.options.revert import OnLaterChange, RevertOptions
-from bulkedit.options.running import Halt, OnConflict, RunChanges, RunOptions, Strategy
+from bulkedit.options.running import Halt, OnConflict, RememberQuota, RunChanges, RunOptions, Strategy
 from bulkedit.options.verify import Sample, VerifyOptions
 from bulkedit.options.where import Where
 from bulkedit.plans.from_list import plan_list
@@ -103,6 +103,7 @@ __all__ = [
     "OnLaterChange",
     "OnMany",
     "OnMissing",
+    "RememberQuota",
     "Report",
     "Reversal",
     "RevertOptions",

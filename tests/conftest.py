@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Placeholder credentials; nothing of ~/.aws, of an instance role or of the caller's settings is used."""
+    """Placeholder credentials; nothing of ~/.aws, of an instance role or of the caller's settings and cache is used."""
     absent = tmp_path_factory.mktemp("account") / "absent"
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
@@ -51,6 +51,7 @@ def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("AWS_CONFIG_FILE", str(absent))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(absent))
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("XDG_CACHE_HOME", str(absent.parent / "cache"))
         yield
 
 

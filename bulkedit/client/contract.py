@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from bulkedit.client.destination import Destination
     from bulkedit.client.responses import Accepted, Copied, Datastore, Deleting, ImageSet, Lost, Metadata, Page, Refused
 
 IMAGE_SET_ID: Final = r"[0-9a-z]{32}"  # also of data stores: the service's model, patterns DatastoreId and ImageSetId
@@ -104,3 +105,11 @@ class RenewsCredentials(Protocol):
 
     def credentials_awaited_s(self) -> float:
         """Seconds for which requests have waited for new credentials; 0 if they do not."""
+
+
+@runtime_checkable
+class KnowsDestination(Protocol):
+    """A client that knows where its requests go, and who signs them."""
+
+    async def destination(self) -> Destination:
+        """The endpoint, and the account if AWS has said it."""

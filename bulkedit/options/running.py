@@ -28,6 +28,13 @@ class Halt(StrEnum):
     NOW = "now"  # stop at once; calls in flight have an unknown outcome, which a resume checks first
 
 
+class RememberQuota(StrEnum):
+    """Whether a run begins with the quotas that earlier runs of the account have found, and keeps those it finds."""
+
+    AUTO = "auto"  # if the account is known; in the user's cache folder
+    NEVER = "never"
+
+
 class Strategy(StrEnum):
     """Which calls a resume sends, after those with an unknown outcome."""
 
@@ -55,6 +62,11 @@ _MAX_IN_FLIGHT: Final = Option(
     "N",
     group=Group.PACE,
     least=1,
+)
+_REMEMBER_QUOTA: Final = Option(
+    "Whether auto begins with the quotas that earlier runs of the account have found. They are kept in your cache "
+    "folder.",
+    group=Group.PACE,
 )
 _ON_CONFLICT: Final = Option(
     "If another writer has changed the image set: retry on the newer version, or leave the image set.",
@@ -95,6 +107,7 @@ class RunOptions:
         ),
     ] = None
     read_rate: shared.ReadRate = AUTO
+    remember_quota: Annotated[RememberQuota, _REMEMBER_QUOTA] = RememberQuota.AUTO
     workers: Annotated[int, Option("Requests in flight at once.", "N", group=Group.PACE, least=1, most=1000)] = 128
     max_in_flight: Annotated[int, _MAX_IN_FLIGHT] = 100
     on_conflict: Annotated[OnConflict, _ON_CONFLICT] = OnConflict.RETRY

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -37,7 +37,7 @@ from bulkedit.errors import (
     StorageError,
     UsageError,
 )
-from bulkedit.options.running import RunChanges, Strategy
+from bulkedit.options.running import RememberQuota, RunChanges, Strategy
 from bulkedit.options.where import Where
 from bulkedit.runs import full_messages, sign_of_life
 from bulkedit.runs.budget import PASSWORD_S
@@ -46,6 +46,7 @@ from bulkedit.runs.folder import Run, may_have_begun, require_own_anchor
 from bulkedit.runs.ledger import Ending, Ledger, once_unlocked
 from bulkedit.runs.logged import logged_run
 from bulkedit.runs.options import EngineOptions
+from bulkedit.runs.quota_memory import QuotaMemory
 from bulkedit.runs.reconcile import Reconciled, reconcile
 from bulkedit.runs.resume import Resumption, resumption
 from bulkedit.runs.settings import Change, changed, changes_between, records_of, settings_of
@@ -157,6 +158,9 @@ async def _ready(
     before = await run_blocking(settings_of, run)
     settings = changed(before, resume.where, resume.changes)
     options = EngineOptions.of(settings.options)
+    wanted = settings.options.remember_quota is not RememberQuota.NEVER
+    memory = await QuotaMemory.of_client(client, options.rates, wanted=wanted)
+    options = replace(options, rates=await run_blocking(memory.guesses, options.rates))
     await run_blocking(remove_leftovers, run.folder)  # one can be a second link of the ledger, which is then refused
     async with _keeping_messages(client, run, settings.options) as keeping:
         await run_blocking(require_own_anchor, run)
@@ -195,7 +199,8 @@ async def _ready(
                     credentials_awaited_s=awaited_s,
                     since=first.at + _LATE_S,
                 )
-                yield engine
+                async with memory.kept(engine.pacers):
+                    yield engine
                 end.reason = engine.ending
 
 

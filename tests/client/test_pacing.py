@@ -142,8 +142,10 @@ def test_the_documented_quota_of_updates_is_one_every_four_seconds() -> None:
 # -- finding the quota
 
 
-def learner(start: float = 0.25, burst: float = 1, seed: int = 0, **limits: float) -> Learner:
-    return Learner(Auto(Rate(start, burst), **limits), random.Random(seed))
+def learner(
+    start: float = 0.25, burst: float = 1, seed: int = 0, most: float = math.inf, remembered: Rate | None = None
+) -> Learner:
+    return Learner(Auto(Rate(start, burst), most, remembered=remembered), random.Random(seed))
 
 
 def drive(pacer: Learner, count: int, quota: float, burst: float, start: float = 0.0) -> tuple[list[float], int]:
@@ -278,6 +280,89 @@ def test_uneven_trips_and_another_tenant_cost_little(
 def test_uneven_trips_are_no_measurement_against_the_documented_quota(seed: int) -> None:
     times, _ = far_away(learner(seed=seed), 24, Bucket(0.25, 1), latency=(0.02, 0.5), seed=seed)
     assert times[-1] - times[0] <= 1.10 * 23 / 0.25
+
+
+REMEMBERED = {  # times the rate and the burst of the quota
+    "right": (1, 1),
+    "four times too high": (4, 4),
+    "four times too low": (0.25, 0.25),
+    "four times too high with the same burst": (4, 1),
+    "four times too low with the same burst": (0.25, 1),
+    "below the documented": (0.001, 0.001),
+}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("latency_s", [0.003, 0.1])
+@pytest.mark.parametrize("kind", REMEMBERED)
+@pytest.mark.parametrize("run", SHORT_RUNS, ids=str)
+def test_a_remembered_quota_makes_no_run_slower(
+    run: tuple[float, float, int, float], kind: str, latency_s: float, seed: int
+) -> None:
+    rate, burst, calls, _ = run
+    known = Rate(REMEMBERED[kind][0] * rate, max(1.0, REMEMBERED[kind][1] * burst))
+
+    def result(remembered: Rate | None) -> tuple[float, int]:
+        pacer = learner(seed=seed, remembered=remembered)
+        times, throttled = far_away(pacer, calls, Bucket(rate, burst), latency=(latency_s, latency_s))
+        return times[-1] - times[0], throttled
+
+    (with_s, throttled), (without_s, _) = result(known), result(None)
+    assert with_s <= 1.05 * without_s
+    assert throttled <= max(7 if rate == 5 else 5, 0.02 * calls)
+
+
+@pytest.mark.parametrize("latency", [(0.5, 0.5), (0.02, 0.5)])
+def test_a_remembered_quota_shortens_the_search_of_a_service_far_away(latency: tuple[float, float]) -> None:
+    def seconds(remembered: Rate | None, seed: int) -> float:
+        pacer = learner(seed=seed, remembered=remembered)
+        times, throttled = far_away(pacer, 100, Bucket(20, 20), latency=latency, seed=seed)
+        assert throttled <= 10
+        return times[-1] - times[0]
+
+    seeds = range(5)
+    assert sum(seconds(Rate(20, 20), seed) for seed in seeds) <= 0.9 * sum(seconds(None, seed) for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("known", "confirmed"), [(Rate(20, 20), True), (Rate(80, 80), False), (Rate(5, 5), False), (Rate(20, 40), False)]
+)
+def test_the_first_throttle_ends_the_search_if_it_confirms_what_is_remembered(known: Rate, confirmed: bool) -> None:
+    pacer, throttled, count = learner(remembered=known), 0, 20
+    while not throttled:
+        count += 1
+        pacer = learner(remembered=known)
+        _, throttled = far_away(pacer, count, Bucket(20, 20), latency=(0.05, 0.05))
+    assert pacer.searching != confirmed
+    assert pacer.measured == (pacer.rate if confirmed else None)
+    assert (pacer.rate.per_second == known.per_second) == confirmed
+
+
+def test_what_an_earlier_run_has_measured_is_confirmed_by_the_next() -> None:
+    earlier, later = learner(), learner(seed=1)
+    drive(earlier, 1000, 20, 20)
+    assert earlier.measured is not None
+    assert earlier.measured.per_second == pytest.approx(20, rel=0.02)
+    assert later.measured is None
+
+
+def test_a_limit_and_one_throttle_are_no_measurement() -> None:
+    new = learner()
+    drive(new, 2, 0.25, 1)
+    assert new.measured is None
+    for most, found in ((100.0, True), (5.0, False)):
+        pacer = learner(most=most)
+        for number in range(200):
+            now = number * 0.1
+            pacer.take(now)
+            pacer.throttled(now, now) if number % 50 == 49 else pacer.answered(now, now)
+        assert (pacer.measured is not None) == found
+
+
+def test_what_is_remembered_below_the_documented_quota_is_not_believed() -> None:
+    pacer = learner(25, 50, remembered=Rate(24.9, 50))
+    far_away(pacer, 60, Bucket(25, 50), latency=(0.003, 0.003))
+    assert pacer.rate.per_second >= 25
 
 
 def test_a_throttle_in_the_first_seconds_is_no_measurement_against_the_documented_quota() -> None:

@@ -6,6 +6,8 @@ trip. The method follows from that; what answers show about the quota, `Evidence
 *   **Search.** Two requests are under way as soon as the first is answered, and more while requests wait for the rate,
     until the first throttle. That leaves a first guess: the burst of a quota is about two seconds of its rate, and the
     documented quota is the least that an account has. The rate climbs from the guess to the second throttle.
+*   **Remembered.** A quota that an earlier run has measured is a guess too. A few more requests are under way at once
+    in the search. If the successes until the first throttle agree with it, the search ends; if not, it is forgotten.
 *   **Hold.** Then every throttle is a measurement. The rate continues a little below the estimate and rises slowly to a
     little above it. So about one request in fifty is throttled; with fewer, a change would go unnoticed. The less
     is known, the more often. While it agrees with what is seen, the documented quota is taken for the estimate.
@@ -33,9 +35,11 @@ if TYPE_CHECKING:
     from bulkedit.client.pacing.rates import Auto
 
 _TOGETHER: Final = 2.0  # requests under way at the start of the search: as many of them are throttled at its end
+_REMEMBERED_TOGETHER: Final = 6.0  # the same, if a remembered quota asks for more; it may be too high by now
 _CLIMB_S: Final = 2.0  # seconds in which a climbing rate grows by the factor e: throttles need time to arrive
 _SHORTEST_TRIP_S: Final = 0.01
 _FIRST_CYCLE: Final = 5  # successes between throttles, before much is known
+_CONFIRMED_CYCLE: Final = 10  # the same, after a remembered quota was confirmed
 _CYCLE: Final = 50  # the same, if much is known
 _CYCLE_S: Final = 10.0  # or the successes of this many seconds, if that is more
 _LONGER: Final = 3  # times as many successes as between the last two throttles: the next cycle, if it is not too long
@@ -60,6 +64,7 @@ class Learner:
     _size: float = field(default=1.0, init=False)  # estimate of the burst
     _evidence: Evidence = field(default_factory=Evidence, init=False)
     _documented: bool = field(default=True, init=False)  # whether the estimate is the documented quota
+    _enough: bool = field(default=False, init=False)  # whether the estimate is based on a measurement
     _cycle: int = field(default=_FIRST_CYCLE, init=False)  # successes after which a throttle is due
     _tried: int = field(default=0, init=False)  # successes since the last throttle that the rate has held back
     _waited: tuple[bool, bool] = field(default=(False, False), init=False)  # for the rate: the last request, the next
@@ -90,6 +95,12 @@ class Learner:
     def searching(self) -> bool:
         """Whether the quota is unknown: until the second throttle, after an outage, or after a rise."""
         return self._quota is None or self._cycle == 1 or self._rate > _UNKNOWN * self._quota
+
+    @property
+    def measured(self) -> Rate | None:
+        """The quota, if it was measured. It is not while it is searched, or if a limit of ours is lower."""
+        found = self.rate
+        return found if self._enough and not self.searching and found.per_second < self.auto.most else None
 
     @property
     def _burst(self) -> float:
@@ -153,6 +164,9 @@ class Learner:
         more = 1 / _CLIMB_S
         if self._quota is None:
             together = min(_TOGETHER, self._evidence.newest) + max(0, self._tried - 1) * more * self._trip_s
+            if (known := self.auto.remembered) is not None:
+                doubled = min(1 + self._evidence.newest, known.per_second * self._trip_s)
+                together = max(together, min(doubled, _REMEMBERED_TOGETHER))
             self._together = max(self._together, together)
             rate = max(self.auto.per_second, together / self._trip_s)
         else:
@@ -184,15 +198,20 @@ class Learner:
         """The new estimate of the quota."""
         least = self.auto.start.per_second
         if self._quota is None:
-            guess = max(least, self._evidence.guess(now))
+            guess, known = max(least, self._evidence.guess(now)), self.auto.remembered
+            confirmed = known is not None and self._evidence.confirms(now, known, guess)
             self._evidence.opened(now)
             self._documented = guess == least
+            if known is not None and confirmed:
+                self._documented, self._enough, self._cycle = False, True, _CONFIRMED_CYCLE
+                return known.per_second
             self._cycle = _FIRST_CYCLE if self._documented else 1
             return guess
         last = self._evidence.newest
         found = self._evidence.emptied(now, self._quota, self._size, self._uneven_s)
         self._documented &= found.low <= least <= found.high * _LOST
         quota = found.rate
+        self._enough |= found.successes >= _FIRST_CYCLE
         if self._documented or found.successes < _FIRST_CYCLE:
             quota = min(max(self._quota, found.low), found.high)
         # an account has at least the documented quota, and at least half of that if another tenant shares it

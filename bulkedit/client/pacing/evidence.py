@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from bulkedit.client.pacing.rates import Rate
 
 _KEPT: Final = 64  # throttles, and times of successes, that are remembered
 _FEWEST: Final = 8  # successes whose times say something about a rate
+_FEWEST_TO_CONFIRM: Final = 4  # successes: a smaller bucket is empty at once, whatever its rate
+_ALIKE: Final = 1.2  # times: by so much two numbers of successes may differ
+_USUAL: Final = 2.5  # times `guess`: a burst is seldom less than one second of its rate
 _SLACK: Final = 1.5  # successes: a throttle shows the bucket's level to within one request
 _BURST_S: Final = 2.0  # seconds of its rate that a quota's burst usually is (throttling-limits)
 _UNEVEN: Final = 2.0  # deviations of a round trip by which answers may be out of step with the service's count
@@ -77,6 +83,17 @@ class Evidence:
             return 0.0
         first = self._stretches[0]
         return max(0, first.successes - 1) / (now - first.began + _BURST_S)
+
+    def confirms(self, now: float, known: Rate, guess: float) -> bool:
+        """Whether the successes before the first throttle, now, are those that a full bucket like this would give.
+
+        They show its size rather than its rate. So the rate must also be about what is usual for such a size, which
+        ``guess`` is.
+        """
+        first = self._stretches[0]
+        seen, due = first.successes, known.burst + known.per_second * first.busy_s(now)
+        alike = due / _ALIKE <= seen <= due * _ALIKE
+        return seen >= _FEWEST_TO_CONFIRM and alike and guess <= known.per_second <= _USUAL * guess
 
     def opened(self, now: float) -> None:
         """Record the first throttle."""

@@ -40,11 +40,15 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """A quota to be found: starts at ``start``, never exceeds ``most`` requests per second or ``burst`` at once."""
+    """A quota to be found: starts at ``start``, never exceeds ``most`` requests per second or ``burst`` at once.
+
+    ``remembered``: what an earlier run has measured. It is a guess, not a fact.
+    """
 
     start: Rate
     most: float = math.inf
     burst: float = math.inf
+    remembered: Rate | None = None
 
     @property
     def per_second(self) -> float:
