@@ -54,9 +54,10 @@ def test_more_differences_and_reasons_than_are_shown_are_counted(
 ) -> None:
     verify._more(verify._SHOWN + 1_000)
     reasons = report._SHOWN_REASONS + 2
-    rows = [("failed", f"reason {i}", None) for i in range(reasons)]
+    rows = [("failed", f"reason {chr(97 + i)}", None) for i in range(reasons)]
     monkeypatch.setattr(report, "lines_of_edits", lambda _: [])
-    report._show_edits(pl.DataFrame(rows, ["outcome", "reason", "message"], orient="row"))
+    schema = dict.fromkeys(["outcome", "reason", "message"], pl.String)
+    report._show_edits(pl.DataFrame(rows, schema, orient="row"))
     said = capsys.readouterr().out
     assert "and 1,000 more like these." in said
     assert "and 2 more reasons; --only OUTCOME --json lists all edits." in said
@@ -71,8 +72,8 @@ def test_an_interrupted_verification_says_how_to_continue(capsys: pytest.Capture
 def test_what_a_resume_leaves_is_said() -> None:
     found = Resumption(strategy=Strategy.FAILED, outcome_unknown=1, again=(1, 2), new=7, overtaken=3, completed=4)
     line = apply.resumption_line(found)
-    assert "3 of them because a later edit has changed the same attribute since" in line
-    assert line.endswith("7 without an outcome left for later.")
+    assert "(3 because a later edit has changed the same attribute since)" in line
+    assert line.endswith("7 calls without an outcome.")
 
 
 def test_the_command_that_continues_an_inventory_has_its_options(tmp_path: Path) -> None:

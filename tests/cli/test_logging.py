@@ -200,7 +200,7 @@ class TestValues:
 class TestOptions:
     def test_they_are_those_of_every_command_that_works_long(self) -> None:
         without = {name for name, kind in TAKEN.items() if "verbose" not in all_declared(kind)}
-        assert without == {"demo", "status", "report", "trail", "clean"}
+        assert without == {"demo", "status", "runs", "runs prune", "report", "trail", "clean"}
 
     def test_verbose_is_for_people(self, shell: Shell) -> None:
         result = shell.run("apply", shell.descriptions(shell.image_sets(1)), "--yes", "--run", "r", "-v")

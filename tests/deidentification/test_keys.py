@@ -17,7 +17,7 @@ import pytest
 
 from bulkedit.deidentification import keys
 from bulkedit.deidentification.walk import DeidMark
-from bulkedit.errors import EXIT_OK, EXIT_USAGE, KeyFileError, ProfileError
+from bulkedit.errors import EXIT_OK, EXIT_USAGE, KeyFileError, ProfileError, StorageError
 from bulkedit.options.deid import ENVIRONMENT
 from tests.cli.shell import Shell
 from tests.deidentification.walkers import ID, KEY, applied, document, level_of, made, walker
@@ -194,7 +194,7 @@ def test_a_new_key_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeyp
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(KeyFileError, match="No space left on device"):
+    with pytest.raises(StorageError, match="No space left on device"):
         keys.make(tmp_path / "deid.key")
     assert list(tmp_path.iterdir()) == []
 
