@@ -71,7 +71,7 @@ include_patterns = ["*.md", "docs/*.md", "docs/*/*.md", "samples/README.md"]
 exclude_patterns = [".*", "benchmarks", "build", "bulkedit", "dist", "plans", "runs", "tests"]
 nitpicky = True  # a name that a docstring refers to exists; those of other packages and of inner ones are only shown
 nitpick_ignore_regex = [
-    ("py:class", r"(pathlib\.)?Path|pl\.\w+|\S+\.Phase|\w+(Counts|Progress|Summary)"),
+    ("py:class", r"(pathlib\.)?Path|pl\.\w+|polars\.\S+|\S+\.Phase|\w+(Counts|Progress|Summary)"),
     ("py:class", r"EditFrame|Lane|SavedPlan|Snapshot|.*Record"),
 ]
 
