@@ -271,7 +271,7 @@ async def carry_out(run: runs.Run, client: AwsClient, options: ResumeOptions | N
         async with engine_of(run, client, options, _RunMessages()) as engine:
             interrupted = await _run(engine, as_json=as_json)
             ended = engine.progress()
-    read = RunNumbers(run)
+        read = RunNumbers(run)
     summary = read.as_json()
     numbers = ended.as_json()
     paced = {name: numbers[name] for name in ("quota_per_second", "limited_by")}
