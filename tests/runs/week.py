@@ -244,13 +244,15 @@ class _Surrounded(DistantClient):
             world.pages += 1
             await self._schedule.pause()
             return PROXY_PAGE  # type: ignore[return-value]  # every request may be answered so
-        await self._schedule.pause()
-        world.write_as_others()
-        answered = await answer()
-        if world.is_killed():
-            await self._death.now()
-        await self._schedule.pause()
-        return answered
+
+        async def carried_out() -> R:
+            world.write_as_others()
+            answered = await answer()
+            if world.is_killed():
+                await self._death.now()
+            return answered
+
+        return await super()._ask(carried_out)
 
 
 class _DiskFull:
